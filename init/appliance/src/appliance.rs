@@ -1,0 +1,132 @@
+//! `appliance.toml`: what this appliance is.
+
+use std::path::PathBuf;
+
+use serde::Deserialize;
+use toml::Spanned;
+
+use crate::document::parse;
+use crate::file_error::FileError;
+use crate::name::{ApplianceName, ModuleName, PackageName, UnitName};
+
+/// The one file a person edits.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Appliance {
+    /// Who it is.
+    pub appliance: Identity,
+    /// What its image carries. Only a build can use this section.
+    pub image: Image,
+    /// Static binaries of the owner's, added as managed units.
+    #[serde(default)]
+    pub service: Vec<Spanned<Service>>,
+}
+
+/// `[appliance]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Identity {
+    /// Its name, and the host name of its nodes.
+    pub name: ApplianceName,
+}
+
+/// `[image]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Image {
+    /// Alpine packages; what their programs need of libraries comes with them.
+    pub packages: Vec<Spanned<PackageName>>,
+    /// Kernel modules; what they depend on comes with them.
+    pub modules: Vec<Spanned<ModuleName>>,
+    /// Octet's own services, each a folder of `services/`.
+    pub services: Vec<Spanned<UnitName>>,
+}
+
+/// `[[service]]`: a static binary with a unit of its own.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Service {
+    /// The binary; relative to the folder of `appliance.toml`.
+    pub path: Spanned<PathBuf>,
+    /// Its unit file; relative likewise. The binary is put where the unit's `exec` says.
+    pub unit: Spanned<PathBuf>,
+}
+
+impl Appliance {
+    /// Parses and checks `text`, the content of `file`.
+    ///
+    /// # Errors
+    /// The first mistake, with its line and column.
+    pub fn parse(file: &str, text: &str) -> Result<Self, Box<FileError>> {
+        let appliance: Self = parse(file, text)?;
+        let image = &appliance.image;
+        twice(file, text, &image.packages, ToString::to_string)?;
+        twice(file, text, &image.modules, ModuleName::canonical)?;
+        twice(file, text, &image.services, ToString::to_string)?;
+        Ok(appliance)
+    }
+}
+
+/// Refuses a list that names the same thing twice.
+fn twice<T>(
+    file: &str,
+    text: &str,
+    list: &[Spanned<T>],
+    key: impl Fn(&T) -> String,
+) -> Result<(), Box<FileError>> {
+    let mut seen = std::collections::HashSet::new();
+    for item in list {
+        let name = key(item.get_ref());
+        if !seen.insert(name.clone()) {
+            let message = format!("`{name}` is there twice");
+            return Err(FileError::new(file, text, item.span(), message, "remove one of them"));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const SMALL: &str = "[appliance]\nname = \"octet\"\n[image]\npackages = [\"musl\"]\n\
+                         modules = [\"nft-ct\"]\nservices = [\"console\"]\n";
+
+    #[test]
+    fn parses_three_lines_of_a_service() {
+        let text = format!("{SMALL}[[service]]\npath = \"hello\"\nunit = \"hello.toml\"\n");
+        let appliance = Appliance::parse("appliance.toml", &text).unwrap();
+        assert_eq!(appliance.service[0].get_ref().path.get_ref().to_str(), Some("hello"));
+    }
+
+    #[test]
+    fn mistakes_are_placed() {
+        for (from, to, line) in [
+            ("packages", "package", 4),
+            ("[\"musl\"]", "7", 4),
+            ("[\"musl\"]", "[\"musl\", \"musl\"]", 4),
+            ("[\"nft-ct\"]", "[\"nft-ct\", \"nft_ct\"]", 5),
+            ("\"octet\"", "\"Octet\"", 2),
+            ("[image]", "[image", 3),
+        ] {
+            let error = Appliance::parse("appliance.toml", &SMALL.replace(from, to)).unwrap_err();
+            assert_eq!(error.line, line, "{error}");
+            assert!(!error.hint.is_empty(), "{error}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn never_panics(text in "\\PC*") {
+            let _ = Appliance::parse("appliance.toml", &text);
+        }
+
+        #[test]
+        fn never_panics_near_the_truth(at in 0usize..100, garbage in "\\PC{0,3}") {
+            let at = at.min(SMALL.len());
+            let text = format!("{}{garbage}{}", &SMALL[..at], &SMALL[at..]);
+            let _ = Appliance::parse("appliance.toml", &text);
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! One shape for everything that can be wrong in a file a person edits.
+
+use std::ops::Range;
+
+use miette::{Diagnostic, NamedSource, SourceSpan};
+
+/// A mistake in a person's file: where it is, what it is, and what to do.
+///
+/// `Display` gives `file:line:column: message`, so that it is useful without a terminal; with
+/// `miette`'s handler the line itself is shown, marked.
+#[derive(Debug, Clone, thiserror::Error, Diagnostic)]
+#[error("{file}:{line}:{column}: {message}")]
+pub struct FileError {
+    /// The file, as the person named it.
+    pub file: String,
+    /// Line, counted from 1.
+    pub line: usize,
+    /// Column in characters, counted from 1.
+    pub column: usize,
+    /// What is wrong.
+    pub message: String,
+    /// What to do about it.
+    #[help]
+    pub hint: String,
+    #[source_code]
+    text: NamedSource<String>,
+    #[label("here")]
+    at: SourceSpan,
+}
+
+impl FileError {
+    /// A mistake at the byte range `at` of `text`, the content of `file`.
+    pub fn new(
+        file: &str,
+        text: &str,
+        at: Range<usize>,
+        message: impl Into<String>,
+        hint: impl Into<String>,
+    ) -> Box<Self> {
+        let (start, end) = clamp(text, at);
+        let before = &text[..start];
+        let line_start = before.rfind('\n').map_or(0, |i| i + 1);
+        Box::new(Self {
+            file: file.to_owned(),
+            line: before.matches('\n').count() + 1,
+            column: text[line_start..start].chars().count() + 1,
+            message: message.into(),
+            hint: hint.into(),
+            text: NamedSource::new(file, text.to_owned()),
+            at: (start, end - start).into(),
+        })
+    }
+}
+
+/// Moves both ends of `at` back to character boundaries inside `text`.
+fn clamp(text: &str, at: Range<usize>) -> (usize, usize) {
+    let floor = |mut i: usize| {
+        i = i.min(text.len());
+        while !text.is_char_boundary(i) {
+            i -= 1;
+        }
+        i
+    };
+    let start = floor(at.start);
+    (start, floor(at.end).max(start))
+}
+
+/// The names of `known` that a person who typed `wanted` most likely meant, best first, three at
+/// most.
+pub fn nearest<'a>(wanted: &str, known: impl IntoIterator<Item = &'a str>) -> Vec<&'a str> {
+    let mut scored: Vec<(f64, &str)> = known
+        .into_iter()
+        .map(|name| (strsim::jaro_winkler(wanted, name), name))
+        .filter(|(score, _)| *score > 0.75)
+        .collect();
+    scored.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(b.1)));
+    scored.into_iter().take(3).map(|(_, name)| name).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_lines_and_characters() {
+        let error = FileError::new("a.toml", "x = 1\nyä = 2\n", 9..10, "wrong", "mend it");
+        assert_eq!((error.line, error.column), (2, 3));
+        assert_eq!(error.to_string(), "a.toml:2:3: wrong");
+    }
+
+    #[test]
+    fn survives_ranges_outside_the_text() {
+        let error = FileError::new("a.toml", "ä", 1..90, "wrong", "");
+        assert_eq!((error.line, error.column), (1, 1));
+    }
+
+    #[test]
+    fn offers_the_likely_names() {
+        assert_eq!(nearest("busibox", ["busybox", "bash", "musl"]), ["busybox"]);
+        assert!(nearest("zzz", ["busybox"]).is_empty());
+    }
+}

@@ -1,0 +1,229 @@
+//! Checks over all units of an image at once, and the order in which they start.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use crate::file_error::{FileError, nearest};
+use crate::name::UnitName;
+use crate::unit::{Unit, UnitType};
+
+/// A unit with the text it was read from, so that a mistake can be shown in its place.
+#[derive(Debug, Clone)]
+pub struct UnitSource {
+    /// The file, as a person names it.
+    pub file: String,
+    /// Its content.
+    pub text: String,
+    /// What it says.
+    pub unit: Unit,
+    /// Where it names the units it needs and then those it comes after.
+    places: Vec<Range<usize>>,
+}
+
+impl UnitSource {
+    /// Parses `text`, the content of `file`.
+    ///
+    /// # Errors
+    /// As [`Unit::parse`].
+    pub fn parse(file: String, text: String) -> Result<Self, Box<FileError>> {
+        let (unit, places) = Unit::parse(&file, &text)?;
+        Ok(Self { file, text, unit, places })
+    }
+
+    /// Every unit that this one waits for, with its place in the text.
+    fn edges(&self) -> impl Iterator<Item = (&UnitName, Range<usize>)> {
+        self.unit.needs.iter().chain(&self.unit.after).zip(self.places.iter().cloned())
+    }
+
+    fn error(&self, at: Range<usize>, message: String, hint: String) -> Box<FileError> {
+        FileError::new(&self.file, &self.text, at, message, hint)
+    }
+}
+
+/// Checks that names, users and dependencies of `units` fit together, and returns the units'
+/// indices in an order in which each comes after all it needs.
+///
+/// # Errors
+/// A name or a user taken twice, a needed unit that is not there, a cycle (printed whole).
+pub fn start_order(units: &[UnitSource]) -> Result<Vec<usize>, Box<FileError>> {
+    let mut by_name = BTreeMap::new();
+    let mut by_uid = BTreeMap::new();
+    for (index, source) in units.iter().enumerate() {
+        let unit = &source.unit;
+        if let Some(other) = by_name.insert(unit.name.as_str(), index) {
+            return Err(source.error(
+                0..0,
+                format!("unit `{}` is there twice, also in {}", unit.name, units[other].file),
+                "give one of them another name".into(),
+            ));
+        }
+        let user = unit.user.user();
+        if unit.unit_type != UnitType::Target
+            && let Some(other) = by_uid.insert(user.uid, index)
+        {
+            return Err(source.error(
+                0..0,
+                format!("user `{}` is also that of unit `{}`", user.name, units[other].unit.name),
+                "give each unit a user of its own, so that none can touch another's files".into(),
+            ));
+        }
+    }
+    for source in units {
+        for (need, place) in source.edges().take(source.unit.needs.len()) {
+            let wanted = need.as_str();
+            if !by_name.contains_key(wanted) {
+                let near = nearest(wanted, by_name.keys().copied()).join(", ");
+                return Err(source.error(
+                    place,
+                    format!(
+                        "unit `{}` needs `{wanted}`, which is not in the image",
+                        source.unit.name
+                    ),
+                    if near.is_empty() {
+                        "add the unit, or remove the need".into()
+                    } else {
+                        format!("the nearest names are: {near}")
+                    },
+                ));
+            }
+        }
+    }
+    Walk {
+        units,
+        by_name: &by_name,
+        state: vec![State::New; units.len()],
+        path: vec![],
+        order: vec![],
+    }
+    .run()
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum State {
+    New,
+    OnPath,
+    Done,
+}
+
+/// Depth-first walk; a unit met again on the current path closes a cycle.
+struct Walk<'a> {
+    units: &'a [UnitSource],
+    by_name: &'a BTreeMap<&'a str, usize>,
+    state: Vec<State>,
+    path: Vec<usize>,
+    order: Vec<usize>,
+}
+
+impl Walk<'_> {
+    fn run(mut self) -> Result<Vec<usize>, Box<FileError>> {
+        for index in 0..self.units.len() {
+            self.visit(index)?;
+        }
+        Ok(self.order)
+    }
+
+    fn visit(&mut self, index: usize) -> Result<(), Box<FileError>> {
+        if self.state[index] != State::New {
+            return Ok(());
+        }
+        self.state[index] = State::OnPath;
+        self.path.push(index);
+        let source = &self.units[index];
+        for (edge, place) in source.edges() {
+            let Some(&next) = self.by_name.get(edge.as_str()) else {
+                continue; // `after` a unit that is not in the image
+            };
+            if self.state[next] == State::OnPath {
+                let start = self.path.iter().position(|&i| i == next).unwrap_or(0);
+                let names: Vec<&str> = self.path[start..]
+                    .iter()
+                    .chain([&next])
+                    .map(|&i| self.units[i].unit.name.as_str())
+                    .collect();
+                return Err(source.error(
+                    place,
+                    format!("units wait for each other: {}", names.join(" -> ")),
+                    "remove one of these from `needs` or `after`".into(),
+                ));
+            }
+            self.visit(next)?;
+        }
+        self.path.pop();
+        self.state[index] = State::Done;
+        self.order.push(index);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn unit(name: &str, user: usize, lines: &str) -> UnitSource {
+        let text = format!(
+            "name = \"{name}\"\nexec = \"/bin/{name}\"\nuser = \"extra-{user}\"\n{lines}\n"
+        );
+        UnitSource::parse(format!("{name}/unit.toml"), text).unwrap()
+    }
+
+    #[test]
+    fn orders_by_need() {
+        let units = [
+            unit("a", 1, "needs = [\"b\"]"),
+            unit("b", 2, "after = [\"c\", \"gone\"]"),
+            unit("c", 3, ""),
+        ];
+        assert_eq!(start_order(&units).unwrap(), [2, 1, 0]);
+    }
+
+    #[test]
+    fn prints_a_cycle() {
+        let units = [
+            unit("a", 1, "needs = [\"b\"]"),
+            unit("b", 2, "after = [\"c\"]"),
+            unit("c", 3, "needs = [\"a\"]"),
+        ];
+        let error = start_order(&units).unwrap_err();
+        assert!(error.message.contains("a -> b -> c -> a"), "{error}");
+        assert_eq!((error.file.as_str(), error.line), ("c/unit.toml", 4));
+    }
+
+    #[test]
+    fn names_what_is_missing_or_taken() {
+        let error =
+            start_order(&[unit("a", 1, "needs = [\"hallo\"]"), unit("hello", 2, "")]).unwrap_err();
+        assert!(error.message.contains("needs `hallo`") && error.hint.contains("hello"), "{error}");
+        assert!(
+            start_order(&[unit("a", 1, ""), unit("a", 2, "")])
+                .unwrap_err()
+                .message
+                .contains("twice")
+        );
+        assert!(
+            start_order(&[unit("a", 1, ""), unit("b", 1, "")])
+                .unwrap_err()
+                .message
+                .contains("extra-1")
+        );
+    }
+
+    proptest! {
+        /// Needs that point only to lower numbers have no cycle; the order found must respect
+        /// every one of them.
+        #[test]
+        fn every_need_comes_first(edges in prop::collection::vec((0usize..8, 0usize..8), 0..20)) {
+            let units: Vec<_> = (0..8).map(|i| {
+                let needs: Vec<_> = edges.iter().filter(|(a, b)| *a == i && b < a)
+                    .map(|(_, b)| format!("\"u{b}\"")).collect();
+                unit(&format!("u{i}"), i + 1, &format!("needs = [{}]", needs.join(", ")))
+            }).collect();
+            let order = start_order(&units).unwrap();
+            prop_assert_eq!(order.len(), 8);
+            let place = |i| order.iter().position(|&o| o == i);
+            for (a, b) in edges.iter().filter(|(a, b)| b < a) {
+                prop_assert!(place(*b) < place(*a));
+            }
+        }
+    }
+}
