@@ -1,0 +1,179 @@
+//! One connection on the side of the server, without any I/O: bytes in, requests out; replies in,
+//! bytes out. The event loop around it moves the bytes.
+
+use std::collections::VecDeque;
+
+use crate::frame::{Decoder, encode};
+use crate::message::{Failure, FailureCode, Reply, ReplyBody, Request};
+
+/// How much a client may leave unread before a further reply drops it, in bytes: with one frame on
+/// top, a slow or dead client costs the server no more than this.
+const MAX_UNREAD: usize = 128 << 10;
+
+/// The largest request a server takes, in bytes. Requests name things; bulk never goes in a frame.
+const MAX_REQUEST: usize = 16 << 10;
+
+/// The client does not read what it asked for; the connection must be dropped.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Overflow;
+
+/// The state of one connection.
+#[derive(Debug)]
+pub struct Connection {
+    decoder: Decoder,
+    out: VecDeque<u8>,
+    closing: bool,
+}
+
+impl Default for Connection {
+    fn default() -> Self {
+        Self { decoder: Decoder::with_limit(MAX_REQUEST), out: VecDeque::new(), closing: false }
+    }
+}
+
+impl Connection {
+    /// Takes bytes that were received and returns the requests that are complete.
+    ///
+    /// A broken frame or request is answered with an error and ends the connection
+    /// ([`finished`](Self::finished)) if `closable`; a serial port goes on at the next frame.
+    pub fn received(&mut self, bytes: &[u8], closable: bool) -> Vec<Request> {
+        if self.closing {
+            return vec![];
+        }
+        self.decoder.push(bytes);
+        let mut requests = Vec::new();
+        let mut broken = false;
+        loop {
+            let problem = match self.decoder.next_payload() {
+                Ok(None) => break,
+                Ok(Some(payload)) => match serde_json::from_slice(&payload) {
+                    Ok(request) => {
+                        requests.push(request);
+                        continue;
+                    }
+                    Err(error) => error.to_string(),
+                },
+                Err(error) => {
+                    self.decoder.resynchronise();
+                    error.to_string()
+                }
+            };
+            if !broken {
+                broken = true;
+                let help = "send frames of JSON as docs/control.md describes";
+                let failure = Failure::new(FailureCode::BadRequest, problem, help);
+                // An error reply always fits an empty buffer; a full one is dropped by its owner.
+                let _ = self.reply(&Reply { id: 0, body: ReplyBody::Error(failure) });
+            }
+            if closable {
+                self.closing = true;
+                break;
+            }
+        }
+        requests
+    }
+
+    /// Queues a reply.
+    ///
+    /// # Errors
+    /// The client has left too much unread; drop the connection.
+    pub fn reply(&mut self, reply: &Reply) -> Result<(), Overflow> {
+        let mut frame = Vec::new();
+        let fits = serde_json::to_vec(reply).is_ok_and(|json| encode(&json, &mut frame).is_ok());
+        if !fits {
+            let failure = Failure::new(
+                FailureCode::Failed,
+                "the answer does not fit a frame",
+                "ask for less, for example fewer lines",
+            );
+            let error = Reply { id: reply.id, body: ReplyBody::Error(failure) };
+            if let Ok(json) = serde_json::to_vec(&error) {
+                let _ = encode(&json, &mut frame);
+            }
+        }
+        if self.out.len() > MAX_UNREAD {
+            return Err(Overflow);
+        }
+        self.out.extend(frame);
+        Ok(())
+    }
+
+    /// Bytes that wait to be sent.
+    pub fn pending(&self) -> &[u8] {
+        self.out.as_slices().0
+    }
+
+    /// Whether anything waits to be sent.
+    pub fn has_pending(&self) -> bool {
+        !self.out.is_empty()
+    }
+
+    /// The first `count` of the pending bytes were sent.
+    pub fn sent(&mut self, count: usize) {
+        self.out.drain(..count.min(self.out.len()));
+    }
+
+    /// Whether the connection is to be closed now.
+    pub fn finished(&self) -> bool {
+        self.closing && self.out.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn frame(json: &str) -> Vec<u8> {
+        let mut out = Vec::new();
+        encode(json.as_bytes(), &mut out).unwrap();
+        out
+    }
+
+    #[test]
+    fn a_broken_frame_ends_a_socket_but_not_a_port() {
+        let bytes = [b"garbage".to_vec(), frame(r#"{"id":1,"verb":"status"}"#)].concat();
+        let mut socket = Connection::default();
+        assert!(socket.received(&bytes, true).is_empty());
+        assert!(socket.has_pending() && !socket.finished());
+        socket.sent(usize::MAX);
+        assert!(socket.finished());
+
+        let mut port = Connection::default();
+        assert_eq!(port.received(&bytes, false)[0].verb, "status");
+        port.sent(usize::MAX);
+        assert!(!port.finished());
+    }
+
+    #[test]
+    fn an_unread_client_is_given_up() {
+        let mut connection = Connection::default();
+        let reply = Reply { id: 1, body: ReplyBody::Item("x".repeat(1 << 19).into()) };
+        let given_up = (0..100).position(|_| connection.reply(&reply) == Err(Overflow));
+        assert!(given_up.is_some_and(|at| at > 0));
+    }
+
+    #[test]
+    fn an_answer_too_long_becomes_an_error() {
+        let mut connection = Connection::default();
+        let reply = Reply { id: 1, body: ReplyBody::End("x".repeat(2 << 20).into()) };
+        connection.reply(&reply).unwrap();
+        assert!(String::from_utf8_lossy(connection.pending()).contains("does not fit"));
+    }
+
+    proptest! {
+        #[test]
+        fn never_panics(bytes in prop::collection::vec(any::<u8>(), 0..300), closable in any::<bool>()) {
+            let mut connection = Connection::default();
+            connection.received(&bytes, closable);
+        }
+
+        /// Frames of random payload, as a hostile client would send them.
+        #[test]
+        fn never_panics_inside_frames(payload in prop::collection::vec(any::<u8>(), 0..100)) {
+            let mut bytes = Vec::new();
+            encode(&payload, &mut bytes).unwrap();
+            Connection::default().received(&bytes, true);
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! Answers as text for people: lists of objects as tables, objects as lines.
+
+use std::fmt::Write;
+
+use serde_json::Value;
+
+use crate::verb::{ColumnKind, Verb};
+
+/// The answer `value` of `verb` as text, with a line end.
+pub fn render(verb: &Verb, value: &Value) -> String {
+    let mut out = String::new();
+    match value {
+        Value::Object(fields) => {
+            let width = fields
+                .iter()
+                .filter(|(_, value)| !is_table(value))
+                .map(|(name, _)| name.len())
+                .max()
+                .unwrap_or(0);
+            for (name, value) in fields {
+                match value {
+                    Value::Array(lines) if kind(verb, name) == Some(ColumnKind::Lines) => {
+                        for line in lines {
+                            let _ = writeln!(out, "{}", plain(line));
+                        }
+                    }
+                    Value::Array(rows) if is_table(value) => {
+                        let _ = write!(out, "\n{}", table(verb, rows));
+                    }
+                    _ => {
+                        let _ = writeln!(out, "{name:width$}  {}", cell(verb, name, value));
+                    }
+                }
+            }
+        }
+        Value::Array(rows) => out = table(verb, rows),
+        Value::Null => {}
+        other => {
+            let _ = writeln!(out, "{}", plain(other));
+        }
+    }
+    out
+}
+
+fn is_table(value: &Value) -> bool {
+    matches!(value, Value::Array(rows) if rows.iter().all(Value::is_object))
+}
+
+/// Rows as columns under their names, in the order of the first row's fields.
+fn table(verb: &Verb, rows: &[Value]) -> String {
+    let Some(names) = rows.first().and_then(Value::as_object) else {
+        return rows.iter().map(|row| plain(row) + "\n").collect();
+    };
+    let names: Vec<&String> = names.keys().collect();
+    let mut lines = vec![names.iter().map(|name| name.to_uppercase()).collect::<Vec<_>>()];
+    for row in rows {
+        lines.push(names.iter().map(|name| cell(verb, name, &row[name.as_str()])).collect());
+    }
+    let widths: Vec<usize> = (0..names.len())
+        .map(|column| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or(0))
+        .collect();
+    let mut out = String::new();
+    for line in lines {
+        let padded: Vec<String> =
+            line.iter().zip(&widths).map(|(text, &width)| format!("{text:width$}")).collect();
+        let _ = writeln!(out, "{}", padded.join("  ").trim_end());
+    }
+    out
+}
+
+fn kind(verb: &Verb, field: &str) -> Option<ColumnKind> {
+    verb.columns.iter().find(|column| column.field == field).map(|column| column.kind)
+}
+
+/// One value as text, with its unit.
+fn cell(verb: &Verb, field: &str, value: &Value) -> String {
+    match (kind(verb, field), value) {
+        (Some(ColumnKind::Bytes), Value::Number(n)) => bytes(n.as_u64().unwrap_or(0)),
+        (Some(ColumnKind::Milliseconds), Value::Number(n)) => {
+            format!("{:.3} s", n.as_u64().unwrap_or(0) as f64 / 1000.0)
+        }
+        (_, Value::Object(fields)) => fields
+            .iter()
+            .map(|(name, value)| format!("{name} {}", cell(verb, name, value)))
+            .collect::<Vec<_>>()
+            .join(", "),
+        (_, other) => plain(other),
+    }
+}
+
+/// A value without quotes; what is not there is `-`. Control characters of the other side never
+/// reach the terminal.
+fn plain(value: &Value) -> String {
+    match value {
+        Value::Null => "-".into(),
+        Value::String(text) => {
+            text.chars().map(|c| if c.is_control() && c != '\t' { '\u{fffd}' } else { c }).collect()
+        }
+        Value::Array(items) => items.iter().map(plain).collect::<Vec<_>>().join(", "),
+        other => other.to_string(),
+    }
+}
+
+fn bytes(count: u64) -> String {
+    const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
+    let mut value = count as f64;
+    let mut unit = "B";
+    for next in UNITS {
+        if value < 1024.0 {
+            break;
+        }
+        value /= 1024.0;
+        unit = next;
+    }
+    if unit == "B" { format!("{count} B") } else { format!("{value:.1} {unit}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::verb::Capability;
+    use serde_json::json;
+
+    #[test]
+    fn objects_and_tables() {
+        let verb = Verb::new("status", Capability::Read, "")
+            .shown(ColumnKind::Bytes, &["memory"])
+            .shown(ColumnKind::Milliseconds, &["since"]);
+        let text = render(
+            &verb,
+            &json!({"state": "ready", "memory": 3_145_728, "units": [
+                {"name": "console", "since": 1500, "reason": null},
+                {"name": "hi", "since": 20, "reason": "bad\u{1b}[2J"},
+            ]}),
+        );
+        assert_eq!(
+            text,
+            "state   ready\nmemory  3.0 MiB\n\nNAME     SINCE    REASON\n\
+             console  1.500 s  -\nhi       0.020 s  bad\u{fffd}[2J\n"
+        );
+    }
+
+    #[test]
+    fn lines_are_shown_as_they_are() {
+        let verb = Verb::new("logs", Capability::Read, "").shown(ColumnKind::Lines, &["lines"]);
+        assert_eq!(render(&verb, &json!({"lines": ["a", "b  c"]})), "a\nb  c\n");
+    }
+}
