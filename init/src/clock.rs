@@ -1,0 +1,13 @@
+//! The one clock of PID 1.
+
+use rustix::time::{ClockId, clock_gettime};
+
+use crate::supervisor::Moment;
+
+/// Time since the kernel started (`CLOCK_BOOTTIME`): it never jumps and goes on during suspend.
+pub fn now() -> Moment {
+    let time = clock_gettime(ClockId::Boottime);
+    let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
+    let nanoseconds = u32::try_from(time.tv_nsec).unwrap_or(0);
+    Moment::new(seconds, nanoseconds)
+}

@@ -1,0 +1,103 @@
+//! What PID 1 waits for.
+
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
+
+use rustix::event::{Timespec, epoll};
+
+use crate::supervisor::UnitId;
+
+/// Where something can be waiting.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Source {
+    /// A signal came.
+    Signals,
+    /// A unit wrote to its output.
+    Output(UnitId),
+    /// A unit sent a notification.
+    Notify,
+    /// Somebody connects to the control socket.
+    Listener,
+    /// A client of the control socket or port.
+    Client(u32),
+}
+
+impl Source {
+    fn to_data(self) -> epoll::EventData {
+        let (kind, index) = match self {
+            Self::Signals => (0, 0),
+            Self::Output(UnitId(unit)) => (1, unit as u64),
+            Self::Notify => (2, 0),
+            Self::Listener => (3, 0),
+            Self::Client(token) => (4, u64::from(token)),
+        };
+        epoll::EventData::new_u64(kind << 32 | index)
+    }
+
+    fn from_data(data: u64) -> Option<Self> {
+        let index = data & 0xffff_ffff;
+        Some(match data >> 32 {
+            0 => Self::Signals,
+            1 => Self::Output(UnitId(usize::try_from(index).ok()?)),
+            2 => Self::Notify,
+            3 => Self::Listener,
+            4 => Self::Client(u32::try_from(index).ok()?),
+            _ => return None,
+        })
+    }
+}
+
+/// One epoll instance.
+pub struct Poll(OwnedFd);
+
+impl Poll {
+    pub fn new() -> io::Result<Self> {
+        Ok(Self(epoll::create(epoll::CreateFlags::CLOEXEC)?))
+    }
+
+    /// Reports `source` whenever `file` can be read.
+    pub fn add(&self, file: impl AsFd, source: Source) -> io::Result<()> {
+        Ok(epoll::add(&self.0, file, source.to_data(), epoll::EventFlags::IN)?)
+    }
+
+    /// Reports `source` once for every change of `file`: it can be read, written, or was hung up.
+    pub fn add_for_changes(&self, file: impl AsFd, source: Source) -> io::Result<()> {
+        let flags = epoll::EventFlags::IN | epoll::EventFlags::OUT | epoll::EventFlags::ET;
+        Ok(epoll::add(&self.0, file, source.to_data(), flags)?)
+    }
+
+    /// Waits until something is there or `timeout` is over; without one, for as long as it takes.
+    pub fn wait(&self, timeout: Option<Duration>) -> Vec<Source> {
+        let timeout = timeout.map(|timeout| Timespec {
+            tv_sec: timeout.as_secs().try_into().unwrap_or(i64::MAX),
+            tv_nsec: timeout.subsec_nanos().into(),
+        });
+        let mut buffer = [MaybeUninit::uninit(); 64];
+        match epoll::wait(&self.0, &mut buffer, timeout.as_ref()) {
+            Ok((events, _)) => {
+                events.iter().filter_map(|event| Source::from_data(event.data.u64())).collect()
+            }
+            Err(_) => vec![],
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sources_survive_the_kernel() {
+        for source in [
+            Source::Signals,
+            Source::Output(UnitId(499)),
+            Source::Notify,
+            Source::Listener,
+            Source::Client(u32::MAX),
+        ] {
+            assert_eq!(Source::from_data(source.to_data().u64()), Some(source));
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! The end: off, or again.
+
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+use rustix::system::{RebootCommand, reboot};
+use signal_hook::consts::{SIGINT, SIGTERM};
+
+use super::process;
+use crate::console::say;
+use crate::supervisor::Goal;
+
+static OFF: LazyLock<Arc<AtomicBool>> = LazyLock::new(Arc::default);
+static AGAIN: LazyLock<Arc<AtomicBool>> = LazyLock::new(Arc::default);
+
+/// How often, and with which pause, what is left is killed before the machine goes down anyway.
+const ROUNDS: u32 = 20;
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// Has `pipe` get a byte when a signal asks the machine to go down: SIGTERM means off, SIGINT
+/// (which is how the kernel reports ctrl-alt-del) means again.
+pub fn watch(pipe: &UnixStream) -> std::io::Result<()> {
+    for (signal, flag) in [(SIGTERM, &*OFF), (SIGINT, &*AGAIN)] {
+        signal_hook::flag::register(signal, Arc::clone(flag))?;
+        signal_hook::low_level::pipe::register(signal, pipe.try_clone()?)?;
+    }
+    Ok(())
+}
+
+/// What a signal has asked for since the last call.
+pub fn asked_by_signal() -> Option<Goal> {
+    if OFF.swap(false, Ordering::Relaxed) {
+        Some(Goal::PowerOff)
+    } else if AGAIN.swap(false, Ordering::Relaxed) {
+        Some(Goal::Reboot)
+    } else {
+        None
+    }
+}
+
+/// Takes the machine down: kills what no unit owns, writes everything out, unmounts, and ends.
+pub fn down(goal: Goal) -> ! {
+    for _ in 0..ROUNDS {
+        if !kill_all_processes() {
+            break;
+        }
+        std::thread::sleep(PAUSE);
+        while process::collect_ended().is_some() {}
+    }
+    rustix::fs::sync();
+    let _ = rustix::mount::unmount("/data", rustix::mount::UnmountFlags::empty());
+    let (command, words) = match goal {
+        Goal::PowerOff => (RebootCommand::PowerOff, "powering off"),
+        Goal::Reboot => (RebootCommand::Restart, "restarting"),
+    };
+    say(words);
+    let _ = reboot(command);
+    // The kernel refused; ending PID 1 makes it restart (panic=).
+    std::process::exit(1)
+}
+
+/// Kills every process but this one and the kernel's own. Returns whether there was any.
+fn kill_all_processes() -> bool {
+    let mut any = false;
+    for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
+        let pid = entry.file_name().to_str().and_then(|name| name.parse().ok());
+        let Some(pid) = pid.and_then(Pid::from_raw).filter(|pid| !pid.is_init()) else {
+            continue;
+        };
+        // The kernel's threads have no program.
+        if std::fs::read_link(entry.path().join("exe")).is_ok() {
+            any = true;
+            let _ = kill_process(pid, Signal::KILL);
+        }
+    }
+    any
+}

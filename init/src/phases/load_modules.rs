@@ -1,0 +1,12 @@
+//! `load-modules`: only those without which there is no root; the unit `modules` loads the rest.
+
+use std::path::Path;
+
+use super::Boot;
+use crate::kernel_modules::load_list;
+
+/// Loads the early modules.
+pub fn run(_: &mut Boot) -> Result<(), String> {
+    let failures = load_list(Path::new("/lib/modules/early"));
+    if failures.is_empty() { Ok(()) } else { Err(failures.join("; ")) }
+}

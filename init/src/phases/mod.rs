@@ -1,0 +1,92 @@
+//! From the kernel's hand-over to the supervisor. The list below is the boot.
+
+mod board_number;
+mod load_modules;
+mod mount_api;
+mod mount_data;
+mod mount_root;
+
+use std::time::Duration;
+
+use rustix::system::{RebootCommand, reboot};
+
+use crate::clock::now;
+use crate::console::say;
+use crate::supervisor::Moment;
+
+/// One named step.
+struct Phase {
+    name: &'static str,
+    run: fn(&mut Boot) -> Result<(), String>,
+    if_it_fails: IfItFails,
+}
+
+/// The stated end of a phase that fails.
+#[derive(Clone, Copy)]
+enum IfItFails {
+    /// The box comes up and says what is missing.
+    Degraded,
+    /// Nothing can run: the machine starts again, which counts against this slot.
+    Restart,
+}
+
+use IfItFails::{Degraded, Restart};
+
+/// Every phase, in order. `supervise` follows and never ends.
+const PHASES: &[Phase] = &[
+    Phase { name: "mount-api", run: mount_api::run, if_it_fails: Restart },
+    Phase { name: "load-modules", run: load_modules::run, if_it_fails: Degraded },
+    Phase { name: "board-number", run: board_number::run, if_it_fails: Degraded },
+    Phase { name: "mount-root", run: mount_root::run, if_it_fails: Restart },
+    Phase { name: "mount-data", run: mount_data::run, if_it_fails: Degraded },
+];
+
+/// How long the reason stays on the screen before the machine starts again.
+const TIME_TO_READ: Duration = Duration::from_secs(3);
+
+/// What the phases have found out.
+#[derive(Debug, Default)]
+pub struct Boot {
+    /// How each phase went.
+    pub reports: Vec<Report>,
+    /// The number of this board, if it is known.
+    pub board: Option<u8>,
+}
+
+/// How one phase went.
+#[derive(Debug)]
+pub struct Report {
+    /// Its name.
+    pub name: &'static str,
+    /// When it started.
+    pub start: Moment,
+    /// How long it took.
+    pub took: Duration,
+    /// What went wrong.
+    pub problem: Option<String>,
+}
+
+/// Runs every phase.
+pub fn run() -> Boot {
+    let mut boot = Boot::default();
+    for phase in PHASES {
+        let start = now();
+        let problem = (phase.run)(&mut boot).err();
+        boot.reports.push(Report {
+            name: phase.name,
+            start,
+            took: now() - start,
+            problem: problem.clone(),
+        });
+        let Some(problem) = problem else { continue };
+        say(&format!("{} failed: {problem}", phase.name));
+        if matches!(phase.if_it_fails, Restart) {
+            say("nothing can run without it; the machine restarts");
+            std::thread::sleep(TIME_TO_READ);
+            rustix::fs::sync();
+            // If even this fails PID 1 ends, and the kernel restarts the machine (panic=).
+            let _ = reboot(RebootCommand::Restart);
+        }
+    }
+    boot
+}

@@ -1,0 +1,61 @@
+//! `mount-root`: from the initramfs to the read-only root that it carries.
+
+use std::fs::File;
+use std::io;
+use std::path::Path;
+
+use rustix::mount::{MountFlags, mount, mount_move};
+use rustix::process::chroot;
+
+use super::Boot;
+use crate::sys::loop_device;
+
+/// Where the root is mounted before it becomes `/`.
+const NEW_ROOT: &str = "/root";
+
+const MEMORY: MountFlags = MountFlags::NOSUID.union(MountFlags::NODEV);
+
+/// Mounts the root, frees the initramfs, and moves in. PID 1 itself goes on running: its program
+/// is the one thing of the initramfs that stays in memory.
+pub fn run(_: &mut Boot) -> Result<(), String> {
+    let at = |what: &str| {
+        let what = what.to_owned();
+        move |error: io::Error| format!("{what}: {error}")
+    };
+    let image = File::open("/root.squashfs").map_err(at("/root.squashfs"))?;
+    let (path, device) = loop_device(&image).map_err(at("loop device"))?;
+    mount(path.as_str(), NEW_ROOT, c"squashfs", MountFlags::RDONLY | MountFlags::NODEV, c"")
+        .map_err(|error| format!("squashfs: {error}"))?;
+    drop(device);
+    for folder in ["/dev", "/proc", "/sys"] {
+        mount_move(folder, format!("{NEW_ROOT}{folder}"))
+            .map_err(|error| format!("move {folder}: {error}"))?;
+    }
+    free_initramfs();
+    switch().map_err(|error| format!("switch root: {error}"))?;
+    for (target, flags, options) in [
+        ("/run", MEMORY | MountFlags::NOEXEC, c"mode=0755,size=16m"),
+        ("/tmp", MEMORY | MountFlags::NOEXEC, c"mode=1777,size=16m"),
+    ] {
+        mount("tmpfs", target, c"tmpfs", flags, options)
+            .map_err(|error| format!("{target}: {error}"))?;
+    }
+    Ok(())
+}
+
+/// Removes what the initramfs held: it is memory. The open image lives on behind its loop device.
+fn free_initramfs() {
+    for path in ["/root.squashfs", "/init"] {
+        let _ = std::fs::remove_file(path);
+    }
+    let _ = std::fs::remove_dir_all(Path::new("/lib"));
+}
+
+/// Makes the new root `/`. The initramfs cannot be unmounted or pivoted away (Linux,
+/// Documentation/filesystems/ramfs-rootfs-initramfs.rst), so the new root is moved over it.
+fn switch() -> rustix::io::Result<()> {
+    rustix::process::chdir(NEW_ROOT)?;
+    mount_move(".", "/")?;
+    chroot(".")?;
+    rustix::process::chdir("/")
+}

@@ -1,0 +1,88 @@
+//! The system calls that have no safe wrapper. All `unsafe` of PID 1 is here.
+#![expect(unsafe_code, reason = "ioctls of the loop driver and the hook between fork and exec")]
+
+use std::ffi::c_void;
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+
+use rustix::ioctl::{Ioctl, IoctlOutput, Opcode, Setter, ioctl};
+
+/// `LOOP_CTL_GET_FREE` and `LOOP_CONFIGURE` of linux/loop.h.
+const LOOP_CTL_GET_FREE: Opcode = 0x4C82;
+const LOOP_CONFIGURE: Opcode = 0x4C0A;
+const LO_FLAGS_READ_ONLY: u32 = 1;
+const LO_FLAGS_AUTOCLEAR: u32 = 4;
+
+/// `struct loop_config` of linux/loop.h with its `struct loop_info64` spread out as far as it is
+/// used: `lo_flags` stands 52 bytes into the 232 of the latter.
+#[repr(C)]
+struct LoopConfig {
+    fd: u32,
+    block_size: u32,
+    info_before_flags: [u32; 13],
+    flags: u32,
+    info_after_flags: [u32; 44],
+    reserved: [u64; 8],
+}
+
+struct GetFree;
+
+// SAFETY: LOOP_CTL_GET_FREE takes no argument, touches no memory of ours and returns the number
+// of a free device.
+unsafe impl Ioctl for GetFree {
+    type Output = u32;
+    const IS_MUTATING: bool = false;
+
+    fn opcode(&self) -> Opcode {
+        LOOP_CTL_GET_FREE
+    }
+
+    fn as_ptr(&mut self) -> *mut c_void {
+        std::ptr::null_mut()
+    }
+
+    unsafe fn output_from_ptr(out: IoctlOutput, _: *mut c_void) -> rustix::io::Result<u32> {
+        u32::try_from(out).map_err(|_| rustix::io::Errno::INVAL)
+    }
+}
+
+/// Makes `image` a read-only block device and returns its path. The device goes away with its
+/// last user: the returned file must stay open until the device is mounted.
+pub fn loop_device(image: &File) -> io::Result<(String, File)> {
+    use std::os::fd::AsRawFd;
+
+    let control = OpenOptions::new().read(true).write(true).open("/dev/loop-control")?;
+    // SAFETY: see `GetFree`.
+    let number = unsafe { ioctl(&control, GetFree) }?;
+    let path = format!("/dev/loop{number}");
+    let device = File::open(&path)?;
+    let config = LoopConfig {
+        fd: u32::try_from(image.as_raw_fd()).map_err(io::Error::other)?,
+        block_size: 0,
+        info_before_flags: [0; 13],
+        flags: LO_FLAGS_READ_ONLY | LO_FLAGS_AUTOCLEAR,
+        info_after_flags: [0; 44],
+        reserved: [0; 8],
+    };
+    // SAFETY: the kernel reads one `struct loop_config`, which `LoopConfig` has the layout of (its
+    // size is asserted below), and writes nothing.
+    unsafe { ioctl(&device, Setter::<LOOP_CONFIGURE, LoopConfig>::new(config)) }?;
+    Ok((path, device))
+}
+
+const _: () = assert!(size_of::<LoopConfig>() == 304);
+
+/// Gives the process a session of its own and takes from it, and all it starts, the way to gain
+/// privileges by exec (`PR_SET_NO_NEW_PRIVS`).
+pub fn confine(command: &mut Command) {
+    let hook = || {
+        rustix::process::setsid()?;
+        rustix::thread::set_no_new_privs(true)?;
+        Ok(())
+    };
+    // SAFETY: between fork and exec only async-signal-safe calls are allowed; these are two plain
+    // system calls, without locks or allocation.
+    unsafe { command.pre_exec(hook) };
+}
