@@ -1,26 +1,31 @@
 //! Kernel modules: loaded from lists that the builder has put in order.
 
+use std::ffi::CString;
 use std::fs::File;
 use std::io;
 use std::path::Path;
 
 use rustix::system::finit_module;
 
-/// Loads the modules that the file at `list` names, one path a line. Returns what went wrong, in
-/// words; one module's failure does not keep the others from being loaded.
+/// Loads the modules that the file at `list` names: on each line a path and, after a space, the
+/// module's parameters. Returns what went wrong, in words; one module's failure does not keep the
+/// others from being loaded.
 pub fn load_list(list: &Path) -> Vec<String> {
     let text = match std::fs::read_to_string(list) {
         Ok(text) => text,
         Err(error) => return vec![format!("{}: {error}", list.display())],
     };
     text.lines()
-        .filter_map(|path| load(path.as_ref()).err().map(|error| format!("{path}: {error}")))
+        .filter_map(|line| {
+            let (path, parameters) = line.split_once(' ').unwrap_or((line, ""));
+            load(path.as_ref(), parameters).err().map(|error| format!("{path}: {error}"))
+        })
         .collect()
 }
 
 /// Loads one module; that it is there already is no mistake.
-fn load(path: &Path) -> io::Result<()> {
-    match finit_module(File::open(path)?, c"", 0) {
+fn load(path: &Path, parameters: &str) -> io::Result<()> {
+    match finit_module(File::open(path)?, CString::new(parameters)?.as_c_str(), 0) {
         Ok(()) | Err(rustix::io::Errno::EXIST) => Ok(()),
         Err(error) => Err(error.into()),
     }

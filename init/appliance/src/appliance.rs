@@ -36,7 +36,9 @@ pub struct Identity {
 pub struct Image {
     /// Alpine packages; what their programs need of libraries comes with them.
     pub packages: Vec<Spanned<PackageName>>,
-    /// Kernel modules; what they depend on comes with them.
+    /// Kernel modules that are loaded at every start; what they depend on comes with them.
+    pub drivers: Vec<Spanned<ModuleName>>,
+    /// Further kernel modules that are in the image; units that use some name them.
     pub modules: Vec<Spanned<ModuleName>>,
     /// Octet's own services, each a folder of `services/`.
     pub services: Vec<Spanned<UnitName>>,
@@ -61,6 +63,7 @@ impl Appliance {
         let appliance: Self = parse(file, text)?;
         let image = &appliance.image;
         twice(file, text, &image.packages, ToString::to_string)?;
+        twice(file, text, &image.drivers, ModuleName::canonical)?;
         twice(file, text, &image.modules, ModuleName::canonical)?;
         twice(file, text, &image.services, ToString::to_string)?;
         Ok(appliance)
@@ -91,7 +94,7 @@ mod tests {
     use proptest::prelude::*;
 
     const SMALL: &str = "[appliance]\nname = \"octet\"\n[image]\npackages = [\"musl\"]\n\
-                         modules = [\"nft-ct\"]\nservices = [\"console\"]\n";
+                         drivers = []\nmodules = [\"nft-ct\"]\nservices = [\"console\"]\n";
 
     #[test]
     fn parses_three_lines_of_a_service() {
@@ -106,7 +109,7 @@ mod tests {
             ("packages", "package", 4),
             ("[\"musl\"]", "7", 4),
             ("[\"musl\"]", "[\"musl\", \"musl\"]", 4),
-            ("[\"nft-ct\"]", "[\"nft-ct\", \"nft_ct\"]", 5),
+            ("[\"nft-ct\"]", "[\"nft-ct\", \"nft_ct\"]", 6),
             ("\"octet\"", "\"Octet\"", 2),
             ("[image]", "[image", 3),
         ] {

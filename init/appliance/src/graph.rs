@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use crate::file_error::{FileError, nearest};
-use crate::name::UnitName;
-use crate::unit::{Unit, UnitType};
+use crate::name::{ModuleName, UnitName};
+use crate::unit::{Places, Unit, UnitType};
 
 /// A unit with the text it was read from, so that a mistake can be shown in its place.
 #[derive(Debug, Clone)]
@@ -16,8 +16,7 @@ pub struct UnitSource {
     pub text: String,
     /// What it says.
     pub unit: Unit,
-    /// Where it names the units it needs and then those it comes after.
-    places: Vec<Range<usize>>,
+    places: Places,
 }
 
 impl UnitSource {
@@ -32,10 +31,16 @@ impl UnitSource {
 
     /// Every unit that this one waits for, with its place in the text.
     fn edges(&self) -> impl Iterator<Item = (&UnitName, Range<usize>)> {
-        self.unit.needs.iter().chain(&self.unit.after).zip(self.places.iter().cloned())
+        self.unit.needs.iter().chain(&self.unit.after).zip(self.places.units.iter().cloned())
     }
 
-    fn error(&self, at: Range<usize>, message: String, hint: String) -> Box<FileError> {
+    /// Every kernel module that the unit uses, with its place in the text.
+    pub fn modules(&self) -> impl Iterator<Item = (&ModuleName, Range<usize>)> {
+        self.unit.modules.iter().zip(self.places.modules.iter().cloned())
+    }
+
+    /// A mistake at the byte range `at` of the unit file.
+    pub fn error(&self, at: Range<usize>, message: String, hint: String) -> Box<FileError> {
         FileError::new(&self.file, &self.text, at, message, hint)
     }
 }

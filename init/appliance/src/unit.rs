@@ -12,7 +12,7 @@ use toml::Spanned;
 use crate::document::parse;
 use crate::duration::Span;
 use crate::file_error::FileError;
-use crate::name::UnitName;
+use crate::name::{ModuleName, UnitName};
 use crate::path::ImagePath;
 use crate::user::UserName;
 
@@ -40,6 +40,8 @@ pub struct Unit {
     pub needs: Vec<UnitName>,
     /// Units that, if they are in the image, settle (ready or failed) before it starts.
     pub after: Vec<UnitName>,
+    /// Kernel modules that it uses: they are in the image, and loaded at every start.
+    pub modules: Vec<ModuleName>,
     /// How it says that it is ready.
     pub readiness: Readiness,
     /// Where its output goes.
@@ -205,6 +207,8 @@ struct Raw {
     needs: Vec<Spanned<UnitName>>,
     #[serde(default)]
     after: Vec<Spanned<UnitName>>,
+    #[serde(default)]
+    modules: Vec<Spanned<ModuleName>>,
     readiness: Option<Spanned<Readiness>>,
     #[serde(default)]
     stdio: Stdio,
@@ -216,18 +220,27 @@ struct Raw {
     stop: Stop,
 }
 
+/// Where a unit file names something that may not be there.
+#[derive(Debug, Clone)]
+pub(crate) struct Places {
+    /// The units it needs, then those it comes after.
+    pub units: Vec<Range<usize>>,
+    /// Its kernel modules.
+    pub modules: Vec<Range<usize>>,
+}
+
 impl Unit {
     /// Parses and checks `text`, the content of `file`. Beside the unit come the places in `text`
-    /// of every unit that it needs or comes after, in that order.
+    /// of what it names.
     ///
     /// # Errors
     /// The first mistake, with its line and column.
-    pub(crate) fn parse(
-        file: &str,
-        text: &str,
-    ) -> Result<(Self, Vec<Range<usize>>), Box<FileError>> {
+    pub(crate) fn parse(file: &str, text: &str) -> Result<(Self, Places), Box<FileError>> {
         let raw: Raw = parse(file, text)?;
-        let places = raw.needs.iter().chain(&raw.after).map(Spanned::span).collect();
+        let places = Places {
+            units: raw.needs.iter().chain(&raw.after).map(Spanned::span).collect(),
+            modules: raw.modules.iter().map(Spanned::span).collect(),
+        };
         let plain =
             |names: Vec<Spanned<UnitName>>| names.into_iter().map(Spanned::into_inner).collect();
         let error = |at, message: &str, hint: &str| FileError::new(file, text, at, message, hint);
@@ -281,6 +294,7 @@ impl Unit {
             user,
             needs: plain(raw.needs),
             after: plain(raw.after),
+            modules: raw.modules.into_iter().map(Spanned::into_inner).collect(),
             readiness,
             stdio: raw.stdio,
             start: raw.start,

@@ -1,0 +1,86 @@
+//! `appliance.toml` with the text it was read from.
+
+use std::fs;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use miette::Diagnostic;
+use octet_appliance::{Appliance, FileError};
+
+use crate::tree::Because;
+
+/// The file a person edits, parsed, with what is needed to show a mistake in its place.
+#[derive(Debug, Clone)]
+pub struct ApplianceFile {
+    /// The file, as a person names it.
+    pub file: String,
+    /// Its content.
+    pub text: String,
+    /// Its folder, to which the paths in it are relative.
+    pub folder: PathBuf,
+    /// What it says.
+    pub appliance: Appliance,
+}
+
+/// The file cannot be used.
+#[derive(Debug, thiserror::Error, Diagnostic)]
+pub enum ApplianceError {
+    /// It cannot be read.
+    #[error("cannot read {path}: {source}")]
+    #[diagnostic(help("name the appliance's file with --appliance FILE"))]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// It is wrong.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Wrong(#[from] Box<FileError>),
+}
+
+/// A mistake in a person's file, as an error of a whole command.
+#[derive(Debug, thiserror::Error, Diagnostic)]
+#[error(transparent)]
+#[diagnostic(transparent)]
+pub struct Mistake(#[from] Box<FileError>);
+
+impl ApplianceFile {
+    /// Reads and checks the file at `path`.
+    pub fn read(path: &Path) -> Result<Self, ApplianceError> {
+        let text = fs::read_to_string(path)
+            .map_err(|source| ApplianceError::Unreadable { path: path.to_owned(), source })?;
+        let file = path.display().to_string();
+        let appliance = Appliance::parse(&file, &text)?;
+        let folder = path.parent().unwrap_or(Path::new("")).to_owned();
+        Ok(Self { file, text, folder, appliance })
+    }
+
+    /// A mistake in the file.
+    pub fn error(
+        &self,
+        at: Range<usize>,
+        message: impl Into<String>,
+        hint: impl Into<String>,
+    ) -> Box<FileError> {
+        FileError::new(&self.file, &self.text, at, message, hint)
+    }
+
+    /// The reason that the item at `at` gives: its line, its list, its name.
+    pub fn because(&self, at: &Range<usize>, list: &str, name: &str) -> Because {
+        let before = self.text.as_bytes().iter().take(at.start);
+        let lines = before.filter(|byte| **byte == b'\n').count();
+        let text = self.text.lines().nth(lines).unwrap_or_default();
+        Because::line(lines + 1, text, format!("{list} = {name}"))
+    }
+}
+
+/// The hint for a name that is not there: the nearest ones, or what to do without any.
+pub fn nearest_hint(near: &[&str], otherwise: &str) -> String {
+    match near {
+        [] => otherwise.to_owned(),
+        [one] => format!("did you mean `{one}`?"),
+        _ => format!("the nearest names are: {}", near.join(", ")),
+    }
+}

@@ -1,0 +1,77 @@
+//! From QEMU's start until the console says that the guest is up.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use miette::{Diagnostic, IntoDiagnostic};
+use octet_machine::{Builder, Machine, Tail};
+
+use super::sample::Sample;
+use crate::build::Built;
+
+/// Memory and processors of all three guests.
+const MEMORY: u32 = 512;
+
+/// No guest takes this long, however busy the host.
+const LONGEST: Duration = Duration::from_secs(180);
+
+/// What each guest writes to its console: the status screen once all base units are ready, the
+/// first line of the init that does nothing, and busybox init's words when OpenRC is through and it
+/// starts the first getty (on a screen that this guest does not have).
+const APPLIANCE: &str = "READY";
+const LIMIT: &str = "octet-limit: init runs";
+const STOCK: &str = "'/sbin/getty";
+
+/// What Alpine's own initramfs is told; the rest as for ours.
+const STOCK_KERNEL: &str = "root=/dev/vda rootfstype=ext4 modules=virtio_blk,ext4 \
+                            console=ttyS0 quiet no_timer_check panic=-1";
+
+/// The three guests, each measured as often as the others.
+#[derive(Debug, Clone, Default)]
+pub struct Boots {
+    /// The image.
+    pub appliance: Sample,
+    /// The same kernel, machine and options, with an init that does nothing.
+    pub limit: Sample,
+    /// Alpine as its publisher has put it together.
+    pub stock: Sample,
+}
+
+/// A guest did not come up.
+#[derive(Debug, thiserror::Error, Diagnostic)]
+#[error("the console never said `{marker}`\n{tail}")]
+#[diagnostic(help("see `cargo image run`"))]
+struct Silent {
+    marker: &'static str,
+    tail: Tail,
+}
+
+/// Boots all three in turn, `runs` times, so that a busy moment of the host meets each of them.
+pub fn measure(built: &Built, limit: &Path, stock: &Path, runs: usize) -> miette::Result<Boots> {
+    let mut boots = Boots::default();
+    for _ in 0..runs {
+        let appliance = Machine::builder(&built.linux, &built.initrd);
+        boots.appliance.add(boot(appliance, APPLIANCE)?);
+        boots.limit.add(boot(Machine::builder(&built.linux, limit), LIMIT)?);
+        boots.stock.add(boot(alpine(stock), STOCK)?);
+    }
+    Ok(boots)
+}
+
+/// Alpine from `folder`; what it writes to its disk is forgotten.
+fn alpine(folder: &Path) -> Builder {
+    let disk = folder.join("qcow2").to_string_lossy().replace(',', ",,");
+    Machine::builder(folder.join("linux"), folder.join("initrd"))
+        .command_line(STOCK_KERNEL)
+        .argument("-drive")
+        .argument(format!("file={disk},format=qcow2,if=virtio,snapshot=on"))
+}
+
+fn boot(machine: Builder, marker: &'static str) -> miette::Result<Duration> {
+    let machine = machine.memory(MEMORY).start().into_diagnostic()?;
+    let seen = machine.console().wait_for(marker, Instant::now() + LONGEST);
+    let Some(seen) = seen else {
+        return Err(Silent { marker, tail: machine.tail(20) }.into());
+    };
+    Ok(seen - machine.started())
+}

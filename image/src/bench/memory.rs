@@ -1,0 +1,43 @@
+//! What the appliance leaves of a guest's memory.
+
+use std::time::Duration;
+
+use miette::IntoDiagnostic;
+use octet_machine::{Machine, UnitState};
+
+use crate::build::Built;
+
+/// For a guest to come up, however busy the host.
+const READY: Duration = Duration::from_secs(180);
+
+/// In bytes.
+#[derive(Debug, Clone, Copy)]
+pub struct Memory {
+    /// Used of 512 MiB once every unit has settled, as the kernel counts what is not available.
+    pub used: u64,
+    /// The resident size of PID 1.
+    pub init: u64,
+    /// Whether the image comes up with 96 MiB.
+    pub fits_96: bool,
+}
+
+/// Boots twice.
+pub fn measure(built: &Built) -> miette::Result<Memory> {
+    let boot = |mib| Machine::builder(&built.linux, &built.initrd).memory(mib).start();
+    let machine = boot(512).into_diagnostic()?;
+    let status = machine
+        .wait_status("every unit settled", READY, |status| {
+            let settled =
+                |state| matches!(state, UnitState::Ready | UnitState::Done | UnitState::Failed);
+            status.units.iter().all(|unit| settled(unit.state))
+        })
+        .into_diagnostic()?;
+    let memory = status.memory;
+    drop(machine);
+    let small = boot(96).into_diagnostic()?;
+    Ok(Memory {
+        used: memory.total - memory.available,
+        init: memory.init_rss,
+        fits_96: small.wait_ready(READY).is_ok(),
+    })
+}

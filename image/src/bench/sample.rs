@@ -1,0 +1,54 @@
+//! Several measurements of one thing.
+
+use std::time::Duration;
+
+/// Measurements of one length of time.
+#[derive(Debug, Clone, Default)]
+pub struct Sample(Vec<Duration>);
+
+impl Sample {
+    /// Adds one.
+    pub fn add(&mut self, time: Duration) {
+        self.0.push(time);
+        self.0.sort_unstable();
+    }
+
+    /// The middle one, in seconds; of an even number, the mean of the middle two. 0 of none.
+    pub fn median(&self) -> f64 {
+        let seconds = |at: usize| self.0.get(at).map_or(0.0, Duration::as_secs_f64);
+        let half = self.0.len() / 2;
+        if self.0.len().is_multiple_of(2) {
+            f64::midpoint(seconds(half.saturating_sub(1)), seconds(half))
+        } else {
+            seconds(half)
+        }
+    }
+
+    /// The shortest and the longest, in seconds.
+    pub fn range(&self) -> (f64, f64) {
+        let seconds = |time: Option<&Duration>| time.map_or(0.0, Duration::as_secs_f64);
+        (seconds(self.0.first()), seconds(self.0.last()))
+    }
+}
+
+impl<const N: usize> From<[u64; N]> for Sample {
+    /// Of milliseconds.
+    fn from(milliseconds: [u64; N]) -> Self {
+        let mut sample = Self::default();
+        milliseconds.into_iter().for_each(|ms| sample.add(Duration::from_millis(ms)));
+        sample
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_middle_whatever_the_order() {
+        assert!((Sample::from([3000, 1000, 2000]).median() - 2.0).abs() < 1e-9);
+        assert!((Sample::from([4000, 1000, 2000, 3000]).median() - 2.5).abs() < 1e-9);
+        assert_eq!(Sample::from([3000, 1000]).range(), (1.0, 3.0));
+        assert_eq!(Sample::default().median(), 0.0);
+    }
+}

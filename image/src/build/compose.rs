@@ -1,0 +1,78 @@
+//! From inputs to the tree of the root file system.
+
+use super::inputs::{self, Inputs};
+use crate::appliance_file::Mistake;
+use crate::digest::Sha256;
+use crate::source::{Component, NamedModule, PathSource, SeedSource, Source, Taken};
+use crate::steps::Steps;
+use crate::tree::{Because, Facts, Node, Origin, Tree, check_closure, generate};
+
+/// What an image is made of.
+pub struct Composed {
+    /// The root file system.
+    pub tree: Tree,
+    /// For the bill of materials.
+    pub components: Vec<Component>,
+    /// Modules that load before the root is there, by path in the tree, in that order.
+    pub early: Vec<String>,
+    /// The kernel.
+    pub linux: Vec<u8>,
+    /// A digest of this workspace's programs.
+    pub programs: Sha256,
+}
+
+/// Composes the tree. Mistakes in `appliance.toml` are found before anything is compiled.
+pub fn compose(inputs: &Inputs, steps: &Steps) -> miette::Result<Composed> {
+    let mut tree = Tree::default();
+    let seed = inputs.seed(steps)?;
+    let linux = inputs::read(&seed.join("linux"))?;
+    let packages = SeedSource {
+        qcow2: seed.join("qcow2"),
+        appliance: inputs.appliance.clone(),
+        modules: NamedModule::all(&inputs.appliance, &inputs.units),
+        handled: inputs.overlays.handled.clone(),
+    };
+    let unpack = || inputs.unpack_tools(steps);
+    let cargo = inputs.cargo(steps, &unpack);
+    let owner = PathSource { units: &inputs.units };
+
+    let mut all = Taken::default();
+    let sources: [&dyn Source; 3] = [&packages, &owner, &cargo];
+    for source in sources {
+        let step = steps.start(source.name(), &source.doing());
+        let taken = source.take(&mut tree)?;
+        step.done(&taken.summary);
+        taken.notes.iter().for_each(|note| steps.note(note));
+        all.components.extend(taken.components);
+        all.modules.extend(taken.modules);
+        all.early += taken.early;
+    }
+    let step = steps.start("compose", "overlays, units, generated files");
+    let (early, late) = all.modules.split_at(all.early.min(all.modules.len()));
+    let list: String = late.iter().map(|path| format!("{path}\n")).collect();
+    let because = Because::always("PID 1 loads these, in this order");
+    tree.put(
+        "/usr/lib/octet/modules",
+        Node::file(list.into_bytes(), 0o644, Origin::Generated, because),
+    )?;
+    inputs.units.put(&mut tree)?;
+    let appliance = &inputs.appliance.appliance.appliance;
+    let facts = Facts {
+        name: appliance.name.to_string(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        epoch: inputs.lock.content.epoch,
+        target: inputs.target,
+    };
+    generate(&mut tree, &facts, &Because::always("`name` of appliance.toml"))?;
+    inputs.overlays.put(&mut tree)?;
+    inputs.units.check(&tree, inputs.target).map_err(Mistake::from)?;
+    check_closure(&tree)?;
+    step.done(&format!("{} paths", tree.iter().count()));
+    Ok(Composed {
+        early: early.to_vec(),
+        tree,
+        components: all.components,
+        linux,
+        programs: cargo.compiled()?.digest(),
+    })
+}

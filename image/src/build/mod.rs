@@ -1,0 +1,149 @@
+//! `cargo image build`: from the files a person edits to files that boot.
+
+mod compose;
+mod inputs;
+mod write;
+
+use std::env;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+
+use miette::{Diagnostic, IntoDiagnostic, WrapErr};
+
+use crate::output::file::WriteError;
+use crate::output::sums;
+use crate::steps::Steps;
+use crate::target::Target;
+use crate::workspace::Workspace;
+
+use self::inputs::Inputs;
+
+/// What to build, and how.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct Options {
+    /// What the image is for
+    #[arg(long, value_enum, default_value = "qemu-x86_64")]
+    pub target: Target,
+    /// The appliance; its lock is the file beside it with the ending .lock, else appliance.lock
+    #[arg(long, value_name = "FILE")]
+    pub appliance: Option<PathBuf>,
+    /// Where the image goes, in a folder of the target's name [default: out]
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// Use nothing from the network
+    #[arg(long)]
+    pub offline: bool,
+    /// Refuse a toolchain other than the one that is locked
+    #[arg(long)]
+    pub locked: bool,
+}
+
+/// An image.
+#[derive(Debug, Clone)]
+pub struct Built {
+    /// Its folder, `out/<target>`.
+    pub folder: PathBuf,
+    /// The kernel.
+    pub linux: PathBuf,
+    /// The initramfs.
+    pub initrd: PathBuf,
+}
+
+/// Another toolchain than the one that is locked, with `--locked`.
+#[derive(Debug, thiserror::Error, Diagnostic)]
+#[error("the toolchain is not the one that is locked: {}", .0.join("; "))]
+#[diagnostic(help("install the locked one, or record this one: `cargo image lock`"))]
+struct OtherToolchain(Vec<String>);
+
+impl Options {
+    /// The folder of the image.
+    pub fn folder(&self, workspace: &Workspace) -> PathBuf {
+        self.out_folder(workspace).join(self.target.name())
+    }
+
+    fn out_folder(&self, workspace: &Workspace) -> PathBuf {
+        self.out.clone().unwrap_or_else(|| workspace.root().join("out"))
+    }
+
+    /// The appliance's file, as short as the folder a person is in allows.
+    pub fn appliance_file(&self, workspace: &Workspace) -> PathBuf {
+        self.appliance.clone().unwrap_or_else(|| short(&workspace.root().join("appliance.toml")))
+    }
+
+    /// Its lock.
+    pub fn lock_file(&self, workspace: &Workspace) -> PathBuf {
+        let beside = self.appliance_file(workspace).with_extension("lock");
+        if beside.is_file() { beside } else { short(&workspace.root().join("appliance.lock")) }
+    }
+}
+
+/// `path` without the current folder, if it is below it.
+fn short(path: &Path) -> PathBuf {
+    let here = env::current_dir().unwrap_or_default();
+    path.strip_prefix(here).unwrap_or(path).to_owned()
+}
+
+/// The workspace that the current folder is in.
+pub fn workspace() -> miette::Result<Workspace> {
+    let here = env::current_dir().into_diagnostic().wrap_err("where is the current folder?")?;
+    Ok(Workspace::find(&here)?)
+}
+
+/// Builds the image that `options` asks for, or finds that it is there already.
+pub fn build(options: &Options) -> miette::Result<Built> {
+    let workspace = workspace()?;
+    let steps = Steps::new();
+    let step = steps.start("check", "appliance.toml, appliance.lock, units, overlays");
+    let inputs = Inputs::load(&workspace, options)?;
+    let differences = inputs.toolchain.differences(&inputs.lock.content.toolchain);
+    if !differences.is_empty() && options.locked {
+        return Err(OtherToolchain(differences).into());
+    }
+    step.done(&inputs.summary());
+    for difference in &differences {
+        steps.warn(&format!(
+            "{difference}; the image's bytes will differ (`cargo image lock` records this one)"
+        ));
+    }
+
+    let out = options.out_folder(&workspace);
+    let folder = options.folder(&workspace);
+    let _one_at_a_time = lock(&out)?;
+    let built = Built {
+        linux: folder.join("boot/linux"),
+        initrd: folder.join("boot/initrd"),
+        folder: folder.clone(),
+    };
+    let seed = inputs.lock.seed(options.target)?;
+    inputs.store.ensure(&inputs.lock, seed, &steps)?;
+    let key_file = out.join("cache").join(format!("{}.key", options.target));
+    if let Some(compiled) = inputs.cargo(&steps, &|| inputs.unpack_tools(&steps)).current()? {
+        let key = inputs.key(compiled.digest());
+        if fs::read_to_string(&key_file).is_ok_and(|old| old == key) && sums::hold(&folder) {
+            steps.start("image", "").unchanged(&folder.display().to_string());
+            return Ok(built);
+        }
+    }
+
+    let composed = compose::compose(&inputs, &steps)?;
+    write::write(&inputs, &composed, &folder, &out.join("cache"), &steps)?;
+    crate::output::file::write(&key_file, inputs.key(composed.programs).as_bytes())?;
+    Ok(built)
+}
+
+/// The seed as its publisher boots it: a folder with `linux`, `initrd` and `qcow2`.
+pub fn stock(options: &Options) -> miette::Result<PathBuf> {
+    Inputs::load(&workspace()?, options)?.stock(&Steps::new())
+}
+
+/// Held while an image is written, so that two builds do not write the same files.
+fn lock(out: &Path) -> Result<File, WriteError> {
+    let path = out.join("cache/.lock");
+    let take = || {
+        fs::create_dir_all(out.join("cache"))?;
+        let file = File::options().create(true).truncate(false).write(true).open(&path)?;
+        file.lock()?;
+        Ok(file)
+    };
+    take().map_err(WriteError::at(&path))
+}

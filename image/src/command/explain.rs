@@ -1,0 +1,81 @@
+//! `cargo image explain`
+
+use std::fs;
+use std::process::ExitCode;
+
+use miette::Diagnostic;
+use octet_appliance::nearest;
+
+use crate::appliance_file::nearest_hint;
+use crate::build::{Options, workspace};
+use crate::output::manifest::{Item, Manifest};
+
+/// Tells where a file of the image comes from
+#[derive(clap::Args)]
+pub struct Args {
+    /// The file's absolute path inside the image
+    path: String,
+    #[command(flatten)]
+    options: Options,
+}
+
+/// There is nothing to tell.
+#[derive(Debug, thiserror::Error, Diagnostic)]
+enum ExplainError {
+    #[error("there is no image in {0}")]
+    #[diagnostic(help("run `cargo image build` first"))]
+    NoImage(String),
+    #[error("the image has no {path}")]
+    #[diagnostic(help("{hint}"))]
+    Unknown { path: String, hint: String },
+}
+
+/// Runs the subcommand.
+pub fn run(args: Args) -> miette::Result<ExitCode> {
+    let workspace = workspace()?;
+    let folder = args.options.folder(&workspace);
+    let no_image = || ExplainError::NoImage(folder.display().to_string());
+    let text = fs::read(folder.join("manifest.json")).map_err(|_| no_image())?;
+    let manifest: Manifest = serde_json::from_slice(&text).map_err(|_| no_image())?;
+    let found: Vec<_> = manifest
+        .root
+        .iter()
+        .chain(&manifest.initrd)
+        .filter(|item| item.path == args.path)
+        .collect();
+    if found.is_empty() {
+        let near = nearest(&args.path, manifest.root.iter().map(|item| item.path.as_str()));
+        let hint = nearest_hint(&near, "manifest.json lists all paths");
+        return Err(ExplainError::Unknown { path: args.path, hint }.into());
+    }
+    for item in found {
+        print!("{}", describe(item));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// All that is known of one path, a line each.
+fn describe(item: &Item) -> String {
+    let mut text = format!("{}\n", item.path);
+    let mut line = |name: &str, value: &str| text += &format!("  {name:9} {value}\n");
+    line("type", &item.kind);
+    line("from", &item.origin);
+    if let Some(replaced) = &item.replaced {
+        line("instead of", replaced);
+    }
+    line("mode", &format!("{} {}:{}", item.mode, item.uid, item.gid));
+    if let Some(size) = item.size {
+        line("size", &size.to_string());
+    }
+    if let Some(sha256) = item.sha256 {
+        line("sha256", &sha256.to_string());
+    }
+    if let Some(target) = &item.target {
+        line("target", target);
+    }
+    line("because", &item.because);
+    if let Some(words) = &item.text {
+        line("", &format!("| {words}"));
+    }
+    text
+}

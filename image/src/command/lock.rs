@@ -1,0 +1,28 @@
+//! `cargo image lock`
+
+use std::process::ExitCode;
+
+use crate::build::{Options, workspace};
+use crate::lock::{Lock, update};
+use crate::store::Store;
+
+/// Records the exact inputs of the image in appliance.lock
+#[derive(clap::Args)]
+pub struct Args {
+    /// Fetch this input anew and record what is published now
+    #[arg(long, value_name = "NAME[==VERSION]")]
+    update: Option<String>,
+    #[command(flatten)]
+    options: Options,
+}
+
+/// Runs the subcommand.
+pub fn run(args: Args) -> miette::Result<ExitCode> {
+    let workspace = workspace()?;
+    let path = args.options.lock_file(&workspace);
+    let lock = Lock::read(&path)?;
+    let store = Store::open(args.options.offline)?;
+    let diff = update(&path, &lock, args.update.as_deref(), &store)?;
+    print!("{diff}");
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,9 @@
+//! One file per subcommand of `cargo image`.
+
+pub mod bench;
+pub mod build;
+pub mod ctl;
+pub mod explain;
+pub mod lock;
+pub mod run;
+pub mod test;

@@ -1,0 +1,38 @@
+//! `cargo image test`
+
+use std::process::{Command, ExitCode};
+
+use miette::IntoDiagnostic;
+
+use crate::build;
+use crate::setup;
+
+/// Builds the image and runs the whole test suite
+#[derive(clap::Args)]
+pub struct Args {
+    /// First install what this machine lacks
+    #[arg(long)]
+    setup: bool,
+    /// Run the long variants too
+    #[arg(long)]
+    soak: bool,
+    #[command(flatten)]
+    build: build::Options,
+}
+
+/// Runs the subcommand.
+pub fn run(args: Args) -> miette::Result<ExitCode> {
+    setup::require(&[&setup::RUN, &setup::TEST], args.setup)?;
+    let built = build::build(&args.build)?;
+    let mut tests = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    // Plain `cargo test` works too: without these two the tests build the image themselves.
+    tests
+        .args(["test", "--workspace", "--locked", "--no-fail-fast"])
+        .env("OCTET_IMAGE_BUILT", &built.folder)
+        .env("OCTET_BUILDER", std::env::current_exe().into_diagnostic()?);
+    if args.soak {
+        tests.env("OCTET_SOAK", "1");
+    }
+    let status = tests.status().into_diagnostic()?;
+    Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}

@@ -1,0 +1,243 @@
+//! `appliance.lock`: the exact inputs of the image.
+
+mod toolchain;
+mod update;
+
+use std::fs;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use miette::Diagnostic;
+use octet_appliance::{FileError, nearest, parse};
+use serde::Deserialize;
+use toml::Spanned;
+
+use crate::appliance_file::Mistake;
+use crate::digest::Sha256;
+use crate::target::Target;
+
+pub use toolchain::Toolchain;
+pub use update::update;
+
+/// The lock with the text it was read from, so that a mistake can be shown in its place.
+#[derive(Debug, Clone)]
+pub struct Lock {
+    /// The file, as a person names it.
+    pub file: String,
+    /// Its content.
+    pub text: String,
+    /// What it says.
+    pub content: Content,
+}
+
+/// What the lock says.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Content {
+    /// The version of this format: 1.
+    pub version: Spanned<u32>,
+    /// The only date in the image, in seconds since 1970: every file's time.
+    pub epoch: u32,
+    /// What the last build was compiled with.
+    pub toolchain: Toolchain,
+    /// Everything fetched.
+    pub input: Vec<Input>,
+}
+
+/// One thing that is fetched.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Input {
+    /// Its name where it is fetched from.
+    pub name: Spanned<String>,
+    /// What it is for.
+    pub source: InputSource,
+    /// The only target it is for; a tool serves every target.
+    pub target: Option<Target>,
+    /// Its version.
+    pub version: String,
+    /// The name of the file that is fetched.
+    pub file: String,
+    /// Its size in bytes.
+    pub size: u64,
+    /// Its digest: what makes it this input and no other.
+    pub sha256: Spanned<Sha256>,
+}
+
+/// What an input is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum InputSource {
+    /// An Alpine root file system, from which packages, modules and the kernel are taken.
+    Seed,
+    /// Something the build runs.
+    Tool,
+}
+
+impl InputSource {
+    /// Its name in the lock.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Seed => "seed",
+            Self::Tool => "tool",
+        }
+    }
+}
+
+/// The lock cannot be used.
+#[derive(Debug, thiserror::Error, Diagnostic)]
+pub enum LockError {
+    /// It cannot be read.
+    #[error("cannot read {path}: {source}")]
+    #[diagnostic(help("restore it: `git checkout appliance.lock`"))]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// It is wrong.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Wrong(#[from] Box<FileError>),
+}
+
+impl Lock {
+    /// Reads and checks the lock at `path`.
+    pub fn read(path: &Path) -> Result<Self, LockError> {
+        let text = fs::read_to_string(path)
+            .map_err(|source| LockError::Unreadable { path: path.to_owned(), source })?;
+        Ok(Self::parse(&path.display().to_string(), text)?)
+    }
+
+    /// Parses and checks `text`, the content of `file`.
+    pub fn parse(file: &str, text: String) -> Result<Self, Box<FileError>> {
+        let content: Content = parse(file, &text)?;
+        if *content.version.get_ref() != 1 {
+            let message = "this version of the lock's format is not known";
+            let hint = "use the release of Octet that wrote it";
+            return Err(FileError::new(file, &text, content.version.span(), message, hint));
+        }
+        Ok(Self { file: file.to_owned(), text, content })
+    }
+
+    /// A mistake in the lock.
+    pub fn error(&self, at: Range<usize>, message: String, hint: String) -> Box<FileError> {
+        FileError::new(&self.file, &self.text, at, message, hint)
+    }
+
+    /// The seed of `target`.
+    pub fn seed(&self, target: Target) -> Result<&Input, Mistake> {
+        self.content
+            .input
+            .iter()
+            .find(|input| input.source == InputSource::Seed && input.target == Some(target))
+            .ok_or_else(|| {
+                let message = format!("no seed is locked for {target}");
+                self.error(0..0, message, "restore it: `git checkout appliance.lock`".into()).into()
+            })
+    }
+
+    /// The tool `name`.
+    pub fn tool(&self, name: &str) -> Result<&Input, Mistake> {
+        self.content
+            .input
+            .iter()
+            .find(|input| input.source == InputSource::Tool && input.name.get_ref() == name)
+            .ok_or_else(|| {
+                let message = format!("no tool `{name}` is locked");
+                self.error(0..0, message, "restore it: `git checkout appliance.lock`".into()).into()
+            })
+    }
+
+    /// The nearest names of inputs to one that is not there.
+    pub fn nearest(&self, name: &str) -> Vec<&str> {
+        let mut near =
+            nearest(name, self.content.input.iter().map(|input| input.name.get_ref().as_str()));
+        near.dedup();
+        near
+    }
+}
+
+impl Content {
+    /// The lock as text.
+    pub fn render(&self) -> String {
+        let quote = |text: &str| toml::Value::String(text.to_owned()).to_string();
+        let mut text = format!(
+            "# The exact inputs of the image. Written by `cargo image lock`; do not edit.\n\
+             version = {}\nepoch = {}\n\n[toolchain]\nrustc = \"\"\"\n{}\"\"\"\nlinker = {}\nlibc = {}\n",
+            self.version.get_ref(),
+            self.epoch,
+            self.toolchain.rustc,
+            quote(&self.toolchain.linker),
+            quote(&self.toolchain.libc),
+        );
+        for input in &self.input {
+            text += "\n[[input]]\n";
+            text += &format!(
+                "name = {}\nsource = \"{}\"\n",
+                quote(input.name.get_ref()),
+                input.source.name()
+            );
+            if let Some(target) = input.target {
+                text += &format!("target = \"{target}\"\n");
+            }
+            text += &format!(
+                "version = {}\nfile = {}\nsize = {}\nsha256 = \"{}\"\n",
+                quote(&input.version),
+                quote(&input.file),
+                input.size,
+                input.sha256.get_ref()
+            );
+        }
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const SMALL: &str = "version = 1\nepoch = 7\n[toolchain]\nrustc = \"r\\n\"\nlinker = \"l\"\nlibc = \"m\"\n\
+        [[input]]\nname = \"a\"\nsource = \"seed\"\ntarget = \"qemu-x86_64\"\nversion = \"1\"\nfile = \"a.whl\"\n\
+        size = 3\nsha256 = \"ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad\"\n";
+
+    #[test]
+    fn renders_what_it_parses() {
+        let lock = Lock::parse("appliance.lock", SMALL.into()).unwrap();
+        let text = lock.content.render();
+        let again = Lock::parse("appliance.lock", text.clone()).unwrap();
+        assert_eq!(again.content.render(), text);
+        assert_eq!(again.content.toolchain.rustc, "r\n");
+        assert!(again.seed(Target::QemuX86_64).is_ok());
+        assert!(again.seed(Target::QemuAarch64).is_err());
+    }
+
+    #[test]
+    fn mistakes_are_placed() {
+        for (from, to, line) in [
+            ("epoch", "epok", 2),
+            ("version = 1", "version = 2", 1),
+            ("ba78", "ba7", 14),
+            ("\"seed\"", "\"sead\"", 9),
+            ("size = 3", "size = -3", 13),
+        ] {
+            let error = Lock::parse("appliance.lock", SMALL.replacen(from, to, 1)).unwrap_err();
+            assert_eq!(error.line, line, "{error}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn never_panics(text in "\\PC*") {
+            let _ = Lock::parse("appliance.lock", text);
+        }
+
+        #[test]
+        fn never_panics_near_the_truth(at in 0usize..300, garbage in "\\PC{0,3}") {
+            let at = at.min(SMALL.len());
+            let _ = Lock::parse("appliance.lock", format!("{}{garbage}{}", &SMALL[..at], &SMALL[at..]));
+        }
+    }
+}

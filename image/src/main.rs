@@ -1,0 +1,69 @@
+//! `cargo image`: builds the appliance's image, boots it, tests it.
+
+use std::io::IsTerminal;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use miette::MietteHandlerOpts;
+
+mod appliance_file;
+mod bench;
+mod build;
+mod command;
+mod digest;
+mod lock;
+mod output;
+mod report;
+mod running;
+mod seed;
+mod setup;
+mod source;
+mod steps;
+mod store;
+mod target;
+mod tree;
+mod workspace;
+
+#[derive(Parser)]
+#[command(name = "cargo image", bin_name = "cargo image", version, about)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Build(command::build::Args),
+    Run(command::run::Args),
+    Test(command::test::Args),
+    Bench(command::bench::Args),
+    Ctl(command::ctl::Args),
+    Explain(command::explain::Args),
+    Lock(command::lock::Args),
+}
+
+fn main() -> ExitCode {
+    if !std::io::stderr().is_terminal() {
+        // In a pipe a message stays on one line, so that it can be searched for.
+        // The only error is that a hook is set already.
+        let _ = miette::set_hook(Box::new(|_| {
+            Box::new(MietteHandlerOpts::new().wrap_lines(false).build())
+        }));
+    }
+    let result = match Cli::parse().command {
+        Command::Build(args) => command::build::run(args),
+        Command::Run(args) => command::run::run(args),
+        Command::Test(args) => command::test::run(args),
+        Command::Bench(args) => command::bench::run(args),
+        Command::Ctl(args) => command::ctl::run(args),
+        Command::Explain(args) => command::explain::run(args),
+        Command::Lock(args) => command::lock::run(args),
+    };
+    match result {
+        Ok(code) => code,
+        Err(report) => {
+            eprintln!("{report:?}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! Files that are either whole or not there.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use miette::Diagnostic;
+
+/// A file could not be written.
+#[derive(Debug, thiserror::Error, Diagnostic)]
+#[error("cannot write {path}: {source}")]
+#[diagnostic(help("{}", advice(source)))]
+pub struct WriteError {
+    path: PathBuf,
+    source: io::Error,
+}
+
+fn advice(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            "free space on that file system, or choose another with --out"
+        }
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+            "make it writable for you, or choose another folder with --out"
+        }
+        _ => "see that its folder can be written, or choose another with --out",
+    }
+}
+
+impl WriteError {
+    /// The error of whatever was done at `path`.
+    pub fn at(path: &Path) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| Self { path, source }
+    }
+}
+
+/// Writes `content` beside `path` and renames it there once all of it is on disk. What a cut
+/// leaves behind has the ending `.part` and is overwritten by the next run.
+pub fn write(path: &Path, content: &[u8]) -> Result<(), WriteError> {
+    let mut part = path.as_os_str().to_owned();
+    part.push(".part");
+    let part = PathBuf::from(part);
+    let write = || -> io::Result<()> {
+        if let Some(folder) = path.parent() {
+            fs::create_dir_all(folder)?;
+        }
+        let mut file = File::create(&part)?;
+        file.write_all(content)?;
+        file.sync_data()?;
+        fs::rename(&part, path)
+    };
+    write().map_err(|source| {
+        // A partial file on a full disk would only keep it full.
+        let _ = fs::remove_file(&part);
+        WriteError::at(path)(source)
+    })
+}
+
+/// Removes the file at `path`, if there is one.
+pub fn remove(path: &Path) -> Result<(), WriteError> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(WriteError::at(path)(error)),
+        _ => Ok(()),
+    }
+}

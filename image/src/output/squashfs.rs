@@ -1,0 +1,82 @@
+//! The root file system: squashfs with zstd.
+//!
+//! Compressing at level 19 is by far the longest part of a build, so it is done on all
+//! processors, and only for blocks that the build before did not have. The result depends on
+//! neither: a first pass over the tree collects the blocks, which are then compressed each for
+//! itself, and a second pass writes the file.
+
+mod blocks;
+
+use std::io::{self, Cursor};
+use std::path::Path;
+
+use backhand::compression::{CompressionOptions, Compressor, Zstd};
+use backhand::kind::Kind;
+use backhand::{BackhandError, FilesystemCompressor, FilesystemWriter, NodeHeader};
+use miette::Diagnostic;
+
+use self::blocks::Blocks;
+use crate::output::file::WriteError;
+use crate::steps::Step;
+use crate::tree::{Content, Tree};
+
+/// Smaller blocks compress worse, larger ones cost memory at each read.
+const BLOCK_SIZE: u32 = 128 * 1024;
+
+/// The slowest level that needs no more memory to read.
+const LEVEL: u32 = 19;
+
+/// The root file system cannot be made.
+#[derive(Debug, thiserror::Error, Diagnostic)]
+pub enum SquashfsError {
+    /// The library refuses.
+    #[error("the root file system cannot be made: {0}")]
+    #[diagnostic(help("this is a mistake of the builder's: please report it"))]
+    Library(#[from] BackhandError),
+    /// The blocks cannot be kept.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Write(#[from] WriteError),
+}
+
+/// The root file system of `tree`, every time in it being `epoch`. `kept` is the file in which
+/// compressed blocks are kept from one build to the next.
+pub fn build(tree: &Tree, epoch: u32, kept: &Path, step: &Step) -> Result<Vec<u8>, SquashfsError> {
+    // The library wants its compressor to live for ever; there is one per build.
+    let blocks: &'static Blocks = Box::leak(Box::new(Blocks::new(compressor()?, BLOCK_SIZE)));
+    write(tree, epoch, blocks)?;
+    blocks.compress(kept, step)?;
+    write(tree, epoch, blocks)
+}
+
+fn compressor() -> Result<FilesystemCompressor, BackhandError> {
+    let options = CompressionOptions::Zstd(Zstd { compression_level: LEVEL });
+    FilesystemCompressor::new(Compressor::Zstd, Some(options))
+}
+
+fn write(tree: &Tree, epoch: u32, blocks: &'static Blocks) -> Result<Vec<u8>, SquashfsError> {
+    let mut writer = FilesystemWriter::default();
+    writer.set_kind(Kind::new_v4(blocks));
+    writer.set_block_size(BLOCK_SIZE);
+    writer.set_compressor(compressor()?);
+    writer.set_time(epoch);
+    writer.set_root_mode(0o755);
+    writer.set_only_root_id();
+    writer.set_kib_padding(4);
+    for (path, node) in tree.iter() {
+        let header = NodeHeader::new(node.mode, node.uid, node.gid, epoch);
+        match &node.content {
+            Content::Folder => writer.push_dir(path, header)?,
+            Content::Link(target) => writer.push_symlink(target.as_str(), path, header)?,
+            Content::File { bytes, .. } => writer.push_file(&bytes[..], path, header)?,
+        }
+    }
+    let mut file = Cursor::new(vec![]);
+    writer.write(&mut file)?;
+    Ok(file.into_inner())
+}
+
+/// An error of input or output, in the library's words.
+fn io_error(error: io::Error) -> BackhandError {
+    BackhandError::StdIo(error)
+}

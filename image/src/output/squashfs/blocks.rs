@@ -1,0 +1,190 @@
+//! Blocks, compressed each for itself.
+
+use std::collections::BTreeMap;
+use std::num::NonZero;
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+
+use backhand::compression::{CompressionAction, Compressor, DefaultCompressor};
+use backhand::kind::Kind;
+use backhand::{BackhandError, FilesystemCompressor, SuperBlock};
+
+use super::{SquashfsError, io_error};
+use crate::digest::{Hasher, Sha256};
+use crate::output::file;
+use crate::steps::Step;
+
+/// A compressor that first only collects what it is asked to compress, and knows the answers when
+/// it is asked again.
+pub struct Blocks {
+    options: FilesystemCompressor,
+    block_size: u32,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// Blocks to compress; `None` once that is done.
+    wanted: Option<BTreeMap<Sha256, Vec<u8>>>,
+    compressed: BTreeMap<Sha256, Vec<u8>>,
+}
+
+impl Blocks {
+    /// With nothing known.
+    pub fn new(options: FilesystemCompressor, block_size: u32) -> Self {
+        let state = State { wanted: Some(BTreeMap::new()), ..State::default() };
+        Self { options, block_size, state: Mutex::new(state) }
+    }
+
+    fn state(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Compresses what was collected, except what the file `kept` has from before, and keeps the
+    /// answers there.
+    pub fn compress(&self, kept: &Path, step: &Step) -> Result<(), SquashfsError> {
+        let wanted = self.state().wanted.take().unwrap_or_default();
+        let mut compressed = read(kept).unwrap_or_default();
+        compressed.retain(|key, _| wanted.contains_key(key));
+        let missing: Vec<_> =
+            wanted.iter().filter(|(key, _)| !compressed.contains_key(*key)).collect();
+        step.total(missing.len() as u64);
+        let next = AtomicUsize::new(0);
+        let work = || -> Result<Vec<(Sha256, Vec<u8>)>, BackhandError> {
+            let mut done = vec![];
+            while let Some((key, bytes)) = missing.get(next.fetch_add(1, Ordering::Relaxed)) {
+                done.push((
+                    **key,
+                    DefaultCompressor.compress(bytes, self.options, self.block_size)?,
+                ));
+                step.advance();
+            }
+            Ok(done)
+        };
+        let count = thread::available_parallelism().map_or(1, NonZero::get).min(missing.len());
+        let results: Vec<_> = thread::scope(|scope| {
+            let threads: Vec<_> = (0..count).map(|_| scope.spawn(work)).collect();
+            threads.into_iter().map(thread::ScopedJoinHandle::join).collect()
+        });
+        for result in results {
+            let ended = |_| io_error(std::io::Error::other("a thread that compresses has ended"));
+            compressed.extend(result.map_err(ended)??);
+        }
+        if !missing.is_empty() {
+            file::write(kept, &render(&compressed))?;
+        }
+        self.state().compressed = compressed;
+        Ok(())
+    }
+}
+
+impl CompressionAction for Blocks {
+    type Compressor = Compressor;
+    type FilesystemCompressor = FilesystemCompressor;
+    type SuperBlock = SuperBlock;
+    type Error = BackhandError;
+
+    fn decompress(
+        &self,
+        bytes: &[u8],
+        out: &mut Vec<u8>,
+        id: Compressor,
+    ) -> Result<(), BackhandError> {
+        DefaultCompressor.decompress(bytes, out, id)
+    }
+
+    fn compress(
+        &self,
+        bytes: &[u8],
+        options: FilesystemCompressor,
+        block_size: u32,
+    ) -> Result<Vec<u8>, BackhandError> {
+        let key = Sha256::of(bytes);
+        let mut state = self.state();
+        if let Some(compressed) = state.compressed.get(&key) {
+            return Ok(compressed.clone());
+        }
+        if let Some(wanted) = &mut state.wanted {
+            wanted.entry(key).or_insert_with(|| bytes.to_vec());
+            return Ok(bytes.to_vec());
+        }
+        drop(state);
+        // Tables at the end, which say where compressed blocks are: known only in this pass.
+        DefaultCompressor.compress(bytes, options, block_size)
+    }
+
+    fn compression_options(
+        &self,
+        superblock: &mut SuperBlock,
+        kind: &Kind,
+        options: FilesystemCompressor,
+    ) -> Result<Option<Vec<u8>>, BackhandError> {
+        DefaultCompressor.compression_options(superblock, kind, options)
+    }
+}
+
+/// Blocks as they are kept: a digest of the rest, then for each its key, its length, its bytes.
+fn render(blocks: &BTreeMap<Sha256, Vec<u8>>) -> Vec<u8> {
+    let mut body = vec![];
+    for (key, bytes) in blocks {
+        body.extend_from_slice(key.as_ref());
+        body.extend_from_slice(&(bytes.len() as u32).to_le_bytes());
+        body.extend_from_slice(bytes);
+    }
+    let mut file = checksum(&body).as_ref().to_vec();
+    file.append(&mut body);
+    file
+}
+
+/// The blocks of a file; `None` if it is not there or damaged, which costs time, nothing else.
+fn read(path: &Path) -> Option<BTreeMap<Sha256, Vec<u8>>> {
+    parse(&std::fs::read(path).ok()?)
+}
+
+fn parse(file: &[u8]) -> Option<BTreeMap<Sha256, Vec<u8>>> {
+    let (sum, mut body) = file.split_at_checked(32)?;
+    if checksum(body).as_ref() != sum {
+        return None;
+    }
+    let mut blocks = BTreeMap::new();
+    while !body.is_empty() {
+        let (key, rest) = body.split_first_chunk::<32>()?;
+        let (len, rest) = rest.split_first_chunk::<4>()?;
+        let (bytes, rest) = rest.split_at_checked(u32::from_le_bytes(*len) as usize)?;
+        blocks.insert(Sha256::from(*key), bytes.to_vec());
+        body = rest;
+    }
+    Some(blocks)
+}
+
+fn checksum(body: &[u8]) -> Sha256 {
+    let mut hasher = Hasher::default();
+    hasher.field("zstd 19").field(body);
+    hasher.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn reads_what_it_writes(blocks in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..50), 0..5),
+                                at: usize) {
+            let blocks: BTreeMap<_, _> = blocks.into_iter().map(|bytes| (Sha256::of(&bytes), bytes)).collect();
+            let mut file = render(&blocks);
+            prop_assert_eq!(parse(&file), Some(blocks));
+            let at = at % file.len();
+            file[at] ^= 1;
+            prop_assert_eq!(parse(&file), None);
+        }
+
+        #[test]
+        fn never_panics(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            let _ = parse(&[checksum(&bytes).as_ref(), &bytes].concat());
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! The machine that `cargo image run` has booted, as another shell finds it.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+
+use miette::Diagnostic;
+
+/// No machine runs.
+#[derive(Debug, thiserror::Error, Diagnostic)]
+#[error("no machine is running from {}", folder.display())]
+#[diagnostic(help("start one with `cargo image run` in another terminal"))]
+pub struct NotRunning {
+    folder: PathBuf,
+}
+
+/// `out/<target>/run`: a link to the machine's folder of sockets. That folder is elsewhere because
+/// the path of a socket has at most 107 bytes, however deep the clone lies.
+#[derive(Debug)]
+pub struct Pointer {
+    link: PathBuf,
+    to: PathBuf,
+}
+
+impl Pointer {
+    /// Says that the machine whose sockets are in `sockets` was booted from `image`.
+    ///
+    /// # Errors
+    /// The folder cannot be written.
+    pub fn set(image: &Path, sockets: &Path) -> io::Result<Self> {
+        let link = link(image);
+        match fs::remove_file(&link) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        symlink(sockets, &link)?;
+        Ok(Self { link, to: sockets.to_owned() })
+    }
+}
+
+impl Drop for Pointer {
+    fn drop(&mut self) {
+        // A machine started later has put its own link there.
+        if fs::read_link(&self.link).is_ok_and(|to| to == self.to) {
+            let _ = fs::remove_file(&self.link);
+        }
+    }
+}
+
+/// The control port of the machine that was booted from `image`.
+///
+/// # Errors
+/// There is none, or it has gone.
+pub fn control_port(image: &Path) -> Result<PathBuf, NotRunning> {
+    fs::read_link(link(image))
+        .ok()
+        .map(|folder| folder.join("control"))
+        .filter(|socket| socket.exists())
+        .ok_or_else(|| NotRunning { folder: image.to_owned() })
+}
+
+fn link(image: &Path) -> PathBuf {
+    image.join("run")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_one_started_is_found() {
+        let folder = tempfile::tempdir().unwrap();
+        let image = folder.path().join("image");
+        fs::create_dir(&image).unwrap();
+        let sockets = ["a", "b"].map(|name| {
+            let sockets = folder.path().join(name);
+            fs::create_dir(&sockets).unwrap();
+            fs::write(sockets.join("control"), "").unwrap();
+            sockets
+        });
+        assert!(control_port(&image).is_err());
+        let first = Pointer::set(&image, &sockets[0]).unwrap();
+        assert_eq!(control_port(&image).unwrap(), sockets[0].join("control"));
+        let second = Pointer::set(&image, &sockets[1]).unwrap();
+        drop(first);
+        assert_eq!(control_port(&image).unwrap(), sockets[1].join("control"));
+        drop(second);
+        let error = control_port(&image).unwrap_err();
+        assert!(error.help().is_some_and(|help| help.to_string().contains("cargo image run")));
+    }
+}

@@ -1,0 +1,18 @@
+//! The seed: an Alpine root file system inside a disk image inside a wheel. Everything here reads
+//! bytes that someone else made: it must not panic, nor use unbounded memory or time.
+
+mod bounds;
+mod disk;
+mod guard;
+mod installed;
+mod modules;
+mod scripts;
+
+pub use disk::{Disk, DiskError};
+pub use guard::within;
+pub use installed::{Entry, Installed, InstalledError, Package};
+pub use modules::{Modules, file_name};
+pub use scripts::{Handled, Scripts};
+
+#[cfg(test)]
+mod damage;

@@ -1,0 +1,129 @@
+//! Installing, each thing by the ordinary client of where it comes from.
+
+use std::process::{Command, ExitStatus};
+
+use miette::Diagnostic;
+use octet_machine::find_program;
+
+use crate::setup::find::python_folder;
+use crate::setup::need::{Need, Source};
+
+/// Something could not be installed.
+#[derive(Debug, thiserror::Error, Diagnostic)]
+pub enum InstallError {
+    /// The client itself is missing.
+    #[error("`{program}` is not in PATH, so --setup cannot install:\n{list}")]
+    #[diagnostic(help("install these by hand, then run the same command again"))]
+    NoClient {
+        /// The client.
+        program: &'static str,
+        /// What it was to install.
+        list: String,
+    },
+    /// The client failed; it has said why.
+    #[error("`{command}` failed: {status}")]
+    #[diagnostic(help("its own words are above; mend that, then run the same command again"))]
+    Failed {
+        /// What was run.
+        command: String,
+        /// How it ended.
+        status: ExitStatus,
+    },
+    /// The client could not be started.
+    #[error("`{command}` cannot be started: {source}")]
+    #[diagnostic(help("install it by hand, then run the same command again"))]
+    NotStarted {
+        /// What was to be run.
+        command: String,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// There is no folder for what only we use.
+    #[error("there is no folder for Python packages: neither XDG_CACHE_HOME nor HOME is set")]
+    #[diagnostic(help("set HOME"))]
+    NoFolder,
+    /// It was installed and still cannot be found.
+    #[error("these were installed and still cannot be found:\n{0}")]
+    #[diagnostic(help("see whether PATH has the folders of installed programs"))]
+    InVain(String),
+}
+
+/// Installs `needs`: Debian's packages first, since the rest may need them.
+///
+/// # Errors
+/// A client is missing or failed.
+pub fn install(needs: &[&Need]) -> Result<(), InstallError> {
+    let packages: Vec<&str> = needs
+        .iter()
+        .filter_map(|need| match need.source {
+            Source::Debian(packages) => Some(packages),
+            _ => None,
+        })
+        .flatten()
+        .copied()
+        .collect();
+    if !packages.is_empty() {
+        debian(&packages)?;
+    }
+    for need in needs {
+        match need.source {
+            Source::Debian(_) => {}
+            Source::Rustup(target) => {
+                let rustup = client("rustup", target)?;
+                run(Command::new(rustup).args(["target", "add", target]))?;
+            }
+            Source::Pip(release) => {
+                let folder = python_folder().ok_or(InstallError::NoFolder)?;
+                let pip = ["-m", "pip", "install", "--quiet", "--upgrade", "--target"];
+                run(Command::new("python3").args(pip).arg(folder).arg(release))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn debian(packages: &[&str]) -> Result<(), InstallError> {
+    let list = packages.join(" ");
+    client("apt-get", &list)?;
+    if !is_root() {
+        client("sudo", &list)?;
+    }
+    run(&mut apt(&["update", "--quiet"]))?;
+    let install = ["install", "--quiet", "--yes", "--no-install-recommends"];
+    run(apt(&install).args(packages))
+}
+
+/// apt-get as root. The variable is given by `env`, because `sudo` passes none on.
+fn apt(args: &[&str]) -> Command {
+    let quiet = "DEBIAN_FRONTEND=noninteractive";
+    let mut command = if is_root() {
+        Command::new("env")
+    } else {
+        let mut sudo = Command::new("sudo");
+        sudo.arg("env");
+        sudo
+    };
+    command.args([quiet, "apt-get"]).args(args);
+    command
+}
+
+fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
+fn client(program: &'static str, list: &str) -> Result<std::path::PathBuf, InstallError> {
+    let missing = || InstallError::NoClient { program, list: format!("  {list}") };
+    find_program(program).ok_or_else(missing)
+}
+
+fn run(command: &mut Command) -> Result<(), InstallError> {
+    let words = std::iter::once(command.get_program()).chain(command.get_args());
+    let text = words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ");
+    eprintln!("setup      {text}");
+    // Standard output is the command's own result; what installers say is progress.
+    let status = command
+        .stdout(std::io::stderr())
+        .status()
+        .map_err(|source| InstallError::NotStarted { command: text.clone(), source })?;
+    if status.success() { Ok(()) } else { Err(InstallError::Failed { command: text, status }) }
+}

@@ -1,0 +1,90 @@
+//! The environment in which the programs are compiled: the same everywhere.
+
+use std::env;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::CargoError;
+
+/// Variables that are passed on: where things are, and how the network is reached. Everything
+/// else, above all flags and wrappers of the user's, could change the programs' bytes.
+const PASSED: [&str; 18] = [
+    "PATH",
+    "HOME",
+    "CARGO_HOME",
+    "RUSTUP_HOME",
+    "RUSTUP_TOOLCHAIN",
+    "TMPDIR",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "ALL_PROXY",
+    "NO_PROXY",
+    "http_proxy",
+    "https_proxy",
+    "all_proxy",
+    "no_proxy",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+    "CURL_CA_BUNDLE",
+    "USER",
+];
+
+/// Beginnings of further variables that are passed on: cargo's own settings of the network.
+const PASSED_PREFIXES: [&str; 5] =
+    ["CARGO_HTTP_", "CARGO_NET_", "CARGO_REGISTRIES_", "CARGO_REGISTRY_", "CARGO_SOURCE_"];
+
+/// Gives `command` only the variables that may matter, and those that are the same for all.
+pub fn clean(command: &mut Command) -> &mut Command {
+    command
+        .env_clear()
+        .envs(env::vars_os().filter(|(name, value)| is_passed(name) && !value.is_empty()))
+        .env("CARGO_INCREMENTAL", "0")
+        .env("CARGO_TERM_COLOR", "never")
+        .env("SOURCE_DATE_EPOCH", "0")
+        .env("LC_ALL", "C")
+        .env("TZ", "UTC")
+}
+
+fn is_passed(name: &OsString) -> bool {
+    name.to_str().is_some_and(|name| {
+        PASSED.contains(&name) || PASSED_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+    })
+}
+
+/// The folder of the compiler and its standard libraries.
+pub fn sysroot() -> Result<PathBuf, CargoError> {
+    let output = Command::new("rustc")
+        .args(["--print", "sysroot"])
+        .output()
+        .map_err(|source| CargoError::NoProgram { program: "rustc".into(), source })?;
+    Ok(PathBuf::from(String::from_utf8_lossy(&output.stdout).trim_end()))
+}
+
+/// Flags of rustc, in cargo's encoding: every folder of this machine gets a name that is the same
+/// on all. The last match counts, so the longest path comes last.
+pub fn flags(root: &Path, sysroot: &Path) -> OsString {
+    let folder =
+        |name: &str| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let home = folder("CARGO_HOME").or_else(|| folder("HOME").map(|home| home.join(".cargo")));
+    let mut folders = vec![(root.to_owned(), "/octet"), (sysroot.to_owned(), "/rust")];
+    if let Some(home) = home {
+        let sources = home.join("registry/src");
+        // Which folder a registry has depends on how it was reached.
+        let registries = std::fs::read_dir(&sources).into_iter().flatten().filter_map(Result::ok);
+        folders.extend(registries.map(|entry| (entry.path(), "/crates")));
+        folders.push((home, "/cargo"));
+    }
+    folders.sort_by_key(|(path, _)| (path.as_os_str().len(), path.clone()));
+    let mut flags = OsString::new();
+    for (path, name) in folders {
+        if !flags.is_empty() {
+            flags.push("\x1f");
+        }
+        flags.push("--remap-path-prefix=");
+        flags.push(path);
+        flags.push("=");
+        flags.push(name);
+    }
+    flags
+}

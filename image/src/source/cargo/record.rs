@@ -1,0 +1,113 @@
+//! The compiled programs, kept under their fingerprint.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use serde::{Deserialize, Serialize};
+
+use super::CargoError;
+use crate::digest::{Hasher, Sha256};
+use crate::output::file;
+
+/// How many sets of programs are kept: going back and forth between two branches compiles nothing.
+const KEPT: usize = 8;
+
+/// Programs, and the crates that were compiled into them.
+#[derive(Debug)]
+pub struct Compiled {
+    /// The programs, by name.
+    pub programs: Vec<Program>,
+    /// The crates, by name and version.
+    pub crates: Vec<Crate>,
+}
+
+/// One program.
+#[derive(Debug)]
+pub struct Program {
+    /// Its name.
+    pub name: String,
+    /// Its content.
+    pub bytes: Vec<u8>,
+}
+
+/// One crate.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Crate {
+    /// Its name.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+    /// Its licence, an SPDX expression by crates' rules.
+    pub license: Option<String>,
+    /// `NAME VERSION` of the crates that it uses.
+    pub uses: Vec<String>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Record {
+    programs: Vec<(String, Sha256)>,
+    crates: Vec<Crate>,
+}
+
+const RECORD: &str = "programs.json";
+
+impl Compiled {
+    /// The programs in `folder`, if all are there and whole.
+    pub fn load(folder: &Path) -> Option<Self> {
+        let record: Record = serde_json::from_slice(&fs::read(folder.join(RECORD)).ok()?).ok()?;
+        let mut programs = vec![];
+        for (name, sha256) in record.programs {
+            let bytes = fs::read(folder.join(&name)).ok()?;
+            if Sha256::of(&bytes) != sha256 {
+                return None;
+            }
+            programs.push(Program { name, bytes });
+        }
+        Some(Self { programs, crates: record.crates })
+    }
+
+    /// Keeps the programs in `folder`; the record comes last, so that it vouches for all.
+    pub fn save(&self, folder: &Path) -> miette::Result<()> {
+        let mut programs = vec![];
+        for program in &self.programs {
+            file::write(&folder.join(&program.name), &program.bytes)?;
+            programs.push((program.name.clone(), Sha256::of(&program.bytes)));
+        }
+        let record = Record { programs, crates: self.crates.clone() };
+        let text = serde_json::to_vec_pretty(&record)
+            .map_err(io::Error::other)
+            .map_err(|source| CargoError::Unreadable { path: folder.join(RECORD), source })?;
+        file::write(&folder.join(RECORD), &text)?;
+        if let Some(all) = folder.parent() {
+            forget(all);
+        }
+        Ok(())
+    }
+
+    /// A digest over all of it.
+    pub fn digest(&self) -> Sha256 {
+        let mut hasher = Hasher::default();
+        for program in &self.programs {
+            hasher.field(&program.name).field(&program.bytes);
+        }
+        for it in &self.crates {
+            hasher.field(&it.name).field(&it.version);
+        }
+        hasher.finish()
+    }
+}
+
+/// Removes the oldest sets. A set that cannot be removed does no harm but takes space.
+fn forget(all: &Path) {
+    let Ok(entries) = fs::read_dir(all) else { return };
+    let mut folders: Vec<(SystemTime, PathBuf)> = entries
+        .filter_map(Result::ok)
+        .filter_map(|entry| Some((entry.metadata().ok()?.modified().ok()?, entry.path())))
+        .collect();
+    folders.sort();
+    for (_, folder) in folders.iter().rev().skip(KEPT) {
+        let _ = fs::remove_dir_all(folder);
+    }
+}

@@ -1,0 +1,67 @@
+//! Where the files of an image come from.
+
+mod cargo;
+mod path;
+mod seed;
+
+use crate::tree::Tree;
+
+pub use cargo::{CargoSource, Tools, Unpacked};
+pub use path::PathSource;
+pub use seed::{NamedModule, SeedSource};
+
+/// Something that files are taken from: the seed, this workspace, files of the owner's; later a
+/// Debian archive and an Alpine mirror. It is made with what is wanted of it.
+pub trait Source {
+    /// One word for it.
+    fn name(&self) -> &'static str;
+
+    /// What is going on while it is at work.
+    fn doing(&self) -> String;
+
+    /// Puts all that is wanted of it, with all that needs, into `tree`.
+    fn take(&self, tree: &mut Tree) -> miette::Result<Taken>;
+}
+
+/// What a source has put into the tree, besides the files themselves.
+#[derive(Debug, Default)]
+pub struct Taken {
+    /// One line about it.
+    pub summary: String,
+    /// What a person may want to know.
+    pub notes: Vec<String>,
+    /// What the bill of materials lists.
+    pub components: Vec<Component>,
+    /// Kernel modules that are loaded, in that order, by their paths in the tree.
+    pub modules: Vec<String>,
+    /// How many of these load before the root file system is there.
+    pub early: usize,
+}
+
+/// One line of the bill of materials.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Component {
+    /// What kind of thing it is.
+    pub kind: Kind,
+    /// Its name.
+    pub name: String,
+    /// Its version, if it has one.
+    pub version: Option<String>,
+    /// Its licence as its publisher gives it.
+    pub license: Option<String>,
+    /// Package URL (purl-spec), if its kind has one.
+    pub purl: Option<String>,
+    /// Names of other components of the same kind that it uses.
+    pub uses: Vec<String>,
+}
+
+/// What kind of thing a component is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    /// An Alpine package.
+    Alpine,
+    /// A Rust crate, compiled in.
+    Crate,
+    /// A file of the owner's.
+    File,
+}

@@ -1,0 +1,40 @@
+//! Files of the owner's own: the programs of `[[service]]`.
+
+use super::{Component, Kind, Source, Taken};
+use crate::tree::{Node, Origin, Tree, Units};
+
+/// The owner's programs.
+pub struct PathSource<'a> {
+    /// All units; those with an owner are taken.
+    pub units: &'a Units,
+}
+
+impl Source for PathSource<'_> {
+    fn name(&self) -> &'static str {
+        "path"
+    }
+
+    fn doing(&self) -> String {
+        "programs of [[service]]".into()
+    }
+
+    fn take(&self, tree: &mut Tree) -> miette::Result<Taken> {
+        let mut taken = Taken::default();
+        for unit in &self.units.all {
+            let (Some(owner), Some(exec)) = (&unit.owner, &unit.source.unit.exec) else { continue };
+            let origin = Origin::File { file: owner.named.clone() };
+            let node = Node::file(owner.bytes.clone(), 0o755, origin, unit.because.clone());
+            tree.put(exec.as_str(), node)?;
+            taken.components.push(Component {
+                kind: Kind::File,
+                name: unit.source.unit.name.to_string(),
+                version: None,
+                license: None,
+                purl: None,
+                uses: vec![],
+            });
+        }
+        taken.summary = format!("{} programs of [[service]]", taken.components.len());
+        Ok(taken)
+    }
+}

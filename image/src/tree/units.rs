@@ -1,0 +1,175 @@
+//! Units of an image: found, checked together, put into the tree.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use octet_appliance::{FileError, INIT_PROGRAM, UNITS, Unit, UnitSource, nearest, start_order};
+use serde::Deserialize;
+use toml::Spanned;
+
+use super::{Because, Clash, Node, Origin, Program, Tree};
+use crate::appliance_file::{ApplianceFile, nearest_hint};
+use crate::target::Target;
+
+/// A unit, and what it runs.
+#[derive(Debug, Clone)]
+pub struct PlacedUnit {
+    /// Its unit file.
+    pub source: UnitSource,
+    /// Why it is in the image.
+    pub because: Because,
+    /// The owner's program, for a unit that is not one of Octet's own.
+    pub owner: Option<Owner>,
+}
+
+/// A program that is a file of the owner's.
+#[derive(Debug, Clone)]
+pub struct Owner {
+    /// The file, as `appliance.toml` names it.
+    pub named: String,
+    /// Its content.
+    pub bytes: Vec<u8>,
+}
+
+/// All units of an image.
+#[derive(Debug, Clone)]
+pub struct Units {
+    /// In start order.
+    pub all: Vec<PlacedUnit>,
+}
+
+impl Units {
+    /// Reads the units that `appliance` names and checks that they fit together.
+    pub fn load(root: &Path, appliance: &ApplianceFile) -> Result<Self, Box<FileError>> {
+        let mut all = vec![own_of_init(root)?];
+        for name in &appliance.appliance.image.services {
+            let (span, name) = (name.span(), name.get_ref().as_str());
+            let file = format!("services/{name}/unit.toml");
+            let text = fs::read_to_string(root.join(&file)).map_err(|_| {
+                let known = known(root);
+                let near = nearest(name, known.iter().map(String::as_str));
+                let hint = nearest_hint(&near, &format!("add {file}, or leave it out"));
+                appliance.error(span.clone(), format!("there is no service `{name}`"), hint)
+            })?;
+            let source = UnitSource::parse(file, text)?;
+            if source.unit.name.as_str() != name {
+                let message =
+                    format!("the unit in services/{name} is named `{}`", source.unit.name);
+                let hint = "give the folder and the unit one name";
+                return Err(FileError::new(&source.file, &source.text, 0..0, message, hint));
+            }
+            let because = appliance.because(&span, "services", name);
+            all.push(PlacedUnit { source, because, owner: None });
+        }
+        for service in &appliance.appliance.service {
+            let span = service.span();
+            let service = service.get_ref();
+            let unreadable = |at: &Spanned<PathBuf>, error: std::io::Error| {
+                let message = format!("cannot read {}: {error}", at.get_ref().display());
+                let hint = "the path is relative to the folder of this file";
+                appliance.error(at.span(), message, hint)
+            };
+            let text = fs::read_to_string(appliance.folder.join(service.unit.get_ref()))
+                .map_err(|error| unreadable(&service.unit, error))?;
+            let bytes = fs::read(appliance.folder.join(service.path.get_ref()))
+                .map_err(|error| unreadable(&service.path, error))?;
+            let source = UnitSource::parse(service.unit.get_ref().display().to_string(), text)?;
+            let because = appliance.because(&span, "service", source.unit.name.as_str());
+            let named = service.path.get_ref().display().to_string();
+            all.push(PlacedUnit { source, because, owner: Some(Owner { named, bytes }) });
+        }
+        let sources: Vec<_> = all.iter().map(|unit| unit.source.clone()).collect();
+        let mut slots: Vec<_> = all.into_iter().map(Some).collect();
+        let order = start_order(&sources)?;
+        Ok(Self { all: order.into_iter().filter_map(|index| slots[index].take()).collect() })
+    }
+
+    /// Names of Octet's own services among them.
+    pub fn own(&self) -> impl Iterator<Item = &PlacedUnit> {
+        self.all.iter().filter(|unit| {
+            let exec = unit.source.unit.exec.as_ref();
+            unit.owner.is_none() && exec.is_none_or(|exec| exec.as_str() != INIT_PROGRAM)
+        })
+    }
+
+    /// Puts the list of units where PID 1 reads it.
+    pub fn put(&self, tree: &mut Tree) -> Result<(), Clash> {
+        let units: Vec<&Unit> = self.all.iter().map(|unit| &unit.source.unit).collect();
+        let json = format!("{:#}\n", serde_json::json!(units));
+        let files: Vec<&str> = self.all.iter().map(|unit| unit.source.file.as_str()).collect();
+        let because = Because::always(format!("PID 1 runs these units: {}", files.join(", ")));
+        tree.put(UNITS, Node::file(json.into_bytes(), 0o644, Origin::Generated, because))
+    }
+
+    /// Checks that every unit's program is in `tree` and can run on `target`.
+    pub fn check(&self, tree: &Tree, target: Target) -> Result<(), Box<FileError>> {
+        for unit in &self.all {
+            let exec = unit.source.unit.exec.as_ref().filter(|exec| exec.as_str() != INIT_PROGRAM);
+            let Some(exec) = exec else { continue };
+            let error = |message: String, hint: &str| {
+                let source = &unit.source;
+                FileError::new(&source.file, &source.text, exec_span(&source.text), message, hint)
+            };
+            let Some(bytes) = tree.resolve(exec.as_str()).and_then(Node::bytes) else {
+                let message = format!(
+                    "unit `{}` runs {exec}, which is not in the image",
+                    unit.source.unit.name
+                );
+                return Err(error(
+                    message,
+                    "add the package or the service that has it, or correct the path",
+                ));
+            };
+            let Some(program) = Program::parse(bytes) else {
+                let message = format!("{exec} is no program: it has no ELF header");
+                return Err(error(
+                    message,
+                    "name a program; a script has nothing in the image to run it",
+                ));
+            };
+            if program.machine != target.elf_machine() {
+                let message =
+                    format!("{exec} is a program for another processor than that of {target}");
+                let hint = format!("compile it for {}", target.triple());
+                return Err(error(message, &hint));
+            }
+            if unit.owner.is_some() && !program.is_static() {
+                let message = format!("{exec} is not static");
+                let hint = format!("link it statically, for instance for {}", target.triple());
+                return Err(error(message, &hint));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// PID 1's own unit: it stands beside PID 1 and is in every image.
+fn own_of_init(root: &Path) -> Result<PlacedUnit, Box<FileError>> {
+    let file = "init/modules.unit.toml";
+    let text = fs::read_to_string(root.join(file)).map_err(|error| {
+        FileError::new(file, "", 0..0, format!("cannot be read: {error}"), "bring it back from git")
+    })?;
+    let source = UnitSource::parse(file.to_owned(), text)?;
+    Ok(PlacedUnit { source, because: Because::always("PID 1 runs it"), owner: None })
+}
+
+/// Folders of `services/` that have a unit.
+fn known(root: &Path) -> Vec<String> {
+    let Ok(entries) = fs::read_dir(root.join("services")) else { return vec![] };
+    let mut names: Vec<_> = entries
+        .filter_map(Result::ok)
+        .filter(|entry| entry.path().join("unit.toml").is_file())
+        .filter_map(|entry| entry.file_name().into_string().ok())
+        .collect();
+    names.sort();
+    names
+}
+
+/// Where a unit file says `exec`.
+fn exec_span(text: &str) -> std::ops::Range<usize> {
+    #[derive(Deserialize)]
+    struct Exec {
+        exec: Spanned<String>,
+    }
+    toml::from_str(text).map_or(0..0, |unit: Exec| unit.exec.span())
+}

@@ -1,0 +1,76 @@
+//! A build that is cut short, by a full disk or by ctrl-C, leaves nothing that looks complete.
+
+use std::io::{BufRead, BufReader, Read};
+use std::process::{Command, Stdio};
+
+use crate::sandbox::{Said, Sandbox};
+
+#[test]
+fn a_full_disk() {
+    let sandbox = Sandbox::new();
+    sandbox.build(&["--offline"]).succeeded();
+    std::fs::remove_dir_all(sandbox.path("out")).unwrap();
+    std::fs::create_dir(sandbox.path("out")).unwrap();
+    for (size, words) in [("256m", None), ("4m", Some("No space left on device"))] {
+        // A mount of its own name space vanishes with the process.
+        let mut command = Command::new("unshare");
+        command.args(["--user", "--map-root-user", "--mount", "sh", "-c"]).arg(format!(
+            "mount -t tmpfs -o size={size} none {out} && cd {root} && {builder} build --offline \
+             --appliance {appliance} --out {out}; status=$?; ls -R {out} >&2; exit $status",
+            out = sandbox.path("out").display(),
+            root = crate::sandbox::root().display(),
+            builder = env!("CARGO_BIN_EXE_octet-image"),
+            appliance = sandbox.path("appliance.toml").display(),
+        ));
+        let said: Said = command.output().unwrap().into();
+        match words {
+            None => {
+                said.succeeded();
+                assert!(said.err.contains("SHA256SUMS"), "{}", said.err);
+            }
+            Some(words) => {
+                said.refused(&[
+                    "cannot write",
+                    &sandbox.path("out").display().to_string(),
+                    words,
+                    "--out",
+                ]);
+                assert!(
+                    !said.err.contains("SHA256SUMS") && !said.err.contains(".part"),
+                    "{}",
+                    said.err
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn ctrl_c_at_any_step() {
+    let reference = Sandbox::new();
+    reference.build(&["--offline"]).succeeded();
+    let sums = reference.sums();
+
+    let sandbox = Sandbox::new();
+    // After the n-th line that the build says; the last ones come when all is written.
+    for lines in 0..7 {
+        let _ = std::fs::remove_dir_all(sandbox.path("out/qemu-x86_64"));
+        let mut child =
+            sandbox.command("build").arg("--offline").stderr(Stdio::piped()).spawn().unwrap();
+        let mut stderr = BufReader::new(child.stderr.take().unwrap());
+        for _ in 0..lines {
+            stderr.read_line(&mut String::new()).unwrap();
+        }
+        let kill = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+        assert!(kill.success());
+        stderr.read_to_string(&mut String::new()).unwrap();
+        let status = child.wait().unwrap();
+        if let Some(left) = sandbox.sums() {
+            assert_eq!(Some(left), sums, "SHA256SUMS comes last");
+        } else {
+            assert!(!status.success());
+        }
+        sandbox.build(&["--offline"]).succeeded();
+        assert_eq!(sandbox.sums(), sums, "after ctrl-C behind line {lines}");
+    }
+}

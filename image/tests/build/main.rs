@@ -1,0 +1,8 @@
+//! The builder, run as a person runs it.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod interrupted;
+mod mistakes;
+mod sandbox;
+mod store;

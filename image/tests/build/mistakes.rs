@@ -1,0 +1,148 @@
+//! Mistakes of a person: each is named with file and line, nothing is written.
+
+use crate::sandbox::{Said, Sandbox};
+
+/// Builds the appliance in which `from` is replaced by `to`; nothing may be left.
+fn with(from: &str, to: &str) -> Said {
+    let sandbox = Sandbox::new();
+    sandbox.replace("appliance.toml", from, to);
+    let said = sandbox.build(&["--offline"]);
+    assert_eq!(sandbox.sums(), None);
+    assert!(!sandbox.path("out/qemu-x86_64").exists(), "something is left");
+    said
+}
+
+#[test]
+fn the_appliance_without_a_mistake_builds() {
+    let sandbox = Sandbox::new();
+    let said = sandbox.build(&["--offline"]);
+    said.succeeded();
+    assert!(sandbox.sums().is_some_and(|sums| sums.contains("  boot/initrd\n")));
+    let again = sandbox.build(&["--offline"]);
+    again.succeeded();
+    assert!(again.err.contains("unchanged"), "{}", again.err);
+
+    let explained: Said =
+        sandbox.command("explain").arg("/lib/ld-musl-x86_64.so.1").output().unwrap().into();
+    explained.succeeded();
+    for words in
+        ["package musl 1.", "appliance.toml:5 packages = musl", "| \"musl\",", "0755 0:0", "sha256"]
+    {
+        assert!(explained.out.contains(words), "{}", explained.out);
+    }
+    let needed: Said = sandbox
+        .command("explain")
+        .arg("/lib/modules/6.18.56-0-virt/kernel/net/802/mrp.ko")
+        .output()
+        .unwrap()
+        .into();
+    assert!(needed.out.contains("modules = 8021q -> mrp"), "{}", needed.out);
+    let unknown: Said = sandbox.command("explain").arg("/lib/ld-musl.so").output().unwrap().into();
+    unknown.refused(&["the image has no /lib/ld-musl.so", "/lib/ld-musl-x86_64.so.1"]);
+}
+
+#[test]
+fn an_unknown_key() {
+    with("packages", "package").refused(&[
+        "appliance.toml:4:1: ",
+        "unknown field",
+        "did you mean `packages`?",
+    ]);
+}
+
+#[test]
+fn a_wrong_type() {
+    with("name = \"small\"", "name = 7").refused(&["appliance.toml:2:8: ", "invalid type"]);
+}
+
+#[test]
+fn a_package_that_does_not_exist() {
+    with("libuuid", "libuid").refused(&["appliance.toml:6:5: ", "no package `libuid`", "libuuid"]);
+}
+
+#[test]
+fn a_package_with_a_script() {
+    with("libuuid", "kmod").refused(&["package kmod", "trigger", "overlays/scripts.toml"]);
+}
+
+#[test]
+fn a_module_that_does_not_exist() {
+    with("8021q", "8021qq").refused(&[
+        "appliance.toml:8:20: ",
+        "no kernel module `8021qq`",
+        "8021q",
+    ]);
+}
+
+#[test]
+fn a_service_that_does_not_exist() {
+    with("\"console\"", "\"consol\"").refused(&[
+        "appliance.toml:9:13: ",
+        "no service `consol`",
+        "console",
+    ]);
+}
+
+#[test]
+fn an_appliance_that_does_not_exist() {
+    let sandbox = Sandbox::new();
+    std::fs::remove_file(sandbox.path("appliance.toml")).unwrap();
+    sandbox.build(&["--offline"]).refused(&["cannot read", "appliance.toml", "--appliance FILE"]);
+}
+
+/// Three lines that add a program of the owner's.
+const HELLO: &str = "[[service]]\npath = \"hello\"\nunit = \"hello.toml\"\n";
+
+fn hello(sandbox: &Sandbox, name: &str, user: usize, more: &str) {
+    let text = format!(
+        "name = \"{name}\"\nexec = \"/usr/lib/octet/{name}\"\nuser = \"extra-{user}\"\n{more}\n"
+    );
+    sandbox.write(&format!("{name}.toml"), &text);
+}
+
+#[test]
+fn a_service_of_the_owners() {
+    let sandbox = Sandbox::new();
+    sandbox.build(&["--offline"]).succeeded(); // so that there is a static program to take
+    let programs = crate::sandbox::root().join("target/appliance/octet");
+    let set = std::fs::read_dir(programs).unwrap().next().unwrap().unwrap();
+    std::fs::copy(set.path().join("octetctl"), sandbox.path("hello")).unwrap();
+    sandbox.write("appliance.toml", &format!("{}{HELLO}", crate::sandbox::APPLIANCE));
+    hello(&sandbox, "hello", 1, "");
+    sandbox.build(&["--offline"]).succeeded();
+    let explained: Said =
+        sandbox.command("explain").arg("/usr/lib/octet/hello").output().unwrap().into();
+    for words in ["file hello", "appliance.toml:10 service = hello", "| [[service]]"] {
+        assert!(explained.out.contains(words), "{}", explained.out);
+    }
+    let before = sandbox.sums();
+
+    // The same with a program that needs a loader, with no program, and with text.
+    std::fs::copy("/bin/true", sandbox.path("hello")).unwrap();
+    sandbox
+        .build(&["--offline"])
+        .refused(&["hello.toml:2:8: ", "/usr/lib/octet/hello is not static"]);
+    sandbox.write("hello", "#!/bin/sh\n");
+    sandbox.build(&["--offline"]).refused(&["hello.toml:2:8: ", "is no program"]);
+    std::fs::remove_file(sandbox.path("hello")).unwrap();
+    sandbox.build(&["--offline"]).refused(&["appliance.toml:11:8: ", "cannot read hello"]);
+    std::fs::remove_file(sandbox.path("hello.toml")).unwrap();
+    sandbox.build(&["--offline"]).refused(&["appliance.toml:12:8: ", "cannot read hello.toml"]);
+    assert_eq!(sandbox.sums(), before, "the image of before is still there");
+}
+
+#[test]
+fn a_dependency_cycle() {
+    let sandbox = Sandbox::new();
+    let second = HELLO.replace("hello.toml", "again.toml");
+    sandbox.write("appliance.toml", &format!("{}{HELLO}{second}", crate::sandbox::APPLIANCE));
+    sandbox.write("hello", "any");
+    hello(&sandbox, "hello", 1, "needs = [\"again\"]");
+    hello(&sandbox, "again", 2, "needs = [\"hello\"]");
+    sandbox.build(&["--offline"]).refused(&["again.toml:4:10: ", "hello -> again -> hello"]);
+    hello(&sandbox, "again", 2, "needs = [\"hallo\"]");
+    sandbox.build(&["--offline"]).refused(&["again.toml:4:10: ", "`hallo`", "hello"]);
+    hello(&sandbox, "again", 1, "");
+    sandbox.build(&["--offline"]).refused(&["user `extra-1` is also that of unit `hello`"]);
+    assert_eq!(sandbox.sums(), None);
+}
