@@ -1,0 +1,3 @@
+//! What the programs inside the guests share with the tests outside.
+
+pub mod frames;

@@ -1,0 +1,234 @@
+//! What a machine is to be, and how it is started.
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags};
+use tempfile::TempDir;
+
+use crate::arguments::{Sockets, has_kvm};
+use crate::capture::{Capture, Listener};
+use crate::control::Control;
+use crate::error::MachineError;
+use crate::machine::Machine;
+use crate::program::{QEMU, find_program};
+use crate::qmp::Qmp;
+use crate::slot::Slot;
+use crate::spawn::Process;
+use crate::wait::wait_until;
+
+/// QEMU itself, before any guest code: long, because the host may be busy.
+const QEMU_STARTS: Duration = Duration::from_secs(60);
+
+/// A machine that has not been started.
+pub struct Builder {
+    pub(crate) kernel: PathBuf,
+    pub(crate) initrd: PathBuf,
+    pub(crate) memory: u32,
+    pub(crate) cpus: u32,
+    pub(crate) reboots: bool,
+    pub(crate) command_line: Option<String>,
+    pub(crate) kernel_arguments: Vec<String>,
+    pub(crate) extra: Vec<OsString>,
+    folder: Option<PathBuf>,
+    keep: bool,
+    limited: bool,
+    listener: Option<Listener>,
+}
+
+impl Builder {
+    pub(crate) fn new(kernel: PathBuf, initrd: PathBuf) -> Self {
+        Self {
+            kernel,
+            initrd,
+            memory: 256,
+            cpus: 2,
+            reboots: false,
+            command_line: None,
+            kernel_arguments: vec![],
+            extra: vec![],
+            folder: None,
+            keep: false,
+            limited: true,
+            listener: None,
+        }
+    }
+
+    /// Memory in MiB; 256 unless said.
+    #[must_use]
+    pub fn memory(mut self, mib: u32) -> Self {
+        self.memory = mib;
+        self
+    }
+
+    /// Processors; 2 unless said.
+    #[must_use]
+    pub fn cpus(mut self, count: u32) -> Self {
+        self.cpus = count;
+        self
+    }
+
+    /// Lets the guest reboot; otherwise a reboot (also that after a panic) ends QEMU.
+    #[must_use]
+    pub fn reboots(mut self) -> Self {
+        self.reboots = true;
+        self
+    }
+
+    /// Adds to the kernel's command line.
+    #[must_use]
+    pub fn kernel_argument(mut self, argument: &str) -> Self {
+        self.kernel_arguments.push(argument.to_owned());
+        self
+    }
+
+    /// Replaces the kernel's command line, for guests that are not ours.
+    #[must_use]
+    pub fn command_line(mut self, line: &str) -> Self {
+        self.command_line = Some(line.to_owned());
+        self
+    }
+
+    /// Adds to QEMU's command line.
+    #[must_use]
+    pub fn argument(mut self, argument: impl Into<OsString>) -> Self {
+        self.extra.push(argument.into());
+        self
+    }
+
+    /// Where sockets and the console's log go: a folder that is there and stays. Its path must be
+    /// short, because a socket's path has at most 107 bytes.
+    #[must_use]
+    pub fn folder(mut self, folder: &Path) -> Self {
+        self.folder = Some(folder.to_owned());
+        self
+    }
+
+    /// Keeps the folder of sockets and log when the machine goes.
+    #[must_use]
+    pub fn keep_folder(mut self) -> Self {
+        self.keep = true;
+        self
+    }
+
+    /// Starts even if as many machines run as there are cores: for a person's own.
+    #[must_use]
+    pub fn unlimited(mut self) -> Self {
+        self.limited = false;
+        self
+    }
+
+    /// Called with what the console says, as it comes.
+    #[must_use]
+    pub fn on_console(mut self, listener: impl FnMut(&[u8]) + Send + 'static) -> Self {
+        self.listener = Some(Box::new(listener));
+        self
+    }
+
+    /// Starts the machine; waits first if as many as there are cores run already.
+    ///
+    /// # Errors
+    /// QEMU is missing or does not start, or the host refuses something.
+    pub fn start(mut self) -> Result<Machine, MachineError> {
+        let missing = |program, package| MachineError::Missing { program, package };
+        let qemu = find_program(QEMU).ok_or(missing(QEMU, "qemu-system-x86"))?;
+        let setpriv = find_program("setpriv").ok_or(missing("setpriv", "util-linux"))?;
+        let slot = match self.limited {
+            true => Some(Slot::take().map_err(MachineError::host("cannot take a slot to run in"))?),
+            false => None,
+        };
+        let made = match self.folder {
+            Some(_) => None,
+            None => Some(self.make_folder()?),
+        };
+        let folder = made.as_ref().map(TempDir::path).or(self.folder.as_deref());
+        let folder = folder.unwrap_or(Path::new("/tmp")).to_owned();
+        let (control, qmp) = (folder.join("control"), folder.join("qmp"));
+        let listener = UnixListener::bind(&qmp)
+            .map_err(MachineError::host(format!("cannot listen on {}", qmp.display())))?;
+        let log = folder.join("console.log");
+        let file = File::create(&log)
+            .map_err(MachineError::host(format!("cannot write {}", log.display())))?;
+
+        let arguments = self.arguments(&Sockets { control: &control, qmp: &qmp }, has_kvm());
+        let started = Instant::now();
+        let process = Process::spawn(&setpriv, &qemu, arguments)
+            .map_err(MachineError::host("cannot start QEMU"))?;
+        let (stdout, stderr) = {
+            let mut child = process.child();
+            (child.stdout.take(), child.stderr.take())
+        };
+        let (Some(stdout), Some(stderr)) = (stdout, stderr) else {
+            let source = io::Error::other("its output is no pipe");
+            return Err(MachineError::Host { what: "cannot start QEMU".into(), source });
+        };
+        let console = Capture::start(stdout, Some(file), self.listener.take());
+        let errors = Capture::start(stderr, None, None);
+
+        let deadline = started + QEMU_STARTS;
+        let qmp = match accept(&listener, &process, deadline) {
+            Ok(Some(stream)) => Qmp::start(stream, deadline),
+            Ok(None) => Err("it did not connect to its QMP socket".into()),
+            Err(error) => Err(error.to_string()),
+        };
+        let qmp = qmp.map_err(|reason| not_started(&process, &errors, &reason))?;
+        Ok(Machine {
+            qmp,
+            console,
+            errors,
+            control: Control::new(control),
+            started,
+            process,
+            folder,
+            _made: made,
+            _slot: slot,
+        })
+    }
+
+    /// A folder of our own with a short path.
+    fn make_folder(&self) -> Result<TempDir, MachineError> {
+        let base = std::env::var_os("XDG_RUNTIME_DIR")
+            .map(PathBuf::from)
+            .filter(|folder| folder.is_dir() && folder.as_os_str().len() < 64)
+            .unwrap_or_else(|| "/tmp".into());
+        let mut folder = tempfile::Builder::new()
+            .prefix("octet-")
+            .tempdir_in(&base)
+            .map_err(MachineError::host(format!("cannot make a folder in {}", base.display())))?;
+        folder.disable_cleanup(self.keep);
+        Ok(folder)
+    }
+}
+
+/// The connection that QEMU makes at its start; `None` if it ends, or `deadline` comes, first.
+fn accept(
+    listener: &UnixListener,
+    process: &Process,
+    deadline: Instant,
+) -> io::Result<Option<UnixStream>> {
+    let ended = process.ended();
+    let mut fds = [PollFd::new(listener, PollFlags::IN), PollFd::new(&ended, PollFlags::IN)];
+    wait_until(&mut fds, deadline)?;
+    if fds[0].revents().contains(PollFlags::IN) {
+        return listener.accept().map(|(stream, _)| Some(stream));
+    }
+    Ok(None)
+}
+
+/// What QEMU itself says is worth more than that it does not answer.
+fn not_started(process: &Process, errors: &Capture, reason: &str) -> MachineError {
+    // If it ends by itself it does so at once; if not, it is killed with the value.
+    let soon = Instant::now() + Duration::from_secs(1);
+    let exit = match process.wait(soon) {
+        Ok(Some(status)) => status.to_string(),
+        _ => "it still runs".to_owned(),
+    };
+    errors.wait_end(soon);
+    let said = errors.tail(10);
+    let said = if said.is_empty() { reason.to_owned() } else { said };
+    MachineError::NotStarted { exit, said }
+}

@@ -1,0 +1,130 @@
+//! What can go wrong with a machine. Where there is a guest, the error carries its last words.
+
+use std::fmt;
+use std::io;
+use std::time::Duration;
+
+use octet_control::CallError;
+
+use crate::exit::Exit;
+
+/// The last lines of a console.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tail(pub String);
+
+impl fmt::Display for Tail {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.is_empty() {
+            return f.write_str("The console said nothing.");
+        }
+        f.write_str("The console's last lines:")?;
+        self.0.lines().try_for_each(|line| write!(f, "\n  | {line}"))
+    }
+}
+
+/// Why a machine did not do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum MachineError {
+    /// A program of the host that is needed.
+    #[error(
+        "`{program}` is not in PATH: install the Debian package {package}, or let `cargo image run --setup` do it"
+    )]
+    Missing {
+        /// The program.
+        program: &'static str,
+        /// Who has it.
+        package: &'static str,
+    },
+    /// The host refused something.
+    #[error("{what}: {source}")]
+    Host {
+        /// What was tried.
+        what: String,
+        /// Why it did not work.
+        source: io::Error,
+    },
+    /// QEMU did not come up.
+    #[error("QEMU did not start ({exit}): {said}")]
+    NotStarted {
+        /// How it ended.
+        exit: String,
+        /// What it said.
+        said: String,
+    },
+    /// QEMU ended while something else was awaited.
+    #[error("the machine ended ({exit}) before {awaited}\n{tail}")]
+    Ended {
+        /// What was awaited.
+        awaited: String,
+        /// How it ended.
+        exit: Exit,
+        /// The console.
+        tail: Tail,
+    },
+    /// It took too long.
+    #[error("{awaited}: not within {} s\n{tail}", within.as_secs())]
+    Late {
+        /// What was awaited.
+        awaited: String,
+        /// How long it could have taken.
+        within: Duration,
+        /// The console.
+        tail: Tail,
+    },
+    /// PID 1 says that something that is needed does not work.
+    #[error("the appliance is degraded: {reason}\n{tail}")]
+    Degraded {
+        /// What does not work.
+        reason: String,
+        /// The console.
+        tail: Tail,
+    },
+    /// A verb was refused, or the control port carries something else.
+    #[error("`{verb}`: {source}\n{tail}")]
+    Call {
+        /// The verb.
+        verb: String,
+        /// What came back.
+        source: CallError,
+        /// The console.
+        tail: Tail,
+    },
+    /// QEMU refused a QMP command, or broke the connection.
+    #[error("QMP `{command}`: {reason}\n{tail}")]
+    Qmp {
+        /// The command.
+        command: String,
+        /// Why.
+        reason: String,
+        /// The console.
+        tail: Tail,
+    },
+}
+
+impl MachineError {
+    /// For `map_err` on what the host refuses.
+    pub(crate) fn host(what: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
+        let what = what.into();
+        |source| Self::Host { what, source }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn carries_the_tail() {
+        let tail = Tail("one\ntwo".into());
+        let awaited = "`ready`".into();
+        let error = MachineError::Late { awaited, within: Duration::from_secs(3), tail };
+        let text = error.to_string();
+        assert_eq!(text, "`ready`: not within 3 s\nThe console's last lines:\n  | one\n  | two");
+    }
+
+    #[test]
+    fn says_what_to_install() {
+        let error = MachineError::Missing { program: "qemu", package: "qemu-system-x86" };
+        assert!(error.to_string().contains("--setup"), "{error}");
+    }
+}

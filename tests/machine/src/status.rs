@@ -1,0 +1,113 @@
+//! What PID 1 says about itself: the answers of its verbs `status` and `boot`.
+
+use serde::Deserialize;
+
+/// The answer of `status`, and each item of `watch`.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub struct Status {
+    /// How the appliance is as a whole.
+    pub state: State,
+    /// Why, where that needs saying.
+    pub reason: Option<String>,
+    /// The board's number, once known.
+    pub board: Option<u16>,
+    /// Since the kernel's start, in milliseconds.
+    pub uptime: u64,
+    /// When it became ready, in milliseconds since the kernel's start.
+    pub ready_at: Option<u64>,
+    /// Memory, in bytes.
+    pub memory: Memory,
+    /// Every unit of the image.
+    pub units: Vec<UnitStatus>,
+}
+
+impl Status {
+    /// The unit `name`, if the image has it.
+    pub fn unit(&self, name: &str) -> Option<&UnitStatus> {
+        self.units.iter().find(|unit| unit.name == name)
+    }
+}
+
+/// How the appliance is as a whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    /// Not all base units are ready yet.
+    Starting,
+    /// All base units are ready.
+    Ready,
+    /// Something that is needed does not work.
+    Degraded,
+    /// On its way to power-off or reboot.
+    Stopping,
+}
+
+/// Memory, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+pub struct Memory {
+    /// What the kernel manages.
+    pub total: u64,
+    /// What programs could still get.
+    pub available: u64,
+    /// The resident size of PID 1.
+    pub init_rss: u64,
+}
+
+/// One unit.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct UnitStatus {
+    /// Its name.
+    pub name: String,
+    /// How it is.
+    pub state: UnitState,
+    /// Since when, in milliseconds since the kernel's start.
+    pub since: u64,
+    /// How often it was started again.
+    pub restarts: u64,
+    /// Its main process.
+    pub pid: Option<u32>,
+    /// Why it is as it is, where that needs saying.
+    pub reason: Option<String>,
+}
+
+/// How a unit is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum UnitState {
+    /// For units that it needs.
+    Waiting,
+    /// Started, not ready yet.
+    Starting,
+    /// Works.
+    Ready,
+    /// A one-shot that ended well.
+    Done,
+    /// Ended; is started again after a pause.
+    Backoff,
+    /// Given up.
+    Failed,
+    /// Asked to end.
+    Stopping,
+    /// Ended because it was asked to.
+    Stopped,
+}
+
+/// The answer of `boot`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Boot {
+    /// The phases in the order in which they ran.
+    pub phases: Vec<Phase>,
+}
+
+/// One phase of the boot.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Phase {
+    /// Its name.
+    pub name: String,
+    /// When it began, in milliseconds since the kernel's start.
+    pub start: u64,
+    /// How long it took, in milliseconds.
+    pub took: u64,
+    /// `ok`, or what went wrong.
+    pub result: String,
+}

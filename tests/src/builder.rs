@@ -1,0 +1,45 @@
+//! The builder's own program.
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::OnceLock;
+
+use cargo_metadata::Message;
+
+use crate::image::workspace;
+
+/// `cargo image` as a program: the one that runs these tests, else it is built.
+///
+/// # Panics
+/// It cannot be built.
+pub fn builder() -> PathBuf {
+    static BUILDER: OnceLock<PathBuf> = OnceLock::new();
+    BUILDER.get_or_init(|| std::env::var_os("OCTET_BUILDER").map_or_else(build, Into::into)).clone()
+}
+
+fn build() -> PathBuf {
+    executables(&["--package", "octet-image"])
+        .into_iter()
+        .find(|path| path.ends_with("octet-image"))
+        .unwrap_or_else(|| panic!("cargo built no octet-image"))
+}
+
+/// What `cargo build` with `args` gives.
+pub fn executables(args: &[&str]) -> Vec<PathBuf> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let output = Command::new(cargo)
+        .current_dir(workspace())
+        .args(["build", "--quiet", "--locked", "--message-format=json-render-diagnostics"])
+        .args(args)
+        .output()
+        .unwrap_or_else(|error| panic!("cargo: {error}"));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "cargo build {args:?}:\n{said}");
+    Message::parse_stream(output.stdout.as_slice())
+        .filter_map(|message| match message {
+            Ok(Message::CompilerArtifact(artifact)) => artifact.executable,
+            _ => None,
+        })
+        .map(Into::into)
+        .collect()
+}

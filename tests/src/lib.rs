@@ -1,0 +1,27 @@
+//! What the tests of the whole appliance share: the image that ships, programs for guests, tools
+//! that are not ours.
+
+mod builder;
+mod clone;
+mod guests;
+mod image;
+mod tool;
+
+pub use builder::builder;
+pub use clone::copy_of_workspace;
+pub use guests::guest;
+pub use image::{Image, shipped, store, workspace};
+pub use tool::{Output, must, run};
+
+use std::time::Duration;
+
+/// From QEMU's start until ready: far more than is needed, for hosts that are busy.
+pub const READY: Duration = Duration::from_secs(180);
+
+/// For anything that a guest does after that.
+pub const SOON: Duration = Duration::from_secs(60);
+
+/// Whether the long variants are to run (`cargo image test --soak`).
+pub fn soak() -> bool {
+    std::env::var_os("OCTET_SOAK").is_some()
+}

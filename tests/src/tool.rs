@@ -1,0 +1,41 @@
+//! Running programs. One that is missing fails the test: a skipped check is no check.
+
+use std::process::Command;
+
+/// How a program ended, and what it said.
+#[derive(Debug)]
+pub struct Output {
+    /// Its exit status; `None` if a signal ended it.
+    pub status: Option<i32>,
+    /// Its standard output.
+    pub stdout: String,
+    /// Its standard error.
+    pub stderr: String,
+}
+
+/// Runs `command` to its end.
+///
+/// # Panics
+/// It cannot be started.
+pub fn run(command: &mut Command) -> Output {
+    let program = command.get_program().to_string_lossy().into_owned();
+    let output = command.output();
+    let output = output.unwrap_or_else(|error| {
+        panic!("`{program}`: {error}; `cargo image test --setup` installs what tests need")
+    });
+    Output {
+        status: output.status.code(),
+        stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+    }
+}
+
+/// Runs `command`, which must succeed.
+///
+/// # Panics
+/// It does not.
+pub fn must(command: &mut Command) -> Output {
+    let output = run(command);
+    assert_eq!(output.status, Some(0), "{command:?}:\n{}{}", output.stdout, output.stderr);
+    output
+}

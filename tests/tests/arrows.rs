@@ -1,0 +1,110 @@
+//! Holds the arrows of the house: who may depend on whom.
+
+#![cfg(test)]
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use cargo_metadata::{Metadata, MetadataCommand};
+
+/// Folder of a crate, and the folders it may depend on directly. What those may use, it may use
+/// too. A service stands for every folder of its kind. Nothing else is allowed, so siblings never
+/// import each other: they meet through sockets.
+const ARROWS: &[(&str, &[&str])] = &[
+    ("init/appliance", &[]),
+    ("init/control", &["init/appliance"]),
+    ("init", &["init/control"]),
+    ("services/node", &["init/control"]),
+    ("netd", &["services/node"]),
+    (SERVICE, &["services/node"]),
+    ("image", &["init/appliance", "tests/machine"]),
+    ("tests/machine", &["init/control"]),
+    ("tests/guests", &[]),
+    ("tests", &["tests/machine", "tests/guests"]),
+];
+
+/// Any folder of `services/` that has no line of its own.
+const SERVICE: &str = "services/*";
+
+/// From a crate's folder to the folders it depends on.
+type Arrows = BTreeMap<String, BTreeSet<String>>;
+
+fn kind(folder: &str) -> Option<&'static str> {
+    let own = ARROWS.iter().map(|(kind, _)| *kind).find(|kind| *kind == folder);
+    own.or_else(|| folder.starts_with("services/").then_some(SERVICE))
+}
+
+/// All that `kind` may use, directly or through another.
+fn allowed(kind: &str) -> BTreeSet<&'static str> {
+    let direct = ARROWS.iter().filter(|(from, _)| *from == kind).flat_map(|(_, to)| to.iter());
+    direct.flat_map(|to| allowed(to).into_iter().chain([*to])).collect()
+}
+
+/// Every arrow that is not allowed, and every crate without a place in the house.
+fn violations(arrows: &Arrows) -> Vec<String> {
+    let mut found = Vec::new();
+    for (from, targets) in arrows {
+        let Some(from_kind) = kind(from) else {
+            found.push(format!("{from} has no place in the house (tests/tests/arrows.rs)"));
+            continue;
+        };
+        for to in targets {
+            if !kind(to).is_some_and(|to| allowed(from_kind).contains(to)) {
+                found.push(format!("{from} must not depend on {to}"));
+            }
+        }
+    }
+    found
+}
+
+/// The workspace's own arrows, those of tests and build scripts included.
+fn workspace_arrows() -> Arrows {
+    let metadata = MetadataCommand::new().other_options(["--locked".into()]).exec().unwrap();
+    let packages = metadata.workspace_packages();
+    let folders: BTreeMap<&str, String> = packages
+        .iter()
+        .map(|package| (package.name.as_str(), folder(&metadata, package)))
+        .collect();
+    packages
+        .iter()
+        .map(|package| {
+            let own = package.dependencies.iter().filter_map(|on| folders.get(on.name.as_str()));
+            (folders[package.name.as_str()].clone(), own.cloned().collect())
+        })
+        .collect()
+}
+
+fn folder(metadata: &Metadata, package: &cargo_metadata::Package) -> String {
+    let folder = package.manifest_path.parent().unwrap();
+    folder.strip_prefix(&metadata.workspace_root).unwrap().to_string()
+}
+
+#[test]
+fn only_the_agreed_arrows() {
+    let arrows = workspace_arrows();
+    assert!(arrows.contains_key("init") && arrows["init"].contains("init/control"), "{arrows:?}");
+    assert_eq!(violations(&arrows), Vec::<String>::new());
+}
+
+#[test]
+fn a_wrong_arrow_is_found() {
+    let house = workspace_arrows();
+    assert_eq!(violations(&house), Vec::<String>::new());
+    for (from, to) in [
+        ("services/octetctl", "services/console"),
+        ("services/console", "init"),
+        ("init/appliance", "init/control"),
+        ("init/control", "services/node"),
+        ("init", "services/node"),
+        ("init", "tests/machine"),
+        ("tests/machine", "image"),
+        ("tests", "image"),
+        ("image", "services/node"),
+        ("services/node", "services/node"),
+        ("somewhere", "init/appliance"),
+    ] {
+        let mut arrows = house.clone();
+        arrows.entry(from.to_owned()).or_default().insert(to.to_owned());
+        let found = violations(&arrows);
+        assert!(found.len() == 1 && found[0].starts_with(from), "{from} -> {to}: {found:?}");
+    }
+}

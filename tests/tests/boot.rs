@@ -1,0 +1,67 @@
+//! Boots what ships.
+
+#![cfg(test)]
+
+use octet_machine::{MachineError, UnitState};
+use octet_tests::{READY, SOON, shipped};
+
+/// Every phase, in the order in which they must run.
+const PHASES: [&str; 6] =
+    ["mount-api", "load-modules", "board-number", "mount-root", "mount-data", "supervise"];
+
+const MB: u64 = 1_000_000;
+
+#[test]
+fn comes_up_in_order_and_powers_off() {
+    let machine = shipped().machine().memory(512).start().unwrap();
+    let status = machine.wait_ready(READY).unwrap();
+    for unit in &status.units {
+        assert!(!matches!(unit.state, UnitState::Failed | UnitState::Backoff), "{unit:?}");
+        assert_eq!(unit.restarts, 0, "{unit:?}");
+    }
+    assert!(status.ready_at.is_some());
+
+    let boot = machine.boot().unwrap();
+    let names: Vec<&str> = boot.phases.iter().map(|phase| phase.name.as_str()).collect();
+    assert_eq!(names, PHASES);
+    for phase in &boot.phases {
+        assert_eq!(phase.result, "ok", "{phase:?}");
+    }
+    for pair in boot.phases.windows(2) {
+        // Each is rounded down to milliseconds.
+        assert!(pair[0].start + pair[0].took <= pair[1].start + 1, "{pair:?}");
+    }
+
+    // All units settled, so that what they need is counted.
+    let settled =
+        |unit: &octet_machine::UnitStatus| matches!(unit.state, UnitState::Ready | UnitState::Done);
+    let status = machine
+        .wait_status("all units settled", SOON, |status| status.units.iter().all(settled))
+        .unwrap();
+    let memory = status.memory;
+    let used = memory.total - memory.available;
+    assert!(used <= 40 * MB, "{used} bytes used of {}", memory.total);
+    assert!(memory.init_rss <= 4 * MB, "PID 1 has {} bytes", memory.init_rss);
+
+    let exit = machine.power_off(SOON).unwrap();
+    assert!(exit.is_power_off(), "{exit}\n{}", machine.tail(20));
+}
+
+#[test]
+fn fits_into_96_mib_knows_its_number_and_reboots() {
+    let machine = shipped().machine().memory(96).kernel_argument("octet.board=3").start().unwrap();
+    let status = machine.wait_ready(READY).unwrap();
+    assert_eq!(status.board, Some(3));
+    machine.call("reboot", serde_json::Value::Null).unwrap();
+    let exit = machine.wait_exit(SOON).unwrap();
+    assert!(exit.is_reboot(), "{exit}\n{}", machine.tail(20));
+}
+
+#[test]
+fn a_kernel_panic_is_told_with_the_consoles_tail() {
+    // The same machine comes up in the tests above; this one has no PID 1.
+    let machine = shipped().machine().kernel_argument("rdinit=/no-such-init").start().unwrap();
+    let error = machine.wait_ready(READY).unwrap_err();
+    assert!(matches!(&error, MachineError::Ended { exit, .. } if exit.panicked), "{error}");
+    assert!(error.to_string().contains("| ") && error.to_string().contains("anic"), "{error}");
+}

@@ -1,0 +1,199 @@
+//! What was built, held against tools that are not ours.
+
+#![cfg(test)]
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use octet_tests::{Image, must, run, shipped};
+use serde_json::Value;
+
+/// The squashfs out of the initrd, unpacked by cpio.
+fn root(image: &Image, folder: &Path) -> PathBuf {
+    let initrd = fs::File::open(image.file("boot/initrd")).unwrap();
+    let args = ["--extract", "--make-directories", "--quiet", "root.squashfs"];
+    must(Command::new("cpio").current_dir(folder).args(args).stdin(Stdio::from(initrd)));
+    folder.join("root.squashfs")
+}
+
+#[test]
+fn cpio_lists_the_initrd() {
+    let initrd = fs::File::open(shipped().file("boot/initrd")).unwrap();
+    let args = ["--list", "--quiet"];
+    let listed = must(Command::new("cpio").args(args).stdin(Stdio::from(initrd))).stdout;
+    for file in ["init", "root.squashfs"] {
+        assert!(listed.lines().any(|line| line == file), "{file} is not in:\n{listed}");
+    }
+}
+
+/// What the manifest says of the root file system.
+fn manifest(image: &Image) -> Vec<Value> {
+    let text = fs::read(image.file("manifest.json")).unwrap();
+    let manifest: Value = serde_json::from_slice(&text).unwrap();
+    let items = manifest["root"].as_array().unwrap();
+    assert!(items.len() > 20, "{}", items.len());
+    items.clone()
+}
+
+/// One item as `unsquashfs -lln` shows it, without size and time: `-rwxr-xr-x 0/0 /bin/busybox`.
+fn listed(item: &Value) -> String {
+    let text = |name: &str| item[name].as_str().unwrap_or_default();
+    let kind = match text("type") {
+        "folder" => 'd',
+        "link" => 'l',
+        _ => '-',
+    };
+    let mode = u32::from_str_radix(text("mode"), 8).unwrap();
+    let mut letters: Vec<char> = "rwxrwxrwx"
+        .chars()
+        .enumerate()
+        .map(|(place, letter)| if mode & (0o400 >> place) == 0 { '-' } else { letter })
+        .collect();
+    for (bit, place, letter) in [(0o4000, 2, 's'), (0o2000, 5, 's'), (0o1000, 8, 't')] {
+        if mode & bit != 0 {
+            letters[place] = letter;
+        }
+    }
+    let mode: String = letters.into_iter().collect();
+    let to = item["target"].as_str().map(|target| format!(" -> {target}")).unwrap_or_default();
+    format!("{kind}{mode} {}/{} {}{to}", item["uid"], item["gid"], text("path"))
+}
+
+#[test]
+fn unsquashfs_finds_what_the_manifest_says() {
+    let (image, folder) = (shipped(), tempfile::tempdir().unwrap());
+    let root = root(&image, folder.path());
+    let items = manifest(&image);
+    let expected: BTreeSet<String> = items.iter().map(listed).collect();
+    let found = must(Command::new("unsquashfs").args(["-lln", "-d", ""]).arg(&root)).stdout;
+    let found: BTreeSet<String> = found
+        .lines()
+        .filter(|line| line.contains(" /"))
+        .map(|line| {
+            // mode, owner, size, date, time, path
+            let words: Vec<&str> = line.split_whitespace().collect();
+            format!("{} {} {}", words[0], words[1], words[5..].join(" "))
+        })
+        .collect();
+    assert_eq!(found, expected);
+
+    // And the content, by another program that is not ours.
+    let unpacked = folder.path().join("unpacked");
+    must(
+        Command::new("unsquashfs").args(["-quiet", "-no-progress", "-d"]).arg(&unpacked).arg(&root),
+    );
+    let sums: String = items
+        .iter()
+        .filter(|item| item["type"] == "file")
+        .map(|item| {
+            format!("{}  .{}\n", item["sha256"].as_str().unwrap(), item["path"].as_str().unwrap())
+        })
+        .collect();
+    fs::write(folder.path().join("sums"), sums).unwrap();
+    let check = ["--check", "--strict", "--quiet", "../sums"];
+    must(Command::new("sha256sum").current_dir(&unpacked).args(check));
+}
+
+#[test]
+fn unsquashfs_refuses_half_a_root() {
+    let (image, folder) = (shipped(), tempfile::tempdir().unwrap());
+    let root = root(&image, folder.path());
+    must(Command::new("unsquashfs").arg("-ll").arg(&root));
+    let bytes = fs::read(&root).unwrap();
+    fs::write(&root, &bytes[..bytes.len() / 2]).unwrap();
+    assert_ne!(run(Command::new("unsquashfs").arg("-ll").arg(&root)).status, Some(0));
+}
+
+#[test]
+fn sha256sum_accepts_the_sums() {
+    let image = shipped();
+    let check = ["--check", "--strict", "--quiet", "SHA256SUMS"];
+    must(Command::new("sha256sum").current_dir(&image.folder).args(check));
+
+    let folder = tempfile::tempdir().unwrap();
+    let sums = fs::read_to_string(image.file("SHA256SUMS")).unwrap();
+    for file in sums.lines().filter_map(|line| line.split_once("  ")).map(|(_, file)| file) {
+        let copy = folder.path().join(file);
+        fs::create_dir_all(copy.parent().unwrap()).unwrap();
+        fs::copy(image.file(file), copy).unwrap();
+    }
+    fs::write(folder.path().join("SHA256SUMS"), &sums).unwrap();
+    must(Command::new("sha256sum").current_dir(folder.path()).args(check));
+    let changed = folder.path().join("boot/initrd");
+    let mut bytes = fs::read(&changed).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(&changed, bytes).unwrap();
+    let refused = run(Command::new("sha256sum").current_dir(folder.path()).args(check));
+    assert_ne!(refused.status, Some(0));
+}
+
+#[test]
+fn spdx_tools_accept_the_sbom() {
+    let sbom = shipped().file("sbom.spdx.json");
+    let checked = run(&mut spdx_tools(&sbom));
+    assert_eq!(checked.status, Some(0), "{}{}", checked.stdout, checked.stderr);
+
+    let folder = tempfile::tempdir().unwrap();
+    let mut document: Value = serde_json::from_slice(&fs::read(&sbom).unwrap()).unwrap();
+    assert!(document["packages"].as_array().unwrap().len() > 5);
+    document["packages"][0]["SPDXID"] = "no such id".into();
+    let bad = folder.path().join("bad.spdx.json");
+    fs::write(&bad, document.to_string()).unwrap();
+    assert_ne!(run(&mut spdx_tools(&bad)).status, Some(0));
+}
+
+/// The reference implementation's validator, out of the folder where --setup puts it.
+fn spdx_tools(document: &Path) -> Command {
+    let folder = |name: &str| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
+    let cache = folder("XDG_CACHE_HOME")
+        .or_else(|| folder("HOME").map(|home| home.join(".cache")))
+        .expect("neither XDG_CACHE_HOME nor HOME is set");
+    let mut command = Command::new("python3");
+    command
+        .env("PYTHONPATH", cache.join("octet/python"))
+        .args(["-m", "spdx_tools.spdx.clitools.pyspdxtools", "--infile"])
+        .arg(document);
+    command
+}
+
+/// What nobody finds in a stolen image, and how nobody gets in.
+#[test]
+fn no_secret_and_no_login_in_the_root() {
+    let (image, folder) = (shipped(), tempfile::tempdir().unwrap());
+    let root = root(&image, folder.path());
+    let unpacked = folder.path().join("unpacked");
+    must(
+        Command::new("unsquashfs").args(["-quiet", "-no-progress", "-d"]).arg(&unpacked).arg(&root),
+    );
+    // The search finds a key where there is one.
+    let planted = folder.path().join("planted");
+    fs::write(&planted, "-----BEGIN OPENSSH PRIVATE KEY-----\n").unwrap();
+    let search = |place: &Path| {
+        let words = "BEGIN [A-Z ]*PRIVATE KEY|untrusted comment: .*secret key";
+        run(Command::new("grep").args(["-rlaE", words]).arg(place))
+    };
+    assert_eq!(search(&planted).status, Some(0));
+    let found = search(&unpacked);
+    assert_eq!(found.status, Some(1), "{}", found.stdout);
+
+    let passwd = fs::read_to_string(unpacked.join("etc/passwd")).unwrap();
+    assert!(passwd.lines().count() > 10);
+    for line in passwd.lines() {
+        let fields: Vec<&str> = line.split(':').collect();
+        assert_eq!((fields[1], fields[6]), ("!", "/sbin/nologin"), "{line}");
+    }
+    let items = manifest(&image);
+    let name = |item: &Value| item["path"].as_str().unwrap().rsplit('/').next().unwrap().to_owned();
+    let names: BTreeSet<String> = items.iter().map(name).collect();
+    assert!(names.contains("busybox") && names.contains("octetctl"));
+    for way_in in ["getty", "agetty", "login", "sshd", "dropbear", "telnetd", "inittab", "shadow"] {
+        assert!(!names.contains(way_in), "{way_in}");
+    }
+    let set_id = items
+        .iter()
+        .find(|item| u32::from_str_radix(item["mode"].as_str().unwrap(), 8).unwrap() & 0o6000 != 0);
+    assert!(set_id.is_none(), "{set_id:?}");
+}
