@@ -3,30 +3,33 @@
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 /// Where progress goes: standard error, so that standard output stays a program's own.
 pub struct Steps {
     terminal: bool,
+    /// All spinners: a step may be part of another one.
+    bars: MultiProgress,
 }
 
 /// One step under way. Dropped without an end, it vanishes: the error that follows says more.
 pub struct Step {
     name: &'static str,
     began: Instant,
+    bars: MultiProgress,
     bar: Option<ProgressBar>,
 }
 
 impl Steps {
     /// Looks whether standard error is a terminal.
     pub fn new() -> Self {
-        Self { terminal: std::io::stderr().is_terminal() }
+        Self { terminal: std::io::stderr().is_terminal(), bars: MultiProgress::new() }
     }
 
     /// Begins a step; `name` is one word, `doing` says more.
     pub fn start(&self, name: &'static str, doing: &str) -> Step {
         let bar = self.terminal.then(|| {
-            let bar = ProgressBar::new_spinner();
+            let bar = self.bars.add(ProgressBar::new_spinner());
             if let Ok(style) =
                 ProgressStyle::with_template("{spinner:.cyan} {prefix:10} {msg} {elapsed:.dim}")
             {
@@ -37,17 +40,17 @@ impl Steps {
             bar.enable_steady_tick(Duration::from_millis(120));
             bar
         });
-        Step { name, began: Instant::now(), bar }
+        Step { name, began: Instant::now(), bars: self.bars.clone(), bar }
     }
 
     /// Says something that is not as it should be, though the build goes on.
     pub fn warn(&self, text: &str) {
-        eprintln!("warning: {text}");
+        self.bars.suspend(|| eprintln!("warning: {text}"));
     }
 
     /// Says something worth knowing.
     pub fn note(&self, text: &str) {
-        eprintln!("note: {text}");
+        self.bars.suspend(|| eprintln!("note: {text}"));
     }
 }
 
@@ -74,18 +77,19 @@ impl Step {
     /// Ends the step: what came of it, and how long it took.
     pub fn done(self, what: &str) {
         let seconds = self.began.elapsed().as_secs_f64();
-        if let Some(bar) = &self.bar {
-            bar.finish_and_clear();
-        }
-        eprintln!("{:10} {what} ({seconds:.2} s)", self.name);
+        self.end(&format!("{what} ({seconds:.2} s)"));
     }
 
     /// Ends the step: there was nothing to do.
     pub fn unchanged(self, what: &str) {
+        self.end(&format!("{what}: unchanged"));
+    }
+
+    fn end(self, what: &str) {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
         }
-        eprintln!("{:10} {what}: unchanged", self.name);
+        self.bars.suspend(|| eprintln!("{:10} {what}", self.name));
     }
 }
 

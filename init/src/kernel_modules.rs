@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io;
 use std::path::Path;
 
+use rustix::fs::{Advice, fadvise};
 use rustix::system::finit_module;
 
 /// Loads the modules that the file at `list` names: on each line a path and, after a space, the
@@ -25,7 +26,11 @@ pub fn load_list(list: &Path) -> Vec<String> {
 
 /// Loads one module; that it is there already is no mistake.
 fn load(path: &Path, parameters: &str) -> io::Result<()> {
-    match finit_module(File::open(path)?, CString::new(parameters)?.as_c_str(), 0) {
+    let file = File::open(path)?;
+    let loaded = finit_module(&file, CString::new(parameters)?.as_c_str(), 0);
+    // Nobody reads the file again: its pages need not stay.
+    let _ = fadvise(&file, 0, None, Advice::DontNeed);
+    match loaded {
         Ok(()) | Err(rustix::io::Errno::EXIST) => Ok(()),
         Err(error) => Err(error.into()),
     }

@@ -148,8 +148,8 @@ fn a_taken_over_service_commands_and_changes_nothing() {
                     reboot: denied\n\
                     kill a unit: denied\n\
                     write to /tmp: done\n\
-                    change a unit: PermissionDenied\n\
-                    change a program: PermissionDenied\n\
+                    change a unit: ReadOnlyFilesystem\n\
+                    change a program: ReadOnlyFilesystem\n\
                     write to /data: PermissionDenied\n\
                     write to /run: PermissionDenied\n\
                     read its own memory map: done\n\

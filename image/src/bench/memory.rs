@@ -10,10 +10,13 @@ use crate::build::Built;
 /// For a guest to come up, however busy the host.
 const READY: Duration = Duration::from_secs(180);
 
+/// How long a guest is left alone before its memory is counted.
+const IDLE: Duration = Duration::from_secs(10);
+
 /// In bytes.
 #[derive(Debug, Clone, Copy)]
 pub struct Memory {
-    /// Used of 512 MiB once every unit has settled, as the kernel counts what is not available.
+    /// Used of 512 MiB ten seconds after every unit has settled, as the kernel counts what is not available.
     pub used: u64,
     /// The resident size of PID 1.
     pub init: u64,
@@ -25,14 +28,17 @@ pub struct Memory {
 pub fn measure(built: &Built) -> miette::Result<Memory> {
     let boot = |mib| Machine::builder(&built.linux, &built.initrd).memory(mib).start();
     let machine = boot(512).into_diagnostic()?;
-    let status = machine
+    machine
         .wait_status("every unit settled", READY, |status| {
             let settled =
                 |state| matches!(state, UnitState::Ready | UnitState::Done | UnitState::Failed);
             status.units.iter().all(|unit| settled(unit.state))
         })
         .into_diagnostic()?;
-    let memory = status.memory;
+    // Pages that were freed lie on lists of the processors for some seconds before they count as
+    // free (Linux, mm/page_alloc.c: decay_pcp_high).
+    std::thread::sleep(IDLE);
+    let memory = machine.status().into_diagnostic()?.memory;
     drop(machine);
     let small = boot(96).into_diagnostic()?;
     Ok(Memory {

@@ -3,7 +3,7 @@
 use super::inputs::{self, Inputs};
 use crate::appliance_file::Mistake;
 use crate::digest::Sha256;
-use crate::source::{Component, NamedModule, PathSource, SeedSource, Source, Taken};
+use crate::source::{Component, INIT, NamedModule, PathSource, SeedSource, Source, Taken};
 use crate::steps::Steps;
 use crate::tree::{Because, Facts, Node, Origin, Tree, check_closure, generate};
 
@@ -13,6 +13,8 @@ pub struct Composed {
     pub tree: Tree,
     /// For the bill of materials.
     pub components: Vec<Component>,
+    /// PID 1: it is in the initramfs alone, and goes on running from there.
+    pub init: Node,
     /// Modules that load before the root is there, by path in the tree, in that order.
     pub early: Vec<String>,
     /// The kernel.
@@ -55,6 +57,7 @@ pub fn compose(inputs: &Inputs, steps: &Steps) -> miette::Result<Composed> {
         "/usr/lib/octet/modules",
         Node::file(list.into_bytes(), 0o644, Origin::Generated, because),
     )?;
+    let init = tree.take(INIT).ok_or_else(|| miette::miette!("no source has made PID 1"))?;
     inputs.units.put(&mut tree)?;
     let appliance = &inputs.appliance.appliance.appliance;
     let facts = Facts {
@@ -70,6 +73,7 @@ pub fn compose(inputs: &Inputs, steps: &Steps) -> miette::Result<Composed> {
     step.done(&format!("{} paths", tree.iter().count()));
     Ok(Composed {
         early: early.to_vec(),
+        init,
         tree,
         components: all.components,
         linux,

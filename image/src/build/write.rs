@@ -30,9 +30,8 @@ pub fn write(
     step.done(&megabytes(squashfs.len()));
 
     let step = steps.start("image", "writing");
-    let init = composed.tree.get("/sbin/init").and_then(Node::bytes).unwrap_or_default();
-    let early: Vec<_> = composed.early.iter().map(|path| early(composed, path)).collect();
-    let parts = initrd::Parts { init, early: &early, squashfs: &squashfs };
+    let early: Vec<_> = composed.early.iter().filter_map(|path| early(composed, path)).collect();
+    let parts = initrd::Parts { init: &composed.init, early: &early, squashfs: &squashfs };
     let (initrd, entries) = initrd::build(&parts);
     let manifest = Manifest::new(inputs.target, version, epoch, &composed.tree, &entries);
     let name = inputs.appliance.appliance.appliance.name.as_str();
@@ -62,10 +61,10 @@ pub fn write(
     Ok(())
 }
 
-/// Name and content of a module.
-fn early<'a>(composed: &'a Composed, path: &str) -> (String, &'a [u8]) {
+/// A module by its name.
+fn early<'a>(composed: &'a Composed, path: &str) -> Option<(String, &'a Node)> {
     let name = path.rsplit('/').next().unwrap_or(path).trim_end_matches(".ko").to_owned();
-    (name, composed.tree.get(path).and_then(Node::bytes).unwrap_or_default())
+    composed.tree.get(path).map(|node| (name, node))
 }
 
 fn json(value: &impl Serialize) -> miette::Result<Vec<u8>> {

@@ -2,6 +2,7 @@
 
 use super::cpio::Cpio;
 use crate::digest::Sha256;
+use crate::tree::{Because, Node, Origin};
 
 /// One entry of the initramfs.
 pub struct Entry {
@@ -11,6 +12,10 @@ pub struct Entry {
     pub kind: Kind,
     /// Its permissions.
     pub mode: u16,
+    /// Who put it there.
+    pub origin: Origin,
+    /// Why it is there.
+    pub because: Because,
 }
 
 /// What an entry is.
@@ -31,9 +36,9 @@ pub enum Kind {
 /// What goes into the initramfs.
 pub struct Parts<'a> {
     /// The program `/init`.
-    pub init: &'a [u8],
-    /// Modules that load before the root is there, in that order: name and content.
-    pub early: &'a [(String, &'a [u8])],
+    pub init: &'a Node,
+    /// Modules that load before the root is there, in that order, by name.
+    pub early: &'a [(String, &'a Node)],
     /// The root file system.
     pub squashfs: &'a [u8],
 }
@@ -42,28 +47,39 @@ pub struct Parts<'a> {
 pub fn build(parts: &Parts<'_>) -> (Vec<u8>, Vec<Entry>) {
     let mut cpio = Cpio::default();
     let mut entries = vec![];
+    let own = |path: &str, kind, mode| Entry {
+        path: path.into(),
+        kind,
+        mode,
+        origin: Origin::Generated,
+        because: Because::always("starting needs it"),
+    };
     for path in ["/dev", "/lib", "/lib/modules", "/proc", "/root", "/sys"] {
         cpio.folder(&path[1..], 0o755);
-        entries.push(Entry { path: path.into(), kind: Kind::Folder, mode: 0o755 });
+        entries.push(own(path, Kind::Folder, 0o755));
     }
     // The kernel opens it for PID 1 before anything can make a device.
     cpio.character_device("dev/console", 0o600, (5, 1));
-    entries.push(Entry { path: "/dev/console".into(), kind: Kind::Console, mode: 0o600 });
-    let mut file = |path: String, mode: u16, content: &[u8]| {
+    entries.push(own("/dev/console", Kind::Console, 0o600));
+    let mut file = |path: &str, mode: u16, content: &[u8], of: Option<&Node>| {
         cpio.file(&path[1..], mode, content);
         let kind = Kind::File { size: content.len() as u64, sha256: Sha256::of(content) };
-        entries.push(Entry { path, kind, mode });
+        let mut entry = own(path, kind, mode);
+        if let Some(node) = of {
+            (entry.origin, entry.because) = (node.origin.clone(), node.because.clone());
+        }
+        entries.push(entry);
     };
     let mut order = String::new();
-    for (name, content) in parts.early {
+    for (name, node) in parts.early {
         let path = format!("/lib/modules/{name}.ko");
         // PID 1 asks the loop driver for the one device it needs; by itself it makes eight.
         let parameters = if name == "loop" { " max_loop=0" } else { "" };
         order += &format!("{path}{parameters}\n");
-        file(path, 0o644, content);
+        file(&path, 0o644, node.bytes().unwrap_or_default(), Some(node));
     }
-    file("/lib/modules/early".into(), 0o644, order.as_bytes());
-    file("/init".into(), 0o755, parts.init);
-    file("/root.squashfs".into(), 0o644, parts.squashfs);
+    file("/lib/modules/early", 0o644, order.as_bytes(), None);
+    file("/init", 0o755, parts.init.bytes().unwrap_or_default(), Some(parts.init));
+    file("/root.squashfs", 0o644, parts.squashfs, None);
     (cpio.finish(), entries)
 }

@@ -125,10 +125,10 @@ fn early(entry: &initrd::Entry) -> Item {
         size,
         sha256,
         target: None,
-        origin: "the builder".into(),
+        origin: entry.origin.to_string(),
         replaced: None,
-        because: "starting needs it".into(),
-        line: None,
-        text: None,
+        because: entry.because.to_string(),
+        line: entry.because.line.as_ref().map(|(line, _)| *line),
+        text: entry.because.line.as_ref().map(|(_, text)| text.clone()),
     }
 }

@@ -106,12 +106,15 @@ pub enum CargoError {
     },
 }
 
+/// Where PID 1 is put among the files of an image, until it goes into the initramfs.
+pub const INIT: &str = "/init";
+
 impl CargoSource<'_> {
     /// Every program of this workspace that the image has.
     pub fn wanted(&self) -> Vec<Wanted> {
         let always = || Because::always("every image has it");
         let mut wanted = vec![
-            Wanted { package: "octet-init".into(), path: "/sbin/init".into(), because: always() },
+            Wanted { package: "octet-init".into(), path: INIT.into(), because: always() },
             Wanted {
                 package: "octetctl".into(),
                 path: "/usr/bin/octetctl".into(),

@@ -6,7 +6,7 @@ mod seed;
 
 use crate::tree::Tree;
 
-pub use cargo::{CargoSource, Tools, Unpacked};
+pub use cargo::{CargoSource, INIT, Tools, Unpacked};
 pub use path::PathSource;
 pub use seed::{NamedModule, SeedSource};
 

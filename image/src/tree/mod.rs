@@ -110,6 +110,11 @@ impl Tree {
         Ok(())
     }
 
+    /// Takes out what is at `path`.
+    pub fn take(&mut self, path: &str) -> Option<Node> {
+        self.nodes.remove(path)
+    }
+
     /// What is at `path`.
     pub fn get(&self, path: &str) -> Option<&Node> {
         self.nodes.get(path)

@@ -74,6 +74,12 @@ impl Units {
             let bytes = fs::read(appliance.folder.join(service.path.get_ref()))
                 .map_err(|error| unreadable(&service.path, error))?;
             let source = UnitSource::parse(service.unit.get_ref().display().to_string(), text)?;
+            if source.unit.exec.as_ref().is_some_and(|exec| exec.as_str() == INIT_PROGRAM) {
+                let message = format!("{INIT_PROGRAM} is PID 1's own program");
+                let hint = "name the place in the image where the program is to be";
+                let at = exec_span(&source.text);
+                return Err(FileError::new(&source.file, &source.text, at, message, hint));
+            }
             let because = appliance.because(&span, "service", source.unit.name.as_str());
             let named = service.path.get_ref().display().to_string();
             all.push(PlacedUnit { source, because, owner: Some(Owner { named, bytes }) });

@@ -68,7 +68,7 @@ fn a_package_with_a_script() {
 #[test]
 fn a_module_that_does_not_exist() {
     with("8021q", "8021qq").refused(&[
-        "appliance.toml:8:20: ",
+        "appliance.toml:9:12: ",
         "no kernel module `8021qq`",
         "8021q",
     ]);
@@ -77,7 +77,7 @@ fn a_module_that_does_not_exist() {
 #[test]
 fn a_service_that_does_not_exist() {
     with("\"console\"", "\"consol\"").refused(&[
-        "appliance.toml:9:13: ",
+        "appliance.toml:10:13: ",
         "no service `consol`",
         "console",
     ]);
@@ -112,7 +112,7 @@ fn a_service_of_the_owners() {
     sandbox.build(&["--offline"]).succeeded();
     let explained: Said =
         sandbox.command("explain").arg("/usr/lib/octet/hello").output().unwrap().into();
-    for words in ["file hello", "appliance.toml:10 service = hello", "| [[service]]"] {
+    for words in ["file hello", "appliance.toml:11 service = hello", "| [[service]]"] {
         assert!(explained.out.contains(words), "{}", explained.out);
     }
     let before = sandbox.sums();
@@ -125,9 +125,9 @@ fn a_service_of_the_owners() {
     sandbox.write("hello", "#!/bin/sh\n");
     sandbox.build(&["--offline"]).refused(&["hello.toml:2:8: ", "is no program"]);
     std::fs::remove_file(sandbox.path("hello")).unwrap();
-    sandbox.build(&["--offline"]).refused(&["appliance.toml:11:8: ", "cannot read hello"]);
+    sandbox.build(&["--offline"]).refused(&["appliance.toml:12:8: ", "cannot read hello"]);
     std::fs::remove_file(sandbox.path("hello.toml")).unwrap();
-    sandbox.build(&["--offline"]).refused(&["appliance.toml:12:8: ", "cannot read hello.toml"]);
+    sandbox.build(&["--offline"]).refused(&["appliance.toml:13:8: ", "cannot read hello.toml"]);
     assert_eq!(sandbox.sums(), before, "the image of before is still there");
 }
 

@@ -15,7 +15,8 @@ packages = [
     "musl",
     "libuuid",
 ]
-modules = ["loop", "8021q"]
+drivers = ["loop"]
+modules = ["8021q"]
 services = ["console"]
 "#;
 

@@ -57,6 +57,8 @@ pub struct Client {
     watch: Option<(u64, bool)>,
     /// It does not read its answers: it is dropped.
     given_up: bool,
+    /// It will ask nothing further: it is dropped once it has its answers.
+    done_asking: bool,
 }
 
 /// What reading from a client came to.
@@ -226,7 +228,14 @@ impl Clients {
 
 impl Client {
     fn new(stream: Stream, operator: bool) -> Self {
-        Self { stream, connection: Connection::default(), operator, watch: None, given_up: false }
+        Self {
+            stream,
+            connection: Connection::default(),
+            operator,
+            watch: None,
+            given_up: false,
+            done_asking: false,
+        }
     }
 
     /// Queues a reply; a client that does not read its replies is cut off.
@@ -265,7 +274,10 @@ impl Client {
                     self.start_afresh();
                     return Received::All;
                 }
-                Ok(0) => return Received::Gone,
+                Ok(0) => {
+                    self.done_asking = true;
+                    return Received::All;
+                }
                 Ok(count) => requests.extend(self.connection.received(&buffer[..count], closable)),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Received::All,
@@ -289,7 +301,7 @@ impl Client {
                 Err(_) => return matches!(self.stream, Stream::Port(_)),
             }
         }
-        !self.connection.finished()
+        !self.connection.finished() && (!self.done_asking || self.watch.is_some())
     }
 }
 
