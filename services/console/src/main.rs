@@ -6,20 +6,25 @@ use std::process::ExitCode;
 
 mod screen;
 
+use screen::Screen;
+
 fn main() -> ExitCode {
-    let mut shown = None;
+    let mut shown: Option<Screen> = None;
     let result = octet_node::watch_status(|status| {
-        let screen = screen::screen(status);
-        // Serial lines are slow: nothing is sent twice.
-        if shown.as_ref() != Some(&screen) {
-            let _ = io::stdout().write_all(screen.as_bytes()).and_then(|()| io::stdout().flush());
-            if shown.is_none()
-                && let Err(error) = octet_node::notify_ready()
-            {
-                eprintln!("cannot notify PID 1: {error}");
-            }
-            shown = Some(screen);
+        let screen = Screen::new(status);
+        let update = screen.update(shown.as_ref());
+        // A terminal that takes nothing keeps nobody from the box; PID 1 hears of it in the log.
+        if let Err(error) =
+            io::stdout().write_all(update.as_bytes()).and_then(|()| io::stdout().flush())
+        {
+            eprintln!("cannot draw: {error}");
         }
+        if shown.is_none()
+            && let Err(error) = octet_node::notify_ready()
+        {
+            eprintln!("cannot notify PID 1: {error}");
+        }
+        shown = Some(screen);
         true
     });
     if let Err(error) = result {
