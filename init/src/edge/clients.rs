@@ -1,16 +1,17 @@
 //! Those who talk to PID 1: clients of its socket, and the serial port under QEMU.
 
 use std::collections::HashMap;
-use std::fs::{File, OpenOptions};
-use std::io::{self, Read, Write};
+use std::fs::OpenOptions;
+use std::io;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
+use std::time::Duration;
 
-use octet_control::{Connection, INIT, PORT, Reply, ReplyBody, Request, SOCKETS};
+use octet_control::{INIT, PORT, Request, SOCKETS};
 use rustix::net::sockopt::socket_peercred;
 
-use super::PORT_PATIENCE;
+use super::client::{Client, Received, Stream};
 use super::poll::{Poll, Source};
 use crate::clock::now;
 use crate::supervisor::Moment;
@@ -18,8 +19,8 @@ use crate::supervisor::Moment;
 /// How many clients may be connected at once; a further one is turned away.
 const MOST_CLIENTS: usize = 64;
 
-/// How often PID 1 reads from one client before the others have their turn.
-const READS_PER_TURN: usize = 16;
+/// How long PID 1 looks for the control port before it takes it that there is none.
+const PORT_PATIENCE: Duration = Duration::from_secs(5);
 
 /// How often the control port is looked for while it may still appear.
 const PORT_PAUSE: Moment = Moment::from_millis(50);
@@ -44,51 +45,6 @@ enum Port {
 impl Default for Port {
     fn default() -> Self {
         Self::LookingUntil { give_up: now() + PORT_PATIENCE, next: now() }
-    }
-}
-
-/// One client.
-pub struct Client {
-    stream: Stream,
-    connection: Connection,
-    /// May do more than look.
-    pub operator: bool,
-    /// The request that is answered with every change, and whether one is due.
-    watch: Option<(u64, bool)>,
-    /// It does not read its answers: it is dropped.
-    given_up: bool,
-    /// It will ask nothing further: it is dropped once it has its answers.
-    done_asking: bool,
-}
-
-/// What reading from a client came to.
-enum Received {
-    /// All that it has sent.
-    All,
-    /// Its turn ended first.
-    MayHaveMore,
-    /// It has gone.
-    Gone,
-}
-
-enum Stream {
-    Socket(UnixStream),
-    Port(File),
-}
-
-impl Stream {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        match self {
-            Self::Socket(stream) => stream.read(buffer),
-            Self::Port(port) => port.read(buffer),
-        }
-    }
-
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match self {
-            Self::Socket(stream) => stream.write(bytes),
-            Self::Port(port) => port.write(bytes),
-        }
     }
 }
 
@@ -199,23 +155,13 @@ impl Clients {
 
     /// Something has changed that watchers are to see.
     pub fn changed(&mut self) {
-        for client in self.clients.values_mut() {
-            if let Some((_, due)) = &mut client.watch {
-                *due = true;
-            }
-        }
+        self.clients.values_mut().for_each(Client::owe_change);
     }
 
     /// The watchers that are to be sent the state now. One that has not yet read the last gets
     /// none: when it has, it gets the newest.
     pub fn due_watchers(&self) -> Vec<u32> {
-        self.clients
-            .iter()
-            .filter(|(_, client)| {
-                client.watch.is_some_and(|(_, due)| due) && !client.connection.has_pending()
-            })
-            .map(|(token, _)| *token)
-            .collect()
+        self.clients.iter().filter(|(_, client)| client.is_due()).map(|(token, _)| *token).collect()
     }
 
     /// Tries once more to send everyone what waits for them.
@@ -223,85 +169,6 @@ impl Clients {
         for client in self.clients.values_mut() {
             client.send();
         }
-    }
-}
-
-impl Client {
-    fn new(stream: Stream, operator: bool) -> Self {
-        Self {
-            stream,
-            connection: Connection::default(),
-            operator,
-            watch: None,
-            given_up: false,
-            done_asking: false,
-        }
-    }
-
-    /// Queues a reply; a client that does not read its replies is cut off.
-    pub fn reply(&mut self, id: u64, body: ReplyBody) {
-        if self.connection.reply(&Reply { id, body }).is_err() {
-            self.start_afresh();
-            self.given_up = matches!(self.stream, Stream::Socket(_));
-        }
-    }
-
-    /// Has the request `id` answered with every change from now on.
-    pub fn watch(&mut self, id: u64) {
-        self.watch = Some((id, true));
-    }
-
-    /// The request to be answered with the state that is current now.
-    pub fn take_watch(&mut self) -> Option<u64> {
-        let (id, due) = self.watch.as_mut()?;
-        *due = false;
-        Some(*id)
-    }
-
-    fn start_afresh(&mut self) {
-        self.connection = Connection::default();
-        self.watch = None;
-    }
-
-    /// Adds the requests that have come in.
-    fn receive(&mut self, requests: &mut Vec<Request>) -> Received {
-        let closable = matches!(self.stream, Stream::Socket(_));
-        let mut buffer = [0; 4096];
-        for _ in 0..READS_PER_TURN {
-            match self.stream.read(&mut buffer) {
-                // A port outlives whoever is at its other end: the next one starts afresh.
-                Ok(0) if !closable => {
-                    self.start_afresh();
-                    return Received::All;
-                }
-                Ok(0) => {
-                    self.done_asking = true;
-                    return Received::All;
-                }
-                Ok(count) => requests.extend(self.connection.received(&buffer[..count], closable)),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Received::All,
-                Err(_) => return Received::Gone,
-            }
-        }
-        Received::MayHaveMore
-    }
-
-    /// Sends what the client takes now. Returns whether it is still there.
-    fn send(&mut self) -> bool {
-        if self.given_up {
-            return false;
-        }
-        while self.connection.has_pending() {
-            match self.stream.write(self.connection.pending()) {
-                Ok(0) => return false,
-                Ok(count) => self.connection.sent(count),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return true,
-                Err(_) => return matches!(self.stream, Stream::Port(_)),
-            }
-        }
-        !self.connection.finished() && (!self.done_asking || self.watch.is_some())
     }
 }
 

@@ -2,6 +2,7 @@
 //! core, and the core's actions into system calls.
 
 mod answer;
+mod client;
 mod clients;
 mod log_ring;
 mod notify;
@@ -225,6 +226,3 @@ fn watch_signals() -> std::io::Result<UnixStream> {
     power::watch(&theirs)?;
     Ok(ours)
 }
-
-/// How long PID 1 looks for the control port before it takes it that there is none.
-const PORT_PATIENCE: Duration = Duration::from_secs(5);

@@ -1,0 +1,151 @@
+//! One of those who talk to PID 1: what it is connected by, what it is owed.
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::unix::net::UnixStream;
+
+use octet_control::{Connection, Reply, ReplyBody, Request};
+
+/// How often PID 1 reads from one client before the others have their turn.
+const READS_PER_TURN: usize = 16;
+
+/// One client.
+pub struct Client {
+    stream: Stream,
+    connection: Connection,
+    /// May do more than look.
+    pub operator: bool,
+    /// The request that is answered with every change, and whether one is due.
+    watch: Option<(u64, bool)>,
+    /// It does not read its answers: it is dropped.
+    given_up: bool,
+    /// It will ask nothing further: it is dropped once it has its answers.
+    done_asking: bool,
+}
+
+/// What reading from a client came to.
+pub enum Received {
+    /// All that it has sent.
+    All,
+    /// Its turn ended first.
+    MayHaveMore,
+    /// It has gone.
+    Gone,
+}
+
+/// What a client is connected by.
+pub enum Stream {
+    /// PID 1's socket.
+    Socket(UnixStream),
+    /// The serial port under QEMU, which outlives each of its users.
+    Port(File),
+}
+
+impl Stream {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Socket(stream) => stream.read(buffer),
+            Self::Port(port) => port.read(buffer),
+        }
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Socket(stream) => stream.write(bytes),
+            Self::Port(port) => port.write(bytes),
+        }
+    }
+}
+
+impl Client {
+    /// A client that may do more than look if it is an `operator`.
+    pub fn new(stream: Stream, operator: bool) -> Self {
+        Self {
+            stream,
+            connection: Connection::default(),
+            operator,
+            watch: None,
+            given_up: false,
+            done_asking: false,
+        }
+    }
+
+    /// Queues a reply; a client that does not read its replies is cut off.
+    pub fn reply(&mut self, id: u64, body: ReplyBody) {
+        if self.connection.reply(&Reply { id, body }).is_err() {
+            self.start_afresh();
+            self.given_up = matches!(self.stream, Stream::Socket(_));
+        }
+    }
+
+    /// Has the request `id` answered with every change from now on.
+    pub fn watch(&mut self, id: u64) {
+        self.watch = Some((id, true));
+    }
+
+    /// Something has changed that a watcher is to see.
+    pub fn owe_change(&mut self) {
+        if let Some((_, due)) = &mut self.watch {
+            *due = true;
+        }
+    }
+
+    /// Whether it is to be sent the state now: it watches, something has changed, and it has read
+    /// what it was sent before.
+    pub fn is_due(&self) -> bool {
+        self.watch.is_some_and(|(_, due)| due) && !self.connection.has_pending()
+    }
+
+    /// The request to be answered with the state that is current now.
+    pub fn take_watch(&mut self) -> Option<u64> {
+        let (id, due) = self.watch.as_mut()?;
+        *due = false;
+        Some(*id)
+    }
+
+    fn start_afresh(&mut self) {
+        self.connection = Connection::default();
+        self.watch = None;
+    }
+
+    /// Adds the requests that have come in.
+    pub fn receive(&mut self, requests: &mut Vec<Request>) -> Received {
+        let closable = matches!(self.stream, Stream::Socket(_));
+        let mut buffer = [0; 4096];
+        for _ in 0..READS_PER_TURN {
+            match self.stream.read(&mut buffer) {
+                // A port outlives whoever is at its other end: the next one starts afresh.
+                Ok(0) if !closable => {
+                    self.start_afresh();
+                    return Received::All;
+                }
+                Ok(0) => {
+                    self.done_asking = true;
+                    return Received::All;
+                }
+                Ok(count) => requests.extend(self.connection.received(&buffer[..count], closable)),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Received::All,
+                Err(_) => return Received::Gone,
+            }
+        }
+        Received::MayHaveMore
+    }
+
+    /// Sends what the client takes now. Returns whether it is still there.
+    pub fn send(&mut self) -> bool {
+        if self.given_up {
+            return false;
+        }
+        while self.connection.has_pending() {
+            match self.stream.write(self.connection.pending()) {
+                Ok(0) => return false,
+                Ok(count) => self.connection.sent(count),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return true,
+                Err(_) => return matches!(self.stream, Stream::Port(_)),
+            }
+        }
+        !self.connection.finished() && (!self.done_asking || self.watch.is_some())
+    }
+}
