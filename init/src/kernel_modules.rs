@@ -8,10 +8,19 @@ use std::path::Path;
 use rustix::fs::{Advice, fadvise};
 use rustix::system::finit_module;
 
+/// What is done with a module's file once it was read: nobody reads it again.
+#[derive(Debug, Clone, Copy)]
+pub enum Afterwards {
+    /// It is removed: the initramfs is memory.
+    Remove,
+    /// Its pages need not stay in memory.
+    Forget,
+}
+
 /// Loads the modules that the file at `list` names: on each line a path and, after a space, the
 /// module's parameters. Returns what went wrong, in words; one module's failure does not keep the
 /// others from being loaded.
-pub fn load_list(list: &Path) -> Vec<String> {
+pub fn load_list(list: &Path, afterwards: Afterwards) -> Vec<String> {
     let text = match std::fs::read_to_string(list) {
         Ok(text) => text,
         Err(error) => return vec![format!("{}: {error}", list.display())],
@@ -19,17 +28,21 @@ pub fn load_list(list: &Path) -> Vec<String> {
     text.lines()
         .filter_map(|line| {
             let (path, parameters) = line.split_once(' ').unwrap_or((line, ""));
-            load(path.as_ref(), parameters).err().map(|error| format!("{path}: {error}"))
+            let loaded = load(path.as_ref(), parameters, afterwards);
+            loaded.err().map(|error| format!("{path}: {error}"))
         })
         .collect()
 }
 
 /// Loads one module; that it is there already is no mistake.
-fn load(path: &Path, parameters: &str) -> io::Result<()> {
+fn load(path: &Path, parameters: &str, afterwards: Afterwards) -> io::Result<()> {
     let file = File::open(path)?;
     let loaded = finit_module(&file, CString::new(parameters)?.as_c_str(), 0);
-    // Nobody reads the file again: its pages need not stay.
-    let _ = fadvise(&file, 0, None, Advice::DontNeed);
+    // Memory is all that is lost if this fails.
+    let _ = match afterwards {
+        Afterwards::Remove => std::fs::remove_file(path),
+        Afterwards::Forget => fadvise(&file, 0, None, Advice::DontNeed).map_err(Into::into),
+    };
     match loaded {
         Ok(()) | Err(rustix::io::Errno::EXIST) => Ok(()),
         Err(error) => Err(error.into()),

@@ -15,6 +15,8 @@ mod supervisor;
 mod sys;
 mod units;
 
+use kernel_modules::{Afterwards, load_list};
+
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     if std::process::id() == 1 {
@@ -23,7 +25,7 @@ fn main() -> ExitCode {
     }
     match &args[..] {
         [command, list] if command == "load-modules" => {
-            let failures = kernel_modules::load_list(list.as_ref());
+            let failures = load_list(list.as_ref(), Afterwards::Forget);
             for failure in &failures {
                 eprintln!("{failure}");
             }

@@ -3,10 +3,10 @@
 use std::path::Path;
 
 use super::Boot;
-use crate::kernel_modules::load_list;
+use crate::kernel_modules::{Afterwards, load_list};
 
 /// Loads the early modules.
 pub fn run(_: &mut Boot) -> Result<(), String> {
-    let failures = load_list(Path::new("/lib/modules/early"));
+    let failures = load_list(Path::new("/lib/modules/early"), Afterwards::Remove);
     if failures.is_empty() { Ok(()) } else { Err(failures.join("; ")) }
 }

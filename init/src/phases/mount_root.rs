@@ -2,7 +2,6 @@
 
 use std::fs::File;
 use std::io;
-use std::path::Path;
 
 use rustix::mount::{MountFlags, mount, mount_move};
 use rustix::process::chroot;
@@ -43,12 +42,12 @@ pub fn run(_: &mut Boot) -> Result<(), String> {
     Ok(())
 }
 
-/// Removes what the initramfs held: it is memory. The open image lives on behind its loop device.
+/// Removes what the initramfs still holds: it is memory. The open image lives on behind its loop
+/// device, and PID 1's program as long as it runs.
 fn free_initramfs() {
     for path in ["/root.squashfs", "/init"] {
         let _ = std::fs::remove_file(path);
     }
-    let _ = std::fs::remove_dir_all(Path::new("/lib"));
 }
 
 /// Makes the new root `/`. The initramfs cannot be unmounted or pivoted away (Linux,
