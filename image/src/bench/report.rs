@@ -139,8 +139,9 @@ const HEAD: &str = "\
 # Benchmarks
 
 Written by the command below; do not edit. All guests: q35, 2 processors, 512 MiB, no network, the
-console on a serial line; they boot in turn, so that a busy moment of the host meets each of them. A
-guest counts as up when its console says so: Octet's status screen reads READY, the bare init has
+console on a serial line; they boot in turn, so that a busy moment of the host meets each of them.
+Stock Alpine has the processor model on which it is fastest (qemu64), the other two have QEMU's `max`.
+A guest counts as up when its console says so: Octet's status screen reads READY, the bare init has
 printed its line, Alpine's init starts its first getty.
 
 ";

@@ -58,6 +58,7 @@ fn pauses_double_and_the_budget_ends() {
         state.step(Event::Exited(UnitId(0), Exit::Signal(9)), now);
         if let UnitState::Backoff { until } = state_of(&state, 0) {
             pauses.push((until - now).as_millis());
+            assert!(pauses.len() <= 5, "the budget does not end");
             now = until;
             assert_eq!(state.step(Event::Tick, now), [Action::Start(UnitId(0))]);
         }
