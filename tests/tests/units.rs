@@ -11,7 +11,7 @@ use std::sync::OnceLock;
 
 use octet_guests::frames::{Frames, frame};
 use octet_machine::{Machine, UnitState};
-use octet_tests::{Image, READY, SOON, builder, guest, must, shipped, workspace};
+use octet_tests::{Image, READY, SOON, builder, guest, must, shipped, soak, workspace};
 use serde_json::{Value, json};
 
 /// Kills the unit's main process and waits until it is ready again, started once more.
@@ -201,7 +201,7 @@ fn pid_1_survives_random_frames_on_its_port() {
             all.extend_from_slice(&buffer[..count]);
         }
     });
-    for frame in Frames::new(2).take(10_000) {
+    for frame in Frames::new(2).take(if soak() { 50_000 } else { 10_000 }) {
         (&port).write_all(&frame).unwrap();
     }
     // A length that lies swallows what follows it, up to the longest frame that is allowed.

@@ -18,9 +18,9 @@ pub struct Sockets<'a> {
 /// without `-no-reboot` off that ends QEMU, instead of a guest that hangs.
 const KERNEL: &str = "console=ttyS0 quiet no_timer_check panic=-1 rdinit=/init";
 
-/// One thread for all processors. With one thread each, QEMU before 8.1 now and then runs code that
-/// the kernel has just patched on another processor (1 of 30 boots ended in `Oops: int3`), and a
-/// boot is no faster.
+/// One thread for all processors. With one thread each, QEMU 7.2 now and then runs code that the
+/// kernel has just patched on another processor (two of some dozens of boots ended in `Oops: int3`),
+/// and a boot is no faster.
 const TCG: &str = "tcg,thread=single";
 
 impl Builder {
