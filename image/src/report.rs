@@ -41,6 +41,27 @@ fn seconds(milliseconds: u64) -> String {
     format!("{:.3} s", Duration::from_millis(milliseconds).as_secs_f64())
 }
 
+/// What there is to say about the slot and the data.
+pub fn storage(boot: &Boot) -> String {
+    let mut text = String::new();
+    if let Some(slot) = &boot.slot {
+        let tries = slot.tries_left.map(|left| format!(", {left} tries left")).unwrap_or_default();
+        let _ = writeln!(text, "slot {}: {}{tries}", slot.version, slot.verdict);
+    }
+    if let Some(data) = &boot.data {
+        let place = data.device.as_deref().unwrap_or("none");
+        let size = match (data.size, data.free) {
+            (Some(size), Some(free)) => {
+                format!(", {} of {} MB free", free / 1_000_000, size / 1_000_000)
+            }
+            _ => String::new(),
+        };
+        let note = data.note.as_deref().map(|note| format!(", {note}")).unwrap_or_default();
+        let _ = writeln!(text, "data {place}{size}{note}");
+    }
+    text
+}
+
 /// Columns as wide as their widest cell.
 fn table<const N: usize>(head: [&str; N], rows: impl Iterator<Item = [String; N]>) -> String {
     let mut lines = vec![head.map(str::to_owned)];
@@ -81,9 +102,21 @@ mod tests {
             took: 12,
             result: result.into(),
         };
-        let boot = Boot { phases: vec![phase("mount-api", "ok"), phase("mount-root", "no root")] };
+        let phases = vec![phase("mount-api", "ok"), phase("mount-root", "no root")];
+        let slot = r#"{"version": "1-2", "tries_left": 2, "tries_done": 1, "verdict": "trying"}"#;
+        let data =
+            r#"{"device": "/dev/vda2", "size": 9000000, "free": 8000000, "note": "checked"}"#;
+        let boot = Boot {
+            slot: serde_json::from_str(slot).unwrap(),
+            data: serde_json::from_str(data).unwrap(),
+            phases,
+        };
         assert_eq!(
-            phases(&boot, &status, Duration::from_millis(2100)),
+            storage(&boot),
+            "slot 1-2: trying, 2 tries left\ndata /dev/vda2, 8 of 9 MB free, checked\n"
+        );
+        assert_eq!(
+            super::phases(&boot, &status, Duration::from_millis(2100)),
             "PHASE       START    TOOK\n\
              mount-api   0.900 s  0.012 s\n\
              mount-root  0.900 s  0.012 s  no root\n\

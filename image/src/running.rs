@@ -1,11 +1,19 @@
-//! The machine that `cargo image run` has booted, as another shell finds it.
+//! The machine that `cargo image run` boots, and as another shell finds it.
+
+mod disk;
 
 use std::fs;
 use std::io;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
-use miette::Diagnostic;
+use miette::{Diagnostic, IntoDiagnostic, WrapErr};
+use octet_machine::{Architecture, Builder, Disk, Machine};
+
+use crate::build::Built;
+use crate::target::Target;
+
+use disk::WorkingDisk;
 
 /// No machine runs.
 #[derive(Debug, thiserror::Error, Diagnostic)]
@@ -13,6 +21,32 @@ use miette::Diagnostic;
 #[diagnostic(help("start one with `cargo image run` in another terminal"))]
 pub struct NotRunning {
     folder: PathBuf,
+}
+
+/// The processor of a machine for `target`.
+pub fn architecture(target: Target) -> Architecture {
+    match target {
+        Target::QemuX86_64 => Architecture::X86_64,
+        Target::QemuAarch64 => Architecture::Aarch64,
+    }
+}
+
+/// A machine for what was built: QEMU hands it kernel and initramfs, or, `from_disk`, its firmware
+/// boots the working disk.
+///
+/// # Errors
+/// The working disk cannot be made.
+pub fn machine(built: &Built, from_disk: bool) -> miette::Result<Builder> {
+    let architecture = architecture(built.target);
+    if !from_disk {
+        return Ok(Machine::builder(&built.linux, &built.initrd).architecture(architecture));
+    }
+    let disk = WorkingDisk::of(&built.folder)
+        .into_diagnostic()
+        .wrap_err_with(|| format!("cannot make a disk of {}", built.folder.display()))?;
+    let kept = if disk.fresh { "a new copy of octet.img" } else { "with the data it has" };
+    eprintln!("{:10} {}: {kept}", "disk", disk.path.display());
+    Ok(Machine::from_disk(architecture, Disk::new(&disk.path)))
 }
 
 /// `out/<target>/run`: a link to the machine's folder of sockets. That folder is elsewhere because

@@ -1,7 +1,7 @@
 //! The system calls that have no safe wrapper. All `unsafe` of PID 1 is here.
-#![expect(unsafe_code, reason = "ioctls of the loop driver and the hook between fork and exec")]
+#![expect(unsafe_code, reason = "ioctls of block devices and the hook between fork and exec")]
 
-use std::ffi::c_void;
+use std::ffi::{c_int, c_void};
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::process::CommandExt;
@@ -73,6 +73,51 @@ pub fn loop_device(image: &File) -> io::Result<(String, File)> {
 }
 
 const _: () = assert!(size_of::<LoopConfig>() == 304);
+
+/// `BLKPG` and its operations, of linux/blkpg.h.
+const BLKPG: Opcode = 0x1269;
+const BLKPG_RESIZE_PARTITION: c_int = 3;
+
+/// `struct blkpg_partition` of linux/blkpg.h: numbers in bytes, names unused.
+#[repr(C)]
+pub struct PartitionChange {
+    start: i64,
+    length: i64,
+    number: c_int,
+    names: [u8; 128],
+}
+
+impl PartitionChange {
+    /// Partition `number`, which starts at sector `first`, is to have `sectors` sectors of 512
+    /// bytes.
+    pub fn resize(number: i32, first: u64, sectors: u64) -> Self {
+        let bytes = |sectors: u64| i64::try_from(sectors.saturating_mul(512)).unwrap_or(i64::MAX);
+        Self { start: bytes(first), length: bytes(sectors), number, names: [0; 128] }
+    }
+}
+
+/// `struct blkpg_ioctl_arg` of linux/blkpg.h.
+#[repr(C)]
+struct PartitionRequest {
+    operation: c_int,
+    flags: c_int,
+    length: c_int,
+    data: *const PartitionChange,
+}
+
+/// Tells the kernel of a partition's new size, while it may be in use.
+pub fn change_partition(disk: &File, change: PartitionChange) -> io::Result<()> {
+    let request = PartitionRequest {
+        operation: BLKPG_RESIZE_PARTITION,
+        flags: 0,
+        length: size_of::<PartitionChange>() as c_int,
+        data: &raw const change,
+    };
+    // SAFETY: the kernel reads one `struct blkpg_ioctl_arg` and the one `struct blkpg_partition`
+    // that it points to, which lives until the call returns; it writes nothing.
+    unsafe { ioctl(disk, Setter::<BLKPG, PartitionRequest>::new(request)) }?;
+    Ok(())
+}
 
 /// Gives the process a session of its own and takes from it, and all it starts, the way to gain
 /// privileges by exec (`PR_SET_NO_NEW_PRIVS`).

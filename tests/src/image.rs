@@ -4,16 +4,23 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
-use octet_machine::{Builder, Machine};
+use octet_machine::{Architecture, Builder, Disk, Machine};
 
 use crate::builder::builder;
 use crate::tool::must;
+
+/// The target whose processor is not x86-64.
+pub const AARCH64: &str = "qemu-aarch64";
+
+const X86_64: &str = "qemu-x86_64";
 
 /// A built image.
 #[derive(Debug, Clone)]
 pub struct Image {
     /// Its folder.
     pub folder: PathBuf,
+    /// What it runs on.
+    pub architecture: Architecture,
 }
 
 impl Image {
@@ -24,12 +31,30 @@ impl Image {
     pub fn build(out: &Path, options: &[&str]) -> Self {
         let mut command = Command::new(builder());
         must(command.current_dir(workspace()).arg("build").arg("--out").arg(out).args(options));
-        Self { folder: out.join("qemu-x86_64") }
+        let arm = options.contains(&AARCH64);
+        let architecture = if arm { Architecture::Aarch64 } else { Architecture::X86_64 };
+        Self { folder: out.join(if arm { AARCH64 } else { X86_64 }), architecture }
     }
 
-    /// A machine that boots it.
+    /// A machine that boots it without a disk.
     pub fn machine(&self) -> Builder {
         Machine::builder(self.file("boot/linux"), self.file("boot/initrd"))
+            .architecture(self.architecture)
+    }
+
+    /// A machine whose firmware boots it from `disk`.
+    pub fn machine_from(&self, disk: Disk) -> Builder {
+        Machine::from_disk(self.architecture, disk)
+    }
+
+    /// The version of its slot, as the manifest has it.
+    ///
+    /// # Panics
+    /// The manifest cannot be read.
+    pub fn slot(&self) -> String {
+        let text = std::fs::read(self.file("manifest.json")).expect("a manifest");
+        let manifest: serde_json::Value = serde_json::from_slice(&text).expect("JSON");
+        manifest["slot"].as_str().expect("the slot's version").to_owned()
     }
 
     /// One of its files.
@@ -46,10 +71,18 @@ impl Image {
 pub fn shipped() -> Image {
     static SHIPPED: OnceLock<Image> = OnceLock::new();
     let build = || match std::env::var_os("OCTET_IMAGE_BUILT") {
-        Some(folder) => Image { folder: folder.into() },
+        Some(folder) => Image { folder: folder.into(), architecture: Architecture::X86_64 },
         None => Image::build(&workspace().join("out"), &[]),
     };
     SHIPPED.get_or_init(build).clone()
+}
+
+/// The image for another target, under `out/` too.
+///
+/// # Panics
+/// It cannot be built.
+pub fn shipped_for(target: &str) -> Image {
+    Image::build(&workspace().join("out"), &["--target", target])
 }
 
 /// The clone these tests are of.

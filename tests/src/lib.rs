@@ -3,14 +3,16 @@
 
 mod builder;
 mod clone;
+mod disk;
 mod guests;
 mod image;
 mod tool;
 
 pub use builder::builder;
 pub use clone::copy_of_workspace;
+pub use disk::{DiskFile, part};
 pub use guests::guest;
-pub use image::{Image, shipped, store, workspace};
+pub use image::{AARCH64, Image, shipped, shipped_for, store, workspace};
 pub use tool::{Output, must, run};
 
 use std::time::Duration;

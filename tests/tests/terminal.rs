@@ -12,7 +12,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use octet_machine::QEMU;
+use octet_machine::Architecture;
 use octet_tests::{READY, SOON, builder, must, run, shipped, workspace};
 use rustix::process::{Pid, Signal, kill_process};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
@@ -137,17 +137,18 @@ fn without_a_terminal_it_reports_and_ends() {
 #[test]
 fn missing_qemu_is_said_with_what_to_do() {
     let _one = one_at_a_time();
+    let qemu = Architecture::X86_64.emulator().program;
     // The machine's own programs, once with QEMU and once without.
     let folder = tempfile::tempdir().unwrap();
     let (with, without) = (folder.path().join("with"), folder.path().join("without"));
-    for (to, leave_out) in [(&with, ""), (&without, QEMU)] {
+    for (to, leave_out) in [(&with, ""), (&without, qemu)] {
         fs::create_dir(to).unwrap();
         copy_path(to, leave_out);
     }
     must(image(&["run"]).env("PATH", &with).stdin(Stdio::null()));
     let error = run(image(&["run"]).env("PATH", &without).stdin(Stdio::null()));
     assert_eq!(error.status, Some(1), "{}", error.stderr);
-    for word in [QEMU, "qemu-system-x86", "--setup"] {
+    for word in [qemu, "qemu-system-x86", "--setup"] {
         assert!(error.stderr.contains(word), "no `{word}` in:\n{}", error.stderr);
     }
 }

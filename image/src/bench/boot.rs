@@ -7,10 +7,12 @@ use miette::{Diagnostic, IntoDiagnostic};
 use octet_machine::{Builder, Machine, Tail};
 
 use super::sample::Sample;
-use crate::build::Built;
+use crate::build::{self, Built};
+use crate::running::architecture;
+use crate::target::Target;
 
 /// Memory and processors of all three guests.
-const MEMORY: u32 = 512;
+pub const MEMORY: u32 = 512;
 
 /// No guest takes this long, however busy the host.
 const LONGEST: Duration = Duration::from_secs(180);
@@ -18,13 +20,12 @@ const LONGEST: Duration = Duration::from_secs(180);
 /// What each guest writes to its console: the status screen once all base units are ready, the
 /// first line of the init that does nothing, and busybox init's words when OpenRC is through and it
 /// starts the first getty (on a screen that this guest does not have).
-const APPLIANCE: &str = "READY";
+pub const APPLIANCE: &str = "READY";
 const LIMIT: &str = "octet-limit: init runs";
 const STOCK: &str = "'/sbin/getty";
 
 /// What Alpine's own initramfs is told; the rest as for ours.
-const STOCK_KERNEL: &str = "root=/dev/vda rootfstype=ext4 modules=virtio_blk,ext4 \
-                            console=ttyS0 quiet no_timer_check panic=-1";
+const STOCK_KERNEL: &str = "root=/dev/vda rootfstype=ext4 modules=virtio_blk,ext4 quiet panic=-1";
 
 /// The three guests, each measured as often as the others.
 #[derive(Debug, Clone, Default)]
@@ -48,30 +49,41 @@ struct Silent {
 
 /// Boots all three in turn, `runs` times, so that a busy moment of the host meets each of them.
 pub fn measure(built: &Built, limit: &Path, stock: &Path, runs: usize) -> miette::Result<Boots> {
+    let linux = stock.join("linux");
+    let kernel = tempfile::NamedTempFile::new().into_diagnostic()?;
+    std::fs::write(&kernel, build::unpacked_kernel(&linux)?).into_diagnostic()?;
     let mut boots = Boots::default();
     for _ in 0..runs {
-        let appliance = Machine::builder(&built.linux, &built.initrd);
-        boots.appliance.add(boot(appliance, APPLIANCE)?);
-        boots.limit.add(boot(Machine::builder(&built.linux, limit), LIMIT)?);
-        boots.stock.add(boot(alpine(stock), STOCK)?);
+        let machine = |initrd: &Path| {
+            Machine::builder(&built.linux, initrd).architecture(architecture(built.target))
+        };
+        boots.appliance.add(boot(machine(&built.initrd), APPLIANCE)?);
+        boots.limit.add(boot(machine(limit), LIMIT)?);
+        boots.stock.add(boot(alpine(built.target, kernel.path(), stock), STOCK)?);
     }
     Ok(boots)
 }
 
 /// Alpine from `folder`; what it writes to its disk is forgotten.
-fn alpine(folder: &Path) -> Builder {
+fn alpine(target: Target, kernel: &Path, folder: &Path) -> Builder {
     let disk = folder.join("qcow2").to_string_lossy().replace(',', ",,");
-    Machine::builder(folder.join("linux"), folder.join("initrd"))
-        .command_line(STOCK_KERNEL)
-        // Under TCG its many short processes run twice as fast on QEMU's plainest processor as on the
-        // fullest: it is measured at its best.
-        .argument("-cpu")
-        .argument("qemu64")
+    let machine = Machine::builder(kernel, folder.join("initrd"))
+        .architecture(architecture(target))
         .argument("-drive")
-        .argument(format!("file={disk},format=qcow2,if=virtio,snapshot=on"))
+        .argument(format!("file={disk},format=qcow2,if=virtio,snapshot=on"));
+    match target {
+        // Under TCG its many short processes run twice as fast on QEMU's plainest processor as on
+        // the fullest: it is measured at its best.
+        Target::QemuX86_64 => machine
+            .command_line(&format!("{STOCK_KERNEL} console=ttyS0 no_timer_check"))
+            .argument("-cpu")
+            .argument("qemu64"),
+        Target::QemuAarch64 => machine.command_line(&format!("{STOCK_KERNEL} console=ttyAMA0")),
+    }
 }
 
-fn boot(machine: Builder, marker: &'static str) -> miette::Result<Duration> {
+/// Boots `machine` until its console says `marker`.
+pub fn boot(machine: Builder, marker: &'static str) -> miette::Result<Duration> {
     let machine = machine.memory(MEMORY).start().into_diagnostic()?;
     let seen = machine.console().wait_for(marker, Instant::now() + LONGEST);
     let Some(seen) = seen else {

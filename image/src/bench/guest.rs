@@ -28,9 +28,9 @@ pub struct Limit {
 }
 
 /// Compiles the init and packs it.
-pub fn limit() -> miette::Result<Limit> {
+pub fn limit(target: Target) -> miette::Result<Limit> {
     let workspace = build::workspace()?;
-    let target = Target::default().triple();
+    let target = target.triple();
     let output = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
         .current_dir(workspace.root())
         .args(["build", "--quiet", "--locked", "--release", "--package", "octet-guests"])

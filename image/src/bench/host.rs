@@ -3,7 +3,7 @@
 use std::fs;
 use std::process::Command;
 
-use octet_machine::QEMU;
+use octet_machine::Architecture;
 
 /// One line per fact.
 pub fn describe() -> Vec<(&'static str, String)> {
@@ -11,12 +11,13 @@ pub fn describe() -> Vec<(&'static str, String)> {
     let cpus = std::thread::available_parallelism().map_or(1, usize::from);
     let model = field(&read("/proc/cpuinfo"), "model name");
     let memory = field(&read("/proc/meminfo"), "MemTotal");
+    let emulator = Architecture::X86_64.emulator().program;
     let accelerator = if octet_machine::has_kvm() { "KVM" } else { "TCG (no KVM)" };
     vec![
         ("processors", format!("{cpus} × {model}")),
         ("memory", memory),
         ("kernel", read("/proc/sys/kernel/osrelease").trim().to_owned()),
-        ("QEMU", format!("{}, {accelerator}", first_line(QEMU, "--version"))),
+        ("QEMU", format!("{}, {accelerator}", first_line(emulator, "--version"))),
         ("rustc", first_line("rustc", "--version")),
     ]
 }

@@ -6,6 +6,7 @@ use miette::IntoDiagnostic;
 use octet_machine::{Machine, UnitState};
 
 use crate::build::Built;
+use crate::running::architecture;
 
 /// For a guest to come up, however busy the host.
 const READY: Duration = Duration::from_secs(180);
@@ -26,7 +27,10 @@ pub struct Memory {
 
 /// Boots twice.
 pub fn measure(built: &Built) -> miette::Result<Memory> {
-    let boot = |mib| Machine::builder(&built.linux, &built.initrd).memory(mib).start();
+    let boot = |mib| {
+        let machine = Machine::builder(&built.linux, &built.initrd);
+        machine.architecture(architecture(built.target)).memory(mib).start()
+    };
     let machine = boot(512).into_diagnostic()?;
     machine
         .wait_status("every unit settled", READY, |status| {

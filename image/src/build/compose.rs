@@ -17,8 +17,10 @@ pub struct Composed {
     pub init: Node,
     /// Modules that load before the root is there, by path in the tree, in that order.
     pub early: Vec<String>,
-    /// The kernel.
+    /// The kernel, as UEFI starts it.
     pub linux: Vec<u8>,
+    /// The program that firmware starts, which starts the kernel.
+    pub boot_loader: Vec<u8>,
     /// A digest of this workspace's programs.
     pub programs: Sha256,
 }
@@ -30,33 +32,37 @@ pub fn compose(inputs: &Inputs, steps: &Steps) -> miette::Result<Composed> {
     let linux = inputs::read(&seed.join("linux"))?;
     let packages = SeedSource {
         qcow2: seed.join("qcow2"),
+        target: inputs.target,
         appliance: inputs.appliance.clone(),
         modules: NamedModule::all(&inputs.appliance, &inputs.units),
         handled: inputs.overlays.handled.clone(),
     };
+    let debian = inputs.debs(steps)?;
     let unpack = || inputs.unpack_tools(steps);
     let cargo = inputs.cargo(steps, &unpack);
     let owner = PathSource { units: &inputs.units };
 
     let mut all = Taken::default();
-    let sources: [&dyn Source; 3] = [&packages, &owner, &cargo];
+    let sources: [&dyn Source; 4] = [&packages, &debian, &owner, &cargo];
     for source in sources {
         let step = steps.start(source.name(), &source.doing());
         let taken = source.take(&mut tree)?;
         step.done(&taken.summary);
         taken.notes.iter().for_each(|note| steps.note(note));
         all.components.extend(taken.components);
+        all.early.extend(taken.early);
         all.modules.extend(taken.modules);
-        all.early += taken.early;
+        all.disk.extend(taken.disk);
     }
     let step = steps.start("compose", "overlays, units, generated files");
-    let (early, late) = all.modules.split_at(all.early.min(all.modules.len()));
-    let list: String = late.iter().map(|path| format!("{path}\n")).collect();
-    let because = Because::always("PID 1 loads these, in this order");
-    tree.put(
-        "/usr/lib/octet/modules",
-        Node::file(list.into_bytes(), 0o644, Origin::Generated, because),
-    )?;
+    for (path, modules, because) in [
+        ("/usr/lib/octet/modules", &all.modules, "PID 1 loads these, in this order"),
+        ("/usr/lib/octet/modules.disk", &all.disk, "PID 1 loads these before it uses the flash"),
+    ] {
+        let list: String = modules.iter().map(|path| format!("{path}\n")).collect();
+        let because = Because::always(because);
+        tree.put(path, Node::file(list.into_bytes(), 0o644, Origin::Generated, because))?;
+    }
     let init = tree.take(INIT).ok_or_else(|| miette::miette!("no source has made PID 1"))?;
     inputs.units.put(&mut tree)?;
     let appliance = &inputs.appliance.appliance.appliance;
@@ -72,11 +78,12 @@ pub fn compose(inputs: &Inputs, steps: &Steps) -> miette::Result<Composed> {
     check_closure(&tree)?;
     step.done(&format!("{} paths", tree.iter().count()));
     Ok(Composed {
-        early: early.to_vec(),
+        early: all.early,
         init,
         tree,
         components: all.components,
         linux,
+        boot_loader: debian.boot_loader()?,
         programs: cargo.compiled()?.digest(),
     })
 }

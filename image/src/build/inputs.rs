@@ -9,7 +9,7 @@ use super::Options;
 use crate::appliance_file::{ApplianceFile, Mistake};
 use crate::digest::{Hasher, Sha256};
 use crate::lock::{Input, Lock, Toolchain};
-use crate::source::{CargoSource, Tools, Unpacked};
+use crate::source::{CargoSource, DebSource, Tools, Unpacked};
 use crate::steps::Steps;
 use crate::store::{Derived, Store, unpack};
 use crate::target::Target;
@@ -118,6 +118,15 @@ impl Inputs {
                 _ => None,
             }
         })
+    }
+
+    /// The Debian packages.
+    pub fn debs(&self, steps: &Steps) -> miette::Result<DebSource> {
+        let mut files = vec![];
+        for input in self.lock.debs(self.target) {
+            files.push((input, self.store.verified(&self.lock, input, steps)?));
+        }
+        Ok(DebSource::read(self.target, &files)?)
     }
 
     /// The folder with `linux`, `initrd` and `qcow2`: the seed as its publisher boots it.

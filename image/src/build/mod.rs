@@ -1,6 +1,7 @@
 //! `cargo image build`: from the files a person edits to files that boot.
 
 mod compose;
+mod fetch;
 mod inputs;
 mod write;
 
@@ -10,8 +11,12 @@ use std::path::{Path, PathBuf};
 
 use miette::{Diagnostic, IntoDiagnostic, WrapErr};
 
+use crate::output::disk::{self, Parts};
+use crate::output::entry::Slot;
 use crate::output::file::WriteError;
+use crate::output::sparse::Sparse;
 use crate::output::sums;
+use crate::seed::unpack_kernel;
 use crate::steps::Steps;
 use crate::target::Target;
 use crate::workspace::Workspace;
@@ -33,7 +38,7 @@ pub struct Options {
     /// Use nothing from the network
     #[arg(long)]
     pub offline: bool,
-    /// Refuse a toolchain other than the one that is locked
+    /// Refuse a toolchain or an input other than the one that is locked
     #[arg(long)]
     pub locked: bool,
 }
@@ -41,12 +46,16 @@ pub struct Options {
 /// An image.
 #[derive(Debug, Clone)]
 pub struct Built {
+    /// What it is for.
+    pub target: Target,
     /// Its folder, `out/<target>`.
     pub folder: PathBuf,
     /// The kernel.
     pub linux: PathBuf,
     /// The initramfs.
     pub initrd: PathBuf,
+    /// The disk that has both, as it is written onto flash.
+    pub disk: PathBuf,
 }
 
 /// Another toolchain than the one that is locked, with `--locked`.
@@ -94,7 +103,7 @@ pub fn build(options: &Options) -> miette::Result<Built> {
     let workspace = workspace()?;
     let steps = Steps::new();
     let step = steps.start("check", "appliance.toml, appliance.lock, units, overlays");
-    let inputs = Inputs::load(&workspace, options)?;
+    let mut inputs = Inputs::load(&workspace, options)?;
     let differences = inputs.toolchain.differences(&inputs.lock.content.toolchain);
     if !differences.is_empty() && options.locked {
         return Err(OtherToolchain(differences).into());
@@ -110,30 +119,52 @@ pub fn build(options: &Options) -> miette::Result<Built> {
     let folder = options.folder(&workspace);
     let _one_at_a_time = lock(&out)?;
     let built = Built {
+        target: options.target,
         linux: folder.join("boot/linux"),
         initrd: folder.join("boot/initrd"),
+        disk: folder.join("octet.img"),
         folder: folder.clone(),
     };
-    let seed = inputs.lock.seed(options.target)?;
-    inputs.store.ensure(&inputs.lock, seed, &steps)?;
+    fetch::fetch(&mut inputs, &options.lock_file(&workspace), options.locked, &steps)?;
     let key_file = out.join("cache").join(format!("{}.key", options.target));
     if let Some(compiled) = inputs.cargo(&steps, &|| inputs.unpack_tools(&steps)).current()? {
         let key = inputs.key(compiled.digest());
-        if fs::read_to_string(&key_file).is_ok_and(|old| old == key) && sums::hold(&folder) {
+        let old = fs::read_to_string(&key_file).unwrap_or_default();
+        if let Some((old, disk)) = old.split_once('\n')
+            && old == key
+            && sums::hold(&folder, disk)
+        {
             steps.start("image", "").unchanged(&folder.display().to_string());
             return Ok(built);
         }
     }
 
     let composed = compose::compose(&inputs, &steps)?;
-    write::write(&inputs, &composed, &folder, &out.join("cache"), &steps)?;
-    crate::output::file::write(&key_file, inputs.key(composed.programs).as_bytes())?;
+    let disk = write::write(&inputs, &composed, &folder, &out.join("cache"), &steps)?;
+    let key = format!("{}\n{disk}", inputs.key(composed.programs));
+    crate::output::file::write(&key_file, key.as_bytes())?;
     Ok(built)
 }
 
 /// The seed as its publisher boots it: a folder with `linux`, `initrd` and `qcow2`.
 pub fn stock(options: &Options) -> miette::Result<PathBuf> {
     Inputs::load(&workspace()?, options)?.stock(&Steps::new())
+}
+
+/// The kernel of `stock`, unpacked as QEMU's `-kernel` wants it.
+pub fn unpacked_kernel(linux: &Path) -> miette::Result<Vec<u8>> {
+    let bytes = fs::read(linux).into_diagnostic()?;
+    Ok(unpack_kernel(&bytes).into_diagnostic()?.into_owned())
+}
+
+/// A disk like that of an image, whose one slot starts `program` instead of a kernel.
+pub fn disk_with(options: &Options, program: &[u8]) -> miette::Result<Sparse> {
+    let inputs = Inputs::load(&workspace()?, options)?;
+    let boot_loader = inputs.debs(&Steps::new())?.boot_loader()?;
+    let slot = Slot::new(env!("CARGO_PKG_VERSION"), program, &[]);
+    let (target, epoch) = (options.target, inputs.lock.content.epoch);
+    let parts = Parts { target, slot: &slot, boot_loader: &boot_loader, epoch };
+    disk::build(&parts).into_diagnostic()
 }
 
 /// Held while an image is written, so that two builds do not write the same files.

@@ -1,6 +1,7 @@
 //! From the tree to the files of `out/<target>/`.
 
 use std::path::Path;
+use std::thread;
 
 use miette::IntoDiagnostic;
 use serde::Serialize;
@@ -8,57 +9,82 @@ use serde::Serialize;
 use super::compose::Composed;
 use super::inputs::Inputs;
 use crate::digest::Sha256;
-use crate::output::manifest::Manifest;
+use crate::output::disk::{self, DISK, PACKED};
+use crate::output::entry::Slot;
+use crate::output::file::WriteError;
+use crate::output::manifest::{Manifest, Of};
+use crate::output::sparse::Sparse;
 use crate::output::{file, initrd, sbom, squashfs, sums};
+use crate::seed::unpack_kernel;
 use crate::steps::Steps;
 use crate::tree::Node;
 
-/// Writes the image into `folder`. `SHA256SUMS` goes first and comes last: while it is not there,
-/// nobody takes the folder for an image.
+/// Writes the image into `folder`, and returns the digest of its disk by which it is known again.
+/// `SHA256SUMS` goes first and comes last: while it is not there, nobody takes the folder for an
+/// image.
 pub fn write(
     inputs: &Inputs,
     composed: &Composed,
     folder: &Path,
     cache: &Path,
     steps: &Steps,
-) -> miette::Result<()> {
-    let epoch = inputs.lock.content.epoch;
+) -> miette::Result<Sha256> {
+    let (target, epoch) = (inputs.target, inputs.lock.content.epoch);
     let version = env!("CARGO_PKG_VERSION");
     let step = steps.start("squashfs", "compressing");
-    let kept = cache.join(format!("{}.blocks", inputs.target));
+    let kept = cache.join(format!("{target}.blocks"));
     let squashfs = squashfs::build(&composed.tree, epoch, &kept, &step)?;
     step.done(&megabytes(squashfs.len()));
 
-    let step = steps.start("image", "writing");
+    let step = steps.start("disk", "partitions and slot");
     let early: Vec<_> = composed.early.iter().filter_map(|path| early(composed, path)).collect();
     let parts = initrd::Parts { init: &composed.init, early: &early, squashfs: &squashfs };
     let (initrd, entries) = initrd::build(&parts);
-    let manifest = Manifest::new(inputs.target, version, epoch, &composed.tree, &entries);
+    let slot = Slot::new(version, &composed.linux, &initrd);
+    let boot_loader = &composed.boot_loader;
+    let disk = disk::build(&disk::Parts { target, slot: &slot, boot_loader, epoch })?;
+    let (packed, disk_sha256) = pack(&disk)?;
+    step.done(&format!("slot {}", slot.version));
+
+    let step = steps.start("image", "writing");
+    let of = Of { target, version, slot: &slot.version, epoch };
+    let manifest = Manifest::new(&of, &composed.tree, &entries);
     let name = inputs.appliance.appliance.appliance.name.as_str();
-    let subject = sbom::Subject {
-        name,
-        version,
-        target: inputs.target,
-        epoch,
-        content: composed.tree.digest(),
-    };
+    let content = composed.tree.digest();
+    let subject = sbom::Subject { name, version, target, epoch, content };
     let files = [
-        ("boot/initrd", initrd),
-        ("boot/linux", composed.linux.clone()),
-        ("manifest.json", json(&manifest)?),
-        ("sbom.spdx.json", json(&sbom::render(&subject, &composed.components))?),
+        ("boot/initrd", initrd.as_slice()),
+        ("boot/linux", &unpack_kernel(&composed.linux)?),
+        ("manifest.json", &json(&manifest)?),
+        (PACKED, &packed),
+        ("sbom.spdx.json", &json(&sbom::render(&subject, &composed.components))?),
     ];
     file::remove(&folder.join(sums::NAME))?;
-    let mut list = vec![];
-    for (name, content) in &files {
+    let mut list = vec![(DISK, disk_sha256)];
+    file::write_with(&folder.join(DISK), |file| disk.write_to(file))?;
+    for (name, content) in files {
         file::write(&folder.join(name), content)?;
-        list.push((*name, Sha256::of(content)));
+        list.push((name, Sha256::of(content)));
     }
-    file::write(&folder.join(sums::NAME), sums::render(&list).as_bytes())?;
-    let sizes: Vec<_> =
-        files[..2].iter().map(|(name, it)| format!("{name} {}", megabytes(it.len()))).collect();
+    file::write(&folder.join(sums::NAME), sums::render(list).as_bytes())?;
+    let sizes: Vec<_> = [files[0], files[1], files[3]]
+        .iter()
+        .map(|(name, content)| format!("{name} {}", megabytes(content.len())))
+        .collect();
     step.done(&format!("{}: {}", folder.display(), sizes.join(", ")));
-    Ok(())
+    Ok(disk.digest())
+}
+
+/// The packed disk, and the digest of the one that is not packed: each takes a second where the
+/// processor has no instructions for it.
+fn pack(disk: &Sparse) -> miette::Result<(Vec<u8>, Sha256)> {
+    let (packed, sha256) = thread::scope(|scope| {
+        let sha256 = scope.spawn(|| Sha256::of_parts(disk.pieces()));
+        (disk::compress(disk), sha256.join())
+    });
+    let packed = packed.map_err(WriteError::at(Path::new(PACKED)))?;
+    let sha256 = sha256.map_err(|_| miette::miette!("the digest of the disk was not computed"))?;
+    Ok((packed, sha256))
 }
 
 /// A module by its name.

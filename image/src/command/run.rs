@@ -5,13 +5,13 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use miette::IntoDiagnostic;
-use octet_machine::{Machine, MachineError};
+use octet_machine::{Builder, MachineError, Status, UnitState};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use crate::build::{self, Built};
 use crate::report;
-use crate::running::Pointer;
+use crate::running::{self, Pointer};
 use crate::setup;
 
 /// From QEMU's start until all base units are ready. A quiet host takes two seconds.
@@ -32,6 +32,9 @@ pub struct Args {
     /// Memory of the machine
     #[arg(long, value_name = "MIB", default_value_t = 256, value_parser = clap::value_parser!(u32).range(64..))]
     memory: u32,
+    /// Boot the disk image by UEFI firmware, as boards do; its data stays until the image changes
+    #[arg(long)]
+    disk: bool,
     #[command(flatten)]
     build: build::Options,
 }
@@ -40,20 +43,20 @@ pub struct Args {
 pub fn run(args: Args) -> miette::Result<ExitCode> {
     setup::require(&[&setup::RUN], args.setup)?;
     let built = build::build(&args.build)?;
+    let machine = running::machine(&built, args.disk)?.memory(args.memory);
     if std::io::stdin().is_terminal() && std::io::stdout().is_terminal() {
-        in_terminal(&built, args.memory)
+        in_terminal(&built, machine)
     } else {
-        until_ready(&built, args.memory)
+        until_ready(&built, machine)
     }
 }
 
 /// Shows the console until the machine ends or is asked to.
-fn in_terminal(built: &Built, memory: u32) -> miette::Result<ExitCode> {
+fn in_terminal(built: &Built, machine: Builder) -> miette::Result<ExitCode> {
     // Before the machine starts: a ctrl-C from now on is the machine's, not ours.
     let mut signals = Signals::new([SIGINT, SIGTERM]).into_diagnostic()?;
     eprintln!("`cargo image ctl` in another terminal asks this machine; ctrl-C turns it off");
-    let machine = Machine::builder(&built.linux, &built.initrd)
-        .memory(memory)
+    let machine = machine
         .unlimited()
         .on_console(|bytes| {
             // A terminal that has gone away ends us by a signal of its own.
@@ -91,10 +94,15 @@ fn in_terminal(built: &Built, memory: u32) -> miette::Result<ExitCode> {
     Ok(ExitCode::FAILURE)
 }
 
+/// Whether the slot has been marked good, or cannot be.
+fn slot_settled(status: &Status) -> bool {
+    let slot = status.unit("slot").map(|unit| unit.state);
+    matches!(slot, None | Some(UnitState::Done | UnitState::Failed))
+}
+
 /// Boots, tells what came up and how long it took, and turns off again.
-fn until_ready(built: &Built, memory: u32) -> miette::Result<ExitCode> {
-    let machine =
-        Machine::builder(&built.linux, &built.initrd).memory(memory).start().into_diagnostic()?;
+fn until_ready(built: &Built, machine: Builder) -> miette::Result<ExitCode> {
+    let machine = machine.start().into_diagnostic()?;
     let _pointer = Pointer::set(&built.folder, machine.folder()).into_diagnostic()?;
     let ready = machine.wait_ready(READY);
     let took = machine.started().elapsed();
@@ -104,9 +112,13 @@ fn until_ready(built: &Built, memory: u32) -> miette::Result<ExitCode> {
         }
         return Err(error).into_diagnostic();
     }
-    let status = ready.into_diagnostic()?;
+    ready.into_diagnostic()?;
+    // Only then is the slot marked good, and this is what people want to see.
+    let status = machine.wait_status("the slot's verdict", POWER_OFF, slot_settled);
+    let status = status.into_diagnostic()?;
     let boot = machine.boot().into_diagnostic()?;
-    print!("{}\n{}", report::units(&status), report::phases(&boot, &status, took));
+    let (units, storage) = (report::units(&status), report::storage(&boot));
+    print!("{units}\n{storage}{}", report::phases(&boot, &status, took));
     let exit = machine.power_off(POWER_OFF).into_diagnostic()?;
     if exit.is_power_off() {
         println!("powered off");

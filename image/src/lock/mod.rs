@@ -1,5 +1,6 @@
 //! `appliance.lock`: the exact inputs of the image.
 
+mod edit;
 mod toolchain;
 mod update;
 
@@ -17,7 +18,7 @@ use crate::digest::Sha256;
 use crate::target::Target;
 
 pub use toolchain::Toolchain;
-pub use update::update;
+pub use update::{succeed, update};
 
 /// The lock with the text it was read from, so that a mistake can be shown in its place.
 #[derive(Debug, Clone)]
@@ -70,18 +71,10 @@ pub struct Input {
 pub enum InputSource {
     /// An Alpine root file system, from which packages, modules and the kernel are taken.
     Seed,
+    /// A Debian package.
+    Deb,
     /// Something the build runs.
     Tool,
-}
-
-impl InputSource {
-    /// Its name in the lock.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Seed => "seed",
-            Self::Tool => "tool",
-        }
-    }
 }
 
 /// The lock cannot be used.
@@ -118,6 +111,14 @@ impl Lock {
             let hint = "use the release of Octet that wrote it";
             return Err(FileError::new(file, &text, content.version.span(), message, hint));
         }
+        let needs_target = |input: &&Input| input.source == InputSource::Deb;
+        if let Some(input) =
+            content.input.iter().filter(needs_target).find(|it| it.target.is_none())
+        {
+            let message = "a Debian package is for one target, and this one names none";
+            let hint = "restore it: `git checkout appliance.lock`";
+            return Err(FileError::new(file, &text, input.name.span(), message, hint));
+        }
         Ok(Self { file: file.to_owned(), text, content })
     }
 
@@ -136,6 +137,12 @@ impl Lock {
                 let message = format!("no seed is locked for {target}");
                 self.error(0..0, message, "restore it: `git checkout appliance.lock`".into()).into()
             })
+    }
+
+    /// The Debian packages of `target`.
+    pub fn debs(&self, target: Target) -> impl Iterator<Item = &Input> {
+        let all = self.content.input.iter();
+        all.filter(move |input| input.source == InputSource::Deb && input.target == Some(target))
     }
 
     /// The tool `name`.
@@ -159,59 +166,28 @@ impl Lock {
     }
 }
 
-impl Content {
-    /// The lock as text.
-    pub fn render(&self) -> String {
-        let quote = |text: &str| toml::Value::String(text.to_owned()).to_string();
-        let mut text = format!(
-            "# The exact inputs of the image. Written by `cargo image lock`; do not edit.\n\
-             version = {}\nepoch = {}\n\n[toolchain]\nrustc = \"\"\"\n{}\"\"\"\nlinker = {}\nlibc = {}\n",
-            self.version.get_ref(),
-            self.epoch,
-            self.toolchain.rustc,
-            quote(&self.toolchain.linker),
-            quote(&self.toolchain.libc),
-        );
-        for input in &self.input {
-            text += "\n[[input]]\n";
-            text += &format!(
-                "name = {}\nsource = \"{}\"\n",
-                quote(input.name.get_ref()),
-                input.source.name()
-            );
-            if let Some(target) = input.target {
-                text += &format!("target = \"{target}\"\n");
-            }
-            text += &format!(
-                "version = {}\nfile = {}\nsize = {}\nsha256 = \"{}\"\n",
-                quote(&input.version),
-                quote(&input.file),
-                input.size,
-                input.sha256.get_ref()
-            );
-        }
-        text
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const SMALL: &str = "version = 1\nepoch = 7\n[toolchain]\nrustc = \"r\\n\"\nlinker = \"l\"\nlibc = \"m\"\n\
+    pub const SMALL: &str = "version = 1\nepoch = 7\n[toolchain]\nrustc = \"r\\n\"\nlinker = \"l\"\nlibc = \"m\"\n\
         [[input]]\nname = \"a\"\nsource = \"seed\"\ntarget = \"qemu-x86_64\"\nversion = \"1\"\nfile = \"a.whl\"\n\
         size = 3\nsha256 = \"ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad\"\n";
 
     #[test]
-    fn renders_what_it_parses() {
+    fn gives_what_it_says() {
         let lock = Lock::parse("appliance.lock", SMALL.into()).unwrap();
-        let text = lock.content.render();
-        let again = Lock::parse("appliance.lock", text.clone()).unwrap();
-        assert_eq!(again.content.render(), text);
-        assert_eq!(again.content.toolchain.rustc, "r\n");
-        assert!(again.seed(Target::QemuX86_64).is_ok());
-        assert!(again.seed(Target::QemuAarch64).is_err());
+        assert_eq!(lock.content.toolchain.rustc, "r\n");
+        assert!(lock.seed(Target::QemuX86_64).is_ok());
+        assert!(lock.seed(Target::QemuAarch64).is_err());
+        assert_eq!(lock.debs(Target::QemuX86_64).count(), 0);
+        let deb = SMALL.replace("\"seed\"", "\"deb\"");
+        let lock = Lock::parse("appliance.lock", deb.clone()).unwrap();
+        assert_eq!(lock.debs(Target::QemuX86_64).count(), 1);
+        assert_eq!(lock.debs(Target::QemuAarch64).count(), 0);
+        let error = Lock::parse("appliance.lock", deb.replace("target =", "# target ="));
+        assert_eq!(error.unwrap_err().line, 8);
     }
 
     #[test]

@@ -1,16 +1,17 @@
 //! Writing the lock anew.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use miette::Diagnostic;
 
-use super::{Lock, Toolchain};
+use super::edit::Edit;
+use super::{Input, Lock, Toolchain};
 use crate::appliance_file::Mistake;
-use crate::digest::Sha256;
 use crate::output::file;
-use crate::store::{Store, platform};
+use crate::store::{Fetched, Store};
 
 /// The lock cannot be brought up to date.
 #[derive(Debug, thiserror::Error, Diagnostic)]
@@ -24,7 +25,7 @@ pub enum UpdateError {
         /// The nearest ones.
         hint: String,
     },
-    /// The clock is before 1970 or after 2106, or the new lock could not be read back.
+    /// The clock is before 1970 or after 2106.
     #[error("{0}")]
     #[diagnostic(help("set the clock"))]
     Clock(&'static str),
@@ -38,50 +39,74 @@ pub fn update(
     name: Option<&str>,
     store: &Store,
 ) -> miette::Result<String> {
-    let mut content = lock.content.clone();
+    let mut edit = Edit::new(&lock.file, &lock.text).map_err(Mistake::from)?;
+    let mut versions: BTreeMap<&str, String> = BTreeMap::new();
+    for input in &lock.content.input {
+        versions.insert(input.name.get_ref(), input.version.clone());
+    }
     if let Some(wanted) = name {
         let (name, version) = match wanted.split_once("==") {
             Some((name, version)) => (name, Some(version)),
             None => (wanted, None),
         };
-        let mut inputs: Vec<_> =
-            content.input.iter_mut().filter(|input| input.name.get_ref() == name).collect();
+        let inputs = lock.content.input.iter().filter(|input| input.name.get_ref() == name);
+        let inputs: Vec<_> = inputs.collect();
         if inputs.is_empty() {
-            let near = lock.nearest(name);
-            let hint = if near.is_empty() {
-                let names: Vec<_> =
-                    lock.content.input.iter().map(|i| i.name.get_ref().as_str()).collect();
-                format!("it has: {}", names.join(", "))
-            } else {
-                format!("the nearest names are: {}", near.join(", "))
-            };
-            return Err(UpdateError::Unknown { name: name.to_owned(), hint }.into());
+            return Err(unknown(lock, name).into());
         }
-        for input in &mut inputs {
-            let version = version.unwrap_or(&input.version).to_owned();
-            let fetched = store.fetch_new(name, &version, platform(&input.file))?;
-            input.version = version;
-            input.file = fetched.file;
-            input.size = fetched.size;
-            input.sha256 = toml::Spanned::new(0..0, fetched.sha256);
+        for input in inputs {
+            let fetched = store.fetch_new(input, version)?;
+            versions.insert(input.name.get_ref(), fetched.version.clone());
+            edit.input(input, &fetched);
         }
     }
-    let version = |name: &str| {
-        let inputs = content.input.iter().find(|input| input.name.get_ref() == name);
-        inputs.map(|input| input.version.clone()).unwrap_or_default()
-    };
-    content.toolchain = Toolchain::here(&version("ziglang"), &version("cargo-zigbuild"))?;
-    content.epoch = SystemTime::now()
+    let version = |name: &str| versions.get(name).cloned().unwrap_or_default();
+    edit.toolchain(&Toolchain::here(&version("ziglang"), &version("cargo-zigbuild"))?);
+    let epoch = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .ok()
         .and_then(|now| u32::try_from(now.as_secs()).ok())
         .ok_or(UpdateError::Clock("the clock is before 1970 or after 2106"))?;
-    let text = content.render();
-    Lock::parse(&lock.file, text.clone()).map_err(Mistake::from)?;
-    if Sha256::of(text.as_bytes()) != Sha256::of(lock.text.as_bytes()) {
-        file::write(path, text.as_bytes())?;
+    edit.epoch(epoch);
+    let (_, diff) = write(path, lock, edit)?;
+    Ok(diff)
+}
+
+/// Writes into the lock at `path` that `input` was succeeded by what was fetched. Returns the new
+/// lock and what changed, as a diff.
+pub fn succeed(
+    path: &Path,
+    lock: &Lock,
+    input: &Input,
+    fetched: &Fetched,
+) -> miette::Result<(Lock, String)> {
+    let mut edit = Edit::new(&lock.file, &lock.text).map_err(Mistake::from)?;
+    edit.input(input, fetched);
+    write(path, lock, edit)
+}
+
+fn write(path: &Path, lock: &Lock, edit: Edit) -> miette::Result<(Lock, String)> {
+    let text = edit.finish();
+    // What is written is what can be read.
+    let new = Lock::parse(&lock.file, text).map_err(Mistake::from)?;
+    if new.text != lock.text {
+        file::write(path, new.text.as_bytes())?;
     }
-    Ok(diff(&lock.text, &text))
+    let diff = diff(&lock.text, &new.text);
+    Ok((new, diff))
+}
+
+fn unknown(lock: &Lock, name: &str) -> UpdateError {
+    let near = lock.nearest(name);
+    let hint = if near.is_empty() {
+        let mut names: Vec<_> =
+            lock.content.input.iter().map(|input| input.name.get_ref().as_str()).collect();
+        names.dedup();
+        format!("it has: {}", names.join(", "))
+    } else {
+        format!("the nearest names are: {}", near.join(", "))
+    };
+    UpdateError::Unknown { name: name.to_owned(), hint }
 }
 
 /// The lines that differ, old ones with `-`, new ones with `+`, each with the last heading before

@@ -38,6 +38,14 @@ impl WriteError {
 /// Writes `content` beside `path` and renames it there once all of it is on disk. What a cut
 /// leaves behind has the ending `.part` and is overwritten by the next run.
 pub fn write(path: &Path, content: &[u8]) -> Result<(), WriteError> {
+    write_with(path, |mut file| file.write_all(content))
+}
+
+/// The same for a file that `fill` is to fill.
+pub fn write_with(
+    path: &Path,
+    fill: impl FnOnce(&File) -> io::Result<()>,
+) -> Result<(), WriteError> {
     let mut part = path.as_os_str().to_owned();
     part.push(".part");
     let part = PathBuf::from(part);
@@ -45,8 +53,8 @@ pub fn write(path: &Path, content: &[u8]) -> Result<(), WriteError> {
         if let Some(folder) = path.parent() {
             fs::create_dir_all(folder)?;
         }
-        let mut file = File::create(&part)?;
-        file.write_all(content)?;
+        let file = File::create(&part)?;
+        fill(&file)?;
         file.sync_data()?;
         fs::rename(&part, path)
     };

@@ -14,12 +14,27 @@ pub struct Manifest {
     pub target: Target,
     /// Octet's version.
     pub version: String,
+    /// The name of its slot on flash: Octet's version, and a digest of kernel and initramfs.
+    pub slot: String,
     /// The time of every file, in seconds since 1970.
     pub epoch: u32,
     /// The root file system.
     pub root: Vec<Item>,
     /// What is around it in the initramfs.
     pub initrd: Vec<Item>,
+}
+
+/// What the image as a whole is.
+#[derive(Debug)]
+pub struct Of<'a> {
+    /// See [`Manifest`].
+    pub target: Target,
+    /// See [`Manifest`].
+    pub version: &'a str,
+    /// See [`Manifest`].
+    pub slot: &'a str,
+    /// See [`Manifest`].
+    pub epoch: u32,
 }
 
 /// One path.
@@ -62,17 +77,12 @@ pub struct Item {
 
 impl Manifest {
     /// Lists `tree` and the `entries` of the initramfs around it.
-    pub fn new(
-        target: Target,
-        version: &str,
-        epoch: u32,
-        tree: &Tree,
-        entries: &[initrd::Entry],
-    ) -> Self {
+    pub fn new(of: &Of<'_>, tree: &Tree, entries: &[initrd::Entry]) -> Self {
         Self {
-            target,
-            version: version.to_owned(),
-            epoch,
+            target: of.target,
+            version: of.version.to_owned(),
+            slot: of.slot.to_owned(),
+            epoch: of.epoch,
             root: tree.iter().map(|(path, node)| item(path, node)).collect(),
             initrd: entries.iter().map(early).collect(),
         }

@@ -1,9 +1,14 @@
 //! What is written: each file whole or not at all.
 
 pub mod cpio;
+pub mod disk;
+pub mod entry;
+mod esp;
 pub mod file;
+mod gpt;
 pub mod initrd;
 pub mod manifest;
 pub mod sbom;
+pub mod sparse;
 pub mod squashfs;
 pub mod sums;

@@ -88,6 +88,7 @@ fn ids(components: &[&Component]) -> Vec<String> {
     for component in components {
         let kind = match component.kind {
             Kind::Alpine => "alpine",
+            Kind::Debian => "deb",
             Kind::Crate => "crate",
             Kind::File => "file",
         };

@@ -7,12 +7,14 @@ mod guard;
 mod installed;
 mod modules;
 mod scripts;
+mod zboot;
 
 pub use disk::{Disk, DiskError};
 pub use guard::within;
 pub use installed::{Entry, Installed, InstalledError, Package};
 pub use modules::{Modules, file_name};
 pub use scripts::{Handled, Scripts};
+pub use zboot::unpack as unpack_kernel;
 
 #[cfg(test)]
 mod damage;

@@ -1,6 +1,6 @@
 //! What is there already.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use octet_machine::find_program;
@@ -10,7 +10,9 @@ use crate::setup::need::{Need, Test};
 /// Whether `need` is there.
 pub fn is_there(need: &Need) -> bool {
     match need.test {
-        Test::Program(name) => find_program(name).is_some(),
+        Test::Program(name) => program(name).is_some(),
+        Test::File(path) => Path::new(path).is_file(),
+        Test::Unpacked(program) => starts_unpacked(program),
         Test::Succeeds(command) => succeeds(command),
         Test::RustTarget(target) => rust_library(target).is_some_and(|folder| folder.is_dir()),
         Test::Python(release) => python_folder()
@@ -18,21 +20,51 @@ pub fn is_there(need: &Need) -> bool {
     }
 }
 
+/// Where root's programs are: the `PATH` of other users need not have these folders, and Debian's
+/// has not. What the tests use of them works for everybody.
+const SBIN: [&str; 3] = ["/usr/local/sbin", "/usr/sbin", "/sbin"];
+
+fn program(name: &str) -> Option<PathBuf> {
+    let in_sbin = || SBIN.iter().map(|folder| Path::new(folder).join(name));
+    find_program(name).or_else(|| in_sbin().find(|path| path.is_file()))
+}
+
+/// Where packages of Debian go that only our tests use and that are not to be installed.
+pub fn unpacked_folder() -> Option<PathBuf> {
+    cache().map(|cache| cache.join("octet/debian"))
+}
+
+/// Whether the `program` of our own folder starts with the libraries there.
+fn starts_unpacked(program: &str) -> bool {
+    let Some(folder) = unpacked_folder() else { return false };
+    let name = format!("{}-linux-gnu", std::env::consts::ARCH);
+    let libraries =
+        [format!("usr/lib/{name}/systemd"), format!("usr/lib/{name}"), format!("lib/{name}")];
+    let libraries = libraries.map(|path| folder.join(path).display().to_string()).join(":");
+    let mut command = Command::new(folder.join(program));
+    succeeds_as(command.arg("--version").env("LD_LIBRARY_PATH", libraries))
+}
+
 /// Where Python packages go that only our tests use. Not where the system's or the user's are: a
 /// distribution forbids the first, and the second is nobody's to fill but theirs.
 pub fn python_folder() -> Option<PathBuf> {
+    cache().map(|cache| cache.join("octet/python"))
+}
+
+fn cache() -> Option<PathBuf> {
     let folder = |name: &str| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
-    folder("XDG_CACHE_HOME")
-        .or_else(|| folder("HOME").map(|home| home.join(".cache")))
-        .map(|cache| cache.join("octet/python"))
+    folder("XDG_CACHE_HOME").or_else(|| folder("HOME").map(|home| home.join(".cache")))
 }
 
 fn succeeds(command: &[&str]) -> bool {
     let Some((program, args)) = command.split_first() else {
         return false;
     };
-    Command::new(program)
-        .args(args)
+    succeeds_as(Command::new(program).args(args))
+}
+
+fn succeeds_as(command: &mut Command) -> bool {
+    command
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
@@ -55,6 +87,8 @@ mod tests {
 
     #[test]
     fn tells_what_is_there() {
+        // In a folder that the PATH of most users does not have.
+        assert!(program("ldconfig").is_some() && program("no-such-program").is_none());
         assert!(succeeds(&["true"]));
         assert!(!succeeds(&["false"]));
         assert!(!succeeds(&["no-such-program"]));

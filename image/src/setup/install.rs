@@ -1,12 +1,14 @@
 //! Installing, each thing by the ordinary client of where it comes from.
 
+use std::path::PathBuf;
 use std::process::{Command, ExitStatus};
 
 use miette::Diagnostic;
 use octet_machine::find_program;
 
-use crate::setup::find::python_folder;
+use crate::setup::find::{python_folder, unpacked_folder};
 use crate::setup::need::{Need, Source};
+use crate::store::{Apt, AptError};
 
 /// Something could not be installed.
 #[derive(Debug, thiserror::Error, Diagnostic)]
@@ -39,9 +41,22 @@ pub enum InstallError {
         source: std::io::Error,
     },
     /// There is no folder for what only we use.
-    #[error("there is no folder for Python packages: neither XDG_CACHE_HOME nor HOME is set")]
+    #[error("there is no folder for what only we use: neither XDG_CACHE_HOME nor HOME is set")]
     #[diagnostic(help("set HOME"))]
     NoFolder,
+    /// apt, of which no installing is asked.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Apt(#[from] AptError),
+    /// That folder refuses.
+    #[error("cannot write {path}: {source}")]
+    #[diagnostic(help("make it writable for you"))]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
     /// It was installed and still cannot be found.
     #[error("these were installed and still cannot be found:\n{0}")]
     #[diagnostic(help("see whether PATH has the folders of installed programs"))]
@@ -68,6 +83,7 @@ pub fn install(needs: &[&Need]) -> Result<(), InstallError> {
     for need in needs {
         match need.source {
             Source::Debian(_) => {}
+            Source::Unpacked(packages) => unpack(packages)?,
             Source::Rustup(target) => {
                 let rustup = client("rustup", target)?;
                 run(Command::new(rustup).args(["target", "add", target]))?;
@@ -89,8 +105,33 @@ fn debian(packages: &[&str]) -> Result<(), InstallError> {
         client("sudo", &list)?;
     }
     run(&mut apt(&["update", "--quiet"]))?;
-    let install = ["install", "--quiet", "--yes", "--no-install-recommends"];
+    // What is there already stays as it is: this is about what is missing.
+    let install = ["install", "--quiet", "--yes", "--no-install-recommends", "--no-upgrade"];
     run(apt(&install).args(packages))
+}
+
+/// Downloads `packages` and unpacks them into our own folder. Nobody has to be root for that.
+fn unpack(packages: &[&str]) -> Result<(), InstallError> {
+    let folder = unpacked_folder().ok_or(InstallError::NoFolder)?;
+    let architecture = match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        other => other,
+    };
+    let part = folder.with_extension("part");
+    let no_folder = |source| InstallError::Folder { path: part.clone(), source };
+    let clear = || if part.exists() { std::fs::remove_dir_all(&part) } else { Ok(()) };
+    clear().map_err(no_folder)?;
+    eprintln!("setup      fetches lists of packages for {architecture}");
+    let apt = Apt::update(&part.join("apt"), architecture)?;
+    for name in packages {
+        let version = apt.offer(name)?.candidate.unwrap_or_default();
+        let into = part.join(name);
+        std::fs::create_dir(&into).map_err(no_folder)?;
+        let deb = apt.download(name, &version, &into)?;
+        run(Command::new("dpkg-deb").arg("--extract").arg(deb).arg(&folder))?;
+    }
+    clear().map_err(no_folder)
 }
 
 /// apt-get as root. The variable is given by `env`, because `sudo` passes none on.
@@ -111,7 +152,7 @@ fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
-fn client(program: &'static str, list: &str) -> Result<std::path::PathBuf, InstallError> {
+fn client(program: &'static str, list: &str) -> Result<PathBuf, InstallError> {
     let missing = || InstallError::NoClient { program, list: format!("  {list}") };
     find_program(program).ok_or_else(missing)
 }

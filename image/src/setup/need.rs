@@ -18,8 +18,13 @@ pub struct Need {
 /// How to see that something is there.
 #[derive(Debug)]
 pub enum Test {
-    /// `PATH` has this program; a newer one than Debian's is as good.
+    /// `PATH` has this program, or a folder of root's programs; a newer one than Debian's is as
+    /// good.
     Program(&'static str),
+    /// This file is there.
+    File(&'static str),
+    /// Our own folder of unpacked packages has this program, and it starts.
+    Unpacked(&'static str),
     /// This command ends with status 0.
     Succeeds(&'static [&'static str]),
     /// The Rust toolchain has the standard library of this target.
@@ -33,6 +38,9 @@ pub enum Test {
 pub enum Source {
     /// Packages of Debian.
     Debian(&'static [&'static str]),
+    /// Packages of Debian that are not installed, because their scripts would change this host, but
+    /// unpacked into our own folder, with those that they depend on.
+    Unpacked(&'static [&'static str]),
     /// A target of the Rust toolchain.
     Rustup(&'static str),
     /// A release on the Python package index, for our own folder.
@@ -44,6 +52,10 @@ impl fmt::Display for Source {
         match self {
             Self::Debian([one]) => write!(f, "Debian package {one}"),
             Self::Debian(several) => write!(f, "Debian packages {}", several.join(", ")),
+            Self::Unpacked(packages) => {
+                let first = packages.first().copied().unwrap_or_default();
+                write!(f, "Debian package {first}, unpacked into our own folder")
+            }
             Self::Rustup(target) => write!(f, "rustup target {target}"),
             Self::Pip(release) => write!(f, "Python package {release}"),
         }
@@ -54,8 +66,22 @@ const fn debian(name: &'static str, why: &'static str, packages: &'static [&'sta
     Need { name, why, test: Test::Program(name), source: Source::Debian(packages) }
 }
 
+const fn file(
+    name: &'static str,
+    path: &'static str,
+    why: &'static str,
+    packages: &'static [&'static str],
+) -> Need {
+    Need { name, why, test: Test::File(path), source: Source::Debian(packages) }
+}
+
+const fn rust(name: &'static str, target: &'static str) -> Need {
+    let why = "what is in the image depends on no library of this host";
+    Need { name, why, test: Test::RustTarget(target), source: Source::Rustup(target) }
+}
+
 /// What building and booting needs.
-pub static RUN: [Need; 6] = [
+pub static RUN: [Need; 11] = [
     debian("cc", "links the builder's own programs", &["gcc", "libc6-dev"]),
     debian("python3", "fetches the image's inputs, which are published as wheels", &["python3"]),
     Need {
@@ -64,22 +90,70 @@ pub static RUN: [Need; 6] = [
         test: Test::Succeeds(&["python3", "-m", "pip", "--version"]),
         source: Source::Debian(&["python3-pip"]),
     },
-    Need {
-        name: "static Rust programs",
-        why: "what is in the image depends on no library of this host",
-        test: Test::RustTarget("x86_64-unknown-linux-musl"),
-        source: Source::Rustup("x86_64-unknown-linux-musl"),
-    },
+    debian("apt-get", "fetches the image's inputs that are packages of Debian", &["apt"]),
+    rust("static Rust programs", "x86_64-unknown-linux-musl"),
+    rust("static Rust programs for Arm", "aarch64-unknown-linux-musl"),
     debian("qemu-system-x86_64", "boots the image", &["qemu-system-x86"]),
+    debian("qemu-system-aarch64", "boots the image for Arm", &["qemu-system-arm"]),
+    file(
+        "OVMF",
+        "/usr/share/OVMF/OVMF_CODE_4M.fd",
+        "firmware that boots the image from its disk",
+        &["ovmf"],
+    ),
+    file(
+        "AAVMF",
+        "/usr/share/AAVMF/AAVMF_CODE.fd",
+        "firmware that boots the image for Arm from its disk",
+        &["qemu-efi-aarch64"],
+    ),
     debian("setpriv", "sees that QEMU ends when its parent does", &["util-linux"]),
 ];
 
 /// What the tests need besides: they hold what was built against tools that are not ours.
-pub static TEST: [Need; 7] = [
+pub static TEST: [Need; 15] = [
     debian("git", "makes the clones that must give the same bytes", &["git"]),
     debian("unsquashfs", "must accept the root file system", &["squashfs-tools"]),
     debian("cpio", "must accept the initrd", &["cpio"]),
     debian("sha256sum", "must accept SHA256SUMS", &["coreutils"]),
+    debian("sgdisk", "must accept the partition table", &["gdisk"]),
+    debian("fsck.vfat", "must accept the EFI system partition", &["dosfstools"]),
+    debian("mdir", "must find the files of the EFI system partition", &["mtools"]),
+    debian("e2fsck", "must accept the data partition", &["e2fsprogs"]),
+    debian("zstd", "must unpack the packed disk", &["zstd"]),
+    Need {
+        name: "bootctl",
+        why: "must find the slot",
+        test: Test::Unpacked("usr/bin/bootctl"),
+        // Installed, systemd-boot would put itself onto the ESP of a host that has one. The others
+        // are what its libsystemd-shared depends on, as its control file says, but the C library.
+        source: Source::Unpacked(&[
+            "systemd-boot",
+            "libsystemd-shared",
+            "libacl1",
+            "libapparmor1",
+            "libaudit1",
+            "libblkid1",
+            "libcap2",
+            "libcap-ng0",
+            "libcrypt1",
+            "libgcrypt20",
+            "libgpg-error0",
+            "libip4tc2",
+            "libkmod2",
+            "liblz4-1",
+            "liblzma5",
+            "libmount1",
+            "libpam0g",
+            "libpcre2-8-0",
+            "libseccomp2",
+            "libselinux1",
+            "libssl3",
+            "libzstd1",
+        ]),
+    },
+    debian("losetup", "makes a disk of a file", &["mount"]),
+    debian("faketime", "builds on another day", &["faketime"]),
     debian("unshare", "builds without a network", &["util-linux"]),
     debian("taskset", "builds on one processor", &["util-linux"]),
     Need {

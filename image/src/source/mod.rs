@@ -1,17 +1,19 @@
 //! Where the files of an image come from.
 
 mod cargo;
+mod deb;
 mod path;
 mod seed;
 
 use crate::tree::Tree;
 
 pub use cargo::{CargoSource, INIT, Tools, Unpacked};
+pub use deb::DebSource;
 pub use path::PathSource;
 pub use seed::{NamedModule, SeedSource};
 
-/// Something that files are taken from: the seed, this workspace, files of the owner's; later a
-/// Debian archive and an Alpine mirror. It is made with what is wanted of it.
+/// Something that files are taken from: the seed, Debian's packages, this workspace, files of the
+/// owner's; later an Alpine mirror. It is made with what is wanted of it.
 pub trait Source {
     /// One word for it.
     fn name(&self) -> &'static str;
@@ -32,10 +34,13 @@ pub struct Taken {
     pub notes: Vec<String>,
     /// What the bill of materials lists.
     pub components: Vec<Component>,
-    /// Kernel modules that are loaded, in that order, by their paths in the tree.
+    /// Kernel modules that load before the root file system is there, in that order, by their
+    /// paths in the tree.
+    pub early: Vec<String>,
+    /// Those that load at every start, in the same way.
     pub modules: Vec<String>,
-    /// How many of these load before the root file system is there.
-    pub early: usize,
+    /// Those that load before the flash is touched, in the same way.
+    pub disk: Vec<String>,
 }
 
 /// One line of the bill of materials.
@@ -60,6 +65,8 @@ pub struct Component {
 pub enum Kind {
     /// An Alpine package.
     Alpine,
+    /// A Debian package.
+    Debian,
     /// A Rust crate, compiled in.
     Crate,
     /// A file of the owner's.

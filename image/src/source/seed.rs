@@ -4,6 +4,7 @@ mod modules;
 mod named;
 mod packages;
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ use sha1::Digest as _;
 use super::{Component, Source, Taken};
 use crate::appliance_file::ApplianceFile;
 use crate::seed::{Disk, DiskError, Entry, Handled, Installed, InstalledError, Package, within};
+use crate::target::Target;
 use crate::tree::{Node, Tree};
 
 /// Reading the whole seed takes a second; a damaged one may lead in circles.
@@ -27,6 +29,8 @@ const MOST: u64 = 64 << 20;
 pub struct SeedSource {
     /// Its disk image.
     pub qcow2: PathBuf,
+    /// What the image is for.
+    pub target: Target,
     /// Names packages.
     pub appliance: ApplianceFile,
     /// The modules that somebody names, those that are loaded first.
@@ -110,9 +114,10 @@ impl Source for SeedSource {
     }
 
     fn take(&self, tree: &mut Tree) -> miette::Result<Taken> {
-        let (qcow2, appliance) = (self.qcow2.clone(), self.appliance.clone());
+        let (qcow2, target, appliance) = (self.qcow2.clone(), self.target, self.appliance.clone());
         let (handled, modules) = (self.handled.clone(), self.modules.clone());
-        let gathered = within(DEADLINE, move || gather(&qcow2, &appliance, &handled, &modules))??;
+        let gathered =
+            within(DEADLINE, move || gather(&qcow2, target, &appliance, &handled, &modules))??;
         for (path, node) in gathered.nodes {
             tree.put(&path, node)?;
         }
@@ -122,6 +127,7 @@ impl Source for SeedSource {
 
 fn gather(
     qcow2: &std::path::Path,
+    target: Target,
     appliance: &ApplianceFile,
     handled: &Handled,
     named: &[NamedModule],
@@ -131,12 +137,13 @@ fn gather(
     let mut gathered = Gathered::default();
     packages::gather(&disk, &installed, appliance, handled, &mut gathered)?;
     let packages = gathered.taken.components.len();
-    modules::gather(&disk, &installed, named, &mut gathered)?;
+    modules::gather(&disk, &installed, target, named, &mut gathered)?;
     let modules = gathered.nodes.iter().filter(|(path, _)| path.ends_with(".ko")).count();
-    gathered.taken.summary = format!(
-        "{packages} packages, {modules} kernel modules, {} of them loaded",
-        gathered.taken.modules.len()
-    );
+    let taken = &mut gathered.taken;
+    let loaded: BTreeSet<_> = taken.early.iter().chain(&taken.modules).chain(&taken.disk).collect();
+    let loaded = loaded.len();
+    taken.summary =
+        format!("{packages} packages, {modules} kernel modules, {loaded} of them loaded");
     Ok(gathered)
 }
 

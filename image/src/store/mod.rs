@@ -1,5 +1,6 @@
 //! The content-addressed store: everything fetched, each file under its own SHA-256.
 
+mod apt;
 mod derived;
 mod pip;
 
@@ -11,12 +12,15 @@ use miette::Diagnostic;
 use octet_appliance::FileError;
 
 use crate::digest::Sha256;
-use crate::lock::{Input, Lock};
+use crate::lock::{Input, InputSource, Lock};
 use crate::output::file::WriteError;
 use crate::steps::Steps;
 
+use self::apt::Offer;
+
+pub use apt::{Apt, AptError, is_newer};
 pub use derived::{Derived, unpack};
-pub use pip::{PipError, platform};
+pub use pip::PipError;
 
 /// The store, and whether it may be added to.
 pub struct Store {
@@ -26,6 +30,8 @@ pub struct Store {
 
 /// A file newly in the store.
 pub struct Fetched {
+    /// Its version.
+    pub version: String,
     /// Its name where it came from.
     pub file: String,
     /// Its size in bytes.
@@ -41,7 +47,7 @@ pub enum StoreError {
     #[error(
         "there is no folder for the store: none of OCTET_STORE, XDG_CACHE_HOME and HOME is set"
     )]
-    #[diagnostic(help("set OCTET_STORE to a folder that may keep 300 MB"))]
+    #[diagnostic(help("set OCTET_STORE to a folder that may keep 400 MB"))]
     NoFolder,
     /// It is not in the store, and the network is not to be used.
     #[error("input `{name}` {what} ({path})")]
@@ -62,6 +68,21 @@ pub enum StoreError {
     #[error(transparent)]
     #[diagnostic(transparent)]
     Pip(#[from] PipError),
+    /// The same for a Debian package.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Apt(#[from] AptError),
+    /// The locked version is not offered any more.
+    #[error("input `{name}` {version} is not offered any more, but {offered} is")]
+    #[diagnostic(help("`cargo image lock --update {name}` takes the one that is offered"))]
+    Gone {
+        /// The input.
+        name: String,
+        /// The locked version.
+        version: String,
+        /// The one that apt would take.
+        offered: String,
+    },
     /// What was fetched is not what is locked.
     #[error(transparent)]
     #[diagnostic(transparent)]
@@ -146,14 +167,13 @@ impl Store {
         }
         let step = steps.start("fetch", name);
         let _one_at_a_time = self.lock()?;
-        if digest(&path)
+        if digest(&path, String::new())
             .is_ok_and(|it| (it.size, it.sha256) == (input.size, *input.sha256.get_ref()))
         {
             return Ok(path); // another build was faster
         }
         let part = self.part()?;
-        let file = pip::download(name, &input.version, platform(&input.file), &part)?;
-        let fetched = digest(&file)?;
+        let fetched = self.download(input, Some(&input.version), &part)?;
         if (fetched.size, fetched.sha256) != (input.size, *input.sha256.get_ref()) {
             let _ = fs::remove_dir_all(&part);
             let message = format!(
@@ -166,26 +186,44 @@ impl Store {
             );
             return Err(lock.error(input.sha256.span(), message, hint).into());
         }
-        self.keep(&file, &path)?;
+        self.keep(&part.join(&fetched.file), &path)?;
         let _ = fs::remove_dir_all(&part);
-        step.done(&format!("{name} {}, {} MB", input.version, input.size / 1_000_000));
+        step.done(&format!("{name} {}, {:.1} MB", input.version, input.size as f64 / 1e6));
         Ok(path)
     }
 
-    /// Fetches `name` as it is published now, whatever the lock says.
-    pub fn fetch_new(
-        &self,
-        name: &str,
-        version: &str,
-        platform: &str,
-    ) -> Result<Fetched, StoreError> {
+    /// Fetches `input` as it is published now, whatever the lock says, in `version` or in the one
+    /// that its source would choose.
+    pub fn fetch_new(&self, input: &Input, version: Option<&str>) -> Result<Fetched, StoreError> {
         let _one_at_a_time = self.lock()?;
         let part = self.part()?;
-        let file = pip::download(name, version, platform, &part)?;
-        let fetched = digest(&file)?;
-        self.keep(&file, &self.path(fetched.sha256))?;
+        let fetched = self.download(input, version, &part)?;
+        self.keep(&part.join(&fetched.file), &self.path(fetched.sha256))?;
         let _ = fs::remove_dir_all(&part);
         Ok(fetched)
+    }
+
+    /// Downloads `input` into the empty folder `part`.
+    fn download(
+        &self,
+        input: &Input,
+        version: Option<&str>,
+        part: &Path,
+    ) -> Result<Fetched, StoreError> {
+        let name = input.name.get_ref();
+        let (file, version) = match (input.source, input.target) {
+            (InputSource::Deb, Some(target)) => {
+                let lists = self.root.parent().unwrap_or(&self.root).join("apt");
+                let apt = Apt::update(&lists, target.debian_architecture())?;
+                let version = choose(input, &apt.offer(name)?, version)?;
+                (apt.download(name, &version, part)?, version)
+            }
+            _ => {
+                let version = version.unwrap_or(&input.version).to_owned();
+                (pip::download(name, &version, pip::platform(&input.file), part)?, version)
+            }
+        };
+        Ok(digest(&file, version)?)
     }
 
     /// Moves a file that is complete into the store, so that it is there whole or not at all.
@@ -225,9 +263,27 @@ impl Store {
     }
 }
 
-fn digest(file: &Path) -> Result<Fetched, WriteError> {
+/// The version of a Debian package to fetch: the wanted one, or what apt would take.
+fn choose(input: &Input, offer: &Offer, wanted: Option<&str>) -> Result<String, StoreError> {
+    let name = input.name.get_ref();
+    let candidate =
+        offer.candidate.as_ref().ok_or_else(|| AptError::Unknown { name: name.clone() })?;
+    match wanted {
+        None => Ok(candidate.clone()),
+        Some(wanted) if offer.versions.iter().any(|version| version == wanted) => {
+            Ok(wanted.to_owned())
+        }
+        Some(wanted) => Err(StoreError::Gone {
+            name: name.clone(),
+            version: wanted.to_owned(),
+            offered: candidate.clone(),
+        }),
+    }
+}
+
+fn digest(file: &Path, version: String) -> Result<Fetched, WriteError> {
     let size = fs::metadata(file).map_err(WriteError::at(file))?.len();
     let sha256 = Sha256::of_file(file).map_err(WriteError::at(file))?;
     let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    Ok(Fetched { file: name, size, sha256 })
+    Ok(Fetched { version, file: name, size, sha256 })
 }

@@ -11,6 +11,12 @@ use super::{Because, Clash, Node, Origin, Program, Tree};
 use crate::appliance_file::{ApplianceFile, nearest_hint};
 use crate::target::Target;
 
+/// PID 1's own units, by their files in `init/`.
+const OF_INIT: [&str; 3] = ["data", "modules", SLOT];
+
+/// The one that ends the counting of tries.
+const SLOT: &str = "slot";
+
 /// A unit, and what it runs.
 #[derive(Debug, Clone)]
 pub struct PlacedUnit {
@@ -41,7 +47,7 @@ pub struct Units {
 impl Units {
     /// Reads the units that `appliance` names and checks that they fit together.
     pub fn load(root: &Path, appliance: &ApplianceFile) -> Result<Self, Box<FileError>> {
-        let mut all = vec![own_of_init(root)?];
+        let mut all = Self::of_init(root)?;
         for name in &appliance.appliance.image.services {
             let (span, name) = (name.span(), name.get_ref().as_str());
             let file = format!("services/{name}/unit.toml");
@@ -84,10 +90,38 @@ impl Units {
             let named = service.path.get_ref().display().to_string();
             all.push(PlacedUnit { source, because, owner: Some(Owner { named, bytes }) });
         }
+        Self::good_once_ready(&mut all);
         let sources: Vec<_> = all.iter().map(|unit| unit.source.clone()).collect();
         let mut slots: Vec<_> = all.into_iter().map(Some).collect();
         let order = start_order(&sources)?;
         Ok(Self { all: order.into_iter().filter_map(|index| slots[index].take()).collect() })
+    }
+
+    /// PID 1's own units: they stand beside it and are in every image.
+    fn of_init(root: &Path) -> Result<Vec<PlacedUnit>, Box<FileError>> {
+        let read = |name: &&str| {
+            let file = format!("init/{name}.unit.toml");
+            let text = fs::read_to_string(root.join(&file)).map_err(|error| {
+                let message = format!("cannot be read: {error}");
+                FileError::new(&file, "", 0..0, message, "bring it back from git")
+            })?;
+            let source = UnitSource::parse(file, text)?;
+            Ok(PlacedUnit { source, because: Because::always("PID 1 runs it"), owner: None })
+        };
+        OF_INIT.iter().map(read).collect()
+    }
+
+    /// The slot is good once every base unit is ready: the unit that says so needs them all.
+    fn good_once_ready(all: &mut [PlacedUnit]) {
+        let base: Vec<_> = all
+            .iter()
+            .filter(|unit| unit.source.unit.base)
+            .map(|unit| unit.source.unit.name.clone())
+            .collect();
+        let slot = all.iter_mut().find(|unit| unit.source.unit.name.as_str() == SLOT);
+        if let Some(slot) = slot {
+            base.into_iter().for_each(|name| slot.source.need(name));
+        }
     }
 
     /// Names of Octet's own services among them.
@@ -147,16 +181,6 @@ impl Units {
         }
         Ok(())
     }
-}
-
-/// PID 1's own unit: it stands beside PID 1 and is in every image.
-fn own_of_init(root: &Path) -> Result<PlacedUnit, Box<FileError>> {
-    let file = "init/modules.unit.toml";
-    let text = fs::read_to_string(root.join(file)).map_err(|error| {
-        FileError::new(file, "", 0..0, format!("cannot be read: {error}"), "bring it back from git")
-    })?;
-    let source = UnitSource::parse(file.to_owned(), text)?;
-    Ok(PlacedUnit { source, because: Because::always("PID 1 runs it"), owner: None })
 }
 
 /// Folders of `services/` that have a unit.

@@ -1,4 +1,4 @@
-//! Mistakes of a person: each is named with file and line, nothing is written.
+//! Mistakes of a person: each is named with file and line, nothing is written. First without any.
 
 use crate::sandbox::{Said, Sandbox};
 
@@ -39,6 +39,22 @@ fn the_appliance_without_a_mistake_builds() {
     assert!(needed.out.contains("modules = 8021q -> mrp"), "{}", needed.out);
     let unknown: Said = sandbox.command("explain").arg("/lib/ld-musl.so").output().unwrap().into();
     unknown.refused(&["the image has no /lib/ld-musl.so", "/lib/ld-musl-x86_64.so.1"]);
+}
+
+#[test]
+fn it_builds_for_arm() {
+    let sandbox = Sandbox::new();
+    let said = sandbox.build(&["--target", "qemu-aarch64"]);
+    said.succeeded();
+    let linux = std::fs::read(sandbox.path("out/qemu-aarch64/boot/linux")).unwrap();
+    // What QEMU loads: the kernel's Documentation/arch/arm64/booting.rst.
+    assert_eq!(linux[56..60], *b"ARM\x64");
+    assert_eq!(sandbox.sums(), None, "each target has its own folder");
+    let sums = sandbox.read("out/qemu-aarch64/SHA256SUMS");
+    assert!(sums.contains("  octet.img\n") && sums.contains("  octet.img.zst\n"), "{sums}");
+    let again = sandbox.build(&["--target", "qemu-aarch64", "--offline"]);
+    again.succeeded();
+    assert!(again.err.contains("unchanged"), "{}", again.err);
 }
 
 #[test]

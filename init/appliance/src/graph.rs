@@ -29,6 +29,13 @@ impl UnitSource {
         Ok(Self { file, text, unit, places })
     }
 
+    /// Adds a unit that this one needs, besides those that the file names.
+    pub fn need(&mut self, name: UnitName) {
+        // Places stand in the order of needs, then of `after`.
+        self.places.units.insert(self.unit.needs.len(), 0..0);
+        self.unit.needs.push(name);
+    }
+
     /// Every unit that this one waits for, with its place in the text.
     fn edges(&self) -> impl Iterator<Item = (&UnitName, Range<usize>)> {
         self.unit.needs.iter().chain(&self.unit.after).zip(self.places.units.iter().cloned())
@@ -63,7 +70,9 @@ pub fn start_order(units: &[UnitSource]) -> Result<Vec<usize>, Box<FileError>> {
             ));
         }
         let user = unit.user.user();
+        // Root can touch everything anyway.
         if unit.unit_type != UnitType::Target
+            && user.uid != 0
             && let Some(other) = by_uid.insert(user.uid, index)
         {
             return Err(source.error(

@@ -1,5 +1,6 @@
 //! A client that waits for its answers.
 
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -63,7 +64,7 @@ impl Client<UnixStream> {
 impl<S: Read + Write> Client<S> {
     /// A client on a stream that is connected.
     pub fn new(stream: S) -> Self {
-        Self { stream, decoder: Decoder::default(), unit: None, last_id: 0 }
+        Self { stream, decoder: Decoder::default(), unit: None, last_id: first_id() }
     }
 
     /// Speaks to `unit` from now on, on a connection that reaches several.
@@ -148,6 +149,12 @@ impl<S: Read + Write> Client<S> {
             }
         }
     }
+}
+
+/// A number that the client before on the same serial line has hardly used: what is still on its
+/// way to that one must not be taken for an answer to this one. JSON keeps 53 bits exactly.
+fn first_id() -> u64 {
+    RandomState::new().build_hasher().finish() >> 12
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use std::sync::LazyLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use rustix::mount::{UnmountFlags, unmount};
 use rustix::process::{Pid, Signal, kill_process};
 use rustix::system::{RebootCommand, reboot};
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -20,6 +21,9 @@ static AGAIN: LazyLock<Arc<AtomicBool>> = LazyLock::new(Arc::default);
 /// How often, and with which pause, what is left is killed before the machine goes down anyway.
 const ROUNDS: u32 = 20;
 const PAUSE: Duration = Duration::from_millis(10);
+
+/// How long a disk may take to write out what is left.
+const UNMOUNT: Duration = Duration::from_secs(10);
 
 /// Has `pipe` get a byte when a signal asks the machine to go down: SIGTERM means off, SIGINT
 /// (which is how the kernel reports ctrl-alt-del) means again.
@@ -51,8 +55,7 @@ pub fn down(goal: Goal) -> ! {
         std::thread::sleep(PAUSE);
         while process::collect_ended().is_some() {}
     }
-    rustix::fs::sync();
-    let _ = rustix::mount::unmount("/data", rustix::mount::UnmountFlags::empty());
+    unmount_data();
     let (command, words) = match goal {
         Goal::PowerOff => (RebootCommand::PowerOff, "powering off"),
         Goal::Reboot => (RebootCommand::Restart, "restarting"),
@@ -61,6 +64,26 @@ pub fn down(goal: Goal) -> ! {
     let _ = reboot(command);
     // The kernel refused; ending PID 1 makes it restart (panic=).
     std::process::exit(1)
+}
+
+/// Writes out what is still in memory and unmounts. A dead disk would hold this for ever, so it is
+/// left behind after a while: what was promised to anyone has been synced before.
+fn unmount_data() {
+    let (done, wait) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        rustix::fs::sync();
+        for _ in 0..ROUNDS {
+            // Busy: a process that was killed is still on its way out.
+            if unmount("/data", UnmountFlags::empty()) != Err(rustix::io::Errno::BUSY) {
+                break;
+            }
+            std::thread::sleep(PAUSE);
+        }
+        let _ = done.send(());
+    });
+    if wait.recv_timeout(UNMOUNT).is_err() {
+        say("the disk does not answer; going down without it");
+    }
 }
 
 /// Kills every process but this one and the kernel's own. Returns whether there was any.

@@ -6,7 +6,8 @@ use serde_json::{Value, json};
 
 use super::Edge;
 use crate::clock::now;
-use crate::supervisor::{BoxState, Moment, State, UnitState};
+use crate::facts;
+use crate::supervisor::{BoxState, Moment, UnitState};
 
 /// The answer to `status`.
 pub fn status(edge: &Edge) -> Value {
@@ -27,7 +28,7 @@ pub fn status(edge: &Edge) -> Value {
         .collect();
     json!({
         "state": edge.state.box_state().as_str(),
-        "reason": reason(&edge.state, &edge.problems),
+        "reason": reason(edge),
         "board": edge.boot.board,
         "uptime": ms(now()),
         "ready_at": edge.state.ready_at().map(ms),
@@ -53,27 +54,34 @@ pub fn boot(edge: &Edge) -> Value {
         .collect();
     json!({
         "board": edge.boot.board,
-        "slot": null,
+        "slot": facts::read(facts::SLOT),
+        "data": facts::read(facts::DATA),
         "ready_at": edge.state.ready_at().map(ms),
         "phases": phases,
     })
 }
 
 /// Why the box is as it is: the first thing that a person should look at.
-fn reason(state: &State, problems: &[String]) -> Option<String> {
+fn reason(edge: &Edge) -> Option<String> {
     let of_unit = |base: bool| {
-        state
+        edge.state
             .units()
             .filter(|(_, settings, _)| settings.base || !base)
             .find(|(_, _, status)| status.state == UnitState::Failed)
-            .map(|(_, settings, status)| {
-                let why = status.reason.as_deref().unwrap_or("no reason is known");
-                format!("unit {} failed: {why}", settings.name)
+            .map(|(id, settings, status)| {
+                // What it said last tells more than how it ended.
+                let said = edge.logs[id.0].last(1).pop();
+                let why = said.or_else(|| status.reason.clone());
+                format!(
+                    "unit {} failed: {}",
+                    settings.name,
+                    why.as_deref().unwrap_or("it said nothing")
+                )
             })
     };
-    match state.box_state() {
+    match edge.state.box_state() {
         BoxState::Degraded => of_unit(true),
-        _ => of_unit(false).or_else(|| problems.first().cloned()),
+        _ => of_unit(false).or_else(|| edge.problems.first().cloned()),
     }
 }
 

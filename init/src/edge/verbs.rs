@@ -15,7 +15,8 @@ pub fn verbs() -> Vec<Verb> {
         Verb::new(DESCRIBE, Read, "Lists these verbs"),
         status("status", "Shows the state of the box and of every unit"),
         status("watch", "Shows the state again whenever it changes"),
-        Verb::new("boot", Read, "Shows the phases of this boot")
+        Verb::new("boot", Read, "Shows slot, data partition and phases of this boot")
+            .shown(ColumnKind::Bytes, &["size", "free"])
             .shown(ColumnKind::Milliseconds, &["start", "took", "ready_at"]),
         Verb::new("logs", Read, "Shows the last output of a unit")
             .required("unit", ArgKind::Text, "The unit")

@@ -1,25 +1,22 @@
 //! `board-number`: which board of the box this is.
 
 use super::Boot;
+use crate::command_line;
 
 /// The highest number a board can have.
 const MOST_BOARDS: u8 = 32;
 
 /// Reads `octet.board=N` from the kernel's command line; without it the number stays unknown.
 pub fn run(boot: &mut Boot) -> Result<(), String> {
-    let line = std::fs::read_to_string("/proc/cmdline")
-        .map_err(|error| format!("/proc/cmdline: {error}"))?;
-    boot.board = from_command_line(&line)?;
+    if let Some(text) = command_line::value("board")? {
+        boot.board = Some(number(&text)?);
+    }
     Ok(())
 }
 
-fn from_command_line(line: &str) -> Result<Option<u8>, String> {
-    let Some(text) = line.split_whitespace().find_map(|word| word.strip_prefix("octet.board="))
-    else {
-        return Ok(None);
-    };
+fn number(text: &str) -> Result<u8, String> {
     match text.parse() {
-        Ok(number @ 1..=MOST_BOARDS) => Ok(Some(number)),
+        Ok(number @ 1..=MOST_BOARDS) => Ok(number),
         _ => Err(format!(
             "octet.board={text} on the kernel's command line is not 1 to {MOST_BOARDS}"
         )),
@@ -31,11 +28,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reads_the_command_line() {
-        assert_eq!(from_command_line("quiet octet.board=3 x"), Ok(Some(3)));
-        assert_eq!(from_command_line("quiet"), Ok(None));
+    fn is_one_of_the_box() {
+        assert_eq!(number("3"), Ok(3));
         for bad in ["0", "33", "-1", "x", ""] {
-            assert!(from_command_line(&format!("octet.board={bad}")).is_err(), "{bad}");
+            assert!(number(bad).is_err(), "{bad}");
         }
     }
 }

@@ -1,12 +1,17 @@
-//! `mount-data`: the place for everything that is kept. An image without a disk keeps nothing
-//! beyond this boot: its data is in memory.
+//! `mount-data`: the place for everything that is kept. With a disk this is the work of the unit
+//! `data`, because a disk may keep one waiting; without one the data is in memory, and gone with
+//! this boot.
 
 use rustix::mount::{MountFlags, mount};
 
 use super::Boot;
+use crate::command_line;
 
-/// Mounts /data.
+/// Mounts /data, if it is to be in memory (`octet.data=memory`).
 pub fn run(_: &mut Boot) -> Result<(), String> {
+    if !command_line::data_in_memory() {
+        return Ok(());
+    }
     let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
     mount(c"tmpfs", c"/data", c"tmpfs", flags, c"mode=0755,size=25%")
         .map_err(|error| format!("/data: {error}"))

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::path::Path;
 
-use crate::builder::Builder;
+use crate::builder::{BootFrom, Builder};
 
 /// The sockets of one machine.
 pub struct Sockets<'a> {
@@ -11,12 +11,16 @@ pub struct Sockets<'a> {
     pub control: &'a Path,
     /// Where we listen for QEMU's own connection.
     pub qmp: &'a Path,
+    /// The variables of the firmware, which it changes.
+    pub variables: &'a Path,
 }
 
-/// What every kernel is told. `no_timer_check`: TCG on a busy host is now and then too late for
-/// the kernel's check of its timer, which then panics. `panic=-1`: a panic reboots at once, and
+/// What every kernel is told that we start ourselves. `panic=-1`: a panic reboots at once, and
 /// without `-no-reboot` off that ends QEMU, instead of a guest that hangs.
-const KERNEL: &str = "console=ttyS0 quiet no_timer_check panic=-1 rdinit=/init";
+const KERNEL: &str = "quiet panic=-1 rdinit=/init";
+
+/// A machine without a disk keeps its data in memory.
+const NO_DISK: &str = "octet.data=memory";
 
 /// One thread for all processors. With one thread each, QEMU 7.2 now and then runs code that the
 /// kernel has just patched on another processor (two of some dozens of boots ended in `Oops: int3`),
@@ -28,9 +32,9 @@ impl Builder {
     pub(crate) fn arguments(&self, sockets: &Sockets<'_>, kvm: bool) -> Vec<OsString> {
         let mut line = Line(Vec::new());
         line.option("-name", "octet");
-        line.option("-M", "q35");
+        line.option("-M", self.architecture.board());
         line.option("-accel", if kvm { "kvm" } else { TCG });
-        line.option("-cpu", "max");
+        line.option("-cpu", self.architecture.processor());
         line.option("-smp", &self.cpus.to_string());
         line.option("-m", &self.memory.to_string());
         line.flag("-nodefaults");
@@ -50,19 +54,39 @@ impl Builder {
         line.option("-mon", "chardev=qmp,mode=control");
         line.option("-object", "rng-builtin,id=random");
         line.option("-device", "virtio-rng-pci,rng=random");
-        line.path("-kernel", "", &self.kernel);
-        line.path("-initrd", "", &self.initrd);
-        line.option("-append", &self.whole_command_line());
+        for (index, disk) in self.disks.iter().enumerate() {
+            let name = format!("disk{index}");
+            line.option("-blockdev", &disk.node(&name));
+            // What a disk cannot do the guest is told; QEMU's default is to stop the guest.
+            let device = format!("virtio-blk-pci,drive={name},werror=report,rerror=report");
+            line.option("-device", &device);
+        }
+        match &self.boot {
+            BootFrom::Kernel { kernel, initrd } => {
+                line.path("-kernel", "", kernel);
+                line.path("-initrd", "", initrd);
+                line.option("-append", &self.whole_command_line());
+            }
+            BootFrom::Firmware => {
+                let code = Path::new(self.architecture.firmware().code);
+                line.path("-drive", "if=pflash,format=raw,readonly=on,file=", code);
+                line.path("-drive", "if=pflash,format=raw,file=", sockets.variables);
+            }
+        }
         line.0.extend(self.extra.iter().cloned());
         line.0
     }
 
     fn whole_command_line(&self) -> String {
-        let base = self.command_line.as_deref().unwrap_or(KERNEL);
-        std::iter::once(base)
-            .chain(self.kernel_arguments.iter().map(String::as_str))
-            .collect::<Vec<_>>()
-            .join(" ")
+        let mut words = match &self.command_line {
+            Some(line) => vec![line.as_str()],
+            None => vec![self.architecture.kernel_arguments(), KERNEL],
+        };
+        if self.command_line.is_none() && self.disks.is_empty() {
+            words.push(NO_DISK);
+        }
+        words.extend(self.kernel_arguments.iter().map(String::as_str));
+        words.join(" ")
     }
 }
 
@@ -103,10 +127,11 @@ pub fn has_kvm() -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Machine;
+    use crate::{Architecture, Disk, Machine};
 
     fn arguments(builder: &Builder) -> Vec<String> {
-        let sockets = Sockets { control: Path::new("/r/a,b"), qmp: Path::new("/r/qmp") };
+        let (control, qmp) = (Path::new("/r/a,b"), Path::new("/r/qmp"));
+        let sockets = Sockets { control, qmp, variables: Path::new("/r/variables") };
         let line = builder.arguments(&sockets, false);
         line.into_iter().map(|text| text.into_string().unwrap()).collect()
     }
@@ -121,11 +146,24 @@ mod tests {
         let line = arguments(&builder);
         assert_eq!(after(&line, "-m"), Some("96"));
         assert_eq!(after(&line, "-kernel"), Some("/b/linux"));
-        assert!(after(&line, "-append").unwrap().ends_with("rdinit=/init a=b"));
+        assert!(after(&line, "-append").unwrap().ends_with("octet.data=memory a=b"));
         assert!(line.contains(&"-no-reboot".to_owned()));
         assert!(line.iter().any(|text| text.ends_with("path=/r/a,,b")), "{line:?}");
         let line = arguments(&builder.command_line("root=/dev/vda").argument("-snapshot"));
         assert_eq!(after(&line, "-append"), Some("root=/dev/vda a=b"));
         assert_eq!(line.last().map(String::as_str), Some("-snapshot"));
+    }
+
+    #[test]
+    fn boots_a_disk_by_firmware() {
+        let disk = Disk::new(Path::new("/d/octet.img"));
+        let builder = Machine::from_disk(Architecture::Aarch64, disk.clone());
+        let line = arguments(&builder);
+        assert!(after(&line, "-drive").unwrap().ends_with("file=/usr/share/AAVMF/AAVMF_CODE.fd"));
+        assert!(after(&line, "-blockdev").unwrap().contains("/d/octet.img"));
+        assert!(!line.contains(&"-kernel".to_owned()));
+        // With a disk the data is on it, however the kernel came into memory.
+        let line = arguments(&Machine::builder("/b/linux", "/b/initrd").disk(disk));
+        assert!(!after(&line, "-append").unwrap().contains(NO_DISK));
     }
 }

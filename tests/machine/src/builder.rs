@@ -10,12 +10,14 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags};
 use tempfile::TempDir;
 
+use crate::architecture::{Architecture, Emulator};
 use crate::arguments::{Sockets, has_kvm};
 use crate::capture::{Capture, Listener};
 use crate::control::Control;
+use crate::disk::Disk;
 use crate::error::MachineError;
 use crate::machine::Machine;
-use crate::program::{QEMU, find_program};
+use crate::program::find_program;
 use crate::qmp::Qmp;
 use crate::slot::Slot;
 use crate::spawn::Process;
@@ -26,8 +28,9 @@ const QEMU_STARTS: Duration = Duration::from_secs(60);
 
 /// A machine that has not been started.
 pub struct Builder {
-    pub(crate) kernel: PathBuf,
-    pub(crate) initrd: PathBuf,
+    pub(crate) architecture: Architecture,
+    pub(crate) boot: BootFrom,
+    pub(crate) disks: Vec<Disk>,
     pub(crate) memory: u32,
     pub(crate) cpus: u32,
     pub(crate) reboots: bool,
@@ -40,11 +43,25 @@ pub struct Builder {
     listener: Option<Listener>,
 }
 
+/// Where the kernel comes from.
+pub(crate) enum BootFrom {
+    /// QEMU puts it into memory.
+    Kernel {
+        /// The kernel.
+        kernel: PathBuf,
+        /// Its initramfs.
+        initrd: PathBuf,
+    },
+    /// UEFI firmware loads it from the first disk.
+    Firmware,
+}
+
 impl Builder {
-    pub(crate) fn new(kernel: PathBuf, initrd: PathBuf) -> Self {
+    pub(crate) fn new(boot: BootFrom) -> Self {
         Self {
-            kernel,
-            initrd,
+            architecture: Architecture::default(),
+            boot,
+            disks: vec![],
             memory: 256,
             cpus: 2,
             reboots: false,
@@ -56,6 +73,20 @@ impl Builder {
             limited: true,
             listener: None,
         }
+    }
+
+    /// The processor; x86-64 unless said.
+    #[must_use]
+    pub fn architecture(mut self, architecture: Architecture) -> Self {
+        self.architecture = architecture;
+        self
+    }
+
+    /// Adds a disk.
+    #[must_use]
+    pub fn disk(mut self, disk: Disk) -> Self {
+        self.disks.push(disk);
+        self
     }
 
     /// Memory in MiB; 256 unless said.
@@ -135,7 +166,8 @@ impl Builder {
     /// QEMU is missing or does not start, or the host refuses something.
     pub fn start(mut self) -> Result<Machine, MachineError> {
         let missing = |program, package| MachineError::Missing { program, package };
-        let qemu = find_program(QEMU).ok_or(missing(QEMU, "qemu-system-x86"))?;
+        let Emulator { program, package } = self.architecture.emulator();
+        let qemu = find_program(program).ok_or(missing(program, package))?;
         let setpriv = find_program("setpriv").ok_or(missing("setpriv", "util-linux"))?;
         let slot = match self.limited {
             true => Some(Slot::take().map_err(MachineError::host("cannot take a slot to run in"))?),
@@ -148,13 +180,22 @@ impl Builder {
         let folder = made.as_ref().map(TempDir::path).or(self.folder.as_deref());
         let folder = folder.unwrap_or(Path::new("/tmp")).to_owned();
         let (control, qmp) = (folder.join("control"), folder.join("qmp"));
+        let variables = folder.join("variables");
+        if matches!(self.boot, BootFrom::Firmware) {
+            self.copy_variables(&variables)?;
+        }
+        for log in self.disks.iter().filter_map(Disk::log_file) {
+            File::create(log)
+                .map_err(MachineError::host(format!("cannot write {}", log.display())))?;
+        }
         let listener = UnixListener::bind(&qmp)
             .map_err(MachineError::host(format!("cannot listen on {}", qmp.display())))?;
         let log = folder.join("console.log");
         let file = File::create(&log)
             .map_err(MachineError::host(format!("cannot write {}", log.display())))?;
 
-        let arguments = self.arguments(&Sockets { control: &control, qmp: &qmp }, has_kvm());
+        let sockets = Sockets { control: &control, qmp: &qmp, variables: &variables };
+        let arguments = self.arguments(&sockets, has_kvm() && self.architecture.is_hosts());
         let started = Instant::now();
         let process = Process::spawn(&setpriv, &qemu, arguments)
             .map_err(MachineError::host("cannot start QEMU"))?;
@@ -187,6 +228,17 @@ impl Builder {
             _made: made,
             _slot: slot,
         })
+    }
+
+    /// Gives the machine firmware variables of its own.
+    fn copy_variables(&self, to: &Path) -> Result<(), MachineError> {
+        let firmware = self.architecture.firmware();
+        if let Some(file) = firmware.missing() {
+            return Err(MachineError::MissingFile { file, package: firmware.package });
+        }
+        std::fs::copy(firmware.variables, to)
+            .map(drop)
+            .map_err(MachineError::host(format!("cannot write {}", to.display())))
     }
 
     /// A folder of our own with a short path.

@@ -35,6 +35,17 @@ pub enum MachineError {
         /// Who has it.
         package: &'static str,
     },
+    /// A file of the host that is needed.
+    #[error(
+        "{} is missing: install the Debian package {package}, or let `cargo image run --setup` do it",
+        file.display()
+    )]
+    MissingFile {
+        /// The file.
+        file: std::path::PathBuf,
+        /// Who has it.
+        package: &'static str,
+    },
     /// The host refused something.
     #[error("{what}: {source}")]
     Host {

@@ -10,9 +10,11 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use tempfile::TempDir;
 
-use crate::builder::Builder;
+use crate::architecture::Architecture;
+use crate::builder::{BootFrom, Builder};
 use crate::capture::Capture;
 use crate::control::{Control, is_late};
+use crate::disk::Disk;
 use crate::error::{MachineError, Tail};
 use crate::exit::Exit;
 use crate::qmp::Qmp;
@@ -47,7 +49,12 @@ pub struct Machine {
 impl Machine {
     /// A machine that boots `kernel` with `initrd`.
     pub fn builder(kernel: impl Into<PathBuf>, initrd: impl Into<PathBuf>) -> Builder {
-        Builder::new(kernel.into(), initrd.into())
+        Builder::new(BootFrom::Kernel { kernel: kernel.into(), initrd: initrd.into() })
+    }
+
+    /// A machine whose firmware boots `disk`.
+    pub fn from_disk(architecture: Architecture, disk: Disk) -> Builder {
+        Builder::new(BootFrom::Firmware).architecture(architecture).disk(disk)
     }
 
     /// When QEMU was started.

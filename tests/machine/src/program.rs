@@ -2,9 +2,6 @@
 
 use std::path::PathBuf;
 
-/// The emulator's program.
-pub const QEMU: &str = "qemu-system-x86_64";
-
 /// Where `PATH` has `name`.
 pub fn find_program(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;

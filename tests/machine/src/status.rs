@@ -95,8 +95,38 @@ pub enum UnitState {
 /// The answer of `boot`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct Boot {
+    /// The slot, if a boot loader has chosen it.
+    pub slot: Option<SlotStatus>,
+    /// The data partition, once it is there.
+    pub data: Option<DataStatus>,
     /// The phases in the order in which they ran.
     pub phases: Vec<Phase>,
+}
+
+/// The slot that was booted.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct SlotStatus {
+    /// Its version.
+    pub version: String,
+    /// Tries after this one; none are counted once it is good.
+    pub tries_left: Option<u32>,
+    /// Tries up to this one.
+    pub tries_done: Option<u32>,
+    /// `good`, `trying`, `no tries left`, or what else there is to say.
+    pub verdict: String,
+}
+
+/// The data partition.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct DataStatus {
+    /// Its device; `None` if the data is in memory.
+    pub device: Option<String>,
+    /// Size in bytes.
+    pub size: Option<u64>,
+    /// What is free of it, in bytes.
+    pub free: Option<u64>,
+    /// What was done to it at this boot.
+    pub note: Option<String>,
 }
 
 /// One phase of the boot.

@@ -1,0 +1,68 @@
+//! Seeing that everything an image is made from is in the store.
+
+use std::path::Path;
+
+use miette::Diagnostic;
+
+use super::inputs::Inputs;
+use crate::lock::{Input, succeed};
+use crate::steps::Steps;
+use crate::store::{StoreError, is_newer};
+
+/// A Debian package that is offered no more, and of which only an older version is.
+#[derive(Debug, thiserror::Error, Diagnostic)]
+#[error("input `{name}` {version} is not offered any more, and {offered}, which is, is not newer")]
+#[diagnostic(help(
+    "see that no source of apt is missing (`apt-cache policy`); \
+     `cargo image lock --update {name}` takes {offered} nevertheless"
+))]
+struct NotNewer {
+    name: String,
+    version: String,
+    offered: String,
+}
+
+/// Fetches what is missing. A Debian package that was replaced in the archive, as every point
+/// release does, is succeeded by what is offered now, and the lock at `path` says so from then on;
+/// unless what is `locked` is to be used and nothing else.
+pub fn fetch(inputs: &mut Inputs, path: &Path, locked: bool, steps: &Steps) -> miette::Result<()> {
+    let seed = inputs.lock.seed(inputs.target)?;
+    inputs.store.ensure(&inputs.lock, seed, steps)?;
+    // By number: the lock may change on the way, though not in its order.
+    for number in 0..inputs.lock.debs(inputs.target).count() {
+        let Some(deb) = inputs.lock.debs(inputs.target).nth(number) else { break };
+        match inputs.store.ensure(&inputs.lock, deb, steps) {
+            Ok(_) => {}
+            Err(StoreError::Gone { offered, .. }) if !locked => {
+                let deb = deb.clone();
+                take_successor(inputs, path, &deb, offered, steps)?;
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
+}
+
+fn take_successor(
+    inputs: &mut Inputs,
+    path: &Path,
+    deb: &Input,
+    offered: String,
+    steps: &Steps,
+) -> miette::Result<()> {
+    let (name, version) = (deb.name.get_ref().clone(), deb.version.clone());
+    if !is_newer(&offered, &version)? {
+        return Err(NotNewer { name, version, offered }.into());
+    }
+    let step = steps.start("fetch", &name);
+    let fetched = inputs.store.fetch_new(deb, Some(&offered))?;
+    let (lock, diff) = succeed(path, &inputs.lock, deb, &fetched)?;
+    inputs.lock = lock;
+    step.done(&format!("{name} {offered}, {:.1} MB", fetched.size as f64 / 1e6));
+    steps.warn(&format!(
+        "input `{name}` {version} is not offered any more; {} has its successor now:\n{}",
+        inputs.lock.file,
+        diff.trim_end()
+    ));
+    Ok(())
+}

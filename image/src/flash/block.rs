@@ -1,0 +1,234 @@
+//! Block devices as sysfs shows them (Documentation/ABI/stable/sysfs-block in the kernel).
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::mounts::{Mount, Number, mounts, swaps};
+
+/// Where the kernel tells what it has. Tests put trees of their own there.
+#[derive(Debug, Clone)]
+pub struct Host {
+    /// `/sys`
+    pub sys: PathBuf,
+    /// `/proc`
+    pub proc: PathBuf,
+}
+
+impl Host {
+    /// This machine.
+    pub fn here() -> Self {
+        Self { sys: "/sys".into(), proc: "/proc".into() }
+    }
+
+    /// The block device of this number.
+    pub fn block(&self, number: Number) -> Option<Block> {
+        let link = self.sys.join("dev/block").join(number.to_string());
+        Block::at(&fs::canonicalize(link).ok()?)
+    }
+
+    /// All loop devices that have a file behind them, each with the file's path.
+    pub fn loops(&self) -> Vec<(Block, PathBuf)> {
+        let entries = fs::read_dir(self.sys.join("block")).into_iter().flatten().flatten();
+        let blocks = entries.filter_map(|entry| Block::at(&fs::canonicalize(entry.path()).ok()?));
+        blocks.filter_map(|block| Some((block.clone(), block.backing_file()?))).collect()
+    }
+
+    /// What is mounted where this process can see it.
+    pub fn mounts(&self) -> Vec<Mount> {
+        mounts(&fs::read(self.proc.join("self/mountinfo")).unwrap_or_default())
+    }
+
+    /// What memory is swapped to.
+    pub fn swaps(&self) -> Vec<PathBuf> {
+        swaps(&fs::read(self.proc.join("swaps")).unwrap_or_default())
+    }
+}
+
+/// One block device: a whole disk or a partition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Block {
+    /// The kernel's name, as under `/dev`.
+    pub name: String,
+    /// Its number.
+    pub number: Number,
+    folder: PathBuf,
+}
+
+impl Block {
+    fn at(folder: &Path) -> Option<Self> {
+        let number = Number::parse(&fs::read_to_string(folder.join("dev")).ok()?)?;
+        // sysfs has `!` where a name has a slash.
+        let name = folder.file_name()?.to_str()?.replace('!', "/");
+        Some(Self { name, number, folder: folder.to_owned() })
+    }
+
+    /// Its usual path.
+    pub fn path(&self) -> PathBuf {
+        Path::new("/dev").join(&self.name)
+    }
+
+    /// The disk that this is a partition of.
+    pub fn whole(&self) -> Option<Self> {
+        self.folder.join("partition").exists().then(|| Self::at(self.folder.parent()?)).flatten()
+    }
+
+    /// Its partitions, by name.
+    pub fn partitions(&self) -> Vec<Self> {
+        let mut found = Self::all(&self.folder);
+        found.retain(|block| block.folder.join("partition").exists());
+        found
+    }
+
+    /// What is made of it: device mapper, RAID, ….
+    pub fn holders(&self) -> Vec<Self> {
+        Self::all(&self.folder.join("holders"))
+    }
+
+    fn all(folder: &Path) -> Vec<Self> {
+        let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+        let mut found: Vec<_> = entries
+            .filter_map(|entry| Self::at(&fs::canonicalize(entry.path()).ok()?))
+            .collect();
+        found.sort_by(|a, b| a.name.cmp(&b.name));
+        found
+    }
+
+    /// One of its attributes, without blanks around it; `None` if there is none or it is empty.
+    pub fn attribute(&self, name: &str) -> Option<String> {
+        let text = fs::read(self.folder.join(name)).ok()?;
+        let text = String::from_utf8_lossy(&text).trim().to_owned();
+        (!text.is_empty()).then_some(text)
+    }
+
+    /// Bytes.
+    pub fn size(&self) -> u64 {
+        // Always in units of 512 bytes, whatever its sectors are.
+        self.attribute("size").and_then(|text| text.parse::<u64>().ok()).unwrap_or(0) * 512
+    }
+
+    /// Bytes of a sector, as software sees it.
+    pub fn sector(&self) -> u64 {
+        let size = self.attribute("queue/logical_block_size");
+        size.and_then(|text| text.parse().ok()).unwrap_or(512)
+    }
+
+    /// Whether nothing can be written to it.
+    pub fn is_read_only(&self) -> bool {
+        self.attribute("ro").is_some_and(|text| text != "0")
+    }
+
+    /// The file behind a loop device.
+    pub fn backing_file(&self) -> Option<PathBuf> {
+        self.attribute("loop/backing_file").map(PathBuf::from)
+    }
+
+    /// The name that the partition table has for it.
+    pub fn label(&self) -> Option<String> {
+        let text = self.attribute("uevent")?;
+        text.lines().find_map(|line| line.strip_prefix("PARTNAME=")).map(str::to_owned)
+    }
+}
+
+#[cfg(test)]
+pub mod made_up {
+    //! A tree like sysfs and procfs, for tests.
+
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    /// A machine with the disks that the test adds.
+    pub struct Machine {
+        pub folder: tempfile::TempDir,
+    }
+
+    impl Machine {
+        pub fn new() -> Self {
+            let folder = tempfile::tempdir().unwrap();
+            for name in ["sys/dev/block", "sys/block", "proc/self"] {
+                fs::create_dir_all(folder.path().join(name)).unwrap();
+            }
+            Self { folder }
+        }
+
+        pub fn host(&self) -> Host {
+            let path = |name: &str| self.folder.path().join(name);
+            Host { sys: path("sys"), proc: path("proc") }
+        }
+
+        pub fn number(text: &str) -> Number {
+            Number::parse(text).unwrap()
+        }
+
+        /// Adds a disk `vda`, or a partition `vda/vda1`.
+        pub fn add(&self, path: &str, number: &str) -> PathBuf {
+            let sys = self.folder.path().join("sys");
+            let folder = sys.join("devices/made-up/block").join(path);
+            fs::create_dir_all(folder.join("holders")).unwrap();
+            fs::create_dir_all(folder.join("queue")).unwrap();
+            fs::write(folder.join("dev"), format!("{number}\n")).unwrap();
+            fs::write(folder.join("ro"), "0\n").unwrap();
+            fs::write(folder.join("size"), "2048\n").unwrap();
+            symlink(&folder, sys.join("dev/block").join(number)).unwrap();
+            if path.contains('/') {
+                fs::write(folder.join("partition"), "1\n").unwrap();
+            } else {
+                symlink(&folder, sys.join("block").join(path)).unwrap();
+            }
+            folder
+        }
+
+        /// `upper` is made of `lower`.
+        pub fn hold(lower: &Path, upper: &Path) {
+            let name = upper.file_name().unwrap();
+            symlink(upper, lower.join("holders").join(name)).unwrap();
+        }
+
+        /// What is mounted: number, place, source.
+        pub fn mount(&self, mounts: &[(&str, &str, &str)]) {
+            let line = |(number, at, source): &(&str, &str, &str)| {
+                format!("1 1 {number} / {at} rw - ext4 {source} rw\n")
+            };
+            let text: String = mounts.iter().map(line).collect();
+            fs::write(self.folder.path().join("proc/self/mountinfo"), text).unwrap();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::made_up::Machine;
+    use super::*;
+
+    #[test]
+    fn knows_disks_from_partitions() {
+        let machine = Machine::new();
+        let disk = machine.add("sda", "8:0");
+        let partition = machine.add("sda/sda1", "8:1");
+        fs::write(partition.join("uevent"), "DEVTYPE=partition\nPARTNAME=octet-esp\n").unwrap();
+        fs::write(disk.join("queue/logical_block_size"), "4096\n").unwrap();
+        let host = machine.host();
+        let disk = host.block(Machine::number("8:0")).unwrap();
+        assert_eq!((disk.name.as_str(), disk.size(), disk.sector()), ("sda", 1 << 20, 4096));
+        assert_eq!(disk.path(), Path::new("/dev/sda"));
+        assert_eq!(disk.whole(), None);
+        let partitions = disk.partitions();
+        assert_eq!(partitions.len(), 1);
+        assert_eq!(partitions[0].whole(), Some(disk));
+        assert_eq!(partitions[0].label().as_deref(), Some("octet-esp"));
+        assert_eq!(host.block(Machine::number("8:2")), None);
+    }
+
+    #[test]
+    fn finds_what_is_behind_a_loop() {
+        let machine = Machine::new();
+        machine.add("sda", "8:0");
+        let folder = machine.add("loop3", "7:3");
+        assert_eq!(machine.host().loops().len(), 0);
+        fs::create_dir(folder.join("loop")).unwrap();
+        fs::write(folder.join("loop/backing_file"), "/a file\n").unwrap();
+        let loops = machine.host().loops();
+        assert_eq!(loops.len(), 1);
+        assert_eq!((loops[0].0.name.as_str(), loops[0].1.as_path()), ("loop3", Path::new("/a file")));
+    }
+}

@@ -1,0 +1,254 @@
+//! Why an image is not on a medium.
+
+use std::io;
+use std::path::PathBuf;
+
+use miette::Diagnostic;
+
+use super::in_use::Use;
+
+/// It is not there, or not all of it.
+#[derive(Debug, thiserror::Error, Diagnostic)]
+pub enum FlashError {
+    /// No image.
+    #[error("there is no image {}: {source}", path.display())]
+    #[diagnostic(help("`cargo image build` makes one; --image names another file"))]
+    NoImage {
+        /// Where it was looked for.
+        path: PathBuf,
+        /// Why it is not there.
+        source: io::Error,
+    },
+    /// Something that is no image.
+    #[error("{} is no image: {what}", path.display())]
+    #[diagnostic(help("--image names a file made by `cargo image build`: octet.img, octet.img.zst"))]
+    BadImage {
+        /// The file.
+        path: PathBuf,
+        /// What it is.
+        what: String,
+    },
+    /// A device that is not there.
+    #[error("there is no device {}", path.display())]
+    #[diagnostic(help("`lsblk` lists the disks; under /dev no file is made"))]
+    NoDevice {
+        /// Its path.
+        path: PathBuf,
+    },
+    /// Neither a file nor a disk.
+    #[error("{} is {kind}, neither a file nor a disk", path.display())]
+    #[diagnostic(help("name a file (it is made if it is not there) or a whole disk"))]
+    WrongKind {
+        /// The path.
+        path: PathBuf,
+        /// What it is.
+        kind: &'static str,
+    },
+    /// A part of a disk.
+    #[error("{} is a partition of {disk}, and an image is a whole disk", path.display())]
+    #[diagnostic(help("name the disk, if all that is on it may go: {disk}"))]
+    Partition {
+        /// The path.
+        path: PathBuf,
+        /// The disk.
+        disk: String,
+    },
+    /// Write-protected.
+    #[error("{} can only be read", path.display())]
+    #[diagnostic(help("a card may have a switch for it; `blockdev --setrw` undoes `--setro`"))]
+    ReadOnly {
+        /// The path.
+        path: PathBuf,
+    },
+    /// In use.
+    #[error("{} is in use: {by}", path.display())]
+    #[diagnostic(help("{}", by.advice()))]
+    InUse {
+        /// The path.
+        path: PathBuf,
+        /// By whom.
+        by: Use,
+    },
+    /// In use, and only the kernel knows by whom.
+    #[error("{} is in use by another program", path.display())]
+    #[diagnostic(help("end what uses it (`fuser`, `lsblk`), then run the same command again"))]
+    Busy {
+        /// The path.
+        path: PathBuf,
+    },
+    /// A file behind a loop device.
+    #[error("{} is the file behind {device}", path.display())]
+    #[diagnostic(help("`losetup --detach {device}` first, or name {device} instead of the file"))]
+    BehindLoop {
+        /// The path.
+        path: PathBuf,
+        /// The loop device.
+        device: String,
+    },
+    /// The image itself.
+    #[error("{} is the image itself", path.display())]
+    #[diagnostic(help("name another file or a disk"))]
+    Itself {
+        /// The path.
+        path: PathBuf,
+    },
+    /// Too small a device.
+    #[error("{} is too small: it has {has} bytes, the image {needs}", path.display())]
+    #[diagnostic(help("name a larger disk; the image is not cut"))]
+    TooSmall {
+        /// The path.
+        path: PathBuf,
+        /// Its bytes.
+        has: u64,
+        /// The image's bytes.
+        needs: u64,
+    },
+    /// Sectors that the partition table is not made for.
+    #[error(
+        "{} has sectors of {has} bytes, and the image's partition table is for 512", path.display()
+    )]
+    #[diagnostic(help("no firmware would find its partitions there; name a disk with 512"))]
+    OtherSectors {
+        /// The path.
+        path: PathBuf,
+        /// Bytes of a sector.
+        has: u64,
+    },
+    /// It cannot be opened.
+    #[error("cannot open {}: {source}", path.display())]
+    #[diagnostic(help("{}", open_advice(source)))]
+    Open {
+        /// The path.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// Another thing stands at the path than a moment ago.
+    #[error("{} is not what it was a moment ago", path.display())]
+    #[diagnostic(help("see with `lsblk` which disk has this name now, then try again"))]
+    Changed {
+        /// The path.
+        path: PathBuf,
+    },
+    /// Nobody to ask.
+    #[error("{} would be overwritten, and there is no terminal to ask whether it may", path.display())]
+    #[diagnostic(help("--yes says that it may"))]
+    Unasked {
+        /// The path.
+        path: PathBuf,
+    },
+    /// The answer was no.
+    #[error("that was not the name of {}: nothing was written", path.display())]
+    #[diagnostic(help("to overwrite it, type its name; --yes does not ask"))]
+    Declined {
+        /// The path.
+        path: PathBuf,
+    },
+    /// It went wrong on the way.
+    #[error("{}: {fault}", path.display())]
+    #[diagnostic(help("{}", fault.advice(*touched)))]
+    Broken {
+        /// The path.
+        path: PathBuf,
+        /// Whether anything had been written.
+        touched: bool,
+        /// What went wrong.
+        fault: Fault,
+    },
+}
+
+fn open_advice(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => "devices belong to root: run it with `sudo`",
+        io::ErrorKind::NotFound => "see that its folder is there",
+        _ => "see that it is there and can be written",
+    }
+}
+
+/// What went wrong on the way.
+#[derive(Debug, thiserror::Error)]
+pub enum Fault {
+    /// The image.
+    #[error("the image cannot be read at byte {at}: {source}")]
+    Image {
+        /// Where.
+        at: u64,
+        /// Why.
+        source: io::Error,
+    },
+    /// It gives nothing back.
+    #[error("cannot be read at byte {at}: {source}")]
+    Read {
+        /// Where.
+        at: u64,
+        /// Why.
+        source: io::Error,
+    },
+    /// It takes nothing.
+    #[error("cannot be written at byte {at}: {source}")]
+    Write {
+        /// Where.
+        at: u64,
+        /// Why.
+        source: io::Error,
+    },
+    /// What it took did not get onto the medium.
+    #[error("what was written did not all reach the medium: {0}")]
+    Sync(io::Error),
+    /// It cannot have the image's length.
+    #[error("cannot be given the image's length: {0}")]
+    Grow(io::Error),
+    /// It gives back something else.
+    #[error("was written, but byte {at} reads back as {theirs:#04x} instead of {ours:#04x}")]
+    Differs {
+        /// Where.
+        at: u64,
+        /// What was written.
+        ours: u8,
+        /// What was read.
+        theirs: u8,
+    },
+    /// It has become smaller.
+    #[error("has become smaller meanwhile: it had {before} bytes and has {now}")]
+    Shrunk {
+        /// Its bytes at the beginning.
+        before: u64,
+        /// Its bytes now.
+        now: u64,
+    },
+    /// Somebody asked to stop.
+    #[error("stopped before it was done")]
+    Stopped,
+}
+
+impl Fault {
+    /// What to do about it.
+    fn advice(&self, touched: bool) -> String {
+        let first = match self {
+            Self::Image { .. } => "build the image again, or see to the disk that it is on",
+            Self::Write { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
+                "free space where it is, then run the same command again"
+            }
+            Self::Grow(_) => "free space where it is, or name another file system",
+            Self::Stopped => "run the same command again: it goes on where it is not done",
+            Self::Differs { .. } => "the medium does not keep what it is given: take another one",
+            _ => "see that it is still plugged in, then run the same command again, or take another",
+        };
+        let state = match touched {
+            true => "what is on it now is incomplete and does not start",
+            false => "nothing was written to it",
+        };
+        format!("{first}\n{state}")
+    }
+
+    /// Where it went wrong; what concerns the whole comes last.
+    pub fn at(&self) -> u64 {
+        match self {
+            Self::Image { at, .. }
+            | Self::Read { at, .. }
+            | Self::Write { at, .. }
+            | Self::Differs { at, .. } => *at,
+            _ => u64::MAX,
+        }
+    }
+}

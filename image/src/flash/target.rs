@@ -1,0 +1,221 @@
+//! The medium that is written: a whole disk or a file.
+
+use std::fs::{File, Metadata};
+use std::io::{self, Seek, SeekFrom};
+use std::num::NonZeroU64;
+use std::ops::Range;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{Advice, OFlags, fadvise};
+use rustix::io::Errno;
+
+use super::block::{Block, Host};
+use super::buffer::is_aligned;
+use super::check::{Found, survey};
+use super::error::{Fault, FlashError};
+use super::image::{Image, is_octet};
+use super::{check, extents};
+
+/// A target, open for nobody but us.
+pub struct Target {
+    path: PathBuf,
+    file: File,
+    /// For single pages: nothing is read ahead.
+    pages: File,
+    /// Past the page cache; `None` on file systems that cannot.
+    direct: Option<File>,
+    /// The disk, if it is one.
+    disk: Option<Block>,
+    host: Host,
+    len: u64,
+}
+
+impl Target {
+    /// Opens the disk or file at `path`; a file that is not there is made.
+    ///
+    /// # Errors
+    /// See [`check`]: it is in use, no whole disk, write-protected, ….
+    pub fn open(path: &Path, host: &Host) -> Result<Self, FlashError> {
+        let changed = || FlashError::Changed { path: path.to_owned() };
+        let mut options = File::options();
+        options.read(true).write(true);
+        let (file, disk) = match survey(path, host)? {
+            Found::Nothing => (open(options.create_new(true), path)?, None),
+            Found::File(before) => {
+                let file = open(&mut options, path)?;
+                let now = metadata(&file, path)?;
+                if (now.dev(), now.ino()) != (before.dev(), before.ino()) {
+                    return Err(changed());
+                }
+                if file.try_lock().is_err() {
+                    return Err(FlashError::Busy { path: path.to_owned() });
+                }
+                (file, None)
+            }
+            Found::Disk(disk) => {
+                // The kernel opens no disk for us alone that is mounted or held otherwise.
+                let alone = (OFlags::EXCL | OFlags::NONBLOCK).bits();
+                let file = open(options.custom_flags(alone.cast_signed()), path)?;
+                let now = metadata(&file, path)?;
+                // From here on the name does not matter any more, only what was opened.
+                let number = now.file_type().is_block_device().then_some(now.rdev());
+                if number.is_none_or(|number| super::mounts::Number::new(number) != disk.number) {
+                    return Err(changed());
+                }
+                check::disk(path, &disk, host)?;
+                (file, Some(disk))
+            }
+        };
+        let mut target = Self::new(path, file, disk, host)?;
+        target.len = target.now().map_err(|source| open_error(path, source))?;
+        Ok(target)
+    }
+
+    fn new(path: &Path, file: File, disk: Option<Block>, host: &Host) -> Result<Self, FlashError> {
+        // Not the path again: by now it may lead elsewhere.
+        let again = PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()));
+        let pages = open(File::options().read(true), &again)?;
+        // Advice only: without it, it is slower.
+        let _ = fadvise(&pages, 0, None, Advice::Random);
+        let direct = OFlags::DIRECT.bits().cast_signed();
+        let direct = File::options().read(true).write(true).custom_flags(direct).open(again).ok();
+        Ok(Self {
+            path: path.to_owned(),
+            file,
+            pages,
+            direct,
+            disk,
+            host: host.clone(),
+            len: 0,
+        })
+    }
+
+    /// As it was named.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The disk, if it is one.
+    pub fn disk(&self) -> Option<&Block> {
+        self.disk.as_ref()
+    }
+
+    /// Its bytes when it was opened.
+    pub fn len(&self) -> u64 {
+        self.len
+    }
+
+    /// Whether nothing is lost with what is on it: a new or empty file, or one that holds an Octet
+    /// disk.
+    pub fn is_ours(&self) -> bool {
+        self.disk.is_none() && (self.len == 0 || is_octet(&self.file))
+    }
+
+    /// Sees that `image` has a place on it.
+    ///
+    /// # Errors
+    /// It has not, or `image` is the target.
+    pub fn fits(&self, image: &Image) -> Result<(), FlashError> {
+        check::fits(image, &self.path, &self.file, self.disk.as_ref(), self.len)
+    }
+
+    /// Gives a file the length `len`, if it is shorter; a file that is longer keeps its length.
+    pub fn grow(&self, len: u64) -> Result<(), Fault> {
+        if self.disk.is_some() || self.len >= len {
+            return Ok(());
+        }
+        self.file.set_len(len).map_err(Fault::Grow)
+    }
+
+    /// Where its first `len` bytes may be other than zero.
+    pub fn data(&self, len: u64) -> Result<Vec<Range<u64>>, Fault> {
+        extents::data(&self.file, len).map_err(|source| Fault::Read { at: 0, source })
+    }
+
+    /// Reads what is at `at`, from the page cache if it is there.
+    pub fn read(&self, at: u64, into: &mut [u8]) -> Result<(), Fault> {
+        self.file.read_exact_at(into, at).map_err(|source| Fault::Read { at, source })
+    }
+
+    /// Says that these bytes are read soon: the medium may begin.
+    pub fn will_read_page(&self, at: u64, len: u64) {
+        let _ = fadvise(&self.pages, at, NonZeroU64::new(len), Advice::WillNeed);
+    }
+
+    /// Reads what is at `at`, and nothing around it.
+    pub fn read_page(&self, at: u64, into: &mut [u8]) -> Result<(), Fault> {
+        self.pages.read_exact_at(into, at).map_err(|source| Fault::Read { at, source })
+    }
+
+    /// Writes `bytes` at `at`. To a disk past the page cache: so an error comes with its place,
+    /// the progress that is shown is true, and a slow stick does not fill the memory. To a file
+    /// through the cache, which is faster, with its way to the disk begun at once.
+    pub fn write(&self, at: u64, bytes: &[u8]) -> Result<(), Fault> {
+        let direct = self.direct.as_ref().filter(|_| self.disk.is_some());
+        let written = match direct.filter(|_| is_aligned(at, bytes.len())) {
+            Some(direct) => direct.write_all_at(bytes, at),
+            None => self.file.write_all_at(bytes, at).inspect(|()| {
+                // This also starts the way of what is changed to the disk (mm/fadvise.c).
+                let _ = fadvise(&self.file, at, length(bytes), Advice::DontNeed);
+            }),
+        };
+        written.map_err(|source| Fault::Write { at, source })
+    }
+
+    /// Waits until all that was written is on the medium.
+    pub fn sync(&self) -> Result<(), Fault> {
+        self.file.sync_all().map_err(Fault::Sync)?;
+        // Whoever reads it next is to read the medium. What is changed is gone by now, so all of
+        // it can be dropped.
+        let _ = fadvise(&self.file, 0, None, Advice::DontNeed);
+        Ok(())
+    }
+
+    /// Reads what is on the medium at `at`, whatever the page cache has. Only after
+    /// [`Self::sync`].
+    pub fn read_medium(&self, at: u64, into: &mut [u8]) -> Result<(), Fault> {
+        let read = match self.direct.as_ref().filter(|_| is_aligned(at, into.len())) {
+            Some(direct) => direct.read_exact_at(into, at),
+            None => self.file.read_exact_at(into, at),
+        };
+        read.map_err(|source| Fault::Read { at, source })
+    }
+
+    /// Sees that it is still as long as it has to be.
+    pub fn still_has(&self, len: u64) -> Result<(), Fault> {
+        let now = self.now().map_err(|source| Fault::Read { at: 0, source })?;
+        if now >= len { Ok(()) } else { Err(Fault::Shrunk { before: self.len.max(len), now }) }
+    }
+
+    fn now(&self) -> io::Result<u64> {
+        (&self.file).seek(SeekFrom::End(0))
+    }
+
+    /// Its host.
+    pub fn host(&self) -> &Host {
+        &self.host
+    }
+}
+
+fn length(bytes: &[u8]) -> Option<NonZeroU64> {
+    NonZeroU64::new(bytes.len() as u64)
+}
+
+fn metadata(file: &File, path: &Path) -> Result<Metadata, FlashError> {
+    file.metadata().map_err(|source| open_error(path, source))
+}
+
+fn open(options: &mut std::fs::OpenOptions, path: &Path) -> Result<File, FlashError> {
+    options.open(path).map_err(|source| open_error(path, source))
+}
+
+fn open_error(path: &Path, source: io::Error) -> FlashError {
+    let path = path.to_owned();
+    match Errno::from_io_error(&source) {
+        Some(Errno::BUSY | Errno::TXTBSY) => FlashError::Busy { path },
+        Some(Errno::ROFS) => FlashError::ReadOnly { path },
+        _ => FlashError::Open { path, source },
+    }
+}

@@ -1,0 +1,34 @@
+//! Who looks on while an image is written.
+
+/// What is being done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// Comparing, and writing what differs.
+    Write,
+    /// Reading back what was written.
+    Verify,
+}
+
+/// Looks on, and may stop it. Its methods are called from several threads.
+pub trait Watch: Sync {
+    /// A phase begins, over `total` bytes; the one before it is at its end.
+    fn begin(&self, phase: Phase, total: u64) {
+        let _ = (phase, total);
+    }
+
+    /// So many bytes more are done.
+    fn advance(&self, bytes: u64) {
+        let _ = bytes;
+    }
+
+    /// Whether it is to stop, before the next piece.
+    fn stopped(&self) -> bool {
+        false
+    }
+}
+
+/// Nobody looks on.
+#[derive(Debug)]
+pub struct Unwatched;
+
+impl Watch for Unwatched {}

@@ -1,0 +1,95 @@
+//! Several threads over one list.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use super::buffer::Buffer;
+use super::error::Fault;
+use super::pieces::PIECE;
+use super::watch::Watch;
+
+/// How many threads: enough that the medium always has something to do while others compare.
+const THREADS: usize = 4;
+
+/// What one thread works with.
+pub struct Hands {
+    /// Room for a piece of the image.
+    pub ours: Buffer,
+    /// Room for the same piece of the target.
+    pub theirs: Buffer,
+    /// Whether all of its last piece differed.
+    pub all_differed: bool,
+}
+
+/// Does `work` on each of `items`, by several threads, about in order. It ends early at the first
+/// fault, or when `watch` says so; no thread is left behind.
+pub fn each<T: Sync>(
+    items: &[T],
+    watch: &dyn Watch,
+    work: impl Fn(&mut Hands, &T) -> Result<(), Fault> + Sync,
+) -> Result<(), Fault> {
+    let next = AtomicUsize::new(0);
+    let over = AtomicBool::new(false);
+    let faults = Mutex::new(vec![]);
+    let one = || {
+        let room = || Buffer::new(PIECE as usize);
+        let mut hands = Hands { ours: room(), theirs: room(), all_differed: false };
+        while !over.load(Ordering::Relaxed) {
+            let Some(item) = items.get(next.fetch_add(1, Ordering::Relaxed)) else { break };
+            let done = if watch.stopped() { Err(Fault::Stopped) } else { work(&mut hands, item) };
+            if let Err(fault) = done {
+                over.store(true, Ordering::Relaxed);
+                faults.lock().unwrap_or_else(|lock| lock.into_inner()).push(fault);
+            }
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..THREADS.min(items.len()) {
+            scope.spawn(one);
+        }
+    });
+    let faults = faults.into_inner().unwrap_or_else(|lock| lock.into_inner());
+    faults.into_iter().min_by_key(Fault::at).map_or(Ok(()), Err)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::watch::Unwatched;
+    use super::*;
+
+    struct Until(AtomicUsize);
+
+    impl Watch for Until {
+        fn stopped(&self) -> bool {
+            self.0.fetch_add(1, Ordering::Relaxed) >= 5
+        }
+    }
+
+    #[test]
+    fn does_all_once_or_stops() {
+        let items: Vec<usize> = (0..1000).collect();
+        let done: Vec<AtomicUsize> = items.iter().map(|_| AtomicUsize::new(0)).collect();
+        let work = |_: &mut Hands, item: &usize| {
+            done[*item].fetch_add(1, Ordering::Relaxed);
+            Ok(())
+        };
+        each(&items, &Unwatched, work).unwrap();
+        assert!(done.iter().all(|count| count.load(Ordering::Relaxed) == 1));
+
+        let stopped = each(&items, &Until(AtomicUsize::new(0)), work);
+        assert!(matches!(stopped, Err(Fault::Stopped)));
+        assert_eq!(done.iter().filter(|count| count.load(Ordering::Relaxed) == 2).count(), 5);
+    }
+
+    #[test]
+    fn tells_the_first_fault_and_ends() {
+        let items: Vec<u64> = (0..100_000).collect();
+        let done = AtomicUsize::new(0);
+        let result = each(&items, &Unwatched, |_, item| {
+            done.fetch_add(1, Ordering::Relaxed);
+            if *item >= 10 { Err(Fault::Differs { at: *item, ours: 0, theirs: 1 }) } else { Ok(()) }
+        });
+        assert!(matches!(result, Err(Fault::Differs { at: 10, .. })), "{result:?}");
+        assert!(done.load(Ordering::Relaxed) < 100);
+    }
+}

@@ -1,0 +1,170 @@
+//! The one who writes: what differs, and no more.
+
+use std::ops::Range;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use super::buffer::Buffer;
+use super::error::Fault;
+use super::image::Image;
+use super::pieces::{GRANULE, PIECE, Piece, differing};
+use super::target::Target;
+use super::work::Hands;
+
+/// The bytes that are read to guess whether all of a piece differs: one page.
+const PAGE: usize = 4096;
+
+/// The beginning of a disk, where its partition table is. It is brought last.
+pub const HEAD: u64 = PIECE;
+
+/// The bytes at the very beginning that are zero while the rest is written: the protective MBR and
+/// the header of the partition table. No firmware and no kernel takes a disk without the first for
+/// one with a table, not even by the table's copy at the disk's end.
+const GUARD: usize = PAGE;
+
+/// One image on its way to one target.
+pub struct Writer<'a> {
+    /// What it is to be.
+    pub image: &'a Image,
+    /// Where.
+    pub target: &'a Target,
+    /// What was written and not read back yet.
+    written: Mutex<Vec<Range<u64>>>,
+    /// Bytes that were found to be as they have to be.
+    pub same: AtomicU64,
+    /// Whether the beginning has been made invalid.
+    guarded: Mutex<bool>,
+    /// Whether anything was written.
+    touched: AtomicBool,
+}
+
+impl<'a> Writer<'a> {
+    /// Nothing is written yet.
+    pub fn new(image: &'a Image, target: &'a Target) -> Self {
+        Self {
+            image,
+            target,
+            written: Mutex::default(),
+            same: AtomicU64::new(0),
+            guarded: Mutex::new(false),
+            touched: AtomicBool::new(false),
+        }
+    }
+
+    /// Whether anything was written.
+    pub fn touched(&self) -> bool {
+        self.touched.load(Ordering::Relaxed)
+    }
+
+    /// What was written since this was asked last.
+    pub fn take_written(&self) -> Vec<Range<u64>> {
+        std::mem::take(&mut *self.written.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Makes a piece behind the head what the image has there.
+    pub fn bring(&self, hands: &mut Hands, piece: &Piece) -> Result<(), Fault> {
+        let len = self.load(hands, piece)?;
+        let runs = self.different(hands, piece.at.start, len)?;
+        if !runs.is_empty() {
+            self.guard()?;
+        }
+        self.put(hands, piece.at.start, len, runs)
+    }
+
+    /// Makes a piece of the head what the image has there. Pages count here, so that taking the
+    /// guard away again writes no more than that.
+    pub fn bring_head(&self, hands: &mut Hands, piece: &Piece) -> Result<(), Fault> {
+        let len = self.load(hands, piece)?;
+        self.target.read(piece.at.start, &mut hands.theirs[..len])?;
+        let mut runs = differing(&hands.ours[..len], &hands.theirs[..len], PAGE);
+        // The table's header comes last.
+        runs.reverse();
+        self.put(hands, piece.at.start, len, runs)
+    }
+
+    fn load(&self, hands: &mut Hands, piece: &Piece) -> Result<usize, Fault> {
+        let len = (piece.at.end - piece.at.start) as usize;
+        match piece.hole {
+            true => hands.ours[..len].fill(0),
+            false => self.image.read(piece.at.start, &mut hands.ours[..len])?,
+        }
+        Ok(len)
+    }
+
+    /// Where the target differs from `hands.ours`.
+    ///
+    /// A medium on which all differs is not read as a whole before it is written: after a piece of
+    /// which every granule differed, one whose first and last page differ is taken to differ in
+    /// all of it. An island that does not, of less than a piece, is then written in vain.
+    fn different(
+        &self,
+        hands: &mut Hands,
+        at: u64,
+        len: usize,
+    ) -> Result<Vec<Range<usize>>, Fault> {
+        let whole = vec![0..len];
+        let guess = hands.all_differed && len > 2 * PAGE;
+        let runs = if guess && self.ends_differ(hands, at, len)? {
+            whole.clone()
+        } else {
+            self.target.read(at, &mut hands.theirs[..len])?;
+            differing(&hands.ours[..len], &hands.theirs[..len], GRANULE as usize)
+        };
+        hands.all_differed = runs == whole;
+        Ok(runs)
+    }
+
+    fn ends_differ(&self, hands: &mut Hands, at: u64, len: usize) -> Result<bool, Fault> {
+        let ends = [0..PAGE, len - PAGE..len];
+        // Both at once, if the medium can.
+        for end in &ends {
+            self.target.will_read_page(at + end.start as u64, PAGE as u64);
+        }
+        for end in ends {
+            let page = &mut hands.theirs[..PAGE];
+            self.target.read_page(at + end.start as u64, page)?;
+            if *page == hands.ours[end] {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    fn put(
+        &self,
+        hands: &Hands,
+        at: u64,
+        len: usize,
+        runs: Vec<Range<usize>>,
+    ) -> Result<(), Fault> {
+        let mut put = 0;
+        for run in runs {
+            let start = at + run.start as u64;
+            self.touched.store(true, Ordering::Relaxed);
+            self.target.write(start, &hands.ours[run.clone()])?;
+            put += run.len() as u64;
+            let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+            written.push(start..start + run.len() as u64);
+        }
+        self.same.fetch_add(len as u64 - put, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Before the first write: sees that the target starts no machine until all of it is there.
+    fn guard(&self) -> Result<(), Fault> {
+        let mut guarded = self.guarded.lock().unwrap_or_else(PoisonError::into_inner);
+        if *guarded {
+            return Ok(());
+        }
+        let mut page = Buffer::new(GUARD.min(self.image.len() as usize));
+        self.target.read(0, &mut page)?;
+        if page.iter().any(|byte| *byte != 0) {
+            page.fill(0);
+            self.touched.store(true, Ordering::Relaxed);
+            self.target.write(0, &page)?;
+            self.target.sync()?;
+        }
+        *guarded = true;
+        Ok(())
+    }
+}

@@ -1,0 +1,181 @@
+//! `octet.img`: the disk that firmware boots from, and that is written onto flash.
+
+use std::io::{self, Write};
+
+use miette::Diagnostic;
+use zstd::stream::Encoder;
+
+use super::entry::{LOADER_CONF, Slot};
+use super::esp::{self, Item};
+use super::gpt;
+use super::sparse::Sparse;
+use crate::target::Target;
+
+/// The name of the disk's file.
+pub const DISK: &str = "octet.img";
+
+/// The name of the same, packed by zstd.
+pub const PACKED: &str = "octet.img.zst";
+
+/// The level of zstd(1). Nearly all of the content is compressed already: what is left are holes.
+const LEVEL: i32 = 1;
+
+/// Tells the first start that the data partition is to be formatted; it removes the file.
+const FIRST_BOOT: &str = "octet/first-boot";
+
+/// What goes onto the disk.
+#[derive(Debug)]
+pub struct Parts<'a> {
+    /// What it is for.
+    pub target: Target,
+    /// The one slot it has.
+    pub slot: &'a Slot<'a>,
+    /// The program systemd-boot.
+    pub boot_loader: &'a [u8],
+    /// The time of every file, in seconds since 1970.
+    pub epoch: u32,
+}
+
+/// The disk cannot be made.
+#[derive(Debug, thiserror::Error, Diagnostic)]
+pub enum DiskError {
+    /// The partition table.
+    #[error("the partition table cannot be made: {0}")]
+    #[diagnostic(help("this is a fault of Octet's: please report it"))]
+    Table(String),
+    /// The ESP.
+    #[error("the EFI system partition cannot be made: {0}")]
+    #[diagnostic(help(
+        "its {} MiB have to hold three slots: leave packages or modules out of appliance.toml",
+        gpt::ESP_SIZE >> 20
+    ))]
+    Esp(io::Error),
+    /// A slot of which three do not fit.
+    #[error("a slot of {0} MiB is too large: the EFI system partition is for three")]
+    #[diagnostic(help("leave packages or modules out of appliance.toml"))]
+    Slot(u64),
+}
+
+/// The whole disk. The data partition is zero: the first start makes its file system.
+pub fn build(parts: &Parts<'_>) -> Result<Sparse, DiskError> {
+    let slot = parts.slot;
+    let size = (slot.linux.len() + slot.initrd.len()) as u64;
+    // Two slots, and one that is being written; what else is there takes less than 1 MiB.
+    if 3 * size > gpt::ESP_SIZE - (8 << 20) {
+        return Err(DiskError::Slot(size >> 20));
+    }
+    let mut disk = Sparse::new(gpt::DISK_SIZE);
+    gpt::write(&mut disk).map_err(DiskError::Table)?;
+    disk.put(gpt::ESP_START, esp(parts).map_err(DiskError::Esp)?);
+    Ok(disk)
+}
+
+fn esp(parts: &Parts<'_>) -> io::Result<Sparse> {
+    let (target, slot) = (parts.target, parts.slot);
+    let entry = slot.entry(target);
+    let folder = slot.folder();
+    let mut items = vec![];
+    for path in ["EFI", "EFI/BOOT", "EFI/systemd", "loader", "loader/entries", "octet", &folder] {
+        items.push(Item { path: path.to_owned(), content: None });
+    }
+    for (path, content) in [
+        (format!("EFI/BOOT/{}", target.efi_boot_name()), parts.boot_loader),
+        // bootctl(1) looks for it here.
+        (format!("EFI/systemd/{}", target.systemd_boot_name()), parts.boot_loader),
+        ("loader/loader.conf".to_owned(), LOADER_CONF.as_bytes()),
+        (slot.entry_path(), entry.as_bytes()),
+        (format!("{folder}/linux"), slot.linux),
+        (format!("{folder}/initrd"), slot.initrd),
+        (FIRST_BOOT.to_owned(), b""),
+    ] {
+        items.push(Item { path, content: Some(content) });
+    }
+    esp::build(gpt::ESP_SIZE, parts.epoch, &items)
+}
+
+/// `disk` as one frame of zstd: without threads, of which the number could change the bytes.
+pub fn compress(disk: &Sparse) -> io::Result<Vec<u8>> {
+    let mut encoder = Encoder::new(vec![], LEVEL)?;
+    encoder.include_checksum(true)?;
+    encoder.set_pledged_src_size(Some(disk.len()))?;
+    for piece in disk.pieces() {
+        encoder.write_all(piece)?;
+    }
+    encoder.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use fatfs::{FileSystem, FsOptions};
+    use std::io::{Read, Seek, SeekFrom};
+
+    fn disk(linux: &[u8]) -> Result<Sparse, DiskError> {
+        let slot = Slot::new("1.2.3", linux, b"initrd");
+        let target = Target::QemuX86_64;
+        build(&Parts { target, slot: &slot, boot_loader: b"MZ", epoch: 1_795_132_800 })
+    }
+
+    #[test]
+    fn decompresses_to_the_same_disk() {
+        let disk = disk(&vec![7; 100_000]).unwrap();
+        let packed = compress(&disk).unwrap();
+        assert!(packed.len() < 100_000, "{} bytes", packed.len());
+        let mut unpacked = Sparse::new(disk.len());
+        zstd::stream::copy_decode(&packed[..], &mut unpacked).unwrap();
+        assert_eq!(unpacked.digest(), disk.digest());
+    }
+
+    #[test]
+    fn has_all_that_firmware_and_boot_loader_look_for() {
+        let mut disk = disk(b"linux").unwrap();
+        let table = ::gpt::GptConfig::new().open_from_device(&mut disk).unwrap();
+        let places = table.partitions().values().map(|it| (it.first_lba, it.last_lba));
+        let places: Vec<_> = places.collect();
+        let mut part = |number: usize| {
+            let (first, last) = places[number];
+            let size = (last + 1 - first) * gpt::SECTOR;
+            let mut part = Sparse::new(size);
+            disk.seek(SeekFrom::Start(first * gpt::SECTOR)).unwrap();
+            io::copy(&mut (&mut disk).take(size), &mut part).unwrap();
+            part.rewind().unwrap();
+            part
+        };
+        assert_eq!(part(1).digest(), Sparse::new(16 << 20).digest(), "data is zero");
+        let fs = FileSystem::new(part(0), FsOptions::new()).unwrap();
+        let mut found = vec![];
+        list(&fs.root_dir(), "", &mut found);
+        found.sort();
+        let slot = Slot::new("1.2.3", b"linux", b"initrd");
+        let (version, entry) = (&slot.version, slot.entry(Target::QemuX86_64).len());
+        assert_eq!(
+            found,
+            [
+                "/EFI/BOOT/BOOTX64.EFI 2".to_owned(),
+                "/EFI/systemd/systemd-bootx64.efi 2".to_owned(),
+                format!("/loader/entries/octet-{version}+3.conf {entry}"),
+                "/loader/loader.conf 20".to_owned(),
+                format!("/octet/{version}/initrd 6"),
+                format!("/octet/{version}/linux 5"),
+                "/octet/first-boot 0".to_owned(),
+            ]
+        );
+    }
+
+    fn list(folder: &fatfs::Dir<'_, Sparse>, path: &str, found: &mut Vec<String>) {
+        for entry in folder.iter().map(Result::unwrap) {
+            let name = entry.file_name();
+            if entry.is_file() {
+                found.push(format!("{path}/{name} {}", entry.len()));
+            } else if !matches!(&name[..], "." | "..") {
+                list(&entry.to_dir(), &format!("{path}/{name}"), found);
+            }
+        }
+    }
+
+    #[test]
+    fn three_slots_have_to_fit() {
+        let linux = vec![0; 83 << 20];
+        assert!(matches!(disk(&linux), Err(DiskError::Slot(83))));
+    }
+}

@@ -1,0 +1,154 @@
+//! The EFI system partition: FAT32, with the same bytes for the same files.
+
+mod dots;
+
+use std::io::{self, Seek, Write};
+use std::time::{Duration, UNIX_EPOCH};
+
+use fatfs::{
+    Date, DateTime, FatType, FileSystem, FormatVolumeOptions, FsOptions, Time, TimeProvider,
+};
+
+use super::sparse::Sparse;
+
+/// The serial number of the volume, the same in every image.
+const VOLUME_ID: u32 = 0x0c7e_7000;
+
+/// The volume's label, padded as FAT keeps it.
+const LABEL: [u8; 11] = *b"OCTET      ";
+
+/// Bytes of a cluster. With twice as many the partition would have too few for FAT32.
+const CLUSTER: u32 = 2048;
+
+/// A file or a folder on the ESP.
+#[derive(Debug)]
+pub struct Item<'a> {
+    /// Its path, without a leading `/`.
+    pub path: String,
+    /// The content of a file, nothing for a folder.
+    pub content: Option<&'a [u8]>,
+}
+
+/// The time of everything on the ESP.
+#[derive(Debug)]
+struct Clock(DateTime);
+
+impl TimeProvider for Clock {
+    fn get_current_date(&self) -> Date {
+        self.0.date
+    }
+
+    fn get_current_date_time(&self) -> DateTime {
+        self.0
+    }
+}
+
+/// A file system of `size` bytes with `items`, each folder before what is in it; all times are
+/// `epoch`, in seconds since 1970.
+pub fn build(size: u64, epoch: u32, items: &[Item<'_>]) -> io::Result<Sparse> {
+    let mut esp = Sparse::new(size);
+    let format = FormatVolumeOptions::new()
+        .fat_type(FatType::Fat32)
+        .bytes_per_cluster(CLUSTER)
+        .volume_id(VOLUME_ID)
+        .volume_label(LABEL);
+    fatfs::format_volume(&mut esp, format)?;
+    // fatfs keeps it for good; it is one date.
+    let clock: &'static Clock = Box::leak(Box::new(Clock(time(epoch))));
+    let options = FsOptions::new().time_provider(clock).update_accessed_date(false);
+
+    let fs = mount(&mut esp, options)?;
+    for item in items.iter().filter(|item| item.content.is_none()) {
+        fs.root_dir().create_dir(&item.path)?;
+    }
+    fs.unmount()?;
+    dots::mend(&mut esp)?;
+
+    let fs = mount(&mut esp, options)?;
+    for item in items {
+        if let Some(content) = item.content {
+            let mut file = fs.root_dir().create_file(&item.path)?;
+            file.write_all(content)?;
+            file.flush()?;
+        }
+    }
+    fs.stats()?; // counts the free clusters: the number is written with the rest
+    fs.unmount()?;
+    Ok(esp)
+}
+
+/// fatfs takes the place it finds for the beginning of the volume.
+fn mount(esp: &mut Sparse, options: FsOptions) -> io::Result<FileSystem<&mut Sparse>> {
+    esp.rewind()?;
+    FileSystem::new(esp, options)
+}
+
+/// `epoch` as FAT has it: two seconds are the least that it tells apart, and 1980 is its first
+/// year. 2106, the last one of `epoch`, is before its last.
+fn time(epoch: u32) -> DateTime {
+    const FIRST: u32 = 315_532_800; // 1980-01-01
+    let time = UNIX_EPOCH + Duration::from_secs(epoch.max(FIRST).into());
+    let text = humantime::format_rfc3339_seconds(time).to_string();
+    // YYYY-MM-DDTHH:MM:SSZ
+    let mut numbers = text.split(['-', 'T', ':', 'Z']).map(|digits| digits.parse().unwrap_or(0));
+    let mut next = || numbers.next().unwrap_or(0);
+    DateTime {
+        date: Date { year: next(), month: next(), day: next() },
+        time: Time { hour: next(), min: next(), sec: next(), millis: 0 },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Read;
+
+    const SIZE: u64 = 256 << 20;
+
+    fn folder(path: &str) -> Item<'_> {
+        Item { path: path.into(), content: None }
+    }
+
+    #[test]
+    fn what_is_put_in_is_there() {
+        let large: Vec<u8> = (0..5_000_000u32).map(|n| (n % 251) as u8).collect();
+        let file = |path: &str, content| Item { path: path.into(), content: Some(content) };
+        let items = || {
+            let long = file("one/two/a long name+3.conf", b"text".as_slice());
+            [folder("one"), folder("one/two"), long, file("one/large", &large), file("none", b"")]
+        };
+        let mut esp = build(SIZE, 1_795_132_800, &items()).unwrap();
+        assert_eq!(esp.digest(), build(SIZE, 1_795_132_800, &items()).unwrap().digest());
+        assert_ne!(esp.digest(), build(SIZE, 1_795_132_802, &items()).unwrap().digest());
+        let fs = mount(&mut esp, FsOptions::new()).unwrap();
+        assert_eq!((fs.fat_type(), fs.volume_id()), (FatType::Fat32, VOLUME_ID));
+        assert_eq!(fs.volume_label(), "OCTET");
+        let read = |path: &str| {
+            let mut bytes = vec![];
+            fs.root_dir().open_file(path).unwrap().read_to_end(&mut bytes).unwrap();
+            bytes
+        };
+        assert_eq!(read("one/two/a long name+3.conf"), b"text");
+        assert!(read("one/large") == large && read("none").is_empty());
+        for entry in fs.root_dir().open_dir("one").unwrap().iter().map(Result::unwrap) {
+            let date = entry.modified().date;
+            assert_eq!((date.year, date.month, date.day), (2026, 11, 20));
+        }
+    }
+
+    #[test]
+    fn a_full_partition_is_an_error() {
+        let content = vec![1; 40 << 20];
+        let item = Item { path: "large".into(), content: Some(&content) };
+        assert!(build(36 << 20, 0, &[item]).is_err());
+    }
+
+    #[test]
+    fn times_fit_into_fat() {
+        let text = |epoch: u32| format!("{:?}", time(epoch));
+        assert!(text(0).contains("year: 1980, month: 1, day: 1"), "{}", text(0));
+        let late = text(u32::MAX);
+        assert!(late.contains("year: 2106, month: 2, day: 7"), "{late}");
+        assert!(late.contains("hour: 6, min: 28, sec: 15"), "{late}");
+    }
+}

@@ -1,0 +1,75 @@
+//! The disk of the machine that `cargo image run --disk` boots: a copy of the image, on a larger
+//! medium, as if it had been flashed. It keeps its data from one run to the next, and is made anew
+//! when the image is another one.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::output::file;
+use crate::output::sparse::Sparse;
+use crate::output::sums;
+
+/// The medium's size, in bytes.
+const MEDIUM: u64 = 1 << 30;
+
+/// The disk, and whether it was made just now.
+#[derive(Debug)]
+pub struct WorkingDisk {
+    /// The file.
+    pub path: PathBuf,
+    /// Whether it was made just now.
+    pub fresh: bool,
+}
+
+impl WorkingDisk {
+    /// That of the image in `folder`.
+    ///
+    /// # Errors
+    /// The folder cannot be read or written.
+    pub fn of(folder: &Path) -> io::Result<Self> {
+        let (path, mark) = (folder.join("run.img"), folder.join("run.img.from"));
+        let sums = fs::read(folder.join(sums::NAME))?;
+        if path.is_file() && fs::read(&mark).is_ok_and(|from| from == sums) {
+            return Ok(Self { path, fresh: false });
+        }
+        let image = Sparse::read(&File::open(folder.join("octet.img"))?)?;
+        // Without its mark a disk that is half made is made again.
+        file::remove(&mark).map_err(io::Error::other)?;
+        let disk = File::create(&path)?;
+        image.write_to(&disk)?;
+        disk.set_len(MEDIUM)?;
+        fs::write(&mark, sums)?;
+        Ok(Self { path, fresh: true })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::FileExt;
+
+    #[test]
+    fn keeps_its_data_until_the_image_changes() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
+        write(sums::NAME, "one");
+        write("octet.img", "an image");
+        let first = WorkingDisk::of(folder.path()).unwrap();
+        assert!(first.fresh);
+        let disk = File::options().read(true).write(true).open(&first.path).unwrap();
+        assert_eq!(disk.metadata().unwrap().len(), MEDIUM);
+        let mut start = [0; 8];
+        disk.read_exact_at(&mut start, 0).unwrap();
+        assert_eq!(&start, b"an image");
+        disk.write_all_at(b"data", 1 << 29).unwrap();
+
+        assert!(!WorkingDisk::of(folder.path()).unwrap().fresh);
+        write(sums::NAME, "two");
+        assert!(WorkingDisk::of(folder.path()).unwrap().fresh);
+        let mut data = [1; 4];
+        let disk = File::open(&first.path).unwrap();
+        disk.read_exact_at(&mut data, 1 << 29).unwrap();
+        assert_eq!(data, [0; 4]);
+    }
+}

@@ -1,0 +1,35 @@
+//! What the boot loader says to the appliance: words `octet.KEY=VALUE` of the kernel's command
+//! line.
+
+/// The value of `octet.KEY`, if it is given.
+///
+/// # Errors
+/// In words: the command line cannot be read.
+pub fn value(key: &str) -> Result<Option<String>, String> {
+    let line = std::fs::read_to_string("/proc/cmdline")
+        .map_err(|error| format!("/proc/cmdline: {error}"))?;
+    Ok(find(&line, key).map(str::to_owned))
+}
+
+/// Whether the appliance is to keep nothing: a machine without a disk.
+pub fn data_in_memory() -> bool {
+    matches!(value("data"), Ok(Some(text)) if text == "memory")
+}
+
+fn find<'a>(line: &'a str, key: &str) -> Option<&'a str> {
+    line.split_whitespace()
+        .find_map(|word| word.strip_prefix("octet.")?.strip_prefix(key)?.strip_prefix('='))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn finds_words() {
+        let line = "quiet octet.boards=9 octet.board=3 x octet.slot=";
+        assert_eq!(find(line, "board"), Some("3"));
+        assert_eq!(find(line, "slot"), Some(""));
+        assert_eq!(find(line, "data"), None);
+    }
+}

@@ -1,0 +1,74 @@
+//! Counting by the names of entries on the EFI system partition, as systemd-boot does.
+
+use std::fs;
+use std::path::PathBuf;
+
+use super::{BootCounter, Standing, entry};
+use crate::storage::disk::at;
+use crate::storage::esp::Esp;
+
+/// Where entries are (Boot Loader Specification).
+const ENTRIES: &str = "loader/entries";
+
+/// The counter of one slot.
+pub struct EspCounter<'a> {
+    esp: &'a Esp,
+    version: &'a str,
+}
+
+impl<'a> EspCounter<'a> {
+    /// That of the slot `version`.
+    pub fn new(esp: &'a Esp, version: &'a str) -> Self {
+        Self { esp, version }
+    }
+
+    /// The slot's entries: one, or two after a cut in the middle of [`mark_good`].
+    ///
+    /// [`mark_good`]: BootCounter::mark_good
+    fn entries(&self) -> Result<Vec<(PathBuf, Standing)>, String> {
+        let folder = self.esp.path(ENTRIES);
+        let mut found = vec![];
+        for item in fs::read_dir(&folder).map_err(at(&folder))? {
+            let path = item.map_err(at(&folder))?.path();
+            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            if let Some(standing) = entry::standing(name, self.version) {
+                found.push((path, standing));
+            }
+        }
+        Ok(found)
+    }
+}
+
+impl BootCounter for EspCounter<'_> {
+    fn standing(&self) -> Result<Option<Standing>, String> {
+        let entries = self.entries()?;
+        let counted =
+            entries.iter().map(|(_, standing)| *standing).find(|it| *it != Standing::Good);
+        Ok(counted.or_else(|| entries.first().map(|(_, standing)| *standing)))
+    }
+
+    /// FAT writes the two halves of a rename in any order, and a cut between them could leave
+    /// neither name. So the entry is written under its new name first, and only when that is on
+    /// the medium the old one goes.
+    fn mark_good(&self) -> Result<(), String> {
+        let entries = self.entries()?;
+        let mut counted = entries.iter().filter(|(_, standing)| *standing != Standing::Good);
+        let Some((old, _)) = counted.next() else { return Ok(()) };
+        let new = self.esp.path(ENTRIES).join(entry::good(self.version));
+        let text = fs::read(old).map_err(at(old))?;
+        // The name that the boot loader knows appears when all behind it is on the medium. Until
+        // then a cut can leave a file whose clusters are free for others: it reads well, and is not
+        // to be trusted.
+        if !fs::exists(&new).map_err(at(&new))? {
+            let staged = new.with_extension("new");
+            let _ = fs::remove_file(&staged);
+            fs::write(&staged, &text).and_then(|()| self.esp.sync()).map_err(at(&staged))?;
+            fs::rename(&staged, &new).and_then(|()| self.esp.sync()).map_err(at(&new))?;
+        }
+        fs::remove_file(old).map_err(at(old))?;
+        for (older, _) in counted {
+            fs::remove_file(older).map_err(at(older))?;
+        }
+        self.esp.sync().map_err(at(old))
+    }
+}

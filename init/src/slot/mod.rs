@@ -1,0 +1,95 @@
+//! The slot that was booted, and whether it is good.
+//!
+//! A new slot is tried a few times. The boot loader takes one try at each start; once every base
+//! unit is ready the slot is good, and is not counted any more. One that never gets that far runs
+//! out of tries, and the boot loader prefers another.
+
+mod entry;
+mod esp_counter;
+
+use std::process::ExitCode;
+
+use serde_json::{Value, json};
+
+use crate::command_line;
+use crate::facts;
+use crate::storage::disk::Disk;
+use crate::storage::esp::Esp;
+use esp_counter::EspCounter;
+
+/// How a slot stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// It became ready once; its tries are not counted.
+    Good,
+    /// It is being tried.
+    Trying {
+        /// Tries after this one.
+        left: u32,
+        /// Tries up to this one.
+        done: u32,
+    },
+}
+
+/// Where tries are counted: on the EFI system partition here, in the environment of the boot
+/// loader on boards whose firmware cannot rename files.
+pub trait BootCounter {
+    /// How the slot stands; `None` if the boot loader does not know it.
+    ///
+    /// # Errors
+    /// In words.
+    fn standing(&self) -> Result<Option<Standing>, String>;
+
+    /// Ends the counting: the slot is good. Done again it changes nothing.
+    ///
+    /// # Errors
+    /// In words.
+    fn mark_good(&self) -> Result<(), String>;
+}
+
+/// Keeps for the verb `boot` how the booted slot stands.
+///
+/// # Errors
+/// In words.
+pub fn record(esp: &Esp) -> Result<(), String> {
+    let Some(version) = command_line::value("slot")? else { return Ok(()) };
+    let standing = EspCounter::new(esp, &version).standing()?;
+    facts::write(facts::SLOT, &describe(&version, standing));
+    Ok(())
+}
+
+/// Runs the unit `slot`, which starts once every base unit is ready: marks the slot good.
+pub fn run() -> ExitCode {
+    match mark_good() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(problem) => {
+            eprintln!("{problem}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn mark_good() -> Result<(), String> {
+    let Some(version) = command_line::value("slot")? else {
+        println!("no boot loader has chosen this kernel, so there is nothing to count");
+        return Ok(());
+    };
+    let disk = Disk::find()?;
+    // Nothing is mounted for writing if there is nothing to write.
+    if EspCounter::new(&Esp::read(&disk.esp)?, &version).standing()? != Some(Standing::Good) {
+        let esp = Esp::change(&disk.esp)?;
+        EspCounter::new(&esp, &version).mark_good()?;
+    }
+    facts::write(facts::SLOT, &describe(&version, Some(Standing::Good)));
+    Ok(())
+}
+
+fn describe(version: &str, standing: Option<Standing>) -> Value {
+    let (left, done, verdict) = match standing {
+        Some(Standing::Good) => (None, None, "good"),
+        Some(Standing::Trying { left: 0, done }) => (Some(0), Some(done), "no tries left"),
+        Some(Standing::Trying { left, done }) => (Some(left), Some(done), "trying"),
+        None => (None, None, "unknown to the boot loader"),
+    };
+    json!({ "version": version, "tries_left": left, "tries_done": done, "verdict": verdict })
+}

@@ -1,0 +1,124 @@
+//! The data partition's file system: made, checked, mounted, by the tools of e2fsprogs.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::process::Command;
+
+use rustix::mount::{MountFlags, mount};
+
+use super::disk::at;
+use super::superblock::{self, State};
+
+/// Where the data is.
+pub const DATA: &str = "/data";
+
+/// Makes the file system. `verity` seals finished objects; inode tables are filled in later, by
+/// the kernel.
+///
+/// # Errors
+/// In words.
+pub fn make(device: &Path) -> Result<(), String> {
+    let options = ["-q", "-F", "-t", "ext4", "-L", "octet-data", "-m", "0", "-O", "verity"];
+    let mut command = Command::new("/sbin/mke2fs");
+    command.args(options).args(["-E", "lazy_itable_init=1"]).arg(device);
+    match run(&mut command)? {
+        0 => Ok(()),
+        status => Err(format!("mke2fs ended with status {status}")),
+    }
+}
+
+/// Mounts the file system; checks it first if it was not unmounted as it should be. Returns what
+/// was done to it, in words.
+///
+/// # Errors
+/// In words: it cannot be mended.
+pub fn mount_checked(device: &Path) -> Result<Option<String>, String> {
+    let mut done = None;
+    match read_state(device)? {
+        State::Clean => {}
+        State::ToCheck => done = Some(check(device)?),
+        State::Missing => done = Some(repair(device)?),
+    }
+    if let Err(problem) = mount_data(device) {
+        // Clean by its own account, and yet not mountable.
+        done = Some(repair(device).map_err(|worse| format!("{problem}; {worse}"))?);
+        mount_data(device)?;
+    }
+    Ok(done)
+}
+
+/// Mounts it.
+///
+/// # Errors
+/// In words.
+pub fn mount_data(device: &Path) -> Result<(), String> {
+    let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC | MountFlags::NOATIME;
+    mount(device, DATA, c"ext4", flags, c"errors=remount-ro")
+        .map_err(|error| at(device)(error.into()))
+}
+
+/// Writes a file so that it is either there and whole, or not there.
+///
+/// # Errors
+/// The file system refuses.
+pub fn write_whole(path: &Path, content: &[u8]) -> io::Result<()> {
+    let temporary = path.with_extension("new");
+    let mut file = File::create(&temporary)?;
+    file.write_all(content)?;
+    file.sync_all()?;
+    fs::rename(&temporary, path)?;
+    File::open(path.parent().unwrap_or(Path::new("/")))?.sync_all()
+}
+
+fn read_state(device: &Path) -> Result<State, String> {
+    let mut bytes = [0; superblock::LEN];
+    let file = File::open(device).map_err(at(device))?;
+    file.read_exact_at(&mut bytes, superblock::OFFSET).map_err(at(device))?;
+    Ok(superblock::state(&bytes))
+}
+
+/// What `e2fsck(8)` adds up in its exit status.
+const CORRECTED: i32 = 1 | 2;
+const LEFT: i32 = 4;
+const OPERATION: i32 = 8;
+
+/// Replays the journal and mends what can be mended without losing anything.
+fn check(device: &Path) -> Result<String, String> {
+    match e2fsck(device, &["-p"])? {
+        0 => Ok("checked: it was not unmounted".into()),
+        status if status & !CORRECTED == 0 => Ok("checked and corrected".into()),
+        status if status & !(CORRECTED | LEFT) == 0 => repair(device),
+        status => Err(failed(status)),
+    }
+}
+
+/// Mends what can be mended at all: nobody is there to be asked, and a box without its data is of
+/// no use. What was lost is in the unit's log.
+fn repair(device: &Path) -> Result<String, String> {
+    match e2fsck(device, &["-y", "-f"])? {
+        status if status & !CORRECTED == 0 => {
+            Ok("repaired: files may be missing or in /data/lost+found".into())
+        }
+        status => Err(failed(status)),
+    }
+}
+
+fn failed(status: i32) -> String {
+    match status & OPERATION {
+        0 => format!("e2fsck ended with status {status}: the file system cannot be mended"),
+        _ => format!("e2fsck ended with status {status}: the disk cannot be read or written"),
+    }
+}
+
+fn e2fsck(device: &Path, how: &[&str]) -> Result<i32, String> {
+    run(Command::new("/sbin/e2fsck").args(how).arg(device))
+}
+
+/// Runs a tool; its output goes to the unit's log.
+fn run(command: &mut Command) -> Result<i32, String> {
+    let program = command.get_program().to_string_lossy().into_owned();
+    let status = command.status().map_err(|error| format!("{program}: {error}"))?;
+    status.code().ok_or_else(|| format!("{program} {status}"))
+}

@@ -1,0 +1,217 @@
+//! The partition table (UEFI Specification 2.10, chapter 5.3), as far as the data partition has to
+//! grow: which bytes are written where, and in which order. Nothing here touches a disk.
+//!
+//! The order is what makes a power cut harmless. First the backup at the disk's new end, then, in
+//! one piece, the primary header with the entries that change. Whatever was cut, one of the two is
+//! whole, firmware and kernel take that one, and the next boot finds out what is left to do.
+
+/// Bytes of one sector: the only size that the image is made for.
+pub const SECTOR: usize = 512;
+/// Sectors at the start of the disk that matter: protective MBR, header, 128 entries.
+pub const HEAD: u64 = 34;
+/// Sectors at its end that matter: 128 entries, header.
+pub const TAIL: u64 = 33;
+
+/// Sectors that are written together at the start: MBR, header and the first 24 entries.
+const FIRST_WRITE: usize = 8;
+const ENTRY: usize = 128;
+const ENTRIES: usize = 128;
+const HEADER: usize = 92;
+/// Partitions start and end at multiples of 1 MiB.
+const ALIGN: u64 = 2048;
+/// Where the protective MBR says how many sectors it covers.
+const MBR_SECTORS: usize = 446 + 12;
+
+/// Where the data partition lies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Extent {
+    /// Its first sector.
+    pub first: u64,
+    /// How many sectors it has.
+    pub sectors: u64,
+}
+
+/// Something to write; each is on the medium before the next is begun.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Write {
+    /// The first sector.
+    pub sector: u64,
+    /// Whole sectors.
+    pub bytes: Vec<u8>,
+}
+
+/// What is to be done so that the data partition reaches the disk's end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Plan {
+    /// Where the partition will lie.
+    pub data: Extent,
+    /// Nothing, if it lies there already and both tables say so.
+    pub writes: Vec<Write>,
+}
+
+/// Why there is no plan.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Problem {
+    /// Neither table is whole.
+    #[error("neither the partition table nor its backup is whole")]
+    NoTable,
+    /// There is no data partition.
+    #[error("the partition table has no partition {0}")]
+    NoPartition(String),
+    /// The partition is followed by another one.
+    #[error("a partition follows {0}, so it cannot grow")]
+    NotLast(String),
+    /// The disk ends before the partition does.
+    #[error("the disk has {sectors} sectors, but {name} ends at sector {last}")]
+    TooSmall {
+        /// Of the disk.
+        sectors: u64,
+        /// The partition.
+        name: String,
+        /// Its last sector.
+        last: u64,
+    },
+}
+
+/// One table that was found whole.
+struct Table<'a> {
+    header: &'a [u8],
+    entries: &'a [u8],
+}
+
+/// Plans for a disk of `sectors` sectors, of which `head` are the first [`HEAD`] and `tail` the
+/// last [`TAIL`]; the partition named `name` is the one that grows.
+///
+/// # Errors
+/// See [`Problem`].
+pub fn plan(head: &[u8], tail: &[u8], sectors: u64, name: &str) -> Result<Plan, Problem> {
+    if sectors < HEAD + TAIL {
+        return Err(Problem::NoTable);
+    }
+    let primary = primary(head);
+    let backup = backup(tail, sectors);
+    let source = primary.as_ref().or(backup.as_ref()).ok_or(Problem::NoTable)?;
+    let index = (0..ENTRIES)
+        .find(|&index| entry_name(entry(source.entries, index)) == name)
+        .ok_or_else(|| Problem::NoPartition(name.to_owned()))?;
+    let data = entry(source.entries, index);
+    let (first, last) = (u64_at(data, 32), u64_at(data, 40));
+    let others = (0..ENTRIES).filter(|&other| other != index);
+    if others.map(|other| entry(source.entries, other)).any(|it| used(it) && u64_at(it, 32) > first)
+    {
+        return Err(Problem::NotLast(name.to_owned()));
+    }
+    let end = sectors.saturating_sub(TAIL) / ALIGN * ALIGN;
+    if first >= end || last >= end {
+        return Err(Problem::TooSmall { sectors, name: name.to_owned(), last });
+    }
+    let extent = Extent { first, sectors: end - first };
+
+    let mut entries = source.entries.to_vec();
+    entries[index * ENTRY + 40..index * ENTRY + 48].copy_from_slice(&(end - 1).to_le_bytes());
+    let new_primary = header(source.header, &entries, sectors, Place::Primary);
+    let new_backup = header(source.header, &entries, sectors, Place::Backup);
+    let mut new_head = head.to_vec();
+    let covered = u32::try_from(sectors - 1).unwrap_or(u32::MAX);
+    new_head[MBR_SECTORS..MBR_SECTORS + 4].copy_from_slice(&covered.to_le_bytes());
+    new_head[SECTOR..SECTOR + HEADER].copy_from_slice(&new_primary);
+    new_head[SECTOR + HEADER..2 * SECTOR].fill(0);
+    new_head[2 * SECTOR..].copy_from_slice(&entries);
+    let mut new_tail = entries;
+    new_tail.extend(&new_backup);
+    new_tail.resize(tail.len(), 0);
+
+    let mut writes = vec![];
+    if new_tail != tail {
+        writes.push(Write { sector: sectors - TAIL, bytes: new_tail });
+    }
+    // These differ only if the primary table was not whole, so nobody reads them yet.
+    let rest = FIRST_WRITE * SECTOR;
+    if new_head[rest..] != head[rest..] {
+        writes.push(Write { sector: FIRST_WRITE as u64, bytes: new_head[rest..].to_vec() });
+    }
+    if new_head[..rest] != head[..rest] {
+        writes.push(Write { sector: 0, bytes: new_head[..rest].to_vec() });
+    }
+    Ok(Plan { data: extent, writes })
+}
+
+fn primary(head: &[u8]) -> Option<Table<'_>> {
+    let (header, entries) = (&head[SECTOR..2 * SECTOR], &head[2 * SECTOR..]);
+    whole(header, entries, 1, 2).then_some(Table { header, entries })
+}
+
+fn backup(tail: &[u8], sectors: u64) -> Option<Table<'_>> {
+    let (entries, header) = tail.split_at(ENTRIES * ENTRY);
+    whole(header, entries, sectors - 1, sectors - TAIL).then_some(Table { header, entries })
+}
+
+/// Whether a header and its entries are what the specification and the image want at this place.
+fn whole(header: &[u8], entries: &[u8], at: u64, entries_at: u64) -> bool {
+    let mut summed = header[..HEADER].to_vec();
+    summed[16..20].fill(0);
+    header.starts_with(b"EFI PART")
+        && u32_at(header, 12) == HEADER as u32
+        && u32_at(header, 16) == crc32fast::hash(&summed)
+        && u64_at(header, 24) == at
+        && u64_at(header, 72) == entries_at
+        && u32_at(header, 80) == ENTRIES as u32
+        && u32_at(header, 84) == ENTRY as u32
+        && u32_at(header, 88) == crc32fast::hash(entries)
+}
+
+#[derive(Clone, Copy)]
+enum Place {
+    Primary,
+    Backup,
+}
+
+/// The header for this place, made from one that was whole.
+fn header(source: &[u8], entries: &[u8], sectors: u64, place: Place) -> [u8; HEADER] {
+    let (at, other, entries_at) = match place {
+        Place::Primary => (1, sectors - 1, 2),
+        Place::Backup => (sectors - 1, 1, sectors - TAIL),
+    };
+    let mut header = [0; HEADER];
+    header.copy_from_slice(&source[..HEADER]);
+    header[24..32].copy_from_slice(&at.to_le_bytes());
+    header[32..40].copy_from_slice(&other.to_le_bytes());
+    header[48..56].copy_from_slice(&(sectors - TAIL - 1).to_le_bytes());
+    header[72..80].copy_from_slice(&entries_at.to_le_bytes());
+    header[88..92].copy_from_slice(&crc32fast::hash(entries).to_le_bytes());
+    header[16..20].fill(0);
+    let sum = crc32fast::hash(&header);
+    header[16..20].copy_from_slice(&sum.to_le_bytes());
+    header
+}
+
+fn entry(entries: &[u8], index: usize) -> &[u8] {
+    &entries[index * ENTRY..(index + 1) * ENTRY]
+}
+
+fn used(entry: &[u8]) -> bool {
+    entry[..16].iter().any(|&byte| byte != 0)
+}
+
+/// The name of an entry that is in use: 36 UTF-16 units, ended by zero.
+fn entry_name(entry: &[u8]) -> String {
+    if !used(entry) {
+        return String::new();
+    }
+    let units = entry[56..].chunks_exact(2).map(|pair| u16::from_le_bytes([pair[0], pair[1]]));
+    char::decode_utf16(units.take_while(|&unit| unit != 0))
+        .map(|unit| unit.unwrap_or(char::REPLACEMENT_CHARACTER))
+        .collect()
+}
+
+fn u32_at(bytes: &[u8], at: usize) -> u32 {
+    u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
+}
+
+fn u64_at(bytes: &[u8], at: usize) -> u64 {
+    u64::from(u32_at(bytes, at)) | u64::from(u32_at(bytes, at + 4)) << 32
+}
+
+#[cfg(test)]
+#[path = "gpt/tests.rs"]
+mod tests;

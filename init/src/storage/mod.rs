@@ -1,0 +1,183 @@
+//! The data partition: found, grown, formatted, checked, mounted. This runs as the unit `data`, a
+//! process of its own: a disk may be slow or dead, and PID 1 never waits for one.
+//!
+//! A first boot goes in this order, each step on the medium before the next: the partition table
+//! (see [`gpt`]), the file system, the file that names the data, and only then the marker on the
+//! EFI system partition goes away. While the marker is there the partition is formatted, whatever
+//! is on it; once it is gone it never is, whatever is wrong with it. A power cut at any point
+//! leaves one of the two, and the next boot goes on from there.
+
+pub mod disk;
+pub mod esp;
+mod ext4;
+mod gpt;
+mod superblock;
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::Path;
+use std::process::ExitCode;
+
+use rustix::rand::{GetRandomFlags, getrandom};
+use serde_json::{Value, json};
+
+use crate::command_line;
+use crate::facts;
+use crate::kernel_modules::{Afterwards, load_list};
+use crate::slot;
+use disk::{Disk, at, device};
+use esp::Esp;
+
+/// Modules without which no disk is seen, as the builder has listed them.
+const MODULES: &str = "/usr/lib/octet/modules.disk";
+
+/// The marker: while it is on the EFI system partition the data partition is to be formatted.
+const FIRST_BOOT: &str = "octet/first-boot";
+
+/// Names the data: its format, and a number that no other box has.
+const NAME: &str = "/data/octet.json";
+
+/// The format of what is on the data partition, so that an older system leaves a newer one alone.
+const FORMAT: u64 = 1;
+
+/// Written and removed again at every start, to see that something can be.
+const PROBE: &str = "/data/.octet-probe";
+
+/// Runs the unit. What is wrong is told in one line, the last of the unit's log.
+pub fn run() -> ExitCode {
+    match prepare() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(problem) => {
+            eprintln!("{problem}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn prepare() -> Result<(), String> {
+    if command_line::data_in_memory() {
+        facts::write(
+            facts::DATA,
+            &json!({ "device": null, "note": "in memory, lost at power-off" }),
+        );
+        return Ok(());
+    }
+    for failure in load_list(MODULES.as_ref(), Afterwards::Forget) {
+        eprintln!("{failure}");
+    }
+    let disk = Disk::find()?;
+    let mut problems = Vec::new();
+    let mut keep = |result: Result<bool, String>| {
+        result.unwrap_or_else(|problem| {
+            problems.push(problem);
+            false
+        })
+    };
+    let first_boot = keep(look(&disk));
+    if keep(disk.grow()) {
+        println!("{} now reaches the end of {}", disk.data, disk.whole);
+    }
+    let note = if first_boot { first(&disk, problems.first())? } else { again(&disk)? };
+    if let Err(problem) = probe() {
+        problems.push(problem);
+    }
+    facts::write(facts::DATA, &report(&disk, note.as_deref()));
+    problems.is_empty().then_some(()).ok_or_else(|| problems.join("; "))
+}
+
+/// Reads what the EFI system partition says: which tries this slot has left, and whether this is
+/// the first boot.
+fn look(disk: &Disk) -> Result<bool, String> {
+    let esp = Esp::read(&disk.esp)?;
+    let marker = esp.path(FIRST_BOOT);
+    let first_boot = fs::exists(&marker).map_err(at(&marker))?;
+    slot::record(&esp)?;
+    Ok(first_boot)
+}
+
+/// Makes the file system of a box that has none yet. `problem`, if there is one, is in the way:
+/// a file system would not reach the end of the disk.
+fn first(disk: &Disk, problem: Option<&String>) -> Result<Option<String>, String> {
+    if let Some(problem) = problem {
+        return Err(problem.clone());
+    }
+    let path = device(&disk.data);
+    // Mounted: by an instance of this unit that was killed before the marker was gone.
+    if !is_mounted() {
+        ext4::make(&path)?;
+        ext4::mount_data(&path)?;
+    }
+    write_name()?;
+    let folder = File::open(ext4::DATA).map_err(at(ext4::DATA.as_ref()))?;
+    rustix::fs::syncfs(&folder).map_err(|error| at(ext4::DATA.as_ref())(error.into()))?;
+    let esp = Esp::change(&disk.esp)?;
+    let marker = esp.path(FIRST_BOOT);
+    fs::remove_file(&marker).and_then(|()| esp.sync()).map_err(at(&marker))?;
+    Ok(Some("made by this boot".into()))
+}
+
+/// Mounts the file system of a box that has one.
+fn again(disk: &Disk) -> Result<Option<String>, String> {
+    let note = match is_mounted() {
+        true => None,
+        false => ext4::mount_checked(&device(&disk.data))?,
+    };
+    match fs::read(NAME) {
+        Ok(text) => check_name(&text).map(|()| note),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            write_name()?;
+            Ok(Some(format!("{NAME} was missing; {}", note.unwrap_or_default())))
+        }
+        Err(error) => Err(at(NAME.as_ref())(error)),
+    }
+}
+
+fn write_name() -> Result<(), String> {
+    let mut id = [0; 16];
+    getrandom(&mut id, GetRandomFlags::empty()).map_err(|error| format!("randomness: {error}"))?;
+    let id: String = id.iter().map(|byte| format!("{byte:02x}")).collect();
+    let text = format!("{}\n", json!({ "format": FORMAT, "id": id }));
+    ext4::write_whole(NAME.as_ref(), text.as_bytes()).map_err(at(NAME.as_ref()))
+}
+
+fn check_name(text: &[u8]) -> Result<(), String> {
+    let name: Value = serde_json::from_slice(text).map_err(|error| format!("{NAME}: {error}"))?;
+    match name["format"].as_u64() {
+        Some(FORMAT) => Ok(()),
+        _ => Err(format!(
+            "{NAME}: format {} is not {FORMAT}, the only one that this version knows: boot the \
+             version that wrote it",
+            name["format"]
+        )),
+    }
+}
+
+/// Whether something can be written and comes to rest on the medium.
+fn probe() -> Result<(), String> {
+    let path = Path::new(PROBE);
+    let written = File::create(path)
+        .and_then(|mut file| file.write_all(&[0xa5; 4096]).and_then(|()| file.sync_all()));
+    let removed = match fs::remove_file(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    };
+    written.and(removed).map_err(|error| match error.kind() {
+        std::io::ErrorKind::StorageFull => "the data partition is full".into(),
+        _ => at(ext4::DATA.as_ref())(error),
+    })
+}
+
+fn is_mounted() -> bool {
+    let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+    mounts.lines().any(|line| line.split(' ').nth(1) == Some(ext4::DATA))
+}
+
+fn report(disk: &Disk, note: Option<&str>) -> Value {
+    let space = rustix::fs::statvfs(ext4::DATA).ok();
+    json!({
+        "device": device(&disk.data),
+        "size": space.as_ref().map(|space| space.f_blocks * space.f_frsize),
+        "free": space.as_ref().map(|space| space.f_bavail * space.f_frsize),
+        "note": note,
+    })
+}

@@ -1,0 +1,41 @@
+//! Keeps a diary on /data: line after line, each on the medium before it is spoken of. After a cut
+//! it says how many it finds, so that a test can tell what was lost.
+
+use std::fs::{self, File};
+use std::io::{ErrorKind, Write};
+use std::time::Duration;
+
+const DIARY: &str = "/data/diary";
+
+/// How many lines one run adds.
+const LINES: usize = 6;
+
+fn line(number: usize) -> String {
+    format!("{number}: nothing of note\n")
+}
+
+fn main() -> std::io::Result<()> {
+    let text = match fs::read_to_string(DIARY) {
+        Err(error) if error.kind() == ErrorKind::NotFound => String::new(),
+        other => other?,
+    };
+    let whole = text.split_inclusive('\n').filter(|line| line.ends_with('\n'));
+    let found = whole.enumerate().take_while(|(number, it)| *it == line(*number)).count();
+    println!("found {found}");
+    let mut file = File::options().create(true).append(true).open(DIARY)?;
+    let good: usize = (0..found).map(|number| line(number).len()).sum();
+    file.set_len(good as u64)?;
+    for number in found..found + LINES {
+        file.write_all(line(number).as_bytes())?;
+        file.sync_all()?;
+        if number == 0 {
+            // The name of a new file is its folder's.
+            File::open("/data")?.sync_all()?;
+        }
+        println!("kept {}", number + 1);
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    loop {
+        std::thread::park();
+    }
+}

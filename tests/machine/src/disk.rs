@@ -1,0 +1,122 @@
+//! Disks of a machine: files of the host, with a log of what is written and with faults, where
+//! wanted.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+
+/// A disk: a file with the disk's raw content.
+#[derive(Debug, Clone)]
+pub struct Disk {
+    file: PathBuf,
+    log: Option<PathBuf>,
+    faults: Vec<Fault>,
+}
+
+/// An error that the disk answers with.
+#[derive(Debug, Clone, Copy)]
+pub struct Fault {
+    /// To which requests.
+    pub access: Access,
+    /// `errno` on the host: 5 is EIO, 28 ENOSPC. The guest sees an I/O error or a full device.
+    pub errno: i32,
+    /// Only to requests that touch this sector of 512 bytes.
+    pub sector: Option<u64>,
+}
+
+/// What a request does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// Reads.
+    Read,
+    /// Writes.
+    Write,
+    /// Asks that what was written be on the medium.
+    Flush,
+}
+
+impl Disk {
+    /// The disk in `file`.
+    pub fn new(file: &Path) -> Self {
+        Self { file: file.to_owned(), log: None, faults: vec![] }
+    }
+
+    /// Has everything that is written also written to `log`, which is made (see
+    /// [`WriteLog`](crate::WriteLog)).
+    #[must_use]
+    pub fn log(mut self, log: &Path) -> Self {
+        self.log = Some(log.to_owned());
+        self
+    }
+
+    /// Adds a fault.
+    #[must_use]
+    pub fn fault(mut self, fault: Fault) -> Self {
+        self.faults.push(fault);
+        self
+    }
+
+    pub(crate) fn log_file(&self) -> Option<&Path> {
+        self.log.as_deref()
+    }
+
+    /// The value of QEMU's `-blockdev`; the node's name is `name`. The host need not put anything
+    /// on its own medium: a machine that is gone leaves its file in the host's cache.
+    pub(crate) fn node(&self, name: &str) -> String {
+        let file = |path: &Path| {
+            json!({
+                "driver": "file",
+                "filename": path,
+                "discard": "unmap",
+                "cache": { "no-flush": true },
+            })
+        };
+        let mut node = json!({ "driver": "raw", "file": file(&self.file) });
+        if !self.faults.is_empty() {
+            let rules: Vec<Value> = self.faults.iter().map(Fault::rule).collect();
+            node = json!({ "driver": "blkdebug", "image": node, "inject-error": rules });
+        }
+        if let Some(log) = &self.log {
+            node = json!({
+                "driver": "blklogwrites",
+                "file": node,
+                "log": { "driver": "raw", "file": file(log) },
+            });
+        }
+        node["node-name"] = name.into();
+        node.to_string()
+    }
+}
+
+impl Fault {
+    /// As QEMU's driver blkdebug takes it.
+    fn rule(&self) -> Value {
+        let access = match self.access {
+            Access::Read => "read",
+            Access::Write => "write",
+            Access::Flush => "flush",
+        };
+        let mut rule = json!({ "event": "none", "iotype": access, "errno": self.errno });
+        if let Some(sector) = self.sector {
+            rule["sector"] = sector.into();
+        }
+        rule
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn says_what_was_asked() {
+        let fault = Fault { access: Access::Read, errno: 5, sector: Some(7) };
+        let node = Disk::new(Path::new("/d,1")).log(Path::new("/l")).fault(fault).node("disk0");
+        let node: Value = serde_json::from_str(&node).unwrap();
+        assert_eq!(node["node-name"], "disk0");
+        assert_eq!(node["log"]["file"]["filename"], "/l");
+        let debug = &node["file"];
+        assert_eq!(debug["inject-error"][0]["iotype"], "read");
+        assert_eq!(debug["image"]["file"]["filename"], "/d,1");
+    }
+}

@@ -1,0 +1,153 @@
+//! A disk to boot from, and what tools that are not ours say about it.
+
+use std::fs::{self, File};
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use octet_machine::Disk;
+use tempfile::TempDir;
+
+use crate::image::Image;
+use crate::tool::{Output, must, run};
+
+/// The layout of the image: where its partitions start, in bytes.
+const ESP: u64 = 1 << 20;
+const ESP_MIB: u64 = 256;
+const DATA: u64 = ESP + (ESP_MIB << 20);
+
+/// The part of a disk of `sectors` sectors that a write to the sectors of `range` changes.
+pub fn part(range: &Range<u64>, sectors: u64) -> &'static str {
+    if range.start < ESP / 512 || range.end > sectors - 33 {
+        "table"
+    } else if range.start < DATA / 512 {
+        "esp"
+    } else {
+        "data"
+    }
+}
+
+/// A file with the content of a disk, in a folder of its own.
+#[derive(Debug)]
+pub struct DiskFile {
+    folder: TempDir,
+}
+
+impl DiskFile {
+    /// The image, on a medium of `mib` MiB.
+    ///
+    /// # Panics
+    /// The host refuses.
+    pub fn flashed(image: &Image, mib: u64) -> Self {
+        let disk = Self::copy(&image.file("octet.img"));
+        let file = File::options().write(true).open(disk.path()).expect("it was just made");
+        file.set_len(mib << 20).expect("room for a sparse file");
+        disk
+    }
+
+    /// A copy of the disk in `file`, with holes where it has none or zeros.
+    ///
+    /// # Panics
+    /// The host refuses.
+    pub fn copy(file: &Path) -> Self {
+        let disk = Self { folder: tempfile::tempdir().expect("a folder") };
+        must(Command::new("cp").arg("--sparse=always").arg(file).arg(disk.path()));
+        disk
+    }
+
+    /// The file.
+    pub fn path(&self) -> PathBuf {
+        self.folder.path().join("disk")
+    }
+
+    /// A file beside it.
+    pub fn beside(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// The disk for a machine.
+    pub fn disk(&self) -> Disk {
+        Disk::new(&self.path())
+    }
+
+    /// How many sectors of 512 bytes it has.
+    ///
+    /// # Panics
+    /// The file is gone.
+    pub fn sectors(&self) -> u64 {
+        fs::metadata(self.path()).expect("its size").len() / 512
+    }
+
+    /// Holds the partition table against `sgdisk`.
+    ///
+    /// # Panics
+    /// It finds a mistake.
+    pub fn check_table(&self) {
+        let said = must(Command::new("sgdisk").arg("-v").arg(self.path()));
+        assert!(said.stdout.contains("No problems found"), "{}{}", said.stdout, said.stderr);
+    }
+
+    /// What `fsck.vfat` says about the EFI system partition.
+    ///
+    /// # Panics
+    /// The host refuses.
+    pub fn fsck_esp(&self) -> Output {
+        let esp = self.beside("esp");
+        let mut cut = Command::new("dd");
+        cut.arg(format!("if={}", self.path().display())).arg(format!("of={}", esp.display()));
+        must(cut.args(["bs=1M", "skip=1", "conv=sparse", &format!("count={ESP_MIB}")]));
+        run(Command::new("fsck.vfat").arg("-n").arg(&esp))
+    }
+
+    /// What `e2fsck` says about the data partition.
+    ///
+    /// # Panics
+    /// The host refuses.
+    pub fn fsck_data(&self) -> Output {
+        run(Command::new("e2fsck").arg("-fn").arg(self.data()))
+    }
+
+    /// What `debugfs` answers to `request` about the data partition.
+    ///
+    /// # Panics
+    /// It fails.
+    pub fn debugfs(&self, request: &str) -> String {
+        must(Command::new("debugfs").args(["-R", request]).arg(self.data())).stdout
+    }
+
+    /// Fills the data partition with as much of `file` as fits.
+    ///
+    /// # Panics
+    /// `debugfs` cannot be run.
+    pub fn fill(&self, file: &Path) {
+        let request = format!("write {} filler", file.display());
+        // It ends with an error once the file system is full.
+        run(Command::new("debugfs").args(["-w", "-R", &request]).arg(self.data()));
+    }
+
+    /// The names in a folder of the EFI system partition, as `mdir` lists them.
+    ///
+    /// # Panics
+    /// It fails.
+    pub fn esp_names(&self, folder: &str) -> Vec<String> {
+        let place = format!("{}@@{ESP}", self.path().display());
+        let listed = must(Command::new("mdir").args(["-b", "-i", &place, &format!("::{folder}")]));
+        let name = |line: &str| line.trim_end_matches('/').rsplit('/').next().map(str::to_owned);
+        let mut names: Vec<_> = listed.stdout.lines().filter_map(name).collect();
+        names.sort();
+        names
+    }
+
+    /// The names of the boot loader's entries.
+    ///
+    /// # Panics
+    /// They cannot be listed.
+    pub fn entries(&self) -> Vec<String> {
+        self.esp_names("loader/entries")
+    }
+
+    /// As tools of e2fsprogs name a file system inside a file.
+    fn data(&self) -> String {
+        format!("{}?offset={DATA}", self.path().display())
+    }
+}

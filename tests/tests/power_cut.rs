@@ -1,0 +1,205 @@
+//! The power goes after any write of a first boot: the next boot gets to where this one would have,
+//! and nothing that was on the medium is lost.
+
+#![cfg(test)]
+
+use std::collections::VecDeque;
+use std::fs::{self, File};
+use std::path::Path;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use octet_machine::{Machine, UnitState, WriteLog};
+use octet_tests::{DiskFile, Image, READY, SOON, guest, part, soak, workspace};
+use serde_json::{Value, json};
+
+/// MiB of the medium.
+const MEDIUM: u64 = 320;
+
+/// How many states are booted: every one in which table or EFI system partition was written last,
+/// and so many of the others that it is this many.
+const STATES: usize = 40;
+const STATES_SOAK: usize = 300;
+
+/// Lines that the diary adds at each boot.
+const LINES: usize = 6;
+
+/// What `fsck.vfat` may say about the ESP after a cut: that it was cut, and a cluster or a count that
+/// the cut has kept from being tidied up. All files are whole.
+const HARMLESS: [&str; 14] = [
+    "fsck.fat 4.2",
+    "There are differences between boot sector and its backup",
+    "This is mostly harmless. Differences: (offset:original/backup)",
+    "  65:01/00",
+    "Not automatically fixing this",
+    "Dirty bit is set",
+    "Automatically removing dirty bit",
+    "FATs differ but appear to be intact",
+    "Using first FAT",
+    "Reclaimed 1 unused cluster",
+    "Free cluster summary wrong",
+    "Auto-correcting",
+    "Leaving filesystem unchanged",
+    " clusters",
+];
+
+/// The appliance with a service that keeps a diary.
+fn with_a_diary(folder: &Path) -> Image {
+    let mut text = fs::read_to_string(workspace().join("appliance.toml")).unwrap();
+    fs::copy(guest("diary"), folder.join("diary")).unwrap();
+    fs::copy(workspace().join("tests/services/diary.toml"), folder.join("diary.toml")).unwrap();
+    text += "\n[[service]]\npath = \"diary\"\nunit = \"diary.toml\"\n";
+    let appliance = folder.join("appliance.toml");
+    fs::write(&appliance, text).unwrap();
+    Image::build(&folder.join("out"), &["--appliance", appliance.to_str().unwrap()])
+}
+
+/// What the diary has said with this word before the number: the highest one.
+fn diary(machine: &Machine, word: &str) -> Option<usize> {
+    let answer = machine.call("logs", json!({"unit": "diary"})).unwrap();
+    let lines = answer["lines"].as_array().unwrap().iter().filter_map(Value::as_str);
+    lines.filter_map(|line| line.strip_prefix(word)?.trim().parse().ok()).max()
+}
+
+/// Waits until the diary has said that.
+fn wait_diary(machine: &Machine, word: &str, number: usize) -> usize {
+    let deadline = Instant::now() + SOON;
+    loop {
+        match diary(machine, word) {
+            Some(said) if said >= number => return said,
+            _ => assert!(Instant::now() < deadline, "{word} {number}\n{}", machine.tail(20)),
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+fn wait_slot_done(machine: &Machine) {
+    machine.wait_ready(READY).unwrap();
+    let settled = |status: &octet_machine::Status| {
+        matches!(status.unit("slot").unwrap().state, UnitState::Done | UnitState::Failed)
+    };
+    machine.wait_status("the slot's verdict", SOON, settled).unwrap();
+    assert_eq!(machine.boot().unwrap().slot.unwrap().verdict, "good");
+}
+
+/// The reference: its writes, and after how many of them each line of the diary was kept.
+struct Reference {
+    log: WriteLog,
+    kept_after: Vec<usize>,
+}
+
+fn reference(image: &Image) -> Reference {
+    let disk = DiskFile::flashed(image, MEDIUM);
+    let log = disk.beside("log");
+    let machine = image.machine_from(disk.disk().log(&log)).start().unwrap();
+    machine.wait_ready(READY).unwrap();
+    let mut kept_after = Vec::new();
+    while kept_after.len() < LINES {
+        let kept = wait_diary(&machine, "kept ", kept_after.len() + 1);
+        let writes = WriteLog::read(&log).unwrap().writes().len();
+        kept_after.resize(kept, writes);
+    }
+    wait_slot_done(&machine);
+    // The inode tables go on being filled in.
+    let exit = machine.power_off(SOON).unwrap();
+    assert!(exit.is_power_off(), "{exit}\n{}", machine.tail(20));
+    drop(machine);
+    Reference { log: WriteLog::read(&log).unwrap(), kept_after }
+}
+
+/// A state to boot from: the first `writes` writes were made.
+struct State {
+    writes: usize,
+    part: &'static str,
+    disk: DiskFile,
+}
+
+/// Which states are booted, as the numbers of writes that were made.
+fn chosen(parts: &[&str]) -> Vec<usize> {
+    let most = if soak() { STATES_SOAK } else { STATES };
+    let critical: Vec<usize> =
+        (1..=parts.len()).filter(|&made| parts[made - 1] != "data").collect();
+    let others: Vec<usize> = (0..=parts.len()).filter(|made| !critical.contains(made)).collect();
+    let room = most.saturating_sub(critical.len()).min(others.len());
+    let sampled = (0..room).map(|place| others[place * others.len() / room]);
+    let mut all: Vec<usize> = critical.iter().copied().chain(sampled).collect();
+    all.sort_unstable();
+    all
+}
+
+#[test]
+fn after_any_write_of_a_first_boot() {
+    let folder = tempfile::tempdir().unwrap();
+    let image = with_a_diary(folder.path());
+    let Reference { log, kept_after } = reference(&image);
+    let flashed = DiskFile::flashed(&image, MEDIUM);
+    let sectors = flashed.sectors();
+    let parts: Vec<&str> = log.writes().iter().map(|write| part(&write.range(), sectors)).collect();
+    let chosen = chosen(&parts);
+    let named = |name: &str| parts.iter().filter(|part| **part == name).count();
+    println!(
+        "{} writes: {} of the partition table, {} of the ESP, {} of the data partition",
+        parts.len(),
+        named("table"),
+        named("esp"),
+        named("data")
+    );
+    println!("{} states, by the number of writes made: {chosen:?}", chosen.len());
+    println!("lines of the diary kept after writes {kept_after:?}");
+    assert!(named("table") >= 2 && named("esp") >= 3 && named("data") >= 20, "{parts:?}");
+
+    let file = File::options().write(true).open(flashed.path()).unwrap();
+    let mut states = VecDeque::new();
+    for made in 0..=parts.len() {
+        if made > 0 {
+            log.replay(&log.writes()[made - 1], &file).unwrap();
+        }
+        if chosen.contains(&made) {
+            let part = made.checked_sub(1).map_or("data", |last| parts[last]);
+            states.push_back(State { writes: made, part, disk: DiskFile::copy(&flashed.path()) });
+        }
+    }
+    let states = Mutex::new(states);
+    std::thread::scope(|scope| {
+        for _ in 0..std::thread::available_parallelism().map_or(1, usize::from) {
+            scope.spawn(|| {
+                loop {
+                    let Some(state) = states.lock().unwrap().pop_front() else { break };
+                    boots(&image, &state, &kept_after);
+                }
+            });
+        }
+    });
+}
+
+/// Boots from the state and looks at everything.
+fn boots(image: &Image, state: &State, kept_after: &[usize]) {
+    let by = if state.part == "data" { "kernel" } else { "firmware" };
+    println!("after write {} ({}), by {by}", state.writes, state.part);
+    let builder = match by {
+        "firmware" => image.machine_from(state.disk.disk()),
+        _ => {
+            let slot = format!("octet.slot={}", image.slot());
+            image.machine().disk(state.disk.disk()).kernel_argument(&slot)
+        }
+    };
+    let machine = builder.start().unwrap();
+    wait_slot_done(&machine);
+    let kept = kept_after.iter().take_while(|after| **after <= state.writes).count();
+    let found = wait_diary(&machine, "found ", 0);
+    assert!(found >= kept, "{} of {kept} lines are there after {}", found, state.writes);
+    wait_diary(&machine, "kept ", found + LINES);
+    let exit = machine.power_off(SOON).unwrap();
+    assert!(exit.is_power_off(), "{exit}\n{}", machine.tail(20));
+    drop(machine);
+
+    state.disk.check_table();
+    let data = state.disk.fsck_data();
+    assert_eq!(data.status, Some(0), "after {}: {}{}", state.writes, data.stdout, data.stderr);
+    let esp = state.disk.fsck_esp();
+    let mut said = esp.stdout.lines().filter(|line| !line.trim().is_empty());
+    let harm = said.find(|line| !HARMLESS.iter().any(|it| line.contains(it)));
+    assert_eq!(harm, None, "after {}: {}", state.writes, esp.stdout);
+    assert_eq!(state.disk.entries(), [format!("octet-{}.conf", image.slot())]);
+    assert!(!state.disk.esp_names("octet").contains(&"first-boot".to_owned()));
+}
