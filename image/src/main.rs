@@ -11,6 +11,7 @@ mod bench;
 mod build;
 mod command;
 mod digest;
+mod flash;
 mod lock;
 mod output;
 mod report;
@@ -39,6 +40,7 @@ enum Command {
     Bench(command::bench::Args),
     Ctl(command::ctl::Args),
     Explain(command::explain::Args),
+    Flash(command::flash::Args),
     Lock(command::lock::Args),
 }
 
@@ -57,6 +59,7 @@ fn main() -> ExitCode {
         Command::Bench(args) => command::bench::run(args),
         Command::Ctl(args) => command::ctl::run(args),
         Command::Explain(args) => command::explain::run(args),
+        Command::Flash(args) => command::flash::run(args),
         Command::Lock(args) => command::lock::run(args),
     };
     match result {

@@ -67,6 +67,26 @@ impl Step {
         }
     }
 
+    /// Turns the spinner into a bar over `total` bytes.
+    pub fn bytes(&self, total: u64) {
+        if let Some(bar) = &self.bar {
+            bar.set_length(total);
+            if let Ok(style) = ProgressStyle::with_template(
+                "{spinner:.cyan} {prefix:10} [{bar:32}] {binary_bytes}/{binary_total_bytes} {msg} \
+                 {binary_bytes_per_sec} {eta:.dim}",
+            ) {
+                bar.set_style(style.progress_chars("=> "));
+            }
+        }
+    }
+
+    /// Counts so many bytes.
+    pub fn advance_by(&self, bytes: u64) {
+        if let Some(bar) = &self.bar {
+            bar.inc(bytes);
+        }
+    }
+
     /// Counts one piece of work.
     pub fn advance(&self) {
         if let Some(bar) = &self.bar {

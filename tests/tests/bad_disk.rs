@@ -21,7 +21,7 @@ const ESP: u64 = 2048;
 /// A disk that has been booted once, and turned off.
 fn used(image: &Image) -> DiskFile {
     let disk = DiskFile::flashed(image, MEDIUM);
-    let machine = image.machine().disk(disk.disk()).start().unwrap();
+    let machine = image.machine().disk(disk.disk()).cpus(1).start().unwrap();
     machine.wait_ready(READY).unwrap();
     assert!(machine.power_off(SOON).unwrap().is_power_off());
     drop(machine);
@@ -31,7 +31,7 @@ fn used(image: &Image) -> DiskFile {
 /// Boots from `disk`, sees that all but the data is there, that the reason says `what`, in `status`
 /// and on the screen, and that the box still answers and turns off.
 fn comes_up_degraded(image: &Image, disk: Disk, what: &str) {
-    let machine = image.machine().disk(disk).start().unwrap();
+    let machine = image.machine().disk(disk).cpus(1).start().unwrap();
     let degraded = |status: &Status| status.state == State::Degraded;
     let status = machine.wait_status("degraded", READY, degraded).unwrap();
     let reason = status.reason.clone().unwrap_or_default();
@@ -110,7 +110,7 @@ fn writes_that_fail() {
     comes_up_degraded(&image, disk.disk().fault(full), "I/O error");
     // The same disks without the faults.
     for disk in [flashed, disk] {
-        let machine = image.machine().disk(disk.disk()).start().unwrap();
+        let machine = image.machine().disk(disk.disk()).cpus(1).start().unwrap();
         machine.wait_ready(READY).unwrap();
     }
 }
@@ -122,7 +122,7 @@ fn a_medium_that_has_shrunk_and_a_torn_file_system() {
     // Superblock and first group are zeros: e2fsck finds a copy of the superblock.
     let file = File::options().write(true).open(disk.path()).unwrap();
     file.write_all_at(&[0; 4096], DATA * 512).unwrap();
-    let machine = image.machine().disk(disk.disk()).start().unwrap();
+    let machine = image.machine().disk(disk.disk()).cpus(1).start().unwrap();
     machine.wait_ready(READY).unwrap();
     let note = machine.boot().unwrap().data.unwrap().note.unwrap();
     assert!(note.contains("repaired"), "{note}");

@@ -177,10 +177,10 @@ fn boots(image: &Image, state: &State, kept_after: &[usize]) {
     let by = if state.part == "data" { "kernel" } else { "firmware" };
     println!("after write {} ({}), by {by}", state.writes, state.part);
     let builder = match by {
-        "firmware" => image.machine_from(state.disk.disk()),
+        "firmware" => image.machine_from(state.disk.disk()).cpus(1),
         _ => {
             let slot = format!("octet.slot={}", image.slot());
-            image.machine().disk(state.disk.disk()).kernel_argument(&slot)
+            image.machine().disk(state.disk.disk()).cpus(1).kernel_argument(&slot)
         }
     };
     let machine = builder.start().unwrap();

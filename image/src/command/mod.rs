@@ -4,6 +4,7 @@ pub mod bench;
 pub mod build;
 pub mod ctl;
 pub mod explain;
+pub mod flash;
 pub mod lock;
 pub mod run;
 pub mod test;

@@ -86,9 +86,8 @@ impl Block {
 
     fn all(folder: &Path) -> Vec<Self> {
         let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-        let mut found: Vec<_> = entries
-            .filter_map(|entry| Self::at(&fs::canonicalize(entry.path()).ok()?))
-            .collect();
+        let mut found: Vec<_> =
+            entries.filter_map(|entry| Self::at(&fs::canonicalize(entry.path()).ok()?)).collect();
         found.sort_by(|a, b| a.name.cmp(&b.name));
         found
     }
@@ -120,6 +119,28 @@ impl Block {
     /// The file behind a loop device.
     pub fn backing_file(&self) -> Option<PathBuf> {
         self.attribute("loop/backing_file").map(PathBuf::from)
+    }
+
+    /// Who made it.
+    pub fn vendor(&self) -> Option<String> {
+        // Of some buses it is a number, which tells a person nothing.
+        self.attribute("device/vendor").filter(|text| !text.starts_with("0x"))
+    }
+
+    /// What its maker calls it.
+    pub fn model(&self) -> Option<String> {
+        self.attribute("device/model").or_else(|| self.attribute("device/name"))
+    }
+
+    /// Its serial number: its own, or that of the USB device that it is in.
+    pub fn serial(&self) -> Option<String> {
+        let device = fs::canonicalize(self.folder.join("device")).ok();
+        let of_device = || {
+            let files = device.iter().flat_map(|device| device.ancestors());
+            let mut texts = files.map(|folder| fs::read_to_string(folder.join("serial")));
+            texts.find_map(Result::ok).map(|text| text.trim().to_owned())
+        };
+        self.attribute("serial").or_else(of_device).filter(|text| !text.is_empty())
     }
 
     /// The name that the partition table has for it.
@@ -229,6 +250,9 @@ mod tests {
         fs::write(folder.join("loop/backing_file"), "/a file\n").unwrap();
         let loops = machine.host().loops();
         assert_eq!(loops.len(), 1);
-        assert_eq!((loops[0].0.name.as_str(), loops[0].1.as_path()), ("loop3", Path::new("/a file")));
+        assert_eq!(
+            (loops[0].0.name.as_str(), loops[0].1.as_path()),
+            ("loop3", Path::new("/a file"))
+        );
     }
 }

@@ -144,8 +144,7 @@ mod tests {
         machine.mount(&[("8:2", "/", "none")]);
         for block in [&whole, &part] {
             let refused = check(block).unwrap_err();
-            let is_system =
-                matches!(&refused, FlashError::InUse { by: Use::System { .. }, .. });
+            let is_system = matches!(&refused, FlashError::InUse { by: Use::System { .. }, .. });
             assert!(is_system, "{refused}");
         }
         machine.mount(&[]);

@@ -21,7 +21,9 @@ pub enum FlashError {
     },
     /// Something that is no image.
     #[error("{} is no image: {what}", path.display())]
-    #[diagnostic(help("--image names a file made by `cargo image build`: octet.img, octet.img.zst"))]
+    #[diagnostic(help(
+        "--image names a file made by `cargo image build`: octet.img, octet.img.zst"
+    ))]
     BadImage {
         /// The file.
         path: PathBuf,
@@ -232,7 +234,9 @@ impl Fault {
             Self::Grow(_) => "free space where it is, or name another file system",
             Self::Stopped => "run the same command again: it goes on where it is not done",
             Self::Differs { .. } => "the medium does not keep what it is given: take another one",
-            _ => "see that it is still plugged in, then run the same command again, or take another",
+            _ => {
+                "see that it is still plugged in, then run the same command again, or take another"
+            }
         };
         let state = match touched {
             true => "what is on it now is incomplete and does not start",

@@ -184,7 +184,9 @@ mod tests {
         let at = "/media/stick".into();
         assert_eq!(of_disk(&host, &disk), Some(Use::Mounted { block: "sdb1".into(), at }));
         machine.mount(&[("8:16", "/media/whole", "none")]);
-        assert!(matches!(of_disk(&host, &disk), Some(Use::Mounted { block, .. }) if block == "sdb"));
+        assert!(
+            matches!(of_disk(&host, &disk), Some(Use::Mounted { block, .. }) if block == "sdb")
+        );
         machine.mount(&[]);
         let held = of_disk(&host, &host.block(Machine::number("8:0")).unwrap());
         assert_eq!(held, Some(Use::Held { block: "sda2".into(), by: "dm-0".into() }));

@@ -35,6 +35,7 @@ mod image;
 mod in_use;
 mod mounts;
 mod pieces;
+mod question;
 mod target;
 mod watch;
 mod work;
@@ -44,10 +45,11 @@ use std::ops::Range;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-pub use block::{Block, Host};
+pub use block::Host;
 pub use check::survey;
 pub use error::FlashError;
 pub use image::Image;
+pub use question::ask;
 pub use target::Target;
 pub use watch::{Phase, Unwatched, Watch};
 

@@ -106,13 +106,10 @@ mod tests {
             .collect();
         assert_eq!(
             short,
-            [
-                "254:0 / /dev/vda",
-                "8:17 /media/A stick /dev/sdb1",
-                "0:33 /home /dev/nvme0n1p2"
-            ]
+            ["254:0 / /dev/vda", "8:17 /media/A stick /dev/sdb1", "0:33 /home /dev/nvme0n1p2"]
         );
-        let text = b"Filename\t\tType\t\tSize\n/dev/sda2  partition\t99\t0\t-2\n/swap\\040file file 1\n";
+        let text =
+            b"Filename\t\tType\t\tSize\n/dev/sda2  partition\t99\t0\t-2\n/swap\\040file file 1\n";
         assert_eq!(swaps(text), [PathBuf::from("/dev/sda2"), "/swap file".into()]);
         assert_eq!(swaps(b"Filename Type\n"), [PathBuf::new(); 0]);
     }

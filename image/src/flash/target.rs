@@ -16,6 +16,7 @@ use super::buffer::is_aligned;
 use super::check::{Found, survey};
 use super::error::{Fault, FlashError};
 use super::image::{Image, is_octet};
+use super::mounts::Number;
 use super::{check, extents};
 
 /// A target, open for nobody but us.
@@ -28,7 +29,6 @@ pub struct Target {
     direct: Option<File>,
     /// The disk, if it is one.
     disk: Option<Block>,
-    host: Host,
     len: u64,
 }
 
@@ -61,19 +61,19 @@ impl Target {
                 let now = metadata(&file, path)?;
                 // From here on the name does not matter any more, only what was opened.
                 let number = now.file_type().is_block_device().then_some(now.rdev());
-                if number.is_none_or(|number| super::mounts::Number::new(number) != disk.number) {
+                if number.is_none_or(|number| Number::new(number) != disk.number) {
                     return Err(changed());
                 }
                 check::disk(path, &disk, host)?;
                 (file, Some(disk))
             }
         };
-        let mut target = Self::new(path, file, disk, host)?;
+        let mut target = Self::new(path, file, disk)?;
         target.len = target.now().map_err(|source| open_error(path, source))?;
         Ok(target)
     }
 
-    fn new(path: &Path, file: File, disk: Option<Block>, host: &Host) -> Result<Self, FlashError> {
+    fn new(path: &Path, file: File, disk: Option<Block>) -> Result<Self, FlashError> {
         // Not the path again: by now it may lead elsewhere.
         let again = PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()));
         let pages = open(File::options().read(true), &again)?;
@@ -81,15 +81,7 @@ impl Target {
         let _ = fadvise(&pages, 0, None, Advice::Random);
         let direct = OFlags::DIRECT.bits().cast_signed();
         let direct = File::options().read(true).write(true).custom_flags(direct).open(again).ok();
-        Ok(Self {
-            path: path.to_owned(),
-            file,
-            pages,
-            direct,
-            disk,
-            host: host.clone(),
-            len: 0,
-        })
+        Ok(Self { path: path.to_owned(), file, pages, direct, disk, len: 0 })
     }
 
     /// As it was named.
@@ -191,11 +183,6 @@ impl Target {
 
     fn now(&self) -> io::Result<u64> {
         (&self.file).seek(SeekFrom::End(0))
-    }
-
-    /// Its host.
-    pub fn host(&self) -> &Host {
-        &self.host
     }
 }
 

@@ -71,6 +71,8 @@ impl Builder {
                 let code = Path::new(self.architecture.firmware().code);
                 line.path("-drive", "if=pflash,format=raw,readonly=on,file=", code);
                 line.path("-drive", "if=pflash,format=raw,file=", sockets.variables);
+                // Firmware for Arm gives people some seconds to press a key, unless told otherwise.
+                line.option("-boot", "menu=on,splash-time=0");
             }
         }
         line.0.extend(self.extra.iter().cloned());

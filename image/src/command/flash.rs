@@ -1,0 +1,130 @@
+//! `cargo image flash`
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use miette::IntoDiagnostic;
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::flag;
+
+use crate::build;
+use crate::flash::{Host, Image, Phase, Report, Target, Watch, ask, flash, survey};
+use crate::steps::{Step, Steps};
+
+/// Writes the image onto a disk or into a file: only what differs, all of it read back
+#[derive(clap::Args)]
+pub struct Args {
+    /// A whole disk, or a file, which is made if it is not there
+    #[arg(value_name = "FILE|DEVICE")]
+    to: PathBuf,
+    /// Write this image instead of the workspace's; one that ends in .zst is unpacked
+    #[arg(long, value_name = "FILE")]
+    image: Option<PathBuf>,
+    /// Do not ask whether what is there may be overwritten
+    #[arg(long)]
+    yes: bool,
+    #[command(flatten)]
+    build: build::Options,
+}
+
+/// Runs the subcommand.
+pub fn run(args: Args) -> miette::Result<ExitCode> {
+    let host = Host::here();
+    // First of all: nobody waits for a build to be told of a slip of the finger.
+    survey(&args.to, &host)?;
+    let file = match args.image {
+        Some(file) => file,
+        None => build::build(&args.build)?.disk,
+    };
+    let image = Image::open(&file)?;
+    let target = Target::open(&args.to, &host)?;
+    target.fits(&image)?;
+    if !args.yes && !target.is_ours() {
+        ask(&target)?;
+    }
+    let shown = Shown::new()?;
+    let report = flash(&image, &target, &shown)?;
+    shown.end();
+    println!("{}", summary(&report, &image, &target));
+    if let Some(disk) = target.disk() {
+        println!("{}", next(&disk.path().display().to_string()));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What was done, in bytes.
+fn summary(report: &Report, image: &Image, target: &Target) -> String {
+    let what = format!("{} -> {}", image.path().display(), target.path().display());
+    if report.written == 0 {
+        return format!("{what}: 0 bytes written, all {} are as they have to be", report.size);
+    }
+    format!(
+        "{what}: {} of {} bytes written and {} read back, {} were as they have to be",
+        report.written, report.size, report.verified, report.same
+    )
+}
+
+/// What to do with a disk that is written.
+fn next(disk: &str) -> String {
+    format!(
+        "All of it is on the medium: {disk} can be unplugged. Put it into the machine and switch \
+         that on;\nUEFI firmware starts it, and its first start makes the rest of the medium its \
+         data partition."
+    )
+}
+
+/// A bar for each phase; ctrl-C stops between two pieces, a second one at once.
+struct Shown {
+    steps: Steps,
+    now: Mutex<Option<(Phase, u64, Step)>>,
+    stop: Arc<AtomicBool>,
+}
+
+impl Shown {
+    /// From now on signals are ours.
+    fn new() -> miette::Result<Self> {
+        let stop = Arc::new(AtomicBool::new(false));
+        for signal in [SIGINT, SIGTERM] {
+            // In this order: the first signal finds the flag not set yet.
+            flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&stop))
+                .into_diagnostic()?;
+            flag::register(signal, Arc::clone(&stop)).into_diagnostic()?;
+        }
+        Ok(Self { steps: Steps::new(), now: Mutex::default(), stop })
+    }
+
+    /// The last phase is at its end.
+    fn end(&self) {
+        let now = self.now.lock().unwrap_or_else(PoisonError::into_inner).take();
+        match now {
+            Some((Phase::Write, total, step)) => step.done(&format!("{total} bytes compared")),
+            Some((Phase::Verify, total, step)) => step.done(&format!("{total} bytes read back")),
+            None => {}
+        }
+    }
+}
+
+impl Watch for Shown {
+    fn begin(&self, phase: Phase, total: u64) {
+        self.end();
+        let (name, doing) = match phase {
+            Phase::Write => ("flash", "writing what differs"),
+            Phase::Verify => ("verify", "reading back"),
+        };
+        let step = self.steps.start(name, doing);
+        step.bytes(total);
+        *self.now.lock().unwrap_or_else(PoisonError::into_inner) = Some((phase, total, step));
+    }
+
+    fn advance(&self, bytes: u64) {
+        if let Some((.., step)) = &*self.now.lock().unwrap_or_else(PoisonError::into_inner) {
+            step.advance_by(bytes);
+        }
+    }
+
+    fn stopped(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
+}

@@ -1,0 +1,116 @@
+//! Asking the person whose disk it is.
+
+use std::fmt::Write as _;
+use std::io::{self, BufRead, IsTerminal, Write};
+
+use super::block::Block;
+use super::error::FlashError;
+use super::target::Target;
+
+/// Asks on the terminal whether all on `target` may go. What the person has to type is the
+/// target's name, not a letter that is typed without reading.
+///
+/// # Errors
+/// It was not typed, or there is no terminal.
+pub fn ask(target: &Target) -> Result<(), FlashError> {
+    let path = target.path().to_owned();
+    if !io::stdin().is_terminal() {
+        return Err(FlashError::Unasked { path });
+    }
+    let name = match target.disk() {
+        Some(disk) => disk.name.clone(),
+        None => path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+    };
+    let shown = match target.disk() {
+        Some(disk) => describe(disk),
+        None => format!("{}: a file that is no Octet disk", path.display()),
+    };
+    let question = format!("{shown}All that is on it will be lost. To go on, type {name}: ");
+    let typed = read(&question, io::stdin().lock(), io::stderr().lock());
+    let source = |source| FlashError::Open { path: path.clone(), source };
+    let typed = typed.map_err(source)?;
+    // Also as the shell completes it.
+    match typed == name || typed == path.to_string_lossy() {
+        true => Ok(()),
+        false => Err(FlashError::Declined { path }),
+    }
+}
+
+fn read(question: &str, mut from: impl BufRead, mut to: impl Write) -> io::Result<String> {
+    write!(to, "{question}")?;
+    to.flush()?;
+    let mut line = String::new();
+    from.read_line(&mut line)?;
+    Ok(line.trim().to_owned())
+}
+
+/// What a person knows a disk by: who made it, how large it is, what is on it.
+fn describe(disk: &Block) -> String {
+    let mut text = format!("{}: {}", disk.path().display(), size(disk.size()));
+    let words = [disk.vendor(), disk.model()].into_iter().flatten().collect::<Vec<_>>().join(" ");
+    if !words.is_empty() {
+        let _ = write!(text, ", {words}");
+    }
+    if let Some(serial) = disk.serial() {
+        let _ = write!(text, ", serial {serial}");
+    }
+    if let Some(file) = disk.backing_file() {
+        let _ = write!(text, ", the file {}", file.display());
+    }
+    text.push('\n');
+    for part in disk.partitions() {
+        let label = part.label().unwrap_or_default();
+        let line = format!("  {}  {}  {label}", part.name, size(part.size()));
+        let _ = writeln!(text, "{}", line.trim_end());
+    }
+    text
+}
+
+/// As a medium's size is printed on it, in units of 1000.
+fn size(bytes: u64) -> String {
+    let bytes = bytes as f64;
+    if bytes < 1e9 { format!("{:.1} MB", bytes / 1e6) } else { format!("{:.1} GB", bytes / 1e9) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::block::made_up::Machine;
+    use super::*;
+    use std::fs;
+
+    #[test]
+    fn shows_what_a_person_knows_it_by() {
+        let machine = Machine::new();
+        let folder = machine.add("sdb", "8:16");
+        let part = machine.add("sdb/sdb1", "8:17");
+        let usb = machine.folder.path().join("sys/devices/made-up");
+        fs::create_dir_all(folder.join("device")).unwrap();
+        for (path, text) in [
+            (folder.join("size"), "62521344"),
+            (folder.join("device/vendor"), "SanDisk "),
+            (folder.join("device/model"), "Ultra Fit       "),
+            (usb.join("serial"), "4C530001\n"),
+            (part.join("uevent"), "PARTNAME=holiday photos\n"),
+        ] {
+            fs::write(path, text).unwrap();
+        }
+        let disk = machine.host().block(Machine::number("8:16")).unwrap();
+        assert_eq!(
+            describe(&disk),
+            "/dev/sdb: 32.0 GB, SanDisk Ultra Fit, serial 4C530001\n  \
+             sdb1  1.0 MB  holiday photos\n"
+        );
+        machine.add("vda", "254:0");
+        let disk = machine.host().block(Machine::number("254:0")).unwrap();
+        // A made-up serial number above both is that of the bus, not of a disk without a device.
+        assert_eq!(describe(&disk), "/dev/vda: 1.0 MB\n");
+    }
+
+    #[test]
+    fn reads_one_line() {
+        let mut shown = vec![];
+        let typed = read("Which? ", &b" sdb \nsdc\n"[..], &mut shown).unwrap();
+        assert_eq!((typed.as_str(), shown.as_slice()), ("sdb", &b"Which? "[..]));
+        assert_eq!(read("", &b""[..], &mut shown).unwrap(), "");
+    }
+}
