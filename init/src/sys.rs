@@ -7,7 +7,7 @@ use std::io;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
-use rustix::ioctl::{Ioctl, IoctlOutput, Opcode, Setter, ioctl};
+use rustix::ioctl::{Ioctl, IoctlOutput, NoArg, Opcode, Setter, ioctl};
 
 /// `LOOP_CTL_GET_FREE` and `LOOP_CONFIGURE` of linux/loop.h.
 const LOOP_CTL_GET_FREE: Opcode = 0x4C82;
@@ -103,6 +103,16 @@ struct PartitionRequest {
     flags: c_int,
     length: c_int,
     data: *const PartitionChange,
+}
+
+/// `BLKRRPART` of linux/fs.h.
+const BLKRRPART: Opcode = 0x125F;
+
+/// Has the kernel read the partition table of `disk` again. It refuses while a partition is in use.
+pub fn read_partitions(disk: &File) -> io::Result<()> {
+    // SAFETY: BLKRRPART takes no argument and touches no memory of ours.
+    unsafe { ioctl(disk, NoArg::<BLKRRPART>::new()) }?;
+    Ok(())
 }
 
 /// Tells the kernel of a partition's new size, while it may be in use.

@@ -1,6 +1,8 @@
 //! The units of this image, as the builder has checked and ordered them.
 
-use octet_appliance::{UNITS, Unit};
+use octet_appliance::{UNITS, Unit, UnitType};
+
+use crate::command_line;
 
 /// The units in start order.
 ///
@@ -8,5 +10,22 @@ use octet_appliance::{UNITS, Unit};
 /// In words: the list cannot be read. The box then has no units, and says so.
 pub fn load() -> Result<Vec<Unit>, String> {
     let text = std::fs::read(UNITS).map_err(|error| format!("{UNITS}: {error}"))?;
-    serde_json::from_slice(&text).map_err(|error| format!("{UNITS}: {error}"))
+    let mut units: Vec<Unit> =
+        serde_json::from_slice(&text).map_err(|error| format!("{UNITS}: {error}"))?;
+    // Without a disk there is nothing to mount and without a boot loader nothing to count. The
+    // units are there for those that need them, and have nothing to run.
+    if command_line::data_in_memory() {
+        run_nothing(&mut units, "data");
+    }
+    if matches!(command_line::value("slot"), Ok(None)) {
+        run_nothing(&mut units, "slot");
+    }
+    Ok(units)
+}
+
+fn run_nothing(units: &mut [Unit], name: &str) {
+    for unit in units.iter_mut().filter(|unit| unit.name.as_str() == name) {
+        unit.unit_type = UnitType::Target;
+        unit.exec = None;
+    }
 }

@@ -104,6 +104,28 @@ fn killed_instead_of_turned_off_it_is_checked() {
 }
 
 #[test]
+fn killed_while_it_makes_the_file_system() {
+    let image = shipped();
+    for pause in [0, 150, 400] {
+        let disk = DiskFile::flashed(&image, MEDIUM);
+        let slot = format!("octet.slot={}", image.slot());
+        let start = || image.machine().disk(disk.disk()).kernel_argument(&slot).start().unwrap();
+        let machine = start();
+        let runs = |status: &octet_machine::Status| status.unit("data").unwrap().pid.is_some();
+        machine.wait_status("data runs", READY, runs).unwrap();
+        std::thread::sleep(std::time::Duration::from_millis(pause));
+        machine.call("signal", serde_json::json!({"unit": "data", "signal": "KILL"})).unwrap();
+        wait_slot_good(&machine);
+        let status = machine.status().unwrap();
+        println!("killed after {pause} ms: {:?}", status.unit("data").unwrap());
+        assert_eq!(status.unit("data").unwrap().restarts, 1);
+        power_off(&machine);
+        drop(machine);
+        check(&disk, &image);
+    }
+}
+
+#[test]
 fn a_slot_that_is_never_ready_runs_out_of_tries() {
     // The same slot without the bad unit is marked good in the tests above.
     let folder = tempfile::tempdir().unwrap();

@@ -30,7 +30,7 @@ pub fn survey(path: &Path, host: &Host) -> Result<Found, FlashError> {
     let metadata = match fs::metadata(path) {
         Ok(metadata) => metadata,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return absent(path),
-        Err(source) => return Err(FlashError::Open { path: path.to_owned(), source }),
+        Err(why) => return Err(FlashError::Open { path: path.to_owned(), why }),
     };
     let kind = metadata.file_type();
     if kind.is_file() {
@@ -62,7 +62,7 @@ pub fn survey(path: &Path, host: &Host) -> Result<Found, FlashError> {
 fn absent(path: &Path) -> Result<Found, FlashError> {
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
     let parent = fs::canonicalize(parent.unwrap_or(Path::new(".")))
-        .map_err(|source| FlashError::Open { path: path.to_owned(), source })?;
+        .map_err(|why| FlashError::Open { path: path.to_owned(), why })?;
     if parent.starts_with("/dev") && !parent.starts_with("/dev/shm") {
         return Err(FlashError::NoDevice { path: path.to_owned() });
     }

@@ -11,13 +11,13 @@ use super::in_use::Use;
 #[derive(Debug, thiserror::Error, Diagnostic)]
 pub enum FlashError {
     /// No image.
-    #[error("there is no image {}: {source}", path.display())]
+    #[error("there is no image {}: {why}", path.display())]
     #[diagnostic(help("`cargo image build` makes one; --image names another file"))]
     NoImage {
         /// Where it was looked for.
         path: PathBuf,
         /// Why it is not there.
-        source: io::Error,
+        why: io::Error,
     },
     /// Something that is no image.
     #[error("{} is no image: {what}", path.display())]
@@ -117,13 +117,13 @@ pub enum FlashError {
         has: u64,
     },
     /// It cannot be opened.
-    #[error("cannot open {}: {source}", path.display())]
-    #[diagnostic(help("{}", open_advice(source)))]
+    #[error("cannot open {}: {why}", path.display())]
+    #[diagnostic(help("{}", open_advice(why)))]
     Open {
         /// The path.
         path: PathBuf,
         /// Why.
-        source: io::Error,
+        why: io::Error,
     },
     /// Another thing stands at the path than a moment ago.
     #[error("{} is not what it was a moment ago", path.display())]
@@ -171,28 +171,28 @@ fn open_advice(error: &io::Error) -> &'static str {
 #[derive(Debug, thiserror::Error)]
 pub enum Fault {
     /// The image.
-    #[error("the image cannot be read at byte {at}: {source}")]
+    #[error("the image cannot be read at byte {at}: {why}")]
     Image {
         /// Where.
         at: u64,
         /// Why.
-        source: io::Error,
+        why: io::Error,
     },
     /// It gives nothing back.
-    #[error("cannot be read at byte {at}: {source}")]
+    #[error("cannot be read at byte {at}: {why}")]
     Read {
         /// Where.
         at: u64,
         /// Why.
-        source: io::Error,
+        why: io::Error,
     },
     /// It takes nothing.
-    #[error("cannot be written at byte {at}: {source}")]
+    #[error("cannot be written at byte {at}: {why}")]
     Write {
         /// Where.
         at: u64,
         /// Why.
-        source: io::Error,
+        why: io::Error,
     },
     /// What it took did not get onto the medium.
     #[error("what was written did not all reach the medium: {0}")]
@@ -228,7 +228,7 @@ impl Fault {
     fn advice(&self, touched: bool) -> String {
         let first = match self {
             Self::Image { .. } => "build the image again, or see to the disk that it is on",
-            Self::Write { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
+            Self::Write { why, .. } if why.kind() == io::ErrorKind::StorageFull => {
                 "free space where it is, then run the same command again"
             }
             Self::Grow(_) => "free space where it is, or name another file system",

@@ -40,7 +40,7 @@ impl Image {
     /// # Errors
     /// It is not there, empty, no file, or damaged.
     pub fn open(path: &Path) -> Result<Self, FlashError> {
-        let missing = |source| FlashError::NoImage { path: path.to_owned(), source };
+        let missing = |why| FlashError::NoImage { path: path.to_owned(), why };
         let bad = |what: String| FlashError::BadImage { path: path.to_owned(), what };
         let file = File::open(path).map_err(missing)?;
         if !file.metadata().map_err(missing)?.is_file() {
@@ -73,7 +73,7 @@ impl Image {
 
     /// Reads what is at `at`, which has to be inside.
     pub fn read(&self, at: u64, into: &mut [u8]) -> Result<(), Fault> {
-        self.file.read_exact_at(into, at).map_err(|source| Fault::Image { at, source })
+        self.file.read_exact_at(into, at).map_err(|why| Fault::Image { at, why })
     }
 
     /// Whether it is the file `device`, `inode`.

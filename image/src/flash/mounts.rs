@@ -111,13 +111,13 @@ mod tests {
         let text =
             b"Filename\t\tType\t\tSize\n/dev/sda2  partition\t99\t0\t-2\n/swap\\040file file 1\n";
         assert_eq!(swaps(text), [PathBuf::from("/dev/sda2"), "/swap file".into()]);
-        assert_eq!(swaps(b"Filename Type\n"), [PathBuf::new(); 0]);
+        assert!(swaps(b"Filename Type\n").is_empty());
     }
 
     #[test]
     fn reads_those_of_this_machine() {
         let found = mounts(&std::fs::read("/proc/self/mountinfo").unwrap());
-        assert!(found.iter().any(|mount| mount.at == PathBuf::from("/")));
+        assert!(found.iter().any(|mount| mount.at.as_os_str() == "/"));
     }
 
     proptest! {

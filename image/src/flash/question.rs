@@ -27,8 +27,8 @@ pub fn ask(target: &Target) -> Result<(), FlashError> {
     };
     let question = format!("{shown}All that is on it will be lost. To go on, type {name}: ");
     let typed = read(&question, io::stdin().lock(), io::stderr().lock());
-    let source = |source| FlashError::Open { path: path.clone(), source };
-    let typed = typed.map_err(source)?;
+    let failed = |why| FlashError::Open { path: path.clone(), why };
+    let typed = typed.map_err(failed)?;
     // Also as the shell completes it.
     match typed == name || typed == path.to_string_lossy() {
         true => Ok(()),

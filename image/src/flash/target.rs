@@ -69,7 +69,7 @@ impl Target {
             }
         };
         let mut target = Self::new(path, file, disk)?;
-        target.len = target.now().map_err(|source| open_error(path, source))?;
+        target.len = target.now().map_err(|why| open_error(path, why))?;
         Ok(target)
     }
 
@@ -92,11 +92,6 @@ impl Target {
     /// The disk, if it is one.
     pub fn disk(&self) -> Option<&Block> {
         self.disk.as_ref()
-    }
-
-    /// Its bytes when it was opened.
-    pub fn len(&self) -> u64 {
-        self.len
     }
 
     /// Whether nothing is lost with what is on it: a new or empty file, or one that holds an Octet
@@ -123,12 +118,12 @@ impl Target {
 
     /// Where its first `len` bytes may be other than zero.
     pub fn data(&self, len: u64) -> Result<Vec<Range<u64>>, Fault> {
-        extents::data(&self.file, len).map_err(|source| Fault::Read { at: 0, source })
+        extents::data(&self.file, len).map_err(|why| Fault::Read { at: 0, why })
     }
 
     /// Reads what is at `at`, from the page cache if it is there.
     pub fn read(&self, at: u64, into: &mut [u8]) -> Result<(), Fault> {
-        self.file.read_exact_at(into, at).map_err(|source| Fault::Read { at, source })
+        self.file.read_exact_at(into, at).map_err(|why| Fault::Read { at, why })
     }
 
     /// Says that these bytes are read soon: the medium may begin.
@@ -138,7 +133,7 @@ impl Target {
 
     /// Reads what is at `at`, and nothing around it.
     pub fn read_page(&self, at: u64, into: &mut [u8]) -> Result<(), Fault> {
-        self.pages.read_exact_at(into, at).map_err(|source| Fault::Read { at, source })
+        self.pages.read_exact_at(into, at).map_err(|why| Fault::Read { at, why })
     }
 
     /// Writes `bytes` at `at`. To a disk past the page cache: so an error comes with its place,
@@ -153,7 +148,7 @@ impl Target {
                 let _ = fadvise(&self.file, at, length(bytes), Advice::DontNeed);
             }),
         };
-        written.map_err(|source| Fault::Write { at, source })
+        written.map_err(|why| Fault::Write { at, why })
     }
 
     /// Waits until all that was written is on the medium.
@@ -172,12 +167,12 @@ impl Target {
             Some(direct) => direct.read_exact_at(into, at),
             None => self.file.read_exact_at(into, at),
         };
-        read.map_err(|source| Fault::Read { at, source })
+        read.map_err(|why| Fault::Read { at, why })
     }
 
     /// Sees that it is still as long as it has to be.
     pub fn still_has(&self, len: u64) -> Result<(), Fault> {
-        let now = self.now().map_err(|source| Fault::Read { at: 0, source })?;
+        let now = self.now().map_err(|why| Fault::Read { at: 0, why })?;
         if now >= len { Ok(()) } else { Err(Fault::Shrunk { before: self.len.max(len), now }) }
     }
 
@@ -191,18 +186,18 @@ fn length(bytes: &[u8]) -> Option<NonZeroU64> {
 }
 
 fn metadata(file: &File, path: &Path) -> Result<Metadata, FlashError> {
-    file.metadata().map_err(|source| open_error(path, source))
+    file.metadata().map_err(|why| open_error(path, why))
 }
 
 fn open(options: &mut std::fs::OpenOptions, path: &Path) -> Result<File, FlashError> {
-    options.open(path).map_err(|source| open_error(path, source))
+    options.open(path).map_err(|why| open_error(path, why))
 }
 
-fn open_error(path: &Path, source: io::Error) -> FlashError {
+fn open_error(path: &Path, why: io::Error) -> FlashError {
     let path = path.to_owned();
-    match Errno::from_io_error(&source) {
+    match Errno::from_io_error(&why) {
         Some(Errno::BUSY | Errno::TXTBSY) => FlashError::Busy { path },
         Some(Errno::ROFS) => FlashError::ReadOnly { path },
-        _ => FlashError::Open { path, source },
+        _ => FlashError::Open { path, why },
     }
 }

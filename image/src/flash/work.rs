@@ -1,7 +1,7 @@
 //! Several threads over one list.
 
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use super::buffer::Buffer;
 use super::error::Fault;
@@ -39,7 +39,7 @@ pub fn each<T: Sync>(
             let done = if watch.stopped() { Err(Fault::Stopped) } else { work(&mut hands, item) };
             if let Err(fault) = done {
                 over.store(true, Ordering::Relaxed);
-                faults.lock().unwrap_or_else(|lock| lock.into_inner()).push(fault);
+                faults.lock().unwrap_or_else(PoisonError::into_inner).push(fault);
             }
         }
     };
@@ -48,7 +48,7 @@ pub fn each<T: Sync>(
             scope.spawn(one);
         }
     });
-    let faults = faults.into_inner().unwrap_or_else(|lock| lock.into_inner());
+    let faults = faults.into_inner().unwrap_or_else(PoisonError::into_inner);
     faults.into_iter().min_by_key(Fault::at).map_or(Ok(()), Err)
 }
 

@@ -102,15 +102,12 @@ impl<'a> Writer<'a> {
         at: u64,
         len: usize,
     ) -> Result<Vec<Range<usize>>, Fault> {
-        let whole = vec![0..len];
-        let guess = hands.all_differed && len > 2 * PAGE;
-        let runs = if guess && self.ends_differ(hands, at, len)? {
-            whole.clone()
-        } else {
-            self.target.read(at, &mut hands.theirs[..len])?;
-            differing(&hands.ours[..len], &hands.theirs[..len], GRANULE as usize)
-        };
-        hands.all_differed = runs == whole;
+        if hands.all_differed && len > 2 * PAGE && self.ends_differ(hands, at, len)? {
+            return Ok(std::iter::once(0..len).collect());
+        }
+        self.target.read(at, &mut hands.theirs[..len])?;
+        let runs = differing(&hands.ours[..len], &hands.theirs[..len], GRANULE as usize);
+        hands.all_differed = runs.first() == Some(&(0..len));
         Ok(runs)
     }
 

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::Edge;
 use crate::clock::now;
+use crate::command_line;
 use crate::facts;
 use crate::supervisor::{BoxState, Moment, UnitState};
 
@@ -55,10 +56,18 @@ pub fn boot(edge: &Edge) -> Value {
     json!({
         "board": edge.boot.board,
         "slot": facts::read(facts::SLOT),
-        "data": facts::read(facts::DATA),
+        "data": data(),
         "ready_at": edge.state.ready_at().map(ms),
         "phases": phases,
     })
+}
+
+/// Where the data is.
+fn data() -> Value {
+    if command_line::data_in_memory() {
+        return json!({ "device": null, "note": "in memory, lost at power-off" });
+    }
+    facts::read(facts::DATA)
 }
 
 /// Why the box is as it is: the first thing that a person should look at.

@@ -70,10 +70,7 @@ pub fn run() -> ExitCode {
 }
 
 fn mark_good() -> Result<(), String> {
-    let Some(version) = command_line::value("slot")? else {
-        println!("no boot loader has chosen this kernel, so there is nothing to count");
-        return Ok(());
-    };
+    let Some(version) = command_line::value("slot")? else { return Ok(()) };
     let disk = Disk::find()?;
     // Nothing is mounted for writing if there is nothing to write.
     if EspCounter::new(&Esp::read(&disk.esp)?, &version).standing()? != Some(Standing::Good) {

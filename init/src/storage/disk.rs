@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::gpt::{self, HEAD, SECTOR, TAIL};
-use crate::sys::{PartitionChange, change_partition};
+use crate::sys::{PartitionChange, change_partition, read_partitions};
 
 /// Names of the partitions, as the builder writes them.
 const ESP: &str = "octet-esp";
@@ -19,6 +19,9 @@ const BLOCK: &str = "/sys/class/block";
 /// How long a controller may take to show its disk, and how often it is looked for.
 const PATIENCE: u32 = 100;
 const PAUSE: Duration = Duration::from_millis(50);
+
+/// How often, in looks, the kernel is asked to look for partitions again.
+const LOOK_AGAIN: u32 = 20;
 
 /// The disk with its two partitions, by their names under `/dev`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,9 +40,12 @@ impl Disk {
     /// # Errors
     /// In words: there is none, or more than one.
     pub fn find() -> Result<Self, String> {
-        for _ in 0..PATIENCE {
+        for turn in 0..PATIENCE {
             if let Some(disk) = Self::find_in(Path::new(BLOCK))? {
                 return Ok(disk);
+            }
+            if turn % LOOK_AGAIN == 0 {
+                look_again(Path::new(BLOCK));
             }
             std::thread::sleep(PAUSE);
         }
@@ -144,18 +150,31 @@ impl Partition {
     }
 }
 
-/// The disks that are there, in words; those of no size and those in memory are left out.
+/// Has the kernel read all partition tables again. It reads them while a driver is loaded, on behalf
+/// of the process that loads it, and gives up for good if that is killed meanwhile.
+fn look_again(block: &Path) {
+    for disk in disks(block) {
+        // One whose partitions are in use needs no second look.
+        let _ = File::open(device(&disk)).and_then(|disk| read_partitions(&disk));
+    }
+}
+
+/// The disks that are there, in words.
 fn seen(block: &Path) -> String {
-    let entries = fs::read_dir(block).into_iter().flatten().flatten();
-    let mut disks: Vec<String> = entries
-        .filter(|entry| entry.path().join("device").exists())
-        .filter_map(|entry| {
-            let sectors = number(&entry.path().join("size"))?;
-            Some(format!("{}, {} MiB", entry.file_name().to_str()?, sectors >> 11))
-        })
-        .collect();
-    disks.sort();
+    let sectors = |disk: &String| number(&block.join(disk).join("size")).unwrap_or_default();
+    let words = |disk: &String| format!("{disk}, {} MiB", sectors(disk) >> 11);
+    let disks: Vec<String> = disks(block).iter().map(words).collect();
     if disks.is_empty() { "there is no disk".into() } else { disks.join("; ") }
+}
+
+/// The names of whole disks; loop devices and disks in memory have no `device`.
+fn disks(block: &Path) -> Vec<String> {
+    let entries = fs::read_dir(block).into_iter().flatten().flatten();
+    let disks = entries.filter(|entry| entry.path().join("device").exists());
+    let mut names: Vec<_> =
+        disks.filter_map(|disk| disk.file_name().to_str().map(str::to_owned)).collect();
+    names.sort();
+    names
 }
 
 fn number(path: &Path) -> Option<u64> {

@@ -21,7 +21,6 @@ use std::process::ExitCode;
 use rustix::rand::{GetRandomFlags, getrandom};
 use serde_json::{Value, json};
 
-use crate::command_line;
 use crate::facts;
 use crate::kernel_modules::{Afterwards, load_list};
 use crate::slot;
@@ -55,13 +54,6 @@ pub fn run() -> ExitCode {
 }
 
 fn prepare() -> Result<(), String> {
-    if command_line::data_in_memory() {
-        facts::write(
-            facts::DATA,
-            &json!({ "device": null, "note": "in memory, lost at power-off" }),
-        );
-        return Ok(());
-    }
     for failure in load_list(MODULES.as_ref(), Afterwards::Forget) {
         eprintln!("{failure}");
     }
