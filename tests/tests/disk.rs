@@ -43,7 +43,7 @@ fn first_boot_and_second(image: &Image) {
     assert_eq!(disk.entries(), [format!("octet-{}+3.conf", image.slot())]);
     assert!(disk.esp_names("octet").contains(&"first-boot".to_owned()));
 
-    let machine = image.machine_from(disk.disk()).start().unwrap();
+    let machine = image.machine_from(disk.disk()).cpus(1).start().unwrap();
     wait_slot_good(&machine);
     let data = machine.boot().unwrap().data.unwrap();
     assert_eq!(data.note.as_deref(), Some("made by this boot"));
@@ -56,7 +56,7 @@ fn first_boot_and_second(image: &Image) {
     assert!(name.contains("\"format\":1"), "{name}");
 
     // Turned off cleanly, it needs no check; and nothing is made again.
-    let machine = image.machine_from(disk.disk()).start().unwrap();
+    let machine = image.machine_from(disk.disk()).cpus(1).start().unwrap();
     wait_slot_good(&machine);
     assert_eq!(machine.boot().unwrap().data.unwrap().note, None);
     power_off(&machine);
@@ -87,7 +87,7 @@ fn arm_without_a_disk() {
 fn killed_instead_of_turned_off_it_is_checked() {
     let image = shipped();
     let disk = DiskFile::flashed(&image, MEDIUM);
-    let start = || image.machine().disk(disk.disk()).start().unwrap();
+    let start = || image.machine().disk(disk.disk()).cpus(1).start().unwrap();
     let machine = start();
     machine.wait_ready(READY).unwrap();
     power_off(&machine);
@@ -109,7 +109,8 @@ fn killed_while_it_makes_the_file_system() {
     for pause in [0, 150, 400] {
         let disk = DiskFile::flashed(&image, MEDIUM);
         let slot = format!("octet.slot={}", image.slot());
-        let start = || image.machine().disk(disk.disk()).kernel_argument(&slot).start().unwrap();
+        let start =
+            || image.machine().disk(disk.disk()).cpus(1).kernel_argument(&slot).start().unwrap();
         let machine = start();
         let runs = |status: &octet_machine::Status| status.unit("data").unwrap().pid.is_some();
         machine.wait_status("data runs", READY, runs).unwrap();
@@ -135,7 +136,7 @@ fn a_slot_that_is_never_ready_runs_out_of_tries() {
     let entry = |counter: &str| vec![format!("octet-{slot}+{counter}.conf")];
     assert_eq!(disk.entries(), entry("3"));
     for (left, counter) in [(2, "2-1"), (1, "1-2"), (0, "0-3")] {
-        let machine = image.machine_from(disk.disk()).start().unwrap();
+        let machine = image.machine_from(disk.disk()).cpus(1).start().unwrap();
         let settled = |status: &octet_machine::Status| {
             let data = status.unit("data").unwrap().state;
             status.state == State::Degraded && data == UnitState::Done

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+use clap::ValueEnum;
 use miette::{Diagnostic, IntoDiagnostic};
 use octet_control::CallError;
 use octet_control::cli::{self, CliError};
@@ -43,7 +44,7 @@ enum CtlError {
 
 /// Runs the subcommand.
 pub fn run(args: Args) -> miette::Result<ExitCode> {
-    let port = running::control_port(&folder()?)?;
+    let port = running_port()?;
     // After the first answer a verb may take its time.
     let mut client = connect(&port, Instant::now() + FIRST_ANSWER).map_err(CtlError::Silent)?;
     match cli::run(&mut client, &args.words, "cargo image ctl") {
@@ -66,8 +67,12 @@ pub fn run(args: Args) -> miette::Result<ExitCode> {
     }
 }
 
-/// Where the image lies that `cargo image run` boots.
-fn folder() -> miette::Result<PathBuf> {
+/// The control port of the machine that `cargo image run` has booted, whatever it was for. If there
+/// are several it is that of the first target in the order of `--help`.
+fn running_port() -> miette::Result<PathBuf> {
     let here = std::env::current_dir().into_diagnostic()?;
-    Ok(Workspace::find(&here)?.root().join("out").join(Target::default().name()))
+    let out = Workspace::find(&here)?.root().join("out");
+    let folders = Target::value_variants().iter().map(|target| out.join(target.name()));
+    let found = folders.map(|folder| running::control_port(&folder)).find_map(Result::ok);
+    Ok(found.map_or_else(|| running::control_port(&out), Ok)?)
 }
