@@ -1,7 +1,7 @@
 //! `cargo image flash` beside dd(1): 1 GiB onto a file that is there already.
 
 use std::fs::File;
-use std::io::{BufWriter, Write};
+use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use miette::{Diagnostic, IntoDiagnostic};
 
 use super::sample::Sample;
+use crate::flash::{self, Host, Image, Target, Unwatched};
 
 /// What is written, in bytes.
 const SIZE: u64 = 1 << 30;
@@ -17,18 +18,22 @@ const SIZE: u64 = 1 << 30;
 /// Where little differs: so many bytes, evenly spread.
 const CHANGES: u64 = 64;
 
-/// How long each took.
+/// How long each took. What is read is in the host's cache before, on both sides.
 #[derive(Debug, Clone, Default)]
 pub struct Flashes {
-    /// All differs; reading back what was written included.
+    /// All differs: until all is on the medium.
+    pub write: Sample,
+    /// The same, and what was written is read back from the medium and compared.
     pub all: Sample,
-    /// Little differs.
+    /// Little differs; reading back included.
     pub little: Sample,
     /// `dd bs=4M conv=fsync,notrunc`, which reads nothing back.
     pub dd: Sample,
+    /// The same, and `dd iflag=direct | cmp`.
+    pub dd_cmp: Sample,
 }
 
-/// One of the two failed.
+/// `dd` or `cmp` failed.
 #[derive(Debug, thiserror::Error, Diagnostic)]
 #[error("{program} failed:\n{said}")]
 #[diagnostic(help("is there room for 3 GiB in the folder for temporary files (TMPDIR)?"))]
@@ -42,23 +47,33 @@ pub fn measure(runs: usize) -> miette::Result<Flashes> {
     let folder = tempfile::tempdir().into_diagnostic()?;
     let [image, other, target] = ["image", "other", "target"].map(|name| folder.path().join(name));
     let mut seed = 1;
-    fill(&image, &mut seed)?;
-    fill(&other, &mut seed)?;
-    fill(&target, &mut seed)?;
+    for file in [&image, &other, &target] {
+        fill(file, &mut seed)?;
+    }
     let mut flashes = Flashes::default();
     for _ in 0..runs {
         // Each time everything on the target differs from what it is to become.
-        flashes.dd.add(dd(&other, &target)?);
-        flashes.all.add(flash(&image, &target)?);
+        warm(&[&other, &target])?;
+        let written = dd(&other, &target)?;
+        flashes.dd.add(written);
+        flashes.dd_cmp.add(written + cmp(&other, &target)?);
+
+        warm(&[&image, &target])?;
+        let report = write(&image, &target)?;
+        flashes.write.add(report.writing);
+        flashes.all.add(report.writing + report.verifying);
+
         change(&target)?;
-        flashes.little.add(flash(&image, &target)?);
+        warm(&[&image, &target])?;
+        let report = write(&image, &target)?;
+        flashes.little.add(report.writing + report.verifying);
     }
     Ok(flashes)
 }
 
-fn flash(image: &Path, target: &Path) -> miette::Result<Duration> {
-    let mut command = Command::new("/proc/self/exe");
-    timed(command.arg("flash").arg(target).arg("--image").arg(image).arg("--yes"))
+fn write(image: &Path, target: &Path) -> miette::Result<flash::Report> {
+    let (image, target) = (Image::open(image)?, Target::open(target, &Host::here())?);
+    Ok(flash::flash(&image, &target, &Unwatched)?)
 }
 
 fn dd(image: &Path, target: &Path) -> miette::Result<Duration> {
@@ -71,9 +86,12 @@ fn dd(image: &Path, target: &Path) -> miette::Result<Duration> {
     )
 }
 
+fn cmp(image: &Path, target: &Path) -> miette::Result<Duration> {
+    let script = "dd if=\"$1\" iflag=direct bs=4M status=none | cmp - \"$0\"";
+    timed(Command::new("sh").args(["-c", script]).arg(image).arg(target))
+}
+
 fn timed(command: &mut Command) -> miette::Result<Duration> {
-    // What is written before is not to be waited for in here.
-    rustix::fs::sync();
     let began = Instant::now();
     let output = command.output().into_diagnostic()?;
     let took = began.elapsed();
@@ -82,6 +100,15 @@ fn timed(command: &mut Command) -> miette::Result<Duration> {
     }
     let program = command.get_program().to_string_lossy().into_owned();
     Err(Failed { program, said: String::from_utf8_lossy(&output.stderr).into_owned() }.into())
+}
+
+/// Has the host read all of the files, and write out what it still has to.
+fn warm(files: &[&PathBuf]) -> miette::Result<()> {
+    rustix::fs::sync();
+    for file in files {
+        io::copy(&mut File::open(file).into_diagnostic()?, &mut io::sink()).into_diagnostic()?;
+    }
+    Ok(())
 }
 
 /// Fills a file with bytes that no file system could store as holes or copies of others (a xorshift
