@@ -23,6 +23,7 @@ mod steps;
 mod store;
 mod target;
 mod tree;
+mod verify;
 mod workspace;
 
 #[derive(Parser)]

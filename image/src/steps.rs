@@ -48,6 +48,11 @@ impl Steps {
         self.bars.suspend(|| eprintln!("warning: {text}"));
     }
 
+    /// Says what another program says.
+    pub fn quote(&self, line: &str) {
+        self.bars.suspend(|| eprintln!("  | {line}"));
+    }
+
     /// Says something worth knowing.
     pub fn note(&self, text: &str) {
         self.bars.suspend(|| eprintln!("note: {text}"));

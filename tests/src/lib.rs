@@ -2,14 +2,12 @@
 //! that are not ours.
 
 mod builder;
-mod clone;
 mod disk;
 mod guests;
 mod image;
 mod tool;
 
 pub use builder::builder;
-pub use clone::copy_of_workspace;
 pub use disk::{DiskFile, part};
 pub use guests::guest;
 pub use image::{AARCH64, Image, shipped, shipped_for, store, workspace};

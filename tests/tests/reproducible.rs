@@ -2,64 +2,85 @@
 
 #![cfg(test)]
 
-use std::fs::{self, Permissions};
-use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::Path;
 use std::process::Command;
 
-use octet_tests::{builder, copy_of_workspace, must, shipped, store};
+use octet_tests::{builder, must, run, shipped, workspace};
+
+/// `cargo image build --verify` of what ships.
+fn verify() -> Command {
+    let mut command = Command::new(builder());
+    command.current_dir(workspace()).args(["build", "--verify"]);
+    command
+}
 
 #[test]
 fn another_clone_another_host_the_same_bytes() {
     let first = shipped();
-    let folder = tempfile::tempdir().unwrap();
-    let clone = folder.path().join("a much longer path/to the clone");
-    let home = folder.path().join("home");
-    fs::create_dir_all(&home).unwrap();
-    copy_of_workspace(&clone);
-    assert!(!clone.join("out").exists() && !clone.join("target").exists());
-    as_under_umask_077(&clone);
+    let said = must(&mut verify());
+    println!("{}\n{}", said.stderr, said.stdout);
 
-    // Another user's habits; the toolchain and the store are found where they are.
-    let mut build = Command::new("taskset");
-    build
-        .args(["--cpu-list", &first_cpu(), "sh", "-c", "umask 077; exec \"$0\" build"])
-        .arg(builder())
-        .current_dir(&clone)
-        .env_remove("CARGO_TARGET_DIR")
-        .env_remove("XDG_CACHE_HOME")
-        .env("OCTET_STORE", store())
-        .env("CARGO_HOME", tool_home("CARGO_HOME", ".cargo"))
-        .env("RUSTUP_HOME", tool_home("RUSTUP_HOME", ".rustup"))
-        .env("CARGO_TERM_COLOR", "never")
-        .env("HOME", &home)
-        .env("TZ", "Pacific/Chatham")
-        .env("LC_ALL", "tr_TR.UTF-8")
-        .env("LANG", "tr_TR.UTF-8");
-    let said = must(&mut build).stderr;
+    // Each was looked at in the second place itself.
+    for fact in [
+        "path: ",
+        "umask: 0077",
+        "clock: 400 days ahead",
+        "HOME: ",
+        "time zone: Pacific/Chatham",
+        "locale: tr_TR.UTF-8",
+        "user name: ",
+    ] {
+        let line = format!("different there: {fact}");
+        assert!(said.stdout.contains(&line), "no `{line}` in:\n{}", said.stdout);
+    }
+    // What depends on this machine is said either way.
+    for fact in ["processors: ", "host name: ", "order of directory entries: "] {
+        assert!(said.stdout.contains(&format!("there: {fact}")), "{fact}:\n{}", said.stdout);
+    }
+
+    // All that ships was compared, SHA256SUMS itself too.
+    let sums = fs::read_to_string(first.file("SHA256SUMS")).unwrap();
+    let files = sums.lines().count() + 1;
+    assert!(files >= 7, "{sums}");
+    assert!(said.stdout.contains(&format!(": {files} files, ")), "{}", said.stdout);
+
     // Nothing was found compiled: cargo compiled every crate that is in the image.
-    println!("{said}\ncompiled:\n{}", crates(&clone.join("out/qemu-x86_64")).join("\n"));
-    let compiled = said.lines().find(|line| line.starts_with("compile "));
-    assert!(compiled.is_some_and(|line| !line.contains(" 0 crates")), "{said}");
-
-    let sums = |folder: PathBuf| fs::read_to_string(folder.join("SHA256SUMS")).unwrap();
-    let (ours, theirs) = (sums(first.folder), sums(clone.join("out/qemu-x86_64")));
-    assert!(ours.lines().count() >= 4, "{ours}");
-    assert_eq!(ours, theirs);
+    let (_, compiled) = said.stdout.split_once("a second build (").unwrap();
+    let compiled: usize = compiled.split(' ').next().unwrap().parse().unwrap();
+    let crates = crates(&first.folder);
+    assert!(crates.len() > 20 && compiled >= crates.len(), "{compiled}: {crates:?}");
 }
 
-/// Takes all from group and others, as a checkout under that umask has it.
-fn as_under_umask_077(folder: &Path) {
-    for entry in fs::read_dir(folder).unwrap().flatten() {
-        let path = entry.path();
-        let metadata = fs::symlink_metadata(&path).unwrap();
-        if metadata.is_symlink() {
-            continue;
+#[test]
+fn what_it_needs_is_named_if_it_is_missing() {
+    shipped();
+    let folder = tempfile::tempdir().unwrap();
+    let needs = ["datefudge", "taskset", "unshare"];
+    for missing in needs {
+        let path = folder.path().join(missing);
+        fs::create_dir(&path).unwrap();
+        copy_path(&path, missing);
+        let said = run(verify().env("PATH", &path));
+        assert_eq!(said.status, Some(1), "{}", said.stderr);
+        assert!(said.stderr.contains("--setup"), "{}", said.stderr);
+        for need in needs {
+            let named = said.stderr.contains(&format!("{need} (Debian package"));
+            assert_eq!(named, need == missing, "{need}:\n{}", said.stderr);
         }
-        let mode = metadata.permissions().mode();
-        fs::set_permissions(&path, Permissions::from_mode(mode & 0o700)).unwrap();
-        if path.is_dir() {
-            as_under_umask_077(&path);
+    }
+}
+
+/// Links to every program of `PATH`, but for one.
+fn copy_path(to: &Path, leave_out: &str) {
+    let path = std::env::var_os("PATH").unwrap();
+    for folder in std::env::split_paths(&path) {
+        for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+            if entry.file_name() != leave_out {
+                // The first one of a name wins, as in PATH.
+                let _ = symlink(entry.path(), to.join(entry.file_name()));
+            }
         }
     }
 }
@@ -73,17 +94,4 @@ fn crates(image: &Path) -> Vec<String> {
         references.iter().find_map(|it| it["referenceLocator"].as_str()?.strip_prefix("pkg:cargo/"))
     });
     locators.map(str::to_owned).collect()
-}
-
-/// One of the processors that we may run on.
-fn first_cpu() -> String {
-    let status = fs::read_to_string("/proc/self/status").unwrap();
-    let list = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:")).unwrap();
-    list.trim().split([',', '-']).next().unwrap().to_owned()
-}
-
-/// Where a tool keeps its files if nothing else is said: under the HOME that changes.
-fn tool_home(variable: &str, below: &str) -> PathBuf {
-    let home = || PathBuf::from(std::env::var_os("HOME").unwrap()).join(below);
-    std::env::var_os(variable).map_or_else(home, PathBuf::from)
 }

@@ -36,6 +36,8 @@ pub fn limit(target: Target) -> miette::Result<Limit> {
         .args(["build", "--quiet", "--locked", "--release", "--package", "octet-guests"])
         .args(["--bin", PROGRAM, "--target", target])
         .arg("--message-format=json-render-diagnostics")
+        // The host's linker knows only the host's processor; Rust brings one that knows all.
+        .env("CARGO_TARGET_AARCH64_UNKNOWN_LINUX_MUSL_LINKER", "rust-lld")
         .output()
         .into_diagnostic()?;
     let program =

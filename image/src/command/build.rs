@@ -3,17 +3,32 @@
 use std::process::ExitCode;
 
 use crate::build::{Options, build};
+use crate::setup;
+use crate::verify::verify;
 
 /// Builds the image into out/<target>/
 #[derive(clap::Args)]
 pub struct Args {
+    /// Then build it again as another user on another machine would, and compare every byte
+    #[arg(long)]
+    verify: bool,
+    /// First install what this machine lacks for --verify
+    #[arg(long, requires = "verify")]
+    setup: bool,
     #[command(flatten)]
     options: Options,
 }
 
 /// Runs the subcommand.
 pub fn run(args: Args) -> miette::Result<ExitCode> {
+    if args.verify {
+        setup::require(&[&setup::VERIFY], args.setup)?;
+    }
     let built = build(&args.options)?;
-    println!("{}", built.folder.display());
+    if args.verify {
+        println!("{}", verify(&args.options, &built)?.text(&built));
+    } else {
+        println!("{}", built.folder.display());
+    }
     Ok(ExitCode::SUCCESS)
 }

@@ -22,7 +22,7 @@ pub struct Args {
 
 /// Runs the subcommand.
 pub fn run(args: Args) -> miette::Result<ExitCode> {
-    setup::require(&[&setup::RUN, &setup::TEST], args.setup)?;
+    setup::require(&[&setup::RUN, &setup::TEST, &setup::VERIFY], args.setup)?;
     let built = build::build(&args.build)?;
     let mut tests = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     // Plain `cargo test` works too: without these two the tests build the image themselves.

@@ -12,7 +12,7 @@ use rustix::fs::{Advice, OFlags, fadvise};
 use rustix::io::Errno;
 
 use super::block::{Block, Host};
-use super::buffer::is_aligned;
+use super::buffer::{ALIGNMENT, is_aligned};
 use super::check::{Found, survey};
 use super::error::{Fault, FlashError};
 use super::image::{Image, is_octet};
@@ -145,7 +145,8 @@ impl Target {
             Some(direct) => direct.write_all_at(bytes, at),
             None => self.file.write_all_at(bytes, at).inspect(|()| {
                 // This also starts the way of what is changed to the disk (mm/fadvise.c).
-                let _ = fadvise(&self.file, at, length(bytes), Advice::DontNeed);
+                let _ =
+                    fadvise(&self.file, at, NonZeroU64::new(bytes.len() as u64), Advice::DontNeed);
             }),
         };
         written.map_err(|why| Fault::Write { at, why })
@@ -153,11 +154,7 @@ impl Target {
 
     /// Waits until all that was written is on the medium.
     pub fn sync(&self) -> Result<(), Fault> {
-        self.file.sync_all().map_err(Fault::Sync)?;
-        // Whoever reads it next is to read the medium. What is changed is gone by now, so all of
-        // it can be dropped.
-        let _ = fadvise(&self.file, 0, None, Advice::DontNeed);
-        Ok(())
+        self.file.sync_all().map_err(Fault::Sync)
     }
 
     /// Reads what is on the medium at `at`, whatever the page cache has. Only after
@@ -165,7 +162,13 @@ impl Target {
     pub fn read_medium(&self, at: u64, into: &mut [u8]) -> Result<(), Fault> {
         let read = match self.direct.as_ref().filter(|_| is_aligned(at, into.len())) {
             Some(direct) => direct.read_exact_at(into, at),
-            None => self.file.read_exact_at(into, at),
+            None => {
+                // What was changed has been synced, so the cache lets go of all of it: of whole
+                // pages, though.
+                let whole = into.len().next_multiple_of(ALIGNMENT) as u64;
+                let _ = fadvise(&self.file, at, NonZeroU64::new(whole), Advice::DontNeed);
+                self.file.read_exact_at(into, at)
+            }
         };
         read.map_err(|why| Fault::Read { at, why })
     }
@@ -179,10 +182,6 @@ impl Target {
     fn now(&self) -> io::Result<u64> {
         (&self.file).seek(SeekFrom::End(0))
     }
-}
-
-fn length(bytes: &[u8]) -> Option<NonZeroU64> {
-    NonZeroU64::new(bytes.len() as u64)
 }
 
 fn metadata(file: &File, path: &Path) -> Result<Metadata, FlashError> {

@@ -6,7 +6,7 @@ mod need;
 
 use miette::Diagnostic;
 
-pub use need::{Need, RUN, TEST};
+pub use need::{Need, RUN, TEST, VERIFY};
 
 /// Things are missing, and were not to be installed.
 #[derive(Debug, thiserror::Error, Diagnostic)]

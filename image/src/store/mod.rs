@@ -105,6 +105,11 @@ impl Store {
         Ok(Self { root, offline })
     }
 
+    /// Its folder.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
     /// Whether the network is not to be used.
     pub fn offline(&self) -> bool {
         self.offline

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 
 use super::disk::{at, device};
+use super::fat::{self, Check};
 
 /// Where it is mounted meanwhile.
 const POINT: &str = "/efi";
@@ -35,9 +36,17 @@ impl Esp {
         Self::mount(name, MountFlags::empty())
     }
 
+    /// Mends what a power cut has left on the partition `name`. Returns what was done, in words.
+    ///
+    /// # Errors
+    /// In words, with the device.
+    pub fn tidy(name: &str, check: Check) -> Result<Option<String>, String> {
+        unmount_leftovers();
+        fat::tidy(&device(name), check)
+    }
+
     fn mount(name: &str, flags: MountFlags) -> Result<Self, String> {
-        // One that a process killed in the middle has left.
-        while unmount(POINT, UnmountFlags::empty()).is_ok() {}
+        unmount_leftovers();
         let safe = MountFlags::NODEV | MountFlags::NOSUID | MountFlags::NOEXEC;
         let device = device(name);
         // A file that a cut has left half-written is an error to the kernel when it is removed, and
@@ -62,6 +71,11 @@ impl Esp {
         rustix::fs::syncfs(File::open(POINT)?)?;
         File::open(&self.device)?.sync_all()
     }
+}
+
+/// Unmounts what a process killed in the middle has left.
+fn unmount_leftovers() {
+    while unmount(POINT, UnmountFlags::empty()).is_ok() {}
 }
 
 impl Drop for Esp {

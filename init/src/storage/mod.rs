@@ -10,6 +10,7 @@
 pub mod disk;
 pub mod esp;
 mod ext4;
+mod fat;
 mod gpt;
 mod superblock;
 
@@ -26,12 +27,17 @@ use crate::kernel_modules::{Afterwards, load_list};
 use crate::slot;
 use disk::{Disk, at, device};
 use esp::Esp;
+use fat::Check;
 
 /// Modules without which no disk is seen, as the builder has listed them.
 const MODULES: &str = "/usr/lib/octet/modules.disk";
 
 /// The marker: while it is on the EFI system partition the data partition is to be formatted.
 const FIRST_BOOT: &str = "octet/first-boot";
+
+/// Where the boot loader has its entries, and what stands in the names of those that are counted.
+const ENTRIES: &str = "loader/entries";
+const COUNTED: char = '+';
 
 /// Names the data: its format, and a number that no other box has.
 const NAME: &str = "/data/octet.json";
@@ -80,11 +86,34 @@ fn prepare() -> Result<(), String> {
 /// Reads what the EFI system partition says: which tries this slot has left, and whether this is
 /// the first boot.
 fn look(disk: &Disk) -> Result<bool, String> {
-    let esp = Esp::read(&disk.esp)?;
+    tidy(disk, Check::IfDirty);
+    let mut esp = Esp::read(&disk.esp)?;
     let marker = esp.path(FIRST_BOOT);
     let first_boot = fs::exists(&marker).map_err(at(&marker))?;
+    // Firmware renames a counted entry at each start, and says nowhere that it is about to.
+    if first_boot || has_counted_entry(&esp) {
+        drop(esp);
+        tidy(disk, Check::Always);
+        esp = Esp::read(&disk.esp)?;
+    }
     slot::record(&esp)?;
     Ok(first_boot)
+}
+
+/// Tidies up the EFI system partition after a power cut. Firmware has read all that it needs from
+/// it, so what cannot be mended keeps nothing from starting.
+fn tidy(disk: &Disk, check: Check) {
+    match Esp::tidy(&disk.esp, check) {
+        Ok(None) => {}
+        Ok(Some(done)) => println!("{} after a power cut: {done}", disk.esp),
+        Err(problem) => eprintln!("{problem}"),
+    }
+}
+
+/// Whether firmware counts tries. If that cannot be read it may.
+fn has_counted_entry(esp: &Esp) -> bool {
+    let counted = |entry: fs::DirEntry| entry.file_name().to_string_lossy().contains(COUNTED);
+    fs::read_dir(esp.path(ENTRIES)).map_or(true, |entries| entries.flatten().any(counted))
 }
 
 /// Makes the file system of a box that has none yet. `problem`, if there is one, is in the way:

@@ -1,0 +1,203 @@
+//! `cargo image build --verify`: whether another person on another machine gets the same bytes.
+//!
+//! The workspace is copied to a longer path, with the permissions of another umask, in another
+//! order of directory entries, and built there from nothing but the store and cargo's crates:
+//! with another clock, time zone, locale, user and host name, on one processor. Each of these is
+//! looked at in the place itself and only then said to be different.
+//!
+//! The clock is moved by datefudge, not by faketime: libfaketime looks up symbols that this C
+//! library does not have while rustc's allocator (jemalloc) holds its lock, the dynamic linker
+//! allocates for the error, and rustc waits for itself for ever.
+
+mod again;
+mod compare;
+mod copy;
+mod other_host;
+mod place;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use miette::{Diagnostic, IntoDiagnostic, WrapErr};
+
+use crate::build::{Built, Options, workspace};
+use crate::steps::Steps;
+use crate::store::Store;
+use again::Ended;
+use compare::{Difference, Same, compare};
+use other_host::OtherHost;
+use place::Place;
+
+/// Of the paths in the image that differ, so many are shown.
+const SHOWN: usize = 12;
+
+/// The second build is not what it has to be.
+#[derive(Debug, thiserror::Error, Diagnostic)]
+pub enum VerifyError {
+    /// It gave other bytes.
+    #[error("a second build gives other bytes: {what}{}", listed(paths))]
+    #[diagnostic(help(
+        "both builds are kept: {} and {}; something in the build depends on one of:\n{}",
+        first.display(), second.display(), varied.join("\n")
+    ))]
+    Differs {
+        /// The first file that differs.
+        what: String,
+        /// The paths in the image that differ.
+        paths: Vec<String>,
+        /// The first build.
+        first: PathBuf,
+        /// The second one.
+        second: PathBuf,
+        /// What was different there.
+        varied: Vec<String>,
+    },
+    /// There was no second build.
+    #[error("the second build failed")]
+    #[diagnostic(help("its words are above; it ran in {}, which is kept", copy.display()))]
+    Failed {
+        /// Where it ran.
+        copy: PathBuf,
+    },
+    /// It took what the first one had made.
+    #[error("the second build compiled nothing, so it proves nothing")]
+    #[diagnostic(help("something it uses was made by the first one: see what it says above"))]
+    NothingCompiled,
+    /// It was stopped.
+    #[error("stopped before it was done")]
+    #[diagnostic(help("nothing is left of the second build"))]
+    Stopped,
+}
+
+fn listed(paths: &[String]) -> String {
+    let more = paths.len().saturating_sub(SHOWN);
+    let mut text: String = paths.iter().take(SHOWN).map(|path| format!("\n  {path}")).collect();
+    if more > 0 {
+        text += &format!("\n  and {more} more");
+    }
+    text
+}
+
+/// What is said of two builds that give the same bytes.
+pub struct Verified {
+    same: Same,
+    compiled: String,
+    varied: Vec<String>,
+    not: Vec<String>,
+}
+
+impl Verified {
+    /// For a person: what was the same although something was different.
+    pub fn text(&self, built: &Built) -> String {
+        let Same { files, bytes } = self.same;
+        let mut text = format!(
+            "{}: {files} files, {bytes} bytes, the same in a second build ({})\n",
+            built.folder.display(),
+            self.compiled
+        );
+        for line in &self.varied {
+            text += &format!("  different there: {line}\n");
+        }
+        for line in &self.not {
+            text += &format!("  the same there: {line}\n");
+        }
+        text.trim_end().to_owned()
+    }
+}
+
+/// Builds what was built from `options` once more, elsewhere, and compares.
+///
+/// # Errors
+/// It gives other bytes, fails, or compiles nothing.
+pub fn verify(options: &Options, built: &Built) -> miette::Result<Verified> {
+    let root = workspace()?.root().to_owned();
+    let steps = Steps::new();
+    let place = Place::new().into_diagnostic().wrap_err("there is no place for a copy")?;
+    let (there, varied, not) = prepare(&root, &place, &steps)?;
+    if !options.offline {
+        again::fetch(&place.copy, options.target.triple())?;
+    }
+    let out = place.rest.path().join("out");
+    let said = match again::run(&there, &place, &out, &root, options, &steps)? {
+        Ended::Well(said) => said,
+        Ended::Badly => {
+            let copy = place.copy.clone();
+            place.keep();
+            return Err(VerifyError::Failed { copy }.into());
+        }
+    };
+    let compiled = again::compiled(&said).ok_or(VerifyError::NothingCompiled)?;
+    let (first, second) = (built.folder.clone(), out.join(options.target.name()));
+    let step = steps.start("compare", "both builds");
+    let difference = match compare(&first, &second).into_diagnostic()? {
+        Ok(same) => {
+            step.done(&format!("{} files, {} bytes: the same", same.files, same.bytes));
+            return Ok(Verified { same, compiled, varied, not });
+        }
+        Err(difference) => difference,
+    };
+    let manifest = |folder: &Path| fs::read(folder.join("manifest.json")).unwrap_or_default();
+    let paths = compare::paths(&manifest(&first), &manifest(&second));
+    place.keep();
+    Err(VerifyError::Differs { what: what(&difference), paths, first, second, varied }.into())
+}
+
+/// Makes the copy of the workspace at `root` and the other host; tells what is different there,
+/// and what is not.
+fn prepare(
+    root: &Path,
+    place: &Place,
+    steps: &Steps,
+) -> miette::Result<(OtherHost, Vec<String>, Vec<String>)> {
+    let step = steps.start("copy", "the workspace");
+    let copied = place.fill(root).into_diagnostic().wrap_err("the workspace cannot be copied")?;
+    let store = Store::open(true)?;
+    let there = OtherHost::new(&place.rest.path().join("host"), store.root()).into_diagnostic()?;
+    let (mut varied, mut not) = there
+        .differences()
+        .into_diagnostic()
+        .wrap_err("no program can be run as on another host")?;
+    varied.insert(0, format!("path: {}, not {}", place.copy.display(), root.display()));
+    let (folders, reordered) = copy::reordered(root, &place.copy, &copied);
+    let order = format!("order of directory entries: in {reordered} of {folders} folders");
+    let list = if reordered > 0 { &mut varied } else { &mut not };
+    list.push(order);
+    step.done(&format!("{} files to {}", copied.len(), place.copy.display()));
+    Ok((there, varied, not))
+}
+
+fn what(difference: &Difference) -> String {
+    match difference {
+        Difference::Missing { file, in_first: true } => {
+            format!("only the second one has {}", file.display())
+        }
+        Difference::Missing { file, in_first: false } => {
+            format!("only the first one has {}", file.display())
+        }
+        Difference::Content { file, at } => {
+            format!("{} differs first at byte {at}", file.display())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn says_what_differs_and_where_it_is() {
+        let content = Difference::Content { file: "boot/initrd".into(), at: 17 };
+        let error = VerifyError::Differs {
+            what: what(&content),
+            paths: (0..20).map(|n| format!("root: /bin/{n}: sha256")).collect(),
+            first: "/first".into(),
+            second: "/second".into(),
+            varied: vec!["umask: 0077, not 0022".into()],
+        };
+        let text = error.to_string();
+        assert!(text.contains("boot/initrd differs first at byte 17"), "{text}");
+        assert!(text.contains("root: /bin/3: sha256") && text.contains("8 more"), "{text}");
+        let help = error.help().map(|help| help.to_string()).unwrap_or_default();
+        assert!(help.contains("/second") && help.contains("umask"), "{help}");
+    }
+}

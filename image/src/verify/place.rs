@@ -1,0 +1,87 @@
+//! Where the second build is.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+
+use tempfile::TempDir;
+
+use super::copy;
+
+/// A file system in memory. It lists a folder in the order in which the files were made.
+const IN_MEMORY: &str = "/dev/shm";
+
+/// What has to be free there.
+const ROOM: u64 = 64_000_000;
+
+/// Two folders, of which neither is near the first build.
+pub struct Place {
+    /// The workspace's copy: in memory, if there is room for it.
+    pub copy: PathBuf,
+    sources: TempDir,
+    /// Everything that is built.
+    pub rest: TempDir,
+}
+
+impl Place {
+    /// Empty folders; they are removed when they are not needed any more.
+    pub fn new() -> io::Result<Self> {
+        let new = || tempfile::Builder::new().prefix("octet-verify-").to_owned();
+        let rest = new().tempdir()?;
+        let has_room = rustix::fs::statvfs(IN_MEMORY)
+            .is_ok_and(|it| it.f_bavail.saturating_mul(it.f_frsize) >= ROOM);
+        let in_memory = has_room.then(|| new().tempdir_in(IN_MEMORY).ok()).flatten();
+        let sources = match in_memory {
+            Some(folder) => folder,
+            None => new().tempdir()?,
+        };
+        let copy = sources.path().join("a path that is longer/and has blanks in it/octet");
+        Ok(Self { copy, sources, rest })
+    }
+
+    /// Copies the workspace at `root`; what is built of it goes elsewhere, because it is large.
+    pub fn fill(&self, root: &Path) -> io::Result<Vec<PathBuf>> {
+        let files = copy::files(root)?;
+        copy::copy(root, &files, &self.copy)?;
+        let target = self.rest.path().join("target");
+        fs::create_dir(&target)?;
+        symlink(target, self.copy.join("target"))?;
+        // Cargo may put another program in this one's place, if a source changes meanwhile.
+        fs::copy("/proc/self/exe", self.builder())?;
+        Ok(files)
+    }
+
+    /// This program.
+    pub fn builder(&self) -> PathBuf {
+        self.rest.path().join("octet-image")
+    }
+
+    /// Leaves everything there.
+    pub fn keep(self) {
+        let _ = (self.sources.keep(), self.rest.keep());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_is_gone_when_it_is_not_kept() {
+        let root = tempfile::tempdir().unwrap();
+        fs::write(root.path().join("Cargo.toml"), "").unwrap();
+        let place = Place::new().unwrap();
+        let copied = place.fill(root.path()).unwrap();
+        assert_eq!(copied, [Path::new("Cargo.toml")]);
+        assert!(place.builder().is_file() && place.copy.join("target").is_dir());
+        let paths = [place.copy.clone(), place.rest.path().to_owned()];
+        drop(place);
+        assert!(paths.iter().all(|path| !path.exists()));
+        let place = Place::new().unwrap();
+        let paths = [place.sources.path().to_owned(), place.rest.path().to_owned()];
+        place.keep();
+        assert!(paths.iter().all(|path| path.exists()));
+        paths.iter().for_each(|path| fs::remove_dir_all(path).unwrap());
+    }
+}

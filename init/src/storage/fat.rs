@@ -1,0 +1,250 @@
+//! Tidying up a FAT32 volume after a power cut (Microsoft's "FAT32 File System Specification" 1.03;
+//! kernel: fs/fat): what is to be written, and in which order. Only [`tidy`] touches a device.
+//!
+//! A cut loses no file that was on the medium before. It leaves clusters that no file has, a name
+//! whose content never came, a second name of a file that was being renamed, tables that differ
+//! and counts that are wrong. Those are mended. All else is not the work of a cut: then nothing is
+//! written, and what was found is told.
+//!
+//! The order makes another cut harmless: as long as anything is left to do the volume says that it
+//! was not unmounted, and every part of what is done leaves less to do.
+
+mod folder;
+mod table;
+mod volume;
+mod walk;
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::Path;
+
+use rustix::fs::OFlags;
+
+use super::disk::at;
+use table::Table;
+use volume::Volume;
+use walk::Walk;
+
+/// Bytes of one sector: the only size that the image is made for.
+const SECTOR: usize = 512;
+
+/// Where sector 0 says that the volume is mounted, or was not unmounted (fs/fat: `FAT_STATE_DIRTY`).
+const STATE: usize = 65;
+const DIRTY: u8 = 1;
+
+/// Where a volume can be read.
+pub trait ReadAt {
+    /// Fills `bytes` from byte `at` on.
+    ///
+    /// # Errors
+    /// It cannot be read, or ends before that.
+    fn read_at(&self, bytes: &mut [u8], at: u64) -> io::Result<()>;
+}
+
+impl ReadAt for File {
+    fn read_at(&self, bytes: &mut [u8], at: u64) -> io::Result<()> {
+        self.read_exact_at(bytes, at)
+    }
+}
+
+/// Something to write.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Write {
+    /// The first sector of the volume.
+    pub sector: u64,
+    /// Whole sectors.
+    pub bytes: Vec<u8>,
+}
+
+/// What is to be done so that the volume is as if it had been unmounted.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Plan {
+    /// Each stage is on the medium before the next is begun; within one the order is free.
+    pub stages: Vec<Vec<Write>>,
+    /// The same in words.
+    pub done: Vec<String>,
+}
+
+/// Why there is no plan.
+#[derive(Debug, thiserror::Error)]
+pub enum Problem {
+    /// The device.
+    #[error("sector {sector}: {error}")]
+    Read {
+        /// The first one.
+        sector: u64,
+        /// What the kernel says.
+        error: io::Error,
+    },
+    /// This is no such volume.
+    #[error("this is no FAT32 volume as the builder makes it: {0}")]
+    Volume(&'static str),
+    /// Nothing that a cut leaves.
+    #[error("{path}: {fault}")]
+    File {
+        /// From the root of the volume on.
+        path: String,
+        /// What is wrong with it.
+        fault: Fault,
+    },
+}
+
+/// What is wrong with a file or a folder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Fault {
+    /// Two files, or a file twice.
+    #[error("cluster {0} is in use twice")]
+    Shared(u32),
+    /// A number that is none of a cluster.
+    #[error("it goes on at cluster {0}, which there is not")]
+    NoCluster(u32),
+    /// The table says that the medium is bad there.
+    #[error("cluster {0} is marked as bad")]
+    Bad(u32),
+    /// A folder whose chain ends at a free cluster.
+    #[error("the folder is not whole")]
+    NotWhole,
+    /// A folder with something else in it.
+    #[error("this is not the content of a folder")]
+    NoFolder,
+    /// More than is ever there.
+    #[error("there are too many folders, or too large ones")]
+    TooMany,
+}
+
+/// When a volume is looked through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Check {
+    /// If it says that it was not unmounted.
+    IfDirty,
+    /// Also if it does not: firmware renames files without saying so.
+    Always,
+}
+
+/// Tidies up the volume on `device`, which must not be mounted. Returns what was done, in words.
+///
+/// # Errors
+/// In words: nothing was written, or the device refuses.
+pub fn tidy(device: &Path, check: Check) -> Result<Option<String>, String> {
+    let problem =
+        |problem: Problem| format!("{}: {problem}; nothing was changed there", device.display());
+    if check == Check::IfDirty {
+        let file = File::open(device).map_err(at(device))?;
+        if !is_dirty(&file).map_err(problem)? {
+            return Ok(None);
+        }
+    }
+    let mut options = File::options();
+    options.read(true).write(true);
+    // The kernel refuses a device that is mounted.
+    options.custom_flags(OFlags::EXCL.bits().cast_signed());
+    let file = options.open(device).map_err(at(device))?;
+    let plan = plan(&file).map_err(problem)?;
+    apply(&file, &plan).map_err(at(device))?;
+    Ok((!plan.done.is_empty()).then(|| plan.done.join("; ")))
+}
+
+fn apply(device: &File, plan: &Plan) -> io::Result<()> {
+    for stage in &plan.stages {
+        for write in stage {
+            device.write_all_at(&write.bytes, write.sector * SECTOR as u64)?;
+        }
+        device.sync_all()?;
+    }
+    Ok(())
+}
+
+/// Whether the volume says that it was not unmounted: to Linux, or to others.
+///
+/// # Errors
+/// See [`Problem`].
+fn is_dirty(device: &impl ReadAt) -> Result<bool, Problem> {
+    let boot = read(device, 0, 1)?;
+    let volume = Volume::read(&boot)?;
+    let table = read(device, volume.tables[0], 1)?;
+    Ok(boot[STATE] & DIRTY != 0 || table::is_dirty(&table))
+}
+
+/// Plans what has to be written; nothing, if all is well.
+///
+/// # Errors
+/// See [`Problem`].
+pub fn plan(device: &impl ReadAt) -> Result<Plan, Problem> {
+    let boot = read(device, 0, 1)?;
+    let volume = Volume::read(&boot)?;
+    let info = read(device, volume.info, 1)?;
+    volume::check_info(&info)?;
+    let [first, second] = volume.tables.map(|table| read(device, table, volume.table_sectors));
+    let (first, second) = (first?, second?);
+
+    let mut table = Table::new(first.clone(), &volume)?;
+    let walked = Walk::through(device, &volume, &table)?;
+    let lost = walked.settle(&mut table);
+    let info_to_be = volume::info(&info, &volume, table.free());
+    let mended = table.bytes().to_vec();
+    table.mark_clean();
+    let (mut open, mut closed) = (boot.clone(), boot.clone());
+    open[STATE] |= DIRTY;
+    closed[STATE] &= !DIRTY;
+
+    let (mut mend, mut done) = (walked.writes, walked.done);
+    if lost > 0 {
+        done.push(format!("clusters freed: {lost}"));
+    }
+    add(&mut mend, &first, &mended, volume.tables[0]);
+    // The second one may be clean before the first one is: the first one counts.
+    if add(&mut mend, &second, table.bytes(), volume.tables[1]) {
+        done.push("the second table made like the first one".into());
+    }
+    if add(&mut mend, &info, &info_to_be, volume.info) {
+        done.push("free clusters counted".into());
+    }
+    let [mut begin, mut clean, mut end] = [vec![], vec![], vec![]];
+    let marked = add(&mut clean, &mended, table.bytes(), volume.tables[0]) || boot != closed;
+    if !mend.is_empty() {
+        add(&mut begin, &boot, &open, 0);
+    }
+    add(&mut end, if mend.is_empty() { &boot } else { &open }, &closed, 0);
+    if marked {
+        done.push("marked as unmounted".into());
+    }
+    let stages = [begin, mend, clean, end].into_iter().filter(|stage| !stage.is_empty());
+    Ok(Plan { stages: stages.collect(), done })
+}
+
+/// Adds the sectors of `new` that differ from those of `old`, which lie from `sector` on, to
+/// `writes`: neighbours together. Returns whether there are any.
+fn add(writes: &mut Vec<Write>, old: &[u8], new: &[u8], sector: u64) -> bool {
+    let before = writes.len();
+    let pairs = old.chunks(SECTOR).zip(new.chunks(SECTOR)).zip(sector..);
+    for ((_, bytes), sector) in pairs.filter(|((old, new), _)| old != new) {
+        match writes[before..].last_mut() {
+            Some(last) if last.sector + (last.bytes.len() / SECTOR) as u64 == sector => {
+                last.bytes.extend(bytes);
+            }
+            _ => writes.push(Write { sector, bytes: bytes.to_vec() }),
+        }
+    }
+    writes.len() > before
+}
+
+/// Reads whole sectors.
+fn read(device: &impl ReadAt, sector: u64, sectors: usize) -> Result<Vec<u8>, Problem> {
+    let mut bytes = vec![0; sectors * SECTOR];
+    device
+        .read_at(&mut bytes, sector * SECTOR as u64)
+        .map_err(|error| Problem::Read { sector, error })?;
+    Ok(bytes)
+}
+
+fn u16_at(bytes: &[u8], at: usize) -> u16 {
+    u16::from_le_bytes([bytes[at], bytes[at + 1]])
+}
+
+fn u32_at(bytes: &[u8], at: usize) -> u32 {
+    u32::from(u16_at(bytes, at)) | u32::from(u16_at(bytes, at + 2)) << 16
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,99 @@
+//! The file allocation table: for each cluster, which one comes next.
+
+use super::volume::Volume;
+use super::{Problem, u32_at};
+
+/// The upper four bits of an entry are not part of it, and stay as they are.
+const BITS: u32 = 0x0FFF_FFFF;
+const BAD: u32 = 0x0FFF_FFF7;
+const LEAST_END: u32 = 0x0FFF_FFF8;
+const END: u32 = 0x0FFF_FFFF;
+
+/// Entry 1 is no cluster's: both bits are set in a volume that was unmounted and had no errors.
+const STATE: usize = 4;
+const CLEAN: u32 = 0x0C00_0000;
+
+/// What the table says about a cluster.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Link {
+    /// No file has it.
+    Free,
+    /// The file goes on there.
+    Next(u32),
+    /// It is the file's last one.
+    End,
+    /// Nothing is to be kept there.
+    Bad,
+}
+
+/// One table.
+#[derive(Debug, Clone)]
+pub struct Table {
+    bytes: Vec<u8>,
+    clusters: u32,
+}
+
+impl Table {
+    /// The table in `bytes`, which are as many as the volume has for it.
+    ///
+    /// # Errors
+    /// It does not begin as a table.
+    pub fn new(bytes: Vec<u8>, volume: &Volume) -> Result<Self, Problem> {
+        if u32_at(&bytes, 0) & BITS != (END & !0xFF) | u32::from(volume.media) {
+            return Err(Problem::Volume("its first table does not begin as one"));
+        }
+        Ok(Self { bytes, clusters: volume.clusters })
+    }
+
+    /// All of it.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// The numbers of all clusters.
+    pub fn numbers(&self) -> impl Iterator<Item = u32> + use<> {
+        2..self.clusters + 2
+    }
+
+    /// What it says about a cluster that is there. The next one may be none.
+    pub fn link(&self, cluster: u32) -> Link {
+        match u32_at(&self.bytes, 4 * cluster as usize) & BITS {
+            0 => Link::Free,
+            BAD => Link::Bad,
+            LEAST_END..=END => Link::End,
+            next => Link::Next(next),
+        }
+    }
+
+    /// Makes a cluster the last one of its file.
+    pub fn end(&mut self, cluster: u32) {
+        self.set(cluster, END);
+    }
+
+    /// Makes a cluster free.
+    pub fn clear(&mut self, cluster: u32) {
+        self.set(cluster, 0);
+    }
+
+    fn set(&mut self, cluster: u32, value: u32) {
+        let at = 4 * cluster as usize;
+        let kept = u32_at(&self.bytes, at) & !BITS;
+        self.bytes[at..at + 4].copy_from_slice(&(kept | value).to_le_bytes());
+    }
+
+    /// How many clusters are free.
+    pub fn free(&self) -> u32 {
+        self.numbers().filter(|cluster| self.link(*cluster) == Link::Free).count() as u32
+    }
+
+    /// Notes that the volume was unmounted.
+    pub fn mark_clean(&mut self) {
+        let state = u32_at(&self.bytes, STATE) | CLEAN;
+        self.bytes[STATE..STATE + 4].copy_from_slice(&state.to_le_bytes());
+    }
+}
+
+/// Whether the first sector of a table says that the volume was not unmounted.
+pub fn is_dirty(sector: &[u8]) -> bool {
+    u32_at(sector, STATE) & CLEAN != CLEAN
+}

@@ -1,0 +1,245 @@
+//! Through all folders: whose each cluster is, and which files a cut has left in the middle.
+
+use std::collections::VecDeque;
+
+use super::folder::{self, Entry, SLOT};
+use super::table::{Link, Table};
+use super::volume::Volume;
+use super::{Fault, Problem, ReadAt, Write, add, read};
+
+/// How many slots all folders together may have, and how deep they may be: far more than an image
+/// has. Both bound time and memory.
+const SLOTS: usize = 1 << 16;
+const DEEPEST: usize = 16;
+
+/// How many files are told by name.
+const TOLD: usize = 8;
+
+/// Whose a cluster is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Owner {
+    /// Nobody's, so far.
+    Nobody,
+    /// That of a file or a folder.
+    Kept,
+    /// That of a file that gives it back.
+    Dropped,
+}
+
+/// A folder to look into.
+struct Folder {
+    path: String,
+    depth: usize,
+    clusters: Vec<u32>,
+}
+
+/// A chain of clusters.
+struct Chain {
+    clusters: Vec<u32>,
+    /// Whether it has an end; otherwise it goes on at a free cluster.
+    whole: bool,
+}
+
+/// What becomes of a file.
+enum Fate {
+    Stays,
+    /// It was being made, or removed: its clusters are not there.
+    Emptied,
+    /// It was being renamed: another name stands for the same clusters.
+    Removed,
+}
+
+/// What was found on the way.
+pub struct Walk<'a> {
+    volume: &'a Volume,
+    table: &'a Table,
+    owners: Vec<Owner>,
+    /// For each cluster the size of the file that begins with it; 0 if none does.
+    sizes: Vec<u32>,
+    /// Those still to look into.
+    folders: VecDeque<Folder>,
+    /// Of all folders so far.
+    slots: usize,
+    /// Clusters that become the last one of their file.
+    ends: Vec<u32>,
+    writes: Vec<Write>,
+    told: Vec<String>,
+    untold: usize,
+}
+
+impl<'a> Walk<'a> {
+    /// Goes through all folders, from the root on.
+    ///
+    /// # Errors
+    /// See [`Problem`].
+    pub fn through(
+        device: &impl ReadAt,
+        volume: &'a Volume,
+        table: &'a Table,
+    ) -> Result<Walked, Problem> {
+        let mut walk = Self {
+            volume,
+            table,
+            owners: vec![Owner::Nobody; volume.clusters as usize + 2],
+            sizes: vec![0; volume.clusters as usize + 2],
+            folders: VecDeque::new(),
+            slots: 0,
+            ends: vec![],
+            writes: vec![],
+            told: vec![],
+            untold: 0,
+        };
+        walk.folder(String::new(), 0, volume.root).map_err(at("/"))?;
+        while let Some(folder) = walk.folders.pop_front() {
+            walk.look(device, &folder)?;
+        }
+        let mut done = walk.told;
+        if walk.untold > 0 {
+            done.push(format!("{} more", walk.untold));
+        }
+        Ok(Walked { writes: walk.writes, done, owners: walk.owners, ends: walk.ends })
+    }
+
+    fn look(&mut self, device: &impl ReadAt, folder: &Folder) -> Result<(), Problem> {
+        let mut old = vec![];
+        for cluster in &folder.clusters {
+            old.extend(read(device, self.volume.sector(*cluster), self.volume.cluster)?);
+        }
+        let mut new = old.clone();
+        let content = folder::read(&old).map_err(at(&format!("{}/", folder.path)))?;
+        for entry in &content.entries {
+            let path = format!("{}/{}", folder.path, entry.name);
+            match self.fate(&path, folder.depth, entry).map_err(at(&path))? {
+                Fate::Stays => {}
+                Fate::Emptied => {
+                    folder::empty(&mut new, entry.slots.end - 1);
+                    self.tell(format!("{path} emptied: its content was not there"));
+                }
+                Fate::Removed => {
+                    entry.slots.clone().for_each(|slot| folder::delete(&mut new, slot));
+                    self.tell(format!("{path} removed: it is there under another name"));
+                }
+            }
+        }
+        if !content.orphans.is_empty() {
+            content.orphans.iter().for_each(|slot| folder::delete(&mut new, *slot));
+            self.tell(format!("{}/: half a name removed", folder.path));
+        }
+        if folder::close_gaps(&mut new) {
+            self.tell(format!("{}/: end corrected", folder.path));
+        }
+        let bytes = self.volume.cluster_bytes() as usize;
+        let pairs = old.chunks(bytes).zip(new.chunks(bytes));
+        for (cluster, (old, new)) in folder.clusters.iter().zip(pairs) {
+            add(&mut self.writes, old, new, self.volume.sector(*cluster));
+        }
+        Ok(())
+    }
+
+    fn fate(&mut self, path: &str, depth: usize, entry: &Entry) -> Result<Fate, Fault> {
+        if entry.is_folder {
+            self.folder(path.to_owned(), depth + 1, entry.first)?;
+            return Ok(Fate::Stays);
+        }
+        self.file(entry)
+    }
+
+    /// Takes the clusters of a folder, to look into it later.
+    fn folder(&mut self, path: String, depth: usize, first: u32) -> Result<(), Fault> {
+        let Chain { clusters, whole } = self.follow(first)?;
+        if !whole {
+            return Err(Fault::NotWhole);
+        }
+        self.slots += clusters.len() * self.volume.cluster_bytes() as usize / SLOT;
+        if depth > DEEPEST || self.slots > SLOTS {
+            return Err(Fault::TooMany);
+        }
+        self.folders.push_back(Folder { path, depth, clusters });
+        Ok(())
+    }
+
+    /// Takes the clusters of a file; gives back those that it has no use for.
+    fn file(&mut self, entry: &Entry) -> Result<Fate, Fault> {
+        let Entry { first, size, .. } = *entry;
+        let needed = size.div_ceil(self.volume.cluster_bytes()) as usize;
+        if first == 0 {
+            return Ok(if needed == 0 { Fate::Stays } else { Fate::Emptied });
+        }
+        if needed > 0 && self.sizes.get(first as usize) == Some(&size) {
+            return Ok(Fate::Removed);
+        }
+        let Chain { clusters, whole } = self.follow(first)?;
+        let kept = if clusters.len() < needed { 0 } else { needed };
+        for cluster in &clusters[kept..] {
+            self.owners[*cluster as usize] = Owner::Dropped;
+        }
+        if kept == 0 {
+            return Ok(Fate::Emptied);
+        }
+        if kept < clusters.len() || !whole {
+            self.ends.push(clusters[kept - 1]);
+        }
+        self.sizes[first as usize] = size;
+        Ok(Fate::Stays)
+    }
+
+    /// Takes all clusters from `first` on. Each is taken once, so this ends.
+    fn follow(&mut self, first: u32) -> Result<Chain, Fault> {
+        let mut clusters = vec![];
+        let mut cluster = first;
+        loop {
+            if !self.volume.has(cluster) {
+                return Err(Fault::NoCluster(cluster));
+            }
+            let link = self.table.link(cluster);
+            match link {
+                Link::Free => return Ok(Chain { clusters, whole: false }),
+                Link::Bad => return Err(Fault::Bad(cluster)),
+                Link::Next(_) | Link::End => {}
+            }
+            let owner = &mut self.owners[cluster as usize];
+            if *owner != Owner::Nobody {
+                return Err(Fault::Shared(cluster));
+            }
+            *owner = Owner::Kept;
+            clusters.push(cluster);
+            let Link::Next(next) = link else { return Ok(Chain { clusters, whole: true }) };
+            cluster = next;
+        }
+    }
+
+    fn tell(&mut self, what: String) {
+        if self.told.len() < TOLD {
+            self.told.push(what);
+        } else {
+            self.untold += 1;
+        }
+    }
+}
+
+fn at(path: &str) -> impl Fn(Fault) -> Problem {
+    move |fault| Problem::File { path: path.to_owned(), fault }
+}
+
+/// What is to be done.
+pub struct Walked {
+    /// What is written into folders.
+    pub writes: Vec<Write>,
+    /// The same in words.
+    pub done: Vec<String>,
+    owners: Vec<Owner>,
+    ends: Vec<u32>,
+}
+
+impl Walked {
+    /// Brings the table in line; returns how many clusters became free.
+    pub fn settle(&self, table: &mut Table) -> usize {
+        self.ends.iter().for_each(|cluster| table.end(*cluster));
+        let unused = |cluster: &u32| self.owners[*cluster as usize] != Owner::Kept;
+        let in_use = |link| matches!(link, Link::Next(_) | Link::End);
+        let lost: Vec<u32> =
+            table.numbers().filter(unused).filter(|it| in_use(table.link(*it))).collect();
+        lost.iter().for_each(|cluster| table.clear(*cluster));
+        lost.len()
+    }
+}

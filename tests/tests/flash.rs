@@ -1,0 +1,406 @@
+//! `cargo image flash`: byte for byte what the image is, only what differs, and nothing that
+//! somebody needs.
+
+#![cfg(test)]
+
+mod media;
+
+use std::fs::{self, File};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use media::{Loop, MIB, Mounted, Room, Tmpfs, flash, refused, same, stopped_at, written};
+use octet_tests::{Output, must, run, shipped};
+use rustix::process::{Pid, Signal, kill_process};
+
+/// What is written as one, if one byte of it differs.
+const GRANULE: u64 = 64 << 10;
+
+/// The first page: zero while the rest is written.
+const GUARD: u64 = 4096;
+
+#[test]
+fn a_file_is_made_byte_exact_and_stays_sparse() {
+    let room = Room::new();
+    let image = room.image(32);
+    let to = room.path("new");
+    assert_eq!(written(&flash(&image, &to)), 3 * MIB);
+    same(&image, &to);
+    assert_eq!(fs::metadata(&to).unwrap().len(), 32 * MIB);
+    assert!(fs::metadata(&to).unwrap().blocks() * 512 < 5 * MIB, "its holes are gone");
+
+    let before = fs::metadata(&to).unwrap().modified().unwrap();
+    assert_eq!(written(&flash(&image, &to)), 0);
+    assert_eq!(fs::metadata(&to).unwrap().modified().unwrap(), before);
+}
+
+#[test]
+fn only_what_differs_is_written() {
+    let room = Room::new();
+    let image = room.image(32);
+    let device = Loop::new(&room.filled("old", 40, 0xff));
+    let all = written(&flash(&image, &device.path));
+    assert_eq!(all, 32 * MIB, "holes of the image are zeros on a disk that had something there");
+    same(&image, &device.path);
+    assert_eq!(written(&flash(&image, &device.path)), 0);
+
+    // What is behind the image's end is not ours.
+    let mut behind = [0; 4096];
+    room.open("old").read_exact_at(&mut behind, 33 * MIB).unwrap();
+    assert_eq!(behind, [0xff; 4096]);
+
+    // One byte: in data, in a hole, in the last granule; and the guard for each.
+    let disk = File::options().write(true).open(&device.path).unwrap();
+    for at in [10 * MIB + 77, 20 * MIB, 32 * MIB - 1] {
+        disk.write_all_at(b"?", at).unwrap();
+        assert_eq!(written(&flash(&image, &device.path)), GRANULE + GUARD, "byte {at}");
+        same(&image, &device.path);
+    }
+    // At the beginning there is no guard to set, only a page to write.
+    disk.write_all_at(b"?", 513).unwrap();
+    assert_eq!(written(&flash(&image, &device.path)), GUARD);
+    same(&image, &device.path);
+    assert_eq!(written(&flash(&image, &device.path)), 0);
+}
+
+#[test]
+fn lengths_that_are_no_multiple_of_anything() {
+    let room = Room::new();
+    for length in [1, 511, 5000, MIB + 1, 2 * MIB + GRANULE + 700] {
+        let image = room.path("odd");
+        room.random(&image, 0, usize::try_from(length).unwrap());
+        let to = room.path("to");
+        let _ = fs::remove_file(&to);
+        assert_eq!(written(&flash(&image, &to)), length);
+        same(&image, &to);
+        let disk = Loop::new(&room.filled("disk", 4, 0xff));
+        assert_eq!(written(&flash(&image, &disk.path)), length, "{length}");
+        same(&image, &disk.path);
+        assert_eq!(written(&flash(&image, &disk.path)), 0);
+    }
+}
+
+#[test]
+fn a_longer_file_keeps_its_end() {
+    let room = Room::new();
+    let image = room.image(8);
+    let to = room.filled("longer", 12, 0x55);
+    flash(&image, &to);
+    same(&image, &to);
+    assert_eq!(fs::metadata(&to).unwrap().len(), 12 * MIB);
+    let mut behind = vec![0; 4 << 20];
+    room.open("longer").read_exact_at(&mut behind, 8 * MIB).unwrap();
+    assert!(behind.iter().all(|byte| *byte == 0x55));
+}
+
+#[test]
+fn the_image_that_ships_and_its_packed_form() {
+    let ships = shipped();
+    let (image, packed) = (ships.file("octet.img"), ships.file("octet.img.zst"));
+    let room = Room::new();
+    let to = room.path("card");
+    assert!(written(&flash(&packed, &to)) > MIB);
+    same(&image, &to);
+    assert_eq!(written(&flash(&image, &to)), 0);
+
+    // Cut short it is refused, and not half of it written.
+    let cut = room.path("cut.img.zst");
+    fs::copy(&packed, &cut).unwrap();
+    File::options().write(true).open(&cut).unwrap().set_len(MIB).unwrap();
+    refused(&cut, &to, &["cannot be unpacked"]);
+    same(&image, &to);
+}
+
+#[test]
+fn a_disk_of_another_size() {
+    let room = Room::new();
+    let image = room.image(16);
+    let exact = Loop::new(&room.filled("exact", 16, 1));
+    flash(&image, &exact.path);
+    same(&image, &exact.path);
+    let small = room.filled("small", 15, 1);
+    let device = Loop::new(&small);
+    refused(&image, &device.path, &["too small", "15728640", "16777216"]);
+    assert!(fs::read(&small).unwrap().iter().all(|byte| *byte == 1));
+}
+
+#[test]
+fn sectors_that_the_table_is_not_for() {
+    let room = Room::new();
+    let image = room.image(8);
+    room.open("image").write_all_at(b"EFI PART", 512).unwrap();
+    let file = room.filled("disk", 8, 1);
+    flash(&image, &Loop::with(&file, &["--sector-size", "512"]).path);
+    let other = Loop::with(&file, &["--sector-size", "4096"]);
+    refused(&image, &other.path, &["4096", "512"]);
+}
+
+#[test]
+fn a_disk_that_somebody_uses() {
+    let room = Room::new();
+    let image = room.image(8);
+    let file = room.filled("disk", 64, 0);
+    let device = Loop::new(&file);
+    flash(&image, &device.path);
+
+    let at = room.path("mounted");
+    let mounted = Mounted::new(&device.path, at.clone());
+    fs::write(at.join("precious"), "photos").unwrap();
+    refused(&image, &device.path, &["is mounted at", at.to_str().unwrap(), "umount"]);
+    refused(&image, &file, &["the file behind", device.path.to_str().unwrap()]);
+    assert_eq!(fs::read(at.join("precious")).unwrap(), b"photos");
+    drop(mounted);
+
+    must(Command::new("mkswap").arg(&device.path));
+    must(Command::new("swapon").arg(&device.path));
+    let swap = run(&mut media::command(&image, &device.path));
+    must(Command::new("swapoff").arg(&device.path));
+    assert_eq!(swap.status, Some(1), "{}", swap.stderr);
+    assert!(swap.stderr.contains("memory is swapped to"), "{}", swap.stderr);
+
+    // Somebody of whom only the kernel knows.
+    let exclusive =
+        File::options().read(true).custom_flags(media::O_EXCL).open(&device.path).unwrap();
+    refused(&image, &device.path, &["in use by another program"]);
+    drop(exclusive);
+    flash(&image, &device.path);
+    same(&image, &device.path);
+
+    drop(device);
+    flash(&image, &file);
+    let device = Loop::with(&file, &["--read-only"]);
+    refused(&image, &device.path, &["can only be read"]);
+    let on_itself = Loop::new(&image);
+    refused(&image, &on_itself.path, &["is the image itself"]);
+    drop(on_itself);
+    refused(&image, &image, &["is the image itself"]);
+}
+
+#[test]
+fn the_disk_that_this_machine_runs_from() {
+    let source = must(Command::new("findmnt").args(["-n", "-o", "SOURCE", "/"])).stdout;
+    let room = Room::new();
+    flash(&room.image(8), &room.path("new"));
+    let source = Path::new(source.trim());
+    if !source.starts_with("/dev") {
+        return; // in a container the root is no device's; the builder's own tests make up a tree
+    }
+    // So large that it would not fit: this test must not be the one that finds the check missing.
+    let image = room.image(8);
+    File::options().write(true).open(&image).unwrap().set_len(8 << 40).unwrap();
+    refused(&image, source, &["this machine runs from it", "mounted at /"]);
+}
+
+#[test]
+fn what_is_neither_file_nor_disk() {
+    let room = Room::new();
+    let image = room.image(8);
+    flash(&image, &room.path("file"));
+    fs::create_dir(room.path("folder")).unwrap();
+    must(Command::new("mkfifo").arg(room.path("pipe")));
+    for (name, word) in [("folder", "a folder"), ("pipe", "a pipe"), ("no/folder", "cannot open")] {
+        refused(&image, &room.path(name), &[word]);
+    }
+    refused(&image, Path::new("/dev/null"), &["a character device"]);
+    refused(&image, Path::new("/dev/sdnone"), &["no device"]);
+    assert!(!Path::new("/dev/sdnone").exists());
+
+    let to = room.path("not-made");
+    refused(&room.path("no-image"), &to, &["there is no image", "cargo image build"]);
+    refused(&room.path("folder"), &to, &["it is not a file"]);
+    fs::write(room.path("empty"), "").unwrap();
+    refused(&room.path("empty"), &to, &["it is empty"]);
+    assert!(!to.exists());
+}
+
+#[test]
+fn without_yes_nothing_is_lost() {
+    let room = Room::new();
+    let image = room.image(8);
+    room.octet("image");
+    // Nobody has to be asked: a new file, an empty one, one with an Octet disk on it.
+    let to = room.path("to");
+    for _ in 0..2 {
+        must(media::unasked(&image, &to).stdin(Stdio::null()));
+        same(&image, &to);
+    }
+    fs::write(&to, "").unwrap();
+    must(media::unasked(&image, &to).stdin(Stdio::null()));
+
+    let file = room.filled("precious", 9, 7);
+    let device = Loop::new(&room.filled("disk", 9, 7));
+    for path in [&file, &device.path] {
+        let mut asked = media::unasked(&image, path);
+        let said = run(asked.stdin(Stdio::null()));
+        assert_eq!(said.status, Some(1), "{}", said.stderr);
+        assert!(
+            said.stderr.contains("no terminal") && said.stderr.contains("--yes"),
+            "{}",
+            said.stderr
+        );
+        assert!(fs::read(path).unwrap().iter().all(|byte| *byte == 7));
+    }
+}
+
+#[test]
+fn a_person_types_the_name() {
+    let room = Room::new();
+    let image = room.image(8);
+    let file = room.filled("disk", 9, 7);
+    let device = Loop::new(&file);
+    let name = device.path.file_name().unwrap().to_str().unwrap().to_owned();
+    for (typed, goes_on) in [("y", false), ("", false), (name.as_str(), true)] {
+        let (status, said) = media::type_into(media::unasked(&image, &device.path), typed);
+        for word in [&name, "9.4 MB", file.to_str().unwrap(), "will be lost"] {
+            assert!(said.contains(word), "no `{word}` in:\n{said}");
+        }
+        assert_eq!(status.success(), goes_on, "{said}");
+        if goes_on {
+            assert!(said.contains("can be unplugged"), "{said}");
+            same(&image, &device.path);
+        } else {
+            assert!(said.contains("nothing was written"), "{said}");
+            assert!(fs::read(&device.path).unwrap().iter().all(|byte| *byte == 7));
+        }
+    }
+}
+
+#[test]
+fn a_disk_that_fails_on_the_way() {
+    let room = Room::new();
+    let image = room.path("image");
+    room.random(&image, 0, 32 << 20);
+    // A disk whose file finds no more room: it says so in the middle.
+    for (mib, works) in [(40, true), (12, false)] {
+        let tmpfs = Tmpfs::new(mib);
+        let file = tmpfs.path("disk");
+        File::create(&file).unwrap().set_len(32 * MIB).unwrap();
+        let device = Loop::new(&file);
+        if works {
+            flash(&image, &device.path);
+            same(&image, &device.path);
+        } else {
+            refused(&image, &device.path, &["cannot be written at byte", "is incomplete"]);
+            media::starts_nothing(&device.path);
+        }
+    }
+}
+
+#[test]
+fn a_disk_that_shrinks_on_the_way() {
+    let room = Room::new();
+    let image = room.path("image");
+    room.random(&image, 0, 128 << 20);
+    let tmpfs = Tmpfs::new(200);
+    let file = tmpfs.path("disk");
+    File::create(&file).unwrap().set_len(128 * MIB).unwrap();
+    let device = Loop::new(&file);
+    flash(&image, &device.path);
+    same(&image, &device.path);
+
+    File::create(&file).unwrap().set_len(128 * MIB).unwrap();
+    let child = stopped_at(&image, &device.path, &file, 2 * MIB);
+    File::options().write(true).open(&file).unwrap().set_len(MIB).unwrap();
+    must(Command::new("losetup").arg("--set-capacity").arg(&device.path));
+    kill_process(Pid::from_child(&child), Signal::CONT).unwrap();
+    let said = child.wait_with_output().unwrap();
+    let error = String::from_utf8_lossy(&said.stderr);
+    assert_eq!(said.status.code(), Some(1), "{error}");
+    assert!(error.contains("at byte") && error.contains("is incomplete"), "{error}");
+}
+
+#[test]
+fn a_disk_that_does_not_keep_what_it_is_given() {
+    let room = Room::new();
+    let image = room.path("image");
+    room.random(&image, 0, 16 << 20);
+    let file = room.filled("disk", 16, 0);
+    let device = Loop::new(&file);
+    flash(&image, &device.path);
+
+    let at = 5 * MIB + 123;
+    let mut right = [0];
+    File::open(&image).unwrap().read_exact_at(&mut right, at).unwrap();
+    room.filled("disk", 16, !right[0]);
+    let said = forgetting(&file, at, right[0], &mut media::command(&image, &device.path));
+    assert_eq!(said.status, Some(1), "{}", said.stderr);
+    let word = format!("byte {at} reads back as");
+    assert!(said.stderr.contains(&word) && said.stderr.contains("incomplete"), "{}", said.stderr);
+    media::starts_nothing(&device.path);
+}
+
+#[test]
+fn what_is_read_back_is_not_the_page_cache() {
+    let room = Room::new();
+    let image = room.path("image");
+    room.random(&image, 0, 8 << 20);
+    let disk = room.filled("disk", 64, 0);
+    let device = Loop::new(&disk);
+    let _mounted = Mounted::new(&device.path, room.path("mounted"));
+    let to = room.path("mounted/file");
+    flash(&image, &to);
+    same(&image, &to);
+
+    // Where on the disk the file's fourth MiB begins; a small file system has small blocks.
+    let mut begins = [0; 1024];
+    File::open(&image).unwrap().read_exact_at(&mut begins, 4 * MIB).unwrap();
+    let all = fs::read(&disk).unwrap();
+    let at = all.chunks(1024).position(|block| block == begins).expect("the file is there") * 1024;
+
+    // The kernel keeps that byte of the file in memory; the disk forgets it.
+    let old = begins[0];
+    File::options().write(true).open(&image).unwrap().write_all_at(&[!old], 4 * MIB).unwrap();
+    let said = forgetting(&disk, at as u64, !old, &mut media::command(&image, &to));
+    assert_eq!(said.status, Some(1), "{}", said.stderr);
+    assert!(said.stderr.contains("byte 4194304 reads back as"), "{}", said.stderr);
+    assert!(said.stderr.contains(&format!("{old:#04x} instead of")), "{}", said.stderr);
+}
+
+/// Runs `command` while the byte of `file` at `at` becomes another one as soon as it is `right`.
+fn forgetting(file: &Path, at: u64, right: u8, command: &mut Command) -> Output {
+    let over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let disk = File::options().read(true).write(true).open(file).unwrap();
+            let mut now = [0];
+            while !over.load(Ordering::Relaxed) {
+                disk.read_exact_at(&mut now, at).unwrap();
+                if now[0] == right {
+                    disk.write_all_at(&[!right], at).unwrap();
+                }
+            }
+        });
+        let said = run(command);
+        over.store(true, Ordering::Relaxed);
+        said
+    })
+}
+
+#[test]
+fn stopped_half_way_it_starts_nothing_and_goes_on_later() {
+    let room = Room::new();
+    let image = room.path("image");
+    room.random(&image, 0, 128 << 20);
+    for signal in [Signal::INT, Signal::KILL] {
+        // Something that starts is there before.
+        let file = room.path("disk");
+        fs::write(&file, [7; 8192]).unwrap();
+        File::options().write(true).open(&file).unwrap().set_len(128 * MIB).unwrap();
+        let child = stopped_at(&image, &file, &file, 4 * MIB);
+        kill_process(Pid::from_child(&child), signal).unwrap();
+        kill_process(Pid::from_child(&child), Signal::CONT).unwrap();
+        let said = child.wait_with_output().unwrap();
+        assert!(!said.status.success());
+        if signal == Signal::INT {
+            let error = String::from_utf8_lossy(&said.stderr);
+            assert_eq!(said.status.code(), Some(1), "{error}");
+            assert!(error.contains("stopped") && error.contains("is incomplete"), "{error}");
+        }
+        media::starts_nothing(&file);
+        let rest = written(&flash(&image, &file));
+        assert!(rest < 128 * MIB, "what was there already is written again: {rest}");
+        same(&image, &file);
+    }
+}

@@ -1,0 +1,246 @@
+//! Images and media for the tests of `cargo image flash`.
+
+use std::fs::{self, File};
+use std::io::{Read, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use octet_tests::{Output, builder, must, run};
+use rustix::fs::OFlags;
+use rustix::process::{Pid, Signal, kill_process};
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+use tempfile::TempDir;
+
+pub const MIB: u64 = 1 << 20;
+
+/// Opens a disk for us alone.
+pub const O_EXCL: i32 = OFlags::EXCL.bits().cast_signed();
+
+/// A folder with images and disks in it.
+pub struct Room(TempDir);
+
+impl Room {
+    pub fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    pub fn open(&self, name: &str) -> File {
+        File::options().read(true).write(true).open(self.path(name)).unwrap()
+    }
+
+    /// Random bytes at `at` in the file `path`.
+    pub fn random(&self, path: &Path, at: u64, len: usize) {
+        let mut bytes = vec![0; len];
+        fastrand::Rng::with_seed(len as u64 ^ at).fill(&mut bytes);
+        let file = File::options().write(true).create(true).truncate(at == 0).open(path).unwrap();
+        file.write_all_at(&bytes, at).unwrap();
+    }
+
+    /// An image of `mib` MiB, at least 8: the first MiB and two more have data.
+    pub fn image(&self, mib: u64) -> PathBuf {
+        let path = self.path("image");
+        self.random(&path, 0, 1 << 20);
+        for at in [mib / 3, mib - 2] {
+            self.random(&path, at * MIB, 1 << 20);
+        }
+        File::options().write(true).open(&path).unwrap().set_len(mib * MIB).unwrap();
+        path
+    }
+
+    /// Makes the file `name` look like an Octet disk (docs: the GUID of its table).
+    pub fn octet(&self, name: &str) {
+        let file = self.open(name);
+        file.write_all_at(b"EFI PART", 512).unwrap();
+        let guid = [0, 0x70, 0x7e, 0x0c, 0, 0, 0, 0x40, 0x80, 0, 0, 0, 0, 0, 0, 1];
+        file.write_all_at(&guid, 512 + 56).unwrap();
+    }
+
+    /// A file of `mib` MiB full of `byte`; with 0 it is one hole. One that is there keeps its inode.
+    pub fn filled(&self, name: &str, mib: u64, byte: u8) -> PathBuf {
+        let path = self.path(name);
+        let file = File::options().write(true).create(true).truncate(false).open(&path).unwrap();
+        file.set_len(mib * MIB).unwrap();
+        if byte != 0 {
+            file.write_all_at(&vec![byte; (mib * MIB) as usize], 0).unwrap();
+        }
+        path
+    }
+}
+
+/// Fails unless we are root.
+pub fn needs_root() {
+    let root = rustix::process::geteuid().is_root();
+    assert!(root, "this test needs root, to make loop devices: run it with `sudo`");
+}
+
+/// A loop device.
+pub struct Loop {
+    pub path: PathBuf,
+}
+
+impl Loop {
+    pub fn new(file: &Path) -> Self {
+        Self::with(file, &[])
+    }
+
+    pub fn with(file: &Path, options: &[&str]) -> Self {
+        needs_root();
+        let mut command = Command::new("losetup");
+        let said = must(command.args(["--find", "--show"]).args(options).arg(file)).stdout;
+        Self { path: said.trim().into() }
+    }
+}
+
+impl Drop for Loop {
+    fn drop(&mut self) {
+        let _ = Command::new("losetup").arg("--detach").arg(&self.path).output();
+    }
+}
+
+/// An ext4 file system on a loop device, mounted.
+pub struct Mounted(PathBuf);
+
+impl Mounted {
+    /// Makes it on `device`, and mounts it at the new folder `at`.
+    pub fn new(device: &Path, at: PathBuf) -> Self {
+        must(Command::new("mkfs.ext4").args(["-q", "-F"]).arg(device));
+        fs::create_dir(&at).unwrap();
+        must(Command::new("mount").args([device, &at]));
+        Self(at)
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg(&self.0).output();
+    }
+}
+
+/// A file system in memory with little room.
+pub struct Tmpfs(TempDir);
+
+impl Tmpfs {
+    pub fn new(mib: u64) -> Self {
+        needs_root();
+        let folder = tempfile::tempdir().unwrap();
+        let size = format!("size={mib}m");
+        must(Command::new("mount").args(["-t", "tmpfs", "-o", &size, "none"]).arg(folder.path()));
+        Self(folder)
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+}
+
+impl Drop for Tmpfs {
+    fn drop(&mut self) {
+        // Lazy: a loop device may still be about to let go of its file.
+        let _ = Command::new("umount").arg("--lazy").arg(self.0.path()).output();
+    }
+}
+
+/// `cargo image flash` of `image`, that asks.
+pub fn unasked(image: &Path, to: &Path) -> Command {
+    let mut command = Command::new(builder());
+    command.arg("flash").arg(to).arg("--image").arg(image);
+    command
+}
+
+/// The same, that does not.
+pub fn command(image: &Path, to: &Path) -> Command {
+    let mut command = unasked(image, to);
+    command.arg("--yes").stdin(Stdio::null());
+    command
+}
+
+/// Flashes, and returns what was said.
+pub fn flash(image: &Path, to: &Path) -> Output {
+    must(&mut command(image, to))
+}
+
+/// The number of bytes that were written, by the program's own words.
+pub fn written(said: &Output) -> u64 {
+    let (_, numbers) = said.stdout.split_once(" -> ").expect("what was done");
+    let (_, numbers) = numbers.split_once(": ").expect("a number");
+    let count: u64 = numbers.split(' ').next().unwrap().parse().unwrap();
+    let all = format!("{count} read back");
+    assert!(count == 0 || numbers.contains(&all), "not all was read back: {numbers}");
+    count
+}
+
+/// Sees that it is refused with these words and advice, and soon.
+pub fn refused(image: &Path, to: &Path, words: &[&str]) -> Output {
+    let said = run(&mut command(image, to));
+    assert_eq!(said.status, Some(1), "{}{}", said.stdout, said.stderr);
+    for word in words {
+        assert!(said.stderr.contains(word), "no `{word}` in:\n{}", said.stderr);
+    }
+    assert!(said.stderr.contains("help: ") && !said.stderr.contains("panicked"), "{}", said.stderr);
+    said
+}
+
+/// Sees that `to` begins with all of `image`, by a program that is not ours.
+pub fn same(image: &Path, to: &Path) {
+    let bytes = fs::metadata(image).unwrap().len().to_string();
+    must(Command::new("cmp").args(["--bytes", &bytes]).args([image, to]));
+}
+
+/// Sees that nothing can be started from `disk`: its first page is zero.
+pub fn starts_nothing(disk: &Path) {
+    let mut page = [1; 4096];
+    File::open(disk).unwrap().read_exact_at(&mut page, 0).unwrap();
+    assert_eq!(page, [0; 4096]);
+}
+
+/// Flashes until `file`, the medium or what is behind it, has `bytes` more, and halts it there.
+pub fn stopped_at(image: &Path, to: &Path, file: &Path, bytes: u64) -> Child {
+    let used = || fs::metadata(file).unwrap().blocks() * 512;
+    let before = used();
+    let mut command = command(image, to);
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while used() < before + bytes {
+        assert!(Instant::now() < deadline, "nothing was written");
+    }
+    kill_process(Pid::from_child(&child), Signal::STOP).unwrap();
+    let stat = format!("/proc/{}/stat", child.id());
+    let is_halted = || fs::read_to_string(&stat).unwrap().contains(") T ");
+    while !is_halted() {
+        assert!(Instant::now() < deadline, "it ended too soon");
+    }
+    child
+}
+
+/// Runs `command` in a terminal, types `line` once it is asked, and returns all that it said.
+pub fn type_into(mut command: Command, line: &str) -> (ExitStatus, String) {
+    let ours = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+    grantpt(&ours).unwrap();
+    unlockpt(&ours).unwrap();
+    let name = ptsname(&ours, Vec::new()).unwrap();
+    let theirs = File::options().read(true).write(true).open(name.to_str().unwrap()).unwrap();
+    let end = || Stdio::from(OwnedFd::from(theirs.try_clone().unwrap()));
+    command.stdin(end()).stdout(end()).stderr(end());
+    let mut child = command.spawn().unwrap();
+    drop((command, theirs));
+    let mut ours = File::from(ours);
+    let mut said = vec![];
+    let mut buffer = [0; 4096];
+    let mut asked = false;
+    // The read fails once the program has ended.
+    while let Ok(count) = ours.read(&mut buffer) {
+        said.extend_from_slice(&buffer[..count]);
+        if !asked && String::from_utf8_lossy(&said).contains("type ") && said.ends_with(b": ") {
+            asked = true;
+            writeln!(ours, "{line}").unwrap();
+        }
+    }
+    (child.wait().unwrap(), String::from_utf8_lossy(&said).into_owned())
+}
