@@ -102,8 +102,8 @@ pub enum Fault {
     /// The table says that the medium is bad there.
     #[error("cluster {0} is marked as bad")]
     Bad(u32),
-    /// A folder whose chain ends at a free cluster.
-    #[error("the folder is not whole")]
+    /// A folder or a large file, of which the chain ends too early.
+    #[error("it is not whole")]
     NotWhole,
     /// A folder with something else in it.
     #[error("this is not the content of a folder")]

@@ -8,6 +8,8 @@ use super::volume::Volume;
 use super::{Fault, Problem, ReadAt, Write, add, read};
 
 /// How many slots all folders together may have, and how deep they may be: far more than an image
+/// Files of more bytes are never emptied.
+const LARGE: u32 = 64 << 10;
 /// has. Both bound time and memory.
 const SLOTS: usize = 1 << 16;
 const DEEPEST: usize = 16;
@@ -162,14 +164,20 @@ impl<'a> Walk<'a> {
     fn file(&mut self, entry: &Entry) -> Result<Fate, Fault> {
         let Entry { first, size, .. } = *entry;
         let needed = size.div_ceil(self.volume.cluster_bytes()) as usize;
+        if first == 0 && needed == 0 {
+            return Ok(Fate::Stays);
+        }
         if first == 0 {
-            return Ok(if needed == 0 { Fate::Stays } else { Fate::Emptied });
+            return emptied(size);
         }
         if needed > 0 && self.sizes.get(first as usize) == Some(&size) {
             return Ok(Fate::Removed);
         }
         let Chain { clusters, whole } = self.follow(first)?;
         let kept = if clusters.len() < needed { 0 } else { needed };
+        if kept == 0 {
+            emptied(size)?;
+        }
         for cluster in &clusters[kept..] {
             self.owners[*cluster as usize] = Owner::Dropped;
         }
@@ -215,6 +223,13 @@ impl<'a> Walk<'a> {
             self.untold += 1;
         }
     }
+}
+
+/// What a cut keeps from being written is the boot loader's, and small. A large file that is not
+/// whole may be a kernel whose table was damaged otherwise, and the other table may still have it:
+/// it is left alone.
+fn emptied(size: u32) -> Result<Fate, Fault> {
+    if size > LARGE { Err(Fault::NotWhole) } else { Ok(Fate::Emptied) }
 }
 
 fn at(path: &str) -> impl Fn(Fault) -> Problem {

@@ -42,6 +42,11 @@ fn chains() {
             let slot = disk.file(4).slot;
             disk.put(slot + 20, &[10]);
         }),
+        ("f04 with a name of three parts.new: it is not whole", |disk| {
+            // A kernel of which the table has lost the end.
+            let slot = disk.file(4).slot;
+            disk.put(slot + 28, &[0, 0, 2, 0]);
+        }),
         ("is marked as bad", |disk| disk.link(2, disk.file(4).first, 0x0FFF_FFF7)),
     ] {
         let problem = refused(harm);
@@ -53,14 +58,14 @@ fn chains() {
 fn folders() {
     for (said, harm) in [
         (
-            "/loader/entries: the folder is not whole",
+            "/loader/entries: it is not whole",
             (|disk| disk.link(2, disk.find(&["LOADER", "ENTRIES"]).first, 0)) as fn(&mut Disk),
         ),
         ("/loader: it goes on at cluster 0", |disk| {
             let slot = disk.find(&["LOADER"]).slot;
             disk.put(slot + 26, &[0, 0]);
         }),
-        ("/: the folder is not whole", |disk| disk.link(2, 2, 0)),
+        ("/: it is not whole", |disk| disk.link(2, 2, 0)),
         ("/loader/entries/: this is not the content of a folder", |disk| {
             let slots = disk.slots(disk.find(&["LOADER", "ENTRIES"]).first);
             disk.put(slots[2], b"NAME\0WITHIN ");
