@@ -90,15 +90,3 @@ pub fn workspace() -> PathBuf {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     here.parent().unwrap_or(here).to_owned()
 }
-
-/// The store that builds use, for those that run in another HOME.
-///
-/// # Panics
-/// The environment names none.
-pub fn store() -> PathBuf {
-    let folder = |name: &str| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
-    folder("OCTET_STORE")
-        .or_else(|| folder("XDG_CACHE_HOME").map(|cache| cache.join("octet/store")))
-        .or_else(|| folder("HOME").map(|home| home.join(".cache/octet/store")))
-        .unwrap_or_else(|| panic!("none of OCTET_STORE, XDG_CACHE_HOME and HOME is set"))
-}

@@ -10,7 +10,7 @@ mod tool;
 pub use builder::builder;
 pub use disk::{DiskFile, part};
 pub use guests::guest;
-pub use image::{AARCH64, Image, shipped, shipped_for, store, workspace};
+pub use image::{AARCH64, Image, shipped, shipped_for, workspace};
 pub use tool::{Output, must, run};
 
 use std::time::Duration;

@@ -21,7 +21,8 @@
 //! that. Behind a loop device the medium is its file, cache included.
 //!
 //! **Why it is fast.** Four threads keep the medium busy. They see holes without reading them,
-//! look at two pages of a piece only while everything differs, and write up to 1 MiB at once. The
+//! look at two pages of a piece only while everything differs (an island of less than 1 MiB that
+//! does not is then written in vain), and write up to 1 MiB at once. The
 //! way to the medium begins with the first piece, not with the sync at the end. Reading back is
 //! not mixed with writing: cards and sticks do one thing at a time, and on the disk this was
 //! measured on the mixture was slower than one after the other.
