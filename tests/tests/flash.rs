@@ -180,7 +180,7 @@ fn a_disk_that_somebody_uses() {
 
 #[test]
 fn the_disk_that_this_machine_runs_from() {
-    let source = must(Command::new("findmnt").args(["-n", "-o", "SOURCE", "/"])).stdout;
+    let source = must(Command::new("findmnt").args(["-n", "-v", "-o", "SOURCE", "/"])).stdout;
     let room = Room::new();
     flash(&room.image(8), &room.path("new"));
     let source = Path::new(source.trim());
