@@ -7,7 +7,7 @@ use miette::{Diagnostic, IntoDiagnostic};
 use octet_machine::{Builder, Machine, Tail};
 
 use super::sample::Sample;
-use crate::build::{self, Built};
+use crate::build::Built;
 use crate::running::architecture;
 use crate::target::Target;
 
@@ -25,7 +25,8 @@ const LIMIT: &str = "octet-limit: init runs";
 const STOCK: &str = "'/sbin/getty";
 
 /// What Alpine's own initramfs is told; the rest as for ours.
-const STOCK_KERNEL: &str = "root=/dev/vda rootfstype=ext4 modules=virtio_blk,ext4 quiet panic=-1";
+const STOCK_KERNEL: &str = "root=/dev/vda rootfstype=ext4 modules=virtio_blk,ext4 \
+                            console=ttyS0 quiet no_timer_check panic=-1";
 
 /// The three guests, each measured as often as the others.
 #[derive(Debug, Clone, Default)]
@@ -34,7 +35,7 @@ pub struct Boots {
     pub appliance: Sample,
     /// The same kernel, machine and options, with an init that does nothing.
     pub limit: Sample,
-    /// Alpine as its publisher has put it together.
+    /// Alpine as its publisher has put it together; for x86-64 only.
     pub stock: Sample,
 }
 
@@ -47,11 +48,8 @@ struct Silent {
     tail: Tail,
 }
 
-/// Boots all three in turn, `runs` times, so that a busy moment of the host meets each of them.
+/// Boots them in turn, `runs` times, so that a busy moment of the host meets each of them.
 pub fn measure(built: &Built, limit: &Path, stock: &Path, runs: usize) -> miette::Result<Boots> {
-    let linux = stock.join("linux");
-    let kernel = tempfile::NamedTempFile::new().into_diagnostic()?;
-    std::fs::write(&kernel, build::unpacked_kernel(&linux)?).into_diagnostic()?;
     let mut boots = Boots::default();
     for _ in 0..runs {
         let machine = |initrd: &Path| {
@@ -59,27 +57,25 @@ pub fn measure(built: &Built, limit: &Path, stock: &Path, runs: usize) -> miette
         };
         boots.appliance.add(boot(machine(&built.initrd), APPLIANCE)?);
         boots.limit.add(boot(machine(limit), LIMIT)?);
-        boots.stock.add(boot(alpine(built.target, kernel.path(), stock), STOCK)?);
+        // Under TCG the stock image for Arm locks up in its first scripts: there is no such row.
+        if built.target == Target::QemuX86_64 {
+            boots.stock.add(boot(alpine(stock), STOCK)?);
+        }
     }
     Ok(boots)
 }
 
 /// Alpine from `folder`; what it writes to its disk is forgotten.
-fn alpine(target: Target, kernel: &Path, folder: &Path) -> Builder {
+fn alpine(folder: &Path) -> Builder {
     let disk = folder.join("qcow2").to_string_lossy().replace(',', ",,");
-    let machine = Machine::builder(kernel, folder.join("initrd"))
-        .architecture(architecture(target))
-        .argument("-drive")
-        .argument(format!("file={disk},format=qcow2,if=virtio,snapshot=on"));
-    match target {
+    Machine::builder(folder.join("linux"), folder.join("initrd"))
+        .command_line(STOCK_KERNEL)
         // Under TCG its many short processes run twice as fast on QEMU's plainest processor as on
         // the fullest: it is measured at its best.
-        Target::QemuX86_64 => machine
-            .command_line(&format!("{STOCK_KERNEL} console=ttyS0 no_timer_check"))
-            .argument("-cpu")
-            .argument("qemu64"),
-        Target::QemuAarch64 => machine.command_line(&format!("{STOCK_KERNEL} console=ttyAMA0")),
-    }
+        .argument("-cpu")
+        .argument("qemu64")
+        .argument("-drive")
+        .argument(format!("file={disk},format=qcow2,if=virtio,snapshot=on"))
 }
 
 /// Boots `machine` until its console says `marker`.

@@ -16,7 +16,6 @@ use crate::output::entry::Slot;
 use crate::output::file::WriteError;
 use crate::output::sparse::Sparse;
 use crate::output::sums;
-use crate::seed::unpack_kernel;
 use crate::steps::Steps;
 use crate::target::Target;
 use crate::workspace::Workspace;
@@ -149,12 +148,6 @@ pub fn build(options: &Options) -> miette::Result<Built> {
 /// The seed as its publisher boots it: a folder with `linux`, `initrd` and `qcow2`.
 pub fn stock(options: &Options) -> miette::Result<PathBuf> {
     Inputs::load(&workspace()?, options)?.stock(&Steps::new())
-}
-
-/// The kernel of `stock`, unpacked as QEMU's `-kernel` wants it.
-pub fn unpacked_kernel(linux: &Path) -> miette::Result<Vec<u8>> {
-    let bytes = fs::read(linux).into_diagnostic()?;
-    Ok(unpack_kernel(&bytes).into_diagnostic()?.into_owned())
 }
 
 /// A disk like that of an image, whose one slot starts `program` instead of a kernel.
