@@ -23,12 +23,15 @@ pub struct WorkingDisk {
 }
 
 impl WorkingDisk {
-    /// That of the image in `folder`.
+    /// That of the image in `folder`: a file in `cache` beside it, because all in `folder` itself is
+    /// what the inputs give.
     ///
     /// # Errors
-    /// The folder cannot be read or written.
+    /// The folders cannot be read or written.
     pub fn of(folder: &Path) -> io::Result<Self> {
-        let (path, mark) = (folder.join("run.img"), folder.join("run.img.from"));
+        let target = folder.file_name().unwrap_or_default().to_string_lossy();
+        let cache = folder.with_file_name("cache");
+        let [path, mark] = ["disk", "disk.from"].map(|what| cache.join(format!("{target}.{what}")));
         let sums = fs::read(folder.join(sums::NAME))?;
         if path.is_file() && fs::read(&mark).is_ok_and(|from| from == sums) {
             return Ok(Self { path, fresh: false });
@@ -51,12 +54,15 @@ mod tests {
 
     #[test]
     fn keeps_its_data_until_the_image_changes() {
-        let folder = tempfile::tempdir().unwrap();
-        let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
+        let out = tempfile::tempdir().unwrap();
+        let folder = out.path().join("qemu-x86_64");
+        fs::create_dir(&folder).unwrap();
+        fs::create_dir(out.path().join("cache")).unwrap();
+        let write = |name: &str, text: &str| fs::write(folder.join(name), text).unwrap();
         write(sums::NAME, "one");
         write("octet.img", "an image");
-        let first = WorkingDisk::of(folder.path()).unwrap();
-        assert!(first.fresh);
+        let first = WorkingDisk::of(&folder).unwrap();
+        assert!(first.fresh && !first.path.starts_with(&folder));
         let disk = File::options().read(true).write(true).open(&first.path).unwrap();
         assert_eq!(disk.metadata().unwrap().len(), MEDIUM);
         let mut start = [0; 8];
@@ -64,9 +70,9 @@ mod tests {
         assert_eq!(&start, b"an image");
         disk.write_all_at(b"data", 1 << 29).unwrap();
 
-        assert!(!WorkingDisk::of(folder.path()).unwrap().fresh);
+        assert!(!WorkingDisk::of(&folder).unwrap().fresh);
         write(sums::NAME, "two");
-        assert!(WorkingDisk::of(folder.path()).unwrap().fresh);
+        assert!(WorkingDisk::of(&folder).unwrap().fresh);
         let mut data = [1; 4];
         let disk = File::open(&first.path).unwrap();
         disk.read_exact_at(&mut data, 1 << 29).unwrap();
