@@ -46,6 +46,7 @@ fn of_target(options: &Options, runs: usize) -> miette::Result<OfTarget> {
     eprintln!("memory     {target}: of a guest with 512 MiB, and of one with 96");
     let memory = memory::measure(&built)?;
     let size = |path: &PathBuf| path.metadata().map(|it| it.len()).into_diagnostic();
-    let slot = size(&built.linux)? + size(&built.initrd)?;
+    // The seed's kernel as it is: for Arm, `boot/linux` is an unpacked one.
+    let slot = size(&stock.join("linux"))? + size(&built.initrd)?;
     Ok(OfTarget { target, boot, disk, memory, slot })
 }
