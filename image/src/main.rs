@@ -23,6 +23,7 @@ mod steps;
 mod store;
 mod target;
 mod tree;
+mod update;
 mod verify;
 mod workspace;
 
@@ -43,6 +44,8 @@ enum Command {
     Explain(command::explain::Args),
     Flash(command::flash::Args),
     Lock(command::lock::Args),
+    Sign(command::sign::Args),
+    Bundle(command::bundle::Args),
 }
 
 fn main() -> ExitCode {
@@ -62,6 +65,8 @@ fn main() -> ExitCode {
         Command::Explain(args) => command::explain::run(args),
         Command::Flash(args) => command::flash::run(args),
         Command::Lock(args) => command::lock::run(args),
+        Command::Sign(args) => command::sign::run(args),
+        Command::Bundle(args) => command::bundle::run(args),
     };
     match result {
         Ok(code) => code,

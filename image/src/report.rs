@@ -16,6 +16,7 @@ pub fn units(status: &Status) -> String {
             UnitState::Backoff => "backoff",
             UnitState::Failed => "failed",
             UnitState::Stopping => "stopping",
+            UnitState::Clearing => "clearing",
             UnitState::Stopped => "stopped",
         };
         let reason = unit.reason.clone().unwrap_or_default();

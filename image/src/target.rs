@@ -92,7 +92,18 @@ impl Target {
     /// Kernel modules of devices that only such machines have; they are loaded at every start.
     pub fn drivers(self) -> &'static [&'static str] {
         match self {
-            // QEMU's watchdog on PCI. Alpine's kernel for Arm has no driver of any that QEMU has.
+            // QEMU's watchdog on PCI, and the power button of ACPI, which signals PID 1. Alpine's
+            // kernel for Arm has no driver of any watchdog that QEMU has, and the driver of the button
+            // cannot be loaded where there is no ACPI: when QEMU starts the kernel without firmware.
+            Self::QemuX86_64 => &["i6300esb", "tiny_power_button"],
+            Self::QemuAarch64 => &[],
+        }
+    }
+
+    /// Kernel modules of its watchdog. With a flash they are loaded before it is touched: what hangs
+    /// from then on restarts the machine, and the boot loader counts the try.
+    pub fn watchdog_modules(self) -> &'static [&'static str] {
+        match self {
             Self::QemuX86_64 => &["i6300esb"],
             Self::QemuAarch64 => &[],
         }

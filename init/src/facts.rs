@@ -20,3 +20,13 @@ pub fn read(path: &str) -> Value {
     let text = std::fs::read(path).unwrap_or_default();
     serde_json::from_slice(&text).unwrap_or_default()
 }
+
+/// The numbers of the disk that holds the data, major and minor, once it is there.
+pub fn data_disk() -> Option<(u32, u32)> {
+    let fact = read(DATA);
+    let name = fact["device"].as_str()?.rsplit('/').next()?;
+    // A partition's folder lies in its disk's (sysfs-block).
+    let numbers = std::fs::read_to_string(format!("/sys/class/block/{name}/../dev")).ok()?;
+    let (major, minor) = numbers.trim().split_once(':')?;
+    Some((major.parse().ok()?, minor.parse().ok()?))
+}

@@ -7,14 +7,18 @@
 
 use std::process::ExitCode;
 
+mod cgroup;
 mod clock;
 mod command_line;
 mod console;
 mod edge;
 mod facts;
+#[cfg(feature = "fault")]
+mod fault;
 mod kernel_modules;
 mod phases;
 mod slot;
+mod spawn;
 mod storage;
 mod supervisor;
 mod sys;
@@ -22,22 +26,28 @@ mod units;
 
 use kernel_modules::{Afterwards, load_list};
 
+/// Ends a unit of PID 1's own. What went wrong is told to PID 1, which shows it, and logged.
+fn end(result: Result<(), String>) -> ExitCode {
+    let Err(problem) = result else { return ExitCode::SUCCESS };
+    eprintln!("{problem}");
+    // PID 1 is there, or nobody wants to know.
+    let _ = octet_control::notify::send(&format!("STATUS={}", problem.replace('\n', " ")));
+    ExitCode::FAILURE
+}
+
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     if std::process::id() == 1 {
-        console::reboot_on_panic();
+        console::reboot_on_fault();
         edge::supervise(phases::run());
     }
     match &args[..] {
         [command, list] if command == "load-modules" => {
             let failures = load_list(list.as_ref(), Afterwards::Forget);
-            for failure in &failures {
-                eprintln!("{failure}");
-            }
-            if failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+            end(if failures.is_empty() { Ok(()) } else { Err(failures.join("; ")) })
         }
-        [command] if command == "mount-data" => storage::run(),
-        [command] if command == "mark-slot-good" => slot::run(),
+        [command] if command == "mount-data" => end(storage::run()),
+        [command] if command == "mark-slot-good" => end(slot::run()),
         _ => {
             eprintln!("octet-init is PID 1 of an Octet appliance and does nothing elsewhere");
             ExitCode::from(2)

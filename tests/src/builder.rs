@@ -1,4 +1,4 @@
-//! The builder's own program.
+//! Programs of this workspace that run on this computer: the builder's own, and the operator's.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -24,6 +24,19 @@ fn build() -> PathBuf {
         .unwrap_or_else(|| panic!("cargo built no octet-image"))
 }
 
+/// The operator's program, as it runs on the owner's machine.
+///
+/// # Panics
+/// It cannot be built.
+pub fn octetctl() -> PathBuf {
+    static OCTETCTL: OnceLock<PathBuf> = OnceLock::new();
+    let build = || {
+        let built = executables(&["--package", "octetctl"]).into_iter();
+        built.last().expect("cargo builds one program")
+    };
+    OCTETCTL.get_or_init(build).clone()
+}
+
 /// What `cargo build` with `args` gives.
 pub fn executables(args: &[&str]) -> Vec<PathBuf> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
@@ -31,6 +44,8 @@ pub fn executables(args: &[&str]) -> Vec<PathBuf> {
         .current_dir(workspace())
         .args(["build", "--quiet", "--locked", "--message-format=json-render-diagnostics"])
         .args(args)
+        // The host's linker knows only the host's processor; Rust brings one that knows all.
+        .env("CARGO_TARGET_AARCH64_UNKNOWN_LINUX_MUSL_LINKER", "rust-lld")
         .output()
         .unwrap_or_else(|error| panic!("cargo: {error}"));
     let said = String::from_utf8_lossy(&output.stderr);

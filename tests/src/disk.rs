@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use octet_machine::Disk;
+use octet_machine::{Disk, WriteLog};
 use tempfile::TempDir;
 
 use crate::image::Image;
@@ -53,6 +53,25 @@ impl DiskFile {
         let disk = Self { folder: tempfile::tempdir().expect("a folder") };
         must(Command::new("cp").arg("--sparse=always").arg(file).arg(disk.path()));
         disk
+    }
+
+    /// The disk as it is after each of these numbers of writes of `log`, from the state it has now
+    /// on, which it has no longer after that.
+    ///
+    /// # Panics
+    /// The host refuses.
+    pub fn after_writes(&self, log: &WriteLog, counts: &[usize]) -> Vec<(usize, Self)> {
+        let file = File::options().write(true).open(self.path()).expect("it is there");
+        let mut states = vec![];
+        for made in 0..=log.writes().len() {
+            if let Some(last) = made.checked_sub(1) {
+                log.replay(&log.writes()[last], &file).expect("the host writes");
+            }
+            if counts.contains(&made) {
+                states.push((made, Self::copy(&self.path())));
+            }
+        }
+        states
     }
 
     /// The file.
@@ -107,6 +126,26 @@ impl DiskFile {
         run(Command::new("e2fsck").arg("-fn").arg(self.data()))
     }
 
+    /// Has `e2fsck` bring the data partition to where its journal leads.
+    ///
+    /// # Panics
+    /// It finds more than that to mend.
+    pub fn mend_data(&self) {
+        // With a journal to play e2fsck opens what it works on once more, and then has forgotten where
+        // in the file that was: so it gets a file of its own.
+        let data = self.beside("data");
+        let copy = |from: &Path, to: &Path, place: String| {
+            let mut dd = Command::new("dd");
+            dd.arg(format!("if={}", from.display())).arg(format!("of={}", to.display()));
+            must(dd.args(["bs=1M", "conv=notrunc", &place]));
+        };
+        copy(&self.path(), &data, format!("skip={}", DATA >> 20));
+        let said = run(Command::new("e2fsck").arg("-p").arg(&data));
+        let (stdout, stderr) = (&said.stdout, &said.stderr);
+        assert!(matches!(said.status, Some(0 | 1)), "{stdout}{stderr}");
+        copy(&data, &self.path(), format!("seek={}", DATA >> 20));
+    }
+
     /// What `debugfs` answers to `request` about the data partition.
     ///
     /// # Panics
@@ -130,12 +169,58 @@ impl DiskFile {
     /// # Panics
     /// It fails.
     pub fn esp_names(&self, folder: &str) -> Vec<String> {
-        let place = format!("{}@@{ESP}", self.path().display());
-        let listed = must(Command::new("mdir").args(["-b", "-i", &place, &format!("::{folder}")]));
+        let listed = must(self.mtools("mdir").args(["-b", &format!("::{folder}")]));
         let name = |line: &str| line.trim_end_matches('/').rsplit('/').next().map(str::to_owned);
         let mut names: Vec<_> = listed.stdout.lines().filter_map(name).collect();
         names.sort();
         names
+    }
+
+    /// The content of a file on the EFI system partition, if it is there.
+    ///
+    /// # Panics
+    /// The host refuses.
+    pub fn esp_get(&self, path: &str) -> Option<Vec<u8>> {
+        let to = self.beside("from-esp");
+        let _ = fs::remove_file(&to);
+        let copied = run(self.mtools("mcopy").arg(format!("::{path}")).arg(&to));
+        (copied.status == Some(0)).then(|| fs::read(&to).expect("it was just copied"))
+    }
+
+    /// Writes a file onto the EFI system partition, in a folder that is made if it is not there.
+    ///
+    /// # Panics
+    /// It fails.
+    pub fn esp_put(&self, path: &str, content: &[u8]) {
+        let from = self.beside("to-esp");
+        fs::write(&from, content).expect("room for a file");
+        if let Some((folder, _)) = path.rsplit_once('/') {
+            run(self.mtools("mmd").args(["-D", "s"]).arg(format!("::{folder}")));
+        }
+        must(self.mtools("mcopy").args(["-D", "o"]).arg(&from).arg(format!("::{path}")));
+    }
+
+    /// Gives a file on the EFI system partition another name.
+    ///
+    /// # Panics
+    /// It fails.
+    pub fn esp_rename(&self, from: &str, to: &str) {
+        must(self.mtools("mren").arg(format!("::{from}")).arg(format!("::{to}")));
+    }
+
+    /// Removes a folder of the EFI system partition, or a file.
+    ///
+    /// # Panics
+    /// It fails.
+    pub fn esp_remove(&self, path: &str) {
+        must(self.mtools("mdeltree").arg(format!("::{path}")));
+    }
+
+    /// A program of mtools for the EFI system partition.
+    fn mtools(&self, program: &str) -> Command {
+        let mut command = Command::new(program);
+        command.args(["-i", &format!("{}@@{ESP}", self.path().display())]);
+        command
     }
 
     /// The names of the boot loader's entries.

@@ -1,10 +1,12 @@
 //! The image that ships.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use octet_machine::{Architecture, Builder, Disk, Machine};
+use tempfile::TempDir;
 
 use crate::builder::builder;
 use crate::tool::must;
@@ -21,6 +23,8 @@ pub struct Image {
     pub folder: PathBuf,
     /// What it runs on.
     pub architecture: Architecture,
+    /// The folder that goes with the last copy of this value, if the image is not to stay.
+    pub(crate) temporary: Option<Arc<TempDir>>,
 }
 
 impl Image {
@@ -33,7 +37,31 @@ impl Image {
         must(command.current_dir(workspace()).arg("build").arg("--out").arg(out).args(options));
         let arm = options.contains(&AARCH64);
         let architecture = if arm { Architecture::Aarch64 } else { Architecture::X86_64 };
-        Self { folder: out.join(if arm { AARCH64 } else { X86_64 }), architecture }
+        let folder = out.join(if arm { AARCH64 } else { X86_64 });
+        Self { folder, architecture, temporary: None }
+    }
+
+    /// Builds the image with services of an owner's own besides: each a program, and a unit file
+    /// of `tests/services` by its name.
+    ///
+    /// # Panics
+    /// It cannot be built.
+    pub fn with_services(services: &[(&str, PathBuf)]) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = |name: &str| folder.path().join(name);
+        let copy = |from: &Path, to: &str| fs::copy(from, path(to)).expect("a copy");
+        let mut text = fs::read_to_string(workspace().join("appliance.toml")).expect("text");
+        for (name, program) in services {
+            let unit = format!("{name}.toml");
+            copy(program, name);
+            copy(&workspace().join("tests/services").join(&unit), &unit);
+            text += &format!("\n[[service]]\npath = \"{name}\"\nunit = \"{unit}\"\n");
+        }
+        fs::write(path("appliance.toml"), text).expect("room for a file");
+        let appliance = path("appliance.toml").to_string_lossy().into_owned();
+        let mut image = Self::build(&path("out"), &["--appliance", &appliance]);
+        image.temporary = Some(Arc::new(folder));
+        image
     }
 
     /// A machine that boots it without a disk.
@@ -52,7 +80,7 @@ impl Image {
     /// # Panics
     /// The manifest cannot be read.
     pub fn slot(&self) -> String {
-        let text = std::fs::read(self.file("manifest.json")).expect("a manifest");
+        let text = fs::read(self.file("manifest.json")).expect("a manifest");
         let manifest: serde_json::Value = serde_json::from_slice(&text).expect("JSON");
         manifest["slot"].as_str().expect("the slot's version").to_owned()
     }
@@ -71,7 +99,9 @@ impl Image {
 pub fn shipped() -> Image {
     static SHIPPED: OnceLock<Image> = OnceLock::new();
     let build = || match std::env::var_os("OCTET_IMAGE_BUILT") {
-        Some(folder) => Image { folder: folder.into(), architecture: Architecture::X86_64 },
+        Some(folder) => {
+            Image { folder: folder.into(), architecture: Architecture::X86_64, temporary: None }
+        }
         None => Image::build(&workspace().join("out"), &[]),
     };
     SHIPPED.get_or_init(build).clone()

@@ -5,13 +5,26 @@ mod builder;
 mod disk;
 mod guests;
 mod image;
+mod initrd;
+mod owner;
+mod parallel;
+mod path;
+mod remake;
+mod terminal;
 mod tool;
+mod update;
 
-pub use builder::builder;
+pub use builder::{builder, octetctl};
 pub use disk::{DiskFile, part};
-pub use guests::guest;
+pub use guests::{fault_build, guest, guest_for};
 pub use image::{AARCH64, Image, shipped, shipped_for, workspace};
+pub use owner::Owner;
+pub use parallel::in_parallel;
+pub use path::link_programs;
+pub use remake::Remake;
+pub use terminal::in_terminal;
 pub use tool::{Output, must, run};
+pub use update::{Bytes, Release, SigningKey};
 
 use std::time::Duration;
 

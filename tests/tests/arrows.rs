@@ -4,22 +4,26 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use cargo_metadata::{Metadata, MetadataCommand};
+use cargo_metadata::{DependencyKind, Metadata, MetadataCommand};
 
 /// Folder of a crate, and the folders it may depend on directly. What those may use, it may use
 /// too. A service stands for every folder of its kind. Nothing else is allowed, so siblings never
 /// import each other: they meet through sockets.
 const ARROWS: &[(&str, &[&str])] = &[
     ("init/appliance", &[]),
+    ("init/bundle", &[]),
     ("init/control", &["init/appliance"]),
-    ("init", &["init/control"]),
+    ("init", &["init/control", "init/bundle"]),
     ("services/node", &["init/control"]),
     ("netd", &["services/node"]),
+    ("services/update", &["services/node", "init/bundle"]),
     (SERVICE, &["services/node"]),
-    ("image", &["init/appliance", "tests/machine"]),
+    ("services/program", &["netd", SERVICE, "services/update"]),
+    ("image", &["init/appliance", "init/bundle", "tests/machine"]),
     ("tests/machine", &["init/control"]),
-    ("tests/guests", &[]),
-    ("tests", &["tests/machine", "tests/guests"]),
+    ("tests/guests", &["services/node"]),
+    ("tests/fuzz", &[SERVICE, "init/bundle", "netd"]),
+    ("tests", &["tests/machine", "tests/guests", "init/bundle"]),
 ];
 
 /// Any folder of `services/` that has no line of its own.
@@ -56,9 +60,13 @@ fn violations(arrows: &Arrows) -> Vec<String> {
     found
 }
 
+fn metadata() -> Metadata {
+    MetadataCommand::new().other_options(["--locked".into()]).exec().unwrap()
+}
+
 /// The workspace's own arrows, those of tests and build scripts included.
 fn workspace_arrows() -> Arrows {
-    let metadata = MetadataCommand::new().other_options(["--locked".into()]).exec().unwrap();
+    let metadata = metadata();
     let packages = metadata.workspace_packages();
     let folders: BTreeMap<&str, String> = packages
         .iter()
@@ -107,4 +115,16 @@ fn a_wrong_arrow_is_found() {
         let found = violations(&arrows);
         assert!(found.len() == 1 && found[0].starts_with(from), "{from} -> {to}: {found:?}");
     }
+}
+
+/// What ships does not do what PID 1 does.
+#[test]
+fn as_pid_1_is_for_tests() {
+    let metadata = metadata();
+    let packages = metadata.workspace_packages();
+    let all = packages.iter().flat_map(|package| &package.dependencies);
+    let using = all.filter(|on| on.features.iter().any(|feature| feature == "as-pid-1"));
+    let kinds: Vec<_> = using.map(|on| on.kind).collect();
+    assert!(!kinds.is_empty());
+    assert!(kinds.iter().all(|kind| *kind == DependencyKind::Development), "{kinds:?}");
 }

@@ -4,6 +4,7 @@
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
+use std::sync::OnceLock;
 
 use octet_machine::{Access, Disk, Fault, Machine, State, Status};
 use octet_tests::{DiskFile, Image, READY, SOON, shipped};
@@ -18,14 +19,17 @@ const DATA: u64 = 526_336;
 /// Where the EFI system partition starts, in sectors.
 const ESP: u64 = 2048;
 
-/// A disk that has been booted once, and turned off.
+/// A disk that has been booted once, and turned off: each its own copy of one.
 fn used(image: &Image) -> DiskFile {
-    let disk = DiskFile::flashed(image, MEDIUM);
-    let machine = image.machine().disk(disk.disk()).cpus(1).start().unwrap();
-    machine.wait_ready(READY).unwrap();
-    assert!(machine.power_off(SOON).unwrap().is_power_off());
-    drop(machine);
-    disk
+    static USED: OnceLock<DiskFile> = OnceLock::new();
+    let boot = || {
+        let disk = DiskFile::flashed(image, MEDIUM);
+        let machine = image.machine().disk(disk.disk()).cpus(1).start().unwrap();
+        machine.wait_ready(READY).unwrap();
+        assert!(machine.power_off(SOON).unwrap().is_power_off());
+        disk
+    };
+    DiskFile::copy(&USED.get_or_init(boot).path())
 }
 
 /// Boots from `disk`, sees that all but the data is there, that the reason says `what`, in `status`
@@ -62,8 +66,9 @@ fn no_disk_at_all() {
     let image = shipped();
     // An empty disk is none of ours.
     let disk = used(&image);
-    File::options().write(true).open(disk.path()).unwrap().set_len(0).unwrap();
-    File::options().write(true).open(disk.path()).unwrap().set_len(MEDIUM << 20).unwrap();
+    let file = File::options().write(true).open(disk.path()).unwrap();
+    file.set_len(0).unwrap();
+    file.set_len(MEDIUM << 20).unwrap();
     comes_up_degraded(&image, disk.disk(), "cargo image flash");
 }
 

@@ -6,8 +6,15 @@ use octet_machine::{MachineError, UnitState};
 use octet_tests::{READY, SOON, shipped};
 
 /// Every phase, in the order in which they must run.
-const PHASES: [&str; 6] =
-    ["mount-api", "load-modules", "board-number", "mount-root", "mount-data", "supervise"];
+const PHASES: [&str; 7] = [
+    "mount-api",
+    "control-groups",
+    "load-modules",
+    "board-number",
+    "mount-root",
+    "mount-data",
+    "supervise",
+];
 
 const MB: u64 = 1_000_000;
 

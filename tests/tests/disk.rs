@@ -3,22 +3,10 @@
 #![cfg(test)]
 
 use octet_machine::{Machine, State, UnitState};
-use octet_tests::{AARCH64, DiskFile, Image, READY, SOON, guest, shipped, shipped_for, workspace};
+use octet_tests::{AARCH64, DiskFile, Image, READY, SOON, guest, shipped, shipped_for};
 
 /// MiB of the medium that the image, which is smaller, is put on.
 const MEDIUM: u64 = 400;
-
-/// Waits until the slot that was booted is good.
-fn wait_slot_good(machine: &Machine) {
-    machine.wait_ready(READY).unwrap();
-    let settled = |status: &octet_machine::Status| {
-        matches!(status.unit("slot").unwrap().state, UnitState::Done | UnitState::Failed)
-    };
-    let status = machine.wait_status("the slot's verdict", SOON, settled).unwrap();
-    assert_eq!(status.unit("slot").unwrap().state, UnitState::Done, "{:?}", machine.tail(20));
-    let boot = machine.boot().unwrap();
-    assert_eq!(boot.slot.unwrap().verdict, "good");
-}
 
 fn power_off(machine: &Machine) {
     let exit = machine.power_off(SOON).unwrap();
@@ -44,7 +32,7 @@ fn first_boot_and_second(image: &Image) {
     assert!(disk.esp_names("octet").contains(&"first-boot".to_owned()));
 
     let machine = image.machine_from(disk.disk()).cpus(1).start().unwrap();
-    wait_slot_good(&machine);
+    assert_eq!(machine.wait_slot(READY).unwrap(), "good");
     let data = machine.boot().unwrap().data.unwrap();
     assert_eq!(data.note.as_deref(), Some("made by this boot"));
     // What an ext4 of the whole rest of the medium has, less what it needs for itself.
@@ -57,7 +45,7 @@ fn first_boot_and_second(image: &Image) {
 
     // Turned off cleanly, it needs no check; and nothing is made again.
     let machine = image.machine_from(disk.disk()).cpus(1).start().unwrap();
-    wait_slot_good(&machine);
+    assert_eq!(machine.wait_slot(READY).unwrap(), "good");
     assert_eq!(machine.boot().unwrap().data.unwrap().note, None);
     power_off(&machine);
     drop(machine);
@@ -116,7 +104,7 @@ fn killed_while_it_makes_the_file_system() {
         machine.wait_status("data runs", READY, runs).unwrap();
         std::thread::sleep(std::time::Duration::from_millis(pause));
         machine.call("signal", serde_json::json!({"unit": "data", "signal": "KILL"})).unwrap();
-        wait_slot_good(&machine);
+        assert_eq!(machine.wait_slot(READY).unwrap(), "good");
         let status = machine.status().unwrap();
         println!("killed after {pause} ms: {:?}", status.unit("data").unwrap());
         assert_eq!(status.unit("data").unwrap().restarts, 1);
@@ -129,8 +117,7 @@ fn killed_while_it_makes_the_file_system() {
 #[test]
 fn a_slot_that_is_never_ready_runs_out_of_tries() {
     // The same slot without the bad unit is marked good in the tests above.
-    let folder = tempfile::tempdir().unwrap();
-    let image = with_a_unit_that_is_never_ready(folder.path());
+    let image = Image::with_services(&[("never", guest("crash"))]);
     let disk = DiskFile::flashed(&image, MEDIUM);
     let slot = image.slot();
     let entry = |counter: &str| vec![format!("octet-{slot}+{counter}.conf")];
@@ -150,16 +137,4 @@ fn a_slot_that_is_never_ready_runs_out_of_tries() {
         drop(machine);
         assert_eq!(disk.entries(), entry(counter));
     }
-}
-
-fn with_a_unit_that_is_never_ready(folder: &std::path::Path) -> Image {
-    use std::fs;
-
-    let mut text = fs::read_to_string(workspace().join("appliance.toml")).unwrap();
-    fs::copy(guest("crash"), folder.join("never")).unwrap();
-    fs::copy(workspace().join("tests/services/never.toml"), folder.join("never.toml")).unwrap();
-    text += "\n[[service]]\npath = \"never\"\nunit = \"never.toml\"\n";
-    let appliance = folder.join("appliance.toml");
-    fs::write(&appliance, text).unwrap();
-    Image::build(&folder.join("out"), &["--appliance", appliance.to_str().unwrap()])
 }

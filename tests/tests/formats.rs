@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use octet_tests::{Image, must, run, shipped};
+use octet_tests::{Image, Owner, must, run, shipped};
 use serde_json::Value;
 
 /// The squashfs out of the initrd, unpacked by cpio.
@@ -170,14 +170,20 @@ fn no_secret_and_no_login_in_the_root() {
     );
     // The search finds a key where there is one.
     let planted = folder.path().join("planted");
-    fs::write(&planted, "-----BEGIN OPENSSH PRIVATE KEY-----\n").unwrap();
     let search = |place: &Path| {
-        let words = "BEGIN [A-Z ]*PRIVATE KEY|untrusted comment: .*secret key";
+        let words = "BEGIN [A-Z ]*PRIVATE KEY|untrusted comment: .*secret key\
+                     |octet-key-1 did:key:z[0-9A-Za-z]{40,} [0-9A-Za-z+/]{43}=";
         run(Command::new("grep").args(["-rlaE", words]).arg(place))
     };
+    Owner::new().keep_key(&planted);
+    assert!(fs::read_to_string(&planted).unwrap().starts_with("octet-key-1 "));
     assert_eq!(search(&planted).status, Some(0));
-    let found = search(&unpacked);
-    assert_eq!(found.status, Some(1), "{}", found.stdout);
+    fs::write(&planted, "-----BEGIN OPENSSH PRIVATE KEY-----\n").unwrap();
+    assert_eq!(search(&planted).status, Some(0));
+    for place in [&unpacked, &image.folder] {
+        let found = search(place);
+        assert_eq!(found.status, Some(1), "{}", found.stdout);
+    }
 
     let passwd = fs::read_to_string(unpacked.join("etc/passwd")).unwrap();
     assert!(passwd.lines().count() > 10);

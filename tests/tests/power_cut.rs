@@ -3,16 +3,11 @@
 
 #![cfg(test)]
 
-use std::collections::VecDeque;
-use std::fs::{self, File};
-use std::path::Path;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use octet_machine::{Machine, UnitState, WriteLog};
-use octet_tests::{DiskFile, Image, READY, SOON, guest, part, soak, workspace};
-use serde_json::{Value, json};
+use octet_machine::{Machine, WriteLog};
+use octet_tests::{DiskFile, Image, READY, SOON, guest, in_parallel, part, soak};
 
 /// MiB of the medium.
 const MEDIUM: u64 = 320;
@@ -28,22 +23,10 @@ const LINES: usize = 6;
 /// How the unit `data` says that it has tidied up the ESP.
 const TIDIED: &str = " after a power cut: ";
 
-/// The appliance with a service that keeps a diary.
-fn with_a_diary(folder: &Path) -> Image {
-    let mut text = fs::read_to_string(workspace().join("appliance.toml")).unwrap();
-    fs::copy(guest("diary"), folder.join("diary")).unwrap();
-    fs::copy(workspace().join("tests/services/diary.toml"), folder.join("diary.toml")).unwrap();
-    text += "\n[[service]]\npath = \"diary\"\nunit = \"diary.toml\"\n";
-    let appliance = folder.join("appliance.toml");
-    fs::write(&appliance, text).unwrap();
-    Image::build(&folder.join("out"), &["--appliance", appliance.to_str().unwrap()])
-}
-
 /// What the diary has said with this word before the number: the highest one.
 fn diary(machine: &Machine, word: &str) -> Option<usize> {
-    let answer = machine.call("logs", json!({"unit": "diary"})).unwrap();
-    let lines = answer["lines"].as_array().unwrap().iter().filter_map(Value::as_str);
-    lines.filter_map(|line| line.strip_prefix(word)?.trim().parse().ok()).max()
+    let lines = machine.logs("diary").unwrap();
+    lines.iter().filter_map(|line| line.strip_prefix(word)?.trim().parse().ok()).max()
 }
 
 /// Waits until the diary has said that.
@@ -56,15 +39,6 @@ fn wait_diary(machine: &Machine, word: &str, number: usize) -> usize {
         }
         std::thread::sleep(Duration::from_millis(20));
     }
-}
-
-fn wait_slot_done(machine: &Machine) {
-    machine.wait_ready(READY).unwrap();
-    let settled = |status: &octet_machine::Status| {
-        matches!(status.unit("slot").unwrap().state, UnitState::Done | UnitState::Failed)
-    };
-    machine.wait_status("the slot's verdict", SOON, settled).unwrap();
-    assert_eq!(machine.boot().unwrap().slot.unwrap().verdict, "good");
 }
 
 /// The reference: its writes, and after how many of them each line of the diary was kept.
@@ -84,7 +58,7 @@ fn reference(image: &Image) -> Reference {
         let writes = WriteLog::read(&log).unwrap().writes().len();
         kept_after.resize(kept, writes);
     }
-    wait_slot_done(&machine);
+    assert_eq!(machine.wait_slot(READY).unwrap(), "good");
     // The inode tables go on being filled in.
     let exit = machine.power_off(SOON).unwrap();
     assert!(exit.is_power_off(), "{exit}\n{}", machine.tail(20));
@@ -114,8 +88,7 @@ fn chosen(parts: &[&str]) -> Vec<usize> {
 
 #[test]
 fn after_any_write_of_a_first_boot() {
-    let folder = tempfile::tempdir().unwrap();
-    let image = with_a_diary(folder.path());
+    let image = Image::with_services(&[("diary", guest("diary"))]);
     let Reference { log, kept_after } = reference(&image);
     let flashed = DiskFile::flashed(&image, MEDIUM);
     let sectors = flashed.sectors();
@@ -133,29 +106,11 @@ fn after_any_write_of_a_first_boot() {
     println!("lines of the diary kept after writes {kept_after:?}");
     assert!(named("table") >= 2 && named("esp") >= 3 && named("data") >= 20, "{parts:?}");
 
-    let file = File::options().write(true).open(flashed.path()).unwrap();
-    let mut states = VecDeque::new();
-    for made in 0..=parts.len() {
-        if made > 0 {
-            log.replay(&log.writes()[made - 1], &file).unwrap();
-        }
-        if chosen.contains(&made) {
-            let part = made.checked_sub(1).map_or("data", |last| parts[last]);
-            states.push_back(State { writes: made, part, disk: DiskFile::copy(&flashed.path()) });
-        }
-    }
-    let states = Mutex::new(states);
     let tidied = AtomicUsize::new(0);
-    std::thread::scope(|scope| {
-        for _ in 0..std::thread::available_parallelism().map_or(1, usize::from) {
-            scope.spawn(|| {
-                loop {
-                    let Some(state) = states.lock().unwrap().pop_front() else { break };
-                    if boots(&image, &state, &kept_after) {
-                        tidied.fetch_add(1, Ordering::Relaxed);
-                    }
-                }
-            });
+    in_parallel(flashed.after_writes(&log, &chosen), |(writes, disk)| {
+        let part = writes.checked_sub(1).map_or("data", |last| parts[last]);
+        if boots(&image, &State { writes, part, disk }, &kept_after) {
+            tidied.fetch_add(1, Ordering::Relaxed);
         }
     });
     let tidied = tidied.into_inner();
@@ -174,9 +129,7 @@ fn found_on_esp(disk: &DiskFile) -> Vec<String> {
 
 /// What the unit `data` has done to the ESP.
 fn tidied(machine: &Machine) -> Option<String> {
-    let answer = machine.call("logs", json!({"unit": "data"})).unwrap();
-    let lines: Vec<&str> =
-        answer["lines"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
+    let lines = machine.logs("data").unwrap();
     assert!(!lines.iter().any(|line| line.starts_with("/dev/")), "a problem: {lines:?}");
     lines.iter().find_map(|line| Some(line.split_once(TIDIED)?.1.to_owned()))
 }
@@ -194,7 +147,7 @@ fn boots(image: &Image, state: &State, kept_after: &[usize]) -> bool {
         }
     };
     let machine = builder.start().unwrap();
-    wait_slot_done(&machine);
+    assert_eq!(machine.wait_slot(READY).unwrap(), "good");
     let kept = kept_after.iter().take_while(|after| **after <= state.writes).count();
     let found = wait_diary(&machine, "found ", 0);
     assert!(found >= kept, "{} of {kept} lines are there after {}", found, state.writes);

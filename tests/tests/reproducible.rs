@@ -3,11 +3,10 @@
 #![cfg(test)]
 
 use std::fs;
-use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::Command;
 
-use octet_tests::{builder, must, run, shipped, workspace};
+use octet_tests::{builder, link_programs, must, run, shipped, workspace};
 
 /// `cargo image build --verify` of what ships.
 fn verify() -> Command {
@@ -61,26 +60,13 @@ fn what_it_needs_is_named_if_it_is_missing() {
     for missing in needs {
         let path = folder.path().join(missing);
         fs::create_dir(&path).unwrap();
-        copy_path(&path, missing);
+        link_programs(&path, missing);
         let said = run(verify().env("PATH", &path));
         assert_eq!(said.status, Some(1), "{}", said.stderr);
         assert!(said.stderr.contains("--setup"), "{}", said.stderr);
         for need in needs {
             let named = said.stderr.contains(&format!("{need} (Debian package"));
             assert_eq!(named, need == missing, "{need}:\n{}", said.stderr);
-        }
-    }
-}
-
-/// Links to every program of `PATH`, but for one.
-fn copy_path(to: &Path, leave_out: &str) {
-    let path = std::env::var_os("PATH").unwrap();
-    for folder in std::env::split_paths(&path) {
-        for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-            if entry.file_name() != leave_out {
-                // The first one of a name wins, as in PATH.
-                let _ = symlink(entry.path(), to.join(entry.file_name()));
-            }
         }
     }
 }

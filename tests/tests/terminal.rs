@@ -2,20 +2,18 @@
 
 #![cfg(test)]
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::Read;
-use std::os::fd::OwnedFd;
-use std::os::unix::fs::symlink;
-use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use octet_machine::Architecture;
-use octet_tests::{READY, SOON, builder, must, run, shipped, workspace};
+use octet_tests::{
+    READY, SOON, builder, in_terminal, link_programs, must, run, shipped, workspace,
+};
 use rustix::process::{Pid, Signal, kill_process};
-use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 
 /// `cargo image` of the workspace, with the image built already.
 fn image(args: &[&str]) -> Command {
@@ -40,20 +38,10 @@ struct InTerminal {
 }
 
 impl InTerminal {
-    fn start(mut command: Command) -> Self {
-        let ours = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
-        grantpt(&ours).unwrap();
-        unlockpt(&ours).unwrap();
-        let name = ptsname(&ours, Vec::new()).unwrap();
-        let theirs = File::options().read(true).write(true).open(name.to_str().unwrap()).unwrap();
-        let end = || Stdio::from(OwnedFd::from(theirs.try_clone().unwrap()));
-        command.stdin(end()).stdout(end()).stderr(end());
-        let child = command.spawn().unwrap();
-        // From now on only the child has it: our read ends when the child does.
-        drop((command, theirs));
+    fn start(command: Command) -> Self {
+        let (child, mut ours) = in_terminal(command);
         let (sender, said) = channel();
         std::thread::spawn(move || {
-            let mut ours = File::from(ours);
             let mut buffer = [0; 4096];
             // The read fails once nobody has the other end.
             while let Ok(count) = ours.read(&mut buffer) {
@@ -143,25 +131,12 @@ fn missing_qemu_is_said_with_what_to_do() {
     let (with, without) = (folder.path().join("with"), folder.path().join("without"));
     for (to, leave_out) in [(&with, ""), (&without, qemu)] {
         fs::create_dir(to).unwrap();
-        copy_path(to, leave_out);
+        link_programs(to, leave_out);
     }
     must(image(&["run"]).env("PATH", &with).stdin(Stdio::null()));
     let error = run(image(&["run"]).env("PATH", &without).stdin(Stdio::null()));
     assert_eq!(error.status, Some(1), "{}", error.stderr);
     for word in [qemu, "qemu-system-x86", "--setup"] {
         assert!(error.stderr.contains(word), "no `{word}` in:\n{}", error.stderr);
-    }
-}
-
-/// Links to every program of `PATH`, but for one.
-fn copy_path(to: &Path, leave_out: &str) {
-    let path = std::env::var_os("PATH").unwrap();
-    for folder in std::env::split_paths(&path) {
-        for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-            if entry.file_name() != leave_out {
-                // The first one of a name wins, as in PATH.
-                let _ = symlink(entry.path(), to.join(entry.file_name()));
-            }
-        }
     }
 }

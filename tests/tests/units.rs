@@ -5,14 +5,13 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
-use std::path::Path;
 use std::process::Command;
 use std::sync::OnceLock;
 
 use octet_guests::frames::{Frames, frame};
 use octet_machine::{Machine, UnitState};
 use octet_tests::{Image, READY, SOON, builder, guest, must, shipped, soak, workspace};
-use serde_json::{Value, json};
+use serde_json::json;
 
 /// Kills the unit's main process and waits until it is ready again, started once more.
 fn kill_and_wait(machine: &Machine, name: &str) {
@@ -33,9 +32,7 @@ fn kill_and_wait(machine: &Machine, name: &str) {
 }
 
 fn lines(machine: &Machine, unit: &str) -> String {
-    let answer = machine.call("logs", json!({"unit": unit})).unwrap();
-    let lines = answer["lines"].as_array().unwrap().iter().filter_map(Value::as_str);
-    lines.collect::<Vec<_>>().join("\n")
+    machine.logs(unit).unwrap().join("\n")
 }
 
 #[test]
@@ -57,34 +54,18 @@ fn every_unit_that_ships_comes_back_when_killed() {
 
 /// The appliance with services of our own, each added by three lines.
 fn with_services() -> Image {
-    static IMAGE: OnceLock<(Image, tempfile::TempDir)> = OnceLock::new();
-    let (image, _) = IMAGE.get_or_init(|| {
+    static IMAGE: OnceLock<Image> = OnceLock::new();
+    let build = || {
+        // A program header table (e_phnum) that is longer than Linux takes: it says ENOEXEC.
+        let mut program = fs::read(guest("hello")).unwrap();
+        program[56..58].copy_from_slice(&1200u16.to_le_bytes());
         let folder = tempfile::tempdir().unwrap();
-        let appliance = appliance(folder.path());
-        let options = ["--appliance", appliance.to_str().unwrap()];
-        (Image::build(&folder.path().join("out"), &options), folder)
-    });
-    image.clone()
-}
-
-/// A copy of appliance.toml with some services of our own, and their files beside it.
-fn appliance(folder: &Path) -> std::path::PathBuf {
-    let mut text = fs::read_to_string(workspace().join("appliance.toml")).unwrap();
-    for name in ["hello", "crash", "frames", "probe"] {
-        fs::copy(guest(name), folder.join(name)).unwrap();
-    }
-    // A program header table (e_phnum) that is longer than Linux takes: it says ENOEXEC.
-    let mut program = fs::read(guest("hello")).unwrap();
-    program[56..58].copy_from_slice(&1200u16.to_le_bytes());
-    fs::write(folder.join("no-program"), program).unwrap();
-    for name in ["hello", "crash", "frames", "no-program", "probe"] {
-        let unit = format!("{name}.toml");
-        fs::copy(workspace().join("tests/services").join(&unit), folder.join(&unit)).unwrap();
-        text += &format!("\n[[service]]\npath = \"{name}\"\nunit = \"{unit}\"\n");
-    }
-    let path = folder.join("appliance.toml");
-    fs::write(&path, text).unwrap();
-    path
+        let no_program = folder.path().join("no-program");
+        fs::write(&no_program, program).unwrap();
+        let own = ["hello", "crash", "frames", "probe"].map(|name| (name, guest(name)));
+        Image::with_services(&[&own[..], &[("no-program", no_program)]].concat())
+    };
+    IMAGE.get_or_init(build).clone()
 }
 
 #[test]

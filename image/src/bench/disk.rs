@@ -46,7 +46,7 @@ pub fn measure(options: &Options, built: &Built, runs: usize) -> miette::Result<
     let used = folder.path().join("used");
     let off = folder.path().join("off");
     let image = Sparse::read(&File::open(&built.disk).into_diagnostic()?).into_diagnostic()?;
-    flashed(&build::disk_with(options, &firmware::power_off_program(built.target))?, &off)?;
+    flashed(&build::disk_with(options, &firmware::power_off_program(built.target), &[])?.1, &off)?;
 
     let architecture = architecture(built.target);
     let start = |file: &Path| Machine::from_disk(architecture, Disk::new(file));
@@ -73,7 +73,7 @@ pub fn measure(options: &Options, built: &Built, runs: usize) -> miette::Result<
 }
 
 /// Puts a disk into a file, as onto a larger medium.
-fn flashed(disk: &Sparse, path: &Path) -> miette::Result<()> {
+pub fn flashed(disk: &Sparse, path: &Path) -> miette::Result<()> {
     let file = File::create(path).into_diagnostic()?;
     disk.write_to(&file).into_diagnostic()?;
     file.set_len(MEDIUM).into_diagnostic()

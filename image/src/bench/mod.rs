@@ -6,10 +6,13 @@ mod firmware;
 mod flash;
 mod guest;
 mod host;
+mod live;
 mod memory;
+mod page;
 mod rebuild;
 mod report;
 mod sample;
+mod supervisors;
 
 use std::path::PathBuf;
 
@@ -18,8 +21,36 @@ use miette::IntoDiagnostic;
 use crate::build::{self, Options};
 use crate::target::Target;
 
+pub use page::replace_section;
 use report::OfTarget;
 pub use report::Report;
+
+/// A part that can be measured by itself, and has a section of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Part {
+    /// PID 1 beside s6, runit and finit
+    Supervisors,
+    /// The gate, updates, and the gate's memory, of a box that runs
+    Box,
+}
+
+impl Part {
+    /// The heading of its section.
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::Supervisors => supervisors::TITLE,
+            Self::Box => live::TITLE,
+        }
+    }
+
+    /// Measures it alone, and returns its section.
+    pub fn measure(self, options: &Options, runs: usize) -> miette::Result<String> {
+        Ok(match self {
+            Self::Supervisors => supervisors::measure(options, runs)?.markdown(),
+            Self::Box => live::measure(options, runs)?.markdown(),
+        })
+    }
+}
 
 /// Measures everything; `runs` is how often what takes time is done.
 pub fn measure(options: &Options, runs: usize) -> miette::Result<Report> {
@@ -31,7 +62,9 @@ pub fn measure(options: &Options, runs: usize) -> miette::Result<Report> {
     let rebuild = rebuild::measure(options, runs)?;
     eprintln!("flash      1 GiB, beside dd");
     let flash = flash::measure(runs)?;
-    Ok(Report { host: host::describe(), runs, targets, rebuild, flash })
+    let supervisors = supervisors::measure(options, runs)?;
+    let live = live::measure(options, runs)?;
+    Ok(Report { host: host::describe(), runs, targets, rebuild, flash, supervisors, live })
 }
 
 fn of_target(options: &Options, runs: usize) -> miette::Result<OfTarget> {

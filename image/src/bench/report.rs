@@ -5,9 +5,12 @@ use std::fmt::Write;
 use super::boot::Boots;
 use super::disk::DiskBoots;
 use super::flash::Flashes;
+use super::live::Live;
 use super::memory::Memory;
+use super::page::table;
 use super::rebuild::Rebuilds;
 use super::sample::Sample;
+use super::supervisors::Supervisors;
 use crate::target::Target;
 
 const MIB: f64 = 1024.0 * 1024.0;
@@ -25,6 +28,10 @@ pub struct Report {
     pub rebuild: Rebuilds,
     /// Flashing.
     pub flash: Flashes,
+    /// PID 1 beside others.
+    pub supervisors: Supervisors,
+    /// A box that runs.
+    pub live: Live,
 }
 
 /// The image for one target.
@@ -121,6 +128,10 @@ impl Report {
             .map(|(what, it)| row(what, it)),
         );
         table(&mut page, ["what", "median", "least", "most"], rows.into_iter());
+        page.push('\n');
+        page += &self.supervisors.markdown();
+        page.push('\n');
+        page += &self.live.markdown();
         page
     }
 }
@@ -201,11 +212,11 @@ fn row(what: &str, sample: &Sample) -> [String; 4] {
 const HEAD: &str = "\
 # Benchmarks
 
-Written by the command below; do not edit. All guests: q35 or virt, 2 processors, 512 MiB, no network,
-the console on a serial line; they boot in turn, so that a busy moment of the host meets each of them.
-On x86_64 stock Alpine has the processor model on which it is fastest (qemu64), all else QEMU's `max`.
-A guest counts as up when its console says so: Octet's status screen reads READY, the bare init has
-printed its line, Alpine's init starts its first getty.
+Written by the command below; do not edit. All guests: q35 or virt, 2 processors, 512 MiB, the console
+on a serial line, and no network unless it is said; they boot in turn, so that a busy moment of the host
+meets each of them. On x86_64 stock Alpine has the processor model on which it is fastest (qemu64), all
+else QEMU's `max`. A guest counts as up when its console says so: Octet's status screen reads READY, the
+bare init has printed its line, Alpine's init starts its first getty.
 
 ";
 
@@ -215,17 +226,6 @@ const DISK: &str = "
 The floor: the same firmware and boot loader, from the same kind of disk, start a program that turns
 the machine off. What is above it is what kernel and Octet take.
 ";
-
-fn table<const N: usize>(
-    page: &mut String,
-    head: [&str; N],
-    rows: impl Iterator<Item = [String; N]>,
-) {
-    let _ = writeln!(page, "| {} |\n|{}", head.join(" | "), "---|".repeat(N));
-    for row in rows {
-        let _ = writeln!(page, "| {} |", row.join(" | "));
-    }
-}
 
 #[cfg(test)]
 mod tests {
@@ -262,6 +262,8 @@ mod tests {
                 overlay: [3000, 3000, 3000].into(),
                 compression: [1500, 1500, 1500].into(),
             },
+            supervisors: Supervisors::default(),
+            live: Live::default(),
         }
     }
 

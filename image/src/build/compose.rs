@@ -1,5 +1,7 @@
 //! From inputs to the tree of the root file system.
 
+use octet_appliance::{APPLIANCE, SETTINGS};
+
 use super::inputs::{self, Inputs};
 use crate::appliance_file::Mistake;
 use crate::digest::Sha256;
@@ -51,11 +53,13 @@ pub fn compose(inputs: &Inputs, steps: &Steps) -> miette::Result<Composed> {
         taken.notes.iter().for_each(|note| steps.note(note));
         all.components.extend(taken.components);
         all.early.extend(taken.early);
+        all.first.extend(taken.first);
         all.modules.extend(taken.modules);
         all.disk.extend(taken.disk);
     }
     let step = steps.start("compose", "overlays, units, generated files");
     for (path, modules, because) in [
+        ("/usr/lib/octet/modules.first", &all.first, "PID 1 loads these before base units"),
         ("/usr/lib/octet/modules", &all.modules, "PID 1 loads these, in this order"),
         ("/usr/lib/octet/modules.disk", &all.disk, "PID 1 loads these before it uses the flash"),
     ] {
@@ -64,10 +68,16 @@ pub fn compose(inputs: &Inputs, steps: &Steps) -> miette::Result<Composed> {
         tree.put(path, Node::file(list.into_bytes(), 0o644, Origin::Generated, because))?;
     }
     let init = tree.take(INIT).ok_or_else(|| miette::miette!("no source has made PID 1"))?;
-    inputs.units.put(&mut tree)?;
-    let appliance = &inputs.appliance.appliance.appliance;
+    inputs.units.put(&mut tree, inputs.target)?;
+    let appliance = &inputs.appliance.appliance;
+    let settings = format!("{:#}\n", serde_json::json!(appliance));
+    let because = Because::always("the box is what the file says");
+    for (path, text) in [(APPLIANCE, &inputs.appliance.text), (SETTINGS, &settings)] {
+        let bytes = text.clone().into_bytes();
+        tree.put(path, Node::file(bytes, 0o644, Origin::Generated, because.clone()))?;
+    }
     let facts = Facts {
-        name: appliance.name.to_string(),
+        name: appliance.appliance.name.to_string(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         epoch: inputs.lock.content.epoch,
         target: inputs.target,

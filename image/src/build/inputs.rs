@@ -9,7 +9,7 @@ use super::Options;
 use crate::appliance_file::{ApplianceFile, Mistake};
 use crate::digest::{Hasher, Sha256};
 use crate::lock::{Input, Lock, Toolchain};
-use crate::source::{CargoSource, DebSource, Tools, Unpacked};
+use crate::source::{CargoSource, DebSource, Tools, Unpacked, WantedProgram};
 use crate::steps::Steps;
 use crate::store::{Derived, Store, unpack};
 use crate::target::Target;
@@ -126,7 +126,12 @@ impl Inputs {
         for input in self.lock.debs(self.target) {
             files.push((input, self.store.verified(&self.lock, input, steps)?));
         }
-        Ok(DebSource::read(self.target, &files)?)
+        let wanted = self.appliance.appliance.image.debian.iter().map(|path| WantedProgram {
+            path: path.get_ref().to_string(),
+            because: self.appliance.because(&path.span(), "debian", path.get_ref().as_str()),
+        });
+        let handled = self.overlays.handled.clone();
+        Ok(DebSource::read(self.target, &files, wanted.collect(), handled)?)
     }
 
     /// The folder with `linux`, `initrd` and `qcow2`: the seed as its publisher boots it.

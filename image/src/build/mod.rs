@@ -10,14 +10,16 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use miette::{Diagnostic, IntoDiagnostic, WrapErr};
+use octet_bundle::SlotName;
 
 use crate::output::disk::{self, Parts};
-use crate::output::entry::Slot;
+use crate::output::entry::{Of, Slot};
 use crate::output::file::WriteError;
 use crate::output::sparse::Sparse;
 use crate::output::sums;
 use crate::steps::Steps;
 use crate::target::Target;
+use crate::tree::Tree;
 use crate::workspace::Workspace;
 
 use self::inputs::Inputs;
@@ -150,14 +152,47 @@ pub fn stock(options: &Options) -> miette::Result<PathBuf> {
     Inputs::load(&workspace()?, options)?.stock(&Steps::new())
 }
 
-/// A disk like that of an image, whose one slot starts `program` instead of a kernel.
-pub fn disk_with(options: &Options, program: &[u8]) -> miette::Result<Sparse> {
+/// A disk like that of an image, whose one slot has these files, and the slot's name.
+pub fn disk_with(
+    options: &Options,
+    linux: &[u8],
+    initrd: &[u8],
+) -> miette::Result<(SlotName, Sparse)> {
     let inputs = Inputs::load(&workspace()?, options)?;
     let boot_loader = inputs.debs(&Steps::new())?.boot_loader()?;
-    let slot = Slot::new(env!("CARGO_PKG_VERSION"), program, &[]);
     let (target, epoch) = (options.target, inputs.lock.content.epoch);
+    let of = Of { target, version: env!("CARGO_PKG_VERSION"), sequence: epoch.into(), trial: 60 };
+    let slot = Slot::new(&of, linux, initrd).into_diagnostic()?;
     let parts = Parts { target, slot: &slot, boot_loader: &boot_loader, epoch };
-    disk::build(&parts).into_diagnostic()
+    let disk = disk::build(&parts).into_diagnostic()?;
+    Ok((slot.manifest.slot, disk))
+}
+
+/// PID 1 with another root file system than that of the image.
+pub struct Other {
+    /// Its kernel, as UEFI starts it.
+    pub linux: Vec<u8>,
+    /// Its initramfs.
+    pub initrd: Vec<u8>,
+    /// PID 1 itself, in bytes.
+    pub init: usize,
+}
+
+/// The initramfs of an image whose tree `change` has changed.
+pub fn initrd_with(
+    options: &Options,
+    change: impl FnOnce(&mut Tree) -> miette::Result<()>,
+) -> miette::Result<Other> {
+    let workspace = workspace()?;
+    let steps = Steps::new();
+    let inputs = Inputs::load(&workspace, options)?;
+    let mut composed = compose::compose(&inputs, &steps)?;
+    change(&mut composed.tree)?;
+    // Blocks of its own: the image's are not to be compressed anew because of this one.
+    let kept = options.out_folder(&workspace).join("cache/other.blocks");
+    let initrd = write::initrd(&composed, inputs.lock.content.epoch, &kept, &steps)?;
+    let init = composed.init.bytes().map_or(0, <[u8]>::len);
+    Ok(Other { linux: composed.linux, initrd, init })
 }
 
 /// Held while an image is written, so that two builds do not write the same files.

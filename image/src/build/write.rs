@@ -10,8 +10,9 @@ use super::compose::Composed;
 use super::inputs::Inputs;
 use crate::digest::Sha256;
 use crate::output::disk::{self, DISK, PACKED};
-use crate::output::entry::Slot;
+use crate::output::entry::{self, Slot};
 use crate::output::file::WriteError;
+use crate::output::initrd::Entry;
 use crate::output::manifest::{Manifest, Of};
 use crate::output::sparse::Sparse;
 use crate::output::{file, initrd, sbom, squashfs, sums};
@@ -31,27 +32,25 @@ pub fn write(
 ) -> miette::Result<Sha256> {
     let (target, epoch) = (inputs.target, inputs.lock.content.epoch);
     let version = env!("CARGO_PKG_VERSION");
-    let step = steps.start("squashfs", "compressing");
     let kept = cache.join(format!("{target}.blocks"));
-    let squashfs = squashfs::build(&composed.tree, epoch, &kept, &step)?;
-    step.done(&megabytes(squashfs.len()));
+    let (initrd, entries) = pack_root(composed, epoch, &kept, steps)?;
 
     let step = steps.start("disk", "partitions and slot");
-    let early: Vec<_> = composed.early.iter().filter_map(|path| early(composed, path)).collect();
-    let parts = initrd::Parts { init: &composed.init, early: &early, squashfs: &squashfs };
-    let (initrd, entries) = initrd::build(&parts);
-    let slot = Slot::new(version, &composed.linux, &initrd);
+    let (sequence, trial) = (epoch.into(), inputs.appliance.appliance.health.within.seconds());
+    let of = entry::Of { target, version, sequence, trial };
+    let slot = Slot::new(&of, &composed.linux, &initrd).into_diagnostic()?;
+    let name = slot.manifest.slot.as_str();
     let boot_loader = &composed.boot_loader;
     let disk = disk::build(&disk::Parts { target, slot: &slot, boot_loader, epoch })?;
     let (packed, disk_sha256) = pack(&disk)?;
-    step.done(&format!("slot {}", slot.version));
+    step.done(&format!("slot {name}"));
 
     let step = steps.start("image", "writing");
-    let of = Of { target, version, slot: &slot.version, epoch };
+    let of = Of { target, version, slot: name, epoch };
     let manifest = Manifest::new(&of, &composed.tree, &entries);
-    let name = inputs.appliance.appliance.appliance.name.as_str();
+    let appliance = inputs.appliance.appliance.appliance.name.as_str();
     let content = composed.tree.digest();
-    let subject = sbom::Subject { name, version, target, epoch, content };
+    let subject = sbom::Subject { name: appliance, version, target, epoch, content };
     let files = [
         ("boot/initrd", initrd.as_slice()),
         ("boot/linux", &unpack_kernel(&composed.linux)?),
@@ -73,6 +72,31 @@ pub fn write(
         .collect();
     step.done(&format!("{}: {}", folder.display(), sizes.join(", ")));
     Ok(disk.digest())
+}
+
+/// The initramfs alone.
+pub fn initrd(
+    composed: &Composed,
+    epoch: u32,
+    kept: &Path,
+    steps: &Steps,
+) -> miette::Result<Vec<u8>> {
+    Ok(pack_root(composed, epoch, kept, steps)?.0)
+}
+
+/// The initramfs, and a list of what is in it.
+fn pack_root(
+    composed: &Composed,
+    epoch: u32,
+    kept: &Path,
+    steps: &Steps,
+) -> miette::Result<(Vec<u8>, Vec<Entry>)> {
+    let step = steps.start("squashfs", "compressing");
+    let squashfs = squashfs::build(&composed.tree, epoch, kept, &step)?;
+    step.done(&megabytes(squashfs.len()));
+    let early: Vec<_> = composed.early.iter().filter_map(|path| early(composed, path)).collect();
+    let parts = initrd::Parts { init: &composed.init, early: &early, squashfs: &squashfs };
+    Ok(initrd::build(&parts))
 }
 
 /// The packed disk, and the digest of the one that is not packed: each takes a second where the

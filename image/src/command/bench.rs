@@ -17,16 +17,33 @@ pub struct Args {
     /// How often what takes time is done
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..))]
     runs: u16,
+    /// Measure this part alone; the rest of docs/BENCHMARKS.md stays as it is
+    #[arg(long, value_enum, value_name = "PART")]
+    only: Option<bench::Part>,
     #[command(flatten)]
     build: build::Options,
 }
 
 /// Runs the subcommand.
 pub fn run(args: Args) -> miette::Result<ExitCode> {
-    setup::require(&[&setup::RUN], args.setup)?;
-    let report = bench::measure(&args.build, args.runs.into())?;
+    // The peers of PID 1 are needed only where it stands beside them.
+    let needs: &[&[setup::Need]] = match args.only {
+        Some(bench::Part::Box) => &[&setup::RUN],
+        _ => &[&setup::RUN, &setup::BENCH],
+    };
+    setup::require(needs, args.setup)?;
     let path = build::workspace()?.root().join("docs/BENCHMARKS.md");
-    let page = report.markdown();
+    let runs = args.runs.into();
+    let page = match args.only {
+        None => bench::measure(&args.build, runs)?.markdown(),
+        Some(part) => {
+            let section = part.measure(&args.build, runs)?;
+            let page = std::fs::read_to_string(&path)
+                .into_diagnostic()
+                .wrap_err_with(|| format!("cannot read {}", path.display()))?;
+            bench::replace_section(&page, part.title(), &section)
+        }
+    };
     std::fs::write(&path, &page)
         .into_diagnostic()
         .wrap_err_with(|| format!("cannot write {}", path.display()))?;

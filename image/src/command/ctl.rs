@@ -22,7 +22,7 @@ const FIRST_ANSWER: Duration = Duration::from_secs(10);
 #[derive(clap::Args)]
 #[command(disable_help_flag = true)]
 pub struct Args {
-    /// The verb and its arguments; none lists what there is
+    /// The verb and its arguments, after the name of the unit if it is not PID 1; none lists what there is
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "VERB")]
     words: Vec<String>,
 }
@@ -47,7 +47,7 @@ pub fn run(args: Args) -> miette::Result<ExitCode> {
     let port = running_port()?;
     // After the first answer a verb may take its time.
     let mut client = connect(&port, Instant::now() + FIRST_ANSWER).map_err(CtlError::Silent)?;
-    match cli::run(&mut client, &args.words, "cargo image ctl") {
+    match cli::run_on_box(&mut client, &args.words, "cargo image ctl", None) {
         Ok(()) => Ok(ExitCode::SUCCESS),
         Err(CliError::Usage(usage)) => {
             usage.print().into_diagnostic()?;

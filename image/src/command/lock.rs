@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use crate::build::{Options, workspace};
-use crate::lock::{Lock, update};
+use crate::lock::{Lock, add, update};
 use crate::store::Store;
 
 /// Records the exact inputs of the image in appliance.lock
@@ -12,6 +12,9 @@ pub struct Args {
     /// Fetch this input anew and record what is published now
     #[arg(long, value_name = "NAME[==VERSION]")]
     update: Option<String>,
+    /// Fetch this Debian package for every target and record it, too
+    #[arg(long, value_name = "PACKAGE", conflicts_with = "update")]
+    add: Option<String>,
     #[command(flatten)]
     options: Options,
 }
@@ -22,6 +25,10 @@ pub fn run(args: Args) -> miette::Result<ExitCode> {
     let path = args.options.lock_file(&workspace);
     let lock = Lock::read(&path)?;
     let store = Store::open(args.options.offline)?;
+    if let Some(name) = &args.add {
+        print!("{}", add(&path, &lock, name, &store)?);
+        return Ok(ExitCode::SUCCESS);
+    }
     let diff = update(&path, &lock, args.update.as_deref(), &store)?;
     print!("{diff}");
     Ok(ExitCode::SUCCESS)

@@ -2,9 +2,11 @@
 
 pub mod bench;
 pub mod build;
+pub mod bundle;
 pub mod ctl;
 pub mod explain;
 pub mod flash;
 pub mod lock;
 pub mod run;
+pub mod sign;
 pub mod test;

@@ -1,5 +1,6 @@
 //! `appliance.lock`: the exact inputs of the image.
 
+mod add;
 mod edit;
 mod toolchain;
 mod update;
@@ -17,6 +18,7 @@ use crate::appliance_file::Mistake;
 use crate::digest::Sha256;
 use crate::target::Target;
 
+pub use add::add;
 pub use toolchain::Toolchain;
 pub use update::{succeed, update};
 

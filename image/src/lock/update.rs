@@ -111,7 +111,7 @@ fn unknown(lock: &Lock, name: &str) -> UpdateError {
 
 /// The lines that differ, old ones with `-`, new ones with `+`, each with the last heading before
 /// it: the lock is a list of short sections, in which the order never changes.
-fn diff(old: &str, new: &str) -> String {
+pub(super) fn diff(old: &str, new: &str) -> String {
     let (old, new): (Vec<_>, Vec<_>) = (old.lines().collect(), new.lines().collect());
     let same_head = old.iter().zip(&new).take_while(|(a, b)| a == b).count();
     let (old_rest, new_rest) = (&old[same_head..], &new[same_head..]);

@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 const FOLDER: u32 = 0o040_000;
 const FILE: u32 = 0o100_000;
 const CHARACTER_DEVICE: u32 = 0o020_000;
+const LINK: u32 = 0o120_000;
 
 /// An archive under construction. Entries get numbers in the order in which they come; every time
 /// is 0 and every owner root, so the same entries give the same bytes.
@@ -24,6 +25,11 @@ impl Cpio {
     /// Adds a file.
     pub fn file(&mut self, path: &str, mode: u16, content: &[u8]) {
         self.entry(path, FILE | u32::from(mode), content, (0, 0));
+    }
+
+    /// Adds a symbolic link.
+    pub fn link(&mut self, path: &str, target: &str) {
+        self.entry(path, LINK | 0o777, target.as_bytes(), (0, 0));
     }
 
     /// Adds a character device.
@@ -77,6 +83,15 @@ impl Cpio {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_link_has_its_target_as_content() {
+        let mut cpio = Cpio::default();
+        cpio.link("ab", "/c");
+        let bytes = cpio.finish();
+        assert!(bytes.starts_with(b"070701000000010000a1ff"));
+        assert_eq!(&bytes[116..118], b"/c");
+    }
 
     #[test]
     fn layout_of_an_entry() {

@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 
 use miette::Diagnostic;
+use octet_bundle::Kind;
 use zstd::stream::Encoder;
 
 use super::entry::{LOADER_CONF, Slot};
@@ -72,8 +73,9 @@ pub fn build(parts: &Parts<'_>) -> Result<Sparse, DiskError> {
 
 fn esp(parts: &Parts<'_>) -> io::Result<Sparse> {
     let (target, slot) = (parts.target, parts.slot);
-    let entry = slot.entry(target);
-    let folder = slot.folder();
+    let (entry, manifest) = (slot.entry(), slot.manifest.render());
+    let name = &slot.manifest.slot;
+    let folder = name.folder();
     let mut items = vec![];
     for path in ["EFI", "EFI/BOOT", "EFI/systemd", "loader", "loader/entries", "octet", &folder] {
         items.push(Item { path: path.to_owned(), content: None });
@@ -84,8 +86,9 @@ fn esp(parts: &Parts<'_>) -> io::Result<Sparse> {
         (format!("EFI/systemd/{}", target.systemd_boot_name()), parts.boot_loader),
         ("loader/loader.conf".to_owned(), LOADER_CONF.as_bytes()),
         (slot.entry_path(), entry.as_bytes()),
-        (format!("{folder}/linux"), slot.linux),
-        (format!("{folder}/initrd"), slot.initrd),
+        (name.file(Kind::Linux), slot.linux),
+        (name.file(Kind::Initrd), slot.initrd),
+        (name.manifest(), &manifest),
         (FIRST_BOOT.to_owned(), b""),
     ] {
         items.push(Item { path, content: Some(content) });
@@ -107,11 +110,17 @@ pub fn compress(disk: &Sparse) -> io::Result<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::output::entry::Of;
     use fatfs::{FileSystem, FsOptions};
     use std::io::{Read, Seek, SeekFrom};
 
+    fn slot(linux: &[u8]) -> Slot<'_> {
+        let of = Of { target: Target::QemuX86_64, version: "1.2.3", sequence: 1, trial: 60 };
+        Slot::new(&of, linux, b"initrd").unwrap()
+    }
+
     fn disk(linux: &[u8]) -> Result<Sparse, DiskError> {
-        let slot = Slot::new("1.2.3", linux, b"initrd");
+        let slot = slot(linux);
         let target = Target::QemuX86_64;
         build(&Parts { target, slot: &slot, boot_loader: b"MZ", epoch: 1_795_132_800 })
     }
@@ -146,8 +155,9 @@ mod tests {
         let mut found = vec![];
         list(&fs.root_dir(), "", &mut found);
         found.sort();
-        let slot = Slot::new("1.2.3", b"linux", b"initrd");
-        let (version, entry) = (&slot.version, slot.entry(Target::QemuX86_64).len());
+        let slot = slot(b"linux");
+        let (version, entry) = (&slot.manifest.slot, slot.entry().len());
+        let manifest = slot.manifest.render().len();
         assert_eq!(
             found,
             [
@@ -157,6 +167,7 @@ mod tests {
                 "/loader/loader.conf 20".to_owned(),
                 format!("/octet/{version}/initrd 6"),
                 format!("/octet/{version}/linux 5"),
+                format!("/octet/{version}/manifest.json {manifest}"),
                 "/octet/first-boot 0".to_owned(),
             ]
         );

@@ -1,59 +1,72 @@
 //! A slot on the ESP, and what tells the boot loader of it.
 
-use std::fmt::Write as _;
+use octet_bundle::{DATA, Entry, EntryName, Files, Kind, Manifest, ManifestError, TRIES};
 
+use super::chunks;
 use crate::digest::Sha256;
 use crate::target::Target;
 
 /// A kernel and its initramfs under the name that tells them from all others.
 #[derive(Debug)]
 pub struct Slot<'a> {
-    /// Octet's version, and eight hexadecimal digits of the content's digest.
-    pub version: String,
+    /// What it is. Its name is Octet's version and eight hexadecimal digits of the content's digest.
+    pub manifest: Manifest,
     /// The kernel, as UEFI starts it.
     pub linux: &'a [u8],
     /// The initramfs.
     pub initrd: &'a [u8],
 }
 
-/// How often a new slot is tried before the boot loader takes another: the number in an entry's
-/// name (Automatic Boot Assessment).
-const TRIES: u32 = 3;
+/// What a slot is besides its files.
+#[derive(Debug, Clone, Copy)]
+pub struct Of<'a> {
+    /// What it is for.
+    pub target: Target,
+    /// Octet's version.
+    pub version: &'a str,
+    /// Tells older from newer: for an image that is flashed the time of its lock, in seconds since
+    /// 1970. Who signs it as an update says another.
+    pub sequence: u64,
+    /// How many seconds it may take to become good, where there is another to go back to.
+    pub trial: u32,
+}
 
 impl<'a> Slot<'a> {
-    /// The slot of Octet's `version` with these files.
-    pub fn new(version: &str, linux: &'a [u8], initrd: &'a [u8]) -> Self {
+    /// The slot with these files.
+    ///
+    /// # Errors
+    /// They are too large, or what it is makes no sense.
+    pub fn new(of: &Of<'_>, linux: &'a [u8], initrd: &'a [u8]) -> Result<Self, ManifestError> {
         let digest = Sha256::of_parts([linux, initrd]).to_string();
-        Self { version: format!("{version}-{}", &digest[..8]), linux, initrd }
-    }
-
-    /// Its folder on the ESP, without a leading `/`.
-    pub fn folder(&self) -> String {
-        format!("octet/{}", self.version)
+        let text = |_| ManifestError::Contradiction("its name, version or target is no plain word");
+        let manifest = Manifest {
+            format: 0,
+            target: of.target.name().parse().map_err(text)?,
+            architecture: of.target.efi_architecture().parse().map_err(text)?,
+            slot: format!("{}-{}", of.version, &digest[..8]).parse().map_err(text)?,
+            version: of.version.parse().map_err(text)?,
+            sequence: of.sequence,
+            floor: 0,
+            data: DATA,
+            trial: of.trial,
+            command_line: of.target.kernel_command_line().parse().map_err(text)?,
+            files: Files { linux: chunks::file(linux), initrd: chunks::file(initrd) },
+            patches: vec![],
+        };
+        Ok(Self { manifest: manifest.checked()?, linux, initrd })
     }
 
     /// The path of its entry on the ESP, without a leading `/`.
     pub fn entry_path(&self) -> String {
-        format!("loader/entries/octet-{}+{TRIES}.conf", self.version)
+        format!("{}/{}", octet_bundle::ENTRIES, EntryName::tried(&self.manifest.slot, TRIES))
     }
 
-    /// Its entry (Boot Loader Specification, type 1).
-    pub fn entry(&self, target: Target) -> String {
-        let (version, folder) = (&self.version, self.folder());
-        let options = format!("{} octet.slot={version}", target.kernel_command_line());
-        let mut text = String::new();
-        for (key, value) in [
-            ("title", format!("Octet {version}")),
-            ("version", version.clone()),
-            ("sort-key", "octet".into()),
-            ("architecture", target.efi_architecture().into()),
-            ("linux", format!("/{folder}/linux")),
-            ("initrd", format!("/{folder}/initrd")),
-            ("options", options),
-        ] {
-            let _ = writeln!(text, "{key:12} {value}");
-        }
-        text
+    /// Its entry. It is the only slot of an image that is flashed: there is none to go back to.
+    pub fn entry(&self) -> String {
+        let path = |kind| format!("/{}", self.manifest.slot.file(kind));
+        let (linux, initrd) = (path(Kind::Linux), path(Kind::Initrd));
+        let (manifest, on_trial) = (&self.manifest, false);
+        Entry { manifest, linux: &linux, initrd: &initrd, on_trial }.render()
     }
 }
 
@@ -68,13 +81,14 @@ mod tests {
     #[test]
     fn names_and_text() {
         // printf abc | sha256sum
-        let slot = Slot::new("1.2.3", b"a", b"bc");
-        assert_eq!(slot.version, "1.2.3-ba7816bf");
+        let of = Of { target: Target::QemuAarch64, version: "1.2.3", sequence: 17, trial: 60 };
+        let slot = Slot::new(&of, b"a", b"bc").unwrap();
+        assert_eq!(slot.manifest.slot.as_str(), "1.2.3-ba7816bf");
         assert_eq!(slot.entry_path(), "loader/entries/octet-1.2.3-ba7816bf+3.conf");
         assert_eq!(
-            slot.entry(Target::QemuAarch64),
+            slot.entry(),
             "title        Octet 1.2.3-ba7816bf\n\
-             version      1.2.3-ba7816bf\n\
+             version      17-1.2.3-ba7816bf\n\
              sort-key     octet\n\
              architecture aa64\n\
              linux        /octet/1.2.3-ba7816bf/linux\n\

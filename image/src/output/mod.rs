@@ -1,11 +1,12 @@
 //! What is written: each file whole or not at all.
 
+mod chunks;
 pub mod cpio;
 pub mod disk;
 pub mod entry;
 mod esp;
 pub mod file;
-mod gpt;
+pub mod gpt;
 pub mod initrd;
 pub mod manifest;
 pub mod sbom;

@@ -4,6 +4,9 @@
 //! processors, and only for blocks that the build before did not have. The result depends on
 //! neither: a first pass over the tree collects the blocks, which are then compressed each for
 //! itself, and a second pass writes the file.
+//!
+//! Programs that the boot waits for are not compressed: to unpack the three of Octet took longer
+//! than all that they do until they are ready.
 
 mod blocks;
 

@@ -15,8 +15,11 @@ const MOST: u64 = 16 << 20;
 #[derive(Debug, Default, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Handled {
-    /// Why the script of a package need not run.
+    /// Why the script of an Alpine package need not run.
     handled: BTreeMap<PackageName, String>,
+    /// The same for Debian packages.
+    #[serde(default)]
+    debian: BTreeMap<PackageName, String>,
 }
 
 impl Handled {
@@ -25,9 +28,14 @@ impl Handled {
         parse(file, text)
     }
 
-    /// Whether the script of `package` is listed.
+    /// Whether the script of Alpine's `package` is listed.
     pub fn contains(&self, package: &str) -> bool {
         self.handled.keys().any(|name| name.as_str() == package)
+    }
+
+    /// Whether the scripts of Debian's `package` are listed.
+    pub fn contains_debian(&self, package: &str) -> bool {
+        self.debian.keys().any(|name| name.as_str() == package)
     }
 }
 

@@ -13,6 +13,8 @@ pub fn is_there(need: &Need) -> bool {
         Test::Program(name) => program(name).is_some(),
         Test::File(path) => Path::new(path).is_file(),
         Test::Unpacked(program) => starts_unpacked(program),
+        Test::InGuests(files) => guests_folder()
+            .is_some_and(|folder| files.iter().all(|file| folder.join(file).is_file())),
         Test::Succeeds(command) => succeeds(command),
         Test::RustTarget(target) => rust_library(target).is_some_and(|folder| folder.is_dir()),
         Test::Python(release) => python_folder()
@@ -32,6 +34,12 @@ fn program(name: &str) -> Option<PathBuf> {
 /// Where packages of Debian go that only our tests use and that are not to be installed.
 pub fn unpacked_folder() -> Option<PathBuf> {
     cache().map(|cache| cache.join("octet/debian"))
+}
+
+/// Where packages of Debian go that only guests run. Apart from the others: it has a C library,
+/// which programs of this host must not find.
+pub fn guests_folder() -> Option<PathBuf> {
+    cache().map(|cache| cache.join("octet/guests"))
 }
 
 /// Whether the `program` of our own folder starts with the libraries there.

@@ -6,7 +6,7 @@ use std::process::{Command, ExitStatus};
 use miette::Diagnostic;
 use octet_machine::find_program;
 
-use crate::setup::find::{python_folder, unpacked_folder};
+use crate::setup::find::{guests_folder, python_folder, unpacked_folder};
 use crate::setup::need::{Need, Source};
 use crate::store::{Apt, AptError};
 
@@ -83,7 +83,8 @@ pub fn install(needs: &[&Need]) -> Result<(), InstallError> {
     for need in needs {
         match need.source {
             Source::Debian(_) => {}
-            Source::Unpacked(packages) => unpack(packages)?,
+            Source::Unpacked(packages) => unpack(packages, unpacked_folder(), of_this_host())?,
+            Source::Guests(packages) => unpack(packages, guests_folder(), "amd64")?,
             Source::Rustup(target) => {
                 let rustup = client("rustup", target)?;
                 run(Command::new(rustup).args(["target", "add", target]))?;
@@ -110,14 +111,22 @@ fn debian(packages: &[&str]) -> Result<(), InstallError> {
     run(apt(&install).args(packages))
 }
 
-/// Downloads `packages` and unpacks them into our own folder. Nobody has to be root for that.
-fn unpack(packages: &[&str]) -> Result<(), InstallError> {
-    let folder = unpacked_folder().ok_or(InstallError::NoFolder)?;
-    let architecture = match std::env::consts::ARCH {
+/// This host's architecture as Debian spells it.
+fn of_this_host() -> &'static str {
+    match std::env::consts::ARCH {
         "x86_64" => "amd64",
         "aarch64" => "arm64",
         other => other,
-    };
+    }
+}
+
+/// Downloads `packages` and unpacks them into a folder of our own. Nobody has to be root for that.
+fn unpack(
+    packages: &[&str],
+    folder: Option<PathBuf>,
+    architecture: &str,
+) -> Result<(), InstallError> {
+    let folder = folder.ok_or(InstallError::NoFolder)?;
     let part = folder.with_extension("part");
     let no_folder = |source| InstallError::Folder { path: part.clone(), source };
     let clear = || if part.exists() { std::fs::remove_dir_all(&part) } else { Ok(()) };

@@ -6,7 +6,8 @@ mod need;
 
 use miette::Diagnostic;
 
-pub use need::{Need, RUN, TEST, VERIFY};
+pub use find::guests_folder;
+pub use need::{BENCH, Need, RUN, TEST, VERIFY};
 
 /// Things are missing, and were not to be installed.
 #[derive(Debug, thiserror::Error, Diagnostic)]

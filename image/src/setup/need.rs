@@ -25,6 +25,8 @@ pub enum Test {
     File(&'static str),
     /// Our own folder of unpacked packages has this program, and it starts.
     Unpacked(&'static str),
+    /// Our own folder of what guests run has these files.
+    InGuests(&'static [&'static str]),
     /// This command ends with status 0.
     Succeeds(&'static [&'static str]),
     /// The Rust toolchain has the standard library of this target.
@@ -41,6 +43,8 @@ pub enum Source {
     /// Packages of Debian that are not installed, because their scripts would change this host, but
     /// unpacked into our own folder, with those that they depend on.
     Unpacked(&'static [&'static str]),
+    /// Packages of Debian for x86-64 that only guests run, unpacked into a folder apart.
+    Guests(&'static [&'static str]),
     /// A target of the Rust toolchain.
     Rustup(&'static str),
     /// A release on the Python package index, for our own folder.
@@ -55,6 +59,9 @@ impl fmt::Display for Source {
             Self::Unpacked(packages) => {
                 let first = packages.first().copied().unwrap_or_default();
                 write!(f, "Debian package {first}, unpacked into our own folder")
+            }
+            Self::Guests(packages) => {
+                write!(f, "Debian packages {}, unpacked into our own folder", packages.join(", "))
             }
             Self::Rustup(target) => write!(f, "rustup target {target}"),
             Self::Pip(release) => write!(f, "Python package {release}"),
@@ -161,6 +168,30 @@ pub static TEST: [Need; 12] = [
     },
 ];
 
+/// What the benchmarks need besides.
+pub static BENCH: [Need; 1] = [Need {
+    name: "s6, runit and finit",
+    why: "run as PID 1 of guests, beside Octet's",
+    test: Test::InGuests(&[
+        "usr/bin/s6-svscan",
+        "usr/bin/runsvdir",
+        "sbin/finit",
+        "lib/x86_64-linux-gnu/libc.so.6",
+    ]),
+    // Behind the first three stands what these depend on, as their control files say. finit's plug-ins are left out: it supervises without them, and has less to do.
+    source: Source::Guests(&[
+        "s6",
+        "runit",
+        "finit",
+        "libs6-2.11",
+        "libexecline2.9",
+        "libskarnet2.13",
+        "libite5",
+        "libuev3",
+        "libc6",
+    ]),
+}];
+
 /// What a second build needs that is like one on another machine.
 pub static VERIFY: [Need; 3] = [
     debian("datefudge", "builds on another day", &["datefudge"]),
@@ -175,7 +206,7 @@ mod tests {
     #[test]
     fn nothing_is_listed_twice() {
         let mut names: Vec<_> =
-            RUN.iter().chain(&TEST).chain(&VERIFY).map(|need| need.name).collect();
+            RUN.iter().chain(&TEST).chain(&BENCH).chain(&VERIFY).map(|need| need.name).collect();
         names.sort_unstable();
         let before = names.len();
         names.dedup();

@@ -53,15 +53,11 @@ pub struct Unpacked {
     pub zigbuild: PathBuf,
 }
 
-/// One program of this workspace that the image has.
-#[derive(Debug, Clone)]
-pub struct Wanted {
-    /// Its package, and the program's name.
-    pub package: String,
-    /// Where it goes.
-    pub path: String,
-    /// Why it is there.
-    pub because: Because,
+/// A link to the one program that all services are.
+#[derive(Debug)]
+struct Link {
+    path: String,
+    because: Because,
 }
 
 /// The workspace's own programs cannot be compiled.
@@ -87,10 +83,16 @@ pub enum CargoError {
     #[error("the workspace cannot be read: {0}")]
     #[diagnostic(help("see what `cargo metadata --no-deps` says"))]
     Metadata(String),
-    /// A service without a package of its name.
+    /// A package that is not there.
     #[error("the workspace has no package `{0}`")]
-    #[diagnostic(help("a service NAME is the package octet-NAME with a program of the same name"))]
+    #[diagnostic(help("bring it back from git"))]
     NoPackage(String),
+    /// A service that is not in the program of all services.
+    #[error("the program of all services has no feature `{0}`")]
+    #[diagnostic(help(
+        "add it to services/program/Cargo.toml, with the service's package as a dependency"
+    ))]
+    NoService(String),
     /// It does not compile.
     #[error("the image's programs do not compile:\n{0}")]
     #[diagnostic(help("mend what the compiler complains about"))]
@@ -109,29 +111,38 @@ pub enum CargoError {
 /// Where PID 1 is put among the files of an image, until it goes into the initramfs.
 pub const INIT: &str = "/init";
 
+/// The package of PID 1 and its program.
+const INIT_PACKAGE: &str = "octet-init";
+
+/// The package of the program that all services are, each by the name of a link; and the program.
+/// The services of the image are its features.
+const SERVICES_PACKAGE: &str = "octet";
+
+/// Where that program is.
+const SERVICES_PROGRAM: &str = "/usr/lib/octet/octet";
+
+/// What is compiled, and the path of each in the image.
+const PROGRAMS: [(&str, &str); 2] = [(INIT_PACKAGE, INIT), (SERVICES_PACKAGE, SERVICES_PROGRAM)];
+
 impl CargoSource<'_> {
-    /// Every program of this workspace that the image has.
-    pub fn wanted(&self) -> Vec<Wanted> {
-        let always = || Because::always("every image has it");
-        let mut wanted = vec![
-            Wanted { package: "octet-init".into(), path: INIT.into(), because: always() },
-            Wanted {
-                package: "octetctl".into(),
-                path: "/usr/bin/octetctl".into(),
-                because: always(),
-            },
-        ];
+    /// The names by which the one program of all services is called.
+    fn links(&self) -> Vec<Link> {
+        let because = Because::always("every image has it");
+        let mut links = vec![Link { path: "/usr/bin/octetctl".into(), because }];
         for unit in self.units.own() {
             if let Some(exec) = &unit.source.unit.exec {
-                let package = format!("octet-{}", unit.source.unit.name);
-                wanted.push(Wanted {
-                    package,
-                    path: exec.to_string(),
-                    because: unit.because.clone(),
-                });
+                links.push(Link { path: exec.to_string(), because: unit.because.clone() });
             }
         }
-        wanted
+        links
+    }
+
+    /// The services of this image.
+    fn services(&self) -> Vec<String> {
+        let programs = self.units.own().filter(|unit| unit.source.unit.exec.is_some());
+        let mut names: Vec<_> = programs.map(|unit| unit.source.unit.name.to_string()).collect();
+        names.sort();
+        names
     }
 
     /// The programs, if all that they are made of is as it was when they were compiled.
@@ -174,18 +185,28 @@ impl Source for CargoSource<'_> {
             .iter()
             .map(|program| (program.name.as_str(), &program.bytes))
             .collect();
-        for wanted in self.wanted() {
-            let Some(bytes) = bytes.get(wanted.package.as_str()) else {
-                return Err(CargoError::NoPackage(wanted.package).into());
+        for (package, path) in PROGRAMS {
+            let Some(bytes) = bytes.get(package) else {
+                return Err(CargoError::NoPackage(package.to_owned()).into());
             };
-            let origin = Origin::Crate { name: wanted.package.clone() };
-            tree.put(&wanted.path, Node::file((*bytes).clone(), 0o755, origin, wanted.because))?;
+            let because = Because::always("every image has it");
+            let node = Node::file((*bytes).clone(), 0o755, origin(package), because);
+            tree.put(path, node)?;
+        }
+        for link in self.links() {
+            let node =
+                Node::link(SERVICES_PROGRAM.to_owned(), origin(SERVICES_PACKAGE), link.because);
+            tree.put(&link.path, node)?;
         }
         let components = compiled.crates.iter().map(component).collect();
         let summary =
             format!("{} programs, {} crates", compiled.programs.len(), compiled.crates.len());
         Ok(Taken { components, summary, ..Taken::default() })
     }
+}
+
+fn origin(package: &str) -> Origin {
+    Origin::Crate { name: package.to_owned() }
 }
 
 fn component(it: &Crate) -> Component {

@@ -1,8 +1,9 @@
-//! Debian packages: what the seed lacks. Nothing of them is in the root file system yet: the boot
-//! loader goes onto the ESP.
+//! Debian packages: what the seed lacks. The boot loader goes onto the ESP; of programs only these and
+//! their libraries are taken.
 
 mod archive;
 mod copyright;
+mod programs;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,16 +13,28 @@ use miette::Diagnostic;
 use self::archive::Package;
 use super::{Component, Kind, Source, Taken};
 use crate::lock::Input;
+use crate::seed::Handled;
 use crate::target::Target;
-use crate::tree::Tree;
+use crate::tree::{Because, Tree};
 
 /// The package with the boot loader.
 const BOOT_LOADER: &str = "systemd-boot-efi";
 
-/// The packages of one image.
+/// The packages of one image, and what is wanted of them.
 pub struct DebSource {
     target: Target,
     packages: Vec<(String, Package)>,
+    wanted: Vec<Wanted>,
+    handled: Handled,
+}
+
+/// A program that somebody names.
+#[derive(Debug, Clone)]
+pub struct Wanted {
+    /// Where it is, in its package and in the image.
+    pub path: String,
+    /// Who names it.
+    pub because: Because,
 }
 
 /// A package cannot be used, though it is the one that is locked.
@@ -58,14 +71,60 @@ pub enum DebError {
         /// What the image is for.
         target: Target,
     },
+    /// A program that is in none of them.
+    #[error("no locked Debian package has {path} ({because})")]
+    #[diagnostic(help(
+        "find the package that has it (https://packages.debian.org), then: `cargo image lock --add PACKAGE`"
+    ))]
+    NoProgram {
+        /// The program.
+        path: String,
+        /// Who names it.
+        because: String,
+    },
+    /// A library that is in none of them.
+    #[error("{program} of package {package} needs {library}, which no locked Debian package has")]
+    #[diagnostic(help(
+        "`Depends` of package {package} names the one that has it: `cargo image lock --add PACKAGE`"
+    ))]
+    NoLibrary {
+        /// The program, or a library that it needs.
+        program: String,
+        /// Its package.
+        package: String,
+        /// What it needs.
+        library: String,
+    },
+    /// A script would matter.
+    #[error(
+        "Debian package {package} ({because}) has scripts ({kinds}), which never run when an image is built"
+    )]
+    #[diagnostic(help(
+        "look at what they would do, put that into overlays/, then list the package in overlays/scripts.toml"
+    ))]
+    Script {
+        /// The package.
+        package: String,
+        /// Why it is taken.
+        because: String,
+        /// The scripts.
+        kinds: String,
+    },
 }
 
 impl DebSource {
     /// Reads the packages that are locked for `target`, each from a file that was compared with
-    /// the lock.
-    pub fn read(target: Target, inputs: &[(&Input, PathBuf)]) -> Result<Self, DebError> {
+    /// the lock. The programs that are `wanted` will be taken out of them, if the scripts of their
+    /// packages are `handled`.
+    pub fn read(
+        target: Target,
+        inputs: &[(&Input, PathBuf)],
+        wanted: Vec<Wanted>,
+        handled: Handled,
+    ) -> Result<Self, DebError> {
         let read = |(input, path): &(&Input, PathBuf)| package(target, input, path);
-        Ok(Self { target, packages: inputs.iter().map(read).collect::<Result<_, _>>()? })
+        let packages = inputs.iter().map(read).collect::<Result<_, _>>()?;
+        Ok(Self { target, packages, wanted, handled })
     }
 
     /// The program that firmware starts.
@@ -85,15 +144,18 @@ impl Source for DebSource {
         "Debian packages".into()
     }
 
-    fn take(&self, _tree: &mut Tree) -> miette::Result<Taken> {
+    fn take(&self, tree: &mut Tree) -> miette::Result<Taken> {
+        let gathered = programs::gather(self.target, &self.packages, &self.wanted, &self.handled)?;
+        let files = gathered.nodes.len();
+        for (path, node) in gathered.nodes {
+            tree.put(&path, node)?;
+        }
+        let of = |name: &str| gathered.uses.get(name).into_iter().flatten().cloned().collect();
+        let packages = self.packages.iter();
         let components: Vec<_> =
-            self.packages.iter().map(|(name, package)| component(name, package)).collect();
-        let names: Vec<_> = self
-            .packages
-            .iter()
-            .map(|(name, package)| format!("{name} {}", package.field("Version")))
-            .collect();
-        Ok(Taken { components, summary: names.join(", "), ..Taken::default() })
+            packages.map(|(name, package)| component(name, package, of(name))).collect();
+        let summary = format!("{} packages, {files} files for the root", components.len());
+        Ok(Taken { components, summary, ..Taken::default() })
     }
 }
 
@@ -121,7 +183,7 @@ fn package(target: Target, input: &Input, path: &Path) -> Result<(String, Packag
     Ok((name.clone(), package))
 }
 
-fn component(name: &str, package: &Package) -> Component {
+fn component(name: &str, package: &Package, uses: Vec<String>) -> Component {
     let version = package.field("Version");
     // A package URL has a meaning of its own for these two (purl-spec, "Rules").
     let escaped = version.replace('+', "%2B").replace(':', "%3A");
@@ -135,6 +197,6 @@ fn component(name: &str, package: &Package) -> Component {
             "pkg:deb/debian/{name}@{escaped}?arch={}",
             package.field("Architecture")
         )),
-        uses: vec![],
+        uses,
     }
 }

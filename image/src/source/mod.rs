@@ -8,7 +8,7 @@ mod seed;
 use crate::tree::Tree;
 
 pub use cargo::{CargoSource, INIT, Tools, Unpacked};
-pub use deb::DebSource;
+pub use deb::{DebSource, Wanted as WantedProgram};
 pub use path::PathSource;
 pub use seed::{NamedModule, SeedSource};
 
@@ -37,6 +37,8 @@ pub struct Taken {
     /// Kernel modules that load before the root file system is there, in that order, by their
     /// paths in the tree.
     pub early: Vec<String>,
+    /// Those that load before base units that name them, in the same way.
+    pub first: Vec<String>,
     /// Those that load at every start, in the same way.
     pub modules: Vec<String>,
     /// Those that load before the flash is touched, in the same way.

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use miette::Diagnostic;
-pub use named::NamedModule;
+pub use named::{NamedModule, When};
 use octet_appliance::FileError;
 use sha1::Digest as _;
 

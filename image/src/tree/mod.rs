@@ -1,7 +1,9 @@
 //! The tree of files that an image is composed of.
 
 mod closure;
+mod filters;
 mod generated;
+mod libc;
 mod node;
 mod overlay;
 mod program;
@@ -14,7 +16,10 @@ use miette::Diagnostic;
 use crate::digest::{Hasher, Sha256};
 
 pub use closure::check as check_closure;
+#[cfg(test)]
+pub use closure::tests::library;
 pub use generated::{Facts, generate};
+pub use libc::Libc;
 pub use node::{Because, Content, Node, Origin};
 pub use overlay::Overlays;
 pub use program::Program;
@@ -180,7 +185,7 @@ fn twice(path: &str, first: &Node, second: &Node) -> Clash {
 }
 
 /// An absolute path without `.`, `..` and double `/`.
-fn normal(path: &str) -> String {
+pub fn normal(path: &str) -> String {
     let mut parts = vec![];
     for part in path.split('/') {
         match part {

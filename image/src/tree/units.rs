@@ -3,16 +3,22 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use octet_appliance::{FileError, INIT_PROGRAM, UNITS, Unit, UnitSource, nearest, start_order};
+use octet_appliance::{
+    CONFIG, FileError, INIT_PROGRAM, UNITS, Unit, UnitSource, nearest, start_order,
+};
 use serde::Deserialize;
 use toml::Spanned;
 
+use super::filters::{self, FilterError};
 use super::{Because, Clash, Node, Origin, Program, Tree};
 use crate::appliance_file::{ApplianceFile, nearest_hint};
 use crate::target::Target;
 
 /// PID 1's own units, by their files in `init/`.
-const OF_INIT: [&str; 3] = ["data", "modules", SLOT];
+const OF_INIT: [&str; 4] = ["data", "first-modules", "modules", SLOT];
+
+/// Services whose folders stand beside `services/`.
+const BESIDE: [&str; 1] = ["netd"];
 
 /// The one that ends the counting of tries.
 const SLOT: &str = "slot";
@@ -50,7 +56,8 @@ impl Units {
         let mut all = Self::of_init(root)?;
         for name in &appliance.appliance.image.services {
             let (span, name) = (name.span(), name.get_ref().as_str());
-            let file = format!("services/{name}/unit.toml");
+            let folder = folder(name);
+            let file = format!("{folder}/unit.toml");
             let text = fs::read_to_string(root.join(&file)).map_err(|_| {
                 let known = known(root);
                 let near = nearest(name, known.iter().map(String::as_str));
@@ -59,8 +66,7 @@ impl Units {
             })?;
             let source = UnitSource::parse(file, text)?;
             if source.unit.name.as_str() != name {
-                let message =
-                    format!("the unit in services/{name} is named `{}`", source.unit.name);
+                let message = format!("the unit in {folder} is named `{}`", source.unit.name);
                 let hint = "give the folder and the unit one name";
                 return Err(FileError::new(&source.file, &source.text, 0..0, message, hint));
             }
@@ -79,22 +85,33 @@ impl Units {
                 .map_err(|error| unreadable(&service.unit, error))?;
             let bytes = fs::read(appliance.folder.join(service.path.get_ref()))
                 .map_err(|error| unreadable(&service.path, error))?;
-            let source = UnitSource::parse(service.unit.get_ref().display().to_string(), text)?;
-            if source.unit.exec.as_ref().is_some_and(|exec| exec.as_str() == INIT_PROGRAM) {
-                let message = format!("{INIT_PROGRAM} is PID 1's own program");
-                let hint = "name the place in the image where the program is to be";
-                let at = exec_span(&source.text);
-                return Err(FileError::new(&source.file, &source.text, at, message, hint));
-            }
+            let file = service.unit.get_ref().display().to_string();
+            let mut source = UnitSource::parse(file, text)?;
+            source.of_owner = true;
             let because = appliance.because(&span, "service", source.unit.name.as_str());
             let named = service.path.get_ref().display().to_string();
             all.push(PlacedUnit { source, because, owner: Some(Owner { named, bytes }) });
         }
-        Self::good_once_ready(&mut all);
+        Self::good_once_ready(&mut all, appliance)?;
+        Self::settings_first(&mut all);
+        for PlacedUnit { source, .. } in &mut all {
+            let unit = &mut source.unit;
+            // A target has nothing to filter.
+            if unit.exec.is_some() {
+                unit.filters = filters::names(&unit.sandbox.system_calls);
+            }
+        }
         let sources: Vec<_> = all.iter().map(|unit| unit.source.clone()).collect();
         let mut slots: Vec<_> = all.into_iter().map(Some).collect();
         let order = start_order(&sources)?;
         Ok(Self { all: order.into_iter().filter_map(|index| slots[index].take()).collect() })
+    }
+
+    /// Units that no file of the workspace names, in start order.
+    pub fn of(sources: Vec<UnitSource>) -> Self {
+        let because = Because::always("a benchmark runs it");
+        let place = |source| PlacedUnit { source, because: because.clone(), owner: None };
+        Self { all: sources.into_iter().map(place).collect() }
     }
 
     /// PID 1's own units: they stand beside it and are in every image.
@@ -111,17 +128,47 @@ impl Units {
         OF_INIT.iter().map(read).collect()
     }
 
-    /// The slot is good once every base unit is ready: the unit that says so needs them all.
-    fn good_once_ready(all: &mut [PlacedUnit]) {
-        let base: Vec<_> = all
+    /// Who reads settings starts when it is known which are in force, or that nobody says so.
+    fn settings_first(all: &mut [PlacedUnit]) {
+        let mut units = all.iter().map(|placed| &placed.source.unit.name);
+        let Some(config) = units.find(|name| name.as_str() == CONFIG).cloned() else { return };
+        for PlacedUnit { source, .. } in all {
+            let unit = &source.unit;
+            if !unit.config.is_empty() && !unit.after.contains(&config) {
+                source.come_after(config.clone());
+            }
+        }
+    }
+
+    /// The slot is good once every base unit is ready, and those that `[health]` names: the unit that
+    /// says so needs them all.
+    fn good_once_ready(
+        all: &mut [PlacedUnit],
+        appliance: &ApplianceFile,
+    ) -> Result<(), Box<FileError>> {
+        let mut needed: Vec<_> = all
             .iter()
             .filter(|unit| unit.source.unit.base)
             .map(|unit| unit.source.unit.name.clone())
             .collect();
+        for named in &appliance.appliance.health.units {
+            let (span, name) = (named.span(), named.get_ref());
+            if all.iter().all(|unit| unit.source.unit.name != *name) || name.as_str() == SLOT {
+                let known = all.iter().map(|unit| unit.source.unit.name.as_str());
+                let near = nearest(name.as_str(), known);
+                let hint = nearest_hint(&near, "name a unit of this image, or leave it out");
+                let message = format!("this image has no unit `{name}` that could be healthy");
+                return Err(appliance.error(span, message, hint));
+            }
+            if !needed.contains(name) {
+                needed.push(name.clone());
+            }
+        }
         let slot = all.iter_mut().find(|unit| unit.source.unit.name.as_str() == SLOT);
         if let Some(slot) = slot {
-            base.into_iter().for_each(|name| slot.source.need(name));
+            needed.into_iter().for_each(|name| slot.source.need(name));
         }
+        Ok(())
     }
 
     /// Names of Octet's own services among them.
@@ -132,8 +179,14 @@ impl Units {
         })
     }
 
-    /// Puts the list of units where PID 1 reads it.
-    pub fn put(&self, tree: &mut Tree) -> Result<(), Clash> {
+    /// Puts the list of units where PID 1 reads it, and beside it the filters that they run with.
+    pub fn put(&self, tree: &mut Tree, target: Target) -> Result<(), FilterError> {
+        self.put_list(tree)?;
+        filters::put(tree, self.all.iter().map(|unit| &unit.source.unit), target)
+    }
+
+    /// Puts the list alone, for units that run without filters.
+    pub fn put_list(&self, tree: &mut Tree) -> Result<(), Clash> {
         let units: Vec<&Unit> = self.all.iter().map(|unit| &unit.source.unit).collect();
         let json = format!("{:#}\n", serde_json::json!(units));
         let files: Vec<&str> = self.all.iter().map(|unit| unit.source.file.as_str()).collect();
@@ -183,13 +236,19 @@ impl Units {
     }
 }
 
-/// Folders of `services/` that have a unit.
+/// The folder of the service `name`.
+fn folder(name: &str) -> String {
+    if BESIDE.contains(&name) { name.to_owned() } else { format!("services/{name}") }
+}
+
+/// Services that have a unit.
 fn known(root: &Path) -> Vec<String> {
     let Ok(entries) = fs::read_dir(root.join("services")) else { return vec![] };
     let mut names: Vec<_> = entries
         .filter_map(Result::ok)
         .filter(|entry| entry.path().join("unit.toml").is_file())
         .filter_map(|entry| entry.file_name().into_string().ok())
+        .chain(BESIDE.map(str::to_owned))
         .collect();
     names.sort();
     names

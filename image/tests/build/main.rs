@@ -7,3 +7,4 @@ mod interrupted;
 mod mistakes;
 mod sandbox;
 mod store;
+mod update;

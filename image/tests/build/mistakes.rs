@@ -100,6 +100,18 @@ fn a_service_that_does_not_exist() {
 }
 
 #[test]
+fn a_unit_that_could_not_be_healthy() {
+    let sandbox = Sandbox::new();
+    sandbox.replace("appliance.toml", "[image]", "[health]\nunits = [\"console\"]\n[image]");
+    sandbox.build(&["--offline"]).succeeded();
+    with("[image]", "[health]\nunits = [\"consol\"]\n[image]").refused(&[
+        "appliance.toml:4:10: ",
+        "no unit `consol` that could be healthy",
+        "did you mean `console`?",
+    ]);
+}
+
+#[test]
 fn an_appliance_that_does_not_exist() {
     let sandbox = Sandbox::new();
     std::fs::remove_file(sandbox.path("appliance.toml")).unwrap();
@@ -122,7 +134,7 @@ fn a_service_of_the_owners() {
     sandbox.build(&["--offline"]).succeeded(); // so that there is a static program to take
     let programs = crate::sandbox::root().join("target/appliance/octet");
     let set = std::fs::read_dir(programs).unwrap().next().unwrap().unwrap();
-    std::fs::copy(set.path().join("octetctl"), sandbox.path("hello")).unwrap();
+    std::fs::copy(set.path().join("octet"), sandbox.path("hello")).unwrap();
     sandbox.write("appliance.toml", &format!("{}{HELLO}", crate::sandbox::APPLIANCE));
     hello(&sandbox, "hello", 1, "");
     sandbox.build(&["--offline"]).succeeded();
@@ -160,5 +172,30 @@ fn a_dependency_cycle() {
     sandbox.build(&["--offline"]).refused(&["again.toml:4:10: ", "`hallo`", "hello"]);
     hello(&sandbox, "again", 1, "");
     sandbox.build(&["--offline"]).refused(&["user `extra-1` is also that of unit `hello`"]);
+    assert_eq!(sandbox.sums(), None);
+}
+
+#[test]
+fn a_service_that_wants_too_much() {
+    let sandbox = Sandbox::new();
+    let second = HELLO.replace("hello.toml", "again.toml");
+    sandbox.write("appliance.toml", &format!("{}{HELLO}{second}", crate::sandbox::APPLIANCE));
+    sandbox.write("hello", "any");
+    hello(&sandbox, "again", 2, "ports.web = \"tcp/80\"");
+    // Nothing is wrong with the units: it is the program that is none.
+    hello(&sandbox, "hello", 1, "ports.web = \"tcp/81\"\ntalks.again = [\"status\"]");
+    sandbox.build(&["--offline"]).refused(&["hello.toml:2:8: ", "is no program"]);
+
+    let root = "name = \"hello\"\nexec = \"/usr/lib/octet/hello\"\nuser = \"root\"\n";
+    sandbox.write("hello.toml", root);
+    sandbox.build(&["--offline"]).refused(&["hello.toml:3:8: ", "cannot run as `root`", "extra-1"]);
+    hello(&sandbox, "hello", 1, "sandbox.capabilities = [\"SYS_ADMIN\"]");
+    sandbox.build(&["--offline"]).refused(&["hello.toml:4:24: ", "cannot have SYS_ADMIN"]);
+    hello(&sandbox, "hello", 1, "sandbox.system_calls = [\"servise\"]");
+    sandbox.build(&["--offline"]).refused(&["hello.toml:4:25: ", "did you mean `service`?"]);
+    hello(&sandbox, "hello", 1, "ports.web = \"tcp/80\"");
+    sandbox.build(&["--offline"]).refused(&["again.toml:4:13: ", "tcp/80", "`hello`", "`again`"]);
+    hello(&sandbox, "hello", 1, "talks.agian = [\"status\"]");
+    sandbox.build(&["--offline"]).refused(&["hello.toml:4:15: ", "did you mean `again`?"]);
     assert_eq!(sandbox.sums(), None);
 }

@@ -2,28 +2,47 @@
 
 use std::path::PathBuf;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use toml::Spanned;
 
-use crate::document::parse;
+use crate::document::{parse, top_keys};
 use crate::file_error::FileError;
 use crate::name::{ApplianceName, ModuleName, PackageName, UnitName};
+use crate::network::NetworkSettings;
+use crate::operator::Operator;
+use crate::path::ImagePath;
+use crate::section::check_of_builds;
+use crate::trust::{Health, Trust};
 
-/// The one file a person edits.
-#[derive(Debug, Clone, Deserialize)]
+/// The one file a person edits. As JSON it is what a box knows of it: all but what only a build can
+/// use.
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Appliance {
     /// Who it is.
     pub appliance: Identity,
-    /// What its image carries. Only a build can use this section.
-    pub image: Image,
-    /// Static binaries of the owner's, added as managed units.
+    /// How it is reached.
     #[serde(default)]
+    pub network: NetworkSettings,
+    /// What its image carries. Only a build can use this section, and must have it.
+    #[serde(default, skip_serializing)]
+    pub image: Image,
+    /// Who may do what from outside.
+    #[serde(default)]
+    pub operator: Operator,
+    /// Static binaries of the owner's, added as managed units.
+    #[serde(default, skip_serializing)]
     pub service: Vec<Spanned<Service>>,
+    /// Whose updates it takes.
+    #[serde(default)]
+    pub trust: Trust,
+    /// When a new slot is good. Only a build can use this section.
+    #[serde(default, skip_serializing)]
+    pub health: Health,
 }
 
 /// `[appliance]`
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Identity {
     /// Its name, and the host name of its nodes.
@@ -31,11 +50,15 @@ pub struct Identity {
 }
 
 /// `[image]`
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Image {
     /// Alpine packages; what their programs need of libraries comes with them.
     pub packages: Vec<Spanned<PackageName>>,
+    /// Programs of the Debian packages that the lock names, by their paths; the libraries that they
+    /// need come with them, and nothing else of the packages.
+    #[serde(default)]
+    pub debian: Vec<Spanned<ImagePath>>,
     /// Kernel modules that are loaded at every start; what they depend on comes with them.
     pub drivers: Vec<Spanned<ModuleName>>,
     /// Further kernel modules that are in the image; units that use some name them.
@@ -55,18 +78,51 @@ pub struct Service {
 }
 
 impl Appliance {
-    /// Parses and checks `text`, the content of `file`.
+    /// Parses and checks `text`, the content of `file`, for a build.
     ///
     /// # Errors
     /// The first mistake, with its line and column.
     pub fn parse(file: &str, text: &str) -> Result<Self, Box<FileError>> {
         let appliance: Self = parse(file, text)?;
+        if !top_keys(text).iter().any(|(key, _)| key == "image") {
+            let message = "the file does not say what the image carries";
+            let hint = "add `[image]` with packages, drivers, modules and services";
+            return Err(FileError::new(file, text, 0..0, message, hint));
+        }
         let image = &appliance.image;
         twice(file, text, &image.packages, ToString::to_string)?;
+        twice(file, text, &image.debian, ToString::to_string)?;
         twice(file, text, &image.drivers, ModuleName::canonical)?;
         twice(file, text, &image.modules, ModuleName::canonical)?;
         twice(file, text, &image.services, ToString::to_string)?;
+        twice(file, text, &appliance.health.units, ToString::to_string)?;
+        appliance.check(file, text)?;
         Ok(appliance)
+    }
+
+    /// Parses and checks `text`, the content of `file`, for a box whose image was built from the text
+    /// `shipped`. What only a build can use may be left out, and cannot be changed.
+    ///
+    /// # Errors
+    /// The first mistake, with its line and column.
+    pub fn parse_at_run_time(
+        file: &str,
+        text: &str,
+        shipped: &str,
+    ) -> Result<Self, Box<FileError>> {
+        let appliance: Self = parse(file, text)?;
+        appliance.check(file, text)?;
+        check_of_builds(file, text, shipped)?;
+        Ok(appliance)
+    }
+
+    /// Checks what stands between the keys of a section that a box can be given while it runs. What
+    /// was read from JSON has no text, and then no places either.
+    ///
+    /// # Errors
+    /// The first mistake.
+    pub fn check(&self, file: &str, text: &str) -> Result<(), Box<FileError>> {
+        self.operator.check(file, text)
     }
 }
 
@@ -112,11 +168,22 @@ mod tests {
             ("[\"nft-ct\"]", "[\"nft-ct\", \"nft_ct\"]", 6),
             ("\"octet\"", "\"Octet\"", 2),
             ("[image]", "[image", 3),
+            ("[image]", "[images]", 3),
+            ("[image]", "[trust]\nupdate_keys = [\"RWxx\"]\n[image]", 4),
+            ("[image]", "[health]\nwithin = \"5 minutes\"\n[image]", 4),
+            ("[image]", "[health]\nwithin = \"1s\"\n[image]", 4),
+            ("[image]", "[health]\nunits = [\"a\", \"a\"]\n[image]", 4),
         ] {
             let error = Appliance::parse("appliance.toml", &SMALL.replace(from, to)).unwrap_err();
             assert_eq!(error.line, line, "{error}");
             assert!(!error.hint.is_empty(), "{error}");
         }
+    }
+
+    #[test]
+    fn a_build_needs_an_image() {
+        let error = Appliance::parse("appliance.toml", "[appliance]\nname = \"octet\"\n");
+        assert!(error.unwrap_err().hint.contains("[image]"));
     }
 
     proptest! {

@@ -1,6 +1,9 @@
 //! From text to a checked type, with every mistake placed in the text.
 
+use std::ops::Range;
+
 use serde::de::DeserializeOwned;
+use toml::de::{DeTable, DeValue};
 
 use crate::file_error::{FileError, nearest};
 
@@ -14,6 +17,34 @@ pub fn parse<T: DeserializeOwned>(file: &str, text: &str) -> Result<T, Box<FileE
         let hint = hint(&message);
         FileError::new(file, text, error.span().unwrap_or(0..0), message, hint)
     })
+}
+
+/// Where `text` says the last of `keys`, each of which is in the table, or as a number in the list,
+/// before it: its value, or, of a table, its name. The place of the first part that is not said is
+/// that of what is around it.
+pub(crate) fn place(text: &str, keys: &[&str]) -> Range<usize> {
+    let Ok(document) = DeTable::parse(text) else { return 0..0 };
+    place_in(document.get_ref(), keys).unwrap_or(0..0)
+}
+
+fn place_in(table: &DeTable<'_>, keys: &[&str]) -> Option<Range<usize>> {
+    let (wanted, rest) = keys.split_first()?;
+    let (key, value) = table.iter().find(|(key, _)| key.get_ref() == wanted)?;
+    Some(match value.get_ref() {
+        DeValue::Table(inner) => place_in(inner, rest).unwrap_or(key.span()),
+        DeValue::Array(list) => {
+            let item = rest.first().and_then(|index| list.get(index.parse::<usize>().ok()?));
+            let inside = item.and_then(|item| place_in(item.get_ref().as_table()?, &rest[1..]));
+            inside.or(item.map(toml::Spanned::span)).unwrap_or(value.span())
+        }
+        _ => value.span(),
+    })
+}
+
+/// The keys that `text` says at its top, with their places.
+pub(crate) fn top_keys(text: &str) -> Vec<(String, Range<usize>)> {
+    let Ok(document) = DeTable::parse(text) else { return vec![] };
+    document.get_ref().keys().map(|key| (key.get_ref().to_string(), key.span())).collect()
 }
 
 /// What a person should do, from the parser's own words; names it offers are compared with the
@@ -60,6 +91,27 @@ mod tests {
         let error = parse::<Sample>("s.toml", "packages = 7\n").unwrap_err();
         assert_eq!((error.line, error.column), (1, 12));
         assert!(error.message.contains("invalid type"), "{}", error.message);
+    }
+
+    #[test]
+    fn finds_the_place_of_a_key() {
+        let text = "a = 1\nt.b = \"x\"\n[u.v]\nw = [2]\n";
+        let said = |keys: &[&str]| &text[place(text, keys)];
+        assert_eq!(said(&["a"]), "1");
+        assert_eq!(said(&["t", "b"]), "\"x\"");
+        assert_eq!(said(&["u", "v", "w"]), "[2]");
+        assert_eq!(said(&["u", "v"]), "v");
+        assert_eq!(said(&["u", "v", "gone"]), "v");
+        assert_eq!(said(&["gone", "b"]), "");
+        let text = "l = [3, { a = 4 }]\n[[t.m]]\na = 5\n[[t.m]]\na = 6\n";
+        let said = |keys: &[&str]| &text[place(text, keys)];
+        assert_eq!((said(&["l", "0"]), said(&["l", "1", "a"])), ("3", "4"));
+        assert_eq!((said(&["t", "m", "1", "a"]), said(&["t", "m", "0", "a"])), ("6", "5"));
+        assert_eq!((said(&["l", "1", "gone"]), said(&["l", "7"])), ("{ a = 4 }", "[3, { a = 4 }]"));
+        let text = "a = 1\nt.b = \"x\"\n[u.v]\nw = [2]\n";
+        let names: Vec<_> = top_keys(text).into_iter().map(|(name, _)| name).collect();
+        assert_eq!(names, ["a", "t", "u"]);
+        assert_eq!((place("[", &["a"]), top_keys("[")), (0..0, vec![]));
     }
 
     #[test]

@@ -1,8 +1,13 @@
 //! Checks over all units of an image at once, and the order in which they start.
 
+mod addresses;
+mod author;
+
 use std::collections::BTreeMap;
 use std::ops::Range;
 
+use crate::INIT;
+use crate::document::place;
 use crate::file_error::{FileError, nearest};
 use crate::name::{ModuleName, UnitName};
 use crate::unit::{Places, Unit, UnitType};
@@ -16,6 +21,8 @@ pub struct UnitSource {
     pub text: String,
     /// What it says.
     pub unit: Unit,
+    /// Whether it is the owner's, who is trusted with less than Octet's own units.
+    pub of_owner: bool,
     places: Places,
 }
 
@@ -26,7 +33,7 @@ impl UnitSource {
     /// As [`Unit::parse`].
     pub fn parse(file: String, text: String) -> Result<Self, Box<FileError>> {
         let (unit, places) = Unit::parse(&file, &text)?;
-        Ok(Self { file, text, unit, places })
+        Ok(Self { file, text, unit, of_owner: false, places })
     }
 
     /// Adds a unit that this one needs, besides those that the file names.
@@ -34,6 +41,12 @@ impl UnitSource {
         // Places stand in the order of needs, then of `after`.
         self.places.units.insert(self.unit.needs.len(), 0..0);
         self.unit.needs.push(name);
+    }
+
+    /// Adds a unit that this one comes after, besides those that the file names.
+    pub fn come_after(&mut self, name: UnitName) {
+        self.places.units.push(0..0);
+        self.unit.after.push(name);
     }
 
     /// Every unit that this one waits for, with its place in the text.
@@ -46,21 +59,28 @@ impl UnitSource {
         self.unit.modules.iter().zip(self.places.modules.iter().cloned())
     }
 
+    /// A mistake at the value of the last of `keys`, each of which is in the table before it.
+    fn error_at(&self, keys: &[&str], message: String, hint: &str) -> Box<FileError> {
+        self.error(place(&self.text, keys), message, hint.into())
+    }
+
     /// A mistake at the byte range `at` of the unit file.
     pub fn error(&self, at: Range<usize>, message: String, hint: String) -> Box<FileError> {
         FileError::new(&self.file, &self.text, at, message, hint)
     }
 }
 
-/// Checks that names, users and dependencies of `units` fit together, and returns the units'
-/// indices in an order in which each comes after all it needs.
+/// Checks that names, users, addresses and dependencies of `units` fit together, and returns the
+/// units' indices in an order in which each comes after all it needs.
 ///
 /// # Errors
-/// A name or a user taken twice, a needed unit that is not there, a cycle (printed whole).
+/// A name, a user or an address taken twice, a needed unit that is not there, a cycle (printed
+/// whole), a unit that wants more than its author may give it.
 pub fn start_order(units: &[UnitSource]) -> Result<Vec<usize>, Box<FileError>> {
     let mut by_name = BTreeMap::new();
     let mut by_uid = BTreeMap::new();
     for (index, source) in units.iter().enumerate() {
+        author::check(source)?;
         let unit = &source.unit;
         if let Some(other) = by_name.insert(unit.name.as_str(), index) {
             return Err(source.error(
@@ -70,15 +90,15 @@ pub fn start_order(units: &[UnitSource]) -> Result<Vec<usize>, Box<FileError>> {
             ));
         }
         let user = unit.user.user();
-        // Root can touch everything anyway.
+        // Root is PID 1's own program alone.
         if unit.unit_type != UnitType::Target
             && user.uid != 0
             && let Some(other) = by_uid.insert(user.uid, index)
         {
-            return Err(source.error(
-                0..0,
+            return Err(source.error_at(
+                &["user"],
                 format!("user `{}` is also that of unit `{}`", user.name, units[other].unit.name),
-                "give each unit a user of its own, so that none can touch another's files".into(),
+                "give each unit a user of its own, so that none can touch another's files",
             ));
         }
     }
@@ -102,6 +122,22 @@ pub fn start_order(units: &[UnitSource]) -> Result<Vec<usize>, Box<FileError>> {
             }
         }
     }
+    for source in units {
+        for wanted in source.unit.talks.keys().map(UnitName::as_str) {
+            if wanted != INIT && !by_name.contains_key(wanted) {
+                let known = by_name.keys().copied().chain([INIT]);
+                let hint = match nearest(wanted, known)[..] {
+                    [] => "add the unit, or remove the line".into(),
+                    [best, ..] => format!("did you mean `{best}`?"),
+                };
+                let name = &source.unit.name;
+                let message =
+                    format!("unit `{name}` talks to `{wanted}`, which is not in the image");
+                return Err(source.error_at(&["talks", wanted], message, &hint));
+            }
+        }
+    }
+    addresses::check(units)?;
     Walk {
         units,
         by_name: &by_name,
@@ -220,6 +256,39 @@ mod tests {
                 .message
                 .contains("extra-1")
         );
+    }
+
+    #[test]
+    fn two_units_have_two_addresses() {
+        let web = |name: &str, user, port: &str| unit(name, user, &format!("ports.web = {port:?}"));
+        let units = [web("a", 1, "tcp/80"), web("b", 2, "udp/80"), web("c", 3, "tcp/81")];
+        assert!(start_order(&units).is_ok());
+        let units = [web("a", 1, "tcp/80"), web("b", 2, "udp/80"), web("c", 3, "tcp/80")];
+        let error = start_order(&units).unwrap_err();
+        assert!(error.message.contains("`a`") && error.message.contains("`c`"), "{error}");
+        assert_eq!((error.file.as_str(), error.line, error.column), ("c/unit.toml", 4, 13));
+
+        // A file cannot say another unit's path; the check does not rely on it.
+        let mut b = unit("b", 2, "sockets.s.path = \"/run/octet/b.sock\"");
+        let a = unit("a", 1, "sockets.s.path = \"/run/octet/a.sock\"");
+        assert!(start_order(&[a.clone(), b.clone()]).is_ok());
+        b.unit.sockets = a.unit.sockets.clone();
+        let error = start_order(&[a, b]).unwrap_err();
+        assert!(error.message.contains("/run/octet/a.sock is also that of unit `a`"), "{error}");
+        assert_eq!((error.file.as_str(), error.line), ("b/unit.toml", 4));
+    }
+
+    #[test]
+    fn units_talk_to_units_that_are_there() {
+        let talker = |whom: &str| unit("a", 1, &format!("talks.{whom} = [\"status\"]"));
+        for good in ["init", "hello", "a"] {
+            assert!(start_order(&[talker(good), unit("hello", 2, "")]).is_ok(), "{good}");
+        }
+        for (bad, meant) in [("hallo", "`hello`"), ("inti", "`init`"), ("zz", "remove")] {
+            let error = start_order(&[talker(bad), unit("hello", 2, "")]).unwrap_err();
+            assert!(error.hint.contains(meant), "{error} {}", error.hint);
+            assert_eq!((error.file.as_str(), error.line), ("a/unit.toml", 4));
+        }
     }
 
     proptest! {

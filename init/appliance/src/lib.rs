@@ -4,27 +4,69 @@
 //! wrong becomes a [`FileError`] that names file, line, column and what to do.
 
 mod appliance;
+mod bytes;
 mod document;
 mod duration;
 mod file_error;
 mod graph;
 mod name;
+mod network;
+pub mod operator;
 mod path;
+mod public_key;
+mod section;
+mod trust;
 mod unit;
 mod user;
 
 pub use appliance::{Appliance, Identity, Image, Service};
+pub use bytes::{Bytes, InvalidBytes};
 pub use document::parse;
 pub use duration::{InvalidSpan, Span};
 pub use file_error::{FileError, nearest};
 pub use graph::{UnitSource, start_order};
-pub use name::{ApplianceName, InvalidName, ModuleName, PackageName, UnitName};
-pub use path::{ImagePath, InvalidPath};
+pub use name::{ApplianceName, InvalidName, ModuleName, OperatorName, PackageName, UnitName};
+pub use network::{Addressing, Cidr, InvalidNetwork, LinkName, NetworkSettings};
+pub use path::{ImagePath, InvalidPath, TreePath};
+pub use public_key::{InvalidPublicKey, PublicKey};
+pub use section::Section;
+pub use trust::{Health, InvalidUpdateKey, Trial, Trust, UpdateKey};
+
 /// The program of PID 1, as a unit file names it: it left the file system with the initramfs.
 pub const INIT_PROGRAM: &str = "/proc/self/exe";
+
+/// The unit that is handed what all others say, and stopped after them.
+pub const LOGGER: &str = "logd";
+
+/// The unit that says which settings are in force.
+pub const CONFIG: &str = "config";
 
 /// Where the builder puts the units of an image, in start order, as JSON for PID 1.
 pub const UNITS: &str = "/usr/lib/octet/units.json";
 
-pub use unit::{Readiness, Restart, RestartPolicy, Signal, Start, Stdio, Stop, Unit, UnitType};
+/// Where the builder puts the text of `appliance.toml`: what the box is until it is told otherwise.
+pub const APPLIANCE: &str = "/usr/lib/octet/appliance.toml";
+
+/// Where the builder puts what that file says, checked, as JSON by section: a program that starts
+/// with the box parses no TOML.
+pub const SETTINGS: &str = "/usr/lib/octet/settings.json";
+
+/// The folder in the image of filters of system calls: each file an array of `struct sock_filter`
+/// (linux/filter.h), little-endian.
+pub const FILTERS: &str = "/usr/lib/octet/seccomp";
+
+/// The folder of the units' sockets on an appliance: `/run/octet/<unit>.sock`.
+pub const SOCKETS: &str = "/run/octet";
+
+/// The file by which the unit `identity`, in its data folder, has the next boot erase everything that
+/// is kept and be a first boot.
+pub const RESET: &str = "/data/identity/reset";
+
+/// The unit name under which PID 1 answers.
+pub const INIT: &str = "init";
+
+pub use unit::{
+    CallGroup, Capability, InvalidPort, IoMax, Limits, Log, Network, Port, Protocol, Readiness,
+    Restart, RestartPolicy, Sandbox, Signal, Socket, Start, Stdio, Stop, Unit, UnitType,
+};
 pub use user::{USERS, UnknownUser, User, UserName};

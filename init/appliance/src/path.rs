@@ -48,6 +48,46 @@ impl fmt::Display for ImagePath {
     }
 }
 
+/// A path and all that is under it; `/` stands for everything.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct TreePath(String);
+
+impl TreePath {
+    /// Everything.
+    pub fn all() -> Self {
+        Self("/".into())
+    }
+
+    /// Whether it stands for everything.
+    pub fn is_all(&self) -> bool {
+        self.0 == "/"
+    }
+
+    /// The path as text, with its leading `/`.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for TreePath {
+    type Error = InvalidPath;
+
+    fn try_from(path: String) -> Result<Self, InvalidPath> {
+        if path == "/" {
+            Ok(Self::all())
+        } else {
+            ImagePath::try_from(path).map(|path| Self(path.0))
+        }
+    }
+}
+
+impl From<TreePath> for String {
+    fn from(path: TreePath) -> String {
+        path.0
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -3,9 +3,12 @@
 use std::io::{self, Read, Write};
 
 use clap::{ArgAction, Command};
+use octet_appliance::UnitName;
 use serde_json::{Map, Value};
 
 use crate::client::{CallError, Client};
+use crate::file::{FileArg, LocalFile, Source};
+use crate::message::FailureCode;
 use crate::render::render;
 use crate::verb::{Arg, ArgKind, Verb};
 
@@ -18,6 +21,20 @@ pub enum CliError {
     /// The unit did not answer, or refused.
     #[error(transparent)]
     Call(#[from] CallError),
+    /// A file that the command line names cannot be opened.
+    #[error("cannot open {path}: {source}")]
+    Open {
+        /// The file.
+        path: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// A file that is to be signed cannot be read.
+    #[error("cannot sign the file: {0}")]
+    Hold(io::Error),
+    /// What was to be signed could not be.
+    #[error("cannot sign this: {0}")]
+    Sign(String),
     /// The answer could not be printed.
     #[error("cannot print the answer: {0}")]
     Print(#[from] io::Error),
@@ -33,6 +50,58 @@ impl CliError {
     }
 }
 
+/// The longest file whose digest is signed, in bytes: it is held in memory.
+const LONGEST_SIGNED: usize = 16 << 20;
+
+/// Whoever has a key, and signs the calls of verbs that want it.
+pub trait Signer {
+    /// The command that says `unit`, `verb` and `args`, signed, as text.
+    ///
+    /// # Errors
+    /// In words: it cannot be signed.
+    fn sign(
+        &self,
+        unit: &UnitName,
+        verb: &str,
+        args: &Map<String, Value>,
+    ) -> Result<String, String>;
+
+    /// The SHA-256 of `bytes`, in hexadecimal.
+    fn sha256(&self, bytes: &[u8]) -> String;
+}
+
+/// As [`run`], on a connection to PID 1 that reaches every unit: a first word that is no verb of
+/// PID 1 names the unit that is meant.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_on_box<S: Read + Write>(
+    client: &mut Client<S>,
+    args: &[String],
+    program: &str,
+    signer: Option<&dyn Signer>,
+) -> Result<(), CliError> {
+    let verbs = client.describe()?;
+    let first = args.first().filter(|first| !verbs.iter().any(|verb| verb.name == **first));
+    let unit = first.and_then(|first| UnitName::try_from(first.clone()).ok());
+    let Some(unit) = unit.filter(|unit| unit.as_str() != "help") else {
+        return run_one_of(client, &verbs, args, program, None);
+    };
+    let of_unit = format!("{program} {unit}");
+    client.speak_to(Some(unit.clone()));
+    match client.describe() {
+        Ok(verbs) => {
+            let signer = signer.map(|signer| (signer, unit));
+            run_one_of(client, &verbs, &args[1..], &of_unit, signer)
+        }
+        // Then it was to be a verb: the usage says which there are.
+        Err(CallError::Failure(failure)) if failure.code == FailureCode::NotFound => {
+            run_one_of(client, &verbs, args, program, None)
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
 /// Runs the verb that `args` names (without the program's own name), and prints its answer: as
 /// text for people, or with `--json` as one JSON value per line.
 ///
@@ -44,7 +113,17 @@ pub fn run<S: Read + Write>(
     program: &str,
 ) -> Result<(), CliError> {
     let verbs = client.describe()?;
-    let matches = command(program, &verbs)
+    run_one_of(client, &verbs, args, program, None)
+}
+
+fn run_one_of<S: Read + Write>(
+    client: &mut Client<S>,
+    verbs: &[Verb],
+    args: &[String],
+    program: &str,
+    signer: Option<(&dyn Signer, UnitName)>,
+) -> Result<(), CliError> {
+    let matches = command(program, verbs)
         .try_get_matches_from(std::iter::once(program).chain(args.iter().map(String::as_str)))?;
     let json = matches.get_flag("json");
     let Some((name, matches)) = matches.subcommand() else {
@@ -58,7 +137,22 @@ pub fn run<S: Read + Write>(
         let text = if json { format!("{value}\n") } else { render(verb, value) };
         io::stdout().write_all(text.as_bytes())
     };
-    let end = client.call_each(name, arguments(verb, matches), |item| {
+    let mut args = arguments(verb, matches);
+    let mut file = open_file(verb, matches)?;
+    if let Some((name, file)) = &file {
+        args.insert(name.clone(), serde_json::json!(file.describe()));
+    }
+    if let (Some(signed), Some((signer, unit))) = (verb.signed, signer) {
+        args.entry("sequence").or_insert_with(|| signed.sequence.into());
+        if let Some((name, file)) = &mut file {
+            let sha256 = Some(signer.sha256(file.hold(LONGEST_SIGNED).map_err(CliError::Hold)?));
+            args.insert(name.clone(), serde_json::json!(FileArg { sha256, ..file.describe() }));
+        }
+        let command = signer.sign(&unit, &verb.name, &args).map_err(CliError::Sign)?;
+        args.insert("signed".into(), command.into());
+    }
+    let file = file.as_mut().map(|(_, file)| file as &mut dyn Source);
+    let end = client.call_with(name, args, file, |item| {
         failed = print(item).err();
         failed.is_none()
     })?;
@@ -91,12 +185,13 @@ fn command(program: &str, verbs: &[Verb]) -> Command {
 
 fn argument(arg: &Arg) -> clap::Arg {
     let shown = clap::Arg::new(arg.name.clone()).help(arg.help.clone()).required(arg.required);
+    let named = shown.clone().long(arg.name.clone()).short(arg.short);
     match arg.kind {
         ArgKind::Text => shown.value_name(arg.name.to_uppercase()),
-        ArgKind::Integer => {
-            shown.long(arg.name.clone()).value_name("N").value_parser(clap::value_parser!(u64))
-        }
-        ArgKind::Flag => shown.long(arg.name.clone()).action(ArgAction::SetTrue),
+        ArgKind::File => shown.value_name(format!("{}|-", arg.name.to_uppercase())),
+        ArgKind::Option => named.value_name("VALUE"),
+        ArgKind::Integer => named.value_name("N").value_parser(clap::value_parser!(u64)),
+        ArgKind::Flag => named.action(ArgAction::SetTrue),
     }
 }
 
@@ -106,45 +201,149 @@ fn arguments(verb: &Verb, matches: &clap::ArgMatches) -> Map<String, Value> {
         .iter()
         .filter_map(|arg| {
             let value = match arg.kind {
-                ArgKind::Text => matches.get_one::<String>(&arg.name).cloned().map(Value::from),
+                ArgKind::Text | ArgKind::Option => {
+                    matches.get_one::<String>(&arg.name).cloned().map(Value::from)
+                }
                 ArgKind::Integer => matches.get_one::<u64>(&arg.name).copied().map(Value::from),
                 ArgKind::Flag => matches.get_flag(&arg.name).then_some(Value::Bool(true)),
+                ArgKind::File => None, // stands for itself only once it is open
             };
             value.map(|value| (arg.name.clone(), value))
         })
         .collect()
 }
 
+/// The file that was given on the command line, open, and the name of its argument.
+fn open_file(
+    verb: &Verb,
+    matches: &clap::ArgMatches,
+) -> Result<Option<(String, LocalFile)>, CliError> {
+    let Some(arg) = verb.args.iter().find(|arg| arg.kind == ArgKind::File) else {
+        return Ok(None);
+    };
+    let Some(path) = matches.get_one::<String>(&arg.name) else { return Ok(None) };
+    let file =
+        LocalFile::open(path).map_err(|source| CliError::Open { path: path.clone(), source })?;
+    Ok(Some((arg.name.clone(), file)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::verb::Capability;
+    use crate::connection::Connection;
+    use crate::logs::logs_verb;
+    use crate::message::{Message, Reply, ReplyBody};
+    use octet_appliance::operator::Capability;
+    use serde_json::json;
+    use std::os::unix::net::UnixStream;
 
     fn verbs() -> Vec<Verb> {
-        vec![
-            Verb::new("status", Capability::Read, "shows all"),
-            Verb::new("logs", Capability::Read, "shows output")
-                .required("unit", ArgKind::Text, "which")
-                .optional("lines", ArgKind::Integer, "how many")
-                .optional("follow", ArgKind::Flag, "go on"),
-        ]
+        let signal = Verb::new("signal", Capability::Operate, "sends a signal");
+        vec![signal.required("unit", ArgKind::Text, "which"), logs_verb()]
+    }
+
+    fn parse(line: &str) -> Result<Value, clap::Error> {
+        let verbs = verbs();
+        let words = std::iter::once("octetctl").chain(line.split_whitespace());
+        let matches = command("octetctl", &verbs).try_get_matches_from(words)?;
+        let (name, matches) = matches.subcommand().unwrap();
+        let verb = verbs.iter().find(|verb| verb.name == name).unwrap();
+        let args = arguments(verb, matches);
+        assert!(verb.check(args.clone()).is_ok(), "{args:?}");
+        Ok(Value::Object(args))
     }
 
     #[test]
     fn arguments_become_json() {
-        let verbs = verbs();
-        let matches = command("octetctl", &verbs)
-            .try_get_matches_from(["octetctl", "logs", "console", "--lines", "3", "--follow"])
-            .unwrap();
-        let (_, matches) = matches.subcommand().unwrap();
-        let got = Value::Object(arguments(&verbs[1], matches));
-        assert_eq!(got, serde_json::json!({"unit": "console", "lines": 3, "follow": true}));
+        for (line, wanted) in [
+            ("logs", json!({})),
+            ("logs console", json!({"unit": "console"})),
+            ("logs -f console", json!({"unit": "console", "follow": true})),
+            ("logs --follow --since 10m", json!({"since": "10m", "follow": true})),
+            (
+                "logs --lines 3 --since 2026-01-31 console",
+                json!({"unit": "console", "since": "2026-01-31", "lines": 3}),
+            ),
+            ("signal x", json!({"unit": "x"})),
+        ] {
+            assert_eq!(parse(line).unwrap(), wanted, "{line}");
+        }
+    }
+
+    /// Signs by saying what it signs.
+    struct Scribe;
+
+    impl Signer for Scribe {
+        fn sign(
+            &self,
+            unit: &UnitName,
+            verb: &str,
+            args: &Map<String, Value>,
+        ) -> Result<String, String> {
+            Ok(format!("{unit} {verb} {}", Value::Object(args.clone())))
+        }
+
+        fn sha256(&self, bytes: &[u8]) -> String {
+            format!("of {}", bytes.len())
+        }
+    }
+
+    /// A box with one unit, `config`, whose verb `apply` is to be signed; returns what it was asked.
+    fn ask_box(line: &str, signer: Option<&dyn Signer>) -> Map<String, Value> {
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        let unit = std::thread::spawn(move || {
+            let (mut connection, mut buffer) = (Connection::default(), [0; 1000]);
+            loop {
+                let count = theirs.read(&mut buffer).unwrap();
+                for message in connection.received(&buffer[..count], true) {
+                    let Message::Request(request) = message else { continue };
+                    let apply = Verb::new("apply", Capability::Configure, "")
+                        .required("file", ArgKind::File, "")
+                        .signed(8);
+                    let end = match (request.verb.as_str(), request.unit) {
+                        ("describe", None) => json!([]),
+                        ("describe", Some(_)) => json!([apply]),
+                        _ => Value::Null,
+                    };
+                    let reply = Reply { id: request.id, body: ReplyBody::End(end) };
+                    connection.reply(&reply).unwrap();
+                    theirs.write_all(connection.pending()).unwrap();
+                    connection.sent(usize::MAX);
+                    if request.verb == "apply" {
+                        return request.args;
+                    }
+                }
+            }
+        });
+        let words: Vec<String> = line.split(' ').map(str::to_owned).collect();
+        run_on_box(&mut Client::new(ours), &words, "octetctl", signer).unwrap();
+        unit.join().unwrap()
+    }
+
+    #[test]
+    fn a_call_that_is_to_be_signed_is_signed_whole() {
+        let path = std::env::temp_dir().join(format!("octet-signed-{}", std::process::id()));
+        std::fs::write(&path, b"12345").unwrap();
+        let line = format!("config apply {}", path.display());
+        let args = ask_box(&line, Some(&Scribe));
+        let file = json!({ "size": 5, "sha256": "of 5" });
+        assert_eq!((&args["file"], &args["sequence"]), (&file, &json!(8)));
+        let signed = args["signed"].as_str().unwrap().strip_prefix("config apply ").unwrap();
+        let signed: Value = serde_json::from_str(signed).unwrap();
+        assert_eq!(signed, json!({ "file": file, "sequence": 8 }));
+        // A number that was said is the one that is signed; without a key nothing is.
+        let args = ask_box(&format!("{line} --sequence 9"), Some(&Scribe));
+        assert_eq!(args["sequence"], 9);
+        let args = ask_box(&line, None);
+        std::fs::remove_file(&path).unwrap();
+        assert_eq!(Value::Object(args), json!({ "file": { "size": 5 } }));
     }
 
     #[test]
     fn mistakes_are_usage_errors() {
-        for bad in [vec!["octetctl"], vec!["octetctl", "nope"], vec!["octetctl", "logs"]] {
-            assert!(command("octetctl", &verbs()).try_get_matches_from(bad).is_err());
+        for bad in ["", "nope", "signal", "logs --since", "logs --lines x", "logs a 10m", "logs -s"]
+        {
+            assert!(parse(bad).is_err(), "{bad}");
         }
         command("octetctl", &verbs()).debug_assert();
     }

@@ -1,16 +1,20 @@
-//! One connection on the side of the server, without any I/O: bytes in, requests out; replies in,
+//! One connection on the side of the server, without any I/O: bytes in, messages out; replies in,
 //! bytes out. The event loop around it moves the bytes.
 
 use std::collections::VecDeque;
 
 use crate::frame::{Decoder, encode};
-use crate::message::{Failure, FailureCode, Reply, ReplyBody, Request};
+use crate::message::{Failure, FailureCode, Message, Reply, ReplyBody};
 
 /// How much a client may leave unread before a further reply drops it, in bytes: with one frame on
 /// top, a slow or dead client costs the server no more than this.
 const MAX_UNREAD: usize = 128 << 10;
 
-/// The largest request a server takes, in bytes. Requests name things; bulk never goes in a frame.
+/// How much room is kept for a client that has read all, in bytes: most answers are small.
+const KEPT: usize = 16 << 10;
+
+/// The largest message a server takes, in bytes. Requests name things; bulk comes in pieces, as it is
+/// asked for.
 const MAX_REQUEST: usize = 16 << 10;
 
 /// The client does not read what it asked for; the connection must be dropped.
@@ -32,23 +36,23 @@ impl Default for Connection {
 }
 
 impl Connection {
-    /// Takes bytes that were received and returns the requests that are complete.
+    /// Takes bytes that were received and returns the messages that are complete.
     ///
-    /// A broken frame or request is answered with an error and ends the connection
+    /// A broken frame or message is answered with an error and ends the connection
     /// ([`finished`](Self::finished)) if `closable`; a serial port goes on at the next frame.
-    pub fn received(&mut self, bytes: &[u8], closable: bool) -> Vec<Request> {
+    pub fn received(&mut self, bytes: &[u8], closable: bool) -> Vec<Message> {
         if self.closing {
             return vec![];
         }
         self.decoder.push(bytes);
-        let mut requests = Vec::new();
+        let mut messages = Vec::new();
         let mut broken = false;
         loop {
             let problem = match self.decoder.next_payload() {
                 Ok(None) => break,
                 Ok(Some(payload)) => match serde_json::from_slice(&payload) {
-                    Ok(request) => {
-                        requests.push(request);
+                    Ok(message) => {
+                        messages.push(message);
                         continue;
                     }
                     Err(error) => error.to_string(),
@@ -70,7 +74,7 @@ impl Connection {
                 break;
             }
         }
-        requests
+        messages
     }
 
     /// Queues a reply.
@@ -103,6 +107,11 @@ impl Connection {
         self.out.as_slices().0
     }
 
+    /// How many bytes wait to be sent.
+    pub fn pending_count(&self) -> usize {
+        self.out.len()
+    }
+
     /// Whether anything waits to be sent.
     pub fn has_pending(&self) -> bool {
         !self.out.is_empty()
@@ -111,6 +120,9 @@ impl Connection {
     /// The first `count` of the pending bytes were sent.
     pub fn sent(&mut self, count: usize) {
         self.out.drain(..count.min(self.out.len()));
+        if self.out.is_empty() && self.out.capacity() > KEPT {
+            self.out = VecDeque::new();
+        }
     }
 
     /// Whether the connection is to be closed now.
@@ -140,7 +152,8 @@ mod tests {
         assert!(socket.finished());
 
         let mut port = Connection::default();
-        assert_eq!(port.received(&bytes, false)[0].verb, "status");
+        let messages = port.received(&bytes, false);
+        assert!(matches!(&messages[..], [Message::Request(request)] if request.verb == "status"));
         port.sent(usize::MAX);
         assert!(!port.finished());
     }

@@ -13,6 +13,9 @@ pub const HEADER: usize = 8;
 /// The largest payload, in bytes.
 pub const MAX_PAYLOAD: usize = 1 << 20;
 
+/// How much room a decoder keeps when it is empty, in bytes: most frames are small.
+const KEPT: usize = 16 << 10;
+
 /// Bytes that are no frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum FrameError {
@@ -63,6 +66,11 @@ impl Decoder {
         self.buffer.extend_from_slice(bytes);
     }
 
+    /// Whether no frame has begun.
+    pub fn is_empty(&self) -> bool {
+        self.buffer.is_empty()
+    }
+
     /// The next whole payload, if it is here.
     ///
     /// # Errors
@@ -86,6 +94,9 @@ impl Decoder {
         }
         let payload = self.buffer[HEADER..end].to_vec();
         self.buffer.drain(..end);
+        if self.buffer.is_empty() && self.buffer.capacity() > KEPT {
+            self.buffer = Vec::new();
+        }
         Ok(Some(payload))
     }
 

@@ -8,24 +8,24 @@
 pub mod cli;
 mod client;
 mod connection;
+pub mod file;
 mod frame;
+mod logs;
 mod message;
+pub mod notify;
 #[cfg(feature = "cli")]
 mod render;
+pub mod settings;
 mod verb;
 
 pub use client::{CallError, Client};
 pub use connection::{Connection, Overflow};
 pub use frame::{Decoder, FrameError, HEADER, MAX_PAYLOAD, encode};
-pub use message::{Failure, FailureCode, Reply, ReplyBody, Request};
-pub use octet_appliance::UnitName;
-pub use verb::{Arg, ArgKind, Arguments, Capability, Column, ColumnKind, DESCRIBE, Verb};
-
-/// The folder of the units' sockets on an appliance: `/run/octet/<unit>.sock`.
-pub const SOCKETS: &str = "/run/octet";
-
-/// The unit name under which PID 1 answers.
-pub const INIT: &str = "init";
+pub use logs::{LOGS, logs_verb};
+pub use message::{By, Failure, FailureCode, Message, Piece, PieceBody, Reply, ReplyBody, Request};
+pub use octet_appliance::operator::{self, Capability};
+pub use octet_appliance::{CONFIG, INIT, PublicKey, SETTINGS, SOCKETS, UnitName};
+pub use verb::{Arg, ArgKind, Arguments, Column, ColumnKind, DESCRIBE, Signed, Verb};
 
 /// The virtio-serial port that carries the same protocol under QEMU.
 pub const PORT: &str = "org.octet.control";

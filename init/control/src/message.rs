@@ -1,8 +1,79 @@
 //! What frames carry: requests and replies, as JSON.
 
-use octet_appliance::UnitName;
+use octet_appliance::{PublicKey, UnitName};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+
+use crate::file::{Chunk, Want};
+
+/// What a client sends: a request, or a piece of the file that is an argument of one.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "Raw", untagged)]
+pub enum Message {
+    /// A request.
+    Request(Request),
+    /// A piece of a file.
+    Piece(Piece),
+}
+
+/// A piece of the file that is an argument of a request that was sent before.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Piece {
+    /// The request's.
+    pub id: u64,
+    /// What it says.
+    #[serde(flatten)]
+    pub body: PieceBody,
+}
+
+/// What a piece says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PieceBody {
+    /// Bytes that were wanted; none at the end of the file.
+    Chunk(Chunk),
+    /// The client cannot go on, for this reason: nothing further will come.
+    Broken(String),
+}
+
+/// All keys that a client's message may have.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Raw {
+    id: u64,
+    #[serde(default)]
+    unit: Option<UnitName>,
+    #[serde(default)]
+    verb: Option<String>,
+    #[serde(default)]
+    args: Map<String, Value>,
+    #[serde(default)]
+    by: Option<By>,
+    #[serde(default)]
+    chunk: Option<Chunk>,
+    #[serde(default)]
+    broken: Option<String>,
+}
+
+impl TryFrom<Raw> for Message {
+    type Error = &'static str;
+
+    fn try_from(raw: Raw) -> Result<Self, Self::Error> {
+        let body = match (raw.verb, raw.chunk, raw.broken) {
+            (Some(verb), None, None) => {
+                let Raw { id, unit, args, by, .. } = raw;
+                return Ok(Self::Request(Request { id, unit, verb, args, by }));
+            }
+            (None, Some(chunk), None) => PieceBody::Chunk(chunk),
+            (None, None, Some(why)) => PieceBody::Broken(why),
+            _ => return Err("a message has one of `verb`, `chunk` and `broken`"),
+        };
+        if raw.unit.is_some() || raw.by.is_some() || !raw.args.is_empty() {
+            return Err("a piece of a file has neither `unit` nor `args`: its request said them");
+        }
+        Ok(Self::Piece(Piece { id: raw.id, body }))
+    }
+}
 
 /// A client's request.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -18,6 +89,32 @@ pub struct Request {
     /// Its arguments by name.
     #[serde(default, skip_serializing_if = "Map::is_empty")]
     pub args: Map<String, Value>,
+    /// For whom it is asked. A unit says it to PID 1 if it brings operators, and PID 1 to the units;
+    /// nobody else is believed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<By>,
+}
+
+/// An operator, for whom somebody else asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum By {
+    /// A process of root's on the box.
+    Root,
+    /// Whoever holds the control port, which only a machine under QEMU has.
+    Port,
+    /// The holder of this key.
+    Operator(PublicKey),
+}
+
+impl std::fmt::Display for By {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Root => f.write_str("root"),
+            Self::Port => f.write_str("the control port"),
+            Self::Operator(key) => key.fmt(f),
+        }
+    }
 }
 
 /// One reply. A request is answered by any number of items and then one end or error.
@@ -36,10 +133,22 @@ pub struct Reply {
 pub enum ReplyBody {
     /// One item of several; more follows.
     Item(Value),
+    /// The unit waits for this part of the file that is an argument; more follows.
+    Want(Want),
     /// The whole answer, or its end.
     End(Value),
     /// The request failed.
     Error(Failure),
+}
+
+impl ReplyBody {
+    /// Whether nothing follows.
+    pub fn is_last(&self) -> bool {
+        match self {
+            Self::Item(_) | Self::Want(_) => false,
+            Self::End(_) | Self::Error(_) => true,
+        }
+    }
 }
 
 /// Why a request failed, and what to do.
@@ -90,12 +199,44 @@ mod tests {
         assert_eq!(serde_json::to_string(&reply).unwrap(), r#"{"id":7,"end":true}"#);
         let request: Request = serde_json::from_str(r#"{"id":1,"verb":"status"}"#).unwrap();
         assert!(request.args.is_empty());
+        let want = Reply { id: 7, body: ReplyBody::Want(Want { at: 0, length: 9 }) };
+        let json = r#"{"id":7,"want":{"at":0,"length":9}}"#;
+        assert_eq!(serde_json::to_string(&want).unwrap(), json);
+        assert_eq!(serde_json::from_str::<Reply>(json).unwrap(), want);
+        for json in [
+            r#"{"id":1,"verb":"status"}"#,
+            r#"{"id":1,"verb":"status","by":"port"}"#,
+            r#"{"id":1,"verb":"status","by":{"operator":"did:key:z6MkhaXgBZDvotDkL5257faiztiGiC2QtKLGpbnnEGta2doK"}}"#,
+            r#"{"id":1,"chunk":"YWJj"}"#,
+            r#"{"id":1,"broken":"the disk"}"#,
+        ] {
+            let message: Message = serde_json::from_str(json).unwrap();
+            assert_eq!(serde_json::to_string(&message).unwrap(), json);
+        }
+    }
+
+    #[test]
+    fn a_message_is_one_thing() {
+        for bad in [
+            r#"{"id":1}"#,
+            r#"{"id":1,"verb":"x","chunk":""}"#,
+            r#"{"id":1,"chunk":"","broken":""}"#,
+            r#"{"id":1,"chunk":"","unit":"update"}"#,
+            r#"{"id":1,"chunk":"","args":{"a":1}}"#,
+            r#"{"id":1,"chunk":"","by":"root"}"#,
+            r#"{"id":1,"verb":"x","by":"me"}"#,
+            r#"{"id":1,"chunk":"?"}"#,
+            r#"{"verb":"x"}"#,
+            r#"{"id":1,"verb":"x","more":1}"#,
+        ] {
+            assert!(serde_json::from_str::<Message>(bad).is_err(), "{bad}");
+        }
     }
 
     proptest! {
         #[test]
         fn never_panics(text in "\\PC*") {
-            let _ = serde_json::from_str::<Request>(&text);
+            let _ = serde_json::from_str::<Message>(&text);
             let _ = serde_json::from_str::<Reply>(&text);
         }
     }

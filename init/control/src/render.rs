@@ -24,6 +24,11 @@ pub fn render(verb: &Verb, value: &Value) -> String {
                             let _ = writeln!(out, "{}", plain(line));
                         }
                     }
+                    Value::String(text) if kind(verb, name) == Some(ColumnKind::Lines) => {
+                        for line in text.lines() {
+                            let _ = writeln!(out, "{}", plain(&line.into()));
+                        }
+                    }
                     Value::Array(rows) if is_table(value) => {
                         let _ = write!(out, "\n{}", table(verb, rows));
                     }
@@ -118,7 +123,7 @@ fn bytes(count: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::verb::Capability;
+    use octet_appliance::operator::Capability;
     use serde_json::json;
 
     #[test]
@@ -144,5 +149,7 @@ mod tests {
     fn lines_are_shown_as_they_are() {
         let verb = Verb::new("logs", Capability::Read, "").shown(ColumnKind::Lines, &["lines"]);
         assert_eq!(render(&verb, &json!({"lines": ["a", "b  c"]})), "a\nb  c\n");
+        let whole = json!({"sequence": 1, "lines": "a\nb  \u{1b}c\n"});
+        assert_eq!(render(&verb, &whole), "sequence  1\na\nb  \u{fffd}c\n");
     }
 }

@@ -1,8 +1,10 @@
 //! Verbs that describe themselves.
 
+use octet_appliance::operator::Capability;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::file::FileArg;
 use crate::message::{Failure, FailureCode};
 
 /// The verb that every unit has: it lists all of the unit's verbs.
@@ -23,22 +25,17 @@ pub struct Verb {
     /// How the fields of its answer are shown; fields that are not listed are shown as they are.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub columns: Vec<Column>,
+    /// Whether whoever has a key signs a call of it, and for which number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signed: Option<Signed>,
 }
 
-/// What a caller must be allowed to do.
+/// That a call is to be signed by whoever has a key: as a command of all its arguments, which is
+/// another one, `signed`. Of a file its SHA-256 is among what is signed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Capability {
-    /// Look, change nothing.
-    Read,
-    /// Start and stop what is there.
-    Operate,
-    /// Change settings.
-    Configure,
-    /// Change the software.
-    Update,
-    /// Change who may do what.
-    Own,
+pub struct Signed {
+    /// What the argument `sequence` is then: a number that is good for one call.
+    pub sequence: u64,
 }
 
 /// An argument of a verb.
@@ -52,6 +49,9 @@ pub struct Arg {
     pub kind: ArgKind,
     /// Whether the verb does not work without it.
     pub required: bool,
+    /// One letter that may stand for the name of a flag, number or option on a command line: `-f`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub short: Option<char>,
 }
 
 /// What an argument may be.
@@ -60,10 +60,15 @@ pub struct Arg {
 pub enum ArgKind {
     /// Any text; on a command line in its place.
     Text,
+    /// Any text; on a command line `--name VALUE`.
+    Option,
     /// A whole number, 0 or more; on a command line `--name N`.
     Integer,
     /// Yes or no; on a command line `--name`.
     Flag,
+    /// A file, which comes in the pieces that are asked for ([`file`](crate::file)); on a command
+    /// line its path in its place, or `-` for standard input. A verb takes one at most.
+    File,
 }
 
 /// How one field of an answer is shown.
@@ -90,20 +95,41 @@ pub enum ColumnKind {
 impl Verb {
     /// A verb without arguments.
     pub fn new(name: &str, capability: Capability, help: &str) -> Self {
-        Self { name: name.into(), help: help.into(), capability, args: vec![], columns: vec![] }
+        let (name, help) = (name.into(), help.into());
+        Self { name, help, capability, args: vec![], columns: vec![], signed: None }
+    }
+
+    /// Has calls signed by whoever has a key, the next one with the number `sequence`.
+    #[must_use]
+    pub fn signed(mut self, sequence: u64) -> Self {
+        self.signed = Some(Signed { sequence });
+        self.optional("sequence", ArgKind::Integer, "Its number, if that is to be the next")
+            .optional("signed", ArgKind::Option, "What an operator has signed; octetctl adds it")
     }
 
     /// Adds an argument that must be given.
     #[must_use]
-    pub fn required(mut self, name: &str, kind: ArgKind, help: &str) -> Self {
-        self.args.push(Arg { name: name.into(), help: help.into(), kind, required: true });
-        self
+    pub fn required(self, name: &str, kind: ArgKind, help: &str) -> Self {
+        self.add(name, kind, help, true)
     }
 
     /// Adds an argument that may be left out.
     #[must_use]
-    pub fn optional(mut self, name: &str, kind: ArgKind, help: &str) -> Self {
-        self.args.push(Arg { name: name.into(), help: help.into(), kind, required: false });
+    pub fn optional(self, name: &str, kind: ArgKind, help: &str) -> Self {
+        self.add(name, kind, help, false)
+    }
+
+    fn add(mut self, name: &str, kind: ArgKind, help: &str, required: bool) -> Self {
+        self.args.push(Arg { name: name.into(), help: help.into(), kind, required, short: None });
+        self
+    }
+
+    /// Gives the argument that was added last a form of one letter.
+    #[must_use]
+    pub fn short(mut self, letter: char) -> Self {
+        if let Some(arg) = self.args.last_mut() {
+            arg.short = Some(letter);
+        }
         self
     }
 
@@ -128,9 +154,10 @@ impl Verb {
                 return Err(bad(format!("`{}` takes no argument `{name}`", self.name)));
             };
             let fits = match arg.kind {
-                ArgKind::Text => value.is_string(),
+                ArgKind::Text | ArgKind::Option => value.is_string(),
                 ArgKind::Integer => value.is_u64(),
                 ArgKind::Flag => value.is_boolean(),
+                ArgKind::File => FileArg::deserialize(value).is_ok(),
             };
             if !fits {
                 return Err(bad(format!(
@@ -163,6 +190,11 @@ impl Arguments {
         self.0.get(name).and_then(Value::as_u64)
     }
 
+    /// The file `name`, if one was given; its content comes as it is asked for.
+    pub fn file(&self, name: &str) -> Option<FileArg> {
+        self.0.get(name).and_then(|value| FileArg::deserialize(value).ok())
+    }
+
     /// Whether the flag `name` was given.
     pub fn flag(&self, name: &str) -> bool {
         self.0.get(name).and_then(Value::as_bool).unwrap_or(false)
@@ -178,19 +210,48 @@ mod tests {
     fn arguments_must_fit() {
         let verb = Verb::new("logs", Capability::Read, "")
             .required("unit", ArgKind::Text, "")
+            .optional("since", ArgKind::Option, "")
             .optional("lines", ArgKind::Integer, "");
         let check = |value: Value| match value {
             Value::Object(args) => verb.check(args),
             _ => unreachable!(),
         };
         assert_eq!(check(json!({"unit": "a", "lines": 3})).unwrap().integer("lines"), Some(3));
+        assert_eq!(check(json!({"unit": "a", "since": "1h"})).unwrap().text("since"), Some("1h"));
         for bad in [
             json!({}),
             json!({"unit": 3}),
             json!({"unit": "a", "lines": -1}),
+            json!({"unit": "a", "since": 5}),
             json!({"unit": "a", "x": 1}),
         ] {
             assert_eq!(check(bad).unwrap_err().code, FailureCode::BadArgument);
         }
+    }
+
+    #[test]
+    fn a_file_is_named_by_its_size() {
+        let verb = Verb::new("install", Capability::Update, "").required("file", ArgKind::File, "");
+        let check = |file: Value| verb.check(Map::from_iter([("file".to_owned(), file)]));
+        let size = |file| check(file).unwrap().file("file").unwrap().size;
+        assert_eq!((size(json!({"size": 7})), size(json!({}))), (Some(7), None));
+        for bad in [json!("path"), json!(7), json!({"size": -1}), json!({"path": "x"})] {
+            assert_eq!(check(bad).unwrap_err().code, FailureCode::BadArgument);
+        }
+    }
+
+    /// What a unit of before said of an argument is still understood, and one without a letter is
+    /// still said in the same words.
+    #[test]
+    fn a_letter_is_no_new_language() {
+        let old = r#"{"name":"lines","help":"how many","kind":"integer","required":false}"#;
+        let arg: Arg = serde_json::from_str(old).unwrap();
+        assert_eq!((arg.short, serde_json::to_string(&arg).unwrap().as_str()), (None, old));
+        let verb = Verb::new("logs", Capability::Read, "").optional("follow", ArgKind::Flag, "");
+        let verb = verb.short('f').optional("fields", ArgKind::Flag, "");
+        let letters: Vec<_> = verb.args.iter().map(|arg| arg.short).collect();
+        assert_eq!(letters, [Some('f'), None]);
+        let back: Verb = serde_json::from_value(serde_json::to_value(&verb).unwrap()).unwrap();
+        assert_eq!(back, verb);
     }
 }

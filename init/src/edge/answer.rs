@@ -1,30 +1,44 @@
 //! Requests, and what PID 1 answers.
 
-use octet_control::{Arguments, Capability, Failure, FailureCode, ReplyBody, Request};
+use std::os::fd::AsFd;
+
+use octet_control::{Arguments, Failure, FailureCode, Message, ReplyBody, Request, UnitName};
 use serde_json::{Value, json};
 
-use super::{Edge, process, report, verbs};
+use super::callers::{self, Caller};
+use super::managed::Managed;
+use super::report::Detail;
+use super::{Edge, plot, report, verbs};
+use crate::spawn;
 use crate::supervisor::{Event, Goal, UnitId};
-
-/// Lines of a log that are shown when nobody says how many.
-const LINES: u64 = 100;
 
 impl Edge {
     /// Answers everything that a client has asked.
     pub(super) fn serve_client(&mut self, token: u32) {
-        let Some(requests) = self.clients.receive(token) else {
+        let Some(messages) = self.clients.receive(token) else {
             return;
         };
-        for request in requests {
-            let operator = self.clients.get(token).is_some_and(|client| client.operator);
+        for message in messages {
+            let request = match message {
+                Message::Request(request) => request,
+                Message::Piece(piece) => {
+                    if let Some(client) = self.clients.id(token) {
+                        self.relays.hand_over(client, piece, &mut self.clients);
+                    }
+                    continue;
+                }
+            };
+            let Some(caller) = self.clients.get(token).map(|client| client.caller) else {
+                return;
+            };
             let id = request.id;
-            let answer = self.answer(token, request, operator);
+            let answer = self.answer(token, request, caller);
             let Some(client) = self.clients.get(token) else {
                 return;
             };
             match answer {
                 Ok(Answer::Now(value)) => client.reply(id, ReplyBody::End(value)),
-                Ok(Answer::Watching) => {}
+                Ok(Answer::Later) => {}
                 Ok(Answer::Then(event)) => {
                     client.reply(id, ReplyBody::End(Value::Null));
                     self.clients.send(token);
@@ -39,7 +53,7 @@ impl Edge {
     /// Sends the state to everyone who watches it and has read the last.
     pub(super) fn push_to_watchers(&mut self) {
         for token in self.clients.due_watchers() {
-            let status = report::status(self);
+            let status = report::status(self, Detail::States);
             if let Some(client) = self.clients.get(token)
                 && let Some(id) = client.take_watch()
             {
@@ -49,15 +63,27 @@ impl Edge {
         }
     }
 
-    fn answer(&mut self, token: u32, request: Request, operator: bool) -> Result<Answer, Failure> {
-        if let Some(unit) = request.unit.filter(|unit| unit.as_str() != octet_control::INIT) {
-            return Err(Failure::new(
-                FailureCode::NotFound,
-                format!("unit `{unit}` cannot be reached through PID 1"),
-                "ask for verbs of `init`, or leave the unit out",
-            ));
+    fn answer(
+        &mut self,
+        token: u32,
+        mut request: Request,
+        caller: Caller,
+    ) -> Result<Answer, Failure> {
+        request.by = caller.by(request.by);
+        if let Some(unit) = request.unit.take_if(|unit| unit.as_str() != octet_control::INIT) {
+            if !caller.is_operator() {
+                return Err(Failure::new(
+                    FailureCode::Denied,
+                    "only the operator reaches other units through PID 1",
+                    format!("connect to the socket of `{unit}` itself"),
+                ));
+            }
+            self.find(unit.as_str())?;
+            self.relay(token, unit, request)?;
+            return Ok(Answer::Later);
         }
         let verbs = verbs::verbs();
+        callers::check(caller, &request.verb, &self.unit_files())?;
         let Some(verb) = verbs.iter().find(|verb| verb.name == request.verb) else {
             return Err(Failure::new(
                 FailureCode::NotFound,
@@ -65,28 +91,28 @@ impl Edge {
                 "`describe` lists all verbs",
             ));
         };
-        if verb.capability != Capability::Read && !operator {
-            return Err(Failure::new(
-                FailureCode::Denied,
-                format!("`{}` is for the operator", verb.name),
-                "only root and the control port may do more than look",
-            ));
-        }
-        let args = verb.check(request.args)?;
+        let args = verb.check(request.args.clone())?;
         Ok(match verb.name.as_str() {
-            "status" => Answer::Now(report::status(self)),
+            "status" => Answer::Now(report::status(self, Detail::Usage)),
             "watch" => {
                 if let Some(client) = self.clients.get(token) {
                     client.watch(request.id);
                 }
-                Answer::Watching
+                Answer::Later
             }
+            "boot" if args.flag("plot") => Answer::Now(json!({ "svg": plot::svg(self) })),
             "boot" => Answer::Now(report::boot(self)),
             "logs" => {
-                let unit = self.find(&args)?;
-                let count = args.integer("lines").unwrap_or(LINES);
-                let count = usize::try_from(count).unwrap_or(usize::MAX);
-                Answer::Now(json!({ "lines": self.logs[unit.0].last(count) }))
+                let logger = self.logger()?;
+                self.relay(token, logger, request)?;
+                Answer::Later
+            }
+            "start" => Answer::Then(Event::Start(self.named(&args)?)),
+            "stop" => Answer::Then(Event::Stop(self.named(&args)?)),
+            "restart" => Answer::Then(Event::Restart(self.named(&args)?)),
+            "reload" => {
+                self.reload(&args)?;
+                Answer::Now(Value::Null)
             }
             "signal" => {
                 self.signal(&args)?;
@@ -98,10 +124,31 @@ impl Edge {
         })
     }
 
+    /// Hands a request on; the unit's answers come when they come.
+    fn relay(&mut self, token: u32, unit: UnitName, request: Request) -> Result<(), Failure> {
+        let Some(client) = self.clients.id(token) else { return Ok(()) };
+        self.relays.ask(&self.poll, client, unit, request, &mut self.clients)?;
+        if let Some(client) = self.clients.get(token) {
+            client.wait_for_unit();
+        }
+        Ok(())
+    }
+
+    /// The unit that keeps what all others say.
+    fn logger(&self) -> Result<UnitName, Failure> {
+        self.logs.logger().map(|id| self.units[id.0].unit.name.clone()).ok_or_else(|| {
+            let help = "add `logd` to the services of appliance.toml";
+            Failure::new(FailureCode::NotFound, "this image keeps no log", help)
+        })
+    }
+
     /// The unit that the argument `unit` names.
-    fn find(&self, args: &Arguments) -> Result<UnitId, Failure> {
-        let name = args.text("unit").unwrap_or_default();
-        let known = self.units.iter().map(|unit| unit.name.as_str());
+    fn named(&self, args: &Arguments) -> Result<UnitId, Failure> {
+        self.find(args.text("unit").unwrap_or_default())
+    }
+
+    fn find(&self, name: &str) -> Result<UnitId, Failure> {
+        let known = self.units.iter().map(Managed::name);
         known.clone().position(|known| known == name).map(UnitId).ok_or_else(|| {
             Failure::new(
                 FailureCode::NotFound,
@@ -111,18 +158,34 @@ impl Edge {
         })
     }
 
+    fn reload(&mut self, args: &Arguments) -> Result<(), Failure> {
+        let unit = self.named(args)?;
+        let Some(signal) = self.units[unit.0].unit.reload else {
+            let message =
+                format!("unit `{}` cannot read its settings again", self.units[unit.0].name());
+            let help = "restart it; a unit that can says so with `reload` in its unit.toml";
+            return Err(Failure::new(FailureCode::Failed, message, help));
+        };
+        self.send(unit, signal)
+    }
+
     fn signal(&mut self, args: &Arguments) -> Result<(), Failure> {
-        let unit = self.find(args)?;
+        let unit = self.named(args)?;
         let signal = octet_appliance::Signal::named(args.text("signal").unwrap_or_default())
             .ok_or_else(|| {
                 let help = "the signals are TERM, INT, QUIT, HUP and KILL";
                 Failure::new(FailureCode::BadArgument, "there is no such signal", help)
             })?;
-        let Some(pid) = self.pid_of(unit) else {
-            let message = format!("unit `{}` has no process now", self.units[unit.0].name);
+        self.send(unit, signal)
+    }
+
+    fn send(&mut self, unit: UnitId, signal: octet_appliance::Signal) -> Result<(), Failure> {
+        let unit = &self.units[unit.0];
+        let Some(process) = &unit.process else {
+            let message = format!("unit `{}` has no process now", unit.name());
             return Err(Failure::new(FailureCode::Failed, message, "`status` shows what runs"));
         };
-        process::signal(pid, process::number(signal));
+        spawn::signal_through(process.pidfd.as_fd(), signal);
         Ok(())
     }
 }
@@ -133,6 +196,6 @@ enum Answer {
     Now(Value),
     /// With nothing; then this happens.
     Then(Event),
-    /// With every change from now on.
-    Watching,
+    /// When there is something to be told.
+    Later,
 }

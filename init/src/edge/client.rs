@@ -4,7 +4,8 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
 
-use octet_control::{Connection, Reply, ReplyBody, Request};
+use super::callers::Caller;
+use octet_control::{Connection, Message, Reply, ReplyBody};
 
 /// How often PID 1 reads from one client before the others have their turn.
 const READS_PER_TURN: usize = 16;
@@ -13,8 +14,12 @@ const READS_PER_TURN: usize = 16;
 pub struct Client {
     stream: Stream,
     connection: Connection,
-    /// May do more than look.
-    pub operator: bool,
+    /// Who it is.
+    pub caller: Caller,
+    /// How many users the port has had before this one.
+    user: u32,
+    /// Requests that were handed on to a unit and have no end of an answer yet.
+    waiting: usize,
     /// The request that is answered with every change, and whether one is due.
     watch: Option<(u64, bool)>,
     /// It does not read its answers: it is dropped.
@@ -58,12 +63,14 @@ impl Stream {
 }
 
 impl Client {
-    /// A client that may do more than look if it is an `operator`.
-    pub fn new(stream: Stream, operator: bool) -> Self {
+    /// A client of which it is known who it is.
+    pub fn new(stream: Stream, caller: Caller) -> Self {
         Self {
             stream,
             connection: Connection::default(),
-            operator,
+            caller,
+            user: 0,
+            waiting: 0,
             watch: None,
             given_up: false,
             done_asking: false,
@@ -76,6 +83,27 @@ impl Client {
             self.start_afresh();
             self.given_up = matches!(self.stream, Stream::Socket(_));
         }
+    }
+
+    /// Which user of the port it is.
+    pub fn user(&self) -> u32 {
+        self.user
+    }
+
+    /// Whether it has yet to read much of what it was sent: more than a frame or two of usual size.
+    pub fn is_behind(&self) -> bool {
+        const MUCH: usize = 32 << 10;
+        self.connection.pending_count() > MUCH
+    }
+
+    /// A request was handed on to a unit: its answer will come.
+    pub fn wait_for_unit(&mut self) {
+        self.waiting += 1;
+    }
+
+    /// The answer that was waited for has come.
+    pub fn unit_has_answered(&mut self) {
+        self.waiting = self.waiting.saturating_sub(1);
     }
 
     /// Has the request `id` answered with every change from now on.
@@ -106,10 +134,12 @@ impl Client {
     fn start_afresh(&mut self) {
         self.connection = Connection::default();
         self.watch = None;
+        self.waiting = 0;
+        self.user = self.user.wrapping_add(1);
     }
 
-    /// Adds the requests that have come in.
-    pub fn receive(&mut self, requests: &mut Vec<Request>) -> Received {
+    /// Adds the messages that have come in.
+    pub fn receive(&mut self, messages: &mut Vec<Message>) -> Received {
         let closable = matches!(self.stream, Stream::Socket(_));
         let mut buffer = [0; 4096];
         for _ in 0..READS_PER_TURN {
@@ -123,7 +153,7 @@ impl Client {
                     self.done_asking = true;
                     return Received::All;
                 }
-                Ok(count) => requests.extend(self.connection.received(&buffer[..count], closable)),
+                Ok(count) => messages.extend(self.connection.received(&buffer[..count], closable)),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Received::All,
                 Err(_) => return Received::Gone,
@@ -146,6 +176,7 @@ impl Client {
                 Err(_) => return matches!(self.stream, Stream::Port(_)),
             }
         }
-        !self.connection.finished() && (!self.done_asking || self.watch.is_some())
+        !self.connection.finished()
+            && (!self.done_asking || self.watch.is_some() || self.waiting > 0)
     }
 }

@@ -4,13 +4,14 @@ use std::collections::HashMap;
 use std::fs::OpenOptions;
 use std::io;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
-use std::os::unix::net::UnixListener;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use octet_control::{INIT, PORT, Request, SOCKETS};
+use octet_control::{INIT, Message, PORT, ReplyBody, SOCKETS};
 use rustix::net::sockopt::socket_peercred;
 
+use super::callers::{self, Caller};
 use super::client::{Client, Received, Stream};
 use super::poll::{Poll, Source};
 use crate::clock::now;
@@ -19,11 +20,22 @@ use crate::supervisor::Moment;
 /// How many clients may be connected at once; a further one is turned away.
 const MOST_CLIENTS: usize = 64;
 
+/// How many of them are kept for operators: a service that holds all the others must not keep them
+/// out.
+const FOR_OPERATORS: usize = 32;
+
 /// How long PID 1 looks for the control port before it takes it that there is none.
 const PORT_PATIENCE: Duration = Duration::from_secs(5);
 
 /// How often the control port is looked for while it may still appear.
 const PORT_PAUSE: Moment = Moment::from_millis(50);
+
+/// One client, and on a port, which outlives its users, which of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ClientId {
+    token: u32,
+    user: u32,
+}
 
 /// All clients.
 #[derive(Default)]
@@ -32,6 +44,8 @@ pub struct Clients {
     clients: HashMap<u32, Client>,
     last_token: u32,
     port: Port,
+    /// Users whose units bring operators.
+    operators: Vec<u32>,
     /// Clients that may have sent more than was read in their turn.
     unfinished: Vec<u32>,
 }
@@ -50,8 +64,9 @@ impl Default for Port {
 
 impl Clients {
     /// Opens the control socket. Anyone on the box may connect and look; who may do more is
-    /// decided by the peer's uid.
-    pub fn listen(&mut self, poll: &Poll) -> io::Result<()> {
+    /// decided by the peer's uid: processes of the users `operators` are taken for operators.
+    pub fn listen(&mut self, poll: &Poll, operators: Vec<u32>) -> io::Result<()> {
+        self.operators = operators;
         let path = format!("{SOCKETS}/{INIT}.sock");
         let listener = UnixListener::bind(&path)?;
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o666))?;
@@ -82,7 +97,7 @@ impl Clients {
             if let Ok(port) = options.open(path) {
                 let token = self.next_token();
                 if poll.add_for_changes(&port, Source::Client(token)).is_ok() {
-                    self.clients.insert(token, Client::new(Stream::Port(port), true));
+                    self.clients.insert(token, Client::new(Stream::Port(port), Caller::Port));
                 }
                 self.port = Port::Settled;
                 return;
@@ -101,20 +116,27 @@ impl Clients {
             return;
         };
         let mut accepted = Vec::new();
+        let mut count = self.clients.len();
         while let Ok((stream, _)) = listener.accept() {
-            if self.clients.len() + accepted.len() < MOST_CLIENTS {
-                accepted.push(stream);
+            let Ok(peer) = socket_peercred(&stream) else { continue };
+            let caller = callers::known(peer.uid.as_raw(), &self.operators);
+            if has_room(count, caller) {
+                count += 1;
+                accepted.push((stream, caller));
             }
         }
-        for stream in accepted {
-            let operator = socket_peercred(&stream).is_ok_and(|peer| peer.uid.is_root());
-            let token = self.next_token();
-            if stream.set_nonblocking(true).is_ok()
-                && poll.add_for_changes(&stream, Source::Client(token)).is_ok()
-            {
-                self.clients.insert(token, Client::new(Stream::Socket(stream), operator));
-            }
+        for (stream, caller) in accepted {
+            self.adopt(poll, stream, caller);
         }
+    }
+
+    /// Serves `stream` from now on, at whose other end `caller` is; if it can be waited for.
+    pub fn adopt(&mut self, poll: &Poll, stream: UnixStream, caller: Caller) -> Option<ClientId> {
+        let token = self.next_token();
+        stream.set_nonblocking(true).ok()?;
+        poll.add_for_changes(&stream, Source::Client(token)).ok()?;
+        self.clients.insert(token, Client::new(Stream::Socket(stream), caller));
+        self.id(token)
     }
 
     fn next_token(&mut self) -> u32 {
@@ -128,9 +150,9 @@ impl Clients {
     }
 
     /// Reads what the client has sent; `None` if it is gone.
-    pub fn receive(&mut self, token: u32) -> Option<Vec<Request>> {
-        let mut requests = Vec::new();
-        match self.clients.get_mut(&token)?.receive(&mut requests) {
+    pub fn receive(&mut self, token: u32) -> Option<Vec<Message>> {
+        let mut messages = Vec::new();
+        match self.clients.get_mut(&token)?.receive(&mut messages) {
             Received::All => {}
             Received::MayHaveMore => self.unfinished.push(token),
             Received::Gone => {
@@ -138,7 +160,7 @@ impl Clients {
                 return None;
             }
         }
-        Some(requests)
+        Some(messages)
     }
 
     /// The clients that are to have another turn although nothing new has come.
@@ -150,6 +172,38 @@ impl Clients {
     pub fn send(&mut self, token: u32) {
         if self.clients.get_mut(&token).is_some_and(|client| !client.send()) {
             self.clients.remove(&token);
+        }
+    }
+
+    /// The name of a client by which it is known to be still the same.
+    pub fn id(&self, token: u32) -> Option<ClientId> {
+        self.clients.get(&token).map(|client| ClientId { token, user: client.user() })
+    }
+
+    fn same(&self, id: ClientId) -> Option<&Client> {
+        self.clients.get(&id.token).filter(|client| client.user() == id.user)
+    }
+
+    /// Whether it is still the same.
+    pub fn is_there(&self, id: ClientId) -> bool {
+        self.same(id).is_some()
+    }
+
+    /// Whether it has yet to read much of what it was sent.
+    pub fn is_behind(&self, id: ClientId) -> bool {
+        self.same(id).is_some_and(Client::is_behind)
+    }
+
+    /// Sends what a unit has answered, if the client is still the same.
+    pub fn reply(&mut self, id: ClientId, request: u64, body: ReplyBody) {
+        if self.is_there(id)
+            && let Some(client) = self.clients.get_mut(&id.token)
+        {
+            if body.is_last() {
+                client.unit_has_answered();
+            }
+            client.reply(request, body);
+            self.send(id.token);
         }
     }
 
@@ -172,6 +226,12 @@ impl Clients {
     }
 }
 
+/// Whether there is room for `caller` beside `count` others.
+fn has_room(count: usize, caller: Caller) -> bool {
+    let kept = if caller.is_operator() { 0 } else { FOR_OPERATORS };
+    count + kept < MOST_CLIENTS
+}
+
 /// The device of the port that has our name.
 fn find_port() -> Option<PathBuf> {
     std::fs::read_dir("/sys/class/virtio-ports")
@@ -181,4 +241,16 @@ fn find_port() -> Option<PathBuf> {
             std::fs::read_to_string(entry.path().join("name")).is_ok_and(|name| name.trim() == PORT)
         })
         .map(|entry| PathBuf::from("/dev").join(entry.file_name()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn services_keep_no_operator_out() {
+        let most = |caller| (0..).find(|&count| !has_room(count, caller)).unwrap();
+        let (services, all) = (most(Caller::User(901)), most(Caller::Root));
+        assert_eq!((services, all - services), (MOST_CLIENTS - FOR_OPERATORS, FOR_OPERATORS));
+    }
 }

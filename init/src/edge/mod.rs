@@ -2,45 +2,79 @@
 //! core, and the core's actions into system calls.
 
 mod answer;
+mod callers;
 mod client;
 mod clients;
-mod log_ring;
+mod ends;
+mod logs;
+mod managed;
 mod notify;
+mod output;
+mod plot;
 mod poll;
 mod power;
-mod process;
+mod relay;
 mod report;
+mod sockets;
+mod start;
+mod trial;
 mod verbs;
+mod watchdog;
 
 use std::collections::HashMap;
+use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
-use octet_appliance::Unit;
-use rustix::process::Pid;
+use octet_appliance::{LOGGER, Unit, UnitName};
+use rustix::process::{Pid, Resource, Rlimit, getrlimit, setrlimit};
 
+use crate::cgroup::Cgroups;
 use crate::clock::now;
 use crate::console::say;
 use crate::phases::{Boot, Report};
-use crate::supervisor::{Action, Event, Goal, Settings, State, UnitId};
+use crate::spawn;
+use crate::supervisor::{Action, Event, Goal, Moment, Settings, State, Status, UnitId};
 use crate::units;
 use clients::Clients;
-use log_ring::LogRing;
+use logs::Logs;
+use managed::Managed;
 use notify::Notify;
 use poll::{Poll, Source};
-use process::Output;
+use relay::Relays;
+use trial::Trial;
+use watchdog::Watchdog;
+
+/// Open files that PID 1 may have: some for each unit.
+const OPEN_FILES: u64 = 16 << 10;
+
+/// How often it is looked whether the last processes of a unit are gone; mostly the news that they
+/// ended comes first.
+const CLEARING_PAUSE: Moment = Moment::from_millis(50);
 
 /// Everything PID 1 holds.
 struct Edge {
     boot: Boot,
     problems: Vec<String>,
     state: State,
-    units: Vec<Unit>,
-    outputs: Vec<Output>,
-    logs: Vec<LogRing>,
+    units: Vec<Managed>,
+    /// Who may call each unit.
+    callers: HashMap<UnitName, String>,
+    cgroups: Option<Cgroups>,
+    prepared: spawn::Prepared,
+    /// The main processes of units.
     processes: HashMap<Pid, UnitId>,
+    /// Units whose main process has ended, but not yet all others.
+    clearing: Vec<UnitId>,
+    /// How often somebody else than a unit's main process has sent a notification.
+    strangers: u64,
     notify: Option<Notify>,
+    logs: Logs,
     clients: Clients,
+    relays: Relays,
+    watchdog: Watchdog,
+    /// While a new slot is on trial.
+    trial: Option<Trial>,
     poll: Poll,
 }
 
@@ -58,44 +92,64 @@ pub fn supervise(boot: Boot) -> ! {
 impl Edge {
     fn new(mut boot: Boot) -> std::io::Result<(Self, UnixStream)> {
         let start = now();
+        let mut problems: Vec<String> =
+            boot.cgroups.as_ref().and_then(Cgroups::problem).into_iter().collect();
+        let limit = Rlimit { current: Some(OPEN_FILES), maximum: Some(OPEN_FILES) };
+        if getrlimit(Resource::Nofile).current < limit.current {
+            let _ = setrlimit(Resource::Nofile, limit);
+        }
         let poll = Poll::new()?;
         let signals = watch_signals()?;
         poll.add(&signals, Source::Signals)?;
         // Ctrl-alt-del becomes a SIGINT to PID 1 instead of a reset.
         let _ = rustix::system::reboot(rustix::system::RebootCommand::CadOff);
 
-        let mut problems = Vec::new();
         let units = units::load().unwrap_or_else(|problem| {
             problems.push(problem);
             vec![]
         });
-        let state = State::new(Settings::from_units(units.iter()));
-        let mut outputs = Vec::with_capacity(units.len());
-        for index in 0..units.len() {
-            let output = Output::new()?;
-            poll.add(output.reader(), Source::Output(UnitId(index)))?;
-            outputs.push(output);
-        }
         std::fs::create_dir_all(octet_control::SOCKETS)?;
+        let state = State::new(Settings::from_units(units.iter()), seed());
+        let callers = callers::of_all(&units);
+        let operators = callers::operators(&units);
+        let units = units.into_iter().map(Managed::new).collect::<std::io::Result<Vec<_>>>()?;
+        let logger = units.iter().position(|unit| unit.name() == LOGGER).map(UnitId);
         let notify = Notify::bind().map_err(|error| problems.push(format!("notify: {error}"))).ok();
         if let Some(notify) = &notify {
             poll.add(notify.socket(), Source::Notify)?;
         }
         let mut clients = Clients::default();
-        if let Err(error) = clients.listen(&poll) {
+        if let Err(error) = clients.listen(&poll, operators) {
             problems.push(format!("control socket: {error}"));
         }
         clients.open_port(&poll);
+        let (prepared, failed) = spawn::prepare();
+        problems.extend(failed);
         boot.reports.push(Report {
             name: "supervise",
             start,
             took: now() - start,
             problem: (!problems.is_empty()).then(|| problems.join("; ")),
         });
-        let logs = units.iter().map(|_| LogRing::default()).collect();
-        let processes = HashMap::new();
-        let edge =
-            Self { boot, problems, state, units, outputs, logs, processes, notify, clients, poll };
+        let edge = Self {
+            cgroups: boot.cgroups.take(),
+            prepared,
+            trial: Trial::of_this_boot(&units),
+            boot,
+            problems,
+            state,
+            units,
+            callers,
+            processes: HashMap::new(),
+            clearing: vec![],
+            strangers: 0,
+            notify,
+            logs: Logs::new(logger)?,
+            clients,
+            relays: Relays::default(),
+            watchdog: Watchdog::default(),
+            poll,
+        };
         Ok((edge, signals))
     }
 
@@ -105,10 +159,8 @@ impl Edge {
         }
         self.step(Event::Boot);
         loop {
-            let deadline =
-                [self.state.next_deadline(), self.clients.next_try()].into_iter().flatten();
-            let timeout = deadline.min().map(|deadline| deadline.saturating_sub(now()));
             let unfinished = self.clients.take_unfinished();
+            let timeout = self.next_deadline().map(|deadline| deadline.saturating_sub(now()));
             let timeout = if unfinished.is_empty() { timeout } else { Some(Duration::ZERO) };
             for source in self.poll.wait(timeout) {
                 self.serve(source, signals);
@@ -119,25 +171,46 @@ impl Edge {
             if self.clients.next_try().is_some_and(|due| due <= now()) {
                 self.clients.open_port(&self.poll);
             }
+            self.see_what_is_clear();
             self.step(Event::Tick);
+            self.see_to_trial();
+            self.see_to_watchdog();
             self.push_to_watchers();
+            self.relays.go_on(&self.poll, &self.clients);
         }
+    }
+
+    /// Feeds the watchdog, after it was found: its driver may come with a unit.
+    fn see_to_watchdog(&mut self) {
+        let now = now();
+        if let Some(line) = self.watchdog.look(now) {
+            self.logs.say(&line);
+        }
+        self.watchdog.feed(now, self.state.next_deadline());
+    }
+
+    /// When something is to be done, if nothing happens before.
+    fn next_deadline(&self) -> Option<Moment> {
+        let clearing = (!self.clearing.is_empty()).then(|| now() + CLEARING_PAUSE);
+        let trial = self.trial.as_ref().map(|trial| trial.end);
+        let (state, clients) = (self.state.next_deadline(), self.clients.next_try());
+        let all = [state, clients, self.watchdog.next(), trial, clearing];
+        all.into_iter().flatten().min()
     }
 
     fn serve(&mut self, source: Source, signals: &UnixStream) {
         match source {
             Source::Signals => self.serve_signals(signals),
-            Source::Output(unit) => self.logs[unit.0].read_from(self.outputs[unit.0].reader()),
-            Source::Notify => {
-                let senders = self.notify.as_ref().map(Notify::ready_senders).unwrap_or_default();
-                for pid in senders {
-                    if let Some(&unit) = self.processes.get(&pid) {
-                        self.step(Event::Ready(unit));
-                    }
-                }
+            Source::Output(UnitId(unit)) => {
+                let unit = &self.units[unit];
+                self.logs.empty(unit.name(), &unit.output);
             }
+            Source::OwnOutput => self.logs.empty_own(),
+            Source::Verdict(unit) => self.take_verdict(unit),
+            Source::Notify => self.take_notifications(),
             Source::Listener => self.clients.accept(&self.poll),
             Source::Client(token) => self.serve_client(token),
+            Source::Relay(token) => self.relays.serve(token, &self.poll, &mut self.clients),
         }
     }
 
@@ -154,24 +227,14 @@ impl Edge {
         }
     }
 
-    /// Collects every process that has ended.
-    fn reap(&mut self) {
-        while let Some(ended) = process::collect_ended() {
-            if let Some(unit) = self.processes.remove(&ended.pid) {
-                process::kill_group(ended.pid);
-                // Its last words come before the news of its end.
-                self.logs[unit.0].read_from(self.outputs[unit.0].reader());
-                self.step(Event::Exited(unit, ended.exit));
-            }
-        }
-    }
-
     /// Lets the core take one event, and does what it says until it is content.
     fn step(&mut self, event: Event) {
         let quiet = event == Event::Tick;
         let mut events = vec![event];
         let mut changed = !quiet;
         while let Some(event) = events.pop() {
+            #[cfg(feature = "fault")]
+            crate::fault::at_step();
             for action in self.state.step(event, now()) {
                 changed = true;
                 events.extend(self.act(action));
@@ -179,42 +242,54 @@ impl Edge {
         }
         if changed {
             self.clients.changed();
+            let logger = self.logs.logger().map(|unit| self.status(unit).state);
+            let outputs = self.units.iter().enumerate();
+            let outputs = outputs.map(|(index, unit)| (UnitId(index), &unit.output));
+            self.logs.follow(logger, outputs, &self.poll);
         }
     }
 
     fn act(&mut self, action: Action) -> Option<Event> {
         match action {
             Action::Start(id) => {
-                let started = process::start(&self.units[id.0], &self.outputs[id.0]);
-                return Some(match started {
-                    Ok(pid) => {
-                        self.processes.insert(pid, id);
-                        Event::Spawned(id)
-                    }
-                    Err(refusal) => Event::SpawnFailed(id, refusal),
-                });
+                return self.start(id).err().map(|refusal| Event::SpawnFailed(id, refusal));
             }
             Action::Ask(id) => {
-                if let Some(pid) = self.pid_of(id) {
-                    process::signal(pid, process::number(self.units[id.0].stop.signal));
+                self.tell_progress(id);
+                let unit = &self.units[id.0];
+                if let Some(process) = &unit.process {
+                    spawn::signal_through(process.pidfd.as_fd(), unit.unit.stop.signal);
                 }
             }
-            Action::Kill(id) => {
-                if let Some(pid) = self.pid_of(id) {
-                    process::kill_group(pid);
-                }
-            }
+            Action::Kill(id) => self.kill(id),
             Action::Finish(goal) => {
                 self.clients.flush();
+                let left: Vec<&str> = self.state.running().collect();
+                if !left.is_empty() {
+                    say(&format!("could not be stopped in time: {}", left.join(", ")));
+                }
                 power::down(goal);
             }
         }
         None
     }
 
-    fn pid_of(&self, unit: UnitId) -> Option<Pid> {
-        self.processes.iter().find(|(_, id)| **id == unit).map(|(pid, _)| *pid)
+    /// Where a unit stands.
+    fn status(&self, unit: UnitId) -> &Status {
+        self.state.status(unit)
     }
+
+    fn unit_files(&self) -> Vec<&Unit> {
+        self.units.iter().map(|unit| &unit.unit).collect()
+    }
+}
+
+/// Something that is not the same on every board, so that not all of them try again at once.
+fn seed() -> u64 {
+    let mut bytes = [0; 8];
+    let flags = rustix::rand::GetRandomFlags::NONBLOCK | rustix::rand::GetRandomFlags::INSECURE;
+    let _ = rustix::rand::getrandom(&mut bytes, flags);
+    u64::from_ne_bytes(bytes)
 }
 
 /// A stream that gets a byte for every signal PID 1 cares about.

@@ -1,4 +1,4 @@
-//! Readiness notifications, as `sd_notify(3)` sends them: datagrams of `KEY=VALUE` lines.
+//! The socket that services notify.
 
 use std::io;
 use std::io::IoSliceMut;
@@ -7,6 +7,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixDatagram;
 
+use octet_control::notify::{MAX_DATAGRAM, Notification};
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg, sockopt};
 use rustix::process::Pid;
 
@@ -33,22 +34,14 @@ impl Notify {
         self.0.as_fd()
     }
 
-    /// The processes that have said `READY=1`.
-    pub fn ready_senders(&self) -> Vec<Pid> {
-        let mut senders = Vec::new();
-        for _ in 0..AT_ONCE {
-            match self.receive() {
-                Some((Some(pid), true)) => senders.push(pid),
-                Some(_) => {}
-                None => break,
-            }
-        }
-        senders
+    /// What has come in, and from which process.
+    pub fn receive(&self) -> Vec<(Pid, Notification)> {
+        std::iter::from_fn(|| self.next()).take(AT_ONCE).flatten().collect()
     }
 
-    /// One datagram: who sent it, and whether it says `READY=1`.
-    fn receive(&self) -> Option<(Option<Pid>, bool)> {
-        let mut bytes = [0; 4096];
+    /// One datagram; `Some(None)` if the kernel did not say who sent it.
+    fn next(&self) -> Option<Option<(Pid, Notification)>> {
+        let mut bytes = [0; MAX_DATAGRAM];
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmCredentials(1))];
         let mut ancillary = RecvAncillaryBuffer::new(&mut space);
         let received = recvmsg(
@@ -62,32 +55,6 @@ impl Notify {
             RecvAncillaryMessage::ScmCredentials(credentials) => Some(credentials.pid),
             _ => None,
         });
-        Some((sender, says_ready(&bytes[..received.bytes])))
-    }
-}
-
-fn says_ready(datagram: &[u8]) -> bool {
-    datagram.split(|&byte| byte == b'\n').any(|line| line == b"READY=1")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    #[test]
-    fn ready_is_a_line_of_its_own() {
-        assert!(says_ready(b"READY=1"));
-        assert!(says_ready(b"STATUS=up\nREADY=1\n"));
-        for not in [&b""[..], b"READY=0", b"XREADY=1", b"READY=11", b"STATUS=READY=1"] {
-            assert!(!says_ready(not));
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn never_panics(bytes in prop::collection::vec(any::<u8>(), 0..100)) {
-            says_ready(&bytes);
-        }
+        Some(sender.map(|pid| (pid, Notification::parse(&bytes[..received.bytes]))))
     }
 }

@@ -14,14 +14,20 @@ use crate::supervisor::UnitId;
 pub enum Source {
     /// A signal came.
     Signals,
-    /// A unit wrote to its output.
+    /// A unit wrote to its output, and there is no `logd`.
     Output(UnitId),
+    /// PID 1 itself did.
+    OwnOutput,
+    /// It is known whether a unit's program was executed.
+    Verdict(UnitId),
     /// A unit sent a notification.
     Notify,
     /// Somebody connects to the control socket.
     Listener,
     /// A client of the control socket or port.
     Client(u32),
+    /// A unit that was asked on behalf of a client.
+    Relay(u32),
 }
 
 impl Source {
@@ -32,6 +38,9 @@ impl Source {
             Self::Notify => (2, 0),
             Self::Listener => (3, 0),
             Self::Client(token) => (4, u64::from(token)),
+            Self::Relay(token) => (5, u64::from(token)),
+            Self::OwnOutput => (6, 0),
+            Self::Verdict(UnitId(unit)) => (7, unit as u64),
         };
         epoll::EventData::new_u64(kind << 32 | index)
     }
@@ -44,6 +53,9 @@ impl Source {
             2 => Self::Notify,
             3 => Self::Listener,
             4 => Self::Client(u32::try_from(index).ok()?),
+            5 => Self::Relay(u32::try_from(index).ok()?),
+            6 => Self::OwnOutput,
+            7 => Self::Verdict(UnitId(usize::try_from(index).ok()?)),
             _ => return None,
         })
     }
@@ -66,6 +78,11 @@ impl Poll {
     pub fn add_for_changes(&self, file: impl AsFd, source: Source) -> io::Result<()> {
         let flags = epoll::EventFlags::IN | epoll::EventFlags::OUT | epoll::EventFlags::ET;
         Ok(epoll::add(&self.0, file, source.to_data(), flags)?)
+    }
+
+    /// Reports nothing more of `file`.
+    pub fn remove(&self, file: impl AsFd) -> io::Result<()> {
+        Ok(epoll::delete(&self.0, file)?)
     }
 
     /// Waits until something is there or `timeout` is over; without one, for as long as it takes.
@@ -96,6 +113,9 @@ mod tests {
             Source::Notify,
             Source::Listener,
             Source::Client(u32::MAX),
+            Source::Relay(7),
+            Source::OwnOutput,
+            Source::Verdict(UnitId(3)),
         ] {
             assert_eq!(Source::from_data(source.to_data().u64()), Some(source));
         }

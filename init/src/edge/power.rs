@@ -11,8 +11,8 @@ use rustix::process::{Pid, Signal, kill_process};
 use rustix::system::{RebootCommand, reboot};
 use signal_hook::consts::{SIGINT, SIGTERM};
 
-use super::process;
 use crate::console::say;
+use crate::spawn;
 use crate::supervisor::Goal;
 
 static OFF: LazyLock<Arc<AtomicBool>> = LazyLock::new(Arc::default);
@@ -22,13 +22,18 @@ static AGAIN: LazyLock<Arc<AtomicBool>> = LazyLock::new(Arc::default);
 const ROUNDS: u32 = 20;
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// How long a disk may take to write out what is left.
-const UNMOUNT: Duration = Duration::from_secs(10);
+/// How long a disk may take to write out what is left: with the units' own time, 20 s in all.
+const UNMOUNT: Duration = Duration::from_millis(2500);
 
-/// Has `pipe` get a byte when a signal asks the machine to go down: SIGTERM means off, SIGINT
-/// (which is how the kernel reports ctrl-alt-del) means again.
+/// What the driver `tiny_power_button` sends PID 1 when the power button is pressed
+/// (drivers/acpi/tiny-power-button.c: the signal is a setting of the kernel's build; this is the
+/// default, and what systemd has for it, SIGRTMIN+4).
+const POWER_BUTTON: i32 = 38;
+
+/// Has `pipe` get a byte when a signal asks the machine to go down: SIGTERM and the power button
+/// mean off, SIGINT (which is how the kernel reports ctrl-alt-del) means again.
 pub fn watch(pipe: &UnixStream) -> std::io::Result<()> {
-    for (signal, flag) in [(SIGTERM, &*OFF), (SIGINT, &*AGAIN)] {
+    for (signal, flag) in [(SIGTERM, &*OFF), (POWER_BUTTON, &*OFF), (SIGINT, &*AGAIN)] {
         signal_hook::flag::register(signal, Arc::clone(flag))?;
         signal_hook::low_level::pipe::register(signal, pipe.try_clone()?)?;
     }
@@ -53,7 +58,9 @@ pub fn down(goal: Goal) -> ! {
             break;
         }
         std::thread::sleep(PAUSE);
-        while process::collect_ended().is_some() {}
+        while let Some(ended) = spawn::next_ended() {
+            ended.collect();
+        }
     }
     unmount_data();
     let (command, words) = match goal {

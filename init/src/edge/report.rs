@@ -5,37 +5,69 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::Edge;
+use crate::cgroup::Group;
 use crate::clock::now;
 use crate::command_line;
 use crate::facts;
-use crate::supervisor::{BoxState, Moment, UnitState};
+use crate::supervisor::{BoxState, Moment, UnitId, UnitState};
+
+/// How much is told.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Detail {
+    /// How things stand: this is told again at every change.
+    States,
+    /// What box and units use, too.
+    Usage,
+}
 
 /// The answer to `status`.
-pub fn status(edge: &Edge) -> Value {
-    let units: Vec<Value> = edge
-        .state
-        .units()
-        .map(|(id, settings, status)| {
-            json!({
-                "name": settings.name,
-                "state": status.state.as_str(),
-                "since": ms(status.since),
-                "restarts": status.restarts,
-                "pid": edge.pid_of(id).map(|pid| pid.as_raw_nonzero().get()),
-                "last_exit": status.last_exit.map(|exit| exit.to_string()),
-                "reason": status.reason,
-            })
-        })
-        .collect();
-    json!({
+pub fn status(edge: &Edge, detail: Detail) -> Value {
+    let units: Vec<Value> = edge.state.units().map(|(id, _, _)| unit(edge, id, detail)).collect();
+    let mut answer = json!({
         "state": edge.state.box_state().as_str(),
         "reason": reason(edge),
         "board": edge.boot.board,
         "uptime": ms(now()),
         "ready_at": edge.state.ready_at().map(ms),
-        "memory": memory(),
-        "units": units,
-    })
+    });
+    if detail == Detail::Usage {
+        answer["memory"] = memory();
+    }
+    answer["units"] = json!(units);
+    answer
+}
+
+fn unit(edge: &Edge, id: UnitId, detail: Detail) -> Value {
+    let (status, unit) = (edge.state.status(id), &edge.units[id.0]);
+    let mut answer = json!({
+        "name": unit.name(),
+        "state": status.state.as_str(),
+        "since": ms(status.since),
+        "restarts": status.restarts,
+        "pid": unit.process.as_ref().map(|process| process.pid.as_raw_nonzero().get()),
+    });
+    if detail == Detail::Usage {
+        let usage = unit.group.as_ref().map(Group::usage).unwrap_or_default();
+        answer["memory"] = json!(usage.memory);
+        answer["cpu"] = json!(usage.cpu_micros.map(|micros| micros / 1000));
+        answer["tasks"] = json!(usage.tasks);
+        answer["first_started"] = json!(status.first_started.map(ms));
+        answer["first_ready"] = json!(status.first_ready.map(ms));
+        answer["next_try"] = json!(status.state.next_try().map(ms));
+        answer["last_exit"] = json!(status.last_exit.map(|exit| exit.to_string()));
+    }
+    answer["reason"] = json!(why(edge, id));
+    answer
+}
+
+/// Why a unit stands where it stands: what it has said of itself tells more than how it ended.
+fn why(edge: &Edge, id: UnitId) -> Option<String> {
+    let reason = edge.state.reason(id);
+    let said = edge.units[id.0].said.clone();
+    match edge.state.status(id).state {
+        UnitState::Failed | UnitState::Backoff { .. } => said.or(reason),
+        _ => reason.or(said),
+    }
 }
 
 /// The answer to `boot`.
@@ -76,16 +108,14 @@ fn reason(edge: &Edge) -> Option<String> {
         edge.state
             .units()
             .filter(|(_, settings, _)| settings.base || !base)
-            .find(|(_, _, status)| status.state == UnitState::Failed)
+            .find(|(_, _, status)| {
+                let stopped = base && status.state == UnitState::Stopped;
+                status.state == UnitState::Failed || stopped
+            })
             .map(|(id, settings, status)| {
-                // What it said last tells more than how it ended.
-                let said = edge.logs[id.0].last(1).pop();
-                let why = said.or_else(|| status.reason.clone());
-                format!(
-                    "unit {} failed: {}",
-                    settings.name,
-                    why.as_deref().unwrap_or("it said nothing")
-                )
+                let why = why(edge, id);
+                let why = why.as_deref().unwrap_or("it said nothing");
+                format!("unit {} {}: {why}", settings.name, status.state.as_str())
             })
     };
     match edge.state.box_state() {
@@ -94,7 +124,7 @@ fn reason(edge: &Edge) -> Option<String> {
     }
 }
 
-fn ms(time: Moment) -> u64 {
+pub fn ms(time: Moment) -> u64 {
     u64::try_from(Duration::as_millis(&time)).unwrap_or(u64::MAX)
 }
 

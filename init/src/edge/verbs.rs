@@ -1,6 +1,6 @@
 //! What PID 1 can be asked.
 
-use octet_control::{ArgKind, Capability, ColumnKind, DESCRIBE, Verb};
+use octet_control::{ArgKind, Capability, ColumnKind, DESCRIBE, Verb, logs_verb};
 
 /// Every verb; `describe` answers with this list, and nothing else knows it.
 pub fn verbs() -> Vec<Verb> {
@@ -8,23 +8,33 @@ pub fn verbs() -> Vec<Verb> {
 
     let status = |name, help| {
         Verb::new(name, Read, help)
-            .shown(ColumnKind::Bytes, &["total", "available", "init_rss"])
-            .shown(ColumnKind::Milliseconds, &["uptime", "ready_at", "since"])
+            .shown(ColumnKind::Bytes, &["total", "available", "init_rss", "memory"])
+            .shown(
+                ColumnKind::Milliseconds,
+                &["uptime", "ready_at", "since", "cpu", "first_started", "first_ready", "next_try"],
+            )
     };
+    let of_unit =
+        |name, help| Verb::new(name, Operate, help).required("unit", ArgKind::Text, "The unit");
     vec![
         Verb::new(DESCRIBE, Read, "Lists these verbs"),
         status("status", "Shows the state of the box and of every unit"),
         status("watch", "Shows the state again whenever it changes"),
         Verb::new("boot", Read, "Shows slot, data partition and phases of this boot")
+            .optional("plot", ArgKind::Flag, "A drawing of the boot instead (SVG)")
             .shown(ColumnKind::Bytes, &["size", "free"])
-            .shown(ColumnKind::Milliseconds, &["start", "took", "ready_at"]),
-        Verb::new("logs", Read, "Shows the last output of a unit")
-            .required("unit", ArgKind::Text, "The unit")
-            .optional("lines", ArgKind::Integer, "How many lines at most")
-            .shown(ColumnKind::Lines, &["lines"]),
-        Verb::new("signal", Operate, "Sends a signal to a unit's main process")
-            .required("unit", ArgKind::Text, "The unit")
-            .required("signal", ArgKind::Text, "TERM, INT, QUIT, HUP or KILL"),
+            .shown(ColumnKind::Milliseconds, &["start", "took", "ready_at"])
+            .shown(ColumnKind::Lines, &["svg"]),
+        logs_verb(),
+        of_unit("start", "Starts a unit, and what it needs; a failed one gets a new budget"),
+        of_unit("stop", "Stops a unit, after those that need it"),
+        of_unit("restart", "Stops a unit, after those that need it, and starts all of them again"),
+        of_unit("reload", "Has a unit read its settings again"),
+        of_unit("signal", "Sends a signal to a unit's main process").required(
+            "signal",
+            ArgKind::Text,
+            "TERM, INT, QUIT, HUP or KILL",
+        ),
         Verb::new("poweroff", Operate, "Stops every unit and powers off"),
         Verb::new("reboot", Operate, "Stops every unit and starts again"),
     ]

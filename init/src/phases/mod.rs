@@ -1,6 +1,7 @@
 //! From the kernel's hand-over to the supervisor. The list below is the boot.
 
 mod board_number;
+mod control_groups;
 mod load_modules;
 mod mount_api;
 mod mount_data;
@@ -10,6 +11,7 @@ use std::time::Duration;
 
 use rustix::system::{RebootCommand, reboot};
 
+use crate::cgroup::Cgroups;
 use crate::clock::now;
 use crate::console::say;
 use crate::supervisor::Moment;
@@ -35,6 +37,7 @@ use IfItFails::{Degraded, Restart};
 /// Every phase, in order. `supervise` follows and never ends.
 const PHASES: &[Phase] = &[
     Phase { name: "mount-api", run: mount_api::run, if_it_fails: Restart },
+    Phase { name: "control-groups", run: control_groups::run, if_it_fails: Degraded },
     Phase { name: "load-modules", run: load_modules::run, if_it_fails: Degraded },
     Phase { name: "board-number", run: board_number::run, if_it_fails: Degraded },
     Phase { name: "mount-root", run: mount_root::run, if_it_fails: Restart },
@@ -45,12 +48,14 @@ const PHASES: &[Phase] = &[
 const TIME_TO_READ: Duration = Duration::from_secs(3);
 
 /// What the phases have found out.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Boot {
     /// How each phase went.
     pub reports: Vec<Report>,
     /// The number of this board, if it is known.
     pub board: Option<u8>,
+    /// What bounds and counts the units' processes.
+    pub cgroups: Option<Cgroups>,
 }
 
 /// How one phase went.

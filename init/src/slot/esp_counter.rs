@@ -3,12 +3,11 @@
 use std::fs;
 use std::path::PathBuf;
 
-use super::{BootCounter, Standing, entry};
+use octet_bundle::{ENTRIES, EntryName, Standing, settled};
+
+use super::BootCounter;
 use crate::storage::disk::at;
 use crate::storage::esp::Esp;
-
-/// Where entries are (Boot Loader Specification).
-const ENTRIES: &str = "loader/entries";
 
 /// The counter of one slot.
 pub struct EspCounter<'a> {
@@ -31,8 +30,9 @@ impl<'a> EspCounter<'a> {
         for item in fs::read_dir(&folder).map_err(at(&folder))? {
             let path = item.map_err(at(&folder))?.path();
             let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-            if let Some(standing) = entry::standing(name, self.version) {
-                found.push((path, standing));
+            let name = EntryName::parse(name).filter(|name| name.slot.as_str() == self.version);
+            if let Some(name) = name {
+                found.push((path, name.standing));
             }
         }
         Ok(found)
@@ -54,12 +54,15 @@ impl BootCounter for EspCounter<'_> {
         let entries = self.entries()?;
         let mut counted = entries.iter().filter(|(_, standing)| *standing != Standing::Good);
         let Some((old, _)) = counted.next() else { return Ok(()) };
-        let new = self.esp.path(ENTRIES).join(entry::good(self.version));
-        let text = fs::read(old).map_err(at(old))?;
+        let slot =
+            self.version.parse().map_err(|error: octet_bundle::InvalidText| error.to_string())?;
+        let new = self.esp.path(ENTRIES).join(EntryName::good(&slot).to_string());
+        // A slot that was good once is not on trial at any later start.
+        let text = settled(&fs::read_to_string(old).map_err(at(old))?);
         // The name that the boot loader knows appears when all behind it is on the medium. Until
         // then a cut can leave a file whose clusters are free for others, which reads well: the
         // unit `data` has emptied such files before this runs.
-        if fs::read(&new).ok().as_ref() != Some(&text) {
+        if fs::read_to_string(&new).ok().as_ref() != Some(&text) {
             let staged = new.with_extension("new");
             let _ = fs::remove_file(&staged);
             fs::write(&staged, &text).and_then(|()| self.esp.sync()).map_err(at(&staged))?;

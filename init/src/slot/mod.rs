@@ -4,11 +4,10 @@
 //! unit is ready the slot is good, and is not counted any more. One that never gets that far runs
 //! out of tries, and the boot loader prefers another.
 
-mod entry;
 mod esp_counter;
+mod node_name;
 
-use std::process::ExitCode;
-
+use octet_bundle::Standing;
 use serde_json::{Value, json};
 
 use crate::command_line;
@@ -16,20 +15,6 @@ use crate::facts;
 use crate::storage::disk::Disk;
 use crate::storage::esp::Esp;
 use esp_counter::EspCounter;
-
-/// How a slot stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Standing {
-    /// It became ready once; its tries are not counted.
-    Good,
-    /// It is being tried.
-    Trying {
-        /// Tries after this one.
-        left: u32,
-        /// Tries up to this one.
-        done: u32,
-    },
-}
 
 /// Where tries are counted: on the EFI system partition here, in the environment of the boot
 /// loader on boards whose firmware cannot rename files.
@@ -58,18 +43,12 @@ pub fn record(esp: &Esp) -> Result<(), String> {
     Ok(())
 }
 
-/// Runs the unit `slot`, which starts once every base unit is ready: marks the slot good.
-pub fn run() -> ExitCode {
-    match mark_good() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(problem) => {
-            eprintln!("{problem}");
-            ExitCode::FAILURE
-        }
-    }
-}
-
-fn mark_good() -> Result<(), String> {
+/// Runs the unit `slot`, which starts once every base unit is ready: marks the slot good, and keeps
+/// the node's name where its owner finds it.
+///
+/// # Errors
+/// In words.
+pub fn run() -> Result<(), String> {
     let Some(version) = command_line::value("slot")? else { return Ok(()) };
     let disk = Disk::find()?;
     // Nothing is mounted for writing if there is nothing to write.
@@ -78,6 +57,10 @@ fn mark_good() -> Result<(), String> {
         EspCounter::new(&esp, &version).mark_good()?;
     }
     facts::write(facts::SLOT, &describe(&version, Some(Standing::Good)));
+    // The slot is good whatever comes of this.
+    if let Err(error) = node_name::keep(&disk) {
+        eprintln!("the node's name is not on the EFI system partition: {error}");
+    }
     Ok(())
 }
 

@@ -4,7 +4,9 @@
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use rustix::io::Errno;
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 
 use super::disk::{at, device};
@@ -12,6 +14,10 @@ use super::fat::{self, Check};
 
 /// Where it is mounted meanwhile.
 const POINT: &str = "/efi";
+
+/// How often, and with which pause, a mount is tried while another unit holds the partition.
+const PATIENCE: u32 = 250;
+const PAUSE: Duration = Duration::from_millis(200);
 
 /// The partition, mounted for as long as the value lives.
 #[derive(Debug)]
@@ -52,8 +58,16 @@ impl Esp {
         // A file that a cut has left half-written is an error to the kernel when it is removed, and
         // must not keep anything else from being written.
         let options = c"umask=0077,shortname=mixed,utf8,errors=continue";
-        mount(&device, POINT, c"vfat", flags | safe, options)
-            .map_err(|error| at(&device)(error.into()))?;
+        for turn in 0.. {
+            match mount(&device, POINT, c"vfat", flags | safe, options) {
+                // The unit `update` has it mounted in another way.
+                Err(Errno::BUSY) if turn < PATIENCE => std::thread::sleep(PAUSE),
+                mounted => {
+                    mounted.map_err(|error| at(&device)(error.into()))?;
+                    break;
+                }
+            }
+        }
         Ok(Self { device })
     }
 

@@ -15,14 +15,15 @@ use super::superblock::{self, State};
 pub const DATA: &str = "/data";
 
 /// Makes the file system. `verity` seals finished objects; inode tables are filled in later, by
-/// the kernel.
+/// the kernel. What was on the partition is discarded first, if the medium can: it may have been
+/// somebody's, who has reset the box.
 ///
 /// # Errors
 /// In words.
 pub fn make(device: &Path) -> Result<(), String> {
     let options = ["-q", "-F", "-t", "ext4", "-L", "octet-data", "-m", "0", "-O", "verity"];
     let mut command = Command::new("/sbin/mke2fs");
-    command.args(options).args(["-E", "lazy_itable_init=1"]).arg(device);
+    command.args(options).args(["-E", "lazy_itable_init=1,discard"]).arg(device);
     match run(&mut command)? {
         0 => Ok(()),
         status => Err(format!("mke2fs ended with status {status}")),
@@ -108,7 +109,10 @@ fn repair(device: &Path) -> Result<String, String> {
 fn failed(status: i32) -> String {
     match status & OPERATION {
         0 => format!("e2fsck ended with status {status}: the file system cannot be mended"),
-        _ => format!("e2fsck ended with status {status}: the disk cannot be read or written"),
+        _ => format!(
+            "e2fsck ended with status {status}: the disk cannot be read or written, or there is no \
+             file system to be found on it"
+        ),
     }
 }
 

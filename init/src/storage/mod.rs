@@ -5,20 +5,22 @@
 //! (see [`gpt`]), the file system, the file that names the data, and only then the marker on the
 //! EFI system partition goes away. While the marker is there the partition is formatted, whatever
 //! is on it; once it is gone it never is, whatever is wrong with it. A power cut at any point
-//! leaves one of the two, and the next boot goes on from there.
+//! leaves one of the two, and the next boot goes on from there. An owner who resets the box has the
+//! marker come back (see [`reset`]).
 
 pub mod disk;
 pub mod esp;
 mod ext4;
 mod fat;
 mod gpt;
+mod reset;
 mod superblock;
 
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::Path;
-use std::process::ExitCode;
 
+use octet_bundle::{DATA as FORMATS, ENTRIES};
 use rustix::rand::{GetRandomFlags, getrandom};
 use serde_json::{Value, json};
 
@@ -35,31 +37,20 @@ const MODULES: &str = "/usr/lib/octet/modules.disk";
 /// The marker: while it is on the EFI system partition the data partition is to be formatted.
 const FIRST_BOOT: &str = "octet/first-boot";
 
-/// Where the boot loader has its entries, and what stands in the names of those that are counted.
-const ENTRIES: &str = "loader/entries";
+/// What stands in the names of entries that are counted.
 const COUNTED: char = '+';
 
 /// Names the data: its format, and a number that no other box has.
 const NAME: &str = "/data/octet.json";
 
-/// The format of what is on the data partition, so that an older system leaves a newer one alone.
-const FORMAT: u64 = 1;
-
 /// Written and removed again at every start, to see that something can be.
 const PROBE: &str = "/data/.octet-probe";
 
-/// Runs the unit. What is wrong is told in one line, the last of the unit's log.
-pub fn run() -> ExitCode {
-    match prepare() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(problem) => {
-            eprintln!("{problem}");
-            ExitCode::FAILURE
-        }
-    }
-}
-
-fn prepare() -> Result<(), String> {
+/// Runs the unit.
+///
+/// # Errors
+/// In words.
+pub fn run() -> Result<(), String> {
     for failure in load_list(MODULES.as_ref(), Afterwards::Forget) {
         eprintln!("{failure}");
     }
@@ -75,7 +66,18 @@ fn prepare() -> Result<(), String> {
     if keep(disk.grow()) {
         println!("{} now reaches the end of {}", disk.data, disk.whole);
     }
-    let note = if first_boot { first(&disk, problems.first())? } else { again(&disk)? };
+    let note = if first_boot {
+        first(&disk, problems.first())?
+    } else {
+        let note = mount_again(&disk)?;
+        if reset::is_asked()? {
+            println!("{}: everything is erased, as its owner has asked", disk.data);
+            reset::begin(&disk)?;
+            first(&disk, problems.first())?
+        } else {
+            check_or_write_name(note)?
+        }
+    };
     if let Err(problem) = probe() {
         problems.push(problem);
     }
@@ -137,12 +139,16 @@ fn first(disk: &Disk, problem: Option<&String>) -> Result<Option<String>, String
     Ok(Some("made by this boot".into()))
 }
 
-/// Mounts the file system of a box that has one.
-fn again(disk: &Disk) -> Result<Option<String>, String> {
-    let note = match is_mounted() {
-        true => None,
-        false => ext4::mount_checked(&device(&disk.data))?,
-    };
+/// Mounts the file system of a box that has one. Returns what was done to it, in words.
+fn mount_again(disk: &Disk) -> Result<Option<String>, String> {
+    match is_mounted() {
+        true => Ok(None),
+        false => ext4::mount_checked(&device(&disk.data)),
+    }
+}
+
+/// Sees that the data is in a format that this version knows.
+fn check_or_write_name(note: Option<String>) -> Result<Option<String>, String> {
     match fs::read(NAME) {
         Ok(text) => check_name(&text).map(|()| note),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
@@ -157,16 +163,17 @@ fn write_name() -> Result<(), String> {
     let mut id = [0; 16];
     getrandom(&mut id, GetRandomFlags::empty()).map_err(|error| format!("randomness: {error}"))?;
     let id: String = id.iter().map(|byte| format!("{byte:02x}")).collect();
-    let text = format!("{}\n", json!({ "format": FORMAT, "id": id }));
+    let text = format!("{}\n", json!({ "format": FORMATS.writes, "id": id }));
     ext4::write_whole(NAME.as_ref(), text.as_bytes()).map_err(at(NAME.as_ref()))
 }
 
 fn check_name(text: &[u8]) -> Result<(), String> {
     let name: Value = serde_json::from_slice(text).map_err(|error| format!("{NAME}: {error}"))?;
+    let (low, high) = FORMATS.reads;
     match name["format"].as_u64() {
-        Some(FORMAT) => Ok(()),
+        Some(format) if (low.into()..=high.into()).contains(&format) => Ok(()),
         _ => Err(format!(
-            "{NAME}: format {} is not {FORMAT}, the only one that this version knows: boot the \
+            "{NAME}: format {} is none of {low} to {high}, which this version knows: boot the \
              version that wrote it",
             name["format"]
         )),
@@ -197,6 +204,7 @@ fn report(disk: &Disk, note: Option<&str>) -> Value {
     let space = rustix::fs::statvfs(ext4::DATA).ok();
     json!({
         "device": device(&disk.data),
+        "esp": device(&disk.esp),
         "size": space.as_ref().map(|space| space.f_blocks * space.f_frsize),
         "free": space.as_ref().map(|space| space.f_bavail * space.f_frsize),
         "note": note,

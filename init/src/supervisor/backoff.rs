@@ -15,18 +15,20 @@ pub struct Backoff {
 }
 
 impl Backoff {
-    /// The unit failed at `now` after it had been ready for `ready_for`. Returns the pause before
-    /// the next try, or `None` if the budget is used up.
-    pub fn failed(
-        &mut self,
-        settings: &Settings,
-        ready_for: Duration,
-        now: Moment,
-    ) -> Option<Duration> {
-        if ready_for >= settings.max_delay {
+    /// The unit was ready for this long: a good run starts the pauses anew.
+    pub fn was_ready_for(&mut self, time: Duration, settings: &Settings) {
+        if time >= settings.max_delay {
             self.in_a_row = 0;
         }
-        while self.granted.front().is_some_and(|&then| then + settings.window < now) {
+    }
+
+    /// The unit failed at `now`. Returns the pause before the next try, or `None` if the budget is
+    /// used up.
+    ///
+    /// The pause is `delay`, doubled with every failure in a row, at most `max_delay`; of that
+    /// between 3/4 and 5/4 by `chance`, but again at most `max_delay`.
+    pub fn failed(&mut self, settings: &Settings, chance: u64, now: Moment) -> Option<Duration> {
+        while self.granted.front().is_some_and(|&then| then.saturating_add(settings.window) < now) {
             self.granted.pop_front();
         }
         if self.granted.len() >= settings.budget as usize {
@@ -34,7 +36,10 @@ impl Backoff {
         }
         self.granted.push_back(now);
         let factor = 1u32.checked_shl(self.in_a_row).unwrap_or(u32::MAX);
-        self.in_a_row += 1;
-        Some(settings.delay.saturating_mul(factor).min(settings.max_delay))
+        self.in_a_row = self.in_a_row.saturating_add(1);
+        let pause = settings.delay.saturating_mul(factor).min(settings.max_delay);
+        // In steps of 1/1024 of the whole: 768 to 1280.
+        let share = 768 + u32::try_from(chance % 513).unwrap_or(0);
+        Some((pause.saturating_mul(share) / 1024).min(settings.max_delay))
     }
 }

@@ -2,21 +2,49 @@
 //!
 //! No clock, file or process in here: time comes in as an argument, what is to be done goes out as
 //! a list, and the [edge](crate::edge) does it. So every sequence of events can be tested.
+//!
+//! | File | What |
+//! |---|---|
+//! | `event`, `action` | what comes in, what goes out |
+//! | `settings`, `state` | what is known of a unit: how it is to run, where it stands |
+//! | `process` | what the kernel reports of processes, and what follows |
+//! | `operator` | what a person asks for |
+//! | `order` | who may start now, who may stop now |
+//! | `deadlines`, `backoff`, `jitter` | what time does |
+//! | `shutdown` | the end, bounded |
+//! | `reason`, `view` | what others see of it |
 
+mod action;
 mod backoff;
+mod deadlines;
+mod event;
+mod jitter;
+mod operator;
+mod order;
+mod process;
+mod reason;
 mod settings;
 mod shutdown;
 mod state;
 #[cfg(test)]
 mod tests;
-mod transition;
+mod view;
 
 use std::time::Duration;
 
+pub use action::{Action, Goal};
+pub use event::{Event, Exit, Refusal};
 pub use settings::Settings;
-pub use state::{Status, UnitState};
+pub use state::{Status, Then, UnitState};
+pub use view::BoxState;
 
 use backoff::Backoff;
+use deadlines::Deadlines;
+use jitter::Jitter;
+use order::Worklist;
+use reason::Why;
+use shutdown::GoingDown;
+use view::Counts;
 
 /// Time since the kernel started.
 pub type Moment = Duration;
@@ -25,215 +53,150 @@ pub type Moment = Duration;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct UnitId(pub usize);
 
-/// What happened.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Event {
-    /// The phases are over: start what can start.
-    Boot,
-    /// The process of a unit runs.
-    Spawned(UnitId),
-    /// The process of a unit could not be started.
-    SpawnFailed(UnitId, Refusal),
-    /// A unit says that it is ready.
-    Ready(UnitId),
-    /// The process of a unit ended.
-    Exited(UnitId, Exit),
-    /// A deadline may have passed.
-    Tick,
-    /// The machine is to go down.
-    Shutdown(Goal),
-}
-
-/// Why a process could not be started.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refusal {
-    /// In words.
-    pub reason: String,
-    /// Whether another try may help: memory may come back, a missing program does not.
-    pub may_pass: bool,
-}
-
-/// How a process ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Exit {
-    /// By itself, with this status.
-    Status(i32),
-    /// By this signal.
-    Signal(i32),
-}
-
-impl Exit {
-    /// Whether it ended as it should.
-    pub fn success(self) -> bool {
-        self == Self::Status(0)
-    }
-}
-
-impl std::fmt::Display for Exit {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Status(status) => write!(f, "ended with status {status}"),
-            Self::Signal(signal) => match signal_hook::low_level::signal_name(*signal) {
-                Some(name) => write!(f, "was killed by {name}"),
-                None => write!(f, "was killed by signal {signal}"),
-            },
-        }
-    }
-}
-
-/// What the machine does once all is stopped.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Goal {
-    /// Off.
-    PowerOff,
-    /// Start again.
-    Reboot,
-}
-
-/// What the edge is to do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Action {
-    /// Start the unit's process; answer with [`Event::Spawned`] or [`Event::SpawnFailed`].
-    Start(UnitId),
-    /// Ask the unit's process to end, with the signal of its unit file.
-    Ask(UnitId),
-    /// Kill all of the unit's processes.
-    Kill(UnitId),
-    /// Every unit is stopped: take the machine down.
-    Finish(Goal),
-}
-
-/// The state of the whole box, in one word.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum BoxState {
-    /// Base units are still starting.
-    Starting,
-    /// Every base unit is ready.
-    Ready,
-    /// A base unit failed.
-    Degraded,
-    /// Going down.
-    Stopping,
-}
-
-impl BoxState {
-    /// As `status` shows it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Starting => "starting",
-            Self::Ready => "ready",
-            Self::Degraded => "degraded",
-            Self::Stopping => "stopping",
-        }
-    }
-}
-
 /// Everything the core knows.
 #[derive(Debug, Clone)]
 pub struct State {
     units: Vec<Slot>,
+    deadlines: Deadlines,
+    worklist: Worklist,
+    counts: Counts,
+    jitter: Jitter,
     going_down: Option<GoingDown>,
+    /// The unit that stops after all others.
+    last: Option<UnitId>,
     ready_at: Option<Moment>,
 }
 
 #[derive(Debug, Clone)]
 struct Slot {
     settings: Settings,
-    /// Units that need this one, or come after it: they are stopped first.
-    dependents: Vec<UnitId>,
+    /// Units that need this one: they start after it and are stopped before it, whoever asks.
+    needed_by: Vec<UnitId>,
+    /// Units that only come after this one: they are stopped before it if both are stopped.
+    followed_by: Vec<UnitId>,
     status: Status,
+    why: Option<Why>,
     backoff: Backoff,
+    /// It is to be stopped as soon as all are that go before it; this follows then. A unit that
+    /// ends before its turn keeps its place: those after it in the order wait for those before it.
+    leaving: Option<Then>,
+    /// Its entry among the deadlines.
+    due: Option<Moment>,
 }
-
-#[derive(Debug, Clone, Copy)]
-struct GoingDown {
-    goal: Goal,
-    /// When patience ends and everything is killed; `None` once it has ended.
-    deadline: Option<Moment>,
-    finished: bool,
-}
-
-/// How long a shutdown may take in all before everything is killed.
-pub const SHUTDOWN_LIMIT: Duration = Duration::from_secs(20);
 
 impl State {
     /// The state before anything was started. `units` are in start order, as
-    /// [`octet_appliance::start_order`] gives it, so that every unit's needs come before it.
-    pub fn new(units: Vec<Settings>) -> Self {
-        let mut slots: Vec<Slot> = units
-            .into_iter()
-            .map(|settings| Slot {
-                settings,
-                dependents: vec![],
-                status: Status::new(),
-                backoff: Backoff::default(),
-            })
-            .collect();
-        for index in 0..slots.len() {
-            let settings = &slots[index].settings;
-            for UnitId(before) in [&settings.needs[..], &settings.after].concat() {
-                slots[before].dependents.push(UnitId(index));
+    /// [`octet_appliance::start_order`] gives it, so that every unit's needs come before it; `seed`
+    /// decides the jitter of pauses.
+    pub fn new(mut units: Vec<Settings>, seed: u64) -> Self {
+        let count = units.len();
+        for settings in &mut units {
+            settings.needs.retain(|id| id.0 < count);
+            settings.after.retain(|id| id.0 < count);
+        }
+        let counts = Counts::new(&units);
+        let mut slots: Vec<Slot> = units.into_iter().map(Slot::new).collect();
+        for index in 0..count {
+            let Settings { needs, after, .. } = slots[index].settings.clone();
+            for UnitId(need) in needs {
+                slots[need].needed_by.push(UnitId(index));
+            }
+            for UnitId(before) in after {
+                slots[before].followed_by.push(UnitId(index));
             }
         }
-        Self { units: slots, going_down: None, ready_at: None }
+        let last = slots.iter().position(|slot| slot.settings.stops_last).map(UnitId);
+        if let Some(last) = last {
+            let before = order::not_waited_for(&slots, last);
+            slots[last.0].followed_by.extend(before);
+        }
+        Self {
+            last,
+            units: slots,
+            deadlines: Deadlines::default(),
+            worklist: Worklist::default(),
+            counts,
+            jitter: Jitter::new(seed),
+            going_down: None,
+            ready_at: None,
+        }
     }
 
     /// Takes one event and returns what is to be done about it.
     pub fn step(&mut self, event: Event, now: Moment) -> Vec<Action> {
         let mut actions = Vec::new();
-        match event {
-            Event::Boot | Event::Tick => {}
-            Event::Spawned(unit) => self.spawned(unit, now),
-            Event::SpawnFailed(unit, refusal) => self.spawn_failed(unit, refusal, now),
-            Event::Ready(unit) => self.ready(unit, now),
-            Event::Exited(unit, exit) => self.exited(unit, exit, now, &mut actions),
-            Event::Shutdown(goal) => self.go_down(goal, now),
+        if self.is_finished() {
+            return actions;
         }
-        self.deadlines(now, &mut actions);
-        if self.going_down.is_some() {
-            self.stop_in_order(now, &mut actions);
-        } else {
-            self.start_in_order(now, &mut actions);
+        let known = event.unit().is_none_or(|unit| unit.0 < self.units.len());
+        if known {
+            self.take(event, now, &mut actions);
         }
+        self.pass_deadlines(now, &mut actions);
+        self.work(now, &mut actions);
+        self.finish(now, &mut actions);
         if self.ready_at.is_none() && self.box_state() == BoxState::Ready {
             self.ready_at = Some(now);
         }
         actions
     }
 
-    /// When the next [`Event::Tick`] is due, if nothing happens before.
-    pub fn next_deadline(&self) -> Option<Moment> {
-        let units = self.units.iter().filter_map(|slot| slot.status.state.deadline());
-        units.chain(self.going_down.and_then(|down| down.deadline)).min()
-    }
-
-    /// All units with their status, in start order.
-    pub fn units(&self) -> impl Iterator<Item = (UnitId, &Settings, &Status)> {
-        self.units
-            .iter()
-            .enumerate()
-            .map(|(index, slot)| (UnitId(index), &slot.settings, &slot.status))
-    }
-
-    /// The box in one word.
-    pub fn box_state(&self) -> BoxState {
-        if self.going_down.is_some() {
-            return BoxState::Stopping;
-        }
-        let base = || self.units.iter().filter(|slot| slot.settings.base);
-        // An image has base units; a box that knows of none has lost them.
-        let lost = base().next().is_none();
-        if lost || base().any(|slot| matches!(slot.status.state, UnitState::Failed)) {
-            BoxState::Degraded
-        } else if base().all(|slot| slot.status.state.is_ready()) {
-            BoxState::Ready
-        } else {
-            BoxState::Starting
+    fn take(&mut self, event: Event, now: Moment, actions: &mut Vec<Action>) {
+        match event {
+            Event::Boot => self.look_at_all(),
+            Event::Spawned(unit) => self.spawned(unit, now, actions),
+            Event::SpawnFailed(unit, refusal) => self.spawn_failed(unit, refusal, now),
+            Event::Ready(unit) => self.ready(unit, now),
+            Event::Alive(unit) => self.alive(unit, now),
+            Event::Exited(unit, exit) => self.exited(unit, exit, now, actions),
+            Event::Emptied(unit) => self.emptied(unit, now),
+            Event::Tick => {}
+            Event::Shutdown(goal) => self.go_down(goal, now),
+            // Who goes down has no time for wishes.
+            Event::Start(_) | Event::Stop(_) | Event::Restart(_) if self.going_down.is_some() => {}
+            Event::Start(unit) => self.start(unit, now),
+            Event::Stop(unit) => self.stop(unit, now),
+            Event::Restart(unit) => self.restart(unit, now),
         }
     }
 
-    /// When every base unit was ready for the first time.
-    pub fn ready_at(&self) -> Option<Moment> {
-        self.ready_at
+    /// The one place where a unit's state changes: all that hangs on it is kept in step here.
+    fn enter(&mut self, unit: UnitId, state: UnitState, why: Option<Why>, now: Moment) {
+        let slot = &mut self.units[unit.0];
+        let before = slot.status.state;
+        if before == UnitState::Ready {
+            slot.backoff.was_ready_for(now.saturating_sub(slot.status.since), &slot.settings);
+        }
+        slot.status.enter(state, now);
+        slot.why = why;
+        self.counts.moved(slot.settings.base, before, state);
+        let due = match state {
+            UnitState::Starting { deadline } => Some(deadline),
+            UnitState::Ready => slot.settings.watchdog.map(|limit| now.saturating_add(limit)),
+            UnitState::Backoff { until } => Some(until),
+            UnitState::Stopping { kill_at, .. } => kill_at,
+            _ => None,
+        };
+        self.set_due(unit, due);
+        self.look_around(unit);
+    }
+}
+
+impl Slot {
+    fn new(settings: Settings) -> Self {
+        Self {
+            settings,
+            needed_by: vec![],
+            followed_by: vec![],
+            status: Status::new(),
+            why: None,
+            backoff: Backoff::default(),
+            leaving: None,
+            due: None,
+        }
+    }
+
+    fn state(&self) -> UnitState {
+        self.status.state
     }
 }

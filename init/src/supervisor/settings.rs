@@ -20,6 +20,9 @@ pub struct Settings {
     pub needs: Vec<UnitId>,
     /// Must have settled before it starts.
     pub after: Vec<UnitId>,
+    /// Stops only after every unit that it does not itself wait for: what they say last is still
+    /// heard.
+    pub stops_last: bool,
     /// How it says that it is ready.
     pub readiness: Readiness,
     /// From start to ready.
@@ -36,6 +39,8 @@ pub struct Settings {
     pub window: Duration,
     /// From the first signal to SIGKILL.
     pub stop_timeout: Duration,
+    /// The longest it may be silent once it is ready.
+    pub watchdog: Option<Duration>,
 }
 
 impl Settings {
@@ -57,6 +62,7 @@ impl Settings {
                     base: unit.base,
                     needs: known(&unit.needs),
                     after: known(&unit.after),
+                    stops_last: unit.name.as_str() == octet_appliance::LOGGER,
                     readiness: unit.readiness,
                     start_timeout: unit.start.timeout.duration(),
                     policy: unit.restart_policy(),
@@ -65,6 +71,7 @@ impl Settings {
                     budget: unit.restart.budget,
                     window: unit.restart.window.duration(),
                     stop_timeout: unit.stop.timeout.duration(),
+                    watchdog: unit.watchdog.map(octet_appliance::Span::duration),
                 }
             })
             .collect()

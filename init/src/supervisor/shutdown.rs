@@ -1,54 +1,114 @@
 //! Going down: each unit only after all that depend on it, and all of it bounded.
 
-use super::state::AfterStop;
-use super::{Action, Goal, GoingDown, Moment, SHUTDOWN_LIMIT, State, UnitId, UnitState};
+use std::time::Duration;
+
+use super::{Action, Goal, Moment, State, Then, UnitId, UnitState};
+
+/// How long a shutdown may take before everything that is left is killed.
+pub const SHUTDOWN_LIMIT: Duration = Duration::from_secs(15);
+
+/// How long after that the machine goes down even if something does not die: a process that waits
+/// for a broken disk cannot be killed (uninterruptible sleep).
+pub const KILL_LIMIT: Duration = Duration::from_secs(2);
+
+#[derive(Debug, Clone, Copy)]
+pub struct GoingDown {
+    goal: Goal,
+    /// How many units ran when it began.
+    total: usize,
+    patience: Patience,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Patience {
+    /// Units are asked to end, in order, until then.
+    AskUntil(Moment),
+    /// Everything was killed, and is waited for until then.
+    KilledUntil(Moment),
+    /// The machine goes down.
+    Over,
+}
+
+impl GoingDown {
+    pub fn due(&self) -> Option<Moment> {
+        match self.patience {
+            Patience::AskUntil(until) | Patience::KilledUntil(until) => Some(until),
+            Patience::Over => None,
+        }
+    }
+}
 
 impl State {
+    pub(super) fn is_finished(&self) -> bool {
+        self.going_down.is_some_and(|down| matches!(down.patience, Patience::Over))
+    }
+
     pub(super) fn go_down(&mut self, goal: Goal, now: Moment) {
-        if self.going_down.is_none() {
-            self.going_down =
-                Some(GoingDown { goal, deadline: Some(now + SHUTDOWN_LIMIT), finished: false });
+        if self.going_down.is_some() {
+            return;
+        }
+        let patience = Patience::AskUntil(now.saturating_add(SHUTDOWN_LIMIT));
+        self.going_down = Some(GoingDown { goal, total: self.counts.running, patience });
+        for index in 0..self.units.len() {
+            let slot = &mut self.units[index];
+            let then = Then::Stop;
+            match slot.state() {
+                UnitState::Stopping { kill_at, .. } => {
+                    slot.status.state = UnitState::Stopping { kill_at, then };
+                }
+                UnitState::Clearing { .. } => slot.status.state = UnitState::Clearing { then },
+                _ => {}
+            }
+            slot.leaving = Some(then);
+            self.look_around(UnitId(index));
         }
     }
 
-    pub(super) fn stop_in_order(&mut self, now: Moment, actions: &mut Vec<Action>) {
-        let Some(down) = self.going_down else { return };
-        let out_of_time = down.deadline.is_none_or(|deadline| deadline <= now);
-        for index in (0..self.units.len()).rev() {
-            let unit = UnitId(index);
-            let free = self.units[index]
-                .dependents
-                .iter()
-                .all(|&UnitId(other)| !self.units[other].status.state.is_running());
-            let status = &mut self.units[index].status;
-            match status.state {
-                UnitState::Waiting | UnitState::Backoff { .. } | UnitState::Done => {
-                    status.enter(UnitState::Stopped, None, now);
-                }
-                UnitState::Starting { .. } | UnitState::Ready if out_of_time => {
-                    let then = AfterStop::Rest;
-                    status.enter(UnitState::Stopping { kill_at: None, then }, None, now);
-                    actions.push(Action::Kill(unit));
-                }
-                UnitState::Starting { .. } | UnitState::Ready if free => {
-                    self.ask_to_stop(unit, AfterStop::Rest, now, actions);
-                }
-                UnitState::Stopping { kill_at, .. } => {
-                    let kill_now = kill_at.is_some() && out_of_time;
-                    let kill_at = kill_at.filter(|_| !kill_now);
-                    status.state = UnitState::Stopping { kill_at, then: AfterStop::Rest };
-                    if kill_now {
-                        actions.push(Action::Kill(unit));
-                    }
-                }
-                _ => {}
-            }
+    /// Ends the shutdown once nothing runs, or patience is over.
+    pub(super) fn finish(&mut self, now: Moment, actions: &mut Vec<Action>) {
+        let Some(mut down) = self.going_down else { return };
+        if let Patience::AskUntil(until) = down.patience
+            && until <= now
+        {
+            self.kill_all(now, actions);
+            down.patience = Patience::KilledUntil(now.saturating_add(KILL_LIMIT));
         }
-        let at_rest = !self.units.iter().any(|slot| slot.status.state.is_running());
-        if at_rest && !down.finished {
+        let given_up = matches!(down.patience, Patience::KilledUntil(until) if until <= now);
+        if self.counts.running == 0 || given_up {
+            down.patience = Patience::Over;
             actions.push(Action::Finish(down.goal));
         }
-        let deadline = down.deadline.filter(|_| !out_of_time && !at_rest);
-        self.going_down = Some(GoingDown { deadline, finished: at_rest || down.finished, ..down });
+        self.going_down = Some(down);
+    }
+
+    fn kill_all(&mut self, now: Moment, actions: &mut Vec<Action>) {
+        for unit in (0..self.units.len()).rev().map(UnitId) {
+            let slot = &mut self.units[unit.0];
+            let state = slot.state();
+            slot.leaving = None;
+            let then = Then::Stop;
+            if state.is_running() {
+                actions.push(Action::Kill(unit));
+            }
+            match state {
+                UnitState::Starting { .. } | UnitState::Ready | UnitState::Stopping { .. } => {
+                    self.enter(unit, UnitState::Stopping { kill_at: None, then }, None, now);
+                }
+                UnitState::Clearing { .. } | UnitState::Failed | UnitState::Stopped => {}
+                _ => self.enter(unit, UnitState::Stopped, None, now),
+            }
+        }
+    }
+
+    /// While the machine goes down: how many of the units that ran have stopped, and how many those
+    /// are.
+    pub fn shutdown_progress(&self) -> Option<(usize, usize)> {
+        self.going_down.map(|down| (down.total - self.counts.running, down.total))
+    }
+
+    /// The names of the units that still run, in start order.
+    pub fn running(&self) -> impl Iterator<Item = &str> {
+        let running = self.units.iter().filter(|slot| slot.state().is_running());
+        running.map(|slot| slot.settings.name.as_str())
     }
 }

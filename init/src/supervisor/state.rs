@@ -4,6 +4,9 @@ use super::{Exit, Moment};
 
 /// Where a unit stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(test, derive(strum::EnumDiscriminants))]
+#[cfg_attr(test, strum_discriminants(name(StateKind)))]
+#[cfg_attr(test, strum_discriminants(derive(strum::EnumIter, PartialOrd, Ord)))]
 pub enum UnitState {
     /// For the units it needs.
     Waiting,
@@ -28,19 +31,29 @@ pub enum UnitState {
         /// See above.
         kill_at: Option<Moment>,
         /// What follows once it has ended.
-        then: AfterStop,
+        then: Then,
+    },
+    /// Its process has ended and what that left behind was killed, but is not all gone yet.
+    Clearing {
+        /// What follows once it is gone.
+        then: Then,
     },
     /// It does not run and is not meant to.
     Stopped,
 }
 
-/// What follows once a process that was asked to end has ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum AfterStop {
-    /// It took too long to get ready: that counts as a failure.
+/// What follows once nothing of a unit runs any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[cfg_attr(test, derive(strum::EnumIter))]
+pub enum Then {
+    /// It has done what it was to do.
+    Done,
+    /// It failed: it gets another try, if it has one left.
     Fail,
-    /// Nothing: the machine goes down.
-    Rest,
+    /// It is not to run any more.
+    Stop,
+    /// It starts again once what it needs is ready.
+    Wait,
 }
 
 impl UnitState {
@@ -54,17 +67,20 @@ impl UnitState {
         matches!(self, Self::Ready | Self::Done | Self::Failed | Self::Stopped)
     }
 
-    /// Whether it has, or may have, a process.
-    pub fn is_running(self) -> bool {
-        matches!(self, Self::Starting { .. } | Self::Ready | Self::Stopping { .. })
+    /// Whether it is on its way to an end.
+    pub fn is_ending(self) -> bool {
+        matches!(self, Self::Stopping { .. } | Self::Clearing { .. })
     }
 
-    /// When something is to be done about it, if nothing happens before.
-    pub fn deadline(self) -> Option<Moment> {
+    /// Whether it has, or may have, a process.
+    pub fn is_running(self) -> bool {
+        matches!(self, Self::Starting { .. } | Self::Ready) || self.is_ending()
+    }
+
+    /// When a unit that failed is tried again.
+    pub fn next_try(self) -> Option<Moment> {
         match self {
-            Self::Starting { deadline } => Some(deadline),
             Self::Backoff { until } => Some(until),
-            Self::Stopping { kill_at, .. } => kill_at,
             _ => None,
         }
     }
@@ -79,24 +95,28 @@ impl UnitState {
             Self::Backoff { .. } => "backoff",
             Self::Failed => "failed",
             Self::Stopping { .. } => "stopping",
+            Self::Clearing { .. } => "clearing",
             Self::Stopped => "stopped",
         }
     }
 }
 
-/// A unit's state with what people want to know about it.
+/// A unit's state with what people want to know about it; why it is so says
+/// [`State::reason`](super::State::reason).
 #[derive(Debug, Clone)]
 pub struct Status {
     /// Where it stands.
     pub state: UnitState,
     /// Since when.
     pub since: Moment,
-    /// How often it was started again.
+    /// How often it was started again because it had failed.
     pub restarts: u64,
-    /// Why it stands there, in words.
-    pub reason: Option<String>,
     /// How its process ended last.
     pub last_exit: Option<Exit>,
+    /// When it was started for the first time.
+    pub first_started: Option<Moment>,
+    /// When it was ready, or done, for the first time.
+    pub first_ready: Option<Moment>,
 }
 
 impl Status {
@@ -105,14 +125,19 @@ impl Status {
             state: UnitState::Waiting,
             since: Moment::ZERO,
             restarts: 0,
-            reason: None,
             last_exit: None,
+            first_started: None,
+            first_ready: None,
         }
     }
 
-    pub(super) fn enter(&mut self, state: UnitState, reason: Option<String>, now: Moment) {
+    pub(super) fn enter(&mut self, state: UnitState, now: Moment) {
         self.state = state;
-        self.reason = reason;
         self.since = now;
+        if matches!(state, UnitState::Starting { .. }) {
+            self.first_started.get_or_insert(now);
+        } else if state.is_ready() {
+            self.first_ready.get_or_insert(now);
+        }
     }
 }

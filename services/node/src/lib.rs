@@ -1,8 +1,38 @@
-//! What every service of Octet uses: readiness, and the way to PID 1.
+//! What every service of Octet uses: readiness, what PID 1 passes to it, who may ask it for what,
+//! and the way to PID 1.
 
+#[cfg(any(test, feature = "as-pid-1"))]
+pub mod as_pid_1;
+#[cfg(feature = "key")]
+mod bytes;
+mod callers;
+#[cfg(feature = "key")]
+pub mod certificate;
+#[cfg(feature = "key")]
+pub mod command;
+#[cfg(feature = "key")]
+pub mod digest;
+pub mod durable;
+#[cfg(feature = "key")]
+pub mod hello;
+mod inherited;
 mod init;
+#[cfg(feature = "key")]
+pub mod key;
+mod peer;
 mod readiness;
+pub mod serve;
+pub mod settings;
+#[cfg(feature = "key")]
+pub mod sub_key;
+mod sys;
+#[cfg(feature = "tls")]
+pub mod tls;
 
+pub use callers::{Callers, PID_1, peer_uid};
+pub use inherited::inherited;
 pub use init::watch_status;
 pub use octet_control as control;
+pub use peer::Peer;
 pub use readiness::notify_ready;
+pub use settings::{SettingsError, section};

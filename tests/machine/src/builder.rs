@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags};
@@ -17,6 +18,7 @@ use crate::control::Control;
 use crate::disk::Disk;
 use crate::error::MachineError;
 use crate::machine::Machine;
+use crate::panel::{self, Mac, Nic, Port};
 use crate::program::find_program;
 use crate::qmp::Qmp;
 use crate::slot::Slot;
@@ -31,6 +33,7 @@ pub struct Builder {
     pub(crate) architecture: Architecture,
     pub(crate) boot: BootFrom,
     pub(crate) disks: Vec<Disk>,
+    pub(crate) nics: Vec<Nic>,
     pub(crate) memory: u32,
     pub(crate) cpus: u32,
     pub(crate) reboots: bool,
@@ -62,6 +65,7 @@ impl Builder {
             architecture: Architecture::default(),
             boot,
             disks: vec![],
+            nics: vec![],
             memory: 256,
             cpus: 2,
             reboots: false,
@@ -89,6 +93,14 @@ impl Builder {
         self
     }
 
+    /// Adds a network card whose wire ends in the test: [`Machine::port`] is the other end. It takes
+    /// every frame (promiscuous), so that it is the guest that refuses what is not for it.
+    #[must_use]
+    pub fn nic(mut self, mac: Mac) -> Self {
+        self.nics.push(Nic { mac });
+        self
+    }
+
     /// Memory in MiB; 256 unless said.
     #[must_use]
     pub fn memory(mut self, mib: u32) -> Self {
@@ -101,6 +113,12 @@ impl Builder {
     pub fn cpus(mut self, count: u32) -> Self {
         self.cpus = count;
         self
+    }
+
+    /// Gives it a watchdog (i6300esb), which resets the guest once it is not fed any more.
+    #[must_use]
+    pub fn watchdog(self) -> Self {
+        self.argument("-device").argument("i6300esb")
     }
 
     /// Lets the guest reboot; otherwise a reboot (also that after a panic) ends QEMU.
@@ -188,13 +206,20 @@ impl Builder {
             File::create(log)
                 .map_err(MachineError::host(format!("cannot write {}", log.display())))?;
         }
+        let wires: Vec<_> =
+            (0..self.nics.len()).map(|at| panel::Sockets::new(&folder, at)).collect();
+        // Before QEMU, which sends what the guest says from the beginning.
+        let ports = wires.iter().map(Port::bind).map(|port| port.map(Some));
+        let ports = ports
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(MachineError::host("cannot make the wires of network cards"))?;
         let listener = UnixListener::bind(&qmp)
             .map_err(MachineError::host(format!("cannot listen on {}", qmp.display())))?;
         let log = folder.join("console.log");
         let file = File::create(&log)
             .map_err(MachineError::host(format!("cannot write {}", log.display())))?;
 
-        let sockets = Sockets { control: &control, qmp: &qmp, variables: &variables };
+        let sockets = Sockets { control: &control, qmp: &qmp, variables: &variables, nics: &wires };
         let arguments = self.arguments(&sockets, has_kvm() && self.architecture.is_hosts());
         let started = Instant::now();
         let process = Process::spawn(&setpriv, &qemu, arguments)
@@ -222,6 +247,7 @@ impl Builder {
             console,
             errors,
             control: Control::new(control),
+            ports: Mutex::new(ports),
             started,
             process,
             folder,

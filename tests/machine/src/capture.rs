@@ -75,15 +75,24 @@ impl Capture {
     /// Waits until `needle` has been read, and says when that was seen; `None` if the stream ends
     /// or `deadline` comes first.
     pub fn wait_for(&self, needle: &str, deadline: Instant) -> Option<Instant> {
+        self.wait_for_any(&[needle], deadline)
+    }
+
+    /// The same for the first of several.
+    pub fn wait_for_any(&self, needles: &[&str], deadline: Instant) -> Option<Instant> {
+        let longest = needles.iter().map(|needle| needle.len()).max().unwrap_or_default();
         let mut searched = 0;
         let mut state = self.shared.lock();
         loop {
             let from = searched.max(state.dropped) - state.dropped;
             let fresh = &state.text[from..];
-            if fresh.windows(needle.len()).any(|window| window == needle.as_bytes()) {
+            let is_there = |needle: &&str| {
+                fresh.windows(needle.len()).any(|window| window == needle.as_bytes())
+            };
+            if needles.iter().any(is_there) {
                 return Some(Instant::now());
             }
-            searched = (state.dropped + state.text.len()).saturating_sub(needle.len());
+            searched = (state.dropped + state.text.len()).saturating_sub(longest);
             let left = deadline.saturating_duration_since(Instant::now());
             if state.ended || left.is_zero() {
                 return None;
@@ -140,6 +149,7 @@ mod tests {
         let found = std::thread::spawn(move || waiting.wait_for("hello", Instant::now() + SOON));
         writer.write_all(b"lo\x1b[0m\r\nworld\r\n").unwrap();
         assert!(found.join().unwrap().is_some());
+        assert!(capture.wait_for_any(&["no", "ell"], Instant::now() + SOON).is_some());
         drop(writer);
         capture.wait_end(Instant::now() + SOON);
         assert_eq!(capture.text(), "hello\nworld\n");

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use octet_control::{CallError, Client};
+use octet_control::file::Source;
+use octet_control::{CallError, Client, UnitName};
 use serde_json::{Map, Value};
 
 /// How long an answer is waited for before it is asked for again.
@@ -66,26 +67,29 @@ impl Control {
         *self.lock() = None;
     }
 
-    /// Asks, and hands each item of the answer to `item` until it returns `false`. Connecting may
-    /// take until `deadline`, each piece of the answer at most `patience`.
+    /// Asks `unit` (PID 1 if none is named), and hands each item of the answer to `item` until it
+    /// returns `false`; sends it what it wants of `file`. Connecting may take until `deadline`, each
+    /// piece of the answer at most `patience`.
     ///
     /// # Errors
-    /// As `Client::call_each`; [`is_late`] tells that the time was over.
+    /// As `Client::call_with`; [`is_late`] tells that the time was over.
     pub fn call_each(
         &self,
-        verb: &str,
-        args: Map<String, Value>,
+        unit: Option<&UnitName>,
+        (verb, args): (&str, Map<String, Value>),
+        file: Option<&mut dyn Source>,
         deadline: Instant,
         patience: Duration,
         item: impl FnMut(&Value) -> bool,
     ) -> Result<Value, CallError> {
         let mut connection = self.lock();
-        let mut client = match connection.take() {
+        let client = match connection.take() {
             Some(client) => client,
             None => connect(&self.path, deadline)?,
         };
+        let mut client = client.to_unit(unit.cloned());
         wait_until(client.stream(), deadline.min(Instant::now() + patience))?;
-        let answer = client.call_each(verb, args, item);
+        let answer = client.call_with(verb, args, file, item);
         // What is late, or was given up, still comes, and is told apart by its number.
         let broken = matches!(&answer, Err(error) if !is_late(error))
             && !matches!(answer, Err(CallError::Failure(_)));

@@ -71,7 +71,7 @@ impl Disk {
                 "cache": { "no-flush": true },
             })
         };
-        let mut node = json!({ "driver": "raw", "file": file(&self.file) });
+        let mut node = json!({ "driver": "raw", "file": file(&self.file), "discard": "unmap" });
         if !self.faults.is_empty() {
             let rules: Vec<Value> = self.faults.iter().map(Fault::rule).collect();
             node = json!({ "driver": "blkdebug", "image": node, "inject-error": rules });
@@ -118,5 +118,9 @@ mod tests {
         let debug = &node["file"];
         assert_eq!(debug["inject-error"][0]["iotype"], "read");
         assert_eq!(debug["image"]["file"]["filename"], "/d,1");
+        // A node discards only what the one above it hands on: a log or faults do not.
+        assert_eq!((&node["discard"], &debug["discard"]), (&Value::Null, &Value::Null));
+        let plain: Value = serde_json::from_str(&Disk::new(Path::new("/d")).node("d")).unwrap();
+        assert_eq!(plain["discard"], "unmap");
     }
 }

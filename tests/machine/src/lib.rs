@@ -8,13 +8,16 @@
 
 mod architecture;
 mod arguments;
+mod ask;
 mod builder;
 mod capture;
 mod control;
 mod disk;
 mod error;
 mod exit;
+mod log_line;
 mod machine;
+pub mod panel;
 mod program;
 mod qmp;
 mod slot;
@@ -31,7 +34,9 @@ pub use control::connect;
 pub use disk::{Access, Disk, Fault};
 pub use error::{MachineError, Tail};
 pub use exit::Exit;
+pub use log_line::LogLine;
 pub use machine::Machine;
+pub use panel::{Mac, Port};
 pub use program::find_program;
 pub use qmp::Shutdown;
 pub use status::{

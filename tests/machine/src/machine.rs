@@ -2,35 +2,29 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use octet_control::CallError;
-use serde::Deserialize;
-use serde::de::DeserializeOwned;
-use serde_json::{Map, Value};
+use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::architecture::Architecture;
 use crate::builder::{BootFrom, Builder};
 use crate::capture::Capture;
-use crate::control::{Control, is_late};
+use crate::control::Control;
 use crate::disk::Disk;
 use crate::error::{MachineError, Tail};
 use crate::exit::Exit;
+use crate::panel::Port;
 use crate::qmp::Qmp;
 use crate::slot::Slot;
 use crate::spawn::Process;
-use crate::status::{Boot, State, Status};
 
-/// How long a verb or a QMP command may take. Long, because the host may be busy.
+/// How long a QMP command may take. Long, because the host may be busy.
 const ANSWER: Duration = Duration::from_secs(60);
 
-/// How long a watch goes on without news before it is asked for again: on a serial port a request
-/// can get lost (see [`connect`](crate::connect)).
-const WATCH: Duration = Duration::from_secs(5);
-
 /// How much of the console an error shows.
-const TAIL: usize = 20;
+pub(crate) const TAIL: usize = 20;
 
 /// A running machine. When the value goes, QEMU is killed and its folder removed.
 pub struct Machine {
@@ -40,6 +34,8 @@ pub struct Machine {
     pub(crate) console: Capture,
     pub(crate) errors: Capture,
     pub(crate) control: Control,
+    /// Those that nobody has taken.
+    pub(crate) ports: Mutex<Vec<Option<Port>>>,
     pub(crate) started: Instant,
     pub(crate) folder: PathBuf,
     pub(crate) _made: Option<TempDir>,
@@ -72,6 +68,12 @@ impl Machine {
         self.control.path()
     }
 
+    /// The other end of the wire of network card `index`, counted from 0. It can be taken once: a
+    /// wire has two ends. `None` if there is no such card, or its wire is taken.
+    pub fn port(&self, index: usize) -> Option<Port> {
+        self.ports.lock().unwrap_or_else(PoisonError::into_inner).get_mut(index)?.take()
+    }
+
     /// Its serial console.
     pub fn console(&self) -> &Capture {
         &self.console
@@ -90,86 +92,6 @@ impl Machine {
         )
     }
 
-    /// Waits until all base units are ready.
-    ///
-    /// # Errors
-    /// The machine ends, something that is needed does not work, or `within` passes first.
-    pub fn wait_ready(&self, within: Duration) -> Result<Status, MachineError> {
-        let settled = |status: &Status| matches!(status.state, State::Ready | State::Degraded);
-        let status = self.wait_status("ready", within, settled)?;
-        if status.state == State::Degraded {
-            let reason = status.reason.unwrap_or_else(|| "it does not say why".into());
-            return Err(MachineError::Degraded { reason, tail: self.tail(TAIL) });
-        }
-        Ok(status)
-    }
-
-    /// Waits until the status is as `wanted` says; `what` names that for errors.
-    ///
-    /// # Errors
-    /// The machine ends, or `within` passes first.
-    pub fn wait_status(
-        &self,
-        what: &str,
-        within: Duration,
-        mut wanted: impl FnMut(&Status) -> bool,
-    ) -> Result<Status, MachineError> {
-        let deadline = Instant::now() + within;
-        loop {
-            let mut found = None;
-            let mut unreadable = None;
-            // Asked again now and then: the answer starts with the state as it is.
-            let answer = self.control.call_each("watch", Map::new(), deadline, WATCH, |item| {
-                match Status::deserialize(item) {
-                    Ok(status) if wanted(&status) => found = Some(status),
-                    Ok(_) => {}
-                    Err(error) => unreadable = Some(error),
-                }
-                found.is_none() && unreadable.is_none() && Instant::now() < deadline
-            });
-            let error = match (found, unreadable, answer) {
-                (Some(status), ..) => return Ok(status),
-                (None, Some(error), _) => error.into(),
-                (None, None, Err(error)) if is_late(&error) && Instant::now() < deadline => {
-                    continue;
-                }
-                (None, None, Err(error)) => error,
-                (None, None, Ok(_)) => io::Error::from(io::ErrorKind::TimedOut).into(),
-            };
-            return Err(self.failed("watch", &format!("`{what}`"), within, error));
-        }
-    }
-
-    /// Asks PID 1.
-    ///
-    /// # Errors
-    /// It refuses, the machine ends, or there is no answer.
-    pub fn call(&self, verb: &str, args: Value) -> Result<Value, MachineError> {
-        let args = match args {
-            Value::Object(args) => args,
-            _ => Map::new(),
-        };
-        self.control
-            .call_each(verb, args, Instant::now() + ANSWER, ANSWER, |_| true)
-            .map_err(|error| self.failed(verb, &format!("the answer of `{verb}`"), ANSWER, error))
-    }
-
-    /// What `status` says.
-    ///
-    /// # Errors
-    /// As [`call`](Self::call).
-    pub fn status(&self) -> Result<Status, MachineError> {
-        self.typed("status")
-    }
-
-    /// What `boot` says.
-    ///
-    /// # Errors
-    /// As [`call`](Self::call).
-    pub fn boot(&self) -> Result<Boot, MachineError> {
-        self.typed("boot")
-    }
-
     /// Lets the control port go, so that someone else may use it; the next call takes it again.
     pub fn release_control(&self) {
         self.control.release();
@@ -183,6 +105,11 @@ impl Machine {
         self.qmp.execute(command, args, Instant::now() + ANSWER).map_err(|reason| {
             MachineError::Qmp { command: command.to_owned(), reason, tail: self.tail(TAIL) }
         })
+    }
+
+    /// The names of the events that QEMU has told so far, such as `WATCHDOG`.
+    pub fn events(&self) -> Vec<String> {
+        self.qmp.events()
     }
 
     /// Waits for QEMU's end.
@@ -220,7 +147,7 @@ impl Machine {
         self.process.kill().map_err(MachineError::host("cannot kill QEMU"))
     }
 
-    fn exit(&self, deadline: Instant) -> io::Result<Option<Exit>> {
+    pub(crate) fn exit(&self, deadline: Instant) -> io::Result<Option<Exit>> {
         let Some(status) = self.process.wait(deadline)? else {
             return Ok(None);
         };
@@ -229,29 +156,5 @@ impl Machine {
         self.console.wait_end(soon);
         let panicked = self.console.text().contains("Kernel panic - not syncing");
         Ok(Some(Exit { status, shutdown: self.qmp.shutdown(soon), panicked }))
-    }
-
-    fn typed<T: DeserializeOwned>(&self, verb: &str) -> Result<T, MachineError> {
-        let answer = self.call(verb, Value::Null)?;
-        serde_json::from_value(answer).map_err(|error| MachineError::Call {
-            verb: verb.to_owned(),
-            source: error.into(),
-            tail: self.tail(TAIL),
-        })
-    }
-
-    /// Why a call failed: that the machine has ended says more than a broken connection.
-    fn failed(&self, verb: &str, what: &str, within: Duration, error: CallError) -> MachineError {
-        let awaited = what.to_owned();
-        if is_late(&error) {
-            return MachineError::Late { awaited, within, tail: self.tail(TAIL) };
-        }
-        let broken =
-            matches!(error, CallError::Closed | CallError::Io(_) | CallError::Connect { .. });
-        let soon = Instant::now() + Duration::from_secs(5);
-        if broken && let Ok(Some(exit)) = self.exit(soon) {
-            return MachineError::Ended { awaited, exit, tail: self.tail(TAIL) };
-        }
-        MachineError::Call { verb: verb.to_owned(), source: error, tail: self.tail(TAIL) }
     }
 }

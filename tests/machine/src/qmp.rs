@@ -40,6 +40,7 @@ struct Shared {
 struct State {
     last_id: u64,
     answers: HashMap<u64, Value>,
+    events: Vec<String>,
     shutdown: Option<Shutdown>,
     closed: bool,
 }
@@ -94,6 +95,11 @@ impl Qmp {
         }
     }
 
+    /// The names of all events so far.
+    pub fn events(&self) -> Vec<String> {
+        self.shared.lock().events.clone()
+    }
+
     /// Why the guest ended, once QEMU has closed the connection; `None` if it never said.
     pub fn shutdown(&self, deadline: Instant) -> Option<Shutdown> {
         let left = deadline.saturating_duration_since(Instant::now());
@@ -116,12 +122,15 @@ impl Shared {
             let mut state = self.lock();
             if let Some(id) = message["id"].as_u64() {
                 state.answers.insert(id, message);
-            } else if message["event"] == "SHUTDOWN" {
-                let data = &message["data"];
-                state.shutdown = Some(Shutdown {
-                    guest: data["guest"].as_bool().unwrap_or(false),
-                    reason: data["reason"].as_str().unwrap_or("unknown").to_owned(),
-                });
+            } else if let Some(event) = message["event"].as_str() {
+                state.events.push(event.to_owned());
+                if event == "SHUTDOWN" {
+                    let data = &message["data"];
+                    state.shutdown = Some(Shutdown {
+                        guest: data["guest"].as_bool().unwrap_or(false),
+                        reason: data["reason"].as_str().unwrap_or("unknown").to_owned(),
+                    });
+                }
             }
             self.changed.notify_all();
         }
@@ -161,5 +170,6 @@ mod tests {
         qemu.join().unwrap();
         let end = Shutdown { guest: true, reason: "guest-reset".into() };
         assert_eq!(qmp.shutdown(deadline), Some(end));
+        assert_eq!(qmp.events(), ["RESUME", "RESUME", "RESUME", "SHUTDOWN"]);
     }
 }

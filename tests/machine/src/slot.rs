@@ -5,6 +5,10 @@ use std::fs::{self, DirBuilder, File, TryLockError};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// How long who waits sleeps between two looks.
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// The right to run one guest, for as long as the value lives.
 #[derive(Debug)]
@@ -23,18 +27,18 @@ impl Slot {
 
     fn take_in(folder: &Path, slots: usize) -> io::Result<Self> {
         own_folder(folder)?;
-        for slot in 0..slots {
-            let file = open(folder, slot)?;
-            match file.try_lock() {
-                Ok(()) => return Ok(Self { _lock: file }),
-                Err(TryLockError::WouldBlock) => {}
-                Err(TryLockError::Error(error)) => return Err(error),
+        // The kernel has no wait for any one of several locks.
+        loop {
+            for slot in 0..slots {
+                let file = open(folder, slot)?;
+                match file.try_lock() {
+                    Ok(()) => return Ok(Self { _lock: file }),
+                    Err(TryLockError::WouldBlock) => {}
+                    Err(TryLockError::Error(error)) => return Err(error),
+                }
             }
+            std::thread::sleep(PAUSE);
         }
-        // The kernel has no wait for any one of several locks: those who wait are spread by number.
-        let file = open(folder, std::process::id() as usize % slots)?;
-        file.lock()?;
-        Ok(Self { _lock: file })
     }
 }
 
@@ -76,9 +80,11 @@ mod tests {
             drop(slot);
         });
         assert_eq!(taken.try_recv(), Err(TryRecvError::Empty));
-        drop((first, second));
+        // Whichever becomes free will do.
+        drop(first);
         taken.recv().unwrap();
         waiting.join().unwrap();
+        drop(second);
     }
 
     #[test]

@@ -15,7 +15,8 @@ pub struct Status {
     pub uptime: u64,
     /// When it became ready, in milliseconds since the kernel's start.
     pub ready_at: Option<u64>,
-    /// Memory, in bytes.
+    /// Memory, in bytes, as `status` says it; nothing in what `watch` says.
+    #[serde(default)]
     pub memory: Memory,
     /// Every unit of the image.
     pub units: Vec<UnitStatus>,
@@ -43,7 +44,7 @@ pub enum State {
 }
 
 /// Memory, in bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 pub struct Memory {
     /// What the kernel manages.
     pub total: u64,
@@ -66,6 +67,15 @@ pub struct UnitStatus {
     pub restarts: u64,
     /// Its main process.
     pub pid: Option<u32>,
+    /// What its processes use of memory, in bytes. This and what follows only `status` says, not
+    /// `watch`.
+    pub memory: Option<u64>,
+    /// The processor time that they have used, in milliseconds.
+    pub cpu: Option<u64>,
+    /// How many processes and threads it has.
+    pub tasks: Option<u64>,
+    /// How its main process last ended, in words.
+    pub last_exit: Option<String>,
     /// Why it is as it is, where that needs saying.
     pub reason: Option<String>,
 }
@@ -88,6 +98,8 @@ pub enum UnitState {
     Failed,
     /// Asked to end.
     Stopping,
+    /// Its main process has ended; what that has left behind is killed and waited for.
+    Clearing,
     /// Ended because it was asked to.
     Stopped,
 }

@@ -2,16 +2,14 @@
 
 use std::fs::{self, File};
 use std::io::{Read, Write};
-use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-use octet_tests::{Output, builder, must, run};
+use octet_tests::{Output, builder, in_terminal, must, run};
 use rustix::fs::OFlags;
 use rustix::process::{Pid, Signal, kill_process};
-use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use tempfile::TempDir;
 
 pub const MIB: u64 = 1 << 20;
@@ -220,17 +218,8 @@ pub fn stopped_at(image: &Path, to: &Path, file: &Path, bytes: u64) -> Child {
 }
 
 /// Runs `command` in a terminal, types `line` once it is asked, and returns all that it said.
-pub fn type_into(mut command: Command, line: &str) -> (ExitStatus, String) {
-    let ours = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
-    grantpt(&ours).unwrap();
-    unlockpt(&ours).unwrap();
-    let name = ptsname(&ours, Vec::new()).unwrap();
-    let theirs = File::options().read(true).write(true).open(name.to_str().unwrap()).unwrap();
-    let end = || Stdio::from(OwnedFd::from(theirs.try_clone().unwrap()));
-    command.stdin(end()).stdout(end()).stderr(end());
-    let mut child = command.spawn().unwrap();
-    drop((command, theirs));
-    let mut ours = File::from(ours);
+pub fn type_into(command: Command, line: &str) -> (ExitStatus, String) {
+    let (mut child, mut ours) = in_terminal(command);
     let mut said = vec![];
     let mut buffer = [0; 4096];
     let mut asked = false;

@@ -10,7 +10,7 @@ use cargo_metadata::{Artifact, CrateType, Message};
 
 use super::environment::{clean, flags, sysroot};
 use super::record::{Compiled, Program};
-use super::{CargoError, CargoSource, Unpacked, crates};
+use super::{CargoError, CargoSource, PROGRAMS, SERVICES_PACKAGE, Unpacked, crates};
 
 /// Compiles the programs.
 pub fn run(source: &CargoSource<'_>, tools: &Unpacked) -> Result<Compiled, CargoError> {
@@ -20,7 +20,8 @@ pub fn run(source: &CargoSource<'_>, tools: &Unpacked) -> Result<Compiled, Cargo
         return Err(CargoError::NoTarget { triple });
     }
     let folder = source.root.join("target/appliance");
-    let wanted: Vec<_> = source.wanted().into_iter().map(|wanted| wanted.package).collect();
+    let features: Vec<_> =
+        source.services().iter().map(|name| format!("{SERVICES_PACKAGE}/{name}")).collect();
     let step = source.steps.start("compile", "crates");
     if !source.offline {
         fetch(source.root, triple)?;
@@ -34,9 +35,10 @@ pub fn run(source: &CargoSource<'_>, tools: &Unpacked) -> Result<Compiled, Cargo
     if source.offline {
         command.arg("--offline");
     }
-    for package in &wanted {
+    for (package, _) in PROGRAMS {
         command.args(["--package", package, "--bin", package]);
     }
+    command.args(["--no-default-features", "--features", &features.join(",")]);
     command
         .env("CARGO_ENCODED_RUSTFLAGS", flags(source.root, &sysroot))
         .env("CARGO_ZIGBUILD_ZIG_PATH", tools.zig.join("zig"))
@@ -74,7 +76,7 @@ pub fn run(source: &CargoSource<'_>, tools: &Unpacked) -> Result<Compiled, Cargo
     if !status.success() {
         return Err(failed(&stderr));
     }
-    let compiled = artifacts.finish(source.root, &wanted)?;
+    let compiled = artifacts.finish(source.root)?;
     step.done(&format!("{} crates compiled for {triple}", artifacts.compiled));
     Ok(compiled)
 }
@@ -130,14 +132,14 @@ impl Artifacts {
         self.manifests.insert(artifact.manifest_path.into_std_path_buf());
     }
 
-    fn finish(&self, root: &Path, wanted: &[String]) -> Result<Compiled, CargoError> {
+    fn finish(&self, root: &Path) -> Result<Compiled, CargoError> {
         let mut programs = vec![];
-        for name in wanted {
+        for (name, _) in PROGRAMS {
             let path =
-                self.programs.get(name).ok_or_else(|| CargoError::NoPackage(name.clone()))?;
+                self.programs.get(name).ok_or_else(|| CargoError::NoPackage(name.to_owned()))?;
             let bytes = std::fs::read(path)
                 .map_err(|source| CargoError::Unreadable { path: path.clone(), source })?;
-            programs.push(Program { name: name.clone(), bytes });
+            programs.push(Program { name: name.to_owned(), bytes });
         }
         Ok(Compiled { programs, crates: crates::list(root, &self.manifests)? })
     }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use cargo_metadata::MetadataCommand;
 
-use super::{CargoError, CargoSource};
+use super::{CargoError, CargoSource, PROGRAMS, SERVICES_PACKAGE};
 use crate::digest::{Hasher, Sha256};
 
 /// A digest over the sources of the programs and everything they are compiled with.
@@ -23,20 +23,21 @@ pub fn of(source: &CargoSource<'_>) -> Result<String, CargoError> {
         let path = source.root.join(file);
         hasher.field(fs::read(&path).map_err(|source| CargoError::Unreadable { path, source })?);
     }
-    let wanted: Vec<_> = source.wanted().into_iter().map(|wanted| wanted.package).collect();
-    for folder in folders(source.root, &wanted)? {
+    let services = source.services();
+    for folder in folders(source.root, &services)? {
         let inside = folder.strip_prefix(source.root).unwrap_or(&folder);
         hasher.field(inside.to_string_lossy().as_bytes());
         walk(&folder, &folder, &mut hasher)?;
     }
-    for package in &wanted {
-        hasher.field(package);
+    for service in &services {
+        hasher.field(service);
     }
     Ok(hasher.finish().to_string())
 }
 
-/// The folders of `packages` and of all packages of this workspace that they use, in order.
-fn folders(root: &Path, packages: &[String]) -> Result<BTreeSet<PathBuf>, CargoError> {
+/// The folders of the programs' packages and of all packages of this workspace that they use, in
+/// order. Each of `services` must be among what the program of all services can be made of.
+fn folders(root: &Path, services: &[String]) -> Result<BTreeSet<PathBuf>, CargoError> {
     let metadata = MetadataCommand::new()
         .manifest_path(root.join("Cargo.toml"))
         .no_deps()
@@ -44,13 +45,19 @@ fn folders(root: &Path, packages: &[String]) -> Result<BTreeSet<PathBuf>, CargoE
         .exec()
         .map_err(|error| CargoError::Metadata(error.to_string()))?;
     let mut found = BTreeSet::new();
-    let mut names = packages.to_vec();
+    let mut names: Vec<_> = PROGRAMS.iter().map(|(package, _)| (*package).to_owned()).collect();
     while let Some(name) = names.pop() {
         let package = metadata
             .packages
             .iter()
             .find(|package| package.name.as_str() == name)
             .ok_or_else(|| CargoError::NoPackage(name.clone()))?;
+        if name == SERVICES_PACKAGE
+            && let Some(service) =
+                services.iter().find(|service| !package.features.contains_key(*service))
+        {
+            return Err(CargoError::NoService(service.clone()));
+        }
         let folder = package.manifest_path.parent().map(PathBuf::from).unwrap_or_default();
         if found.insert(folder) {
             let local = package.dependencies.iter().filter(|dependency| dependency.path.is_some());

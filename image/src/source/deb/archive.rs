@@ -22,13 +22,40 @@ const NAME: std::ops::Range<usize> = 0..16;
 const SIZE: std::ops::Range<usize> = 48..58;
 const END: std::ops::Range<usize> = 58..60;
 
+/// Programs that dpkg would run when it installs or removes a package (deb-postinst(5) and its like).
+const SCRIPTS: [&str; 5] = ["config", "preinst", "postinst", "prerm", "postrm"];
+
 /// A package, unpacked.
 #[derive(Debug)]
 pub struct Package {
     /// The fields of its control file, by name.
     control: BTreeMap<String, String>,
-    /// The content of its regular files, by absolute path.
-    files: BTreeMap<String, Vec<u8>>,
+    /// Which of [`SCRIPTS`] it has.
+    scripts: Vec<&'static str>,
+    /// Its files and links, by absolute path.
+    files: BTreeMap<String, Entry>,
+}
+
+/// A file of a package.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// Its permissions.
+    pub mode: u16,
+    /// Its owner.
+    pub uid: u32,
+    /// Its group.
+    pub gid: u32,
+    /// What it is.
+    pub content: Content,
+}
+
+/// What a file of a package is; folders are left out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Content {
+    /// A regular file.
+    File(Vec<u8>),
+    /// A symbolic link to this target.
+    Link(String),
 }
 
 impl Package {
@@ -45,9 +72,29 @@ impl Package {
         };
         let Some(control) = member("control.tar") else { return wrong("it has no control.tar") };
         let control = files(control?)?;
-        let Some(control) = control.get("/control") else { return wrong("it has no control file") };
+        let scripts =
+            SCRIPTS.into_iter().filter(|name| control.contains_key(&format!("/{name}"))).collect();
+        let Some(Entry { content: Content::File(control), .. }) = control.get("/control") else {
+            return wrong("it has no control file");
+        };
         let Some(data) = member("data.tar") else { return wrong("it has no data.tar") };
-        Ok(Self { control: fields(&String::from_utf8_lossy(control)), files: files(data?)? })
+        let control = fields(&String::from_utf8_lossy(control));
+        Ok(Self { control, scripts, files: files(data?)? })
+    }
+
+    /// A package of tests, with files of root's.
+    #[cfg(test)]
+    pub fn made(scripts: &[&'static str], files: &[(&str, Content)]) -> Self {
+        let entry =
+            |content: &Content| Entry { mode: 0o755, uid: 0, gid: 0, content: content.clone() };
+        let files = files.iter().map(|(path, content)| ((*path).to_owned(), entry(content)));
+        let control = BTreeMap::from([("Version".to_owned(), "1-2".to_owned())]);
+        Self { control, scripts: scripts.to_vec(), files: files.collect() }
+    }
+
+    /// The kinds of scripts that it has, such as `postinst`.
+    pub fn scripts(&self) -> &[&'static str] {
+        &self.scripts
     }
 
     /// A field of its control file, such as `Version`.
@@ -57,7 +104,15 @@ impl Package {
 
     /// The content of the regular file at the absolute `path`.
     pub fn file(&self, path: &str) -> Option<&[u8]> {
-        self.files.get(path).map(Vec::as_slice)
+        match &self.files.get(path)?.content {
+            Content::File(bytes) => Some(bytes),
+            Content::Link(_) => None,
+        }
+    }
+
+    /// What is at the absolute `path`, if it is no folder.
+    pub fn entry(&self, path: &str) -> Option<&Entry> {
+        self.files.get(path)
     }
 }
 
@@ -102,8 +157,8 @@ fn unpack<'a>(ending: &str, bytes: &'a [u8]) -> io::Result<Box<dyn Read + 'a>> {
     })
 }
 
-/// The regular files of an inner archive.
-fn files(tar: Box<dyn Read + '_>) -> io::Result<BTreeMap<String, Vec<u8>>> {
+/// The regular files and symbolic links of an inner archive.
+fn files(tar: Box<dyn Read + '_>) -> io::Result<BTreeMap<String, Entry>> {
     let mut files = BTreeMap::new();
     let mut archive = Archive::new(BufReader::new(tar).take(MOST));
     let mut left = MOST;
@@ -112,18 +167,37 @@ fn files(tar: Box<dyn Read + '_>) -> io::Result<BTreeMap<String, Vec<u8>>> {
         if count >= MOST_FILES || entry.size() > left {
             return wrong("it is too large");
         }
-        match entry.header().entry_type() {
-            EntryType::Regular => {}
-            EntryType::Directory | EntryType::Symlink => continue,
+        let content = match entry.header().entry_type() {
+            EntryType::Directory => continue,
+            EntryType::Regular => {
+                left -= entry.size();
+                let mut content = vec![];
+                entry.read_to_end(&mut content)?;
+                Content::File(content)
+            }
+            EntryType::Symlink => Content::Link(target(entry.link_name_bytes().as_deref())?),
             _ => return wrong("it has a file that is neither regular, nor a folder, nor a link"),
-        }
-        let path = path(&entry.path_bytes())?;
-        left -= entry.size();
-        let mut content = vec![];
-        entry.read_to_end(&mut content)?;
-        files.insert(path, content);
+        };
+        let header = entry.header();
+        let number = |number: io::Result<u64>| {
+            u32::try_from(number?).or_else(|_| wrong("an owner has no number that there is"))
+        };
+        let mode = (header.mode()? & 0o7777) as u16;
+        let (uid, gid) = (number(header.uid())?, number(header.gid())?);
+        files.insert(path(&entry.path_bytes())?, Entry { mode, uid, gid, content });
     }
     Ok(files)
+}
+
+/// Where a link leads: any text that a kernel would take (symlink(2)).
+fn target(name: Option<&[u8]>) -> io::Result<String> {
+    let name = name.and_then(|name| str::from_utf8(name).ok());
+    match name {
+        Some(name) if (1..4096).contains(&name.len()) && !name.contains('\0') => {
+            Ok(name.to_owned())
+        }
+        _ => wrong("a link leads nowhere"),
+    }
 }
 
 /// A name of an inner archive as an absolute path, which stays inside the root.
@@ -145,133 +219,4 @@ fn fields(text: &str) -> BTreeMap<String, String> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use flate2::Compression;
-    use flate2::write::GzEncoder;
-    use proptest::prelude::*;
-    use std::io::Write;
-
-    fn tar(entries: &[(&str, EntryType, &[u8])]) -> Vec<u8> {
-        let mut builder = tar::Builder::new(vec![]);
-        for (name, kind, content) in entries {
-            let mut header = tar::Header::new_gnu();
-            // Set by hand: the library refuses names that a damaged package may have.
-            header.as_old_mut().name[..name.len()].copy_from_slice(name.as_bytes());
-            header.set_entry_type(*kind);
-            header.set_size(content.len() as u64);
-            header.set_mode(0o644);
-            header.set_cksum();
-            builder.append(&header, *content).unwrap();
-        }
-        builder.into_inner().unwrap()
-    }
-
-    fn gzip(bytes: &[u8]) -> Vec<u8> {
-        let mut gzip = GzEncoder::new(vec![], Compression::fast());
-        gzip.write_all(bytes).unwrap();
-        gzip.finish().unwrap()
-    }
-
-    fn ar(members: &[(&str, &[u8])]) -> Vec<u8> {
-        let mut bytes = b"!<arch>\n".to_vec();
-        for (name, content) in members {
-            let size = content.len();
-            bytes.extend(format!("{name:16}{:12}{:6}{:6}{:8}{size:<10}`\n", 0, 0, 0, 644).bytes());
-            bytes.extend(*content);
-            bytes.resize(bytes.len().next_multiple_of(2), b'\n');
-        }
-        bytes
-    }
-
-    const CONTROL: &[u8] = b"Package: it\nVersion: 1:2-3\nDescription: of it\n Version: 4\n";
-
-    fn deb(kind: &str, data: &[u8]) -> Vec<u8> {
-        let control = gzip(&tar(&[("./control", EntryType::Regular, CONTROL)]));
-        ar(&[("debian-binary", b"2.0\n"), ("control.tar.gz", &control), (kind, data)])
-    }
-
-    #[test]
-    fn each_compression_is_unpacked() {
-        let data = tar(&[
-            ("./", EntryType::Directory, b""),
-            ("./usr/bin/it", EntryType::Regular, b"program"),
-            ("./usr/bin/link", EntryType::Symlink, b""),
-        ]);
-        let zstd = zstd::stream::encode_all(&data[..], 1).unwrap();
-        for (kind, data) in
-            [("data.tar", &data), ("data.tar.gz/", &gzip(&data)), ("data.tar.zst", &zstd)]
-        {
-            let package = Package::read(&deb(kind, data)).unwrap();
-            assert_eq!(package.file("/usr/bin/it"), Some(&b"program"[..]));
-            assert_eq!(package.file("/usr/bin/link"), None);
-            assert_eq!((package.field("Version"), package.field("Nothing")), ("1:2-3", ""));
-        }
-    }
-
-    /// The bytes are those of `printf hello | xz`.
-    #[test]
-    fn xz_is_unpacked() {
-        let hello = [
-            0xfd, 0x37, 0x7a, 0x58, 0x5a, 0x00, 0x00, 0x04, 0xe6, 0xd6, 0xb4, 0x46, 0x02, 0x00,
-            0x21, 0x01, 0x16, 0x00, 0x00, 0x00, 0x74, 0x2f, 0xe5, 0xa3, 0x01, 0x00, 0x04, 0x68,
-            0x65, 0x6c, 0x6c, 0x6f, 0x00, 0x00, 0x00, 0x00, 0xb1, 0x37, 0xb9, 0xdb, 0xe5, 0xda,
-            0x1e, 0x9b, 0x00, 0x01, 0x1d, 0x05, 0xb8, 0x2d, 0x80, 0xaf, 0x1f, 0xb6, 0xf3, 0x7d,
-            0x01, 0x00, 0x00, 0x00, 0x00, 0x04, 0x59, 0x5a,
-        ];
-        let mut text = String::new();
-        unpack(".xz", &hello).unwrap().read_to_string(&mut text).unwrap();
-        assert_eq!(text, "hello");
-        let mut damaged = hello;
-        damaged[29] ^= 1;
-        assert!(unpack(".xz", &damaged).unwrap().read_to_string(&mut text).is_err());
-    }
-
-    #[test]
-    fn says_what_is_wrong() {
-        let good = deb("data.tar", &tar(&[("./it", EntryType::Regular, b"1")]));
-        Package::read(&good).unwrap();
-        let with = |name, kind| deb("data.tar", &tar(&[(name, kind, b"")]));
-        for (deb, words) in [
-            (with("../it", EntryType::Regular), "leave the root"),
-            (with("./a/../../it", EntryType::Regular), "leave the root"),
-            (with("./dev/sda", EntryType::Block), "neither regular"),
-            (with("./it", EntryType::Link), "neither regular"),
-            (deb("data.tar.lz4", b""), "compression"),
-            (ar(&[("debian-binary", b"3.0\n")]), "format 2"),
-            (ar(&[("debian-binary", b"2.0\n")]), "no control.tar"),
-            (good[..good.len() - 600].to_vec(), "cut off"),
-            (good[1..].to_vec(), "no archive"),
-        ] {
-            let error = Package::read(&deb).unwrap_err().to_string();
-            assert!(error.contains(words), "{words}: {error}");
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn paths_stay_inside(name in "(\\.{0,3}/|[a-c]){0,8}") {
-            if let Ok(path) = path(name.as_bytes()) {
-                let mut parts = path.split('/');
-                prop_assert_eq!(parts.next(), Some(""));
-                prop_assert!(parts.all(|part| !matches!(part, "" | "." | "..")));
-            }
-        }
-
-        #[test]
-        fn never_panics(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
-            let _ = Package::read(&bytes);
-            for kind in ["data.tar", "data.tar.gz", "data.tar.xz", "data.tar.zst"] {
-                let _ = Package::read(&deb(kind, &bytes));
-            }
-        }
-
-        #[test]
-        fn never_panics_near_the_truth(at in 0usize..5000, value: u8) {
-            let mut bytes = deb("data.tar", &tar(&[("./it", EntryType::Regular, b"content")]));
-            let at = at % bytes.len();
-            bytes[at] = value;
-            let _ = Package::read(&bytes);
-        }
-    }
-}
+mod tests;

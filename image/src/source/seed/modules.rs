@@ -55,6 +55,7 @@ pub fn gather(
     }
     let paths = |names: &[String]| names.iter().map(|name| unpacked(name)).collect();
     gathered.taken.early = paths(&choice.early);
+    gathered.taken.first = paths(&choice.first);
     gathered.taken.modules = paths(&choice.loaded);
     gathered.taken.disk = paths(&choice.disk);
 

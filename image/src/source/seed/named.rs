@@ -15,37 +15,48 @@ pub struct NamedModule {
     pub name: String,
     /// Why it is in the image.
     pub because: Because,
-    /// Whether it is loaded at every start.
-    pub loaded: bool,
+    /// When it is loaded.
+    pub when: When,
     file: String,
     text: String,
     at: Range<usize>,
+}
+
+/// When a module is loaded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum When {
+    /// At every start, before the base units that name it.
+    First,
+    /// At every start.
+    Later,
+    /// When somebody loads it.
+    AtHand,
 }
 
 impl NamedModule {
     /// Every module that an image is to have, those that are loaded first.
     pub fn all(appliance: &ApplianceFile, units: &Units) -> Vec<Self> {
         let image = &appliance.appliance.image;
-        let in_appliance = |key: &str, loaded: bool, name: &Spanned<ModuleName>| Self {
+        let in_appliance = |key: &str, when: When, name: &Spanned<ModuleName>| Self {
             name: name.get_ref().canonical(),
             because: appliance.because(&name.span(), key, name.get_ref().as_str()),
-            loaded,
+            when,
             file: appliance.file.clone(),
             text: appliance.text.clone(),
             at: name.span(),
         };
-        let drivers = image.drivers.iter().map(|name| in_appliance("drivers", true, name));
+        let drivers = image.drivers.iter().map(|name| in_appliance("drivers", When::Later, name));
         let of_units = units.all.iter().flat_map(|unit| {
             unit.source.modules().map(|(name, at)| Self {
                 name: name.canonical(),
                 because: unit.because.then(name.as_str()),
-                loaded: true,
+                when: if unit.source.unit.base { When::First } else { When::Later },
                 file: unit.source.file.clone(),
                 text: unit.source.text.clone(),
                 at,
             })
         });
-        let further = image.modules.iter().map(|name| in_appliance("modules", false, name));
+        let further = image.modules.iter().map(|name| in_appliance("modules", When::AtHand, name));
         drivers.chain(of_units).chain(further).collect()
     }
 

@@ -1,11 +1,13 @@
-//! Keeps a diary on /data: line after line, each on the medium before it is spoken of. After a cut
+//! Keeps a diary in its data folder: line after line, each on the medium before it is spoken of. After a cut
 //! it says how many it finds, so that a test can tell what was lost.
 
 use std::fs::{self, File};
 use std::io::{ErrorKind, Write};
+use std::path::Path;
 use std::time::Duration;
 
-const DIARY: &str = "/data/diary";
+/// In the folder that PID 1 gave us.
+const DIARY: &str = "diary.txt";
 
 /// How many lines one run adds.
 const LINES: usize = 6;
@@ -15,14 +17,16 @@ fn line(number: usize) -> String {
 }
 
 fn main() -> std::io::Result<()> {
-    let text = match fs::read_to_string(DIARY) {
+    let folder = std::env::var_os("STATE_DIRECTORY").ok_or(ErrorKind::NotFound)?;
+    let diary = Path::new(&folder).join(DIARY);
+    let text = match fs::read_to_string(&diary) {
         Err(error) if error.kind() == ErrorKind::NotFound => String::new(),
         other => other?,
     };
     let whole = text.split_inclusive('\n').filter(|line| line.ends_with('\n'));
     let found = whole.enumerate().take_while(|(number, it)| *it == line(*number)).count();
     println!("found {found}");
-    let mut file = File::options().create(true).append(true).open(DIARY)?;
+    let mut file = File::options().create(true).append(true).open(&diary)?;
     let good: usize = (0..found).map(|number| line(number).len()).sum();
     file.set_len(good as u64)?;
     for number in found..found + LINES {
@@ -30,7 +34,7 @@ fn main() -> std::io::Result<()> {
         file.sync_all()?;
         if number == 0 {
             // The name of a new file is its folder's.
-            File::open("/data")?.sync_all()?;
+            File::open(&folder)?.sync_all()?;
         }
         println!("kept {}", number + 1);
         std::thread::sleep(Duration::from_millis(50));

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use octet_appliance::nearest;
 
-use super::super::{NamedModule, SeedError};
+use super::super::{NamedModule, SeedError, When};
 use crate::appliance_file::nearest_hint;
 use crate::seed::Modules;
 use crate::target::Target;
@@ -24,7 +24,9 @@ pub struct Choice {
     pub all: Vec<String>,
     /// Those that load before the root is there.
     pub early: Vec<String>,
-    /// Those that load at every start.
+    /// Those that load before base units that name them.
+    pub first: Vec<String>,
+    /// Those that load at every start, after them.
     pub loaded: Vec<String>,
     /// Those that load before the flash is touched.
     pub disk: Vec<String>,
@@ -42,18 +44,22 @@ impl Choice {
         let mut choice = Self::default();
         let because = Because::always("the root file system needs it");
         choice.early = choice.required(modules, &EARLY, &because)?;
+        let because = Because::always("PID 1 feeds it");
+        choice.disk = choice.required(modules, target.watchdog_modules(), &because)?;
         let because = Because::always("PID 1 needs it to use the flash");
         let flash = [target.disk_modules(), &FLASH].concat();
-        choice.disk = choice.required(modules, &flash, &because)?;
+        let flash = choice.required(modules, &flash, &because)?;
+        choice.disk.extend(flash);
         let because = Because::always(format!("a device of {target}"));
         choice.loaded = choice.required(modules, target.drivers(), &because)?;
         for named in named {
             choice.named(modules, named, notes)?;
         }
-        let Self { early, disk, loaded, .. } = &mut choice;
-        for list in [disk, loaded] {
+        let Self { early, disk, first, loaded, .. } = &mut choice;
+        for list in [disk, &mut *first, &mut *loaded] {
             list.retain(|name| !early.contains(name));
         }
+        loaded.retain(|name| !first.contains(name));
         Ok(choice)
     }
 
@@ -98,8 +104,10 @@ impl Choice {
             return Err(named.error(format!("there is no kernel module `{name}`"), hint).into());
         }
         self.add(modules, name, &named.because);
-        if named.loaded {
-            modules.load(name, &mut self.loaded, &mut |_, _| {});
+        match named.when {
+            When::First => modules.load(name, &mut self.first, &mut |_, _| {}),
+            When::Later => modules.load(name, &mut self.loaded, &mut |_, _| {}),
+            When::AtHand => {}
         }
         Ok(())
     }
@@ -129,7 +137,8 @@ mod tests {
     const DEP: &str = "a/loop.ko.gz:\na/squashfs.ko.gz: a/xxhash.ko.gz\na/xxhash.ko.gz:\n\
         a/virtio_blk.ko.gz:\na/ext4.ko.gz: a/jbd2.ko.gz a/mbcache.ko.gz\na/jbd2.ko.gz: a/xxhash.ko.gz\n\
         a/mbcache.ko.gz:\na/crc.ko.gz:\na/vfat.ko.gz: a/fat.ko.gz\na/fat.ko.gz:\na/nls_cp437.ko.gz:\n\
-        a/nls_utf8.ko.gz:\na/i6300esb.ko.gz:\n";
+        a/nls_utf8.ko.gz:\na/i6300esb.ko.gz:\n\
+        a/tiny-power-button.ko.gz:\n";
 
     #[test]
     fn the_flash_has_a_list_of_its_own() {
@@ -137,10 +146,10 @@ mod tests {
         let modules = Modules::parse(DEP, builtin, "softdep ext4 pre: crc\n");
         let choice = Choice::of(&modules, Target::QemuX86_64, &[], &mut vec![]).unwrap();
         assert_eq!(choice.early, ["loop", "xxhash", "squashfs"]);
-        let disk = ["virtio_blk", "crc", "mbcache", "jbd2", "ext4", "fat", "vfat"];
-        assert_eq!(choice.disk[..7], disk);
-        assert_eq!(choice.disk[7..], ["nls_cp437", "nls_utf8"]);
-        assert_eq!(choice.loaded, ["i6300esb"]);
+        let disk = ["i6300esb", "virtio_blk", "crc", "mbcache", "jbd2", "ext4", "fat", "vfat"];
+        assert_eq!(choice.disk[..8], disk);
+        assert_eq!(choice.disk[8..], ["nls_cp437", "nls_utf8"]);
+        assert_eq!(choice.loaded, ["i6300esb", "tiny_power_button"]);
         assert_eq!(choice.because("jbd2").chain, "PID 1 needs it to use the flash -> jbd2");
         let modules = Modules::parse(DEP, "", "");
         let error = Choice::of(&modules, Target::QemuX86_64, &[], &mut vec![]).unwrap_err();

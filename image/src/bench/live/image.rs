@@ -1,0 +1,103 @@
+//! The images of these guests: what ships, told whom to let in and whose updates to take, with one
+//! unit besides that measures from inside.
+
+use octet_appliance::{SETTINGS, UNITS, UnitSource};
+use serde_json::{Value, json};
+
+use super::wire;
+use crate::bench::guest::compile;
+use crate::build::{self, Options, Other};
+use crate::tree::{Because, Node, Origin, Tree};
+
+/// Where programs of units are.
+const PROGRAMS: &str = "/usr/lib/octet";
+
+/// Whom a box knows.
+pub struct Known {
+    /// Its operator, who may do everything.
+    pub operator: String,
+    /// The key of its updates.
+    pub signer: String,
+}
+
+/// A box with one operator, and with `motd` in it: so one of another motd is a small update.
+pub fn of_box(options: &Options, known: &Known, motd: &str) -> miette::Result<Other> {
+    let program = compile(options.target, "yardstick")?;
+    let unit = include_str!("yardstick.toml").to_owned();
+    let unit = UnitSource::parse("yardstick.toml".into(), unit).map_err(|error| *error)?.unit;
+    build::initrd_with(options, |tree| {
+        put(tree, &format!("{PROGRAMS}/yardstick"), 0o755, program)?;
+        put(tree, "/etc/motd", 0o644, motd.into())?;
+        change(tree, UNITS, |units| {
+            if let Some(units) = units.as_array_mut() {
+                units.push(json!(unit));
+            }
+        })?;
+        change(tree, SETTINGS, |settings| {
+            let operator = json!({ "key": known.operator, "name": "bench", "may": ["own"] });
+            settings["operator"] = json!({ "keys": [operator] });
+            settings["trust"] = json!({ "update_keys": [known.signer] });
+            settings["network"] = network();
+        })
+    })
+}
+
+/// The same network, and in the gate's place a program that greets and says what it hears.
+pub fn of_echo(options: &Options) -> miette::Result<Other> {
+    let program = compile(options.target, "listener")?;
+    build::initrd_with(options, |tree| {
+        put(tree, &format!("{PROGRAMS}/listener"), 0o755, program)?;
+        change(tree, UNITS, |units| {
+            for unit in units.as_array_mut().into_iter().flatten() {
+                if unit["name"] == wire::GATE {
+                    unit["exec"] = json!(format!("{PROGRAMS}/listener"));
+                    unit["readiness"] = json!("socket");
+                    unit["sockets"] = json!({ wire::GATE: unit["sockets"][wire::GATE] });
+                }
+            }
+        })?;
+        change(tree, SETTINGS, |settings| settings["network"] = network())
+    })
+}
+
+/// The address is fixed: nobody has to wait for a server to give one.
+fn network() -> Value {
+    json!({ "address": [format!("{}/24", wire::BOX)], "gateway": wire::HOST })
+}
+
+/// Puts a file in the place of what is there.
+fn put(tree: &mut Tree, path: &str, mode: u16, bytes: Vec<u8>) -> miette::Result<()> {
+    tree.take(path);
+    let because = Because::always("a benchmark needs it");
+    Ok(tree.put(path, Node::file(bytes, mode, Origin::Generated, because))?)
+}
+
+/// Changes a file of JSON.
+fn change(tree: &mut Tree, path: &str, change: impl FnOnce(&mut Value)) -> miette::Result<()> {
+    let old = tree.get(path).and_then(Node::bytes).unwrap_or_default();
+    let mut value = serde_json::from_slice(old)
+        .map_err(|error| miette::miette!("{path} of the image is no JSON: {error}"))?;
+    change(&mut value);
+    put(tree, path, 0o644, value.to_string().into_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_unit_is_such_as_the_language_allows() {
+        let text = include_str!("yardstick.toml").to_owned();
+        let unit = UnitSource::parse("yardstick.toml".into(), text).unwrap().unit;
+        assert_eq!(unit.name.as_str(), "yardstick");
+    }
+
+    #[test]
+    fn a_file_of_json_is_changed_in_its_place() {
+        let mut tree = Tree::default();
+        put(&mut tree, "/a", 0o644, b"{\"b\":1}".to_vec()).unwrap();
+        change(&mut tree, "/a", |value| value["c"] = json!(2)).unwrap();
+        assert_eq!(tree.get("/a").unwrap().bytes().unwrap(), br#"{"b":1,"c":2}"#);
+        assert!(change(&mut tree, "/nothing", |_| {}).is_err());
+    }
+}

@@ -1,0 +1,95 @@
+//! A box that runs, as its owner meets it: what the gate costs, how long an update takes, and what
+//! memory the gate has while nobody is there. Times stand beside the least that they could be, in the
+//! same guest or in one of the same kind.
+
+mod image;
+mod owner;
+mod release;
+mod run;
+mod table;
+mod wire;
+
+use miette::IntoDiagnostic;
+
+use super::sample::Sample;
+use crate::build::{self, Options};
+use crate::target::Target;
+
+use image::Known;
+use owner::Owner;
+use release::Files;
+use run::Guests;
+pub use table::TITLE;
+
+/// All runs.
+#[derive(Debug, Clone, Default)]
+pub struct Live {
+    /// How many there were, each with guests of its own.
+    pub runs: usize,
+    /// `status`, by the owner's program and through the gate.
+    pub gate: Sample,
+    /// The same at PID 1's port, where there is no gate.
+    pub port: Sample,
+    /// One byte to the gate's port and back, with nothing but an echo there.
+    pub echo: Sample,
+    /// A release that has nothing in common with what runs.
+    pub whole: Installs,
+    /// One that differs in a line.
+    pub small: Installs,
+    /// The gate's memory before anybody came.
+    pub before: Vec<Memory>,
+    /// The same after one operator came and went.
+    pub after: Vec<Memory>,
+}
+
+/// Installations of one release.
+#[derive(Debug, Clone, Default)]
+pub struct Installs {
+    /// What the box wrote of its files, in bytes.
+    pub written: u64,
+    /// What was sent for it.
+    pub sent: u64,
+    /// `update install` through the gate.
+    pub gate: Sample,
+    /// The same at PID 1's port.
+    pub port: Sample,
+    /// Files of the same sizes written onto the same medium in the same guest, until they are there.
+    pub plain: Sample,
+}
+
+/// What the gate has, in bytes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Memory {
+    /// `memory.current` of its control group.
+    pub charged: u64,
+    /// The resident size of its process.
+    pub resident: u64,
+}
+
+/// Runs all of it `runs` times, on x86-64: what differs does not hang on the processor.
+pub fn measure(options: &Options, runs: usize) -> miette::Result<Live> {
+    eprintln!("box        gate, updates and memory of a box that runs, {runs} times");
+    let options = Options { target: Target::QemuX86_64, ..options.clone() };
+    let built = build::build(&options)?;
+    let owner = Owner::new()?;
+    let known = Known { operator: owner.keygen()?, signer: release::keygen(&owner)? };
+    let here = image::of_box(&options, &known, "this one runs\n")?;
+    let changed = image::of_box(&options, &known, "this one comes\n")?;
+    let echo = owner.file("echo");
+    std::fs::write(&echo, image::of_echo(&options)?.initrd).into_diagnostic()?;
+    let here = Files { linux: &here.linux, initrd: &here.initrd };
+    let guests = Guests {
+        disk: build::disk_with(&options, here.linux, here.initrd)?.1,
+        whole: release::of_other_bytes(&owner, &options, here)?,
+        small: release::of_change(&owner, &options, Files { initrd: &changed.initrd, ..here })?,
+        echo,
+        built,
+        owner,
+    };
+    let mut all = Live { runs, ..Live::default() };
+    for _ in 0..runs {
+        guests.run(&mut all)?;
+        eprintln!("           {}", table::brief(&all));
+    }
+    Ok(all)
+}

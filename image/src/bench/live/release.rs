@@ -1,0 +1,67 @@
+//! Releases for the box: one that shares nothing with what runs, and one that differs in a line.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+
+use miette::IntoDiagnostic;
+
+use super::owner::Owner;
+use crate::build::{self, Options};
+use crate::update;
+
+/// The file of the key that signs.
+const SIGNER: &str = "signer";
+
+/// An update.
+pub struct Release {
+    /// As `cargo image bundle` makes it.
+    pub file: PathBuf,
+    /// The sizes of the files that a box has to write for it.
+    pub written: Vec<u64>,
+    /// Whether the box has nothing of these.
+    pub is_new: bool,
+}
+
+/// A kernel and its initramfs.
+#[derive(Clone, Copy)]
+pub struct Files<'a> {
+    /// The kernel.
+    pub linux: &'a [u8],
+    /// The initramfs.
+    pub initrd: &'a [u8],
+}
+
+/// Makes the key that signs, and returns its public half.
+pub fn keygen(owner: &Owner) -> miette::Result<String> {
+    Ok(update::make_key(&owner.file(SIGNER), false)?.1)
+}
+
+/// What runs with every bit turned: it is as long, and compresses as well, but no chunk of it is one
+/// that the box has. It is never started.
+pub fn of_other_bytes(owner: &Owner, options: &Options, of: Files<'_>) -> miette::Result<Release> {
+    let turned = |bytes: &[u8]| bytes.iter().map(|byte| !byte).collect::<Vec<_>>();
+    let (linux, initrd) = (turned(of.linux), turned(of.initrd));
+    let written = vec![linux.len() as u64, initrd.len() as u64];
+    let file = make(owner, options, "whole", Files { linux: &linux, initrd: &initrd })?;
+    Ok(Release { file, written, is_new: true })
+}
+
+/// The kernel that runs, and another initramfs.
+pub fn of_change(owner: &Owner, options: &Options, of: Files<'_>) -> miette::Result<Release> {
+    let file = make(owner, options, "small", of)?;
+    Ok(Release { file, written: vec![of.initrd.len() as u64], is_new: false })
+}
+
+/// Signs and bundles an image of these files, in a folder `name` of the owner's.
+fn make(owner: &Owner, options: &Options, name: &str, of: Files<'_>) -> miette::Result<PathBuf> {
+    let folder = owner.file(name);
+    fs::create_dir(&folder).into_diagnostic()?;
+    let path = |name: &str| Path::join(&folder, name);
+    let (disk, file) = (path("octet.img"), path("octet.update"));
+    let (slot, image) = build::disk_with(options, of.linux, of.initrd)?;
+    image.write_to(&File::create(&disk).into_diagnostic()?).into_diagnostic()?;
+    let key = owner.file(SIGNER);
+    update::sign(&folder, &disk, &slot, &key, &update::Release::default())?;
+    update::bundle(&folder, &disk, &slot, &file)?;
+    Ok(file)
+}

@@ -1,0 +1,28 @@
+//! `cargo image bundle`
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use super::sign::slot;
+use crate::build;
+use crate::update::{self, BUNDLE};
+
+/// Makes the file that boxes take, of an image that `cargo image sign` has signed
+#[derive(clap::Args)]
+pub struct Args {
+    /// The file [default: out/<target>/octet.update]
+    #[arg(long, value_name = "FILE")]
+    to: Option<PathBuf>,
+    #[command(flatten)]
+    build: build::Options,
+}
+
+/// Runs the subcommand.
+pub fn run(args: Args) -> miette::Result<ExitCode> {
+    let built = build::build(&args.build)?;
+    let to = args.to.unwrap_or_else(|| built.folder.join(BUNDLE));
+    let size = update::bundle(&built.folder, &built.disk, &slot(&built)?, &to)?;
+    println!("{}: {size} bytes; a box asks for those alone that it lacks", to.display());
+    println!("cargo image ctl update install {}", to.display());
+    Ok(ExitCode::SUCCESS)
+}

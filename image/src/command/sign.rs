@@ -1,0 +1,62 @@
+//! `cargo image sign`
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use miette::IntoDiagnostic;
+use octet_bundle::SlotName;
+
+use crate::build::{self, Built};
+use crate::output::manifest::Manifest;
+use crate::update::{self, Release, make_key};
+
+/// Signs the image as an update; `cargo image bundle` then makes the file that boxes take
+#[derive(clap::Args)]
+pub struct Args {
+    /// The secret key, as minisign keeps it
+    #[arg(long, value_name = "FILE", required_unless_present = "new_key")]
+    key: Option<PathBuf>,
+    /// Make a secret key, and FILE.pub beside it, and do nothing else
+    #[arg(long, value_name = "FILE", conflicts_with = "key")]
+    new_key: Option<PathBuf>,
+    /// The new key has no password: whoever reads the file can sign
+    #[arg(long, requires = "new_key")]
+    no_password: bool,
+    /// Where the release stands among the others [default: the seconds since 1970]
+    #[arg(long, value_name = "N")]
+    sequence: Option<u64>,
+    /// Boxes that have found this release good take none below N any more
+    #[arg(long, value_name = "N")]
+    floor: Option<u64>,
+    /// An update that boxes may have: those are sent a patch, which is short where a program was
+    /// linked anew; may be given several times
+    #[arg(long, value_name = "UPDATE")]
+    from: Vec<PathBuf>,
+    #[command(flatten)]
+    build: build::Options,
+}
+
+/// Runs the subcommand.
+pub fn run(args: Args) -> miette::Result<ExitCode> {
+    if let Some(path) = &args.new_key {
+        let (public, key) = make_key(path, !args.no_password)?;
+        println!("{}: keep it, and keep it secret", path.display());
+        println!("{}: for appliance.toml:\n\n[trust]\nupdate_keys = [\"{key}\"]", public.display());
+        return Ok(ExitCode::SUCCESS);
+    }
+    let key = args.key.unwrap_or_default(); // clap demands one
+    let built = build::build(&args.build)?;
+    let release = Release { sequence: args.sequence, floor: args.floor, from: args.from };
+    let name = slot(&built)?;
+    let (manifest, paths) = update::sign(&built.folder, &built.disk, &name, &key, &release)?;
+    println!("slot {name}, sequence {}, floor {}", manifest.sequence, manifest.floor);
+    paths.iter().for_each(|path| println!("{}", path.display()));
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The name of the slot of an image.
+pub fn slot(built: &Built) -> miette::Result<SlotName> {
+    let text = std::fs::read(Path::new(&built.folder).join("manifest.json")).into_diagnostic()?;
+    let manifest: Manifest = serde_json::from_slice(&text).into_diagnostic()?;
+    manifest.slot.parse().into_diagnostic()
+}

@@ -1,0 +1,62 @@
+//! What can go wrong, and what to do.
+
+use std::path::PathBuf;
+
+use miette::Diagnostic;
+
+/// An update cannot be made.
+#[derive(Debug, thiserror::Error, Diagnostic)]
+pub enum UpdateError {
+    /// A file cannot be read.
+    #[error("cannot read {}: {source}", path.display())]
+    #[diagnostic(help("{help}"))]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+        /// What to do.
+        help: &'static str,
+    },
+    /// The image is not as the builder makes it.
+    #[error("{}: {problem}", path.display())]
+    #[diagnostic(help("build it again: `cargo image build`"))]
+    Image {
+        /// The disk.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// A key cannot be made or used.
+    #[error("{}: {source}", path.display())]
+    #[diagnostic(help("{help}"))]
+    Key {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: minisign::PError,
+        /// What to do.
+        help: &'static str,
+    },
+    /// There is a key already.
+    #[error("{} is there already, and is not overwritten", .0.display())]
+    #[diagnostic(help("name another file, or move that one away if it is no key in use"))]
+    KeyThere(PathBuf),
+    /// Sequence or floor make no sense.
+    #[error("{0}")]
+    #[diagnostic(help(
+        "give --sequence a number above every release before, and --floor none above it"
+    ))]
+    Release(String),
+    /// What was signed is of another image.
+    #[error("{} is of slot {signed}, and the image has slot {built}", path.display())]
+    #[diagnostic(help("sign what was built: `cargo image sign --key FILE`"))]
+    OtherImage {
+        /// What was signed.
+        path: PathBuf,
+        /// Its slot.
+        signed: String,
+        /// The image's.
+        built: String,
+    },
+}

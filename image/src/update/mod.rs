@@ -1,0 +1,25 @@
+//! Updates: an image's slot, signed, and as one file that boxes take.
+
+mod bundle;
+mod error;
+mod image;
+mod key;
+mod pack;
+mod patch;
+mod sign;
+
+pub use bundle::bundle;
+pub use key::make_key;
+pub use sign::{Release, sign};
+
+/// What is signed, beside the image that it is of.
+pub const SIGNED: &str = "update.json";
+
+/// The signature of that.
+pub const SIGNATURE: &str = "update.json.minisig";
+
+/// The patches that are listed in it, one behind the other.
+pub const PATCHES: &str = "update.patches";
+
+/// The update as one file.
+pub const BUNDLE: &str = "octet.update";

@@ -1,0 +1,342 @@
+//! `[network]`: how the box is reached.
+
+use std::fmt;
+use std::net::IpAddr;
+
+use serde::de::{SeqAccess, Visitor};
+use serde::ser::SerializeSeq;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// `[network]`: the address of this box on the link that leads out. A section that is not there
+/// means DHCP on the first link.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(try_from = "Raw", into = "Raw")]
+pub struct NetworkSettings {
+    /// The link that leads out; the first Ethernet link of the kernel's list if none is named.
+    pub link: Option<LinkName>,
+    /// What addresses it has.
+    pub addressing: Addressing,
+}
+
+/// Where the addresses come from.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Addressing {
+    /// `"dhcp"`: from a DHCP server (RFC 2131), IPv4 only.
+    #[default]
+    Dhcp,
+    /// A list: these, and no others.
+    Fixed {
+        /// Each with the length of its network's prefix.
+        addresses: Vec<Cidr>,
+        /// Where packets to other networks go, one for IPv4 and one for IPv6 at most.
+        gateways: Vec<IpAddr>,
+    },
+}
+
+/// An address, and how many of its bits are those of its network: `192.0.2.7/24`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Cidr {
+    address: IpAddr,
+    prefix: u8,
+}
+
+/// The name of a network device: 1 to 15 letters, digits, `-`, `_` and `.`, not all dots.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct LinkName(String);
+
+/// What cannot be said in `[network]`.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidNetwork {
+    /// No address with a prefix.
+    #[error("`{0}` is no address with the length of its prefix, such as `192.0.2.7/24`")]
+    Cidr(String),
+    /// An address that no box can have.
+    #[error("{0} is an address that no box can have: {1}")]
+    Address(Cidr, &'static str),
+    /// No name of a device.
+    #[error("`{0}` is no name of a network device, such as `eth0`")]
+    Link(String),
+    /// A gateway that cannot be reached.
+    #[error("the gateway {0} is in the network of none of the addresses")]
+    Gateway(IpAddr),
+    /// Two gateways of one kind.
+    #[error("there are two gateways for {0}: a box has one way out")]
+    Gateways(&'static str),
+    /// A gateway without addresses.
+    #[error("`gateway` goes with a list of addresses: a DHCP server says its own")]
+    GatewayOfDhcp,
+    /// Twice the same.
+    #[error("{0} is there twice")]
+    Twice(IpAddr),
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Raw {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    link: Option<LinkName>,
+    #[serde(default)]
+    address: RawAddress,
+    #[serde(default, skip_serializing_if = "Gateways::is_empty")]
+    gateway: Gateways,
+}
+
+/// `"dhcp"` or a list.
+#[derive(Default)]
+enum RawAddress {
+    #[default]
+    Dhcp,
+    Fixed(Vec<Cidr>),
+}
+
+/// One address as a text, or several as a list.
+#[derive(Default)]
+struct Gateways(Vec<IpAddr>);
+
+impl Gateways {
+    fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl TryFrom<Raw> for NetworkSettings {
+    type Error = InvalidNetwork;
+
+    fn try_from(raw: Raw) -> Result<Self, InvalidNetwork> {
+        let gateways = raw.gateway.0;
+        let addressing = match raw.address {
+            RawAddress::Dhcp if gateways.is_empty() => Addressing::Dhcp,
+            RawAddress::Dhcp => return Err(InvalidNetwork::GatewayOfDhcp),
+            RawAddress::Fixed(addresses) => {
+                for (at, cidr) in addresses.iter().enumerate() {
+                    if addresses[..at].iter().any(|other| other.address == cidr.address) {
+                        return Err(InvalidNetwork::Twice(cidr.address));
+                    }
+                }
+                for gateway in &gateways {
+                    if !addresses.iter().any(|cidr| cidr.reaches(*gateway)) {
+                        return Err(InvalidNetwork::Gateway(*gateway));
+                    }
+                }
+                let of = |four: bool| gateways.iter().filter(|it| it.is_ipv4() == four).count();
+                if let Some((_, kind)) =
+                    [(true, "IPv4"), (false, "IPv6")].iter().find(|(four, _)| of(*four) > 1)
+                {
+                    return Err(InvalidNetwork::Gateways(kind));
+                }
+                Addressing::Fixed { addresses, gateways }
+            }
+        };
+        Ok(Self { link: raw.link, addressing })
+    }
+}
+
+impl From<NetworkSettings> for Raw {
+    fn from(settings: NetworkSettings) -> Raw {
+        let (address, gateways) = match settings.addressing {
+            Addressing::Dhcp => (RawAddress::Dhcp, vec![]),
+            Addressing::Fixed { addresses, gateways } => (RawAddress::Fixed(addresses), gateways),
+        };
+        Raw { link: settings.link, address, gateway: Gateways(gateways) }
+    }
+}
+
+impl Cidr {
+    /// Checked: an address that one box can have.
+    ///
+    /// # Errors
+    /// It is a network's own or its broadcast address, of a group, loopback or unspecified; or the
+    /// prefix is longer than the address.
+    pub fn new(address: IpAddr, prefix: u8) -> Result<Self, InvalidNetwork> {
+        let cidr = Self { address, prefix };
+        if u32::from(prefix) > cidr.bits() {
+            return Err(InvalidNetwork::Cidr(cidr.to_string()));
+        }
+        let wrong = |why| Err(InvalidNetwork::Address(cidr, why));
+        if address.is_unspecified() || matches!(address, IpAddr::V4(v4) if v4.octets()[0] == 0) {
+            return wrong("it stands for none");
+        }
+        if address.is_loopback() {
+            return wrong("it never leaves a box");
+        }
+        if address.is_multicast() || matches!(address, IpAddr::V4(v4) if v4.octets()[0] >= 240) {
+            return wrong("it belongs to a group");
+        }
+        // RFC 3021: a network of two has neither.
+        if let IpAddr::V4(v4) = address
+            && prefix < 31
+        {
+            let host = v4.to_bits() & (u32::MAX >> prefix);
+            if host == 0 {
+                return wrong("it is the network's own");
+            }
+            if host == u32::MAX >> prefix {
+                return wrong("it is the network's broadcast address");
+            }
+        }
+        Ok(cidr)
+    }
+
+    /// The address.
+    pub fn address(&self) -> IpAddr {
+        self.address
+    }
+
+    /// Bits of the network's prefix: up to 32, or 128.
+    pub fn prefix(&self) -> u8 {
+        self.prefix
+    }
+
+    /// Whether `other` can be reached without a gateway: it is in the same network, or it is of
+    /// this link alone (IPv6).
+    pub fn reaches(&self, other: IpAddr) -> bool {
+        match (self.address, other) {
+            (IpAddr::V4(own), IpAddr::V4(other)) => {
+                let mask = u32::MAX.checked_shl(32 - u32::from(self.prefix)).unwrap_or(0);
+                own != other && (own.to_bits() ^ other.to_bits()) & mask == 0
+            }
+            (IpAddr::V6(own), IpAddr::V6(other)) => {
+                let mask = u128::MAX.checked_shl(128 - u32::from(self.prefix)).unwrap_or(0);
+                let same = (own.to_bits() ^ other.to_bits()) & mask == 0;
+                own != other && (same || other.is_unicast_link_local())
+            }
+            _ => false,
+        }
+    }
+
+    fn bits(&self) -> u32 {
+        if self.address.is_ipv4() { 32 } else { 128 }
+    }
+}
+
+impl TryFrom<String> for Cidr {
+    type Error = InvalidNetwork;
+
+    fn try_from(text: String) -> Result<Self, InvalidNetwork> {
+        let wrong = || InvalidNetwork::Cidr(text.clone());
+        let (address, prefix) = text.split_once('/').ok_or_else(wrong)?;
+        let digits = !prefix.is_empty() && prefix.bytes().all(|byte| byte.is_ascii_digit());
+        let prefix = digits.then(|| prefix.parse().ok()).flatten().ok_or_else(wrong)?;
+        Self::new(address.parse().map_err(|_| wrong())?, prefix)
+    }
+}
+
+impl From<Cidr> for String {
+    fn from(cidr: Cidr) -> String {
+        cidr.to_string()
+    }
+}
+
+impl fmt::Display for Cidr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.address, self.prefix)
+    }
+}
+
+impl LinkName {
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for LinkName {
+    type Error = InvalidNetwork;
+
+    fn try_from(name: String) -> Result<Self, InvalidNetwork> {
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+        // The kernel's bound (IFNAMSIZ) is 16 with a zero byte.
+        let fits = (1..16).contains(&name.len()) && name.bytes().all(plain);
+        if fits && name.bytes().any(|byte| byte != b'.') {
+            Ok(Self(name))
+        } else {
+            Err(InvalidNetwork::Link(name))
+        }
+    }
+}
+
+impl From<LinkName> for String {
+    fn from(name: LinkName) -> String {
+        name.0
+    }
+}
+
+impl Serialize for RawAddress {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Dhcp => serializer.serialize_str("dhcp"),
+            Self::Fixed(addresses) => addresses.serialize(serializer),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for RawAddress {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Either;
+        impl<'de> Visitor<'de> for Either {
+            type Value = RawAddress;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("\"dhcp\" or a list such as [\"192.0.2.7/24\"]")
+            }
+
+            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<RawAddress, E> {
+                if text == "dhcp" {
+                    return Ok(RawAddress::Dhcp);
+                }
+                Err(E::invalid_value(serde::de::Unexpected::Str(text), &self))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<RawAddress, A::Error> {
+                let mut addresses = vec![];
+                while let Some(address) = list.next_element()? {
+                    addresses.push(address);
+                }
+                Ok(RawAddress::Fixed(addresses))
+            }
+        }
+        deserializer.deserialize_any(Either)
+    }
+}
+
+impl Serialize for Gateways {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut list = serializer.serialize_seq(Some(self.0.len()))?;
+        self.0.iter().try_for_each(|gateway| list.serialize_element(gateway))?;
+        list.end()
+    }
+}
+
+impl<'de> Deserialize<'de> for Gateways {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct OneOrMore;
+        impl<'de> Visitor<'de> for OneOrMore {
+            type Value = Gateways;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an address such as \"192.0.2.1\", or a list of them")
+            }
+
+            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Gateways, E> {
+                let address = text
+                    .parse()
+                    .map_err(|_| E::invalid_value(serde::de::Unexpected::Str(text), &self))?;
+                Ok(Gateways(vec![address]))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Gateways, A::Error> {
+                let mut gateways = vec![];
+                while let Some(gateway) = list.next_element()? {
+                    gateways.push(gateway);
+                }
+                Ok(Gateways(gateways))
+            }
+        }
+        deserializer.deserialize_any(OneOrMore)
+    }
+}
+
+#[cfg(test)]
+mod tests;

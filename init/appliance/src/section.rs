@@ -1,0 +1,154 @@
+//! The sections of `appliance.toml`, and which of them a box can be given anew while it runs.
+
+use std::fmt;
+use std::ops::Range;
+
+use serde::{Deserialize, Serialize};
+
+use crate::document::place;
+use crate::file_error::FileError;
+
+/// A section that a box can be given anew while it runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "kebab-case")]
+pub enum Section {
+    /// Who the appliance is.
+    Appliance,
+    /// How it is reached.
+    Network,
+    /// Who may do what from outside.
+    Operator,
+    /// Whose updates it takes.
+    Trust,
+}
+
+impl Section {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Appliance, Self::Network, Self::Operator, Self::Trust];
+
+    /// Its name, as the file has it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Appliance => "appliance",
+            Self::Network => "network",
+            Self::Operator => "operator",
+            Self::Trust => "trust",
+        }
+    }
+
+    /// The section of this name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|section| section.name() == name)
+    }
+
+    /// Whether it says who may do what, or whom the box believes: only who owns the box may change
+    /// that.
+    pub const fn is_owners(self) -> bool {
+        match self {
+            Self::Appliance | Self::Network => false,
+            Self::Operator | Self::Trust => true,
+        }
+    }
+}
+
+impl fmt::Display for Section {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// Sections that only a build can use. `[health]` is one: what it says becomes a part of the slot.
+const OF_BUILDS: [&str; 3] = ["image", "service", "health"];
+
+/// Refuses `text`, the content of `file`, where it says something else than `shipped`, the text that
+/// the image was built from, about what only a build can use. What it does not say stays as it is.
+pub(crate) fn check_of_builds(file: &str, text: &str, shipped: &str) -> Result<(), Box<FileError>> {
+    let sections = |text| toml::from_str::<toml::Table>(text).unwrap_or_default();
+    let (said, built) = (sections(text), sections(shipped));
+    for section in OF_BUILDS {
+        let Some(value) = said.get(section) else { continue };
+        if let Some(rest) = difference(value, built.get(section)) {
+            let all: Vec<&str> =
+                [section].into_iter().chain(rest.iter().map(String::as_str)).collect();
+            let at: Range<usize> = place(text, &all);
+            let message = format!(
+                "only a build can use `{}`, and this is not what this image was built from",
+                all.join(".")
+            );
+            let hint = "leave the line as it was, or build an image with it and install that";
+            return Err(FileError::new(file, text, at, message, hint));
+        }
+    }
+    Ok(())
+}
+
+/// The keys that lead to the first place where `new` differs from `old`.
+fn difference(new: &toml::Value, old: Option<&toml::Value>) -> Option<Vec<String>> {
+    match (new, old) {
+        (new, Some(old)) if new == old => None,
+        (toml::Value::Table(new), Some(toml::Value::Table(old))) => {
+            let changed = new.iter().find_map(|(key, value)| {
+                let mut rest = difference(value, old.get(key))?;
+                rest.insert(0, key.clone());
+                Some(rest)
+            });
+            // Otherwise something of the old is left out, and so said to be gone.
+            Some(changed.unwrap_or_default())
+        }
+        _ => Some(vec![]),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Appliance;
+
+    const SHIPPED: &str = "[appliance]\nname = \"octet\"\n[image]\npackages = [\"musl\"]\n\
+                           drivers = []\nmodules = []\nservices = [\"console\"]\n\
+                           [[service]]\npath = \"a\"\nunit = \"a.toml\"\n";
+
+    /// Nothing of the file is forgotten when a section is added to it.
+    #[test]
+    fn every_section_is_listed() {
+        let appliance = Appliance::parse("appliance.toml", SHIPPED).unwrap();
+        let json = serde_json::to_value(appliance).unwrap();
+        let mut said: Vec<&str> = json.as_object().unwrap().keys().map(String::as_str).collect();
+        let mut known = Section::ALL.map(Section::name);
+        said.sort_unstable();
+        known.sort_unstable();
+        assert_eq!(said, known);
+        for section in Section::ALL {
+            assert_eq!(Section::named(section.name()), Some(section));
+            assert_eq!(serde_json::to_value(section).unwrap(), section.name());
+        }
+        assert_eq!(Section::named("image"), None);
+    }
+
+    #[test]
+    fn what_only_a_build_can_use_stays() {
+        let at_run_time = |text: &str| Appliance::parse_at_run_time("new.toml", text, SHIPPED);
+        assert!(at_run_time(SHIPPED).is_ok());
+        assert!(at_run_time("[appliance]\nname = \"box\"\n").is_ok());
+        let spaced = SHIPPED.replace("[\"musl\"]", "[ \"musl\", ] # as it was");
+        assert!(at_run_time(&spaced).is_ok());
+        for (from, to, line) in [
+            ("[\"musl\"]", "[\"musl\", \"busybox\"]", 4),
+            ("[\"console\"]", "[]", 7),
+            ("path = \"a\"", "path = \"b\"", 8),
+        ] {
+            let error = at_run_time(&SHIPPED.replace(from, to)).unwrap_err();
+            assert_eq!(error.line, line, "{error}");
+            assert!(error.message.contains("only a build"), "{error}");
+            assert!(error.hint.contains("build an image"), "{}", error.hint);
+        }
+        let health = format!("{SHIPPED}[health]\nwithin = \"7m\"\n");
+        let error = at_run_time(&health).unwrap_err();
+        assert!(error.line == 11 && error.message.contains("`health`"), "{error}");
+        let other = format!("{SHIPPED}[[service]]\npath = \"b\"\nunit = \"b.toml\"\n");
+        assert!(at_run_time(&other).unwrap_err().message.contains("`service`"));
+        // A mistake is a mistake at any time.
+        assert_eq!(at_run_time("[appliance]\nname = 7\n").unwrap_err().line, 2);
+    }
+}

@@ -1,0 +1,154 @@
+//! What tells the boot loader of a slot (Boot Loader Specification, type 1).
+
+use std::fmt::Write as _;
+
+use crate::TRIAL;
+use crate::manifest::Manifest;
+
+/// The entry of a slot, and where its files are on the EFI system partition (with a leading `/`):
+/// in its folder, or in that of another slot which has the same.
+#[derive(Debug, Clone, Copy)]
+pub struct Entry<'a> {
+    /// The slot.
+    pub manifest: &'a Manifest,
+    /// Its kernel.
+    pub linux: &'a str,
+    /// Its initramfs.
+    pub initrd: &'a str,
+    /// Whether PID 1 is to restart the machine if it does not become good in time: where there is
+    /// another slot to go back to.
+    pub on_trial: bool,
+}
+
+impl Entry<'_> {
+    /// Its text. The boot loader sorts by `version`, the highest first: the sequence stands in front.
+    pub fn render(&self) -> String {
+        let manifest = self.manifest;
+        let slot = &manifest.slot;
+        let mut options = vec![manifest.command_line.to_string(), format!("octet.slot={slot}")];
+        if self.on_trial {
+            options.push(format!("octet.{TRIAL}={}", manifest.trial));
+        }
+        let mut text = String::new();
+        for (key, value) in [
+            ("title", format!("Octet {slot}")),
+            ("version", format!("{}-{slot}", manifest.sequence)),
+            ("sort-key", "octet".into()),
+            ("architecture", manifest.architecture.to_string()),
+            ("linux", self.linux.to_owned()),
+            ("initrd", self.initrd.to_owned()),
+            ("options", options.join(" ").trim_start().to_owned()),
+        ] {
+            let _ = writeln!(text, "{key:12} {value}");
+        }
+        text
+    }
+}
+
+/// The text of an entry that is not on trial any more.
+pub fn settled(text: &str) -> String {
+    let word = format!(" octet.{TRIAL}=");
+    let settled = |line: &str| match line.find(&word) {
+        Some(at) if line.starts_with("options") => {
+            let rest = &line[at + word.len()..];
+            format!("{}{}\n", &line[..at], rest.find(' ').map_or("", |end| &rest[end..]))
+        }
+        _ => format!("{line}\n"),
+    };
+    text.lines().map(settled).collect()
+}
+
+/// What an entry says that is on the EFI system partition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    /// The number in front of its version; 0 if it has none.
+    pub sequence: u64,
+    /// The files that it names, from the root of the partition on, without a leading `/`.
+    pub files: Vec<String>,
+}
+
+impl Listed {
+    /// Reads the text of an entry: nothing in it can be wrong to us, as all that is needed is what
+    /// it names.
+    pub fn parse(text: &str) -> Self {
+        let mut listed = Self { sequence: 0, files: vec![] };
+        for line in text.lines() {
+            let (key, value) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
+            let value = value.trim();
+            match key {
+                "version" => {
+                    let digits = value.split('-').next().unwrap_or_default();
+                    listed.sequence = digits.parse().unwrap_or(0);
+                }
+                "linux" | "initrd" => listed.files.push(value.trim_start_matches('/').to_owned()),
+                _ => {}
+            }
+        }
+        listed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Chunk, Data, Digest, File, Files, Kind};
+    use proptest::prelude::*;
+
+    fn manifest() -> Manifest {
+        let file = || {
+            let chunks = vec![Chunk::plain(b"x")];
+            File { size: 1, sha256: Digest::of(b"x"), chunks }
+        };
+        Manifest {
+            format: 1,
+            target: "qemu-aarch64".parse().unwrap(),
+            architecture: "aa64".parse().unwrap(),
+            slot: "1.2.3-ba7816bf".parse().unwrap(),
+            version: "1.2.3".parse().unwrap(),
+            sequence: 42,
+            floor: 0,
+            data: Data { reads: (1, 1), writes: 1 },
+            trial: 90,
+            command_line: "console=ttyAMA0 quiet".parse().unwrap(),
+            files: Files { linux: file(), initrd: file() },
+            patches: vec![],
+        }
+    }
+
+    #[test]
+    fn text() {
+        let manifest = manifest();
+        let linux = format!("/{}", manifest.slot.file(Kind::Linux));
+        let entry = Entry {
+            manifest: &manifest,
+            linux: &linux,
+            initrd: "/octet/old/initrd",
+            on_trial: true,
+        };
+        let good = "title        Octet 1.2.3-ba7816bf\n\
+                    version      42-1.2.3-ba7816bf\n\
+                    sort-key     octet\n\
+                    architecture aa64\n\
+                    linux        /octet/1.2.3-ba7816bf/linux\n\
+                    initrd       /octet/old/initrd\n\
+                    options      console=ttyAMA0 quiet octet.slot=1.2.3-ba7816bf\n";
+        let tried = good.replace("bf\n", "bf octet.trial=90\n");
+        let tried = tried.replacen("bf octet.trial=90\n", "bf\n", 2);
+        assert_eq!(entry.render(), tried);
+        assert_eq!(settled(&tried), good);
+        assert_eq!(settled(good), good);
+        assert_eq!(Entry { on_trial: false, ..entry }.render(), good);
+        let files = vec!["octet/1.2.3-ba7816bf/linux".into(), "octet/old/initrd".into()];
+        assert_eq!(Listed::parse(good), Listed { sequence: 42, files });
+    }
+
+    proptest! {
+        #[test]
+        fn never_panics(text in "\\PC*", lines in "(options|version|linux)? [a-z.=0-9 \\n]*") {
+            Listed::parse(&text);
+            Listed::parse(&lines);
+            prop_assert!(settled(&lines).lines().count() == lines.lines().count());
+            settled(&text);
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! Files of a slot, as chunks.
+
+use serde::{Deserialize, Serialize};
+
+use crate::digest::Digest;
+
+/// The largest chunk in bytes: what a box holds of a file at once, and asks for at once.
+pub const MAX_CHUNK: u32 = 64 << 10;
+
+/// The largest file of a slot in bytes. Three slots have to fit the EFI system partition.
+pub const MAX_FILE: u64 = 84 << 20;
+
+/// The most chunks of one file.
+const MAX_CHUNKS: usize = 16 << 10;
+
+/// A file, as its chunks. They are cut where the content says so, so that bytes that are put in or
+/// left out change the chunks around them and no others.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct File {
+    /// Its size in bytes.
+    pub size: u64,
+    /// The digest of its content.
+    pub sha256: Digest,
+    /// Its chunks in order.
+    pub chunks: Vec<Chunk>,
+}
+
+/// A part of a file, written as `SIZE SHA256`, or `SIZE STORED SHA256` if a bundle has it compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Chunk {
+    /// Its size in bytes, 1 to [`MAX_CHUNK`].
+    pub size: u32,
+    /// The bytes that it takes in a bundle, 1 to its size. Fewer than that are one frame of zstd (RFC
+    /// 8878).
+    pub stored: u32,
+    /// The digest of its content.
+    pub sha256: Digest,
+}
+
+/// Where a chunk is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    /// Where it begins in the file.
+    pub at: u64,
+    /// Where it begins in the bundle, from the beginning of the file's part there.
+    pub stored_at: u64,
+    /// The chunk.
+    pub chunk: Chunk,
+}
+
+impl File {
+    /// Whether its parts fit together.
+    pub(crate) fn check(&self) -> Result<(), &'static str> {
+        if self.size > MAX_FILE {
+            return Err("a file is too large");
+        }
+        if self.chunks.len() > MAX_CHUNKS {
+            return Err("a file has too many chunks");
+        }
+        let total: u64 = self.chunks.iter().map(|chunk| u64::from(chunk.size)).sum();
+        if total != self.size {
+            return Err("the chunks of a file are not as long as the file");
+        }
+        Ok(())
+    }
+
+    /// Its chunks, each with where it is.
+    pub fn places(&self) -> impl Iterator<Item = Place> + '_ {
+        self.chunks.iter().scan((0, 0), |(at, stored_at), chunk| {
+            let place = Place { at: *at, stored_at: *stored_at, chunk: *chunk };
+            *at += u64::from(chunk.size);
+            *stored_at += u64::from(chunk.stored);
+            Some(place)
+        })
+    }
+
+    /// The bytes that it takes in a bundle.
+    pub fn stored(&self) -> u64 {
+        self.chunks.iter().map(|chunk| u64::from(chunk.stored)).sum()
+    }
+}
+
+impl Chunk {
+    /// A chunk that a bundle has as it is.
+    pub fn plain(bytes: &[u8]) -> Self {
+        let size = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+        Self { size, stored: size, sha256: Digest::of(bytes) }
+    }
+}
+
+impl TryFrom<String> for Chunk {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, &'static str> {
+        const FORM: &str = "a chunk is its size, 1 to 65536, where it is compressed the smaller size \
+                            that it has then, and its SHA-256";
+        let (sizes, sha256) = text.rsplit_once(' ').ok_or(FORM)?;
+        let number = |text: &str| {
+            let plain = text.bytes().all(|byte| byte.is_ascii_digit()) && !text.starts_with('0');
+            plain.then(|| text.parse::<u32>().ok()).flatten().ok_or(FORM)
+        };
+        let (size, stored) = match sizes.split_once(' ') {
+            Some((size, stored)) => (number(size)?, number(stored)?),
+            None => (number(sizes)?, number(sizes)?),
+        };
+        let is_smaller = stored < size || !sizes.contains(' ');
+        if !(1..=MAX_CHUNK).contains(&size) || !is_smaller {
+            return Err(FORM);
+        }
+        Ok(Self { size, stored, sha256: sha256.parse().map_err(|_| FORM)? })
+    }
+}
+
+impl From<Chunk> for String {
+    fn from(chunk: Chunk) -> String {
+        let Chunk { size, stored, sha256 } = chunk;
+        if stored < size { format!("{size} {stored} {sha256}") } else { format!("{size} {sha256}") }
+    }
+}

@@ -1,0 +1,179 @@
+//! A bundle: a head, and then the files of the slot, one behind the other.
+//!
+//! | Bytes | Content |
+//! |---|---|
+//! | 8 | `OCTUPD1` and a newline |
+//! | 4 | length of the signature, big-endian |
+//! | 4 | length of the manifest |
+//! | … | the signature of the manifest's bytes, as minisign writes it |
+//! | … | the manifest |
+//! | … | patches, as the manifest lists them |
+//! | … | the chunks of `linux`, then those of `initrd`: as they are, or compressed, as the manifest says |
+//!
+//! Where each part begins is known from the head, so whoever has some chunks already reads only the
+//! others.
+
+use crate::manifest::{Kind, Manifest};
+
+/// What every bundle starts with.
+const MAGIC: [u8; 8] = *b"OCTUPD1\n";
+
+/// Bytes before the signature.
+pub const LENGTHS: usize = 16;
+
+/// The longest signature and the longest manifest, in bytes.
+const SIGNATURE: usize = 4 << 10;
+const MANIFEST: usize = 1 << 20;
+
+/// The longest head, in bytes.
+pub const HEAD_MOST: usize = LENGTHS + SIGNATURE + MANIFEST;
+
+/// Bytes that are no head.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum HeadError {
+    /// Another kind of file.
+    #[error("this is no update: it does not begin with OCTUPD1")]
+    Magic,
+    /// It says of itself that it is too long.
+    #[error("the head of the update is too long")]
+    TooLong,
+    /// Nothing was signed.
+    #[error("the update has no signature")]
+    Unsigned,
+    /// It ends too early.
+    #[error("the update is cut off")]
+    CutOff,
+}
+
+/// How long the parts of a head are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lengths {
+    /// The signature.
+    pub signature: usize,
+    /// The manifest.
+    pub manifest: usize,
+}
+
+impl Lengths {
+    /// Reads the first [`LENGTHS`] bytes of a bundle.
+    ///
+    /// # Errors
+    /// See [`HeadError`].
+    pub fn parse(bytes: &[u8]) -> Result<Self, HeadError> {
+        let Some(bytes) = bytes.first_chunk::<LENGTHS>() else {
+            return Err(if MAGIC.starts_with(&bytes[..bytes.len().min(8)]) {
+                HeadError::CutOff
+            } else {
+                HeadError::Magic
+            });
+        };
+        if bytes[..8] != MAGIC {
+            return Err(HeadError::Magic);
+        }
+        let number = |at: usize| {
+            u32::from_be_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]) as usize
+        };
+        let lengths = Self { signature: number(8), manifest: number(12) };
+        match lengths {
+            Self { signature: 0, .. } => Err(HeadError::Unsigned),
+            Self { signature, manifest } if signature > SIGNATURE || manifest > MANIFEST => {
+                Err(HeadError::TooLong)
+            }
+            _ => Ok(lengths),
+        }
+    }
+
+    /// Where the files begin.
+    pub fn head(&self) -> usize {
+        LENGTHS + self.signature + self.manifest
+    }
+}
+
+/// The head of a bundle: nothing of it has been checked yet but its lengths.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Head {
+    /// The signature, as minisign writes it.
+    pub signature: Vec<u8>,
+    /// What is signed.
+    pub manifest: Vec<u8>,
+}
+
+impl Head {
+    /// Reads a head out of `bytes`, which may go on behind it.
+    ///
+    /// # Errors
+    /// See [`HeadError`].
+    pub fn parse(bytes: &[u8]) -> Result<Self, HeadError> {
+        let lengths = Lengths::parse(bytes)?;
+        let rest = bytes.get(LENGTHS..lengths.head()).ok_or(HeadError::CutOff)?;
+        let (signature, manifest) = rest.split_at(lengths.signature);
+        Ok(Self { signature: signature.to_vec(), manifest: manifest.to_vec() })
+    }
+
+    /// The bytes before the files.
+    ///
+    /// # Errors
+    /// A part is too long, or there is no signature.
+    pub fn render(&self) -> Result<Vec<u8>, HeadError> {
+        let length = |part: &[u8]| u32::try_from(part.len()).unwrap_or(u32::MAX).to_be_bytes();
+        let mut bytes = MAGIC.to_vec();
+        bytes.extend(length(&self.signature));
+        bytes.extend(length(&self.manifest));
+        Lengths::parse(&bytes)?;
+        bytes.extend(&self.signature);
+        bytes.extend(&self.manifest);
+        Ok(bytes)
+    }
+
+    /// Where the file `kind` of `manifest` begins in the bundle.
+    pub fn place(&self, manifest: &Manifest, kind: Kind) -> u64 {
+        let head = self.patch(manifest, manifest.patches.len());
+        let before = Kind::ALL.into_iter().take_while(|other| *other != kind);
+        head + before.map(|other| manifest.files.get(other).stored()).sum::<u64>()
+    }
+
+    /// Where patch number `index` of `manifest` begins in the bundle.
+    pub fn patch(&self, manifest: &Manifest, index: usize) -> u64 {
+        let head = (LENGTHS + self.signature.len() + self.manifest.len()) as u64;
+        let before = manifest.patches.iter().take(index);
+        head + before.map(|patch| u64::from(patch.stored)).sum::<u64>()
+    }
+
+    /// How long a bundle with this head is.
+    pub fn size(&self, manifest: &Manifest) -> u64 {
+        self.place(manifest, Kind::Initrd) + manifest.files.initrd.stored()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn refuses_what_it_should() {
+        let head = Head { signature: b"signature".to_vec(), manifest: b"{}".to_vec() };
+        let bytes = head.render().unwrap();
+        assert_eq!(Head::parse(&bytes), Ok(head.clone()));
+        assert_eq!(Head::parse(&[&bytes[..], b"files"].concat()), Ok(head.clone()));
+        for cut in 0..bytes.len() {
+            assert_eq!(Head::parse(&bytes[..cut]), Err(HeadError::CutOff), "{cut}");
+        }
+        assert_eq!(Head::parse(b"MZ"), Err(HeadError::Magic));
+        assert_eq!(Head::parse(&[0; 100]), Err(HeadError::Magic));
+        let unsigned = Head { signature: vec![], ..head.clone() };
+        assert_eq!(unsigned.render(), Err(HeadError::Unsigned));
+        let long = Head { manifest: vec![b' '; MANIFEST + 1], ..head };
+        assert_eq!(long.render(), Err(HeadError::TooLong));
+    }
+
+    proptest! {
+        #[test]
+        fn never_panics(bytes in prop::collection::vec(any::<u8>(), 0..100), real: bool) {
+            let bytes = if real { [&MAGIC[..], &bytes].concat() } else { bytes };
+            if let Ok(head) = Head::parse(&bytes) {
+                prop_assert!(bytes.starts_with(&head.render().unwrap()));
+            }
+        }
+    }
+}

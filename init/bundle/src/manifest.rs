@@ -1,0 +1,291 @@
+//! What a slot is, and what a box must know before it takes it: the part of an update that is
+//! signed.
+
+use serde::{Deserialize, Serialize};
+
+use crate::digest::Digest;
+use crate::file::File;
+use crate::text::{Architecture, CommandLine, SlotName, TargetName, Version};
+
+/// The version of this format.
+const FORMAT: u32 = 1;
+
+/// The most patches.
+const MAX_PATCHES: usize = 32;
+
+/// The memory in bytes that it takes to unpack a patch.
+pub const PATCH_WINDOW: u64 = 1 << 20;
+
+/// The longest and the shortest time a trial may take, in seconds.
+const TRIAL: std::ops::RangeInclusive<u32> = 10..=24 * 60 * 60;
+
+/// A slot.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Manifest {
+    /// The version of this format.
+    pub format: u32,
+    /// What kind of machine it is for.
+    pub target: TargetName,
+    /// The processor, for the boot loader.
+    pub architecture: Architecture,
+    /// Its name: Octet's version and a digest of its files.
+    pub slot: SlotName,
+    /// Octet's version.
+    pub version: Version,
+    /// Grows with every release: the boot loader tries the highest first, and a box takes none that
+    /// is not higher than what it runs.
+    pub sequence: u64,
+    /// A box that has found this slot good takes none below this sequence any more, nor goes back to
+    /// one.
+    pub floor: u64,
+    /// What it can do with the data partition.
+    pub data: Data,
+    /// How many seconds it may take to become good.
+    pub trial: u32,
+    /// What the kernel is told besides the slot's name.
+    pub command_line: CommandLine,
+    /// Its files.
+    pub files: Files,
+    /// How files of other slots become its own, for boxes that have those.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub patches: Vec<Patch>,
+}
+
+/// A patch: one frame of zstd with a window of at most [`PATCH_WINDOW`] bytes, in which there is what
+/// the crate `bidiff` makes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Patch {
+    /// Which file it makes.
+    pub makes: Kind,
+    /// The digest of the file that it is applied to.
+    pub from: Digest,
+    /// The bytes that it takes in a bundle.
+    pub stored: u32,
+}
+
+/// Formats of the data partition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Data {
+    /// The lowest and the highest that it can use.
+    pub reads: (u32, u32),
+    /// The one that it leaves behind.
+    pub writes: u32,
+}
+
+/// The files of a slot.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Files {
+    /// The kernel, as UEFI starts it.
+    pub linux: File,
+    /// The initramfs.
+    pub initrd: File,
+}
+
+/// Which file of a slot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// The kernel.
+    Linux,
+    /// The initramfs.
+    Initrd,
+}
+
+impl Kind {
+    /// In the order in which a bundle has them.
+    pub const ALL: [Self; 2] = [Self::Linux, Self::Initrd];
+
+    /// Its name in the slot's folder, and its key in an entry.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Linux => "linux",
+            Self::Initrd => "initrd",
+        }
+    }
+}
+
+impl Files {
+    /// One of them.
+    pub fn get(&self, kind: Kind) -> &File {
+        match kind {
+            Kind::Linux => &self.linux,
+            Kind::Initrd => &self.initrd,
+        }
+    }
+}
+
+/// Bytes that are no manifest.
+#[derive(Debug, thiserror::Error)]
+pub enum ManifestError {
+    /// No JSON, or not of this form.
+    #[error("the manifest cannot be read: {0}")]
+    Json(#[from] serde_json::Error),
+    /// Of another format.
+    #[error("the manifest has format {0}, and this version knows {FORMAT} alone")]
+    Format(u32),
+    /// It contradicts itself.
+    #[error("the manifest contradicts itself: {0}")]
+    Contradiction(&'static str),
+}
+
+impl Manifest {
+    /// Reads and checks `bytes`.
+    ///
+    /// # Errors
+    /// See [`ManifestError`].
+    pub fn parse(bytes: &[u8]) -> Result<Self, ManifestError> {
+        /// What every format has.
+        #[derive(Deserialize)]
+        struct Any {
+            format: u32,
+        }
+        let Any { format } = serde_json::from_slice(bytes)?;
+        if format != FORMAT {
+            return Err(ManifestError::Format(format));
+        }
+        let manifest: Self = serde_json::from_slice(bytes)?;
+        manifest.check().map_err(ManifestError::Contradiction)?;
+        Ok(manifest)
+    }
+
+    /// A manifest of the format that this version writes, checked.
+    ///
+    /// # Errors
+    /// It contradicts itself.
+    pub fn checked(mut self) -> Result<Self, ManifestError> {
+        self.format = FORMAT;
+        self.check().map_err(ManifestError::Contradiction)?;
+        Ok(self)
+    }
+
+    /// As it is signed and kept: JSON, one line for each chunk.
+    pub fn render(&self) -> Vec<u8> {
+        // The types have no maps and no floats: nothing of it can fail.
+        let mut text = serde_json::to_vec_pretty(self).unwrap_or_default();
+        text.push(b'\n');
+        text
+    }
+
+    fn check(&self) -> Result<(), &'static str> {
+        let (low, high) = self.data.reads;
+        if low > high || !(low..=high).contains(&self.data.writes) {
+            return Err("it cannot read the data that it writes");
+        }
+        if self.floor > self.sequence {
+            return Err("its floor is above its own sequence");
+        }
+        if !TRIAL.contains(&self.trial) {
+            return Err("a trial takes ten seconds at least and a day at most");
+        }
+        for kind in Kind::ALL {
+            self.files.get(kind).check()?;
+        }
+        if self.patches.len() > MAX_PATCHES {
+            return Err("it has too many patches");
+        }
+        Ok(())
+    }
+}
+
+impl Data {
+    /// Whether a box whose data is used by `old` now can go over to `self`, and back again as long
+    /// as `self` is not good: each can read what the other writes.
+    pub fn can_follow(&self, old: &Self) -> bool {
+        let reads = |one: &Self, other: &Self| (one.reads.0..=one.reads.1).contains(&other.writes);
+        reads(self, old) && reads(old, self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::file::Chunk;
+    use proptest::prelude::*;
+
+    fn file(content: &[u8]) -> File {
+        let mut chunks: Vec<_> = content.chunks(4).map(Chunk::plain).collect();
+        chunks[0].stored = 3;
+        File { size: content.len() as u64, sha256: Digest::of(content), chunks }
+    }
+
+    fn manifest() -> Manifest {
+        Manifest {
+            format: FORMAT,
+            target: "qemu-x86_64".parse().unwrap(),
+            architecture: "x64".parse().unwrap(),
+            slot: "0.1.0-1a2b3c4d".parse().unwrap(),
+            version: "0.1.0".parse().unwrap(),
+            sequence: 7,
+            floor: 3,
+            data: Data { reads: (1, 2), writes: 1 },
+            trial: 300,
+            command_line: "quiet".parse().unwrap(),
+            files: Files { linux: file(b"linux"), initrd: file(b"an initramfs") },
+            patches: vec![Patch { makes: Kind::Initrd, from: Digest::of(b"old"), stored: 9 }],
+        }
+    }
+
+    #[test]
+    fn comes_back_as_it_was() {
+        let bytes = manifest().render();
+        assert_eq!(Manifest::parse(&bytes).unwrap(), manifest());
+        let places =
+            manifest().files.linux.places().map(|it| (it.at, it.stored_at)).collect::<Vec<_>>();
+        assert_eq!((places, manifest().files.linux.stored()), (vec![(0, 0), (4, 3)], 4));
+    }
+
+    #[test]
+    fn what_contradicts_itself_is_refused() {
+        let text = String::from_utf8(manifest().render()).unwrap();
+        assert!(Manifest::parse(text.as_bytes()).is_ok());
+        for (from, to) in [
+            ("\"format\": 1", "\"format\": 2"),
+            ("\"sequence\": 7", "\"sequence\": 2"),
+            ("\"trial\": 300", "\"trial\": 9"),
+            ("\"writes\": 1", "\"writes\": 3"),
+            ("\"size\": 5", "\"size\": 6"),
+            ("\"size\": 5", "\"size\": 0"),
+            ("\"4 3 ", "\"5 3 "),
+            ("\"4 3 ", "\"4 4 "),
+            ("\"4 3 ", "\"4 0 "),
+            ("\"4 3 ", "\"04 3 "),
+            ("\"4 3 ", "\"+4 3 "),
+            ("\"4 3 ", "\"65537 3 "),
+            ("\"4 3 ", "\"4 3 3 "),
+            ("0.1.0-1a2b3c4d", "../../EFI"),
+            ("quiet", "quiet\\ninitrd /x"),
+            ("\"floor\"", "\"flour\""),
+        ] {
+            let changed = text.replacen(from, to, 1);
+            assert_ne!(changed, text, "{from}");
+            assert!(Manifest::parse(changed.as_bytes()).is_err(), "{from} -> {to}");
+        }
+    }
+
+    #[test]
+    fn each_reads_what_the_other_writes() {
+        let data = |low, high, writes| Data { reads: (low, high), writes };
+        assert!(data(1, 2, 1).can_follow(&data(1, 1, 1)));
+        assert!(data(1, 2, 2).can_follow(&data(1, 2, 1)));
+        assert!(!data(1, 2, 2).can_follow(&data(1, 1, 1)), "the old one cannot go back");
+        assert!(!data(2, 3, 2).can_follow(&data(1, 2, 1)), "the new one cannot read the old");
+    }
+
+    proptest! {
+        #[test]
+        fn never_panics(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            let _ = Manifest::parse(&bytes);
+        }
+
+        #[test]
+        fn never_panics_near_the_truth(at: prop::sample::Index, with in "\\PC{0,3}") {
+            let text = String::from_utf8(manifest().render()).unwrap();
+            let at = at.index(text.len());
+            let _ = Manifest::parse(format!("{}{with}{}", &text[..at], &text[at + 1..]).as_bytes());
+        }
+    }
+}

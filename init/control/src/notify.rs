@@ -1,0 +1,79 @@
+//! Notifications of services to PID 1, as `sd_notify(3)` sends them: datagrams of `KEY=VALUE`
+//! lines.
+
+use std::io;
+use std::os::unix::net::UnixDatagram;
+
+/// The longest datagram that is read, in bytes; what is longer is cut.
+pub const MAX_DATAGRAM: usize = 4096;
+
+/// The longest `STATUS` that is kept, in bytes.
+const MAX_STATUS: usize = 512;
+
+/// What a datagram says. Keys that mean nothing here are passed over.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Notification {
+    /// `READY=1`: the service serves.
+    pub ready: bool,
+    /// `WATCHDOG=1`: the service still makes progress.
+    pub alive: bool,
+    /// `STATUS=…`: how it is doing, in one line for people.
+    pub status: Option<String>,
+}
+
+impl Notification {
+    /// Reads a datagram. Bytes that are no text are shown as such.
+    pub fn parse(datagram: &[u8]) -> Self {
+        let mut notification = Self::default();
+        for line in datagram.split(|&byte| byte == b'\n') {
+            match line {
+                b"READY=1" => notification.ready = true,
+                b"WATCHDOG=1" => notification.alive = true,
+                _ => {
+                    if let Some(text) = line.strip_prefix(b"STATUS=") {
+                        let text = &text[..text.len().min(MAX_STATUS)];
+                        notification.status = Some(String::from_utf8_lossy(text).into_owned());
+                    }
+                }
+            }
+        }
+        notification
+    }
+}
+
+/// Sends PID 1 `lines`, if there is one that listens (`$NOTIFY_SOCKET`). Outside the appliance,
+/// where nobody does, nothing is sent.
+///
+/// # Errors
+/// PID 1 could not be told.
+pub fn send(lines: &str) -> io::Result<()> {
+    let Some(path) = std::env::var_os("NOTIFY_SOCKET") else {
+        return Ok(());
+    };
+    UnixDatagram::unbound()?.send_to(lines.as_bytes(), path).map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn each_key_is_a_line_of_its_own() {
+        assert!(Notification::parse(b"READY=1").ready);
+        let all = Notification::parse(b"STATUS=up\nWATCHDOG=1\nREADY=1\nMAINPID=1\n");
+        assert_eq!((all.ready, all.alive, all.status.as_deref()), (true, true, Some("up")));
+        for not in [&b""[..], b"READY=0", b"XREADY=1", b"READY=11", b"WATCHDOG=trigger"] {
+            assert_eq!(Notification::parse(not), Notification::default());
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn never_panics(bytes in prop::collection::vec(any::<u8>(), 0..1000)) {
+            let status = Notification::parse(&bytes).status;
+            // Bytes that are no UTF-8 grow threefold when shown.
+            prop_assert!(status.is_none_or(|status| status.len() <= 3 * MAX_STATUS));
+        }
+    }
+}

@@ -1,0 +1,189 @@
+//! The group of one unit: who is in it, what they use, and their end.
+
+use std::cell::Cell;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use octet_appliance::IoMax;
+use rustix::fs::{AtFlags, Mode, OFlags, mkdirat, openat, unlinkat};
+use rustix::io::Errno;
+
+use super::settings::io_limit;
+
+/// The folder for processes that start after a kill; see `Group::place`.
+const AGAIN: &str = "again";
+
+/// The group of one unit. It is one descriptor; files are opened when they are needed.
+pub struct Group {
+    dir: OwnedFd,
+    /// Whether it has the controller `io`.
+    io: bool,
+    killed: Cell<Killed>,
+}
+
+/// What became of the folders that processes can start in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Killed {
+    /// Nothing was killed: the group's own will do.
+    Never,
+    /// What was in them was killed: a new one is needed.
+    JustNow,
+    /// Nothing was killed since `again` was made.
+    Before,
+}
+
+/// The folder that a new process is to be put in.
+pub enum Place<'a> {
+    /// The group's own.
+    Own(BorrowedFd<'a>),
+    /// One below it.
+    Below(OwnedFd),
+}
+
+impl AsFd for Place<'_> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Own(dir) => *dir,
+            Self::Below(dir) => dir.as_fd(),
+        }
+    }
+}
+
+/// What the processes of a unit use together. What the kernel does not count is absent.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Bytes of memory, caches of files included.
+    pub memory: Option<u64>,
+    /// Processor time in microseconds, since the group was made.
+    pub cpu_micros: Option<u64>,
+    /// Processes and threads.
+    pub tasks: Option<u64>,
+    /// How many of its processes were killed for want of memory, since the group was made.
+    pub oom_kills: Option<u64>,
+}
+
+impl Group {
+    /// `is_new`: whether nobody can have killed what was in it.
+    pub(super) fn new(dir: OwnedFd, io: bool, is_new: bool) -> Self {
+        let killed = Cell::new(if is_new { Killed::Never } else { Killed::JustNow });
+        Self { dir, io, killed }
+    }
+
+    pub(super) fn dir(&self) -> BorrowedFd<'_> {
+        self.dir.as_fd()
+    }
+
+    /// Where to put a new process (`CLONE_INTO_CGROUP`).
+    ///
+    /// Linux (seen with 6.18) kills every process that is made into a group in which `cgroup.kill`
+    /// was ever used: `cgroup_css_set_fork` counts the kills of the new process's group before it
+    /// knows that group, so it takes the parent's, and `cgroup_post_fork` takes the difference for
+    /// a kill. So after a kill the group gets a folder below itself, a new one each time. It has no
+    /// controllers: limits and counters stay the group's, and it costs next to nothing.
+    ///
+    /// # Errors
+    /// `EBUSY`: a process that was killed is not gone yet.
+    pub fn place(&self) -> rustix::io::Result<Place<'_>> {
+        match self.killed.get() {
+            Killed::Never => return Ok(Place::Own(self.dir())),
+            Killed::Before => {}
+            Killed::JustNow => {
+                match unlinkat(&self.dir, AGAIN, AtFlags::REMOVEDIR) {
+                    Ok(()) | Err(Errno::NOENT) => {}
+                    Err(error) => return Err(error),
+                }
+                mkdirat(&self.dir, AGAIN, Mode::from_raw_mode(0o755))?;
+                self.killed.set(Killed::Before);
+            }
+        }
+        Ok(Place::Below(openat(&self.dir, AGAIN, super::FOLDER, Mode::empty())?))
+    }
+
+    /// Kills every process in it, also those that are being made meanwhile. An empty one is left
+    /// alone, so that it stays as new (see `place`): between the two looks nobody can enter it but
+    /// by the caller. Returns whether it was not empty.
+    ///
+    /// # Errors
+    /// Its files could not be opened: the processes live on.
+    pub fn kill(&self) -> rustix::io::Result<bool> {
+        let populated = self.events()?;
+        if populated {
+            write(&self.dir, "cgroup.kill", "1")?;
+            self.killed.set(Killed::JustNow);
+        }
+        Ok(populated)
+    }
+
+    /// Whether a process is in it that has not ended. If the kernel does not say, none is: nobody
+    /// waits for what cannot be seen.
+    pub fn populated(&self) -> bool {
+        self.events().unwrap_or(false)
+    }
+
+    fn events(&self) -> rustix::io::Result<bool> {
+        let mut space = [0; 128];
+        let text = read(&self.dir, "cgroup.events", &mut space)?;
+        Ok(value(text, "populated") == Some(1))
+    }
+
+    /// What it uses now.
+    pub fn usage(&self) -> Usage {
+        let mut space = [0; 1024];
+        let mut number = |file| read(&self.dir, file, &mut space).ok()?.trim().parse().ok();
+        let (memory, tasks) = (number("memory.current"), number("pids.current"));
+        let mut field = |file, name| value(read(&self.dir, file, &mut space).ok()?, name);
+        Usage {
+            memory,
+            cpu_micros: field("cpu.stat", "usage_usec"),
+            tasks,
+            oom_kills: field("memory.events", "oom_kill"),
+        }
+    }
+
+    /// Limits reading and writing of the disk `major:minor`, which must be a whole disk.
+    ///
+    /// # Errors
+    /// The kernel's word; without the controller nothing is done.
+    pub fn limit_io(&self, major: u32, minor: u32, limit: &IoMax) -> rustix::io::Result<()> {
+        if !self.io {
+            return Ok(());
+        }
+        write(&self.dir, "io.max", &io_limit(major, minor, limit))
+    }
+}
+
+/// The number after `name` in a file of lines `name number`.
+fn value(text: &str, name: &str) -> Option<u64> {
+    text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.trim().parse().ok())
+}
+
+/// Writes `text` to a file of the folder `dir`.
+pub(super) fn write(dir: impl AsFd, file: &str, text: &str) -> rustix::io::Result<()> {
+    let file = openat(dir, file, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())?;
+    let written = rustix::io::write(&file, text.as_bytes())?;
+    if written == text.len() { Ok(()) } else { Err(Errno::IO) }
+}
+
+/// The start of a file of the folder `dir`, as far as `space` goes; the kernel's files are text.
+pub(super) fn read<'a>(
+    dir: impl AsFd,
+    file: &str,
+    space: &'a mut [u8],
+) -> rustix::io::Result<&'a str> {
+    let file = openat(dir, file, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+    let length = rustix::io::read(&file, &mut *space)?;
+    str::from_utf8(space.get(..length).unwrap_or_default()).map_err(|_| Errno::ILSEQ)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_are_found_by_their_whole_name() {
+        let text = "low 0\noom_kill_x 7\noom 2\noom_kill 3\noom_group_kill 1\n";
+        assert_eq!(value(text, "oom_kill"), Some(3));
+        assert_eq!(value(text, "oom"), Some(2));
+        assert_eq!(value(text, "kill"), None);
+        assert_eq!(value("populated 1\nfrozen 0\n", "populated"), Some(1));
+    }
+}

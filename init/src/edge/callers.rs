@@ -1,0 +1,164 @@
+//! Who may call what.
+
+use std::collections::{BTreeMap, HashMap};
+
+use octet_appliance::{Unit, UnitName};
+use octet_control::settings::{OF_READERS, SECTION};
+use octet_control::{By, CONFIG, DESCRIBE, Failure, FailureCode, INIT};
+
+/// Who is at the other end of a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Caller {
+    /// Root: may do everything.
+    Root,
+    /// Whoever holds the control port: may do everything.
+    Port,
+    /// A unit that brings operators: may do everything, and says for whom.
+    Brings,
+    /// A process of this user: may do what its unit file says.
+    User(u32),
+}
+
+impl Caller {
+    /// Whether it may do everything.
+    pub fn is_operator(self) -> bool {
+        !matches!(self, Self::User(_))
+    }
+
+    /// For whom it asks, of which `said` is what it says itself. A unit that brings operators brings
+    /// those that have a key, and nobody is believed to be another.
+    pub fn by(self, said: Option<By>) -> Option<By> {
+        match self {
+            Self::Root => Some(By::Root),
+            Self::Port => Some(By::Port),
+            Self::Brings => said.filter(|by| matches!(by, By::Operator(_))),
+            Self::User(_) => None,
+        }
+    }
+}
+
+/// Who a process of user `uid` is.
+pub fn known(uid: u32, operators: &[u32]) -> Caller {
+    match uid {
+        0 => Caller::Root,
+        uid if operators.contains(&uid) => Caller::Brings,
+        uid => Caller::User(uid),
+    }
+}
+
+/// The users whose units bring operators.
+pub fn operators(units: &[Unit]) -> Vec<u32> {
+    let bring = units.iter().filter(|unit| unit.operators);
+    bring.map(|unit| unit.user.user().uid).collect()
+}
+
+/// Whether `caller` may call `verb` of PID 1. A unit that may call any may ask which there are.
+///
+/// # Errors
+/// It may not.
+pub fn check(caller: Caller, verb: &str, units: &[&Unit]) -> Result<(), Failure> {
+    let Caller::User(uid) = caller else { return Ok(()) };
+    let unit = units.iter().find(|unit| unit.user.user().uid == uid);
+    let verbs = unit.and_then(|unit| {
+        unit.talks.iter().find(|(name, _)| name.as_str() == INIT).map(|(_, verbs)| verbs)
+    });
+    if verbs.is_some_and(|verbs| verb == DESCRIBE || verbs.iter().any(|known| known == verb)) {
+        return Ok(());
+    }
+    let who = unit.map_or_else(|| format!("user {uid}"), |unit| format!("unit `{}`", unit.name));
+    Err(Failure::new(
+        FailureCode::Denied,
+        format!("{who} may not call `{verb}` of `{INIT}`"),
+        "a unit may call the verbs that `talks` in its unit.toml names; all else is the operator's",
+    ))
+}
+
+/// Who may call which verbs of each unit that anyone may call, as `OCTET_CALLERS` tells it:
+/// `UID=verb,verb;UID=verb`. Made once: a start must not look at all units.
+///
+/// Units that read settings ask the unit that has them, which tells them of changes.
+pub fn of_all(units: &[Unit]) -> HashMap<UnitName, String> {
+    let config = units.iter().find(|unit| unit.name.as_str() == CONFIG);
+    let mut all = HashMap::<UnitName, BTreeMap<u32, Vec<String>>>::new();
+    let mut allow = |called: &Unit, by: &Unit, verbs: &[&str]| {
+        let by = all.entry(called.name.clone()).or_default().entry(by.user.user().uid).or_default();
+        by.extend(verbs.iter().map(|&verb| verb.to_owned()));
+    };
+    for reader in units.iter().filter(|unit| !unit.config.is_empty()) {
+        if let Some(config) = config {
+            allow(config, reader, &[SECTION]);
+            allow(reader, config, &OF_READERS);
+        }
+    }
+    for unit in units {
+        let uid = unit.user.user().uid;
+        for (called, verbs) in &unit.talks {
+            let all = all.entry(called.clone()).or_default().entry(uid).or_default();
+            all.extend(verbs.iter().cloned());
+        }
+    }
+    let list = |(uid, verbs): (u32, Vec<String>)| format!("{uid}={}", verbs.join(","));
+    let lists = |by: BTreeMap<_, _>| by.into_iter().map(list).collect::<Vec<_>>().join(";");
+    all.into_iter().map(|(called, by)| (called, lists(by))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use octet_appliance::UnitSource;
+
+    fn unit(name: &str, user: usize, lines: &str) -> Unit {
+        let text = format!("name = \"{name}\"\nexec = \"/x\"\nuser = \"extra-{user}\"\n{lines}");
+        UnitSource::parse("unit.toml".into(), text).unwrap().unit
+    }
+
+    #[test]
+    fn only_what_the_unit_file_names() {
+        let screen =
+            unit("screen", 1, "talks = { init = [\"watch\"], book = [\"read\", \"list\"] }");
+        let book = unit("book", 2, "");
+        let units = [&screen, &book];
+        let may = |caller, verb| check(caller, verb, &units).is_ok();
+        assert!(may(Caller::User(901), "watch") && may(Caller::User(901), "describe"));
+        assert!(!may(Caller::User(901), "poweroff") && !may(Caller::User(901), "read"));
+        assert!(!may(Caller::User(902), "watch") && !may(Caller::User(902), "describe"));
+        assert!(!may(Caller::User(5), "watch") && may(Caller::Root, "poweroff"));
+        let gate = unit("gate", 3, "operators = true");
+        let operators = operators(&[screen.clone(), gate, book.clone()]);
+        let known = |uid| known(uid, &operators);
+        assert_eq!((known(903), known(0)), (Caller::Brings, Caller::Root));
+        assert_eq!((known(901), known(904)), (Caller::User(901), Caller::User(904)));
+        let lists = of_all(&[screen.clone(), book.clone()]);
+        assert_eq!(lists.get(&book.name).map(String::as_str), Some("901=read,list"));
+        assert_eq!(lists.get(&screen.name), None);
+    }
+
+    #[test]
+    fn who_reads_settings_and_who_has_them_talk() {
+        let socket = "[sockets.control]\npath = \"/run/octet/door.sock\"\nopen = true";
+        let door = unit("door", 1, &format!("config = [\"operator\"]\n{socket}"));
+        let screen = unit("screen", 2, "talks.door = [\"show\"]\ntalks.config = [\"show\"]");
+        let config = unit("config", 3, "");
+        let lists = of_all(&[door.clone(), screen.clone(), config.clone()]);
+        assert_eq!(lists[&door.name], "902=show;903=config-check,config-apply");
+        assert_eq!(lists[&config.name], "901=section;902=show");
+        let lists = of_all(&[door.clone(), screen]);
+        assert_eq!(lists[&door.name], "902=show");
+    }
+
+    #[test]
+    fn nobody_is_believed_to_be_another() {
+        let key = By::Operator(octet_control::PublicKey::new([7; 32]));
+        for (caller, said, by) in [
+            (Caller::Root, Some(key), Some(By::Root)),
+            (Caller::Port, Some(By::Root), Some(By::Port)),
+            (Caller::Brings, Some(key), Some(key)),
+            (Caller::Brings, Some(By::Root), None),
+            (Caller::Brings, Some(By::Port), None),
+            (Caller::Brings, None, None),
+            (Caller::User(5), Some(key), None),
+        ] {
+            assert_eq!(caller.by(said), by, "{caller:?} {said:?}");
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! How processes end, and what they say before.
+
+use super::Edge;
+use crate::cgroup::{self, Group};
+use crate::clock::now;
+use crate::console::say;
+use crate::spawn::{self, Ended, Orphan};
+use crate::supervisor::{BoxState, Event, Exit, UnitId, UnitState};
+
+/// From how many notifications of strangers on only every so-manieth is told.
+const TOLD_STRANGERS: u64 = 8;
+
+impl Edge {
+    /// Takes what services say of themselves. Only what a unit's main process says counts.
+    pub(super) fn take_notifications(&mut self) {
+        let Some(notify) = &self.notify else { return };
+        for (pid, notification) in notify.receive() {
+            let Some(&unit) = self.processes.get(&pid) else {
+                self.strangers += 1;
+                if self.strangers <= TOLD_STRANGERS || self.strangers.is_power_of_two() {
+                    let (count, pid) = (self.strangers, pid.as_raw_nonzero());
+                    self.logs.say(&format!(
+                        "process {pid} is not the main process of a unit: what it notifies is not \
+                         believed ({count} so far)"
+                    ));
+                }
+                continue;
+            };
+            if let Some(text) = notification.status {
+                self.units[unit.0].said = Some(text);
+                self.clients.changed();
+            }
+            if notification.ready {
+                // That it runs is known before that it is ready.
+                self.take_verdict(unit);
+                self.step(Event::Ready(unit));
+                let name = self.units[unit.0].name();
+                self.logs.say(&format!("unit {name} is ready"));
+            }
+            if notification.alive {
+                self.step(Event::Alive(unit));
+            }
+        }
+    }
+
+    /// Collects every process that has ended.
+    pub(super) fn reap(&mut self) {
+        // Last words come before the news of the end.
+        self.take_notifications();
+        while let Some(ended) = spawn::next_ended() {
+            match self.processes.remove(&ended.pid) {
+                Some(unit) => {
+                    let exit = ended.exit;
+                    ended.collect();
+                    self.main_process_ended(unit, exit);
+                }
+                None => self.orphan_ended(ended),
+            }
+        }
+        self.see_what_is_clear();
+    }
+
+    fn main_process_ended(&mut self, id: UnitId, exit: Exit) {
+        self.take_verdict(id);
+        let unit = &mut self.units[id.0];
+        let Some(mut process) = unit.process.take() else { return };
+        if let Some(verdict) = process.verdict.take() {
+            let _ = self.poll.remove(&verdict);
+        }
+        let name = unit.name().to_owned();
+        if let Some(refusal) = process.refused {
+            self.step(Event::SpawnFailed(id, refusal));
+            self.tell_failure(id);
+        } else {
+            let left = cgroup::kill_all(unit.group.as_ref(), process.pid);
+            if left {
+                self.clearing.push(id);
+            }
+            self.step(Event::Exited(id, exit));
+            self.logs.say(&format!("unit {name} {exit}"));
+            if !left {
+                self.step(Event::Emptied(id));
+                self.tell_failure(id);
+            }
+        }
+    }
+
+    /// A process that some unit's process has left behind.
+    fn orphan_ended(&mut self, ended: Ended) {
+        let Orphan { pid, name, unit, exit } = ended.orphan();
+        ended.collect();
+        let whose = unit.map_or_else(|| "no unit".to_owned(), |unit| format!("unit {unit}"));
+        self.logs.say(&format!("process {pid} ({name}), left behind by {whose}, {exit}"));
+    }
+
+    /// Tells the core of units that have no process left.
+    pub(super) fn see_what_is_clear(&mut self) {
+        let mut index = 0;
+        while index < self.clearing.len() {
+            let id = self.clearing[index];
+            let group = self.units[id.0].group.as_ref();
+            if group.is_some_and(Group::populated) {
+                index += 1;
+                continue;
+            }
+            self.clearing.swap_remove(index);
+            self.step(Event::Emptied(id));
+            self.tell_failure(id);
+            // A step may have begun to clear others, and has looked at none.
+            index = 0;
+        }
+    }
+
+    /// Says why a unit is not what it should be, and what follows.
+    fn tell_failure(&mut self, id: UnitId) {
+        let follows = match self.status(id).state {
+            UnitState::Failed => "it is given up".to_owned(),
+            UnitState::Backoff { until } => {
+                let pause = until.saturating_sub(now());
+                format!("it is started again in {} ms", pause.as_millis())
+            }
+            _ => return,
+        };
+        let name = self.units[id.0].name();
+        let reason = self.state.reason(id).unwrap_or_default();
+        self.logs.say(&format!("unit {name}: {reason}; {follows}"));
+    }
+
+    /// Kills every process of a unit.
+    pub(super) fn kill(&mut self, id: UnitId) {
+        let unit = &self.units[id.0];
+        if let Some(process) = &unit.process {
+            cgroup::kill_all(unit.group.as_ref(), process.pid);
+        }
+    }
+
+    /// Shows on the screen how far a shutdown is.
+    pub(super) fn tell_progress(&mut self, asked: UnitId) {
+        if self.state.box_state() != BoxState::Stopping {
+            return;
+        }
+        let name = self.units[asked.0].name();
+        let progress = self.state.shutdown_progress();
+        let line = progress.map_or_else(
+            || format!("stopping {name}"),
+            |(stopped, total)| format!("stopping {name} ({stopped} of {total} units are stopped)"),
+        );
+        say(&line);
+        self.logs.say(&line);
+    }
+}

@@ -1,0 +1,127 @@
+//! What units say, on its way to `logd`.
+//!
+//! PID 1 reads none of it. It holds the pipes, and hands their read ends to `logd` at each start;
+//! while `logd` is being started again what is said waits in them. Only if there is no `logd`, or
+//! it has failed for good, PID 1 empties the pipes, so that no unit waits for ever, and counts.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::fs::{MemfdFlags, Mode, OFlags, memfd_create, open};
+
+use super::output::Output;
+use super::poll::{Poll, Source};
+use crate::supervisor::{UnitId, UnitState};
+
+/// Everything that `logd` is handed, besides the units' pipes.
+pub struct Logs {
+    /// PID 1's own words.
+    own: Output,
+    /// The kernel's log. Its place is kept here: the next `logd` reads on where the last ended.
+    kernel: Option<OwnedFd>,
+    /// Memory of `logd` that outlives it.
+    journal: Option<OwnedFd>,
+    /// `logd`, if the image has it.
+    logger: Option<UnitId>,
+    emptied_here: bool,
+    lost: BTreeMap<String, u64>,
+}
+
+impl Logs {
+    pub fn new(logger: Option<UnitId>) -> io::Result<Self> {
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        Ok(Self {
+            own: Output::for_init()?,
+            kernel: open("/dev/kmsg", flags, Mode::empty()).ok(),
+            journal: memfd_create("journal", MemfdFlags::CLOEXEC).ok(),
+            logger,
+            emptied_here: false,
+            lost: BTreeMap::new(),
+        })
+    }
+
+    /// Whether `unit` is the one that is handed all.
+    pub fn is_logger(&self, unit: UnitId) -> bool {
+        self.logger == Some(unit)
+    }
+
+    /// The unit that is handed all, if the image has it.
+    pub fn logger(&self) -> Option<UnitId> {
+        self.logger
+    }
+
+    /// Says a line of PID 1's own. One that finds the pipe full is counted.
+    pub fn say(&mut self, text: &str) {
+        let line = format!("{text}\n");
+        if rustix::io::write(self.own.writer(), line.as_bytes()).is_err() {
+            self.count(octet_control::INIT, line.len() as u64);
+        }
+    }
+
+    /// What `logd` is passed by name, with the pipes of `units`.
+    pub fn passed<'a>(
+        &'a self,
+        units: impl Iterator<Item = (&'a str, &'a Output)>,
+    ) -> Vec<(String, BorrowedFd<'a>)> {
+        let special = [("kmsg", &self.kernel), ("journal", &self.journal)];
+        let special = special
+            .into_iter()
+            .filter_map(|(name, file)| Some((name.to_owned(), file.as_ref()?.as_fd())));
+        let own = (octet_control::INIT, &self.own);
+        let outputs = std::iter::once(own)
+            .chain(units)
+            .map(|(name, output)| (format!("output/{name}"), output.reader()));
+        special.chain(outputs).collect()
+    }
+
+    /// What was thrown away since the last call, as `OCTET_LOST` tells it to `logd`.
+    pub fn take_lost(&mut self) -> String {
+        let mut text = String::new();
+        for (unit, bytes) in std::mem::take(&mut self.lost) {
+            let _ = write!(text, "{unit}={bytes} ");
+        }
+        text.trim_end().to_owned()
+    }
+
+    /// Begins or ends to empty the pipes here, as the state of `logd` now asks for.
+    pub fn follow<'a>(
+        &mut self,
+        logger: Option<UnitState>,
+        units: impl Iterator<Item = (UnitId, &'a Output)>,
+        poll: &Poll,
+    ) {
+        let gone =
+            logger.is_none_or(|state| matches!(state, UnitState::Failed | UnitState::Stopped));
+        if gone == self.emptied_here {
+            return;
+        }
+        self.emptied_here = gone;
+        let own = (Source::OwnOutput, &self.own);
+        let outputs = units.map(|(unit, output)| (Source::Output(unit), output));
+        for (source, output) in std::iter::once(own).chain(outputs) {
+            // A pipe that cannot be watched only makes its own unit wait.
+            let _ =
+                if gone { poll.add(output.reader(), source) } else { poll.remove(output.reader()) };
+        }
+    }
+
+    /// Throws away what `unit` has said.
+    pub fn empty(&mut self, unit: &str, output: &Output) {
+        let bytes = output.drain();
+        self.count(unit, bytes);
+    }
+
+    /// Throws away what PID 1 itself has said.
+    pub fn empty_own(&mut self) {
+        let bytes = self.own.drain();
+        self.count(octet_control::INIT, bytes);
+    }
+
+    fn count(&mut self, unit: &str, bytes: u64) {
+        if bytes > 0 {
+            *self.lost.entry(unit.to_owned()).or_default() += bytes;
+        }
+    }
+}

@@ -1,0 +1,54 @@
+//! One unit, with all that PID 1 holds of it.
+
+use std::io;
+use std::os::fd::OwnedFd;
+
+use octet_appliance::Unit;
+use rustix::process::Pid;
+
+use super::output::Output;
+use super::sockets;
+use crate::cgroup::Group;
+use crate::spawn::Verdict;
+use crate::supervisor::Refusal;
+
+/// One unit.
+pub struct Managed {
+    pub unit: Unit,
+    pub output: Output,
+    /// Its sockets, by name.
+    pub sockets: Vec<(String, OwnedFd)>,
+    /// Why it has no sockets, if it should.
+    pub no_sockets: Option<String>,
+    /// Its processes, once it was started for the first time.
+    pub group: Option<Group>,
+    pub process: Option<Process>,
+    /// What it has last said of itself (`STATUS=`).
+    pub said: Option<String>,
+}
+
+/// The main process of a unit.
+pub struct Process {
+    pub pid: Pid,
+    pub pidfd: OwnedFd,
+    /// Whether its program was executed, while that is not known.
+    pub verdict: Option<Verdict>,
+    /// Why its program was not executed.
+    pub refused: Option<Refusal>,
+}
+
+impl Managed {
+    pub fn new(unit: Unit) -> io::Result<Self> {
+        let output = Output::new()?;
+        let (sockets, no_sockets) = match sockets::open_all(&unit) {
+            Ok(sockets) => (sockets, None),
+            Err(problem) => (vec![], Some(problem)),
+        };
+        let (group, process, said) = (None, None, None);
+        Ok(Self { unit, output, sockets, no_sockets, group, process, said })
+    }
+
+    pub fn name(&self) -> &str {
+        self.unit.name.as_str()
+    }
+}

@@ -1,0 +1,59 @@
+//! The pipes that carry what units say.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::pipe::{PipeFlags, pipe_with};
+
+/// The pipe of one unit. PID 1 holds both ends for as long as it runs, so that nothing is lost
+/// between one instance of the unit and the next, nor between one of `logd` and the next.
+pub struct Output {
+    reader: OwnedFd,
+    writer: OwnedFd,
+}
+
+impl Output {
+    /// A pipe whose reader never waits. Its writers do: a unit that says more than is read waits.
+    pub fn new() -> io::Result<Self> {
+        let (reader, writer) = pipe_with(PipeFlags::CLOEXEC)?;
+        rustix::io::ioctl_fionbio(&reader, true)?;
+        Ok(Self { reader, writer })
+    }
+
+    /// A pipe on which nobody waits, for PID 1's own words.
+    pub fn for_init() -> io::Result<Self> {
+        let (reader, writer) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
+        Ok(Self { reader, writer })
+    }
+
+    pub fn reader(&self) -> BorrowedFd<'_> {
+        self.reader.as_fd()
+    }
+
+    pub fn writer(&self) -> BorrowedFd<'_> {
+        self.writer.as_fd()
+    }
+
+    /// Throws away what there is to read, some of it at once. Returns how many bytes it was.
+    pub fn drain(&self) -> u64 {
+        const AT_ONCE: usize = 16 << 10;
+        let mut bytes = [0; AT_ONCE];
+        rustix::io::read(&self.reader, &mut bytes).map_or(0, |count| count as u64)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_pipe_of_init_does_not_hold_it_up() {
+        let output = Output::for_init().unwrap();
+        let line = [b'x'; 4096];
+        let written = (0..1000).take_while(|_| rustix::io::write(output.writer(), &line).is_ok());
+        let written = written.count() as u64;
+        assert!((1..1000).contains(&written));
+        let drained: u64 = std::iter::repeat_with(|| output.drain()).take_while(|&n| n > 0).sum();
+        assert_eq!(drained, written * 4096);
+    }
+}

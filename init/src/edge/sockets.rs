@@ -1,0 +1,41 @@
+//! The sockets that PID 1 opens for units: who connects while a unit is started again waits, and
+//! is not refused.
+
+use std::io;
+use std::net::{Ipv6Addr, SocketAddrV6, TcpListener, UdpSocket};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::net::UnixListener;
+
+use octet_appliance::{Protocol, Socket, Unit};
+
+/// Opens every socket of `unit`, by name.
+///
+/// # Errors
+/// The first that cannot be opened, in words.
+pub fn open_all(unit: &Unit) -> Result<Vec<(String, OwnedFd)>, String> {
+    let one = |(name, socket): (&octet_appliance::UnitName, &Socket)| {
+        let opened = open(unit, socket).map_err(|error| format!("socket {name}: {error}"))?;
+        Ok((name.to_string(), opened))
+    };
+    unit.sockets.iter().map(one).collect()
+}
+
+fn open(unit: &Unit, socket: &Socket) -> io::Result<OwnedFd> {
+    if let Some(path) = &socket.path {
+        let listener = UnixListener::bind(path.as_str())?;
+        let uid = unit.user.user().uid;
+        chown(path.as_str(), Some(uid), Some(uid))?;
+        let mode = if socket.open { 0o666 } else { 0o600 };
+        std::fs::set_permissions(path.as_str(), std::fs::Permissions::from_mode(mode))?;
+        return Ok(listener.into());
+    }
+    let port = socket.port.as_ref().and_then(|name| unit.ports.get(name));
+    let port = port.ok_or_else(|| io::Error::other("it has neither path nor port"))?;
+    // With IPv4 too, unless the kernel is told otherwise (net.ipv6.bindv6only).
+    let address = SocketAddrV6::new(Ipv6Addr::UNSPECIFIED, port.number, 0, 0);
+    Ok(match port.protocol {
+        Protocol::Tcp => TcpListener::bind(address)?.into(),
+        Protocol::Udp => UdpSocket::bind(address)?.into(),
+    })
+}

@@ -1,0 +1,68 @@
+//! The hardware watchdog: it restarts the machine unless it is fed, and it is fed only while the
+//! core makes progress.
+
+use std::fs::{File, OpenOptions};
+use std::io::Write;
+
+use crate::supervisor::Moment;
+use crate::sys;
+
+/// The first watchdog of the machine, if its driver is loaded.
+const DEVICE: &str = "/dev/watchdog0";
+
+/// How long it waits before it restarts the machine, in seconds.
+const TIMEOUT: i32 = 30;
+
+/// How often it is fed.
+const PAUSE: Moment = Moment::from_secs(10);
+
+/// How often it is looked for at most, when PID 1 is awake anyway.
+const LOOK: Moment = Moment::from_secs(1);
+
+/// The watchdog, once it was found.
+#[derive(Default)]
+pub struct Watchdog {
+    device: Option<File>,
+    /// When it is to be fed, or may be looked for, again.
+    next: Moment,
+}
+
+impl Watchdog {
+    /// Starts the watchdog, if it is there and was not started yet. From then on only feeding it
+    /// keeps the machine up: the device is never told that it is not needed any more.
+    pub fn look(&mut self, now: Moment) -> Option<String> {
+        if self.device.is_some() || now < self.next {
+            return None;
+        }
+        self.next = now + LOOK;
+        let mut device = OpenOptions::new().write(true).open(DEVICE).ok()?;
+        let timeout = sys::set_watchdog_timeout(&device, TIMEOUT);
+        let fed = device.write(b"\0");
+        self.device = Some(device);
+        self.next = now + PAUSE;
+        Some(match (timeout, fed) {
+            (Ok(seconds), Ok(_)) => {
+                format!("the watchdog restarts the machine if PID 1 stands still for {seconds} s")
+            }
+            (Err(error), _) | (_, Err(error)) => format!("the watchdog does not listen: {error}"),
+        })
+    }
+
+    /// When it is to be fed again.
+    pub fn next(&self) -> Option<Moment> {
+        self.device.is_some().then_some(self.next)
+    }
+
+    /// Feeds it if that is due. `due` is what the core has still to do: if that lies in the past
+    /// although the core has just been asked, it makes no progress, and the watchdog stays hungry.
+    pub fn feed(&mut self, now: Moment, due: Option<Moment>) {
+        let stuck = due.is_some_and(|due| due + PAUSE < now);
+        if let Some(device) = &mut self.device
+            && self.next <= now
+            && !stuck
+        {
+            let _ = device.write(b"\0");
+            self.next = now + PAUSE;
+        }
+    }
+}

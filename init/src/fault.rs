@@ -1,0 +1,53 @@
+//! Faults of PID 1 itself, at a step of the core that the kernel's command line names
+//! (`octet.fault=KIND:STEP`; a stall comes at the first step from there on at which PID 1 has the
+//! watchdog). Only builds for tests have them (feature `fault`); what ships cannot
+//! be told to fail.
+
+use std::cell::Cell;
+use std::hint::black_box;
+use std::path::Path;
+
+use crate::{command_line, sys};
+
+thread_local! {
+    static STEPS: Cell<u64> = const { Cell::new(0) };
+}
+
+/// Counts a step of the core, and fails if it is the one.
+pub fn at_step() {
+    let Ok(Some(text)) = command_line::value("fault") else { return };
+    let Some((kind, step)) = text.split_once(':') else { return };
+    let now = STEPS.get() + 1;
+    STEPS.set(now);
+    let Ok(step) = step.parse::<u64>() else { return };
+    // Who stands still before the watchdog was found, whose driver comes with a unit, stands for
+    // ever: that is not what is asked here.
+    let is_due = if kind == "stall" { now >= step && is_watched() } else { now == step };
+    if !is_due {
+        return;
+    }
+    match kind {
+        "panic" => panic!("step {now}, as the command line asks"),
+        "segv" => sys::touch_nothing(),
+        "abort" => std::process::abort(),
+        "exit" => std::process::exit(3),
+        "overflow" => drop(deeper(1)),
+        // A core that stands still.
+        "stall" => loop {
+            std::hint::spin_loop();
+        },
+        _ => {}
+    }
+}
+
+/// Whether this process holds the watchdog.
+fn is_watched() -> bool {
+    let held = std::fs::read_dir("/proc/self/fd").into_iter().flatten().flatten();
+    held.filter_map(|file| std::fs::read_link(file.path()).ok())
+        .any(|path| path == Path::new("/dev/watchdog0"))
+}
+
+#[expect(unconditional_recursion, reason = "the fault that is wanted")]
+fn deeper(depth: u64) -> u64 {
+    black_box(deeper(black_box(depth) + 1)) + depth
+}

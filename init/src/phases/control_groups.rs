@@ -1,0 +1,11 @@
+//! `control-groups`: without them nothing bounds a unit, and its processes are found by session
+//! only.
+
+use super::Boot;
+use crate::cgroup::Cgroups;
+
+/// Mounts cgroup v2, and makes the group of all units.
+pub fn run(boot: &mut Boot) -> Result<(), String> {
+    boot.cgroups = Some(Cgroups::mount()?);
+    Ok(())
+}

@@ -1,0 +1,57 @@
+//! The node's name as a file of the EFI system partition, where whoever holds the flash finds it: so
+//! an owner knows whom to expect before the box was ever reached.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+use std::time::Duration;
+
+use octet_control::{CallError, Client, PublicKey, SOCKETS};
+use serde_json::Map;
+
+use crate::storage::disk::{Disk, at};
+use crate::storage::esp::Esp;
+
+/// Where it is.
+const FILE: &str = "octet/node.pub";
+
+/// How long identity may take for an answer.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Writes the name that identity says now, if another one or none is there.
+///
+/// # Errors
+/// In words.
+pub fn keep(disk: &Disk) -> Result<(), String> {
+    let Some(node) = ask(&Path::new(SOCKETS).join("identity.sock"))? else { return Ok(()) };
+    let text = format!("{node}\n");
+    let esp = Esp::read(&disk.esp)?;
+    if fs::read_to_string(esp.path(FILE)).is_ok_and(|there| there == text) {
+        return Ok(());
+    }
+    drop(esp);
+    let esp = Esp::change(&disk.esp)?;
+    let file = esp.path(FILE);
+    // It appears under its name when its content is on the medium; a cut may leave none, and then
+    // the next start writes it.
+    let staged = file.with_extension("new");
+    let _ = fs::remove_file(&staged);
+    fs::write(&staged, text).and_then(|()| esp.sync()).map_err(at(&staged))?;
+    let _ = fs::remove_file(&file);
+    fs::rename(&staged, &file).and_then(|()| esp.sync()).map_err(at(&file))
+}
+
+/// The node's name; `None` in an image without identity, or while its key is damaged.
+fn ask(socket: &Path) -> Result<Option<PublicKey>, String> {
+    let mut client = match Client::connect(socket) {
+        Err(CallError::Connect { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+            return Ok(None);
+        }
+        other => other.map_err(|error| error.to_string())?,
+    };
+    client.stream().set_read_timeout(Some(PATIENCE)).map_err(|error| error.to_string())?;
+    let shown = client.call("show", Map::new()).map_err(|error| format!("identity: {error}"))?;
+    let Some(node) = shown.get("node").and_then(|node| node.as_str()) else { return Ok(None) };
+    // What a service says is not written as it is: only a name is.
+    node.parse().map(Some).map_err(|error| format!("identity: {error}"))
+}

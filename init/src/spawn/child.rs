@@ -1,0 +1,113 @@
+//! From a copy of PID 1 to a unit's program. The list below is the way.
+
+use std::os::fd::BorrowedFd;
+
+use rustix::fs::Mode;
+use rustix::process::{Resource, Rlimit, chdir, setrlimit, setsid, umask};
+use rustix::thread::set_no_new_privs;
+
+use super::failure::Failure;
+use super::{Order, data_folder, descriptors, landlock, mounts, network, privileges, program};
+use crate::sys::{exit_now, reset_signals};
+
+/// What the steps know and find out.
+pub struct Start<'a> {
+    pub order: &'a Order<'a>,
+    /// The program.
+    pub program: &'a str,
+    /// Its data folder, if it could be made.
+    pub data: Option<String>,
+    /// Variables that the steps add.
+    pub environment: Vec<(String, String)>,
+    /// Whether Landlock keeps it from abstract sockets of others.
+    pub scoped: bool,
+    /// The filters of system calls.
+    pub filters: Vec<Vec<u8>>,
+}
+
+/// One step. Its error names what it could not do.
+type Step = fn(&mut Start<'_>) -> Result<(), Failure>;
+
+/// Every step, in order; `program::execute` follows.
+///
+/// What needs files of the whole system comes before it is hidden, what needs privileges before
+/// they are given up. Filters of system calls come last of all, so that they need not allow what
+/// the other steps do: only execve, and write and `exit_group` for the case that it fails. A filter
+/// may be added by who cannot gain privileges any more or by who has `CAP_SYS_ADMIN`. The child
+/// keeps that until it executes the program, whatever its user is by then: what a program is
+/// permitted is computed anew from the bounding and the ambient set (capabilities(7)), so nothing
+/// is left over. That way there is one order for all units.
+const STEPS: &[Step] = &[
+    signals,
+    session,
+    program::read_filters,
+    data_folder::make,
+    mounts::set_up,
+    landlock::restrict,
+    network::set_up,
+    open_files,
+    privileges::bound,
+    privileges::become_user,
+    privileges::grant,
+    no_new_privileges,
+    surroundings,
+    program::add_filters,
+];
+
+/// Goes the way to its end. `pipe` is PID 1's to learn how it went.
+pub fn run(order: &Order<'_>, program: &str, pipe: BorrowedFd<'_>) -> ! {
+    let filters = Vec::with_capacity(order.filters.len());
+    let (data, environment, scoped) = (None, vec![], false);
+    let mut start = Start { order, program, data, environment, scoped, filters };
+    // Moves the pipe out of the way, so it is not one of the steps.
+    let failure = match descriptors::arrange(&mut start, pipe) {
+        Ok(pipe) => {
+            end_on_panic(pipe);
+            let failed = STEPS.iter().find_map(|step| step(&mut start).err());
+            tell(pipe, &failed.unwrap_or_else(|| program::execute(&start)));
+            exit_now(127)
+        }
+        Err(failure) => failure,
+    };
+    tell(pipe, &failure);
+    exit_now(127)
+}
+
+fn tell(pipe: BorrowedFd<'_>, failure: &Failure) {
+    let _ = rustix::io::write(pipe, &failure.to_bytes());
+}
+
+/// Replaces what PID 1 does when it panics: it restarts the machine.
+fn end_on_panic(pipe: BorrowedFd<'static>) {
+    std::panic::set_hook(Box::new(move |panic| {
+        tell(pipe, &Failure::new("prepare the start", std::io::Error::other(panic.to_string())));
+        exit_now(127)
+    }));
+}
+
+fn signals(_: &mut Start<'_>) -> Result<(), Failure> {
+    reset_signals().map_err(Failure::to("reset signals"))
+}
+
+fn session(_: &mut Start<'_>) -> Result<(), Failure> {
+    setsid().map(drop).map_err(Failure::to("begin a session"))
+}
+
+/// After the last step that opens files of its own: the limit may be small.
+fn open_files(start: &mut Start<'_>) -> Result<(), Failure> {
+    let files = Some(u64::from(start.order.unit.limits.nofile));
+    setrlimit(Resource::Nofile, Rlimit { current: files, maximum: files })
+        .map_err(Failure::to("limit its open files (limits.nofile)"))
+}
+
+fn no_new_privileges(start: &mut Start<'_>) -> Result<(), Failure> {
+    if start.order.unit.sandbox.no_new_privs {
+        set_no_new_privs(true).map_err(Failure::to("give up new privileges"))?;
+    }
+    Ok(())
+}
+
+fn surroundings(_: &mut Start<'_>) -> Result<(), Failure> {
+    umask(Mode::WGRP | Mode::WOTH);
+    chdir("/").map_err(Failure::to("enter /"))
+}

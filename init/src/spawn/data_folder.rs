@@ -1,0 +1,44 @@
+//! The data folder of a unit: `/data/<name>`, its own. PID 1 never touches a disk, so its child
+//! makes it, while it is root.
+
+use rustix::fs::{Gid, Mode, OFlags, Uid, fchown, fstat, mkdir, open};
+use rustix::io::Errno;
+
+use super::child::Start;
+use super::failure::Failure;
+
+/// Makes the folder and names it by `$STATE_DIRECTORY`. On a box without a disk there is no place
+/// for it: the unit runs without, and knows by the missing variable.
+pub fn make(start: &mut Start<'_>) -> Result<(), Failure> {
+    let unit = start.order.unit;
+    if !unit.state {
+        return Ok(());
+    }
+    let path = format!("/data/{}", unit.name);
+    match own(&path, unit.user.user().uid) {
+        Ok(()) => {
+            start.environment.push(("STATE_DIRECTORY".into(), path.clone()));
+            start.data = Some(path);
+            Ok(())
+        }
+        Err(Errno::ROFS | Errno::NOENT) => Ok(()),
+        Err(error) => Err(Failure::new(format_args!("make its data folder {path}"), error)),
+    }
+}
+
+fn own(path: &str, uid: u32) -> rustix::io::Result<()> {
+    match mkdir(path, Mode::RWXU) {
+        Ok(()) | Err(Errno::EXIST) => {}
+        Err(error) => return Err(error),
+    }
+    // Only root can put something into /data, so this is the folder that was made above, now or
+    // at an earlier start.
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let folder = open(path, flags, Mode::empty())?;
+    let owner = fstat(&folder)?;
+    // Without a change there is nothing to write to the disk.
+    if (owner.st_uid, owner.st_gid) != (uid, uid) {
+        fchown(&folder, Some(Uid::from_raw(uid)), Some(Gid::from_raw(uid)))?;
+    }
+    Ok(())
+}

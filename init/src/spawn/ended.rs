@@ -1,0 +1,86 @@
+//! Processes that have ended. PID 1 is the parent of all whose own parent is gone, so one that it
+//! did not start is an orphan, which a unit has left behind.
+
+use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
+
+use crate::supervisor::Exit;
+use crate::sys::wait_for_any;
+
+/// A process that has ended but is still there to be asked who it was.
+#[derive(Debug)]
+pub struct Ended {
+    /// Its number, which nobody else has until it is collected.
+    pub pid: Pid,
+    /// How it ended.
+    pub exit: Exit,
+}
+
+/// A process that PID 1 did not start, after its end.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Orphan {
+    /// Its number.
+    pub pid: Pid,
+    /// Its program, as the kernel names it (15 bytes at most), or `?`.
+    pub name: String,
+    /// The unit in whose group it was.
+    pub unit: Option<String>,
+    /// How it ended.
+    pub exit: Exit,
+}
+
+/// The next process that has ended. It must be collected, or it stays the next one.
+pub fn next_ended() -> Option<Ended> {
+    let waited = wait_for_any()?;
+    let exit =
+        if waited.by_itself { Exit::Status(waited.status) } else { Exit::Signal(waited.status) };
+    Some(Ended { pid: waited.pid, exit })
+}
+
+impl Ended {
+    /// Lets the kernel forget it.
+    pub fn collect(self) {
+        let _ = waitid(WaitId::Pid(self.pid), WaitIdOptions::EXITED | WaitIdOptions::NOHANG);
+    }
+
+    /// Who it was, for one that is no unit's own process.
+    pub fn orphan(&self) -> Orphan {
+        let about = |file: &str| {
+            let bytes = std::fs::read(format!("/proc/{}/{file}", self.pid)).unwrap_or_default();
+            String::from_utf8_lossy(&bytes).into_owned()
+        };
+        let name = match about("comm").trim_end() {
+            "" => "?".to_owned(),
+            name => name.to_owned(),
+        };
+        let unit = unit_of(&about("cgroup"));
+        Orphan { pid: self.pid, name, unit, exit: self.exit }
+    }
+}
+
+/// The unit in the content of `/proc/PID/cgroup` (cgroups(7)).
+fn unit_of(groups: &str) -> Option<String> {
+    let path = groups.lines().find_map(|line| line.strip_prefix("0::"))?;
+    let name = path.strip_prefix("/units/")?.split(['/', ' ']).next()?;
+    (!name.is_empty()).then(|| name.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_unit_is_in_the_groups_path() {
+        for (groups, unit) in [
+            ("0::/units/cache\n", Some("cache")),
+            ("4:memory:/x\n0::/units/cache\n", Some("cache")),
+            ("0::/units/cache/below\n", Some("cache")),
+            ("0::/units/cache (deleted)\n", Some("cache")),
+            ("0::/init\n", None),
+            ("0::/units/\n", None),
+            ("0::/\n", None),
+            ("", None),
+        ] {
+            assert_eq!(unit_of(groups).as_deref(), unit, "{groups}");
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! Starting the process of a unit.
+//!
+//! PID 1 makes a copy of itself and goes on: everything that can fail or wait (folders on a disk,
+//! mounts, namespaces) happens in the copy, which then becomes the unit's program or says through
+//! a pipe why it could not.
+
+mod child;
+mod data_folder;
+mod descriptors;
+mod devices;
+mod ended;
+mod failure;
+mod landlock;
+mod mounts;
+mod network;
+mod privileges;
+mod program;
+mod verdict;
+
+pub use ended::{Ended, Orphan, next_ended};
+pub use verdict::Verdict;
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use octet_appliance::{Signal, Unit};
+use rustix::pipe::{PipeFlags, pipe_with};
+use rustix::process::{Pid, Signal as Number, pidfd_send_signal};
+
+use crate::cgroup::Group;
+use crate::supervisor::Refusal;
+use crate::sys::{Cloned, clone_process};
+use failure::Failure;
+
+/// What PID 1 prepares once for the starts of all units.
+#[derive(Debug, Default)]
+pub struct Prepared {
+    /// A network without anything in it.
+    pub empty_network: Option<OwnedFd>,
+}
+
+/// Prepares it. To be called when the root is in its place. Returns what went wrong, in words, too.
+pub fn prepare() -> (Prepared, Vec<String>) {
+    let mut problems: Vec<String> = devices::prepare().err().into_iter().collect();
+    // Without it each unit makes one for itself.
+    let made = network::make_empty();
+    let empty_network =
+        made.map_err(|error| problems.push(format!("an empty network: {error}"))).ok();
+    (Prepared { empty_network }, problems)
+}
+
+/// All that a start needs.
+pub struct Order<'a> {
+    /// What is started, and how.
+    pub unit: &'a Unit,
+    /// Its group, if the kernel has groups.
+    pub group: Option<&'a Group>,
+    /// Where its output goes.
+    pub stdout: BorrowedFd<'a>,
+    /// Where its errors go.
+    pub stderr: BorrowedFd<'a>,
+    /// Descriptors that it gets from 3 on, in this order, with their names (`sd_listen_fds(3)`).
+    pub passed: Vec<(String, BorrowedFd<'a>)>,
+    /// A network that is shared by units that may see none, if there is one.
+    pub empty_network: Option<BorrowedFd<'a>>,
+    /// Variables besides `unit.env`, such as `NOTIFY_SOCKET`; they win.
+    pub environment: Vec<(String, String)>,
+    /// Files with filters of system calls (`sys::add_system_call_filter`), loaded in this order.
+    /// Each must allow what comes after it: execve, and but for the last seccomp.
+    pub filters: Vec<String>,
+}
+
+/// A process that is becoming, or has become, a unit's program.
+#[derive(Debug)]
+pub struct Child {
+    /// Its number.
+    pub pid: Pid,
+    /// Itself: its number may be given to another once it was collected, this may not.
+    pub pidfd: OwnedFd,
+    /// Whether it became the program.
+    pub verdict: Verdict,
+}
+
+/// Starts the program of a unit. It does not wait for it: see `Verdict`.
+///
+/// # Errors
+/// There is no program, or the kernel makes no process.
+pub fn spawn(order: &Order<'_>) -> Result<Child, Refusal> {
+    let Some(program) = &order.unit.exec else {
+        return Err(Refusal { reason: "has no program".into(), may_pass: false });
+    };
+    // Only the flags of the end that PID 1 keeps matter: the child writes once, into an empty pipe.
+    let (reader, writer) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)
+        .map_err(|error| Failure::new("make a pipe", error).refusal())?;
+    let place = order
+        .group
+        .map(Group::place)
+        .transpose()
+        .map_err(|error| Failure::new("enter its control group", error).refusal())?;
+    match clone_process(place.as_ref().map(AsFd::as_fd)) {
+        Ok(Cloned::Child) => child::run(order, program.as_str(), writer.as_fd()),
+        Ok(Cloned::Parent(pid, pidfd)) => Ok(Child { pid, pidfd, verdict: Verdict::new(reader) }),
+        Err(error) => Err(Failure::new("make a process", error).refusal()),
+    }
+}
+
+/// Sends `signal` to the process, whether or not its number has been given away meanwhile.
+pub fn signal_through(pidfd: BorrowedFd<'_>, signal: Signal) {
+    let number = match signal {
+        Signal::Term => Number::TERM,
+        Signal::Int => Number::INT,
+        Signal::Quit => Number::QUIT,
+        Signal::Hup => Number::HUP,
+        Signal::Kill => Number::KILL,
+    };
+    let _ = pidfd_send_signal(pidfd, number);
+}

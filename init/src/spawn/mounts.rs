@@ -1,0 +1,84 @@
+//! The file systems that a unit sees: a mount namespace of its own, if something is to differ.
+
+use std::ffi::CString;
+use std::io;
+
+use octet_appliance::TreePath;
+use rustix::mount::{
+    MountFlags, MountPropagationFlags, mount, mount_bind, mount_bind_recursive, mount_change,
+};
+use rustix::thread::UnshareFlags;
+
+use super::child::Start;
+use super::devices;
+use super::failure::Failure;
+use crate::sys::{set_read_only, unshare};
+
+/// Gives the unit the mounts that its sandbox asks for.
+pub fn set_up(start: &mut Start<'_>) -> Result<(), Failure> {
+    let sandbox = &start.order.unit.sandbox;
+    if !sandbox.private_tmp && !sandbox.private_dev && sandbox.read_only.is_empty() {
+        return Ok(());
+    }
+    unshare(UnshareFlags::NEWNS).map_err(Failure::to("enter mounts of its own"))?;
+    // Nothing gets out from here, but what PID 1's side mounts later (/data) gets in.
+    mount_change("/", MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC)
+        .map_err(Failure::to("keep its mounts to itself"))?;
+    for path in &sandbox.read_only {
+        read_only(path).map_err(Failure::to(format_args!(
+            "make {} read-only (sandbox.read_only)",
+            path.as_str()
+        )))?;
+    }
+    if let Some(data) = &start.data
+        && sandbox.read_only.iter().any(|tree| covers(tree, data))
+    {
+        writable(data).map_err(Failure::to("keep its data folder writable"))?;
+    }
+    if sandbox.private_tmp {
+        let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
+        mount(c"tmpfs", c"/tmp", c"tmpfs", flags, c"mode=1777,size=16m")
+            .map_err(Failure::to("mount a /tmp of its own"))?;
+    }
+    if sandbox.private_dev {
+        mount_bind(devices::PLACE, c"/dev").map_err(Failure::to("mount a /dev of its own"))?;
+    }
+    Ok(())
+}
+
+/// Makes all that is mounted at and under `path` read-only; devices and sockets work all the same.
+/// What is mounted there later is not: such a unit must need the unit that mounts it.
+fn read_only(path: &TreePath) -> io::Result<()> {
+    if !path.is_all() {
+        // Only a mount can be read-only, so the path becomes one.
+        mount_bind_recursive(path.as_str(), path.as_str())?;
+    }
+    set_read_only(&CString::new(path.as_str())?, true)
+}
+
+fn writable(path: &str) -> io::Result<()> {
+    mount_bind(path, path)?;
+    set_read_only(&CString::new(path)?, false)
+}
+
+fn covers(tree: &TreePath, path: &str) -> bool {
+    tree.is_all()
+        || path
+            .strip_prefix(tree.as_str())
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tree_covers_what_is_under_it() {
+        let covers = |tree: &str, path| covers(&TreePath::try_from(tree.to_owned()).unwrap(), path);
+        assert!(covers("/", "/data/a"));
+        assert!(covers("/data", "/data/a"));
+        assert!(covers("/data/a", "/data/a"));
+        assert!(!covers("/dat", "/data/a"));
+        assert!(!covers("/data/a/b", "/data/a"));
+    }
+}

@@ -1,0 +1,58 @@
+//! Whether a child became its unit's program: the pipe between the two. Executing the program
+//! closes the child's end; a child that fails writes why before it ends.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::io::Errno;
+
+use super::failure::{Failure, LONGEST};
+use crate::supervisor::Refusal;
+
+/// PID 1's end.
+#[derive(Debug)]
+pub struct Verdict(OwnedFd);
+
+impl Verdict {
+    pub(super) fn new(reader: OwnedFd) -> Self {
+        Self(reader)
+    }
+
+    /// `None`: not yet. A child that was killed before it got so far counts as started; that it
+    /// ended, and how, comes as of any process.
+    pub fn read(&self) -> Option<Result<(), Refusal>> {
+        let mut bytes = [0; LONGEST];
+        match rustix::io::read(&self.0, &mut bytes) {
+            Ok(0) => Some(Ok(())),
+            Ok(length) => Some(Err(Failure::from_bytes(&bytes[..length]).refusal())),
+            Err(Errno::AGAIN | Errno::INTR) => None,
+            Err(error) => Some(Err(Failure::new("learn whether it started", error).refusal())),
+        }
+    }
+}
+
+impl AsFd for Verdict {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::pipe::{PipeFlags, pipe_with};
+
+    #[test]
+    fn silence_an_end_and_words_are_told_apart() {
+        let pipe = || pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK).unwrap();
+        let (reader, writer) = pipe();
+        let verdict = Verdict::new(reader);
+        assert_eq!(verdict.read(), None);
+        drop(writer);
+        assert_eq!(verdict.read(), Some(Ok(())));
+
+        let (reader, writer) = pipe();
+        let failure = Failure::new("enter a network of its own", Errno::NOMEM);
+        rustix::io::write(&writer, &failure.to_bytes()).unwrap();
+        assert_eq!(Verdict::new(reader).read(), Some(Err(failure.refusal())));
+    }
+}

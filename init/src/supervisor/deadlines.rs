@@ -1,0 +1,64 @@
+//! What is due when, and what happens then.
+
+use std::collections::BTreeSet;
+
+use super::reason::Why;
+use super::{Action, Moment, State, Then, UnitId, UnitState};
+
+/// At most one deadline per unit, the next one first.
+#[derive(Debug, Clone, Default)]
+pub struct Deadlines(BTreeSet<(Moment, UnitId)>);
+
+impl State {
+    /// When the next [`Event::Tick`](super::Event::Tick) is due, if nothing happens before.
+    pub fn next_deadline(&self) -> Option<Moment> {
+        let unit = self.deadlines.0.first().map(|&(due, _)| due);
+        let end = self.going_down.and_then(|down| down.due());
+        unit.into_iter().chain(end).min()
+    }
+
+    pub(super) fn set_due(&mut self, unit: UnitId, due: Option<Moment>) {
+        let slot = &mut self.units[unit.0];
+        if let Some(old) = std::mem::replace(&mut slot.due, due) {
+            self.deadlines.0.remove(&(old, unit));
+        }
+        if let Some(due) = due {
+            self.deadlines.0.insert((due, unit));
+        }
+    }
+
+    /// Does what is due.
+    pub(super) fn pass_deadlines(&mut self, now: Moment, actions: &mut Vec<Action>) {
+        while let Some(&(due, unit)) = self.deadlines.0.first()
+            && due <= now
+        {
+            self.set_due(unit, None);
+            self.pass_deadline(unit, now, actions);
+        }
+    }
+
+    fn pass_deadline(&mut self, unit: UnitId, now: Moment, actions: &mut Vec<Action>) {
+        let slot = &mut self.units[unit.0];
+        match slot.state() {
+            UnitState::Backoff { .. } => {
+                slot.status.restarts += 1;
+                self.enter(unit, UnitState::Waiting, None, now);
+            }
+            // A unit that is to be stopped anyway need not get ready, and keeps its turn.
+            UnitState::Starting { .. } if slot.leaving.is_none() => {
+                self.ask_to_stop(unit, Then::Fail, Some(Why::NotReady), now, actions);
+            }
+            // It hangs: it would not hear a signal either.
+            UnitState::Ready => {
+                let (then, why) = slot.planned().unwrap_or((Then::Fail, Some(Why::NotAlive)));
+                self.enter(unit, UnitState::Stopping { kill_at: None, then }, why, now);
+                actions.push(Action::Kill(unit));
+            }
+            UnitState::Stopping { then, .. } => {
+                slot.status.state = UnitState::Stopping { kill_at: None, then };
+                actions.push(Action::Kill(unit));
+            }
+            _ => {}
+        }
+    }
+}

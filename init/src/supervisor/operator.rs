@@ -1,0 +1,114 @@
+//! What a person asks for: start, stop, restart.
+
+use octet_appliance::UnitType;
+
+use super::backoff::Backoff;
+use super::reason::Why;
+use super::{Moment, State, Then, UnitId, UnitState};
+
+impl State {
+    /// Starts a unit and what it needs, whatever became of them before. Nothing that runs is
+    /// touched; what is being stopped starts again after that.
+    pub(super) fn start(&mut self, unit: UnitId, now: Moment) {
+        for unit in self.with_needs(unit) {
+            self.revive(unit, now);
+        }
+    }
+
+    /// Stops a unit, after those that need it. They start again when it does.
+    pub(super) fn stop(&mut self, unit: UnitId, now: Moment) {
+        self.dismiss_those_that_need(unit);
+        self.dismiss(unit, Then::Stop, Some(Why::Operator), now);
+    }
+
+    /// Stops a unit, after those that need it; then it starts again, and they do.
+    pub(super) fn restart(&mut self, unit: UnitId, now: Moment) {
+        self.dismiss_those_that_need(unit);
+        self.dismiss(unit, Then::Wait, None, now);
+        self.units[unit.0].backoff = Backoff::default();
+        self.start(unit, now);
+    }
+
+    /// Lets a unit run again that does not, or will not.
+    fn revive(&mut self, unit: UnitId, now: Moment) {
+        let slot = &mut self.units[unit.0];
+        let then = Then::Wait;
+        match slot.state() {
+            UnitState::Failed | UnitState::Stopped | UnitState::Backoff { .. } => {
+                self.enter(unit, UnitState::Waiting, None, now);
+            }
+            UnitState::Stopping { kill_at, then: Then::Stop | Then::Fail } => {
+                slot.status.state = UnitState::Stopping { kill_at, then };
+            }
+            UnitState::Clearing { then: Then::Stop | Then::Fail } => {
+                slot.status.state = UnitState::Clearing { then };
+            }
+            _ if slot.leaving == Some(Then::Stop) => {}
+            _ => return,
+        }
+        let slot = &mut self.units[unit.0];
+        slot.leaving = slot.leaving.map(|_| then);
+        slot.why = None;
+        slot.backoff = Backoff::default();
+    }
+
+    /// `unit` is to be stopped as soon as it may be; at once if it does not run.
+    fn dismiss(&mut self, unit: UnitId, then: Then, why: Option<Why>, now: Moment) {
+        let slot = &mut self.units[unit.0];
+        match slot.state() {
+            UnitState::Stopping { kill_at, .. } => {
+                slot.status.state = UnitState::Stopping { kill_at, then };
+            }
+            UnitState::Clearing { .. } => slot.status.state = UnitState::Clearing { then },
+            UnitState::Starting { .. } | UnitState::Ready | UnitState::Done => {}
+            UnitState::Waiting
+            | UnitState::Backoff { .. }
+            | UnitState::Failed
+            | UnitState::Stopped => self.enter(unit, UnitState::Stopped, None, now),
+        }
+        let slot = &mut self.units[unit.0];
+        slot.leaving = Some(then);
+        slot.why = why;
+        self.look_around(unit);
+    }
+
+    /// All that rests on `unit` is to be stopped before it and wait for its return.
+    ///
+    /// A one-shot that is done has done its work: what needs that keeps it.
+    fn dismiss_those_that_need(&mut self, unit: UnitId) {
+        let mut seen = vec![false; self.units.len()];
+        let mut open = vec![unit];
+        while let Some(next) = open.pop() {
+            for &id in &self.units[next.0].needed_by {
+                let slot = &self.units[id.0];
+                let done = slot.state() == UnitState::Done
+                    || slot.state() == UnitState::Clearing { then: Then::Done };
+                let has_done_its_work = slot.settings.unit_type == UnitType::OneShot && done;
+                if !has_done_its_work && !std::mem::replace(&mut seen[id.0], true) {
+                    open.push(id);
+                }
+            }
+        }
+        seen[unit.0] = false;
+        for index in (0..seen.len()).filter(|&index| seen[index]) {
+            let slot = &mut self.units[index];
+            slot.leaving.get_or_insert(Then::Wait);
+            self.look_around(UnitId(index));
+        }
+    }
+
+    /// `unit` and all that it needs, in start order.
+    fn with_needs(&self, unit: UnitId) -> Vec<UnitId> {
+        let mut seen = vec![false; self.units.len()];
+        seen[unit.0] = true;
+        let mut open = vec![unit];
+        while let Some(next) = open.pop() {
+            for &id in &self.units[next.0].settings.needs {
+                if !std::mem::replace(&mut seen[id.0], true) {
+                    open.push(id);
+                }
+            }
+        }
+        (0..seen.len()).filter(|&index| seen[index]).map(UnitId).collect()
+    }
+}

@@ -1,0 +1,142 @@
+//! Who may start now, and who may stop now.
+//!
+//! A change of one unit concerns only its neighbours in the graph. They are put on the worklist
+//! when it happens and looked at in the same step, so that a step costs what it changes and not
+//! what there is.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
+use octet_appliance::UnitType;
+
+use super::reason::Why;
+use super::{Action, Moment, Slot, State, Then, UnitId, UnitState};
+
+/// Units to look at before the step ends. A unit that is on it twice is looked at twice: that
+/// changes nothing.
+#[derive(Debug, Clone, Default)]
+pub struct Worklist {
+    /// Those that may be able to start, the first in start order first.
+    start: BinaryHeap<Reverse<UnitId>>,
+    /// Those that may be able to stop, the last in start order first.
+    stop: BinaryHeap<UnitId>,
+}
+
+impl State {
+    pub(super) fn look_at_all(&mut self) {
+        self.worklist.start.extend((0..self.units.len()).map(|index| Reverse(UnitId(index))));
+    }
+
+    /// A unit has changed: it and its neighbours may be able to do what they wait for.
+    pub(super) fn look_around(&mut self, unit: UnitId) {
+        let slot = &self.units[unit.0];
+        let waits = |id: &UnitId| self.units[id.0].state() == UnitState::Waiting;
+        let leaves = |id: &UnitId| self.units[id.0].leaving.is_some();
+        let Worklist { start, stop } = &mut self.worklist;
+        let later = slot.followers();
+        let earlier = slot.settings.needs.iter().chain(&slot.settings.after).copied();
+        let earlier = earlier.chain(self.last);
+        start.extend(later.chain([unit]).filter(waits).map(Reverse));
+        stop.extend(earlier.chain([unit]).filter(leaves));
+    }
+
+    /// Starts and stops what can be.
+    pub(super) fn work(&mut self, now: Moment, actions: &mut Vec<Action>) {
+        loop {
+            if let Some(unit) = self.worklist.stop.pop() {
+                self.stop_if_free(unit, now, actions);
+            } else if let Some(Reverse(unit)) = self.worklist.start.pop() {
+                self.start_if_free(unit, now, actions);
+            } else {
+                return;
+            }
+        }
+    }
+
+    fn start_if_free(&mut self, unit: UnitId, now: Moment, actions: &mut Vec<Action>) {
+        let slot = &self.units[unit.0];
+        let free = slot.state() == UnitState::Waiting && slot.leaving.is_none();
+        if !free || self.missing(unit).is_some() {
+            return;
+        }
+        if slot.settings.unit_type == UnitType::Target {
+            self.enter(unit, UnitState::Done, None, now);
+        } else {
+            let deadline = now.saturating_add(slot.settings.start_timeout);
+            self.enter(unit, UnitState::Starting { deadline }, None, now);
+            actions.push(Action::Start(unit));
+        }
+    }
+
+    /// The first unit that `unit` has to wait for before it may start.
+    pub(super) fn missing(&self, unit: UnitId) -> Option<UnitId> {
+        let slot = |id: &UnitId| &self.units[id.0];
+        let Slot { settings, .. } = slot(&unit);
+        let needed = |id: &&UnitId| !slot(id).state().is_ready() || slot(id).leaving.is_some();
+        let unsettled = |id: &&UnitId| !slot(id).state().is_settled();
+        let first = settings.needs.iter().find(needed);
+        first.or_else(|| settings.after.iter().find(unsettled)).copied()
+    }
+
+    fn stop_if_free(&mut self, unit: UnitId, now: Moment, actions: &mut Vec<Action>) {
+        if self.units[unit.0].state().is_ending() || self.blocker(unit).is_some() {
+            return;
+        }
+        let slot = &mut self.units[unit.0];
+        let Some(then) = slot.leaving.take() else { return };
+        let why = slot.why.take();
+        match (slot.state(), then) {
+            (UnitState::Starting { .. } | UnitState::Ready, _) => {
+                self.ask_to_stop(unit, then, why, now, actions);
+            }
+            // A target stands for what it needs; what has ended stays as it is.
+            (UnitState::Done, Then::Wait) => self.enter(unit, UnitState::Waiting, why, now),
+            (UnitState::Failed | UnitState::Stopped, _) | (_, Then::Wait) => {
+                slot.why = why;
+                self.look_around(unit);
+            }
+            _ => self.enter(unit, UnitState::Stopped, why, now),
+        }
+    }
+
+    /// A unit that has to be gone before `unit` may be stopped.
+    pub(super) fn blocker(&self, unit: UnitId) -> Option<UnitId> {
+        self.units[unit.0].followers().find(|id| {
+            let slot = &self.units[id.0];
+            slot.leaving.is_some() || slot.state().is_ending()
+        })
+    }
+
+    pub(super) fn ask_to_stop(
+        &mut self,
+        unit: UnitId,
+        then: Then,
+        why: Option<Why>,
+        now: Moment,
+        actions: &mut Vec<Action>,
+    ) {
+        let kill_at = Some(now.saturating_add(self.units[unit.0].settings.stop_timeout));
+        self.enter(unit, UnitState::Stopping { kill_at, then }, why, now);
+        actions.push(Action::Ask(unit));
+    }
+}
+
+/// The units that `unit` does not wait for, directly or through others.
+pub(super) fn not_waited_for(slots: &[Slot], unit: UnitId) -> Vec<UnitId> {
+    let mut waited = vec![false; slots.len()];
+    let mut open = vec![unit];
+    while let Some(UnitId(index)) = open.pop() {
+        if !std::mem::replace(&mut waited[index], true) {
+            let settings = &slots[index].settings;
+            open.extend(settings.needs.iter().chain(&settings.after));
+        }
+    }
+    (0..slots.len()).filter(|&index| !waited[index]).map(UnitId).collect()
+}
+
+impl Slot {
+    /// Units that start after it and are stopped before it.
+    fn followers(&self) -> impl Iterator<Item = UnitId> {
+        self.needed_by.iter().chain(&self.followed_by).copied()
+    }
+}

@@ -1,0 +1,138 @@
+//! What the edge reports of a unit's processes, and what follows.
+
+use octet_appliance::{Readiness, RestartPolicy, UnitType};
+
+use super::reason::Why;
+use super::{Action, Exit, Moment, Refusal, Slot, State, Then, UnitId, UnitState};
+
+impl State {
+    pub(super) fn spawned(&mut self, unit: UnitId, now: Moment, actions: &mut Vec<Action>) {
+        let slot = &mut self.units[unit.0];
+        match (slot.state(), slot.settings.readiness) {
+            (UnitState::Starting { .. }, Readiness::Exec | Readiness::Socket) => {
+                let why = slot.why.take();
+                self.enter(unit, UnitState::Ready, why, now);
+            }
+            // The signal may have come before there was a program to take it: say it again.
+            (UnitState::Stopping { kill_at: Some(_), .. }, _) => actions.push(Action::Ask(unit)),
+            (UnitState::Stopping { kill_at: None, .. }, _) => actions.push(Action::Kill(unit)),
+            _ => {}
+        }
+    }
+
+    pub(super) fn spawn_failed(&mut self, unit: UnitId, refusal: Refusal, now: Moment) {
+        let slot = &mut self.units[unit.0];
+        if !slot.has_main() {
+            return;
+        }
+        let refused = Some(Why::Refused(refusal.reason));
+        match slot.planned() {
+            None | Some((Then::Fail, _)) if refusal.may_pass => self.failed(unit, refused, now),
+            None | Some((Then::Fail, _)) => self.enter(unit, UnitState::Failed, refused, now),
+            Some((then, why)) => self.at_rest(unit, then, why, now),
+        }
+    }
+
+    pub(super) fn ready(&mut self, unit: UnitId, now: Moment) {
+        let slot = &mut self.units[unit.0];
+        if matches!(slot.state(), UnitState::Starting { .. })
+            && slot.settings.readiness == Readiness::Notify
+        {
+            let why = slot.why.take();
+            self.enter(unit, UnitState::Ready, why, now);
+        } else {
+            // Who says it again says that it lives.
+            self.alive(unit, now);
+        }
+    }
+
+    pub(super) fn alive(&mut self, unit: UnitId, now: Moment) {
+        let slot = &self.units[unit.0];
+        if slot.state() == UnitState::Ready {
+            self.set_due(unit, slot.settings.watchdog.map(|limit| now.saturating_add(limit)));
+        }
+    }
+
+    pub(super) fn exited(
+        &mut self,
+        unit: UnitId,
+        exit: Exit,
+        now: Moment,
+        actions: &mut Vec<Action>,
+    ) {
+        let slot = &mut self.units[unit.0];
+        if !slot.has_main() {
+            return;
+        }
+        slot.status.last_exit = Some(exit);
+        let (then, why) = slot.planned().unwrap_or_else(|| slot.verdict(exit));
+        self.enter(unit, UnitState::Clearing { then }, why, now);
+        // Whatever it started does not outlive it: the next instance is never beside the last.
+        actions.push(Action::Kill(unit));
+    }
+
+    pub(super) fn emptied(&mut self, unit: UnitId, now: Moment) {
+        let slot = &mut self.units[unit.0];
+        if let UnitState::Clearing { then } = slot.state() {
+            let why = slot.why.take();
+            self.at_rest(unit, then, why, now);
+        }
+    }
+
+    /// Nothing of a unit runs any more.
+    fn at_rest(&mut self, unit: UnitId, then: Then, why: Option<Why>, now: Moment) {
+        match then {
+            Then::Done => self.enter(unit, UnitState::Done, why, now),
+            Then::Fail => self.failed(unit, why, now),
+            Then::Stop => self.enter(unit, UnitState::Stopped, why, now),
+            Then::Wait => self.enter(unit, UnitState::Waiting, why, now),
+        }
+    }
+
+    /// It is tried again after a pause, if policy and budget allow.
+    fn failed(&mut self, unit: UnitId, why: Option<Why>, now: Moment) {
+        let slot = &mut self.units[unit.0];
+        if slot.settings.policy == RestartPolicy::Never {
+            self.enter(unit, UnitState::Failed, why, now);
+            return;
+        }
+        match slot.backoff.failed(&slot.settings, self.jitter.draw(), now) {
+            Some(pause) => {
+                let until = now.saturating_add(pause);
+                self.enter(unit, UnitState::Backoff { until }, why, now);
+            }
+            None => {
+                let why = why.map(|why| Why::OverBudget(Box::new(why)));
+                self.enter(unit, UnitState::Failed, why, now);
+            }
+        }
+    }
+}
+
+impl Slot {
+    /// Whether its main process runs, as far as is known.
+    fn has_main(&self) -> bool {
+        self.state().is_running() && !matches!(self.state(), UnitState::Clearing { .. })
+    }
+
+    /// What was to follow its end, if that was wanted.
+    pub(super) fn planned(&mut self) -> Option<(Then, Option<Why>)> {
+        let then = match self.state() {
+            UnitState::Stopping { then, .. } => then,
+            _ => self.leaving?,
+        };
+        Some((then, self.why.take()))
+    }
+
+    /// What follows when it ended by itself, as its policy says.
+    fn verdict(&self, exit: Exit) -> (Then, Option<Why>) {
+        let one_shot = self.settings.unit_type == UnitType::OneShot;
+        if exit.success() && one_shot {
+            return (Then::Done, None);
+        }
+        let early = !one_shot && self.state() != UnitState::Ready;
+        let why = if early { Why::EndedEarly(exit) } else { Why::Ended(exit) };
+        let wanted = exit.success() && self.settings.policy != RestartPolicy::Always;
+        (if wanted { Then::Stop } else { Then::Fail }, Some(why))
+    }
+}

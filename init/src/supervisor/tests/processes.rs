@@ -1,0 +1,63 @@
+//! What is there of a unit, as the kernel would know it, and what it will do.
+
+use super::*;
+
+/// What a process does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    /// What it should.
+    Healthy,
+    /// It ends by itself, with this status, before it is ready or later.
+    Dies(i32),
+    /// It does not hear the stop signal.
+    Deaf,
+    /// It does nothing: is never ready, never alive, hears nothing.
+    Hangs,
+    /// Not even SIGKILL ends it.
+    Undying,
+    /// It cannot be started at all.
+    Refused(bool),
+}
+
+#[derive(Debug, Clone, Copy)]
+pub struct Main {
+    pub fate: Fate,
+    /// The core has been told that its program runs.
+    pub spawned: bool,
+    pub said_ready: bool,
+    pub asked: bool,
+    pub killed: bool,
+}
+
+/// What is there of one unit.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Processes {
+    pub main: Option<Main>,
+    /// Children that outlived the main process: whether they die of what they got.
+    pub leftovers: Option<bool>,
+    /// The core is still to be told that its cgroup is empty.
+    pub owes_emptied: bool,
+    /// The news of its start is behind the news of its end.
+    pub owes_spawned: bool,
+}
+
+impl Processes {
+    pub fn any(&self) -> bool {
+        self.main.is_some() || self.leftovers.is_some()
+    }
+}
+
+impl Main {
+    /// How it ends now, if it does.
+    pub fn ending(&self, settings: &Settings) -> Option<Exit> {
+        let one_shot = settings.unit_type == UnitType::OneShot;
+        match self.fate {
+            Fate::Undying => None,
+            _ if self.killed => Some(Exit::Signal(9)),
+            Fate::Dies(status) => Some(Exit::Status(status)),
+            Fate::Healthy if self.asked && one_shot => Some(Exit::Signal(15)),
+            Fate::Healthy if self.asked || one_shot => Some(Exit::Status(0)),
+            _ => None,
+        }
+    }
+}

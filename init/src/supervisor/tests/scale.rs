@@ -1,0 +1,50 @@
+//! Five hundred units come and go.
+use super::*;
+
+const COUNT: usize = 500;
+
+/// Each needs the one before.
+fn chain() -> Vec<Settings> {
+    (0..COUNT)
+        .map(|index| settings("unit", &index.checked_sub(1).map_or(vec![], |it| vec![it])))
+        .collect()
+}
+
+/// All need the first, and the last needs all.
+fn star() -> Vec<Settings> {
+    let mut units: Vec<Settings> =
+        (0..COUNT - 1).map(|index| settings("unit", if index == 0 { &[] } else { &[0] })).collect();
+    units.push(settings("last", &(0..COUNT - 1).collect::<Vec<_>>()));
+    units
+}
+
+/// Does what the core says as a machine would whose processes are as they should be. Returns the
+/// number of events.
+fn run(state: &mut State, first: Event) -> usize {
+    let mut events = std::collections::VecDeque::from([first]);
+    let mut count = 0;
+    while let Some(event) = events.pop_front() {
+        count += 1;
+        for action in state.step(event, ms(count)) {
+            match action {
+                Action::Start(unit) => events.extend([Event::Spawned(unit), Event::Ready(unit)]),
+                Action::Ask(unit) => {
+                    events.extend([Event::Exited(unit, Exit::Status(0)), Event::Emptied(unit)]);
+                }
+                Action::Kill(_) | Action::Finish(_) => {}
+            }
+        }
+    }
+    count as usize
+}
+
+#[test]
+fn five_hundred_come_and_go() {
+    for units in [chain(), star()] {
+        let mut state = State::new(units, 0);
+        assert_eq!(run(&mut state, Event::Boot), 1 + 2 * COUNT);
+        assert_eq!(state.box_state(), BoxState::Ready);
+        run(&mut state, Event::Shutdown(Goal::PowerOff));
+        assert_eq!(state.shutdown_progress(), Some((COUNT, COUNT)));
+    }
+}

@@ -1,0 +1,97 @@
+//! The whole box as others see it.
+
+use super::{Moment, Settings, State, Status, UnitId, UnitState};
+
+/// The state of the whole box, in one word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BoxState {
+    /// Base units are still starting.
+    Starting,
+    /// Every base unit is ready.
+    Ready,
+    /// A base unit failed, or has stopped.
+    Degraded,
+    /// Going down.
+    Stopping,
+}
+
+impl BoxState {
+    /// As `status` shows it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::Ready => "ready",
+            Self::Degraded => "degraded",
+            Self::Stopping => "stopping",
+        }
+    }
+}
+
+/// How many units are in which kind of state, so that nobody has to look at all of them.
+#[derive(Debug, Clone, Copy)]
+pub struct Counts {
+    /// Units that have a process, or may.
+    pub running: usize,
+    base: usize,
+    base_ready: usize,
+    base_lost: usize,
+}
+
+impl Counts {
+    /// Of units none of which was started.
+    pub fn new(units: &[Settings]) -> Self {
+        let base = units.iter().filter(|settings| settings.base).count();
+        Self { running: 0, base, base_ready: 0, base_lost: 0 }
+    }
+
+    /// A unit went from one state to another.
+    pub fn moved(&mut self, base: bool, before: UnitState, after: UnitState) {
+        let count = |counter: &mut usize, is: fn(UnitState) -> bool| {
+            *counter = *counter + usize::from(is(after)) - usize::from(is(before));
+        };
+        count(&mut self.running, UnitState::is_running);
+        if base {
+            count(&mut self.base_ready, UnitState::is_ready);
+            count(&mut self.base_lost, is_lost);
+        }
+    }
+}
+
+/// Whether only a person brings it back.
+fn is_lost(state: UnitState) -> bool {
+    matches!(state, UnitState::Failed | UnitState::Stopped)
+}
+
+impl State {
+    /// All units with their status, in start order.
+    pub fn units(&self) -> impl Iterator<Item = (UnitId, &Settings, &Status)> {
+        self.units
+            .iter()
+            .enumerate()
+            .map(|(index, slot)| (UnitId(index), &slot.settings, &slot.status))
+    }
+
+    /// Where a unit stands.
+    pub fn status(&self, unit: UnitId) -> &Status {
+        &self.units[unit.0].status
+    }
+
+    /// The box in one word.
+    pub fn box_state(&self) -> BoxState {
+        if self.going_down.is_some() {
+            BoxState::Stopping
+        } else if self.counts.base == 0 || self.counts.base_lost > 0 {
+            // An image has base units; a box that knows of none has lost them.
+            BoxState::Degraded
+        } else if self.counts.base_ready == self.counts.base {
+            BoxState::Ready
+        } else {
+            BoxState::Starting
+        }
+    }
+
+    /// When every base unit was ready for the first time.
+    pub fn ready_at(&self) -> Option<Moment> {
+        self.ready_at
+    }
+}

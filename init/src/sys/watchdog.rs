@@ -1,0 +1,20 @@
+//! The ioctl of watchdogs.
+#![expect(unsafe_code, reason = "no crate wraps this ioctl")]
+
+use std::ffi::c_int;
+use std::fs::File;
+use std::io;
+
+use rustix::ioctl::{Opcode, Updater, ioctl, opcode};
+
+/// `WDIOC_SETTIMEOUT` of linux/watchdog.h.
+const WDIOC_SETTIMEOUT: Opcode = opcode::read_write::<c_int>(b'W', 6);
+
+/// Has the watchdog wait this long, in seconds, before it restarts the machine. Returns what it
+/// can do that is nearest.
+pub fn set_watchdog_timeout(device: &File, seconds: i32) -> io::Result<i32> {
+    let mut seconds: c_int = seconds;
+    // SAFETY: the kernel reads one int, writes one int, and keeps no pointer to it.
+    unsafe { ioctl(device, Updater::<WDIOC_SETTIMEOUT, c_int>::new(&mut seconds)) }?;
+    Ok(seconds)
+}

@@ -1,0 +1,193 @@
+//! The kernel's side, by rtnetlink(7): what it has, and single changes.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
+
+use futures_util::TryStreamExt;
+use rtnetlink::packet_route::address::{AddressAttribute, CacheInfo};
+use rtnetlink::packet_route::link::{LinkAttribute, LinkFlags, LinkLayerType, LinkMessage};
+use rtnetlink::packet_route::route::{RouteAddress, RouteAttribute, RouteMessage, RouteProtocol};
+use rtnetlink::{Error, Handle, LinkUnspec, RouteMessageBuilder};
+use tokio::sync::Mutex;
+
+use crate::observed::{Address, Link, LinkKind, Observed, PROTOCOL, Route};
+use crate::plan::Change;
+
+/// What the kernel says of an address that stays.
+const FOR_EVER: u32 = u32::MAX;
+
+/// `ENODEV`, `EADDRNOTAVAIL` and `ESRCH`: what was to be removed is gone already.
+const GONE: [i32; 3] = [19, 99, 3];
+
+/// The connection to the kernel.
+#[derive(Debug, Clone)]
+pub struct Kernel {
+    handle: Handle,
+    /// Held while something is listed: the kernel refuses a second list on one connection (EBUSY).
+    listing: Arc<Mutex<()>>,
+}
+
+impl Kernel {
+    /// By this connection.
+    pub fn new(handle: Handle) -> Self {
+        Self { handle, listing: Arc::default() }
+    }
+
+    /// Asks the kernel for all that netd cares about.
+    ///
+    /// # Errors
+    /// The kernel refuses, or the connection to it is broken.
+    pub async fn observe(&self) -> Result<Observed, Error> {
+        let _one_at_a_time = self.listing.lock().await;
+        observe(&self.handle).await
+    }
+
+    /// Makes one change.
+    ///
+    /// # Errors
+    /// The kernel refuses, or the connection to it is broken.
+    pub async fn apply(&self, change: &Change) -> Result<(), Error> {
+        apply(&self.handle, change).await
+    }
+}
+
+async fn observe(handle: &Handle) -> Result<Observed, Error> {
+    let links: Vec<_> = handle.link().get().execute().try_collect().await?;
+    let addresses: Vec<_> = handle.address().get().execute().try_collect().await?;
+    let mut routes = vec![];
+    for all in [
+        RouteMessageBuilder::<Ipv4Addr>::new().build(),
+        RouteMessageBuilder::<Ipv6Addr>::new().build(),
+    ] {
+        let found: Vec<RouteMessage> = handle.route().get(all).execute().try_collect().await?;
+        routes.extend(found.iter().filter_map(route));
+    }
+    Ok(Observed {
+        links: links.iter().filter_map(link).collect(),
+        addresses: addresses
+            .iter()
+            .filter_map(|message| {
+                let mut found = Address {
+                    link: message.header.index,
+                    address: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+                    prefix: message.header.prefix_len,
+                    seconds: None,
+                };
+                let (mut local, mut peer) = (None, None);
+                for attribute in &message.attributes {
+                    match attribute {
+                        AddressAttribute::Local(address) => local = Some(*address),
+                        AddressAttribute::Address(address) => peer = Some(*address),
+                        AddressAttribute::CacheInfo(info) if info.ifa_valid != FOR_EVER => {
+                            found.seconds = Some(info.ifa_valid);
+                        }
+                        _ => {}
+                    }
+                }
+                // IPv6 has no other end, IPv4 has both.
+                found.address = local.or(peer)?;
+                Some(found)
+            })
+            .collect(),
+        routes,
+    })
+}
+
+fn link(message: &LinkMessage) -> Option<Link> {
+    let (mut name, mut mac, mut made) = (None, None, false);
+    for attribute in &message.attributes {
+        match attribute {
+            LinkAttribute::IfName(text) => name = Some(text.clone()),
+            LinkAttribute::Address(bytes) => mac = <[u8; 6]>::try_from(bytes.as_slice()).ok(),
+            // Only what a program has made has a kind.
+            LinkAttribute::LinkInfo(_) => made = true,
+            _ => {}
+        }
+    }
+    let header = &message.header;
+    let kind = match (header.link_layer_type, mac) {
+        (LinkLayerType::Loopback, _) => LinkKind::Loopback,
+        (LinkLayerType::Ether, Some(mac)) if !made => LinkKind::Ethernet(mac),
+        _ => LinkKind::Other,
+    };
+    Some(Link {
+        index: header.index,
+        name: name?,
+        kind,
+        up: header.flags.contains(LinkFlags::Up),
+        carrier: header.flags.contains(LinkFlags::LowerUp),
+    })
+}
+
+/// A default route of netd's own.
+fn route(message: &RouteMessage) -> Option<Route> {
+    let header = &message.header;
+    if header.protocol != RouteProtocol::from(PROTOCOL) || header.destination_prefix_length != 0 {
+        return None;
+    }
+    let (mut gateway, mut link) = (None, None);
+    for attribute in &message.attributes {
+        match attribute {
+            RouteAttribute::Gateway(RouteAddress::Inet(address)) => {
+                gateway = Some(IpAddr::V4(*address));
+            }
+            RouteAttribute::Gateway(RouteAddress::Inet6(address)) => {
+                gateway = Some(IpAddr::V6(*address));
+            }
+            RouteAttribute::Oif(index) => link = Some(*index),
+            _ => {}
+        }
+    }
+    Some(Route { gateway: gateway?, link: link? })
+}
+
+async fn apply(handle: &Handle, change: &Change) -> Result<(), Error> {
+    match change {
+        Change::Up(index) => {
+            let message = LinkUnspec::new_with_index(*index).up().build();
+            handle.link().set(message).execute().await
+        }
+        Change::SetAddress(address) => {
+            let add = handle.address().add(address.link, address.address, address.prefix);
+            let mut add = add.replace();
+            if let Some(seconds) = address.seconds {
+                let mut info = CacheInfo::default();
+                (info.ifa_preferred, info.ifa_valid) = (seconds, seconds);
+                add.message_mut().attributes.push(AddressAttribute::CacheInfo(info));
+            }
+            add.execute().await
+        }
+        Change::RemoveAddress(address) => {
+            let add = handle.address().add(address.link, address.address, address.prefix);
+            let message = { add }.message_mut().clone();
+            gone_is_well(handle.address().del(message).execute().await)
+        }
+        Change::AddRoute(route) => handle.route().add(message(route)).replace().execute().await,
+        Change::RemoveRoute(route) => {
+            gone_is_well(handle.route().del(message(route)).execute().await)
+        }
+    }
+}
+
+fn message(route: &Route) -> RouteMessage {
+    let protocol = RouteProtocol::from(PROTOCOL);
+    match route.gateway {
+        IpAddr::V4(gateway) => RouteMessageBuilder::<Ipv4Addr>::new()
+            .gateway(gateway)
+            .output_interface(route.link)
+            .protocol(protocol)
+            .build(),
+        IpAddr::V6(gateway) => RouteMessageBuilder::<Ipv6Addr>::new()
+            .gateway(gateway)
+            .output_interface(route.link)
+            .protocol(protocol)
+            .build(),
+    }
+}
+
+fn gone_is_well(result: Result<(), Error>) -> Result<(), Error> {
+    match result {
+        Err(Error::NetlinkError(error)) if GONE.contains(&-error.raw_code()) => Ok(()),
+        result => result,
+    }
+}

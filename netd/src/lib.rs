@@ -1,0 +1,19 @@
+//! netd: everything inbound is denied before any link is up, but for the gate; then links, addresses
+//! and routes are as `[network]` of `appliance.toml` says.
+//!
+//! What is decided is pure: [`rules`] makes the text for nft, [`plan`] compares what is wanted with
+//! what the kernel has, [`dhcp::client`] is the whole of a DHCP client but for its socket. What
+//! touches the machine is small: [`nft`], [`kernel`], [`dhcp::socket`], [`serve`], and [`daemon`]
+//! around them.
+
+pub mod daemon;
+pub mod dhcp;
+pub mod kernel;
+pub mod nft;
+pub mod observed;
+pub mod plan;
+pub mod rules;
+pub mod serve;
+mod service;
+
+pub use service::main;

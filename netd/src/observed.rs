@@ -1,0 +1,83 @@
+//! What the kernel has, as far as netd cares.
+
+use std::net::IpAddr;
+
+/// netd's number as the origin of routes (`rtm_protocol`; docs/ARCHITECTURE.md lists the others).
+pub const PROTOCOL: u8 = 201;
+
+/// A network device.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Link {
+    /// The kernel's number for it.
+    pub index: u32,
+    /// Its name.
+    pub name: String,
+    /// What it is.
+    pub kind: LinkKind,
+    /// Whether it is switched on.
+    pub up: bool,
+    /// Whether something is at the other end.
+    pub carrier: bool,
+}
+
+/// What a network device is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LinkKind {
+    /// The box itself.
+    Loopback,
+    /// A port of the board, with its MAC address.
+    Ethernet([u8; 6]),
+    /// Made by a program: whose it is, is not for netd to touch.
+    Other,
+}
+
+/// An address of a link.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Address {
+    /// The link's index.
+    pub link: u32,
+    /// The address.
+    pub address: IpAddr,
+    /// Bits of its network's prefix.
+    pub prefix: u8,
+    /// Seconds until the kernel removes it; `None` for ever.
+    pub seconds: Option<u32>,
+}
+
+/// A default route.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Route {
+    /// Where packets for other networks go.
+    pub gateway: IpAddr,
+    /// The link's index.
+    pub link: u32,
+}
+
+/// All of it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Observed {
+    /// Links, in the kernel's order.
+    pub links: Vec<Link>,
+    /// Addresses of all links.
+    pub addresses: Vec<Address>,
+    /// Default routes with [`PROTOCOL`], netd's own.
+    pub routes: Vec<Route>,
+}
+
+impl Link {
+    /// Its MAC address, if it is a port of the board.
+    pub fn mac(&self) -> Option<[u8; 6]> {
+        match self.kind {
+            LinkKind::Ethernet(mac) => Some(mac),
+            LinkKind::Loopback | LinkKind::Other => None,
+        }
+    }
+}
+
+impl Observed {
+    /// The link that leads out: the one of this name, else the first port of the board.
+    pub fn uplink(&self, name: Option<&str>) -> Option<&Link> {
+        let mut ports = self.links.iter().filter(|link| link.mac().is_some());
+        ports.find(|link| name.is_none_or(|name| link.name == name))
+    }
+}

@@ -1,0 +1,219 @@
+use super::*;
+use crate::observed::Link;
+use octet_appliance::Cidr;
+use proptest::prelude::*;
+use std::net::Ipv4Addr;
+
+fn link(index: u32, kind: LinkKind, up: bool) -> Link {
+    Link { index, name: format!("eth{index}"), kind, up, carrier: up }
+}
+
+/// Loopback, two ports of the board, and a bridge that somebody has made.
+fn links(up: bool) -> Vec<Link> {
+    let port = |index| link(index, LinkKind::Ethernet([2, 0, 0, 0, 0, index as u8]), up);
+    vec![link(1, LinkKind::Loopback, up), port(2), port(3), link(4, LinkKind::Other, false)]
+}
+
+fn address(link: u32, text: &str, seconds: Option<u32>) -> Address {
+    let (address, prefix) = text.split_once('/').unwrap();
+    Address { link, address: address.parse().unwrap(), prefix: prefix.parse().unwrap(), seconds }
+}
+
+fn cidr(text: &str) -> Cidr {
+    Cidr::try_from(text.to_owned()).unwrap()
+}
+
+fn fixed(addresses: &[&str], gateways: &[&str]) -> NetworkSettings {
+    let addresses = addresses.iter().map(|text| cidr(text)).collect();
+    let gateways = gateways.iter().map(|text| text.parse().unwrap()).collect();
+    NetworkSettings { link: None, addressing: Addressing::Fixed { addresses, gateways } }
+}
+
+fn lease() -> Lease {
+    Lease {
+        address: cidr("192.0.2.50/24"),
+        gateway: Some(Ipv4Addr::new(192, 0, 2, 1)),
+        server: Ipv4Addr::new(192, 0, 2, 1),
+        until: Some(Duration::from_secs(3600)),
+        renew_at: Some(Duration::from_secs(1800)),
+    }
+}
+
+/// The kernel, as far as it matters here.
+fn carry_out(observed: &mut Observed, changes: &[Change]) {
+    for change in changes {
+        match change {
+            Change::Up(index) => {
+                for link in observed.links.iter_mut().filter(|link| link.index == *index) {
+                    link.up = true;
+                }
+            }
+            Change::RemoveRoute(route) => observed.routes.retain(|other| other != route),
+            Change::RemoveAddress(address) => {
+                observed.addresses.retain(|other| !is_same(other, address));
+            }
+            Change::SetAddress(address) => {
+                observed.addresses.retain(|other| !is_same(other, address));
+                observed.addresses.push(address.clone());
+            }
+            Change::AddRoute(route) => observed.routes.push(*route),
+        }
+    }
+}
+
+const NOW: Duration = Duration::from_secs(100);
+
+#[test]
+fn a_new_box_gets_what_is_written() {
+    let observed = Observed { links: links(false), ..Observed::default() };
+    let settings = fixed(&["192.0.2.7/24", "2001:db8::7/64"], &["192.0.2.1", "fe80::1"]);
+    let plan = Plan::new(&settings, &Leased::Unknown, &observed, NOW);
+    let route = |text: &str| Change::AddRoute(Route { gateway: text.parse().unwrap(), link: 2 });
+    let expected = [
+        Change::Up(1),
+        Change::Up(2),
+        Change::Up(3),
+        Change::SetAddress(address(2, "192.0.2.7/24", None)),
+        Change::SetAddress(address(2, "2001:db8::7/64", None)),
+        route("192.0.2.1"),
+        route("fe80::1"),
+    ];
+    assert_eq!(plan.changes(&observed), expected);
+}
+
+#[test]
+fn what_is_not_written_goes_first() {
+    let mut observed = Observed { links: links(true), ..Observed::default() };
+    observed.addresses = vec![
+        address(1, "127.0.0.1/8", None),
+        address(2, "192.0.2.9/24", None),
+        address(2, "192.0.2.50/24", Some(900)),
+        address(2, "fe80::1/64", None),
+        address(3, "198.51.100.1/24", None),
+        address(4, "203.0.113.1/24", None),
+    ];
+    observed.routes = vec![Route { gateway: "192.0.2.254".parse().unwrap(), link: 2 }];
+    let settings = fixed(&["192.0.2.7/24"], &[]);
+    let plan = Plan::new(&settings, &Leased::Unknown, &observed, NOW);
+    let expected = [
+        Change::RemoveRoute(observed.routes[0]),
+        Change::RemoveAddress(observed.addresses[1].clone()),
+        Change::RemoveAddress(observed.addresses[2].clone()),
+        Change::RemoveAddress(observed.addresses[4].clone()),
+        Change::SetAddress(address(2, "192.0.2.7/24", None)),
+    ];
+    assert_eq!(plan.changes(&observed), expected);
+}
+
+#[test]
+fn a_lease_stays_until_more_is_known() {
+    let mut observed = Observed { links: links(true), ..Observed::default() };
+    observed.addresses = vec![address(2, "192.0.2.50/24", Some(3500))];
+    observed.routes = vec![Route { gateway: "192.0.2.1".parse().unwrap(), link: 2 }];
+    let settings = NetworkSettings::default();
+    let changes = |leased: &Leased| Plan::new(&settings, leased, &observed, NOW).changes(&observed);
+    assert_eq!(changes(&Leased::Unknown), []);
+    assert_eq!(changes(&Leased::Lease(lease())), []);
+    let gone = [
+        Change::RemoveRoute(observed.routes[0]),
+        Change::RemoveAddress(observed.addresses[0].clone()),
+    ];
+    assert_eq!(changes(&Leased::Nothing), gone);
+    // Its time is over: with the address the kernel has taken what it was good for.
+    let over = Observed { addresses: vec![], ..observed.clone() };
+    let plan = Plan::new(&settings, &Leased::Unknown, &over, NOW);
+    assert_eq!(plan.changes(&over), [Change::RemoveRoute(over.routes[0])]);
+    // Renewed: the kernel is told the new end.
+    let until = Some(Duration::from_secs(7300));
+    let renewed = Leased::Lease(Lease { until, ..lease() });
+    let longer = Change::SetAddress(address(2, "192.0.2.50/24", Some(7200)));
+    assert_eq!(changes(&renewed), [longer]);
+    let other = Leased::Lease(Lease { address: cidr("192.0.2.51/24"), ..lease() });
+    let set = Change::SetAddress(address(2, "192.0.2.51/24", Some(3500)));
+    assert_eq!(changes(&other), [Change::RemoveAddress(observed.addresses[0].clone()), set]);
+}
+
+#[test]
+fn the_link_may_be_named() {
+    let observed = Observed { links: links(true), ..Observed::default() };
+    let name = octet_appliance::LinkName::try_from("eth3".to_owned()).unwrap();
+    let settings = NetworkSettings { link: Some(name), ..fixed(&["192.0.2.7/24"], &[]) };
+    let plan = Plan::new(&settings, &Leased::Unknown, &observed, NOW);
+    assert_eq!(plan.addresses, [address(3, "192.0.2.7/24", None)]);
+    // A bridge is none of the board's ports, whatever its name.
+    let name = octet_appliance::LinkName::try_from("eth4".to_owned()).unwrap();
+    let settings = NetworkSettings { link: Some(name), ..fixed(&["192.0.2.7/24"], &[]) };
+    let plan = Plan::new(&settings, &Leased::Unknown, &observed, NOW);
+    assert!(plan.addresses.is_empty() && plan.up == [1, 2, 3]);
+}
+
+fn any_settings() -> impl Strategy<Value = NetworkSettings> {
+    let some =
+        prop::sample::subsequence(vec!["192.0.2.7/24", "192.0.2.8/24", "2001:db8::7/64"], 0..4);
+    prop_oneof![Just(NetworkSettings::default()), some.prop_map(|all| fixed(&all, &[]))]
+}
+
+fn any_observed() -> impl Strategy<Value = Observed> {
+    let texts =
+        vec!["192.0.2.7/24", "192.0.2.50/24", "192.0.2.9/25", "fe80::1/64", "2001:db8::9/64"];
+    let one = (1u32..5, prop::sample::select(texts), prop::option::of(1u32..9000));
+    let addresses = prop::collection::vec(one, 0..8);
+    let gateways = prop::sample::subsequence(vec!["192.0.2.1", "192.0.2.2", "fe80::2"], 0..4);
+    (any::<bool>(), addresses, gateways, 1u32..5).prop_map(|(up, addresses, gateways, index)| {
+        let mut observed = Observed { links: links(up), ..Observed::default() };
+        for (link, text, seconds) in addresses {
+            let one = address(link, text, seconds);
+            observed.addresses.retain(|other| !is_same(other, &one));
+            observed.addresses.push(one);
+        }
+        observed.routes = gateways
+            .iter()
+            .map(|text| Route { gateway: text.parse().unwrap(), link: index })
+            .collect();
+        observed
+    })
+}
+
+proptest! {
+    /// Whatever there was: once the changes are made, there are none.
+    #[test]
+    fn it_settles(settings in any_settings(), mut observed in any_observed(), leased in 0..3) {
+        let leased =
+            [Leased::Unknown, Leased::Nothing, Leased::Lease(lease())][leased as usize].clone();
+        let plan = Plan::new(&settings, &leased, &observed, NOW);
+        let others: Vec<_> =
+            observed.addresses.iter().filter(|it| [1, 4].contains(&it.link)).cloned().collect();
+        let changes = plan.changes(&observed);
+        carry_out(&mut observed, &changes);
+        prop_assert_eq!(Plan::new(&settings, &leased, &observed, NOW).changes(&observed), []);
+        // What is not a port of the board is left alone.
+        let after: Vec<_> =
+            observed.addresses.iter().filter(|it| [1, 4].contains(&it.link)).cloned().collect();
+        prop_assert_eq!(others, after);
+        for wanted in &plan.addresses {
+            prop_assert!(observed.addresses.iter().any(|there| is_same(there, wanted)));
+        }
+    }
+
+    /// However often netd dies among its changes: who starts anew arrives at the same.
+    #[test]
+    fn half_a_change_is_mended(
+        settings in any_settings(), observed in any_observed(), cuts in prop::collection::vec(0usize..6, 0..4),
+    ) {
+        let leased = Leased::Unknown;
+        let mut whole = observed.clone();
+        let changes = Plan::new(&settings, &leased, &whole, NOW).changes(&whole);
+        carry_out(&mut whole, &changes);
+        let mut cut = observed;
+        for count in cuts.into_iter().chain([usize::MAX]) {
+            let changes = Plan::new(&settings, &leased, &cut, NOW).changes(&cut);
+            carry_out(&mut cut, &changes[..count.min(changes.len())]);
+        }
+        let sorted = |mut observed: Observed| {
+            observed.addresses.sort_by_key(|it| (it.link, it.address, it.prefix));
+            observed.routes.sort_by_key(|it| it.gateway);
+            observed
+        };
+        prop_assert_eq!(sorted(cut), sorted(whole));
+    }
+}

@@ -1,0 +1,128 @@
+//! The table `octet_fw`: what may come in from a network. It is the text of one transaction for nft.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+
+use octet_appliance::{Port, Protocol, Unit};
+
+/// The unit for whom the door is open.
+const GATE: &str = "gate";
+
+/// What may come in.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Inbound {
+    /// TCP ports.
+    pub tcp: BTreeSet<u16>,
+    /// UDP ports.
+    pub udp: BTreeSet<u16>,
+    /// Whether DHCP servers are heard.
+    pub dhcp: bool,
+}
+
+impl Inbound {
+    /// The ports of the gate, if it is among `units`, and nobody else's.
+    pub fn of(units: &[Unit], dhcp: bool) -> Self {
+        let gate = units.iter().find(|unit| unit.name.as_str() == GATE);
+        let ports = |protocol| {
+            let all = gate.into_iter().flat_map(|unit| unit.ports.values());
+            all.filter(move |port: &&Port| port.protocol == protocol)
+                .map(|port| port.number)
+                .collect()
+        };
+        Self { tcp: ports(Protocol::Tcp), udp: ports(Protocol::Udp), dhcp }
+    }
+
+    /// The transaction that makes the rules stand. Whatever was there before, there is no moment
+    /// without rules and none with half of them, and counters go on.
+    pub fn text(&self) -> String {
+        let mut open = String::new();
+        for (protocol, ports) in [("tcp", &self.tcp), ("udp", &self.udp)] {
+            if !ports.is_empty() {
+                let ports: Vec<_> = ports.iter().map(ToString::to_string).collect();
+                let _ = writeln!(
+                    open,
+                    "    {protocol} dport {{ {} }} counter name gate accept",
+                    ports.join(", ")
+                );
+            }
+        }
+        let dhcp = if self.dhcp {
+            "    meta nfproto ipv4 udp sport 67 udp dport 68 counter name dhcp accept\n"
+        } else {
+            ""
+        };
+        FRAME.replace("    @open\n", &open).replace("    @dhcp\n", dhcp)
+    }
+}
+
+/// All but what differs. Chains are named first, so that the flush finds them, and filled again.
+///
+/// - Neighbour discovery comes from the link itself (RFC 4861, 7.1: hop limit 255), questions of
+///   switches about groups too (RFC 2710, 3: hop limit 1): without answers they stop handing on the
+///   groups of neighbour discovery.
+/// - Router advertisements are not taken: nobody on the network says how this box is addressed.
+const FRAME: &str = "\
+table inet octet_fw {
+  counter gate { }
+  counter dhcp { }
+  counter neighbours { }
+  counter denied { }
+  counter not_forwarded { }
+  chain input { type filter hook input priority filter; policy drop; }
+  chain forward { type filter hook forward priority filter; policy drop; }
+}
+flush table inet octet_fw
+table inet octet_fw {
+  chain input {
+    iif lo accept
+    ct state established,related accept
+    icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } ip6 hoplimit 255 counter name neighbours accept
+    icmpv6 type mld-listener-query ip6 hoplimit 1 ip6 saddr fe80::/10 counter name neighbours accept
+    ct state invalid counter name denied drop
+    @open
+    @dhcp
+    counter name denied drop
+  }
+  chain forward {
+    counter name not_forwarded drop
+  }
+}
+";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use octet_appliance::UnitSource;
+    use proptest::prelude::*;
+
+    fn unit(name: &str, ports: &str) -> Unit {
+        let text = format!(
+            "name = \"{name}\"\nexec = \"/a\"\nuser = \"extra-1\"\n{ports}sandbox.network = \"host\"\n"
+        );
+        UnitSource::parse("unit.toml".into(), text).unwrap().unit
+    }
+
+    #[test]
+    fn as_it_was_looked_at() {
+        let units =
+            [unit("web", "ports.http = \"tcp/80\"\n"), unit("gate", "ports.gate = \"tcp/4040\"\n")];
+        let inbound = Inbound::of(&units, true);
+        assert_eq!(inbound.text(), include_str!("testdata/gate-and-dhcp.nft"));
+        assert_eq!(Inbound::of(&units[..1], false).text(), include_str!("testdata/closed.nft"));
+    }
+
+    proptest! {
+        /// Whatever is open: the last word of the chain is a drop, and nothing else opens a port.
+        #[test]
+        fn what_is_not_named_is_dropped(tcp: BTreeSet<u16>, udp: BTreeSet<u16>, dhcp: bool) {
+            let text = Inbound { tcp: tcp.clone(), udp: udp.clone(), dhcp }.text();
+            prop_assert!(!text.contains('@'));
+            let lines: Vec<_> = text.lines().map(str::trim).collect();
+            let end = lines.iter().rposition(|line| *line == "chain forward {").unwrap();
+            prop_assert_eq!(lines[end - 2], "counter name denied drop");
+            let opened = lines.iter().filter(|line| line.contains("name gate accept")).count();
+            prop_assert_eq!(opened, usize::from(!tcp.is_empty()) + usize::from(!udp.is_empty()));
+            prop_assert_eq!(text.contains("dport 68"), dhcp);
+        }
+    }
+}

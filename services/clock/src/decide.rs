@@ -1,0 +1,91 @@
+//! What time it is, as far as a box can know by itself.
+
+use std::time::Duration;
+
+/// A moment, as the time since 1970 (UTC).
+pub type Time = Duration;
+
+/// A clock that is further ahead than this of all that is known is strange: no box is off that long.
+const FAR: Duration = Duration::from_secs(10 * 31_557_600);
+
+/// Who knows best.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Source {
+    /// The clock of the system, which is right as far as can be known: nothing is set.
+    System,
+    /// The build of the image.
+    Build,
+    /// What was kept of the boot before.
+    Kept,
+}
+
+/// What was decided.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Decision {
+    /// The time that it is now.
+    pub time: Time,
+    /// Who says so.
+    pub source: Source,
+    /// The system is more than ten years ahead of all else. It is said and left as it is: whether
+    /// a clock that was set is right is for an operator to say, and one that is put back could
+    /// bring to life again what has expired.
+    pub far_ahead: bool,
+}
+
+/// The latest of the three times; of those that are the same, the one that needs least doing.
+pub fn decide(system: Time, build: Time, kept: Option<Time>) -> Decision {
+    let kept = kept.unwrap_or_default();
+    let known = build.max(kept);
+    let source = match () {
+        () if system >= known => Source::System,
+        () if kept > build => Source::Kept,
+        () => Source::Build,
+    };
+    Decision { time: system.max(known), source, far_ahead: system > known + FAR }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const YEAR: u64 = 31_557_600;
+
+    fn years(years: u64) -> Time {
+        Duration::from_secs(years * YEAR)
+    }
+
+    #[test]
+    fn the_latest_counts() {
+        for (system, build, kept, source, time) in [
+            (0, 50, None, Source::Build, 50),
+            (0, 50, Some(51), Source::Kept, 51),
+            (0, 50, Some(49), Source::Build, 50),
+            (52, 50, Some(51), Source::System, 52),
+            (51, 50, Some(51), Source::System, 51),
+        ] {
+            let decision = decide(years(system), years(build), kept.map(years));
+            assert_eq!((decision.source, decision.time), (source, years(time)));
+            assert!(!decision.far_ahead);
+        }
+        let decision = decide(years(70), years(50), Some(years(55)));
+        assert_eq!((decision.time, decision.far_ahead), (years(70), true));
+    }
+
+    proptest! {
+        /// Never before any of the three, never later than all; nothing is set without need; and to
+        /// decide again changes nothing.
+        #[test]
+        fn never_back(system: u32, build: u32, kept: Option<u32>) {
+            let time = |seconds: u32| Duration::from_secs(seconds.into());
+            let (system, build, kept) = (time(system), time(build), kept.map(time));
+            let decision = decide(system, build, kept);
+            let all = [Some(system), Some(build), kept];
+            prop_assert_eq!(Some(decision.time), all.into_iter().flatten().max());
+            prop_assert_eq!(decision.source == Source::System, decision.time == system);
+            prop_assert!(!decision.far_ahead || decision.source == Source::System);
+            let again = decide(decision.time, build, kept);
+            prop_assert_eq!((again.time, again.source), (decision.time, Source::System));
+        }
+    }
+}

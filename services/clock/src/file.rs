@@ -1,0 +1,77 @@
+//! The file that the time is kept in.
+
+use std::io;
+use std::path::Path;
+
+use octet_node::durable::{self, Existing, Step};
+
+use crate::record::Record;
+
+/// The file.
+pub const NAME: &str = "last";
+
+/// More than a record takes, in bytes.
+const LONGEST: u64 = 200;
+
+/// What is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Found {
+    /// Nothing.
+    Absent,
+    /// Something that is no record.
+    Damaged,
+    /// A record.
+    Record(Record),
+}
+
+/// Reads the file in `folder`.
+///
+/// # Errors
+/// The disk does not give it.
+pub fn read(folder: &Path) -> io::Result<Found> {
+    match durable::read(&folder.join(NAME), LONGEST) {
+        Ok(None) => Ok(Found::Absent),
+        Ok(Some(line)) => Ok(Record::parse(&line).map_or(Found::Damaged, Found::Record)),
+        Err(error) if error.kind() == io::ErrorKind::InvalidData => Ok(Found::Damaged),
+        Err(error) => Err(error),
+    }
+}
+
+/// Puts `record` into `folder`. What returns has survived a cut. `before` is called before each
+/// step, and can forbid it.
+///
+/// # Errors
+/// The disk does not take it; the old file is there, or the new one.
+pub fn write(
+    folder: &Path,
+    record: Record,
+    before: impl FnMut(Step) -> io::Result<()>,
+) -> io::Result<()> {
+    durable::write(&folder.join(NAME), record.to_line().as_bytes(), Existing::Replace, before)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+    use tempfile::TempDir;
+
+    #[test]
+    fn there_or_damaged_or_absent() {
+        let folder = TempDir::new().unwrap();
+        let record = |seconds| Record { until: Duration::from_secs(seconds), boot: 7 };
+        assert_eq!(read(folder.path()).unwrap(), Found::Absent);
+        for seconds in [5, 4, 600] {
+            write(folder.path(), record(seconds), |_| Ok(())).unwrap();
+            assert_eq!(read(folder.path()).unwrap(), Found::Record(record(seconds)));
+        }
+        for bad in [&b""[..], b"600", &[0; 64], &[b'1'; 10_000]] {
+            std::fs::write(folder.path().join(NAME), bad).unwrap();
+            assert_eq!(read(folder.path()).unwrap(), Found::Damaged);
+        }
+        std::fs::remove_file(folder.path().join(NAME)).unwrap();
+        std::fs::create_dir(folder.path().join(NAME)).unwrap();
+        assert!(read(folder.path()).is_err());
+        assert!(write(folder.path(), record(1), |_| Ok(())).is_err());
+    }
+}

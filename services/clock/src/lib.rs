@@ -1,0 +1,20 @@
+//! clock sees to it that the time is never before the build of the image, and never before a time
+//! that the box has shown already, in this boot or in one before.
+//!
+//! Boards have no clock that runs while they are off. What is kept is a *reservation*: a time that
+//! is later than any the clock has shown, written ahead and renewed before it is reached. So a cut
+//! at any moment leaves a time on disk to start from that is not in the past.
+//!
+//! [`decide`](decide::decide) says what time it is at the start, [`keep`] what is to be written and
+//! when, and the [loop](mod@run) carries it out on a [`Machine`](run::Machine).
+
+pub mod decide;
+pub mod disk;
+pub mod file;
+pub mod keep;
+pub mod machine;
+pub mod record;
+pub mod run;
+mod service;
+
+pub use service::main;

@@ -1,0 +1,194 @@
+//! The machine as it is: the kernel's clocks, one timer, a signal, a disk.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
+use rustix::io::Errno;
+use rustix::time::{
+    ClockId, Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, clock_gettime,
+    clock_settime, timerfd_create, timerfd_settime,
+};
+
+use crate::decide::Time;
+use crate::disk::Disk;
+use crate::keep::Now;
+use crate::record::Record;
+use crate::run::{Event, Machine, Until};
+
+/// A moment that no clock shows: in the year 2200.
+const NEVER: Time = Duration::from_secs(7_258_118_400);
+
+/// The real one.
+#[derive(Debug)]
+pub struct System {
+    timer: OwnedFd,
+    signal: UnixStream,
+    wake: Arc<OwnedFd>,
+    disk: Option<Disk>,
+}
+
+impl System {
+    /// With the file in `folder`, if there is one.
+    ///
+    /// # Errors
+    /// There are no descriptors or threads to be had.
+    pub fn new(folder: Option<PathBuf>) -> io::Result<Self> {
+        let (signal, sender) = UnixStream::pair()?;
+        signal_hook::low_level::pipe::register(signal_hook::consts::SIGTERM, sender)?;
+        let flags = TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK;
+        let timer = timerfd_create(TimerfdClockId::Realtime, flags)?;
+        let wake = Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
+        let bell = wake.clone();
+        let ring = move || {
+            // It fails only when it has been rung too often to count: then it rings.
+            let _ = rustix::io::write(&*bell, &1u64.to_ne_bytes());
+        };
+        let disk = folder.map(|folder| Disk::start(folder, ring)).transpose()?;
+        Ok(Self { timer, signal, wake, disk })
+    }
+
+    /// Arms the timer for the moment at which the clock shows `time`, or is set by somebody.
+    fn arm(&self, time: Time) -> Result<(), Errno> {
+        let flags = TimerfdTimerFlags::ABSTIME | TimerfdTimerFlags::CANCEL_ON_SET;
+        // A moment of zero would disarm it.
+        let at = Itimerspec {
+            it_interval: timespec(Time::ZERO),
+            it_value: timespec(time.max(Duration::from_nanos(1))),
+        };
+        timerfd_settime(&self.timer, flags, &at).map(drop)
+    }
+
+    fn disarm(&self) {
+        let never = timespec(Time::ZERO);
+        let never = Itimerspec { it_interval: never, it_value: never };
+        // Nothing waits for it now.
+        let _ = timerfd_settime(&self.timer, TimerfdTimerFlags::empty(), &never);
+    }
+}
+
+impl Machine for System {
+    fn now(&self) -> Now {
+        let uptime = clock_gettime(ClockId::Boottime);
+        let uptime = Duration::new(
+            u64::try_from(uptime.tv_sec).unwrap_or(0),
+            u32::try_from(uptime.tv_nsec).unwrap_or(0),
+        );
+        Now { wall: SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default(), uptime }
+    }
+
+    fn set(&mut self, time: Time) -> io::Result<()> {
+        Ok(clock_settime(ClockId::Realtime, timespec(time))?)
+    }
+
+    fn wait(&mut self, until: Until) -> Event {
+        let shown = match until {
+            Until::Passed(_) => None,
+            Until::Shown(time) => Some(time),
+            Until::Set => Some(NEVER),
+        };
+        let timeout = match (until, shown.map(|time| self.arm(time))) {
+            (Until::Passed(time), _) => Some(timespec(time)),
+            (_, Some(Err(Errno::CANCELED))) => return Event::Due, // the clock has just been set
+            // Without a timer it is waited for, though not for somebody who sets the clock.
+            (Until::Shown(time), Some(Err(_))) => {
+                Some(timespec(time.saturating_sub(self.now().wall)))
+            }
+            _ => None,
+        };
+        loop {
+            if let Some(event) = self.disk.as_ref().and_then(Disk::done) {
+                self.disarm();
+                return event;
+            }
+            let mut files = [
+                PollFd::from_borrowed_fd(self.signal.as_fd(), PollFlags::IN),
+                PollFd::from_borrowed_fd(self.wake.as_fd(), PollFlags::IN),
+                PollFd::from_borrowed_fd(self.timer.as_fd(), PollFlags::IN),
+            ];
+            let count = poll(&mut files, timeout.as_ref());
+            let [signal, wake, timer] = files.map(|file| !file.revents().is_empty());
+            if signal {
+                let _ = rustix::io::read(&self.signal, &mut [0; 8]);
+                return Event::Stop;
+            }
+            if wake {
+                let _ = rustix::io::read(&*self.wake, &mut [0; 8]);
+            }
+            if timer {
+                // Reading it tells how often it has expired, or that the clock was set.
+                let _ = rustix::io::read(&self.timer, &mut [0; 8]);
+            }
+            if timer || count == Ok(0) {
+                return Event::Due;
+            }
+        }
+    }
+
+    fn read(&mut self) -> bool {
+        self.disk.as_ref().inspect(|disk| disk.read()).is_some()
+    }
+
+    fn write(&mut self, record: Record) {
+        if let Some(disk) = &self.disk {
+            disk.write(record);
+        }
+    }
+
+    fn ready(&mut self) {
+        if let Err(error) = octet_node::notify_ready() {
+            self.say(&format!("cannot notify PID 1: {error}"));
+        }
+    }
+
+    fn say(&mut self, text: &str) {
+        eprintln!("{text}");
+    }
+}
+
+fn timespec(time: Duration) -> Timespec {
+    Timespec {
+        tv_sec: i64::try_from(time.as_secs()).unwrap_or(i64::MAX),
+        tv_nsec: time.subsec_nanos().into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::file::Found;
+    use tempfile::TempDir;
+
+    /// All but setting the clock, which is this machine's.
+    #[test]
+    fn waits_for_what_comes_first() {
+        let folder = TempDir::new().unwrap();
+        let mut system = System::new(Some(folder.path().to_owned())).unwrap();
+        let hour = Duration::from_secs(3600);
+        assert!(system.read());
+        assert!(matches!(system.wait(Until::Passed(hour)), Event::Read(Ok(Found::Absent))));
+        let record = Record { until: Duration::from_secs(5), boot: 7 };
+        system.write(record);
+        let later = system.now().wall + hour;
+        match system.wait(Until::Shown(later)) {
+            Event::Written(time, Ok(())) => assert_eq!(time, record.until),
+            other => panic!("{other:?}"),
+        }
+        assert!(system.read());
+        match system.wait(Until::Set) {
+            Event::Read(Ok(Found::Record(found))) => assert_eq!(found, record),
+            other => panic!("{other:?}"),
+        }
+        let soon = system.now();
+        assert!(matches!(system.wait(Until::Shown(soon.wall)), Event::Due));
+        assert!(matches!(system.wait(Until::Shown(Time::ZERO)), Event::Due));
+        let pause = Duration::from_millis(20);
+        assert!(matches!(system.wait(Until::Shown(soon.wall + pause)), Event::Due));
+        assert!(matches!(system.wait(Until::Passed(pause)), Event::Due));
+        assert!(system.now().uptime >= soon.uptime + pause);
+    }
+}

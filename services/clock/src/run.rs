@@ -1,0 +1,206 @@
+//! The loop: from the build, then from what was kept, then ready; from then on it sleeps until a
+//! reservation is to be renewed.
+
+use std::io;
+use std::time::Duration;
+
+use crate::decide::{Source, Time, decide};
+use crate::file::Found;
+use crate::keep::{Keeping, Now};
+use crate::record::{Boot, Record};
+
+/// How long the disk may take to say what was kept before the boot goes on without it.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long the disk may take for the last time that is kept.
+const LAST_PATIENCE: Duration = Duration::from_secs(2);
+
+/// Something that happened.
+#[derive(Debug)]
+pub enum Event {
+    /// What was waited for is over; or the clock was set, and is to be looked at.
+    Due,
+    /// The disk says what was kept.
+    Read(io::Result<Found>),
+    /// The disk has kept this, or not.
+    Written(Time, io::Result<()>),
+    /// This process is to end.
+    Stop,
+}
+
+/// How long to wait for something to happen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Until {
+    /// For this long.
+    Passed(Duration),
+    /// Until the clock shows this, or somebody sets it.
+    Shown(Time),
+    /// Until somebody sets the clock.
+    Set,
+}
+
+/// The machine that this runs on.
+pub trait Machine {
+    /// What the clocks show.
+    fn now(&self) -> Now;
+
+    /// Sets the clock.
+    ///
+    /// # Errors
+    /// The kernel does not let it.
+    fn set(&mut self, time: Time) -> io::Result<()>;
+
+    /// Waits.
+    fn wait(&mut self, until: Until) -> Event;
+
+    /// Has the disk asked what was kept. Returns whether there is a disk at all.
+    fn read(&mut self) -> bool;
+
+    /// Has the disk asked to keep `record`.
+    fn write(&mut self, record: Record);
+
+    /// The clock is set.
+    fn ready(&mut self);
+
+    /// Puts something into the log.
+    fn say(&mut self, text: &str);
+}
+
+/// Runs until it is told to stop.
+///
+/// # Errors
+/// The clock cannot be set though it must be.
+pub fn run(machine: &mut impl Machine, build: Time, boot: Boot) -> io::Result<()> {
+    settle(machine, build, None)?;
+    let mut keeping: Option<Keeping> = None;
+    let mut ready = false;
+    let mut told = None;
+    let mut until = Until::Passed(PATIENCE);
+    if !machine.read() {
+        machine.say("the time is not kept across boots: PID 1 has given no folder to keep it in");
+        (ready, until) = (true, Until::Set);
+        machine.ready();
+    }
+    loop {
+        match machine.wait(until) {
+            Event::Stop => {
+                if let Some(keeping) = keeping {
+                    stop(machine, keeping, boot);
+                }
+                return Ok(());
+            }
+            Event::Read(found) => keeping = Some(take_over(machine, build, boot, found)?),
+            Event::Written(time, result) => {
+                let trouble = result.err().map(|error| error.to_string());
+                match (&mut keeping, &trouble) {
+                    (Some(keeping), None) => keeping.taken(time),
+                    (Some(keeping), Some(_)) => keeping.failed(),
+                    (None, _) => {}
+                }
+                tell(machine, &trouble, &mut told);
+            }
+            Event::Due if !ready => {
+                machine.say("the disk does not say what time was kept; going on without it");
+            }
+            Event::Due => {}
+        }
+        if !ready {
+            machine.ready();
+            ready = true;
+        }
+        until = match &mut keeping {
+            Some(keeping) => go_on(machine, keeping, boot),
+            None => Until::Set,
+        };
+    }
+}
+
+/// Sets the clock if it is behind what is known. Returns whether it is strangely far ahead.
+fn settle(machine: &mut impl Machine, build: Time, kept: Option<Time>) -> io::Result<bool> {
+    let now = machine.now().wall;
+    let decision = decide(now, build, kept);
+    let whose = match decision.source {
+        Source::System => return Ok(decision.far_ahead),
+        Source::Build => "the time of the build",
+        Source::Kept => "the last time that was kept",
+    };
+    let step = humantime::format_duration(Duration::from_secs((decision.time - now).as_secs()));
+    machine.set(decision.time)?;
+    machine.say(&format!("set the clock {step} ahead, to {whose}"));
+    Ok(false)
+}
+
+/// Takes over what the disk has.
+fn take_over(
+    machine: &mut impl Machine,
+    build: Time,
+    boot: Boot,
+    found: io::Result<Found>,
+) -> io::Result<Keeping> {
+    let record = match found {
+        Ok(Found::Record(record)) => Some(record),
+        Ok(Found::Absent) => {
+            machine.say("no time was kept: this is the first boot, or the file is gone");
+            None
+        }
+        Ok(Found::Damaged) => {
+            machine.say("the time that was kept is damaged; going on without it");
+            None
+        }
+        Err(error) => {
+            machine.say(&format!("the time that was kept cannot be read: {error}"));
+            None
+        }
+    };
+    // In the same boot the clock has been running since; what was reserved was not shown.
+    let same_boot = boot != 0 && record.is_some_and(|record| record.boot == boot);
+    let kept = record.map(|record| record.until);
+    if settle(machine, build, kept.filter(|_| !same_boot))? && !same_boot {
+        machine.say("the clock is ten years ahead of all that is known; left as it is");
+    }
+    Ok(Keeping::new(machine.now(), kept, same_boot))
+}
+
+/// Has kept what must be, and says how long there is nothing to do then.
+fn go_on(machine: &mut impl Machine, keeping: &mut Keeping, boot: Boot) -> Until {
+    keeping.see(machine.now());
+    if let Some(until) = keeping.ask() {
+        machine.write(Record { until, boot });
+    }
+    keeping.due().map_or(Until::Set, Until::Shown)
+}
+
+/// Says what is wrong with the disk, once, and that it is right again.
+fn tell(machine: &mut impl Machine, trouble: &Option<String>, told: &mut Option<String>) {
+    if trouble == told {
+        return;
+    }
+    match trouble {
+        Some(trouble) => machine.say(&format!("the time cannot be kept: {trouble}")),
+        None => machine.say("the time is kept again"),
+    }
+    told.clone_from(trouble);
+}
+
+/// Replaces the reservation by the time that it is, so that the next boot does not start ahead.
+fn stop(machine: &mut impl Machine, mut keeping: Keeping, boot: Boot) {
+    // A disk that hangs is not waited for, and is asked nothing further.
+    if keeping.is_asked() && !is_written(machine) {
+        return;
+    }
+    keeping.see(machine.now());
+    machine.write(Record { until: keeping.exact(), boot });
+    if !is_written(machine) {
+        machine.say("the disk has not kept the last time; the next boot starts a little ahead");
+    }
+}
+
+fn is_written(machine: &mut impl Machine) -> bool {
+    loop {
+        match machine.wait(Until::Passed(LAST_PATIENCE)) {
+            Event::Written(_, result) => return result.is_ok(),
+            Event::Due => return false,
+            Event::Read(_) | Event::Stop => {}
+        }
+    }
+}

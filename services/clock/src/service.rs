@@ -1,0 +1,46 @@
+//! The service: where its facts come from, and what becomes of its end.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::UNIX_EPOCH;
+
+use crate::decide::Time;
+use crate::machine::System;
+use crate::record::Boot;
+use crate::run::run;
+use octet_appliance::UNITS;
+
+/// Sets the clock and keeps its time until PID 1 asks for the end.
+pub fn main() -> ExitCode {
+    // PID 1 sets it when the folder is there and can be written.
+    let folder = std::env::var_os("STATE_DIRECTORY").map(PathBuf::from);
+    let result = System::new(folder).and_then(|mut system| run(&mut system, build(), boot()));
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("the clock cannot be set: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// When the image was built, as far as that may be known: the builder gives every file the time of
+/// `appliance.lock`.
+fn build() -> Time {
+    let modified = std::fs::metadata(UNITS).and_then(|units| units.modified());
+    modified
+        .map_err(|error| eprintln!("{UNITS} does not tell when the image was built: {error}"))
+        .ok()
+        .and_then(|time| time.duration_since(UNIX_EPOCH).ok())
+        .unwrap_or_default()
+}
+
+/// The boot of now.
+fn boot() -> Boot {
+    let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    let digits: String = text.chars().filter(char::is_ascii_hexdigit).collect();
+    Boot::from_str_radix(&digits, 16).unwrap_or_else(|_| {
+        eprintln!("the kernel does not tell which boot this is");
+        0
+    })
+}

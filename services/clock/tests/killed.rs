@@ -1,0 +1,125 @@
+//! Real processes: killed before each step of writing, and the program as PID 1 runs it. The clock of
+//! this machine is not set: it is later than all that the program is told.
+
+#![cfg(test)]
+
+use std::fs;
+use std::os::unix::net::UnixDatagram;
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use octet_clock::file::{Found, NAME, read, write};
+use octet_clock::record::Record;
+use octet_node::durable::Step;
+use rustix::process::{Pid, Signal, getpid, kill_process};
+use tempfile::TempDir;
+
+/// What an interrupted write leaves beside the file.
+const STAGED: &str = "last.new";
+
+/// What the child below is told: the folder, and before which step it is to die.
+const FOLDER: &str = "CLOCK_TEST_FOLDER";
+const STEP: &str = "CLOCK_TEST_STEP";
+
+fn record(seconds: u64) -> Record {
+    Record { until: Duration::from_secs(seconds), boot: 7 }
+}
+
+#[test]
+#[ignore = "`kill_before` runs it, as a process of its own that it may kill"]
+fn writes_and_dies() {
+    let folder = PathBuf::from(std::env::var_os(FOLDER).unwrap());
+    let last: usize = std::env::var(STEP).unwrap().parse().unwrap();
+    let die_before = Step::ALL.get(last).copied();
+    let die = |step| {
+        if Some(step) == die_before {
+            kill_process(getpid(), Signal::KILL).unwrap();
+        }
+        Ok(())
+    };
+    write(&folder, record(200), die).unwrap();
+    kill_process(getpid(), Signal::KILL).unwrap();
+}
+
+/// A writer that is killed with -9 before step `last`, or after all.
+fn kill_before(folder: &Path, last: usize) {
+    let mut child = Command::new(std::env::current_exe().unwrap());
+    child.args(["--exact", "writes_and_dies", "--ignored", "--nocapture"]);
+    let output = child.env(FOLDER, folder).env(STEP, last.to_string()).output().unwrap();
+    assert_eq!(output.status.signal(), Some(Signal::KILL.as_raw()), "{output:?}");
+}
+
+#[test]
+fn killed_at_every_step() {
+    for stale in [false, true] {
+        let mut list = vec![];
+        for last in 0..=Step::ALL.len() {
+            let folder = TempDir::new().unwrap();
+            write(folder.path(), record(100), |_| Ok(())).unwrap();
+            if stale {
+                // What an earlier death has left.
+                fs::write(folder.path().join(STAGED), [b'9'; 500]).unwrap();
+            }
+            kill_before(folder.path(), last);
+            let left = matches!(last, 1..=3) || (stale && last == 0);
+            assert_eq!(folder.path().join(STAGED).exists(), left, "killed before step {last}");
+            let Found::Record(found) = read(folder.path()).unwrap() else {
+                panic!("killed before step {last}: neither old nor new");
+            };
+            list.push(found.until.as_secs());
+            // And the next one writes as if nothing had been.
+            write(folder.path(), record(300), |_| Ok(())).unwrap();
+            assert_eq!(read(folder.path()).unwrap(), Found::Record(record(300)));
+            assert!(!folder.path().join(STAGED).exists());
+        }
+        // Stage, write, sync, rename: the old one; then the new one.
+        assert_eq!(list, [100, 100, 100, 100, 200, 200]);
+    }
+}
+
+/// Starts the program with the state in `folder`, waits until it is ready and until it has kept a
+/// time, ends it by `signal`, and returns the times it had kept before and after.
+fn live(folder: &Path, signal: Signal) -> (Record, Record) {
+    let state = folder.join("state");
+    fs::create_dir_all(&state).unwrap();
+    let notify = folder.join("notify");
+    let _ = fs::remove_file(&notify);
+    let socket = UnixDatagram::bind(&notify).unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    let before = fs::read(state.join(NAME)).ok();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_octet-clock"));
+    child.env_clear().env("NOTIFY_SOCKET", &notify).env("STATE_DIRECTORY", &state);
+    let mut child = child.spawn().unwrap();
+    let mut message = [0; 100];
+    let count = socket.recv(&mut message).expect("it does not become ready");
+    assert_eq!(&message[..count], b"READY=1");
+    let kept = loop {
+        let line = fs::read(state.join(NAME)).ok().filter(|line| Some(line) != before.as_ref());
+        match line {
+            Some(line) => break Record::parse(&line).expect("what has its name is whole"),
+            None => assert!(child.try_wait().unwrap().is_none()),
+        }
+    };
+    kill_process(Pid::from_child(&child), signal).unwrap();
+    let status = child.wait().unwrap();
+    assert_eq!(status.success(), signal == Signal::TERM, "{status}");
+    let Found::Record(after) = read(&state).unwrap() else { panic!("it has lost the time") };
+    (kept, after)
+}
+
+#[test]
+fn keeps_the_time_ahead_and_at_its_end_exactly() {
+    let folder = TempDir::new().unwrap();
+    let now = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    let began = now();
+    let (ahead, exact) = live(folder.path(), Signal::TERM);
+    assert!(ahead.until >= began + Duration::from_secs(120), "{ahead:?}");
+    assert!(exact.until >= began && exact.until <= now() + Duration::from_micros(1), "{exact:?}");
+    assert!(exact.boot == ahead.boot && exact.boot != 0);
+    // Killed, it leaves the reservation.
+    let (ahead, after) = live(folder.path(), Signal::KILL);
+    assert_eq!(ahead, after);
+    assert!(after.until > now() + Duration::from_secs(60));
+}

@@ -1,0 +1,337 @@
+//! The loop on a machine that is made up: boots one after the other, with clocks that are set,
+//! disks that fail or hang, and power that goes at any moment.
+
+#![cfg(test)]
+
+use std::collections::VecDeque;
+use std::io;
+use std::time::Duration;
+
+use octet_clock::decide::Time;
+use octet_clock::file::Found;
+use octet_clock::keep::Now;
+use octet_clock::record::Record;
+use octet_clock::run::{Event, Machine, Until, run};
+use proptest::prelude::*;
+
+const BUILD: Time = Duration::from_secs(1_700_000_000);
+
+/// What happens while the loop waits.
+#[derive(Debug, Clone, Copy)]
+enum Incident {
+    /// Nothing, until what it waits for.
+    Sleep,
+    /// The disk answers.
+    Answer,
+    /// The disk says that it cannot.
+    Fail,
+    /// Somebody sets the clock ahead by this many seconds.
+    Ahead(u64),
+    /// Somebody sets the clock back.
+    Back(u64),
+}
+
+/// How a boot ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// SIGTERM, and the disk works.
+    Ordered,
+    /// The power goes.
+    Cut,
+    /// This process is killed, and started again in the same boot.
+    Killed,
+}
+
+#[derive(Debug, Default)]
+struct World {
+    now: Now,
+    /// The latest time that the clock has shown since it was ready first.
+    shown: Time,
+    disk: Option<Record>,
+    damaged: bool,
+    may_set: bool,
+    has_disk: bool,
+    incidents: VecDeque<Incident>,
+    end: Option<End>,
+    ended: bool,
+    reading: bool,
+    writing: Option<Record>,
+    works: bool,
+    ready: bool,
+    said: Vec<String>,
+    waits: usize,
+}
+
+impl World {
+    fn new() -> Self {
+        Self { may_set: true, has_disk: true, ..Self::default() }
+    }
+
+    /// A boot: `rtc` is what the clock shows, unless it goes on as it was.
+    fn boot(
+        &mut self,
+        number: u128,
+        rtc: Option<Time>,
+        incidents: &[Incident],
+        end: End,
+    ) -> io::Result<()> {
+        if let Some(wall) = rtc {
+            self.now = Now { wall, uptime: Duration::ZERO };
+        }
+        (self.reading, self.writing, self.ready, self.ended) = (false, None, false, false);
+        (self.incidents, self.end) = (incidents.iter().copied().collect(), Some(end));
+        self.said.clear();
+        run(self, BUILD, number)
+    }
+
+    fn pass(&mut self, time: Duration) {
+        self.now.wall += time;
+        self.now.uptime += time;
+        self.look();
+    }
+
+    fn look(&mut self) {
+        if self.ready {
+            self.shown = self.shown.max(self.now.wall);
+        }
+    }
+
+    fn answer(&mut self, works: bool) -> Option<Event> {
+        let broken = || io::Error::other("broken");
+        if std::mem::take(&mut self.reading) {
+            let found = self.disk.map_or(Found::Absent, Found::Record);
+            let found = if self.damaged { Found::Damaged } else { found };
+            return Some(Event::Read(if works { Ok(found) } else { Err(broken()) }));
+        }
+        let record = self.writing.take()?;
+        self.works = works;
+        if works {
+            (self.disk, self.damaged) = (Some(record), false);
+        }
+        Some(Event::Written(record.until, if works { Ok(()) } else { Err(broken()) }))
+    }
+}
+
+impl Machine for World {
+    fn now(&self) -> Now {
+        self.now
+    }
+
+    fn set(&mut self, time: Time) -> io::Result<()> {
+        assert!(time > self.now.wall, "it sets the clock ahead only");
+        if !self.may_set {
+            return Err(io::ErrorKind::PermissionDenied.into());
+        }
+        self.now.wall = time;
+        self.look();
+        Ok(())
+    }
+
+    fn wait(&mut self, until: Until) -> Event {
+        self.waits += 1;
+        assert!(self.waits < 100_000, "it goes round and round");
+        if self.ready
+            && self.writing.is_none()
+            && self.works
+            && self.has_disk
+            && !self.ended
+            && let (Until::Shown(time), Some(disk)) = (until, self.disk)
+        {
+            let (shown, kept) = (self.shown, disk.until);
+            assert!(
+                kept >= shown && kept > time,
+                "{kept:?} is kept, {shown:?} shown, {time:?} due"
+            );
+        }
+        if self.ended {
+            // Stopping: the last words of the disk.
+            return self.answer(self.end == Some(End::Ordered)).unwrap_or(Event::Due);
+        }
+        while let Some(incident) = self.incidents.pop_front() {
+            match (incident, until) {
+                (Incident::Answer | Incident::Fail, _) => {
+                    if let Some(event) = self.answer(matches!(incident, Incident::Answer)) {
+                        return event;
+                    }
+                }
+                (Incident::Sleep, Until::Set) => {}
+                // Before it has begun, nobody has been shown anything.
+                (Incident::Ahead(_) | Incident::Back(_), Until::Passed(_)) => {}
+                (Incident::Sleep, Until::Passed(time)) => {
+                    self.pass(time);
+                    return Event::Due;
+                }
+                (Incident::Sleep, Until::Shown(time)) => {
+                    self.pass(time.saturating_sub(self.now.wall));
+                    return Event::Due;
+                }
+                (Incident::Ahead(seconds), _) => {
+                    self.now.wall += Duration::from_secs(seconds);
+                    self.look();
+                    return Event::Due;
+                }
+                (Incident::Back(seconds), _) => {
+                    self.now.wall = self.now.wall.saturating_sub(Duration::from_secs(seconds));
+                    return Event::Due;
+                }
+            }
+        }
+        self.ended = true;
+        if self.end != Some(End::Ordered) {
+            // What is killed asks for nothing any more.
+            self.writing = None;
+        }
+        Event::Stop
+    }
+
+    fn read(&mut self) -> bool {
+        self.reading = self.has_disk;
+        self.has_disk
+    }
+
+    fn write(&mut self, record: Record) {
+        assert!(self.has_disk && self.writing.is_none() && !self.reading);
+        self.writing = (!self.ended || self.end == Some(End::Ordered)).then_some(record);
+    }
+
+    fn ready(&mut self) {
+        assert!(!self.ready && self.now.wall >= BUILD);
+        self.ready = true;
+        self.look();
+    }
+
+    fn say(&mut self, text: &str) {
+        self.said.push(text.to_owned());
+    }
+}
+
+const ZERO: Option<Time> = Some(Time::ZERO);
+
+#[test]
+fn a_board_without_a_clock() {
+    use Incident::{Answer, Sleep};
+
+    let mut world = World::new();
+    world.boot(1, ZERO, &[Answer, Answer, Sleep, Answer, Sleep], End::Cut).unwrap();
+    assert_eq!(world.now.wall, BUILD + Duration::from_secs(120));
+    assert_eq!(world.disk.unwrap().until, BUILD + Duration::from_secs(180));
+    assert!(world.said[0].starts_with("set the clock 53years"), "{:?}", world.said);
+    // After a cut it starts where nothing can have been shown; after an end, where it ended.
+    world.boot(2, ZERO, &[Answer, Answer, Sleep, Answer], End::Ordered).unwrap();
+    assert_eq!(world.now.wall, BUILD + Duration::from_secs(240));
+    assert_eq!(world.disk.unwrap().until, world.now.wall);
+    world.boot(3, ZERO, &[Answer], End::Ordered).unwrap();
+    assert_eq!(world.now.wall, BUILD + Duration::from_secs(240));
+}
+
+#[test]
+fn a_restart_in_the_same_boot_sets_nothing() {
+    use Incident::{Answer, Sleep};
+
+    let mut world = World::new();
+    world.boot(1, ZERO, &[Answer, Answer, Sleep], End::Killed).unwrap();
+    let before = world.now.wall;
+    world.boot(1, None, &[Answer], End::Killed).unwrap();
+    assert_eq!((world.now.wall, world.said.len()), (before, 0));
+    // The same file in another boot does set it.
+    world.boot(2, ZERO, &[Answer], End::Killed).unwrap();
+    assert!(world.now.wall > before);
+}
+
+#[test]
+fn a_dead_disk_keeps_nobody_waiting() {
+    use Incident::{Answer, Sleep};
+
+    let mut world = World::new();
+    world.disk = Some(Record { until: BUILD + Duration::from_secs(500), boot: 1 });
+    world.boot(2, ZERO, &[Sleep], End::Cut).unwrap();
+    assert!(world.ready && world.now.uptime == Duration::from_secs(5));
+    assert!(world.said[1].contains("does not say"), "{:?}", world.said);
+    // Late, it still counts, and nothing was written over it before.
+    world.boot(3, ZERO, &[Sleep, Answer], End::Cut).unwrap();
+    assert_eq!(world.now.wall, BUILD + Duration::from_secs(500));
+    assert_eq!(world.disk.unwrap().until, BUILD + Duration::from_secs(500));
+}
+
+#[test]
+fn what_is_wrong_is_said() {
+    use Incident::{Answer, Fail, Sleep};
+
+    let said = |world: &World, text: &str| world.said.iter().filter(|s| s.contains(text)).count();
+    let mut world = World { damaged: true, ..World::new() };
+    world.boot(1, ZERO, &[Answer, Fail, Sleep, Fail, Sleep, Answer], End::Cut).unwrap();
+    assert_eq!(said(&world, "is damaged"), 1);
+    assert_eq!((said(&world, "cannot be kept: broken"), said(&world, "is kept again")), (1, 1));
+    world.shown = Time::ZERO; // nobody can know it any more
+    world.boot(2, ZERO, &[Fail, Answer], End::Cut).unwrap();
+    assert_eq!(said(&world, "cannot be read: broken"), 1);
+
+    let far = BUILD + Duration::from_secs(20 * 31_557_600);
+    let mut world = World::new();
+    world.boot(1, Some(far), &[Answer, Answer], End::Cut).unwrap();
+    assert_eq!((said(&world, "ten years ahead"), world.now.wall), (1, far));
+
+    let mut world = World { has_disk: false, ..World::new() };
+    world.boot(1, ZERO, &[], End::Ordered).unwrap();
+    assert!(world.ready && said(&world, "no folder") == 1);
+
+    let mut world = World { may_set: false, ..World::new() };
+    world.boot(1, Some(BUILD), &[Answer, Answer], End::Ordered).unwrap();
+    assert!(world.ready);
+    assert!(world.boot(2, ZERO, &[], End::Ordered).is_err());
+    assert!(!world.ready);
+}
+
+fn incidents() -> impl Strategy<Value = Vec<Incident>> {
+    let incident = prop_oneof![
+        4 => Just(Incident::Sleep),
+        6 => Just(Incident::Answer),
+        1 => Just(Incident::Fail),
+        1 => (0u64..1000).prop_map(Incident::Ahead),
+        1 => (0u64..1000).prop_map(Incident::Back),
+    ];
+    prop::collection::vec(incident, 0..30)
+}
+
+fn end() -> impl Strategy<Value = End> {
+    prop_oneof![Just(End::Ordered), Just(End::Cut), Just(End::Killed)]
+}
+
+proptest! {
+    /// Boot after boot: what a boot begins with is not before anything that was shown, unless the
+    /// disk had not taken it; and never before the build.
+    #[test]
+    fn never_back(boots in prop::collection::vec((incidents(), end(), 0u64..2_000_000_000), 1..8)) {
+        let mut world = World::new();
+        let mut number = 1;
+        for (mut incidents, end, rtc) in boots {
+            let goes_on = world.end == Some(End::Killed);
+            number += u128::from(!goes_on);
+            let kept = world.disk.map(|record| record.until);
+            let covered = kept.is_some_and(|kept| kept >= world.shown);
+            if !covered {
+                world.shown = Time::ZERO; // nobody can know it any more
+            }
+            let (shown, before) = (world.shown, world.now.wall);
+            incidents.insert(0, Incident::Answer);
+            let rtc = (!goes_on).then(|| Duration::from_secs(rtc));
+            let from = rtc.unwrap_or(before);
+            // Only up to ready first, then all of it.
+            let result = world.boot(number, rtc, &incidents[..1], End::Killed);
+            prop_assert!(result.is_ok() && world.ready);
+            prop_assert!(world.now.wall >= BUILD.max(from));
+            if goes_on && world.disk.is_some_and(|record| record.boot == number) {
+                // What somebody has set stays set.
+                prop_assert!(world.now.wall == before.max(BUILD));
+            } else {
+                prop_assert!(kept.is_none_or(|kept| world.now.wall >= kept));
+                prop_assert!(world.now.wall >= shown);
+            }
+            prop_assert!(world.boot(number, None, &incidents, end).is_ok());
+            let kept = world.disk.filter(|record| record.boot == number && world.works);
+            if end == End::Ordered {
+                prop_assert!(kept.is_none_or(|record| record.until >= world.shown));
+            }
+        }
+    }
+}

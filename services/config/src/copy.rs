@@ -1,0 +1,129 @@
+//! A configuration as it is kept: the text that an operator wrote, and what it says, checked.
+//!
+//! One file: a line `octet-config-1 SHA256`, then JSON, whose digest the line tells. The settings
+//! stand beside the text, so that no box parses TOML to start.
+
+use octet_node::control::By;
+use octet_node::digest::sha256;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// What the first line begins with: the version of the format.
+const VERSION: &str = "octet-config-1";
+
+/// The longest text that is taken, in bytes.
+pub const MAX_TEXT: u64 = 128 << 10;
+
+/// More than a copy takes, in bytes: as JSON each byte of the text may take six, and the settings
+/// hardly more.
+pub const MAX_COPY: u64 = 16 * MAX_TEXT;
+
+/// A configuration that was taken.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StoredCopy {
+    /// Its number: each is higher than all before it.
+    pub sequence: u64,
+    /// When it was taken, by the clock of the box, in seconds since 1970. It is for people.
+    pub taken: u64,
+    /// Who wanted it.
+    pub by: By,
+    /// The command that its operator has signed, of `octet_node::command`, as text; none if it came by
+    /// a way that needs no key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signed: Option<String>,
+    /// The copy whose text it has again; 0 is that of the image.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub again: Option<u64>,
+    /// The text.
+    pub text: String,
+    /// What it says, by section.
+    pub settings: Value,
+}
+
+/// Bytes that are no copy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Damaged {
+    /// Of another version, or nothing of the kind.
+    #[error("it is no copy of a configuration that this version knows")]
+    Unknown,
+    /// Its digest is another than it says.
+    #[error("it is damaged: its content is not what its first line says")]
+    Digest,
+}
+
+impl StoredCopy {
+    /// As a file.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let json = serde_json::json!(self).to_string();
+        format!("{VERSION} {}\n{json}", sha256(json.as_bytes())).into_bytes()
+    }
+
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// It is no copy, or a damaged one.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, Damaged> {
+        let end = bytes.iter().position(|byte| *byte == b'\n').ok_or(Damaged::Unknown)?;
+        let (line, json) = (&bytes[..end], &bytes[end + 1..]);
+        let line = std::str::from_utf8(line).map_err(|_| Damaged::Unknown)?;
+        let said = line.strip_prefix(VERSION).and_then(|rest| rest.strip_prefix(' '));
+        if said.ok_or(Damaged::Unknown)? != sha256(json) {
+            return Err(Damaged::Digest);
+        }
+        serde_json::from_slice(json).map_err(|_| Damaged::Unknown)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    fn copy() -> StoredCopy {
+        StoredCopy {
+            sequence: 3,
+            taken: 1_800_000_000,
+            by: By::Port,
+            signed: None,
+            again: Some(1),
+            text: "[appliance]\nname = \"ö\"\n".into(),
+            settings: json!({ "appliance": { "name": "ö" } }),
+        }
+    }
+
+    #[test]
+    fn every_changed_bit_is_seen() {
+        let bytes = copy().to_bytes();
+        assert_eq!(StoredCopy::from_bytes(&bytes), Ok(copy()));
+        for bit in 0..bytes.len() * 8 {
+            let mut changed = bytes.clone();
+            changed[bit / 8] ^= 1 << (bit % 8);
+            assert!(StoredCopy::from_bytes(&changed).is_err(), "bit {bit}");
+        }
+        for length in 0..bytes.len() {
+            assert!(StoredCopy::from_bytes(&bytes[..length]).is_err(), "{length} bytes");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn never_panics(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            let _ = StoredCopy::from_bytes(&bytes);
+        }
+
+        #[test]
+        fn comes_back(sequence: u64, taken: u64, text in "\\PC{0,40}", again: Option<u64>) {
+            let copy = StoredCopy { sequence, taken, text, again, ..copy() };
+            prop_assert_eq!(StoredCopy::from_bytes(&copy.to_bytes()), Ok(copy));
+        }
+
+        /// Whoever makes the digest right can still say nonsense.
+        #[test]
+        fn never_panics_behind_a_digest(json in "\\PC{0,60}") {
+            let bytes = format!("{VERSION} {}\n{json}", sha256(json.as_bytes()));
+            let _ = StoredCopy::from_bytes(bytes.as_bytes());
+        }
+    }
+}

@@ -1,0 +1,316 @@
+//! The order in which a change becomes what the box is.
+//!
+//! 1. It is checked, and who wants it may.
+//! 2. Every unit that reads something of it is asked; a refusal ends it, and nothing has changed.
+//! 3. It is kept as a copy that is being tried. From here on a start undoes it.
+//! 4. It is in force; the units are told. If one cannot live with it, all are told of the old one.
+//! 5. An operator confirms it, and the copy is kept for good; or the time is over, and it is undone.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, TryLockError};
+use std::time::{Duration, Instant};
+
+use octet_appliance::Section;
+use octet_node::control::{By, Failure, FailureCode, PublicKey};
+
+use crate::copy::StoredCopy;
+use crate::difference::changed;
+use crate::permit::permit;
+use crate::settings::Settings;
+use crate::start::Chosen;
+use crate::store::{Folder, Store};
+
+/// Units that read settings.
+pub trait Readers: Send + Sync {
+    /// Asks those that read one of `sections` whether they accept what is to come. Returns those that
+    /// do not run, and so were not asked.
+    ///
+    /// # Errors
+    /// One refuses, or does not answer.
+    fn check(&self, sections: &[Section]) -> Result<Vec<String>, Failure>;
+
+    /// Has those that read one of `sections` read what is in force.
+    ///
+    /// # Errors
+    /// One cannot live with it, or does not answer.
+    fn apply(&self, sections: &[Section]) -> Result<(), Failure>;
+}
+
+/// A configuration, and which one it is.
+#[derive(Debug)]
+pub struct Version {
+    /// Its number; 0 is what the image was built with.
+    pub sequence: u64,
+    /// What it says.
+    pub settings: Settings,
+}
+
+/// One that is being tried.
+#[derive(Debug, Clone)]
+pub struct Trial {
+    /// Which.
+    pub sequence: u64,
+    /// When it is undone.
+    pub until: Instant,
+    /// What was in force before.
+    before: Arc<Version>,
+}
+
+/// What others see.
+#[derive(Debug, Clone)]
+pub struct View {
+    /// What is in force.
+    pub in_force: Arc<Version>,
+    /// What units are being asked about.
+    pub next: Option<Arc<Version>>,
+    /// That what is in force is being tried.
+    pub trial: Option<Trial>,
+    /// The number that the next one has.
+    pub next_number: u64,
+    /// What went wrong at the start or while something was undone.
+    pub notes: Vec<String>,
+}
+
+/// What somebody wants.
+#[derive(Debug)]
+pub struct Wish {
+    /// What it would say.
+    pub settings: Settings,
+    /// Who asks.
+    pub by: Option<By>,
+    /// Who has signed it, and what.
+    pub signed: Option<(PublicKey, String)>,
+    /// The number that it was signed for.
+    pub sequence: Option<u64>,
+    /// The copy whose text it has again.
+    pub again: Option<u64>,
+    /// When it was asked for, in seconds since 1970.
+    pub taken: u64,
+    /// How long it is tried without being confirmed.
+    pub confirm: Duration,
+}
+
+/// What became of a wish.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It says what is in force already.
+    Same,
+    /// It is in force, and being tried.
+    Tried {
+        /// Its number.
+        sequence: u64,
+        /// Units that will read it when they start.
+        not_running: Vec<String>,
+    },
+}
+
+/// The configurations of this box.
+pub struct Keeper<F, R> {
+    /// Held by whoever changes something.
+    store: Mutex<Store<F>>,
+    view: RwLock<View>,
+    readers: R,
+}
+
+impl<F: Folder, R: Readers> Keeper<F, R> {
+    /// Begins with what was `chosen` from `store`; `notes` are those of the store.
+    pub fn new(store: Store<F>, mut notes: Vec<String>, chosen: Chosen, readers: R) -> Self {
+        let Chosen { sequence, settings, skipped } = chosen;
+        notes.extend(skipped);
+        let in_force = Arc::new(Version { sequence, settings });
+        let view = View { in_force, next: None, trial: None, next_number: store.next(), notes };
+        Self { store: Mutex::new(store), view: RwLock::new(view), readers }
+    }
+
+    /// What is so now.
+    pub fn view(&self) -> View {
+        self.view.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn change(&self, change: impl FnOnce(&mut View)) {
+        change(&mut self.view.write().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// The copies, while nobody changes anything.
+    ///
+    /// # Errors
+    /// Somebody does.
+    pub fn store(&self) -> Result<MutexGuard<'_, Store<F>>, Failure> {
+        match self.store.try_lock() {
+            Ok(store) => Ok(store),
+            Err(TryLockError::Poisoned(store)) => Ok(store.into_inner()),
+            Err(TryLockError::WouldBlock) => {
+                Err(busy("another change is being made", "ask again in a moment"))
+            }
+        }
+    }
+
+    /// The number of the confirmed configuration before the one that is in force; 0 is the image's.
+    ///
+    /// # Errors
+    /// The image's is in force, or somebody changes something.
+    pub fn before_last(&self) -> Result<u64, Failure> {
+        let in_force = self.view().in_force.sequence;
+        let before = self.store()?.confirmed().into_iter().find(|sequence| *sequence < in_force);
+        match (before, in_force) {
+            (None, 0) => {
+                let message = "what the image was built with is in force: nothing was before it";
+                let help = "`config history` lists the configurations that there are";
+                Err(Failure::new(FailureCode::NotFound, message, help))
+            }
+            (before, _) => Ok(before.unwrap_or(0)),
+        }
+    }
+
+    /// Tells every unit what is in force: one that runs already may have been told of something that
+    /// is undone now.
+    pub fn begin(&self) {
+        if let Err(failure) = self.readers.apply(&Section::ALL) {
+            self.change(|view| view.notes.push(failure.message));
+        }
+    }
+
+    /// Tries `wish`, if whoever wants it may.
+    ///
+    /// # Errors
+    /// It was refused, or could not be kept or applied; then what was in force is in force.
+    pub fn apply(&self, wish: Wish, now: Instant) -> Result<Outcome, Failure> {
+        let mut store = self.store()?;
+        let before = self.in_force_and_confirmed()?;
+        let sequence = store.next();
+        if let Some(wanted) = wish.sequence.filter(|wanted| *wanted != sequence) {
+            return Err(wrong_number(wanted, sequence));
+        }
+        let operator = |settings: &Settings| settings.appliance.operator.clone();
+        let sections = changed(&before.settings.sections, &wish.settings.sections);
+        let signer = wish.signed.as_ref().map(|(key, _)| *key);
+        let (now_in_force, next) = (operator(&before.settings), operator(&wish.settings));
+        let by = permit(wish.by, signer, &now_in_force, &next, &sections)?;
+        if wish.settings.text == before.settings.text {
+            return Ok(Outcome::Same);
+        }
+        let copy = StoredCopy {
+            sequence,
+            taken: wish.taken,
+            by,
+            signed: wish.signed.map(|(_, command)| command),
+            again: wish.again,
+            text: wish.settings.text.clone(),
+            settings: serde_json::Value::Object(wish.settings.sections.clone()),
+        };
+        let version = Arc::new(Version { sequence, settings: wish.settings });
+        self.change(|view| view.next = Some(version.clone()));
+        let accepted = self.readers.check(&sections);
+        self.change(|view| view.next = None);
+        let not_running = accepted?;
+        store.keep(&copy).map_err(|error| not_kept(&error))?;
+        eprintln!("configuration {sequence} of {by} is in force until it is confirmed");
+        let trial = Trial { sequence, until: now + wish.confirm, before: before.clone() };
+        self.change(|view| {
+            view.in_force = version;
+            view.trial = Some(trial.clone());
+            view.next_number = sequence.saturating_add(1);
+        });
+        match self.readers.apply(&sections) {
+            Ok(()) => Ok(Outcome::Tried { sequence, not_running }),
+            Err(failure) => {
+                self.put_back(&mut store, &trial, &failure.message);
+                Err(failure)
+            }
+        }
+    }
+
+    /// What is in force, if nothing is being tried.
+    fn in_force_and_confirmed(&self) -> Result<Arc<Version>, Failure> {
+        let view = self.view();
+        match view.trial {
+            None => Ok(view.in_force),
+            Some(trial) => Err(busy(
+                &format!("configuration {} waits to be confirmed", trial.sequence),
+                "`config confirm` keeps it, `config rollback` takes it back",
+            )),
+        }
+    }
+
+    /// Keeps what is being tried for good. Returns its number.
+    ///
+    /// # Errors
+    /// Nothing is being tried, or it cannot be kept; then it is still being tried.
+    pub fn confirm(&self, by: Option<By>) -> Result<u64, Failure> {
+        let mut store = self.store()?;
+        let Some(trial) = self.view().trial else {
+            let help = "`config history` shows what was applied, confirmed and undone";
+            let message = "no configuration waits to be confirmed";
+            return Err(Failure::new(FailureCode::NotFound, message, help));
+        };
+        store.confirm(trial.sequence).map_err(|error| not_kept(&error))?;
+        self.change(|view| view.trial = None);
+        let who = by.map_or_else(|| "a unit".to_owned(), |by| by.to_string());
+        eprintln!("configuration {} was confirmed by {who}", trial.sequence);
+        Ok(trial.sequence)
+    }
+
+    /// Takes back what is being tried. Returns its number; `None` if nothing is.
+    ///
+    /// # Errors
+    /// Somebody changes something at the moment.
+    pub fn take_back(&self, why: &str) -> Result<Option<u64>, Failure> {
+        let mut store = self.store()?;
+        let Some(trial) = self.view().trial else { return Ok(None) };
+        self.put_back(&mut store, &trial, why);
+        Ok(Some(trial.sequence))
+    }
+
+    /// Undoes what is being tried if its time is over at `now`. Returns when to ask again.
+    pub fn tick(&self, now: Instant) -> Option<Instant> {
+        let mut store = self.store.lock().unwrap_or_else(PoisonError::into_inner);
+        let trial = self.view().trial?;
+        if now < trial.until {
+            return Some(trial.until);
+        }
+        self.put_back(&mut store, &trial, "nobody has confirmed it");
+        None
+    }
+
+    /// Has what was in force before `trial` be in force again.
+    fn put_back(&self, store: &mut Store<F>, trial: &Trial, why: &str) {
+        let sequence = trial.sequence;
+        eprintln!("configuration {sequence} is undone: {why}");
+        let tried = self.view().in_force;
+        self.change(|view| {
+            view.in_force = trial.before.clone();
+            view.trial = None;
+        });
+        let mut trouble = vec![];
+        if let Err(error) = store.undo(sequence) {
+            trouble.push(format!("configuration {sequence} is undone at the next start: {error}"));
+        }
+        let sections = changed(&tried.settings.sections, &trial.before.settings.sections);
+        if let Err(failure) = self.readers.apply(&sections) {
+            let before = trial.before.sequence;
+            trouble.push(format!("not everyone is back at configuration {before}: {failure}"));
+        }
+        for note in &trouble {
+            eprintln!("{note}");
+        }
+        self.change(|view| view.notes.extend(trouble));
+    }
+}
+
+fn wrong_number(wanted: u64, next: u64) -> Failure {
+    let message = format!(
+        "this is for configuration {wanted}, and the next one is {next}: it was used before, or \
+         somebody else has changed the settings"
+    );
+    let help = "look at `config history`, and apply it again";
+    Failure::new(FailureCode::Denied, message, help)
+}
+
+fn not_kept(error: &std::io::Error) -> Failure {
+    let message = format!("the data partition does not take it: {error}");
+    let help = "`boot` shows how the data partition is; what was in force is in force";
+    Failure::new(FailureCode::Failed, message, help)
+}
+
+fn busy(message: &str, help: &str) -> Failure {
+    Failure::new(FailureCode::Busy, message, help)
+}

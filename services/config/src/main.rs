@@ -1,0 +1,41 @@
+//! config, as a program of its own. `--root FOLDER` has it look for everything in there, listen there,
+//! and take the user it runs as for PID 1's: so tests run it.
+
+use std::os::unix::net::UnixListener;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use octet_config::place::{Image, Places};
+
+fn main() -> ExitCode {
+    let mut args = std::env::args_os().skip(1);
+    match (args.next(), args.next()) {
+        (None, _) => octet_config::main(),
+        (Some(option), Some(root)) if option == "--root" => {
+            let root = PathBuf::from(root);
+            let socket = root.join("config.sock");
+            // That of a life before; whether there is one does not matter.
+            let _ = std::fs::remove_file(&socket);
+            let listener = match UnixListener::bind(&socket) {
+                Ok(listener) => listener,
+                Err(error) => {
+                    eprintln!("{}: {error}", socket.display());
+                    return ExitCode::FAILURE;
+                }
+            };
+            let (text, settings) = (root.join("appliance.toml"), root.join("settings.json"));
+            let places = Places {
+                image: Image { text, settings },
+                units: root.join("units.json"),
+                sockets: root,
+                state: std::env::var_os("STATE_DIRECTORY").map(PathBuf::from),
+                pid_1: rustix::process::geteuid().as_raw(),
+            };
+            octet_config::run(&places, &listener)
+        }
+        _ => {
+            eprintln!("the only option is `--root FOLDER`");
+            ExitCode::from(2)
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! The names of copies: what becomes of a copy is a change of its name, which the file system makes
+//! at once or not at all.
+
+use std::fmt;
+
+/// How a copy stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Standing {
+    /// It was taken back, or never confirmed.
+    Undone,
+    /// It is in force until it is confirmed, or until its time is over.
+    Trying,
+    /// An operator has confirmed it.
+    Confirmed,
+}
+
+impl Standing {
+    const ALL: [Self; 3] = [Self::Undone, Self::Trying, Self::Confirmed];
+
+    /// In a word.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Undone => "undone",
+            Self::Trying => "trying",
+            Self::Confirmed => "confirmed",
+        }
+    }
+}
+
+/// The name of a copy's file: `SEQUENCE.STANDING`, the sequence in 20 digits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CopyName {
+    /// Which copy it is, from 1 on.
+    pub sequence: u64,
+    /// How it stands.
+    pub standing: Standing,
+}
+
+impl CopyName {
+    /// Reads a name; nothing else has one.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (sequence, standing) = text.split_once('.')?;
+        let digits = sequence.len() == 20 && sequence.bytes().all(|byte| byte.is_ascii_digit());
+        let sequence = digits.then(|| sequence.parse().ok())?.filter(|sequence| *sequence > 0)?;
+        let standing = Standing::ALL.into_iter().find(|known| known.name() == standing)?;
+        Some(Self { sequence, standing })
+    }
+}
+
+impl fmt::Display for CopyName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:020}.{}", self.sequence, self.standing.name())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_name_is_one_text() {
+        let name = CopyName::parse("00000000000000000012.trying").unwrap();
+        assert_eq!((name.sequence, name.standing), (12, Standing::Trying));
+        for bad in [
+            "12.trying",
+            "00000000000000000012",
+            "00000000000000000012.tried",
+            "00000000000000000012.trying.new",
+            "+0000000000000000012.trying",
+            "00000000000000000000.confirmed",
+            "99999999999999999999.confirmed",
+            "",
+        ] {
+            assert_eq!(CopyName::parse(bad), None, "{bad}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn prints_what_it_parses(sequence in 1u64.., standing in 0usize..3, text in "[0-9]{18,21}[.a-z]{0,10}") {
+            let name = CopyName { sequence, standing: Standing::ALL[standing] };
+            prop_assert_eq!(CopyName::parse(&name.to_string()), Some(name));
+            if let Some(name) = CopyName::parse(&text) {
+                prop_assert_eq!(name.to_string(), text);
+            }
+        }
+    }
+}

@@ -1,0 +1,195 @@
+//! Who may change what.
+
+use octet_appliance::Section;
+use octet_appliance::operator::{Capability, Operator, OperatorKey};
+use octet_node::control::{By, Failure, FailureCode, PublicKey, UnitName};
+
+/// Why a change is not permitted.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Denied {
+    /// Nobody whom the box knows asks.
+    #[error("nobody with a key asks for this")]
+    Nobody,
+    /// Root asks, but the box has operators.
+    #[error("this box has operators, so a change has to be signed by one of them")]
+    Unsigned,
+    /// Somebody asks with what another has signed.
+    #[error("this was signed by {signer}, but {by} asks for it")]
+    OfAnother {
+        /// Who has signed.
+        signer: PublicKey,
+        /// Who asks.
+        by: PublicKey,
+    },
+    /// The key is not one of the operators'.
+    #[error("{0} is the key of none of the operators")]
+    Unknown(PublicKey),
+    /// The operator may not configure.
+    #[error("`{0}` may not configure this box")]
+    MayNot(String),
+    /// The operator does not own the box.
+    #[error("`{name}` does not own this box, so `{section}` stays as it is")]
+    NotOwner {
+        /// Who it is.
+        name: String,
+        /// What was to be changed.
+        section: Section,
+    },
+    /// The box would have no owner any more.
+    #[error("after this nobody would own the box: the last key with `own` cannot be removed")]
+    LastOwner,
+}
+
+impl From<Denied> for Failure {
+    fn from(denied: Denied) -> Self {
+        let help = match &denied {
+            Denied::Nobody | Denied::Unsigned => "use octetctl with the key of an operator",
+            Denied::OfAnother { .. } => "sign it with the key that asks",
+            Denied::Unknown(_) | Denied::MayNot(_) => {
+                "ask an owner to grant `configure` in `[operator]`"
+            }
+            Denied::NotOwner { .. } => "leave the section as it is, or ask an owner",
+            Denied::LastOwner => "give another key `own` as well",
+        };
+        Self::new(FailureCode::Denied, denied.to_string(), help)
+    }
+}
+
+/// Checks that `by` may bring about a configuration that changes the sections `changed`. `signer` has
+/// signed it, if anybody has; `now` are the operators that are in force, `next` those after it.
+///
+/// # Errors
+/// It may not.
+pub fn permit(
+    by: Option<By>,
+    signer: Option<PublicKey>,
+    now: &Operator,
+    next: &Operator,
+    changed: &[Section],
+) -> Result<By, Denied> {
+    let by = match (by, signer) {
+        (Some(By::Operator(by)), Some(signer)) if by != signer => {
+            return Err(Denied::OfAnother { signer, by });
+        }
+        // Whoever carries it: what counts is who has signed.
+        (_, Some(signer)) => {
+            check(&signer, now, changed)?;
+            By::Operator(signer)
+        }
+        (Some(By::Port), None) => By::Port,
+        // Without operators there is nobody yet who could sign.
+        (Some(By::Root), None) if now.keys.is_empty() => By::Root,
+        (Some(By::Root | By::Operator(_)), None) => return Err(Denied::Unsigned),
+        (None, None) => return Err(Denied::Nobody),
+    };
+    let has_owner = |operator: &Operator| operator.keys.iter().any(owns);
+    if has_owner(now) && !has_owner(next) {
+        return Err(Denied::LastOwner);
+    }
+    Ok(by)
+}
+
+fn check(signer: &PublicKey, now: &Operator, changed: &[Section]) -> Result<(), Denied> {
+    let operator = now.keys.iter().find(|operator| operator.key == *signer);
+    let operator = operator.ok_or(Denied::Unknown(*signer))?;
+    let name = || operator.name.to_string();
+    let config = UnitName::try_from(octet_appliance::CONFIG.to_owned());
+    if !config.is_ok_and(|config| operator.may(Capability::Configure, &config)) {
+        return Err(Denied::MayNot(name()));
+    }
+    match changed.iter().find(|section| section.is_owners()) {
+        Some(&section) if !owns(operator) => Err(Denied::NotOwner { name: name(), section }),
+        _ => Ok(()),
+    }
+}
+
+/// Whether the box is the operator's own. `own` is granted whole, so it is the same for each unit.
+fn owns(operator: &OperatorKey) -> bool {
+    let init = UnitName::try_from(octet_appliance::INIT.to_owned());
+    init.is_ok_and(|init| operator.may(Capability::Own, &init))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    const ANNA: PublicKey = PublicKey::new([1; 32]);
+    const BEN: PublicKey = PublicKey::new([2; 32]);
+    const CARL: PublicKey = PublicKey::new([3; 32]);
+    const EVE: PublicKey = PublicKey::new([4; 32]);
+
+    fn operators(list: &[(PublicKey, &str, &[&str])]) -> Operator {
+        let keys: Vec<_> = list
+            .iter()
+            .map(|(key, name, may)| json!({ "key": key, "name": name, "may": may }))
+            .collect();
+        serde_json::from_value(json!({ "keys": keys })).unwrap()
+    }
+
+    fn three() -> Operator {
+        operators(&[
+            (ANNA, "anna", &["own"]),
+            (BEN, "ben", &["configure", "read"]),
+            (CARL, "carl", &["read", "update", "configure:logd"]),
+        ])
+    }
+
+    const NAME: &[Section] = &[Section::Appliance];
+    const KEYS: &[Section] = &[Section::Appliance, Section::Operator];
+
+    #[test]
+    fn configure_changes_settings_and_own_changes_owners() {
+        let (now, key) = (three(), |key| (Some(By::Operator(key)), Some(key)));
+        let ask = |(by, signer), changed| permit(by, signer, &now, &now, changed);
+        assert_eq!(ask(key(BEN), NAME), Ok(By::Operator(BEN)));
+        assert_eq!(ask(key(ANNA), KEYS), Ok(By::Operator(ANNA)));
+        assert_eq!(ask(key(BEN), &[Section::Network]), Ok(By::Operator(BEN)));
+        for owners in [KEYS, &[Section::Trust], &Section::ALL] {
+            assert!(matches!(ask(key(BEN), owners), Err(Denied::NotOwner { .. })), "{owners:?}");
+            assert_eq!(ask(key(ANNA), owners), Ok(By::Operator(ANNA)));
+        }
+        assert_eq!(ask(key(CARL), NAME), Err(Denied::MayNot("carl".into())));
+        assert_eq!(ask(key(EVE), NAME), Err(Denied::Unknown(EVE)));
+    }
+
+    #[test]
+    fn what_counts_is_who_has_signed() {
+        let now = three();
+        let ask = |by, signer| permit(by, signer, &now, &now, NAME);
+        assert_eq!(ask(Some(By::Root), Some(BEN)), Ok(By::Operator(BEN)));
+        assert_eq!(ask(Some(By::Port), Some(BEN)), Ok(By::Operator(BEN)));
+        assert_eq!(ask(Some(By::Port), Some(EVE)), Err(Denied::Unknown(EVE)));
+        let replayed = Denied::OfAnother { signer: BEN, by: ANNA };
+        assert_eq!(ask(Some(By::Operator(ANNA)), Some(BEN)), Err(replayed));
+        assert_eq!(ask(Some(By::Operator(ANNA)), None), Err(Denied::Unsigned));
+    }
+
+    #[test]
+    fn unsigned_only_at_the_port_or_while_nobody_could_sign() {
+        let (now, none) = (three(), Operator::default());
+        for (by, is_closed, is_open) in [
+            (Some(By::Port), Ok(By::Port), Ok(By::Port)),
+            (Some(By::Root), Ok(By::Root), Err(Denied::Unsigned)),
+            (None, Err(Denied::Nobody), Err(Denied::Nobody)),
+        ] {
+            assert_eq!(permit(by, None, &none, &now, KEYS), is_closed);
+            assert_eq!(permit(by, None, &now, &now, KEYS), is_open);
+        }
+    }
+
+    #[test]
+    fn the_last_owner_stays() {
+        let now = three();
+        let ask = |by, signer, next: &Operator| permit(Some(by), signer, &now, next, KEYS);
+        let other = operators(&[(EVE, "eve", &["own"])]);
+        let none = operators(&[(BEN, "ben", &["configure"])]);
+        for (by, signer) in [(By::Port, None), (By::Operator(ANNA), Some(ANNA))] {
+            assert!(ask(by, signer, &other).is_ok());
+            assert_eq!(ask(by, signer, &none), Err(Denied::LastOwner));
+            assert_eq!(ask(by, signer, &Operator::default()), Err(Denied::LastOwner));
+        }
+        // Where nobody owns the box nobody is lost.
+        assert!(permit(Some(By::Port), None, &none, &Operator::default(), KEYS).is_ok());
+    }
+}

@@ -1,0 +1,73 @@
+//! Where things are: those of the image, those of the box.
+
+use std::fs;
+use std::path::PathBuf;
+
+use octet_appliance::{APPLIANCE, SETTINGS, SOCKETS, UNITS};
+use octet_node::PID_1;
+use octet_node::control::{Failure, FailureCode};
+
+use crate::settings::Settings;
+
+/// Where things are.
+#[derive(Debug, Clone)]
+pub struct Places {
+    /// What the image was built with.
+    pub image: Image,
+    /// The units of the image, as JSON.
+    pub units: PathBuf,
+    /// The folder of the units' sockets.
+    pub sockets: PathBuf,
+    /// The folder for copies, if the box has a data partition.
+    pub state: Option<PathBuf>,
+    /// The user whose word on who asks is believed: that of PID 1.
+    pub pid_1: u32,
+}
+
+/// The configuration that the image was built with.
+#[derive(Debug, Clone)]
+pub struct Image {
+    /// The text of `appliance.toml`.
+    pub text: PathBuf,
+    /// What it says, checked, as JSON.
+    pub settings: PathBuf,
+}
+
+impl Places {
+    /// Those of a box.
+    pub fn of_box() -> Self {
+        Self {
+            image: Image { text: APPLIANCE.into(), settings: SETTINGS.into() },
+            units: UNITS.into(),
+            sockets: SOCKETS.into(),
+            state: std::env::var_os("STATE_DIRECTORY").map(PathBuf::from),
+            pid_1: PID_1,
+        }
+    }
+}
+
+impl Image {
+    /// The text that the image was built with.
+    ///
+    /// # Errors
+    /// The image is damaged.
+    pub fn text(&self) -> Result<String, Failure> {
+        fs::read_to_string(&self.text).map_err(|error| {
+            let message = format!("{}: {error}", self.text.display());
+            let help = "install the image again: this one is damaged";
+            Failure::new(FailureCode::Failed, message, help)
+        })
+    }
+
+    /// The settings that the image was built with.
+    ///
+    /// # Errors
+    /// In words: the image is damaged.
+    pub fn settings(&self) -> Result<Settings, String> {
+        let text = self.text().map_err(|failure| failure.message)?;
+        let wrong = |error: String| format!("{}: {error}", self.settings.display());
+        let json = fs::read(&self.settings).map_err(|error| wrong(error.to_string()))?;
+        let json = serde_json::from_slice(&json).map_err(|error| wrong(error.to_string()))?;
+        Settings::from_checked(text, json).map_err(wrong)
+    }
+}

@@ -1,0 +1,209 @@
+//! The units that read settings: which there are, and what each says.
+
+use std::io;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use octet_appliance::{Section, UserName};
+use octet_node::control::settings::{APPLY, CHECK};
+use octet_node::control::{CallError, Client, Failure, FailureCode, INIT, UnitName};
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use crate::keeper::Readers;
+
+/// How long a unit may take to say whether it accepts something.
+const TO_CHECK: Duration = Duration::from_secs(10);
+
+/// How long it may take to live with it: netd has programs to run.
+const TO_APPLY: Duration = Duration::from_secs(30);
+
+/// States of units in which nobody could be asked; each reads its settings when it starts.
+const NOT_RUNNING: [&str; 5] = ["waiting", "backoff", "stopped", "failed", "done"];
+
+/// What of a unit matters here.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Reader {
+    /// Its name.
+    pub name: UnitName,
+    user: UserName,
+    #[serde(default)]
+    config: Vec<Section>,
+}
+
+impl Reader {
+    /// Those among the units of an image, whose list is `json`.
+    ///
+    /// # Errors
+    /// It is no list of units.
+    pub fn all(json: &[u8]) -> serde_json::Result<Vec<Self>> {
+        let mut units: Vec<Self> = serde_json::from_slice(json)?;
+        units.retain(|unit| !unit.config.is_empty());
+        Ok(units)
+    }
+
+    /// Whether it may read `section`.
+    pub fn reads(&self, section: Section) -> bool {
+        self.config.contains(&section)
+    }
+
+    /// The number of its user.
+    pub fn uid(&self) -> u32 {
+        self.user.user().uid
+    }
+}
+
+/// The units, each at its socket.
+#[derive(Debug)]
+pub struct AtSockets {
+    readers: Vec<Reader>,
+    folder: PathBuf,
+}
+
+impl AtSockets {
+    /// `readers`, whose sockets are in `folder`, as that of PID 1 is.
+    pub fn new(readers: Vec<Reader>, folder: PathBuf) -> Self {
+        Self { readers, folder }
+    }
+
+    /// Calls `verb` of each that reads one of `sections` and runs. Returns those that do not run, and
+    /// what is wrong with the others.
+    fn call_all(
+        &self,
+        sections: &[Section],
+        verb: &str,
+        time: Duration,
+    ) -> (Vec<String>, Vec<Failure>) {
+        let (mut not_running, mut failures) = (vec![], vec![]);
+        let concerned = |reader: &&Reader| sections.iter().any(|section| reader.reads(*section));
+        let mut concerned = self.readers.iter().filter(concerned).peekable();
+        if concerned.peek().is_none() {
+            return (not_running, failures);
+        }
+        let status = match self.status() {
+            Ok(status) => status,
+            Err(error) => {
+                failures.push(unanswered(INIT, &error));
+                return (not_running, failures);
+            }
+        };
+        for reader in concerned {
+            let name = reader.name.as_str();
+            if !runs(&status, name) {
+                not_running.push(name.to_owned());
+                continue;
+            }
+            match self.call(name, verb, time) {
+                Ok(_) => {}
+                Err(CallError::Failure(failure)) => {
+                    let message = format!("{name} refuses: {}", failure.message);
+                    failures.push(Failure { message, ..failure });
+                }
+                Err(error) => failures.push(unanswered(name, &error)),
+            }
+        }
+        (not_running, failures)
+    }
+
+    fn call(&self, unit: &str, verb: &str, time: Duration) -> Result<Value, CallError> {
+        self.connect(unit, time)?.call(verb, Map::new())
+    }
+
+    /// How the units stand: the first word of who watches, which costs PID 1 less than all that
+    /// `status` counts.
+    fn status(&self) -> Result<Value, CallError> {
+        let mut status = Value::Null;
+        self.connect(INIT, TO_CHECK)?.call_each("watch", Map::new(), |now| {
+            status = now.clone();
+            false
+        })?;
+        Ok(status)
+    }
+
+    fn connect(&self, unit: &str, time: Duration) -> Result<Client<UnixStream>, CallError> {
+        let client = Client::connect(&socket(&self.folder, unit))?;
+        client.stream().set_read_timeout(Some(time))?;
+        client.stream().set_write_timeout(Some(time))?;
+        Ok(client)
+    }
+}
+
+impl Readers for AtSockets {
+    fn check(&self, sections: &[Section]) -> Result<Vec<String>, Failure> {
+        let (not_running, failures) = self.call_all(sections, CHECK, TO_CHECK);
+        one_of(failures).map_or(Ok(not_running), Err)
+    }
+
+    fn apply(&self, sections: &[Section]) -> Result<(), Failure> {
+        let (_, failures) = self.call_all(sections, APPLY, TO_APPLY);
+        one_of(failures).map_or(Ok(()), Err)
+    }
+}
+
+/// The socket of `unit`.
+pub fn socket(folder: &Path, unit: &str) -> PathBuf {
+    folder.join(format!("{unit}.sock"))
+}
+
+/// Whether PID 1's `status` says that there is somebody to ask. One that is starting counts: it may
+/// have read what is about to change.
+fn runs(status: &Value, name: &str) -> bool {
+    let units = status["units"].as_array().map_or(&[][..], Vec::as_slice);
+    let state =
+        units.iter().find(|unit| unit["name"] == name).and_then(|unit| unit["state"].as_str());
+    state.is_some_and(|state| !NOT_RUNNING.contains(&state))
+}
+
+/// The first, with what the others say.
+fn one_of(failures: Vec<Failure>) -> Option<Failure> {
+    let mut failures = failures.into_iter();
+    let mut first = failures.next()?;
+    failures.for_each(|other| first.message = format!("{}; {}", first.message, other.message));
+    Some(first)
+}
+
+fn unanswered(unit: &str, error: &CallError) -> Failure {
+    let late = [io::ErrorKind::WouldBlock, io::ErrorKind::TimedOut];
+    let why = match error {
+        CallError::Io(error) if late.contains(&error.kind()) => "it takes too long".to_owned(),
+        error => error.to_string(),
+    };
+    let help = format!("`status` shows how {unit} is; if it is stopped it is not asked");
+    Failure::new(FailureCode::Failed, format!("{unit} does not answer: {why}"), help)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use octet_appliance::UnitSource;
+    use serde_json::json;
+
+    #[test]
+    fn units_that_read_settings_are_found() {
+        let unit = |name: &str, lines: &str| {
+            let text = format!("name = {name:?}\nexec = \"/x\"\n{lines}");
+            json!(UnitSource::parse("unit.toml".into(), text).unwrap().unit)
+        };
+        let socket = "sockets.control = { path = \"/run/octet/gate.sock\", open = true }";
+        let gate = unit("gate", &format!("config = [\"operator\"]\n{socket}"));
+        let units = json!([unit("logd", ""), gate]).to_string();
+        let readers = Reader::all(units.as_bytes()).unwrap();
+        assert_eq!(readers.len(), 1);
+        assert_eq!((readers[0].name.as_str(), readers[0].uid()), ("gate", 107));
+        assert!(readers[0].reads(Section::Operator) && !readers[0].reads(Section::Appliance));
+        assert!(Reader::all(b"{}").is_err());
+    }
+
+    #[test]
+    fn only_who_runs_is_asked() {
+        let unit = |state: &str| json!({ "units": [{ "name": "a", "state": state }] });
+        for (state, wanted) in [("ready", true), ("starting", true), ("stopping", true)]
+            .into_iter()
+            .chain(NOT_RUNNING.map(|state| (state, false)))
+        {
+            assert_eq!(runs(&unit(state), "a"), wanted, "{state}");
+        }
+        assert!(!runs(&unit("ready"), "b") && !runs(&json!({}), "a"));
+    }
+}

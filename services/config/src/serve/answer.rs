@@ -1,0 +1,267 @@
+//! Requests, and what config answers.
+
+use std::sync::{Condvar, Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use octet_appliance::{FileError, Section};
+use octet_node::Peer;
+use octet_node::control::{Arguments, By, Failure, FailureCode, PublicKey, Request, Verb};
+use octet_node::digest::sha256;
+use serde_json::{Map, Value, json};
+
+use super::verbs::{CONFIRM, verbs};
+use crate::copy::MAX_TEXT;
+use crate::difference::differences;
+use crate::keeper::{Keeper, Outcome, Readers, Version, Wish};
+use crate::place::Image;
+use crate::readers::Reader;
+use crate::settings::Settings;
+use crate::store::Folder;
+use crate::warrant::{self, SIGNED};
+
+/// What clients share.
+pub struct Config<F, R> {
+    /// The configurations.
+    pub keeper: Keeper<F, R>,
+    /// What the image was built with.
+    pub image: Image,
+    /// Who reads which sections.
+    pub readers: Vec<Reader>,
+    /// Whether copies outlive this process.
+    pub is_kept: bool,
+    /// The key of this box, if somebody knows it.
+    pub node: Box<dyn Fn() -> Result<PublicKey, Failure> + Send + Sync>,
+    /// Whose word on who asks is believed: PID 1's.
+    pub pid_1: u32,
+    /// Something is being tried now.
+    pub tried: (Mutex<bool>, Condvar),
+}
+
+impl<F: Folder, R: Readers> Config<F, R> {
+    /// The answer to `request` of `peer`, a process of user `uid`.
+    ///
+    /// # Errors
+    /// It was refused or failed; that is the answer.
+    pub fn answer(&self, uid: u32, peer: &mut Peer, request: Request) -> Result<Value, Failure> {
+        let verbs = verbs(self.keeper.view().next_number);
+        let Some(verb) = verbs.iter().find(|verb| verb.name == request.verb) else {
+            let message = format!("there is no verb `{}`", request.verb);
+            return Err(Failure::new(FailureCode::NotFound, message, "`describe` lists all verbs"));
+        };
+        let args = verb.check(request.args.clone())?;
+        let by = request.by.filter(|_| uid == self.pid_1);
+        match verb.name.as_str() {
+            "show" => self.show(&args),
+            "diff" => self.diff(&self.parse(peer.read_file(request.id, MAX_TEXT)?)?),
+            "apply" => {
+                let bytes = peer.read_file(request.id, MAX_TEXT)?;
+                if let Some(wrong) = wrong_digest(&request.args, &bytes) {
+                    return Err(wrong);
+                }
+                let settings = self.parse(bytes)?;
+                self.change(verb, &request, &args, by, settings, None)
+            }
+            "confirm" => self.keeper.confirm(by).map(|sequence| json!({ "confirmed": sequence })),
+            "history" => self.history(),
+            "rollback" => self.rollback(verb, &request, &args, by),
+            "section" => self.section(uid, &args),
+            _ => Ok(json!(verbs)), // describe: the list has no other
+        }
+    }
+
+    fn parse(&self, bytes: Vec<u8>) -> Result<Settings, Failure> {
+        let text = String::from_utf8(bytes).map_err(|error| {
+            let at = error.utf8_error().valid_up_to();
+            let message = format!("the file is no text in UTF-8: byte {at} is wrong");
+            Failure::new(FailureCode::BadArgument, message, "give a whole appliance.toml")
+        })?;
+        Settings::parse(text, &self.image.text()?).map_err(|error| mistake(&error))
+    }
+
+    /// Tries `settings`, which `request` asks for.
+    fn change(
+        &self,
+        verb: &Verb,
+        request: &Request,
+        args: &Arguments,
+        by: Option<By>,
+        settings: Settings,
+        again: Option<u64>,
+    ) -> Result<Value, Failure> {
+        let signed = match args.text(SIGNED) {
+            None => None,
+            Some(text) => {
+                let node = (self.node)()?;
+                let signer = warrant::check(text, &node, &verb.name, &request.args)?;
+                if args.integer("sequence").is_none() {
+                    return Err(bad("a signed configuration has a number: `sequence`"));
+                }
+                Some((signer, text.to_owned()))
+            }
+        };
+        let seconds = args.integer("confirm").unwrap_or(CONFIRM.0);
+        if !(CONFIRM.1..=CONFIRM.2).contains(&seconds) {
+            let message =
+                format!("`confirm` is {seconds}, and can be {} to {}", CONFIRM.1, CONFIRM.2);
+            return Err(bad(&message));
+        }
+        let taken = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let (confirm, sequence) = (Duration::from_secs(seconds), args.integer("sequence"));
+        let wish = Wish { settings, by, signed, sequence, again, taken, confirm };
+        let outcome = self.keeper.apply(wish, Instant::now())?;
+        Ok(match outcome {
+            Outcome::Same => json!({ "unchanged": self.keeper.view().in_force.sequence }),
+            Outcome::Tried { sequence, not_running } => {
+                *self.tried.0.lock().unwrap_or_else(PoisonError::into_inner) = true;
+                self.tried.1.notify_all();
+                let mut answer = json!({
+                    "applied": sequence,
+                    "next": format!("`config confirm` within {seconds} s, or it undoes itself"),
+                });
+                if !not_running.is_empty() {
+                    answer["not_running"] = json!(not_running);
+                }
+                answer
+            }
+        })
+    }
+
+    fn rollback(
+        &self,
+        verb: &Verb,
+        request: &Request,
+        args: &Arguments,
+        by: Option<By>,
+    ) -> Result<Value, Failure> {
+        let to = match args.text("to") {
+            Some(to) => {
+                to.parse().map_err(|_| bad(&format!("`{to}` is no number of a configuration")))?
+            }
+            None => match self.keeper.take_back("an operator takes it back")? {
+                Some(sequence) => return Ok(json!({ "undone": sequence })),
+                None => self.keeper.before_last()?,
+            },
+        };
+        let settings = match to {
+            0 => self.image.settings().map_err(|problem| unusable(0, &problem))?,
+            to => {
+                let copy = self.keeper.store()?.read(to);
+                let shipped = || self.image.text().unwrap_or_default();
+                copy.and_then(|copy| Settings::of(copy, shipped))
+                    .map_err(|problem| unusable(to, &problem))?
+            }
+        };
+        self.change(verb, request, args, by, settings, Some(to))
+    }
+
+    fn show(&self, args: &Arguments) -> Result<Value, Failure> {
+        let view = self.keeper.view();
+        let Version { sequence, settings } = &*view.in_force;
+        if let Some(name) = args.text("section") {
+            return Ok(settings.section(named(name)?));
+        }
+        let mut answer = json!({ "sequence": sequence });
+        match sequence {
+            0 => answer["from"] = json!("the image"),
+            sequence => {
+                // Somebody who changes something holds the copies; what is in force is shown anyway.
+                let copy = self.keeper.store().ok().and_then(|store| store.read(*sequence).ok());
+                if let Some(copy) = copy {
+                    answer["taken"] = json!(copy.taken);
+                    answer["by"] = json!(copy.by.to_string());
+                    answer["signed"] = json!(copy.signed.is_some());
+                }
+            }
+        }
+        if let Some(trial) = &view.trial {
+            let left = trial.until.saturating_duration_since(Instant::now());
+            answer["undone_in_seconds"] = json!(left.as_secs());
+        }
+        if !self.is_kept {
+            answer["kept"] = json!("in memory, until config ends: there is no data partition");
+        }
+        if !view.notes.is_empty() {
+            answer["notes"] = json!(view.notes);
+        }
+        answer["text"] = json!(settings.text);
+        Ok(answer)
+    }
+
+    fn diff(&self, next: &Settings) -> Result<Value, Failure> {
+        let in_force = self.keeper.view().in_force;
+        Ok(json!(differences(&in_force.settings.sections, &next.sections)))
+    }
+
+    fn history(&self) -> Result<Value, Failure> {
+        let in_force = self.keeper.view().in_force.sequence;
+        let store = self.keeper.store()?;
+        let copies = store.all().map(|name| {
+            let mut row = json!({ "sequence": name.sequence, "standing": name.standing.name() });
+            match store.read(name.sequence) {
+                Ok(copy) => {
+                    row["taken"] = json!(copy.taken);
+                    row["by"] = json!(copy.by.to_string());
+                    row["signed"] = json!(copy.signed.is_some());
+                    row["again"] = json!(copy.again);
+                    row["sha256"] = json!(sha256(copy.text.as_bytes()));
+                }
+                Err(problem) => row["problem"] = json!(problem),
+            }
+            row["in_force"] = json!(name.sequence == in_force);
+            row
+        });
+        let image = json!({ "sequence": 0, "standing": "the image's", "in_force": in_force == 0 });
+        Ok(copies.chain([image]).collect())
+    }
+
+    /// The section that a unit asks for. PID 1 asks for operators, who may see all.
+    fn section(&self, uid: u32, args: &Arguments) -> Result<Value, Failure> {
+        let section = named(args.text("section").unwrap_or_default())?;
+        let reads = self.readers.iter().any(|unit| unit.uid() == uid && unit.reads(section));
+        if uid != self.pid_1 && !reads {
+            let message = format!("user {uid} may not read section `{section}`");
+            let help = format!("name it in the unit file: `config = [\"{section}\"]`");
+            return Err(Failure::new(FailureCode::Denied, message, help));
+        }
+        let view = self.keeper.view();
+        let version = match args.flag("next") {
+            false => view.in_force,
+            true => view.next.ok_or_else(|| {
+                let help = "read this only when `config` asks about it";
+                Failure::new(FailureCode::NotFound, "no settings are to come", help)
+            })?,
+        };
+        Ok(version.settings.section(section))
+    }
+}
+
+fn named(name: &str) -> Result<Section, Failure> {
+    Section::named(name).ok_or_else(|| {
+        let known = Section::ALL.map(Section::name).join(", ");
+        let message = format!("there is no section `{name}` that a box can be given");
+        Failure::new(FailureCode::NotFound, message, format!("the sections are: {known}"))
+    })
+}
+
+/// What is wrong, if the call says what digest its file has and that is another.
+fn wrong_digest(args: &Map<String, Value>, bytes: &[u8]) -> Option<Failure> {
+    let said = args["file"].get("sha256")?;
+    let is = sha256(bytes);
+    (*said != is).then(|| {
+        let message = format!("the file that came has the SHA-256 {is}, and not {said}");
+        Failure::new(FailureCode::Denied, message, "sign the file that you send")
+    })
+}
+
+fn mistake(error: &FileError) -> Failure {
+    Failure::new(FailureCode::BadArgument, error.to_string(), error.hint.clone())
+}
+
+fn unusable(sequence: u64, problem: &str) -> Failure {
+    let message = format!("configuration {sequence} cannot be used: {problem}");
+    Failure::new(FailureCode::Failed, message, "`config history` lists those that there are")
+}
+
+fn bad(message: &str) -> Failure {
+    Failure::new(FailureCode::BadArgument, message, "see `octetctl config --help`")
+}

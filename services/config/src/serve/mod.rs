@@ -1,0 +1,38 @@
+//! The server. Units are answered while a change is being made.
+
+mod answer;
+mod verbs;
+
+use std::convert::Infallible;
+use std::io;
+use std::os::unix::net::UnixListener;
+use std::sync::Arc;
+
+use octet_node::Callers;
+use octet_node::serve::threads::{self, Limits};
+
+use crate::keeper::Readers;
+use crate::store::Folder;
+pub use answer::Config;
+
+/// Units that read settings ask one question, and go.
+const LIMITS: Limits = Limits { all: 24, for_operators: 8, of_one: 4 };
+
+/// Serves whoever connects to `listener`, for ever.
+///
+/// # Errors
+/// The socket is gone.
+pub fn serve<F, R>(
+    listener: &UnixListener,
+    config: &Arc<Config<F, R>>,
+    callers: &Callers,
+) -> io::Result<Infallible>
+where
+    F: Folder + Send + 'static,
+    R: Readers + 'static,
+{
+    let (pid_1, config) = (config.pid_1, config.clone());
+    threads::serve(listener, callers, LIMITS, pid_1, move |peer, uid, request| {
+        config.answer(uid, peer, request)
+    })
+}

@@ -1,0 +1,123 @@
+//! The service: from what is kept to what is in force, and then whoever asks.
+
+use std::convert::Infallible;
+use std::os::unix::net::UnixListener;
+use std::process::ExitCode;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::Instant;
+
+use octet_node::control::{CallError, Client, Failure, FailureCode, PublicKey};
+use octet_node::{Callers, inherited, notify_ready};
+use serde::Deserialize;
+use serde_json::Map;
+
+use crate::keeper::{Keeper, Readers};
+use crate::place::Places;
+use crate::readers::{AtSockets, Reader, socket};
+use crate::serve::{Config, serve};
+use crate::start::choose;
+use crate::store::{Folder, InMemory, OnDisk, Store};
+
+/// Says which settings are in force, and changes them, until PID 1 asks for the end.
+pub fn main() -> ExitCode {
+    // First of all, before anything opens a descriptor.
+    match inherited().into_iter().find(|(name, _)| name == "control") {
+        Some((_, socket)) => run(&Places::of_box(), &socket.into()),
+        None => {
+            eprintln!("PID 1 has not passed the socket `control`");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The same with things in other places, for whoever connects to `listener`.
+pub fn run(places: &Places, listener: &UnixListener) -> ExitCode {
+    match try_run(places, listener) {
+        Ok(never) => match never {},
+        Err(error) => {
+            eprintln!("config cannot go on: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn try_run(places: &Places, listener: &UnixListener) -> Result<Infallible, String> {
+    let units = std::fs::read(&places.units).map_err(|error| error.to_string())?;
+    let readers = Reader::all(&units).map_err(|error| error.to_string())?;
+    let (store, notes, is_kept) = open(places)?;
+    let image = places.image.clone();
+    let shipped = || image.text().unwrap_or_default();
+    let chosen = choose(&store, || image.settings(), shipped)?;
+    for note in notes.iter().chain(&chosen.skipped) {
+        eprintln!("{note}");
+    }
+    eprintln!("configuration {} is in force", chosen.sequence);
+    let at_sockets = AtSockets::new(readers.clone(), places.sockets.clone());
+    let keeper = Keeper::new(store, notes, chosen, at_sockets);
+    let identity = socket(&places.sockets, "identity");
+    let node = Box::new(move || {
+        let shown = Client::connect(&identity).and_then(|mut client| {
+            let shown = client.call("show", Map::new())?;
+            Ok(Shown::deserialize(shown)?.node)
+        });
+        shown.map_err(|error| unknown_node(&error))
+    });
+    let tried = (Mutex::new(false), Condvar::new());
+    let pid_1 = places.pid_1;
+    let config = Arc::new(Config { keeper, image, readers, is_kept, node, pid_1, tried });
+    let timer = config.clone();
+    std::thread::Builder::new()
+        .stack_size(256 << 10)
+        .spawn(move || keep_time(&timer))
+        .map_err(|error| error.to_string())?;
+    // Who fails to hear this hears it from PID 1's time limit.
+    let _ = notify_ready();
+    serve(listener, &config, &Callers::from_environment()).map_err(|error| error.to_string())
+}
+
+type Copies = Store<Box<dyn Folder + Send>>;
+
+/// The copies, what there is to say of them, and whether they outlive this process.
+fn open(places: &Places) -> Result<(Copies, Vec<String>, bool), String> {
+    let in_memory = |note: Option<String>| {
+        let folder: Box<dyn Folder + Send> = Box::new(InMemory::default());
+        let (store, mut notes) = Store::open(folder).map_err(|error| error.to_string())?;
+        notes.extend(note);
+        Ok((store, notes, false))
+    };
+    let Some(folder) = places.state.clone() else { return in_memory(None) };
+    let on_disk: Box<dyn Folder + Send> = Box::new(OnDisk(folder));
+    match Store::open(on_disk) {
+        Ok((store, notes)) => Ok((store, notes, true)),
+        Err(error) => in_memory(Some(format!("the copies cannot be read: {error}"))),
+    }
+}
+
+/// Undoes what nobody confirms, for ever.
+fn keep_time<F: Folder, R: Readers>(config: &Config<F, R>) {
+    config.keeper.begin();
+    let (tried, wake) = &config.tried;
+    loop {
+        let again = config.keeper.tick(Instant::now());
+        let tried = tried.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut tried = match again {
+            None => wake.wait_while(tried, |tried| !*tried).unwrap_or_else(PoisonError::into_inner),
+            Some(until) => {
+                let left = until.saturating_duration_since(Instant::now());
+                wake.wait_timeout(tried, left).unwrap_or_else(PoisonError::into_inner).0
+            }
+        };
+        *tried = false;
+    }
+}
+
+/// What identity shows of this box.
+#[derive(Deserialize)]
+struct Shown {
+    node: PublicKey,
+}
+
+fn unknown_node(error: &CallError) -> Failure {
+    let message = format!("it is not known for which box this was signed: {error}");
+    Failure::new(FailureCode::Failed, message, "`status` shows how `identity` is")
+}

@@ -1,0 +1,36 @@
+//! Which configuration a start begins with.
+
+use crate::settings::Settings;
+use crate::store::{Folder, Store};
+
+/// What is in force, and what was passed over.
+#[derive(Debug)]
+pub struct Chosen {
+    /// The copy that is in force; 0 is what the image was built with.
+    pub sequence: u64,
+    /// What it says.
+    pub settings: Settings,
+    /// Newer copies that cannot be used, and why.
+    pub skipped: Vec<String>,
+}
+
+/// The newest confirmed copy of `store` that this version can be run with; what the image was built
+/// with if there is none. `shipped` is the text of that.
+///
+/// # Errors
+/// In words: not even the image's can be used.
+pub fn choose<F: Folder>(
+    store: &Store<F>,
+    image: impl FnOnce() -> Result<Settings, String>,
+    shipped: impl Fn() -> String,
+) -> Result<Chosen, String> {
+    let mut skipped = vec![];
+    for sequence in store.confirmed() {
+        let settings = store.read(sequence).and_then(|copy| Settings::of(copy, &shipped));
+        match settings {
+            Ok(settings) => return Ok(Chosen { sequence, settings, skipped }),
+            Err(why) => skipped.push(format!("configuration {sequence} cannot be used: {why}")),
+        }
+    }
+    Ok(Chosen { sequence: 0, settings: image()?, skipped })
+}

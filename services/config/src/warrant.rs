@@ -1,0 +1,98 @@
+//! What an operator has signed: that this box is to have this configuration, as this number.
+
+use octet_node::command::{Command, Order};
+use octet_node::control::{Failure, FailureCode, PublicKey};
+use serde_json::{Map, Value};
+
+/// The argument in which a signed call carries its command.
+pub const SIGNED: &str = "signed";
+
+/// Checks that `text` is a command for the box `node` which says what was asked: the verb `verb` of
+/// this unit, with `args` and nothing else. Returns who has signed it.
+///
+/// When it expires does not matter: it has a number that is used once, in order.
+///
+/// # Errors
+/// It is no command, a forged one, or one for something else.
+pub fn check(
+    text: &str,
+    node: &PublicKey,
+    verb: &str,
+    args: &Map<String, Value>,
+) -> Result<PublicKey, Failure> {
+    let command = Command::try_from(text.to_owned())
+        .map_err(|error| denied(&error.to_string(), "sign it with octetctl"))?;
+    let Order { target, operator, unit, verb: wanted, args: signed, .. } = command.order();
+    if target != node {
+        let message = format!("this was signed for the box {target}, and this one is {node}");
+        return Err(denied(&message, "sign it for this box"));
+    }
+    if unit.as_str() != octet_appliance::CONFIG || wanted != verb {
+        let message = format!("this was signed for `{unit} {wanted}`, and not for this");
+        return Err(denied(&message, "sign what you ask for"));
+    }
+    let asked = args.iter().filter(|(name, _)| *name != SIGNED);
+    let same = asked.clone().count() == signed.len()
+        && asked.into_iter().all(|(name, value)| signed.get(name) == Some(value));
+    if !same {
+        return Err(denied("other arguments were signed than are given", "sign what you ask for"));
+    }
+    Ok(*operator)
+}
+
+fn denied(message: &str, help: &str) -> Failure {
+    Failure::new(FailureCode::Denied, message, help)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use octet_node::key::Key;
+    use serde_json::json;
+
+    fn args(value: Value) -> Map<String, Value> {
+        value.as_object().unwrap().clone()
+    }
+
+    #[test]
+    fn only_what_was_signed() {
+        let (node, anna) = (Key::generate().unwrap(), Key::generate().unwrap());
+        let asked = args(json!({ "file": { "sha256": "abc" }, "sequence": 3 }));
+        let order = Order {
+            target: node.public(),
+            operator: anna.public(),
+            id: [1; 16],
+            expires: 0,
+            unit: "config".parse().unwrap(),
+            verb: "apply".into(),
+            args: asked.clone(),
+        };
+        let sign = |order: Order| String::from(Command::sign(order, &anna).unwrap());
+        let text = sign(order.clone());
+        let mut carried = asked.clone();
+        carried.insert(SIGNED.into(), text.clone().into());
+        assert_eq!(check(&text, &node.public(), "apply", &carried), Ok(anna.public()));
+
+        let other = Key::generate().unwrap().public();
+        let to_other = sign(Order { target: other, ..order.clone() });
+        let of_unit = sign(Order { unit: "logd".parse().unwrap(), ..order.clone() });
+        let no_args = sign(Order { args: Map::new(), ..order });
+        let mut changed = carried.clone();
+        changed.insert("sequence".into(), 4.into());
+        let mut more = carried.clone();
+        more.insert("confirm".into(), 4.into());
+        for (text, verb, args) in [
+            (&to_other, "apply", &carried),
+            (&of_unit, "apply", &carried),
+            (&no_args, "apply", &carried),
+            (&text, "rollback", &carried),
+            (&text, "apply", &changed),
+            (&text, "apply", &more),
+            (&"AAAA".to_owned(), "apply", &carried),
+            (&text.replace(&text[200..204], "AAAA"), "apply", &carried),
+        ] {
+            let failure = check(text, &node.public(), verb, args).unwrap_err();
+            assert_eq!(failure.code, FailureCode::Denied);
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! config as a process, among those around it.
+
+#![cfg(test)]
+
+mod host;
+mod killed;
+mod signed;
+
+use octet_node::control::{By, FailureCode};
+use serde_json::json;
+
+use host::{Host, IMAGE, Mood, failure, wait};
+
+const ANNA: &str = "did:key:z6MkhaXgBZDvotDkL5257faiztiGiC2QtKLGpbnnEGta2doK";
+
+/// A configuration with this name, and one operator.
+fn text(name: &str) -> String {
+    format!(
+        "[appliance]\nname = {name:?}\n[operator]\n\
+         keys = [{{ key = {ANNA:?}, name = {name:?}, may = [\"own\"] }}]\n"
+    )
+}
+
+#[test]
+fn applied_confirmed_and_gone_back() {
+    let host = Host::new();
+    let config = host.start();
+    assert_eq!(config.text(), IMAGE);
+    let ask = |verb, args| config.call(By::Port, verb, args);
+    let changes = config.send(By::Port, "diff", &text("one"), json!({})).unwrap();
+    assert_eq!(changes[0]["key"], "appliance.name");
+    assert_eq!((&changes[0]["old"], &changes[0]["new"]), (&json!("image"), &json!("one")));
+    assert_eq!(config.text(), IMAGE);
+    host.unit.take_verbs();
+
+    let applied = config.apply(By::Port, &text("one"), json!({})).unwrap();
+    assert_eq!(applied["applied"], 1);
+    assert_eq!(config.text(), text("one"));
+    assert_eq!(host.unit.has().unwrap()["keys"][0]["name"], "one");
+    let asked = host.unit.log.lock().unwrap()[0].clone();
+    assert_eq!((asked.0.as_str(), &asked.1["keys"][0]["name"]), ("config-check", &json!("one")));
+    assert_eq!(host.unit.take_verbs(), ["config-check", "config-apply"]);
+    let left = ask("show", json!({})).unwrap()["undone_in_seconds"].as_u64().unwrap();
+    assert!((1..=120).contains(&left), "{left}");
+    assert_eq!(ask("confirm", json!({})).unwrap()["confirmed"], 1);
+    assert_eq!(failure(ask("confirm", json!({}))).code, FailureCode::NotFound);
+    assert_eq!(config.apply(By::Port, &text("one"), json!({})).unwrap()["unchanged"], 1);
+
+    config.apply(By::Port, &text("two"), json!({})).unwrap();
+    let busy = failure(config.apply(By::Port, &text("three"), json!({})));
+    assert_eq!(busy.code, FailureCode::Busy, "{busy}");
+    assert_eq!(ask("rollback", json!({})).unwrap()["undone"], 2);
+    assert_eq!(config.text(), text("one"));
+    assert_eq!(host.unit.has().unwrap()["keys"][0]["name"], "one");
+    config.apply(By::Port, &text("two"), json!({})).unwrap();
+    ask("confirm", json!({})).unwrap();
+    config.kill();
+
+    let config = host.start();
+    let ask = |verb, args| config.call(By::Port, verb, args);
+    assert_eq!(config.text(), text("two"));
+    assert_eq!(ask("rollback", json!({})).unwrap()["applied"], 4);
+    assert_eq!(config.text(), text("one"));
+    ask("confirm", json!({})).unwrap();
+    let history = ask("history", json!({})).unwrap();
+    let standings: Vec<&str> =
+        history.as_array().unwrap().iter().map(|row| row["standing"].as_str().unwrap()).collect();
+    assert_eq!(standings, ["confirmed", "confirmed", "undone", "confirmed", "the image's"]);
+    assert_eq!((&history[0]["again"], &history[0]["in_force"]), (&json!(1), &json!(true)));
+    // The image's own has no owner, and there is one now.
+    let last = failure(ask("rollback", json!({ "to": "0" })));
+    assert!(last.message.contains("nobody would own"), "{last}");
+}
+
+#[test]
+fn what_nobody_confirms_undoes_itself() {
+    let host = Host::new();
+    let config = host.start();
+    config.apply(By::Port, &text("one"), json!({ "confirm": 10 })).unwrap();
+    assert_eq!(config.text(), text("one"));
+    wait("it undoes itself", || config.text() == IMAGE);
+    wait("the unit is told", || host.unit.has() == Some(json!({ "keys": [] })));
+    assert_eq!(host.copies(), ["00000000000000000001.undone"]);
+    for seconds in [9, 3601] {
+        let bad = failure(config.apply(By::Port, &text("two"), json!({ "confirm": seconds })));
+        assert_eq!(bad.code, FailureCode::BadArgument, "{bad}");
+    }
+}
+
+#[test]
+fn a_unit_refuses_before_anything_is_applied() {
+    let host = Host::new();
+    let config = host.start();
+    host.unit.take_verbs();
+    host.set(Mood::Refuses);
+    let refused = failure(config.apply(By::Port, &text("one"), json!({})));
+    assert_eq!(
+        (refused.message.as_str(), refused.help.as_str()),
+        ("gate refuses: too many", "fewer")
+    );
+    assert_eq!(host.unit.take_verbs(), ["config-check"]);
+    assert_eq!((config.text().as_str(), host.copies().len()), (IMAGE, 0));
+    // A change that is nothing to it is not its matter.
+    let name = IMAGE.replace("\"image\"", "\"other\"");
+    config.apply(By::Port, &name, json!({})).unwrap();
+    assert_eq!(host.unit.take_verbs(), Vec::<String>::new());
+    config.call(By::Port, "confirm", json!({})).unwrap();
+    // One that does not run is not asked, and that is said.
+    *host.state.lock().unwrap() = "failed";
+    let applied = config.apply(By::Port, &text("one"), json!({})).unwrap();
+    assert_eq!(applied["not_running"], json!(["gate"]));
+}
+
+#[test]
+fn who_cannot_live_with_it_has_all_put_back() {
+    let host = Host::new();
+    let config = host.start();
+    host.unit.take_verbs();
+    host.set(Mood::Breaks);
+    let broken = failure(config.apply(By::Port, &text("one"), json!({})));
+    assert!(broken.message.contains("out of paint"), "{broken}");
+    assert_eq!(host.unit.has(), Some(json!({ "keys": [] })));
+    assert_eq!(host.unit.take_verbs(), ["config-check", "config-apply", "config-apply"]);
+    assert_eq!((config.text().as_str(), host.copies().len()), (IMAGE, 1));
+    assert_eq!(config.apply(By::Port, &text("one"), json!({})).unwrap()["applied"], 2);
+}
+
+#[test]
+fn mistakes_are_told_with_their_line() {
+    let host = Host::new();
+    let config = host.start();
+    let apply = |text: &str| failure(config.apply(By::Port, text, json!({})));
+    for (wrong, line, part) in [
+        (IMAGE.replace("musl", "bash"), "appliance.toml:4:", "only a build"),
+        (IMAGE.replace("\"image\"", "\"Image\""), "appliance.toml:2:", "Image"),
+        (format!("{IMAGE}[operators]\n"), "appliance.toml:8:", "unknown field"),
+        (text("one").replace("own", "owe"), "appliance.toml:4:", "cannot be granted"),
+    ] {
+        let failure = apply(&wrong);
+        assert!(failure.message.starts_with(line) && failure.message.contains(part), "{failure}");
+        assert!(!failure.help.is_empty());
+    }
+    assert!(apply(&" ".repeat(200 << 10)).message.contains("longer than"));
+    assert_eq!((config.text().as_str(), host.copies().len()), (IMAGE, 0));
+}

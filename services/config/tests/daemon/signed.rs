@@ -1,0 +1,108 @@
+//! Who may change what, on a box that has operators.
+
+use octet_node::control::{By, FailureCode};
+use octet_node::key::Key;
+use serde_json::json;
+
+use crate::host::{Config, Host, failure};
+
+struct People {
+    anna: Key,
+    ben: Key,
+}
+
+impl People {
+    /// A configuration in which Anna owns the box and Ben configures it, and these lines.
+    fn text(&self, name: &str, more: &str) -> String {
+        let (anna, ben) = (self.anna.public(), self.ben.public());
+        format!(
+            "[appliance]\nname = {name:?}\n[operator]\nkeys = [\n\
+             {{ key = \"{anna}\", name = \"anna\", may = [\"own\"] }},\n\
+             {{ key = \"{ben}\", name = \"ben\", may = [\"configure\"] }},\n{more}]\n"
+        )
+    }
+}
+
+/// A box that is Anna's.
+fn owned(host: &Host) -> (Config<'_>, People) {
+    let config = host.start();
+    let people = People { anna: Key::generate().unwrap(), ben: Key::generate().unwrap() };
+    // As long as nobody could sign, root may.
+    config.apply(By::Root, &people.text("one", ""), json!({})).unwrap();
+    config.call(By::Root, "confirm", json!({})).unwrap();
+    (config, people)
+}
+
+#[test]
+fn configure_changes_settings_and_own_changes_owners() {
+    let host = Host::new();
+    let (config, people) = owned(&host);
+    let confirm = |by| config.call(By::Operator(by), "confirm", json!({})).unwrap();
+    let by = config.call(By::Port, "show", json!({})).unwrap();
+    assert_eq!((&by["by"], &by["signed"]), (&json!("root"), &json!(false)));
+
+    config.apply_signed(&people.ben, &people.text("two", ""), 2).unwrap();
+    confirm(people.ben.public());
+    let shown = config.call(By::Port, "show", json!({})).unwrap();
+    assert_eq!(shown["by"], people.ben.public().to_string());
+    assert_eq!(shown["signed"], true);
+
+    let eve = Key::generate().unwrap();
+    let line = format!("{{ key = \"{}\", name = \"eve\", may = [\"read\"] }},\n", eve.public());
+    let with_eve = people.text("two", &line);
+    let denied = failure(config.apply_signed(&people.ben, &with_eve, 3));
+    assert!(denied.message.contains("`ben` does not own"), "{denied}");
+    config.apply_signed(&people.anna, &with_eve, 3).unwrap();
+    confirm(people.anna.public());
+
+    let alone = people.text("three", "").replace("\"own\"", "\"configure\"");
+    let denied = failure(config.apply_signed(&people.anna, &alone, 4));
+    assert!(denied.message.contains("nobody would own"), "{denied}");
+    let denied = failure(config.apply_signed(&eve, &people.text("four", &line), 4));
+    assert!(denied.message.contains("`eve` may not configure"), "{denied}");
+}
+
+#[test]
+fn only_for_this_box_this_text_this_number() {
+    let host = Host::new();
+    let (config, people) = owned(&host);
+    let (two, three) = (people.text("two", ""), people.text("three", ""));
+    let by = By::Operator(people.ben.public());
+    let node = host.node.public();
+    let denied = |by, text: &str, args| {
+        let failure = failure(config.apply(by, text, args));
+        assert_eq!(failure.code, FailureCode::Denied, "{failure}");
+        failure.message
+    };
+    let sign = |text: &str, sequence, target| host.signed(&people.ben, text, sequence, target);
+    assert!(denied(by, &two, json!({})).contains("signed by one of them"));
+    assert!(denied(By::Root, &two, json!({})).contains("signed by one of them"));
+    let other = Key::generate().unwrap().public();
+    assert!(denied(by, &two, sign(&two, 2, other)).contains("for the box"));
+    assert!(denied(by, &three, sign(&two, 2, node)).contains("SHA-256"));
+    assert!(denied(by, &two, sign(&two, 1, node)).contains("the next one is 2"));
+    assert!(denied(by, &two, sign(&two, 3, node)).contains("the next one is 2"));
+    let anna = By::Operator(people.anna.public());
+    assert!(denied(anna, &two, sign(&two, 2, node)).contains("was signed by"));
+    let mut longer = sign(&two, 2, node);
+    longer["confirm"] = json!(3600);
+    assert!(denied(by, &two, longer).contains("other arguments"));
+    let stranger = Key::generate().unwrap();
+    let args = host.signed(&stranger, &two, 2, node);
+    assert!(denied(By::Operator(stranger.public()), &two, args).contains("none of the operators"));
+
+    // The same on the same set-up as it is meant, whoever carries it; and then never again.
+    config.apply(By::Root, &two, sign(&two, 2, node)).unwrap();
+    config.call(by, "confirm", json!({})).unwrap();
+    assert!(denied(by, &two, sign(&two, 2, node)).contains("the next one is 3"));
+    config.apply(by, &three, sign(&three, 3, node)).unwrap();
+    config.call(by, "rollback", json!({})).unwrap();
+    assert!(denied(by, &three, sign(&three, 3, node)).contains("the next one is 4"));
+    config.kill();
+    let config = host.start();
+    for sequence in [0, 1, 2, 3] {
+        let replayed = failure(config.apply(by, &three, sign(&three, sequence, node)));
+        assert!(replayed.message.contains("the next one is 4"), "{replayed}");
+    }
+    config.apply(by, &three, sign(&three, 4, node)).unwrap();
+}

@@ -1,0 +1,150 @@
+//! Which address may try, and how often. No clock and no socket in here.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv6Addr};
+use std::time::Duration;
+
+use crate::limits::Limits;
+
+/// How many addresses are remembered. When there are more, the one that is nearest to being quiet is
+/// forgotten.
+const MOST_ADDRESSES: usize = 1024;
+
+/// Who tries: an IPv4 address, or the network of an IPv6 address (64 bits, the least that one
+/// customer has), but of the link's own addresses each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Origin(IpAddr);
+
+impl From<IpAddr> for Origin {
+    fn from(address: IpAddr) -> Self {
+        match address.to_canonical() {
+            IpAddr::V6(v6) if !v6.is_unicast_link_local() => {
+                Self(IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() & !u128::from(u64::MAX))))
+            }
+            other => Self(other),
+        }
+    }
+}
+
+/// Whether somebody may try.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Answer {
+    /// They may.
+    Come,
+    /// They have tried too often; from now on.
+    LimitedFromNow,
+    /// The same as before.
+    Limited,
+}
+
+/// Who has tried of late: until when each has used up what it may (a moment of the generic cell rate
+/// algorithm, ITU-T I.371), and whether it was told to be limited.
+#[derive(Debug, Default)]
+pub struct Door(HashMap<Origin, (Duration, bool)>);
+
+impl Door {
+    /// Somebody tries at `now`.
+    pub fn knock(&mut self, origin: Origin, now: Duration, limits: &Limits) -> Answer {
+        if self.0.len() >= MOST_ADDRESSES && !self.0.contains_key(&origin) {
+            let quietest =
+                self.0.iter().min_by_key(|(_, (used, _))| *used).map(|(origin, _)| *origin);
+            quietest.map(|quietest| self.0.remove(&quietest));
+        }
+        let (used, told) = self.0.entry(origin).or_default();
+        let next = (*used).max(now) + limits.interval;
+        if next > now + limits.interval * limits.burst {
+            return if std::mem::replace(told, true) {
+                Answer::Limited
+            } else {
+                Answer::LimitedFromNow
+            };
+        }
+        (*used, *told) = (next, false);
+        Answer::Come
+    }
+
+    /// Who has tried turned out to be an operator: it does not count.
+    pub fn welcome(&mut self, origin: Origin, limits: &Limits) {
+        if let Some((used, _)) = self.0.get_mut(&origin) {
+            *used = used.saturating_sub(limits.interval);
+        }
+    }
+}
+
+/// Of the connections under way, in their order, the one that is to go when there is no room: the
+/// oldest of the address that has the most.
+pub fn to_go(under_way: &[Origin]) -> Option<usize> {
+    let count = |origin: &Origin| under_way.iter().filter(|other| *other == origin).count();
+    let most = under_way.iter().map(count).max()?;
+    under_way.iter().position(|origin| count(origin) == most)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn origin(text: &str) -> Origin {
+        Origin::from(text.parse::<IpAddr>().unwrap())
+    }
+
+    fn seconds(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn so_often_and_no_more() {
+        let (mut door, limits) = (Door::default(), Limits::default());
+        let one = origin("10.0.0.1");
+        for _ in 0..limits.burst {
+            assert_eq!(door.knock(one, seconds(100), &limits), Answer::Come);
+        }
+        assert_eq!(door.knock(one, seconds(100), &limits), Answer::LimitedFromNow);
+        assert_eq!(door.knock(one, seconds(101), &limits), Answer::Limited);
+        assert_eq!(door.knock(origin("10.0.0.2"), seconds(101), &limits), Answer::Come);
+        assert_eq!(door.knock(one, seconds(100) + limits.interval, &limits), Answer::Come);
+        assert_eq!(
+            door.knock(one, seconds(100) + limits.interval, &limits),
+            Answer::LimitedFromNow
+        );
+        // An operator may come as often as it likes.
+        for _ in 0..100 {
+            assert_eq!(door.knock(origin("10.0.0.3"), seconds(200), &limits), Answer::Come);
+            door.welcome(origin("10.0.0.3"), &limits);
+        }
+    }
+
+    #[test]
+    fn whose_address_it_is() {
+        assert_eq!(origin("::ffff:10.0.0.1"), origin("10.0.0.1"));
+        assert_eq!(origin("2001:db8::1"), origin("2001:db8::ffff:1"));
+        assert_ne!(origin("2001:db8::1"), origin("2001:db8:0:1::1"));
+        assert_ne!(origin("fe80::1"), origin("fe80::2"));
+    }
+
+    #[test]
+    fn who_has_most_goes_first() {
+        let (a, b) = (origin("10.0.0.1"), origin("10.0.0.2"));
+        assert_eq!(to_go(&[]), None);
+        assert_eq!(to_go(&[b, a, a, b, a]), Some(1));
+        assert_eq!(to_go(&[b, a]), Some(0));
+    }
+
+    proptest! {
+        /// However many come: the table is bounded, and nobody gets more than burst and rate.
+        #[test]
+        fn bounded(knocks in prop::collection::vec((any::<u16>(), 0u64..3), 1..3000)) {
+            let (mut door, limits) = (Door::default(), Limits::default());
+            let (mut now, mut came) = (0, 0u64);
+            for (address, pause) in knocks {
+                now += pause;
+                door.knock(Origin(IpAddr::from(u32::from(address).to_be_bytes())), seconds(now), &limits);
+                if door.knock(origin("192.0.2.1"), seconds(now), &limits) == Answer::Come {
+                    came += 1;
+                }
+                prop_assert!(door.0.len() <= MOST_ADDRESSES);
+            }
+            prop_assert!(came <= u64::from(limits.burst) + now / limits.interval.as_secs() + 1);
+        }
+    }
+}

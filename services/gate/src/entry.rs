@@ -1,0 +1,238 @@
+//! From a connection to an operator: TLS, whose key it is, and whether there is room.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Instant;
+
+use octet_node::control::operator::OperatorKey;
+use octet_node::control::{Failure, FailureCode, PublicKey, Reply, ReplyBody};
+use octet_node::hello::Hello;
+use octet_node::sub_key::Certified;
+use octet_node::tls;
+use rustls::ServerConfig;
+use tokio::io::AsyncWriteExt;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::{AbortHandle, spawn_local};
+use tokio::time::{sleep, timeout};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+
+use crate::door::{Answer, Door, Origin, to_go};
+use crate::frames::{Broken, send};
+use crate::gate::{Gate, address, count};
+use crate::session;
+
+/// The pause after the kernel could not give a connection.
+const PAUSE: std::time::Duration = std::time::Duration::from_millis(100);
+
+/// What the gate shows of itself: its key, and the certificate that says whose gate it is.
+#[derive(Clone)]
+pub struct Shown {
+    tls: Arc<ServerConfig>,
+    hello: Hello,
+}
+
+impl Shown {
+    /// Shows `certified`.
+    ///
+    /// # Errors
+    /// TLS does not take the key.
+    pub fn new(certified: &Certified) -> Result<Self, rustls::Error> {
+        let tls = tls::server(&certified.key)?;
+        Ok(Self { tls, hello: Hello::new(certified.certificate.clone()) })
+    }
+}
+
+/// Where operators come in.
+pub struct Entry {
+    gate: Rc<Gate>,
+    shown: RefCell<Option<Shown>>,
+    door: RefCell<Door>,
+    /// Connections whose peer has not yet shown its key, in the order they came.
+    under_way: RefCell<VecDeque<(Origin, AbortHandle)>>,
+    start: Instant,
+}
+
+impl Entry {
+    /// Leads to `gate`.
+    pub fn new(gate: Rc<Gate>) -> Rc<Self> {
+        let (shown, door, under_way) = Default::default();
+        Rc::new(Self { gate, shown, door, under_way, start: Instant::now() })
+    }
+
+    /// From now on the gate shows `shown`. Whoever is in, stays.
+    pub fn show(&self, shown: Shown) {
+        *self.shown.borrow_mut() = Some(shown);
+    }
+
+    /// Takes whoever connects to `listener`, for good.
+    pub async fn keep(self: Rc<Self>, listener: TcpListener) {
+        loop {
+            match listener.accept().await {
+                Ok((stream, peer)) => self.take(stream, peer),
+                Err(error) => {
+                    eprintln!("no connection could be taken: {error}");
+                    sleep(PAUSE).await;
+                }
+            }
+        }
+    }
+
+    fn take(self: &Rc<Self>, stream: TcpStream, peer: SocketAddr) {
+        let origin = Origin::from(peer.ip());
+        let limits = &self.gate.limits;
+        match self.door.borrow_mut().knock(origin, self.start.elapsed(), limits) {
+            Answer::Come => {}
+            answer => {
+                count(&self.gate.counts.limited);
+                if answer == Answer::LimitedFromNow {
+                    println!("{}: tries too often, and is turned away for a while", address(peer));
+                }
+                return;
+            }
+        }
+        let Some(shown) = self.shown.borrow().clone() else {
+            println!("{}: turned away, the gate has no certificate yet", address(peer));
+            return;
+        };
+        self.make_room();
+        let entry = Rc::clone(self);
+        let handle = spawn_local(async move { entry.enter(stream, peer, origin, shown).await });
+        self.under_way.borrow_mut().push_back((origin, handle.abort_handle()));
+    }
+
+    /// Sees that one more can show its key.
+    fn make_room(&self) {
+        let mut under_way = self.under_way.borrow_mut();
+        under_way.retain(|(_, task)| !task.is_finished());
+        while under_way.len() >= self.gate.limits.handshakes {
+            let origins: Vec<Origin> = under_way.iter().map(|(origin, _)| *origin).collect();
+            let Some((_, task)) = to_go(&origins).and_then(|index| under_way.remove(index)) else {
+                return;
+            };
+            count(&self.gate.counts.keyless);
+            task.abort();
+        }
+    }
+
+    /// The peer shows its key.
+    async fn enter(
+        self: Rc<Self>,
+        stream: TcpStream,
+        peer: SocketAddr,
+        origin: Origin,
+        shown: Shown,
+    ) {
+        let limit = self.gate.limits.handshake_time;
+        let acceptor = TlsAcceptor::from(Arc::clone(&shown.tls));
+        let _ = rustix::net::sockopt::set_socket_keepalive(&stream, true);
+        let _ = stream.set_nodelay(true);
+        let from = address(peer);
+        let stream = match timeout(limit, acceptor.accept(stream)).await {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(error)) => return self.keyless(&from, &error.to_string()),
+            Err(_) => return self.keyless(&from, "it took too long"),
+        };
+        let Some(key) = tls::peer_key(stream.get_ref().1.peer_certificates()) else {
+            return self.keyless(&from, "it is no ed25519 key");
+        };
+        self.greet(stream, key, from, origin, &shown.hello).await;
+    }
+
+    fn keyless(&self, from: &str, problem: &str) {
+        count(&self.gate.counts.keyless);
+        println!("{from}: refused, it has shown no key: {problem}");
+    }
+
+    /// Says whose gate it is to whom holds `key`, and lets operators in.
+    async fn greet(
+        self: Rc<Self>,
+        mut stream: TlsStream<TcpStream>,
+        key: PublicKey,
+        from: String,
+        origin: Origin,
+        hello: &Hello,
+    ) {
+        let gate = Rc::clone(&self.gate);
+        let limit = gate.limits.handshake_time;
+        if !matches!(timeout(limit, send(&mut stream, hello)).await, Ok(Ok(()))) {
+            return;
+        }
+        let known = gate.operator(&key).ok_or_else(|| stranger(&key));
+        let admitted = known.and_then(|known| Ok((known, Place::take(&gate, key)?)));
+        match admitted {
+            Ok((operator, place)) => {
+                self.door.borrow_mut().welcome(origin, &gate.limits);
+                let task = spawn_local(converse(stream, operator.clone(), place, from));
+                let mut connected = gate.connected.borrow_mut();
+                connected.retain(|(_, task)| !task.is_finished());
+                connected.push((operator, task.abort_handle()));
+            }
+            Err(failure) => {
+                count(&gate.counts.strangers);
+                println!("{key} from {from}: refused: {failure}");
+                let reply = Reply { id: 0, body: ReplyBody::Error(failure) };
+                let _ = timeout(limit, send(&mut stream, &reply)).await;
+                let _ = timeout(limit, stream.shutdown()).await;
+            }
+        }
+    }
+}
+
+/// Serves an operator, in a task of its own that nobody drops to make room.
+async fn converse(stream: TlsStream<TcpStream>, operator: OperatorKey, place: Place, from: String) {
+    let (name, key) = (operator.name.clone(), operator.key);
+    let result = session::serve(Rc::clone(&place.gate), stream, operator, from.clone()).await;
+    drop(place);
+    if let Err(broken) = result
+        && !matches!(broken, Broken::Io(_))
+    {
+        println!("{name} {key} from {from}: the connection ends: {broken}");
+    }
+}
+
+/// A place among the operators that are connected, for as long as it is held.
+struct Place {
+    gate: Rc<Gate>,
+    key: PublicKey,
+}
+
+impl Place {
+    fn take(gate: &Rc<Gate>, key: PublicKey) -> Result<Self, Failure> {
+        let mut sessions = gate.sessions.borrow_mut();
+        let all: usize = sessions.values().sum();
+        let own = sessions.entry(key).or_default();
+        if all >= gate.limits.sessions || *own >= gate.limits.sessions_of_one {
+            return Err(Failure::new(
+                FailureCode::Busy,
+                "too many operators are connected, or this one too often",
+                "end another connection, or try again later",
+            ));
+        }
+        *own += 1;
+        Ok(Self { gate: Rc::clone(gate), key })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut sessions = self.gate.sessions.borrow_mut();
+        if let Some(count) = sessions.get_mut(&self.key) {
+            *count -= 1;
+            if *count == 0 {
+                sessions.remove(&self.key);
+            }
+        }
+    }
+}
+
+fn stranger(key: &PublicKey) -> Failure {
+    Failure::new(
+        FailureCode::Denied,
+        format!("{key} is no operator of this box"),
+        "an owner adds it to `[operator] keys` in appliance.toml",
+    )
+}

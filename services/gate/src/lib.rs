@@ -1,0 +1,147 @@
+//! gate: the one door for operators from outside. TLS 1.3 with raw keys both ways, the control
+//! protocol in it, and the verbs of every unit behind what each operator may do.
+//!
+//! One thread does all of it, and hands what may wait to two others: one waits for `identity`, one
+//! for the disk.
+
+mod door;
+mod entry;
+mod frames;
+mod gate;
+pub mod ids;
+mod init;
+pub mod limits;
+mod own;
+mod own_key;
+mod run;
+mod session;
+mod start;
+pub mod trusted;
+
+pub use start::main;
+
+use std::io;
+use std::net::TcpListener;
+use std::os::unix::net::UnixListener;
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use octet_node::Callers;
+use octet_node::control::operator::Operator;
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tokio::task::{LocalSet, spawn_local};
+
+use crate::entry::{Entry, Shown};
+use crate::gate::Gate;
+use crate::ids::Ids;
+use crate::init::Init;
+use crate::limits::Limits;
+use crate::own_key::News;
+use crate::trusted::{Trusted, this_boot};
+
+/// After how long without work the thread that waits for the disk ends.
+const LINGER: Duration = Duration::from_secs(5);
+
+/// What a gate is made of.
+pub struct Parts {
+    /// Who may do what.
+    pub operators: Operator,
+    /// What it gives at most.
+    pub limits: Limits,
+    /// Its data folder.
+    pub folder: Option<PathBuf>,
+    /// The folder of the units' sockets.
+    pub sockets: PathBuf,
+    /// Where operators connect.
+    pub port: TcpListener,
+    /// Where the box does.
+    pub control: UnixListener,
+    /// Who of the box may.
+    pub callers: Callers,
+}
+
+/// Serves for good. `ready` is called once it is known what the gate shows of itself, or why nothing
+/// yet.
+///
+/// # Errors
+/// It cannot begin.
+pub fn run(parts: Parts, ready: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .enable_time()
+        .max_blocking_threads(1)
+        .thread_keep_alive(LINGER)
+        .build()?;
+    LocalSet::new().block_on(&runtime, serve(parts, ready))
+}
+
+async fn serve(parts: Parts, ready: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
+    let (sender, news) = unbounded_channel();
+    own_key::keep(parts.folder.clone(), parts.sockets.join("identity.sock"), sender)?;
+    if parts.operators.keys.is_empty() {
+        println!("no operator is named in appliance.toml: everybody is refused");
+    }
+    let folder = parts.folder.as_deref();
+    let ids = Ids::open(folder);
+    if let Some(trouble) = ids.trouble() {
+        println!("no signed command is run: {trouble}");
+    }
+    let gate = Rc::new(Gate {
+        operators: parts.operators.into(),
+        connected: Default::default(),
+        sockets: parts.sockets.clone(),
+        limits: parts.limits,
+        init: Init::new(&parts.sockets),
+        ids: Arc::new(Mutex::new(ids)),
+        trusted: Trusted::open(folder, this_boot()).into(),
+        node: None.into(),
+        sessions: Default::default(),
+        counts: Default::default(),
+    });
+    let entry = Entry::new(Rc::clone(&gate));
+    parts.control.set_nonblocking(true)?;
+    parts.port.set_nonblocking(true)?;
+    let control = tokio::net::UnixListener::from_std(parts.control)?;
+    let port = tokio::net::TcpListener::from_std(parts.port)?;
+    spawn_local(own::keep(Rc::clone(&gate), control, parts.callers));
+    spawn_local(Rc::clone(&entry).keep(port));
+    follow(&gate, &entry, news, ready).await
+}
+
+/// Shows what is certified, for as long as the thread goes on that sees to it.
+async fn follow(
+    gate: &Gate,
+    entry: &Entry,
+    mut news: UnboundedReceiver<News>,
+    ready: impl FnOnce() -> io::Result<()>,
+) -> io::Result<()> {
+    let mut ready = Some(ready);
+    let mut problem = String::new();
+    while let Some(news) = news.recv().await {
+        match news {
+            News::Certified(certified) => {
+                let shown = Shown::new(&certified).map_err(io::Error::other)?;
+                let statement = certified.certificate.statement();
+                println!(
+                    "this is the gate of {}, with its key number {}",
+                    statement.node, statement.epoch
+                );
+                gate.node.set(Some(statement.node));
+                entry.show(shown);
+                problem.clear();
+            }
+            // The same again is not said again.
+            News::Not(why) if why == problem => {}
+            News::Not(why) => {
+                eprintln!("the gate's key is not certified now: {why}");
+                problem = why;
+            }
+        }
+        if let Some(ready) = ready.take() {
+            ready()?;
+        }
+    }
+    Err(io::Error::other("the thread that keeps the gate's key is gone"))
+}

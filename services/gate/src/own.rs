@@ -1,0 +1,242 @@
+//! The gate's own verbs, on its socket.
+
+use std::cell::Cell;
+use std::rc::Rc;
+use std::sync::PoisonError;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use humantime::{format_rfc3339_seconds, parse_rfc3339};
+use octet_node::Callers;
+use octet_node::control::operator::Operator;
+use octet_node::control::settings::{APPLY, CHECK};
+use octet_node::control::{
+    ArgKind, Arguments, Capability, DESCRIBE, Failure, FailureCode, Message, Reply, ReplyBody,
+    Request, Verb,
+};
+use octet_node::settings::{self, Which, section_in};
+use serde_json::{Value, json};
+use tokio::io::AsyncWrite;
+use tokio::net::{UnixListener, UnixStream};
+use tokio::task::{spawn_blocking, spawn_local};
+use tokio::time::{sleep, timeout};
+
+use crate::frames::{FOR_EVER, Frames, send};
+use crate::gate::Gate;
+use crate::run::RUN;
+
+/// How many connections are served at once.
+const MOST: usize = 32;
+
+/// How many of them are kept for PID 1, which asks for operators.
+const FOR_ROOT: usize = 16;
+
+/// The largest message that is taken, in bytes (docs/control.md).
+const MAX_MESSAGE: usize = 16 << 10;
+
+/// How long an answer may be left unread.
+const UNREAD: Duration = Duration::from_secs(60);
+
+/// The pause after the kernel could not give a connection.
+const PAUSE: Duration = Duration::from_millis(100);
+
+fn verbs() -> Vec<Verb> {
+    use Capability::{Own, Read};
+
+    let own = vec![
+        Verb::new(DESCRIBE, Read, "Lists these verbs"),
+        Verb::new("show", Read, "Shows who may come in, who is in, and who was turned away"),
+        // What it needs is in the command.
+        Verb::new(RUN, Read, "Runs a command that an operator has signed, at most once").required(
+            "command",
+            ArgKind::Text,
+            "The command, as `octetctl sign` prints it",
+        ),
+        Verb::new("trust-time", Own, "States the time: until then no signed command is in time")
+            .required("time", ArgKind::Text, "UTC, as 2026-01-31T12:00:00Z"),
+    ];
+    own.into_iter().chain(settings::verbs()).collect()
+}
+
+/// Serves the `callers` that connect to `listener`, for good.
+pub async fn keep(gate: Rc<Gate>, listener: UnixListener, callers: Callers) {
+    let (count, callers) = (Rc::new(Cell::new(0)), Rc::new(callers));
+    loop {
+        let stream = match listener.accept().await {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                eprintln!("no connection could be taken: {error}");
+                sleep(PAUSE).await;
+                continue;
+            }
+        };
+        let Some(uid) = stream.peer_cred().ok().map(|peer| peer.uid()) else { continue };
+        let room = if uid == 0 { MOST } else { MOST - FOR_ROOT };
+        if count.get() >= room || !callers.knows(uid) {
+            continue;
+        }
+        count.set(count.get() + 1);
+        let (gate, callers, count) = (Rc::clone(&gate), Rc::clone(&callers), Rc::clone(&count));
+        spawn_local(async move {
+            // Whoever breaks the connection knows why.
+            let _ = converse(&gate, stream, uid, &callers).await;
+            count.set(count.get() - 1);
+        });
+    }
+}
+
+async fn converse(
+    gate: &Gate,
+    stream: UnixStream,
+    uid: u32,
+    callers: &Callers,
+) -> std::io::Result<()> {
+    let (from, mut to) = stream.into_split();
+    let mut frames = Frames::new(from, MAX_MESSAGE);
+    while let Ok(Some(payload)) = frames.next(FOR_EVER).await {
+        let request = match serde_json::from_slice(&payload) {
+            Ok(Message::Request(request)) => request,
+            Ok(Message::Piece(_)) => continue,
+            Err(error) => {
+                let help = "send frames of JSON as docs/control.md describes";
+                let failure = Failure::new(FailureCode::BadRequest, error.to_string(), help);
+                return say(&mut to, 0, ReplyBody::Error(failure)).await;
+            }
+        };
+        let id = request.id;
+        let answered = match callers.check(uid, &request.verb) {
+            Ok(()) => answer(gate, uid, request, &mut to).await?,
+            Err(failure) => Err(failure),
+        };
+        let body = answered.map_or_else(ReplyBody::Error, ReplyBody::End);
+        say(&mut to, id, body).await?;
+    }
+    Ok(())
+}
+
+/// The answer to `request`, or its end.
+async fn answer(
+    gate: &Gate,
+    uid: u32,
+    request: Request,
+    to: &mut (impl AsyncWrite + Unpin),
+) -> std::io::Result<Result<Value, Failure>> {
+    let (verbs, id) = (verbs(), request.id);
+    let Some(verb) = verbs.iter().find(|verb| verb.name == request.verb) else {
+        let message = format!("there is no verb `{}`", request.verb);
+        let failure = Failure::new(FailureCode::NotFound, message, "`describe` lists all verbs");
+        return Ok(Err(failure));
+    };
+    let args = match verb.check(request.args) {
+        Ok(args) => args,
+        Err(failure) => return Ok(Err(failure)),
+    };
+    Ok(match verb.name.as_str() {
+        RUN => {
+            let from = if uid == 0 { "an operator".to_owned() } else { format!("user {uid}") };
+            let begun = gate.begin(args.text("command").unwrap_or_default(), &from).await;
+            let mut running = match begun {
+                Ok(running) => running,
+                Err(failure) => return Ok(Err(failure)),
+            };
+            loop {
+                match running.next().await {
+                    ReplyBody::End(value) => break Ok(value),
+                    ReplyBody::Error(failure) => break Err(failure),
+                    ReplyBody::Want(_) => {} // no command with a file is begun
+                    item @ ReplyBody::Item(_) => say(to, id, item).await?,
+                }
+            }
+        }
+        "show" => Ok(show(gate)),
+        // Whatever config offers is a list of operators: it has checked that.
+        CHECK => operators(gate, Which::Next).await.map(|_| Value::Null),
+        APPLY => operators(gate, Which::InForce).await.map(|operators| {
+            gate.let_in(operators);
+            Value::Null
+        }),
+        "trust-time" => trust_time(gate, &args),
+        _ => Ok(json!(verbs)), // describe: the list has no other
+    })
+}
+
+/// The operators, as `config` names them. A thread waits for it, and nobody else does.
+async fn operators(gate: &Gate, which: Which) -> Result<Operator, Failure> {
+    let sockets = gate.sockets.clone();
+    let read = spawn_blocking(move || section_in(&sockets, "operator", which));
+    match read.await {
+        Ok(operators) => operators.map_err(Failure::from),
+        Err(error) => {
+            let help = "ask again";
+            Err(Failure::new(FailureCode::Failed, format!("nobody has read it: {error}"), help))
+        }
+    }
+}
+
+async fn say(to: &mut (impl AsyncWrite + Unpin), id: u64, body: ReplyBody) -> std::io::Result<()> {
+    let sent = timeout(UNREAD, send(to, &Reply { id, body })).await;
+    sent.unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into()))
+}
+
+fn show(gate: &Gate) -> Value {
+    let sessions = gate.sessions.borrow();
+    let named = gate.operators.borrow();
+    let operators = named.keys.iter().map(|operator| {
+        let connected = sessions.get(&operator.key).copied().unwrap_or(0);
+        json!({
+            "name": operator.name,
+            "may": operator.may,
+            "connected": connected,
+            "key": operator.key,
+        })
+    });
+    let counts = &gate.counts;
+    // Who holds it waits for the disk; then what it holds is not shown.
+    let ids = gate.ids.try_lock().ok();
+    json!({
+        "node": gate.node.get(),
+        "time": gate.trusted.borrow().now().map(date),
+        "signed commands": {
+            "remembered": ids.as_ref().map(|ids| ids.count()),
+            "trouble": ids.as_ref().and_then(|ids| ids.trouble()),
+        },
+        "turned away": {
+            "too often": counts.limited.get(),
+            "without key": counts.keyless.get(),
+            "strangers": counts.strangers.get(),
+            "refused": counts.refused.get(),
+        },
+        "commands": counts.commands.get(),
+        "operators": operators.collect::<Vec<_>>(),
+    })
+}
+
+fn trust_time(gate: &Gate, args: &Arguments) -> Result<Value, Failure> {
+    let text = args.text("time").unwrap_or_default();
+    let time = parse_rfc3339(text).ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+    let Some(time) = time.map(|time| time.as_secs()) else {
+        let message = format!("`{text}` is no time");
+        let help = "write a date (UTC) as 2026-01-31T12:00:00Z";
+        return Err(Failure::new(FailureCode::BadArgument, message, help));
+    };
+    let floor = gate.ids.lock().unwrap_or_else(PoisonError::into_inner).floor();
+    if time < floor {
+        let message =
+            format!("it is later than {}: commands until then have been run", date(floor));
+        let help = "state the time that it is now";
+        return Err(Failure::new(FailureCode::Denied, message, help));
+    }
+    gate.trusted.borrow_mut().state(time).map_err(|error| {
+        let message = format!("the time cannot be kept: {error}");
+        Failure::new(
+            FailureCode::Failed,
+            message,
+            "`octetctl boot` tells how the data partition is",
+        )
+    })?;
+    println!("the time was stated: {}", date(time));
+    Ok(Value::Null)
+}
+
+fn date(seconds: u64) -> String {
+    format_rfc3339_seconds(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)).to_string()
+}

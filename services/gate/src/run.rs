@@ -1,0 +1,144 @@
+//! Signed commands, whoever carries them here.
+
+use std::sync::{Arc, PoisonError};
+
+use octet_node::command::{Command, Order};
+use octet_node::control::operator::OperatorKey;
+use octet_node::control::{ArgKind, By, Failure, FailureCode, ReplyBody, Request};
+use octet_node::hello::GATE;
+use tokio::task::spawn_blocking;
+
+use crate::frames::send;
+use crate::gate::{Gate, Who, count, shown};
+use crate::ids::Refused;
+use crate::init::{Link, elsewhere};
+
+/// The verb that takes them.
+pub const RUN: &str = "run";
+
+/// The number of the request on the connection to PID 1.
+const ID: u64 = 1;
+
+/// A command that is under way.
+pub struct Running {
+    link: Link,
+    operator: OperatorKey,
+    order: Order,
+    from: String,
+}
+
+impl Gate {
+    /// Sees that the command `text`, which `from` has brought, is signed, for this box, allowed, in
+    /// time and new; remembers it, durably; and has it begin.
+    ///
+    /// # Errors
+    /// It is not; nothing was done.
+    pub async fn begin(&self, text: &str, from: &str) -> Result<Running, Failure> {
+        let begun = self.try_begin(text, from).await;
+        if let Err(failure) = &begun {
+            count(&self.counts.refused);
+            // A command that is not forged says below who has signed it.
+            println!("a signed command from {from}: refused: {failure}");
+        }
+        begun
+    }
+
+    async fn try_begin(&self, text: &str, from: &str) -> Result<Running, Failure> {
+        let command = Command::try_from(text.to_owned())
+            .map_err(|error| refused(&error.to_string(), "have the operator sign it again"))?;
+        let order = command.order();
+        let node = self.node.get();
+        if node != Some(order.target) {
+            let help = "bring it to the box that it names";
+            return Err(refused(&format!("the command is for {}", order.target), help));
+        }
+        let Some(operator) = self.operator(&order.operator) else {
+            let message = format!("{} is no operator of this box", order.operator);
+            return Err(refused(
+                &message,
+                "an owner adds it to `[operator] keys` in appliance.toml",
+            ));
+        };
+        let (unit, verb) = (&order.unit, &order.verb);
+        if unit.as_str() == GATE && verb == RUN {
+            return Err(refused("a command cannot bring another", "sign the one that is meant"));
+        }
+        self.allow(&operator, unit, verb).await?;
+        let described = self.init.verb(unit, verb).await?;
+        if described.args.iter().any(|arg| arg.kind == ArgKind::File) {
+            let message = format!("`{verb}` takes a file, which a signed command cannot carry");
+            return Err(refused(&message, "connect to the gate"));
+        }
+        described.check(order.args.clone())?;
+        self.remember(order).await?;
+        let who = Who { operator: &operator, from };
+        who.audit(unit, verb, &shown(&order.args), "allowed, signed");
+        count(&self.counts.commands);
+        let mut link = self.init.connect().await?;
+        let (unit, verb, args) = (elsewhere(unit), verb.clone(), order.args.clone());
+        let by = Some(By::Operator(operator.key));
+        let request = Request { id: ID, unit, verb, args, by };
+        send(&mut link.asks, &request).await.map_err(|error| {
+            refused(&format!("PID 1 does not take it: {error}"), "have it signed again")
+        })?;
+        Ok(Running {
+            link,
+            operator: operator.clone(),
+            order: order.clone(),
+            from: from.to_owned(),
+        })
+    }
+
+    /// Has the disk keep that this command was run, if it is in time and new.
+    async fn remember(&self, order: &Order) -> Result<(), Failure> {
+        let Some(now) = self.trusted.borrow().now() else {
+            let help = "an owner states it: `octetctl gate trust-time TIME`";
+            return Err(refused("the time is not trusted, so nothing can be in time", help));
+        };
+        let (id, expires, ids) = (order.id, order.expires, Arc::clone(&self.ids));
+        // A thread waits for the disk, and nobody else does.
+        let ran = spawn_blocking(move || {
+            let mut ids = ids.lock().unwrap_or_else(PoisonError::into_inner);
+            ids.run(id, expires, now, |_| Ok(()))
+        });
+        ran.await.unwrap_or_else(|error| Err(Refused::Store(error.to_string()))).map_err(why)
+    }
+}
+
+impl Running {
+    /// What the command answers next.
+    pub async fn next(&mut self) -> ReplyBody {
+        loop {
+            let body = match self.link.answer().await {
+                Ok(reply) if reply.id != ID => continue,
+                Ok(reply) => reply.body,
+                Err(failure) => ReplyBody::Error(failure),
+            };
+            let outcome = match &body {
+                ReplyBody::End(_) => "done".to_owned(),
+                ReplyBody::Error(failure) => format!("failed: {failure}"),
+                _ => return body,
+            };
+            let who = Who { operator: &self.operator, from: &self.from };
+            let args = shown(&self.order.args);
+            who.audit(&self.order.unit, &self.order.verb, &args, &outcome);
+            return body;
+        }
+    }
+}
+
+fn why(problem: Refused) -> Failure {
+    let help = match problem {
+        Refused::Again => "sign a new one",
+        Refused::Expired | Refused::TooFarAhead => {
+            "sign it anew, for at most 24 hours; `octetctl gate show` tells the box's time"
+        }
+        Refused::Full | Refused::Store(_) => "connect to the gate instead",
+    };
+    let code = if problem == Refused::Full { FailureCode::Busy } else { FailureCode::Denied };
+    Failure::new(code, problem.to_string(), help)
+}
+
+fn refused(message: &str, help: &str) -> Failure {
+    Failure::new(FailureCode::Denied, message, help)
+}

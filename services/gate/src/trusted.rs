@@ -1,0 +1,104 @@
+//! The time, as far as an owner has stated it. The clock of the box is not trusted with whether a
+//! command has expired: whoever sets it could make valid again what was not.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use octet_node::durable::{self, Existing};
+use rustix::time::{ClockId, clock_gettime};
+
+/// What the file begins with: the version of the format.
+const VERSION: &str = "octet-time-1";
+
+/// More than it takes, in bytes.
+const LONGEST: u64 = 256;
+
+/// The time that was stated in this boot, if one was.
+#[derive(Debug)]
+pub struct Trusted {
+    path: Option<PathBuf>,
+    boot: String,
+    /// What was stated (seconds since 1970), and how long the box had been on then, in seconds.
+    stated: Option<(u64, u64)>,
+}
+
+impl Trusted {
+    /// What was stated before in this boot, which is named `boot`, and is kept in `folder`.
+    pub fn open(folder: Option<&Path>, boot: String) -> Self {
+        let path = folder.map(|folder| folder.join("time"));
+        let kept = path.as_deref().and_then(|path| durable::read(path, LONGEST).ok()?);
+        let stated = kept.and_then(|line| parse(&line, &boot));
+        Self { path, boot, stated }
+    }
+
+    /// The time, in seconds since 1970; `None` until it is stated.
+    pub fn now(&self) -> Option<u64> {
+        self.at(uptime())
+    }
+
+    fn at(&self, uptime: u64) -> Option<u64> {
+        let (time, stated_at) = self.stated?;
+        Some(time.saturating_add(uptime.saturating_sub(stated_at)))
+    }
+
+    /// An owner states that it is `time` now.
+    ///
+    /// # Errors
+    /// The disk does not keep it; then it is not trusted.
+    pub fn state(&mut self, time: u64) -> io::Result<()> {
+        let uptime = uptime();
+        if let Some(path) = &self.path {
+            let line = format!("{VERSION} {} {time} {uptime}\n", self.boot);
+            durable::write(path, line.as_bytes(), Existing::Replace, |_| Ok(()))?;
+        }
+        self.stated = Some((time, uptime));
+        Ok(())
+    }
+}
+
+fn parse(line: &[u8], boot: &str) -> Option<(u64, u64)> {
+    let mut words = std::str::from_utf8(line).ok()?.strip_suffix('\n')?.split(' ');
+    let this = words.next()? == VERSION && words.next()? == boot && !boot.is_empty();
+    let stated = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
+    (this && words.next().is_none()).then_some(stated)
+}
+
+/// How long the box has been on, also asleep, in seconds.
+fn uptime() -> u64 {
+    u64::try_from(clock_gettime(ClockId::Boottime).tv_sec).unwrap_or_default()
+}
+
+/// The name of this boot.
+pub fn this_boot() -> String {
+    let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    id.trim().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use tempfile::TempDir;
+
+    #[test]
+    fn for_this_boot_only() {
+        let folder = TempDir::new().unwrap();
+        let open = |boot: &str| Trusted::open(Some(folder.path()), boot.to_owned());
+        let mut trusted = open("a");
+        assert_eq!(trusted.now(), None);
+        trusted.state(1_800_000_000).unwrap();
+        let (_, at) = trusted.stated.unwrap();
+        assert_eq!(trusted.at(at + 7), Some(1_800_000_007));
+        assert_eq!(open("a").at(at + 7), Some(1_800_000_007));
+        assert_eq!((open("b").now(), open("").now()), (None, None));
+        std::fs::write(folder.path().join("time"), "octet-time-1 a 1").unwrap();
+        assert_eq!(open("a").now(), None);
+    }
+
+    proptest! {
+        #[test]
+        fn never_panics(line in "(octet-time-1 )?[a-z0-9 ]{0,40}\\n?") {
+            let _ = parse(line.as_bytes(), "a");
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! Those who come in numbers, or slowly, or do not read.
+
+use std::io::Write;
+use std::net::TcpStream;
+
+use octet_node::control::file::{Chunk, MAX_CHUNK};
+use octet_node::control::{Message, Piece, PieceBody, Request, encode};
+use octet_node::key::Key;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use serde_json::{Map, json};
+
+use crate::host::Host;
+use crate::operator::{errors, until_closed};
+
+fn frame(message: &Message) -> Vec<u8> {
+    let mut frame = vec![];
+    encode(&serde_json::to_vec(message).unwrap(), &mut frame).unwrap();
+    frame
+}
+
+fn request(id: u64, verb: &str) -> Vec<u8> {
+    let request = Request { id, unit: None, verb: verb.into(), args: Map::new(), by: None };
+    frame(&Message::Request(request))
+}
+
+/// A thousand connections of 250 addresses that say nothing, or begin and do not go on: the oldest of
+/// them are dropped, the owner comes in beside them.
+#[test]
+fn a_thousand_half_open() {
+    let anna = Key::generate().unwrap();
+    let host = Host::new(&[("anna", &anna, &["own"])]);
+    host.from(251).ask(&anna, "status", json!({})).unwrap();
+    let before = host.peak_memory();
+    let most = getrlimit(Resource::Nofile).maximum;
+    setrlimit(Resource::Nofile, Rlimit { current: most, maximum: most }).unwrap();
+    let mut open: Vec<TcpStream> = vec![];
+    for number in 0..1000u32 {
+        let mut stream = host.from(1 + (number % 250) as u8).tcp();
+        if number % 2 == 1 {
+            stream.write_all(b"\x16\x03\x01\x02\x00\x01").unwrap();
+        }
+        open.push(stream);
+        if number % 100 == 99 {
+            host.from(251).ask(&anna, "status", json!({})).unwrap();
+        }
+    }
+    // All but the last 32 were closed: that is read from each.
+    for stream in open.iter_mut().take(900) {
+        until_closed(stream, b"");
+    }
+    host.from(251).ask(&anna, "status", json!({})).unwrap();
+    let grown = host.peak_memory() - before;
+    assert!(grown < 8 << 10, "{grown} KiB");
+    assert_eq!(host.pid1.count("init status"), 12);
+}
+
+/// One address tries again and again: it is turned away, and told once; another is not.
+#[test]
+fn who_tries_too_often_is_turned_away() {
+    let (anna, stranger) = (Key::generate().unwrap(), Key::generate().unwrap());
+    let host = Host::new(&[("anna", &anna, &["own"])]);
+    // As often as it likes, if it is an operator.
+    for _ in 0..40 {
+        host.from(1).ask(&anna, "status", json!({})).unwrap();
+    }
+    let refused = (0..100).filter(|_| host.from(1).tls(&stranger).is_ok()).count();
+    assert_eq!(refused, 20);
+    assert!(host.from(1).tls(&anna).is_err());
+    assert!(host.has_logged(&["127.0.0.1", "tries too often"]), "{}", host.log());
+    assert_eq!(host.log().matches("tries too often").count(), 1);
+    host.from(2).ask(&anna, "status", json!({})).unwrap();
+}
+
+#[test]
+fn who_is_too_slow_is_cut_off() {
+    let anna = Key::generate().unwrap();
+    let mut host = Host::new(&[("anna", &anna, &["own"])]);
+    host.at().ask(&anna, "status", json!({})).unwrap();
+    host.kill();
+    host.patience = 300;
+    host.start();
+    // Before it has shown a key.
+    until_closed(&mut host.at().tcp(), b"\x16\x03\x01\x02\x00\x01");
+    assert!(host.has_logged(&["has shown no key", "too long"]), "{}", host.log());
+    // In the middle of a request; what came before is answered.
+    let (mut stream, _) = host.at().tls(&anna).unwrap();
+    let half = [&request(1, "status")[..], b"OCT1\0\0\x01\0{\"id"].concat();
+    let said = errors(&until_closed(&mut stream, &half));
+    assert!(said.len() == 1 && said[0].contains("too long"), "{said:?}");
+    assert!(host.has_logged(&["anna", "took too long"]), "{}", host.log());
+    assert_eq!(host.pid1.count("init status"), 2);
+}
+
+/// Asks for what has no end, and reads nothing of it.
+#[test]
+fn who_does_not_read_is_cut_off() {
+    let anna = Key::generate().unwrap();
+    let mut host = Host::new(&[("anna", &anna, &["own"])]);
+    host.kill();
+    host.patience = 1000;
+    host.start();
+    let before = host.peak_memory();
+    let (mut stream, _) = host.at().tls(&anna).unwrap();
+    stream.write_all(&request(1, "flood")).unwrap();
+    // Others are served meanwhile.
+    while !host.log().contains("leaves its answers unread") {
+        host.from(2).ask(&anna, "status", json!({})).unwrap();
+    }
+    assert!(host.pid1.count("init flood") == 1 && host.pid1.count("init status") > 0);
+    let grown = host.peak_memory() - before;
+    assert!(grown < 8 << 10, "{grown} KiB");
+}
+
+/// Pieces of a file that nobody has asked for go nowhere.
+#[test]
+fn pieces_without_a_request_go_nowhere() {
+    let anna = Key::generate().unwrap();
+    let host = Host::new(&[("anna", &anna, &["own"])]);
+    let (mut stream, _) = host.at().tls(&anna).unwrap();
+    let chunk = Chunk::try_from(vec![7; MAX_CHUNK]).unwrap();
+    let piece = frame(&Message::Piece(Piece { id: 9, body: PieceBody::Chunk(chunk) }));
+    for _ in 0..100 {
+        stream.write_all(&piece).unwrap();
+    }
+    stream.write_all(&request(1, "status")).unwrap();
+    let mut client = octet_node::control::Client::new(stream);
+    client.call("status", Map::new()).unwrap();
+    assert_eq!(host.pid1.total(), 2);
+}

@@ -1,0 +1,227 @@
+//! The gate in a process of its own, between stand-ins for PID 1 and identity.
+
+use std::fs::File;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::os::unix::net::{UnixDatagram, UnixListener};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command};
+use std::time::{Duration, Instant};
+
+use octet_gate::limits::Limits;
+use octet_gate::{Parts, run};
+use octet_node::control::operator::{Operator, OperatorKey};
+use octet_node::control::{CallError, Client};
+use octet_node::key::Key;
+use octet_node::{Callers, notify_ready};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::operator::{At, PATIENCE};
+use crate::stand_in::{Identity, Pid1};
+
+/// Set in the process that is to be the gate.
+const ROLE: &str = "OCTET_TEST_ROLE";
+
+/// A box with a gate.
+pub struct Host {
+    folder: TempDir,
+    notify: UnixDatagram,
+    /// What PID 1 was asked.
+    pub pid1: Pid1,
+    /// Who certifies the gate's key.
+    pub identity: Identity,
+    operators: Operator,
+    gate: Option<Child>,
+    /// Where the gate listens.
+    pub port: u16,
+    /// How long the gate waits, in the tests of that, in milliseconds.
+    pub patience: u64,
+}
+
+impl Host {
+    /// With a gate for `operators`: name, key and what they may.
+    pub fn new(operators: &[(&str, &Key, &[&str])]) -> Self {
+        let folder = TempDir::new().unwrap();
+        std::fs::create_dir(folder.path().join("state")).unwrap();
+        let notify = UnixDatagram::bind(folder.path().join("notify")).unwrap();
+        notify.set_read_timeout(Some(PATIENCE)).unwrap();
+        let pid1 = Pid1::start(folder.path());
+        let identity = Identity::start(folder.path());
+        let (operators, patience) = (named(operators), 60_000);
+        let (gate, port) = (None, 0);
+        let mut host = Self { folder, notify, pid1, identity, operators, gate, port, patience };
+        host.start();
+        host
+    }
+
+    /// Starts the gate, which is ready when this returns.
+    pub fn start(&mut self) {
+        let log = File::options().create(true).append(true).open(self.log_path()).unwrap();
+        let child = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "host::gate", "--nocapture"])
+            .env(ROLE, serde_json::to_string(&self.operators).unwrap())
+            .env("OCTET_TEST_PATIENCE", self.patience.to_string())
+            .env("OCTET_TEST_FOLDER", self.folder.path())
+            .env("NOTIFY_SOCKET", self.folder.path().join("notify"))
+            .stderr(log.try_clone().unwrap())
+            .stdout(log)
+            .spawn()
+            .unwrap();
+        self.gate = Some(child);
+        let mut message = [0; 100];
+        let count = self.notify.recv(&mut message).expect("the gate does not become ready");
+        assert_eq!(&message[..count], b"READY=1");
+        self.port =
+            std::fs::read_to_string(self.folder.path().join("port")).unwrap().parse().unwrap();
+    }
+
+    /// Kills the gate.
+    pub fn kill(&mut self) {
+        let mut gate = self.gate.take().unwrap();
+        gate.kill().unwrap();
+        gate.wait().unwrap();
+    }
+
+    /// Kills it, but does not look how it ended.
+    pub fn kill_now(&self) {
+        let pid = rustix::process::Pid::from_child(self.gate.as_ref().unwrap());
+        rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+    }
+
+    /// Looks how it ended.
+    pub fn reap(&mut self) {
+        self.gate.take().unwrap().wait().unwrap();
+    }
+
+    /// Starts it anew, with other operators.
+    pub fn restart_for(&mut self, operators: &[(&str, &Key, &[&str])]) {
+        self.kill();
+        self.operators = named(operators);
+        self.start();
+    }
+
+    /// The gate, as an operator reaches it.
+    pub fn at(&self) -> At {
+        self.from(1)
+    }
+
+    /// The same from another address, 127.0.0.`number`.
+    pub fn from(&self, number: u8) -> At {
+        At {
+            gate: SocketAddr::from((Ipv4Addr::LOCALHOST, self.port)),
+            from: Ipv4Addr::new(127, 0, 0, number),
+            node: self.identity.node(),
+        }
+    }
+
+    /// Asks the gate for one of its own verbs, as a service of the box does.
+    pub fn ask(&self, verb: &str, args: Value) -> Result<Value, CallError> {
+        let mut client = Client::connect(&self.folder.path().join("gate.sock"))?;
+        client.stream().set_read_timeout(Some(PATIENCE))?;
+        client.call(verb, args.as_object().unwrap().clone())
+    }
+
+    /// Brings a signed command.
+    pub fn bring(&self, command: &octet_node::command::Command) -> Result<Value, String> {
+        let args = json!({ "command": command });
+        self.ask("run", args).map_err(|error| error.to_string())
+    }
+
+    /// Whether the log gets a line with all of `parts`: the gate may say it after it has acted.
+    pub fn has_logged(&self, parts: &[&str]) -> bool {
+        let deadline = Instant::now() + PATIENCE;
+        let found = || self.log().lines().any(|line| parts.iter().all(|part| line.contains(part)));
+        while !found() {
+            if Instant::now() > deadline {
+                return false;
+            }
+            std::thread::yield_now();
+        }
+        true
+    }
+
+    /// All that the gate has said.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.log_path()).unwrap()
+    }
+
+    /// The most memory that the gate has taken, in KiB.
+    pub fn peak_memory(&self) -> u64 {
+        let status = format!("/proc/{}/status", self.gate.as_ref().unwrap().id());
+        let status = std::fs::read_to_string(status).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        line.trim().strip_suffix(" kB").unwrap().parse().unwrap()
+    }
+
+    /// Where the unit `name` listens.
+    pub fn socket(&self, name: &str) -> PathBuf {
+        self.folder.path().join(format!("{name}.sock"))
+    }
+
+    /// The gate's data folder.
+    pub fn state(&self) -> PathBuf {
+        self.folder.path().join("state")
+    }
+
+    fn log_path(&self) -> PathBuf {
+        self.folder.path().join("log")
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        if let Some(mut gate) = self.gate.take() {
+            let _ = gate.kill();
+            let _ = gate.wait();
+        }
+    }
+}
+
+/// These, as appliance.toml names them.
+pub fn named(operators: &[(&str, &Key, &[&str])]) -> Operator {
+    let keys = operators.iter().map(|(name, key, may)| OperatorKey {
+        key: key.public(),
+        name: name.parse().unwrap(),
+        may: may.iter().map(|grant| (*grant).to_owned().try_into().unwrap()).collect(),
+    });
+    Operator { keys: keys.collect() }
+}
+
+/// Is the gate, in a process that was started for it; otherwise there is nothing to be tested here.
+#[test]
+fn gate() {
+    let Ok(operators) = std::env::var(ROLE) else { return };
+    let folder = std::env::var_os("OCTET_TEST_FOLDER").map(PathBuf::from).unwrap();
+    let patience = std::env::var("OCTET_TEST_PATIENCE").unwrap().parse().unwrap();
+    let patience = Duration::from_millis(patience);
+    let limits = Limits {
+        handshake_time: patience,
+        frame_time: patience,
+        unread_time: patience,
+        // No test lasts so long that an address may try again.
+        interval: Duration::from_secs(3600),
+        ..Limits::default()
+    };
+    let port = TcpListener::bind("[::]:0").unwrap();
+    std::fs::write(folder.join("port"), port.local_addr().unwrap().port().to_string()).unwrap();
+    let own = rustix::process::geteuid().as_raw();
+    // As PID 1 tells it. No other thread looks at the environment yet.
+    let callers =
+        Callers::parse(&format!("{own}=run,show,trust-time,config-check,config-apply")).unwrap();
+    let parts = Parts {
+        operators: serde_json::from_str(&operators).unwrap(),
+        limits,
+        folder: Some(folder.join("state")),
+        sockets: folder.clone(),
+        port,
+        control: listen(&folder.join("gate.sock")),
+        callers,
+    };
+    run(parts, notify_ready).unwrap();
+}
+
+/// A socket at `path`, whatever was there.
+pub fn listen(path: &Path) -> UnixListener {
+    let _ = std::fs::remove_file(path);
+    UnixListener::bind(path).unwrap()
+}

@@ -1,0 +1,234 @@
+//! The gate from end to end, over loopback: for each that is refused, what is allowed comes first, on
+//! the same gate; and afterwards it still answers.
+
+#![cfg(test)]
+
+mod floods;
+mod host;
+mod operator;
+mod settings;
+mod signed;
+mod stand_in;
+
+use std::sync::Arc;
+
+use host::Host;
+use octet_node::as_pid_1::Memory;
+use octet_node::control::file::Source;
+use octet_node::control::{CallError, FailureCode};
+use octet_node::key::Key;
+use octet_node::tls;
+use operator::{denied, errors, failure, object, until_closed};
+use rustls::{ClientConfig, ClientConnection, StreamOwned};
+use serde_json::{Map, Value, json};
+
+fn key() -> Key {
+    Key::generate().unwrap()
+}
+
+#[test]
+fn an_operator_reaches_every_unit() {
+    let anna = key();
+    let host = Host::new(&[("anna", &anna, &["own"])]);
+    let mut client = host.at().client(&anna).unwrap();
+    assert_eq!(client.call("status", Map::new()).unwrap()["unit"], "init");
+    let restarted = client.call("restart", object(json!({"unit": "cache"}))).unwrap();
+    assert_eq!(restarted["args"]["unit"], "cache");
+    assert_eq!(host.at().ask_unit(&anna, "cache", "purge").unwrap()["verb"], "purge");
+    assert_eq!(client.describe().unwrap().len(), 5);
+    let mut items = vec![];
+    let watched = client.call_each("watch", Map::new(), |item| {
+        items.push(item.clone());
+        false
+    });
+    assert_eq!((watched.unwrap(), items), (Value::Null, vec!["as it is".into()]));
+    let missing = failure(host.at().ask_unit(&anna, "nothing", "stats"));
+    assert_eq!(missing.code, FailureCode::NotFound);
+    let public = anna.public().to_string();
+    for outcome in ["allowed", "done"] {
+        let parts = ["anna", &public, "127.0.0.1:", "init restart {\"unit\":\"cache\"}", outcome];
+        assert!(host.has_logged(&parts), "{}", host.log());
+    }
+    assert_eq!(host.pid1.count("init restart"), 1);
+}
+
+#[test]
+fn a_file_goes_through() {
+    let anna = key();
+    let host = Host::new(&[("anna", &anna, &["update"])]);
+    host.at().client(&anna).unwrap().describe().unwrap();
+    let before = host.peak_memory();
+    let bytes: Vec<u8> = (0..5_000_000u32).map(|number| (number % 253) as u8).collect();
+    let sum: u64 = bytes.iter().map(|&byte| u64::from(byte)).sum();
+    let mut client = host.at().client(&anna).unwrap().to_unit(Some("update".parse().unwrap()));
+    let mut file = Memory(bytes);
+    let args = object(json!({ "file": file.describe() }));
+    let end = client.call_with("install", args, Some(&mut file), |_| true).unwrap();
+    assert_eq!(end, json!([5_000_000, sum]));
+    // The file passes through; 4 MiB are more than all buffers on the way.
+    let grown = host.peak_memory() - before;
+    assert!(grown < 4 << 10, "{grown} KiB");
+}
+
+#[test]
+fn who_is_no_operator_is_refused() {
+    let (anna, ben) = (key(), key());
+    let mut host = Host::new(&[("anna", &anna, &["own"]), ("ben", &ben, &["read"])]);
+    let at = host.at();
+    at.ask(&anna, "status", json!({})).unwrap();
+    at.ask(&ben, "status", json!({})).unwrap();
+    let asked = host.pid1.total();
+
+    // Without a key.
+    let mut config: ClientConfig = (*tls::client(&anna).unwrap()).clone();
+    config.client_auth_cert_resolver = Arc::new(NoKey);
+    let connection = ClientConnection::new(Arc::new(config), tls::any_name()).unwrap();
+    let mut keyless = StreamOwned::new(connection, at.tcp());
+    assert!(until_closed(&mut keyless, b"").is_empty());
+    assert!(host.has_logged(&["has shown no key"]), "{}", host.log());
+
+    // No TLS at all.
+    let mut plain = at.tcp();
+    let from = plain.local_addr().unwrap().to_string();
+    until_closed(&mut plain, b"OCT1\0\0\0\x02{}GET / HTTP/1.0\r\n\r\n");
+    assert!(host.has_logged(&[&from, "has shown no key"]), "{}", host.log());
+
+    // With a key of somebody else.
+    let stranger = key();
+    denied(at.ask(&stranger, "status", json!({})), "is no operator");
+    let public = stranger.public().to_string();
+    assert!(host.has_logged(&[&public, "refused", "is no operator"]), "{}", host.log());
+
+    // With a key that was good.
+    host.restart_for(&[("anna", &anna, &["own"])]);
+    denied(host.at().ask(&ben, "status", json!({})), "is no operator");
+    assert_eq!(host.pid1.total(), asked);
+    host.at().ask(&anna, "status", json!({})).unwrap();
+
+    // Nobody is named: nobody is let in.
+    host.restart_for(&[]);
+    denied(host.at().ask(&anna, "status", json!({})), "is no operator");
+    assert!(host.has_logged(&["no operator is named"]));
+    assert_eq!(host.pid1.total(), asked + 1);
+}
+
+#[derive(Debug)]
+struct NoKey;
+
+impl rustls::client::ResolvesClientCert for NoKey {
+    fn resolve(
+        &self,
+        _root_hint_subjects: &[&[u8]],
+        _schemes: &[rustls::SignatureScheme],
+    ) -> Option<Arc<rustls::sign::CertifiedKey>> {
+        None
+    }
+
+    fn only_raw_public_keys(&self) -> bool {
+        true
+    }
+
+    fn has_certs(&self) -> bool {
+        false
+    }
+}
+
+#[test]
+fn each_may_what_it_may() {
+    let (anna, ben) = (key(), key());
+    let host = Host::new(&[("anna", &anna, &["own"]), ("ben", &ben, &["read", "operate:cache"])]);
+    let at = host.at();
+    at.ask(&ben, "status", json!({})).unwrap();
+    at.ask_unit(&ben, "cache", "purge").unwrap();
+    at.ask(&anna, "restart", json!({"unit": "cache"})).unwrap();
+    at.ask_unit(&anna, "update", "revoke").unwrap();
+    let asked = host.pid1.total();
+    denied(at.ask(&ben, "restart", json!({"unit": "cache"})), "needs `operate`");
+    denied(at.ask_unit(&ben, "update", "revoke"), "needs `own`");
+    denied(at.ask_unit(&ben, "update", "install"), "needs `update`");
+    denied(at.ask_unit(&ben, "gate", "trust-time"), "needs `own`");
+    assert_eq!(host.pid1.total(), asked);
+    let parts = ["ben", "init restart {\"unit\":\"cache\"}", "refused", "needs `operate`"];
+    assert!(host.has_logged(&parts), "{}", host.log());
+    // A refusal ends nothing: the same connection goes on.
+    let mut client = at.client(&ben).unwrap();
+    assert!(client.call("restart", object(json!({"unit": "cache"}))).is_err());
+    client.call("status", Map::new()).unwrap();
+}
+
+#[test]
+fn what_is_no_request_ends_the_connection() {
+    let anna = key();
+    let host = Host::new(&[("anna", &anna, &["own"])]);
+    let at = host.at();
+    at.ask(&anna, "status", json!({})).unwrap();
+    let before = host.peak_memory();
+    for (bytes, part) in [
+        (&b"OCT1\x40\0\0\0xxxx"[..], "1073741824 bytes"),
+        (b"OCT1\0\0\x40\x01xxxx", "16385 bytes"),
+        (b"GET / HTTP/1.0\r\n\r\n", "does not start with OCT1"),
+        (b"OCT1\0\0\0\x02{}", "missing field"),
+        (b"OCT1\0\0\0\x01[", "EOF"),
+    ] {
+        let (mut stream, _) = at.tls(&anna).unwrap();
+        let said = errors(&until_closed(&mut stream, bytes));
+        assert!(said.len() == 1 && said[0].contains(part), "{said:?}");
+        assert!(host.has_logged(&["anna", "refused", part]), "{}", host.log());
+    }
+    at.ask(&anna, "status", json!({})).unwrap();
+    let grown = host.peak_memory() - before;
+    assert!(grown < 4 << 10, "{grown} KiB");
+}
+
+/// The gate's key is revoked: it shows another, and who has seen that takes the old one no more.
+#[test]
+fn the_gates_own_key_can_be_revoked() {
+    let anna = key();
+    let mut host = Host::new(&[("anna", &anna, &["own"])]);
+    let (_stream, first) = host.at().tls(&anna).unwrap();
+    assert_eq!(first, 1);
+    host.identity.revoke();
+    let second = (0..).find_map(|_| {
+        let (_, epoch) = host.from(2).tls(&anna).unwrap();
+        (epoch > 1).then_some(epoch)
+    });
+    assert_eq!(second, Some(2));
+    // It is kept: identity is not needed to show it.
+    host.kill();
+    host.start();
+    assert_eq!(host.at().tls(&anna).unwrap().1, 2);
+}
+
+/// Whoever has another box in mind is told, and asks nothing.
+#[test]
+fn another_box_is_told_apart() {
+    let anna = key();
+    let host = Host::new(&[("anna", &anna, &["own"])]);
+    let mut at = host.at();
+    at.ask(&anna, "status", json!({})).unwrap();
+    at.node = key().public();
+    let error = at.ask(&anna, "status", json!({})).unwrap_err().to_string();
+    assert!(error.contains(&host.identity.node().to_string()), "{error}");
+    assert_eq!(host.pid1.total(), 1);
+}
+
+#[test]
+fn only_so_many_at_once() {
+    let (anna, ben) = (key(), key());
+    let host = Host::new(&[("anna", &anna, &["own"]), ("ben", &ben, &["own"])]);
+    let at = host.at();
+    let connect = |key: &Key| {
+        let mut client = at.client(key).unwrap();
+        client.call("status", Map::new()).map(|_| client)
+    };
+    let mut annas: Vec<_> = (0..8).map(|_| connect(&anna).unwrap()).collect();
+    let busy = |result: Result<_, CallError>| failure(result.map(|_| Value::Null)).code;
+    assert_eq!(busy(connect(&anna)), FailureCode::Busy);
+    let _bens: Vec<_> = (0..8).map(|_| connect(&ben).unwrap()).collect();
+    assert_eq!(busy(connect(&ben)), FailureCode::Busy);
+    // Who leaves makes room; that the gate has seen it is waited for.
+    drop(annas.pop());
+    let again = (0..).find_map(|_| connect(&anna).ok());
+    assert!(again.is_some());
+    annas[0].call("status", Map::new()).unwrap();
+}

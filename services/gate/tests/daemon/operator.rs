@@ -1,0 +1,116 @@
+//! An operator, and others who try.
+
+use std::io::{self, Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpStream};
+use std::time::Duration;
+
+use octet_node::control::{CallError, Client, Decoder, Failure, FailureCode, PublicKey, UnitName};
+use octet_node::hello::Hello;
+use octet_node::key::Key;
+use octet_node::tls;
+use rustix::net::{AddressFamily, SocketType, bind, connect, socket};
+use rustls::{ClientConnection, StreamOwned};
+use serde_json::{Map, Value};
+
+/// Nothing here takes that long, however slow the machine; then a test fails instead of hanging.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+pub type Stream = StreamOwned<ClientConnection, TcpStream>;
+
+/// Where the gate is, and where it is reached from.
+#[derive(Clone, Copy)]
+pub struct At {
+    pub gate: SocketAddr,
+    pub from: Ipv4Addr,
+    pub node: PublicKey,
+}
+
+impl At {
+    /// A connection without a word.
+    pub fn tcp(&self) -> TcpStream {
+        let socket = socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+        bind(&socket, &SocketAddrV4::new(self.from, 0)).unwrap();
+        connect(&socket, &self.gate).unwrap();
+        let stream = TcpStream::from(socket);
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_write_timeout(Some(PATIENCE)).unwrap();
+        stream
+    }
+
+    /// TLS with `key`, and what the gate says first; with the number of the gate's key.
+    pub fn tls(&self, key: &Key) -> io::Result<(Stream, u64)> {
+        let connection = ClientConnection::new(tls::client(key).unwrap(), tls::any_name()).unwrap();
+        let mut stream = StreamOwned::new(connection, self.tcp());
+        let mut header = [0; 8];
+        stream.read_exact(&mut header)?;
+        let length = u32::from_be_bytes(header[4..].try_into().unwrap());
+        let mut payload = vec![0; length as usize];
+        stream.read_exact(&mut payload)?;
+        let hello: Hello = serde_json::from_slice(&payload)?;
+        let peer = tls::peer_key(stream.conn.peer_certificates()).unwrap();
+        let epoch = hello.check(peer, self.node, 0).map_err(io::Error::other)?;
+        Ok((stream, epoch))
+    }
+
+    /// An operator's connection.
+    pub fn client(&self, key: &Key) -> Result<Client<Stream>, CallError> {
+        Ok(Client::new(self.tls(key)?.0))
+    }
+
+    /// Asks for a verb of PID 1, on a connection of its own.
+    pub fn ask(&self, key: &Key, verb: &str, args: Value) -> Result<Value, CallError> {
+        self.client(key)?.call(verb, object(args))
+    }
+
+    /// Asks for a verb of `unit`.
+    pub fn ask_unit(&self, key: &Key, unit: &str, verb: &str) -> Result<Value, CallError> {
+        let unit: UnitName = unit.parse().unwrap();
+        self.client(key)?.to_unit(Some(unit)).call(verb, Map::new())
+    }
+}
+
+pub fn object(args: Value) -> Map<String, Value> {
+    args.as_object().unwrap().clone()
+}
+
+/// Why it was refused.
+pub fn failure(result: Result<Value, CallError>) -> Failure {
+    match result {
+        Err(CallError::Failure(failure)) => failure,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// That it was denied, in words with `part`.
+pub fn denied(result: Result<Value, CallError>, part: &str) {
+    let failure = failure(result);
+    assert_eq!(failure.code, FailureCode::Denied, "{failure}");
+    assert!(failure.message.contains(part) && !failure.help.is_empty(), "{failure}");
+}
+
+/// Sends `bytes` as they are, and reads all that comes until the gate closes the connection.
+pub fn until_closed(stream: &mut (impl Read + Write), bytes: &[u8]) -> Vec<u8> {
+    // The gate may have gone in the middle.
+    let _ = stream.write_all(bytes);
+    let _ = stream.flush();
+    let (mut all, mut buffer) = (vec![], [0; 4096]);
+    loop {
+        match stream.read(&mut buffer) {
+            Ok(0) => return all,
+            Ok(count) => all.extend_from_slice(&buffer[..count]),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => panic!("it stays open"),
+            Err(_) => return all,
+        }
+    }
+}
+
+/// The messages of all errors in `bytes`.
+pub fn errors(bytes: &[u8]) -> Vec<String> {
+    let mut decoder = Decoder::default();
+    decoder.push(bytes);
+    let payloads = std::iter::from_fn(|| decoder.next_payload().unwrap());
+    payloads
+        .map(|payload| serde_json::from_slice::<Value>(&payload).unwrap())
+        .filter_map(|reply| Some(reply["error"]["message"].as_str()?.to_owned()))
+        .collect()
+}

@@ -1,0 +1,88 @@
+//! Operators that change while the gate runs, as `config` tells it.
+
+use std::sync::{Arc, Mutex};
+
+use octet_node::Peer;
+use octet_node::control::operator::Operator;
+use octet_node::control::{By, CallError};
+use serde_json::{Map, Value, json};
+
+use crate::host::{Host, listen, named};
+use crate::key;
+use crate::operator::{denied, object};
+
+/// config, as far as the gate sees it.
+struct Config(Arc<Mutex<Operator>>);
+
+impl Config {
+    fn start(host: &Host) -> Self {
+        let operators = Arc::<Mutex<Operator>>::default();
+        let (listener, shared) = (listen(&host.socket("config")), operators.clone());
+        std::thread::spawn(move || {
+            for stream in listener.incoming().map_while(Result::ok) {
+                let mut peer = Peer::new(stream);
+                while let Ok(Some(request)) = peer.next_request() {
+                    assert_eq!(
+                        (request.verb.as_str(), &request.args["section"]),
+                        ("section", &json!("operator"))
+                    );
+                    peer.end(request.id, Ok(json!(*shared.lock().unwrap()))).unwrap();
+                }
+            }
+        });
+        Self(operators)
+    }
+}
+
+#[test]
+fn who_may_come_in_changes_while_it_runs() {
+    let (anna, ben, carl) = (key(), key(), key());
+    let host = Host::new(&[("anna", &anna, &["own"]), ("ben", &ben, &["read"])]);
+    let config = Config::start(&host);
+    let at = host.at();
+    let mut anna_stays = at.client(&anna).unwrap();
+    let mut ben_watches = at.client(&ben).unwrap();
+    anna_stays.call("status", Map::new()).unwrap();
+    ben_watches.call("status", Map::new()).unwrap();
+    denied(at.ask(&carl, "status", json!({})), "is no operator");
+
+    *config.0.lock().unwrap() = named(&[("anna", &anna, &["own"]), ("carl", &carl, &["read"])]);
+    // It is asked first, and that changes nothing.
+    host.ask("config-check", json!({})).unwrap();
+    denied(at.ask(&carl, "status", json!({})), "is no operator");
+    let mut seen = 0;
+    let watched = ben_watches.call_each("watch", Map::new(), |_| {
+        seen += 1;
+        host.ask("config-apply", json!({})).unwrap();
+        true
+    });
+    // He had begun while he might, and is cut off in the middle of it.
+    assert!(matches!(watched, Err(CallError::Closed | CallError::Io(_))), "{watched:?}");
+    assert_eq!(seen, 1);
+    assert!(host.has_logged(&["ben", "cut off"]), "{}", host.log());
+    denied(at.ask(&ben, "status", json!({})), "is no operator");
+    at.ask(&carl, "status", json!({})).unwrap();
+    anna_stays.call("status", Map::new()).unwrap();
+
+    // The same again changes nothing, and an answer that makes no sense neither.
+    host.ask("config-apply", json!({})).unwrap();
+    anna_stays.call("status", Map::new()).unwrap();
+    config.0.lock().unwrap().keys.clear();
+    host.ask("config-apply", json!({})).unwrap();
+    assert!(anna_stays.call("status", Map::new()).is_err());
+    denied(at.ask(&anna, "status", json!({})), "is no operator");
+}
+
+/// A unit is told who asks, and whoever asks cannot say that it is another.
+#[test]
+fn units_are_told_who_asks() {
+    let anna = key();
+    let host = Host::new(&[("anna", &anna, &["own"])]);
+    let public = json!({ "operator": anna.public() });
+    let asked: Value = host.at().ask(&anna, "restart", json!({ "unit": "cache" })).unwrap();
+    assert_eq!(asked["by"], public);
+    let client = host.at().client(&anna).unwrap();
+    let args = object(json!({ "unit": "cache" }));
+    let asked = client.asks_for(By::Root).call("restart", args).unwrap();
+    assert_eq!(asked["by"], public);
+}

@@ -1,0 +1,159 @@
+//! Commands that others carry.
+
+use octet_node::command::{Command, Order};
+use octet_node::control::PublicKey;
+use octet_node::key::{Key, random};
+use serde_json::{Map, json};
+
+use crate::host::Host;
+use crate::operator::denied;
+
+/// 2030-01-01: long after what the clock of this machine may show.
+const NOW: u64 = 1_893_456_000;
+
+fn order(operator: &Key, target: PublicKey, unit: &str, verb: &str) -> Order {
+    Order {
+        target,
+        operator: operator.public(),
+        id: random().unwrap(),
+        expires: NOW + 600,
+        unit: unit.parse().unwrap(),
+        verb: verb.into(),
+        args: Map::new(),
+    }
+}
+
+fn sign(order: &Order, operator: &Key) -> Command {
+    Command::sign(order.clone(), operator).unwrap()
+}
+
+fn refused(host: &Host, command: &Command, part: &str) {
+    let asked = host.pid1.total();
+    let problem = host.bring(command).unwrap_err();
+    assert!(problem.contains(part), "{problem}");
+    assert!(host.has_logged(&["a signed command", "refused", part]), "{}", host.log());
+    assert_eq!(host.pid1.total(), asked);
+}
+
+#[test]
+fn a_signed_command_is_run_at_most_once() {
+    let (anna, ben, stranger) =
+        (Key::generate().unwrap(), Key::generate().unwrap(), Key::generate().unwrap());
+    let mut host = Host::new(&[("anna", &anna, &["own"]), ("ben", &ben, &["operate:cache"])]);
+    let node = host.identity.node();
+    let good = order(&anna, node, "init", "status");
+
+    // Until an owner has stated the time, nothing is in time.
+    refused(&host, &sign(&good, &anna), "the time is not trusted");
+    let time = json!({"time": "2030-01-01T00:00:00Z"});
+    let state = |key: &Key| {
+        let client = host.at().client(key).unwrap();
+        client
+            .to_unit(Some("gate".parse().unwrap()))
+            .call("trust-time", time.as_object().unwrap().clone())
+    };
+    denied(state(&ben), "needs `own`");
+    state(&anna).unwrap();
+
+    assert_eq!(host.bring(&sign(&good, &anna)).unwrap()["verb"], "status");
+    assert_eq!(host.pid1.count("init status"), 1);
+    let public = anna.public().to_string();
+    assert!(host.has_logged(&["anna", &public, "init status", "allowed, signed"]));
+    assert!(host.has_logged(&["anna", &public, "init status", "done"]));
+
+    // Again: refused, also by another signature of the same, and after the gate was killed.
+    refused(&host, &sign(&good, &anna), "run before");
+    host.kill();
+    host.start();
+    refused(&host, &sign(&good, &anna), "run before");
+
+    // What ben may and what he may not.
+    host.bring(&sign(&order(&ben, node, "cache", "purge"), &ben)).unwrap();
+    refused(&host, &sign(&order(&ben, node, "cache", "stats"), &ben), "needs `read`");
+    refused(&host, &sign(&order(&ben, node, "init", "status"), &ben), "needs `read`");
+
+    // For another box, of somebody else, too late, too early, with a file, within another.
+    let other = Key::generate().unwrap().public();
+    refused(&host, &sign(&order(&anna, other, "init", "status"), &anna), "the command is for");
+    refused(&host, &sign(&order(&stranger, node, "init", "status"), &stranger), "is no operator");
+    for (expires, part) in [(NOW - 1, "has expired"), (NOW + 2 * 86_400, "24 hours ahead")] {
+        let order = Order { expires, ..order(&anna, node, "init", "status") };
+        refused(&host, &sign(&order, &anna), part);
+    }
+    let mut install = order(&anna, node, "update", "install");
+    install.args.insert("file".into(), json!({}));
+    refused(&host, &sign(&install, &anna), "takes a file");
+    refused(&host, &sign(&order(&anna, node, "gate", "run"), &anna), "cannot bring another");
+    let mut unknown = order(&anna, node, "init", "status");
+    unknown.args.insert("x".into(), json!(1));
+    refused(&host, &sign(&unknown, &anna), "takes no argument `x`");
+
+    // Changed on the way.
+    let text = String::from(sign(&order(&anna, node, "init", "status"), &anna));
+    let asked = host.pid1.total();
+    for at in [0, 10, 100, text.len() - 1] {
+        let mut changed = text.clone().into_bytes();
+        changed[at] = if changed[at] == b'A' { b'B' } else { b'A' };
+        let changed = String::from_utf8(changed).unwrap();
+        assert!(host.ask("run", json!({ "command": changed })).is_err(), "{at}");
+    }
+    assert_eq!(host.pid1.total(), asked);
+    host.ask("run", json!({ "command": text })).unwrap();
+    assert_eq!(host.pid1.total(), asked + 1);
+}
+
+/// The file of what was run is damaged: no command is let through, and operators still are.
+#[test]
+fn a_damaged_store_lets_nothing_through() {
+    let anna = Key::generate().unwrap();
+    let mut host = Host::new(&[("anna", &anna, &["own"])]);
+    let node = host.identity.node();
+    host.ask("trust-time", json!({"time": "2030-01-01T00:00:00Z"})).unwrap();
+    host.bring(&sign(&order(&anna, node, "init", "status"), &anna)).unwrap();
+    host.kill();
+    let path = host.state().join("ids");
+    let whole = std::fs::read(&path).unwrap();
+    std::fs::write(&path, &whole[..whole.len() - 1]).unwrap();
+    host.start();
+    refused(&host, &sign(&order(&anna, node, "init", "status"), &anna), "damaged");
+    host.at().ask(&anna, "status", json!({})).unwrap();
+    host.kill();
+    std::fs::write(&path, &whole).unwrap();
+    host.start();
+    host.bring(&sign(&order(&anna, node, "init", "status"), &anna)).unwrap();
+}
+
+/// Killed while commands come in, again and again: none is run twice.
+#[test]
+fn killed_at_any_moment() {
+    let anna = Key::generate().unwrap();
+    let mut host = Host::new(&[("anna", &anna, &["own"])]);
+    let node = host.identity.node();
+    host.ask("trust-time", json!({"time": "2030-01-01T00:00:00Z"})).unwrap();
+    for round in 0..8 {
+        let commands: Vec<Command> =
+            (0..30).map(|_| sign(&order(&anna, node, "init", "status"), &anna)).collect();
+        let before = host.pid1.count("init status");
+        let answered = std::thread::scope(|scope| {
+            let host = &host;
+            let bringing = scope.spawn(|| {
+                commands.iter().take_while(|command| host.bring(command).is_ok()).count()
+            });
+            while host.pid1.count("init status") < before + 1 + round {
+                std::thread::yield_now();
+            }
+            host.kill_now();
+            bringing.join().unwrap()
+        });
+        host.reap();
+        host.start();
+        let ran = host.pid1.count("init status") - before;
+        assert!(ran >= answered && ran <= answered + 1, "{ran} ran, {answered} answered");
+        // All again: those that ran are refused, the others run now. One may have been remembered
+        // and not have begun.
+        let again = commands.iter().filter(|command| host.bring(command).is_ok()).count();
+        let total = host.pid1.count("init status") - before;
+        assert_eq!(total, ran + again);
+        assert!(total == commands.len() || total == commands.len() - 1, "{total}");
+    }
+}

@@ -1,0 +1,225 @@
+//! PID 1 and identity, as far as the gate sees them: threads at sockets of the same names.
+
+use std::io::{self, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Condvar, Mutex};
+use std::thread;
+
+use octet_node::certificate::{Certificate, Statement};
+use octet_node::control::file::{Intake, MAX_WANT};
+use octet_node::control::{
+    ArgKind, Capability, Connection, Failure, FailureCode, Message, PieceBody, PublicKey, Reply,
+    ReplyBody, Request, Verb,
+};
+use octet_node::key::Key;
+use serde_json::json;
+
+use crate::host::listen;
+
+type Asked = Arc<Mutex<Vec<String>>>;
+
+/// PID 1, and behind it the units `cache` and `update`, and the gate itself.
+pub struct Pid1 {
+    asked: Asked,
+}
+
+impl Pid1 {
+    pub fn start(folder: &Path) -> Self {
+        let (listener, asked) = (listen(&folder.join("init.sock")), Asked::default());
+        let (gate, all) = (folder.join("gate.sock"), Arc::clone(&asked));
+        thread::spawn(move || {
+            for stream in listener.incoming().map_while(Result::ok) {
+                let (gate, all) = (gate.clone(), Arc::clone(&all));
+                // Whoever connected may have gone.
+                thread::spawn(move || Conversation { stream, gate, all, part: None }.go_on());
+            }
+        });
+        Self { asked }
+    }
+
+    /// How often a verb was asked for that is no `describe`: `unit verb`.
+    pub fn count(&self, what: &str) -> usize {
+        self.asked.lock().unwrap().iter().filter(|asked| *asked == what).count()
+    }
+
+    /// How often any was.
+    pub fn total(&self) -> usize {
+        self.asked.lock().unwrap().len()
+    }
+}
+
+struct Conversation {
+    stream: UnixStream,
+    gate: PathBuf,
+    all: Asked,
+    /// The part of a file that is waited for, and how much has come with what sum.
+    part: Option<(Intake, u64, u64)>,
+}
+
+impl Conversation {
+    fn go_on(mut self) -> io::Result<()> {
+        let mut connection = Connection::default();
+        let mut buffer = [0; 4096];
+        while let count @ 1.. = self.stream.read(&mut buffer)? {
+            for message in connection.received(&buffer[..count], true) {
+                match message {
+                    Message::Request(request) => self.answer(request)?,
+                    Message::Piece(piece) => {
+                        let PieceBody::Chunk(chunk) = piece.body else { continue };
+                        let Some((mut part, count, sum)) = self.part.take() else { continue };
+                        let Some(bytes) = part.take(&chunk).unwrap() else {
+                            self.part = Some((part, count, sum));
+                            continue;
+                        };
+                        let sum = sum + bytes.iter().map(|&byte| u64::from(byte)).sum::<u64>();
+                        self.want(piece.id, count + bytes.len() as u64, sum, bytes.len())?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn want(&mut self, id: u64, count: u64, sum: u64, last: usize) -> io::Result<()> {
+        if count > 0 && last < MAX_WANT as usize {
+            return self.say(id, ReplyBody::End(json!([count, sum])));
+        }
+        let part = Intake::new(count, MAX_WANT);
+        let want = ReplyBody::Want(part.want());
+        self.part = Some((part, count, sum));
+        self.say(id, want)
+    }
+
+    fn answer(&mut self, request: Request) -> io::Result<()> {
+        let unit = request.unit.as_ref().map_or("init", |unit| unit.as_str());
+        let id = request.id;
+        if request.verb != "describe" {
+            self.all.lock().unwrap().push(format!("{unit} {}", request.verb));
+        }
+        match (unit, request.verb.as_str()) {
+            ("gate", _) => self.hand_on(request),
+            (_, "describe") => match verbs(unit) {
+                Some(verbs) => self.say(id, ReplyBody::End(json!(verbs))),
+                None => {
+                    let message = format!("there is no unit `{unit}`");
+                    let failure = Failure::new(FailureCode::NotFound, message, "look");
+                    self.say(id, ReplyBody::Error(failure))
+                }
+            },
+            (_, "flood") => loop {
+                self.say(id, ReplyBody::Item("x".repeat(100_000).into()))?;
+            },
+            (_, "install") => self.want(id, 0, 0, 0),
+            (_, "watch") => self.say(id, ReplyBody::Item("as it is".into())),
+            (unit, verb) => {
+                let (args, by) = (request.args.clone(), request.by);
+                let end = json!({ "unit": unit, "verb": verb, "args": args, "by": by });
+                self.say(id, ReplyBody::End(end))
+            }
+        }
+    }
+
+    /// Hands on, as PID 1 does for operators.
+    fn hand_on(&mut self, mut request: Request) -> io::Result<()> {
+        request.unit = None;
+        let mut client =
+            octet_node::control::Client::connect(&self.gate).map_err(io::Error::other)?;
+        let body = match client.call(&request.verb, request.args) {
+            Ok(end) => ReplyBody::End(end),
+            Err(octet_node::control::CallError::Failure(failure)) => ReplyBody::Error(failure),
+            Err(error) => return Err(io::Error::other(error)),
+        };
+        self.say(request.id, body)
+    }
+
+    fn say(&mut self, id: u64, body: ReplyBody) -> io::Result<()> {
+        let mut frame = vec![];
+        let json = serde_json::to_vec(&Reply { id, body }).unwrap();
+        octet_node::control::encode(&json, &mut frame).unwrap();
+        self.stream.write_all(&frame)
+    }
+}
+
+fn verbs(unit: &str) -> Option<Vec<Verb>> {
+    use Capability::{Operate, Own, Read, Update};
+
+    let mut verbs = vec![Verb::new("describe", Read, "")];
+    verbs.extend(match unit {
+        "init" => vec![
+            Verb::new("status", Read, ""),
+            Verb::new("watch", Read, ""),
+            Verb::new("flood", Read, ""),
+            Verb::new("restart", Operate, "").required("unit", ArgKind::Text, ""),
+        ],
+        "cache" => vec![Verb::new("purge", Operate, ""), Verb::new("stats", Read, "")],
+        "update" => vec![
+            Verb::new("install", Update, "").required("file", ArgKind::File, ""),
+            Verb::new("revoke", Own, ""),
+        ],
+        _ => return None,
+    });
+    Some(verbs)
+}
+
+/// identity: one node, and one key of the gate that counts.
+pub struct Identity {
+    node: PublicKey,
+    /// How often the key was revoked.
+    revoked: Arc<(Mutex<u64>, Condvar)>,
+}
+
+impl Identity {
+    pub fn start(folder: &Path) -> Self {
+        let (node, listener) = (Key::generate().unwrap(), listen(&folder.join("identity.sock")));
+        let (public, node) = (node.public(), Arc::new(node));
+        let revoked = Arc::<(Mutex<u64>, Condvar)>::default();
+        let shared = Arc::clone(&revoked);
+        thread::spawn(move || {
+            for stream in listener.incoming().map_while(Result::ok) {
+                let (node, revoked) = (Arc::clone(&node), Arc::clone(&shared));
+                thread::spawn(move || certify(stream, &node, &revoked));
+            }
+        });
+        Self { node: public, revoked }
+    }
+
+    pub fn node(&self) -> PublicKey {
+        self.node
+    }
+
+    /// Has the gate make another key.
+    pub fn revoke(&self) {
+        *self.revoked.0.lock().unwrap() += 1;
+        self.revoked.1.notify_all();
+    }
+}
+
+fn certify(mut stream: UnixStream, node: &Key, revoked: &(Mutex<u64>, Condvar)) -> io::Result<()> {
+    let mut connection = Connection::default();
+    let mut buffer = [0; 4096];
+    let request = loop {
+        let count = stream.read(&mut buffer)?;
+        let mut messages = connection.received(&buffer[..count], true);
+        if let Some(Message::Request(request)) = messages.pop() {
+            break request;
+        }
+    };
+    assert_eq!(request.verb, "certify");
+    let key: PublicKey = request.args["key"].as_str().unwrap().parse().unwrap();
+    let mut say = |body| {
+        let json = serde_json::to_vec(&Reply { id: request.id, body }).unwrap();
+        let mut frame = vec![];
+        octet_node::control::encode(&json, &mut frame).unwrap();
+        stream.write_all(&frame)
+    };
+    let mut times = revoked.0.lock().unwrap();
+    let (unit, epoch) = ("gate".parse().unwrap(), *times + 1);
+    let statement = Statement { node: node.public(), unit, key, epoch, issued: 1 };
+    let certificate = Certificate::sign(statement, node).unwrap();
+    say(ReplyBody::Item(json!(certificate)))?;
+    while *times < epoch {
+        times = revoked.1.wait(times).unwrap();
+    }
+    say(ReplyBody::End(json!({ "renew": true })))
+}

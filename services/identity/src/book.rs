@@ -1,0 +1,206 @@
+//! Which key of each service counts, and which never again. No disk and no clock in here.
+
+use std::collections::BTreeMap;
+
+use octet_node::control::{PublicKey, UnitName};
+use serde::{Deserialize, Serialize};
+
+/// How many keys of one service are remembered that count no more. They are never forgotten: when
+/// there is no room, none is added.
+const MOST_GONE: usize = 1024;
+
+/// What is remembered about all services.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Book {
+    units: BTreeMap<UnitName, Entry>,
+}
+
+/// What is remembered about one service.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Entry {
+    /// How many keys it has had, the next one included while it has none.
+    pub epoch: u64,
+    /// The key that counts.
+    pub key: Option<Current>,
+    /// Keys that were replaced.
+    pub replaced: Vec<PublicKey>,
+    /// Keys that may be in others' hands.
+    pub revoked: Vec<PublicKey>,
+}
+
+/// A key that counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Current {
+    /// The key.
+    pub key: PublicKey,
+    /// When it was first certified, in seconds since 1970.
+    pub issued: u64,
+}
+
+/// What becomes of a service's key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is the one that counts, as it was before.
+    Counts {
+        /// Which key of the service it is.
+        epoch: u64,
+        /// When it was first certified.
+        issued: u64,
+    },
+    /// It counted once, and never will again.
+    Gone,
+    /// It is new: [`Book::accept`] it.
+    New,
+}
+
+/// Why a key ceases to count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Why {
+    /// Another takes its place.
+    Replaced,
+    /// It may be in others' hands.
+    Revoked,
+}
+
+/// The book has no room.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{MOST_GONE} keys of `{0}` are remembered that count no more, and none is forgotten")]
+pub struct Full(pub UnitName);
+
+impl Book {
+    /// What is remembered of each service.
+    pub fn units(&self) -> impl Iterator<Item = (&UnitName, &Entry)> {
+        self.units.iter()
+    }
+
+    /// Whether nothing is remembered.
+    pub fn is_empty(&self) -> bool {
+        self.units.is_empty()
+    }
+
+    /// What is to become of `key`, which `unit` says is its own.
+    pub fn judge(&self, unit: &UnitName, key: &PublicKey) -> Verdict {
+        let Some(entry) = self.units.get(unit) else { return Verdict::New };
+        match entry.key {
+            Some(current) if current.key == *key => {
+                Verdict::Counts { epoch: entry.epoch, issued: current.issued }
+            }
+            _ if entry.replaced.contains(key) || entry.revoked.contains(key) => Verdict::Gone,
+            _ => Verdict::New,
+        }
+    }
+
+    /// `key` is that of `unit` from `now` on, in seconds since 1970; the one before counts no more.
+    ///
+    /// # Errors
+    /// That one cannot be remembered.
+    pub fn accept(&mut self, unit: &UnitName, key: PublicKey, now: u64) -> Result<(), Full> {
+        self.end(unit, Why::Replaced)?;
+        let entry = self.units.entry(unit.clone()).or_default();
+        entry.epoch = entry.epoch.max(1);
+        entry.key = Some(Current { key, issued: now });
+        Ok(())
+    }
+
+    /// The key of `unit`, if it has one, counts no more. One that was replaced can still be revoked:
+    /// `Why::Revoked` takes every key that the service has had before.
+    ///
+    /// # Errors
+    /// It cannot be remembered.
+    pub fn end(&mut self, unit: &UnitName, why: Why) -> Result<(), Full> {
+        let Some(entry) = self.units.get_mut(unit) else { return Ok(()) };
+        if let Some(current) = entry.key {
+            if entry.replaced.len() + entry.revoked.len() >= MOST_GONE {
+                return Err(Full(unit.clone()));
+            }
+            entry.replaced.push(current.key);
+            entry.key = None;
+            entry.epoch += 1;
+        }
+        if why == Why::Revoked {
+            entry.revoked.append(&mut entry.replaced);
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn key(number: u16) -> PublicKey {
+        let mut bytes = [0; 32];
+        bytes[..2].copy_from_slice(&number.to_be_bytes());
+        PublicKey::new(bytes)
+    }
+
+    fn unit(name: &str) -> UnitName {
+        name.parse().unwrap()
+    }
+
+    #[test]
+    fn a_key_counts_until_it_is_replaced() {
+        let (mut book, gate) = (Book::default(), unit("gate"));
+        assert_eq!(book.judge(&gate, &key(1)), Verdict::New);
+        book.accept(&gate, key(1), 10).unwrap();
+        assert_eq!(book.judge(&gate, &key(1)), Verdict::Counts { epoch: 1, issued: 10 });
+        assert_eq!(book.judge(&unit("cache"), &key(1)), Verdict::New);
+        book.accept(&gate, key(2), 20).unwrap();
+        assert_eq!(book.judge(&gate, &key(1)), Verdict::Gone);
+        assert_eq!(book.judge(&gate, &key(2)), Verdict::Counts { epoch: 2, issued: 20 });
+        book.end(&gate, Why::Revoked).unwrap();
+        assert_eq!(book.judge(&gate, &key(2)), Verdict::Gone);
+        book.accept(&gate, key(3), 30).unwrap();
+        assert_eq!(book.judge(&gate, &key(3)), Verdict::Counts { epoch: 3, issued: 30 });
+        let (_, entry) = book.units().next().unwrap();
+        assert_eq!((&entry.revoked[..], &entry.replaced[..]), (&[key(1), key(2)][..], &[][..]));
+    }
+
+    #[test]
+    fn a_full_book_forgets_nothing() {
+        let (mut book, gate) = (Book::default(), unit("gate"));
+        for number in 0..=MOST_GONE as u16 {
+            book.accept(&gate, key(number), 0).unwrap();
+        }
+        assert_eq!(book.accept(&gate, key(9999), 0), Err(Full(gate.clone())));
+        assert_eq!(book.end(&gate, Why::Revoked), Err(Full(gate.clone())));
+        assert_eq!(book.judge(&gate, &key(0)), Verdict::Gone);
+        assert!(matches!(book.judge(&gate, &key(MOST_GONE as u16)), Verdict::Counts { .. }));
+        // Others are not touched by it.
+        book.accept(&unit("cache"), key(9999), 0).unwrap();
+    }
+
+    proptest! {
+        /// Whatever happens, in whatever order: at most one key counts, none comes back, and the
+        /// epoch never goes back and is another for another key.
+        #[test]
+        fn no_key_comes_back(steps in prop::collection::vec((0u8..3, 0u16..6), 1..60)) {
+            let (mut book, gate) = (Book::default(), unit("gate"));
+            let (mut gone, mut last) = (vec![], 0);
+            for (kind, number) in steps {
+                let before = (0..6).find(|n| matches!(book.judge(&gate, &key(*n)), Verdict::Counts { .. }));
+                match kind {
+                    0 => book.end(&gate, Why::Replaced).unwrap(),
+                    1 => book.end(&gate, Why::Revoked).unwrap(),
+                    _ if book.judge(&gate, &key(number)) == Verdict::New => {
+                        book.accept(&gate, key(number), 0).unwrap();
+                    }
+                    _ => continue,
+                }
+                gone.extend(before);
+                let count = (0..6).filter(|n| matches!(book.judge(&gate, &key(*n)), Verdict::Counts { .. }));
+                prop_assert!(count.count() <= 1);
+                for number in &gone {
+                    prop_assert_eq!(book.judge(&gate, &key(*number)), Verdict::Gone);
+                }
+                let epoch = book.units().next().map_or(0, |(_, entry)| entry.epoch);
+                prop_assert!(epoch > last || before.is_none() && epoch == last || last == 0);
+                last = epoch;
+            }
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! The book as the disk has it: a line of JSON, and a line with the node's signature over the first,
+//! so that neither damage nor the book of another node passes for this one's.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use octet_node::key::{Domain, Key, verify};
+use serde::{Deserialize, Serialize};
+
+use crate::book::Book;
+
+/// The version of the format.
+const VERSION: u32 = 1;
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Record {
+    version: u32,
+    book: Book,
+}
+
+/// The lines.
+///
+/// # Errors
+/// Never: a book is JSON.
+pub fn encode(book: &Book, node: &Key) -> serde_json::Result<Vec<u8>> {
+    let json = serde_json::to_string(&Record { version: VERSION, book: book.clone() })?;
+    let signature = STANDARD.encode(node.sign(Domain::Book, json.as_bytes()));
+    Ok(format!("{json}\n{signature}\n").into_bytes())
+}
+
+/// What the lines say; `None` if they are not `node`'s, or damaged.
+pub fn decode(bytes: &[u8], node: &Key) -> Option<Book> {
+    let (json, signature) = lines(bytes)?;
+    let signature = STANDARD.decode(signature).ok()?;
+    if !verify(&node.public(), Domain::Book, json.as_bytes(), &signature) {
+        return None;
+    }
+    parse(json)
+}
+
+/// Whether the lines say that nothing is remembered, whoever has signed them.
+pub fn is_empty(bytes: &[u8]) -> bool {
+    lines(bytes).and_then(|(json, _)| parse(json)).is_some_and(|book| book.is_empty())
+}
+
+fn lines(bytes: &[u8]) -> Option<(&str, &str)> {
+    std::str::from_utf8(bytes).ok()?.strip_suffix('\n')?.split_once('\n')
+}
+
+fn parse(json: &str) -> Option<Book> {
+    let record: Record = serde_json::from_str(json).ok()?;
+    (record.version == VERSION).then_some(record.book)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn book(key: &Key) -> Book {
+        let mut book = Book::default();
+        book.accept(&"gate".parse().unwrap(), key.public(), 7).unwrap();
+        book
+    }
+
+    #[test]
+    fn every_changed_bit_is_seen() {
+        let (node, other) = (Key::generate().unwrap(), Key::generate().unwrap());
+        let book = book(&other);
+        let whole = encode(&book, &node).unwrap();
+        assert_eq!(decode(&whole, &node), Some(book.clone()));
+        assert_eq!(decode(&whole, &other), None);
+        assert!(!is_empty(&whole) && is_empty(&encode(&Book::default(), &node).unwrap()));
+        for bit in 0..whole.len() * 8 {
+            let mut changed = whole.clone();
+            changed[bit / 8] ^= 1 << (bit % 8);
+            assert_eq!(decode(&changed, &node), None, "bit {bit}");
+        }
+        for length in 0..whole.len() {
+            assert_eq!(decode(&whole[..length], &node), None, "{length} bytes");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn never_panics(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            let node = Key::generate().unwrap();
+            prop_assert_eq!(decode(&bytes, &node), None);
+            is_empty(&bytes);
+        }
+    }
+}

@@ -1,0 +1,47 @@
+//! The service: where its facts come from, and what becomes of its end.
+
+use std::os::unix::net::UnixListener;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use crate::UnitName;
+use crate::service::Identity;
+use crate::store::Store;
+use octet_appliance::USERS;
+use octet_node::serve::serve;
+use octet_node::{Callers, inherited, notify_ready};
+
+/// Serves until PID 1 ends it.
+pub fn main() -> ExitCode {
+    // First of all, before anything opens a descriptor.
+    let socket =
+        inherited().into_iter().find(|(name, _)| name == "control").map(|(_, socket)| socket);
+    let Some(socket) = socket else {
+        eprintln!("PID 1 has not passed the socket `control`");
+        return ExitCode::FAILURE;
+    };
+    // PID 1 sets it when the folder is there and can be written.
+    let folder = std::env::var_os("STATE_DIRECTORY").map(PathBuf::from);
+    let store = Store::open(folder, |_| Ok(()));
+    match &store {
+        Ok(store) => println!("this node is {}", store.node()),
+        Err(error) => eprintln!("{error}; no service's key is certified"),
+    }
+    let mut identity = Identity::new(store, unit_of);
+    let listener = UnixListener::from(socket);
+    let result =
+        notify_ready().and_then(|()| serve(&listener, &Callers::from_environment(), &mut identity));
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The unit that user `uid` runs: a service of Octet's has the user of its own name, and one of the
+/// owner's is named by its user here.
+fn unit_of(uid: u32) -> Option<UnitName> {
+    USERS.iter().find(|user| user.uid == uid && uid != 0).and_then(|user| user.name.parse().ok())
+}

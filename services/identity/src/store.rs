@@ -1,0 +1,274 @@
+//! The node's key and the book, in memory and on disk.
+
+use std::io;
+use std::path::PathBuf;
+
+use octet_node::certificate::{Certificate, InvalidCertificate, Statement};
+use octet_node::control::{PublicKey, UnitName};
+use octet_node::durable::{self, Existing, Step};
+use octet_node::key::{self, Key, KeyFile};
+use rustix::fs::{FsWord, statfs};
+
+use crate::book::{Book, Full, Verdict, Why};
+use crate::record;
+
+/// The file of the node's key.
+pub const NODE_KEY: &str = "node.key";
+
+/// The file of the book.
+pub const BOOK: &str = "book";
+
+/// The file that has the next boot erase everything: the last part of [`octet_appliance::RESET`].
+pub const RESET: &str = "reset";
+
+/// A file system in memory (`TMPFS_MAGIC`, statfs(2)).
+const TMPFS: FsWord = 0x0102_1994;
+
+/// More than a book takes, in bytes: of each of 32 services 1 024 keys of 60 bytes.
+const LONGEST: u64 = 2 << 20;
+
+/// Why there is no node key, or no book, although there was.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The disk does not give or take it.
+    #[error("{file} cannot be read or written: {source}")]
+    Disk {
+        /// The file.
+        file: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// It is there, and is not what was written.
+    #[error("{0} is damaged")]
+    Damaged(PathBuf),
+    /// It is not there, and something that belongs to it is.
+    #[error("{0} is missing")]
+    Missing(PathBuf),
+    /// The book has no room.
+    #[error(transparent)]
+    Full(#[from] Full),
+    /// The certificate could not be signed.
+    #[error(transparent)]
+    Certificate(#[from] InvalidCertificate),
+}
+
+/// The node's key and the book.
+#[derive(Debug)]
+pub struct Store {
+    folder: Option<PathBuf>,
+    key: Key,
+    book: Book,
+}
+
+impl Store {
+    /// What is kept in `folder`; at the first boot a new key. Without a folder both last as long as
+    /// this. `before` is called before each step of writing, and can forbid it.
+    ///
+    /// A key is made only where there was never one: the box would no longer be the one that its
+    /// owner knows. So the book is there before the key is, and one without the other is an error,
+    /// but for an empty book, which is what a cut at the first boot leaves.
+    ///
+    /// # Errors
+    /// The disk does not give or take it, or something is damaged or missing.
+    pub fn open(
+        folder: Option<PathBuf>,
+        mut before: impl FnMut(Step) -> io::Result<()>,
+    ) -> Result<Self, StoreError> {
+        let generate = || Key::generate().map_err(io::Error::other);
+        let Some(place) = folder else {
+            let key =
+                generate().map_err(|source| StoreError::Disk { file: NODE_KEY.into(), source })?;
+            return Ok(Self { folder: None, key, book: Book::default() });
+        };
+        let (key_file, book_file) = (place.join(NODE_KEY), place.join(BOOK));
+        let disk = |file: &PathBuf| {
+            let file = file.clone();
+            move |source| StoreError::Disk { file, source }
+        };
+        let kept = durable::read(&book_file, LONGEST).map_err(disk(&book_file))?;
+        match (key::read(&key_file).map_err(disk(&key_file))?, kept) {
+            (KeyFile::Key(key), Some(bytes)) => {
+                let book = record::decode(&bytes, &key).ok_or(StoreError::Damaged(book_file))?;
+                Ok(Self { folder: Some(place), key, book })
+            }
+            (KeyFile::Key(_), None) => Err(StoreError::Missing(book_file)),
+            (KeyFile::Damaged, _) => Err(StoreError::Damaged(key_file)),
+            (KeyFile::Absent, Some(bytes)) if !record::is_empty(&bytes) => {
+                Err(StoreError::Missing(key_file))
+            }
+            (KeyFile::Absent, _) => {
+                let key = generate().map_err(disk(&key_file))?;
+                let store = Self { folder: Some(place), key, book: Book::default() };
+                store.write(&Book::default(), &mut before)?;
+                key::keep(&key_file, &store.key, Existing::Keep, before)
+                    .map_err(disk(&key_file))?;
+                Ok(store)
+            }
+        }
+    }
+
+    /// The node's name.
+    pub fn node(&self) -> PublicKey {
+        self.key.public()
+    }
+
+    /// Whether it outlasts this boot: a box without a disk may have its data in memory.
+    pub fn is_kept(&self) -> bool {
+        let kind = self.folder.as_ref().and_then(|folder| statfs(folder).ok());
+        kind.is_some_and(|kind| kind.f_type != TMPFS)
+    }
+
+    /// Has the next boot erase everything that is kept. It is on disk when this returns.
+    ///
+    /// # Errors
+    /// The disk does not take it; then the next boot is as any other, or erases.
+    pub fn reset(&self, before: impl FnMut(Step) -> io::Result<()>) -> Result<(), StoreError> {
+        let Some(folder) = &self.folder else { return Ok(()) };
+        let file = folder.join(RESET);
+        let line = format!("{}\n", self.node());
+        durable::write(&file, line.as_bytes(), Existing::Replace, before)
+            .map_err(|source| StoreError::Disk { file, source })
+    }
+
+    /// Whether the next boot is to erase everything.
+    pub fn is_to_be_reset(&self) -> bool {
+        self.folder.as_ref().is_some_and(|folder| folder.join(RESET).exists())
+    }
+
+    /// What is remembered.
+    pub fn book(&self) -> &Book {
+        &self.book
+    }
+
+    /// Certifies `key`, which `unit` says is its own; `None` if it counted once and was replaced. A
+    /// key that is new takes the place of the one before, and is on disk when this returns.
+    ///
+    /// # Errors
+    /// That cannot be; then all is as before.
+    pub fn certify(
+        &mut self,
+        unit: &UnitName,
+        key: PublicKey,
+        now: u64,
+    ) -> Result<Option<Certificate>, StoreError> {
+        if self.book.judge(unit, &key) == Verdict::New {
+            let mut book = self.book.clone();
+            book.accept(unit, key, now)?;
+            self.replace(book)?;
+        }
+        let Verdict::Counts { epoch, issued } = self.book.judge(unit, &key) else {
+            return Ok(None);
+        };
+        let statement = Statement { node: self.node(), unit: unit.clone(), key, epoch, issued };
+        Ok(Some(Certificate::sign(statement, &self.key)?))
+    }
+
+    /// The key of `unit` counts no more; that is on disk when this returns.
+    ///
+    /// # Errors
+    /// That cannot be; then it still counts.
+    pub fn end(&mut self, unit: &UnitName, why: Why) -> Result<(), StoreError> {
+        let mut book = self.book.clone();
+        book.end(unit, why)?;
+        self.replace(book)
+    }
+
+    fn replace(&mut self, book: Book) -> Result<(), StoreError> {
+        self.write(&book, &mut |_| Ok(()))?;
+        self.book = book;
+        Ok(())
+    }
+
+    fn write(
+        &self,
+        book: &Book,
+        before: &mut impl FnMut(Step) -> io::Result<()>,
+    ) -> Result<(), StoreError> {
+        let Some(folder) = &self.folder else { return Ok(()) };
+        let file = folder.join(BOOK);
+        record::encode(book, &self.key)
+            .map_err(io::Error::other)
+            .and_then(|bytes| durable::write(&file, &bytes, Existing::Replace, before))
+            .map_err(|source| StoreError::Disk { file, source })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tempfile::TempDir;
+
+    fn open(folder: &TempDir) -> Result<Store, StoreError> {
+        Store::open(Some(folder.path().to_owned()), |_| Ok(()))
+    }
+
+    /// The first boot is cut before each of its steps: the next one makes the key, and then it stays.
+    #[test]
+    fn a_cut_first_boot_begins_again() {
+        let steps = 2 * Step::ALL.len();
+        for cut in 0..=steps {
+            let folder = TempDir::new().unwrap();
+            let mut count = 0;
+            let first = Store::open(Some(folder.path().to_owned()), |_| {
+                count += 1;
+                if count > cut { Err(io::Error::other("cut")) } else { Ok(()) }
+            });
+            assert_eq!(first.is_ok(), cut == steps, "cut {cut}");
+            let second = open(&folder).unwrap();
+            assert_eq!(open(&folder).unwrap().node(), second.node(), "cut {cut}");
+            if let Ok(first) = first {
+                assert_eq!(first.node(), second.node());
+            }
+        }
+    }
+
+    /// Cut before each of its steps: the next boot erases everything, or is as any other.
+    #[test]
+    fn a_reset_is_asked_for_or_not() {
+        assert_eq!(octet_appliance::RESET, format!("/data/identity/{RESET}"));
+        for cut in Step::ALL {
+            let folder = TempDir::new().unwrap();
+            let store = open(&folder).unwrap();
+            let stop = |step| if step == cut { Err(io::Error::other("cut")) } else { Ok(()) };
+            assert!(
+                store.reset(stop).is_err() && !store.is_to_be_reset() || cut == Step::SyncFolder
+            );
+            assert_eq!(open(&folder).unwrap().node(), store.node(), "{cut:?}");
+            store.reset(|_| Ok(())).unwrap();
+            assert!(store.is_to_be_reset(), "{cut:?}");
+        }
+    }
+
+    #[test]
+    fn no_key_is_made_where_one_was() {
+        for (file, content) in
+            [(NODE_KEY, None), (BOOK, None), (NODE_KEY, Some("x")), (BOOK, Some("x"))]
+        {
+            let folder = TempDir::new().unwrap();
+            let mut store = open(&folder).unwrap();
+            let key = Key::generate().unwrap().public();
+            store.certify(&"gate".parse().unwrap(), key, 1).unwrap();
+            let node = store.node();
+            assert_eq!(open(&folder).unwrap().node(), node);
+            let path = folder.path().join(file);
+            let whole = std::fs::read(&path).unwrap();
+            match content {
+                None => std::fs::remove_file(&path).unwrap(),
+                Some(text) => std::fs::write(&path, text).unwrap(),
+            }
+            let error = open(&folder).unwrap_err().to_string();
+            assert!(error.contains(file), "{error}");
+            std::fs::write(&path, whole).unwrap();
+            assert_eq!(open(&folder).unwrap().node(), node);
+        }
+    }
+
+    #[test]
+    fn two_boxes_have_two_keys() {
+        let (one, two) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+        assert_ne!(open(&one).unwrap().node(), open(&two).unwrap().node());
+        let memory = || Store::open(None, |_| Ok(())).unwrap();
+        assert_ne!(memory().node(), memory().node());
+        assert!(!memory().is_kept());
+    }
+}

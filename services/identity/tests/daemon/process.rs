@@ -1,0 +1,137 @@
+//! identity as PID 1 runs it. The program that ships knows the users of services by their numbers,
+//! which a test does not have; so most tests run the same service in a process of this test program,
+//! where whoever runs the test is the service `gate`.
+
+use std::os::fd::AsFd;
+use std::os::unix::net::{UnixDatagram, UnixListener};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use octet_identity::service::Identity;
+use octet_identity::store::Store;
+use octet_node::as_pid_1::pass;
+use octet_node::control::{CallError, Client};
+use octet_node::serve::serve;
+use octet_node::{Callers, inherited, notify_ready};
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// Nothing here takes that long, however slow the machine; then a test fails instead of hanging.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Set in the process that is to be identity.
+const ROLE: &str = "OCTET_TEST_ROLE";
+
+/// What outlives identity.
+pub struct Host {
+    folder: TempDir,
+    notify: UnixDatagram,
+    listener: UnixListener,
+}
+
+impl Host {
+    pub fn new() -> Self {
+        let folder = TempDir::new().unwrap();
+        let notify = UnixDatagram::bind(folder.path().join("notify")).unwrap();
+        notify.set_read_timeout(Some(PATIENCE)).unwrap();
+        let listener = UnixListener::bind(folder.path().join("identity.sock")).unwrap();
+        for name in ["state", "service"] {
+            std::fs::create_dir(folder.path().join(name)).unwrap();
+        }
+        Self { folder, notify, listener }
+    }
+
+    /// identity's data folder.
+    pub fn state(&self) -> PathBuf {
+        self.folder.path().join("state")
+    }
+
+    /// That of the service `gate`.
+    pub fn service_folder(&self) -> PathBuf {
+        self.folder.path().join("service")
+    }
+
+    pub fn socket(&self) -> PathBuf {
+        self.folder.path().join("identity.sock")
+    }
+
+    /// Starts identity, which is ready when this returns.
+    pub fn start(&self) -> Process {
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command.args(["--exact", "process::identity", "--nocapture"]).env(ROLE, "identity");
+        self.run(command)
+    }
+
+    /// The same with the program that ships.
+    pub fn start_shipped(&self) -> Process {
+        self.run(Command::new(env!("CARGO_BIN_EXE_octet-identity")))
+    }
+
+    fn run(&self, mut command: Command) -> Process {
+        let own = rustix::process::geteuid().as_raw();
+        command
+            .env("NOTIFY_SOCKET", self.folder.path().join("notify"))
+            .env("STATE_DIRECTORY", self.state())
+            .env("OCTET_CALLERS", format!("{own}=show,certify,rotate,revoke"))
+            .env("LISTEN_FDS", "1")
+            .env("LISTEN_FDNAMES", "control")
+            .stdout(Stdio::null());
+        pass(&mut command, &[self.listener.as_fd()]).unwrap();
+        let child = command.spawn().unwrap();
+        let mut message = [0; 100];
+        let count = self.notify.recv(&mut message).expect("identity does not become ready");
+        assert_eq!(&message[..count], b"READY=1");
+        Process(child)
+    }
+
+    pub fn call(&self, verb: &str, args: Value) -> Result<Value, CallError> {
+        self.call_each(verb, args, |_| true)
+    }
+
+    /// Asks on a connection of its own.
+    pub fn call_each(
+        &self,
+        verb: &str,
+        args: Value,
+        item: impl FnMut(&Value) -> bool,
+    ) -> Result<Value, CallError> {
+        let mut client = Client::connect(&self.socket())?;
+        client.stream().set_read_timeout(Some(PATIENCE))?;
+        client.call_each(verb, args.as_object().unwrap().clone(), item)
+    }
+
+    pub fn show(&self) -> Value {
+        self.call("show", serde_json::json!({})).unwrap()
+    }
+}
+
+/// One life of identity.
+pub struct Process(Child);
+
+impl Process {
+    pub fn kill(&mut self) {
+        // It may have ended already.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// Is identity, in a process that was started for it; otherwise there is nothing to be tested here.
+#[test]
+fn identity() {
+    if std::env::var(ROLE).as_deref() != Ok("identity") {
+        return;
+    }
+    let (_, socket) = inherited().into_iter().next().unwrap();
+    let folder = std::env::var_os("STATE_DIRECTORY").map(PathBuf::from);
+    let mut identity = Identity::new(Store::open(folder, |_| Ok(())), |_| "gate".parse().ok());
+    notify_ready().unwrap();
+    serve(&UnixListener::from(socket), &Callers::from_environment(), &mut identity).unwrap();
+}

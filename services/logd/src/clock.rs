@@ -1,0 +1,42 @@
+//! The two clocks of a log: what time it is, and how long the kernel has been running.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use rustix::time::{ClockId, clock_gettime};
+
+/// A moment on both.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Now {
+    /// Microseconds since 1970 (UTC); 0 before that.
+    pub wall: u64,
+    /// Microseconds since the kernel started (`CLOCK_BOOTTIME`).
+    pub uptime: u64,
+}
+
+impl Now {
+    /// This moment.
+    pub fn read() -> Self {
+        let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let uptime = clock_gettime(ClockId::Boottime);
+        let uptime = Duration::new(
+            u64::try_from(uptime.tv_sec).unwrap_or(0),
+            u32::try_from(uptime.tv_nsec).unwrap_or(0),
+        );
+        Self { wall: micros(wall), uptime: micros(uptime) }
+    }
+
+    /// The moment at which the kernel had run for `uptime` microseconds.
+    #[must_use]
+    pub fn at_uptime(self, uptime: u64) -> Self {
+        Self { wall: self.wall.saturating_sub(self.uptime.saturating_sub(uptime)), uptime }
+    }
+
+    /// The time since the kernel started.
+    pub fn since_start(self) -> Duration {
+        Duration::from_micros(self.uptime)
+    }
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}

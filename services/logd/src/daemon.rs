@@ -1,0 +1,153 @@
+//! The event loop: pipes first, then whoever asks.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use crate::clock::Now;
+use crate::intake::{Intake, Taken};
+use crate::poll::{Poll, Source};
+use crate::serve::Clients;
+use crate::settings::Settings;
+use crate::tail::Tail;
+use crate::wake::Wake;
+
+use crate::inputs::Inputs;
+use crate::start;
+
+/// How often each pipe is read at most when logd ends: more than a pipe holds.
+const LAST_READS: usize = 128;
+
+struct Daemon {
+    poll: Poll,
+    wake: Wake,
+    tail: Arc<Tail>,
+    intake: Intake,
+    clients: Clients,
+    signal: UnixStream,
+}
+
+/// Runs until SIGTERM.
+///
+/// # Errors
+/// There are no descriptors or threads to be had, or no socket. Everything else is lived with.
+pub fn run(settings: &Settings, inherited: Vec<(String, OwnedFd)>) -> io::Result<()> {
+    let (signal, sender) = UnixStream::pair()?;
+    signal.set_nonblocking(true)?;
+    signal_hook::low_level::pipe::register(signal_hook::consts::SIGTERM, sender)?;
+    let wake = Wake::new()?;
+    let tail = Arc::new(Tail::new(settings.memory, wake.clone()));
+    let mut inputs = Inputs::new(inherited);
+    let (keeper, opened) = start::keeper(settings, &tail)?.unzip();
+    let clients = start::clients(settings, &tail, &wake, inputs.listener()?)?;
+    let intake = start::intake(settings, &tail, inputs, opened.as_ref());
+    let poll = Poll::new()?;
+    let mut daemon = Daemon { poll, wake, tail, intake, clients, signal };
+    daemon.watch()?;
+    if let Err(error) = octet_node::notify_ready() {
+        daemon.tail.say(&format!("cannot notify PID 1: {error}"));
+    }
+    daemon.serve();
+    daemon.end(keeper);
+    Ok(())
+}
+
+impl Daemon {
+    fn watch(&self) -> io::Result<()> {
+        self.poll.add(&self.signal, Source::Signal)?;
+        self.poll.add(&self.wake, Source::Wake)?;
+        self.poll.add(self.clients.listener(), Source::Listener)?;
+        for (index, (unit, file)) in self.intake.pipes().enumerate() {
+            let index = u32::try_from(index).map_err(io::Error::other)?;
+            if let Err(error) = self.poll.add(file, Source::Pipe(index)) {
+                self.tail.say(&format!("the output of {unit} cannot be read: {error}"));
+            }
+        }
+        if let Some(kernel) = self.intake.kernel()
+            && let Err(error) = self.poll.add(kernel, Source::Kernel)
+        {
+            self.tail.say(&format!("the kernel's log cannot be waited for: {error}"));
+        }
+        Ok(())
+    }
+
+    fn serve(&mut self) {
+        let mut ended = false;
+        while !ended {
+            let ready = self.poll.wait(self.timeout());
+            for ready in ready {
+                match ready.source {
+                    Source::Pipe(index) => self.take(index as usize),
+                    Source::Kernel => drop(self.intake.take_kernel()),
+                    Source::Signal => ended = true,
+                    Source::Wake => {
+                        self.wake.heard();
+                        self.intake.stored();
+                    }
+                    Source::Listener => self.clients.accept(&self.poll),
+                    Source::Client(token) => self.clients.serve(token, ready),
+                }
+            }
+            self.tell();
+            self.clients.take_done();
+            self.clients.go_on(&self.poll);
+        }
+    }
+
+    /// How long nothing may happen before something is to be told.
+    fn timeout(&self) -> Option<Duration> {
+        let due = self.intake.due()?;
+        // A little later rather than a little too early, and then again.
+        Some(due.saturating_sub(Now::read().since_start()) + Duration::from_millis(1))
+    }
+
+    fn take(&mut self, index: usize) {
+        match self.intake.take(index) {
+            Ok(Taken::Some | Taken::Nothing) => {}
+            Ok(Taken::Closed) => self.leave(index),
+            Err(error) => {
+                self.tail.say(&format!("the output of a unit cannot be read: {error}"));
+                self.leave(index);
+            }
+        }
+    }
+
+    fn leave(&self, index: usize) {
+        if let Some((_, file)) = self.intake.pipes().nth(index) {
+            self.poll.remove(file);
+        }
+    }
+
+    fn tell(&mut self) {
+        let now = Now::read().since_start();
+        self.intake.tell_dropped(now);
+        self.intake.tell_no_room(now);
+    }
+
+    /// Takes what is still in the pipes, and has all of it written.
+    fn end(mut self, keeper: Option<JoinHandle<()>>) {
+        for index in 0..self.intake.pipes().count() {
+            for _ in 0..LAST_READS {
+                if !matches!(self.intake.take(index), Ok(Taken::Some)) {
+                    break;
+                }
+            }
+        }
+        for _ in 0..LAST_READS {
+            if self.intake.take_kernel() != Taken::Some {
+                break;
+            }
+        }
+        self.intake.finish();
+        self.intake.tell_dropped(Duration::MAX);
+        self.intake.tell_no_room(Duration::MAX);
+        self.tail.stop();
+        if let Some(keeper) = keeper {
+            let _ = keeper.join();
+        }
+        self.intake.forget_stored();
+    }
+}

@@ -1,0 +1,68 @@
+//! One line of the log.
+
+use std::sync::Arc;
+
+/// The name under which lines of the kernel are kept.
+pub const KERNEL: &str = "kernel";
+
+/// The name under which lines of logd itself are kept.
+pub const LOGD: &str = "logd";
+
+/// The longest text of an entry, in bytes; a longer line becomes several.
+pub const LONGEST: usize = 4096;
+
+/// One line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// Counts every line that was ever kept, from 0.
+    pub sequence: u64,
+    /// When it was read, in microseconds since 1970 (UTC), as far as the box knew the time.
+    pub wall: u64,
+    /// The same in microseconds since the kernel started.
+    pub uptime: u64,
+    /// Whose line it is.
+    pub unit: Arc<str>,
+    /// Where it came from.
+    pub source: Source,
+    /// The line without its end; any bytes.
+    pub text: Box<[u8]>,
+}
+
+impl Entry {
+    /// About what it costs to hold, in bytes.
+    pub fn cost(&self) -> usize {
+        self.text.len() + 192
+    }
+}
+
+/// Where a line came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Source {
+    /// A unit's standard output or error.
+    Output,
+    /// The kernel, with its level (0 emergency to 7 debug, as syslog(2)).
+    Kernel(u8),
+    /// logd itself.
+    Logd,
+}
+
+impl Source {
+    /// As a number on disk.
+    pub fn to_byte(self) -> u8 {
+        match self {
+            Self::Output => 0,
+            Self::Logd => 1,
+            Self::Kernel(level) => 8 + (level & 7),
+        }
+    }
+
+    /// The source that `byte` stands for.
+    pub fn from_byte(byte: u8) -> Option<Self> {
+        match byte {
+            0 => Some(Self::Output),
+            1 => Some(Self::Logd),
+            8..=15 => Some(Self::Kernel(byte - 8)),
+            _ => None,
+        }
+    }
+}

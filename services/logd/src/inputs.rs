@@ -1,0 +1,106 @@
+//! What PID 1 passes, by its names: `output/UNIT` is the end of a pipe that a unit writes to (`init`
+//! for PID 1's own words), the others are below.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixListener;
+
+use octet_node::control::UnitName;
+
+/// What the name of a unit's pipe starts with.
+const OUTPUT: &str = "output/";
+
+/// The kernel's log: `/dev/kmsg`, opened for reading without waiting.
+const KMSG: &str = "kmsg";
+
+/// Memory that outlives this process.
+const JOURNAL: &str = "journal";
+
+/// The socket that is listened on.
+const CONTROL: &str = "control";
+
+/// What came with this process.
+#[derive(Debug, Default)]
+pub struct Inputs {
+    /// The units' pipes.
+    pub pipes: Vec<(String, OwnedFd)>,
+    /// The kernel's log.
+    pub kmsg: Option<OwnedFd>,
+    /// Memory that outlives this process.
+    pub journal: Option<OwnedFd>,
+    /// Names that mean nothing here.
+    pub unknown: Vec<String>,
+    control: Option<OwnedFd>,
+}
+
+impl Inputs {
+    /// Sorts what was `inherited`.
+    pub fn new(inherited: Vec<(String, OwnedFd)>) -> Self {
+        let mut inputs = Self::default();
+        for (name, file) in inherited {
+            match (name.as_str(), unit_of(&name)) {
+                (_, Some(unit)) => inputs.pipes.push((unit, file)),
+                (KMSG, _) => inputs.kmsg = Some(file),
+                (JOURNAL, _) => inputs.journal = Some(file),
+                (CONTROL, _) => inputs.control = Some(file),
+                _ => inputs.unknown.push(name),
+            }
+        }
+        inputs
+    }
+
+    /// The socket to listen on.
+    ///
+    /// # Errors
+    /// PID 1 has passed none: nobody could ever ask for the log.
+    pub fn listener(&mut self) -> io::Result<UnixListener> {
+        let missing = || io::Error::other("PID 1 has passed no socket by the name `control`");
+        let listener = UnixListener::from(self.control.take().ok_or_else(missing)?);
+        listener.set_nonblocking(true)?;
+        Ok(listener)
+    }
+}
+
+/// The unit whose pipe is called `name`.
+fn unit_of(name: &str) -> Option<String> {
+    let unit = name.strip_prefix(OUTPUT)?.to_owned();
+    UnitName::try_from(unit.clone()).is_ok().then_some(unit)
+}
+
+/// What the units wrote while nobody read it and PID 1 had to drop: `OCTET_LOST`, `unit=bytes`
+/// with spaces between.
+pub fn lost() -> Vec<(String, u64)> {
+    parse_lost(&std::env::var("OCTET_LOST").unwrap_or_default())
+}
+
+fn parse_lost(text: &str) -> Vec<(String, u64)> {
+    let parse = |word: &str| {
+        let (unit, bytes) = word.split_once('=')?;
+        Some((unit.to_owned(), bytes.parse().ok()?))
+    };
+    text.split_whitespace().filter_map(parse).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn everything_has_its_name() {
+        let file = || OwnedFd::from(std::fs::File::open("/dev/null").unwrap());
+        let names = ["output/init", "kmsg", "output/lan", "journal", "control", "lan", "output/No"];
+        let inputs = Inputs::new(names.iter().map(|&name| (name.to_owned(), file())).collect());
+        let pipes: Vec<&str> = inputs.pipes.iter().map(|(unit, _)| unit.as_str()).collect();
+        assert_eq!(pipes, ["init", "lan"]);
+        assert!(inputs.kmsg.is_some() && inputs.journal.is_some() && inputs.control.is_some());
+        assert_eq!(inputs.unknown, ["lan", "output/No"]);
+        let mut without = Inputs::new(vec![("output/lan".to_owned(), file())]);
+        assert!(without.listener().unwrap_err().to_string().contains("`control`"));
+    }
+
+    #[test]
+    fn what_was_lost() {
+        assert_eq!(parse_lost("a=5 b=x lan=7"), [("a".to_owned(), 5), ("lan".to_owned(), 7)]);
+        assert!(parse_lost("").is_empty());
+    }
+}

@@ -1,0 +1,62 @@
+//! The kernel's log.
+
+use std::io;
+use std::os::fd::OwnedFd;
+
+use crate::clock::Now;
+use crate::entry::Source;
+use crate::kmsg::{Kernel, Read};
+use crate::tail::NewLine;
+
+use super::{Intake, Taken};
+
+/// How many records of the kernel are read in their turn.
+const RECORDS_AT_ONCE: usize = 64;
+
+impl Intake {
+    /// Takes the kernel's log from `file`, from the first record that is not kept.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn add_kernel(&mut self, file: OwnedFd) -> io::Result<()> {
+        self.kernel = Some(Kernel::new(file, self.marks.kernel)?);
+        Ok(())
+    }
+
+    /// The kernel's log.
+    pub fn kernel(&self) -> Option<&Kernel> {
+        self.kernel.as_ref()
+    }
+
+    /// Takes records of the kernel, as many as its turn allows.
+    pub fn take_kernel(&mut self) -> Taken {
+        for _ in 0..RECORDS_AT_ONCE {
+            let Some(kernel) = &mut self.kernel else { return Taken::Closed };
+            match kernel.read() {
+                Ok(Read::Nothing) => return Taken::Nothing,
+                Ok(Read::Other) => {}
+                Ok(Read::Record(record, lost)) => {
+                    let now = Now::read();
+                    self.marks.kernel = record.sequence + 1;
+                    if lost > 0 {
+                        self.tail.say(&format!(
+                            "{lost} lines of the kernel were overwritten before they were read"
+                        ));
+                    }
+                    if self.kernel_limit.admit(record.text.len(), now.since_start()) {
+                        let source = Source::Kernel(record.level);
+                        let (unit, text) = (self.kernel_unit.clone(), record.text.into());
+                        let line = NewLine::new(unit, source, text, now.at_uptime(record.uptime));
+                        self.tail.push(line, self.marks.input, self.marks);
+                    }
+                }
+                Err(error) => {
+                    self.tail.say(&format!("the kernel's log cannot be read: {error}"));
+                    self.kernel = None;
+                    return Taken::Closed;
+                }
+            }
+        }
+        Taken::Some
+    }
+}

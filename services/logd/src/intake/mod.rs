@@ -1,0 +1,213 @@
+//! Everything that comes in: the units' pipes and the kernel's log become lines in the tail.
+
+mod clear;
+mod drops;
+mod kernel;
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::clock::Now;
+use crate::entry::{KERNEL, Source};
+use crate::journal::{Chunk, Journal};
+use crate::kmsg::Kernel;
+use crate::limit::Limiter;
+use crate::lines::{Line, Splitter};
+use crate::rates::Rates;
+use crate::store::Marks;
+use crate::tail::{NewLine, Tail};
+
+/// How much of one pipe is read in its turn, in bytes: a unit that floods takes no other's time.
+const AT_ONCE: usize = 16 << 10;
+
+/// The intake.
+pub struct Intake {
+    tail: Arc<Tail>,
+    journal: Option<Journal>,
+    pipes: Vec<Pipe>,
+    kernel: Option<Kernel>,
+    kernel_limit: Limiter,
+    kernel_unit: Arc<str>,
+    marks: Marks,
+    /// The journal is looked through again when it holds this much.
+    look_at: u64,
+    no_room_told: Duration,
+}
+
+struct Pipe {
+    unit: Arc<str>,
+    file: OwnedFd,
+    lines: Splitter,
+    limit: Limiter,
+}
+
+/// What reading a pipe came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Taken {
+    /// There may be more.
+    Some,
+    /// There is no more now.
+    Nothing,
+    /// There will never be more.
+    Closed,
+}
+
+impl Intake {
+    /// Takes the lines of `pipes`, each with its unit's name. `kept` is how far everything is on
+    /// disk already.
+    pub fn new(
+        tail: Arc<Tail>,
+        pipes: Vec<(String, OwnedFd)>,
+        rates: &Rates,
+        journal: Option<Journal>,
+        kept: Marks,
+    ) -> Self {
+        let pipe = |(unit, file): (String, OwnedFd)| Pipe {
+            limit: Limiter::new(rates.of(&unit)),
+            unit: unit.into(),
+            file,
+            lines: Splitter::default(),
+        };
+        let pipes: Vec<Pipe> = pipes.into_iter().map(pipe).collect();
+        let id = journal.as_ref().map_or(0, Journal::id);
+        let input = if kept.journal == id { kept.input } else { 0 };
+        let marks = Marks { journal: id, input, ..kept };
+        {
+            let mut state = tail.lock();
+            state.marks = marks;
+            for unit in pipes.iter().map(|pipe| &pipe.unit) {
+                state.stats.unit(unit);
+            }
+        }
+        Self {
+            tail,
+            journal,
+            pipes,
+            kernel: None,
+            kernel_limit: Limiter::new(rates.of(KERNEL)),
+            kernel_unit: KERNEL.into(),
+            marks,
+            look_at: clear::MUCH,
+            no_room_told: Duration::ZERO,
+        }
+    }
+
+    /// The pipes, in their order.
+    pub fn pipes(&self) -> impl Iterator<Item = (&str, &OwnedFd)> {
+        self.pipes.iter().map(|pipe| (&*pipe.unit, &pipe.file))
+    }
+
+    /// Takes what the logd before has left in the journal. Lines that are on disk are not taken
+    /// again. (Of a line longer than [`LONGEST`](crate::entry::LONGEST) that was under way, pieces
+    /// may be cut in other places.)
+    pub fn replay(&mut self, chunks: Vec<Chunk>) {
+        for chunk in chunks {
+            if let Some(index) = self.pipes.iter().position(|pipe| *pipe.unit == *chunk.unit) {
+                if chunk.restates {
+                    self.pipes[index].lines.clear();
+                }
+                self.split(index, chunk);
+            } else {
+                // Nothing further comes of a unit that is not there any more.
+                let end = chunk.at + chunk.bytes.len() as u64;
+                let (unit, mut lines) = (Arc::<str>::from(&*chunk.unit), Splitter::default());
+                let mut whole = vec![];
+                lines.push(chunk.at, &chunk.bytes, |line| whole.push(line));
+                whole.extend(lines.finish(end));
+                for line in whole {
+                    self.keep(&unit, line, chunk.now);
+                }
+            }
+        }
+    }
+
+    /// Takes what there is in pipe `index`, once.
+    ///
+    /// # Errors
+    /// The pipe cannot be read.
+    pub fn take(&mut self, index: usize) -> io::Result<Taken> {
+        let Some(pipe) = self.pipes.get(index) else { return Ok(Taken::Closed) };
+        let now = Now::read();
+        let chunk = match &mut self.journal {
+            Some(journal) => match journal.take(&pipe.file, &pipe.unit, now, AT_ONCE) {
+                Ok(chunk) => chunk,
+                Err(error) => {
+                    self.go_on_without_journal(&error);
+                    return Ok(Taken::Some);
+                }
+            },
+            None => read(pipe, now, self.marks.input)?,
+        };
+        Ok(match chunk {
+            None => Taken::Nothing,
+            Some(chunk) if chunk.bytes.is_empty() => Taken::Closed,
+            Some(chunk) => {
+                self.split(index, chunk);
+                self.clear_journal();
+                Taken::Some
+            }
+        })
+    }
+
+    fn split(&mut self, index: usize, chunk: Chunk) {
+        let mut whole = vec![];
+        let pipe = &mut self.pipes[index];
+        let end = chunk.at + chunk.bytes.len() as u64;
+        pipe.lines.push(chunk.at, &chunk.bytes, |line| whole.push(line));
+        let unit = pipe.unit.clone();
+        for line in whole {
+            if line.end > self.marks.input || self.journal.is_none() {
+                let now = chunk.now;
+                if self.pipes[index].limit.admit(line.text.len(), now.since_start()) {
+                    self.keep(&unit, line, now);
+                }
+            }
+        }
+        if self.journal.is_none() {
+            self.marks.input = end;
+        }
+    }
+
+    fn keep(&mut self, unit: &Arc<str>, line: Line, now: Now) {
+        if self.journal.is_some() {
+            if line.end <= self.marks.input {
+                return;
+            }
+            self.marks.input = line.end;
+        }
+        let new = NewLine::new(unit.clone(), Source::Output, line.text, now);
+        self.tail.push(new, line.start, self.marks);
+    }
+
+    /// Lines that are not ended end now.
+    pub fn finish(&mut self) {
+        let end = self.journal.as_ref().map_or(self.marks.input, Journal::end);
+        for index in 0..self.pipes.len() {
+            let pipe = &mut self.pipes[index];
+            if let Some(line) = pipe.lines.finish(end)
+                && pipe.limit.admit(line.text.len(), Now::read().since_start())
+            {
+                let unit = pipe.unit.clone();
+                let start = line.start;
+                self.marks.input = end;
+                let new = NewLine::new(unit, Source::Output, line.text, Now::read());
+                self.tail.push(new, start, self.marks);
+            }
+        }
+    }
+}
+
+/// Reads `pipe` without a journal.
+fn read(pipe: &Pipe, now: Now, at: u64) -> io::Result<Option<Chunk>> {
+    let mut bytes = vec![0; AT_ONCE];
+    match rustix::io::read(&pipe.file, &mut bytes[..]) {
+        Ok(count) => {
+            bytes.truncate(count);
+            Ok(Some(Chunk { unit: String::new(), now, at, bytes, restates: false }))
+        }
+        Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}

@@ -1,0 +1,105 @@
+//! The thread that writes to disk. It alone waits for it.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::mpsc::Sender;
+use std::time::Duration;
+
+use crate::store::{Boot, Context, Limits, Marks, Recovered, Store};
+use crate::tail::{Item, Tail};
+
+/// How many blocks share one sync, at most.
+const BLOCKS_PER_SYNC: u64 = 8;
+
+/// What the keeper needs to know.
+pub struct Settings {
+    /// The folder of the store.
+    pub folder: PathBuf,
+    /// Its bounds.
+    pub limits: Limits,
+    /// The boot of now.
+    pub boot: Boot,
+    /// The pause before a disk that failed is tried again.
+    pub retry: Duration,
+}
+
+/// Writes what waits in `tail` until it is told to stop. What was found when the store was first
+/// opened is sent to `opened`: how far everything had been taken, in this boot; `None` if the
+/// store cannot be used now.
+pub fn keep(settings: &Settings, tail: &Arc<Tail>, opened: &Sender<Option<Marks>>) {
+    let mut opened_before = false;
+    let mut told = None;
+    loop {
+        let trouble = match Store::open(&settings.folder, settings.limits) {
+            Ok((store, recovered)) => {
+                let last = recovered.last.as_ref();
+                tail.opened(last, store.segments(), settings.boot, !opened_before);
+                tell(tail, &recovered, told.is_some());
+                let _ = opened.send(last.filter(|l| l.boot == settings.boot).map(|l| l.marks));
+                opened_before = true;
+                told = None;
+                match write(settings, tail, store) {
+                    Ok(()) => return,
+                    Err(trouble) => trouble,
+                }
+            }
+            Err(trouble) => trouble,
+        };
+        let trouble = format!("{}: {trouble}", settings.folder.display());
+        tail.failed(&trouble);
+        if told.as_ref() != Some(&trouble) {
+            tail.say(&format!("the log is kept in memory only: {trouble}"));
+            told = Some(trouble);
+        }
+        let _ = opened.send(None);
+        if !tail.pause(settings.retry) {
+            return;
+        }
+    }
+}
+
+/// Says what is to be known of a store that was opened.
+fn tell(tail: &Tail, recovered: &Recovered, after_trouble: bool) {
+    {
+        let stats = &mut tail.lock().stats;
+        stats.torn += recovered.torn;
+        stats.damaged += recovered.damaged;
+    }
+    if after_trouble {
+        tail.say("the log is kept on disk again");
+    }
+    if recovered.torn > 0 {
+        tail.say(&format!("cut {} torn bytes off the end of the log", recovered.torn));
+    }
+    if recovered.damaged > 0 {
+        tail.say(&format!("skipped {} damaged places of the log", recovered.damaged));
+    }
+}
+
+/// Writes to `store` until the end, or until the disk does not take it.
+fn write(settings: &Settings, tail: &Tail, mut store: Store) -> std::io::Result<()> {
+    while tail.wait_for_block() {
+        let result = write_some(settings, tail, &mut store);
+        match result {
+            Ok(blocks) => tail.stored(store.segments(), blocks),
+            Err(error) => {
+                store.abandon();
+                return Err(error);
+            }
+        }
+    }
+    Ok(())
+}
+
+fn write_some(settings: &Settings, tail: &Tail, store: &mut Store) -> std::io::Result<u64> {
+    let mut blocks = 0;
+    while blocks < BLOCKS_PER_SYNC {
+        let items: Vec<Arc<Item>> = tail.take_block();
+        let Some(last) = items.last() else { break };
+        let context = Context { boot: settings.boot, marks: last.marks };
+        store.append(items.iter().map(|item| &item.entry), context)?;
+        blocks += 1;
+    }
+    store.sync()?;
+    Ok(blocks)
+}

@@ -1,0 +1,144 @@
+//! The kernel's log: records of `/dev/kmsg` (Documentation/ABI/testing/dev-kmsg).
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::io::Errno;
+
+use crate::entry::LONGEST;
+
+/// More than the longest record; the kernel refuses to give one to a shorter buffer.
+const BUFFER: usize = 16 << 10;
+
+/// One record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Record<'a> {
+    /// 0 emergency to 7 debug.
+    pub level: u8,
+    /// Counts the records of this boot.
+    pub sequence: u64,
+    /// Microseconds since the kernel started.
+    pub uptime: u64,
+    /// What it says, without the properties that may follow it.
+    pub text: &'a [u8],
+}
+
+/// The record that `bytes` is: `priority,sequence,uptime,flags[,…];text`, a line end, properties.
+pub fn parse(bytes: &[u8]) -> Option<Record<'_>> {
+    let semicolon = bytes.iter().position(|&byte| byte == b';')?;
+    let (prefix, text) = (&bytes[..semicolon], &bytes[semicolon + 1..]);
+    let mut fields = std::str::from_utf8(prefix).ok()?.split(',');
+    let priority: u64 = fields.next()?.parse().ok()?;
+    let sequence = fields.next()?.parse().ok()?;
+    let uptime = fields.next()?.parse().ok()?;
+    let text = text.split(|&byte| byte == b'\n').next().unwrap_or_default();
+    let text = &text[..text.len().min(LONGEST)];
+    Some(Record { level: (priority & 7) as u8, sequence, uptime, text })
+}
+
+/// The kernel's log, from the first record that is not kept yet.
+pub struct Kernel {
+    file: OwnedFd,
+    next: u64,
+    buffer: Vec<u8>,
+}
+
+/// What reading came to.
+pub enum Read<'a> {
+    /// A record, and how many before it the kernel has overwritten before they were read.
+    Record(Record<'a>, u64),
+    /// Something else, or a record that is kept already.
+    Other,
+    /// Nothing now.
+    Nothing,
+}
+
+impl Kernel {
+    /// Reads `file` from its oldest record on, and takes records from number `next` on.
+    pub fn new(file: OwnedFd, next: u64) -> io::Result<Self> {
+        // Whoever had the descriptor before may have read some. What cannot seek has no past.
+        let _ = rustix::fs::seek(&file, rustix::fs::SeekFrom::Start(0));
+        let flags = rustix::fs::fcntl_getfl(&file)?;
+        rustix::fs::fcntl_setfl(&file, flags | rustix::fs::OFlags::NONBLOCK)?;
+        Ok(Self { file, next, buffer: vec![0; BUFFER] })
+    }
+
+    /// The number of the record that comes next.
+    pub fn next(&self) -> u64 {
+        self.next
+    }
+
+    /// Reads one record.
+    ///
+    /// # Errors
+    /// The log cannot be read any more.
+    pub fn read(&mut self) -> io::Result<Read<'_>> {
+        let count = match rustix::io::read(&self.file, &mut self.buffer[..]) {
+            Ok(0) | Err(Errno::AGAIN) => return Ok(Read::Nothing),
+            Ok(count) => count,
+            // Records were overwritten; the next read goes on with the oldest that is left, and its
+            // number says how many are gone.
+            Err(Errno::PIPE | Errno::INTR) => return Ok(Read::Other),
+            Err(error) => return Err(error.into()),
+        };
+        let Some(record) = parse(&self.buffer[..count]) else { return Ok(Read::Other) };
+        let Some(lost) = record.sequence.checked_sub(self.next) else { return Ok(Read::Other) };
+        self.next = record.sequence + 1;
+        Ok(Read::Record(record, lost))
+    }
+}
+
+impl AsFd for Kernel {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_record_of_a_kernel() {
+        let bytes = b"6,339,5140900,-,caller=T1;NET: Registered; protocol 10\n SUBSYSTEM=net\n";
+        let record = parse(bytes).unwrap();
+        assert_eq!((record.level, record.sequence, record.uptime), (6, 339, 5_140_900));
+        assert_eq!(record.text, b"NET: Registered; protocol 10");
+        // User space writes with a facility.
+        assert_eq!(parse(b"30,1,2,-;x").unwrap().level, 6);
+        for bad in [&b""[..], b"6,1;x", b"6,1,2", b"a,1,2,-;x", b"6,-1,2,-;x", b"\xff,1,2,-;x"] {
+            assert_eq!(parse(bad), None);
+        }
+    }
+
+    #[test]
+    fn numbers_tell_what_is_kept_and_what_is_lost() {
+        let (ours, theirs) = std::os::unix::net::UnixDatagram::pair().unwrap();
+        let mut kernel = Kernel::new(ours.into(), 5).unwrap();
+        for number in [4u32, 5, 9] {
+            theirs.send(format!("6,{number},100,-;text {number}").as_bytes()).unwrap();
+        }
+        assert!(matches!(kernel.read().unwrap(), Read::Other));
+        assert!(
+            matches!(kernel.read().unwrap(), Read::Record(record, 0) if record.text == b"text 5")
+        );
+        assert!(
+            matches!(kernel.read().unwrap(), Read::Record(record, 3) if record.text == b"text 9")
+        );
+        assert!(matches!(kernel.read().unwrap(), Read::Nothing));
+        assert_eq!(kernel.next(), 10);
+    }
+
+    proptest! {
+        #[test]
+        fn never_panics(bytes in prop::collection::vec(any::<u8>(), 0..100)) {
+            parse(&bytes);
+        }
+
+        #[test]
+        fn never_panics_near_the_truth(prefix in "[0-9,]{0,40}", text in "\\PC*") {
+            parse(format!("{prefix};{text}").as_bytes());
+        }
+    }
+}

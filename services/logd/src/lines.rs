@@ -1,0 +1,133 @@
+//! Bytes become lines.
+
+use crate::entry::LONGEST;
+
+/// What a pipe has said so far and has not ended.
+#[derive(Debug, Default)]
+pub struct Splitter {
+    partial: Vec<u8>,
+    start: u64,
+}
+
+/// A line, and the positions of its first byte and after its last in what comes in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Line {
+    /// Position of the first byte.
+    pub start: u64,
+    /// Position after the last byte, the line's end included.
+    pub end: u64,
+    /// The bytes, without the line's end.
+    pub text: Box<[u8]>,
+}
+
+impl Splitter {
+    /// Takes `bytes`, the first of which has the position `at`, and hands out every line that they
+    /// complete. A line of more than [`LONGEST`] bytes becomes several.
+    pub fn push(&mut self, at: u64, bytes: &[u8], mut line: impl FnMut(Line)) {
+        let mut done = 0;
+        while done < bytes.len() {
+            let rest = &bytes[done..];
+            let room = LONGEST - self.partial.len();
+            let newline = rest.iter().take(room + 1).position(|&byte| byte == b'\n');
+            if self.partial.is_empty() {
+                self.start = at + done as u64;
+            }
+            let taken = newline.unwrap_or(rest.len().min(room));
+            self.partial.extend_from_slice(&rest[..taken]);
+            done += taken + usize::from(newline.is_some());
+            // A line of just the longest length may still be followed by its end.
+            if newline.is_some() || (self.partial.len() == LONGEST && done < bytes.len()) {
+                line(self.take(at + done as u64));
+            }
+        }
+    }
+
+    /// The line that is not ended, as one that ends at `end`.
+    pub fn finish(&mut self, end: u64) -> Option<Line> {
+        (!self.partial.is_empty()).then(|| self.take(end))
+    }
+
+    /// Position of the first byte of the line that is not ended, if there is one.
+    pub fn pending_from(&self) -> Option<u64> {
+        (!self.partial.is_empty()).then_some(self.start)
+    }
+
+    /// What is not ended.
+    pub fn pending(&self) -> &[u8] {
+        &self.partial
+    }
+
+    /// What is not ended has been moved, its first byte to position `at`.
+    pub fn moved_to(&mut self, at: u64) {
+        self.start = at;
+    }
+
+    /// Drops what is not ended.
+    pub fn clear(&mut self) {
+        self.partial.clear();
+    }
+
+    fn take(&mut self, end: u64) -> Line {
+        Line { start: self.start, end, text: std::mem::take(&mut self.partial).into() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn split(bytes: &[u8], piece: usize) -> Vec<Line> {
+        let (mut splitter, mut lines, mut at) = (Splitter::default(), vec![], 0);
+        for chunk in bytes.chunks(piece) {
+            splitter.push(at, chunk, |line| lines.push(line));
+            at += chunk.len() as u64;
+        }
+        lines.extend(splitter.finish(at));
+        lines
+    }
+
+    #[test]
+    fn lines_and_their_places() {
+        let lines = split(b"one\n\ntwo", 2);
+        let texts: Vec<&[u8]> = lines.iter().map(|line| &line.text[..]).collect();
+        assert_eq!(texts, [&b"one"[..], b"", b"two"]);
+        assert_eq!(lines.iter().map(|line| line.end).collect::<Vec<_>>(), [4, 5, 8]);
+        assert_eq!(lines.iter().map(|line| line.start).collect::<Vec<_>>(), [0, 4, 5]);
+    }
+
+    #[test]
+    fn a_line_of_the_longest_length_stays_one() {
+        let line = vec![b'x'; LONGEST];
+        for piece in [1, 7, LONGEST, 3 * LONGEST] {
+            assert_eq!(split(&[&line[..], b"\ny\n"].concat(), piece).len(), 2, "{piece}");
+            assert_eq!(split(&[&line[..], b"xy\n"].concat(), piece).len(), 2, "{piece}");
+        }
+    }
+
+    proptest! {
+        /// However the bytes arrive, the lines are the same, none is too long, and together they
+        /// are the bytes.
+        #[test]
+        fn pieces_do_not_matter(
+            bytes in prop::collection::vec(
+                prop_oneof![1 => Just(b"\n".to_vec()), 2 => prop::collection::vec(any::<u8>(), 0..50),
+                            1 => prop::collection::vec(Just(b'x'), 4000..9000)],
+                0..20,
+            ).prop_map(|parts| parts.concat()),
+            piece in 1usize..10_000,
+        ) {
+            let lines = split(&bytes, piece);
+            prop_assert_eq!(&lines, &split(&bytes, usize::MAX));
+            let mut at = 0;
+            for line in &lines {
+                prop_assert!(line.text.len() <= LONGEST && line.start == at);
+                let (start, end) = (line.start as usize, line.end as usize);
+                let whole = &bytes[start..end];
+                prop_assert!(whole == &line.text[..] || whole.strip_suffix(b"\n") == Some(&line.text[..]));
+                at = line.end;
+            }
+            prop_assert_eq!(at as usize, bytes.len());
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! What the event loop waits for.
+
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
+
+use rustix::event::Timespec;
+use rustix::event::epoll::{self, EventData, EventFlags};
+
+/// Where something can be waiting.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Source {
+    /// A unit's output: its place among all.
+    Pipe(u32),
+    /// The kernel's log.
+    Kernel,
+    /// A signal came.
+    Signal,
+    /// Another thread has something.
+    Wake,
+    /// Somebody connects.
+    Listener,
+    /// A client.
+    Client(u32),
+}
+
+impl Source {
+    fn to_data(self) -> EventData {
+        let (kind, index) = match self {
+            Self::Pipe(index) => (0, index),
+            Self::Kernel => (1, 0),
+            Self::Signal => (2, 0),
+            Self::Wake => (3, 0),
+            Self::Listener => (4, 0),
+            Self::Client(token) => (5, token),
+        };
+        EventData::new_u64(kind << 32 | u64::from(index))
+    }
+
+    fn from_data(data: u64) -> Option<Self> {
+        let index = (data & 0xffff_ffff) as u32;
+        Some(match data >> 32 {
+            0 => Self::Pipe(index),
+            1 => Self::Kernel,
+            2 => Self::Signal,
+            3 => Self::Wake,
+            4 => Self::Listener,
+            5 => Self::Client(index),
+            _ => return None,
+        })
+    }
+}
+
+/// Something that happened.
+#[derive(Debug, Clone, Copy)]
+pub struct Ready {
+    /// Where.
+    pub source: Source,
+    /// Nobody is at the other end any more.
+    pub hung_up: bool,
+}
+
+/// One epoll instance. It reports what is ready for as long as it is, each in its turn.
+pub struct Poll(OwnedFd);
+
+impl Poll {
+    /// A new one.
+    ///
+    /// # Errors
+    /// There are no descriptors left.
+    pub fn new() -> io::Result<Self> {
+        Ok(Self(epoll::create(epoll::CreateFlags::CLOEXEC)?))
+    }
+
+    /// Reports `source` while `file` can be read.
+    ///
+    /// # Errors
+    /// `file` is nothing that can be waited for.
+    pub fn add(&self, file: impl AsFd, source: Source) -> io::Result<()> {
+        Ok(epoll::add(&self.0, file, source.to_data(), EventFlags::IN)?)
+    }
+
+    /// Reports `source` while `file` can be read or written, as it is asked for.
+    ///
+    /// # Errors
+    /// `file` was not added.
+    pub fn change(
+        &self,
+        file: impl AsFd,
+        source: Source,
+        read: bool,
+        write: bool,
+    ) -> io::Result<()> {
+        let mut flags = EventFlags::empty();
+        flags.set(EventFlags::IN, read);
+        flags.set(EventFlags::OUT, write);
+        Ok(epoll::modify(&self.0, file, source.to_data(), flags)?)
+    }
+
+    /// Reports nothing of `file` any more.
+    pub fn remove(&self, file: impl AsFd) {
+        let _ = epoll::delete(&self.0, file);
+    }
+
+    /// Waits until something is there or `timeout` is over.
+    pub fn wait(&self, timeout: Option<Duration>) -> Vec<Ready> {
+        let timeout = timeout.map(|timeout| Timespec {
+            tv_sec: timeout.as_secs().try_into().unwrap_or(i64::MAX),
+            tv_nsec: timeout.subsec_nanos().into(),
+        });
+        let mut buffer = [MaybeUninit::uninit(); 64];
+        let Ok((events, _)) = epoll::wait(&self.0, &mut buffer, timeout.as_ref()) else {
+            return vec![];
+        };
+        let ready = events.iter().filter_map(|event| {
+            let flags = event.flags; // the kernel's struct is packed
+            let gone = flags.intersects(EventFlags::HUP | EventFlags::ERR);
+            Some(Ready { source: Source::from_data(event.data.u64())?, hung_up: gone })
+        });
+        ready.collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sources_survive_the_kernel() {
+        for source in [
+            Source::Pipe(499),
+            Source::Kernel,
+            Source::Signal,
+            Source::Wake,
+            Source::Listener,
+            Source::Client(u32::MAX),
+        ] {
+            assert_eq!(Source::from_data(source.to_data().u64()), Some(source));
+        }
+    }
+}

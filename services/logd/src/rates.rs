@@ -1,0 +1,55 @@
+//! What each unit may write, as its unit file says.
+
+use std::collections::BTreeMap;
+
+use crate::limit::Rate;
+
+/// The rates of all units.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rates {
+    others: Rate,
+    units: BTreeMap<String, Rate>,
+}
+
+impl Rates {
+    /// From `list`, which PID 1 makes of the unit files (`OCTET_LOG_RATES`): `UNIT=BYTES,BURST`
+    /// with spaces between, bytes a second and bytes at once. What it does not say is as in
+    /// `others`; a word that makes no sense says nothing.
+    pub fn new(list: &str, others: Rate) -> Self {
+        let parse = |word: &str| {
+            let (unit, bytes) = word.split_once('=')?;
+            let (bytes, burst) = bytes.split_once(',')?;
+            let (bytes, byte_burst) = (bytes.parse().ok()?, burst.parse().ok()?);
+            Some((unit.to_owned(), Rate { bytes, byte_burst, ..others }))
+        };
+        Self { others, units: list.split_whitespace().filter_map(parse).collect() }
+    }
+
+    /// That of `unit`.
+    pub fn of(&self, unit: &str) -> Rate {
+        self.units.get(unit).copied().unwrap_or(self.others)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn each_unit_has_its_own() {
+        let others = Rate::default();
+        let rates = Rates::new("cache=10,20 lan=5 x=,1 y=a,b", others);
+        assert_eq!(rates.of("cache"), Rate { bytes: 10, byte_burst: 20, ..others });
+        for unit in ["lan", "x", "y", "init"] {
+            assert_eq!(rates.of(unit), others, "{unit}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn never_panics(list in "\\PC*") {
+            Rates::new(&list, Rate::default());
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! Requests, and what logd answers.
+
+use octet_node::control::{Arguments, Failure, FailureCode, LOGS, Request};
+use serde_json::{Value, json};
+
+use crate::clock::Now;
+use crate::read::{Cursor, Wanted};
+use crate::tail::Tail;
+
+use super::client::Reading;
+use super::show;
+use super::verbs::verbs;
+
+/// Lines that are shown when nobody says how many or since when.
+const LINES: u64 = 100;
+
+/// How a request is answered.
+pub enum Answer {
+    /// With this.
+    Now(Value),
+    /// With what is read, bit by bit.
+    Reading(Box<Reading>),
+}
+
+/// The answer to `request`; `busy` if this client is in the middle of another.
+pub fn answer(tail: &Tail, request: Request, busy: bool) -> Result<Answer, Failure> {
+    let verbs = verbs();
+    let Some(verb) = verbs.iter().find(|verb| verb.name == request.verb) else {
+        return Err(Failure::new(
+            FailureCode::NotFound,
+            format!("there is no verb `{}`", request.verb),
+            "`describe` lists all verbs",
+        ));
+    };
+    let args = verb.check(request.args)?;
+    Ok(match verb.name.as_str() {
+        LOGS if busy => {
+            return Err(Failure::new(
+                FailureCode::Busy,
+                "this connection is still being answered",
+                "wait for the end of the answer, or open another connection",
+            ));
+        }
+        LOGS => Answer::Reading(Box::new(logs(tail, &args, request.id)?)),
+        "stats" => Answer::Now(stats(tail)),
+        _ => Answer::Now(json!(verbs)), // describe: the list has no other
+    })
+}
+
+fn logs(tail: &Tail, args: &Arguments, id: u64) -> Result<Reading, Failure> {
+    let since = args.text("since").map(|text| {
+        show::since(text, Now::read().wall).ok_or_else(|| {
+            Failure::new(
+                FailureCode::BadArgument,
+                format!("`{text}` is no time"),
+                "write `10m`, `2h`, or a date (UTC) as 2026-01-31T12:00:00Z",
+            )
+        })
+    });
+    let since = since.transpose()?;
+    let lines = args.integer("lines").or_else(|| since.is_none().then_some(LINES));
+    let wanted = Wanted {
+        unit: args.text("unit").map(str::to_owned),
+        since: since.unwrap_or(0),
+        last: lines.map(|lines| usize::try_from(lines).unwrap_or(usize::MAX)),
+        follow: args.flag("follow"),
+    };
+    let state = tail.lock();
+    let cursor = Cursor::new(wanted, state.ring.next_sequence(), state.moved);
+    let fields = args.flag("fields");
+    Ok(Reading { id, cursor: Some(cursor), at_end: None, fields, found_any: false })
+}
+
+fn stats(tail: &Tail) -> Value {
+    let state = tail.lock();
+    let (next, waiting) = (state.ring.next_sequence(), state.ring.waiting_bytes());
+    let mut report = state.stats.report(&state.segments, next, waiting);
+    report["trouble"] = json!(state.trouble);
+    report
+}
+
+/// Why an answer without any line is none: nobody of that name has ever said anything.
+pub fn nothing_of(tail: &Tail, unit: Option<&str>) -> Option<Failure> {
+    let (state, unit) = (tail.lock(), unit?);
+    (!state.stats.knows(unit)).then(|| {
+        let known: Vec<&str> = state.stats.names().collect();
+        Failure::new(
+            FailureCode::NotFound,
+            format!("nothing is kept of a unit `{unit}`"),
+            format!("the units are: {}", known.join(", ")),
+        )
+    })
+}

@@ -1,0 +1,145 @@
+//! All clients of logd's socket.
+
+use std::collections::HashMap;
+use std::os::unix::net::UnixListener;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender};
+
+use octet_node::control::{Message, ReplyBody, Request};
+use octet_node::{Callers, peer_uid};
+use serde_json::Value;
+
+use crate::poll::{Poll, Ready, Source};
+use crate::read::{Done, Job};
+use crate::tail::Tail;
+
+use super::answer::{Answer, answer, nothing_of};
+use super::client::Client;
+use super::show::show;
+
+/// How many clients may be connected at once; a further one is turned away.
+const MOST_CLIENTS: usize = 64;
+
+/// How many of them are kept for PID 1, which asks for operators: a service that holds all the
+/// others must not keep an operator from the log.
+const FOR_ROOT: usize = 16;
+
+/// All clients.
+pub struct Clients {
+    tail: Arc<Tail>,
+    listener: UnixListener,
+    callers: Callers,
+    clients: HashMap<u32, Client>,
+    last_token: u32,
+    jobs: Sender<Job>,
+    done: Receiver<Done>,
+}
+
+impl Clients {
+    /// Serves the `callers` that connect to `listener`; `jobs` go to the reader, which answers by `done`.
+    pub fn new(
+        tail: Arc<Tail>,
+        listener: UnixListener,
+        callers: Callers,
+        jobs: Sender<Job>,
+        done: Receiver<Done>,
+    ) -> Self {
+        Self { tail, listener, callers, clients: HashMap::new(), last_token: 0, jobs, done }
+    }
+
+    /// The socket.
+    pub fn listener(&self) -> &UnixListener {
+        &self.listener
+    }
+
+    /// Takes everyone who waits at the socket.
+    pub fn accept(&mut self, poll: &Poll) {
+        while let Ok((stream, _)) = self.listener.accept() {
+            // Whom the kernel does not name is dropped, as is who finds no room.
+            let Ok(uid) = peer_uid(&stream) else { continue };
+            let most = if uid == 0 { MOST_CLIENTS } else { MOST_CLIENTS - FOR_ROOT };
+            if self.clients.len() >= most || stream.set_nonblocking(true).is_err() {
+                continue;
+            }
+            self.last_token = self.last_token.wrapping_add(1);
+            if poll.add(&stream, Source::Client(self.last_token)).is_ok() {
+                self.clients.insert(self.last_token, Client::new(stream, uid));
+            }
+        }
+    }
+
+    /// Something happened to client `token`.
+    pub fn serve(&mut self, token: u32, ready: Ready) {
+        let Some(client) = self.clients.get_mut(&token) else { return };
+        let messages = if ready.hung_up { None } else { client.receive() };
+        let Some(messages) = messages else {
+            self.clients.remove(&token);
+            return;
+        };
+        for message in messages {
+            // Pieces of files are for verbs that ask for them; there is none here.
+            if let Message::Request(request) = message {
+                respond(&self.tail, &self.callers, client, request);
+            }
+        }
+    }
+
+    /// Hands on what the reader has found.
+    pub fn take_done(&mut self) {
+        while let Ok(done) = self.done.try_recv() {
+            if let Some(client) = self.clients.get_mut(&done.client) {
+                hand_on(&self.tail, client, done);
+            }
+        }
+    }
+
+    /// Sends everyone what they take, and has more read for those who have taken all. Drops those
+    /// who are done or gone.
+    pub fn go_on(&mut self, poll: &Poll) {
+        let next = self.tail.lock().ring.next_sequence();
+        let jobs = &self.jobs;
+        self.clients.retain(|&token, client| {
+            if !client.send() {
+                return false;
+            }
+            if let Some(cursor) = client.take_cursor(next) {
+                let _ = jobs.send(Job { client: token, cursor });
+            }
+            let wanted = client.wanted_interest();
+            if wanted != client.interest {
+                client.interest = wanted;
+                let source = Source::Client(token);
+                return poll.change(&client.stream, source, wanted.0, wanted.1).is_ok();
+            }
+            true
+        });
+    }
+}
+
+fn respond(tail: &Tail, callers: &Callers, client: &mut Client, request: Request) {
+    let id = request.id;
+    let allowed = callers.check(client.uid, &request.verb);
+    match allowed.and_then(|()| answer(tail, request, client.reading.is_some())) {
+        Ok(Answer::Now(value)) => client.reply(id, ReplyBody::End(value)),
+        Ok(Answer::Reading(reading)) => client.reading = Some(*reading),
+        Err(failure) => client.reply(id, ReplyBody::Error(failure)),
+    }
+}
+
+fn hand_on(tail: &Tail, client: &mut Client, done: Done) {
+    let Some(mut reading) = client.reading.take() else { return };
+    let id = reading.id;
+    if !done.batch.found.is_empty() {
+        reading.found_any = true;
+        client.reply(id, ReplyBody::Item(show(&done.batch.found, reading.fields)));
+    }
+    if done.batch.at_end && !done.cursor.wanted.follow {
+        let unit = done.cursor.wanted.unit.as_deref();
+        let nothing = if reading.found_any { None } else { nothing_of(tail, unit) };
+        client.reply(id, nothing.map_or(ReplyBody::End(Value::Null), ReplyBody::Error));
+        return;
+    }
+    reading.at_end = done.batch.at_end.then_some(done.cursor.next);
+    reading.cursor = Some(done.cursor);
+    client.reading = Some(reading);
+}

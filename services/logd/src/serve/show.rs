@@ -1,0 +1,83 @@
+//! Entries as answers.
+
+use std::time::{Duration, UNIX_EPOCH};
+
+use serde_json::{Value, json};
+
+use crate::entry::{Entry, Source};
+use crate::read::Found;
+
+/// What was found, as one item of an answer: `{"lines": […]}`, each a line of text, or with
+/// `fields` an object.
+pub fn show(found: &[Found], fields: bool) -> Value {
+    let lines = found.iter().map(|found| match (found, fields) {
+        (Found::Entry(entry), false) => line(entry).into(),
+        (Found::Entry(entry), true) => object(entry),
+        (Found::Missing(count), false) => format!("-- {count} lines are missing here --").into(),
+        (Found::Missing(count), true) => json!({ "missing": count }),
+    });
+    json!({ "lines": lines.collect::<Vec<Value>>() })
+}
+
+fn line(entry: &Entry) -> String {
+    format!("{} {} {}", time(entry.wall), entry.unit, String::from_utf8_lossy(&entry.text))
+}
+
+fn object(entry: &Entry) -> Value {
+    let (source, level) = match entry.source {
+        Source::Output => ("output", None),
+        Source::Logd => ("logd", None),
+        Source::Kernel(level) => ("kernel", Some(level)),
+    };
+    json!({
+        "sequence": entry.sequence, "time": time(entry.wall), "uptime": entry.uptime / 1000,
+        "unit": *entry.unit, "source": source, "level": level,
+        "text": String::from_utf8_lossy(&entry.text),
+    })
+}
+
+/// A time that a damaged clock gave is shown as well as can be.
+fn time(micros: u64) -> String {
+    /// The last microsecond of the year 9999; there is no RFC 3339 after that.
+    const LAST: u64 = 253_402_300_799_999_999;
+    let time = UNIX_EPOCH + Duration::from_micros(micros.min(LAST));
+    humantime::format_rfc3339_millis(time).to_string()
+}
+
+/// The moment that `text` means, in microseconds since 1970: a length of time before `now` (`10m`,
+/// `1h 30m`), or a date (RFC 3339; UTC; `2026-01-31 12:00:00` or `2026-01-31` will do).
+pub fn since(text: &str, now: u64) -> Option<u64> {
+    if let Ok(ago) = humantime::parse_duration(text) {
+        return Some(now.saturating_sub(u64::try_from(ago.as_micros()).unwrap_or(u64::MAX)));
+    }
+    let date = humantime::parse_rfc3339_weak(text)
+        .or_else(|_| humantime::parse_rfc3339_weak(&format!("{text} 00:00:00")))
+        .ok()?;
+    u64::try_from(date.duration_since(UNIX_EPOCH).ok()?.as_micros()).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn moments() {
+        let now = 1_800_000_000_000_000;
+        assert_eq!(since("10s", now), Some(now - 10_000_000));
+        assert_eq!(since("1970-01-02", now), Some(86_400_000_000));
+        assert_eq!(since("1970-01-01T00:00:01Z", now), Some(1_000_000));
+        assert_eq!(since("1970-01-01 00:00:02", now), Some(2_000_000));
+        assert_eq!(since("yesterday", now), None);
+        assert_eq!(time(1_500_000), "1970-01-01T00:00:01.500Z");
+    }
+
+    proptest! {
+        #[test]
+        fn never_panics(text in "\\PC*", near in "[0-9 :TZhms.+-]{0,25}", micros: u64) {
+            since(&text, micros);
+            since(&near, micros);
+            time(micros);
+        }
+    }
+}

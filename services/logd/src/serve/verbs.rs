@@ -1,0 +1,15 @@
+//! What logd can be asked.
+
+use octet_node::control::{Capability, ColumnKind, DESCRIBE, Verb, logs_verb};
+
+/// Every verb; `describe` answers with this list.
+pub fn verbs() -> Vec<Verb> {
+    use Capability::Read;
+
+    vec![
+        Verb::new(DESCRIBE, Read, "Lists these verbs"),
+        logs_verb(),
+        Verb::new("stats", Read, "Shows how much is kept, and what was not")
+            .shown(ColumnKind::Bytes, &["stored", "waiting", "torn", "bytes", "lost"]),
+    ]
+}

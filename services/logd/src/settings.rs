@@ -1,0 +1,103 @@
+//! How logd runs: its command line, and the folder that PID 1 gives it.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::limit::Rate;
+use crate::store::Limits;
+
+/// How logd runs.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The folder of the store; without one the log is kept in memory.
+    pub state: Option<PathBuf>,
+    /// Bounds of the store.
+    pub limits: Limits,
+    /// What each unit may write.
+    pub rate: Rate,
+    /// How much is held in memory, in bytes.
+    pub memory: usize,
+    /// The pause before a disk that failed is tried again.
+    pub retry: Duration,
+}
+
+/// A command line that makes no sense.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SettingsError {
+    /// There is no such option.
+    #[error("there is no option `{0}`; the options are {OPTIONS}")]
+    Unknown(String),
+    /// The option has no value.
+    #[error("`{0}` needs a value")]
+    NoValue(String),
+    /// The value is no number.
+    #[error("`{0}` needs a whole number, not `{1}`")]
+    NoNumber(String, String),
+}
+
+const OPTIONS: &str = "--total, --segment, --memory, --rate, --burst (bytes), --lines, \
+    --line-burst (counts), --retry (milliseconds)";
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            state: None,
+            limits: Limits::default(),
+            rate: Rate::default(),
+            memory: 4 << 20,
+            retry: Duration::from_secs(10),
+        }
+    }
+}
+
+impl Settings {
+    /// What `args` (without the program's name) say, with the store in `state`.
+    ///
+    /// # Errors
+    /// An option is unknown, or its value is no number.
+    pub fn parse(
+        mut args: impl Iterator<Item = String>,
+        state: Option<PathBuf>,
+    ) -> Result<Self, SettingsError> {
+        let mut settings = Self { state, ..Self::default() };
+        while let Some(option) = args.next() {
+            let value = args.next().ok_or_else(|| SettingsError::NoValue(option.clone()))?;
+            let number = || {
+                value
+                    .parse::<u64>()
+                    .map_err(|_| SettingsError::NoNumber(option.clone(), value.clone()))
+            };
+            match option.as_str() {
+                "--total" => settings.limits.total = number()?,
+                "--segment" => settings.limits.segment = number()?,
+                "--memory" => settings.memory = usize::try_from(number()?).unwrap_or(usize::MAX),
+                "--rate" => settings.rate.bytes = number()?,
+                "--burst" => settings.rate.byte_burst = number()?,
+                "--lines" => settings.rate.lines = number()?,
+                "--line-burst" => settings.rate.line_burst = number()?,
+                "--retry" => settings.retry = Duration::from_millis(number()?),
+                _ => return Err(SettingsError::Unknown(option)),
+            }
+        }
+        Ok(settings)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(line: &str) -> Result<Settings, SettingsError> {
+        Settings::parse(line.split_whitespace().map(str::to_owned), Some("/x".into()))
+    }
+
+    #[test]
+    fn options_and_mistakes() {
+        let settings = parse("--memory 5 --rate 7").unwrap();
+        assert_eq!((settings.memory, settings.rate.bytes), (5, 7));
+        assert_eq!(settings.state, Some("/x".into()));
+        assert_eq!(parse("--rate").unwrap_err(), SettingsError::NoValue("--rate".into()));
+        assert!(matches!(parse("--rate x"), Err(SettingsError::NoNumber(..))));
+        assert!(matches!(parse("--colour x"), Err(SettingsError::Unknown(_))));
+    }
+}

@@ -1,0 +1,116 @@
+//! Starting: the threads, and what is there already.
+//!
+//! The boot waits for logd, so it must not wait for the disk. The store is opened by the keeper's
+//! thread. How far it had come matters only to a logd that follows another one in the same boot.
+
+use std::io;
+use std::os::unix::net::UnixListener;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, channel};
+use std::thread::{Builder, JoinHandle};
+use std::time::Duration;
+
+use crate::intake::Intake;
+use crate::journal::Journal;
+use crate::keeper;
+use crate::rates::Rates;
+use crate::read::{self, Reader};
+use crate::serve::Clients;
+use crate::settings::Settings;
+use crate::store::{Boot, Marks};
+use crate::tail::Tail;
+use crate::wake::Wake;
+use octet_node::Callers;
+
+use crate::inputs::{Inputs, lost};
+
+/// How long the store may take to open before a logd that follows another goes on without. What is
+/// on disk and in the journal is then kept twice.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Room for a thread's stack, in bytes. Both keep on the heap what is large.
+const STACK: usize = 256 << 10;
+
+/// What tells how far the store had come when it was opened.
+pub type Opened = Receiver<Option<Marks>>;
+
+/// Starts the thread that writes to disk, if there is a folder to write to.
+pub fn keeper(
+    settings: &Settings,
+    tail: &Arc<Tail>,
+) -> io::Result<Option<(JoinHandle<()>, Opened)>> {
+    let Some(folder) = settings.state.clone() else {
+        tail.stay_in_memory("PID 1 has given no folder to keep it in");
+        return Ok(None);
+    };
+    let (sender, opened) = channel();
+    let (limits, retry) = (settings.limits, settings.retry);
+    let keeper = keeper::Settings { folder, limits, boot: boot(), retry };
+    let tail = tail.clone();
+    let run = move || keeper::keep(&keeper, &tail, &sender);
+    let thread = Builder::new().name("keeper".into()).stack_size(STACK).spawn(run)?;
+    Ok(Some((thread, opened)))
+}
+
+/// Starts the thread that reads for clients, and serves those who connect to `listener`.
+pub fn clients(
+    settings: &Settings,
+    tail: &Arc<Tail>,
+    wake: &Wake,
+    listener: UnixListener,
+) -> io::Result<Clients> {
+    let ((jobs, to_do), (sender, done)) = (channel(), channel());
+    // Without a folder there are no segments, and nothing is looked for in it.
+    let folder = settings.state.clone().unwrap_or_default();
+    let reader = Reader { tail: tail.clone(), folder };
+    let wake = wake.clone();
+    let run = move || read::serve(&reader, &to_do, &sender, &wake);
+    Builder::new().name("reader".into()).stack_size(STACK).spawn(run)?;
+    Ok(Clients::new(tail.clone(), listener, Callers::from_environment(), jobs, done))
+}
+
+/// Takes over the pipes, the kernel's log, and what the logd before has left in the journal.
+pub fn intake(
+    settings: &Settings,
+    tail: &Arc<Tail>,
+    mut inputs: Inputs,
+    opened: Option<&Opened>,
+) -> Intake {
+    for name in &inputs.unknown {
+        tail.say(&format!("was passed something called `{name}`, which means nothing here"));
+    }
+    let (journal, chunks) = match inputs.journal.take().map(Journal::open) {
+        Some(Ok((journal, chunks))) => (Some(journal), chunks),
+        Some(Err(error)) => {
+            tail.say(&format!("the journal cannot be used: {error}"));
+            (None, vec![])
+        }
+        None => (None, vec![]),
+    };
+    let is_first = journal.as_ref().is_some_and(Journal::is_new);
+    let opened = opened.filter(|_| !is_first);
+    let kept = opened.and_then(|opened| opened.recv_timeout(PATIENCE).ok().flatten());
+    let pipes = std::mem::take(&mut inputs.pipes);
+    let kept = kept.unwrap_or_default();
+    let rates = std::env::var("OCTET_LOG_RATES").unwrap_or_default();
+    let rates = Rates::new(&rates, settings.rate);
+    let mut intake = Intake::new(tail.clone(), pipes, &rates, journal, kept);
+    intake.replay(chunks);
+    let none = || io::Error::other("PID 1 has not passed it");
+    let kernel = inputs.kmsg.take().ok_or_else(none);
+    if let Err(error) = kernel.and_then(|kernel| intake.add_kernel(kernel)) {
+        tail.say(&format!("the kernel's log cannot be read: {error}"));
+    }
+    for (unit, bytes) in lost() {
+        tail.say(&format!("{bytes} bytes of {unit} were lost while logd was away"));
+        tail.lock().stats.unit(&unit.into()).lost(bytes);
+    }
+    intake
+}
+
+/// The boot of now; where the kernel does not tell, each is as any other.
+fn boot() -> Boot {
+    let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    let digits: String = text.chars().filter(char::is_ascii_hexdigit).collect();
+    u128::from_str_radix(&digits, 16).unwrap_or(0).to_be_bytes()
+}

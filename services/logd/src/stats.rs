@@ -1,0 +1,113 @@
+//! Counts since this logd started.
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use crate::limit::Dropped;
+use crate::store::Segment;
+
+/// More damaged places than this are not told apart.
+const MOST_DAMAGED: usize = 4096;
+
+/// All counts.
+#[derive(Debug, Default)]
+pub struct Stats {
+    units: BTreeMap<Arc<str>, UnitStats>,
+    /// Blocks that were written.
+    pub blocks: u64,
+    /// Bytes that were cut off the store's end when it was opened.
+    pub torn: u64,
+    /// Stretches of the store that are damaged: those found when it was opened.
+    pub damaged: u64,
+    /// Those found by readers: segment and offset.
+    damaged_at: HashSet<(u32, u64)>,
+}
+
+/// Counts of one unit.
+#[derive(Debug, Default)]
+pub struct UnitStats {
+    lines: u64,
+    bytes: u64,
+    over_rate: Dropped,
+    no_room: Dropped,
+    not_told: Dropped,
+    lost_bytes: u64,
+}
+
+impl Stats {
+    /// Those of `unit`.
+    pub fn unit(&mut self, unit: &Arc<str>) -> &mut UnitStats {
+        self.units.entry(unit.clone()).or_default()
+    }
+
+    /// Whether there is a unit of that name.
+    pub fn knows(&self, unit: &str) -> bool {
+        self.units.contains_key(unit)
+    }
+
+    /// The units' names.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.units.keys().map(|name| &**name)
+    }
+
+    /// A reader came across a damaged stretch.
+    pub fn damaged_at(&mut self, segment: u32, offset: u64) {
+        if self.damaged_at.len() < MOST_DAMAGED {
+            self.damaged_at.insert((segment, offset));
+        }
+    }
+
+    /// What there was no room for and nobody has been told yet, by unit.
+    pub fn take_not_told(&mut self) -> Vec<(Arc<str>, Dropped)> {
+        let all = self.units.iter_mut().map(|(n, u)| (n.clone(), std::mem::take(&mut u.not_told)));
+        all.filter(|(_, dropped)| dropped.lines > 0).collect()
+    }
+
+    /// As an answer.
+    pub fn report(&self, segments: &[Segment], next: u64, waiting: usize) -> Value {
+        let first = segments.iter().find_map(|segment| segment.first).unwrap_or(next);
+        let units = self.units.iter().map(|(name, unit)| {
+            json!({
+                "unit": **name, "lines": unit.lines, "bytes": unit.bytes,
+                "over_rate": unit.over_rate.lines, "no_room": unit.no_room.lines,
+                "lost": unit.lost_bytes,
+            })
+        });
+        json!({
+            "stored": segments.iter().map(|segment| segment.bytes).sum::<u64>(),
+            "segments": segments.len(), "entries": next.saturating_sub(first), "waiting": waiting,
+            "blocks": self.blocks, "torn": self.torn,
+            "damaged": self.damaged + self.damaged_at.len() as u64,
+            "units": units.collect::<Vec<_>>(),
+        })
+    }
+}
+
+impl UnitStats {
+    /// A line was taken.
+    pub fn kept(&mut self, length: usize) {
+        self.lines += 1;
+        self.bytes += length as u64;
+    }
+
+    /// Lines were over the unit's rate.
+    pub fn over_rate(&mut self, dropped: Dropped) {
+        self.over_rate.lines += dropped.lines;
+        self.over_rate.bytes += dropped.bytes;
+    }
+
+    /// A line had to go before the disk had taken it.
+    pub fn no_room(&mut self, length: usize) {
+        for dropped in [&mut self.no_room, &mut self.not_told] {
+            dropped.lines += 1;
+            dropped.bytes += length as u64 + 1;
+        }
+    }
+
+    /// PID 1 could not keep this much for us.
+    pub fn lost(&mut self, bytes: u64) {
+        self.lost_bytes += bytes;
+    }
+}

@@ -1,0 +1,15 @@
+//! Entries on disk: a folder of segments, each a file of blocks. The oldest segment goes first.
+
+mod block;
+mod contents;
+mod frame;
+mod segment;
+mod varint;
+mod walk;
+mod writer;
+
+pub use block::{Boot, Context, Header, Marks, unit_bit};
+pub use contents::fit;
+pub use segment::{Segment, open};
+pub use walk::{Step, Walk};
+pub use writer::{Limits, Recovered, Store};

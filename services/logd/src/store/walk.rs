@@ -1,0 +1,131 @@
+//! Walking through the blocks of a segment, past whatever is damaged.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+
+use crate::entry::Entry;
+
+use super::block::{HEADER, Header, MAGIC, place};
+use super::segment::START;
+
+/// How much is read at once while the next block is looked for, in bytes.
+const CHUNK: usize = 64 << 10;
+
+/// A way through a segment.
+pub struct Walk<'a> {
+    file: &'a File,
+    segment: u32,
+    at: u64,
+    end: u64,
+}
+
+/// What comes next in a segment.
+#[derive(Debug)]
+pub enum Step {
+    /// A block whose header is whole.
+    Block {
+        /// Where it begins, in bytes.
+        at: u64,
+        /// Its header.
+        header: Box<Header>,
+    },
+    /// Bytes that are no block.
+    Damaged {
+        /// Where they begin.
+        at: u64,
+        /// How many.
+        bytes: u64,
+    },
+    /// Nothing.
+    End,
+}
+
+impl<'a> Walk<'a> {
+    /// Starts at byte `from` of `file`, which is segment `segment`, and ends before byte `end`.
+    pub fn new(file: &'a File, segment: u32, from: u64, end: u64) -> Self {
+        Self { file, segment, at: from.max(START), end }
+    }
+
+    /// The position, in bytes.
+    pub fn at(&self) -> u64 {
+        self.at
+    }
+
+    /// The next block, or what stands in its place.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn step(&mut self) -> io::Result<Step> {
+        let at = self.at;
+        if at >= self.end {
+            return Ok(Step::End);
+        }
+        if let Some(header) = self.header(at)? {
+            self.at = at + header.length();
+            return Ok(Step::Block { at, header: Box::new(header) });
+        }
+        self.at = self.find(at + 1)?;
+        Ok(Step::Damaged { at, bytes: self.at - at })
+    }
+
+    /// The entries of the block at `at`; `None` if its inside is damaged.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn entries(&self, at: u64, header: &Header) -> io::Result<Option<Vec<Entry>>> {
+        Ok(self.frame(at, header)?.and_then(|frame| header.entries(&frame)))
+    }
+
+    /// Whether the block at `at` is as it was written.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn is_whole(&self, at: u64, header: &Header) -> io::Result<bool> {
+        Ok(self.frame(at, header)?.is_some_and(|frame| header.is_whole(&frame)))
+    }
+
+    fn frame(&self, at: u64, header: &Header) -> io::Result<Option<Vec<u8>>> {
+        let mut frame = vec![0; header.stored as usize];
+        match self.file.read_exact_at(&mut frame, at + HEADER as u64) {
+            Ok(()) => Ok(Some(frame)),
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The header at `at`, if it is whole and the block ends within the file.
+    fn header(&self, at: u64) -> io::Result<Option<Header>> {
+        let Ok(offset) = u32::try_from(at) else { return Ok(None) };
+        if at + HEADER as u64 > self.end {
+            return Ok(None);
+        }
+        let mut bytes = [0; HEADER];
+        match self.file.read_exact_at(&mut bytes, at) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
+            Err(error) => return Err(error),
+        }
+        let header = Header::parse(&bytes, place(self.segment, offset));
+        Ok(header.filter(|header| at + header.length() <= self.end))
+    }
+
+    /// Where the next whole header stands, from `at` on; the end if there is none.
+    fn find(&self, mut at: u64) -> io::Result<u64> {
+        let mut chunk = vec![0; CHUNK];
+        while at + (HEADER as u64) <= self.end {
+            let wanted = usize::try_from(self.end - at).unwrap_or(CHUNK).min(CHUNK);
+            let count = self.file.read_at(&mut chunk[..wanted], at)?;
+            if count < MAGIC.len() {
+                break;
+            }
+            for candidate in (0..=count - MAGIC.len()).filter(|&i| chunk[i..].starts_with(&MAGIC)) {
+                if self.header(at + candidate as u64)?.is_some() {
+                    return Ok(at + candidate as u64);
+                }
+            }
+            at += (count - MAGIC.len() + 1) as u64;
+        }
+        Ok(self.end)
+    }
+}

@@ -1,0 +1,249 @@
+//! Writing: blocks at the end of the last segment, a new segment when it is full, the oldest away
+//! when there are too many. What a cut leaves behind is put right when the store is opened.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use crate::entry::Entry;
+
+use super::block::{self, Context, HEADER, Header, MAX_STORED, place};
+use super::segment::{self, START, Segment};
+use super::walk::{Step, Walk};
+
+/// Bounds of the store.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// The longest segment, in bytes.
+    pub segment: u64,
+    /// The most that all segments take together, in bytes.
+    pub total: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { segment: 1 << 20, total: 64 << 20 }
+    }
+}
+
+impl Limits {
+    /// Bounds that can be kept: a segment takes the longest block, and there is room for two.
+    fn sound(self) -> Self {
+        let least = START + (HEADER + MAX_STORED) as u64;
+        let total = self.total.max(2 * least);
+        // A block says in 32 bits where it stands.
+        Self { segment: self.segment.clamp(least, total / 2).min(u64::from(u32::MAX)), total }
+    }
+}
+
+/// What was found when the store was opened.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Recovered {
+    /// Bytes at the end that were no whole block, and are cut off now.
+    pub torn: u64,
+    /// Stretches within the last segment that are damaged.
+    pub damaged: u64,
+    /// The last block that is whole.
+    pub last: Option<Header>,
+}
+
+/// The store, open for writing.
+#[derive(Debug)]
+pub struct Store {
+    folder: PathBuf,
+    limits: Limits,
+    segments: Vec<Segment>,
+    /// The last segment; `None` until the first block of a new one.
+    file: Option<File>,
+    /// How much of the last segment a cut would leave, in bytes.
+    synced: u64,
+}
+
+impl Store {
+    /// Opens the store in `folder`, which is made if only it is missing.
+    ///
+    /// # Errors
+    /// The folder or a file in it cannot be read or written.
+    pub fn open(folder: &Path, limits: Limits) -> io::Result<(Self, Recovered)> {
+        if !folder.is_dir() {
+            std::fs::create_dir(folder)?;
+        }
+        let (folder, limits) = (folder.to_owned(), limits.sound());
+        let mut store = Self { folder, limits, segments: vec![], file: None, synced: 0 };
+        for number in segment::list(&store.folder)? {
+            let file = segment::open(&store.folder, number)?;
+            let bytes = file.metadata()?.len();
+            let first =
+                if segment::is_foreign(&file)? { None } else { first(&file, number, bytes)? };
+            store.segments.push(Segment { number, first, bytes });
+        }
+        let mut recovered = Recovered::default();
+        store.mend_last(&mut recovered)?;
+        // The last block may stand in a segment before, if the last has none yet.
+        for known in store.segments.iter().rev().skip(1) {
+            if recovered.last.is_some() {
+                break;
+            }
+            if known.first.is_some() {
+                let file = segment::open(&store.folder, known.number)?;
+                recovered.last = survey(&file, known.number, known.bytes)?.last;
+            }
+        }
+        store.make_room(0)?;
+        Ok((store, recovered))
+    }
+
+    /// Looks through the last segment and cuts off its torn end.
+    fn mend_last(&mut self, recovered: &mut Recovered) -> io::Result<()> {
+        let Some(last) = self.segments.last_mut() else {
+            return Ok(());
+        };
+        let file = segment::open_for_writing(&self.folder, last.number)?;
+        if segment::is_foreign(&file)? {
+            return Ok(()); // a new segment follows it
+        }
+        let survey = survey(&file, last.number, last.bytes)?;
+        recovered.damaged = survey.damaged;
+        recovered.last = survey.last;
+        recovered.torn = last.bytes.saturating_sub(survey.end);
+        if recovered.torn > 0 {
+            file.set_len(survey.end)?;
+            file.sync_all()?;
+            last.bytes = survey.end;
+        }
+        // What has lost its own header is left as it is; a new segment follows it.
+        if survey.end >= START {
+            self.file = Some(file);
+            self.synced = survey.end;
+        }
+        Ok(())
+    }
+
+    /// Appends a block of `entries` (as many as [`fit`](super::fit) says). It survives the end of
+    /// this process when this returns, and a cut after [`sync`](Self::sync).
+    ///
+    /// # Errors
+    /// The disk does not take it. Then this store is to be dropped and opened anew: opening cuts
+    /// off what was half-written.
+    pub fn append<'a>(
+        &mut self,
+        entries: impl Iterator<Item = &'a Entry> + Clone,
+        context: Context,
+    ) -> io::Result<()> {
+        let full =
+            |segment: &Segment| segment.bytes + (HEADER + MAX_STORED) as u64 > self.limits.segment;
+        if self.segments.last().is_none_or(full) {
+            self.sync()?;
+            self.file = None;
+        }
+        if self.file.is_none() {
+            self.begin_segment()?;
+        }
+        let (Some(file), Some(last)) = (&self.file, self.segments.last_mut()) else {
+            return Ok(()); // a segment was begun
+        };
+        let offset = u32::try_from(last.bytes).map_err(io::Error::other)?;
+        let (header, block) = block::encode(entries, place(last.number, offset), context);
+        file.write_all_at(&block, last.bytes)?;
+        last.bytes += block.len() as u64;
+        last.first.get_or_insert(header.first);
+        Ok(())
+    }
+
+    /// Has the disk keep all that was appended.
+    ///
+    /// # Errors
+    /// As [`append`](Self::append).
+    pub fn sync(&mut self) -> io::Result<()> {
+        if let (Some(file), Some(last)) = (&self.file, self.segments.last()) {
+            file.sync_data()?;
+            self.synced = last.bytes;
+        }
+        Ok(())
+    }
+
+    /// Closes the store after an error. What was not synced is cut off, if the disk still lets it:
+    /// nobody knows whether it is there.
+    pub fn abandon(self) {
+        if let Some(file) = self.file {
+            let _ = file.set_len(self.synced);
+        }
+    }
+
+    fn begin_segment(&mut self) -> io::Result<()> {
+        self.make_room(self.limits.segment)?;
+        let number = self.segments.last().map_or(1, |last| last.number.saturating_add(1));
+        self.file = Some(segment::create(&self.folder, number)?);
+        self.segments.push(Segment { number, first: None, bytes: START });
+        self.synced = START;
+        Ok(())
+    }
+
+    /// Removes the oldest segments until `more` bytes fit the bound; never the last that is open.
+    fn make_room(&mut self, more: u64) -> io::Result<()> {
+        let keep = usize::from(self.file.is_some());
+        while self.segments.len() > keep && self.bytes() + more > self.limits.total {
+            let oldest = self.segments.remove(0);
+            match std::fs::remove_file(segment::path(&self.folder, oldest.number)) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Bytes of all segments.
+    pub fn bytes(&self) -> u64 {
+        self.segments.iter().map(|segment| segment.bytes).sum()
+    }
+
+    /// All segments, the oldest first.
+    pub fn segments(&self) -> &[Segment] {
+        &self.segments
+    }
+}
+
+/// Sequence number of the first entry of a segment.
+fn first(file: &File, number: u32, bytes: u64) -> io::Result<Option<u64>> {
+    let mut walk = Walk::new(file, number, START, bytes);
+    loop {
+        match walk.step()? {
+            Step::Block { header, .. } => return Ok(Some(header.first)),
+            Step::Damaged { .. } => {}
+            Step::End => return Ok(None),
+        }
+    }
+}
+
+/// What a segment holds.
+struct Survey {
+    /// The last whole block.
+    last: Option<Header>,
+    /// Where that block ends, in bytes.
+    end: u64,
+    /// Damaged stretches before it.
+    damaged: u64,
+}
+
+/// Looks through a segment without unpacking anything: this is part of starting.
+fn survey(file: &File, number: u32, bytes: u64) -> io::Result<Survey> {
+    let mut walk = Walk::new(file, number, START, bytes);
+    let mut survey = Survey { last: None, end: START.min(bytes), damaged: 0 };
+    let mut bad = 0;
+    loop {
+        match walk.step()? {
+            Step::Block { at, header } => {
+                if walk.is_whole(at, &header)? {
+                    survey.damaged += std::mem::take(&mut bad);
+                    survey.end = walk.at();
+                    survey.last = Some(*header);
+                } else {
+                    bad += 1;
+                }
+            }
+            Step::Damaged { .. } => bad += 1,
+            Step::End => return Ok(survey),
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! A disk that is torn, damaged, full, slow or not there.
+
+use std::fs::{self, OpenOptions};
+use std::io::Write;
+
+use serde_json::json;
+
+use crate::logd::Host;
+use crate::numbered;
+
+#[test]
+fn a_torn_end_is_cut_off_and_told() {
+    let host = Host::new(&["one"]);
+    let logd = host.start();
+    host.say("one", "before\n");
+    logd.follow_until("one", "before");
+    assert!(logd.stop().success());
+    let segment = host.state().join("00000001.log");
+    let mut file = OpenOptions::new().append(true).open(&segment).unwrap();
+    file.write_all(b"OCTLOGB1 and no more").unwrap();
+    let logd = host.start();
+    host.say("one", "after\n");
+    assert_eq!(logd.follow_until("one", "after"), ["before", "after"]);
+    let told = logd.logs(json!({"unit": "logd"}));
+    assert_eq!(told, ["cut 20 torn bytes off the end of the log"]);
+    assert_eq!(logd.call("stats", json!({})).unwrap()["torn"], 20);
+}
+
+/// A byte that went bad costs its block: that is shown where the lines were, and counted.
+#[test]
+fn damage_is_shown_where_it_is() {
+    let host = Host::new(&["one"]);
+    for number in 0..3 {
+        let logd = host.start();
+        host.say("one", &format!("line {number}\n"));
+        assert!(logd.stop().success());
+    }
+    let segment = host.state().join("00000001.log");
+    let mut bytes = fs::read(&segment).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(&segment, bytes).unwrap();
+    let logd = host.start();
+    assert_eq!(
+        logd.logs(json!({"since": "1970-01-01", "unit": "one"})),
+        ["line 0", "-1", "line 2"]
+    );
+    let told = "skipped 1 damaged places of the log".to_owned();
+    assert_eq!(logd.logs(json!({"unit": "logd"})), [told]);
+}
+
+#[test]
+fn goes_on_in_memory_without_a_disk() {
+    let mut host = Host::new(&["one"]);
+    host.options = vec!["--retry", "50"];
+    fs::write(host.state(), "not a folder").unwrap();
+    let logd = host.start();
+    host.say("one", "kept in memory\n");
+    assert_eq!(logd.follow_until("one", "kept in memory"), ["kept in memory"]);
+    // It asks the disk in a thread, and is ready before that has answered.
+    let told = logd.follow("logd", |text| text.starts_with("the log is kept in memory only: "));
+    assert_eq!(told.len(), 1, "{told:?}");
+    let stats = logd.call("stats", json!({})).unwrap();
+    assert!(stats["trouble"].is_string() && stats["stored"] == 0, "{stats}");
+    // A killed logd finds even that again.
+    logd.kill();
+    let logd = host.start();
+    assert_eq!(logd.follow_until("one", "kept in memory"), ["kept in memory"]);
+
+    fs::remove_file(host.state()).unwrap();
+    logd.follow_until("logd", "the log is kept on disk again");
+    host.say("one", "kept on disk\n");
+    assert_eq!(logd.follow_until("one", "kept on disk"), ["kept in memory", "kept on disk"]);
+    assert!(logd.stop().success());
+    let logd = host.start();
+    assert_eq!(logd.logs(json!({"unit": "one"})), ["kept in memory", "kept on disk"]);
+}
+
+/// The folder vanishes under it: the next segment cannot be made, and what waits is not lost.
+#[test]
+fn goes_on_after_a_write_that_failed() {
+    let mut host = Host::new(&["one"]);
+    host.options = vec!["--retry", "50", "--segment", "1", "--rate", "100000000"];
+    let logd = host.start();
+    host.say("one", "first\n");
+    assert!(logd.stop().success());
+    let logd = host.start();
+    fs::remove_dir_all(host.state()).unwrap();
+    // Enough for more than one segment, of what does not compress.
+    let mut state = 1u64;
+    let mut noise = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        format!("{state:016x}")
+    };
+    let lines: Vec<String> = (0..5000).map(|_| noise() + &noise() + &noise()).collect();
+    host.say("one", &(lines.join("\n") + "\n"));
+    logd.follow_until("logd", "the log is kept on disk again");
+    host.say("one", "last\n");
+    logd.follow_until("one", "last");
+    assert!(logd.stop().success());
+    let logd = host.start();
+    let seen = logd.logs(json!({"unit": "one", "since": "1970-01-01"}));
+    // What the vanished files had is gone; from there on, nothing is.
+    let from = lines.iter().position(|line| *line == seen[0]).unwrap();
+    assert!(from < 4000, "{from}");
+    assert_eq!(seen[..seen.len() - 1], lines[from..]);
+    assert_eq!(seen.last().unwrap(), "last");
+}
+
+/// A follower that does not read holds nobody, and is told how much it has missed.
+
+#[test]
+fn keeps_the_newest_in_memory_without_a_folder() {
+    let mut host = Host::new(&["one"]);
+    host.has_state = false;
+    host.options = vec!["--memory", "100000"];
+    let logd = host.start();
+    host.say("one", &(numbered(5000).join("\n") + "\n"));
+    let seen = logd.follow_until("one", "line 4999");
+    assert_eq!(logd.logs(json!({"unit": "one", "lines": 100})), numbered(5000)[4900..]);
+    assert!(seen.len() >= 100);
+    let stats = logd.call("stats", json!({})).unwrap();
+    assert!(stats["trouble"].as_str().unwrap().contains("no folder"), "{stats}");
+    assert_eq!(logd.unit_stats("one")["no_room"], 0);
+    // The next one finds them again, and no other.
+    logd.kill();
+    let logd = host.start();
+    let mut seen = logd.follow_until("one", "line 4999");
+    seen.retain(|text| !text.starts_with('-')); // how many are missing
+    assert!(seen.len() >= 100 && seen == numbered(5000)[5000 - seen.len()..], "{}", seen.len());
+    assert!(logd.stop().success());
+}
+
+/// The disk does not answer at first: logd is ready all the same, and what was said meanwhile goes
+/// there once it does.
+#[test]
+fn is_ready_before_the_disk() {
+    use rustix::fs::{CWD, Mode, mkfifoat};
+
+    let host = Host::new(&["one"]);
+    fs::create_dir(host.state()).unwrap();
+    // Whoever opens a pipe without a writer waits.
+    let dead = host.state().join("00000001.log");
+    mkfifoat(CWD, &dead, Mode::RUSR | Mode::WUSR).unwrap();
+    let logd = host.start();
+    host.say("one", "kept in memory\n");
+    assert_eq!(logd.follow_until("one", "kept in memory"), ["kept in memory"]);
+    assert_eq!(logd.call("stats", json!({})).unwrap()["stored"], 0);
+}

@@ -1,0 +1,207 @@
+//! logd as PID 1 runs it: pipes, journal and the kernel's log are held here, across its lives.
+
+use std::fs::File;
+use std::io::Write;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus};
+use std::time::Duration;
+
+use octet_node::as_pid_1::pass;
+use octet_node::control::{CallError, Client};
+use rustix::fs::{MemfdFlags, OFlags, fcntl_getfl, fcntl_setfl, memfd_create};
+use rustix::pipe::{PipeFlags, pipe_with};
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::{Map, Value, json};
+use tempfile::TempDir;
+
+/// Nothing here takes that long, however slow the machine; then a test fails instead of hanging.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What outlives logd.
+pub struct Host {
+    /// The state folder is `state` in it.
+    pub folder: TempDir,
+    pipes: Vec<(&'static str, OwnedFd, OwnedFd)>,
+    journal: OwnedFd,
+    kmsg: (UnixDatagram, UnixDatagram),
+    notify: UnixDatagram,
+    control: UnixListener,
+    /// Whether logd gets a state folder.
+    pub has_state: bool,
+    /// Who may call, as PID 1 says it.
+    pub callers: String,
+    /// More options for logd.
+    pub options: Vec<&'static str>,
+}
+
+impl Host {
+    /// With a pipe for each of `units`.
+    pub fn new(units: &[&'static str]) -> Self {
+        let folder = TempDir::new().unwrap();
+        let notify = UnixDatagram::bind(folder.path().join("notify")).unwrap();
+        notify.set_read_timeout(Some(PATIENCE)).unwrap();
+        let pipes = units.iter().map(|unit| {
+            let (reader, writer) = pipe_with(PipeFlags::CLOEXEC).unwrap();
+            let flags = fcntl_getfl(&reader).unwrap();
+            fcntl_setfl(&reader, flags | OFlags::NONBLOCK).unwrap();
+            (*unit, reader, writer)
+        });
+        let pipes = pipes.collect();
+        let journal = memfd_create("journal", MemfdFlags::CLOEXEC).unwrap();
+        let kmsg = UnixDatagram::pair().unwrap();
+        let control = UnixListener::bind(folder.path().join("logd.sock")).unwrap();
+        let callers = format!("{}=logs,stats", rustix::process::geteuid().as_raw());
+        let (has_state, options) = (true, vec![]);
+        Self { folder, pipes, journal, kmsg, notify, control, has_state, callers, options }
+    }
+
+    /// The state folder.
+    pub fn state(&self) -> PathBuf {
+        self.folder.path().join("state")
+    }
+
+    /// What `unit` writes to.
+    pub fn writer(&self, unit: &str) -> File {
+        let pipe = self.pipes.iter().find(|(name, ..)| *name == unit).unwrap();
+        pipe.2.try_clone().unwrap().into()
+    }
+
+    /// `unit` says `text`.
+    pub fn say(&self, unit: &str, text: &str) {
+        self.writer(unit).write_all(text.as_bytes()).unwrap();
+    }
+
+    /// The kernel says something, as record `number`.
+    pub fn kernel_says(&self, number: u64, text: &str) {
+        self.kmsg.1.send(format!("6,{number},1000000,-;{text}\n").as_bytes()).unwrap();
+    }
+
+    /// Memory that the journal takes, in bytes.
+    pub fn journal_size(&self) -> i64 {
+        rustix::fs::fstat(&self.journal).unwrap().st_blocks * 512
+    }
+
+    /// Starts logd, which is ready when this returns.
+    pub fn start(&self) -> Logd {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_octet-logd"));
+        command.args(&self.options);
+        let mut names = vec!["journal".to_owned(), "kmsg".to_owned(), "control".to_owned()];
+        names.extend(self.pipes.iter().map(|(name, ..)| format!("output/{name}")));
+        let mut files: Vec<BorrowedFd<'_>> =
+            vec![self.journal.as_fd(), self.kmsg.0.as_fd(), self.control.as_fd()];
+        files.extend(self.pipes.iter().map(|(_, reader, _)| reader.as_fd()));
+        command.env_clear().env("NOTIFY_SOCKET", self.folder.path().join("notify"));
+        if self.has_state {
+            command.env("STATE_DIRECTORY", self.state());
+        }
+        command.env("OCTET_CALLERS", &self.callers);
+        command.env("LISTEN_FDS", files.len().to_string()).env("LISTEN_FDNAMES", names.join(":"));
+        pass(&mut command, &files).unwrap();
+        let child = command.spawn().unwrap();
+        let mut message = [0; 100];
+        let count = self.notify.recv(&mut message).expect("logd does not become ready");
+        assert_eq!(&message[..count], b"READY=1");
+        Logd { child, socket: self.folder.path().join("logd.sock") }
+    }
+}
+
+/// One life of logd.
+pub struct Logd {
+    child: Child,
+    socket: PathBuf,
+}
+
+impl Logd {
+    /// Kills it.
+    pub fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Asks it to end, and returns how it did.
+    pub fn stop(mut self) -> ExitStatus {
+        kill_process(Pid::from_child(&self.child), Signal::TERM).unwrap();
+        self.child.wait().unwrap()
+    }
+
+    /// Where it listens.
+    pub fn socket(&self) -> &Path {
+        &self.socket
+    }
+
+    /// A connection.
+    pub fn connect(&self) -> Client<UnixStream> {
+        let client = Client::connect(&self.socket).unwrap();
+        client.stream().set_read_timeout(Some(PATIENCE)).unwrap();
+        client
+    }
+
+    /// Calls `verb`.
+    pub fn call(&self, verb: &str, args: Value) -> Result<Value, CallError> {
+        self.connect().call(verb, object(args))
+    }
+
+    /// The texts that `logs` with `args` shows.
+    pub fn logs(&self, args: Value) -> Vec<String> {
+        let mut all = vec![];
+        let each = |item: &Value| {
+            all.extend(texts(item));
+            true
+        };
+        self.connect().call_each("logs", with_fields(args), each).unwrap();
+        all
+    }
+
+    /// Follows `unit` from its first line until `last` is seen, and returns all up to that.
+    pub fn follow_until(&self, unit: &str, last: &str) -> Vec<String> {
+        self.follow(unit, |text| text == last)
+    }
+
+    /// Follows `unit` from its first line until one is `last`, and returns all up to that.
+    pub fn follow(&self, unit: &str, last: impl Fn(&str) -> bool) -> Vec<String> {
+        let args = json!({"unit": unit, "follow": true, "since": "1970-01-01"});
+        let mut all: Vec<String> = vec![];
+        let each = |item: &Value| {
+            all.extend(texts(item));
+            !all.iter().rev().take(2000).any(|text| last(text))
+        };
+        self.connect().call_each("logs", with_fields(args), each).unwrap();
+        all
+    }
+
+    /// The counts of `unit`.
+    pub fn unit_stats(&self, unit: &str) -> Value {
+        let stats = self.call("stats", json!({})).unwrap();
+        let units = stats["units"].as_array().unwrap();
+        units.iter().find(|stats| stats["unit"] == unit).unwrap().clone()
+    }
+}
+
+impl Drop for Logd {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// An object.
+pub fn object(value: Value) -> Map<String, Value> {
+    value.as_object().unwrap().clone()
+}
+
+fn with_fields(args: Value) -> Map<String, Value> {
+    let mut args = object(args);
+    args.insert("fields".into(), true.into());
+    args
+}
+
+/// The texts of an item; what is missing as `-COUNT`.
+pub fn texts(item: &Value) -> impl Iterator<Item = String> {
+    item["lines"].as_array().unwrap().iter().map(|line| match line["text"].as_str() {
+        Some(text) => text.to_owned(),
+        None => format!("-{}", line["missing"]),
+    })
+}

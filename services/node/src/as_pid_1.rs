@@ -1,0 +1,64 @@
+//! What tests of a service do in PID 1's place: start it with descriptors, ask it as other users, and
+//! send it files.
+
+use std::fs::{Permissions, set_permissions};
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+
+use octet_control::file::{FileArg, Source};
+use rustix::process::{Uid, geteuid};
+use rustix::thread::set_thread_res_uid;
+
+pub use crate::sys::pass;
+
+/// The user to ask as: whoever runs the tests, or if that is root, nobody (65534).
+pub fn unprivileged() -> u32 {
+    if geteuid().is_root() { 65534 } else { geteuid().as_raw() }
+}
+
+/// Lets every user reach `socket`.
+///
+/// # Errors
+/// It is not there, or another's.
+pub fn open_to_all(socket: &Path) -> io::Result<()> {
+    if let Some(folder) = socket.parent() {
+        set_permissions(folder, Permissions::from_mode(0o711))?;
+    }
+    set_permissions(socket, Permissions::from_mode(0o666))
+}
+
+/// A connection to `socket` that the kernel says is `user`'s, who is oneself unless root asks. The
+/// kernel looks at the thread that connects, so one is made that is that user's.
+///
+/// # Errors
+/// Nobody listens there, or `user` may not ask.
+pub fn connect_as(user: u32, socket: &Path) -> io::Result<UnixStream> {
+    let connect = || {
+        if geteuid().is_root() {
+            let uid = Uid::from_raw(user);
+            set_thread_res_uid(uid, uid, uid)?;
+        }
+        UnixStream::connect(socket)
+    };
+    let connected = std::thread::scope(|scope| scope.spawn(connect).join());
+    connected.unwrap_or_else(|_| Err(io::Error::other("the thread that connects has panicked")))
+}
+
+/// A file in memory.
+#[derive(Debug)]
+pub struct Memory(pub Vec<u8>);
+
+impl Source for Memory {
+    fn describe(&self) -> FileArg {
+        FileArg::default()
+    }
+
+    fn read_at(&mut self, at: u64, buffer: &mut [u8]) -> io::Result<usize> {
+        let rest = self.0.get(at as usize..).unwrap_or_default();
+        let count = rest.len().min(buffer.len());
+        buffer[..count].copy_from_slice(&rest[..count]);
+        Ok(count)
+    }
+}

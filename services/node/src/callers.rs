@@ -1,0 +1,128 @@
+//! Who may ask this service for what.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::os::fd::AsFd;
+
+use octet_control::{DESCRIBE, Failure, FailureCode};
+
+/// The user of PID 1, which asks for itself and hands on what operators ask.
+pub const PID_1: u32 = 0;
+
+/// The users that may talk to this service, and the verbs of each. PID 1 makes the list from the
+/// unit files and passes it as `OCTET_CALLERS`: `UID=verb,verb;UID=verb`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Callers(BTreeMap<u32, BTreeSet<String>>);
+
+impl Callers {
+    /// Who may call this process. A list that makes no sense lets nobody but PID 1 in: it is better
+    /// to be asked in vain than by the wrong one.
+    pub fn from_environment() -> Self {
+        let list = std::env::var("OCTET_CALLERS").unwrap_or_default();
+        Self::parse(&list).unwrap_or_default()
+    }
+
+    /// Reads such a list; `None` if it makes no sense.
+    pub fn parse(list: &str) -> Option<Self> {
+        let mut callers = BTreeMap::new();
+        for caller in list.split(';').filter(|_| !list.is_empty()) {
+            let (uid, verbs) = caller.split_once('=')?;
+            let digits = !uid.is_empty() && uid.bytes().all(|byte| byte.is_ascii_digit());
+            let uid: u32 = digits.then(|| uid.parse().ok())??;
+            let verbs: BTreeSet<String> = verbs.split(',').map(str::to_owned).collect();
+            if verbs.contains("") || callers.insert(uid, verbs).is_some() {
+                return None;
+            }
+        }
+        Some(Self(callers))
+    }
+
+    /// Whether user `uid` may use `verb`. Whoever is listed at all may also ask what there is.
+    pub fn may(&self, uid: u32, verb: &str) -> bool {
+        let listed = self.0.get(&uid);
+        uid == PID_1 || listed.is_some_and(|verbs| verb == DESCRIBE || verbs.contains(verb))
+    }
+
+    /// Whether user `uid` may use any verb.
+    pub fn knows(&self, uid: u32) -> bool {
+        self.may(uid, DESCRIBE)
+    }
+
+    /// [`may`](Self::may) as an answer.
+    ///
+    /// # Errors
+    /// It may not.
+    pub fn check(&self, uid: u32, verb: &str) -> Result<(), Failure> {
+        if self.may(uid, verb) {
+            return Ok(());
+        }
+        Err(Failure::new(
+            FailureCode::Denied,
+            format!("user {uid} may not ask for `{verb}`"),
+            "ask as an operator, or name the verb in the unit file of the service that asks",
+        ))
+    }
+}
+
+/// The user at the other end of a Unix socket, as the kernel says (`SO_PEERCRED`): whose process it
+/// was that connected.
+///
+/// # Errors
+/// `stream` is no such socket.
+pub fn peer_uid(stream: impl AsFd) -> io::Result<u32> {
+    Ok(rustix::net::sockopt::socket_peercred(stream)?.uid.as_raw())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn who_is_listed_may_what_is_listed() {
+        let callers = Callers::parse("101=logs,stats;110=logs").unwrap();
+        for (uid, verb) in [(101, "logs"), (101, "stats"), (110, "logs"), (110, "describe")] {
+            assert!(callers.check(uid, verb).is_ok(), "{uid} {verb}");
+        }
+        assert!(callers.may(0, "logs") && callers.may(0, "anything"));
+        for (uid, verb) in [(110, "stats"), (111, "logs"), (111, "describe"), (101, "log")] {
+            assert_eq!(callers.check(uid, verb).unwrap_err().code, FailureCode::Denied);
+        }
+    }
+
+    #[test]
+    fn nobody_is_let_in_by_a_mistake() {
+        assert!(Callers::parse("101=logs").unwrap().may(101, "logs"));
+        for bad in [
+            "101",
+            "101=",
+            "=logs",
+            "x=logs",
+            "+101=logs",
+            "101=logs;",
+            "101=logs;;1=a",
+            "101=logs;101=stats",
+            "101=logs,",
+            "101=logs;4294967296=a",
+        ] {
+            assert_eq!(Callers::parse(bad), None, "{bad}");
+        }
+        assert_eq!(Callers::parse(""), Some(Callers::default()));
+        assert!(!Callers::default().may(101, "describe"));
+    }
+
+    #[test]
+    fn the_kernel_knows_the_peer() {
+        let (one, _other) = std::os::unix::net::UnixStream::pair().unwrap();
+        assert_eq!(peer_uid(&one).unwrap(), rustix::process::geteuid().as_raw());
+    }
+
+    proptest! {
+        #[test]
+        fn never_panics(list in "[0-9=,;a-z]{0,40}", uid: u32, verb in "[a-z]{0,3}") {
+            let callers = Callers::parse(&list).unwrap_or_default();
+            // A user whose number does not stand in the list is not let in.
+            prop_assert!(!callers.may(uid, &verb) || uid == 0 || list.contains(&uid.to_string()));
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! Small files that are read whole and replaced whole, so that whenever the power goes there is the
+//! old one or the new one.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+
+/// The steps of writing, in their order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// Make the staged file, empty, readable by its owner alone.
+    Stage,
+    /// Write into it.
+    Write,
+    /// Have the disk keep what is in it: a name must never come to stand for bytes that are not
+    /// there.
+    Sync,
+    /// Give it the name.
+    Rename,
+    /// Have the disk keep that.
+    SyncFolder,
+}
+
+impl Step {
+    /// All of them.
+    pub const ALL: [Self; 5] =
+        [Self::Stage, Self::Write, Self::Sync, Self::Rename, Self::SyncFolder];
+}
+
+/// What becomes of a file that has the name already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Existing {
+    /// It is replaced.
+    Replace,
+    /// It stays, and that is an error (`AlreadyExists`).
+    Keep,
+}
+
+/// Reads at most `longest` bytes of the file at `path`; `None` if there is none.
+///
+/// # Errors
+/// The disk does not give it, or it is longer.
+pub fn read(path: &Path, longest: u64) -> io::Result<Option<Vec<u8>>> {
+    let file = match File::open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        file => file?,
+    };
+    let mut bytes = vec![];
+    file.take(longest + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > longest {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "it is longer than it can be"));
+    }
+    Ok(Some(bytes))
+}
+
+/// Puts `bytes` into the file at `path`, readable by its owner alone. What returns has survived a
+/// cut. `before` is called before each step, and can forbid it.
+///
+/// # Errors
+/// The disk does not take it, or `before` has said so; the old file is there, or the new one.
+pub fn write(
+    path: &Path,
+    bytes: &[u8],
+    existing: Existing,
+    mut before: impl FnMut(Step) -> io::Result<()>,
+) -> io::Result<()> {
+    let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no path of a file"));
+    };
+    let mut staged = name.to_owned();
+    staged.push(".new");
+    let staged = folder.join(staged);
+    before(Step::Stage)?;
+    // What a cut has left is not continued, and may be readable by others.
+    match std::fs::remove_file(&staged) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&staged)?;
+    before(Step::Write)?;
+    file.write_all(bytes)?;
+    before(Step::Sync)?;
+    file.sync_all()?;
+    before(Step::Rename)?;
+    let flags = match existing {
+        Existing::Replace => RenameFlags::empty(),
+        Existing::Keep => RenameFlags::NOREPLACE,
+    };
+    if let Err(error) = renameat_with(CWD, &staged, CWD, path, flags) {
+        let _ = std::fs::remove_file(&staged);
+        return Err(error.into());
+    }
+    before(Step::SyncFolder)?;
+    let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+    File::open(folder)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+    use tempfile::TempDir;
+
+    fn cut(at: Step) -> impl FnMut(Step) -> io::Result<()> {
+        move |step| if step == at { Err(io::Error::other("cut")) } else { Ok(()) }
+    }
+
+    #[test]
+    fn old_or_new_at_every_step() {
+        for step in Step::ALL {
+            let folder = TempDir::new().unwrap();
+            let path = folder.path().join("file");
+            assert_eq!(read(&path, 9).unwrap(), None);
+            write(&path, b"old", Existing::Replace, |_| Ok(())).unwrap();
+            assert!(write(&path, b"new", Existing::Replace, cut(step)).is_err());
+            let found = read(&path, 9).unwrap().unwrap();
+            let wanted: &[u8] = if step == Step::SyncFolder { b"new" } else { b"old" };
+            assert_eq!(found, wanted, "{step:?}");
+            // What was left is no obstacle.
+            write(&path, b"newer", Existing::Replace, |_| Ok(())).unwrap();
+            assert_eq!(read(&path, 9).unwrap().unwrap(), b"newer");
+            let mode = std::fs::metadata(&path).unwrap().permissions().mode();
+            assert_eq!(mode & 0o777, 0o600);
+        }
+    }
+
+    #[test]
+    fn what_is_there_can_be_kept() {
+        let folder = TempDir::new().unwrap();
+        let path = folder.path().join("file");
+        write(&path, b"old", Existing::Keep, |_| Ok(())).unwrap();
+        let error = write(&path, b"new", Existing::Keep, |_| Ok(())).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(read(&path, 9).unwrap().unwrap(), b"old");
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+        assert!(read(&path, 2).is_err());
+    }
+}

@@ -1,0 +1,152 @@
+//! Keys of nodes, services and operators: ed25519 (RFC 8032), and the files they are kept in.
+
+mod file;
+
+pub use file::{KeyFile, keep, make, read};
+
+use octet_control::PublicKey;
+use ring::rand::{SecureRandom, SystemRandom};
+use ring::signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey};
+
+/// The length of a signature in bytes.
+pub const SIGNATURE: usize = 64;
+
+/// What stands before a seed in PKCS #8 (RFC 8410, section 7).
+const PKCS8: [u8; 16] = [0x30, 0x2e, 2, 1, 0, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 4, 0x22, 4, 0x20];
+
+/// What a signature is about. It is part of what is signed, so that a signature for one thing is
+/// none for another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Domain {
+    /// [`Certificate`](crate::certificate::Certificate)
+    Certificate,
+    /// [`Command`](crate::command::Command)
+    Command,
+    /// What `identity` keeps about the keys of services.
+    Book,
+}
+
+impl Domain {
+    fn prefix(self) -> &'static [u8] {
+        match self {
+            Self::Certificate => b"octet certificate 1\0",
+            Self::Command => b"octet command 1\0",
+            Self::Book => b"octet identity book 1\0",
+        }
+    }
+
+    fn message(self, body: &[u8]) -> Vec<u8> {
+        [self.prefix(), body].concat()
+    }
+}
+
+/// A key could not be made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the kernel gives no random bytes")]
+pub struct NoRandomness;
+
+/// A private key. It is never printed.
+pub struct Key {
+    seed: [u8; 32],
+    pair: Ed25519KeyPair,
+}
+
+impl Key {
+    /// A new key, as soon as the kernel has gathered enough randomness (`getrandom(2)` waits).
+    ///
+    /// # Errors
+    /// The kernel gives none.
+    pub fn generate() -> Result<Self, NoRandomness> {
+        let mut seed = [0; 32];
+        SystemRandom::new().fill(&mut seed).map_err(|_| NoRandomness)?;
+        Self::from_seed(seed).ok_or(NoRandomness)
+    }
+
+    fn from_seed(seed: [u8; 32]) -> Option<Self> {
+        let pair = Ed25519KeyPair::from_seed_unchecked(&seed).ok()?;
+        Some(Self { seed, pair })
+    }
+
+    /// The public half.
+    pub fn public(&self) -> PublicKey {
+        let mut bytes = [0; 32];
+        bytes.copy_from_slice(self.pair.public_key().as_ref());
+        PublicKey::new(bytes)
+    }
+
+    /// Signs `body`, which is about `domain`.
+    pub fn sign(&self, domain: Domain, body: &[u8]) -> [u8; SIGNATURE] {
+        let mut signature = [0; SIGNATURE];
+        signature.copy_from_slice(self.pair.sign(&domain.message(body)).as_ref());
+        signature
+    }
+
+    /// As libraries for TLS take it: PKCS #8 (RFC 8410), DER.
+    pub fn to_pkcs8(&self) -> Vec<u8> {
+        [&PKCS8[..], &self.seed].concat()
+    }
+}
+
+impl std::fmt::Debug for Key {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "the private key of {}", self.public())
+    }
+}
+
+/// Whether `signature` is that of `key` for `body`, which is about `domain`.
+pub fn verify(key: &PublicKey, domain: Domain, body: &[u8], signature: &[u8]) -> bool {
+    UnparsedPublicKey::new(&ED25519, key.as_bytes())
+        .verify(&domain.message(body), signature)
+        .is_ok()
+}
+
+/// As many random bytes, from the kernel.
+///
+/// # Errors
+/// The kernel gives none.
+pub fn random<const N: usize>() -> Result<[u8; N], NoRandomness> {
+    let mut bytes = [0; N];
+    SystemRandom::new().fill(&mut bytes).map_err(|_| NoRandomness)?;
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_signature_is_for_one_thing() {
+        let (key, other) = (Key::generate().unwrap(), Key::generate().unwrap());
+        let signature = key.sign(Domain::Command, b"reboot");
+        let verify =
+            |public: &Key, domain, body: &[u8]| verify(&public.public(), domain, body, &signature);
+        assert!(verify(&key, Domain::Command, b"reboot"));
+        assert!(!verify(&key, Domain::Certificate, b"reboot"));
+        assert!(!verify(&key, Domain::Command, b"reboot "));
+        assert!(!verify(&other, Domain::Command, b"reboot"));
+    }
+
+    /// RFC 8032, section 7.1, test 1.
+    #[test]
+    fn the_key_of_the_rfc() {
+        let bytes = |hex: &str| -> Vec<u8> {
+            (0..hex.len())
+                .step_by(2)
+                .map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap())
+                .collect()
+        };
+        let seed = bytes("9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60");
+        let key = Key::from_seed(seed.try_into().unwrap()).unwrap();
+        let public = bytes("d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a");
+        assert_eq!(key.public().as_bytes()[..], public);
+        let pair = Ed25519KeyPair::from_pkcs8_maybe_unchecked(&key.to_pkcs8()).unwrap();
+        assert_eq!(pair.public_key().as_ref(), public);
+        assert!(!format!("{key:?}").contains("9d61"));
+    }
+
+    #[test]
+    fn no_two_are_alike() {
+        assert_ne!(Key::generate().unwrap().public(), Key::generate().unwrap().public());
+        assert_ne!(random::<16>().unwrap(), random::<16>().unwrap());
+    }
+}

@@ -1,0 +1,133 @@
+//! The file that a key is kept in: one line, `octet-key-1 did:key:… SEED`, with the seed in base64.
+//! The public half stands beside it, so that damage is seen.
+
+use std::io;
+use std::path::Path;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+
+use super::Key;
+use crate::durable::{self, Existing, Step};
+
+/// What the line begins with: the version of the format.
+const VERSION: &str = "octet-key-1";
+
+/// More than a key takes, in bytes.
+const LONGEST: u64 = 512;
+
+/// What is there.
+#[derive(Debug)]
+pub enum KeyFile {
+    /// Nothing.
+    Absent,
+    /// Something that is no key.
+    Damaged,
+    /// A key.
+    Key(Key),
+}
+
+/// Reads the key at `path`.
+///
+/// # Errors
+/// The disk does not give it.
+pub fn read(path: &Path) -> io::Result<KeyFile> {
+    match durable::read(path, LONGEST) {
+        Ok(None) => Ok(KeyFile::Absent),
+        Ok(Some(line)) => Ok(parse(&line).map_or(KeyFile::Damaged, KeyFile::Key)),
+        Err(error) if error.kind() == io::ErrorKind::InvalidData => Ok(KeyFile::Damaged),
+        Err(error) => Err(error),
+    }
+}
+
+/// Makes a new key and keeps it at `path`, readable by its owner alone. `before` is called before
+/// each step, and can forbid it.
+///
+/// # Errors
+/// There is no randomness, something is at `path` and `existing` is to be kept, or the disk does not
+/// take it; then no key was made.
+pub fn make(
+    path: &Path,
+    existing: Existing,
+    before: impl FnMut(Step) -> io::Result<()>,
+) -> io::Result<Key> {
+    let key = Key::generate().map_err(io::Error::other)?;
+    keep(path, &key, existing, before)?;
+    Ok(key)
+}
+
+/// Keeps `key` at `path`, as [`make`] does.
+///
+/// # Errors
+/// Something is at `path` and `existing` is to be kept, or the disk does not take it.
+pub fn keep(
+    path: &Path,
+    key: &Key,
+    existing: Existing,
+    before: impl FnMut(Step) -> io::Result<()>,
+) -> io::Result<()> {
+    let line = format!("{VERSION} {} {}\n", key.public(), STANDARD.encode(key.seed));
+    durable::write(path, line.as_bytes(), existing, before)
+}
+
+fn parse(line: &[u8]) -> Option<Key> {
+    let line = std::str::from_utf8(line).ok()?.strip_suffix('\n')?;
+    let mut words = line.split(' ');
+    let (version, public, seed) = (words.next()?, words.next()?, words.next()?);
+    let seed = STANDARD.decode(seed).ok()?.try_into().ok()?;
+    let key = Key::from_seed(seed)?;
+    let whole = version == VERSION && words.next().is_none();
+    (whole && key.public().to_string() == public).then_some(key)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::os::unix::fs::PermissionsExt;
+    use tempfile::TempDir;
+
+    #[test]
+    fn comes_back_as_it_was_made() {
+        let folder = TempDir::new().unwrap();
+        let path = folder.path().join("key");
+        assert!(matches!(read(&path).unwrap(), KeyFile::Absent));
+        let key = make(&path, Existing::Keep, |_| Ok(())).unwrap();
+        let KeyFile::Key(back) = read(&path).unwrap() else { panic!("it is there") };
+        assert_eq!(back.public(), key.public());
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert!(make(&path, Existing::Keep, |_| Ok(())).is_err());
+        let KeyFile::Key(back) = read(&path).unwrap() else { panic!("it is there") };
+        assert_eq!(back.public(), key.public());
+    }
+
+    #[test]
+    fn every_damaged_bit_is_seen() {
+        let folder = TempDir::new().unwrap();
+        let path = folder.path().join("key");
+        make(&path, Existing::Keep, |_| Ok(())).unwrap();
+        let whole = std::fs::read(&path).unwrap();
+        for bit in 0..whole.len() * 8 {
+            let mut damaged = whole.clone();
+            damaged[bit / 8] ^= 1 << (bit % 8);
+            assert!(parse(&damaged).is_none(), "bit {bit}");
+        }
+        for length in 0..whole.len() {
+            assert!(parse(&whole[..length]).is_none(), "{length} bytes");
+        }
+        std::fs::write(&path, vec![b'x'; 10_000]).unwrap();
+        assert!(matches!(read(&path).unwrap(), KeyFile::Damaged));
+    }
+
+    proptest! {
+        #[test]
+        fn never_panics(line in prop::collection::vec(any::<u8>(), 0..200)) {
+            let _ = parse(&line);
+        }
+
+        #[test]
+        fn never_panics_near_the_truth(words in "octet-key-1 (did:key:z[0-9A-Za-z]{0,50} )?[A-Za-z0-9=/+]{0,44}\\n?") {
+            let _ = parse(words.as_bytes());
+        }
+    }
+}

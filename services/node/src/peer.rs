@@ -1,0 +1,198 @@
+//! One client of a service that gives each a thread of its own, and waits for what the client sends.
+
+use std::collections::VecDeque;
+use std::io::{self, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
+
+use octet_control::file::{Intake, MAX_WANT};
+use octet_control::{
+    Connection, Failure, FailureCode, Message, Piece, PieceBody, Reply, ReplyBody, Request,
+};
+use serde_json::Value;
+
+/// How long a client may take for a part of a file that it was asked for.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A client.
+#[derive(Debug)]
+pub struct Peer {
+    stream: UnixStream,
+    connection: Connection,
+    messages: VecDeque<Message>,
+}
+
+impl Peer {
+    /// Who is at the other end of `stream`.
+    pub fn new(stream: UnixStream) -> Self {
+        Self { stream, connection: Connection::default(), messages: VecDeque::new() }
+    }
+
+    /// What it asks next; `None` once it asks nothing any more.
+    ///
+    /// # Errors
+    /// The connection broke.
+    pub fn next_request(&mut self) -> io::Result<Option<Request>> {
+        self.stream.set_read_timeout(None)?;
+        self.stream.set_write_timeout(Some(PATIENCE))?;
+        loop {
+            match self.next()? {
+                None => return Ok(None),
+                Some(Message::Request(request)) => return Ok(Some(request)),
+                // The rest of a file that was given up.
+                Some(Message::Piece(_)) => {}
+            }
+        }
+    }
+
+    fn next(&mut self) -> io::Result<Option<Message>> {
+        let mut buffer = [0; 16 << 10];
+        loop {
+            if let Some(message) = self.messages.pop_front() {
+                return Ok(Some(message));
+            }
+            if self.connection.finished() {
+                return Ok(None);
+            }
+            match self.stream.read(&mut buffer) {
+                Ok(0) => return Ok(None),
+                Ok(count) => self.messages.extend(self.connection.received(&buffer[..count], true)),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+            self.flush()?;
+        }
+    }
+
+    /// Answers the request `id` with one item of several.
+    ///
+    /// # Errors
+    /// The connection broke, or the client does not read.
+    pub fn item(&mut self, id: u64, item: Value) -> io::Result<()> {
+        self.reply(id, ReplyBody::Item(item))
+    }
+
+    /// Ends the answer to the request `id`.
+    ///
+    /// # Errors
+    /// The connection broke, or the client does not read.
+    pub fn end(&mut self, id: u64, answer: Result<Value, Failure>) -> io::Result<()> {
+        self.reply(id, answer.map_or_else(ReplyBody::Error, ReplyBody::End))
+    }
+
+    fn reply(&mut self, id: u64, body: ReplyBody) -> io::Result<()> {
+        let given_up = |_| io::Error::other("the client does not read its answers");
+        self.connection.reply(&Reply { id, body }).map_err(given_up)?;
+        self.flush()
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        while self.connection.has_pending() {
+            let count = self.stream.write(self.connection.pending())?;
+            self.connection.sent(count);
+        }
+        Ok(())
+    }
+
+    /// Reads the whole file that is an argument of the request `id`.
+    ///
+    /// # Errors
+    /// It is longer than `longest` bytes, or does not come.
+    pub fn read_file(&mut self, id: u64, longest: u64) -> Result<Vec<u8>, Failure> {
+        let mut all = vec![];
+        loop {
+            let at = all.len() as u64;
+            let want = u32::try_from(longest + 1 - at).unwrap_or(u32::MAX);
+            let wanted = want.min(MAX_WANT) as usize;
+            let part = self.read_part(id, at, want)?;
+            all.extend_from_slice(&part);
+            if all.len() as u64 > longest {
+                let message = format!("the file is longer than {longest} bytes");
+                let help = "see whether it is the file that you mean";
+                return Err(Failure::new(FailureCode::BadArgument, message, help));
+            }
+            if part.len() < wanted {
+                return Ok(all);
+            }
+        }
+    }
+
+    /// Reads a part of the file that is an argument of the request `id`: `length` bytes from `at` on,
+    /// [`MAX_WANT`] at most, and fewer where the file ends.
+    ///
+    /// # Errors
+    /// It does not come.
+    pub fn read_part(&mut self, id: u64, at: u64, length: u32) -> Result<Vec<u8>, Failure> {
+        self.ask(id, at, length).unwrap_or_else(|error| Err(broken(&error.to_string())))
+    }
+
+    fn ask(&mut self, id: u64, at: u64, length: u32) -> io::Result<Result<Vec<u8>, Failure>> {
+        self.stream.set_read_timeout(Some(PATIENCE))?;
+        let mut intake = Intake::new(at, length);
+        self.reply(id, ReplyBody::Want(intake.want()))?;
+        loop {
+            match self.next()?.ok_or(io::ErrorKind::UnexpectedEof)? {
+                Message::Piece(Piece { id: of, body }) if of == id => match body {
+                    PieceBody::Chunk(chunk) => match intake.take(&chunk) {
+                        Ok(None) => {}
+                        Ok(Some(bytes)) => return Ok(Ok(bytes)),
+                        Err(failure) => return Ok(Err(failure)),
+                    },
+                    PieceBody::Broken(why) => return Ok(Err(broken(&why))),
+                },
+                Message::Piece(_) => {}
+                Message::Request(other) => {
+                    let help = "wait for the end of the answer, or open another connection";
+                    let message = "this connection is still being answered";
+                    let failure = Failure::new(FailureCode::Busy, message, help);
+                    self.end(other.id, Err(failure))?;
+                }
+            }
+        }
+    }
+}
+
+fn broken(why: &str) -> Failure {
+    let message = format!("the file did not come to its end: {why}");
+    Failure::new(FailureCode::Failed, message, "what is in force is as it was; send it again")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::as_pid_1::Memory;
+    use octet_control::{CallError, Client};
+    use serde_json::{Map, json};
+
+    #[test]
+    fn files_come_whole_or_not_at_all() {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let longest = u64::from(MAX_WANT) + 100;
+        let server = std::thread::spawn(move || {
+            let mut peer = Peer::new(theirs);
+            while let Some(request) = peer.next_request().unwrap() {
+                let file = peer.read_file(request.id, longest);
+                peer.end(request.id, file.map(|bytes| json!(bytes.len()))).unwrap();
+            }
+        });
+        let mut client = Client::new(ours);
+        let mut send = |length: u64| {
+            let mut file = Memory(vec![7; length as usize]);
+            client.call_with("take", Map::new(), Some(&mut file), |_| true)
+        };
+        for length in [0, 1, u64::from(MAX_WANT), u64::from(MAX_WANT) + 1, longest] {
+            assert_eq!(send(length).unwrap(), length);
+        }
+        for length in [longest + 1, 3 * longest] {
+            let error = send(length).unwrap_err();
+            assert!(
+                matches!(&error, CallError::Failure(failure)
+                if failure.message.contains("longer than")),
+                "{error}"
+            );
+        }
+        assert_eq!(send(5).unwrap(), 5);
+        drop(client);
+        server.join().unwrap();
+    }
+}

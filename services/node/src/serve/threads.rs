@@ -1,0 +1,247 @@
+//! A service's socket with a thread for each client: for services that wait while they answer, be it
+//! for a client's file, a disk or another unit. Few clients, and nobody keeps the others out.
+
+use std::collections::HashMap;
+use std::convert::Infallible;
+use std::io;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use octet_control::{Failure, Request};
+use serde_json::Value;
+
+use crate::callers::{Callers, peer_uid};
+use crate::peer::Peer;
+
+/// Room for the stack of one client's thread, in bytes; what is not used takes no memory.
+const STACK: usize = 512 << 10;
+
+/// How many clients may be connected at once; a further one is turned away.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// All of them.
+    pub all: usize,
+    /// Those of `all` that are kept for PID 1, which asks for operators and may have the rest, too.
+    pub for_operators: usize,
+    /// One other user, so that a service that is taken over keeps no other out.
+    pub of_one: usize,
+}
+
+/// Serves whoever connects to `listener`, for ever: `answer` is given the requests of `callers` that
+/// these may make. Who is not listed at all is turned away. `pid_1` is the user that asks for
+/// operators.
+///
+/// # Errors
+/// The socket is gone.
+pub fn serve<A>(
+    listener: &UnixListener,
+    callers: &Callers,
+    limits: Limits,
+    pid_1: u32,
+    answer: A,
+) -> io::Result<Infallible>
+where
+    A: Fn(&mut Peer, u32, Request) -> Result<Value, Failure> + Send + Sync + 'static,
+{
+    serve_users(listener, callers, limits, pid_1, |stream| peer_uid(stream), answer)
+}
+
+/// The same, with another word than the kernel's on whose a connection is.
+fn serve_users<A>(
+    listener: &UnixListener,
+    callers: &Callers,
+    limits: Limits,
+    pid_1: u32,
+    user: impl Fn(&UnixStream) -> io::Result<u32>,
+    answer: A,
+) -> io::Result<Infallible>
+where
+    A: Fn(&mut Peer, u32, Request) -> Result<Value, Failure> + Send + Sync + 'static,
+{
+    let (connected, shared) = (Connected::default(), Arc::new((callers.clone(), answer)));
+    loop {
+        let (stream, _) = match listener.accept() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            other => other?,
+        };
+        // Whom the kernel does not name is turned away, as is who finds no room.
+        let Ok(uid) = user(&stream) else { continue };
+        if !callers.knows(uid) {
+            continue;
+        }
+        let Some(place) = Place::take(&connected, limits, uid, uid == pid_1) else { continue };
+        let shared = shared.clone();
+        let serve = move || {
+            let (callers, answer) = &*shared;
+            let mut peer = Peer::new(stream);
+            // Given back before the connection ends: who sees that end finds the room.
+            let _place = place;
+            while let Ok(Some(request)) = peer.next_request() {
+                let id = request.id;
+                let allowed = callers.check(uid, &request.verb);
+                let answer = allowed.and_then(|()| answer(&mut peer, uid, request));
+                if peer.end(id, answer).is_err() {
+                    break;
+                }
+            }
+        };
+        // Without room for a thread the client is turned away, and may try again.
+        let _ = std::thread::Builder::new().stack_size(STACK).spawn(serve);
+    }
+}
+
+/// How often each user is connected.
+type Connected = Arc<Mutex<HashMap<u32, usize>>>;
+
+/// One of those who are connected.
+struct Place {
+    of: Connected,
+    uid: u32,
+}
+
+impl Place {
+    fn take(of: &Connected, limits: Limits, uid: u32, is_pid_1: bool) -> Option<Self> {
+        let mut users = of.lock().unwrap_or_else(PoisonError::into_inner);
+        let all: usize = users.values().sum();
+        let own = users.entry(uid).or_default();
+        let (most, of_one) = match is_pid_1 {
+            true => (limits.all, limits.all),
+            false => (limits.all.saturating_sub(limits.for_operators), limits.of_one),
+        };
+        if all >= most || *own >= of_one {
+            return None;
+        }
+        *own += 1;
+        Some(Self { of: of.clone(), uid })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut users = self.of.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = users.get_mut(&self.uid) {
+            *count -= 1;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::callers::PID_1;
+    use octet_control::{CallError, Client, FailureCode};
+    use serde_json::{Map, json};
+    use std::io::Read;
+    use std::net::Shutdown;
+    use std::path::PathBuf;
+    use std::sync::mpsc::{Sender, channel};
+    use std::time::Duration;
+    use tempfile::TempDir;
+
+    /// Nothing here takes that long, however slow the machine; then a test fails instead of hanging.
+    const PATIENCE: Duration = Duration::from_secs(60);
+
+    const LIMITS: Limits = Limits { all: 7, for_operators: 2, of_one: 3 };
+
+    /// A service, for as long as the test runs, that tells every user who it is.
+    struct Server {
+        _folder: TempDir,
+        socket: PathBuf,
+        /// Whose the next connection is.
+        users: Sender<u32>,
+    }
+
+    impl Server {
+        fn start(callers: &str) -> Self {
+            let folder = TempDir::new().unwrap();
+            let socket = folder.path().join("socket");
+            let listener = UnixListener::bind(&socket).unwrap();
+            let callers = Callers::parse(callers).unwrap();
+            let (users, next) = channel();
+            std::thread::spawn(move || {
+                let user = |_: &UnixStream| next.recv().map_err(io::Error::other);
+                let answer = |_: &mut Peer, uid, request: Request| Ok(json!([uid, request.verb]));
+                serve_users(&listener, &callers, LIMITS, PID_1, user, answer)
+            });
+            Self { _folder: folder, socket, users }
+        }
+
+        fn connect(&self, uid: u32) -> Client<UnixStream> {
+            self.users.send(uid).unwrap();
+            let client = Client::connect(&self.socket).unwrap();
+            client.stream().set_read_timeout(Some(PATIENCE)).unwrap();
+            client
+        }
+
+        /// A connection of `uid` that is served; `None` if it is turned away.
+        fn served(&self, uid: u32) -> Option<Client<UnixStream>> {
+            let mut client = self.connect(uid);
+            match client.call("who", Map::new()) {
+                Ok(answer) => {
+                    assert_eq!(answer, json!([uid, "who"]));
+                    Some(client)
+                }
+                Err(CallError::Failure(failure)) => panic!("answered: {failure}"),
+                Err(_) => None,
+            }
+        }
+
+        /// All connections that `uid` can have.
+        fn all(&self, uid: u32) -> Vec<Client<UnixStream>> {
+            std::iter::from_fn(|| self.served(uid)).take(100).collect()
+        }
+    }
+
+    /// Ends a connection, and sees that the server has ended it too.
+    fn leave(client: &Client<UnixStream>) {
+        let mut stream = client.stream();
+        stream.shutdown(Shutdown::Write).unwrap();
+        assert_eq!(stream.read(&mut [0]).unwrap(), 0);
+    }
+
+    #[test]
+    fn nobody_keeps_the_others_out() {
+        let server = Server::start("901=who;902=who;903=who");
+        // Below its bound a user is served, as often as it comes.
+        for _ in 0..10 {
+            leave(&server.served(901).unwrap());
+        }
+        let mut greedy = server.all(901);
+        assert_eq!(greedy.len(), LIMITS.of_one);
+        // One that says nothing has a place as well.
+        let mut silent = server.connect(902);
+        let other = server.served(902).unwrap();
+        assert!(server.served(902).is_none() && server.served(903).is_none());
+        let operators = server.all(PID_1);
+        assert_eq!(operators.len(), LIMITS.for_operators);
+        // Nobody is thrown out for another, and who leaves makes room.
+        for client in greedy.iter_mut().chain([&mut silent]) {
+            client.call("who", Map::new()).unwrap();
+        }
+        leave(&greedy[0]);
+        assert!(server.served(901).is_none() && server.served(903).is_none());
+        let operator = server.served(PID_1).unwrap();
+        for client in operators.iter().chain([&operator]) {
+            leave(client);
+        }
+        for client in [&server.served(903).unwrap(), &other, &silent] {
+            leave(client);
+        }
+        assert_eq!(server.all(PID_1).len(), LIMITS.all - (LIMITS.of_one - 1));
+    }
+
+    #[test]
+    fn only_callers_and_only_what_they_may() {
+        let server = Server::start("901=who");
+        let mut known = server.served(901).unwrap();
+        let denied = known.call("change", Map::new()).unwrap_err();
+        let CallError::Failure(denied) = denied else { panic!("{denied}") };
+        assert_eq!(denied.code, FailureCode::Denied);
+        // A stranger has no place, and is told nothing.
+        for _ in 0..2 * LIMITS.all {
+            assert!(server.served(902).is_none());
+        }
+        let _strangers: Vec<_> = (0..2 * LIMITS.all).map(|_| server.connect(902)).collect();
+        assert!(server.served(901).is_some() && server.served(PID_1).is_some());
+    }
+}

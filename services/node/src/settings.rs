@@ -1,0 +1,188 @@
+//! What `appliance.toml` says of one service: read at the start, and again when `config` asks
+//! ([`settings`](octet_control::settings) tells how).
+
+use std::io;
+use std::path::Path;
+use std::time::Duration;
+
+use octet_control::settings::{APPLY, CHECK, SECTION};
+use octet_control::{
+    CONFIG, CallError, Capability, Client, Failure, FailureCode, SETTINGS, SOCKETS, Verb,
+};
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value, json};
+
+/// How long `config` may take: it answers from memory, but may have to wait for a processor.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A section cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum SettingsError {
+    /// The image's file is not there.
+    #[error("{SETTINGS} cannot be read: {0}")]
+    Unreadable(#[from] io::Error),
+    /// The unit that has the settings does not give it.
+    #[error("`{CONFIG}` does not give section `{section}`: {source}")]
+    NotGiven {
+        /// The section.
+        section: String,
+        /// Why.
+        source: CallError,
+    },
+    /// It says something else than was asked for.
+    #[error("section `{section}`: {source}")]
+    Wrong {
+        /// The section.
+        section: String,
+        /// Why.
+        source: serde_json::Error,
+    },
+}
+
+impl From<SettingsError> for Failure {
+    fn from(error: SettingsError) -> Self {
+        let help = "`config show` tells what is in force, and what is wrong with it";
+        Self::new(FailureCode::Failed, error.to_string(), help)
+    }
+}
+
+/// The section `name` of what is in force; a section that is not there is an empty one.
+///
+/// # Errors
+/// `config` does not answer, or the service may not read it. An image without `config` is damaged.
+pub fn section<T: DeserializeOwned>(name: &str) -> Result<T, SettingsError> {
+    section_in(Path::new(SOCKETS), name, Which::InForce)
+}
+
+/// The section `name` of what is to come, for a service that is asked whether it accepts that
+/// ([`verbs`]).
+///
+/// # Errors
+/// As [`section`], or nothing is to come.
+pub fn next_section<T: DeserializeOwned>(name: &str) -> Result<T, SettingsError> {
+    section_in(Path::new(SOCKETS), name, Which::Next)
+}
+
+/// Of which settings a section is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Which {
+    /// Those that are in force.
+    InForce,
+    /// Those that are to come.
+    Next,
+}
+
+/// As [`section`] or [`next_section`], from the socket of `config` in the folder `sockets`.
+///
+/// # Errors
+/// As these.
+pub fn section_in<T: DeserializeOwned>(
+    sockets: &Path,
+    name: &str,
+    which: Which,
+) -> Result<T, SettingsError> {
+    let socket = sockets.join(format!("{CONFIG}.sock"));
+    read(&socket, Path::new(SETTINGS), name, which == Which::Next)
+}
+
+/// The verbs of a service that reads settings, for its `describe`. It answers the first with what
+/// [`next_section`] gives, the other with what [`section`] gives: an error of the first is a refusal,
+/// and of the other says that it cannot live with what is in force.
+pub fn verbs() -> [Verb; 2] {
+    [
+        Verb::new(
+            CHECK,
+            Capability::Configure,
+            "Says whether settings that are to come are accepted",
+        ),
+        Verb::new(APPLY, Capability::Configure, "Reads the settings that are in force"),
+    ]
+}
+
+fn read<T: DeserializeOwned>(
+    socket: &Path,
+    image: &Path,
+    name: &str,
+    next: bool,
+) -> Result<T, SettingsError> {
+    let value = match ask(socket, name, next) {
+        // An image without the unit `config` has one configuration.
+        Err(CallError::Connect { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+            let wrong = |source| SettingsError::Wrong { section: name.to_owned(), source };
+            let mut all: Map<_, _> =
+                serde_json::from_slice(&std::fs::read(image)?).map_err(wrong)?;
+            all.remove(name).unwrap_or_else(|| json!({}))
+        }
+        Err(source) => return Err(SettingsError::NotGiven { section: name.to_owned(), source }),
+        Ok(value) => value,
+    };
+    serde_json::from_value(value)
+        .map_err(|source| SettingsError::Wrong { section: name.to_owned(), source })
+}
+
+fn ask(socket: &Path, name: &str, next: bool) -> Result<Value, CallError> {
+    let mut client = Client::connect(socket)?;
+    client.stream().set_read_timeout(Some(PATIENCE))?;
+    let mut args = Map::from_iter([("section".to_owned(), Value::from(name))]);
+    if next {
+        args.insert("next".to_owned(), true.into());
+    }
+    client.call(SECTION, args)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use octet_control::{Decoder, Message, Reply, ReplyBody, encode};
+    use std::io::{Read, Write};
+    use std::os::unix::net::UnixListener;
+
+    /// A `config` that answers one request.
+    fn answer(listener: &UnixListener, body: ReplyBody) -> Map<String, Value> {
+        let (mut stream, _) = listener.accept().unwrap();
+        let (mut decoder, mut buffer) = (Decoder::default(), [0; 1000]);
+        let payload = loop {
+            let count = stream.read(&mut buffer).unwrap();
+            decoder.push(&buffer[..count]);
+            if let Some(payload) = decoder.next_payload().unwrap() {
+                break payload;
+            }
+        };
+        let Message::Request(request) = serde_json::from_slice(&payload).unwrap() else {
+            panic!("it is a request")
+        };
+        let mut frame = vec![];
+        let reply = Reply { id: request.id, body };
+        encode(&serde_json::to_vec(&reply).unwrap(), &mut frame).unwrap();
+        stream.write_all(&frame).unwrap();
+        request.args
+    }
+
+    #[test]
+    fn config_is_asked_and_only_without_one_the_image() {
+        let folder = tempfile::tempdir().unwrap();
+        let (socket, image) = (folder.path().join("config.sock"), folder.path().join("image"));
+        std::fs::write(&image, r#"{"a":{"n":1}}"#).unwrap();
+        let section = |name, next| read::<Map<String, Value>>(&socket, &image, name, next);
+        assert_eq!(section("a", false).unwrap()["n"], 1);
+        assert!(section("b", false).unwrap().is_empty());
+        assert!(read::<u8>(&socket, &image, "a", false).is_err());
+
+        let listener = UnixListener::bind(&socket).unwrap();
+        let failure = Failure::new(FailureCode::Denied, "no", "");
+        let config = std::thread::spawn(move || {
+            let first = answer(&listener, ReplyBody::End(json!({ "n": 2 })));
+            let second = answer(&listener, ReplyBody::End(json!({ "n": 3 })));
+            answer(&listener, ReplyBody::Error(failure));
+            (first, second)
+        });
+        assert_eq!(section("a", false).unwrap()["n"], 2);
+        assert_eq!(section("a", true).unwrap()["n"], 3);
+        assert!(section("a", false).unwrap_err().to_string().contains("no"));
+        let (first, second) = config.join().unwrap();
+        assert_eq!(json!(first), json!({ "section": "a" }));
+        assert_eq!(json!(second), json!({ "section": "a", "next": true }));
+        // It was there and is gone: what it had is not guessed.
+        assert!(section("a", false).is_err());
+    }
+}

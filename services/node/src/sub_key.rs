@@ -1,0 +1,142 @@
+//! A service's own key, which `identity` certifies and never sees.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use octet_control::{CallError, Client, PublicKey};
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use crate::certificate::Certificate;
+use crate::durable::{self, Existing};
+use crate::key::{self, Key, KeyFile};
+
+/// The file of the key, in the service's data folder.
+pub const KEY: &str = "key";
+
+/// The file of its certificate: the service can show it while `identity` does not answer.
+pub const CERTIFICATE: &str = "certificate";
+
+/// The verb of `identity` that answers with a certificate, and again when that no longer holds.
+pub const CERTIFY: &str = "certify";
+
+/// More than a certificate takes, in bytes.
+const LONGEST: u64 = 1024;
+
+/// The answer of `certify` when a key is no longer certified: another is to be made.
+#[derive(Debug, Deserialize)]
+struct Renew {
+    renew: bool,
+}
+
+/// A key, and what the node says about it.
+#[derive(Debug, Clone)]
+pub struct Certified {
+    /// The key.
+    pub key: Arc<Key>,
+    /// Names its public half.
+    pub certificate: Certificate,
+}
+
+/// Why a key is not, or no longer, certified.
+#[derive(Debug, thiserror::Error)]
+pub enum SubKeyError {
+    /// The disk does not take or give it.
+    #[error("the service's key cannot be kept: {0}")]
+    Disk(#[from] io::Error),
+    /// `identity` does not answer, or refuses.
+    #[error("identity: {0}")]
+    Call(#[from] CallError),
+    /// It answers with something else.
+    #[error("identity has certified another key than {0}")]
+    Other(PublicKey),
+}
+
+/// The service's key.
+#[derive(Debug)]
+pub struct SubKey {
+    folder: Option<PathBuf>,
+    socket: PathBuf,
+    key: Arc<Key>,
+}
+
+impl SubKey {
+    /// The key that is kept in `folder`, or a new one if there is none, or only something damaged;
+    /// without a folder one that lives as long as this. `socket` is that of `identity`.
+    ///
+    /// # Errors
+    /// There is none, and none can be made.
+    pub fn open(folder: Option<PathBuf>, socket: PathBuf) -> io::Result<Self> {
+        let kept =
+            folder.as_deref().map_or(Ok(KeyFile::Absent), |folder| key::read(&folder.join(KEY)));
+        let key = match kept? {
+            KeyFile::Key(key) => key,
+            KeyFile::Damaged => {
+                eprintln!("the file of this service's key is damaged: it gets a new key");
+                make(folder.as_deref())?
+            }
+            KeyFile::Absent => make(folder.as_deref())?,
+        };
+        Ok(Self { folder, socket, key: Arc::new(key) })
+    }
+
+    /// What was certified before, if that is still this key.
+    pub fn kept(&self) -> Option<Certified> {
+        let path = self.folder.as_ref()?.join(CERTIFICATE);
+        let text = String::from_utf8(durable::read(&path, LONGEST).ok()??).ok()?;
+        let certificate = Certificate::try_from(text).ok()?;
+        let key = Arc::clone(&self.key);
+        (certificate.statement().key == key.public()).then_some(Certified { key, certificate })
+    }
+
+    /// Has the key certified, and hands it to `certified`; and again with a new key, whenever
+    /// `identity` wants that. Returns only when it cannot go on; call it again after a while.
+    ///
+    /// # Errors
+    /// `identity` does not answer, or the disk takes no new key.
+    pub fn follow(
+        &mut self,
+        mut certified: impl FnMut(Certified),
+    ) -> Result<std::convert::Infallible, SubKeyError> {
+        loop {
+            let mut client = Client::connect(&self.socket)?;
+            let public = self.key.public();
+            let args = Map::from_iter([("key".to_owned(), Value::from(String::from(public)))]);
+            let mut problem = None;
+            let end = client.call_each(CERTIFY, args, |item| {
+                problem = self.take(item).map(&mut certified).err();
+                problem.is_none()
+            })?;
+            if let Some(problem) = problem {
+                return Err(problem);
+            }
+            let renew: Renew = serde_json::from_value(end).map_err(CallError::from)?;
+            if !renew.renew {
+                return Err(CallError::Closed.into());
+            }
+            self.key = Arc::new(make(self.folder.as_deref())?);
+        }
+    }
+
+    fn take(&self, item: &Value) -> Result<Certified, SubKeyError> {
+        let certificate = Certificate::deserialize(item).map_err(CallError::from)?;
+        let key = Arc::clone(&self.key);
+        if certificate.statement().key != key.public() {
+            return Err(SubKeyError::Other(key.public()));
+        }
+        if let Some(folder) = &self.folder {
+            let text = String::from(certificate.clone());
+            let path = folder.join(CERTIFICATE);
+            durable::write(&path, text.as_bytes(), Existing::Replace, |_| Ok(()))?;
+        }
+        Ok(Certified { key, certificate })
+    }
+}
+
+fn make(folder: Option<&Path>) -> io::Result<Key> {
+    match folder {
+        Some(folder) => key::make(&folder.join(KEY), Existing::Replace, |_| Ok(())),
+        None => Key::generate().map_err(io::Error::other),
+    }
+}

@@ -1,0 +1,196 @@
+//! The boxes that this operator knows: which node was at which address, which number its gate's key
+//! had, and which are in others' hands. Kept in `boxes.toml`, which a person may read and edit.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use octet_control::PublicKey;
+use octet_node::durable::{self, Existing};
+use serde::{Deserialize, Serialize};
+
+use crate::target::Address;
+
+/// More than the file takes, in bytes.
+const LONGEST: u64 = 1 << 20;
+
+/// The file, and what it says.
+#[derive(Debug)]
+pub struct Boxes {
+    path: PathBuf,
+    known: Known,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Known {
+    /// Nodes that are not spoken to any more.
+    revoked: Vec<PublicKey>,
+    /// The node that was at an address.
+    at: BTreeMap<String, PublicKey>,
+    /// The highest number of a node's gate that was seen.
+    gate: BTreeMap<String, u64>,
+}
+
+/// The file cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum BoxesError {
+    /// The disk does not give or take it.
+    #[error("{}: {source}", path.display())]
+    Disk {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// It says something else.
+    #[error("{}: {problem}", path.display())]
+    Wrong {
+        /// The file.
+        path: PathBuf,
+        /// What, and where.
+        problem: String,
+    },
+}
+
+impl Boxes {
+    /// What is remembered in `path`; a file that is not there remembers nothing.
+    ///
+    /// # Errors
+    /// It is there, and cannot be read.
+    pub fn open(path: &Path) -> Result<Self, BoxesError> {
+        Ok(Self { path: path.to_owned(), known: read(path)? })
+    }
+
+    /// Whether `node` was revoked.
+    pub fn is_revoked(&self, node: PublicKey) -> bool {
+        self.known.revoked.contains(&node)
+    }
+
+    /// `node` is in others' hands: it is not spoken to any more.
+    ///
+    /// # Errors
+    /// That cannot be kept.
+    pub fn revoke(&mut self, node: PublicKey) -> Result<(), BoxesError> {
+        self.change(|known| {
+            if !known.revoked.contains(&node) {
+                known.revoked.push(node);
+            }
+        })
+    }
+
+    /// One line for each box: its name, where it was, and whether it was revoked.
+    pub fn lines(&self) -> Vec<String> {
+        let at = |node: &PublicKey| {
+            let here = self.known.at.iter().filter(|(_, known)| *known == node);
+            here.map(|(address, _)| address.clone()).collect::<Vec<_>>().join(" ")
+        };
+        let seen = self.known.gate.keys().filter_map(|node| node.parse().ok());
+        let mut nodes: Vec<PublicKey> =
+            seen.chain(self.known.at.values().copied()).chain(self.known.revoked.clone()).collect();
+        nodes.sort_unstable_by_key(PublicKey::to_string);
+        nodes.dedup();
+        let line = |node: &PublicKey| {
+            let revoked = if self.is_revoked(*node) { " revoked" } else { "" };
+            let at = Some(at(node)).filter(|at| !at.is_empty());
+            format!("{node}{revoked}{}", at.map(|at| format!(" {at}")).unwrap_or_default())
+        };
+        nodes.iter().map(line).collect()
+    }
+
+    /// Changes what the file says now, which another `octetctl` may have changed meanwhile: a node
+    /// that it has revoked stays so.
+    fn change(&mut self, change: impl FnOnce(&mut Known)) -> Result<(), BoxesError> {
+        let disk = |source| BoxesError::Disk { path: self.path.clone(), source };
+        let lock = File::create(self.path.with_extension("lock")).map_err(disk)?;
+        lock.lock().map_err(disk)?;
+        let before = read(&self.path)?;
+        let mut known = before.clone();
+        change(&mut known);
+        if known != before {
+            let text = toml::to_string(&known).map_err(|error| disk(io::Error::other(error)))?;
+            durable::write(&self.path, text.as_bytes(), Existing::Replace, |_| Ok(()))
+                .map_err(disk)?;
+        }
+        self.known = known;
+        Ok(())
+    }
+
+    /// The node that was at `address`.
+    pub fn at(&self, address: &Address) -> Option<PublicKey> {
+        self.known.at.get(&address.to_string()).copied()
+    }
+
+    /// The highest number that the key of `node`'s gate was seen to have; 0 if it was not seen.
+    pub fn seen(&self, node: PublicKey) -> u64 {
+        self.known.gate.get(&node.to_string()).copied().unwrap_or(0)
+    }
+
+    /// `node` is at `address`, with its gate's key number `epoch`.
+    ///
+    /// # Errors
+    /// That cannot be kept.
+    pub fn remember(
+        &mut self,
+        address: &Address,
+        node: PublicKey,
+        epoch: u64,
+    ) -> Result<(), BoxesError> {
+        self.change(|known| {
+            known.at.insert(address.to_string(), node);
+            let seen = known.gate.entry(node.to_string()).or_default();
+            *seen = epoch.max(*seen);
+        })
+    }
+}
+
+fn read(path: &Path) -> Result<Known, BoxesError> {
+    let disk = |source| BoxesError::Disk { path: path.to_owned(), source };
+    let text = durable::read(path, LONGEST).map_err(disk)?.unwrap_or_default();
+    let wrong = |problem: String| BoxesError::Wrong { path: path.to_owned(), problem };
+    let text = String::from_utf8(text).map_err(|error| wrong(error.to_string()))?;
+    toml::from_str(&text).map_err(|error| wrong(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tempfile::TempDir;
+
+    #[test]
+    fn what_was_seen_is_remembered() {
+        let folder = TempDir::new().unwrap();
+        let path = folder.path().join("boxes.toml");
+        let (node, address) = (PublicKey::new([7; 32]), "192.0.2.1".parse().unwrap());
+        let mut boxes = Boxes::open(&path).unwrap();
+        assert_eq!((boxes.at(&address), boxes.seen(node)), (None, 0));
+        boxes.remember(&address, node, 3).unwrap();
+        boxes.remember(&address, node, 2).unwrap();
+        let boxes = Boxes::open(&path).unwrap();
+        assert_eq!((boxes.at(&address), boxes.seen(node)), (Some(node), 3));
+        std::fs::write(&path, "at = 7\n").unwrap();
+        let error = Boxes::open(&path).unwrap_err().to_string();
+        assert!(error.contains("boxes.toml") && error.contains("line 1"), "{error}");
+    }
+    #[test]
+    fn what_was_revoked_stays_so() {
+        let folder = TempDir::new().unwrap();
+        let path = folder.path().join("boxes.toml");
+        let (lost, other) = (PublicKey::new([7; 32]), PublicKey::new([8; 32]));
+        let address = "192.0.2.1".parse().unwrap();
+        // Opened before another has revoked the box, and written after that.
+        let mut early = Boxes::open(&path).unwrap();
+        early.remember(&address, lost, 1).unwrap();
+        assert_eq!(early.lines(), [format!("{lost} 192.0.2.1:4040")]);
+        Boxes::open(&path).unwrap().revoke(lost).unwrap();
+        early.remember(&address, other, 1).unwrap();
+        let mut boxes = Boxes::open(&path).unwrap();
+        boxes.revoke(lost).unwrap();
+        assert!(boxes.is_revoked(lost) && !boxes.is_revoked(other) && early.is_revoked(lost));
+        let mut lines = [format!("{lost} revoked"), format!("{other} 192.0.2.1:4040")];
+        lines.sort();
+        assert_eq!(boxes.lines(), lines);
+        assert_eq!(std::fs::read_to_string(&path).unwrap().matches("revoked").count(), 1);
+    }
+}

@@ -1,0 +1,66 @@
+//! The operator's own key, on the operator's own machine.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use octet_node::durable::Existing;
+use octet_node::key::{self, Key, KeyFile};
+
+/// Why there is no key.
+#[derive(Debug, thiserror::Error)]
+pub enum KeyError {
+    /// There is none yet.
+    #[error("there is no key at {}", .0.display())]
+    Absent(PathBuf),
+    /// There is one already.
+    #[error("there is a file at {} already", .0.display())]
+    Existing(PathBuf),
+    /// It is none.
+    #[error("{} is no key, or damaged", .0.display())]
+    Damaged(PathBuf),
+    /// The disk does not give or take it.
+    #[error("{path}: {error}", path = .0.display(), error = .1)]
+    Disk(PathBuf, io::Error),
+}
+
+impl KeyError {
+    /// What to do about it.
+    pub fn help(&self) -> &'static str {
+        match self {
+            Self::Absent(_) => "make one: `octetctl keygen`, or name another: --key FILE",
+            Self::Existing(_) => "name another file; a key that is replaced is lost",
+            Self::Damaged(_) => {
+                "put it back from where you keep a copy, or name another: --key FILE"
+            }
+            Self::Disk(..) => "see that the folder can be read and written by you",
+        }
+    }
+}
+
+/// The key at `path`.
+///
+/// # Errors
+/// There is none.
+pub fn read(path: &Path) -> Result<Key, KeyError> {
+    match key::read(path) {
+        Ok(KeyFile::Key(key)) => Ok(key),
+        Ok(KeyFile::Absent) => Err(KeyError::Absent(path.to_owned())),
+        Ok(KeyFile::Damaged) => Err(KeyError::Damaged(path.to_owned())),
+        Err(error) => Err(KeyError::Disk(path.to_owned(), error)),
+    }
+}
+
+/// Makes a new key at `path`, readable by its owner alone.
+///
+/// # Errors
+/// Something is there, or the disk does not take it.
+pub fn make(path: &Path) -> Result<Key, KeyError> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    folder
+        .map_or(Ok(()), std::fs::create_dir_all)
+        .and_then(|()| key::make(path, Existing::Keep, |_| Ok(())))
+        .map_err(|error| match error.kind() {
+            io::ErrorKind::AlreadyExists => KeyError::Existing(path.to_owned()),
+            _ => KeyError::Disk(path.to_owned(), error),
+        })
+}

@@ -1,0 +1,158 @@
+//! `octetctl [--box BOX] [UNIT] VERB …`: asks a unit of this appliance, or of one that is elsewhere.
+//! Which verbs there are is the unit's to say; this program knows none. What it does by itself is
+//! about the operator's key, `keygen` and `sign`, and about the boxes that are known, `boxes` and
+//! `revoke`.
+
+mod boxes;
+mod key;
+mod line;
+mod remote;
+mod sign;
+mod target;
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use octet_control::cli::{self, CliError};
+use octet_control::{Client, INIT, SOCKETS};
+
+use crate::boxes::Boxes;
+use crate::line::{Line, Lost, Task};
+use crate::target::Target;
+
+/// Why it did not work.
+#[derive(Debug, thiserror::Error)]
+enum Problem {
+    #[error(transparent)]
+    Cli(#[from] CliError),
+    #[error(transparent)]
+    Key(#[from] key::KeyError),
+    #[error(transparent)]
+    Remote(#[from] remote::RemoteError),
+    #[error(transparent)]
+    Sign(#[from] sign::SignError),
+    #[error("no box is known that was at {0}")]
+    NoBox(target::Address),
+    #[error("neither XDG_CONFIG_HOME nor HOME says where your files are")]
+    NoHome,
+}
+
+impl From<boxes::BoxesError> for Problem {
+    fn from(error: boxes::BoxesError) -> Self {
+        Self::Remote(error.into())
+    }
+}
+
+impl Problem {
+    fn help(&self) -> Option<&str> {
+        match self {
+            Self::Cli(error) => error.help(),
+            Self::Key(error) => Some(error.help()),
+            Self::Remote(error) => Some(error.help()),
+            Self::Sign(error) => Some(error.help()),
+            Self::NoBox(_) => Some("`octetctl boxes` lists those that are; name it by its key"),
+            Self::NoHome => Some("name the key: --key FILE"),
+        }
+    }
+}
+
+/// Asks, and prints the answer.
+pub fn main() -> ExitCode {
+    let outcome = Line::parse(std::env::args()).map_err(CliError::from).map_err(Problem::from);
+    match outcome.and_then(run) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Problem::Cli(CliError::Usage(usage))) => {
+            let _ = usage.print();
+            ExitCode::from(u8::try_from(usage.exit_code()).unwrap_or(1))
+        }
+        // `| head` is no failure.
+        Err(Problem::Cli(CliError::Print(error))) if error.kind() == io::ErrorKind::BrokenPipe => {
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("octetctl: {error}");
+            if let Some(help) = error.help() {
+                eprintln!("  help: {help}");
+            }
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(line: Line) -> Result<(), Problem> {
+    let key =
+        |key: Option<PathBuf>| key.map_or_else(|| Ok(config()?.join("key")), Ok::<_, Problem>);
+    match line.task {
+        Task::Keygen(file) => {
+            println!("{}", key::make(&key(file.or(line.key))?)?.public());
+            Ok(())
+        }
+        Task::Sign(order) => {
+            remote::not_revoked(&boxes()?, order.node)?;
+            let key = key::read(&key(line.key)?)?;
+            println!("{}", sign::sign(&order, &key)?);
+            Ok(())
+        }
+        Task::Boxes => {
+            boxes()?.lines().iter().for_each(|line| println!("{line}"));
+            Ok(())
+        }
+        Task::Revoke(lost) => {
+            let mut boxes = boxes()?;
+            let node = match lost {
+                Lost::Node(node) => node,
+                Lost::At(address) => boxes.at(&address).ok_or(Problem::NoBox(address))?,
+            };
+            boxes.revoke(node)?;
+            println!("{node} is not spoken to any more");
+            Ok(())
+        }
+        Task::Ask(args) => match line.target {
+            Some(target) => ask_box(&target, &key(line.key)?, &args),
+            // On the owner's machine there is no appliance that could say what there is.
+            None if line::ask_for_help(&args) && !Path::new(SOCKETS).exists() => {
+                Line::help().map_or(Ok(()), |help| Err(CliError::Usage(help).into()))
+            }
+            None => Ok(ask_here(&args)?),
+        },
+    }
+}
+
+/// Asks the box `target`, whatever unit the first word names.
+fn ask_box(target: &Target, key: &Path, args: &[String]) -> Result<(), Problem> {
+    let key = key::read(key)?;
+    let mut boxes = boxes()?;
+    let (mut client, node) = remote::connect(target, &key, &mut boxes)?;
+    let signer = sign::Caller { node, key: &key };
+    let program = format!("octetctl --box {}", target.address);
+    Ok(cli::run_on_box(&mut client, args, &program, Some(&signer))?)
+}
+
+/// The boxes that are known.
+fn boxes() -> Result<Boxes, Problem> {
+    Ok(Boxes::open(&config()?.join("boxes.toml"))?)
+}
+
+/// Asks this appliance. A first word that is the name of a unit's socket names that unit; PID 1 is
+/// asked otherwise.
+fn ask_here(args: &[String]) -> Result<(), CliError> {
+    let socket = |unit: &str| Path::new(SOCKETS).join(format!("{unit}.sock"));
+    let unit = args.first().filter(|unit| !unit.contains('/') && socket(unit).exists());
+    let (unit, args, program) = match unit {
+        Some(unit) => (unit.as_str(), &args[1..], format!("octetctl {unit}")),
+        None => (INIT, args, "octetctl".to_owned()),
+    };
+    cli::run(&mut Client::connect(&socket(unit))?, args, &program)
+}
+
+/// The folder of this person's settings (XDG Base Directory Specification). It is there when this
+/// returns.
+fn config() -> Result<PathBuf, Problem> {
+    let variable =
+        |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let folder = variable("XDG_CONFIG_HOME").or_else(|| Some(variable("HOME")?.join(".config")));
+    let folder = folder.ok_or(Problem::NoHome)?.join("octet");
+    std::fs::create_dir_all(&folder).map_err(|error| key::KeyError::Disk(folder.clone(), error))?;
+    Ok(folder)
+}

@@ -1,0 +1,174 @@
+//! The command line, up to the words that are for a unit.
+
+use std::path::PathBuf;
+
+use clap::{Args, CommandFactory, Parser};
+
+use crate::target::{Address, InvalidTarget, Target};
+
+/// What is to be done, and with what.
+pub struct Line {
+    /// The box, if it is not this one.
+    pub target: Option<Target>,
+    /// The file of the operator's key.
+    pub key: Option<PathBuf>,
+    /// What is to be done.
+    pub task: Task,
+}
+
+/// What is to be done.
+pub enum Task {
+    /// Make a key.
+    Keygen(Option<PathBuf>),
+    /// Sign a command.
+    Sign(SignLine),
+    /// List the boxes that are known.
+    Boxes,
+    /// Never speak to a box again.
+    Revoke(Lost),
+    /// Ask a unit.
+    Ask(Vec<String>),
+}
+
+/// Asks an appliance
+///
+/// Without --box it asks the appliance that it runs on. `--help` after the name of a unit, or after
+/// --box, lists what there is to ask.
+#[derive(Parser)]
+#[command(name = "octetctl", disable_help_flag = true)]
+struct Words {
+    /// The box: KEY@ADDRESS[:PORT], or ADDRESS[:PORT] of one that you know
+    #[arg(long = "box", value_name = "BOX")]
+    target: Option<Target>,
+    /// The file of your key; without it ~/.config/octet/key
+    #[arg(long, value_name = "FILE")]
+    key: Option<PathBuf>,
+    /// `keygen [FILE]` makes a key, `sign` a command for others to carry, `boxes` lists what you know,
+    /// `revoke BOX` is for one that is lost; else unit and verb
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "WORD")]
+    words: Vec<String>,
+}
+
+/// Makes a key, and prints its public half, for `[operator] keys` in appliance.toml
+#[derive(Parser)]
+#[command(name = "octetctl keygen", bin_name = "octetctl keygen")]
+struct KeygenLine {
+    /// Where it is kept; without it ~/.config/octet/key
+    file: Option<PathBuf>,
+}
+
+/// Lists the boxes that you know: name, whether it was revoked, and where it was
+#[derive(Parser)]
+#[command(name = "octetctl boxes", bin_name = "octetctl boxes")]
+struct BoxesLine {}
+
+/// Never speaks to a box again that is lost: whoever has it has its keys
+#[derive(Parser)]
+#[command(name = "octetctl revoke", bin_name = "octetctl revoke")]
+struct RevokeLine {
+    /// The box: its name (a did:key), or ADDRESS[:PORT] of one that you know
+    lost: Lost,
+}
+
+/// A box that is lost, as a person names it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Lost {
+    /// By its name.
+    Node(octet_control::PublicKey),
+    /// By where it was.
+    At(Address),
+}
+
+impl std::str::FromStr for Lost {
+    type Err = InvalidTarget;
+
+    fn from_str(text: &str) -> Result<Self, InvalidTarget> {
+        if let Ok(node) = text.parse() {
+            return Ok(Self::Node(node));
+        }
+        let target: Target = text.parse()?;
+        Ok(target.key.map_or(Self::At(target.address), Self::Node))
+    }
+}
+
+/// Signs a command that others can carry, to be run once: `octetctl gate run COMMAND`
+#[derive(Parser)]
+#[command(name = "octetctl sign", bin_name = "octetctl sign")]
+struct SignWords {
+    #[command(flatten)]
+    line: SignLine,
+}
+
+/// What is to be signed.
+#[derive(Debug, Args)]
+pub struct SignLine {
+    /// The node that is to do it (a did:key)
+    #[arg(long, value_name = "KEY")]
+    pub node: octet_control::PublicKey,
+    /// For how long it is good, 24 hours at most
+    #[arg(long = "for", value_name = "TIME", default_value = "10m", value_parser = humantime::parse_duration)]
+    pub good_for: std::time::Duration,
+    /// The unit that has the verb; `init` is PID 1
+    pub unit: octet_control::UnitName,
+    /// The verb
+    pub verb: String,
+    /// Its arguments, each as NAME=VALUE
+    pub args: Vec<String>,
+}
+
+impl Line {
+    /// Parses `line`, whose first word is the program's own name.
+    ///
+    /// # Errors
+    /// It makes no sense, or asks for help; `clap` knows what to print.
+    pub fn parse(line: impl IntoIterator<Item = String>) -> Result<Self, clap::Error> {
+        let Words { target, key, words } = Words::try_parse_from(line)?;
+        let task = match words.first().map(String::as_str) {
+            Some("keygen") => Task::Keygen(KeygenLine::try_parse_from(&words)?.file),
+            Some("boxes") => BoxesLine::try_parse_from(&words).map(|BoxesLine {}| Task::Boxes)?,
+            Some("revoke") => Task::Revoke(RevokeLine::try_parse_from(&words)?.lost),
+            Some("sign") => Task::Sign(SignWords::try_parse_from(&words)?.line),
+            _ => Task::Ask(words),
+        };
+        Ok(Self { target, key, task })
+    }
+
+    /// What this program does by itself, to be printed where there is no appliance to ask.
+    pub fn help() -> Option<clap::Error> {
+        let command = Words::command().disable_help_flag(false);
+        command.try_get_matches_from(["octetctl", "--help"]).err()
+    }
+}
+
+/// Whether `args` ask what there is.
+pub fn ask_for_help(args: &[String]) -> bool {
+    args.first().is_none_or(|first| ["help", "-h", "--help"].contains(&first.as_str()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(line: &str) -> Line {
+        Line::parse(line.split(' ').map(str::to_owned)).unwrap()
+    }
+
+    #[test]
+    fn what_is_for_a_unit_is_left_alone() {
+        let line = parse("octetctl --box 192.0.2.1 --key k logs -f --lines 3");
+        assert_eq!(line.target.unwrap().address.to_string(), "192.0.2.1:4040");
+        assert_eq!(line.key, Some("k".into()));
+        assert!(matches!(line.task, Task::Ask(words) if words == ["logs", "-f", "--lines", "3"]));
+        assert!(matches!(parse("octetctl --help").task, Task::Ask(words) if words == ["--help"]));
+        assert!(matches!(parse("octetctl boxes").task, Task::Boxes));
+        let node = "did:key:z6MkhaXgBZDvotDkL5257faiztiGiC2QtKLGpbnnEGta2doK";
+        for lost in [node.to_owned(), format!("{node}@192.0.2.1")] {
+            let line = parse(&format!("octetctl revoke {lost}"));
+            assert!(matches!(line.task, Task::Revoke(Lost::Node(key)) if key.to_string() == node));
+        }
+        let line = parse("octetctl revoke 192.0.2.1");
+        assert!(matches!(line.task, Task::Revoke(Lost::At(at)) if at.parts().0 == "192.0.2.1"));
+        assert!(matches!(parse("octetctl keygen f").task, Task::Keygen(Some(_))));
+        assert!(Line::parse(["octetctl", "--box", ""].map(str::to_owned)).is_err());
+    }
+}

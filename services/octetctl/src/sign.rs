@@ -1,0 +1,131 @@
+//! Signing: a command that others carry, or a call that the box is to keep as its operator's.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use octet_control::cli::Signer;
+use octet_control::{PublicKey, UnitName};
+use octet_node::command::{Command, InvalidCommand, Order};
+use octet_node::key::{Key, NoRandomness, random};
+use serde_json::{Map, Value};
+
+use crate::line::SignLine;
+
+/// Why it is not signed.
+#[derive(Debug, thiserror::Error)]
+pub enum SignError {
+    /// An argument has no value.
+    #[error("`{0}` is no argument")]
+    Argument(String),
+    /// It cannot be carried.
+    #[error(transparent)]
+    Command(#[from] InvalidCommand),
+    /// There is no id.
+    #[error(transparent)]
+    Randomness(#[from] NoRandomness),
+}
+
+impl SignError {
+    /// What to do about it.
+    pub fn help(&self) -> &'static str {
+        match self {
+            Self::Argument(_) => "write NAME=VALUE: a whole number, true, or text",
+            Self::Command(_) => "use fewer or shorter arguments",
+            Self::Randomness(_) => "try again",
+        }
+    }
+}
+
+/// The command of `line`, signed with `key`, as text.
+///
+/// # Errors
+/// It cannot be said.
+pub fn sign(line: &SignLine, key: &Key) -> Result<String, SignError> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let order = Order {
+        target: line.node,
+        operator: key.public(),
+        id: random()?,
+        expires: (now + line.good_for).as_secs(),
+        unit: line.unit.clone(),
+        verb: line.verb.clone(),
+        args: line.args.iter().map(|arg| argument(arg)).collect::<Result<Map<_, _>, _>>()?,
+    };
+    Ok(Command::sign(order, key)?.into())
+}
+
+/// An operator who asks a box.
+pub struct Caller<'a> {
+    /// The box.
+    pub node: PublicKey,
+    /// The operator's key.
+    pub key: &'a Key,
+}
+
+/// For how long what an operator asks at once may be carried: not at all, but for clocks that differ.
+const AT_ONCE: Duration = Duration::from_secs(600);
+
+impl Signer for Caller<'_> {
+    fn sign(
+        &self,
+        unit: &UnitName,
+        verb: &str,
+        args: &Map<String, Value>,
+    ) -> Result<String, String> {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let order = Order {
+            target: self.node,
+            operator: self.key.public(),
+            id: random().map_err(|error| error.to_string())?,
+            expires: (now + AT_ONCE).as_secs(),
+            unit: unit.clone(),
+            verb: verb.to_owned(),
+            args: args.clone(),
+        };
+        Command::sign(order, self.key).map(Into::into).map_err(|error| error.to_string())
+    }
+
+    fn sha256(&self, bytes: &[u8]) -> String {
+        octet_node::digest::sha256(bytes)
+    }
+}
+
+/// Which kind a verb wants is not known here: what looks like a number or a flag is one.
+fn argument(text: &str) -> Result<(String, Value), SignError> {
+    let (name, value) = text.split_once('=').ok_or_else(|| SignError::Argument(text.to_owned()))?;
+    let value = match value {
+        "true" => Value::Bool(true),
+        _ => value.parse::<u64>().map_or_else(|_| value.into(), Value::from),
+    };
+    Ok((name.to_owned(), value))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Parser)]
+    struct Only {
+        #[command(flatten)]
+        line: SignLine,
+    }
+
+    #[test]
+    fn says_what_was_written() {
+        let (node, key) = (Key::generate().unwrap(), Key::generate().unwrap());
+        let words = format!(
+            "sign --node {} --for 1h init logs unit=cache lines=3 follow=true",
+            node.public()
+        );
+        let Only { line } = Only::try_parse_from(words.split(' ')).unwrap();
+        let text = sign(&line, &key).unwrap();
+        let command = Command::try_from(text.clone()).unwrap();
+        let order = command.order();
+        assert_eq!((order.target, order.operator), (node.public(), key.public()));
+        assert_eq!((order.unit.as_str(), order.verb.as_str()), ("init", "logs"));
+        let args = serde_json::json!({"unit": "cache", "lines": 3, "follow": true});
+        assert_eq!(Value::Object(order.args.clone()), args);
+        assert_ne!(sign(&line, &key).unwrap(), text);
+        assert!(argument("unit").is_err());
+    }
+}

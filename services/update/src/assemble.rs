@@ -1,0 +1,177 @@
+//! A file of the new slot, chunk by chunk: from the slots that are there, or from the bundle.
+
+use std::collections::HashMap;
+
+use octet_bundle::{Chunk, Digest, File, Hasher, Kind, MAX_CHUNK, Place};
+use octet_node::control::Failure;
+use ruzstd::decoding::FrameDecoder;
+
+use crate::install::{Counts, damaged, failed};
+use crate::medium::Medium;
+use crate::present::Present;
+use crate::source::Source;
+
+/// Memory for no more than that is taken at the word of a frame of zstd, in bytes.
+const WINDOW: u64 = 128 << 10;
+
+/// Where chunks are that the box has. What stands there is looked at before it is believed.
+#[derive(Debug, Default)]
+pub struct Known {
+    files: Vec<String>,
+    chunks: HashMap<Digest, (usize, u64, u32)>,
+}
+
+impl Known {
+    /// The chunks of all slots that stay on `present` once the files of `gone` are not there.
+    pub fn of(present: &Present, gone: &[String]) -> Self {
+        let mut known = Self::default();
+        for slot in &present.slots {
+            let Some(manifest) = &slot.manifest else { continue };
+            for kind in Kind::ALL {
+                let Some(path) = slot.path(kind) else { continue };
+                let file = manifest.files.get(kind);
+                if present.files.get(path) == Some(&file.size) && !gone.contains(path) {
+                    known.add(path, file);
+                }
+            }
+        }
+        known
+    }
+
+    fn add(&mut self, path: &str, file: &File) {
+        let number = self.files.len();
+        self.files.push(path.to_owned());
+        for Place { at, chunk, .. } in file.places() {
+            self.chunks.entry(chunk.sha256).or_insert((number, at, chunk.size));
+        }
+    }
+
+    /// Reads `chunk`, if the box has it and it is what it should be.
+    fn read(&self, medium: &impl Medium, chunk: Chunk) -> Option<Vec<u8>> {
+        let (file, at, size) = self.chunks.get(&chunk.sha256)?;
+        let mut bytes = vec![0; *size as usize];
+        medium.read_at(&self.files[*file], *at, &mut bytes).ok()?;
+        (*size == chunk.size && Digest::of(&bytes) == chunk.sha256).then_some(bytes)
+    }
+}
+
+/// Writes `file`, which begins at `start` of the bundle, to `path`.
+///
+/// # Errors
+/// The bundle is not what was signed, or the medium refuses.
+pub fn assemble(
+    medium: &mut impl Medium,
+    source: &mut impl Source,
+    known: &Known,
+    (file, path, start): (&File, &str, u64),
+    counts: &mut Counts,
+) -> Result<(), Failure> {
+    medium.create(path).map_err(failed(path))?;
+    let mut hasher = Hasher::default();
+    let mut missing = Missing::default();
+    for Place { stored_at, chunk, .. } in file.places() {
+        let there = known.read(medium, chunk);
+        if there.is_some() || missing.stored + chunk.stored > MAX_CHUNK {
+            for bytes in missing.fetch(source, start, counts)? {
+                hasher.add(&bytes);
+                medium.append(path, &bytes).map_err(failed(path))?;
+            }
+        }
+        match there {
+            Some(bytes) => {
+                counts.copied += bytes.len() as u64;
+                hasher.add(&bytes);
+                medium.append(path, &bytes).map_err(failed(path))?;
+            }
+            None => missing.add(stored_at, chunk),
+        }
+    }
+    for bytes in missing.fetch(source, start, counts)? {
+        hasher.add(&bytes);
+        medium.append(path, &bytes).map_err(failed(path))?;
+    }
+    if hasher.finish() == file.sha256 { Ok(()) } else { Err(damaged(path)) }
+}
+
+/// Chunks that lie side by side in the bundle, and are asked for at once.
+#[derive(Debug, Default)]
+struct Missing {
+    at: u64,
+    stored: u32,
+    chunks: Vec<Chunk>,
+}
+
+impl Missing {
+    fn add(&mut self, at: u64, chunk: Chunk) {
+        if self.chunks.is_empty() {
+            self.at = at;
+        }
+        self.stored += chunk.stored;
+        self.chunks.push(chunk);
+    }
+
+    /// Fetches them; after that there are none.
+    fn fetch(
+        &mut self,
+        source: &mut impl Source,
+        start: u64,
+        counts: &mut Counts,
+    ) -> Result<Vec<Vec<u8>>, Failure> {
+        let missing = std::mem::take(self);
+        if missing.chunks.is_empty() {
+            return Ok(vec![]);
+        }
+        let bytes = source.read(start + missing.at, missing.stored)?;
+        counts.received += bytes.len() as u64;
+        let mut rest = bytes.as_slice();
+        let mut taken = vec![];
+        for chunk in missing.chunks {
+            let part = rest.split_off(..chunk.stored as usize).and_then(|it| unpack(it, chunk));
+            taken.push(part.ok_or_else(|| damaged("the update"))?);
+        }
+        Ok(taken)
+    }
+}
+
+/// The bytes of `chunk`, of which a bundle has `stored`, if they are what they should be.
+fn unpack(stored: &[u8], chunk: Chunk) -> Option<Vec<u8>> {
+    let bytes = if chunk.stored == chunk.size {
+        stored.to_vec()
+    } else {
+        let mut bytes = vec![0; chunk.size as usize];
+        let mut decoder = FrameDecoder::new();
+        decoder.set_max_window_size(WINDOW);
+        let count = decoder.decode_all(stored, &mut bytes).ok()?;
+        (count == bytes.len()).then_some(bytes)?
+    };
+    (Digest::of(&bytes) == chunk.sha256).then_some(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use ruzstd::encoding::{CompressionLevel, compress_to_vec};
+
+    proptest! {
+        #[test]
+        fn what_was_packed_and_nothing_else(text in "[a-f]{200,800}", at: prop::sample::Index, bit in 0..8u8) {
+            let mut stored = compress_to_vec(text.as_bytes(), CompressionLevel::Fastest);
+            let chunk = Chunk { stored: stored.len() as u32, ..Chunk::plain(text.as_bytes()) };
+            prop_assume!(chunk.stored < chunk.size);
+            let unpacked = unpack(&stored, chunk);
+            prop_assert_eq!(unpacked.as_deref(), Some(text.as_bytes()));
+            let at = at.index(stored.len());
+            stored[at] ^= 1 << bit;
+            let damaged = unpack(&stored, chunk);
+            prop_assert!(damaged.is_none_or(|bytes| bytes == text.as_bytes()));
+        }
+
+        #[test]
+        fn never_panics(stored in prop::collection::vec(any::<u8>(), 1..100), size in 1..2000u32) {
+            let chunk = Chunk { size, stored: stored.len() as u32, sha256: Digest::of(b"") };
+            unpack(&stored, chunk);
+            unpack(&[&[0x28, 0xb5, 0x2f, 0xfd][..], &stored].concat(), chunk);
+        }
+    }
+}

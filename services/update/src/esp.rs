@@ -1,0 +1,135 @@
+//! The EFI system partition as it is: mounted for as long as the value lives, in the mount namespace
+//! of this process alone, so that it is gone when the process is.
+
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
+
+use crate::medium::{Item, Medium};
+
+/// Where it is mounted.
+const POINT: &str = "/efi";
+
+/// Whether it may be changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// It may not.
+    Read,
+    /// It may.
+    Change,
+}
+
+/// The partition, mounted.
+#[derive(Debug)]
+pub struct Esp {
+    device: PathBuf,
+    access: Access,
+}
+
+impl Esp {
+    /// Mounts the partition `device`.
+    ///
+    /// # Errors
+    /// The kernel refuses; busy, if PID 1 has it mounted in another way just now.
+    pub fn mount(device: &Path, access: Access) -> io::Result<Self> {
+        mount_at(device, access)?;
+        Ok(Self { device: device.to_owned(), access })
+    }
+
+    fn path(path: &str) -> PathBuf {
+        Path::new(POINT).join(path)
+    }
+}
+
+fn mount_at(device: &Path, access: Access) -> io::Result<()> {
+    let uid = rustix::process::geteuid().as_raw();
+    let options = format!("uid={uid},gid={uid},umask=0077,shortname=mixed,utf8,errors=continue");
+    let options = std::ffi::CString::new(options)?;
+    let flags = MountFlags::NODEV | MountFlags::NOSUID | MountFlags::NOEXEC;
+    let flags = if access == Access::Read { flags | MountFlags::RDONLY } else { flags };
+    mount(device, POINT, c"vfat", flags, &*options).map_err(|error| {
+        let error = io::Error::from(error);
+        io::Error::new(error.kind(), format!("{}: {error}", device.display()))
+    })
+}
+
+impl Drop for Esp {
+    fn drop(&mut self) {
+        let _ = unmount(POINT, UnmountFlags::empty());
+    }
+}
+
+impl Medium for Esp {
+    fn list(&self, folder: &str) -> io::Result<Vec<Item>> {
+        let entries = match fs::read_dir(Self::path(folder)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(vec![]),
+            other => other?,
+        };
+        let item = |entry: io::Result<fs::DirEntry>| {
+            let entry = entry?;
+            let metadata = entry.metadata()?;
+            let name = entry.file_name().to_string_lossy().into_owned();
+            Ok(Item { name, size: metadata.is_file().then_some(metadata.len()) })
+        };
+        entries.map(item).collect()
+    }
+
+    fn read(&self, path: &str, most: u64) -> io::Result<Vec<u8>> {
+        let mut bytes = vec![];
+        File::open(Self::path(path))?.take(most).read_to_end(&mut bytes)?;
+        Ok(bytes)
+    }
+
+    fn read_at(&self, path: &str, at: u64, bytes: &mut [u8]) -> io::Result<()> {
+        File::open(Self::path(path))?.read_exact_at(bytes, at)
+    }
+
+    fn free(&self) -> io::Result<u64> {
+        let space = rustix::fs::statvfs(POINT)?;
+        Ok(space.f_bavail * space.f_frsize)
+    }
+
+    fn make_folder(&mut self, path: &str) -> io::Result<()> {
+        match fs::create_dir(Self::path(path)) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+            other => other,
+        }
+    }
+
+    fn create(&mut self, path: &str) -> io::Result<()> {
+        File::create(Self::path(path)).map(drop)
+    }
+
+    fn append(&mut self, path: &str, bytes: &[u8]) -> io::Result<()> {
+        File::options().append(true).open(Self::path(path))?.write_all(bytes)
+    }
+
+    fn rename(&mut self, from: &str, to: &str) -> io::Result<()> {
+        fs::rename(Self::path(from), Self::path(to))
+    }
+
+    fn remove(&mut self, path: &str) -> io::Result<()> {
+        fs::remove_file(Self::path(path))
+    }
+
+    fn remove_folder(&mut self, path: &str) -> io::Result<()> {
+        fs::remove_dir(Self::path(path))
+    }
+
+    /// `syncfs` has FAT write everything, and `fsync` of a folder of FAT empties the device's own
+    /// cache too (Linux, fs/fat: `fat_file_fsync`).
+    fn sync(&mut self) -> io::Result<()> {
+        let root = File::open(POINT)?;
+        rustix::fs::syncfs(&root)?;
+        root.sync_all()
+    }
+
+    /// Unmounting drops what the kernel holds of the file system, and of the device.
+    fn reopen(&mut self) -> io::Result<()> {
+        unmount(POINT, UnmountFlags::empty())?;
+        mount_at(&self.device, self.access)
+    }
+}

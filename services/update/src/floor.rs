@@ -1,0 +1,77 @@
+//! The floor, remembered beyond the slots that said it.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+/// Where it is kept: a number and a newline.
+#[derive(Debug, Clone)]
+pub struct Floor {
+    folder: Option<PathBuf>,
+}
+
+impl Floor {
+    /// In `folder`; without one nothing is remembered.
+    pub fn new(folder: Option<PathBuf>) -> Self {
+        Self { folder }
+    }
+
+    /// What is remembered; 0 before anything was.
+    ///
+    /// # Errors
+    /// The file cannot be read, or says no number: then nothing is known, and nothing may be taken.
+    pub fn read(&self) -> io::Result<u64> {
+        let Some(path) = self.path() else { return Ok(0) };
+        match fs::read_to_string(&path) {
+            Ok(text) => text.trim_end().parse().map_err(|error| {
+                io::Error::other(format!("{}: {error}; remove it if it is damaged", path.display()))
+            }),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Remembers `floor`, if it is higher than what is remembered: whole on the medium, or not at
+    /// all.
+    ///
+    /// # Errors
+    /// The disk refuses.
+    pub fn raise(&self, floor: u64) -> io::Result<()> {
+        if floor <= self.read()? {
+            return Ok(());
+        }
+        let (Some(path), Some(folder)) = (self.path(), &self.folder) else { return Ok(()) };
+        let staged = path.with_extension("new");
+        let mut file = File::create(&staged)?;
+        file.write_all(format!("{floor}\n").as_bytes())?;
+        file.sync_all()?;
+        fs::rename(&staged, &path)?;
+        File::open(Path::new(folder))?.sync_all()
+    }
+
+    fn path(&self) -> Option<PathBuf> {
+        self.folder.as_ref().map(|folder| folder.join("floor"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_rises() {
+        let folder = tempfile::tempdir().unwrap();
+        let floor = Floor::new(Some(folder.path().to_owned()));
+        assert_eq!(floor.read().unwrap(), 0);
+        for (raised, read) in [(7, 7), (3, 7), (8, 8)] {
+            floor.raise(raised).unwrap();
+            assert_eq!(floor.read().unwrap(), read);
+        }
+        // What a cut leaves beside it changes nothing.
+        fs::write(folder.path().join("floor.new"), "9").unwrap();
+        assert_eq!(floor.read().unwrap(), 8);
+        fs::write(folder.path().join("floor"), "").unwrap();
+        assert!(floor.read().is_err() && floor.raise(9).is_err());
+        assert_eq!(Floor::new(None).read().unwrap(), 0);
+    }
+}

@@ -1,0 +1,229 @@
+//! Taking an update: what is decided is carried out, the entry last. Whatever happens on the way, the
+//! slot that runs and the one to go back to stay as they are.
+
+use std::io;
+
+use octet_appliance::Trust;
+use octet_bundle::{ENTRIES, Entry, EntryName, File, Hasher, Kind, MAX_CHUNK, Manifest, TRIES};
+use octet_node::control::{Failure, FailureCode};
+use serde::Serialize;
+
+use crate::assemble::{Known, assemble};
+use crate::medium::{Medium, write_whole};
+use crate::patch::make;
+use crate::plan::{Plan, This, clear, kept, plan};
+use crate::present::Present;
+use crate::refusal::Refusal;
+use crate::source::{Source, read_head};
+use crate::trust::check;
+
+/// How much of a slot went which way, in bytes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Counts {
+    /// All of its files.
+    pub size: u64,
+    /// Sent for it, the head too.
+    pub received: u64,
+    /// Copied from other slots.
+    pub copied: u64,
+    /// Made from files of other slots by patches.
+    pub patched: u64,
+    /// Not written again: another slot has the file.
+    pub shared: u64,
+}
+
+/// What is going to be installed: signed by somebody whom the box trusts.
+#[derive(Debug)]
+pub struct Offer {
+    /// What it is.
+    pub manifest: Manifest,
+    /// Where its files begin in the bundle.
+    starts: [(Kind, u64); 2],
+    /// Where its patches begin there, in the order of the manifest.
+    patches: Vec<u64>,
+    /// How much of it has come.
+    head: u64,
+}
+
+impl Offer {
+    /// Reads what `source` offers. Nothing of the medium is touched.
+    ///
+    /// # Errors
+    /// It is not to be taken, or who sends it is gone.
+    pub fn read(source: &mut impl Source, trust: &Trust) -> Result<Self, Failure> {
+        let head = read_head(source)?.map_err(Refusal::from)?;
+        let manifest = check(&head, trust)?;
+        let wanted = head.size(&manifest);
+        if let Some(size) = source.size().filter(|size| *size != wanted) {
+            return Err(Refusal::Size { size, wanted }.into());
+        }
+        let starts = Kind::ALL.map(|kind| (kind, head.place(&manifest, kind)));
+        let patches: Vec<u64> =
+            (0..manifest.patches.len()).map(|index| head.patch(&manifest, index)).collect();
+        Ok(Self { starts, patches, head: head.patch(&manifest, 0), manifest })
+    }
+
+    fn start(&self, kind: Kind) -> u64 {
+        self.starts.iter().find(|(known, _)| *known == kind).map_or(0, |(_, start)| *start)
+    }
+}
+
+/// Installs `offer`. If that fails, what was written goes again.
+///
+/// # Errors
+/// It is not to be taken, the bundle is not what was signed, or the medium refuses.
+pub fn install(
+    medium: &mut impl Medium,
+    source: &mut impl Source,
+    this: This<'_>,
+    offer: &Offer,
+) -> Result<Counts, Failure> {
+    let present = Present::read(medium).map_err(failed("the EFI system partition"))?;
+    let plan = plan(&present, this, &offer.manifest)?;
+    let result = carry_out(medium, source, &present, offer, &plan);
+    if result.is_err() {
+        // What cannot be removed now is before the next update.
+        let _ = tidy(medium, this.running);
+    }
+    result
+}
+
+fn carry_out(
+    medium: &mut impl Medium,
+    source: &mut impl Source,
+    present: &Present,
+    offer: &Offer,
+    plan: &Plan,
+) -> Result<Counts, Failure> {
+    let manifest = &offer.manifest;
+    make_room(medium, plan).map_err(failed("what is not needed any more"))?;
+    let folder = manifest.slot.folder();
+    medium.make_folder(&folder).map_err(failed(&folder))?;
+    let known = Known::of(present, &plan.files);
+    let mut counts = Counts { received: offer.head, ..Counts::default() };
+    for kind in Kind::ALL {
+        let (file, path) = (manifest.files.get(kind), manifest.slot.file(kind));
+        counts.size += file.size;
+        if plan.written.contains(&kind) {
+            let new = (file, path.as_str());
+            if !by_patch(medium, source, (present, plan), (offer, kind), new, &mut counts)? {
+                assemble(medium, source, &known, (file, &path, offer.start(kind)), &mut counts)?;
+            }
+        } else {
+            counts.shared += file.size;
+        }
+    }
+    let path = manifest.slot.manifest();
+    write_whole(medium, &path, &manifest.render()).map_err(failed(&path))?;
+    medium.reopen().map_err(failed("the EFI system partition"))?;
+    read_back(medium, manifest, plan)?;
+    write_entry(medium, manifest, plan).map_err(failed(ENTRIES))?;
+    Ok(counts)
+}
+
+/// Makes a file by a patch, if there is one for what the box has. Returns whether it did: one that
+/// leads to something else than it should costs nothing but its bytes.
+fn by_patch(
+    medium: &mut impl Medium,
+    source: &mut impl Source,
+    (present, plan): (&Present, &Plan),
+    (offer, kind): (&Offer, Kind),
+    (file, path): (&File, &str),
+    counts: &mut Counts,
+) -> Result<bool, Failure> {
+    let patches = offer.manifest.patches.iter().zip(&offer.patches);
+    for (patch, start) in patches.filter(|(patch, _)| patch.makes == kind) {
+        let Some((old, size)) = present.file(patch.from, &plan.files) else { continue };
+        match make(medium, source, (patch, *start), (old, size), (file, path)) {
+            Ok(()) => {
+                counts.received += u64::from(patch.stored);
+                counts.patched += file.size;
+                return Ok(true);
+            }
+            Err(failure) => {
+                eprintln!("a patch for {path} leads nowhere: {failure}");
+                medium.remove(path).map_err(failed(path))?;
+            }
+        }
+    }
+    Ok(false)
+}
+
+/// Entries go before the files that they name.
+fn make_room(medium: &mut impl Medium, plan: &Plan) -> io::Result<()> {
+    if !plan.entries.is_empty() {
+        plan.entries.iter().try_for_each(|entry| medium.remove(entry))?;
+        medium.sync()?;
+    }
+    plan.files.iter().try_for_each(|file| medium.remove(file))?;
+    plan.folders.iter().try_for_each(|folder| medium.remove_folder(folder))?;
+    medium.sync()
+}
+
+/// Reads everything that the new slot needs from the medium, also what it shares with another.
+fn read_back(medium: &impl Medium, manifest: &Manifest, plan: &Plan) -> Result<(), Failure> {
+    for kind in Kind::ALL {
+        let (path, file) = (plan.path(manifest, kind), manifest.files.get(kind));
+        let mut hasher = Hasher::default();
+        let mut piece = vec![0; MAX_CHUNK as usize];
+        let mut at = 0;
+        while at < file.size {
+            let size = usize::try_from(file.size - at).unwrap_or(usize::MAX).min(piece.len());
+            medium.read_at(&path, at, &mut piece[..size]).map_err(failed(&path))?;
+            hasher.add(&piece[..size]);
+            at += size as u64;
+        }
+        if hasher.finish() != file.sha256 {
+            return Err(damaged(&path));
+        }
+    }
+    let path = manifest.slot.manifest();
+    let bytes = manifest.render();
+    let found = medium.read(&path, bytes.len() as u64 + 1).map_err(failed(&path))?;
+    if found == bytes { Ok(()) } else { Err(damaged(&path)) }
+}
+
+/// From here on the boot loader knows the slot. Its entry appears under its name only when its
+/// content is on the medium.
+fn write_entry(medium: &mut impl Medium, manifest: &Manifest, plan: &Plan) -> io::Result<()> {
+    let path = |kind| format!("/{}", plan.path(manifest, kind));
+    let (linux, initrd) = (path(Kind::Linux), path(Kind::Initrd));
+    let text = Entry { manifest, linux: &linux, initrd: &initrd, on_trial: true }.render();
+    let name = EntryName::tried(&manifest.slot, TRIES);
+    let staged = format!("{ENTRIES}/octet-{}.new", manifest.slot);
+    write_whole(medium, &staged, text.as_bytes())?;
+    medium.rename(&staged, &format!("{ENTRIES}/{name}"))?;
+    medium.sync()
+}
+
+/// Removes what no slot needs. Returns whether there was anything.
+///
+/// # Errors
+/// The medium refuses, or the running slot is not there.
+pub fn tidy(medium: &mut impl Medium, running: &str) -> Result<bool, Failure> {
+    let present = Present::read(medium).map_err(failed("the EFI system partition"))?;
+    // Without the one that runs, nobody can tell what is needed.
+    kept(&present, running)?;
+    let all: Vec<_> = present.slots.iter().collect();
+    let plan = clear(&present, &all);
+    let is_there = plan != Plan::default();
+    if is_there {
+        make_room(medium, &plan).map_err(failed("what is not needed any more"))?;
+    }
+    Ok(is_there)
+}
+
+/// The medium refuses something at `what`.
+pub fn failed(what: &str) -> impl Fn(io::Error) -> Failure + use<> {
+    let what = what.to_owned();
+    move |error| {
+        let help = "the running slot is as it was; if this happens again the flash may be worn out";
+        Failure::new(FailureCode::Failed, format!("{what}: {error}"), help)
+    }
+}
+
+/// What was read at `what` is not what was signed.
+pub fn damaged(what: &str) -> Failure {
+    let help = "the running slot is as it was; send the file that `cargo image bundle` made again";
+    Failure::new(FailureCode::Failed, format!("{what} is not what was signed"), help)
+}

@@ -1,0 +1,24 @@
+//! update: takes a signed update and writes it as a new slot beside the one that runs
+//! (docs/updates.md).
+//!
+//! From bytes to a slot: the head of a bundle is [checked](trust) against the keys of `[trust]`,
+//! what it says is [planned](plan) against what is [there](present), and the plan is carried out on
+//! a [medium], chunk by [chunk](assemble), the entry last.
+
+pub mod assemble;
+pub mod esp;
+pub mod floor;
+pub mod install;
+pub mod medium;
+pub mod patch;
+pub mod plan;
+pub mod present;
+pub mod refusal;
+pub mod rollback;
+pub mod running;
+pub mod serve;
+mod service;
+pub mod source;
+pub mod trust;
+
+pub use service::main;

@@ -1,0 +1,102 @@
+//! Where slots are: the few things that are done with files there. Behind this, tests cut the power
+//! after every one of them.
+
+use std::io;
+
+/// A file or a folder in a folder.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Item {
+    /// Its name.
+    pub name: String,
+    /// Bytes of a file; nothing for a folder.
+    pub size: Option<u64>,
+}
+
+/// The EFI system partition. Paths have no leading `/`.
+///
+/// What was written is on the medium only after [`sync`](Self::sync): until then a power cut leaves
+/// any part of it.
+pub trait Medium {
+    /// What is in `folder`; nothing, if it is not there.
+    ///
+    /// # Errors
+    /// The medium refuses; so with all the others.
+    fn list(&self, folder: &str) -> io::Result<Vec<Item>>;
+
+    /// Reads a small file: of one that is longer, the first `most` bytes.
+    ///
+    /// # Errors
+    /// It is not there.
+    fn read(&self, path: &str, most: u64) -> io::Result<Vec<u8>>;
+
+    /// Fills `bytes` from byte `at` of the file on.
+    ///
+    /// # Errors
+    /// It is not there, or too short.
+    fn read_at(&self, path: &str, at: u64, bytes: &mut [u8]) -> io::Result<()>;
+
+    /// Bytes that are free.
+    ///
+    /// # Errors
+    /// See [`list`](Self::list).
+    fn free(&self) -> io::Result<u64>;
+
+    /// Makes a folder, if it is not there.
+    ///
+    /// # Errors
+    /// See [`list`](Self::list).
+    fn make_folder(&mut self, path: &str) -> io::Result<()>;
+
+    /// Makes an empty file, over one that is there.
+    ///
+    /// # Errors
+    /// See [`list`](Self::list).
+    fn create(&mut self, path: &str) -> io::Result<()>;
+
+    /// Adds to the end of a file.
+    ///
+    /// # Errors
+    /// There is no room.
+    fn append(&mut self, path: &str, bytes: &[u8]) -> io::Result<()>;
+
+    /// Gives a file another name, which must be free.
+    ///
+    /// # Errors
+    /// See [`list`](Self::list).
+    fn rename(&mut self, from: &str, to: &str) -> io::Result<()>;
+
+    /// Removes a file.
+    ///
+    /// # Errors
+    /// It is not there.
+    fn remove(&mut self, path: &str) -> io::Result<()>;
+
+    /// Removes an empty folder.
+    ///
+    /// # Errors
+    /// It is not there, or not empty.
+    fn remove_folder(&mut self, path: &str) -> io::Result<()>;
+
+    /// Returns once all that was written is on the medium.
+    ///
+    /// # Errors
+    /// See [`list`](Self::list).
+    fn sync(&mut self) -> io::Result<()>;
+
+    /// Forgets what it holds in memory: what is read after this is what the boot loader would read.
+    /// Everything was synced before.
+    ///
+    /// # Errors
+    /// See [`list`](Self::list).
+    fn reopen(&mut self) -> io::Result<()>;
+}
+
+/// Writes a file whole under a name that is free, and onto the medium.
+///
+/// # Errors
+/// See [`Medium`].
+pub fn write_whole(medium: &mut impl Medium, path: &str, bytes: &[u8]) -> io::Result<()> {
+    medium.create(path)?;
+    medium.append(path, bytes)?;
+    medium.sync()
+}

@@ -1,0 +1,130 @@
+//! A file of the new slot, made from one of another slot by a patch: where little has changed that
+//! moves much, as when a program is linked anew.
+
+use std::cell::RefCell;
+use std::io::{self, Read, Seek, SeekFrom};
+
+use octet_bundle::{File, Hasher, MAX_CHUNK, PATCH_WINDOW, Patch};
+use octet_node::control::Failure;
+use ruzstd::decoding::{FrameDecoder, StreamingDecoder};
+
+use crate::install::{damaged, failed};
+use crate::medium::Medium;
+use crate::source::Source;
+
+/// Makes `file` at `path` from the file at `old`, which has `old_size` bytes, by `patch`, which begins
+/// at `start` of the bundle.
+///
+/// # Errors
+/// The patch or the old file is not what it should be, or who sends it is gone.
+pub fn make<M: Medium>(
+    medium: &mut M,
+    source: &mut impl Source,
+    (patch, start): (&Patch, u64),
+    (old, old_size): (&str, u64),
+    (file, path): (&File, &str),
+) -> Result<(), Failure> {
+    medium.create(path).map_err(failed(path))?;
+    let medium = RefCell::new(medium);
+    let mut sent = Sent { source, at: start, left: patch.stored, piece: vec![], failure: None };
+    let made = run(
+        &medium,
+        &mut sent,
+        Old { medium: &medium, path: old, size: old_size, at: 0 },
+        file,
+        path,
+    );
+    match (sent.failure, made) {
+        (Some(gone), _) => Err(gone),
+        (None, Ok(true)) => Ok(()),
+        (None, Ok(false)) => Err(damaged(path)),
+        (None, Err(error)) => Err(failed(path)(error)),
+    }
+}
+
+/// Whether what came out is `file`.
+fn run<M: Medium>(
+    medium: &RefCell<&mut M>,
+    sent: impl Read,
+    old: Old<'_, '_, M>,
+    file: &File,
+    path: &str,
+) -> io::Result<bool> {
+    let mut decoder = FrameDecoder::new();
+    decoder.set_max_window_size(PATCH_WINDOW);
+    let unpacked = StreamingDecoder::new_with_decoder(sent, decoder).map_err(io::Error::other)?;
+    let mut new = bipatch::Reader::new(unpacked, old).map_err(io::Error::other)?;
+    let mut hasher = Hasher::default();
+    let mut piece = vec![0; MAX_CHUNK as usize];
+    let mut left = file.size;
+    while left > 0 {
+        let most = usize::try_from(left).unwrap_or(usize::MAX).min(piece.len());
+        let count = new.read(&mut piece[..most])?;
+        if count == 0 {
+            break;
+        }
+        left -= count as u64;
+        hasher.add(&piece[..count]);
+        medium.borrow_mut().append(path, &piece[..count])?;
+    }
+    Ok(left == 0 && hasher.finish() == file.sha256)
+}
+
+/// The patch, as it comes.
+struct Sent<'a, S> {
+    source: &'a mut S,
+    at: u64,
+    left: u32,
+    piece: Vec<u8>,
+    failure: Option<Failure>,
+}
+
+impl<S: Source> Read for Sent<'_, S> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.piece.is_empty() && self.left > 0 {
+            let length = self.left.min(MAX_CHUNK);
+            self.piece = self.source.read(self.at, length).map_err(|failure| {
+                self.failure = Some(failure);
+                io::Error::other("it did not come")
+            })?;
+            self.at += u64::from(length);
+            self.left -= length;
+        }
+        let count = buffer.len().min(self.piece.len());
+        buffer[..count].copy_from_slice(&self.piece[..count]);
+        self.piece.drain(..count);
+        Ok(count)
+    }
+}
+
+/// The old file.
+struct Old<'a, 'm, M> {
+    medium: &'a RefCell<&'m mut M>,
+    path: &'a str,
+    size: u64,
+    at: u64,
+}
+
+impl<M: Medium> Read for Old<'_, '_, M> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let left = usize::try_from(self.size.saturating_sub(self.at)).unwrap_or(usize::MAX);
+        let count = buffer.len().min(left);
+        if count > 0 {
+            self.medium.borrow().read_at(self.path, self.at, &mut buffer[..count])?;
+        }
+        self.at += count as u64;
+        Ok(count)
+    }
+}
+
+impl<M> Seek for Old<'_, '_, M> {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        let at = match to {
+            SeekFrom::Start(at) => Some(at),
+            SeekFrom::Current(by) => self.at.checked_add_signed(by),
+            SeekFrom::End(by) => self.size.checked_add_signed(by),
+        };
+        self.at = at.ok_or(io::ErrorKind::InvalidInput)?;
+        Ok(self.at)
+    }
+}

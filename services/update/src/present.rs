@@ -1,0 +1,173 @@
+//! What is on the EFI system partition.
+
+use std::collections::BTreeMap;
+use std::io;
+
+use octet_bundle::{
+    Digest, ENTRIES, EntryName, HEAD_MOST, Kind, Listed, Manifest, SLOTS, SlotName, Standing,
+};
+
+use crate::medium::Medium;
+
+/// The most bytes of an entry that are read.
+pub const ENTRY_MOST: u64 = 16 << 10;
+
+/// What is there.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Present {
+    /// Slots that have an entry.
+    pub slots: Vec<Slot>,
+    /// Files in folders of slots, by path, with their sizes: also those that no entry names.
+    pub files: BTreeMap<String, u64>,
+    /// Folders of slots, also those of none that has an entry.
+    pub folders: Vec<String>,
+    /// Entries that were not finished.
+    pub unfinished: Vec<String>,
+    /// Bytes that are free.
+    pub free: u64,
+}
+
+/// A slot that has an entry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Slot {
+    /// Its name.
+    pub name: SlotName,
+    /// Its entries, by path: one, or two after a cut between a name and the next.
+    pub entries: Vec<String>,
+    /// How it stands.
+    pub standing: Standing,
+    /// What the boot loader sorts it by.
+    pub sequence: u64,
+    /// The files that its entries name.
+    pub files: Vec<String>,
+    /// What it is, if that can be read.
+    pub manifest: Option<Manifest>,
+}
+
+impl Slot {
+    /// Where its file `kind` is, by its entry.
+    pub fn path(&self, kind: Kind) -> Option<&String> {
+        let end = format!("/{}", kind.name());
+        self.files.iter().find(|path| path.ends_with(&end))
+    }
+
+    /// Whether it was good once.
+    pub fn is_good(&self) -> bool {
+        self.standing == Standing::Good
+    }
+}
+
+impl Present {
+    /// Reads what is on `medium`.
+    ///
+    /// # Errors
+    /// The medium refuses. A manifest or an entry that makes no sense is none.
+    pub fn read(medium: &impl Medium) -> io::Result<Self> {
+        let mut present = Self { free: medium.free()?, ..Self::default() };
+        let mut slots = BTreeMap::<SlotName, Slot>::new();
+        for item in medium.list(ENTRIES)? {
+            let path = format!("{ENTRIES}/{}", item.name);
+            if item.name.starts_with("octet-") && item.name.ends_with(".new") {
+                present.unfinished.push(path);
+                continue;
+            }
+            let Some(name) = EntryName::parse(&item.name) else { continue };
+            let text = medium.read(&path, ENTRY_MOST)?;
+            let listed = Listed::parse(&String::from_utf8_lossy(&text));
+            let slot = slots.entry(name.slot.clone()).or_insert_with(|| Slot {
+                name: name.slot,
+                entries: vec![],
+                standing: name.standing,
+                sequence: listed.sequence,
+                files: vec![],
+                manifest: None,
+            });
+            if name.standing == Standing::Good {
+                slot.standing = Standing::Good;
+            }
+            slot.entries.push(path);
+            slot.files.extend(listed.files);
+        }
+        for item in medium.list(SLOTS)?.into_iter().filter(|item| item.size.is_none()) {
+            let folder = format!("{SLOTS}/{}", item.name);
+            for file in medium.list(&folder)? {
+                let path = format!("{folder}/{}", file.name);
+                present.files.insert(path, file.size.unwrap_or(0));
+            }
+            present.folders.push(folder);
+        }
+        for slot in slots.values_mut() {
+            let path = slot.name.manifest();
+            if present.files.contains_key(&path) {
+                let text = medium.read(&path, HEAD_MOST as u64)?;
+                slot.manifest = Manifest::parse(&text).ok().filter(|it| it.slot == slot.name);
+            }
+        }
+        present.slots = slots.into_values().collect();
+        Ok(present)
+    }
+
+    /// The slot `name`.
+    pub fn slot(&self, name: &str) -> Option<&Slot> {
+        self.slots.iter().find(|slot| slot.name.as_str() == name)
+    }
+
+    /// The slot to go back to: the newest other than `running` that was good.
+    pub fn last_good(&self, running: &str) -> Option<&Slot> {
+        let others =
+            self.slots.iter().filter(|slot| slot.is_good() && slot.name.as_str() != running);
+        others.max_by_key(|slot| slot.sequence)
+    }
+
+    /// The slot that the boot loader takes at the next start: those without tries come last, the
+    /// highest sequence first (systemd-boot(7), "Sorting").
+    pub fn next(&self) -> Option<&Slot> {
+        let has_tries = |slot: &Slot| !matches!(slot.standing, Standing::Trying { left: 0, .. });
+        self.slots.iter().max_by_key(|slot| (has_tries(slot), slot.sequence))
+    }
+
+    /// The highest floor that a slot which was good says.
+    pub fn floor(&self) -> u64 {
+        let good = self.slots.iter().filter(|slot| slot.is_good());
+        good.filter_map(|slot| Some(slot.manifest.as_ref()?.floor)).max().unwrap_or(0)
+    }
+
+    /// The file of some slot that has this digest, by the slot's manifest, and its size; not one of
+    /// `gone`.
+    pub fn file(&self, sha256: Digest, gone: &[String]) -> Option<(&str, u64)> {
+        self.slots.iter().find_map(|slot| {
+            let manifest = slot.manifest.as_ref()?;
+            Kind::ALL.into_iter().find_map(|kind| {
+                let file = manifest.files.get(kind);
+                let path = slot.path(kind).filter(|path| !gone.contains(path))?;
+                let is_it = file.sha256 == sha256 && self.files.get(path) == Some(&file.size);
+                is_it.then_some((path.as_str(), file.size))
+            })
+        })
+    }
+
+    /// Files that nobody needs if only the slots of `kept` stay: no entry of theirs names them, and
+    /// they are not their manifests.
+    pub fn unneeded<'a>(&'a self, kept: &'a [&Slot]) -> impl Iterator<Item = (&'a str, u64)> {
+        let is_needed = |path: &str| {
+            kept.iter().any(|slot| {
+                slot.files.iter().any(|file| file == path) || slot.name.manifest() == path
+            })
+        };
+        let files = self.files.iter().map(|(path, size)| (path.as_str(), *size));
+        files.filter(move |(path, _)| !is_needed(path))
+    }
+
+    /// Folders that are empty once what is not needed is gone.
+    pub fn emptied<'a>(&'a self, kept: &'a [&Slot]) -> impl Iterator<Item = &'a str> {
+        let gone: Vec<&str> = self.unneeded(kept).map(|(path, _)| path).collect();
+        let stays = move |folder: &str| {
+            let mut files = self
+                .files
+                .keys()
+                .filter(|path| path.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/')));
+            files.any(|path| !gone.contains(&path.as_str()))
+        };
+        self.folders.iter().map(String::as_str).filter(move |folder| !stays(folder))
+    }
+}

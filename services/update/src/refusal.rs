@@ -1,0 +1,124 @@
+//! Why an update is not taken, and what to do.
+
+use octet_bundle::{HeadError, ManifestError};
+use octet_node::control::{Failure, FailureCode};
+
+/// Why nothing was changed.
+#[derive(Debug, thiserror::Error)]
+pub enum Refusal {
+    /// It is no update, or it is cut off.
+    #[error("{0}")]
+    Head(#[from] HeadError),
+    /// What is signed cannot be read.
+    #[error("{0}")]
+    Manifest(#[from] ManifestError),
+    /// This box takes no updates.
+    #[error("this box takes no updates: `[trust] update_keys` of its appliance.toml is empty")]
+    NoKeys,
+    /// A signature of another kind.
+    #[error("the signature of the update is none of minisign's")]
+    NoSignature,
+    /// Nobody whom this box trusts has signed it, or it was changed since.
+    #[error("the update is not signed by a key that this box trusts, or was changed since")]
+    Untrusted,
+    /// It was signed by a key that is not trusted any more.
+    #[error("the update is signed by a key that was revoked")]
+    Revoked,
+    /// It is for another kind of machine.
+    #[error("the update is for {update}, and this box is {this}")]
+    OtherTarget {
+        /// What it is for.
+        update: String,
+        /// What this is.
+        this: String,
+    },
+    /// It is not newer than what runs.
+    #[error("the update has sequence {update}, and this box runs {running} already")]
+    NotNewer {
+        /// Its sequence.
+        update: u64,
+        /// That of the running slot.
+        running: u64,
+    },
+    /// It is below the floor.
+    #[error("{what} has sequence {sequence}, and this box takes nothing below {floor} any more")]
+    BelowFloor {
+        /// The update, or a slot.
+        what: String,
+        /// Its sequence.
+        sequence: u64,
+        /// The floor.
+        floor: u64,
+    },
+    /// It has the same files as a slot that has to stay.
+    #[error("slot {0} is on this box already, and in use")]
+    InUse(String),
+    /// The slots could not use each other's data.
+    #[error("the running slot could not read the data that the update writes, or the other way")]
+    Data,
+    /// There is no room.
+    #[error("the update needs {needed} bytes on the EFI system partition, and {free} are free")]
+    NoRoom {
+        /// Bytes to be written.
+        needed: u64,
+        /// Bytes that are free once all that may go is gone.
+        free: u64,
+    },
+    /// The size of the file is wrong.
+    #[error(
+        "the update has {size} bytes and should have {wanted}: it is cut off, or is something else"
+    )]
+    Size {
+        /// What the file has.
+        size: u64,
+        /// What its head says.
+        wanted: u64,
+    },
+    /// Nothing to go back to.
+    #[error("there is no other slot that was good")]
+    NoOther,
+    /// Nobody knows which slot runs.
+    #[error("this box was not started from a slot")]
+    NoSlot,
+    /// The running slot says nothing of itself.
+    #[error("the running slot {0} has no manifest on the EFI system partition")]
+    NoManifest(String),
+}
+
+impl Refusal {
+    fn help(&self) -> &'static str {
+        match self {
+            Self::Head(_) | Self::Size { .. } => {
+                "send the file that `cargo image bundle` made, whole"
+            }
+            Self::Manifest(_) => {
+                "make the update with the version that this box runs, or an older one"
+            }
+            Self::NoKeys => "flash an image whose appliance.toml names your key",
+            Self::NoSignature | Self::Untrusted => {
+                "sign it with the key whose public part stands in [trust] update_keys"
+            }
+            Self::Revoked => "sign it with another key that the box trusts",
+            Self::OtherTarget { .. } => "build it with --target for this kind of machine",
+            Self::NotNewer { .. } | Self::BelowFloor { .. } => {
+                "sign it again with a higher sequence: `cargo image sign --sequence N`"
+            }
+            Self::InUse(_) => "there is nothing to be done, or to be rolled back",
+            Self::Data => "go over in two steps: first to a version that reads both formats",
+            Self::NoRoom { .. } => "leave packages or modules out of appliance.toml",
+            Self::NoOther => "install an update instead",
+            Self::NoSlot => "boot it from its disk",
+            Self::NoManifest(_) => "flash the box once with an image of this version",
+        }
+    }
+}
+
+impl From<Refusal> for Failure {
+    fn from(refusal: Refusal) -> Self {
+        let code = match refusal {
+            Refusal::Untrusted | Refusal::Revoked | Refusal::NoKeys => FailureCode::Denied,
+            _ => FailureCode::Failed,
+        };
+        Self::new(code, refusal.to_string(), refusal.help())
+    }
+}

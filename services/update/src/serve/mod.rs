@@ -1,0 +1,28 @@
+//! The server: one client may change slots at a time, and others may ask meanwhile.
+
+mod answer;
+mod sent;
+mod verbs;
+mod work;
+
+use std::convert::Infallible;
+use std::io;
+use std::os::unix::net::UnixListener;
+
+use octet_node::serve::threads::{self, Limits};
+use octet_node::{Callers, PID_1};
+
+pub use work::Work;
+
+/// Almost all that ask are operators.
+const LIMITS: Limits = Limits { all: 8, for_operators: 4, of_one: 2 };
+
+/// Serves whoever connects to `listener`, for ever.
+///
+/// # Errors
+/// The socket is gone.
+pub fn serve(listener: &UnixListener, work: Work, callers: &Callers) -> io::Result<Infallible> {
+    threads::serve(listener, callers, LIMITS, PID_1, move |peer, _, request| {
+        answer::answer(&work, peer, request)
+    })
+}

@@ -1,0 +1,26 @@
+//! The bundle as a client sends it, part by part as it is asked for.
+
+use octet_node::Peer;
+use octet_node::control::Failure;
+
+use crate::source::Source;
+
+/// A file that is an argument of one request.
+pub struct Sent<'a> {
+    /// Who sends it.
+    pub peer: &'a mut Peer,
+    /// The request.
+    pub id: u64,
+    /// Its length in bytes, if that is known.
+    pub size: Option<u64>,
+}
+
+impl Source for Sent<'_> {
+    fn size(&self) -> Option<u64> {
+        self.size
+    }
+
+    fn read(&mut self, at: u64, length: u32) -> Result<Vec<u8>, Failure> {
+        self.peer.read_part(self.id, at, length)
+    }
+}

@@ -1,0 +1,173 @@
+//! What is done on behalf of clients: one at a time, on the partition that PID 1 names.
+
+use std::path::PathBuf;
+use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
+
+use octet_appliance::Trust;
+use octet_bundle::{Manifest, SlotName};
+use octet_node::control::{Failure, FailureCode};
+
+use crate::esp::{Access, Esp};
+use crate::floor::Floor;
+use crate::install::{Counts, Offer, failed, install, tidy};
+use crate::plan::This;
+use crate::present::Present;
+use crate::refusal::Refusal;
+use crate::rollback::rollback;
+use crate::running::{self, Running};
+use crate::source::Source;
+
+/// What clients share.
+#[derive(Debug)]
+pub struct Work {
+    floor: Floor,
+    /// There while an update is being written: after a start it tells of one that was cut off.
+    mark: Option<PathBuf>,
+    /// Held by whoever has the partition mounted.
+    partition: Mutex<()>,
+    doing: Mutex<Option<SlotName>>,
+}
+
+impl Work {
+    /// With what is remembered in `folder`, if there is one.
+    pub fn new(folder: Option<PathBuf>) -> Self {
+        let mark = folder.as_ref().map(|folder| folder.join("installing"));
+        let (partition, doing) = (Mutex::default(), Mutex::default());
+        Self { floor: Floor::new(folder), mark, partition, doing }
+    }
+
+    /// The slot that is being written.
+    pub fn doing(&self) -> Option<SlotName> {
+        self.doing.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// What is there, and the floor; without what is there while an update is being written.
+    pub fn status(&self) -> Result<(Running, Option<Present>, u64), Failure> {
+        let running = ask()?;
+        let Ok(_held) = self.hold() else { return Ok((running, None, 0)) };
+        let esp = mount(&running, Access::Read)?;
+        let present = Present::read(&esp).map_err(failed("the EFI system partition"))?;
+        let floor = self.floor(&present)?;
+        Ok((running, Some(present), floor))
+    }
+
+    /// Installs what `source` offers.
+    pub fn install(&self, source: &mut impl Source) -> Result<(Manifest, Counts), Failure> {
+        let _held = self.hold()?;
+        let trust: Trust = octet_node::section("trust").map_err(|error| {
+            let help = "flash the box again: its image is damaged";
+            Failure::new(FailureCode::Failed, error.to_string(), help)
+        })?;
+        let offer = Offer::read(source, &trust)?;
+        let (running, mut esp) = self.change()?;
+        let floor = self.raise_floor(&esp)?;
+        let this = This { running: running.slot.as_deref().unwrap_or_default(), floor };
+        let slot = &offer.manifest.slot;
+        self.set_mark(true)?;
+        *self.doing.lock().unwrap_or_else(PoisonError::into_inner) = Some(slot.clone());
+        eprintln!("installing slot {slot}, sequence {}", offer.manifest.sequence);
+        let result = install(&mut esp, source, this, &offer);
+        *self.doing.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        drop(esp);
+        self.set_mark(false)?;
+        match &result {
+            Ok(counts) => eprintln!("slot {slot} is to be tried: {} bytes came", counts.received),
+            Err(failure) => eprintln!("slot {slot} is not installed: {failure}"),
+        }
+        result.map(|counts| (offer.manifest, counts))
+    }
+
+    /// Has the next start take the slot before.
+    pub fn rollback(&self) -> Result<SlotName, Failure> {
+        let _held = self.hold()?;
+        let (running, mut esp) = self.change()?;
+        let floor = self.raise_floor(&esp)?;
+        let this = This { running: running.slot.as_deref().unwrap_or_default(), floor };
+        let slot = rollback(&mut esp, this)?;
+        eprintln!("the next start takes slot {slot}");
+        Ok(slot)
+    }
+
+    /// Removes what an update has left that was cut off, if one was.
+    pub fn tidy_up(&self) -> Result<(), Failure> {
+        if !self.mark.as_ref().is_some_and(|mark| mark.exists()) {
+            return Ok(());
+        }
+        let _held = self.hold()?;
+        let (running, mut esp) = self.change()?;
+        if tidy(&mut esp, running.slot.as_deref().unwrap_or_default())? {
+            eprintln!("removed what an update has left that was cut off");
+        }
+        drop(esp);
+        self.set_mark(false)
+    }
+
+    fn hold(&self) -> Result<MutexGuard<'_, ()>, Failure> {
+        match self.partition.try_lock() {
+            Ok(held) => Ok(held),
+            Err(TryLockError::Poisoned(held)) => Ok(held.into_inner()),
+            Err(TryLockError::WouldBlock) => {
+                Err(busy("another update is being written, or the slots are being looked at"))
+            }
+        }
+    }
+
+    /// The partition, to be changed; not while PID 1 is about to.
+    fn change(&self) -> Result<(Running, Esp), Failure> {
+        let running = ask()?;
+        if running.slot.is_none() {
+            return Err(Refusal::NoSlot.into());
+        }
+        if running.is_ready && !running.is_good {
+            return Err(busy("the running slot is about to be marked as good"));
+        }
+        let esp = mount(&running, Access::Change)?;
+        Ok((running, esp))
+    }
+
+    /// The floor, which slots that are there may have raised.
+    fn floor(&self, present: &Present) -> Result<u64, Failure> {
+        let kept = self.floor.read().map_err(failed("the floor"))?;
+        Ok(kept.max(present.floor()))
+    }
+
+    fn raise_floor(&self, esp: &Esp) -> Result<u64, Failure> {
+        let present = Present::read(esp).map_err(failed("the EFI system partition"))?;
+        let floor = self.floor(&present)?;
+        self.floor.raise(floor).map_err(failed("the floor"))?;
+        Ok(floor)
+    }
+
+    fn set_mark(&self, there: bool) -> Result<(), Failure> {
+        let Some(mark) = &self.mark else { return Ok(()) };
+        let result = match there {
+            true => std::fs::File::create(mark).and_then(|file| file.sync_all()),
+            false => std::fs::remove_file(mark),
+        };
+        match result {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(failed(&mark.display().to_string())(error))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+fn ask() -> Result<Running, Failure> {
+    running::ask().map_err(|error| {
+        let message = format!("PID 1 does not say which slot runs: {error}");
+        Failure::new(FailureCode::Failed, message, "`status` shows how the box is")
+    })
+}
+
+fn mount(running: &Running, access: Access) -> Result<Esp, Failure> {
+    let device = running.esp.as_ref().ok_or(Refusal::NoSlot)?;
+    Esp::mount(device, access).map_err(|error| match error.kind() {
+        std::io::ErrorKind::ResourceBusy => busy("PID 1 uses the EFI system partition"),
+        _ => failed("the EFI system partition")(error),
+    })
+}
+
+fn busy(why: &str) -> Failure {
+    Failure::new(FailureCode::Busy, why, "ask again in a moment")
+}

@@ -1,0 +1,107 @@
+//! The power goes after each change of an update, and of a rollback.
+
+use octet_update::plan::This;
+use octet_update::rollback::rollback;
+
+use crate::boot_loader::{is_whole, mark_good, start};
+use crate::flash::Flash;
+use crate::release::{Bytes, Release, key, noise, take};
+
+/// Which of the changes that were not synced survive a cut: all (this is `kill -9`), none, and
+/// several choices by chance.
+const CHOICES: u32 = 12;
+
+fn survives(choice: u32, at: usize) -> impl FnMut() -> bool {
+    let mut chance = noise(choice + 1000 * at as u32, 500).into_iter();
+    move || match choice {
+        0 => true,
+        1 => false,
+        _ => chance.next().is_some_and(|byte| byte & 4 == 0),
+    }
+}
+
+/// A box with three slots: one that runs, one to go back to, one that failed.
+fn full_box() -> (Flash, [Release; 4]) {
+    let releases = [1, 2, 3, 4].map(Release::number);
+    let mut flash = Flash::new(2 << 20);
+    releases[0].flash(&mut flash, "");
+    releases[1].flash(&mut flash, "");
+    releases[2].flash(&mut flash, "+0-3");
+    (flash, releases)
+}
+
+/// Whether a release is there as it was flashed.
+fn stands(flash: &Flash, release: &Release) -> bool {
+    let name = release.name();
+    let file = |path: String| flash.contents().get(&path).map(<[u8]>::to_vec);
+    file(format!("octet/{name}/linux")).as_ref() == Some(&release.linux)
+        && file(format!("octet/{name}/initrd")).as_ref() == Some(&release.initrd)
+        && file(format!("octet/{name}/manifest.json")) == Some(release.manifest.render())
+        && file(format!("loader/entries/octet-{name}.conf")).is_some()
+}
+
+#[test]
+fn after_any_change_of_an_update_old_or_new_starts() {
+    let (flash, [older, running, _, mut new]) = full_box();
+    // Nothing of it is shared, so that everything has to be written.
+    new = Release::new(new.manifest.sequence, noise(7, 7300), noise(8, 9500));
+    let bundle = new.signed(key());
+    let mut whole = flash.clone().cut_after(usize::MAX);
+    take(&mut whole, running.name(), &mut Bytes::new(bundle.clone())).unwrap();
+    let changes = whole.changes;
+    println!("{changes} changes");
+    assert!(changes > 20, "{changes}");
+    let (mut old_starts, mut new_starts) = (0, 0);
+    for made in 0..=changes {
+        for choice in 0..CHOICES {
+            let mut cut = flash.clone().cut_after(made);
+            let done = take(&mut cut, running.name(), &mut Bytes::new(bundle.clone()));
+            assert_eq!(done.is_ok(), made == changes, "{made}");
+            let mut cut = cut.after_cut(survives(choice, made));
+            let at = format!("after {made} of {changes}, choice {choice}");
+            assert!(stands(&cut, &running) && stands(&cut, &older), "{at}");
+            let started = start(cut.contents()).unwrap();
+            if is_whole(&started, &new) {
+                new_starts += 1;
+                // Its entry was the last thing: nothing is left to do but to be found good.
+                mark_good(&mut cut, new.name());
+                assert!(is_whole(&start(cut.contents()).unwrap(), &new), "{at}");
+                continue;
+            }
+            assert!(is_whole(&started, &running), "{at}: {started:?}");
+            old_starts += 1;
+            // And the next try gets there, with nothing left of this one.
+            take(&mut cut, running.name(), &mut Bytes::new(bundle.clone())).expect(&at);
+            let paths =
+                |flash: &Flash| flash.contents().paths().map(str::to_owned).collect::<Vec<_>>();
+            assert_eq!(paths(&cut), paths(&whole), "{at}");
+            assert!(is_whole(&start(cut.contents()).unwrap(), &new), "{at}");
+        }
+    }
+    println!("{old_starts} times the old one, {new_starts} times the new one");
+    assert!(old_starts > 100 && new_starts >= CHOICES, "{old_starts} {new_starts}");
+}
+
+#[test]
+fn after_any_change_of_a_rollback_one_of_them_starts() {
+    let (flash, [older, running, ..]) = full_box();
+    let this = This { running: running.name(), floor: 0 };
+    let mut whole = flash.clone().cut_after(usize::MAX);
+    rollback(&mut whole, this).unwrap();
+    assert!(is_whole(&start(whole.contents()).unwrap(), &older));
+    let mut seen = [0, 0];
+    for made in 0..=whole.changes {
+        for choice in 0..CHOICES {
+            let mut cut = flash.clone().cut_after(made);
+            let _ = rollback(&mut cut, this);
+            let mut cut = cut.after_cut(survives(choice, made));
+            let started = start(cut.contents()).unwrap();
+            let back = is_whole(&started, &older);
+            assert!(back || is_whole(&started, &running), "{made} {choice}: {started:?}");
+            seen[usize::from(back)] += 1;
+            rollback(&mut cut, this).unwrap();
+            assert!(is_whole(&start(cut.contents()).unwrap(), &older), "{made} {choice}");
+        }
+    }
+    assert!(seen.iter().all(|count| *count >= CHOICES), "{seen:?}");
+}

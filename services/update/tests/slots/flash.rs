@@ -1,0 +1,225 @@
+//! A medium that can lose its power. Until it is synced, any part of what was done may be lost, each
+//! for itself: FAT promises no order. Every byte of a file that was never written reads as zero.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+
+use octet_update::medium::{Item, Medium};
+
+/// What is on the medium.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Contents {
+    names: BTreeMap<String, usize>,
+    files: BTreeMap<usize, Vec<u8>>,
+    folders: BTreeSet<String>,
+}
+
+#[derive(Debug, Clone)]
+enum Step {
+    Name(String, usize),
+    Unname(String),
+    Write(usize, usize, Vec<u8>),
+    Folder(String),
+    NoFolder(String),
+}
+
+impl Contents {
+    fn apply(&mut self, step: &Step) {
+        match step {
+            Step::Name(path, file) => {
+                self.names.insert(path.clone(), *file);
+                self.files.entry(*file).or_default();
+            }
+            Step::Unname(path) => drop(self.names.remove(path)),
+            Step::Write(file, at, bytes) => {
+                let content = self.files.entry(*file).or_default();
+                content.resize(content.len().max(at + bytes.len()), 0);
+                content[*at..at + bytes.len()].copy_from_slice(bytes);
+            }
+            Step::Folder(path) => drop(self.folders.insert(path.clone())),
+            Step::NoFolder(path) => drop(self.folders.remove(path)),
+        }
+    }
+
+    /// The content of a file.
+    pub fn get(&self, path: &str) -> Option<&[u8]> {
+        self.files.get(self.names.get(path)?).map(Vec::as_slice)
+    }
+
+    /// All paths of files.
+    pub fn paths(&self) -> impl Iterator<Item = &str> {
+        self.names.keys().map(String::as_str)
+    }
+
+    /// All folders that were made.
+    pub fn folders(&self) -> impl Iterator<Item = &str> {
+        self.folders.iter().map(String::as_str)
+    }
+
+    fn size(&self) -> u64 {
+        self.names.values().map(|file| self.files[file].len() as u64).sum()
+    }
+}
+
+/// The medium.
+#[derive(Debug, Clone)]
+pub struct Flash {
+    durable: Contents,
+    now: Contents,
+    pending: Vec<Step>,
+    next: usize,
+    size: u64,
+    /// How many changes may still be made.
+    power: usize,
+    /// Changes that were made, syncs among them.
+    pub changes: usize,
+    /// A byte of this file changes when it is read from the medium.
+    pub bad: Option<String>,
+}
+
+impl Flash {
+    /// An empty one of `size` bytes.
+    pub fn new(size: u64) -> Self {
+        let (durable, now) = (Contents::default(), Contents::default());
+        let (pending, bad) = (vec![], None);
+        Self { durable, now, pending, next: 0, size, power: usize::MAX, changes: 0, bad }
+    }
+
+    /// Writes a file, durably.
+    pub fn put(&mut self, path: &str, bytes: &[u8]) {
+        if let Some((folder, _)) = path.rsplit_once('/') {
+            self.make_folder(folder).unwrap();
+        }
+        self.create(path).unwrap();
+        self.append(path, bytes).unwrap();
+        self.sync().unwrap();
+    }
+
+    /// Has the power go after `changes` further changes.
+    pub fn cut_after(mut self, changes: usize) -> Self {
+        self.power = changes;
+        self.changes = 0;
+        self
+    }
+
+    /// What there is once the power is back: of what was not synced, what `survives` says.
+    pub fn after_cut(&self, mut survives: impl FnMut() -> bool) -> Self {
+        let mut durable = self.durable.clone();
+        self.pending.iter().filter(|_| survives()).for_each(|step| durable.apply(step));
+        // What is in a folder that is not there cannot be reached.
+        let folders = durable.folders.clone();
+        durable.names.retain(|path, _| {
+            path.rsplit_once('/').is_none_or(|(folder, _)| folders.contains(folder))
+        });
+        let now = durable.clone();
+        Self { durable, now, pending: vec![], power: usize::MAX, changes: 0, ..self.clone() }
+    }
+
+    /// What is on it, as it is read.
+    pub fn contents(&self) -> &Contents {
+        &self.now
+    }
+
+    fn change(&mut self) -> io::Result<()> {
+        self.changes += 1;
+        self.power =
+            self.power.checked_sub(1).ok_or_else(|| io::Error::other("the power is gone"))?;
+        Ok(())
+    }
+
+    fn step(&mut self, step: Step) -> io::Result<()> {
+        self.change()?;
+        self.now.apply(&step);
+        self.pending.push(step);
+        Ok(())
+    }
+
+    fn file(&self, path: &str) -> io::Result<usize> {
+        self.now.names.get(path).copied().ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+}
+
+impl Medium for Flash {
+    fn list(&self, folder: &str) -> io::Result<Vec<Item>> {
+        let below = |path: &String| {
+            let rest = path.strip_prefix(folder)?.strip_prefix('/')?;
+            (!rest.contains('/')).then(|| rest.to_owned())
+        };
+        let files = self.now.names.iter().filter_map(|(path, file)| {
+            let size = Some(self.now.files[file].len() as u64);
+            Some(Item { name: below(path)?, size })
+        });
+        let folders = self.now.folders.iter();
+        let folders = folders.filter_map(|path| Some(Item { name: below(path)?, size: None }));
+        Ok(files.chain(folders).collect())
+    }
+
+    fn read(&self, path: &str, most: u64) -> io::Result<Vec<u8>> {
+        let content = &self.now.files[&self.file(path)?];
+        Ok(content[..content.len().min(most as usize)].to_vec())
+    }
+
+    fn read_at(&self, path: &str, at: u64, bytes: &mut [u8]) -> io::Result<()> {
+        let content = &self.now.files[&self.file(path)?];
+        let part = content.get(at as usize..at as usize + bytes.len());
+        bytes.copy_from_slice(part.ok_or(io::ErrorKind::UnexpectedEof)?);
+        Ok(())
+    }
+
+    fn free(&self) -> io::Result<u64> {
+        Ok(self.size.saturating_sub(self.now.size()))
+    }
+
+    fn make_folder(&mut self, path: &str) -> io::Result<()> {
+        self.step(Step::Folder(path.to_owned()))
+    }
+
+    fn create(&mut self, path: &str) -> io::Result<()> {
+        assert!(!self.now.names.contains_key(path), "{path} is there");
+        self.next += 1;
+        self.step(Step::Name(path.to_owned(), self.next))
+    }
+
+    fn append(&mut self, path: &str, bytes: &[u8]) -> io::Result<()> {
+        if self.free()? < bytes.len() as u64 {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        let file = self.file(path)?;
+        self.step(Step::Write(file, self.now.files[&file].len(), bytes.to_vec()))
+    }
+
+    /// The two halves of it are written in no certain order.
+    fn rename(&mut self, from: &str, to: &str) -> io::Result<()> {
+        assert!(!self.now.names.contains_key(to), "{to} is there");
+        let file = self.file(from)?;
+        self.step(Step::Name(to.to_owned(), file))?;
+        self.step(Step::Unname(from.to_owned()))
+    }
+
+    fn remove(&mut self, path: &str) -> io::Result<()> {
+        self.file(path)?;
+        self.step(Step::Unname(path.to_owned()))
+    }
+
+    fn remove_folder(&mut self, path: &str) -> io::Result<()> {
+        assert!(self.list(path)?.is_empty(), "{path} is not empty");
+        self.step(Step::NoFolder(path.to_owned()))
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        self.change()?;
+        self.durable = self.now.clone();
+        self.pending.clear();
+        Ok(())
+    }
+
+    fn reopen(&mut self) -> io::Result<()> {
+        assert!(self.pending.is_empty(), "not all is synced");
+        if let Some(file) = self.bad.as_ref().and_then(|path| self.now.names.get(path)) {
+            let content = self.now.files.get_mut(file).unwrap();
+            let middle = content.len() / 2;
+            content[middle] ^= 1;
+        }
+        Ok(())
+    }
+}

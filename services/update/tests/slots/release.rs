@@ -1,0 +1,184 @@
+//! Releases, signed by keys of the test, and boxes that take them.
+
+use std::io::Cursor;
+use std::sync::OnceLock;
+
+use minisign::KeyPair;
+use octet_appliance::Trust;
+use octet_bundle::{Chunk, Data, Digest, File, Files, Head, Kind, Manifest, Patch};
+use octet_node::control::{Failure, FailureCode};
+use octet_update::install::{Counts, Offer, install};
+use octet_update::plan::This;
+use octet_update::source::Source;
+use ruzstd::encoding::{CompressionLevel, compress_to_vec};
+
+use crate::flash::Flash;
+
+/// Bytes of a chunk here.
+const CHUNK: usize = 1000;
+
+/// A key that nobody else has.
+pub struct Key(KeyPair);
+
+impl Key {
+    pub fn new() -> Self {
+        Self(KeyPair::generate_unencrypted_keypair().unwrap())
+    }
+
+    pub fn sign(&self, bytes: &[u8]) -> Vec<u8> {
+        let signed = minisign::sign(None, &self.0.sk, Cursor::new(bytes), Some("test"), None);
+        signed.unwrap().into_string().into_bytes()
+    }
+
+    pub fn public(&self) -> octet_appliance::UpdateKey {
+        self.0.pk.to_base64().try_into().unwrap()
+    }
+}
+
+/// The key that boxes trust.
+pub fn key() -> &'static Key {
+    static KEY: OnceLock<Key> = OnceLock::new();
+    KEY.get_or_init(Key::new)
+}
+
+/// What a box trusts.
+pub fn trust() -> Trust {
+    Trust { update_keys: vec![key().public()], revoked: vec![] }
+}
+
+/// A slot and its files.
+#[derive(Debug, Clone)]
+pub struct Release {
+    pub manifest: Manifest,
+    pub patches: Vec<u8>,
+    pub linux: Vec<u8>,
+    pub initrd: Vec<u8>,
+}
+
+/// Bytes that look like nothing, the same for the same `seed`.
+pub fn noise(seed: u32, size: usize) -> Vec<u8> {
+    let mut state = seed.wrapping_mul(2_654_435_761).max(1);
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 17;
+        state ^= state << 5;
+        state as u8
+    };
+    (0..size).map(|_| next()).collect()
+}
+
+fn file(content: &[u8]) -> File {
+    let chunks = content.chunks(CHUNK).map(Chunk::plain).collect();
+    File { size: content.len() as u64, sha256: Digest::of(content), chunks }
+}
+
+impl Release {
+    /// Number `sequence`, with these files.
+    pub fn new(sequence: u64, linux: Vec<u8>, initrd: Vec<u8>) -> Self {
+        let digest = Digest::of(&[linux.clone(), initrd.clone()].concat()).to_string();
+        let manifest = Manifest {
+            format: 1,
+            target: "qemu-x86_64".parse().unwrap(),
+            architecture: "x64".parse().unwrap(),
+            slot: format!("1.0-{}", &digest[..8]).parse().unwrap(),
+            version: "1.0".parse().unwrap(),
+            sequence,
+            floor: 0,
+            data: Data { reads: (1, 1), writes: 1 },
+            trial: 60,
+            command_line: "quiet".parse().unwrap(),
+            files: Files { linux: file(&linux), initrd: file(&initrd) },
+            patches: vec![],
+        };
+        Self { manifest, patches: vec![], linux, initrd }
+    }
+
+    /// Number `sequence` of a row: the kernel stays, a chunk of the initramfs changes.
+    pub fn number(sequence: u64) -> Self {
+        let mut initrd = noise(2, 9500);
+        initrd[4100..4120].copy_from_slice(&noise(sequence as u32 + 100, 20));
+        Self::new(sequence, noise(1, 7300), initrd)
+    }
+
+    pub fn name(&self) -> &str {
+        self.manifest.slot.as_str()
+    }
+
+    /// The bundle, signed by `key`.
+    pub fn signed(&self, key: &Key) -> Vec<u8> {
+        let manifest = self.manifest.render();
+        let head = Head { signature: key.sign(&manifest), manifest };
+        let patches = self.patches.clone();
+        [head.render().unwrap(), patches, self.linux.clone(), self.initrd.clone()].concat()
+    }
+
+    /// Adds a patch from the initramfs of `old`.
+    pub fn patch_from(&mut self, old: &Self) {
+        let mut patch = vec![];
+        bidiff::simple_diff(&old.initrd, &self.initrd, &mut patch).unwrap();
+        let bytes = compress_to_vec(patch.as_slice(), CompressionLevel::Fastest);
+        let (makes, from) = (Kind::Initrd, old.manifest.files.initrd.sha256);
+        self.manifest.patches.push(Patch { makes, from, stored: bytes.len() as u32 });
+        self.patches.extend(bytes);
+    }
+
+    /// Puts it onto `flash` as the builder does, with an entry of this counter (`+3`, or nothing).
+    pub fn flash(&self, flash: &mut Flash, counter: &str) {
+        let name = self.name();
+        flash.put(&format!("octet/{name}/linux"), &self.linux);
+        flash.put(&format!("octet/{name}/initrd"), &self.initrd);
+        flash.put(&format!("octet/{name}/manifest.json"), &self.manifest.render());
+        let entry = format!(
+            "title x\nversion {}-{name}\nsort-key octet\nlinux /octet/{name}/linux\n\
+             initrd /octet/{name}/initrd\noptions quiet octet.slot={name}\n",
+            self.manifest.sequence
+        );
+        flash.put(&format!("loader/entries/octet-{name}{counter}.conf"), entry.as_bytes());
+    }
+}
+
+/// A bundle in memory; what was read of it is counted, and it can break off.
+pub struct Bytes {
+    pub bytes: Vec<u8>,
+    pub read: u64,
+    pub says_size: bool,
+}
+
+impl Bytes {
+    pub fn new(bytes: Vec<u8>) -> Self {
+        Self { bytes, read: 0, says_size: true }
+    }
+}
+
+impl Source for Bytes {
+    fn size(&self) -> Option<u64> {
+        self.says_size.then_some(self.bytes.len() as u64)
+    }
+
+    fn read(&mut self, at: u64, length: u32) -> Result<Vec<u8>, Failure> {
+        assert!((1..=65536).contains(&length), "{length}");
+        if at > self.bytes.len() as u64 {
+            return Err(Failure::new(FailureCode::Failed, "there is nothing", ""));
+        }
+        let rest = &self.bytes[at as usize..];
+        let part = rest[..rest.len().min(length as usize)].to_vec();
+        self.read += part.len() as u64;
+        Ok(part)
+    }
+}
+
+/// Has the box that runs `running` take `bundle`.
+pub fn take(flash: &mut Flash, running: &str, bundle: &mut Bytes) -> Result<Counts, Failure> {
+    take_with(flash, This { running, floor: 0 }, bundle, &trust())
+}
+
+/// The same with all that a box knows.
+pub fn take_with(
+    flash: &mut Flash,
+    this: This<'_>,
+    bundle: &mut Bytes,
+    trust: &Trust,
+) -> Result<Counts, Failure> {
+    let offer = Offer::read(bundle, trust)?;
+    install(flash, bundle, this, &offer)
+}

@@ -1,0 +1,14 @@
+//! Notifications to PID 1.
+
+use octet_control::notify::Notification;
+
+/// A notification counts line by line, in any order; what is shown of it is bounded.
+///
+/// # Panics
+/// It is not so.
+pub fn notify(bytes: &[u8]) {
+    let said = Notification::parse(bytes);
+    let has = |wanted: &[u8]| bytes.split(|&byte| byte == b'\n').any(|line| line == wanted);
+    assert_eq!((said.ready, said.alive), (has(b"READY=1"), has(b"WATCHDOG=1")));
+    assert!(said.status.is_none_or(|status| status.len() < 2048 && !status.contains('\n')));
+}

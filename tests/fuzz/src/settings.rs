@@ -1,0 +1,37 @@
+//! Settings as an operator sends them, and copies of them as they come from a disk.
+
+use octet_config::copy::StoredCopy;
+use octet_config::settings::Settings;
+use octet_node::digest::sha256;
+
+/// What the image was built with.
+const IMAGE: &str = "[appliance]\nname = \"octet\"\n[image]\npackages = [\"musl\"]\ndrivers = []\n\
+                     modules = []\nservices = []\n";
+
+/// Whatever is taken says as JSON what it says as text, and a copy comes back as it was kept.
+///
+/// # Panics
+/// Something does not hold.
+pub fn settings(bytes: &[u8]) {
+    if let Ok(text) = std::str::from_utf8(bytes)
+        && let Ok(settings) = Settings::parse(text.to_owned(), IMAGE)
+    {
+        let json = serde_json::Value::Object(settings.sections.clone());
+        let again = Settings::from_checked(text.to_owned(), json);
+        let again = again.unwrap_or_else(|problem| panic!("{problem}\n{text}"));
+        assert_eq!(again.sections, settings.sections, "{text}");
+    }
+    copy(bytes);
+    // Whoever damages a copy on purpose makes its digest right.
+    let line = format!("octet-config-1 {}\n", sha256(bytes));
+    copy(&[line.as_bytes(), bytes].concat());
+}
+
+fn copy(bytes: &[u8]) {
+    let Ok(copy) = StoredCopy::from_bytes(bytes) else { return };
+    assert_eq!(StoredCopy::from_bytes(&copy.to_bytes()), Ok(copy.clone()));
+    if let Ok(settings) = Settings::of(copy, || IMAGE.to_owned()) {
+        let json = serde_json::Value::Object(settings.sections.clone());
+        assert!(Settings::from_checked(settings.text, json).is_ok());
+    }
+}

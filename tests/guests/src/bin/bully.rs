@@ -1,0 +1,165 @@
+//! A daemon that is well until it is told to be otherwise: `be MODE`, or its first argument for a
+//! mode that it has from the start. `ping` shows that it is well.
+
+use std::env;
+use std::fs::File;
+use std::io::{self, Write};
+use std::process::{Command, ExitCode, Stdio, exit};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use octet_guests::service::{Answer, notify, serve, unknown};
+use rustix::process::{Pid, Signal, getpid, kill_process, setsid};
+use serde_json::{Map, Value, json};
+use signal_hook::consts::{SIGHUP, SIGTERM};
+
+/// Whether `WATCHDOG=1` is sent.
+static NOTIFIES: AtomicBool = AtomicBool::new(true);
+
+/// Bytes that the flood has written.
+static WRITTEN: AtomicU64 = AtomicU64::new(0);
+
+fn main() -> ExitCode {
+    let mode = env::args().nth(1).unwrap_or_default();
+    let result = match mode.as_str() {
+        "bomb" => bomb(),
+        "middle" => child("grandchild").map(drop),
+        "grandchild" => outlive(),
+        "stranger" => notify("READY=1\nWATCHDOG=1\nSTATUS=hijacked"),
+        // Without a word to PID 1.
+        "quiet" => serve(|| Ok(()), |request| answer(&request.verb, &request.args)),
+        _ => serve(
+            || {
+                thread::spawn(feed_watchdog);
+                notify("READY=1")
+            },
+            |request| answer(&request.verb, &request.args),
+        ),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{mode}: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn feed_watchdog() {
+    let interval = env::var("WATCHDOG_USEC").ok().and_then(|text| text.parse().ok());
+    let Some(interval) = interval.map(Duration::from_micros) else { return };
+    loop {
+        if NOTIFIES.load(Ordering::Relaxed) && notify("WATCHDOG=1").is_err() {
+            return;
+        }
+        thread::sleep(interval / 4);
+    }
+}
+
+fn answer(verb: &str, args: &Map<String, Value>) -> Answer {
+    let count = args.get("count").and_then(Value::as_u64).unwrap_or(1);
+    match (verb, args.get("mode").and_then(Value::as_str)) {
+        ("wrote", _) => Ok(json!(WRITTEN.load(Ordering::Relaxed))),
+        ("ping", _) => Ok(args.get("n").cloned().unwrap_or_default()),
+        ("be", Some(mode)) => match be(mode, count) {
+            Ok(said) => Ok(said),
+            Err(error) => Ok(json!({ "error": error.to_string() })),
+        },
+        _ => Err(unknown(verb)),
+    }
+}
+
+fn be(mode: &str, count: u64) -> io::Result<Value> {
+    match mode {
+        "ready" => notify("READY=1")?,
+        "fork-bomb" => drop(child("bomb")?),
+        "memory-hog" => drop(thread::spawn(eat_memory)),
+        "descriptor-hog" => return Ok(json!({ "held": hold_descriptors(count)? })),
+        "log-flood" => drop(thread::spawn(flood)),
+        "double-fork" => {
+            for _ in 0..count {
+                child("middle")?.wait()?;
+            }
+        }
+        "ignore-term" => ignore(SIGTERM)?,
+        "terminate-init" => kill_process(Pid::INIT, Signal::TERM)?,
+        "stop-notifying" => NOTIFIES.store(false, Ordering::Relaxed),
+        "notify-as-stranger" => drop(child("stranger")?.wait()?),
+        "exit" => drop(thread::spawn(move || exit(i32::try_from(count).unwrap_or(1)))),
+        // Rust's own handler only takes itself away at the first.
+        "crash" => loop {
+            kill_process(getpid(), Signal::SEGV)?;
+        },
+        _ => return Err(io::Error::other("there is no such mode")),
+    }
+    Ok(Value::Null)
+}
+
+/// This program as another process. It says nothing: what it says would be the unit's words.
+fn child(mode: &str) -> io::Result<std::process::Child> {
+    // By its own path, so that the kernel gives it its own name.
+    Command::new(env::current_exe()?).arg(mode).stdin(Stdio::null()).spawn()
+}
+
+/// Makes more of itself for as long as there is room.
+fn bomb() -> io::Result<()> {
+    loop {
+        if child("bomb").is_err() {
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+}
+
+fn eat_memory() {
+    let mut eaten: Vec<Vec<u8>> = vec![];
+    loop {
+        // Written to, so that it is there.
+        eaten.push(vec![1; 1 << 20]);
+    }
+}
+
+fn hold_descriptors(most: u64) -> io::Result<usize> {
+    let mut held = vec![];
+    let problem = (0..most).find_map(|_| match File::open("/dev/null") {
+        Ok(file) => {
+            held.push(file);
+            None
+        }
+        Err(error) => Some(error),
+    });
+    let count = held.len();
+    // Kept for as long as the process lives.
+    held.into_iter().for_each(std::mem::forget);
+    match problem.and_then(|error| error.raw_os_error()) {
+        Some(errno) if errno != rustix::io::Errno::MFILE.raw_os_error() => {
+            Err(io::Error::from_raw_os_error(errno))
+        }
+        _ => Ok(count),
+    }
+}
+
+/// Writes lines of 1 KiB as fast as they are taken.
+fn flood() {
+    let line = format!("{}\n", "flood ".repeat(170));
+    let text = line.repeat(16);
+    let mut output = io::stdout().lock();
+    while output.write_all(text.as_bytes()).is_ok() {
+        WRITTEN.fetch_add(text.len() as u64, Ordering::Relaxed);
+    }
+}
+
+fn ignore(signal: i32) -> io::Result<()> {
+    signal_hook::flag::register(signal, Arc::default()).map(drop)
+}
+
+/// Leaves its session, so that no signal to a terminal or a process group reaches it, and stays.
+fn outlive() -> io::Result<()> {
+    ignore(SIGTERM)?;
+    ignore(SIGHUP)?;
+    setsid()?;
+    loop {
+        thread::park();
+    }
+}

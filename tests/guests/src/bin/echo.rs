@@ -1,0 +1,20 @@
+//! A good citizen: answers every ping with its number and how many there were, and logs each.
+
+use octet_guests::service::{notify, serve, unknown};
+use serde_json::json;
+
+fn main() -> std::io::Result<()> {
+    let mut count = 0;
+    serve(
+        || notify("READY=1"),
+        move |request| match request.verb.as_str() {
+            "ping" => {
+                count += 1;
+                let number = request.args.get("n").cloned().unwrap_or_default();
+                println!("ping {number}");
+                Ok(json!({ "n": number, "count": count }))
+            }
+            verb => Err(unknown(verb)),
+        },
+    )
+}

@@ -1,0 +1,332 @@
+//! A host with TCP on the wire of a guest: what a program of the test's says to one end of a socket
+//! pair comes out of the wire as a connection, and back.
+
+use std::collections::HashMap;
+use std::io::{self, Read, Write};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
+use std::os::unix::net::UnixStream;
+use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use smoltcp::iface::{Config, Interface, SocketHandle, SocketSet};
+use smoltcp::phy::{Device, DeviceCapabilities, Medium, RxToken, TxToken};
+use smoltcp::socket::tcp;
+use smoltcp::time::Instant as StackInstant;
+use smoltcp::wire::{EthernetAddress, IpCidr, IpListenEndpoint};
+
+use super::port::{Mac, Port};
+
+/// How often the program's ends are looked at while nothing comes by wire.
+const TICK: Duration = Duration::from_millis(2);
+
+/// Bytes that are under way in each direction of a connection.
+const WINDOW: usize = 64 << 10;
+
+/// How long a connection may take to be made or refused; long, because the host may be busy.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The first port that connections come from.
+const FIRST_PORT: u16 = 49_152;
+
+/// A host. When the value goes, so do its connections.
+#[derive(Debug)]
+pub struct Host {
+    orders: Sender<Order>,
+}
+
+/// A connection that is wanted.
+struct Order {
+    from: Option<Ipv4Addr>,
+    to: SocketAddr,
+    answer: Sender<io::Result<UnixStream>>,
+}
+
+impl Host {
+    /// At `port`, with an Ethernet address and IP addresses, each with the length of its prefix.
+    pub fn start(port: Port, mac: Mac, addresses: &[(IpAddr, u8)]) -> Self {
+        let (orders, wanted) = channel();
+        let addresses: Vec<_> = addresses
+            .iter()
+            .map(|(address, prefix)| IpCidr::new((*address).into(), *prefix))
+            .collect();
+        thread::spawn(move || Stack::new(port, mac, &addresses).run(&wanted));
+        Self { orders }
+    }
+
+    /// Connects to `to`; the socket is the connection.
+    ///
+    /// # Errors
+    /// It is refused, or nobody answers within a minute.
+    pub fn connect(&self, to: SocketAddr) -> io::Result<UnixStream> {
+        connect(&self.orders, None, to)
+    }
+
+    /// Connects to `to` as a neighbour: from an address of the same network that nobody else has. From
+    /// then on the host answers for all of them.
+    ///
+    /// # Errors
+    /// As [`connect`](Self::connect).
+    pub fn connect_from(&self, from: Ipv4Addr, to: SocketAddr) -> io::Result<UnixStream> {
+        connect(&self.orders, Some(from), to)
+    }
+
+    /// Listens on this computer's loopback for programs that know nothing of wires: who connects
+    /// there is connected to `to`.
+    ///
+    /// # Errors
+    /// This computer refuses.
+    pub fn forward(&self, to: SocketAddr) -> io::Result<SocketAddr> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+        let address = listener.local_addr()?;
+        let orders = self.orders.clone();
+        thread::spawn(move || {
+            for client in listener.incoming() {
+                let Ok(client) = client else { return };
+                let Ok(wire) = connect(&orders, None, to) else { continue };
+                let (Ok(client_too), Ok(wire_too)) = (client.try_clone(), wire.try_clone()) else {
+                    continue;
+                };
+                thread::spawn(move || {
+                    let _ = io::copy(&mut &client, &mut &wire);
+                    let _ = wire.shutdown(std::net::Shutdown::Write);
+                });
+                thread::spawn(move || {
+                    let _ = io::copy(&mut &wire_too, &mut &client_too);
+                    let _ = client_too.shutdown(std::net::Shutdown::Write);
+                });
+            }
+        });
+        Ok(address)
+    }
+}
+
+fn connect(
+    orders: &Sender<Order>,
+    from: Option<Ipv4Addr>,
+    to: SocketAddr,
+) -> io::Result<UnixStream> {
+    let gone = || io::Error::other("the host on the wire is gone");
+    let (answer, made) = channel();
+    orders.send(Order { from, to, answer }).map_err(|_| gone())?;
+    made.recv().map_err(|_| gone())?
+}
+
+/// The stack, with all connections.
+struct Stack {
+    wire: WirePort,
+    interface: Interface,
+    sockets: SocketSet<'static>,
+    connections: HashMap<SocketHandle, Connection>,
+    began: Instant,
+    next_port: u16,
+}
+
+/// One connection.
+struct Connection {
+    /// Who waits for it to be made, and until when.
+    waiting: Option<(Sender<io::Result<UnixStream>>, Instant)>,
+    /// The stack's end of the program's socket.
+    program: Option<UnixStream>,
+    /// The program will say no more.
+    said_all: bool,
+}
+
+impl Stack {
+    fn new(port: Port, mac: Mac, addresses: &[IpCidr]) -> Self {
+        let mut wire = WirePort { port, come: None };
+        let config = Config::new(EthernetAddress(mac.0).into());
+        let mut interface = Interface::new(config, &mut wire, StackInstant::ZERO);
+        interface.update_ip_addrs(|all| {
+            for address in addresses {
+                all.push(*address).expect("no more addresses than the stack takes");
+            }
+        });
+        Self {
+            wire,
+            interface,
+            sockets: SocketSet::new(vec![]),
+            connections: HashMap::new(),
+            began: Instant::now(),
+            next_port: FIRST_PORT,
+        }
+    }
+
+    /// Runs until nobody can want anything any more.
+    fn run(mut self, wanted: &Receiver<Order>) {
+        loop {
+            loop {
+                match wanted.try_recv() {
+                    Ok(order) => self.begin(order),
+                    Err(TryRecvError::Empty) => break,
+                    Err(TryRecvError::Disconnected) if self.connections.is_empty() => return,
+                    Err(TryRecvError::Disconnected) => break,
+                }
+            }
+            let now = StackInstant::from_micros(
+                i64::try_from(self.began.elapsed().as_micros()).unwrap_or(i64::MAX),
+            );
+            self.interface.poll(now, &mut self.wire, &mut self.sockets);
+            let handles: Vec<_> = self.connections.keys().copied().collect();
+            for handle in handles {
+                self.attend(handle);
+            }
+            if self.wire.come.is_none() {
+                self.wire.come = self.wire.port.receive(Instant::now() + TICK);
+            }
+        }
+    }
+
+    fn begin(&mut self, order: Order) {
+        let buffer = || tcp::SocketBuffer::new(vec![0; WINDOW]);
+        let mut socket = tcp::Socket::new(buffer(), buffer());
+        let port = self.next_port;
+        self.next_port = self.next_port.checked_add(1).unwrap_or(FIRST_PORT);
+        let to = (smoltcp::wire::IpAddress::from(order.to.ip()), order.to.port());
+        if order.from.is_some() {
+            self.answer_for_neighbours();
+        }
+        let from = IpListenEndpoint { addr: order.from.map(Into::into), port };
+        if let Err(error) = socket.connect(self.interface.context(), to, from) {
+            let _ = order.answer.send(Err(io::Error::other(format!("{}: {error:?}", order.to))));
+            return;
+        }
+        let handle = self.sockets.add(socket);
+        let waiting = Some((order.answer, Instant::now() + PATIENCE));
+        let connection = Connection { waiting, program: None, said_all: false };
+        self.connections.insert(handle, connection);
+    }
+
+    /// Takes what comes for any address. The stack asks of such an address that a route leads there.
+    fn answer_for_neighbours(&mut self) {
+        self.interface.set_any_ip(true);
+        if let Some(own) = self.interface.ipv4_addr() {
+            self.interface
+                .routes_mut()
+                .add_default_ipv4_route(own)
+                .expect("the stack has room for a route");
+        }
+    }
+
+    /// Moves bytes of one connection in both directions, and ends it when it is over.
+    fn attend(&mut self, handle: SocketHandle) {
+        let socket = self.sockets.get_mut::<tcp::Socket>(handle);
+        let Some(connection) = self.connections.get_mut(&handle) else { return };
+        if let Some((answer, deadline)) = connection.waiting.take() {
+            if socket.may_send() {
+                match UnixStream::pair() {
+                    Ok((ours, theirs)) => {
+                        connection.program = ours.set_nonblocking(true).is_ok().then_some(ours);
+                        let _ = answer.send(Ok(theirs));
+                    }
+                    Err(error) => drop(answer.send(Err(error))),
+                }
+            } else if !socket.is_open() {
+                let _ = answer.send(Err(io::ErrorKind::ConnectionRefused.into()));
+            } else if Instant::now() >= deadline {
+                let _ = answer.send(Err(io::ErrorKind::TimedOut.into()));
+                socket.abort();
+            } else {
+                connection.waiting = Some((answer, deadline));
+                return;
+            }
+        }
+        let over = connection.program.as_mut().is_none_or(|program| {
+            let mut broken = false;
+            let mut idle = false;
+            while socket.can_recv() && !broken && !idle {
+                let taken = socket.recv(|bytes| match program.write(bytes) {
+                    Ok(count) => (count, Ok(count)),
+                    Err(error) => (0, Err(error)),
+                });
+                match taken {
+                    Ok(Ok(_)) => {}
+                    Ok(Err(error)) if error.kind() == io::ErrorKind::WouldBlock => idle = true,
+                    _ => broken = true,
+                }
+            }
+            if !socket.may_recv() && !socket.can_recv() && socket.is_open() {
+                let _ = program.shutdown(std::net::Shutdown::Write);
+            }
+            idle = false;
+            while socket.can_send() && !connection.said_all && !broken && !idle {
+                let given = socket.send(|room| match program.read(room) {
+                    Ok(count) => (count, Ok(count)),
+                    Err(error) => (0, Err(error)),
+                });
+                match given {
+                    Ok(Ok(0)) => {
+                        connection.said_all = true;
+                        socket.close();
+                    }
+                    Ok(Ok(_)) => {}
+                    Ok(Err(error)) if error.kind() == io::ErrorKind::WouldBlock => idle = true,
+                    _ => broken = true,
+                }
+            }
+            if broken {
+                socket.abort();
+            }
+            broken || !socket.is_open()
+        });
+        if over {
+            // A reset that is still to be said is said by the stack's next turn; then it is forgotten.
+            if socket.is_open() {
+                socket.abort();
+            }
+            connection.program = None;
+            if socket.state() == tcp::State::Closed {
+                self.sockets.remove(handle);
+                self.connections.remove(&handle);
+            }
+        }
+    }
+}
+
+/// The port as the stack's device.
+struct WirePort {
+    port: Port,
+    /// A frame that has come.
+    come: Option<Vec<u8>>,
+}
+
+struct Come(Vec<u8>);
+
+struct Out<'a>(&'a Port);
+
+impl RxToken for Come {
+    fn consume<R, F: FnOnce(&[u8]) -> R>(self, f: F) -> R {
+        f(&self.0)
+    }
+}
+
+impl TxToken for Out<'_> {
+    fn consume<R, F: FnOnce(&mut [u8]) -> R>(self, length: usize, f: F) -> R {
+        let mut frame = vec![0; length];
+        let result = f(&mut frame);
+        // A guest that is gone takes nothing; what is sent to it is lost, as on a wire.
+        let _ = self.0.send(&frame);
+        result
+    }
+}
+
+impl Device for WirePort {
+    type RxToken<'a> = Come;
+    type TxToken<'a> = Out<'a>;
+
+    fn receive(&mut self, _: StackInstant) -> Option<(Come, Out<'_>)> {
+        let frame = self.come.take().or_else(|| self.port.receive(Instant::now()))?;
+        Some((Come(frame), Out(&self.port)))
+    }
+
+    fn transmit(&mut self, _: StackInstant) -> Option<Out<'_>> {
+        Some(Out(&self.port))
+    }
+
+    fn capabilities(&self) -> DeviceCapabilities {
+        let mut capabilities = DeviceCapabilities::default();
+        capabilities.medium = Medium::Ethernet;
+        capabilities.max_transmission_unit = 1514;
+        capabilities
+    }
+}

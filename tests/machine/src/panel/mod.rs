@@ -1,0 +1,30 @@
+//! The patch panel: the wires of the guests' network cards end in the test.
+//!
+//! A card ([`Builder::nic`](crate::Builder::nic)) is one end of a pair of Unix sockets, each datagram
+//! an Ethernet frame; the other end is a [`Port`]. A test reads and sends frames there itself, joins
+//! two ports by a [`Wire`] that it can record, slow down and cut, or is a whole board: a [`Station`]
+//! says single packets and hears what comes back, a [`Host`] has TCP, and [`DhcpServer`] gives
+//! addresses. No packet leaves the test.
+
+#[cfg(feature = "stack")]
+mod dhcp;
+#[cfg(feature = "stack")]
+mod host;
+#[cfg(feature = "stack")]
+mod packet;
+mod port;
+#[cfg(feature = "stack")]
+mod station;
+mod wire;
+
+#[cfg(feature = "stack")]
+pub use dhcp::DhcpServer;
+#[cfg(feature = "stack")]
+pub use host::Host;
+#[cfg(feature = "stack")]
+pub use packet::{Kind, Segment};
+pub use port::{Mac, Port};
+pub(crate) use port::{Nic, Sockets};
+#[cfg(feature = "stack")]
+pub use station::{Reply, Station};
+pub use wire::{End, Passed, Verdict, Wire};

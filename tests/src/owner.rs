@@ -1,0 +1,84 @@
+//! The owner's machine: a folder of its own, with keys and the boxes that are known, and `octetctl`.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use tempfile::TempDir;
+
+use crate::builder::octetctl;
+use crate::tool::{Output, must, run};
+
+/// An owner.
+#[derive(Debug)]
+pub struct Owner {
+    home: TempDir,
+}
+
+impl Owner {
+    /// One who has no key yet and knows no box.
+    ///
+    /// # Panics
+    /// The host refuses.
+    pub fn new() -> Self {
+        Self { home: tempfile::tempdir().expect("a folder") }
+    }
+
+    /// Makes the key `name`, and returns its public half.
+    ///
+    /// # Panics
+    /// `octetctl` does not.
+    pub fn keygen(&self, name: &str) -> String {
+        must(self.octetctl().arg("keygen").arg(self.path(name))).stdout.trim().to_owned()
+    }
+
+    /// Makes a key in `file`.
+    ///
+    /// # Panics
+    /// `octetctl` does not.
+    pub fn keep_key(&self, file: &Path) {
+        must(self.octetctl().arg("keygen").arg(file));
+    }
+
+    /// `octetctl --key NAME` with further words.
+    ///
+    /// # Panics
+    /// It cannot be started.
+    pub fn ask(&self, key: &str, words: &[&str]) -> Output {
+        run(&mut self.command(key, words))
+    }
+
+    /// The same, to be started otherwise.
+    pub fn command(&self, key: &str, words: &[&str]) -> Command {
+        let mut command = self.octetctl();
+        command.arg("--key").arg(self.path(key)).args(words);
+        command
+    }
+
+    /// Writes the file `name` into the folder, in which `octetctl` runs.
+    ///
+    /// # Panics
+    /// The host refuses.
+    pub fn write(&self, name: &str, text: &str) {
+        fs::write(self.path(name), text).expect("room for a file");
+    }
+
+    /// Where the file `name` is: a key, or what was written.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.home.path().join(name)
+    }
+
+    /// `octetctl` for this owner, without words.
+    fn octetctl(&self) -> Command {
+        let mut command = Command::new(octetctl());
+        command.current_dir(self.home.path());
+        command.env("HOME", self.home.path()).env_remove("XDG_CONFIG_HOME");
+        command
+    }
+}
+
+impl Default for Owner {
+    fn default() -> Self {
+        Self::new()
+    }
+}

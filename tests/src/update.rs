@@ -1,0 +1,179 @@
+//! Updates of images that were remade, signed by a key of the test. Only the formats are those of
+//! the builder: the chunks are cut here in another way, and put onto a disk by tools of others.
+
+use std::fs;
+use std::io::{self, Cursor};
+use std::path::{Path, PathBuf};
+
+use minisign::KeyPair;
+use octet_bundle::{
+    Chunk, DATA, Digest, Entry, EntryName, File, Files, Head, Kind, Manifest, SlotName, Standing,
+};
+use octet_control::file::{FileArg, Source};
+
+use crate::disk::DiskFile;
+use crate::image::Image;
+
+/// Bytes of a chunk.
+const CHUNK: usize = 32 << 10;
+
+/// A key that nobody else has.
+pub struct SigningKey(KeyPair);
+
+impl SigningKey {
+    /// A new one.
+    ///
+    /// # Panics
+    /// The host has no randomness.
+    #[expect(clippy::new_without_default, reason = "every one is another")]
+    pub fn new() -> Self {
+        Self(KeyPair::generate_unencrypted_keypair().expect("randomness"))
+    }
+
+    /// Its public part, as `[trust] update_keys` has it.
+    pub fn public(&self) -> String {
+        self.0.pk.to_base64()
+    }
+
+    /// Writes the secret part into `folder`, as minisign keeps it. Returns the file.
+    ///
+    /// # Panics
+    /// The host refuses.
+    pub fn write(&self, folder: &Path) -> PathBuf {
+        let path = folder.join("key");
+        let text = self.0.sk.to_box(None).expect("a key").into_string();
+        fs::write(&path, text).expect("room for a file");
+        path
+    }
+
+    /// A signature of `bytes`, as minisign writes it.
+    ///
+    /// # Panics
+    /// It cannot sign.
+    pub fn sign(&self, bytes: &[u8]) -> Vec<u8> {
+        let signed = minisign::sign(None, &self.0.sk, Cursor::new(bytes), Some("test"), None);
+        signed.expect("a signature").into_string().into_bytes()
+    }
+}
+
+/// A slot with its files.
+#[derive(Debug, Clone)]
+pub struct Release {
+    /// What it is; tests change it as they like.
+    pub manifest: Manifest,
+    linux: Vec<u8>,
+    initrd: Vec<u8>,
+}
+
+impl Release {
+    /// What `image` boots, as number `sequence`.
+    ///
+    /// # Panics
+    /// The image is not there.
+    pub fn of(image: &Image, sequence: u64) -> Self {
+        let read = |path: &str| fs::read(image.file(path)).expect("a file of the image");
+        let (linux, initrd) = (read("boot/linux"), read("boot/initrd"));
+        let digest = Digest::of(&initrd).to_string();
+        let word = "a plain word";
+        let manifest = Manifest {
+            format: 0,
+            target: "qemu-x86_64".parse().expect(word),
+            architecture: "x64".parse().expect(word),
+            slot: format!("0.1.0-{}", &digest[..8]).parse().expect(word),
+            version: "0.1.0".parse().expect(word),
+            sequence,
+            floor: 0,
+            data: DATA,
+            trial: 300,
+            command_line: "console=ttyS0 quiet no_timer_check panic=3 rdinit=/init"
+                .parse()
+                .expect(word),
+            files: Files { linux: file(&linux), initrd: file(&initrd) },
+            patches: vec![],
+        };
+        Self { manifest: manifest.checked().expect("a manifest"), linux, initrd }
+    }
+
+    /// Its slot.
+    pub fn slot(&self) -> &SlotName {
+        &self.manifest.slot
+    }
+
+    /// Its files in all, in bytes.
+    pub fn size(&self) -> u64 {
+        (self.linux.len() + self.initrd.len()) as u64
+    }
+
+    /// The content of one of its files.
+    pub fn content(&self, kind: Kind) -> &[u8] {
+        match kind {
+            Kind::Linux => &self.linux,
+            Kind::Initrd => &self.initrd,
+        }
+    }
+
+    /// The bundle, signed by `key`.
+    ///
+    /// # Panics
+    /// The manifest is too long.
+    pub fn signed(&self, key: &SigningKey) -> Bytes {
+        let manifest = self.manifest.render();
+        let head = Head { signature: key.sign(&manifest), manifest };
+        let head = head.render().expect("a head");
+        Bytes([head, self.linux.clone(), self.initrd.clone()].concat())
+    }
+
+    /// Puts the slot onto `disk` under an entry of this standing; if it is counted, on trial.
+    ///
+    /// # Panics
+    /// There is no room.
+    pub fn put_on(&self, disk: &DiskFile, standing: Standing) {
+        let slot = self.slot();
+        for kind in Kind::ALL {
+            disk.esp_put(&slot.file(kind), self.content(kind));
+        }
+        self.put_entry_on(disk, standing, slot);
+    }
+
+    /// The same for a slot whose kernel the slot `of` has already.
+    ///
+    /// # Panics
+    /// There is no room.
+    pub fn put_beside(&self, disk: &DiskFile, standing: Standing, of: &SlotName) {
+        disk.esp_put(&self.slot().file(Kind::Initrd), &self.initrd);
+        self.put_entry_on(disk, standing, of);
+    }
+
+    fn put_entry_on(&self, disk: &DiskFile, standing: Standing, linux_of: &SlotName) {
+        let slot = self.slot();
+        disk.esp_put(&slot.manifest(), &self.manifest.render());
+        let linux = format!("/{}", linux_of.file(Kind::Linux));
+        let initrd = format!("/{}", slot.file(Kind::Initrd));
+        let on_trial = standing != Standing::Good;
+        let entry = Entry { manifest: &self.manifest, linux: &linux, initrd: &initrd, on_trial };
+        let name = EntryName { slot: slot.clone(), standing };
+        disk.esp_put(&format!("loader/entries/{name}"), entry.render().as_bytes());
+    }
+}
+
+fn file(content: &[u8]) -> File {
+    let chunks = content.chunks(CHUNK).map(Chunk::plain).collect();
+    File { size: content.len() as u64, sha256: Digest::of(content), chunks }
+}
+
+/// A file in memory that is sent as an argument.
+#[derive(Debug, Clone)]
+pub struct Bytes(pub Vec<u8>);
+
+impl Source for Bytes {
+    fn describe(&self) -> FileArg {
+        FileArg { size: Some(self.0.len() as u64), sha256: None }
+    }
+
+    fn read_at(&mut self, at: u64, buffer: &mut [u8]) -> io::Result<usize> {
+        let at = usize::try_from(at).unwrap_or(usize::MAX).min(self.0.len());
+        let count = buffer.len().min(self.0.len() - at);
+        buffer[..count].copy_from_slice(&self.0[at..at + count]);
+        Ok(count)
+    }
+}

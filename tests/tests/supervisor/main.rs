@@ -1,0 +1,13 @@
+//! PID 1 in guests: units in trouble, sandboxes from inside, order in the large, its own faults,
+//! the ways down.
+
+#![cfg(test)]
+
+mod down;
+mod fault;
+mod graph;
+mod guest;
+mod misfits;
+mod sandbox;
+mod stubborn;
+mod trouble;

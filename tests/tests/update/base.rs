@@ -1,0 +1,79 @@
+//! The box that takes updates: the image that ships, with keys of the test in `[trust]`.
+
+use std::sync::OnceLock;
+
+use octet_appliance::SETTINGS;
+use octet_bundle::Standing;
+use octet_machine::{Disk, Machine, State, UnitState};
+use octet_tests::{DiskFile, Image, READY, Release, Remake, SOON, SigningKey, shipped};
+use serde_json::json;
+
+/// MiB of the medium.
+const MEDIUM: u64 = 320;
+
+/// The key that boxes trust.
+pub fn key() -> &'static SigningKey {
+    static KEY: OnceLock<SigningKey> = OnceLock::new();
+    KEY.get_or_init(SigningKey::new)
+}
+
+/// Another key that boxes trust when they are flashed.
+pub fn second_key() -> &'static SigningKey {
+    static KEY: OnceLock<SigningKey> = OnceLock::new();
+    KEY.get_or_init(SigningKey::new)
+}
+
+/// The image that ships, with the keys, and a file that tells it from others.
+pub fn remake(name: &str) -> Remake {
+    let settings = json!({
+        "appliance": { "name": "octet" },
+        "trust": { "update_keys": [key().public(), second_key().public()] },
+    });
+    let named = format!("this is {name}\n").into_bytes();
+    Remake::of(&shipped()).file(SETTINGS, 0o644, settings.to_string().into_bytes()).file(
+        "/etc/motd",
+        0o644,
+        named,
+    )
+}
+
+/// The same as a release.
+pub fn release(name: &str, sequence: u64) -> Release {
+    Release::of(&remake(name).image(), sequence)
+}
+
+/// A disk with `release` alone, good, as if it had been flashed.
+pub fn flashed(release: &Release) -> DiskFile {
+    let image: Image = shipped();
+    let disk = DiskFile::flashed(&image, MEDIUM);
+    disk.esp_remove(&format!("octet/{}", image.slot()));
+    disk.esp_remove(&format!("loader/entries/octet-{}+3.conf", image.slot()));
+    release.put_on(&disk, Standing::Good);
+    disk
+}
+
+/// A machine that its firmware boots from `disk`.
+pub fn boot(disk: &DiskFile) -> Machine {
+    machine(disk.disk())
+}
+
+/// The same for a disk that is made in another way.
+pub fn machine(disk: Disk) -> Machine {
+    shipped().machine_from(disk).cpus(1).reboots().watchdog().start().unwrap()
+}
+
+/// Waits until some slot is good, however often the machine starts until then. Returns its name.
+pub fn wait_good(machine: &Machine) -> String {
+    let good = |status: &octet_machine::Status| {
+        let slot = status.unit("slot").map(|unit| unit.state);
+        status.state == State::Ready && slot == Some(UnitState::Done)
+    };
+    machine.wait_status("a good slot", READY * 2, good).unwrap();
+    machine.boot().unwrap().slot.unwrap().version
+}
+
+/// Turns the machine off.
+pub fn power_off(machine: &Machine) {
+    let exit = machine.power_off(SOON).unwrap();
+    assert!(exit.is_power_off(), "{exit}\n{}", machine.tail(20));
+}

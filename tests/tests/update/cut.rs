@@ -1,0 +1,134 @@
+//! The power goes after any write of an update: the slot that ran starts, or the new one, whole.
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use octet_bundle::{Digest, Kind};
+use octet_machine::WriteLog;
+use octet_tests::{DiskFile, Release, in_parallel, part, soak};
+use serde_json::Value;
+
+use crate::base::{boot, flashed, key, power_off, release, wait_good};
+
+/// How many states are looked at: the last writes, where the entry appears, and others evenly.
+const STATES: usize = 40;
+const STATES_SOAK: usize = 300;
+
+/// How many of them are started, too. A start takes ten times as long as a look.
+const STARTED: usize = 4;
+
+/// The states, as numbers of writes of the `esp` writes that were made: all of the first and last ones.
+fn chosen(writes: &[usize], most: usize) -> Vec<usize> {
+    if writes.len() <= most {
+        return writes.to_vec();
+    }
+    let (edge, last) = (most / 4, writes.len() - most / 4);
+    let middle = (0..most / 2).map(|n| writes[edge + n * (last - edge) / (most / 2)]);
+    let mut all: Vec<_> = writes[..edge]
+        .iter()
+        .copied()
+        .chain(middle)
+        .chain(writes[last..].iter().copied())
+        .collect();
+    all.dedup();
+    all
+}
+
+/// What systemd-boot would start: of the entries with tries, that with the highest number in front of
+/// its version. Its slot, and the digests of its files, read by mtools.
+fn next(disk: &DiskFile) -> (String, [Digest; 2]) {
+    let mut found = BTreeMap::new();
+    for name in disk.entries() {
+        let Some(id) = name.strip_suffix(".conf") else { continue };
+        let text = disk.esp_get(&format!("loader/entries/{name}")).unwrap();
+        let text = String::from_utf8(text).unwrap();
+        let field = |key: &str| {
+            let line = text.lines().find_map(|line| line.strip_prefix(key));
+            line.unwrap_or_else(|| panic!("{name} has no {key}: {text:?}")).trim().to_owned()
+        };
+        let sequence: u64 = field("version").split('-').next().unwrap().parse().unwrap();
+        let has_tries = !id.contains("+0");
+        let slot = field("options").split("octet.slot=").nth(1).unwrap().to_owned();
+        let slot = slot.split(' ').next().unwrap().to_owned();
+        found.insert((has_tries, sequence), (slot, [field("linux"), field("initrd")]));
+    }
+    let (_, (slot, files)) = found.pop_last().expect("an entry");
+    let digest = |path: String| Digest::of(&disk.esp_get(&path).unwrap_or_default());
+    (slot, files.map(digest))
+}
+
+fn is(release: &Release, found: &(String, [Digest; 2])) -> bool {
+    let digests = Kind::ALL.map(|kind| Digest::of(release.content(kind)));
+    found.0 == release.slot().as_str() && found.1 == digests
+}
+
+#[test]
+fn after_any_write_the_old_or_the_new_one_is_whole() {
+    let (old, new) = (release("old", 1), release("new", 2));
+    let disk = flashed(&old);
+    // Without this its data partition would be made meanwhile.
+    let machine = boot(&disk);
+    assert_eq!(wait_good(&machine), old.slot().as_str());
+    power_off(&machine);
+    drop(machine);
+
+    let before = DiskFile::copy(&disk.path());
+    let log = disk.beside("log");
+    let machine = crate::base::machine(disk.disk().log(&log));
+    assert_eq!(wait_good(&machine), old.slot().as_str());
+    machine.send_file("update", "install", "file", &mut new.signed(key())).unwrap();
+    power_off(&machine);
+    drop(machine);
+    assert!(is(&new, &next(&disk)));
+    let log = WriteLog::read(&log).unwrap();
+    let sectors = before.sectors();
+    let of_esp = |made: &usize| part(&log.writes()[made - 1].range(), sectors) == "esp";
+    let writes: Vec<usize> = (1..=log.writes().len()).filter(of_esp).collect();
+    let chosen = chosen(&writes, if soak() { STATES_SOAK } else { STATES });
+    println!("{} writes, {} of the ESP; states {chosen:?}", log.writes().len(), writes.len());
+    assert!(writes.len() >= 20, "{writes:?}");
+
+    let fresh = DiskFile::copy(&before.path());
+    let seen = Mutex::new(BTreeMap::new());
+    in_parallel(before.after_writes(&log, &chosen), |(made, disk)| {
+        let found = next(&disk);
+        let is_new = is(&new, &found);
+        assert!(is_new || is(&old, &found), "after {made}: {found:?}");
+        seen.lock().unwrap().insert(made, is_new);
+    });
+    let seen = seen.into_inner().unwrap();
+    let (of_new, of_old): (Vec<usize>, Vec<usize>) = seen.keys().partition(|made| seen[*made]);
+    println!("{} states start the old one, {} the new one", of_old.len(), of_new.len());
+    // Once it is the new one it stays so.
+    assert!(of_old.last() < of_new.first() && !of_old.is_empty(), "{seen:?}");
+
+    // Those where it goes over from one to the other.
+    let started = if soak() { chosen.len() } else { STARTED / 2 };
+    let last_old = of_old.iter().rev().take(started);
+    let started: Vec<usize> = last_old.chain(of_new.iter().take(started)).copied().collect();
+    let cleared = AtomicUsize::new(0);
+    in_parallel(fresh.after_writes(&log, &started), |(made, disk)| {
+        let is_new = seen[&made];
+        // The first writes say only that the partition is in use.
+        let is_left = disk.esp_names("octet").iter().any(|name| *name == new.slot().as_str());
+        let machine = boot(&disk);
+        let expected = if is_new { &new } else { &old };
+        assert_eq!(wait_good(&machine), expected.slot().as_str(), "after {made}");
+        if !is_new {
+            machine.send_file("update", "install", "file", &mut new.signed(key())).unwrap();
+            let status = machine.call_unit("update", "status", Value::Null).unwrap();
+            assert_eq!(status["next"], new.slot().as_str(), "{status}");
+            // What was left has gone before.
+            let said = machine.logs("update").unwrap();
+            let has_gone = said.iter().any(|it| it.starts_with("removed what"));
+            assert_eq!(has_gone, is_left, "{made}: {said:?}");
+            cleared.fetch_add(usize::from(has_gone), Ordering::Relaxed);
+        }
+        power_off(&machine);
+        drop(machine);
+        let said = disk.fsck_esp();
+        assert_eq!(said.status, Some(0), "after {made}: {}{}", said.stdout, said.stderr);
+    });
+    assert!(cleared.into_inner() > 0, "no state with something to remove was started: {started:?}");
+}
