@@ -2,9 +2,9 @@
 //! kernel: fs/fat): what is to be written, and in which order. Only [`tidy`] touches a device.
 //!
 //! A cut loses no file that was on the medium before. It leaves clusters that no file has, a name
-//! whose content never came, a second name of a file that was being renamed, tables that differ
-//! and counts that are wrong. Those are mended. All else is not the work of a cut: then nothing is
-//! written, and what was found is told.
+//! whose content never came, be it a file's or a folder's, a second name of a file that was being
+//! renamed, tables that differ and counts that are wrong. Those are mended. All else is not the work
+//! of a cut: then nothing is written, and what was found is told.
 //!
 //! The order makes another cut harmless: as long as anything is left to do the volume says that it
 //! was not unmounted, and every part of what is done leaves less to do.

@@ -105,7 +105,9 @@ pub enum Outcome {
 
 /// The configurations of this box.
 pub struct Keeper<F, R> {
-    /// Held by whoever changes something.
+    /// Held by whoever changes something, from the first look to the last word of every unit.
+    changing: Mutex<()>,
+    /// Held for one access each, also by those who only look.
     store: Mutex<Store<F>>,
     view: RwLock<View>,
     readers: R,
@@ -118,7 +120,12 @@ impl<F: Folder, R: Readers> Keeper<F, R> {
         notes.extend(skipped);
         let in_force = Arc::new(Version { sequence, settings });
         let view = View { in_force, next: None, trial: None, next_number: store.next(), notes };
-        Self { store: Mutex::new(store), view: RwLock::new(view), readers }
+        Self {
+            changing: Mutex::new(()),
+            store: Mutex::new(store),
+            view: RwLock::new(view),
+            readers,
+        }
     }
 
     /// What is so now.
@@ -130,14 +137,19 @@ impl<F: Folder, R: Readers> Keeper<F, R> {
         change(&mut self.view.write().unwrap_or_else(PoisonError::into_inner));
     }
 
-    /// The copies, while nobody changes anything.
+    /// The copies, for one access.
+    pub fn store(&self) -> MutexGuard<'_, Store<F>> {
+        self.store.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The turn of whoever changes something.
     ///
     /// # Errors
-    /// Somebody does.
-    pub fn store(&self) -> Result<MutexGuard<'_, Store<F>>, Failure> {
-        match self.store.try_lock() {
-            Ok(store) => Ok(store),
-            Err(TryLockError::Poisoned(store)) => Ok(store.into_inner()),
+    /// It is somebody else's.
+    fn turn(&self) -> Result<MutexGuard<'_, ()>, Failure> {
+        match self.changing.try_lock() {
+            Ok(turn) => Ok(turn),
+            Err(TryLockError::Poisoned(turn)) => Ok(turn.into_inner()),
             Err(TryLockError::WouldBlock) => {
                 Err(busy("another change is being made", "ask again in a moment"))
             }
@@ -147,10 +159,10 @@ impl<F: Folder, R: Readers> Keeper<F, R> {
     /// The number of the confirmed configuration before the one that is in force; 0 is the image's.
     ///
     /// # Errors
-    /// The image's is in force, or somebody changes something.
+    /// The image's is in force.
     pub fn before_last(&self) -> Result<u64, Failure> {
         let in_force = self.view().in_force.sequence;
-        let before = self.store()?.confirmed().into_iter().find(|sequence| *sequence < in_force);
+        let before = self.store().confirmed().into_iter().find(|sequence| *sequence < in_force);
         match (before, in_force) {
             (None, 0) => {
                 let message = "what the image was built with is in force: nothing was before it";
@@ -174,9 +186,9 @@ impl<F: Folder, R: Readers> Keeper<F, R> {
     /// # Errors
     /// It was refused, or could not be kept or applied; then what was in force is in force.
     pub fn apply(&self, wish: Wish, now: Instant) -> Result<Outcome, Failure> {
-        let mut store = self.store()?;
+        let _turn = self.turn()?;
         let before = self.in_force_and_confirmed()?;
-        let sequence = store.next();
+        let sequence = self.store().next();
         if let Some(wanted) = wish.sequence.filter(|wanted| *wanted != sequence) {
             return Err(wrong_number(wanted, sequence));
         }
@@ -202,7 +214,7 @@ impl<F: Folder, R: Readers> Keeper<F, R> {
         let accepted = self.readers.check(&sections);
         self.change(|view| view.next = None);
         let not_running = accepted?;
-        store.keep(&copy).map_err(|error| not_kept(&error))?;
+        self.store().keep(&copy).map_err(|error| not_kept(&error))?;
         eprintln!("configuration {sequence} of {by} is in force until it is confirmed");
         let trial = Trial { sequence, until: now + wish.confirm, before: before.clone() };
         self.change(|view| {
@@ -213,7 +225,7 @@ impl<F: Folder, R: Readers> Keeper<F, R> {
         match self.readers.apply(&sections) {
             Ok(()) => Ok(Outcome::Tried { sequence, not_running }),
             Err(failure) => {
-                self.put_back(&mut store, &trial, &failure.message);
+                self.put_back(&trial, &failure.message);
                 Err(failure)
             }
         }
@@ -236,13 +248,13 @@ impl<F: Folder, R: Readers> Keeper<F, R> {
     /// # Errors
     /// Nothing is being tried, or it cannot be kept; then it is still being tried.
     pub fn confirm(&self, by: Option<By>) -> Result<u64, Failure> {
-        let mut store = self.store()?;
+        let _turn = self.turn()?;
         let Some(trial) = self.view().trial else {
             let help = "`config history` shows what was applied, confirmed and undone";
             let message = "no configuration waits to be confirmed";
             return Err(Failure::new(FailureCode::NotFound, message, help));
         };
-        store.confirm(trial.sequence).map_err(|error| not_kept(&error))?;
+        self.store().confirm(trial.sequence).map_err(|error| not_kept(&error))?;
         self.change(|view| view.trial = None);
         let who = by.map_or_else(|| "a unit".to_owned(), |by| by.to_string());
         eprintln!("configuration {} was confirmed by {who}", trial.sequence);
@@ -254,25 +266,31 @@ impl<F: Folder, R: Readers> Keeper<F, R> {
     /// # Errors
     /// Somebody changes something at the moment.
     pub fn take_back(&self, why: &str) -> Result<Option<u64>, Failure> {
-        let mut store = self.store()?;
+        let _turn = self.turn()?;
         let Some(trial) = self.view().trial else { return Ok(None) };
-        self.put_back(&mut store, &trial, why);
+        self.put_back(&trial, why);
         Ok(Some(trial.sequence))
     }
 
-    /// Undoes what is being tried if its time is over at `now`. Returns when to ask again.
+    /// Undoes what is being tried if its time is over at `now`. Returns when to ask again. Nobody's
+    /// turn is taken for a look.
     pub fn tick(&self, now: Instant) -> Option<Instant> {
-        let mut store = self.store.lock().unwrap_or_else(PoisonError::into_inner);
+        let until = self.view().trial?.until;
+        if now < until {
+            return Some(until);
+        }
+        let _turn = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        // It may have been confirmed meanwhile, and the next one be tried.
         let trial = self.view().trial?;
         if now < trial.until {
             return Some(trial.until);
         }
-        self.put_back(&mut store, &trial, "nobody has confirmed it");
+        self.put_back(&trial, "nobody has confirmed it");
         None
     }
 
     /// Has what was in force before `trial` be in force again.
-    fn put_back(&self, store: &mut Store<F>, trial: &Trial, why: &str) {
+    fn put_back(&self, trial: &Trial, why: &str) {
         let sequence = trial.sequence;
         eprintln!("configuration {sequence} is undone: {why}");
         let tried = self.view().in_force;
@@ -281,7 +299,7 @@ impl<F: Folder, R: Readers> Keeper<F, R> {
             view.trial = None;
         });
         let mut trouble = vec![];
-        if let Err(error) = store.undo(sequence) {
+        if let Err(error) = self.store().undo(sequence) {
             trouble.push(format!("configuration {sequence} is undone at the next start: {error}"));
         }
         let sections = changed(&tried.settings.sections, &trial.before.settings.sections);

@@ -4,7 +4,7 @@
 use std::mem::take;
 use std::ops::Range;
 
-use super::{Fault, u16_at, u32_at};
+use super::{Fault, SECTOR, u16_at, u32_at};
 
 /// Bytes of one slot. A file has one, and before it those with parts of its long name.
 pub const SLOT: usize = 32;
@@ -132,12 +132,23 @@ pub fn read(bytes: &[u8]) -> Result<Content, Fault> {
             },
             slots: if is_long { long.slots.start } else { index }..index + 1,
             is_folder: slot[ATTRIBUTES] & FOLDER != 0,
-            first: u32::from(u16_at(slot, FIRST_HIGH)) << 16 | u32::from(u16_at(slot, FIRST_LOW)),
+            first: first_cluster(slot),
             size: u32_at(slot, SIZE),
         });
     }
     content.orphans.extend(long.slots);
     Ok(content)
+}
+
+/// Whether the first slot says that this is the folder at the cluster `first`.
+pub fn is_at(bytes: &[u8], first: u32) -> bool {
+    let slot = &bytes[..SLOT];
+    &slot[..NAME] == DOTS[0] && slot[ATTRIBUTES] & FOLDER != 0 && first_cluster(slot) == first
+}
+
+/// Whether nothing was ever in the folder's first sector, where the kernel begins to fill it.
+pub fn begins_unused(bytes: &[u8]) -> bool {
+    bytes[DOTS.len() * SLOT..SECTOR].iter().all(|byte| *byte == FREE)
 }
 
 /// Marks a slot as deleted.
@@ -158,6 +169,10 @@ pub fn close_gaps(bytes: &mut [u8]) -> bool {
     let used = bytes.chunks_exact(SLOT).rposition(|slot| !matches!(slot[0], FREE | DELETED));
     let gaps = bytes.chunks_exact_mut(SLOT).take(used.unwrap_or(0)).filter(|slot| slot[0] == FREE);
     gaps.map(|slot| slot[0] = DELETED).count() > 0
+}
+
+fn first_cluster(slot: &[u8]) -> u32 {
+    u32::from(u16_at(slot, FIRST_HIGH)) << 16 | u32::from(u16_at(slot, FIRST_LOW))
 }
 
 fn is_entry(slot: &[u8]) -> bool {

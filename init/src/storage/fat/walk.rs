@@ -8,11 +8,13 @@ use super::volume::Volume;
 use super::{Fault, Problem, ReadAt, Write, add, read};
 
 /// How many slots all folders together may have, and how deep they may be: far more than an image
-/// Files of more bytes are never emptied.
-const LARGE: u32 = 64 << 10;
 /// has. Both bound time and memory.
 const SLOTS: usize = 1 << 16;
 const DEEPEST: usize = 16;
+
+/// Files of more bytes are never emptied, unless their name says that they are not finished.
+const LARGE: u32 = 64 << 10;
+const UNFINISHED: &str = ".new";
 
 /// How many files are told by name.
 const TOLD: usize = 8;
@@ -49,6 +51,8 @@ enum Fate {
     Emptied,
     /// It was being renamed: another name stands for the same clusters.
     Removed,
+    /// A folder that was being made, or removed: there is nothing in it.
+    Unmade,
 }
 
 /// What was found on the way.
@@ -111,7 +115,7 @@ impl<'a> Walk<'a> {
         let content = folder::read(&old).map_err(at(&format!("{}/", folder.path)))?;
         for entry in &content.entries {
             let path = format!("{}/{}", folder.path, entry.name);
-            match self.fate(&path, folder.depth, entry).map_err(at(&path))? {
+            match self.fate(device, &path, folder.depth, entry)? {
                 Fate::Stays => {}
                 Fate::Emptied => {
                     folder::empty(&mut new, entry.slots.end - 1);
@@ -120,6 +124,10 @@ impl<'a> Walk<'a> {
                 Fate::Removed => {
                     entry.slots.clone().for_each(|slot| folder::delete(&mut new, slot));
                     self.tell(format!("{path} removed: it is there under another name"));
+                }
+                Fate::Unmade => {
+                    entry.slots.clone().for_each(|slot| folder::delete(&mut new, slot));
+                    self.tell(format!("{path}/ removed: its content was not there"));
                 }
             }
         }
@@ -138,12 +146,40 @@ impl<'a> Walk<'a> {
         Ok(())
     }
 
-    fn fate(&mut self, path: &str, depth: usize, entry: &Entry) -> Result<Fate, Fault> {
-        if entry.is_folder {
-            self.folder(path.to_owned(), depth + 1, entry.first)?;
-            return Ok(Fate::Stays);
+    fn fate(
+        &mut self,
+        device: &impl ReadAt,
+        path: &str,
+        depth: usize,
+        entry: &Entry,
+    ) -> Result<Fate, Problem> {
+        if !entry.is_folder {
+            return self.file(entry).map_err(at(path));
         }
-        self.file(entry)
+        if self.is_unmade(device, entry.first)? {
+            self.owners[entry.first as usize] = Owner::Dropped;
+            return Ok(Fate::Unmade);
+        }
+        self.folder(path.to_owned(), depth + 1, entry.first).map_err(at(path))?;
+        Ok(Fate::Stays)
+    }
+
+    /// Whether the folder at `first` is one of which a cut has left the name: its only cluster is not
+    /// its own in the table, or was never written. One in which something is stays as it is.
+    fn is_unmade(&self, device: &impl ReadAt, first: u32) -> Result<bool, Problem> {
+        if !self.volume.has(first) || self.owners[first as usize] != Owner::Nobody {
+            return Ok(false);
+        }
+        let link = self.table.link(first);
+        if !matches!(link, Link::Free | Link::End) {
+            return Ok(false);
+        }
+        let bytes = read(device, self.volume.sector(first), self.volume.cluster)?;
+        let content = folder::read(&bytes);
+        let is_empty = content.as_ref().is_ok_and(|content| content.entries.is_empty());
+        Ok(!folder::is_at(&bytes, first)
+            || content.is_err() && folder::begins_unused(&bytes)
+            || is_empty && link == Link::Free)
     }
 
     /// Takes the clusters of a folder, to look into it later.
@@ -168,7 +204,7 @@ impl<'a> Walk<'a> {
             return Ok(Fate::Stays);
         }
         if first == 0 {
-            return emptied(size);
+            return emptied(entry);
         }
         if needed > 0 && self.sizes.get(first as usize) == Some(&size) {
             return Ok(Fate::Removed);
@@ -176,7 +212,7 @@ impl<'a> Walk<'a> {
         let Chain { clusters, whole } = self.follow(first)?;
         let kept = if clusters.len() < needed { 0 } else { needed };
         if kept == 0 {
-            emptied(size)?;
+            emptied(entry)?;
         }
         for cluster in &clusters[kept..] {
             self.owners[*cluster as usize] = Owner::Dropped;
@@ -225,11 +261,14 @@ impl<'a> Walk<'a> {
     }
 }
 
-/// What a cut keeps from being written is the boot loader's, and small. A large file that is not
-/// whole may be a kernel whose table was damaged otherwise, and the other table may still have it:
-/// it is left alone.
-fn emptied(size: u32) -> Result<Fate, Fault> {
-    if size > LARGE { Err(Fault::NotWhole) } else { Ok(Fate::Emptied) }
+/// What a cut keeps from being written is the boot loader's, and small, or named as unfinished. Any
+/// other large file that is not whole may be a kernel whose table was damaged otherwise, and the
+/// other table may still have it: it is left alone.
+fn emptied(entry: &Entry) -> Result<Fate, Fault> {
+    match entry.size > LARGE && !entry.name.ends_with(UNFINISHED) {
+        true => Err(Fault::NotWhole),
+        false => Ok(Fate::Emptied),
+    }
 }
 
 fn at(path: &str) -> impl Fn(Fault) -> Problem {

@@ -145,7 +145,7 @@ impl<F: Folder, R: Readers> Config<F, R> {
         let settings = match to {
             0 => self.image.settings().map_err(|problem| unusable(0, &problem))?,
             to => {
-                let copy = self.keeper.store()?.read(to);
+                let copy = self.keeper.store().read(to);
                 let shipped = || self.image.text().unwrap_or_default();
                 copy.and_then(|copy| Settings::of(copy, shipped))
                     .map_err(|problem| unusable(to, &problem))?
@@ -164,9 +164,9 @@ impl<F: Folder, R: Readers> Config<F, R> {
         match sequence {
             0 => answer["from"] = json!("the image"),
             sequence => {
-                // Somebody who changes something holds the copies; what is in force is shown anyway.
-                let copy = self.keeper.store().ok().and_then(|store| store.read(*sequence).ok());
-                if let Some(copy) = copy {
+                // Without its copy, what is in force is shown anyway.
+                let copy = self.keeper.store().read(*sequence);
+                if let Ok(copy) = copy {
                     answer["taken"] = json!(copy.taken);
                     answer["by"] = json!(copy.by.to_string());
                     answer["signed"] = json!(copy.signed.is_some());
@@ -194,7 +194,7 @@ impl<F: Folder, R: Readers> Config<F, R> {
 
     fn history(&self) -> Result<Value, Failure> {
         let in_force = self.keeper.view().in_force.sequence;
-        let store = self.keeper.store()?;
+        let store = self.keeper.store();
         let copies = store.all().map(|name| {
             let mut row = json!({ "sequence": name.sequence, "standing": name.standing.name() });
             match store.read(name.sequence) {

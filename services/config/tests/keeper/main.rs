@@ -6,6 +6,9 @@
 mod disk;
 mod world;
 
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
 use octet_config::keeper::Outcome;
 use proptest::prelude::*;
 
@@ -191,6 +194,28 @@ fn each_step_of_one_change() {
         }
     }
     assert!(new >= 2, "some cuts came late enough");
+}
+
+/// Who changes something is told that somebody else does only if it is so.
+#[test]
+fn who_only_looks_takes_nobodys_turn() {
+    let world = World::new();
+    let is_done = AtomicBool::new(false);
+    let done: Vec<_> = thread::scope(|scope| {
+        scope.spawn(|| {
+            while !is_done.load(Ordering::SeqCst) {
+                world.look();
+            }
+        });
+        let change = |number| (world.apply(&text_of(number), 60), world.confirm());
+        let done = (1..=100).map(change).collect();
+        is_done.store(true, Ordering::SeqCst);
+        done
+    });
+    for (number, (applied, confirmed)) in (1..).zip(done) {
+        assert!(applied.is_ok(), "{number}: {applied:?}");
+        assert_eq!(confirmed, Ok(number));
+    }
 }
 
 #[test]

@@ -147,6 +147,12 @@ impl World {
         self.keeper.tick(self.now);
     }
 
+    /// What the clock and those who only ask do, at any time.
+    pub fn look(&self) {
+        self.keeper.tick(self.now);
+        self.keeper.store().confirmed();
+    }
+
     pub fn in_force(&self) -> String {
         self.keeper.view().in_force.settings.text.clone()
     }
