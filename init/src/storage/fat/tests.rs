@@ -58,6 +58,11 @@ fn mends_what_a_cut_leaves() {
         (NoSize, &emptied, "clusters freed: 6"),
         (Begun, &whole, "s05 to be renamed emptied"),
         (Renamed, &once, "s05 to be renamed removed"),
+        (Folder { tables: 0, stale: true }, &once, "s05 to be renamed/ removed"),
+        (Folder { tables: 0, stale: false }, &once, "s05 to be renamed/ removed"),
+        (Folder { tables: 1, stale: true }, &once, "s05 to be renamed/ removed"),
+        (Folder { tables: 2, stale: true }, &once, "s05 to be renamed/ removed"),
+        (Folder { tables: 1, stale: false }, &once, "the second table"),
         (NoEnd { slots: 1 }, &without, "/folder/: half a name removed"),
         (NoEnd { slots: 3 }, &without, "/folder/: half a name removed"),
         (NoLongName { slots: 1 }, &short, "/folder/: half a name removed"),
@@ -76,6 +81,18 @@ fn mends_what_a_cut_leaves() {
         assert!(after.keys().eq(files.keys()), "{damage:?}: {:?}", after.keys());
         assert!(after == *files, "{damage:?}");
     }
+}
+
+/// A kernel that was being written, unlike one that was finished, is what its name says.
+#[test]
+fn a_large_file_that_is_not_finished_is_emptied() {
+    let mut disk = Disk::made();
+    Damage::Mounted.harm(&mut disk, 0);
+    disk.put(disk.file(4).slot + 28, &[0, 0, 2, 0]);
+    let plan = plan(&disk).unwrap();
+    assert!(plan.done[0].ends_with("three parts.new emptied: its content was not there"));
+    let (said, status) = disk.after(&plan).fsck();
+    assert_eq!((&*said, status), WELL);
 }
 
 /// Neither does `fsck.vfat` mind, but firmware sees less than the kernel does.

@@ -9,6 +9,9 @@ use super::disk::{Disk, FILES, Place};
 /// The end of a chain.
 pub const END: u32 = 0x0FFF_FFFF;
 
+/// The attribute of a folder.
+const FOLDER: u8 = 0x10;
+
 /// Each is done to a file of its own.
 #[derive(Clone, Debug)]
 pub enum Damage {
@@ -33,6 +36,9 @@ pub enum Damage {
     Begun,
     /// The file has its new name, and still the old one.
     Renamed,
+    /// A folder was being made, or removed: its name is there, its cluster in so many tables, and what
+    /// is in it is from before, or not.
+    Folder { tables: usize, stale: bool },
     /// So many slots of its name are not there: the last ones.
     NoEnd { slots: u64 },
     /// So many slots of its name are not there: the first ones, which are all of its long name.
@@ -55,6 +61,7 @@ pub fn damage() -> impl Strategy<Value = Damage> {
         Just(NoSize),
         Just(Begun),
         Just(Renamed),
+        (0_usize..=2, any::<bool>()).prop_map(|(tables, stale)| Folder { tables, stale }),
         (1_u64..4).prop_map(|slots| NoEnd { slots }),
         (1_u64..4).prop_map(|slots| NoLongName { slots }),
         Just(Gap),
@@ -114,6 +121,17 @@ impl Damage {
                 disk.put(spare + 26, &(first as u16).to_le_bytes());
                 disk.put(spare + 28, &size.to_le_bytes());
             }
+            Self::Folder { tables, stale } => {
+                let parent = disk.find(&["FOLDER"]).first;
+                disk.put(spare + 11, &[FOLDER]);
+                disk.put(spare + 26, &(new as u16).to_le_bytes());
+                take(disk, tables, new, 1, true);
+                let at = disk.volume().sector(new) * SECTOR as u64;
+                disk.put(at, &[if stale { 0xA7 } else { 0 }; SECTOR]);
+                if !stale {
+                    put_dots(disk, at, [new, parent]);
+                }
+            }
             Self::NoEnd { slots } => (0..slots).for_each(|it| delete(disk, place - it)),
             Self::NoLongName { slots } => (0..slots).for_each(|it| delete(disk, place - 3 + it)),
             Self::Gap => {
@@ -122,6 +140,18 @@ impl Damage {
                 free.collect::<Vec<_>>().into_iter().for_each(|it| disk.put(it, &[0; SLOT]));
             }
         }
+    }
+}
+
+/// Begins a folder at the byte `at`: it and the one that it is in are at `clusters`.
+pub fn put_dots(disk: &mut Disk, at: u64, clusters: [u32; 2]) {
+    for (slot, (name, cluster)) in
+        [b".          ", b"..         "].into_iter().zip(clusters).enumerate()
+    {
+        let at = at + (slot * SLOT) as u64;
+        disk.put(at, name);
+        disk.put(at + 11, &[FOLDER]);
+        disk.put(at + 26, &(cluster as u16).to_le_bytes());
     }
 }
 

@@ -1,7 +1,7 @@
 //! What is not the work of a cut.
 
 use super::super::plan;
-use super::damage::Damage;
+use super::damage::{Damage, put_dots};
 use super::disk::Disk;
 
 /// What is said of a volume with this done to it.
@@ -42,10 +42,10 @@ fn chains() {
             let slot = disk.file(4).slot;
             disk.put(slot + 20, &[10]);
         }),
-        ("f04 with a name of three parts.new: it is not whole", |disk| {
+        ("/linux: it is not whole", |disk| {
             // A kernel of which the table has lost the end.
-            let slot = disk.file(4).slot;
-            disk.put(slot + 28, &[0, 0, 2, 0]);
+            let slot = disk.find(&["OCTET", "0", "LINUX"]).slot;
+            disk.put(slot + 28, &[0, 0, 8, 0]);
         }),
         ("is marked as bad", |disk| disk.link(2, disk.file(4).first, 0x0FFF_FFF7)),
     ] {
@@ -91,7 +91,9 @@ fn folders() {
                 entry[26..28].copy_from_slice(&cluster.to_le_bytes());
                 disk.put(at, &entry);
                 disk.link(2, cluster.into(), u32::MAX);
-                at = disk.volume().sector(cluster.into()) * 512;
+                let new = disk.volume().sector(cluster.into()) * 512;
+                put_dots(disk, new, [cluster.into(), 0]);
+                at = new + 64;
             }
         }),
     ] {
