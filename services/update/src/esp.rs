@@ -27,6 +27,9 @@ pub enum Access {
 pub struct Esp {
     device: PathBuf,
     access: Access,
+    /// What was removed and not synced: the kernel frees the clusters of what is open only when it is
+    /// closed (fs/fat: `fat_evict_inode`).
+    removed: Vec<File>,
 }
 
 impl Esp {
@@ -36,11 +39,19 @@ impl Esp {
     /// The kernel refuses; busy, if PID 1 has it mounted in another way just now.
     pub fn mount(device: &Path, access: Access) -> io::Result<Self> {
         mount_at(device, access)?;
-        Ok(Self { device: device.to_owned(), access })
+        Ok(Self { device: device.to_owned(), access, removed: vec![] })
     }
 
     fn path(path: &str) -> PathBuf {
         Path::new(POINT).join(path)
+    }
+
+    fn remove_by(&mut self, path: &str, remove: fn(&Path) -> io::Result<()>) -> io::Result<()> {
+        let path = Self::path(path);
+        let open = File::open(&path)?;
+        remove(&path)?;
+        self.removed.push(open);
+        Ok(())
     }
 }
 
@@ -58,6 +69,8 @@ fn mount_at(device: &Path, access: Access) -> io::Result<()> {
 
 impl Drop for Esp {
     fn drop(&mut self) {
+        // What is open would keep it mounted.
+        self.removed.clear();
         let _ = unmount(POINT, UnmountFlags::empty());
     }
 }
@@ -112,23 +125,30 @@ impl Medium for Esp {
     }
 
     fn remove(&mut self, path: &str) -> io::Result<()> {
-        fs::remove_file(Self::path(path))
+        self.remove_by(path, |path| fs::remove_file(path))
     }
 
     fn remove_folder(&mut self, path: &str) -> io::Result<()> {
-        fs::remove_dir(Self::path(path))
+        self.remove_by(path, |path| fs::remove_dir(path))
     }
 
     /// `syncfs` has FAT write everything, and `fsync` of a folder of FAT empties the device's own
     /// cache too (Linux, fs/fat: `fat_file_fsync`).
     fn sync(&mut self) -> io::Result<()> {
         let root = File::open(POINT)?;
-        rustix::fs::syncfs(&root)?;
-        root.sync_all()
+        loop {
+            rustix::fs::syncfs(&root)?;
+            root.sync_all()?;
+            if self.removed.is_empty() {
+                return Ok(());
+            }
+            self.removed.clear();
+        }
     }
 
     /// Unmounting drops what the kernel holds of the file system, and of the device.
     fn reopen(&mut self) -> io::Result<()> {
+        self.removed.clear();
         unmount(POINT, UnmountFlags::empty())?;
         mount_at(&self.device, self.access)
     }

@@ -9,7 +9,7 @@ use octet_node::control::{Failure, FailureCode};
 use serde::Serialize;
 
 use crate::assemble::{Known, assemble};
-use crate::medium::{Medium, write_whole};
+use crate::medium::{Medium, staged, write_whole};
 use crate::patch::make;
 use crate::plan::{Plan, This, clear, kept, plan};
 use crate::present::Present;
@@ -101,24 +101,35 @@ fn carry_out(
     medium.make_folder(&folder).map_err(failed(&folder))?;
     let known = Known::of(present, &plan.files);
     let mut counts = Counts { received: offer.head, ..Counts::default() };
+    let mut written = vec![];
     for kind in Kind::ALL {
         let (file, path) = (manifest.files.get(kind), manifest.slot.file(kind));
         counts.size += file.size;
         if plan.written.contains(&kind) {
-            let new = (file, path.as_str());
+            let staged = staged(&path);
+            let new = (file, staged.as_str());
             if !by_patch(medium, source, (present, plan), (offer, kind), new, &mut counts)? {
-                assemble(medium, source, &known, (file, &path, offer.start(kind)), &mut counts)?;
+                assemble(medium, source, &known, (file, &staged, offer.start(kind)), &mut counts)?;
             }
+            written.push(path);
         } else {
             counts.shared += file.size;
         }
     }
     let path = manifest.slot.manifest();
-    write_whole(medium, &path, &manifest.render()).map_err(failed(&path))?;
+    write_whole(medium, &staged(&path), &manifest.render()).map_err(failed(&path))?;
+    written.push(path);
+    finish(medium, &written).map_err(failed(&folder))?;
     medium.reopen().map_err(failed("the EFI system partition"))?;
     read_back(medium, manifest, plan)?;
     write_entry(medium, manifest, plan).map_err(failed(ENTRIES))?;
     Ok(counts)
+}
+
+/// Gives files their names, once all of them are on the medium.
+fn finish(medium: &mut impl Medium, written: &[String]) -> io::Result<()> {
+    written.iter().try_for_each(|path| medium.rename(&staged(path), path))?;
+    medium.sync()
 }
 
 /// Makes a file by a patch, if there is one for what the box has. Returns whether it did: one that
@@ -142,7 +153,7 @@ fn by_patch(
             }
             Err(failure) => {
                 eprintln!("a patch for {path} leads nowhere: {failure}");
-                medium.remove(path).map_err(failed(path))?;
+                medium.remove(path).and_then(|()| medium.sync()).map_err(failed(path))?;
             }
         }
     }
@@ -190,7 +201,7 @@ fn write_entry(medium: &mut impl Medium, manifest: &Manifest, plan: &Plan) -> io
     let (linux, initrd) = (path(Kind::Linux), path(Kind::Initrd));
     let text = Entry { manifest, linux: &linux, initrd: &initrd, on_trial: true }.render();
     let name = EntryName::tried(&manifest.slot, TRIES);
-    let staged = format!("{ENTRIES}/octet-{}.new", manifest.slot);
+    let staged = staged(&format!("{ENTRIES}/octet-{}", manifest.slot));
     write_whole(medium, &staged, text.as_bytes())?;
     medium.rename(&staged, &format!("{ENTRIES}/{name}"))?;
     medium.sync()

@@ -65,13 +65,14 @@ pub trait Medium {
     /// See [`list`](Self::list).
     fn rename(&mut self, from: &str, to: &str) -> io::Result<()>;
 
-    /// Removes a file.
+    /// Removes a file. Its room is free after the next [`sync`](Self::sync): until its name is gone from
+    /// the medium, nothing of it is given to another.
     ///
     /// # Errors
     /// It is not there.
     fn remove(&mut self, path: &str) -> io::Result<()>;
 
-    /// Removes an empty folder.
+    /// Removes an empty folder, in the same way.
     ///
     /// # Errors
     /// It is not there, or not empty.
@@ -89,6 +90,12 @@ pub trait Medium {
     /// # Errors
     /// See [`list`](Self::list).
     fn reopen(&mut self) -> io::Result<()>;
+}
+
+/// The name that the file at `path` has until all of it is on the medium: PID 1 takes one that ends in
+/// this for what a cut has left.
+pub fn staged(path: &str) -> String {
+    format!("{path}.new")
 }
 
 /// Writes a file whole under a name that is free, and onto the medium.

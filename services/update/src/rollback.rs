@@ -4,7 +4,7 @@ use octet_bundle::{ENTRIES, EntryName, SlotName};
 use octet_node::control::Failure;
 
 use crate::install::failed;
-use crate::medium::{Medium, write_whole};
+use crate::medium::{Medium, staged, write_whole};
 use crate::plan::This;
 use crate::present::{ENTRY_MOST, Present};
 use crate::refusal::Refusal;
@@ -27,8 +27,8 @@ pub fn rollback(medium: &mut impl Medium, this: This<'_>) -> Result<SlotName, Fa
         return Err(Refusal::BelowFloor { what, sequence: other.sequence, floor }.into());
     }
     let name = EntryName::tried(&running.name, 0);
-    let (new, staged) =
-        (format!("{ENTRIES}/{name}"), format!("{ENTRIES}/octet-{}.new", running.name));
+    let new = format!("{ENTRIES}/{name}");
+    let staged = staged(&format!("{ENTRIES}/octet-{}", running.name));
     for unfinished in &present.unfinished {
         medium.remove(unfinished).map_err(failed(unfinished))?;
     }

@@ -10,7 +10,7 @@ use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::TestRunner;
 
 use super::*;
-use damage::{Damage, damaged, damages};
+use damage::{Damage, Holds, damaged, damages};
 use disk::{Disk, FILES};
 
 /// What `fsck.vfat` says if all is well.
@@ -34,12 +34,15 @@ fn path(files: &BTreeMap<String, Vec<u8>>, name: &str) -> String {
 #[test]
 fn mends_what_a_cut_leaves() {
     use Damage::*;
+    use Holds::*;
     let whole = Disk::made().files();
     let (file, spare) = (path(&whole, "f"), path(&whole, "s"));
     let mut emptied = whole.clone();
     emptied.insert(file.clone(), vec![]);
     let mut once = whole.clone();
     once.remove(&spare);
+    let mut within = once.clone();
+    within.insert(format!("{spare}/LINUX"), vec![]);
     let mut without = whole.clone();
     let content = without.remove(&file).unwrap();
     let mut short = without.clone();
@@ -58,11 +61,14 @@ fn mends_what_a_cut_leaves() {
         (NoSize, &emptied, "clusters freed: 6"),
         (Begun, &whole, "s05 to be renamed emptied"),
         (Renamed, &once, "s05 to be renamed removed"),
-        (Folder { tables: 0, stale: true }, &once, "s05 to be renamed/ removed"),
-        (Folder { tables: 0, stale: false }, &once, "s05 to be renamed/ removed"),
-        (Folder { tables: 1, stale: true }, &once, "s05 to be renamed/ removed"),
-        (Folder { tables: 2, stale: true }, &once, "s05 to be renamed/ removed"),
-        (Folder { tables: 1, stale: false }, &once, "the second table"),
+        (Folder { tables: 0, holds: Old }, &once, "s05 to be renamed/ removed"),
+        (Folder { tables: 0, holds: Nothing }, &once, "s05 to be renamed/ removed"),
+        (Folder { tables: 0, holds: Unfinished }, &once, "s05 to be renamed/ removed"),
+        (Folder { tables: 0, holds: Unwritten }, &once, "s05 to be renamed/ removed"),
+        (Folder { tables: 1, holds: Old }, &once, "s05 to be renamed/ removed"),
+        (Folder { tables: 2, holds: Old }, &once, "s05 to be renamed/ removed"),
+        (Folder { tables: 1, holds: Nothing }, &once, "the second table"),
+        (Folder { tables: 1, holds: Unwritten }, &within, "/LINUX emptied"),
         (NoEnd { slots: 1 }, &without, "/folder/: half a name removed"),
         (NoEnd { slots: 3 }, &without, "/folder/: half a name removed"),
         (NoLongName { slots: 1 }, &short, "/folder/: half a name removed"),

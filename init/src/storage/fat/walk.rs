@@ -51,7 +51,7 @@ enum Fate {
     Emptied,
     /// It was being renamed: another name stands for the same clusters.
     Removed,
-    /// A folder that was being made, or removed: there is nothing in it.
+    /// A folder that was being made.
     Unmade,
 }
 
@@ -164,8 +164,8 @@ impl<'a> Walk<'a> {
         Ok(Fate::Stays)
     }
 
-    /// Whether the folder at `first` is one of which a cut has left the name: its only cluster is not
-    /// its own in the table, or was never written. One in which something is stays as it is.
+    /// Whether the folder at `first` is one that was being made: its only cluster was never written, or
+    /// is nobody's in the table and has no file that was there before.
     fn is_unmade(&self, device: &impl ReadAt, first: u32) -> Result<bool, Problem> {
         if !self.volume.has(first) || self.owners[first as usize] != Owner::Nobody {
             return Ok(false);
@@ -175,11 +175,20 @@ impl<'a> Walk<'a> {
             return Ok(false);
         }
         let bytes = read(device, self.volume.sector(first), self.volume.cluster)?;
-        let content = folder::read(&bytes);
-        let is_empty = content.as_ref().is_ok_and(|content| content.entries.is_empty());
-        Ok(!folder::is_at(&bytes, first)
-            || content.is_err() && folder::begins_unused(&bytes)
-            || is_empty && link == Link::Free)
+        if !folder::is_at(&bytes, first) {
+            return Ok(true);
+        }
+        Ok(match folder::read(&bytes) {
+            Ok(content) => link == Link::Free && content.entries.iter().all(|it| self.is_new(it)),
+            Err(_) => folder::begins_unused(&bytes),
+        })
+    }
+
+    /// Whether this is a file that was being made.
+    fn is_new(&self, entry: &Entry) -> bool {
+        let has_clusters = entry.first != 0
+            && !(self.volume.has(entry.first) && self.table.link(entry.first) == Link::Free);
+        !entry.is_folder && (!has_clusters || is_unfinished(&entry.name))
     }
 
     /// Takes the clusters of a folder, to look into it later.
@@ -265,10 +274,15 @@ impl<'a> Walk<'a> {
 /// other large file that is not whole may be a kernel whose table was damaged otherwise, and the
 /// other table may still have it: it is left alone.
 fn emptied(entry: &Entry) -> Result<Fate, Fault> {
-    match entry.size > LARGE && !entry.name.ends_with(UNFINISHED) {
+    match entry.size > LARGE && !is_unfinished(&entry.name) {
         true => Err(Fault::NotWhole),
         false => Ok(Fate::Emptied),
     }
+}
+
+/// By its name. A short one is kept in capitals, however it is shown.
+fn is_unfinished(name: &str) -> bool {
+    name.to_ascii_lowercase().ends_with(UNFINISHED)
 }
 
 fn at(path: &str) -> impl Fn(Fault) -> Problem {

@@ -36,15 +36,32 @@ pub enum Damage {
     Begun,
     /// The file has its new name, and still the old one.
     Renamed,
-    /// A folder was being made, or removed: its name is there, its cluster in so many tables, and what
-    /// is in it is from before, or not.
-    Folder { tables: usize, stale: bool },
+    /// A folder was being made: its name is there, its cluster in so many tables, and there is this.
+    Folder { tables: usize, holds: Holds },
     /// So many slots of its name are not there: the last ones.
     NoEnd { slots: u64 },
     /// So many slots of its name are not there: the first ones, which are all of its long name.
     NoLongName { slots: u64 },
     /// Slots before others were not written.
     Gap,
+}
+
+/// What is in a folder that was being made.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Holds {
+    /// What was in its cluster before.
+    Old,
+    /// Nothing yet.
+    Nothing,
+    /// A file that is not finished by its name, with a cluster.
+    Unfinished,
+    /// A file without clusters.
+    Unwritten,
+}
+
+fn holds() -> impl Strategy<Value = Holds> {
+    use Holds::*;
+    prop_oneof![Just(Old), Just(Nothing), Just(Unfinished), Just(Unwritten)]
 }
 
 /// Any damage.
@@ -61,7 +78,7 @@ pub fn damage() -> impl Strategy<Value = Damage> {
         Just(NoSize),
         Just(Begun),
         Just(Renamed),
-        (0_usize..=2, any::<bool>()).prop_map(|(tables, stale)| Folder { tables, stale }),
+        (0_usize..=2, holds()).prop_map(|(tables, holds)| Folder { tables, holds }),
         (1_u64..4).prop_map(|slots| NoEnd { slots }),
         (1_u64..4).prop_map(|slots| NoLongName { slots }),
         Just(Gap),
@@ -121,15 +138,27 @@ impl Damage {
                 disk.put(spare + 26, &(first as u16).to_le_bytes());
                 disk.put(spare + 28, &size.to_le_bytes());
             }
-            Self::Folder { tables, stale } => {
+            Self::Folder { tables, holds } => {
                 let parent = disk.find(&["FOLDER"]).first;
                 disk.put(spare + 11, &[FOLDER]);
                 disk.put(spare + 26, &(new as u16).to_le_bytes());
                 take(disk, tables, new, 1, true);
                 let at = disk.volume().sector(new) * SECTOR as u64;
-                disk.put(at, &[if stale { 0xA7 } else { 0 }; SECTOR]);
-                if !stale {
+                disk.put(at, &[if holds == Holds::Old { 0xA7 } else { 0 }; SECTOR]);
+                if holds != Holds::Old {
                     put_dots(disk, at, [new, parent]);
+                }
+                let mut put_file = |name: &[u8; 11], first: u32, tables| {
+                    let slot = at + 2 * SLOT as u64;
+                    disk.put(slot, name);
+                    disk.put(slot + 26, &(first as u16).to_le_bytes());
+                    disk.put(slot + 28, &[1]);
+                    take(disk, tables, first, 1, true);
+                };
+                match holds {
+                    Holds::Old | Holds::Nothing => {}
+                    Holds::Unfinished => put_file(b"LINUX   NEW", new + 1, 2),
+                    Holds::Unwritten => put_file(b"LINUX      ", new + 1, 0),
                 }
             }
             Self::NoEnd { slots } => (0..slots).for_each(|it| delete(disk, place - it)),
