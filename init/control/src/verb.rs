@@ -93,6 +93,17 @@ pub enum ColumnKind {
 }
 
 impl Verb {
+    /// The verb `name` of a unit that has `verbs`.
+    ///
+    /// # Errors
+    /// It has no such verb.
+    pub fn find<'a>(verbs: &'a [Self], name: &str) -> Result<&'a Self, Failure> {
+        verbs.iter().find(|verb| verb.name == name).ok_or_else(|| {
+            let message = format!("there is no verb `{name}`");
+            Failure::new(FailureCode::NotFound, message, "`describe` lists all verbs")
+        })
+    }
+
     /// A verb without arguments.
     pub fn new(name: &str, capability: Capability, help: &str) -> Self {
         let (name, help) = (name.into(), help.into());

@@ -2,7 +2,7 @@
 
 use std::os::fd::AsFd;
 
-use octet_control::{Arguments, Failure, FailureCode, Message, ReplyBody, Request, UnitName};
+use octet_control::{Arguments, Failure, FailureCode, Message, ReplyBody, Request, UnitName, Verb};
 use serde_json::{Value, json};
 
 use super::callers::{self, Caller};
@@ -84,13 +84,7 @@ impl Edge {
         }
         let verbs = verbs::verbs();
         callers::check(caller, &request.verb, &self.unit_files())?;
-        let Some(verb) = verbs.iter().find(|verb| verb.name == request.verb) else {
-            return Err(Failure::new(
-                FailureCode::NotFound,
-                format!("there is no verb `{}`", request.verb),
-                "`describe` lists all verbs",
-            ));
-        };
+        let verb = Verb::find(&verbs, &request.verb)?;
         let args = verb.check(request.args.clone())?;
         Ok(match verb.name.as_str() {
             "status" => Answer::Now(report::status(self, Detail::Usage)),

@@ -65,10 +65,7 @@ impl Init {
                 verbs
             }
         };
-        verbs.iter().find(|verb| verb.name == name).cloned().ok_or_else(|| {
-            let message = format!("there is no verb `{name}`");
-            Failure::new(FailureCode::NotFound, message, "`describe` lists all verbs")
-        })
+        Verb::find(&verbs, name).cloned()
     }
 
     async fn describe(&self, unit: &UnitName) -> Result<Vec<Verb>, Failure> {

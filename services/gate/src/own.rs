@@ -121,13 +121,10 @@ async fn answer(
     to: &mut (impl AsyncWrite + Unpin),
 ) -> std::io::Result<Result<Value, Failure>> {
     let (verbs, id) = (verbs(), request.id);
-    let Some(verb) = verbs.iter().find(|verb| verb.name == request.verb) else {
-        let message = format!("there is no verb `{}`", request.verb);
-        let failure = Failure::new(FailureCode::NotFound, message, "`describe` lists all verbs");
-        return Ok(Err(failure));
-    };
-    let args = match verb.check(request.args) {
-        Ok(args) => args,
+    let verb = Verb::find(&verbs, &request.verb);
+    let checked = verb.and_then(|verb| Ok((verb, verb.check(request.args)?)));
+    let (verb, args) = match checked {
+        Ok(checked) => checked,
         Err(failure) => return Ok(Err(failure)),
     };
     Ok(match verb.name.as_str() {

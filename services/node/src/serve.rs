@@ -9,7 +9,7 @@ use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixListener;
 
-use octet_control::{Arguments, Failure, FailureCode, Message, ReplyBody, Request, Verb};
+use octet_control::{Arguments, Failure, Message, ReplyBody, Request, Verb};
 use rustix::event::{PollFd, PollFlags, poll};
 
 use crate::callers::{Callers, PID_1, peer_uid};
@@ -114,13 +114,7 @@ fn ask(
 ) -> Result<(), Failure> {
     callers.check(uid, &request.verb)?;
     let verbs = service.verbs();
-    let Some(verb) = verbs.iter().find(|verb| verb.name == request.verb) else {
-        return Err(Failure::new(
-            FailureCode::NotFound,
-            format!("there is no verb `{}`", request.verb),
-            "`describe` lists all verbs",
-        ));
-    };
+    let verb = Verb::find(&verbs, &request.verb)?;
     let args = verb.check(request.args)?;
     if verb.name == octet_control::DESCRIBE {
         answers.put(ticket, ReplyBody::End(serde_json::json!(verbs)));

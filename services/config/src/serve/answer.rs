@@ -44,10 +44,7 @@ impl<F: Folder, R: Readers> Config<F, R> {
     /// It was refused or failed; that is the answer.
     pub fn answer(&self, uid: u32, peer: &mut Peer, request: Request) -> Result<Value, Failure> {
         let verbs = verbs(self.keeper.view().next_number);
-        let Some(verb) = verbs.iter().find(|verb| verb.name == request.verb) else {
-            let message = format!("there is no verb `{}`", request.verb);
-            return Err(Failure::new(FailureCode::NotFound, message, "`describe` lists all verbs"));
-        };
+        let verb = Verb::find(&verbs, &request.verb)?;
         let args = verb.check(request.args.clone())?;
         let by = request.by.filter(|_| uid == self.pid_1);
         match verb.name.as_str() {

@@ -1,6 +1,6 @@
 //! Requests, and what logd answers.
 
-use octet_node::control::{Arguments, Failure, FailureCode, LOGS, Request};
+use octet_node::control::{Arguments, Failure, FailureCode, LOGS, Request, Verb};
 use serde_json::{Value, json};
 
 use crate::clock::Now;
@@ -25,13 +25,7 @@ pub enum Answer {
 /// The answer to `request`; `busy` if this client is in the middle of another.
 pub fn answer(tail: &Tail, request: Request, busy: bool) -> Result<Answer, Failure> {
     let verbs = verbs();
-    let Some(verb) = verbs.iter().find(|verb| verb.name == request.verb) else {
-        return Err(Failure::new(
-            FailureCode::NotFound,
-            format!("there is no verb `{}`", request.verb),
-            "`describe` lists all verbs",
-        ));
-    };
+    let verb = Verb::find(&verbs, &request.verb)?;
     let args = verb.check(request.args)?;
     Ok(match verb.name.as_str() {
         LOGS if busy => {

@@ -3,7 +3,7 @@
 use octet_appliance::Trust;
 use octet_bundle::{Manifest, Standing};
 use octet_node::control::settings::{APPLY, CHECK};
-use octet_node::control::{Failure, FailureCode, Request};
+use octet_node::control::{Failure, Request, Verb};
 use octet_node::settings::next_section;
 use octet_node::{Peer, section};
 use serde_json::{Value, json};
@@ -17,10 +17,7 @@ use crate::running::Running;
 /// The answer to `request` of `peer`.
 pub fn answer(work: &Work, peer: &mut Peer, request: Request) -> Result<Value, Failure> {
     let verbs = verbs();
-    let Some(verb) = verbs.iter().find(|verb| verb.name == request.verb) else {
-        let message = format!("there is no verb `{}`", request.verb);
-        return Err(Failure::new(FailureCode::NotFound, message, "`describe` lists all verbs"));
-    };
+    let verb = Verb::find(&verbs, &request.verb)?;
     let args = verb.check(request.args)?;
     match verb.name.as_str() {
         "status" => work.status().map(|(running, present, floor)| match present {
