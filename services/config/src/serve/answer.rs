@@ -3,6 +3,7 @@
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use humantime::format_rfc3339_seconds;
 use octet_appliance::{FileError, Section};
 use octet_node::Peer;
 use octet_node::control::{Arguments, By, Failure, FailureCode, PublicKey, Request, Verb};
@@ -164,7 +165,7 @@ impl<F: Folder, R: Readers> Config<F, R> {
                 // Without its copy, what is in force is shown anyway.
                 let copy = self.keeper.store().read(*sequence);
                 if let Ok(copy) = copy {
-                    answer["taken"] = json!(copy.taken);
+                    answer["taken"] = json!(date(copy.taken));
                     answer["by"] = json!(copy.by.to_string());
                     answer["signed"] = json!(copy.signed.is_some());
                 }
@@ -196,7 +197,7 @@ impl<F: Folder, R: Readers> Config<F, R> {
             let mut row = json!({ "sequence": name.sequence, "standing": name.standing.name() });
             match store.read(name.sequence) {
                 Ok(copy) => {
-                    row["taken"] = json!(copy.taken);
+                    row["taken"] = json!(date(copy.taken));
                     row["by"] = json!(copy.by.to_string());
                     row["signed"] = json!(copy.signed.is_some());
                     row["again"] = json!(copy.again);
@@ -230,6 +231,13 @@ impl<F: Folder, R: Readers> Config<F, R> {
         };
         Ok(version.settings.section(section))
     }
+}
+
+/// As people write it. Later than this no date has four digits for its year.
+fn date(seconds: u64) -> String {
+    const LAST: u64 = 253_402_300_799;
+    let at = UNIX_EPOCH + Duration::from_secs(seconds.min(LAST));
+    format_rfc3339_seconds(at).to_string()
 }
 
 fn named(name: &str) -> Result<Section, Failure> {

@@ -67,6 +67,8 @@ fn applied_confirmed_and_gone_back() {
         history.as_array().unwrap().iter().map(|row| row["standing"].as_str().unwrap()).collect();
     assert_eq!(standings, ["confirmed", "confirmed", "undone", "confirmed", "the image's"]);
     assert_eq!((&history[0]["again"], &history[0]["in_force"]), (&json!(1), &json!(true)));
+    let taken = humantime::parse_rfc3339(history[0]["taken"].as_str().unwrap()).unwrap();
+    assert!(taken.elapsed().unwrap().as_secs() < 3600, "{history}");
     // The image's own has no owner, and there is one now.
     let last = failure(ask("rollback", json!({ "to": "0" })));
     assert!(last.message.contains("nobody would own"), "{last}");
