@@ -86,7 +86,7 @@ impl Client {
         !self.given_up && !self.connection.finished() && (!self.done_asking || owed)
     }
 
-    /// What is to be waited for now.
+    /// Whether to wait for something to read, and for room to write.
     pub fn wanted_interest(&self) -> (bool, bool) {
         (!self.done_asking, self.connection.has_pending())
     }
