@@ -86,6 +86,12 @@ impl Listed {
         }
         listed
     }
+
+    /// Whether the boot loader passes it over, as one that names no kernel: a cut in the middle of a
+    /// rename leaves a name of an empty file (Linux, fs/fat: `vfat_rename`).
+    pub fn is_empty(&self) -> bool {
+        self.files.is_empty()
+    }
 }
 
 #[cfg(test)]

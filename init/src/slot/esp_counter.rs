@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::PathBuf;
 
-use octet_bundle::{ENTRIES, EntryName, Standing, settled};
+use octet_bundle::{ENTRIES, EntryName, Listed, Standing, settled};
 
 use super::BootCounter;
 use crate::storage::disk::at;
@@ -21,7 +21,8 @@ impl<'a> EspCounter<'a> {
         Self { esp, version }
     }
 
-    /// The slot's entries: one, or two after a cut in the middle of [`mark_good`].
+    /// The slot's entries: one, or two after a cut in the middle of [`mark_good`]. One that the boot
+    /// loader passes over says nothing of how the slot stands, and must never take a good one's place.
     ///
     /// [`mark_good`]: BootCounter::mark_good
     fn entries(&self) -> Result<Vec<(PathBuf, Standing)>, String> {
@@ -31,7 +32,9 @@ impl<'a> EspCounter<'a> {
             let path = item.map_err(at(&folder))?.path();
             let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
             let name = EntryName::parse(name).filter(|name| name.slot.as_str() == self.version);
-            if let Some(name) = name {
+            let Some(name) = name else { continue };
+            let text = fs::read(&path).map_err(at(&path))?;
+            if !Listed::parse(&String::from_utf8_lossy(&text)).is_empty() {
                 found.push((path, name.standing));
             }
         }

@@ -21,7 +21,7 @@ pub struct Present {
     pub files: BTreeMap<String, u64>,
     /// Folders of slots, also those of none that has an entry.
     pub folders: Vec<String>,
-    /// Entries that were not finished.
+    /// Entries that were not finished: the boot loader knows nothing of them.
     pub unfinished: Vec<String>,
     /// Bytes that are free.
     pub free: u64,
@@ -74,6 +74,10 @@ impl Present {
             let Some(name) = EntryName::parse(&item.name) else { continue };
             let text = medium.read(&path, ENTRY_MOST)?;
             let listed = Listed::parse(&String::from_utf8_lossy(&text));
+            if listed.is_empty() {
+                present.unfinished.push(path);
+                continue;
+            }
             let slot = slots.entry(name.slot.clone()).or_insert_with(|| Slot {
                 name: name.slot,
                 entries: vec![],

@@ -19,13 +19,16 @@ fn field<'a>(text: &'a str, key: &str) -> &'a str {
 }
 
 /// The entry that is taken: one without tries only if there is no other, then the highest version.
-/// A file that is missing is empty.
+/// A file that is missing is empty, and an entry that names no kernel is none.
 pub fn start(contents: &Contents) -> Option<Started> {
     let mut best: Option<((bool, u64), Started)> = None;
     for path in contents.paths() {
         let Some(name) = path.strip_prefix("loader/entries/") else { continue };
         let Some(id) = name.strip_suffix(".conf") else { continue };
         let text = String::from_utf8_lossy(contents.get(path)?).into_owned();
+        if field(&text, "linux").is_empty() {
+            continue;
+        }
         let has_tries = id.split_once('+').is_none_or(|(_, counter)| {
             counter.split('-').next().unwrap().parse::<u32>().unwrap() > 0
         });

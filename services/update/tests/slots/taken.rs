@@ -3,6 +3,7 @@
 use octet_update::install::tidy;
 use octet_update::medium::Medium;
 use octet_update::plan::This;
+use octet_update::present::Present;
 use octet_update::rollback::rollback;
 
 use crate::boot_loader::{count, is_whole, mark_good, start};
@@ -160,6 +161,13 @@ fn leftovers_go() {
     for path in ["octet/1.0-half/linux", "octet/1.0-half/x", "loader/entries/octet-1.0-half.new"] {
         flash.put(path, b"half");
     }
+    // What cuts in the middle of a rename have left: neither says how its slot stands.
+    let other = Release::number(3);
+    flash.put(&format!("loader/entries/octet-{}+0.conf", old.name()), b"");
+    flash.put(&format!("loader/entries/octet-{}.conf", other.name()), b"");
+    let present = Present::read(&flash).unwrap();
+    assert_eq!(present.last_good(old.name()), None);
+    assert_eq!(present.next().map(|slot| slot.name.as_str()), Some(old.name()));
     flash.make_folder("octet/1.0-empty").unwrap();
     flash.put("octet/first-boot", b"");
     flash.put("loader/entries/other.conf", b"not ours");
