@@ -21,11 +21,10 @@ impl<'a> EspCounter<'a> {
         Self { esp, version }
     }
 
-    /// The slot's entries: one, or two after a cut in the middle of [`mark_good`]. One that the boot
-    /// loader passes over says nothing of how the slot stands, and must never take a good one's place.
+    /// The slot's entries: one, or two after a cut in the middle of [`mark_good`].
     ///
     /// [`mark_good`]: BootCounter::mark_good
-    fn entries(&self) -> Result<Vec<(PathBuf, Standing)>, String> {
+    fn entries(&self) -> Result<Vec<Found>, String> {
         let folder = self.esp.path(ENTRIES);
         let mut found = vec![];
         for item in fs::read_dir(&folder).map_err(at(&folder))? {
@@ -34,20 +33,32 @@ impl<'a> EspCounter<'a> {
             let name = EntryName::parse(name).filter(|name| name.slot.as_str() == self.version);
             let Some(name) = name else { continue };
             let text = fs::read(&path).map_err(at(&path))?;
-            if !Listed::parse(&String::from_utf8_lossy(&text)).is_empty() {
-                found.push((path, name.standing));
-            }
+            let is_empty = Listed::parse(&String::from_utf8_lossy(&text)).is_empty();
+            found.push(Found { path, standing: name.standing, is_empty });
         }
         Ok(found)
     }
 }
 
+/// An entry of the slot.
+struct Found {
+    path: PathBuf,
+    standing: Standing,
+    /// The boot loader passes it over: it says nothing of how the slot stands, and must never take
+    /// the place of one that does.
+    is_empty: bool,
+}
+
 impl BootCounter for EspCounter<'_> {
     fn standing(&self) -> Result<Option<Standing>, String> {
         let entries = self.entries()?;
-        let counted =
-            entries.iter().map(|(_, standing)| *standing).find(|it| *it != Standing::Good);
-        Ok(counted.or_else(|| entries.first().map(|(_, standing)| *standing)))
+        let standings = || entries.iter().filter(|it| !it.is_empty).map(|it| it.standing);
+        Ok(standings().find(|it| *it != Standing::Good).or_else(|| standings().next()))
+    }
+
+    fn is_settled(&self) -> Result<bool, String> {
+        let entries = self.entries()?;
+        Ok(entries.iter().all(|it| it.standing == Standing::Good && !it.is_empty))
     }
 
     /// FAT writes the two halves of a rename in any order, and a cut between them could leave
@@ -55,26 +66,26 @@ impl BootCounter for EspCounter<'_> {
     /// the medium the old one goes.
     fn mark_good(&self) -> Result<(), String> {
         let entries = self.entries()?;
-        let mut counted = entries.iter().filter(|(_, standing)| *standing != Standing::Good);
-        let Some((old, _)) = counted.next() else { return Ok(()) };
-        let slot =
-            self.version.parse().map_err(|error: octet_bundle::InvalidText| error.to_string())?;
-        let new = self.esp.path(ENTRIES).join(EntryName::good(&slot).to_string());
-        // A slot that was good once is not on trial at any later start.
-        let text = settled(&fs::read_to_string(old).map_err(at(old))?);
-        // The name that the boot loader knows appears when all behind it is on the medium. Until
-        // then a cut can leave a file whose clusters are free for others, which reads well: the
-        // unit `data` has emptied such files before this runs.
-        if fs::read_to_string(&new).ok().as_ref() != Some(&text) {
-            let staged = new.with_extension("new");
-            let _ = fs::remove_file(&staged);
-            fs::write(&staged, &text).and_then(|()| self.esp.sync()).map_err(at(&staged))?;
-            fs::rename(&staged, &new).and_then(|()| self.esp.sync()).map_err(at(&new))?;
+        let counted = || entries.iter().filter(|it| it.standing != Standing::Good);
+        if let Some(Found { path: old, .. }) = counted().find(|it| !it.is_empty) {
+            let slot = self.version.parse();
+            let slot = slot.map_err(|error: octet_bundle::InvalidText| error.to_string())?;
+            let new = self.esp.path(ENTRIES).join(EntryName::good(&slot).to_string());
+            // A slot that was good once is not on trial at any later start.
+            let text = settled(&fs::read_to_string(old).map_err(at(old))?);
+            // The name that the boot loader knows appears when all behind it is on the medium. Until
+            // then a cut can leave a file whose clusters are free for others, which reads well: the
+            // unit `data` has emptied such files before this runs.
+            if fs::read_to_string(&new).ok().as_ref() != Some(&text) {
+                let staged = new.with_extension("new");
+                let _ = fs::remove_file(&staged);
+                fs::write(&staged, &text).and_then(|()| self.esp.sync()).map_err(at(&staged))?;
+                fs::rename(&staged, &new).and_then(|()| self.esp.sync()).map_err(at(&new))?;
+            }
         }
-        fs::remove_file(old).map_err(at(old))?;
-        for (older, _) in counted {
-            fs::remove_file(older).map_err(at(older))?;
+        for Found { path, .. } in counted() {
+            fs::remove_file(path).map_err(at(path))?;
         }
-        self.esp.sync().map_err(at(old))
+        self.esp.sync().map_err(at(&self.esp.path(ENTRIES)))
     }
 }

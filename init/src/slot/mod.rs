@@ -25,6 +25,12 @@ pub trait BootCounter {
     /// In words.
     fn standing(&self) -> Result<Option<Standing>, String>;
 
+    /// Whether there is nothing left for [`mark_good`](Self::mark_good) to do.
+    ///
+    /// # Errors
+    /// In words.
+    fn is_settled(&self) -> Result<bool, String>;
+
     /// Ends the counting: the slot is good. Done again it changes nothing.
     ///
     /// # Errors
@@ -52,7 +58,7 @@ pub fn run() -> Result<(), String> {
     let Some(version) = command_line::value("slot")? else { return Ok(()) };
     let disk = Disk::find()?;
     // Nothing is mounted for writing if there is nothing to write.
-    if EspCounter::new(&Esp::read(&disk.esp)?, &version).standing()? != Some(Standing::Good) {
+    if !EspCounter::new(&Esp::read(&disk.esp)?, &version).is_settled()? {
         let esp = Esp::change(&disk.esp)?;
         EspCounter::new(&esp, &version).mark_good()?;
     }
