@@ -4,7 +4,7 @@
 //! an Ethernet frame; the other end is a [`Port`]. A test reads and sends frames there itself, joins
 //! two ports by a [`Wire`] that it can record, slow down and cut, or is a whole board: a [`Station`]
 //! says single packets and hears what comes back, a [`Host`] has TCP, and [`DhcpServer`] gives
-//! addresses. No packet leaves the test.
+//! addresses. The frames that attacks are made of are [`raw`]. No packet leaves the test.
 
 #[cfg(feature = "stack")]
 mod dhcp;
@@ -13,6 +13,8 @@ mod host;
 #[cfg(feature = "stack")]
 mod packet;
 mod port;
+#[cfg(feature = "stack")]
+pub mod raw;
 #[cfg(feature = "stack")]
 mod station;
 mod wire;
