@@ -15,14 +15,14 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("init/control", &["init/appliance"]),
     ("init", &["init/control", "init/bundle"]),
     ("services/node", &["init/control"]),
-    ("netd", &["services/node"]),
+    // Its tests ask the evaluator, which shares nothing with it.
+    ("netd", &["services/node", "tests/evaluator"]),
     ("services/update", &["services/node", "init/bundle"]),
     (SERVICE, &["services/node"]),
     ("services/program", &["netd", SERVICE, "services/update"]),
     ("image", &["init/appliance", "init/bundle", "tests/machine"]),
     ("tests/machine", &["init/control"]),
     ("tests/guests", &["services/node"]),
-    // What netd is compared with shares nothing with it.
     ("tests/evaluator", &[]),
     ("tests/fuzz", &[SERVICE, "init/bundle", "netd"]),
     ("tests", &["tests/machine", "tests/guests", "tests/evaluator", "init/bundle"]),

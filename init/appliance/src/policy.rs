@@ -285,6 +285,28 @@ impl From<Publish> for RawPublish {
     }
 }
 
+impl fmt::Display for Policy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let list = |list: &[Who]| list.iter().map(Who::to_string).collect::<Vec<_>>().join(", ");
+        write!(f, "{} to {}: {}", list(&self.from), list(&self.to), self.what)?;
+        self.rate.iter().try_for_each(|rate| write!(f, ", {rate} in a second"))
+    }
+}
+
+impl fmt::Display for What {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Service(name) => write!(f, "service {name}"),
+            Self::Ports(protocol, ports) => {
+                let ports: Vec<_> = ports.iter().map(PortRange::to_string).collect();
+                write!(f, "{} {}", protocol.as_str(), ports.join(", "))
+            }
+            Self::Ping => f.write_str("icmp"),
+            Self::Number(number) => write!(f, "protocol {number}"),
+        }
+    }
+}
+
 impl TryFrom<String> for Who {
     type Error = InvalidPolicy;
 

@@ -2,7 +2,6 @@
 
 use crate::by::By;
 use crate::line::{Line, What, Word};
-use crate::traffic::Version;
 use crate::zone::Zone;
 
 /// All of them; `gate` is what the unit of that name serves.
@@ -18,14 +17,11 @@ pub(crate) fn lines(gate: &[What]) -> Vec<Line> {
         from,
         to,
         what: what.to_vec(),
-        version: None,
         rate: None,
     };
-    let only = |version, line| Line { version: Some(version), ..line };
     let inside = || vec![boards(), lan()];
     vec![
-        only(Version::V4, line("dhcp", inside(), vec![router()], &[udp(67)])),
-        only(Version::V6, line("dhcp", inside(), vec![router()], &[udp(547)])),
+        line("dhcp", inside(), vec![router()], &[udp(67), udp(547)]),
         line("dns", inside(), vec![router()], &[udp(53), tcp(53)]),
         line("time", inside(), vec![router()], &[udp(123)]),
         line("enrolment", vec![boards()], vec![router()], &[tcp(4041)]),
@@ -33,7 +29,6 @@ pub(crate) fn lines(gate: &[What]) -> Vec<Line> {
         Line { rate: Some(20), ..line("ping", inside(), vec![router()], &[What::Ping]) },
         line("relay", vec![router()], vec![boards()], gate),
         line("reach", vec![router()], vec![boards(), lan(), uplink()], &[What::Ping]),
-        line("ask", vec![router()], vec![uplink()], &[udp(53), tcp(53), udp(123)]),
-        only(Version::V4, line("ask", vec![router()], vec![uplink()], &[udp(67)])),
+        line("ask", vec![router()], vec![uplink()], &[udp(53), tcp(53), udp(123), udp(67)]),
     ]
 }

@@ -31,8 +31,6 @@ pub(crate) struct Line {
     pub from: Vec<Word>,
     pub to: Vec<Word>,
     pub what: Vec<What>,
-    /// The only version of IP, if it is not both.
-    pub version: Option<Version>,
     /// New flows in a second.
     pub rate: Option<u32>,
 }
@@ -106,11 +104,8 @@ impl fmt::Display for Line {
         fn list<T: fmt::Display>(of: &[T]) -> String {
             of.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
         }
-        let Self { by, from, to, what, version, rate } = self;
+        let Self { by, from, to, what, rate } = self;
         write!(f, "{by}: from {} to {}: {}", list(from), list(to), list(what))?;
-        if let Some(version) = version {
-            write!(f, ", {version} only")?;
-        }
         rate.map_or(Ok(()), |rate| write!(f, ", {rate} in a second"))
     }
 }

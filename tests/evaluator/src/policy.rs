@@ -19,7 +19,6 @@ pub(crate) fn read(file: &Table, ports: &[Port]) -> Result<Vec<Line>, String> {
             from: words(section, "from")?,
             to: words(section, "to")?,
             what: what(section, ports)?,
-            version: None,
             rate: section.number("rate")?,
         })
     };

@@ -64,7 +64,7 @@ impl World {
         if from == addressed {
             return dropped("a zone and itself make no pair");
         }
-        if let Some(why) = at_the_port(from, addressed, traffic, version) {
+        if let Some(why) = at_the_port(from, traffic, version) {
             return dropped(why);
         }
         if (from, addressed) == (Zone::Uplink, Zone::Router) {
@@ -75,7 +75,7 @@ impl World {
             }
         }
         for line in &self.lines {
-            if self.lets(line, from, addressed, traffic, version) {
+            if self.lets(line, from, addressed, traffic) {
                 return Verdict::Arrives { at: addressed, by: line.by };
             }
         }
@@ -134,10 +134,8 @@ impl World {
         text
     }
 
-    fn lets(&self, line: &Line, from: Zone, to: Zone, traffic: Traffic, version: Version) -> bool {
-        self.pairs(line, from, to)
-            && line.what.iter().any(|what| what.covers(traffic))
-            && line.version.is_none_or(|only| only == version)
+    fn lets(&self, line: &Line, from: Zone, to: Zone, traffic: Traffic) -> bool {
+        self.pairs(line, from, to) && line.what.iter().any(|what| what.covers(traffic))
     }
 
     fn pairs(&self, line: &Line, from: Zone, to: Zone) -> bool {
@@ -149,14 +147,9 @@ impl World {
 
 /// What is dropped before any line is asked, of what [`Traffic`] can say: DHCP that does not belong
 /// there. The router and `path` send through no port.
-fn at_the_port(from: Zone, to: Zone, traffic: Traffic, version: Version) -> Option<&'static str> {
+fn at_the_port(from: Zone, traffic: Traffic, version: Version) -> Option<&'static str> {
     let port = matches!(from, Zone::Board(_) | Zone::Lan | Zone::Uplink);
-    // Nobody on the uplink may send from 0.0.0.0.
-    let asks = matches!(from, Zone::Board(_) | Zone::Lan) && to == Zone::Router;
     match (traffic, version) {
-        (Traffic::Udp(67), Version::V4) if port && !asks => {
-            Some("dhcp: a DHCP request that is no broadcast from 0.0.0.0")
-        }
         (Traffic::Udp(68), Version::V4) | (Traffic::Udp(546), Version::V6) if port => {
             Some("dhcp-server: only a DHCP server sends it")
         }

@@ -95,7 +95,6 @@ pub const FAULTS: &[Fault] = &[
     without("no built-in `ask`", "ask"),
     of_table("IPv6 is forgotten", tables::no_ipv6),
     of_table("IPv6 has no rules", tables::all_ipv6),
-    of_table("IPv4 and IPv6 built-in DHCP ports are one list", tables::dhcp_of_both),
     of_table("ping is let everywhere", tables::ping_everywhere),
     of_table("a zone reaches itself", tables::itself),
     of_table("the router may send anything", tables::router_sends),

@@ -26,13 +26,6 @@ pub(super) fn all_ipv6(_: &World, table: &mut Table) {
     let_in(table, |(.., version)| version == Version::V6);
 }
 
-pub(super) fn dhcp_of_both(_: &World, table: &mut Table) {
-    let_in(table, |(from, to, traffic, _)| {
-        let dhcp = matches!(traffic, Traffic::Udp(67 | 547));
-        dhcp && to == Zone::Router && matches!(from, Zone::Board(_) | Zone::Lan)
-    });
-}
-
 pub(super) fn ping_everywhere(_: &World, table: &mut Table) {
     let_in(table, |(_, _, traffic, _)| traffic == Traffic::Ping);
 }
