@@ -12,6 +12,7 @@ pub mod kernel;
 pub mod nft;
 pub mod observed;
 pub mod plan;
+pub mod router;
 pub mod rules;
 pub mod serve;
 mod service;

@@ -5,12 +5,14 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use toml::Spanned;
 
-use crate::document::{parse, top_keys};
+use crate::cluster::{Board, Cluster, Lan};
+use crate::document::{parse, place, top_keys};
 use crate::file_error::FileError;
 use crate::name::{ApplianceName, ModuleName, PackageName, UnitName};
 use crate::network::NetworkSettings;
 use crate::operator::Operator;
 use crate::path::ImagePath;
+use crate::policy::{Policy, Publish};
 use crate::section::check_of_builds;
 use crate::trust::{Health, Trust};
 
@@ -24,6 +26,21 @@ pub struct Appliance {
     /// How it is reached.
     #[serde(default)]
     pub network: NetworkSettings,
+    /// Its boards and its router; without it the box is one board.
+    #[serde(default)]
+    pub cluster: Option<Cluster>,
+    /// What single boards are.
+    #[serde(default)]
+    pub board: Vec<Board>,
+    /// The port for the owner's own devices.
+    #[serde(default)]
+    pub lan: Option<Lan>,
+    /// What may go from where to where.
+    #[serde(default)]
+    pub policy: Vec<Policy>,
+    /// Ports for those outside.
+    #[serde(default)]
+    pub publish: Vec<Publish>,
     /// What its image carries. Only a build can use this section, and must have it.
     #[serde(default, skip_serializing)]
     pub image: Image,
@@ -122,7 +139,24 @@ impl Appliance {
     /// # Errors
     /// The first mistake.
     pub fn check(&self, file: &str, text: &str) -> Result<(), Box<FileError>> {
-        self.operator.check(file, text)
+        self.operator.check(file, text)?;
+        let Self { cluster, board, lan, policy, publish, network, .. } = self;
+        if let Some(cluster) = cluster {
+            return cluster.check(board, lan.as_ref(), network, (file, text));
+        }
+        let without = [
+            ("board", !board.is_empty()),
+            ("lan", lan.is_some()),
+            ("policy", !policy.is_empty()),
+            ("publish", !publish.is_empty()),
+        ];
+        let Some((section, _)) = without.iter().find(|(_, is_there)| *is_there) else {
+            return Ok(());
+        };
+        let message =
+            format!("`{section}` is about a box with a router, and there is no [cluster]");
+        let hint = "add `[cluster]` with `boards = 4`, 8, 16 or 32";
+        Err(FileError::new(file, text, place(text, &[section]), message, hint))
     }
 }
 

@@ -5,31 +5,40 @@
 
 mod appliance;
 mod bytes;
+mod cluster;
 mod document;
 mod duration;
 mod file_error;
 mod graph;
 mod name;
 mod network;
+mod one_or_more;
 pub mod operator;
 mod path;
+mod policy;
 mod public_key;
 mod section;
+mod segments;
 mod trust;
 mod unit;
 mod user;
 
 pub use appliance::{Appliance, Identity, Image, Service};
 pub use bytes::{Bytes, InvalidBytes};
+pub use cluster::{Board, Cluster, InvalidCluster, Lan, Mac, Network4, Network6, Router};
 pub use document::parse;
 pub use duration::{InvalidSpan, Span};
 pub use file_error::{FileError, nearest};
 pub use graph::{UnitSource, start_order};
-pub use name::{ApplianceName, InvalidName, ModuleName, OperatorName, PackageName, UnitName};
+pub use name::{
+    ApplianceName, InvalidName, ModuleName, OperatorName, PackageName, RoleName, UnitName,
+};
 pub use network::{Addressing, Cidr, InvalidNetwork, LinkName, NetworkSettings};
 pub use path::{ImagePath, InvalidPath, TreePath};
+pub use policy::{InvalidPolicy, Policy, PortRange, Publish, ServiceName, Target, What, Who};
 pub use public_key::{InvalidPublicKey, PublicKey};
 pub use section::Section;
+pub use segments::{ALL_PORTS, Let, Published, Segments, Traffic, Way, Zone};
 pub use trust::{Health, InvalidUpdateKey, Trial, Trust, UpdateKey};
 
 /// The program of PID 1, as a unit file names it: it left the file system with the initramfs.

@@ -90,6 +90,14 @@ name! {
 }
 
 name! {
+    /// What boards are for, as policies name it.
+    RoleName, "role", "use 1 to 32 of a-z, 0-9 and -, a letter first",
+    |name| (1..=32).contains(&name.len())
+        && name.starts_with(|c: char| c.is_ascii_lowercase())
+        && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+}
+
+name! {
     /// An Alpine package.
     PackageName, "package", "use letters, digits and + . _ -, a letter or digit first",
     |name| (1..=128).contains(&name.len())

@@ -4,8 +4,9 @@ use std::fmt;
 use std::net::IpAddr;
 
 use serde::de::{SeqAccess, Visitor};
-use serde::ser::SerializeSeq;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::one_or_more::OneOrMore;
 
 /// `[network]`: the address of this box on the link that leads out. A section that is not there
 /// means DHCP on the first link.
@@ -42,7 +43,7 @@ pub struct Cidr {
 }
 
 /// The name of a network device: 1 to 15 letters, digits, `-`, `_` and `.`, not all dots.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct LinkName(String);
 
@@ -79,8 +80,8 @@ struct Raw {
     link: Option<LinkName>,
     #[serde(default)]
     address: RawAddress,
-    #[serde(default, skip_serializing_if = "Gateways::is_empty")]
-    gateway: Gateways,
+    #[serde(default, skip_serializing_if = "OneOrMore::is_empty")]
+    gateway: OneOrMore<IpAddr>,
 }
 
 /// `"dhcp"` or a list.
@@ -89,16 +90,6 @@ enum RawAddress {
     #[default]
     Dhcp,
     Fixed(Vec<Cidr>),
-}
-
-/// One address as a text, or several as a list.
-#[derive(Default)]
-struct Gateways(Vec<IpAddr>);
-
-impl Gateways {
-    fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
 }
 
 impl TryFrom<Raw> for NetworkSettings {
@@ -139,7 +130,7 @@ impl From<NetworkSettings> for Raw {
             Addressing::Dhcp => (RawAddress::Dhcp, vec![]),
             Addressing::Fixed { addresses, gateways } => (RawAddress::Fixed(addresses), gateways),
         };
-        Raw { link: settings.link, address, gateway: Gateways(gateways) }
+        Raw { link: settings.link, address, gateway: OneOrMore(gateways) }
     }
 }
 
@@ -236,9 +227,20 @@ impl fmt::Display for Cidr {
 }
 
 impl LinkName {
+    /// The name that the kernel gives to the Ethernet device `number`, counted from 0.
+    pub fn numbered(number: usize) -> Self {
+        Self(format!("eth{number}"))
+    }
+
     /// The name as text.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+impl fmt::Display for LinkName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
     }
 }
 
@@ -298,43 +300,6 @@ impl<'de> Deserialize<'de> for RawAddress {
             }
         }
         deserializer.deserialize_any(Either)
-    }
-}
-
-impl Serialize for Gateways {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut list = serializer.serialize_seq(Some(self.0.len()))?;
-        self.0.iter().try_for_each(|gateway| list.serialize_element(gateway))?;
-        list.end()
-    }
-}
-
-impl<'de> Deserialize<'de> for Gateways {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct OneOrMore;
-        impl<'de> Visitor<'de> for OneOrMore {
-            type Value = Gateways;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an address such as \"192.0.2.1\", or a list of them")
-            }
-
-            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Gateways, E> {
-                let address = text
-                    .parse()
-                    .map_err(|_| E::invalid_value(serde::de::Unexpected::Str(text), &self))?;
-                Ok(Gateways(vec![address]))
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Gateways, A::Error> {
-                let mut gateways = vec![];
-                while let Some(gateway) = list.next_element()? {
-                    gateways.push(gateway);
-                }
-                Ok(Gateways(gateways))
-            }
-        }
-        deserializer.deserialize_any(OneOrMore)
     }
 }
 

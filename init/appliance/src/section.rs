@@ -21,11 +21,31 @@ pub enum Section {
     Operator,
     /// Whose updates it takes.
     Trust,
+    /// Its boards and its router.
+    Cluster,
+    /// What single boards are.
+    Board,
+    /// The port for the owner's own devices.
+    Lan,
+    /// What may go from where to where.
+    Policy,
+    /// Ports for those outside.
+    Publish,
 }
 
 impl Section {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Appliance, Self::Network, Self::Operator, Self::Trust];
+    pub const ALL: [Self; 9] = [
+        Self::Appliance,
+        Self::Network,
+        Self::Operator,
+        Self::Trust,
+        Self::Cluster,
+        Self::Board,
+        Self::Lan,
+        Self::Policy,
+        Self::Publish,
+    ];
 
     /// Its name, as the file has it.
     pub const fn name(self) -> &'static str {
@@ -34,6 +54,11 @@ impl Section {
             Self::Network => "network",
             Self::Operator => "operator",
             Self::Trust => "trust",
+            Self::Cluster => "cluster",
+            Self::Board => "board",
+            Self::Lan => "lan",
+            Self::Policy => "policy",
+            Self::Publish => "publish",
         }
     }
 
@@ -46,7 +71,13 @@ impl Section {
     /// that.
     pub const fn is_owners(self) -> bool {
         match self {
-            Self::Appliance | Self::Network => false,
+            Self::Appliance
+            | Self::Network
+            | Self::Cluster
+            | Self::Board
+            | Self::Lan
+            | Self::Policy
+            | Self::Publish => false,
             Self::Operator | Self::Trust => true,
         }
     }

@@ -36,7 +36,7 @@ fn mistakes_are_placed() {
         ("192.0.2.7/24", "224.0.0.1/24", 2, "group"),
         ("192.0.2.7/24", "127.0.0.1/8", 2, "never leaves"),
         ("[\"192.0.2.7/24\"]", "\"static\"", 2, "dhcp"),
-        ("\"192.0.2.1\"", "\"router\"", 3, "an address such as"),
+        ("\"192.0.2.1\"", "\"router\"", 3, "invalid IP address"),
         ("gateway", "gate", 3, "unknown field"),
         ("\"192.0.2.1\"", "\"198.51.100.1\"", 1, "in the network of none"),
         ("\"192.0.2.1\"", "[\"192.0.2.1\", \"192.0.2.2\"]", 1, "two gateways"),

@@ -4,7 +4,8 @@
 //! an Ethernet frame; the other end is a [`Port`]. A test reads and sends frames there itself, joins
 //! two ports by a [`Wire`] that it can record, slow down and cut, or is a whole board: a [`Station`]
 //! says single packets and hears what comes back, a [`Host`] has TCP, and [`DhcpServer`] gives
-//! addresses. No packet leaves the test.
+//! addresses. The [`switchboard`] is everybody around a router at once, and [`raw`] frames are what
+//! attacks are made of. No packet leaves the test.
 
 #[cfg(feature = "stack")]
 mod dhcp;
@@ -14,7 +15,11 @@ mod host;
 mod packet;
 mod port;
 #[cfg(feature = "stack")]
+pub mod raw;
+#[cfg(feature = "stack")]
 mod station;
+#[cfg(feature = "stack")]
+pub mod switchboard;
 mod wire;
 
 #[cfg(feature = "stack")]

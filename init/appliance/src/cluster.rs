@@ -1,0 +1,405 @@
+//! `[cluster]`, `[[board]]` and `[lan]`: the boards of the box, the router between them, and where each
+//! is plugged in.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use serde::{Deserialize, Serialize};
+
+use crate::document::place;
+use crate::file_error::FileError;
+use crate::name::{RoleName, UnitName};
+use crate::network::{LinkName, NetworkSettings};
+
+/// `[cluster]`: how many boards there are, and the router's devices.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "Raw", into = "Raw")]
+pub struct Cluster {
+    /// How many boards there are: 4, 8, 16 or 32.
+    pub boards: u8,
+    /// What the router is.
+    pub router: Router,
+    /// The router's device that leads out.
+    pub uplink: LinkName,
+    /// Its devices for the boards' ports: that of port 1 first.
+    pub ports: Vec<LinkName>,
+    /// IPv4 of the whole box.
+    pub network: Network4,
+    /// IPv6 of the whole box.
+    pub network6: Network6,
+}
+
+/// What the router is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Router {
+    /// A node that runs this image.
+    #[default]
+    Octet,
+}
+
+/// A network of 16 bits, of which each segment has one of 24: `10.20.0.0/16`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Network4(Ipv4Addr);
+
+/// A network of 48 bits, of which each segment has one of 64: `fd6f:6374:6574::/48`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Network6(Ipv6Addr);
+
+/// `[[board]]`: what one board is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Board {
+    /// 1 to the number of boards.
+    pub number: u8,
+    /// The router's port that it is plugged into; by default its number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub port: Option<u8>,
+    /// A name for policies, which several boards may share.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub role: Option<RoleName>,
+    /// Units that run on it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub services: Vec<UnitName>,
+    /// Its Ethernet address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mac: Option<Mac>,
+}
+
+/// `[lan]`: a port of the router for the owner's own devices.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Lan {
+    /// The router's device; by default the one after those of the boards.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub port: Option<LinkName>,
+}
+
+/// The Ethernet address of one device: `02:00:00:00:00:03`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Mac([u8; 6]);
+
+/// What cannot be said of a cluster.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidCluster {
+    /// A box has four sizes.
+    #[error("there is no box of {0} boards: 4, 8, 16 or 32")]
+    Boards(u8),
+    /// Not the network of a whole box.
+    #[error("`{0}` is no network of {1} bits that a box can have inside, such as `{2}`")]
+    Network(String, u8, &'static str),
+    /// Not the address of one device.
+    #[error("`{0}` is no Ethernet address of a device, such as `02:00:00:00:00:03`")]
+    Mac(String),
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Raw {
+    boards: Boards,
+    #[serde(default)]
+    router: Router,
+    #[serde(default = "uplink")]
+    uplink: LinkName,
+    #[serde(default)]
+    ports: Option<Vec<LinkName>>,
+    #[serde(default)]
+    network: Network4,
+    #[serde(default)]
+    network6: Network6,
+}
+
+#[derive(Clone, Copy, Serialize, Deserialize)]
+#[serde(try_from = "u8", into = "u8")]
+struct Boards(u8);
+
+impl TryFrom<u8> for Boards {
+    type Error = InvalidCluster;
+
+    fn try_from(boards: u8) -> Result<Self, InvalidCluster> {
+        match boards {
+            4 | 8 | 16 | 32 => Ok(Self(boards)),
+            _ => Err(InvalidCluster::Boards(boards)),
+        }
+    }
+}
+
+impl From<Boards> for u8 {
+    fn from(boards: Boards) -> u8 {
+        boards.0
+    }
+}
+
+/// The kernel's name for the device `number` of a machine.
+fn device(number: usize) -> LinkName {
+    LinkName::numbered(number)
+}
+
+fn uplink() -> LinkName {
+    device(0)
+}
+
+impl TryFrom<Raw> for Cluster {
+    type Error = InvalidCluster;
+
+    fn try_from(raw: Raw) -> Result<Self, InvalidCluster> {
+        let Raw { boards: Boards(boards), router, uplink, ports, network, network6 } = raw;
+        let ports = ports.unwrap_or_else(|| (1..=usize::from(boards)).map(device).collect());
+        Ok(Self { boards, router, uplink, ports, network, network6 })
+    }
+}
+
+impl From<Cluster> for Raw {
+    fn from(cluster: Cluster) -> Raw {
+        let Cluster { boards, router, uplink, ports, network, network6 } = cluster;
+        Raw { boards: Boards(boards), router, uplink, ports: Some(ports), network, network6 }
+    }
+}
+
+impl Cluster {
+    /// The device of `lan`.
+    pub fn lan(&self, lan: &Lan) -> LinkName {
+        lan.port.clone().unwrap_or_else(|| device(usize::from(self.boards) + 1))
+    }
+
+    /// The port that board `number` is plugged into, as `boards` say.
+    pub fn port(&self, boards: &[Board], number: u8) -> u8 {
+        let board = boards.iter().find(|board| board.number == number);
+        board.and_then(|board| board.port).unwrap_or(number)
+    }
+
+    /// Checks what stands between these sections, which were read from `text`, the content of `file`.
+    pub(crate) fn check(
+        &self,
+        boards: &[Board],
+        lan: Option<&Lan>,
+        network: &NetworkSettings,
+        (file, text): (&str, &str),
+    ) -> Result<(), Box<FileError>> {
+        let wrong = |keys: &[&str], message: String, hint: &str| {
+            Err(FileError::new(file, text, place(text, keys), message, hint))
+        };
+        if self.ports.len() != usize::from(self.boards) {
+            let message =
+                format!("{} devices are named for {} boards", self.ports.len(), self.boards);
+            return wrong(&["cluster", "ports"], message, "name one for each board, or none");
+        }
+        if let Some(link) = network.link.as_ref().filter(|link| **link != self.uplink) {
+            let message = format!("the router's uplink is `{}`, not `{link}`", self.uplink);
+            return wrong(&["network", "link"], message, "leave this line out");
+        }
+        let mut devices = BTreeMap::from([(self.uplink.clone(), "the uplink".to_owned())]);
+        for (index, port) in self.ports.iter().enumerate() {
+            let what = format!("port {}", index + 1);
+            if let Some(other) = devices.insert(port.clone(), what.clone()) {
+                let message = format!("`{port}` cannot be both {other} and {what}");
+                let keys = ["cluster", "ports", &index.to_string()];
+                return wrong(&keys, message, "each device is for one thing");
+            }
+        }
+        if let Some(lan) = lan {
+            let device = self.lan(lan);
+            if let Some(other) = devices.get(&device) {
+                let message = format!("`{device}` cannot be both {other} and lan");
+                let hint = "each device is for one thing: name another with `port`";
+                return wrong(&["lan", "port"], message, hint);
+            }
+        }
+        self.check_boards(boards, (file, text))
+    }
+
+    fn check_boards(
+        &self,
+        boards: &[Board],
+        (file, text): (&str, &str),
+    ) -> Result<(), Box<FileError>> {
+        let wrong = |index: usize, key: &str, message: String, hint: &str| {
+            let at = place(text, &["board", &index.to_string(), key]);
+            Err(FileError::new(file, text, at, message, hint))
+        };
+        let mut taken = BTreeMap::new();
+        for number in 1..=self.boards {
+            let port = self.port(boards, number);
+            if let Some(other) = taken.insert(port, number)
+                && let Some(index) = boards.iter().position(|board| board.port == Some(port))
+            {
+                let message = format!("boards {other} and {number} cannot both have port {port}");
+                return wrong(index, "port", message, "give the other one a port, too");
+            }
+        }
+        for (index, board) in boards.iter().enumerate() {
+            let before = &boards[..index];
+            let of = |port: u8| (1..=self.boards).contains(&port);
+            if !of(board.number) {
+                let message =
+                    format!("there is no board {}: the box has {}", board.number, self.boards);
+                return wrong(index, "number", message, "see `boards` in [cluster]");
+            }
+            if before.iter().any(|other| other.number == board.number) {
+                let message = format!("board {} is there twice", board.number);
+                return wrong(index, "number", message, "say all about it in one place");
+            }
+            if let Some(port) = board.port.filter(|port| !of(*port)) {
+                let message = format!("there is no port {port}: the box has {}", self.boards);
+                return wrong(index, "port", message, "see `boards` in [cluster]");
+            }
+            if let Some(mac) = board.mac
+                && let Some(other) = before.iter().find(|other| other.mac == Some(mac))
+            {
+                let message = format!("board {} has the address {mac}, too", other.number);
+                return wrong(index, "mac", message, "each device has its own");
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Network4 {
+    /// The network of the segment `number`: its first 24 bits, the last 8 as given.
+    pub fn host(self, number: u8, host: u8) -> Ipv4Addr {
+        let [a, b, ..] = self.0.octets();
+        Ipv4Addr::new(a, b, number, host)
+    }
+
+    /// Whether `address` is in it.
+    pub fn has(self, address: Ipv4Addr) -> bool {
+        self.0.octets()[..2] == address.octets()[..2]
+    }
+}
+
+impl Network6 {
+    /// An address in the segment `number`.
+    pub fn host(self, number: u8, host: u16) -> Ipv6Addr {
+        let [a, b, c, ..] = self.0.segments();
+        Ipv6Addr::new(a, b, c, number.into(), 0, 0, 0, host)
+    }
+
+    /// Whether `address` is in it.
+    pub fn has(self, address: Ipv6Addr) -> bool {
+        self.0.segments()[..3] == address.segments()[..3]
+    }
+}
+
+impl Default for Network4 {
+    fn default() -> Self {
+        Self(Ipv4Addr::new(10, 20, 0, 0))
+    }
+}
+
+impl Default for Network6 {
+    /// The 40 bits that RFC 4193 leaves to chance are the letters of "octet": two boxes that are to
+    /// reach each other's inside name networks of their own.
+    fn default() -> Self {
+        Self(Ipv6Addr::new(0xfd6f, 0x6374, 0x6574, 0, 0, 0, 0, 0))
+    }
+}
+
+impl TryFrom<String> for Network4 {
+    type Error = InvalidCluster;
+
+    fn try_from(text: String) -> Result<Self, InvalidCluster> {
+        let address = text.strip_suffix("/16").and_then(|text| text.parse::<Ipv4Addr>().ok());
+        let fits = |address: &Ipv4Addr| {
+            let [a, _, c, d] = address.octets();
+            (c, d) == (0, 0) && (1..224).contains(&a) && a != 127 && !address.is_link_local()
+        };
+        let wrong = || InvalidCluster::Network(text.clone(), 16, "10.20.0.0/16");
+        address.filter(fits).map(Self).ok_or_else(wrong)
+    }
+}
+
+impl TryFrom<String> for Network6 {
+    type Error = InvalidCluster;
+
+    fn try_from(text: String) -> Result<Self, InvalidCluster> {
+        let address = text.strip_suffix("/48").and_then(|text| text.parse::<Ipv6Addr>().ok());
+        let fits = |address: &Ipv6Addr| {
+            let global = (0x2000..0x4000).contains(&address.segments()[0]);
+            address.segments()[3..].iter().all(|it| *it == 0)
+                && (global || address.is_unique_local())
+        };
+        let wrong = || InvalidCluster::Network(text.clone(), 48, "fd6f:6374:6574::/48");
+        address.filter(fits).map(Self).ok_or_else(wrong)
+    }
+}
+
+impl fmt::Display for Network4 {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/16", self.0)
+    }
+}
+
+impl fmt::Display for Network6 {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/48", self.0)
+    }
+}
+
+impl From<Network4> for String {
+    fn from(network: Network4) -> String {
+        network.to_string()
+    }
+}
+
+impl From<Network6> for String {
+    fn from(network: Network6) -> String {
+        network.to_string()
+    }
+}
+
+impl Mac {
+    /// Its bytes, in the order in which they are sent.
+    pub fn bytes(self) -> [u8; 6] {
+        self.0
+    }
+
+    /// The device with these bytes, unless they are those of a group or of nobody.
+    pub fn new(bytes: [u8; 6]) -> Option<Self> {
+        (bytes[0] & 1 == 0 && bytes != [0; 6]).then_some(Self(bytes))
+    }
+
+    /// The address that a device with it has on its link (RFC 4291, appendix A).
+    pub fn link_local(self) -> IpAddr {
+        let [a, b, c, d, e, f] = self.0;
+        let pair = |high, low| u16::from_be_bytes([high, low]);
+        let own = [pair(a ^ 2, b), pair(c, 0xff), pair(0xfe, d), pair(e, f)];
+        Ipv6Addr::new(0xfe80, 0, 0, 0, own[0], own[1], own[2], own[3]).into()
+    }
+}
+
+impl TryFrom<String> for Mac {
+    type Error = InvalidCluster;
+
+    fn try_from(text: String) -> Result<Self, InvalidCluster> {
+        let mut bytes = [0; 6];
+        let mut parts = text.split(':');
+        let mut read = || {
+            for byte in &mut bytes {
+                let part = parts.next().filter(|part| part.len() == 2)?;
+                *byte = u8::from_str_radix(part, 16).ok().filter(|_| !part.starts_with('+'))?;
+            }
+            parts.next().is_none().then_some(())
+        };
+        let read = read().and_then(|()| Self::new(bytes));
+        read.ok_or(InvalidCluster::Mac(text))
+    }
+}
+
+impl fmt::Display for Mac {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.map(|byte| format!("{byte:02x}")).join(":"))
+    }
+}
+
+impl From<Mac> for String {
+    fn from(mac: Mac) -> String {
+        mac.to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,419 @@
+//! `[[policy]]` and `[[publish]]`: what may go from where to where.
+
+use std::fmt;
+use std::num::NonZeroU32;
+
+use serde::{Deserialize, Serialize};
+
+use crate::name::{RoleName, UnitName};
+use crate::one_or_more::OneOrMore;
+use crate::unit::{Port, Protocol};
+
+/// `[[policy]]`: new flows that are let.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "RawPolicy", into = "RawPolicy")]
+pub struct Policy {
+    /// Who begins them.
+    pub from: Vec<Who>,
+    /// With whom.
+    pub to: Vec<Who>,
+    /// What they are.
+    pub what: What,
+    /// How many may begin in a second; any number, if nothing is said.
+    pub rate: Option<NonZeroU32>,
+    /// Why; nothing is made of it.
+    pub comment: Option<String>,
+}
+
+/// Somebody, as a policy says it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum Who {
+    /// `board-3`
+    Board(u8),
+    /// `boards`: each of them.
+    Boards,
+    /// `role:cache`: each board of this role.
+    Role(RoleName),
+    /// `uplink`: outside.
+    Uplink,
+    /// `router`: the router itself.
+    Router,
+    /// `lan`: the owner's devices.
+    Lan,
+    /// `path`: what comes by the paths of the unit `forward`.
+    Path,
+}
+
+/// What a policy lets.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum What {
+    /// A port of a unit.
+    Service(ServiceName),
+    /// Ports of a protocol that has some.
+    Ports(Protocol, Vec<PortRange>),
+    /// Echo requests of ICMP and ICMPv6.
+    Ping,
+    /// A protocol without ports, by its number (IANA, "Protocol Numbers").
+    Number(u8),
+}
+
+/// A port of a unit by its name in unit.toml: `gateway`, or `cache.gateway` where two units have one of
+/// that name.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct ServiceName {
+    /// The unit, if it is said.
+    pub unit: Option<UnitName>,
+    /// The port's name.
+    pub port: UnitName,
+}
+
+/// One port, or all from one to another: `80` or `"8000-8010"`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "RawRange", into = "RawRange")]
+pub struct PortRange {
+    /// The first one, 1 to 65535.
+    pub first: u16,
+    /// The last one.
+    pub last: u16,
+}
+
+/// `[[publish]]`: a port of the router, for those outside, that leads to a board.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "RawPublish", into = "RawPublish")]
+pub struct Publish {
+    /// The router's.
+    pub port: Port,
+    /// The board.
+    pub board: u8,
+    /// The board's port.
+    pub target: Target,
+}
+
+/// Where a published port leads to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Target {
+    /// A port of a unit.
+    Service(ServiceName),
+    /// This one.
+    Port(Port),
+}
+
+/// What cannot be said in a policy.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidPolicy {
+    /// Nobody.
+    #[error("`{0}` is nobody: write board-N, boards, role:NAME, uplink, router, lan or path")]
+    Who(String),
+    /// A list without anybody.
+    #[error("`{0}` names nobody")]
+    Nobody(&'static str),
+    /// No name of a port.
+    #[error("`{0}` is no name of a unit's port, such as `gateway` or `cache.gateway`")]
+    Service(String),
+    /// No ports.
+    #[error("`{0}` is no port and no range of ports, such as 80 or \"8000-8010\"")]
+    Range(String),
+    /// No protocol.
+    #[error("`{0}` is no protocol: write tcp, udp, icmp or a number from 0 to 255")]
+    Protocol(String),
+    /// A number that has a name.
+    #[error("protocol {0} is written as \"{1}\"")]
+    HasName(u8, &'static str),
+    /// A number that stands for no protocol.
+    #[error("{0} is a header of IPv6 itself, which no policy can let")]
+    Extension(u8),
+    /// Both or neither.
+    #[error("say either `service` or `protocol`")]
+    What,
+    /// Ports are missing.
+    #[error("{0} needs `ports`, such as `ports = [80, \"8000-8010\"]`")]
+    NoPorts(&'static str),
+    /// Ports that there cannot be.
+    #[error("`ports` goes with `protocol = \"tcp\"` or \"udp\"")]
+    Ports,
+    /// A published port leads to one board.
+    #[error("a published port leads to one board, such as `to = \"board-3\"`")]
+    Publish,
+    /// Both or neither.
+    #[error("say either `service` or `at`")]
+    Target,
+    /// Two protocols.
+    #[error("the router's port is of {0}, the board's of {1}")]
+    Protocols(&'static str, &'static str),
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawPolicy {
+    from: OneOrMore<Who>,
+    to: OneOrMore<Who>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    service: Option<ServiceName>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    protocol: Option<RawProtocol>,
+    #[serde(default, skip_serializing_if = "OneOrMore::is_empty")]
+    ports: OneOrMore<PortRange>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    rate: Option<NonZeroU32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    comment: Option<String>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+enum RawProtocol {
+    Number(i64),
+    Name(String),
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+enum RawRange {
+    One(i64),
+    Range(String),
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawPublish {
+    port: Port,
+    to: Who,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    service: Option<ServiceName>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    at: Option<Port>,
+}
+
+impl TryFrom<RawPolicy> for Policy {
+    type Error = InvalidPolicy;
+
+    fn try_from(raw: RawPolicy) -> Result<Self, InvalidPolicy> {
+        let RawPolicy { from, to, service, protocol, ports, rate, comment } = raw;
+        for (list, key) in [(&from, "from"), (&to, "to")] {
+            if list.is_empty() {
+                return Err(InvalidPolicy::Nobody(key));
+            }
+        }
+        let what = match (service, protocol) {
+            (Some(service), None) if ports.is_empty() => What::Service(service),
+            (Some(_), None) => return Err(InvalidPolicy::Ports),
+            (None, Some(protocol)) => What::of(protocol, ports.0)?,
+            _ => return Err(InvalidPolicy::What),
+        };
+        Ok(Self { from: from.0, to: to.0, what, rate, comment })
+    }
+}
+
+impl What {
+    fn of(protocol: RawProtocol, ports: Vec<PortRange>) -> Result<Self, InvalidPolicy> {
+        let name = match protocol {
+            RawProtocol::Number(number) => {
+                let wrong = || InvalidPolicy::Protocol(number.to_string());
+                let number = u8::try_from(number).map_err(|_| wrong())?;
+                if !ports.is_empty() {
+                    return Err(InvalidPolicy::Ports);
+                }
+                return match number {
+                    6 => Err(InvalidPolicy::HasName(number, "tcp")),
+                    17 => Err(InvalidPolicy::HasName(number, "udp")),
+                    1 | 58 => Err(InvalidPolicy::HasName(number, "icmp")),
+                    // IANA, "IPv6 Extension Header Types"; without ESP and AH, which carry flows.
+                    0 | 43 | 44 | 60 | 135 | 139 | 140 => Err(InvalidPolicy::Extension(number)),
+                    _ => Ok(Self::Number(number)),
+                };
+            }
+            RawProtocol::Name(name) => name,
+        };
+        let (protocol, text) = match name.as_str() {
+            "tcp" => (Protocol::Tcp, "tcp"),
+            "udp" => (Protocol::Udp, "udp"),
+            "icmp" if ports.is_empty() => return Ok(Self::Ping),
+            "icmp" => return Err(InvalidPolicy::Ports),
+            _ => return Err(InvalidPolicy::Protocol(name)),
+        };
+        if ports.is_empty() {
+            return Err(InvalidPolicy::NoPorts(text));
+        }
+        Ok(Self::Ports(protocol, ports))
+    }
+}
+
+impl From<Policy> for RawPolicy {
+    fn from(policy: Policy) -> RawPolicy {
+        let Policy { from, to, what, rate, comment } = policy;
+        let name = |name: &str| Some(RawProtocol::Name(name.to_owned()));
+        let (service, protocol, ports) = match what {
+            What::Service(service) => (Some(service), None, vec![]),
+            What::Ports(Protocol::Tcp, ports) => (None, name("tcp"), ports),
+            What::Ports(Protocol::Udp, ports) => (None, name("udp"), ports),
+            What::Ping => (None, name("icmp"), vec![]),
+            What::Number(number) => (None, Some(RawProtocol::Number(number.into())), vec![]),
+        };
+        let (from, to) = (OneOrMore(from), OneOrMore(to));
+        RawPolicy { from, to, service, protocol, ports: OneOrMore(ports), rate, comment }
+    }
+}
+
+impl TryFrom<RawPublish> for Publish {
+    type Error = InvalidPolicy;
+
+    fn try_from(raw: RawPublish) -> Result<Self, InvalidPolicy> {
+        let Who::Board(board) = raw.to else { return Err(InvalidPolicy::Publish) };
+        let target = match (raw.service, raw.at) {
+            (Some(service), None) => Target::Service(service),
+            (None, Some(at)) if at.protocol == raw.port.protocol => Target::Port(at),
+            (None, Some(at)) => {
+                let (outside, inside) = (raw.port.protocol.as_str(), at.protocol.as_str());
+                return Err(InvalidPolicy::Protocols(outside, inside));
+            }
+            _ => return Err(InvalidPolicy::Target),
+        };
+        Ok(Self { port: raw.port, board, target })
+    }
+}
+
+impl From<Publish> for RawPublish {
+    fn from(publish: Publish) -> RawPublish {
+        let Publish { port, board, target } = publish;
+        let (service, at) = match target {
+            Target::Service(service) => (Some(service), None),
+            Target::Port(port) => (None, Some(port)),
+        };
+        RawPublish { port, to: Who::Board(board), service, at }
+    }
+}
+
+impl fmt::Display for Policy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let list = |list: &[Who]| list.iter().map(Who::to_string).collect::<Vec<_>>().join(", ");
+        write!(f, "{} to {}: {}", list(&self.from), list(&self.to), self.what)?;
+        self.rate.iter().try_for_each(|rate| write!(f, ", {rate} in a second"))
+    }
+}
+
+impl fmt::Display for What {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Service(name) => write!(f, "service {name}"),
+            Self::Ports(protocol, ports) => {
+                let ports: Vec<_> = ports.iter().map(PortRange::to_string).collect();
+                write!(f, "{} {}", protocol.as_str(), ports.join(", "))
+            }
+            Self::Ping => f.write_str("icmp"),
+            Self::Number(number) => write!(f, "protocol {number}"),
+        }
+    }
+}
+
+impl TryFrom<String> for Who {
+    type Error = InvalidPolicy;
+
+    fn try_from(text: String) -> Result<Self, InvalidPolicy> {
+        let who = match text.as_str() {
+            "boards" => Some(Self::Boards),
+            "uplink" => Some(Self::Uplink),
+            "router" => Some(Self::Router),
+            "lan" => Some(Self::Lan),
+            "path" => Some(Self::Path),
+            other => match (other.strip_prefix("board-"), other.strip_prefix("role:")) {
+                (Some(number), _) => {
+                    let plain = number.starts_with(|c: char| ('1'..='9').contains(&c));
+                    number.parse().ok().filter(|_| plain).map(Self::Board)
+                }
+                (None, Some(role)) => role.parse().ok().map(Self::Role),
+                (None, None) => None,
+            },
+        };
+        who.ok_or(InvalidPolicy::Who(text))
+    }
+}
+
+impl fmt::Display for Who {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Board(number) => write!(f, "board-{number}"),
+            Self::Boards => f.write_str("boards"),
+            Self::Role(role) => write!(f, "role:{role}"),
+            Self::Uplink => f.write_str("uplink"),
+            Self::Router => f.write_str("router"),
+            Self::Lan => f.write_str("lan"),
+            Self::Path => f.write_str("path"),
+        }
+    }
+}
+
+impl From<Who> for String {
+    fn from(who: Who) -> String {
+        who.to_string()
+    }
+}
+
+impl TryFrom<String> for ServiceName {
+    type Error = InvalidPolicy;
+
+    fn try_from(text: String) -> Result<Self, InvalidPolicy> {
+        let wrong = |_| InvalidPolicy::Service(text.clone());
+        let (unit, port) = match text.split_once('.') {
+            Some((unit, port)) => (Some(unit.parse().map_err(wrong)?), port),
+            None => (None, text.as_str()),
+        };
+        Ok(Self { unit, port: port.parse().map_err(wrong)? })
+    }
+}
+
+impl fmt::Display for ServiceName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.unit.iter().try_for_each(|unit| write!(f, "{unit}."))?;
+        write!(f, "{}", self.port)
+    }
+}
+
+impl From<ServiceName> for String {
+    fn from(name: ServiceName) -> String {
+        name.to_string()
+    }
+}
+
+impl TryFrom<RawRange> for PortRange {
+    type Error = InvalidPolicy;
+
+    fn try_from(raw: RawRange) -> Result<Self, InvalidPolicy> {
+        let (text, ends) = match raw {
+            RawRange::One(number) => {
+                let port = u16::try_from(number).ok();
+                (number.to_string(), port.map(|port| (port, port)))
+            }
+            RawRange::Range(text) => {
+                let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+                let port = |text: &str| text.parse().ok().filter(|_| digits(text));
+                let ends = text.split_once('-').and_then(|(a, b)| Some((port(a)?, port(b)?)));
+                (text, ends)
+            }
+        };
+        let range = ends.filter(|(first, last)| *first > 0 && first <= last);
+        range.map(|(first, last)| Self { first, last }).ok_or(InvalidPolicy::Range(text))
+    }
+}
+
+impl From<PortRange> for RawRange {
+    fn from(range: PortRange) -> RawRange {
+        match range.first == range.last {
+            true => RawRange::One(range.first.into()),
+            false => RawRange::Range(range.to_string()),
+        }
+    }
+}
+
+impl fmt::Display for PortRange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.first == self.last {
+            true => write!(f, "{}", self.first),
+            false => write!(f, "{}-{}", self.first, self.last),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,355 @@
+//! What policies come to: which flow may begin between which two zones, and by which line.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::num::NonZeroU32;
+
+use crate::appliance::Appliance;
+use crate::document::place;
+use crate::file_error::{FileError, nearest};
+use crate::policy::{PortRange, ServiceName, Target, What, Who};
+use crate::unit::{Port, Protocol, Unit};
+
+/// A part of the box whose traffic with every other part goes through the router.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Zone {
+    /// A board, by its number.
+    Board(u8),
+    /// The router itself.
+    Router,
+    /// The owner's devices.
+    Lan,
+    /// Outside.
+    Uplink,
+    /// The devices of the unit `forward`.
+    Path,
+}
+
+/// A kind of flow; ports are said beside it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Traffic {
+    /// TCP
+    Tcp,
+    /// UDP
+    Udp,
+    /// Echo requests of ICMP and ICMPv6.
+    Ping,
+    /// A protocol without ports.
+    Number(u8),
+}
+
+/// Ports of one kind of flow between two zones, and the line that lets them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Let {
+    /// Which; all, for what has no ports.
+    pub ports: PortRange,
+    /// The policy, counted from 0.
+    pub line: usize,
+}
+
+/// From where, to where, and what.
+pub type Way = (Zone, Zone, Traffic);
+
+/// What all lines of a file let.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Segments {
+    /// What policies let, apart from each other and in order. Where two lines let the same, the
+    /// earlier one stands.
+    pub lets: BTreeMap<Way, Vec<Let>>,
+    /// Of each policy, how many flows may begin in a second.
+    pub rates: Vec<Option<NonZeroU32>>,
+    /// Ports of the router, for those outside, and where they lead to.
+    pub published: Vec<Published>,
+}
+
+/// A published port.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Published {
+    /// The router's.
+    pub port: Port,
+    /// The board, by its number.
+    pub board: u8,
+    /// The board's port.
+    pub target: Port,
+}
+
+/// All ports; what has none has these.
+pub const ALL_PORTS: PortRange = PortRange { first: 0, last: u16::MAX };
+
+/// Something in a policy that is wrong, or that nothing comes of.
+#[derive(Debug)]
+struct Mistake {
+    section: &'static str,
+    index: usize,
+    key: &'static str,
+    message: String,
+    hint: String,
+}
+
+impl Mistake {
+    fn at(self, file: &str, text: &str) -> Box<FileError> {
+        let at = place(text, &[self.section, &self.index.to_string(), self.key]);
+        // What was read from JSON has no lines: then it is told by its number.
+        let message = match text {
+            "" => format!("{} {}: {}", self.section, self.index + 1, self.message),
+            _ => self.message,
+        };
+        FileError::new(file, text, at, message, self.hint)
+    }
+}
+
+impl Segments {
+    /// What the policies of `appliance`, which was read from `text`, the content of `file`, come to in
+    /// an image with these units. Also returns lines of which nothing comes.
+    ///
+    /// # Errors
+    /// The first mistake, with its line.
+    pub fn of(
+        appliance: &Appliance,
+        units: &[Unit],
+        (file, text): (&str, &str),
+    ) -> Result<(Self, Vec<FileError>), Box<FileError>> {
+        let mut reading = Reading { appliance, units, segments: Self::default(), warnings: vec![] };
+        reading.read().map_err(|mistake| mistake.at(file, text))?;
+        let warnings = reading.warnings.into_iter().map(|mistake| *mistake.at(file, text));
+        Ok((reading.segments, warnings.collect()))
+    }
+
+    /// The policy that lets a flow to `port` begin; of what has no ports, with any.
+    pub fn line(&self, way: Way, port: u16) -> Option<usize> {
+        let lets = self.lets.get(&way)?;
+        let found = lets.iter().find(|it| (it.ports.first..=it.ports.last).contains(&port));
+        found.map(|it| it.line)
+    }
+}
+
+/// The work of [`Segments::of`].
+struct Reading<'a> {
+    appliance: &'a Appliance,
+    units: &'a [Unit],
+    segments: Segments,
+    warnings: Vec<Mistake>,
+}
+
+impl Reading<'_> {
+    fn read(&mut self) -> Result<(), Mistake> {
+        let appliance = self.appliance;
+        for (index, policy) in appliance.policy.iter().enumerate() {
+            let wrong = |key, (message, hint): (String, String)| Mistake {
+                section: "policy",
+                index,
+                key,
+                message,
+                hint,
+            };
+            self.segments.rates.push(policy.rate);
+            let from = self.zones(&policy.from).map_err(|said| wrong("from", said))?;
+            let to = self.zones(&policy.to).map_err(|said| wrong("to", said))?;
+            let what = self.what(&policy.what).map_err(|said| wrong("service", said))?;
+            for (list, zones, key) in [(&policy.from, &from, "from"), (&policy.to, &to, "to")] {
+                if zones.is_empty() {
+                    let message = format!("no board has the role of {}", join(list));
+                    let hint = "give it to a board in [[board]], or remove the line";
+                    self.warnings.push(wrong(key, (message, hint.into())));
+                }
+            }
+            let mut pairs = from.iter().flat_map(|from| to.iter().map(move |to| (*from, *to)));
+            let mut pairs: Vec<_> = pairs.by_ref().filter(|(from, to)| from != to).collect();
+            pairs.sort_unstable();
+            pairs.dedup();
+            if pairs.is_empty() && !from.is_empty() && !to.is_empty() {
+                let message = "this goes from a zone to itself, which has nobody else in it".into();
+                return Err(wrong("to", (message, "name another zone".into())));
+            }
+            let mut adds = false;
+            for (from, to) in &pairs {
+                for (traffic, ports) in &what {
+                    let way = (*from, *to, *traffic);
+                    adds |= self.add(way, *ports, index).map_err(|said| wrong("rate", said))?;
+                }
+            }
+            if !adds && !pairs.is_empty() {
+                let message = "earlier lines let all of this".to_owned();
+                self.warnings.push(wrong("from", (message, "remove this line".into())));
+            }
+        }
+        for index in 0..appliance.publish.len() {
+            self.publish(index)?;
+        }
+        Ok(())
+    }
+
+    /// The zones that `list` names, each once.
+    fn zones(&self, list: &[Who]) -> Result<Vec<Zone>, (String, String)> {
+        let boards = self.appliance.cluster.as_ref().map_or(0, |cluster| cluster.boards);
+        let mut zones = vec![];
+        for who in list {
+            match who {
+                Who::Board(number) if *number <= boards => zones.push(Zone::Board(*number)),
+                Who::Board(number) => {
+                    let message = format!("there is no board {number}: the box has {boards}");
+                    return Err((message, "see `boards` in [cluster]".into()));
+                }
+                Who::Boards => zones.extend((1..=boards).map(Zone::Board)),
+                Who::Role(role) => {
+                    let all = self.appliance.board.iter();
+                    let of_role = all.filter(|board| board.role.as_ref() == Some(role));
+                    zones.extend(of_role.map(|board| Zone::Board(board.number)));
+                }
+                Who::Uplink => zones.push(Zone::Uplink),
+                Who::Router => zones.push(Zone::Router),
+                Who::Lan if self.appliance.lan.is_some() => zones.push(Zone::Lan),
+                Who::Lan => {
+                    return Err(("the box has no `lan`".into(), "add a section [lan]".into()));
+                }
+                Who::Path => zones.push(Zone::Path),
+            }
+        }
+        zones.sort_unstable();
+        zones.dedup();
+        Ok(zones)
+    }
+
+    fn what(&self, what: &What) -> Result<Vec<(Traffic, PortRange)>, (String, String)> {
+        Ok(match what {
+            What::Service(name) => {
+                let Port { protocol, number } = self.service(name)?;
+                vec![(protocol.into(), PortRange { first: number, last: number })]
+            }
+            What::Ports(protocol, ports) => {
+                ports.iter().map(|ports| ((*protocol).into(), *ports)).collect()
+            }
+            What::Ping => vec![(Traffic::Ping, ALL_PORTS)],
+            What::Number(number) => vec![(Traffic::Number(*number), ALL_PORTS)],
+        })
+    }
+
+    fn service(&self, name: &ServiceName) -> Result<Port, (String, String)> {
+        let of = |unit: &&Unit| name.unit.as_ref().is_none_or(|wanted| *wanted == unit.name);
+        let units = self.units.iter().filter(of);
+        let mut found = units.filter_map(|unit| Some((&unit.name, *unit.ports.get(&name.port)?)));
+        match (found.next(), found.next()) {
+            (Some((_, port)), None) => Ok(port),
+            (Some((one, _)), Some((other, _))) => {
+                let message = format!("`{one}` and `{other}` both have a port `{}`", name.port);
+                Err((message, format!("write `{one}.{0}` or `{other}.{0}`", name.port)))
+            }
+            (None, _) => {
+                let known: Vec<_> = self.units.iter().flat_map(|unit| unit.ports.keys()).collect();
+                let near = nearest(name.port.as_str(), known.iter().map(|name| name.as_str()));
+                let hint = match near[..] {
+                    [] => "units name their ports in unit.toml; or write `protocol` and `ports`"
+                        .into(),
+                    [best, ..] => format!("did you mean `{best}`?"),
+                };
+                Err((format!("no unit of this image has a port `{name}`"), hint))
+            }
+        }
+    }
+
+    /// Lets what is not let already. Returns whether there was something.
+    fn add(&mut self, way: Way, ports: PortRange, line: usize) -> Result<bool, (String, String)> {
+        let lets = self.segments.lets.entry(way).or_default();
+        let rates = &self.segments.rates;
+        let mut free = vec![];
+        let mut next = Some(ports.first);
+        for other in
+            lets.iter().filter(|it| it.ports.first <= ports.last && it.ports.last >= ports.first)
+        {
+            if rates[other.line] != rates[line] {
+                let message =
+                    format!("policy {} lets some of this at another rate", other.line + 1);
+                return Err((message, "say the same rate in both, or take them apart".into()));
+            }
+            if let Some(first) = next.filter(|first| *first < other.ports.first) {
+                free.push(PortRange { first, last: other.ports.first - 1 });
+            }
+            next = other.ports.last.checked_add(1);
+        }
+        if let Some(first) = next.filter(|first| *first <= ports.last) {
+            free.push(PortRange { first, last: ports.last });
+        }
+        let adds = !free.is_empty();
+        lets.extend(free.into_iter().map(|ports| Let { ports, line }));
+        lets.sort_unstable_by_key(|it| it.ports);
+        Ok(adds)
+    }
+
+    fn publish(&mut self, index: usize) -> Result<(), Mistake> {
+        let publish = &self.appliance.publish[index];
+        let wrong = |key, message: String, hint: &str| Mistake {
+            section: "publish",
+            index,
+            key,
+            message,
+            hint: hint.into(),
+        };
+        let boards = self.appliance.cluster.as_ref().map_or(0, |cluster| cluster.boards);
+        if publish.board > boards {
+            let message = format!("there is no board {}: the box has {boards}", publish.board);
+            return Err(wrong("to", message, "see `boards` in [cluster]"));
+        }
+        let port = publish.port;
+        let target = match &publish.target {
+            Target::Port(port) => *port,
+            Target::Service(name) => {
+                let found = self.service(name);
+                found.map_err(|(message, hint)| wrong("service", message, &hint))?
+            }
+        };
+        if target.protocol != port.protocol {
+            let message = format!("the router's port is {port}, the unit's {target}");
+            return Err(wrong("port", message, "use the unit's protocol"));
+        }
+        if self.segments.published.iter().any(|other| other.port == port) {
+            let message = format!("{port} is published twice");
+            return Err(wrong("port", message, "a port leads to one place"));
+        }
+        let way = (Zone::Uplink, Zone::Router, port.protocol.into());
+        if let Some(line) = self.segments.line(way, port.number) {
+            let message = format!("policy {} opens {port} on the router itself", line + 1);
+            return Err(wrong("port", message, "a port leads to one place"));
+        }
+        self.segments.published.push(Published { port, board: publish.board, target });
+        Ok(())
+    }
+}
+
+fn join(list: &[Who]) -> String {
+    list.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+impl From<Protocol> for Traffic {
+    fn from(protocol: Protocol) -> Self {
+        match protocol {
+            Protocol::Tcp => Self::Tcp,
+            Protocol::Udp => Self::Udp,
+        }
+    }
+}
+
+impl fmt::Display for Zone {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Board(number) => write!(f, "board-{number}"),
+            Self::Router => f.write_str("router"),
+            Self::Lan => f.write_str("lan"),
+            Self::Uplink => f.write_str("uplink"),
+            Self::Path => f.write_str("path"),
+        }
+    }
+}
+
+impl fmt::Display for Traffic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp => f.write_str("tcp"),
+            Self::Udp => f.write_str("udp"),
+            Self::Ping => f.write_str("icmp"),
+            Self::Number(number) => write!(f, "{number}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,155 @@
+use super::*;
+use crate::UnitSource;
+use proptest::prelude::*;
+
+const BOX: &str = "[appliance]\nname = \"octet\"\n[image]\npackages = []\ndrivers = []\nmodules = []\n\
+                   services = []\n[cluster]\nboards = 4\n[lan]\n\
+                   [[board]]\nnumber = 2\nrole = \"cache\"\n[[board]]\nnumber = 3\nrole = \"cache\"\n";
+
+fn units() -> Vec<Unit> {
+    let unit = |name: &str, ports: &str| {
+        let text = format!(
+            "name = \"{name}\"\nexec = \"/a\"\nuser = \"extra-1\"\n{ports}\nsandbox.network = \"host\"\n"
+        );
+        UnitSource::parse("unit.toml".into(), text).unwrap().unit
+    };
+    vec![
+        unit("cache", "ports = { gateway = \"tcp/8080\", peers = \"udp/4433\" }"),
+        unit("messenger", "ports = { peers = \"udp/4434\" }"),
+    ]
+}
+
+fn read(lines: &str) -> Result<(Segments, Vec<FileError>), Box<FileError>> {
+    let text = format!("{BOX}{lines}");
+    let appliance = Appliance::parse("appliance.toml", &text)?;
+    Segments::of(&appliance, &units(), ("appliance.toml", &text))
+}
+
+fn policy(from: &str, to: &str, what: &str) -> String {
+    format!("[[policy]]\nfrom = \"{from}\"\nto = \"{to}\"\n{what}\n")
+}
+
+#[test]
+fn a_line_stands_for_every_pair_of_its_zones() {
+    let (segments, warnings) =
+        read(&policy("boards", "role:cache", "service = \"gateway\"")).unwrap();
+    assert!(warnings.is_empty());
+    let ways: Vec<_> = segments.lets.keys().map(|(from, to, _)| format!("{from} {to}")).collect();
+    assert_eq!(
+        ways,
+        [
+            "board-1 board-2",
+            "board-1 board-3",
+            "board-2 board-3",
+            "board-3 board-2",
+            "board-4 board-2",
+            "board-4 board-3"
+        ]
+    );
+    let way = (Zone::Board(1), Zone::Board(2), Traffic::Tcp);
+    assert_eq!((segments.line(way, 8080), segments.line(way, 8081)), (Some(0), None));
+}
+
+#[test]
+fn the_earlier_line_is_named() {
+    let tcp =
+        |ports: &str| policy("lan", "board-1", &format!("protocol = \"tcp\"\nports = {ports}"));
+    let lines = [tcp("[\"20-30\", 40]"), tcp("\"10-50\""), tcp("[25, \"35-45\"]")].concat();
+    let (segments, warnings) = read(&lines).unwrap();
+    let way = (Zone::Lan, Zone::Board(1), Traffic::Tcp);
+    let line = |port| segments.line(way, port);
+    assert_eq!(
+        [9, 10, 19, 20, 30, 31, 39, 40, 41, 50, 51].map(line),
+        [
+            None,
+            Some(1),
+            Some(1),
+            Some(0),
+            Some(0),
+            Some(1),
+            Some(1),
+            Some(0),
+            Some(1),
+            Some(1),
+            None
+        ]
+    );
+    assert_eq!(warnings.len(), 1);
+    assert!(
+        warnings[0].line == 28 && warnings[0].message.contains("earlier lines"),
+        "{}",
+        warnings[0]
+    );
+}
+
+#[test]
+fn mistakes_are_placed() {
+    let tcp = "protocol = \"tcp\"\nports = 80";
+    for (from, to, what, line, words) in [
+        ("board-5", "lan", tcp, 18, "no board 5"),
+        ("lan", "board-5", tcp, 19, "no board 5"),
+        ("board-1", "board-1", tcp, 19, "to itself"),
+        ("lan", "boards", "service = \"gatewy\"", 20, "no unit of this image"),
+        ("lan", "boards", "service = \"peers\"", 20, "both have a port"),
+        ("lan", "boards", "service = \"messenger.gateway\"", 20, "no unit of this image"),
+    ] {
+        let error = read(&policy(from, to, what)).unwrap_err();
+        assert!(error.message.contains(words) && error.line == line, "{error}");
+    }
+    let two = [policy("lan", "boards", tcp), policy("lan", "board-2", &format!("{tcp}\nrate = 5"))];
+    let error = read(&two.concat()).unwrap_err();
+    assert!(error.line == 27 && error.message.contains("policy 1 lets some"), "{error}");
+    let (_, warnings) = read(&policy("role:none", "lan", tcp)).unwrap();
+    assert!(warnings[0].line == 18 && warnings[0].message.contains("role:none"), "{}", warnings[0]);
+    let text = BOX.replace("[lan]\n", "");
+    let text = format!("{text}{}", policy("lan", "boards", tcp));
+    let appliance = Appliance::parse("appliance.toml", &text).unwrap();
+    let error = Segments::of(&appliance, &[], ("appliance.toml", &text)).unwrap_err();
+    assert!(error.message.contains("no `lan`"), "{error}");
+    let error = Segments::of(&appliance, &[], ("appliance.toml", "")).unwrap_err();
+    assert!(error.message.starts_with("policy 1: "), "{error}");
+}
+
+#[test]
+fn a_published_port_leads_to_one_place() {
+    let publish = |port: &str, to: &str, what: &str| {
+        format!("[[publish]]\nport = \"{port}\"\nto = \"{to}\"\n{what}\n")
+    };
+    let good = publish("tcp/443", "board-2", "service = \"gateway\"");
+    let (segments, _) = read(&good).unwrap();
+    assert_eq!((segments.published[0].board, segments.published[0].target.number), (2, 8080));
+    let open = policy("uplink", "router", "protocol = \"tcp\"\nports = \"400-500\"");
+    for (lines, words) in [
+        (publish("tcp/443", "board-5", "service = \"gateway\""), "no board 5"),
+        (publish("udp/443", "board-2", "service = \"gateway\""), "the unit's tcp/8080"),
+        (publish("udp/443", "board-2", "service = \"gate\""), "no unit of this image"),
+        (format!("{good}{good}"), "published twice"),
+        (format!("{open}{good}"), "on the router itself"),
+    ] {
+        let error = read(&lines).unwrap_err();
+        assert!(error.message.contains(words), "{error}");
+    }
+}
+
+proptest! {
+    /// Against the lines themselves, asked one after another.
+    #[test]
+    fn lets_what_some_line_lets(lines in prop::collection::vec((1..5u8, 1..5u8, 1..30u16, 0..9u16), 1..9)) {
+        let text: String = lines.iter().filter(|(from, to, ..)| from != to).map(|(from, to, first, more)| {
+            let ports = format!("protocol = \"udp\"\nports = \"{first}-{}\"", first + more);
+            policy(&format!("board-{from}"), &format!("board-{to}"), &ports)
+        }).collect();
+        let (segments, _) = read(&text).unwrap();
+        let kept: Vec<_> = lines.iter().filter(|(from, to, ..)| from != to).collect();
+        for from in 1..5 { for to in 1..5 { for port in 1..42 {
+            let expected = kept.iter().position(|(a, b, first, more)| {
+                (*a, *b) == (from, to) && (*first..=first + more).contains(&port)
+            });
+            let way = (Zone::Board(from), Zone::Board(to), Traffic::Udp);
+            prop_assert_eq!(segments.line(way, port), expected);
+        } } }
+        for lets in segments.lets.values() {
+            prop_assert!(lets.windows(2).all(|two| two[0].ports.last < two[1].ports.first));
+        }
+    }
+}

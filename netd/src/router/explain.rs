@@ -1,0 +1,47 @@
+//! Which line decides about one kind of traffic.
+
+use octet_appliance::{PortRange, Traffic, Zone};
+
+use super::plan::{Plan, Source};
+
+/// What becomes of a new flow.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Answer {
+    /// A line lets it.
+    Let {
+        /// Which.
+        by: Source,
+        /// What the line says, or what stands in the documents.
+        text: String,
+    },
+    /// The uplink's port leads to a board.
+    Published {
+        /// The board's number.
+        board: u8,
+        /// Its port.
+        port: u16,
+    },
+    /// No line lets it.
+    Denied,
+}
+
+impl Plan {
+    /// What becomes of a new flow of `traffic` to `port` from one zone to another.
+    pub fn explain(&self, from: Zone, to: Zone, traffic: Traffic, port: u16) -> Answer {
+        let published = self.published.iter().find(|it| {
+            let at_router = (from, to) == (Zone::Uplink, Zone::Router);
+            at_router && Traffic::from(it.port.protocol) == traffic && it.port.number == port
+        });
+        if let Some(published) = published {
+            return Answer::Published { board: published.board, port: published.target.number };
+        }
+        let lets = self.lets.get(&(from, to, traffic)).into_iter().flatten();
+        let has = |ports: PortRange| (ports.first..=ports.last).contains(&port);
+        let Some(found) = { lets }.find(|it| has(it.ports)) else { return Answer::Denied };
+        let text = match found.by {
+            Source::Policy(index) => self.lines[index].text.clone(),
+            Source::BuiltIn(_) => "docs/segments.md lists it".to_owned(),
+        };
+        Answer::Let { by: found.by, text }
+    }
+}

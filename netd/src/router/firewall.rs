@@ -1,0 +1,405 @@
+//! The table `octet_fw` of a router: which flows may begin. It is the text of one transaction for nft.
+
+use std::collections::BTreeSet;
+
+use octet_appliance::{Traffic, Zone};
+
+use super::built_in::BuiltIn;
+use super::plan::{Plan, Source};
+use super::text::{elements, list, quoted};
+
+/// The table's name.
+pub const TABLE: &str = "octet_fw";
+
+/// Devices of the unit `forward` (docs/ARCHITECTURE.md lists who has which).
+const PATH: &str = "f*";
+
+/// The mark of flows that no policy has let, but something else.
+pub const NO_LINE: u32 = 0;
+
+/// What is counted by the port that it came in by.
+const COUNTED: [&str; 2] = ["denied", "too_many"];
+
+/// How many echo requests the router answers on each port in a second.
+const PINGS: u32 = 20;
+
+/// New flows that a board may begin in a second, whatever lets them: enough for a busy service, and
+/// too few to fill the table of flows before the oldest of them are over.
+const NEW_FLOWS: u32 = 1000;
+
+/// What the kernel has in the table now.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct There {
+    /// Its chains.
+    pub chains: BTreeSet<String>,
+    /// Its named counters.
+    pub counters: BTreeSet<String>,
+}
+
+/// A map of verdicts.
+struct Map {
+    name: String,
+    /// The type of its keys.
+    keys: &'static str,
+    /// Whether keys may be ranges, which makes it slower.
+    ranges: bool,
+    elements: Vec<String>,
+}
+
+impl Map {
+    fn kind(&self) -> String {
+        let flags = if self.ranges { " flags interval;" } else { "" };
+        format!("type {} : verdict;{flags}", self.keys)
+    }
+}
+
+/// The transaction that makes the table stand, where there is `there`. There is no moment without
+/// rules and none with half of them, and counters go on.
+pub fn text(plan: &Plan, there: &There, leased: bool) -> String {
+    let lines = lines(plan);
+    let maps = maps(plan);
+    let chains: BTreeSet<String> = lines.iter().map(|line| line.name.clone()).collect();
+    let mut text = format!("table inet {TABLE} {{\n");
+    for chain in &chains {
+        text += &format!("  counter {chain} {{ }}\n  chain {chain} {{ }}\n");
+    }
+    for name in COUNTED {
+        text += &format!("  set {name} {{ type ifname; counter; }}\n");
+    }
+    for map in &maps {
+        text += &format!("  map {} {{ {} }}\n", map.name, map.kind());
+    }
+    text += FRAME;
+    text += &format!("}}\nflush table inet {TABLE}\n");
+    for Map { name, .. } in &maps {
+        text += &format!("flush map inet {TABLE} {name}\n");
+    }
+    // What was made for lines that are gone: nothing refers to it any more.
+    let stale = |names: &BTreeSet<String>| -> Vec<String> {
+        names.iter().filter(|name| is_of_line(name) && !chains.contains(*name)).cloned().collect()
+    };
+    for chain in stale(&there.chains) {
+        text += &format!("delete chain inet {TABLE} {chain}\n");
+    }
+    for counter in stale(&there.counters) {
+        text += &format!("delete counter inet {TABLE} {counter}\n");
+    }
+    text += &format!("table inet {TABLE} {{\n");
+    for name in COUNTED {
+        text += &format!(
+            "  set {name} {{ type ifname; counter;{} }}\n",
+            elements(plan.devices().map(quoted))
+        );
+    }
+    for line in &lines {
+        text += &line.chain();
+    }
+    for map in &maps {
+        let all = elements(&map.elements);
+        text += &format!("  map {} {{ {}{all} }}\n", map.name, map.kind());
+    }
+    text += &rules(plan, leased);
+    text += "}\n";
+    text
+}
+
+/// What a line does with a flow that it lets.
+struct Line {
+    name: String,
+    mark: u32,
+    rate: Option<u32>,
+    comment: String,
+}
+
+impl Line {
+    fn chain(&self) -> String {
+        let Self { name, mark, rate, comment } = self;
+        let rate = match rate {
+            _ if *name == format!("built_in_{}", BuiltIn::Ping) => {
+                let limit = format!("limit rate over {PINGS}/second burst {PINGS} packets");
+                format!("    update @pings {{ iifname {limit} }} goto too_many\n")
+            }
+            Some(rate) => {
+                format!("    limit rate over {rate}/second burst {rate} packets goto too_many\n")
+            }
+            None => String::new(),
+        };
+        format!(
+            "  chain {name} {{\n{rate}    counter name {name} ct mark set {mark:#x} accept comment {}\n  }}\n",
+            // nft's texts have no way to say a quotation mark, and 128 bytes at most.
+            quoted(comment.replace('"', "'").chars().take(100).collect::<String>())
+        )
+    }
+}
+
+/// Whether a chain or counter was made for a line.
+fn is_of_line(name: &str) -> bool {
+    name.starts_with("policy_") || name.starts_with("built_in_")
+}
+
+/// The chain of a line.
+pub fn chain(plan: &Plan, by: Source) -> String {
+    match by {
+        Source::Policy(index) => format!("policy_{:08x}", plan.lines[index].id),
+        Source::BuiltIn(line) => format!("built_in_{line}"),
+    }
+}
+
+fn lines(plan: &Plan) -> Vec<Line> {
+    let used: BTreeSet<Source> = plan.lets.values().flatten().map(|it| it.by).collect();
+    let line = |by: Source| {
+        let (mark, rate) = match by {
+            Source::Policy(index) => {
+                let line = &plan.lines[index];
+                (line.id, line.rate.map(u32::from))
+            }
+            Source::BuiltIn(_) => (NO_LINE, None),
+        };
+        let comment = match by {
+            Source::Policy(index) => plan.lines[index].text.clone(),
+            Source::BuiltIn(_) => by.to_string(),
+        };
+        Line { name: chain(plan, by), mark, rate, comment }
+    };
+    let mut lines: Vec<_> = used.into_iter().map(line).collect();
+    // The same words twice are the same line.
+    lines.sort_by(|a, b| a.name.cmp(&b.name));
+    lines.dedup_by(|a, b| a.name == b.name);
+    lines
+}
+
+/// By direction of travel, and by what has to be compared: single ports are found at once in a hash,
+/// ranges in a tree.
+fn maps(plan: &Plan) -> Vec<Map> {
+    let of = |chain: &str, keys: [&'static str; 3]| {
+        let [port, number, ping] = keys;
+        let map = |what: &str, keys, ranges| Map {
+            name: format!("{chain}_{what}"),
+            keys,
+            ranges,
+            elements: vec![],
+        };
+        [
+            map("port", port, false),
+            map("range", port, true),
+            map("number", number, false),
+            map("ping", ping, false),
+        ]
+    };
+    let one = ["ifname . inet_proto . inet_service", "ifname . inet_proto", "ifname"];
+    let two = [
+        "ifname . ifname . inet_proto . inet_service",
+        "ifname . ifname . inet_proto",
+        "ifname . ifname",
+    ];
+    let maps = [of("forward", two), of("input", one), of("output", one)];
+    let mut maps: Vec<_> = maps.into_iter().flatten().collect();
+    for ((from, to, traffic), lets) in &plan.lets {
+        let (chain_name, key) = match (from, to) {
+            // Paths have rules of their own: their devices come and go.
+            (Zone::Path, _) | (_, Zone::Path) => continue,
+            (Zone::Router, to) => match plan.device(*to) {
+                Some(to) => ("output", quoted(to)),
+                None => continue,
+            },
+            (from, Zone::Router) => match plan.device(*from) {
+                Some(from) => ("input", quoted(from)),
+                None => continue,
+            },
+            (from, to) => match (plan.device(*from), plan.device(*to)) {
+                (Some(from), Some(to)) => ("forward", format!("{} . {}", quoted(from), quoted(to))),
+                _ => continue,
+            },
+        };
+        for it in lets {
+            let verdict = format!("goto {}", chain(plan, it.by));
+            let (what, key) = match traffic {
+                Traffic::Ping => ("ping", key.clone()),
+                Traffic::Number(number) => ("number", format!("{key} . {number}")),
+                Traffic::Tcp | Traffic::Udp if it.ports.first == it.ports.last => {
+                    ("port", format!("{key} . {traffic} . {}", it.ports.first))
+                }
+                Traffic::Tcp | Traffic::Udp => {
+                    ("range", format!("{key} . {traffic} . {}", it.ports))
+                }
+            };
+            let name = format!("{chain_name}_{what}");
+            if let Some(map) = maps.iter_mut().find(|map| map.name == name) {
+                map.elements.push(format!("{key} : {verdict}"));
+            }
+        }
+    }
+    maps
+}
+
+/// The chains that are always there. They are named first, so that the flush finds them, and filled
+/// again.
+const FRAME: &str = "\
+  counter neighbours { }
+  counter dhcp { }
+  counter invalid { }
+  counter published { }
+  counter denied_own { }
+  set new_flows { type ifname; size 64; flags dynamic; }
+  set pings { type ifname; size 64; flags dynamic; }
+  chain too_many { }
+  chain invalid { }
+  chain error { }
+  chain new { }
+  chain refuse { }
+  chain refuse_own { }
+  chain input { type filter hook input priority filter; policy drop; }
+  chain forward { type filter hook forward priority filter; policy drop; }
+  chain output { type filter hook output priority filter; policy drop; }
+  chain published { type nat hook prerouting priority dstnat; policy accept; }
+  chain source { type nat hook postrouting priority srcnat; policy accept; }
+";
+
+fn rules(plan: &Plan, leased: bool) -> String {
+    let mut published = String::new();
+    for it in &plan.published {
+        let (protocol, from, to) = (it.port.protocol.as_str(), it.port.number, it.target.number);
+        let board = plan.boards.iter().find(|board| board.zone == Zone::Board(it.board));
+        let Some((ip4, ip6)) = board.and_then(|board| board.board) else { continue };
+        let uplink = quoted(&plan.uplink);
+        for (version, target) in
+            [("ipv4", format!("ip to {ip4}:{to}")), ("ipv6", format!("ip6 to [{ip6}]:{to}"))]
+        {
+            published += &format!(
+                "    iifname {uplink} meta nfproto {version} fib daddr . iif type local {protocol} dport {from} dnat {target}\n"
+            );
+        }
+    }
+    let boards = plan.boards.iter().map(|board| quoted(&board.device));
+    RULES
+        .replace("    $published\n", &published)
+        .replace("    $path_forward\n", &paths(plan, "forward"))
+        .replace("    $path_input\n", &paths(plan, "input"))
+        .replace("    $path_output\n", &paths(plan, "output"))
+        .replace("    $leased\n", if leased { LEASED } else { "" })
+        .replace("$uplink", &quoted(&plan.uplink))
+        .replace("$boards", &list(boards))
+        .replace("$inside", &plan.network.to_string())
+        .replace("$new", &NEW_FLOWS.to_string())
+}
+
+/// What comes from paths in `chain`, or goes there: their devices come and go, so these are rules.
+fn paths(plan: &Plan, chain_name: &str) -> String {
+    let mut rules = String::new();
+    for ((from, to, traffic), lets) in &plan.lets {
+        let device = |zone: &Zone| match zone {
+            Zone::Path => Some(quoted(PATH)),
+            zone => plan.device(*zone).map(quoted),
+        };
+        let devices = match (chain_name, from, to) {
+            ("input", Zone::Path, Zone::Router) => Some(format!("iifname \"{PATH}\"")),
+            ("output", Zone::Router, Zone::Path) => Some(format!("oifname \"{PATH}\"")),
+            ("forward", Zone::Path, to) | ("forward", to, Zone::Path) if *to != Zone::Router => {
+                let both =
+                    device(from).zip(device(if *from == Zone::Path { to } else { &Zone::Path }));
+                both.map(|(from, to)| format!("iifname {from} oifname {to}"))
+            }
+            _ => None,
+        };
+        let Some(devices) = devices else { continue };
+        for it in lets {
+            let kinds = match traffic {
+                Traffic::Tcp | Traffic::Udp => vec![format!("{traffic} dport {}", it.ports)],
+                Traffic::Ping => {
+                    vec!["icmp type echo-request".into(), "icmpv6 type echo-request".into()]
+                }
+                Traffic::Number(number) => vec![format!("meta l4proto {number}")],
+            };
+            for kind in kinds {
+                rules += &format!("    {devices} {kind} goto {}\n", chain(plan, it.by));
+            }
+        }
+    }
+    rules
+}
+
+/// The answers of a DHCP server to the router's own question, for which the kernel knows no flow:
+/// it went to everybody.
+const LEASED: &str =
+    "    iifname $uplink meta nfproto ipv4 udp sport 67 udp dport 68 counter name dhcp accept\n";
+
+/// What is in the table whatever the file says.
+///
+/// - Neighbour discovery comes from the link itself (RFC 4861, 7.1: hop limit 255), questions of
+///   switches about groups too (RFC 2710, 3: hop limit 1). The kernel tracks neither.
+/// - Of errors only those that mean a flow that was let (RFC 4890, 4.3).
+/// - What a DHCP server says is no answer to the kernel: the question came from nobody's address.
+const RULES: &str = "\
+  chain refuse {
+    limit rate 10/minute burst 5 packets log prefix \"octet: no line lets this: \"
+    iifname @denied drop
+    drop
+  }
+  chain too_many {
+    iifname @too_many drop
+    drop
+  }
+  chain invalid {
+    counter name invalid drop
+  }
+  chain error {
+    icmp type { destination-unreachable, time-exceeded, parameter-problem } accept
+    icmpv6 type { destination-unreachable, packet-too-big, time-exceeded, parameter-problem } accept
+    goto refuse
+  }
+  chain new {
+    iifname { $boards } update @new_flows { iifname limit rate over $new/second burst $new packets } goto too_many
+  }
+  chain published {
+    type nat hook prerouting priority dstnat; policy accept;
+    $published
+  }
+  chain source {
+    type nat hook postrouting priority srcnat; policy accept;
+    oifname $uplink ip saddr $inside masquerade
+  }
+  chain forward {
+    ct state vmap { established : accept, related : goto error, invalid : goto invalid, untracked : drop }
+    jump new
+    iifname . oifname . meta l4proto . th dport vmap @forward_port
+    iifname . oifname . meta l4proto . th dport vmap @forward_range
+    iifname . oifname . meta l4proto vmap @forward_number
+    icmp type echo-request iifname . oifname vmap @forward_ping
+    icmpv6 type echo-request iifname . oifname vmap @forward_ping
+    $path_forward
+    iifname $uplink ct status dnat counter name published accept
+    goto refuse
+  }
+  chain input {
+    iifname lo accept
+    icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert, nd-router-solicit } ip6 hoplimit 255 counter name neighbours accept
+    icmpv6 type mld-listener-query ip6 hoplimit 1 ip6 saddr fe80::/10 counter name neighbours accept
+    ct state vmap { established : accept, related : goto error, invalid : goto invalid, untracked : drop }
+    jump new
+    iifname . meta l4proto . th dport vmap @input_port
+    iifname . meta l4proto . th dport vmap @input_range
+    iifname . meta l4proto vmap @input_number
+    icmp type echo-request iifname vmap @input_ping
+    icmpv6 type echo-request iifname vmap @input_ping
+    $path_input
+    $leased
+    goto refuse
+  }
+  chain output {
+    oifname lo accept
+    icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert, nd-router-solicit, nd-router-advert, mld-listener-report, mld-listener-done, mld2-listener-report } accept
+    ct state vmap { established : accept, related : goto error, invalid : goto invalid, untracked : drop }
+    udp sport 67 udp dport 68 accept
+    udp sport 547 udp dport 546 accept
+    oifname . meta l4proto . th dport vmap @output_port
+    oifname . meta l4proto . th dport vmap @output_range
+    oifname . meta l4proto vmap @output_number
+    icmp type echo-request oifname vmap @output_ping
+    icmpv6 type echo-request oifname vmap @output_ping
+    $path_output
+    goto refuse_own
+  }
+  chain refuse_own {
+    counter name denied_own drop
+  }
+";

@@ -1,0 +1,332 @@
+//! The table `octet_guard`: what a frame has to be before anything else looks at it. It stands at the
+//! entrance of each port (netdev family, hook ingress), so it sees frames as they come, before
+//! defragmentation and connection tracking. It is the text of one transaction for nft.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use octet_appliance::{LinkName, Mac, Zone};
+
+use super::plan::{Plan, Segment};
+use super::text::{elements, list, quoted};
+
+/// The table's name.
+pub const TABLE: &str = "octet_guard";
+
+/// Why a frame is dropped. Each is a set in the table, with a counter for each port.
+pub const REASONS: [&str; 18] = [
+    "vlan",
+    "src-mac",
+    "dst-mac",
+    "ethertype",
+    "arp",
+    "garp",
+    "src-ip4",
+    "src-ip6",
+    "fragment",
+    "ip-options",
+    "ext-header",
+    "tcp-flags",
+    "dhcp-server",
+    "dhcp",
+    "ra",
+    "nd",
+    "mld",
+    "icmp6",
+];
+
+/// Who is plugged into which board's port, as far as it is known: Ethernet addresses by device.
+pub type Plugged = BTreeMap<LinkName, Mac>;
+
+/// The transaction that makes the table stand, for those who are `plugged` in. Whatever was there
+/// before, there is no moment without rules and none with half of them, and counters go on.
+/// `leased` says whether the uplink's address is asked for by DHCP.
+pub fn text(plan: &Plan, plugged: &Plugged, leased: bool) -> String {
+    let mut text = String::new();
+    let devices: Vec<_> = plan.devices().map(quoted).collect();
+    let drops: Vec<_> = REASONS.iter().map(|reason| (reason.replace('-', "_"), reason)).collect();
+    let bound = Bound::of(plan, plugged);
+    let sets = bound.sets();
+
+    text += &format!("table netdev {TABLE} {{\n");
+    for (name, _) in &drops {
+        text += &format!("  set of_{name} {{ type ifname; counter; }}\n  chain x_{name} {{ }}\n");
+    }
+    for Set { name, kind, .. } in &sets {
+        text += &format!("  set {name} {{ {kind}; }}\n");
+    }
+    text += &format!(
+        "  chain ingress {{ type filter hook ingress devices = {{ {} }} priority -500; policy drop; }}\n",
+        list(&devices)
+    );
+    text += &format!("}}\nflush table netdev {TABLE}\n");
+    for Set { name, .. } in &sets {
+        text += &format!("flush set netdev {TABLE} {name}\n");
+    }
+    text += &format!("table netdev {TABLE} {{\n");
+    for (name, reason) in &drops {
+        text += &format!("  set of_{name} {{ type ifname; counter;{} }}\n", elements(&devices));
+        text += &format!(
+            "  chain x_{name} {{ iifname @of_{name} drop comment \"{reason}\"; drop; }}\n"
+        );
+    }
+    for Set { name, kind, elements: all } in &sets {
+        text += &format!("  set {name} {{ {kind};{} }}\n", elements(all));
+    }
+    let numbers = plan.numbers();
+    let first = list([6, 17, 58].into_iter().chain(numbers));
+    let from = |zone: &Segment| match zone.zone {
+        Zone::Lan => "lan",
+        _ => "board",
+    };
+    let ways = plan.segments().map(|it| format!("{} : goto {}", quoted(&it.device), from(it)));
+    let ways = ways.chain([format!("{} : goto uplink", quoted(&plan.uplink))]);
+    text += &RULES
+        .replace("$first", &first)
+        .replace("$ways", &list(ways))
+        .replace("    $leased\n", if leased { LEASED } else { "" });
+    text += "}\n";
+    text
+}
+
+/// A set that is filled anew each time.
+struct Set {
+    name: &'static str,
+    kind: &'static str,
+    elements: Vec<String>,
+}
+
+/// What is bound to ports.
+#[derive(Default)]
+struct Bound {
+    unbound: Vec<String>,
+    mac: Vec<String>,
+    ip4: Vec<String>,
+    ip6: Vec<String>,
+    nd_target: Vec<String>,
+    nd_option: Vec<String>,
+    gateway: Vec<String>,
+    lan4: Vec<String>,
+    lan6: Vec<String>,
+    inside4: Vec<String>,
+    inside6: Vec<String>,
+}
+
+impl Bound {
+    fn of(plan: &Plan, plugged: &Plugged) -> Self {
+        let mut bound = Self::default();
+        for segment in plan.segments() {
+            let device = quoted(&segment.device);
+            bound.gateway.push(format!("{device} . {}", segment.router.0));
+            let Some((ip4, ip6)) = segment.board else {
+                let [a, b, c, _] = segment.router.0.octets();
+                let first = |last| format!("{a}.{b}.{c}.{last}");
+                // Neither the network's own address, nor the router's, nor the broadcast address.
+                bound.lan4.push(format!("{}-{}", first(2), first(254)));
+                let [a, b, c, d, ..] = segment.router.1.segments();
+                let network = format!("{a:x}:{b:x}:{c:x}:{d:x}");
+                bound.lan6.push(format!("{network}::2-{network}:ffff:ffff:ffff:ffff"));
+                bound.lan6.push("fe80::/10".into());
+                continue;
+            };
+            let Some(mac) = segment.mac.or_else(|| plugged.get(&segment.device).copied()) else {
+                bound.unbound.push(device);
+                continue;
+            };
+            bound.mac.push(format!("{device} . {mac}"));
+            bound.ip4.push(format!("{device} . {mac} . {ip4}"));
+            bound.nd_option.push(format!("{device} . 0x{}", hex(&mac.bytes())));
+            for address in [ip6.into(), mac.link_local()] {
+                let IpAddr::V6(address) = address else { continue };
+                bound.ip6.push(format!("{device} . {mac} . {address}"));
+                bound.nd_target.push(format!("{device} . {mac} . 0x{}", hex(&address.octets())));
+            }
+        }
+        // Nobody outside has an address of those inside, of a group, or of nobody.
+        let inside4 = [plan.network.to_string()].into_iter();
+        bound.inside4 =
+            inside4.chain(["0.0.0.0/8", "127.0.0.0/8", "224.0.0.0/3"].map(str::to_owned)).collect();
+        let inside6 = [plan.network6.to_string()].into_iter();
+        bound.inside6 =
+            inside6.chain(["::/127", "::ffff:0:0/96", "ff00::/8"].map(str::to_owned)).collect();
+        bound
+    }
+
+    fn sets(self) -> Vec<Set> {
+        [
+            ("unbound", "type ifname", self.unbound),
+            ("mac", "type ifname . ether_addr", self.mac),
+            ("bound4", "type ifname . ether_addr . ipv4_addr", self.ip4),
+            ("bound6", "type ifname . ether_addr . ipv6_addr", self.ip6),
+            ("nd_target", "typeof iifname . ether saddr . @th,64,128", self.nd_target),
+            ("nd_option", "typeof iifname . @th,208,48", self.nd_option),
+            ("gateway", "type ifname . ipv4_addr", self.gateway),
+            ("lan4", "type ipv4_addr; flags interval", self.lan4),
+            ("lan6", "type ipv6_addr; flags interval", self.lan6),
+            ("inside4", "type ipv4_addr; flags interval", self.inside4),
+            ("inside6", "type ipv6_addr; flags interval", self.inside6),
+        ]
+        .map(|(name, kind, elements)| Set { name, kind, elements })
+        .into()
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Answers to the uplink's own DHCP client.
+const LEASED: &str = "    udp sport 67 udp dport 68 accept\n";
+
+/// Every chain ends with what is dropped, and what is taken is matched whole: a comparison that reads
+/// past the end of a frame is no match, so `!=` would let it by.
+///
+/// - Neighbour discovery comes from the link itself: hop limit 255 (RFC 4861, 7.1). Its target stands
+///   at bit 64 of the message, the option behind it at bit 192 (type and length), its address at 208.
+/// - TCP: combinations of SYN, FIN, RST, ACK and URG that RFC 9293 knows.
+/// - BOOTP: the first byte says who speaks, 1 for a client (RFC 2131, figure 1).
+const RULES: &str = "\
+  chain tcp_flags {
+    tcp flags & (fin|syn|rst|ack|urg) == { syn, syn|ack, ack, fin|ack, rst, rst|ack, ack|urg, fin|ack|urg } return
+    goto x_tcp_flags
+  }
+  chain dhcp_request {
+    ip daddr 255.255.255.255 meta pkttype broadcast @th,64,8 1 accept
+    goto x_dhcp
+  }
+  chain plain4 {
+    ip hdrlength != 5 goto x_ip_options
+    ip frag-off & 0x3fff != 0 goto x_fragment
+    ip version 4 ip hdrlength 5 return
+    drop
+  }
+  chain host4 {
+    udp sport 67 goto x_dhcp_server
+    udp dport 68 goto x_dhcp_server
+    meta pkttype != host goto x_dst_mac
+    ip protocol tcp jump tcp_flags
+    accept
+  }
+  chain plain6 {
+    ip6 nexthdr 0 ip6 daddr ff02::16 goto x_mld
+    ip6 nexthdr 44 goto x_fragment
+    ip6 nexthdr != { $first } goto x_ext_header
+    icmpv6 type { nd-router-advert, nd-redirect } goto x_ra
+    ip6 version 6 return
+    drop
+  }
+  chain host6 {
+    icmpv6 type { nd-router-solicit, destination-unreachable, packet-too-big, time-exceeded, parameter-problem } accept
+    udp sport 546 udp dport 547 ip6 daddr ff02::1:2 accept
+    udp sport 547 goto x_dhcp_server
+    udp dport 546 goto x_dhcp_server
+    meta pkttype != host goto x_dst_mac
+    icmpv6 type { echo-request, echo-reply } accept
+    ip6 nexthdr 58 goto x_icmp6
+    ip6 nexthdr 6 jump tcp_flags
+    accept
+  }
+  chain stranger {
+    iifname @unbound ip hdrlength 5 ip frag-off & 0x3fff == 0 ip saddr 0.0.0.0 udp sport 68 udp dport 67 goto dhcp_request
+    goto x_src_mac
+  }
+  chain board_arp {
+    arp htype 1 arp ptype ip arp hlen 6 arp plen 4 arp operation { request, reply } iifname . arp saddr ether . arp saddr ip @bound4 goto arp_to
+    goto x_arp
+  }
+  chain arp_to {
+    iifname . arp daddr ip @gateway accept
+    goto x_garp
+  }
+  chain board4 {
+    jump plain4
+    ip saddr 0.0.0.0 udp sport 68 udp dport 67 goto dhcp_request
+    iifname . ether saddr . ip saddr @bound4 goto host4
+    goto x_src_ip4
+  }
+  chain board_nd {
+    ip6 hoplimit 255 icmpv6 code 0 icmpv6 type nd-neighbor-advert iifname . ether saddr . @th,64,128 @nd_target goto board_nd_option
+    ip6 hoplimit 255 icmpv6 code 0 icmpv6 type nd-neighbor-solicit ip6 saddr :: iifname . ether saddr . @th,64,128 @nd_target accept
+    ip6 hoplimit 255 icmpv6 code 0 icmpv6 type nd-neighbor-solicit iifname . ether saddr . ip6 saddr @bound6 goto board_nd_option
+    goto x_nd
+  }
+  chain board_nd_option {
+    iifname . ether saddr . ip6 saddr @bound6 ip6 length 24 accept
+    iifname . ether saddr . ip6 saddr @bound6 ip6 length 32 @th,192,16 { 0x0101, 0x0201 } iifname . @th,208,48 @nd_option accept
+    goto x_nd
+  }
+  chain board6 {
+    jump plain6
+    icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } goto board_nd
+    iifname . ether saddr . ip6 saddr @bound6 goto host6
+    goto x_src_ip6
+  }
+  chain board {
+    iifname . ether saddr @mac goto board_known
+    goto stranger
+  }
+  chain board_known {
+    meta pkttype other goto x_dst_mac
+    meta protocol vmap { ip : goto board4, ip6 : goto board6, arp : goto board_arp }
+    goto x_ethertype
+  }
+  chain lan4 {
+    jump plain4
+    ip saddr 0.0.0.0 udp sport 68 udp dport 67 goto dhcp_request
+    ip saddr @lan4 goto host4
+    goto x_src_ip4
+  }
+  chain lan_arp {
+    arp htype 1 arp ptype ip arp hlen 6 arp plen 4 arp operation { request, reply } arp saddr ip @lan4 goto arp_to
+    goto x_arp
+  }
+  chain lan6 {
+    jump plain6
+    icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } goto lan_nd
+    ip6 saddr @lan6 goto host6
+    goto x_src_ip6
+  }
+  chain lan_nd {
+    ip6 hoplimit 255 icmpv6 code 0 icmpv6 type nd-neighbor-solicit ip6 saddr :: accept
+    ip6 hoplimit 255 icmpv6 code 0 ip6 saddr @lan6 accept
+    goto x_nd
+  }
+  chain lan {
+    ether saddr & 01:00:00:00:00:00 != 00:00:00:00:00:00 goto x_src_mac
+    meta pkttype other goto x_dst_mac
+    meta protocol vmap { ip : goto lan4, ip6 : goto lan6, arp : goto lan_arp }
+    goto x_ethertype
+  }
+  chain uplink4 {
+    jump plain4
+    ip saddr @inside4 goto x_src_ip4
+    $leased
+    goto host4
+  }
+  chain uplink_arp {
+    arp htype 1 arp ptype ip arp hlen 6 arp plen 4 arp operation { request, reply } arp saddr ip != @inside4 accept
+    goto x_arp
+  }
+  chain uplink6 {
+    jump plain6
+    icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } goto uplink_nd
+    ip6 saddr @inside6 goto x_src_ip6
+    goto host6
+  }
+  chain uplink_nd {
+    ip6 hoplimit 255 icmpv6 code 0 icmpv6 type nd-neighbor-solicit ip6 saddr :: accept
+    ip6 hoplimit 255 icmpv6 code 0 ip6 saddr != @inside6 accept
+    goto x_nd
+  }
+  chain uplink {
+    ether saddr & 01:00:00:00:00:00 != 00:00:00:00:00:00 goto x_src_mac
+    meta pkttype other goto x_dst_mac
+    meta protocol vmap { ip : goto uplink4, ip6 : goto uplink6, arp : goto uplink_arp }
+    goto x_ethertype
+  }
+  chain ingress {
+    ether type { 8021q, 8021ad, 0x9100 } goto x_vlan
+    iifname vmap { $ways }
+    drop
+  }
+";

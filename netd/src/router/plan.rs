@@ -1,0 +1,264 @@
+//! The plan: where everybody is, and who may reach whom. Pure, and the same for every kind of router.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::num::NonZeroU32;
+
+use octet_appliance::{
+    Appliance, Board, Cluster, Lan, LinkName, Mac, Network4, Network6, Policy, PortRange, Publish,
+    Published, Segments, Unit, Way, Zone,
+};
+use sha2::{Digest, Sha256};
+
+use super::built_in::BuiltIn;
+
+/// The unit whose ports built-in lines are about.
+const GATE: &str = "gate";
+
+/// The number of the segment of `lan`: above those of all boards.
+const LAN: u8 = 250;
+
+/// The host that the router is in each segment, and that the board is.
+const ROUTER: u8 = 1;
+const BOARD: u8 = 2;
+
+/// What the file says about the box, apart from everything else.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// `[cluster]`
+    pub cluster: Cluster,
+    /// `[[board]]`
+    pub boards: Vec<Board>,
+    /// `[lan]`
+    pub lan: Option<Lan>,
+    /// `[[policy]]`
+    pub policies: Vec<Policy>,
+    /// `[[publish]]`
+    pub publish: Vec<Publish>,
+}
+
+/// What a router is to be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Plan {
+    /// Its port that leads out.
+    pub uplink: LinkName,
+    /// The boards, by number.
+    pub boards: Vec<Segment>,
+    /// The owner's devices.
+    pub lan: Option<Segment>,
+    /// IPv4 of the whole box.
+    pub network: Network4,
+    /// IPv6 of the whole box.
+    pub network6: Network6,
+    /// What may begin, apart from each other and in order of ports.
+    pub lets: BTreeMap<Way, Vec<Let>>,
+    /// The lines of the file.
+    pub lines: Vec<Line>,
+    /// Ports for those outside.
+    pub published: Vec<Published>,
+}
+
+/// A port of the router with a network of its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Segment {
+    /// Who is in it.
+    pub zone: Zone,
+    /// The router's port: 1 to the number of boards; 0 for the owner's devices.
+    pub port: u8,
+    /// Its device.
+    pub device: LinkName,
+    /// The number of its networks.
+    pub number: u8,
+    /// The Ethernet address of who is in it, if it is said.
+    pub mac: Option<Mac>,
+    /// The router in it.
+    pub router: (Ipv4Addr, Ipv6Addr),
+    /// The board in it.
+    pub board: Option<(Ipv4Addr, Ipv6Addr)>,
+}
+
+/// Ports, and the line that lets them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Let {
+    /// Which.
+    pub ports: PortRange,
+    /// The line.
+    pub by: Source,
+}
+
+/// A line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Source {
+    /// A policy, counted from 0.
+    Policy(usize),
+    /// One that no file says.
+    BuiltIn(BuiltIn),
+}
+
+/// What matters of a policy once it is known whom it is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Line {
+    /// The same for the same words wherever they stand in the file, and in every other boot; never 0.
+    pub id: u32,
+    /// How many flows may begin in a second.
+    pub rate: Option<NonZeroU32>,
+    /// As a person reads it.
+    pub text: String,
+}
+
+impl Settings {
+    /// Those of `appliance`, if it is a box with a router.
+    pub fn of(appliance: &Appliance) -> Option<Self> {
+        Some(Self {
+            cluster: appliance.cluster.clone()?,
+            boards: appliance.board.clone(),
+            lan: appliance.lan.clone(),
+            policies: appliance.policy.clone(),
+            publish: appliance.publish.clone(),
+        })
+    }
+}
+
+impl Plan {
+    /// What `settings`, whose policies come to `segments`, make of a router in an image with `units`.
+    pub fn new(settings: &Settings, segments: &Segments, units: &[Unit]) -> Self {
+        let Settings { cluster, boards, lan, policies, .. } = settings;
+        let gate = units.iter().find(|unit| unit.name.as_str() == GATE);
+        let gate: Vec<_> = gate.into_iter().flat_map(|unit| unit.ports.values().copied()).collect();
+        let boards: Vec<_> =
+            (1..=cluster.boards).map(|number| Segment::board(cluster, boards, number)).collect();
+        let lan = lan.as_ref().map(|lan| Segment::lan(cluster, lan));
+        let mut plan = Self {
+            uplink: cluster.uplink.clone(),
+            boards,
+            lan,
+            network: cluster.network,
+            network6: cluster.network6,
+            lets: BTreeMap::new(),
+            lines: lines(policies),
+            published: segments.published.clone(),
+        };
+        for (way, lets) in &segments.lets {
+            let lets = lets.iter().map(|it| Let { ports: it.ports, by: Source::Policy(it.line) });
+            plan.lets.insert(*way, lets.collect());
+        }
+        let zones: Vec<_> = plan.segments().map(|it| it.zone).chain([Zone::Uplink]).collect();
+        for (line, way, ports) in BuiltIn::all(&zones, &gate) {
+            plan.build_in(way, ports, line);
+        }
+        plan
+    }
+
+    /// All segments: the boards', then that of the owner's devices.
+    pub fn segments(&self) -> impl Iterator<Item = &Segment> {
+        self.boards.iter().chain(&self.lan)
+    }
+
+    /// The device behind which `zone` is, if it is one.
+    pub fn device(&self, zone: Zone) -> Option<&LinkName> {
+        match zone {
+            Zone::Uplink => Some(&self.uplink),
+            Zone::Board(_) | Zone::Lan => {
+                self.segments().find(|it| it.zone == zone).map(|it| &it.device)
+            }
+            Zone::Router | Zone::Path => None,
+        }
+    }
+
+    /// The devices of all zones that have one.
+    pub fn devices(&self) -> impl Iterator<Item = &LinkName> {
+        self.segments().map(|it| &it.device).chain([&self.uplink])
+    }
+
+    /// Protocols without ports that some line lets: IPv6 carries them right behind its header.
+    pub fn numbers(&self) -> BTreeSet<u8> {
+        let number = |(_, _, traffic): &Way| match traffic {
+            octet_appliance::Traffic::Number(number) => Some(*number),
+            _ => None,
+        };
+        self.lets.keys().filter_map(number).collect()
+    }
+
+    /// Adds a built-in line. It stands in front of policies: no rate keeps anybody from his address.
+    fn build_in(&mut self, way: Way, ports: PortRange, line: BuiltIn) {
+        let lets = self.lets.entry(way).or_default();
+        let mut apart = vec![Let { ports, by: Source::BuiltIn(line) }];
+        for it in lets.drain(..) {
+            if it.ports.first < ports.first {
+                let last = it.ports.last.min(ports.first - 1);
+                apart.push(Let { ports: PortRange { first: it.ports.first, last }, ..it });
+            }
+            if it.ports.last > ports.last {
+                let first = it.ports.first.max(ports.last + 1);
+                apart.push(Let { ports: PortRange { first, last: it.ports.last }, ..it });
+            }
+        }
+        apart.sort_unstable_by_key(|it| it.ports);
+        *lets = apart;
+    }
+}
+
+impl Segment {
+    fn board(cluster: &Cluster, boards: &[Board], number: u8) -> Self {
+        let port = cluster.port(boards, number);
+        let board = boards.iter().find(|board| board.number == number);
+        Self {
+            zone: Zone::Board(number),
+            port,
+            // There are as many as boards, and ports are among these.
+            device: cluster.ports[usize::from(port) - 1].clone(),
+            number,
+            mac: board.and_then(|board| board.mac),
+            router: hosts(cluster, number, ROUTER),
+            board: Some(hosts(cluster, number, BOARD)),
+        }
+    }
+
+    fn lan(cluster: &Cluster, lan: &Lan) -> Self {
+        Self {
+            zone: Zone::Lan,
+            port: 0,
+            device: cluster.lan(lan),
+            number: LAN,
+            mac: None,
+            router: hosts(cluster, LAN, ROUTER),
+            board: None,
+        }
+    }
+
+    /// The router's addresses in it, with the lengths of their prefixes.
+    pub fn addresses(&self) -> [(IpAddr, u8); 2] {
+        [(self.router.0.into(), 24), (self.router.1.into(), 64)]
+    }
+}
+
+fn hosts(cluster: &Cluster, number: u8, host: u8) -> (Ipv4Addr, Ipv6Addr) {
+    (cluster.network.host(number, host), cluster.network6.host(number, host.into()))
+}
+
+fn lines(policies: &[Policy]) -> Vec<Line> {
+    let line = |policy: &Policy| {
+        let said = Policy { comment: None, ..policy.clone() };
+        let text = said.to_string();
+        Line { id: id(&text), rate: policy.rate, text }
+    };
+    policies.iter().map(line).collect()
+}
+
+/// The first bits of a digest: flows carry it as their mark, so two lines must not share one. With a
+/// thousand lines two do in one of ten thousand files; then removing one ends the flows of both.
+fn id(text: &str) -> u32 {
+    let digest = Sha256::digest(text);
+    let bytes = [digest[0], digest[1], digest[2], digest[3]];
+    u32::from_be_bytes(bytes).max(1)
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Policy(index) => write!(f, "policy {}", index + 1),
+            Self::BuiltIn(line) => write!(f, "built-in {line}"),
+        }
+    }
+}

@@ -1,0 +1,34 @@
+//! The table "Built-in lines". `neighbours` is not in it: that is no flow.
+
+use crate::by::By;
+use crate::line::{Line, What, Word};
+use crate::zone::Zone;
+
+/// All of them; `gate` is what the unit of that name serves.
+pub(crate) fn lines(gate: &[What]) -> Vec<Line> {
+    let boards = || Word::Boards;
+    let lan = || Word::One(Zone::Lan);
+    let router = || Word::One(Zone::Router);
+    let uplink = || Word::One(Zone::Uplink);
+    let tcp = |port| What::Tcp(port, port);
+    let udp = |port| What::Udp(port, port);
+    let line = |name, from, to, what: &[What]| Line {
+        by: By::BuiltIn(name),
+        from,
+        to,
+        what: what.to_vec(),
+        rate: None,
+    };
+    let inside = || vec![boards(), lan()];
+    vec![
+        line("dhcp", inside(), vec![router()], &[udp(67), udp(547)]),
+        line("dns", inside(), vec![router()], &[udp(53), tcp(53)]),
+        line("time", inside(), vec![router()], &[udp(123)]),
+        line("enrolment", vec![boards()], vec![router()], &[tcp(4041)]),
+        line("gate", vec![lan()], vec![router()], gate),
+        Line { rate: Some(20), ..line("ping", inside(), vec![router()], &[What::Ping]) },
+        line("relay", vec![router()], vec![boards()], gate),
+        line("reach", vec![router()], vec![boards(), lan(), uplink()], &[What::Ping]),
+        line("ask", vec![router()], vec![uplink()], &[udp(53), tcp(53), udp(123), udp(67)]),
+    ]
+}

@@ -1,0 +1,67 @@
+//! `[[policy]]`.
+
+use toml::{Table, Value};
+
+use crate::by::By;
+use crate::line::{Line, What, Word};
+use crate::section::Section;
+use crate::traffic::no_bare_protocol;
+use crate::units::{self, Port};
+
+const KEYS: [&str; 7] = ["from", "to", "service", "protocol", "ports", "rate", "comment"];
+
+/// All policies, in the order of the file.
+pub(crate) fn read(file: &Table, ports: &[Port]) -> Result<Vec<Line>, String> {
+    let sections = Section::all(file, "policy", &KEYS)?;
+    let line = |(section, number): (&Section<'_>, usize)| {
+        Ok(Line {
+            by: By::Policy(number),
+            from: words(section, "from")?,
+            to: words(section, "to")?,
+            what: what(section, ports)?,
+            rate: section.number("rate")?,
+        })
+    };
+    sections.iter().zip(1..).map(line).collect()
+}
+
+fn words(section: &Section<'_>, key: &str) -> Result<Vec<Word>, String> {
+    let words = section.texts(key)?;
+    if words.is_empty() {
+        return Err(section.wrong(format_args!("`{key}` is missing")));
+    }
+    words.into_iter().map(|word| word.parse().map_err(|error| section.wrong(error))).collect()
+}
+
+fn what(section: &Section<'_>, ports: &[Port]) -> Result<Vec<What>, String> {
+    match (section.text("service")?, section.value("protocol"), section.value("ports")) {
+        (Some(service), None, None) => {
+            let traffic = units::service(ports, service).map_err(|error| section.wrong(error))?;
+            Ok(vec![traffic.into()])
+        }
+        (None, Some(Value::String(name)), Some(Value::Array(list))) if name == "tcp" => {
+            list.iter().map(|port| range(section, port).map(|(a, b)| What::Tcp(a, b))).collect()
+        }
+        (None, Some(Value::String(name)), Some(Value::Array(list))) if name == "udp" => {
+            list.iter().map(|port| range(section, port).map(|(a, b)| What::Udp(a, b))).collect()
+        }
+        (None, Some(Value::String(name)), None) if name == "icmp" => Ok(vec![What::Ping]),
+        (None, Some(Value::Integer(number)), None) => match u8::try_from(*number) {
+            Ok(number) if !no_bare_protocol(number) => Ok(vec![What::Protocol(number)]),
+            _ => Err(section.wrong(format_args!("protocol {number} cannot be named by number"))),
+        },
+        _ => Err(section.wrong("neither a service, nor a protocol with what belongs to it")),
+    }
+}
+
+/// `80` or `"8000-8010"`.
+fn range(section: &Section<'_>, value: &Value) -> Result<(u16, u16), String> {
+    let wrong = || section.wrong(format_args!("{value} is neither a port nor a range"));
+    if let Some(port) = value.as_integer() {
+        let port = u16::try_from(port).map_err(|_| wrong())?;
+        return Ok((port, port));
+    }
+    let (first, last) = value.as_str().and_then(|text| text.split_once('-')).ok_or_else(wrong)?;
+    let (first, last) = (first.parse().map_err(|_| wrong())?, last.parse().map_err(|_| wrong())?);
+    if first <= last { Ok((first, last)) } else { Err(wrong()) }
+}

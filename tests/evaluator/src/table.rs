@@ -1,0 +1,93 @@
+//! Who reaches whom, as a plain table, and how two of them differ.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use crate::traffic::{Traffic, Version};
+use crate::world::World;
+use crate::zone::Zone;
+
+/// Who sends, whom it is addressed to, what, and by which version of IP.
+pub type Probe = (Zone, Zone, Traffic, Version);
+
+/// Where each probe comes out.
+pub type Table = BTreeMap<Probe, Option<Zone>>;
+
+impl World {
+    /// All ordered pairs of [`zones`](Self::zones), those of a zone and itself included, for all of
+    /// `traffic` and both versions of IP.
+    pub fn table(&self, traffic: &[Traffic]) -> Table {
+        self.table_between(&self.zones(), traffic)
+    }
+
+    /// The same for pairs of `zones`.
+    pub fn table_between(&self, zones: &[Zone], traffic: &[Traffic]) -> Table {
+        let mut table = Table::new();
+        for &from in zones {
+            for &to in zones {
+                for &traffic in traffic {
+                    for version in Version::BOTH {
+                        let at = self.reaches(from, to, traffic, version);
+                        table.insert((from, to, traffic, version), at);
+                    }
+                }
+            }
+        }
+        table
+    }
+}
+
+/// What a table says of a probe.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// It comes out there.
+    At(Zone),
+    /// It does not come out.
+    Dropped,
+    /// Nothing: it is not in the table.
+    NotAsked,
+}
+
+/// A probe of which two tables do not say the same.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Difference {
+    /// The probe.
+    pub probe: Probe,
+    /// What ought to be.
+    pub expected: Outcome,
+    /// What is.
+    pub found: Outcome,
+}
+
+/// All probes of which the tables do not say the same, those included that are in one only.
+pub fn compare(expected: &Table, found: &Table) -> Vec<Difference> {
+    let outcome = |table: &Table, probe: &Probe| match table.get(probe) {
+        Some(Some(zone)) => Outcome::At(*zone),
+        Some(None) => Outcome::Dropped,
+        None => Outcome::NotAsked,
+    };
+    let probes: BTreeSet<&Probe> = expected.keys().chain(found.keys()).collect();
+    let both = probes.into_iter().map(|probe| Difference {
+        probe: *probe,
+        expected: outcome(expected, probe),
+        found: outcome(found, probe),
+    });
+    both.filter(|difference| difference.expected != difference.found).collect()
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::At(zone) => write!(f, "comes out at {zone}"),
+            Self::Dropped => f.write_str("is dropped"),
+            Self::NotAsked => f.write_str("was not asked"),
+        }
+    }
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { probe: (from, to, traffic, version), expected, found } = self;
+        write!(f, "{traffic} of {version} from {from} to {to} {found}; by the file it {expected}")
+    }
+}

@@ -1,0 +1,158 @@
+//! What becomes of the first packet of a new flow.
+
+use std::fmt;
+
+use crate::by::By;
+use crate::line::Line;
+use crate::traffic::{Traffic, Version};
+use crate::world::World;
+use crate::zone::Zone;
+
+/// What becomes of a packet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// It comes out.
+    Arrives {
+        /// Where.
+        at: Zone,
+        /// The first line that lets it.
+        by: By,
+    },
+    /// It does not.
+    Dropped {
+        /// Why not.
+        why: String,
+    },
+}
+
+impl Verdict {
+    /// Where it comes out.
+    pub fn at(&self) -> Option<Zone> {
+        match self {
+            Self::Arrives { at, .. } => Some(*at),
+            Self::Dropped { .. } => None,
+        }
+    }
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Arrives { at, by } => write!(f, "arrives at {at} by {by}"),
+            Self::Dropped { why } => write!(f, "is dropped: {why}"),
+        }
+    }
+}
+
+impl World {
+    /// What becomes of a packet that somebody in `from` sends, with the source address and Ethernet
+    /// address that he has, to an address of `addressed`. The router is addressed as `from` knows it:
+    /// on the uplink by its uplink address, else by the one in the network of `from`.
+    pub fn verdict(
+        &self,
+        from: Zone,
+        addressed: Zone,
+        traffic: Traffic,
+        version: Version,
+    ) -> Verdict {
+        let dropped = |why: &str| Verdict::Dropped { why: why.to_owned() };
+        for zone in [from, addressed] {
+            if !self.has(zone) {
+                return dropped(&format!("there is no {zone}"));
+            }
+        }
+        if from == addressed {
+            return dropped("a zone and itself make no pair");
+        }
+        if let Some(why) = at_the_port(from, traffic, version) {
+            return dropped(why);
+        }
+        if (from, addressed) == (Zone::Uplink, Zone::Router) {
+            for publish in &self.publishes {
+                if publish.outside == traffic {
+                    return Verdict::Arrives { at: Zone::Board(publish.board), by: publish.by };
+                }
+            }
+        }
+        for line in &self.lines {
+            if self.lets(line, from, addressed, traffic) {
+                return Verdict::Arrives { at: addressed, by: line.by };
+            }
+        }
+        dropped("no line lets it")
+    }
+
+    /// The same, if it is to arrive at `to` itself.
+    pub fn arrives(&self, from: Zone, to: Zone, traffic: Traffic, version: Version) -> Verdict {
+        match self.verdict(from, to, traffic, version) {
+            Verdict::Arrives { at, by } if at != to => {
+                Verdict::Dropped { why: format!("{by} sends it to {at}") }
+            }
+            verdict => verdict,
+        }
+    }
+
+    /// The zone in which it comes out, which is what tests compare.
+    pub fn reaches(
+        &self,
+        from: Zone,
+        addressed: Zone,
+        traffic: Traffic,
+        version: Version,
+    ) -> Option<Zone> {
+        self.verdict(from, addressed, traffic, version).at()
+    }
+
+    /// Where a port of the router's uplink addresses goes, and what it is there.
+    pub fn published(&self, outside: Traffic) -> Option<(Zone, Traffic)> {
+        let mut all = self.publishes.iter();
+        let publish = all.find(|publish| publish.outside == outside)?;
+        Some((Zone::Board(publish.board), publish.inside))
+    }
+
+    /// How many new flows in a second the first line that allows them lets, if it says.
+    pub fn rate(&self, from: Zone, to: Zone, traffic: Traffic, version: Version) -> Option<u32> {
+        let Verdict::Arrives { by, .. } = self.verdict(from, to, traffic, version) else {
+            return None;
+        };
+        self.lines.iter().find(|line| line.by == by)?.rate
+    }
+
+    /// The verdict, and every line that speaks of the two zones: for a failed test.
+    pub fn explain(
+        &self,
+        from: Zone,
+        addressed: Zone,
+        traffic: Traffic,
+        version: Version,
+    ) -> String {
+        let verdict = self.verdict(from, addressed, traffic, version);
+        let mut text = format!("{traffic} of {version} from {from} to {addressed} {verdict}");
+        for line in self.lines.iter().filter(|line| self.pairs(line, from, addressed)) {
+            text.push_str(&format!("\n  {line}"));
+        }
+        text
+    }
+
+    fn lets(&self, line: &Line, from: Zone, to: Zone, traffic: Traffic) -> bool {
+        self.pairs(line, from, to) && line.what.iter().any(|what| what.covers(traffic))
+    }
+
+    fn pairs(&self, line: &Line, from: Zone, to: Zone) -> bool {
+        from != to
+            && line.from.iter().any(|word| self.means(word, from))
+            && line.to.iter().any(|word| self.means(word, to))
+    }
+}
+
+/// What is dropped before any line is asked, of what [`Traffic`] can say: DHCP that does not belong
+/// there. The router and `path` send through no port.
+fn at_the_port(from: Zone, traffic: Traffic, version: Version) -> Option<&'static str> {
+    let port = matches!(from, Zone::Board(_) | Zone::Lan | Zone::Uplink);
+    match (traffic, version) {
+        (Traffic::Udp(68), Version::V4) | (Traffic::Udp(546), Version::V6) if port => {
+            Some("dhcp-server: only a DHCP server sends it")
+        }
+        _ => None,
+    }
+}

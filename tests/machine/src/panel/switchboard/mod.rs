@@ -1,0 +1,234 @@
+//! A board at every port of a router at once, and everybody else: which packets come out where.
+
+mod leg;
+mod probe;
+mod sentinel;
+mod sight;
+mod watch;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeSet;
+use std::io;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Weak};
+use std::thread;
+use std::time::Instant;
+
+pub use leg::{End, Leg, link_local};
+pub use probe::{Probe, Traffic};
+pub use sentinel::Sentinel;
+pub use watch::Came;
+
+use super::packet::{self, Heard};
+use super::port::{Out, Port};
+use sight::Sight;
+use watch::Watch;
+
+/// Frames that are under way at once: fewer than any card's ring has room for.
+const AT_ONCE: usize = 128;
+
+/// How often a sentinel is sent before it is an error that none was delivered: for a minute, because
+/// the host may be busy.
+const TRIES: u32 = 120;
+
+/// A tag is none of the small numbers that others use, too.
+const FIRST_TAG: u32 = 0x0c7e_7000;
+
+/// All networks of a router, with the test in each of them.
+///
+/// On each leg it says where its addresses are when it is asked. All else that comes out is recorded.
+/// It says nothing to it, but that it does not want the connections that its probes are granted.
+#[derive(Debug)]
+pub struct Switchboard {
+    legs: Vec<Leg>,
+    outs: Vec<Arc<Out>>,
+    came: Receiver<Seen>,
+    recorded: Vec<Seen>,
+    next_tag: u32,
+    tries: u32,
+}
+
+/// A frame that came out of the router.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Seen {
+    /// The leg at which it did, by its index.
+    pub leg: usize,
+    /// Its bytes.
+    pub frame: Vec<u8>,
+}
+
+impl Seen {
+    /// Whether `bytes` are anywhere in it.
+    pub fn carries(&self, bytes: &[u8]) -> bool {
+        self.frame.windows(bytes.len().max(1)).any(|window| window == bytes)
+    }
+}
+
+impl Switchboard {
+    /// With these legs, which are spoken of by their index, each at its port.
+    pub fn new(legs: Vec<(Port, Leg)>) -> Self {
+        let (sender, came) = channel();
+        let (mut outs, mut all) = (vec![], vec![]);
+        for (index, (port, leg)) in legs.into_iter().enumerate() {
+            let (out, frames) = port.split();
+            // The way out is the switchboard's: when it goes, the port is shut, and the thread ends.
+            let (answers, it, sender) = (Arc::downgrade(&out), leg.clone(), sender.clone());
+            thread::spawn(move || attend(index, &it, &frames, &answers, &sender));
+            outs.push(out);
+            all.push(leg);
+        }
+        let (recorded, next_tag) = (vec![], FIRST_TAG);
+        Self { legs: all, outs, came, recorded, next_tag, tries: TRIES }
+    }
+
+    /// With another number of tries that a sentinel has, half a second each.
+    pub fn tries(self, tries: u32) -> Self {
+        Self { tries, ..self }
+    }
+
+    /// The legs.
+    pub fn legs(&self) -> &[Leg] {
+        &self.legs
+    }
+
+    /// The index of the leg of a zone.
+    pub fn leg(&self, zone: &str) -> Option<usize> {
+        self.legs.iter().position(|leg| leg.zone == zone)
+    }
+
+    /// Sends a frame on a leg.
+    ///
+    /// # Errors
+    /// The guest is gone, or reads nothing for 20 s.
+    ///
+    /// # Panics
+    /// There is no such leg.
+    pub fn send(&self, leg: usize, frame: &[u8]) -> io::Result<()> {
+        self.outs[leg].send(frame)
+    }
+
+    /// Sends `probes`, in their order, and says of each what became of it. Those of one leg are
+    /// followed by its sentinel, each time before so many are under way that one could get lost.
+    ///
+    /// # Errors
+    /// A leg that probes come from has no sentinel, or one is not delivered, so that nothing can be
+    /// said about the probes; or the guest is gone.
+    ///
+    /// # Panics
+    /// There is no such leg.
+    pub fn sweep(&mut self, probes: &[Probe], sentinels: &[Sentinel]) -> io::Result<Vec<Came>> {
+        self.check(probes.iter().map(|probe| probe.from), sentinels)?;
+        let mut watch = Watch::default();
+        for some in probes.chunks(AT_ONCE) {
+            for probe in some {
+                self.probe(probe, &mut watch)?;
+            }
+            let sources = some.iter().map(|probe| probe.from).collect();
+            self.settle(&sources, sentinels, &mut watch)?;
+        }
+        Ok(watch.came().collect())
+    }
+
+    /// Sends `frames` on the leg `from`, and returns everything that came out on any leg until its
+    /// sentinel was delivered behind them, but what the switchboard itself asked for.
+    ///
+    /// # Errors
+    /// As [`sweep`](Self::sweep).
+    ///
+    /// # Panics
+    /// There is no such leg.
+    pub fn exchange(
+        &mut self,
+        from: usize,
+        frames: &[Vec<u8>],
+        sentinels: &[Sentinel],
+    ) -> io::Result<Vec<Seen>> {
+        self.check([from], sentinels)?;
+        let before = self.recorded().len();
+        for some in frames.chunks(AT_ONCE) {
+            for frame in some {
+                self.send(from, frame)?;
+            }
+            self.settle(&[from].into(), sentinels, &mut Watch::default())?;
+        }
+        Ok(self.recorded[before..].to_vec())
+    }
+
+    /// Everything that has come out until now, but questions for the test's addresses and what answered
+    /// sentinels.
+    pub fn recorded(&mut self) -> &[Seen] {
+        self.recorded.extend(self.came.try_iter());
+        &self.recorded
+    }
+
+    /// Sends one probe, which `watch` will know.
+    fn probe(&mut self, probe: &Probe, watch: &mut Watch) -> io::Result<()> {
+        let tag = self.next_tag;
+        self.next_tag += 1;
+        watch.add(probe.from, tag);
+        self.send(probe.from, &probe.frame(&self.legs[probe.from], tag))
+    }
+
+    /// What comes next before `deadline`. A connection that a probe was granted is refused.
+    fn next(&self, deadline: Instant) -> io::Result<Option<Seen>> {
+        let rest = deadline.saturating_duration_since(Instant::now());
+        let Ok(seen) = self.came.recv_timeout(rest) else { return Ok(None) };
+        if let Some(Sight::Answer(tag)) = sight::sight(&seen.frame)
+            && (FIRST_TAG..self.next_tag).contains(&tag)
+            && let Some(reset) = sight::refusal(&seen.frame)
+        {
+            self.send(seen.leg, &reset)?;
+        }
+        Ok(Some(seen))
+    }
+
+    /// Each leg that something is sent on has a sentinel that can tell something.
+    fn check(
+        &self,
+        sources: impl IntoIterator<Item = usize>,
+        sentinels: &[Sentinel],
+    ) -> io::Result<()> {
+        let wrong = |message| Err(io::Error::new(io::ErrorKind::InvalidInput, message));
+        if let Some(Sentinel::Probe(probe, comes)) = sentinels.iter().find(|sentinel| {
+            matches!(sentinel, Sentinel::Probe(_, Came::Nowhere | Came::Several { .. }))
+        }) {
+            return wrong(format!("that {probe:?} comes {comes:?} shows nothing"));
+        }
+        let named: BTreeSet<_> = sentinels.iter().map(Sentinel::from).collect();
+        match sources.into_iter().find(|source| !named.contains(source)) {
+            Some(source) => wrong(format!("{} has no sentinel", self.legs[source].zone)),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Answers who asks for the addresses of a leg, and hands on all else, until the switchboard is gone.
+fn attend(
+    index: usize,
+    leg: &Leg,
+    frames: &Receiver<Vec<u8>>,
+    answers: &Weak<Out>,
+    others: &Sender<Seen>,
+) {
+    while let Ok(frame) = frames.recv() {
+        match packet::read(&frame) {
+            // Who has no address yet asks whether it may have this one, and is not told where it is.
+            Some((_, Heard::WhoHas { target, asker, asker_mac }))
+                if leg.answers_for(target) && !asker.is_unspecified() =>
+            {
+                let macs = (leg.test.mac, asker_mac);
+                let said = packet::neighbour(macs, target, asker, target, false);
+                let Some(out) = answers.upgrade() else { return };
+                // A guest that is gone asks no more.
+                let _ = out.send(&said);
+            }
+            _ => {
+                if others.send(Seen { leg: index, frame }).is_err() {
+                    return;
+                }
+            }
+        }
+    }
+}

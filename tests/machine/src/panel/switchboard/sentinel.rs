@@ -1,0 +1,147 @@
+//! What shows that everything before it has been dealt with.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+use super::probe::Probe;
+use super::watch::{Came, Watch};
+use super::{Seen, Switchboard};
+use crate::panel::packet::{self, Heard};
+use crate::panel::port::Mac;
+
+/// How long a sentinel may be under way before the next one is sent.
+const AGAIN: Duration = Duration::from_millis(500);
+
+/// What is sent behind probes on the same leg, and is known to be delivered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Sentinel {
+    /// None besides the router's word where it is, which it gives on every leg: for the leg with this
+    /// index, if nothing else is known to be delivered. It shows that the router takes frames in, not
+    /// that it passes packets on.
+    Neighbour(usize),
+    /// A probe, and what becomes of it.
+    Probe(Probe, Came),
+}
+
+impl Sentinel {
+    /// The leg that it is sent on.
+    pub fn from(&self) -> usize {
+        match self {
+            Self::Neighbour(from) => *from,
+            Self::Probe(probe, _) => probe.from,
+        }
+    }
+}
+
+/// A sentinel under way.
+#[derive(Debug)]
+enum Wait<'a> {
+    Where { leg: usize, router: IpAddr, at: Mac },
+    Probe { probe: &'a Probe, comes: &'a Came, sent: Watch },
+}
+
+impl Switchboard {
+    /// Returns when everything that was sent before has come out, if it does at all.
+    ///
+    /// The router first deals with what came in: behind the probes on each of the legs `sources` its
+    /// sentinel is sent, and on every leg a question for the router's IPv4 address. Then what it put
+    /// on other legs' wires may still lie there: so on every leg the question for its IPv6 address,
+    /// whose answer comes out behind that. The two questions are different ones so that a late answer
+    /// to the first is not taken for one to the second. They also tell the router where the test is,
+    /// for which a packet may have waited.
+    pub(super) fn settle(
+        &mut self,
+        sources: &BTreeSet<usize>,
+        sentinels: &[Sentinel],
+        watch: &mut Watch,
+    ) -> io::Result<()> {
+        let mut waits: Vec<_> = self.questions(|leg| leg.router.ipv4.into()).collect();
+        for sentinel in sentinels.iter().filter(|sentinel| sources.contains(&sentinel.from())) {
+            if let Sentinel::Probe(probe, comes) = sentinel {
+                waits.push(Wait::Probe { probe, comes, sent: Watch::default() });
+            }
+        }
+        self.wait(waits, watch)?;
+        let waits = self.questions(|leg| leg.router.ipv6.into()).collect();
+        self.wait(waits, watch)
+    }
+
+    fn questions(&self, of: impl Fn(&super::Leg) -> IpAddr) -> impl Iterator<Item = Wait<'static>> {
+        let legs = self.legs.iter().enumerate();
+        legs.map(move |(leg, it)| Wait::Where { leg, router: of(it), at: it.router.mac })
+    }
+
+    /// Sends all of `waits`, those again that are not delivered, and so on.
+    fn wait(&mut self, mut waits: Vec<Wait<'_>>, watch: &mut Watch) -> io::Result<()> {
+        for _ in 0..self.tries {
+            for wait in &mut waits {
+                self.say(wait)?;
+            }
+            let again = Instant::now() + AGAIN;
+            while !waits.is_empty() {
+                let Some(seen) = self.next(again)? else { break };
+                watch.note(&seen);
+                let before = waits.len();
+                waits.retain_mut(|wait| !wait.delivered(&seen));
+                // The rest is on record.
+                if waits.len() == before {
+                    self.recorded.push(seen);
+                }
+            }
+            if waits.is_empty() {
+                return Ok(());
+            }
+        }
+        let missing: Vec<_> = waits.iter().map(|wait| wait.name(self)).collect();
+        let message = format!("not delivered, after {} tries: {}", self.tries, missing.join(", "));
+        Err(io::Error::new(io::ErrorKind::TimedOut, message))
+    }
+
+    fn say(&mut self, wait: &mut Wait<'_>) -> io::Result<()> {
+        match wait {
+            Wait::Where { leg, router, .. } => {
+                let test = &self.legs[*leg].test;
+                let (group, everybody) = packet::everybody(*router);
+                let own = test.address_like(*router);
+                let asks = packet::neighbour((test.mac, everybody), own, group, *router, true);
+                self.send(*leg, &asks)
+            }
+            Wait::Probe { probe, sent, .. } => self.probe(probe, sent),
+        }
+    }
+}
+
+impl Wait<'_> {
+    fn delivered(&mut self, seen: &Seen) -> bool {
+        match self {
+            // Also that it is where probes are sent to: they would else get lost without a word.
+            Self::Where { leg, router, at } => {
+                let said = packet::read(&seen.frame).map(|(_, heard)| heard);
+                seen.leg == *leg && said == Some(Heard::IsAt { address: *router, mac: *at })
+            }
+            Self::Probe { comes, sent, .. } => {
+                sent.note(seen);
+                sent.came().any(|came| came == **comes)
+            }
+        }
+    }
+
+    fn name(&self, switchboard: &Switchboard) -> String {
+        match self {
+            Self::Where { leg, router, at } => {
+                let zone = &switchboard.legs[*leg].zone;
+                format!("{router} does not say to {zone} that it is at {at}")
+            }
+            Self::Probe { probe, comes, sent } => {
+                let zone = &switchboard.legs[probe.from].zone;
+                let came: Vec<_> = sent.came().filter(|came| *came != Came::Nowhere).collect();
+                format!(
+                    "{:?} from {zone} to {}: not {comes:?} but {came:?}",
+                    probe.traffic, probe.to
+                )
+            }
+        }
+    }
+}
