@@ -1,5 +1,7 @@
 //! The plan against somebody who reads the file in another way, and shares nothing with netd.
 
+#![cfg(test)]
+
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 

@@ -1,6 +1,8 @@
 //! Boxes of every size, and the whole of what their routers are told. Renewed by
 //! `OCTET_WRITE_GOLDEN=1 cargo test -p octet-netd --test golden`, and then looked at.
 
+#![cfg(test)]
+
 use std::fs;
 use std::path::Path;
 

@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::by::By;
-use crate::traffic::{Traffic, Version};
+use crate::traffic::Traffic;
 use crate::zone::Zone;
 
 /// A word of `from` and `to`.
