@@ -5,9 +5,9 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use miette::Diagnostic;
-use octet_appliance::{Appliance, FileError};
+use octet_appliance::{Appliance, FileError, Segments};
 
-use crate::tree::Because;
+use crate::tree::{Because, Units};
 
 /// The file a person edits, parsed, with what is needed to show a mistake in its place.
 #[derive(Debug, Clone)]
@@ -65,6 +65,13 @@ impl ApplianceFile {
         hint: impl Into<String>,
     ) -> Box<FileError> {
         FileError::new(&self.file, &self.text, at, message, hint)
+    }
+
+    /// Lines between segments of which nothing comes, in an image with `units`.
+    pub fn useless(&self, units: &Units) -> Result<Vec<FileError>, Box<FileError>> {
+        let Some(settings) = self.appliance.cluster_settings() else { return Ok(vec![]) };
+        let units: Vec<_> = units.all.iter().map(|it| it.source.unit.clone()).collect();
+        Ok(Segments::of(&settings, &units, (&self.file, &self.text))?.1)
     }
 
     /// The reason that the item at `at` gives: its line, its list, its name.

@@ -1,6 +1,9 @@
 //! What the boot loader says to the appliance: words `octet.KEY=VALUE` of the kernel's command
 //! line.
 
+/// What `octet.board` says of the router, which has no number.
+pub const ROUTER: &str = "router";
+
 /// The value of `octet.KEY`, if it is given.
 ///
 /// # Errors
@@ -14,6 +17,11 @@ pub fn value(key: &str) -> Result<Option<String>, String> {
 /// Whether the appliance is to keep nothing: a machine without a disk.
 pub fn data_in_memory() -> bool {
     matches!(value("data"), Ok(Some(text)) if text == "memory")
+}
+
+/// Whether this is the router of a box.
+pub fn is_router() -> bool {
+    matches!(value("board"), Ok(Some(text)) if text == ROUTER)
 }
 
 fn find<'a>(line: &'a str, key: &str) -> Option<&'a str> {

@@ -42,8 +42,11 @@ fn main() -> ExitCode {
         edge::supervise(phases::run());
     }
     match &args[..] {
-        [command, list] if command == "load-modules" => {
-            let failures = load_list(list.as_ref(), Afterwards::Forget);
+        [command, list, of_router @ ..] if command == "load-modules" => {
+            let mut failures = load_list(list.as_ref(), Afterwards::Forget);
+            for list in of_router.iter().filter(|_| command_line::is_router()) {
+                failures.extend(load_list(list.as_ref(), Afterwards::Forget));
+            }
             end(if failures.is_empty() { Ok(()) } else { Err(failures.join("; ")) })
         }
         [command] if command == "mount-data" => end(storage::run()),

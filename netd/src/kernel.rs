@@ -6,18 +6,25 @@ use std::sync::Arc;
 use futures_util::TryStreamExt;
 use rtnetlink::packet_route::address::{AddressAttribute, CacheInfo};
 use rtnetlink::packet_route::link::{LinkAttribute, LinkFlags, LinkLayerType, LinkMessage};
+use rtnetlink::packet_route::neighbour::{
+    NeighbourAddress, NeighbourAttribute, NeighbourMessage, NeighbourState,
+};
 use rtnetlink::packet_route::route::{RouteAddress, RouteAttribute, RouteMessage, RouteProtocol};
 use rtnetlink::{Error, Handle, LinkUnspec, RouteMessageBuilder};
 use tokio::sync::Mutex;
 
-use crate::observed::{Address, Link, LinkKind, Observed, PROTOCOL, Route};
+use crate::observed::{Address, Link, LinkKind, Neighbour, Observed, PROTOCOL, Route, Traffic};
 use crate::plan::Change;
 
 /// What the kernel says of an address that stays.
 const FOR_EVER: u32 = u32::MAX;
 
-/// `ENODEV`, `EADDRNOTAVAIL` and `ESRCH`: what was to be removed is gone already.
-const GONE: [i32; 3] = [19, 99, 3];
+/// Where the kernel is told to hand on packets for others (Documentation/networking/ip-sysctl.rst).
+const FORWARDING: [&str; 2] =
+    ["/proc/sys/net/ipv4/ip_forward", "/proc/sys/net/ipv6/conf/all/forwarding"];
+
+/// `ENODEV`, `EADDRNOTAVAIL`, `ESRCH` and `ENOENT`: what was to be removed is gone already.
+const GONE: [i32; 4] = [19, 99, 3, 2];
 
 /// The connection to the kernel.
 #[derive(Debug, Clone)]
@@ -90,17 +97,55 @@ async fn observe(handle: &Handle) -> Result<Observed, Error> {
             })
             .collect(),
         routes,
+        neighbours: neighbours(handle).await?,
+        forwards: FORWARDING.iter().all(|file| std::fs::read(file).is_ok_and(|it| it == b"1\n")),
     })
+}
+
+/// Those that do not come from asking.
+async fn neighbours(handle: &Handle) -> Result<Vec<Neighbour>, Error> {
+    let all: Vec<NeighbourMessage> = handle.neighbours().get().execute().try_collect().await?;
+    let permanent = all.iter().filter(|it| it.header.state == NeighbourState::Permanent);
+    Ok(permanent.filter_map(neighbour).collect())
+}
+
+fn neighbour(message: &NeighbourMessage) -> Option<Neighbour> {
+    let (mut address, mut mac) = (None, None);
+    for attribute in &message.attributes {
+        match attribute {
+            NeighbourAttribute::Destination(NeighbourAddress::Inet(ip)) => {
+                address = Some(IpAddr::V4(*ip));
+            }
+            NeighbourAttribute::Destination(NeighbourAddress::Inet6(ip)) => {
+                address = Some(IpAddr::V6(*ip));
+            }
+            NeighbourAttribute::LinkLayerAddress(bytes) => {
+                mac = <[u8; 6]>::try_from(bytes.as_slice()).ok();
+            }
+            _ => {}
+        }
+    }
+    Some(Neighbour { link: message.header.ifindex, address: address?, mac: mac? })
 }
 
 fn link(message: &LinkMessage) -> Option<Link> {
     let (mut name, mut mac, mut made) = (None, None, false);
+    let (mut carrier_downs, mut traffic) = (0, Traffic::default());
     for attribute in &message.attributes {
         match attribute {
             LinkAttribute::IfName(text) => name = Some(text.clone()),
             LinkAttribute::Address(bytes) => mac = <[u8; 6]>::try_from(bytes.as_slice()).ok(),
             // Only what a program has made has a kind.
             LinkAttribute::LinkInfo(_) => made = true,
+            LinkAttribute::CarrierDownCount(count) => carrier_downs = *count,
+            LinkAttribute::Stats64(all) => {
+                traffic = Traffic {
+                    received: all.rx_packets,
+                    received_bytes: all.rx_bytes,
+                    sent: all.tx_packets,
+                    sent_bytes: all.tx_bytes,
+                };
+            }
             _ => {}
         }
     }
@@ -116,6 +161,8 @@ fn link(message: &LinkMessage) -> Option<Link> {
         kind,
         up: header.flags.contains(LinkFlags::Up),
         carrier: header.flags.contains(LinkFlags::LowerUp),
+        carrier_downs,
+        traffic,
     })
 }
 
@@ -163,6 +210,19 @@ async fn apply(handle: &Handle, change: &Change) -> Result<(), Error> {
             gone_is_well(handle.address().del(message).execute().await)
         }
         Change::AddRoute(route) => handle.route().add(message(route)).replace().execute().await,
+        Change::SetNeighbour(it) => {
+            let add = handle.neighbours().add(it.link, it.address).link_layer_address(&it.mac);
+            add.state(NeighbourState::Permanent).replace().execute().await
+        }
+        Change::RemoveNeighbour(it) => {
+            let add = handle.neighbours().add(it.link, it.address);
+            let message = { add }.message_mut().clone();
+            gone_is_well(handle.neighbours().del(message).execute().await)
+        }
+        Change::Forward => {
+            let refused = |error: std::io::Error| Error::NamespaceError(error.to_string());
+            FORWARDING.iter().try_for_each(|file| std::fs::write(file, "1")).map_err(refused)
+        }
         Change::RemoveRoute(route) => {
             gone_is_well(handle.route().del(message(route)).execute().await)
         }

@@ -6,15 +6,23 @@
 //! touches the machine is small: [`nft`], [`kernel`], [`dhcp::socket`], [`serve`], and [`daemon`]
 //! around them.
 
+pub mod conntrack;
 pub mod daemon;
 pub mod dhcp;
+pub mod fault;
+pub mod generation;
 pub mod kernel;
+pub mod network;
+pub mod nfnetlink;
 pub mod nft;
 pub mod observed;
+pub mod on_board;
 pub mod plan;
+pub mod plugged;
 pub mod router;
 pub mod rules;
 pub mod serve;
 mod service;
+pub mod told;
 
 pub use service::main;

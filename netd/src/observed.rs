@@ -18,6 +18,23 @@ pub struct Link {
     pub up: bool,
     /// Whether something is at the other end.
     pub carrier: bool,
+    /// How often there was nothing any more at the other end.
+    pub carrier_downs: u32,
+    /// What has passed.
+    pub traffic: Traffic,
+}
+
+/// What has passed a link since it is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Traffic {
+    /// Frames that came in, also those that were dropped then.
+    pub received: u64,
+    /// Their bytes.
+    pub received_bytes: u64,
+    /// Frames that went out.
+    pub sent: u64,
+    /// Their bytes.
+    pub sent_bytes: u64,
 }
 
 /// What a network device is.
@@ -53,6 +70,17 @@ pub struct Route {
     pub link: u32,
 }
 
+/// A neighbour that the kernel does not ask for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Neighbour {
+    /// The link's index.
+    pub link: u32,
+    /// Its address.
+    pub address: IpAddr,
+    /// Its Ethernet address.
+    pub mac: [u8; 6],
+}
+
 /// All of it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Observed {
@@ -62,6 +90,10 @@ pub struct Observed {
     pub addresses: Vec<Address>,
     /// Default routes with [`PROTOCOL`], netd's own.
     pub routes: Vec<Route>,
+    /// Neighbours that were set by a program.
+    pub neighbours: Vec<Neighbour>,
+    /// Whether packets for others are handed on, of both versions of IP.
+    pub forwards: bool,
 }
 
 impl Link {

@@ -3,10 +3,13 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use octet_appliance::{Addressing, NetworkSettings};
+use octet_appliance::{Addressing, Mac, NetworkSettings};
 
 use crate::dhcp::Lease;
-use crate::observed::{Address, LinkKind, Observed, Route};
+use crate::observed::{Address, Link, LinkKind, Neighbour, Observed, Route};
+use crate::plugged::Plugged;
+use crate::router;
+use crate::router::plan::Segment;
 
 /// By how many seconds the end of a lease may differ from what the kernel was told.
 const SLACK: u32 = 10;
@@ -34,6 +37,10 @@ pub struct Plan {
     pub addresses: Vec<Address>,
     /// Default routes.
     pub routes: Vec<Route>,
+    /// Neighbours of which it is known who they are.
+    pub neighbours: Vec<Neighbour>,
+    /// Whether packets for others are to be handed on. Who is no router leaves that as it is.
+    pub forwards: bool,
     /// Whether IPv4 that may be of a lease stays on this link.
     pub keep_leased: Option<u32>,
 }
@@ -51,27 +58,50 @@ pub enum Change {
     SetAddress(Address),
     /// Add a default route.
     AddRoute(Route),
+    /// Forget a neighbour.
+    RemoveNeighbour(Neighbour),
+    /// Say who a neighbour is.
+    SetNeighbour(Neighbour),
+    /// Hand on packets for others.
+    Forward,
 }
 
 impl Plan {
-    /// What `settings` and `leased` make of the links that there are, `now` after netd's start.
+    /// What `settings` and `leased` make of the links that there are, `now` after netd's start; with the
+    /// segments of `router`, if this is one, and who is plugged into them.
     pub fn new(
         settings: &NetworkSettings,
+        router: Option<(&router::plan::Plan, &Plugged)>,
         leased: &Leased,
         observed: &Observed,
         now: Duration,
     ) -> Self {
-        let is_ours = |kind: LinkKind| kind != LinkKind::Other;
-        let up = observed.links.iter().filter(|link| is_ours(link.kind)).map(|link| link.index);
+        let (router, plugged) = router.unzip();
+        // A router's port that nobody has planned stays off: no guard stands at it.
+        let is_planned = |link: &Link| {
+            link.kind == LinkKind::Loopback
+                || router
+                    .is_none_or(|router| router.devices().any(|name| name.as_str() == link.name))
+        };
+        let is_ours = |link: &&Link| link.kind != LinkKind::Other && is_planned(link);
+        let up = observed.links.iter().filter(is_ours).map(|link| link.index);
         let ports = observed.links.iter().filter(|link| link.mac().is_some());
         let mut plan = Self {
             up: up.collect(),
             owned: ports.map(|link| link.index).collect(),
             addresses: vec![],
             routes: vec![],
+            neighbours: vec![],
+            forwards: router.is_some(),
             keep_leased: None,
         };
-        let name = settings.link.as_ref().map(octet_appliance::LinkName::as_str);
+        for segment in router.into_iter().flat_map(router::plan::Plan::segments) {
+            let link = observed.links.iter().find(|link| link.name == segment.device.as_str());
+            if let Some((link, plugged)) = link.zip(plugged) {
+                plan.segment(segment, plugged.mac(segment), link.index);
+            }
+        }
+        let name = uplink(settings, router);
         let Some(uplink) = observed.uplink(name).map(|link| link.index) else { return plan };
         match (&settings.addressing, leased) {
             (Addressing::Fixed { addresses, gateways }, _) => {
@@ -99,6 +129,21 @@ impl Plan {
             }
         }
         plan
+    }
+
+    fn segment(&mut self, segment: &Segment, mac: Option<Mac>, link: u32) {
+        let addresses = segment.addresses();
+        self.addresses.extend(addresses.map(|(address, prefix)| Address {
+            link,
+            address,
+            prefix,
+            seconds: None,
+        }));
+        if let (Some((ip4, ip6)), Some(mac)) = (segment.board, mac) {
+            let addresses = [IpAddr::from(ip4), ip6.into(), mac.link_local()];
+            let neighbour = |address| Neighbour { link, address, mac: mac.bytes() };
+            self.neighbours.extend(addresses.map(neighbour));
+        }
     }
 
     /// The steps from what there is, in an order in which none undoes another: an address that goes
@@ -130,6 +175,16 @@ impl Plan {
         }
         let missing = self.routes.iter().filter(|route| !observed.routes.contains(route));
         changes.extend(missing.copied().map(Change::AddRoute));
+        let is_stale =
+            |it: &&Neighbour| self.owned.contains(&it.link) && !self.neighbours.contains(it);
+        let stale = observed.neighbours.iter().filter(is_stale);
+        changes.extend(stale.copied().map(Change::RemoveNeighbour));
+        let missing = self.neighbours.iter().filter(|it| !observed.neighbours.contains(it));
+        changes.extend(missing.copied().map(Change::SetNeighbour));
+        // Last of all: until then nothing passes from one port to another.
+        if self.forwards && !observed.forwards {
+            changes.push(Change::Forward);
+        }
         changes
     }
 
@@ -141,6 +196,15 @@ impl Plan {
             IpAddr::V4(_) => self.keep_leased == Some(there.link) && there.seconds.is_some(),
         }
     }
+}
+
+/// The name of the link that leads out, if it has one.
+pub fn uplink<'a>(
+    settings: &'a NetworkSettings,
+    router: Option<&'a router::plan::Plan>,
+) -> Option<&'a str> {
+    let link = router.map(|router| &router.uplink).or(settings.link.as_ref());
+    link.map(octet_appliance::LinkName::as_str)
 }
 
 fn is_same(one: &Address, other: &Address) -> bool {

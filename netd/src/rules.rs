@@ -1,9 +1,13 @@
-//! The table `octet_fw`: what may come in from a network. It is the text of one transaction for nft.
+//! The table `octet_fw`: what may come in from a network, and what units may say to
+//! each other. It is the text of one transaction for nft.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use octet_appliance::{Port, Protocol, Unit};
+
+use crate::on_board::{self, OnBoard};
+use crate::router::text::elements;
 
 /// The unit for whom the door is open.
 const GATE: &str = "gate";
@@ -17,6 +21,8 @@ pub struct Inbound {
     pub udp: BTreeSet<u16>,
     /// Whether DHCP servers are heard.
     pub dhcp: bool,
+    /// What units may say to each other.
+    pub on_board: OnBoard,
 }
 
 impl Inbound {
@@ -29,7 +35,8 @@ impl Inbound {
                 .map(|port| port.number)
                 .collect()
         };
-        Self { tcp: ports(Protocol::Tcp), udp: ports(Protocol::Udp), dhcp }
+        let (tcp, udp) = (ports(Protocol::Tcp), ports(Protocol::Udp));
+        Self { tcp, udp, dhcp, on_board: OnBoard::of(units) }
     }
 
     /// The transaction that makes the rules stand. Whatever was there before, there is no moment
@@ -51,7 +58,12 @@ impl Inbound {
         } else {
             ""
         };
-        FRAME.replace("    @open\n", &open).replace("    @dhcp\n", dhcp)
+        FRAME
+            .replace("$frame", on_board::FRAME)
+            .replace("$on_board", on_board::CHAIN)
+            .replace("$own_ports", &elements(self.on_board.elements()))
+            .replace("    @open\n", &open)
+            .replace("    @dhcp\n", dhcp)
     }
 }
 
@@ -61,19 +73,24 @@ impl Inbound {
 ///   switches about groups too (RFC 2710, 3: hop limit 1): without answers they stop handing on the
 ///   groups of neighbour discovery.
 /// - Router advertisements are not taken: nobody on the network says how this box is addressed.
+/// - A node that was a router has a guard; a guard's ports are no concern of this one.
 const FRAME: &str = "\
+table netdev octet_guard { }
+delete table netdev octet_guard
 table inet octet_fw {
   counter gate { }
   counter dhcp { }
   counter neighbours { }
   counter denied { }
   counter not_forwarded { }
-  chain input { type filter hook input priority filter; policy drop; }
+$frame  chain input { type filter hook input priority filter; policy drop; }
   chain forward { type filter hook forward priority filter; policy drop; }
+  chain output { type filter hook output priority filter; policy accept; }
 }
 flush table inet octet_fw
+flush set inet octet_fw own_ports
 table inet octet_fw {
-  chain input {
+$on_board  chain input {
     iif lo accept
     ct state established,related accept
     icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } ip6 hoplimit 255 counter name neighbours accept
@@ -86,6 +103,9 @@ table inet octet_fw {
   chain forward {
     counter name not_forwarded drop
   }
+  chain output {
+    oifname lo goto on_board
+  }
 }
 ";
 
@@ -94,6 +114,7 @@ mod tests {
     use super::*;
     use octet_appliance::UnitSource;
     use proptest::prelude::*;
+    use std::path::Path;
 
     fn unit(name: &str, ports: &str) -> Unit {
         let text = format!(
@@ -107,16 +128,25 @@ mod tests {
         let units =
             [unit("web", "ports.http = \"tcp/80\"\n"), unit("gate", "ports.gate = \"tcp/4040\"\n")];
         let inbound = Inbound::of(&units, true);
-        assert_eq!(inbound.text(), include_str!("testdata/gate-and-dhcp.nft"));
-        assert_eq!(Inbound::of(&units[..1], false).text(), include_str!("testdata/closed.nft"));
+        for (name, text) in [
+            ("gate-and-dhcp.nft", inbound.text()),
+            ("closed.nft", Inbound::of(&units[..1], false).text()),
+        ] {
+            let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/testdata").join(name);
+            if std::env::var_os("OCTET_WRITE_GOLDEN").is_some() {
+                std::fs::write(&file, &text).unwrap();
+            }
+            assert_eq!(text, std::fs::read_to_string(file).unwrap(), "{name}");
+        }
     }
 
     proptest! {
         /// Whatever is open: the last word of the chain is a drop, and nothing else opens a port.
         #[test]
         fn what_is_not_named_is_dropped(tcp: BTreeSet<u16>, udp: BTreeSet<u16>, dhcp: bool) {
-            let text = Inbound { tcp: tcp.clone(), udp: udp.clone(), dhcp }.text();
-            prop_assert!(!text.contains('@'));
+            let text = Inbound { tcp: tcp.clone(), udp: udp.clone(), dhcp, on_board: OnBoard::default() }.text();
+            prop_assert!(!text.contains('$'));
+            prop_assert!(!text.replace("@own_ports", "").contains('@'));
             let lines: Vec<_> = text.lines().map(str::trim).collect();
             let end = lines.iter().rposition(|line| *line == "chain forward {").unwrap();
             prop_assert_eq!(lines[end - 2], "counter name denied drop");

@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 use octet_appliance::{Appliance, Segments, Traffic, Unit, UnitSource, Zone};
 use octet_evaluator as evaluator;
 use octet_netd::router::explain::Answer;
-use octet_netd::router::plan::{Plan, Settings};
+use octet_netd::router::plan::Plan;
 use proptest::prelude::*;
 
 const RICH: &str = include_str!("../../tests/evaluator/testdata/rich.toml");
@@ -40,10 +40,11 @@ fn plan(text: &str) -> Plan {
     let text = format!("{text}\n{IMAGE}");
     let appliance =
         Appliance::parse("appliance.toml", &text).unwrap_or_else(|error| panic!("{error}"));
+    let settings = appliance.cluster_settings().unwrap();
     let units = units();
-    let segments = Segments::of(&appliance, &units, ("appliance.toml", &text));
+    let segments = Segments::of(&settings, &units, ("appliance.toml", &text));
     let (segments, _) = segments.unwrap_or_else(|error| panic!("{error}"));
-    Plan::new(&Settings::of(&appliance).unwrap(), &segments, &units)
+    Plan::new(&settings, &segments, &units)
 }
 
 fn zone(zone: evaluator::Zone) -> Zone {

@@ -7,9 +7,12 @@ use std::fs;
 use std::path::Path;
 
 use octet_appliance::{Appliance, Segments, Unit, UnitSource};
+use octet_netd::on_board::OnBoard;
+use octet_netd::plugged::Plugged;
 use octet_netd::router::firewall::{self, There};
-use octet_netd::router::guard::{self, Plugged};
-use octet_netd::router::plan::{Plan, Settings};
+use octet_netd::router::guard;
+use octet_netd::router::plan::Plan;
+use octet_netd::router::uci;
 
 const LINES: &str = include_str!("testdata/lines.toml");
 
@@ -43,17 +46,20 @@ fn boxes_of_every_size() {
         let text = LINES.replace("@boards", &boards.to_string());
         let appliance =
             Appliance::parse("lines.toml", &text).unwrap_or_else(|error| panic!("{error}"));
+        let settings = appliance.cluster_settings().unwrap();
         let (segments, warnings) =
-            Segments::of(&appliance, &units(), ("lines.toml", &text)).unwrap();
+            Segments::of(&settings, &units(), ("lines.toml", &text)).unwrap();
         assert!(warnings.is_empty(), "{warnings:?}");
-        let plan = Plan::new(&Settings::of(&appliance).unwrap(), &segments, &units());
+        let plan = Plan::new(&settings, &segments, &units());
+        is_as_looked_at(&format!("{boards}.plan"), &(plan.lines_of_text().join("\n") + "\n"));
+        is_as_looked_at(&format!("{boards}.uci"), &uci::text(&plan));
         is_as_looked_at(
             &format!("{boards}.guard.nft"),
-            &guard::text(&plan, &Plugged::new(), false),
+            &guard::text(&plan, &Plugged::default(), false),
         );
         is_as_looked_at(
             &format!("{boards}.fw.nft"),
-            &firewall::text(&plan, &There::default(), true),
+            &firewall::text(&plan, &OnBoard::of(&units()), &There::default(), true),
         );
     }
 }

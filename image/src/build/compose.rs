@@ -30,6 +30,8 @@ pub struct Composed {
 /// Composes the tree. Mistakes in `appliance.toml` are found before anything is compiled.
 pub fn compose(inputs: &Inputs, steps: &Steps) -> miette::Result<Composed> {
     let mut tree = Tree::default();
+    let useless = inputs.appliance.useless(&inputs.units).map_err(Mistake::from)?;
+    useless.iter().for_each(|line| steps.warn(&format!("{line}; {}", line.hint)));
     let seed = inputs.seed(steps)?;
     let linux = inputs::read(&seed.join("linux"))?;
     let packages = SeedSource {
@@ -54,12 +56,14 @@ pub fn compose(inputs: &Inputs, steps: &Steps) -> miette::Result<Composed> {
         all.components.extend(taken.components);
         all.early.extend(taken.early);
         all.first.extend(taken.first);
+        all.router.extend(taken.router);
         all.modules.extend(taken.modules);
         all.disk.extend(taken.disk);
     }
     let step = steps.start("compose", "overlays, units, generated files");
     for (path, modules, because) in [
         ("/usr/lib/octet/modules.first", &all.first, "PID 1 loads these before base units"),
+        ("/usr/lib/octet/modules.router", &all.router, "PID 1 of a router loads these, too"),
         ("/usr/lib/octet/modules", &all.modules, "PID 1 loads these, in this order"),
         ("/usr/lib/octet/modules.disk", &all.disk, "PID 1 loads these before it uses the flash"),
     ] {

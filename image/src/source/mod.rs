@@ -39,6 +39,8 @@ pub struct Taken {
     pub early: Vec<String>,
     /// Those that load before base units that name them, in the same way.
     pub first: Vec<String>,
+    /// Those that load on a router, in the same way.
+    pub router: Vec<String>,
     /// Those that load at every start, in the same way.
     pub modules: Vec<String>,
     /// Those that load before the flash is touched, in the same way.

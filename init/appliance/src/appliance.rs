@@ -14,6 +14,7 @@ use crate::operator::Operator;
 use crate::path::ImagePath;
 use crate::policy::{Policy, Publish};
 use crate::section::check_of_builds;
+use crate::segments::ClusterSettings;
 use crate::trust::{Health, Trust};
 
 /// The one file a person edits. As JSON it is what a box knows of it: all but what only a build can
@@ -131,6 +132,17 @@ impl Appliance {
         appliance.check(file, text)?;
         check_of_builds(file, text, shipped)?;
         Ok(appliance)
+    }
+
+    /// What it says of a box with a router, if it is one.
+    pub fn cluster_settings(&self) -> Option<ClusterSettings> {
+        Some(ClusterSettings {
+            cluster: self.cluster.clone()?,
+            boards: self.board.clone(),
+            lan: self.lan.clone(),
+            policies: self.policy.clone(),
+            publish: self.publish.clone(),
+        })
     }
 
     /// Checks what stands between the keys of a section that a box can be given while it runs. What

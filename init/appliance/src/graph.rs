@@ -59,6 +59,12 @@ impl UnitSource {
         self.unit.modules.iter().zip(self.places.modules.iter().cloned())
     }
 
+    /// Every kernel module that the unit uses on a router alone, with its place in the text.
+    pub fn router_modules(&self) -> impl Iterator<Item = (&ModuleName, Range<usize>)> {
+        let places = self.places.modules.iter().skip(self.unit.modules.len());
+        self.unit.router_modules.iter().zip(places.cloned())
+    }
+
     /// A mistake at the value of the last of `keys`, each of which is in the table before it.
     fn error_at(&self, keys: &[&str], message: String, hint: &str) -> Box<FileError> {
         self.error(place(&self.text, keys), message, hint.into())
@@ -138,6 +144,7 @@ pub fn start_order(units: &[UnitSource]) -> Result<Vec<usize>, Box<FileError>> {
         }
     }
     addresses::check(units)?;
+    addresses::reached(units)?;
     Walk {
         units,
         by_name: &by_name,
@@ -288,6 +295,23 @@ mod tests {
             let error = start_order(&[talker(bad), unit("hello", 2, "")]).unwrap_err();
             assert!(error.hint.contains(meant), "{error} {}", error.hint);
             assert_eq!((error.file.as_str(), error.line), ("a/unit.toml", 4));
+        }
+    }
+
+    #[test]
+    fn units_reach_ports_that_are_there() {
+        let from = |line: &str| unit("a", 1, &format!("sandbox.network = \"host\"\n{line}"));
+        let web = unit("web", 2, "ports.http = \"tcp/80\"\nsandbox.network = \"host\"");
+        let good = from("reaches.web = [\"http\"]");
+        assert!(start_order(&[good, web.clone()]).is_ok());
+        for (bad, meant) in [
+            ("reaches.wev = [\"http\"]", "`web`"),
+            ("reaches.web = [\"htpt\"]", "`http`"),
+            ("reaches.web = [\"zz\"]", "remove"),
+        ] {
+            let error = start_order(&[from(bad), web.clone()]).unwrap_err();
+            assert!(error.hint.contains(meant), "{error} {}", error.hint);
+            assert_eq!((error.file.as_str(), error.line), ("a/unit.toml", 5));
         }
     }
 

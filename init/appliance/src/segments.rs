@@ -4,11 +4,26 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::num::NonZeroU32;
 
-use crate::appliance::Appliance;
+use crate::cluster::{Board, Cluster, Lan};
 use crate::document::place;
 use crate::file_error::{FileError, nearest};
-use crate::policy::{PortRange, ServiceName, Target, What, Who};
+use crate::policy::{InvalidPolicy, Policy, PortRange, Publish, ServiceName, Target, What, Who};
 use crate::unit::{Port, Protocol, Unit};
+
+/// What `appliance.toml` says of a box with a router: these sections, and nothing else of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClusterSettings {
+    /// `[cluster]`
+    pub cluster: Cluster,
+    /// `[[board]]`
+    pub boards: Vec<Board>,
+    /// `[lan]`
+    pub lan: Option<Lan>,
+    /// `[[policy]]`
+    pub policies: Vec<Policy>,
+    /// `[[publish]]`
+    pub publish: Vec<Publish>,
+}
 
 /// A part of the box whose traffic with every other part goes through the router.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -99,17 +114,17 @@ impl Mistake {
 }
 
 impl Segments {
-    /// What the policies of `appliance`, which was read from `text`, the content of `file`, come to in
-    /// an image with these units. Also returns lines of which nothing comes.
+    /// What the policies of `settings`, which were read from `text`, the content of `file`, come to in an
+    /// image with these units. Also returns lines of which nothing comes.
     ///
     /// # Errors
     /// The first mistake, with its line.
     pub fn of(
-        appliance: &Appliance,
+        settings: &ClusterSettings,
         units: &[Unit],
         (file, text): (&str, &str),
     ) -> Result<(Self, Vec<FileError>), Box<FileError>> {
-        let mut reading = Reading { appliance, units, segments: Self::default(), warnings: vec![] };
+        let mut reading = Reading { settings, units, segments: Self::default(), warnings: vec![] };
         reading.read().map_err(|mistake| mistake.at(file, text))?;
         let warnings = reading.warnings.into_iter().map(|mistake| *mistake.at(file, text));
         Ok((reading.segments, warnings.collect()))
@@ -125,7 +140,7 @@ impl Segments {
 
 /// The work of [`Segments::of`].
 struct Reading<'a> {
-    appliance: &'a Appliance,
+    settings: &'a ClusterSettings,
     units: &'a [Unit],
     segments: Segments,
     warnings: Vec<Mistake>,
@@ -133,8 +148,8 @@ struct Reading<'a> {
 
 impl Reading<'_> {
     fn read(&mut self) -> Result<(), Mistake> {
-        let appliance = self.appliance;
-        for (index, policy) in appliance.policy.iter().enumerate() {
+        let settings = self.settings;
+        for (index, policy) in settings.policies.iter().enumerate() {
             let wrong = |key, (message, hint): (String, String)| Mistake {
                 section: "policy",
                 index,
@@ -173,7 +188,7 @@ impl Reading<'_> {
                 self.warnings.push(wrong("from", (message, "remove this line".into())));
             }
         }
-        for index in 0..appliance.publish.len() {
+        for index in 0..settings.publish.len() {
             self.publish(index)?;
         }
         Ok(())
@@ -181,7 +196,7 @@ impl Reading<'_> {
 
     /// The zones that `list` names, each once.
     fn zones(&self, list: &[Who]) -> Result<Vec<Zone>, (String, String)> {
-        let boards = self.appliance.cluster.as_ref().map_or(0, |cluster| cluster.boards);
+        let boards = self.settings.cluster.boards;
         let mut zones = vec![];
         for who in list {
             match who {
@@ -192,13 +207,13 @@ impl Reading<'_> {
                 }
                 Who::Boards => zones.extend((1..=boards).map(Zone::Board)),
                 Who::Role(role) => {
-                    let all = self.appliance.board.iter();
+                    let all = self.settings.boards.iter();
                     let of_role = all.filter(|board| board.role.as_ref() == Some(role));
                     zones.extend(of_role.map(|board| Zone::Board(board.number)));
                 }
                 Who::Uplink => zones.push(Zone::Uplink),
                 Who::Router => zones.push(Zone::Router),
-                Who::Lan if self.appliance.lan.is_some() => zones.push(Zone::Lan),
+                Who::Lan if self.settings.lan.is_some() => zones.push(Zone::Lan),
                 Who::Lan => {
                     return Err(("the box has no `lan`".into(), "add a section [lan]".into()));
                 }
@@ -276,7 +291,7 @@ impl Reading<'_> {
     }
 
     fn publish(&mut self, index: usize) -> Result<(), Mistake> {
-        let publish = &self.appliance.publish[index];
+        let publish = &self.settings.publish[index];
         let wrong = |key, message: String, hint: &str| Mistake {
             section: "publish",
             index,
@@ -284,7 +299,7 @@ impl Reading<'_> {
             message,
             hint: hint.into(),
         };
-        let boards = self.appliance.cluster.as_ref().map_or(0, |cluster| cluster.boards);
+        let boards = self.settings.cluster.boards;
         if publish.board > boards {
             let message = format!("there is no board {}: the box has {boards}", publish.board);
             return Err(wrong("to", message, "see `boards` in [cluster]"));
@@ -324,6 +339,21 @@ impl From<Protocol> for Traffic {
         match protocol {
             Protocol::Tcp => Self::Tcp,
             Protocol::Udp => Self::Udp,
+        }
+    }
+}
+
+impl std::str::FromStr for Zone {
+    type Err = InvalidPolicy;
+
+    fn from_str(text: &str) -> Result<Self, InvalidPolicy> {
+        match Who::try_from(text.to_owned())? {
+            Who::Board(number) => Ok(Self::Board(number)),
+            Who::Router => Ok(Self::Router),
+            Who::Lan => Ok(Self::Lan),
+            Who::Uplink => Ok(Self::Uplink),
+            Who::Path => Ok(Self::Path),
+            Who::Boards | Who::Role(_) => Err(InvalidPolicy::Who(text.to_owned())),
         }
     }
 }

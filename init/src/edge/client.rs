@@ -6,6 +6,7 @@ use std::os::unix::net::UnixStream;
 
 use super::callers::Caller;
 use octet_control::{Connection, Message, Reply, ReplyBody};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 /// How often PID 1 reads from one client before the others have their turn.
 const READS_PER_TURN: usize = 16;
@@ -52,6 +53,14 @@ impl Stream {
             Self::Socket(stream) => stream.read(buffer),
             Self::Port(port) => port.read(buffer),
         }
+    }
+
+    /// Whether nobody is at the other end any more. A port is never.
+    fn is_hung_up(&self) -> bool {
+        let Self::Socket(stream) = self else { return false };
+        let mut fds = [PollFd::new(stream, PollFlags::empty())];
+        let now = Timespec::default();
+        poll(&mut fds, Some(&now)).is_ok() && fds[0].revents().contains(PollFlags::HUP)
     }
 
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
@@ -176,7 +185,31 @@ impl Client {
                 Err(_) => return matches!(self.stream, Stream::Port(_)),
             }
         }
-        !self.connection.finished()
-            && (!self.done_asking || self.watch.is_some() || self.waiting > 0)
+        let is_owed = || self.watch.is_some() && !self.stream.is_hung_up() || self.waiting > 0;
+        !self.connection.finished() && (!self.done_asking || is_owed())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::Shutdown;
+
+    #[test]
+    fn who_watches_and_goes_is_dropped() {
+        let (mut peer, own) = UnixStream::pair().unwrap();
+        own.set_nonblocking(true).unwrap();
+        let mut client = Client::new(Stream::Socket(own), Caller::Root);
+        client.watch(1);
+        client.reply(1, ReplyBody::Item(serde_json::json!({ "state": "ready" })));
+        assert!(client.send());
+        // It has nothing more to ask, and goes on reading.
+        peer.shutdown(Shutdown::Write).unwrap();
+        assert!(matches!(client.receive(&mut vec![]), Received::All));
+        assert!(client.send());
+        assert!(peer.read(&mut [0; 64]).unwrap() > 0);
+        drop(peer);
+        assert!(matches!(client.receive(&mut vec![]), Received::All));
+        assert!(!client.send());
     }
 }

@@ -6,7 +6,11 @@ use crate::command_line;
 /// The highest number a board can have.
 const MOST_BOARDS: u8 = 32;
 
-/// Reads `octet.board=N` from the kernel's command line; without it the number stays unknown.
+/// The router's number, which it has no board of.
+const ROUTER: u8 = 0;
+
+/// Reads `octet.board=N` or `octet.board=router` from the kernel's command line; without it the
+/// number stays unknown.
 pub fn run(boot: &mut Boot) -> Result<(), String> {
     if let Some(text) = command_line::value("board")? {
         boot.board = Some(number(&text)?);
@@ -16,9 +20,10 @@ pub fn run(boot: &mut Boot) -> Result<(), String> {
 
 fn number(text: &str) -> Result<u8, String> {
     match text.parse() {
+        _ if text == command_line::ROUTER => Ok(ROUTER),
         Ok(number @ 1..=MOST_BOARDS) => Ok(number),
         _ => Err(format!(
-            "octet.board={text} on the kernel's command line is not 1 to {MOST_BOARDS}"
+            "octet.board={text} on the kernel's command line is neither 1 to {MOST_BOARDS} nor router"
         )),
     }
 }
@@ -29,7 +34,7 @@ mod tests {
 
     #[test]
     fn is_one_of_the_box() {
-        assert_eq!(number("3"), Ok(3));
+        assert_eq!((number("3"), number("router")), (Ok(3), Ok(ROUTER)));
         for bad in ["0", "33", "-1", "x", ""] {
             assert!(number(bad).is_err(), "{bad}");
         }

@@ -52,7 +52,7 @@ const TIME_TO_READ: Duration = Duration::from_secs(3);
 pub struct Boot {
     /// How each phase went.
     pub reports: Vec<Report>,
-    /// The number of this board, if it is known.
+    /// The number of this board, if it is known; 0 for the router.
     pub board: Option<u8>,
     /// What bounds and counts the units' processes.
     pub cgroups: Option<Cgroups>,

@@ -1,11 +1,19 @@
 use super::*;
-use crate::observed::Link;
+use crate::observed::{Link, Traffic};
 use octet_appliance::Cidr;
 use proptest::prelude::*;
 use std::net::Ipv4Addr;
 
 fn link(index: u32, kind: LinkKind, up: bool) -> Link {
-    Link { index, name: format!("eth{index}"), kind, up, carrier: up }
+    Link {
+        index,
+        name: format!("eth{index}"),
+        kind,
+        up,
+        carrier: up,
+        carrier_downs: 0,
+        traffic: Traffic::default(),
+    }
 }
 
 /// Loopback, two ports of the board, and a bridge that somebody has made.
@@ -57,6 +65,9 @@ fn carry_out(observed: &mut Observed, changes: &[Change]) {
                 observed.addresses.push(address.clone());
             }
             Change::AddRoute(route) => observed.routes.push(*route),
+            Change::RemoveNeighbour(it) => observed.neighbours.retain(|other| other != it),
+            Change::SetNeighbour(it) => observed.neighbours.push(*it),
+            Change::Forward => observed.forwards = true,
         }
     }
 }
@@ -67,7 +78,7 @@ const NOW: Duration = Duration::from_secs(100);
 fn a_new_box_gets_what_is_written() {
     let observed = Observed { links: links(false), ..Observed::default() };
     let settings = fixed(&["192.0.2.7/24", "2001:db8::7/64"], &["192.0.2.1", "fe80::1"]);
-    let plan = Plan::new(&settings, &Leased::Unknown, &observed, NOW);
+    let plan = Plan::new(&settings, None, &Leased::Unknown, &observed, NOW);
     let route = |text: &str| Change::AddRoute(Route { gateway: text.parse().unwrap(), link: 2 });
     let expected = [
         Change::Up(1),
@@ -94,7 +105,7 @@ fn what_is_not_written_goes_first() {
     ];
     observed.routes = vec![Route { gateway: "192.0.2.254".parse().unwrap(), link: 2 }];
     let settings = fixed(&["192.0.2.7/24"], &[]);
-    let plan = Plan::new(&settings, &Leased::Unknown, &observed, NOW);
+    let plan = Plan::new(&settings, None, &Leased::Unknown, &observed, NOW);
     let expected = [
         Change::RemoveRoute(observed.routes[0]),
         Change::RemoveAddress(observed.addresses[1].clone()),
@@ -111,7 +122,8 @@ fn a_lease_stays_until_more_is_known() {
     observed.addresses = vec![address(2, "192.0.2.50/24", Some(3500))];
     observed.routes = vec![Route { gateway: "192.0.2.1".parse().unwrap(), link: 2 }];
     let settings = NetworkSettings::default();
-    let changes = |leased: &Leased| Plan::new(&settings, leased, &observed, NOW).changes(&observed);
+    let changes =
+        |leased: &Leased| Plan::new(&settings, None, leased, &observed, NOW).changes(&observed);
     assert_eq!(changes(&Leased::Unknown), []);
     assert_eq!(changes(&Leased::Lease(lease())), []);
     let gone = [
@@ -121,7 +133,7 @@ fn a_lease_stays_until_more_is_known() {
     assert_eq!(changes(&Leased::Nothing), gone);
     // Its time is over: with the address the kernel has taken what it was good for.
     let over = Observed { addresses: vec![], ..observed.clone() };
-    let plan = Plan::new(&settings, &Leased::Unknown, &over, NOW);
+    let plan = Plan::new(&settings, None, &Leased::Unknown, &over, NOW);
     assert_eq!(plan.changes(&over), [Change::RemoveRoute(over.routes[0])]);
     // Renewed: the kernel is told the new end.
     let until = Some(Duration::from_secs(7300));
@@ -138,12 +150,12 @@ fn the_link_may_be_named() {
     let observed = Observed { links: links(true), ..Observed::default() };
     let name = octet_appliance::LinkName::try_from("eth3".to_owned()).unwrap();
     let settings = NetworkSettings { link: Some(name), ..fixed(&["192.0.2.7/24"], &[]) };
-    let plan = Plan::new(&settings, &Leased::Unknown, &observed, NOW);
+    let plan = Plan::new(&settings, None, &Leased::Unknown, &observed, NOW);
     assert_eq!(plan.addresses, [address(3, "192.0.2.7/24", None)]);
     // A bridge is none of the board's ports, whatever its name.
     let name = octet_appliance::LinkName::try_from("eth4".to_owned()).unwrap();
     let settings = NetworkSettings { link: Some(name), ..fixed(&["192.0.2.7/24"], &[]) };
-    let plan = Plan::new(&settings, &Leased::Unknown, &observed, NOW);
+    let plan = Plan::new(&settings, None, &Leased::Unknown, &observed, NOW);
     assert!(plan.addresses.is_empty() && plan.up == [1, 2, 3]);
 }
 
@@ -180,12 +192,12 @@ proptest! {
     fn it_settles(settings in any_settings(), mut observed in any_observed(), leased in 0..3) {
         let leased =
             [Leased::Unknown, Leased::Nothing, Leased::Lease(lease())][leased as usize].clone();
-        let plan = Plan::new(&settings, &leased, &observed, NOW);
+        let plan = Plan::new(&settings, None, &leased, &observed, NOW);
         let others: Vec<_> =
             observed.addresses.iter().filter(|it| [1, 4].contains(&it.link)).cloned().collect();
         let changes = plan.changes(&observed);
         carry_out(&mut observed, &changes);
-        prop_assert_eq!(Plan::new(&settings, &leased, &observed, NOW).changes(&observed), []);
+        prop_assert_eq!(Plan::new(&settings, None, &leased, &observed, NOW).changes(&observed), []);
         // What is not a port of the board is left alone.
         let after: Vec<_> =
             observed.addresses.iter().filter(|it| [1, 4].contains(&it.link)).cloned().collect();
@@ -202,11 +214,11 @@ proptest! {
     ) {
         let leased = Leased::Unknown;
         let mut whole = observed.clone();
-        let changes = Plan::new(&settings, &leased, &whole, NOW).changes(&whole);
+        let changes = Plan::new(&settings, None, &leased, &whole, NOW).changes(&whole);
         carry_out(&mut whole, &changes);
         let mut cut = observed;
         for count in cuts.into_iter().chain([usize::MAX]) {
-            let changes = Plan::new(&settings, &leased, &cut, NOW).changes(&cut);
+            let changes = Plan::new(&settings, None, &leased, &cut, NOW).changes(&cut);
             carry_out(&mut cut, &changes[..count.min(changes.len())]);
         }
         let sorted = |mut observed: Observed| {

@@ -4,6 +4,9 @@ use std::collections::BTreeSet;
 
 use octet_appliance::{Traffic, Zone};
 
+use crate::nft;
+use crate::on_board::{self, OnBoard};
+
 use super::built_in::BuiltIn;
 use super::plan::{Plan, Source};
 use super::text::{elements, list, quoted};
@@ -27,13 +30,22 @@ const PINGS: u32 = 20;
 /// too few to fill the table of flows before the oldest of them are over.
 const NEW_FLOWS: u32 = 1000;
 
-/// What the kernel has in the table now.
+/// What the kernel has in the table now: its named counters, of which each line has one beside its
+/// chain of the same name.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct There {
-    /// Its chains.
-    pub chains: BTreeSet<String>,
-    /// Its named counters.
-    pub counters: BTreeSet<String>,
+pub struct There(pub BTreeSet<String>);
+
+impl There {
+    /// Asks nft. A table that is not there has none.
+    pub async fn observe() -> Self {
+        let listed =
+            nft::run(&format!("list counters table inet {TABLE}")).await.unwrap_or_default();
+        let name = |line: &str| {
+            let name = line.trim().strip_prefix("counter ")?.split(' ').next()?;
+            Some(name.to_owned())
+        };
+        Self(listed.lines().filter_map(name).collect())
+    }
 }
 
 /// A map of verdicts.
@@ -53,9 +65,10 @@ impl Map {
     }
 }
 
-/// The transaction that makes the table stand, where there is `there`. There is no moment without
+/// The transaction that makes the table stand, where there is `there`; with what units of the router
+/// itself may say to each other `on_board`. There is no moment without
 /// rules and none with half of them, and counters go on.
-pub fn text(plan: &Plan, there: &There, leased: bool) -> String {
+pub fn text(plan: &Plan, on_board: &OnBoard, there: &There, leased: bool) -> String {
     let lines = lines(plan);
     let maps = maps(plan);
     let chains: BTreeSet<String> = lines.iter().map(|line| line.name.clone()).collect();
@@ -70,19 +83,14 @@ pub fn text(plan: &Plan, there: &There, leased: bool) -> String {
         text += &format!("  map {} {{ {} }}\n", map.name, map.kind());
     }
     text += FRAME;
-    text += &format!("}}\nflush table inet {TABLE}\n");
+    text += on_board::FRAME;
+    text += &format!("}}\nflush table inet {TABLE}\nflush set inet {TABLE} own_ports\n");
     for Map { name, .. } in &maps {
         text += &format!("flush map inet {TABLE} {name}\n");
     }
     // What was made for lines that are gone: nothing refers to it any more.
-    let stale = |names: &BTreeSet<String>| -> Vec<String> {
-        names.iter().filter(|name| is_of_line(name) && !chains.contains(*name)).cloned().collect()
-    };
-    for chain in stale(&there.chains) {
-        text += &format!("delete chain inet {TABLE} {chain}\n");
-    }
-    for counter in stale(&there.counters) {
-        text += &format!("delete counter inet {TABLE} {counter}\n");
+    for name in there.0.iter().filter(|name| is_of_line(name) && !chains.contains(*name)) {
+        text += &format!("delete chain inet {TABLE} {name}\ndelete counter inet {TABLE} {name}\n");
     }
     text += &format!("table inet {TABLE} {{\n");
     for name in COUNTED {
@@ -98,6 +106,7 @@ pub fn text(plan: &Plan, there: &There, leased: bool) -> String {
         let all = elements(&map.elements);
         text += &format!("  map {} {{ {}{all} }}\n", map.name, map.kind());
     }
+    text += &on_board::CHAIN.replace("$own_ports", &elements(on_board.elements()));
     text += &rules(plan, leased);
     text += "}\n";
     text
@@ -125,7 +134,7 @@ impl Line {
             None => String::new(),
         };
         format!(
-            "  chain {name} {{\n{rate}    counter name {name} ct mark set {mark:#x} accept comment {}\n  }}\n",
+            "  chain {name} {{\n    jump new\n{rate}    counter name {name} ct mark set {mark:#x} accept comment {}\n  }}\n",
             // nft's texts have no way to say a quotation mark, and 128 bytes at most.
             quoted(comment.replace('"', "'").chars().take(100).collect::<String>())
         )
@@ -280,6 +289,7 @@ fn rules(plan: &Plan, leased: bool) -> String {
         .replace("$uplink", &quoted(&plan.uplink))
         .replace("$boards", &list(boards))
         .replace("$inside", &plan.network.to_string())
+        .replace("$6inside", &plan.network6.to_string())
         .replace("$new", &NEW_FLOWS.to_string())
 }
 
@@ -328,6 +338,7 @@ const LEASED: &str =
 /// - Neighbour discovery comes from the link itself (RFC 4861, 7.1: hop limit 255), questions of
 ///   switches about groups too (RFC 2710, 3: hop limit 1). The kernel tracks neither.
 /// - Of errors only those that mean a flow that was let (RFC 4890, 4.3).
+/// - A board that is not there has an address that leads nowhere, and by the default route outside.
 /// - What a DHCP server says is no answer to the kernel: the question came from nobody's address.
 const RULES: &str = "\
   chain refuse {
@@ -360,7 +371,8 @@ const RULES: &str = "\
   }
   chain forward {
     ct state vmap { established : accept, related : goto error, invalid : goto invalid, untracked : drop }
-    jump new
+    oifname $uplink ip daddr $inside goto refuse
+    oifname $uplink ip6 daddr $6inside goto refuse
     iifname . oifname . meta l4proto . th dport vmap @forward_port
     iifname . oifname . meta l4proto . th dport vmap @forward_range
     iifname . oifname . meta l4proto vmap @forward_number
@@ -375,7 +387,6 @@ const RULES: &str = "\
     icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert, nd-router-solicit } ip6 hoplimit 255 counter name neighbours accept
     icmpv6 type mld-listener-query ip6 hoplimit 1 ip6 saddr fe80::/10 counter name neighbours accept
     ct state vmap { established : accept, related : goto error, invalid : goto invalid, untracked : drop }
-    jump new
     iifname . meta l4proto . th dport vmap @input_port
     iifname . meta l4proto . th dport vmap @input_range
     iifname . meta l4proto vmap @input_number
@@ -386,7 +397,7 @@ const RULES: &str = "\
     goto refuse
   }
   chain output {
-    oifname lo accept
+    oifname lo goto on_board
     icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert, nd-router-solicit, nd-router-advert, mld-listener-report, mld-listener-done, mld2-listener-report } accept
     ct state vmap { established : accept, related : goto error, invalid : goto invalid, untracked : drop }
     udp sport 67 udp dport 68 accept

@@ -2,13 +2,13 @@
 //! entrance of each port (netdev family, hook ingress), so it sees frames as they come, before
 //! defragmentation and connection tracking. It is the text of one transaction for nft.
 
-use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use octet_appliance::{LinkName, Mac, Zone};
+use octet_appliance::Zone;
 
 use super::plan::{Plan, Segment};
 use super::text::{elements, list, quoted};
+use crate::plugged::Plugged;
 
 /// The table's name.
 pub const TABLE: &str = "octet_guard";
@@ -34,9 +34,6 @@ pub const REASONS: [&str; 18] = [
     "mld",
     "icmp6",
 ];
-
-/// Who is plugged into which board's port, as far as it is known: Ethernet addresses by device.
-pub type Plugged = BTreeMap<LinkName, Mac>;
 
 /// The transaction that makes the table stand, for those who are `plugged` in. Whatever was there
 /// before, there is no moment without rules and none with half of them, and counters go on.
@@ -129,11 +126,15 @@ impl Bound {
                 bound.lan6.push("fe80::/10".into());
                 continue;
             };
-            let Some(mac) = segment.mac.or_else(|| plugged.get(&segment.device).copied()) else {
+            let Some(mac) = plugged.mac(segment) else {
                 bound.unbound.push(device);
                 continue;
             };
-            bound.mac.push(format!("{device} . {mac}"));
+            // Beside who was reported stands how often the link had been down then: so a netd that is
+            // started again knows whether he can still be there.
+            let held = plugged.at(&segment.device).filter(|_| segment.mac.is_none());
+            let downs = held.map(|held| format!(" comment \"{}\"", held.downs));
+            bound.mac.push(format!("{device} . {mac}{}", downs.unwrap_or_default()));
             bound.ip4.push(format!("{device} . {mac} . {ip4}"));
             bound.nd_option.push(format!("{device} . 0x{}", hex(&mac.bytes())));
             for address in [ip6.into(), mac.link_local()] {

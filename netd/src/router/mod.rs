@@ -1,11 +1,16 @@
 //! A router between the boards of a box: everything about it is made from the configuration alone.
 //!
 //! [`plan`] says who may reach whom and where everybody is, for any kind of router; [`guard`] and
-//! [`firewall`] are the kernel's tables for it.
+//! [`firewall`] are the kernel's tables for it, [`uci`] what an OpenWrt router would be told.
 
 pub mod built_in;
+pub mod counters;
+mod drawn;
 pub mod explain;
 pub mod firewall;
+pub mod flows;
 pub mod guard;
 pub mod plan;
-mod text;
+pub mod report;
+pub(crate) mod text;
+pub mod uci;

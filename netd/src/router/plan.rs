@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::num::NonZeroU32;
 
 use octet_appliance::{
-    Appliance, Board, Cluster, Lan, LinkName, Mac, Network4, Network6, Policy, PortRange, Publish,
+    Board, Cluster, ClusterSettings, Lan, LinkName, Mac, Network4, Network6, Policy, PortRange,
     Published, Segments, Unit, Way, Zone,
 };
 use sha2::{Digest, Sha256};
@@ -22,21 +22,6 @@ const LAN: u8 = 250;
 /// The host that the router is in each segment, and that the board is.
 const ROUTER: u8 = 1;
 const BOARD: u8 = 2;
-
-/// What the file says about the box, apart from everything else.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Settings {
-    /// `[cluster]`
-    pub cluster: Cluster,
-    /// `[[board]]`
-    pub boards: Vec<Board>,
-    /// `[lan]`
-    pub lan: Option<Lan>,
-    /// `[[policy]]`
-    pub policies: Vec<Policy>,
-    /// `[[publish]]`
-    pub publish: Vec<Publish>,
-}
 
 /// What a router is to be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -107,23 +92,10 @@ pub struct Line {
     pub text: String,
 }
 
-impl Settings {
-    /// Those of `appliance`, if it is a box with a router.
-    pub fn of(appliance: &Appliance) -> Option<Self> {
-        Some(Self {
-            cluster: appliance.cluster.clone()?,
-            boards: appliance.board.clone(),
-            lan: appliance.lan.clone(),
-            policies: appliance.policy.clone(),
-            publish: appliance.publish.clone(),
-        })
-    }
-}
-
 impl Plan {
     /// What `settings`, whose policies come to `segments`, make of a router in an image with `units`.
-    pub fn new(settings: &Settings, segments: &Segments, units: &[Unit]) -> Self {
-        let Settings { cluster, boards, lan, policies, .. } = settings;
+    pub fn new(settings: &ClusterSettings, segments: &Segments, units: &[Unit]) -> Self {
+        let ClusterSettings { cluster, boards, lan, policies, .. } = settings;
         let gate = units.iter().find(|unit| unit.name.as_str() == GATE);
         let gate: Vec<_> = gate.into_iter().flat_map(|unit| unit.ports.values().copied()).collect();
         let boards: Vec<_> =

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Instant;
 
+use octet_appliance::Unit;
 use octet_node::control::{CallError, Client, Failure, FailureCode, PublicKey};
 use octet_node::{Callers, inherited, notify_ready};
 use serde::Deserialize;
@@ -44,6 +45,7 @@ pub fn run(places: &Places, listener: &UnixListener) -> ExitCode {
 fn try_run(places: &Places, listener: &UnixListener) -> Result<Infallible, String> {
     let units = std::fs::read(&places.units).map_err(|error| error.to_string())?;
     let readers = Reader::all(&units).map_err(|error| error.to_string())?;
+    let units: Vec<Unit> = serde_json::from_slice(&units).map_err(|error| error.to_string())?;
     let (store, notes, is_kept) = open(places)?;
     let image = places.image.clone();
     let shipped = || image.text().unwrap_or_default();
@@ -64,7 +66,7 @@ fn try_run(places: &Places, listener: &UnixListener) -> Result<Infallible, Strin
     });
     let tried = (Mutex::new(false), Condvar::new());
     let pid_1 = places.pid_1;
-    let config = Arc::new(Config { keeper, image, readers, is_kept, node, pid_1, tried });
+    let config = Arc::new(Config { keeper, image, readers, units, is_kept, node, pid_1, tried });
     let timer = config.clone();
     std::thread::Builder::new()
         .stack_size(256 << 10)

@@ -1,6 +1,6 @@
 //! What a configuration says, checked.
 
-use octet_appliance::{Appliance, FileError, Section};
+use octet_appliance::{Appliance, FileError, Section, Segments, Unit};
 use serde_json::{Map, Value};
 
 use crate::copy::StoredCopy;
@@ -27,6 +27,16 @@ impl Settings {
     pub fn parse(text: String, shipped: &str) -> Result<Self, Box<FileError>> {
         let appliance = Appliance::parse_at_run_time(FILE, &text, shipped)?;
         Ok(Self { sections: sections(&appliance), text, appliance })
+    }
+
+    /// Lines between segments of which nothing comes, in an image with `units`.
+    ///
+    /// # Errors
+    /// The first mistake of policies together, with its line and column.
+    pub fn useless(&self, units: &[Unit]) -> Result<Vec<String>, Box<FileError>> {
+        let Some(settings) = self.appliance.cluster_settings() else { return Ok(vec![]) };
+        let (_, lines) = Segments::of(&settings, units, (FILE, &self.text))?;
+        Ok(lines.iter().map(|line| format!("{line}; {}", line.hint)).collect())
     }
 
     /// What was checked when it was taken, or when the image was built, as `json`; checked once more:

@@ -15,6 +15,7 @@ impl Screen {
     /// The whole screen for `status`, as PID 1 reports it.
     pub fn new(status: &Value) -> Self {
         let board = match status["board"].as_u64() {
+            Some(0) => "router".into(),
             Some(number) => format!("board {number}"),
             None => "board number not known yet".into(),
         };

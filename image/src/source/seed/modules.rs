@@ -56,6 +56,7 @@ pub fn gather(
     let paths = |names: &[String]| names.iter().map(|name| unpacked(name)).collect();
     gathered.taken.early = paths(&choice.early);
     gathered.taken.first = paths(&choice.first);
+    gathered.taken.router = paths(&choice.router);
     gathered.taken.modules = paths(&choice.loaded);
     gathered.taken.disk = paths(&choice.disk);
 

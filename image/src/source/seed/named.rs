@@ -29,6 +29,8 @@ pub enum When {
     First,
     /// At every start.
     Later,
+    /// At every start of a router, before base units.
+    OnRouter,
     /// When somebody loads it.
     AtHand,
 }
@@ -47,10 +49,14 @@ impl NamedModule {
         };
         let drivers = image.drivers.iter().map(|name| in_appliance("drivers", When::Later, name));
         let of_units = units.all.iter().flat_map(|unit| {
-            unit.source.modules().map(|(name, at)| Self {
+            let when = if unit.source.unit.base { When::First } else { When::Later };
+            let always = unit.source.modules().map(move |(name, at)| (name, at, when));
+            let router = unit.source.router_modules();
+            let all = always.chain(router.map(|(name, at)| (name, at, When::OnRouter)));
+            all.map(|(name, at, when)| Self {
                 name: name.canonical(),
                 because: unit.because.then(name.as_str()),
-                when: if unit.source.unit.base { When::First } else { When::Later },
+                when,
                 file: unit.source.file.clone(),
                 text: unit.source.text.clone(),
                 at,

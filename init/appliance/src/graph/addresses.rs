@@ -1,9 +1,10 @@
-//! Where units can be reached: no two of them at the same place.
+//! Where units can be reached: no two of them at the same place, and whoever reaches one finds it.
 
 use std::collections::BTreeMap;
 
 use super::UnitSource;
-use crate::file_error::FileError;
+use crate::file_error::{FileError, nearest};
+use crate::name::UnitName;
 
 /// Refuses a path of a socket, or a protocol with a port, that two units have.
 pub(super) fn check(units: &[UnitSource]) -> Result<(), Box<FileError>> {
@@ -31,6 +32,33 @@ pub(super) fn check(units: &[UnitSource]) -> Result<(), Box<FileError>> {
                 return Err(source.error_at(&keys, message, hint));
             }
             taken.insert(address, index);
+        }
+    }
+    Ok(())
+}
+
+/// Refuses a unit that reaches a port that is not there.
+pub(super) fn reached(units: &[UnitSource]) -> Result<(), Box<FileError>> {
+    for source in units {
+        for (whom, ports) in &source.unit.reaches {
+            let name = &source.unit.name;
+            let wrong = |message: String, known: Vec<&str>, wanted: &str| {
+                let hint = match nearest(wanted, known)[..] {
+                    [] => "add it, or remove the line".to_owned(),
+                    [best, ..] => format!("did you mean `{best}`?"),
+                };
+                Err(source.error_at(&["reaches", whom.as_str()], message, &hint))
+            };
+            let Some(served) = units.iter().find(|other| other.unit.name == *whom) else {
+                let message = format!("unit `{name}` reaches `{whom}`, which is not in the image");
+                let known = units.iter().map(|other| other.unit.name.as_str()).collect();
+                return wrong(message, known, whom.as_str());
+            };
+            if let Some(port) = ports.iter().find(|port| !served.unit.ports.contains_key(*port)) {
+                let message = format!("unit `{whom}` has no port `{port}`, which `{name}` reaches");
+                let known = served.unit.ports.keys().map(UnitName::as_str).collect();
+                return wrong(message, known, port.as_str());
+            }
         }
     }
     Ok(())

@@ -75,6 +75,7 @@ pub(crate) fn check(unit: &Unit, text: &str) -> Result<(), Wrong> {
     amounts(unit)?;
     reach::sockets(unit)?;
     reach::talks(unit)?;
+    reach::reaches(unit)?;
     reach::config(unit)?;
     sandbox(unit)
 }

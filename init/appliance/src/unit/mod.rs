@@ -61,6 +61,9 @@ pub struct Unit {
     pub after: Vec<UnitName>,
     /// Kernel modules that it uses: they are in the image, and loaded at every start.
     pub modules: Vec<ModuleName>,
+    /// Kernel modules that it uses on the router of a box besides: they are loaded there alone.
+    #[serde(default)]
+    pub router_modules: Vec<ModuleName>,
     /// How it says that it is ready.
     pub readiness: Readiness,
     /// Where its output goes.
@@ -84,6 +87,9 @@ pub struct Unit {
     pub sockets: BTreeMap<UnitName, Socket>,
     /// The verbs that it may call, by the unit that has them.
     pub talks: BTreeMap<UnitName, Vec<String>>,
+    /// The ports of other units on the same board that it may reach, by the unit that serves them.
+    #[serde(default)]
+    pub reaches: BTreeMap<UnitName, Vec<UnitName>>,
     /// Sections of `appliance.toml` that it may read. It is asked whether it accepts a change of
     /// one, and told of it, at its socket in the folder of sockets.
     #[serde(default)]
@@ -183,6 +189,8 @@ struct Raw {
     after: Vec<Spanned<UnitName>>,
     #[serde(default)]
     modules: Vec<Spanned<ModuleName>>,
+    #[serde(default)]
+    router_modules: Vec<Spanned<ModuleName>>,
     readiness: Option<Spanned<Readiness>>,
     #[serde(default)]
     stdio: Stdio,
@@ -203,6 +211,8 @@ struct Raw {
     #[serde(default)]
     talks: BTreeMap<UnitName, Vec<String>>,
     #[serde(default)]
+    reaches: BTreeMap<UnitName, Vec<UnitName>>,
+    #[serde(default)]
     config: Vec<Section>,
     #[serde(default)]
     operators: bool,
@@ -219,7 +229,7 @@ struct Raw {
 pub(crate) struct Places {
     /// The units it needs, then those it comes after.
     pub units: Vec<Range<usize>>,
-    /// Its kernel modules.
+    /// Its kernel modules, then those of a router.
     pub modules: Vec<Range<usize>>,
 }
 
@@ -233,7 +243,7 @@ impl Unit {
         let raw: Raw = parse(file, text)?;
         let places = Places {
             units: raw.needs.iter().chain(&raw.after).map(Spanned::span).collect(),
-            modules: raw.modules.iter().map(Spanned::span).collect(),
+            modules: raw.modules.iter().chain(&raw.router_modules).map(Spanned::span).collect(),
         };
         let plain =
             |names: Vec<Spanned<UnitName>>| names.into_iter().map(Spanned::into_inner).collect();
@@ -285,6 +295,7 @@ impl Unit {
             needs: plain(raw.needs),
             after: plain(raw.after),
             modules: raw.modules.into_iter().map(Spanned::into_inner).collect(),
+            router_modules: raw.router_modules.into_iter().map(Spanned::into_inner).collect(),
             readiness,
             stdio: raw.stdio,
             start: raw.start,
@@ -296,6 +307,7 @@ impl Unit {
             ports: raw.ports,
             sockets: raw.sockets,
             talks: raw.talks,
+            reaches: raw.reaches,
             config: raw.config,
             operators: raw.operators,
             log: raw.log,

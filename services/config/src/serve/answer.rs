@@ -4,7 +4,7 @@ use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use humantime::format_rfc3339_seconds;
-use octet_appliance::{FileError, Section};
+use octet_appliance::{FileError, Section, Unit};
 use octet_node::Peer;
 use octet_node::control::{Arguments, By, Failure, FailureCode, PublicKey, Request, Verb};
 use octet_node::digest::sha256;
@@ -28,6 +28,8 @@ pub struct Config<F, R> {
     pub image: Image,
     /// Who reads which sections.
     pub readers: Vec<Reader>,
+    /// The units of the image, whose ports policies name.
+    pub units: Vec<Unit>,
     /// Whether copies outlive this process.
     pub is_kept: bool,
     /// The key of this box, if somebody knows it.
@@ -50,14 +52,18 @@ impl<F: Folder, R: Readers> Config<F, R> {
         let by = request.by.filter(|_| uid == self.pid_1);
         match verb.name.as_str() {
             "show" => self.show(&args),
-            "diff" => self.diff(&self.parse(peer.read_file(request.id, MAX_TEXT)?)?),
+            "diff" => self.diff(&self.parse(peer.read_file(request.id, MAX_TEXT)?)?.0),
             "apply" => {
                 let bytes = peer.read_file(request.id, MAX_TEXT)?;
                 if let Some(wrong) = wrong_digest(&request.args, &bytes) {
                     return Err(wrong);
                 }
-                let settings = self.parse(bytes)?;
-                self.change(verb, &request, &args, by, settings, None)
+                let (settings, warnings) = self.parse(bytes)?;
+                let mut answer = self.change(verb, &request, &args, by, settings, None)?;
+                if !warnings.is_empty() {
+                    answer["warnings"] = json!(warnings);
+                }
+                Ok(answer)
             }
             "confirm" => self.keeper.confirm(by).map(|sequence| json!({ "confirmed": sequence })),
             "history" => self.history(),
@@ -67,13 +73,17 @@ impl<F: Folder, R: Readers> Config<F, R> {
         }
     }
 
-    fn parse(&self, bytes: Vec<u8>) -> Result<Settings, Failure> {
+    /// What `bytes` say, and lines of which nothing comes.
+    fn parse(&self, bytes: Vec<u8>) -> Result<(Settings, Vec<String>), Failure> {
         let text = String::from_utf8(bytes).map_err(|error| {
             let at = error.utf8_error().valid_up_to();
             let message = format!("the file is no text in UTF-8: byte {at} is wrong");
             Failure::new(FailureCode::BadArgument, message, "give a whole appliance.toml")
         })?;
-        Settings::parse(text, &self.image.text()?).map_err(|error| mistake(&error))
+        let settings = Settings::parse(text, &self.image.text()?);
+        let settings = settings.map_err(|error| mistake(&error))?;
+        let useless = settings.useless(&self.units).map_err(|error| mistake(&error))?;
+        Ok((settings, useless))
     }
 
     /// Tries `settings`, which `request` asks for.

@@ -26,6 +26,8 @@ pub struct Choice {
     pub early: Vec<String>,
     /// Those that load before base units that name them.
     pub first: Vec<String>,
+    /// Those that load on a router, right after them.
+    pub router: Vec<String>,
     /// Those that load at every start, after them.
     pub loaded: Vec<String>,
     /// Those that load before the flash is touched.
@@ -55,10 +57,11 @@ impl Choice {
         for named in named {
             choice.named(modules, named, notes)?;
         }
-        let Self { early, disk, first, loaded, .. } = &mut choice;
-        for list in [disk, &mut *first, &mut *loaded] {
+        let Self { early, disk, first, router, loaded, .. } = &mut choice;
+        for list in [disk, &mut *first, &mut *router, &mut *loaded] {
             list.retain(|name| !early.contains(name));
         }
+        router.retain(|name| !first.contains(name));
         loaded.retain(|name| !first.contains(name));
         Ok(choice)
     }
@@ -107,6 +110,7 @@ impl Choice {
         match named.when {
             When::First => modules.load(name, &mut self.first, &mut |_, _| {}),
             When::Later => modules.load(name, &mut self.loaded, &mut |_, _| {}),
+            When::OnRouter => modules.load(name, &mut self.router, &mut |_, _| {}),
             When::AtHand => {}
         }
         Ok(())

@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashSet};
 
 use super::Wrong;
 use crate::SOCKETS;
-use crate::unit::{Unit, UnitType};
+use crate::unit::{Network, Unit, UnitType};
 
 /// Checks its ports and sockets.
 pub(super) fn sockets(unit: &Unit) -> Result<(), Wrong> {
@@ -93,6 +93,27 @@ pub(super) fn talks(unit: &Unit) -> Result<(), Wrong> {
         let mut seen = HashSet::new();
         if let Some(verb) = verbs.iter().find(|verb| !seen.insert(verb.as_str())) {
             return wrong(format!("`{verb}` is there twice"), "remove one of them");
+        }
+    }
+    Ok(())
+}
+
+/// Checks which ports it may reach.
+pub(super) fn reaches(unit: &Unit) -> Result<(), Wrong> {
+    for (whom, ports) in &unit.reaches {
+        let wrong = |message: String, hint: &str| {
+            Err(Wrong::new(&["reaches", whom.as_str()], message, hint))
+        };
+        if ports.is_empty() {
+            return wrong(format!("no port of `{whom}` is named"), "name some, or remove the line");
+        }
+        let mut seen = HashSet::new();
+        if let Some(port) = ports.iter().find(|port| !seen.insert(port.as_str())) {
+            return wrong(format!("`{port}` is there twice"), "remove one of them");
+        }
+        if unit.sandbox.network != Network::Host {
+            let message = format!("the unit has a network of its own, in which `{whom}` is not");
+            return wrong(message, "add `sandbox.network = \"host\"`");
         }
     }
     Ok(())

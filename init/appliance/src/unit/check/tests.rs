@@ -97,6 +97,7 @@ fn sockets_have_one_address_that_is_the_units_own() {
 #[test]
 fn what_does_not_go_together_is_placed() {
     good("[talks]\ninit = [\"status\", \"watch\"]");
+    good("[reaches]\nweb = [\"http\"]\n[sandbox]\nnetwork = \"host\"");
     good("sandbox.system_calls = [\"all\"]");
     good("env.PATH = \"/bin\"");
     good("reload = \"HUP\"");
@@ -110,6 +111,9 @@ fn what_does_not_go_together_is_placed() {
         (2, "[talks]\ninit = []"),
         (2, "[talks]\ninit = [\"\"]"),
         (2, "[talks]\ninit = [\"a\", \"a\"]"),
+        (2, "[reaches]\nweb = [\"http\"]"),
+        (2, "[reaches]\nweb = []\n[sandbox]\nnetwork = \"host\""),
+        (2, "[reaches]\nweb = [\"a\", \"a\"]\n[sandbox]\nnetwork = \"host\""),
         (2, "[sandbox]\nsystem_calls = []"),
         (2, "[sandbox]\nsystem_calls = [\"mount\"]"),
         (2, "[sandbox]\nsystem_calls = [\"all\", \"service\"]"),
@@ -142,6 +146,7 @@ fn a_target_says_nothing_of_a_program() {
         "[sandbox]",
         "[sockets]",
         "[talks]",
+        "[reaches]",
     ] {
         let error = Unit::parse("unit.toml", &format!("{target}{line}\n")).unwrap_err();
         assert_eq!(error.line, 4, "{line}: {error}");
@@ -153,7 +158,7 @@ fn a_target_says_nothing_of_a_program() {
 const FULL: &str = "name = \"a\"\nexec = \"/a\"\nuser = \"extra-1\"\nwatchdog = \"5s\"\n\
     reload = \"HUP\"\nenv.A = \"b\"\n[start]\ntimeout = \"1s\"\n[restart]\nbudget = 1\n[log]\n\
     rate = \"1K\"\n[limits]\nmemory_max = \"1M\"\nio_max = { read = \"1M\" }\ncpu_max = 50\n[ports]\n\
-    p = \"tcp/80\"\n[sockets.s]\nport = \"p\"\n[talks]\ninit = [\"status\"]\n[sandbox]\n\
+    p = \"tcp/80\"\n[sockets.s]\nport = \"p\"\n[talks]\ninit = [\"status\"]\n[reaches]\nweb = [\"http\"]\n[sandbox]\nnetwork = \"host\"\n\
     capabilities = [\"KILL\"]\nsystem_calls = [\"service\", \"clock\"]\nread = [\"/\"]\n";
 
 proptest! {

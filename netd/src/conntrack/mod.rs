@@ -1,0 +1,39 @@
+//! Flows that the kernel tracks (ctnetlink): what a policy had let goes on until its flow is over, so
+//! flows that no line lets any more are ended here.
+
+mod message;
+mod socket;
+
+use std::io;
+use std::net::IpAddr;
+
+pub use message::{Flow, read};
+use socket::Socket;
+
+use crate::fault;
+
+/// Ends every flow of which `ends` says so. Returns how many.
+///
+/// # Errors
+/// The kernel refuses.
+pub fn end(ends: impl Fn(&Flow) -> bool) -> io::Result<usize> {
+    let socket = Socket::open()?;
+    let flows = socket.list()?;
+    let mut ended = 0;
+    for flow in flows.iter().filter(|flow| ends(flow)) {
+        fault::at_step("a flow is ended")?;
+        ended += usize::from(socket.delete(flow)?);
+    }
+    Ok(ended)
+}
+
+/// The two ends of one direction of a flow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ends {
+    /// Who sends.
+    pub from: IpAddr,
+    /// Who receives.
+    pub to: IpAddr,
+    /// The receiver's port, of a protocol that has some.
+    pub port: Option<u16>,
+}

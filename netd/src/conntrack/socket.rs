@@ -1,0 +1,80 @@
+//! The socket to the kernel's tracking of flows.
+
+use std::io;
+use std::os::fd::OwnedFd;
+
+use rustix::net::netlink::{self, SocketAddrNetlink};
+use rustix::net::{
+    AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recv, sendto, socket_with,
+};
+
+use super::message::{ALL, Flow, GET, Message, read};
+use crate::nfnetlink::request;
+
+/// More than the kernel puts in one datagram (`NLMSG_GOODSIZE` is 8 KiB at most).
+const DATAGRAM: usize = 64 << 10;
+
+/// `ENOENT`: the flow is over already.
+const GONE: i32 = 2;
+
+/// The socket.
+pub struct Socket(OwnedFd);
+
+impl Socket {
+    /// # Errors
+    /// The kernel has no such socket.
+    pub fn open() -> io::Result<Self> {
+        let flags = SocketFlags::CLOEXEC;
+        let family = AddressFamily::NETLINK;
+        let socket = socket_with(family, SocketType::RAW, flags, Some(netlink::NETFILTER))?;
+        Ok(Self(socket))
+    }
+
+    /// All flows.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub fn list(&self) -> io::Result<Vec<Flow>> {
+        self.send(&request(GET, ALL, 1, 0, &[]))?;
+        let mut flows = vec![];
+        loop {
+            for message in self.receive()? {
+                match message {
+                    Message::Flow(flow) => flows.push(flow),
+                    Message::Done => return Ok(flows),
+                    Message::Answer(error) => return Err(io::Error::from_raw_os_error(error)),
+                    Message::Other => {}
+                }
+            }
+        }
+    }
+
+    /// Ends a flow. Returns whether it was still there.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub fn delete(&self, flow: &Flow) -> io::Result<bool> {
+        self.send(&flow.delete(2))?;
+        loop {
+            for message in self.receive()? {
+                match message {
+                    Message::Answer(0) => return Ok(true),
+                    Message::Answer(GONE) => return Ok(false),
+                    Message::Answer(error) => return Err(io::Error::from_raw_os_error(error)),
+                    _ => {}
+                }
+            }
+        }
+    }
+
+    fn send(&self, bytes: &[u8]) -> io::Result<()> {
+        sendto(&self.0, bytes, SendFlags::empty(), &SocketAddrNetlink::new(0, 0))?;
+        Ok(())
+    }
+
+    fn receive(&self) -> io::Result<Vec<Message>> {
+        let mut buffer = vec![0; DATAGRAM];
+        let (count, _) = recv(&self.0, &mut buffer, RecvFlags::empty())?;
+        read(&buffer[..count]).map_err(io::Error::other)
+    }
+}

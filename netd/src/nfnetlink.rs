@@ -1,0 +1,69 @@
+//! Messages of nfnetlink (linux/netfilter/nfnetlink.h), as bytes: what those about flows and those about
+//! rules have in common.
+
+/// `NLA_TYPE_MASK`: without the bits for nested and for byte order.
+const TYPE: u16 = 0x3fff;
+
+/// What the kernel has said cannot be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the kernel's message is cut off")]
+pub struct NotRead;
+
+/// A request for `family` with attributes that are ready.
+pub fn request(kind: u16, flags: u16, sequence: u32, family: u8, attributes: &[u8]) -> Vec<u8> {
+    let length = 20 + attributes.len() as u32;
+    let mut bytes = length.to_ne_bytes().to_vec();
+    bytes.extend(kind.to_ne_bytes());
+    bytes.extend(flags.to_ne_bytes());
+    bytes.extend(sequence.to_ne_bytes());
+    bytes.extend([0; 4]); // to the kernel
+    bytes.extend([family, 0, 0, 0]); // version 0, no resource
+    bytes.extend(attributes);
+    bytes
+}
+
+/// A message: its type, and what stands behind the header of netlink(7).
+pub type Message<'a> = (u16, &'a [u8]);
+
+/// What came in one datagram, message by message.
+///
+/// # Errors
+/// It is cut off.
+pub fn messages(mut bytes: &[u8]) -> Result<Vec<Message<'_>>, NotRead> {
+    let mut found = vec![];
+    while !bytes.is_empty() {
+        let length = u32::from_ne_bytes(take(bytes, 0)?) as usize;
+        let message = bytes.get(..length).filter(|_| length >= 16).ok_or(NotRead)?;
+        found.push((u16::from_ne_bytes(take(message, 4)?), &message[16..]));
+        bytes = bytes.get(length.next_multiple_of(4)..).unwrap_or_default();
+    }
+    Ok(found)
+}
+
+/// An attribute: its kind, the whole of it with what fills it up, and its value.
+pub type Attribute<'a> = (u16, &'a [u8], &'a [u8]);
+
+/// The attributes in `bytes`.
+///
+/// # Errors
+/// The last one is cut off.
+pub fn attributes(mut bytes: &[u8]) -> Result<Vec<Attribute<'_>>, NotRead> {
+    let mut found = vec![];
+    while !bytes.is_empty() {
+        let length = usize::from(u16::from_ne_bytes(take(bytes, 0)?));
+        let kind = u16::from_ne_bytes(take(bytes, 2)?) & TYPE;
+        let value = bytes.get(4..length).ok_or(NotRead)?;
+        let whole = length.next_multiple_of(4).min(bytes.len());
+        found.push((kind, &bytes[..whole], value));
+        bytes = &bytes[whole..];
+    }
+    Ok(found)
+}
+
+/// As many bytes as are asked for.
+///
+/// # Errors
+/// There are fewer.
+pub fn take<const N: usize>(bytes: &[u8], at: usize) -> Result<[u8; N], NotRead> {
+    bytes.get(at..at + N).and_then(|bytes| bytes.try_into().ok()).ok_or(NotRead)
+}

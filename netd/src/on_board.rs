@@ -1,0 +1,78 @@
+//! What units of one node may say to each other over the network: a unit reaches its own ports, and those
+//! that its unit file names (`reaches`), and no others.
+//!
+//! Who speaks is known by his user, of which each unit has one: the kernel knows it of the socket that
+//! sends. So the door is where packets go out, at the device `lo`, by which everything goes that is for
+//! an address of the node's own.
+
+use std::collections::BTreeSet;
+
+use octet_appliance::{Port, Unit};
+
+/// Users, and the ports that each may reach.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct OnBoard(BTreeSet<(u32, Port)>);
+
+impl OnBoard {
+    /// What unit files say.
+    pub fn of(units: &[Unit]) -> Self {
+        let mut reached = BTreeSet::new();
+        for unit in units {
+            let uid = unit.user.user().uid;
+            reached.extend(unit.ports.values().map(|port| (uid, *port)));
+            for (whom, names) in &unit.reaches {
+                let ports = units.iter().find(|other| other.name == *whom).map(|it| &it.ports);
+                let ports = ports.into_iter().flatten().filter(|(name, _)| names.contains(name));
+                reached.extend(ports.map(|(_, port)| (uid, *port)));
+            }
+        }
+        Self(reached)
+    }
+
+    /// The elements of the set `own_ports`.
+    pub fn elements(&self) -> Vec<String> {
+        let element = |(uid, port): &(u32, Port)| {
+            format!("{uid} . {} . {}", port.protocol.as_str(), port.number)
+        };
+        self.0.iter().map(element).collect()
+    }
+}
+
+/// What the table has before it is filled.
+pub const FRAME: &str = "  set own_ports { type uid . inet_proto . inet_service; }
+  counter denied_on_board { }
+  chain on_board { }
+";
+
+/// The set and the chain. Answers belong to flows that were let.
+pub const CHAIN: &str = "  set own_ports { type uid . inet_proto . inet_service;$own_ports }
+  chain on_board {
+    ct state vmap { established : accept, related : accept }
+    meta skuid . meta l4proto . th dport @own_ports accept
+    counter name denied_on_board drop
+  }
+";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use octet_appliance::UnitSource;
+
+    fn unit(name: &str, user: u8, lines: &str) -> Unit {
+        let text = format!(
+            "name = \"{name}\"\nexec = \"/a\"\nuser = \"extra-{user}\"\n{lines}\nsandbox.network = \"host\"\n"
+        );
+        UnitSource::parse("unit.toml".into(), text).unwrap().unit
+    }
+
+    #[test]
+    fn own_ports_and_named_ones() {
+        let units = [
+            unit("web", 1, "ports.http = \"tcp/80\"\nports.admin = \"tcp/81\""),
+            unit("friend", 2, "reaches.web = [\"http\"]\nports.talk = \"udp/7\""),
+            unit("stranger", 3, ""),
+        ];
+        let expected = ["901 . tcp . 80", "901 . tcp . 81", "902 . tcp . 80", "902 . udp . 7"];
+        assert_eq!(OnBoard::of(&units).elements(), expected);
+    }
+}

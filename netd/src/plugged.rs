@@ -1,0 +1,138 @@
+//! Who is plugged into the boards' ports: where the file does not say it, the first that has asked for an
+//! address since the link came up, as the unit `lan` reports it, until the link goes down.
+
+use std::collections::BTreeMap;
+
+use octet_appliance::{LinkName, Mac};
+use serde_json::Value;
+
+use crate::observed::{Link, Observed};
+use crate::router::plan::{Plan, Segment};
+
+/// Somebody at a port.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Held {
+    /// His Ethernet address.
+    pub mac: Mac,
+    /// How often the link had been down when he came ([`Link::carrier_downs`]).
+    pub downs: u32,
+}
+
+/// Everybody, by the router's device.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Plugged(BTreeMap<LinkName, Held>);
+
+/// A report that cannot be.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// There is no board behind it.
+    #[error("`{0}` is no port of a board")]
+    NoPort(String),
+    /// It is nobody's address.
+    #[error("`{0}` is no Ethernet address of a device")]
+    NoMac(String),
+    /// `[[board]] mac` names another.
+    #[error("the file says that {0} is there")]
+    Said(Mac),
+    /// Nobody can have asked.
+    #[error("nothing is plugged in there")]
+    Down,
+    /// Somebody else was first.
+    #[error("{0} is there until its link goes down")]
+    Held(Mac),
+    /// He is somewhere else, too, or the router itself.
+    #[error("{mac} is at {at}")]
+    Elsewhere {
+        /// Whose address it is.
+        mac: Mac,
+        /// Where.
+        at: String,
+    },
+}
+
+impl Plugged {
+    /// Those whom the guard of a netd before this one knows: what nft has listed of its set of bound
+    /// addresses. Those that the file says have no count beside them.
+    pub fn of_guard(listed: &Value) -> Self {
+        let sets = listed["nftables"].as_array().into_iter().flatten();
+        let elements = sets.filter_map(|item| item["set"]["elem"].as_array()).flatten();
+        let held = |element: &Value| {
+            let element = &element["elem"];
+            let [device, mac] = element["val"]["concat"].as_array()?.as_slice() else {
+                return None;
+            };
+            let downs = element["comment"].as_str()?.parse().ok()?;
+            let device = LinkName::try_from(device.as_str()?.to_owned()).ok()?;
+            let mac = Mac::try_from(mac.as_str()?.to_owned()).ok()?;
+            Some((device, Held { mac, downs }))
+        };
+        Self(elements.filter_map(held).collect())
+    }
+
+    /// Who is at `segment`'s port, if the file does not say it.
+    pub fn at(&self, device: &LinkName) -> Option<Held> {
+        self.0.get(device).copied()
+    }
+
+    /// The Ethernet address of the board in `segment`, as far as it is known.
+    pub fn mac(&self, segment: &Segment) -> Option<Mac> {
+        segment.mac.or_else(|| Some(self.at(&segment.device)?.mac))
+    }
+
+    /// Forgets those who are gone. Returns whether there were any.
+    pub fn forget(&mut self, plan: Option<&Plan>, observed: &Observed) -> bool {
+        let before = self.0.len();
+        self.0.retain(|device, held| {
+            let is_port = plan.is_some_and(|plan| board(plan, device.as_str()).is_some());
+            let link = observed.links.iter().find(|link| link.name == device.as_str());
+            is_port && link.is_some_and(|link| link.carrier && link.carrier_downs == held.downs)
+        });
+        self.0.len() != before
+    }
+
+    /// Takes a report that `mac` has asked for an address at `device`. Returns whether that is new.
+    ///
+    /// # Errors
+    /// It cannot be so; everything stays as it was.
+    pub fn report(
+        &mut self,
+        plan: &Plan,
+        observed: &Observed,
+        device: &str,
+        mac: &str,
+    ) -> Result<bool, Refused> {
+        let segment = board(plan, device).ok_or_else(|| Refused::NoPort(device.to_owned()))?;
+        let mac = Mac::try_from(mac.to_owned()).map_err(|_| Refused::NoMac(mac.to_owned()))?;
+        match segment.mac {
+            Some(said) if said == mac => return Ok(false),
+            Some(said) => return Err(Refused::Said(said)),
+            None => {}
+        }
+        let link = observed.links.iter().find(|link| link.name == device);
+        let link = link.filter(|link| link.carrier).ok_or(Refused::Down)?;
+        let elsewhere = plan.boards.iter().filter(|other| other.device != segment.device);
+        let elsewhere = { elsewhere }.find(|other| self.mac(other) == Some(mac));
+        let router = |link: &&Link| link.mac() == Some(mac.bytes());
+        let elsewhere = elsewhere
+            .map(|other| other.device.to_string())
+            .or_else(|| observed.links.iter().find(router).map(|link| link.name.clone()));
+        if let Some(at) = elsewhere {
+            return Err(Refused::Elsewhere { mac, at });
+        }
+        match self.at(&segment.device) {
+            Some(held) if held.downs != link.carrier_downs => {}
+            Some(held) if held.mac == mac => return Ok(false),
+            Some(held) => return Err(Refused::Held(held.mac)),
+            None => {}
+        }
+        self.0.insert(segment.device.clone(), Held { mac, downs: link.carrier_downs });
+        Ok(true)
+    }
+}
+
+fn board<'a>(plan: &'a Plan, device: &str) -> Option<&'a Segment> {
+    plan.boards.iter().find(|board| board.device.as_str() == device)
+}
+
+#[cfg(test)]
+mod tests;
