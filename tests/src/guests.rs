@@ -1,4 +1,4 @@
-//! Static programs for guests that no image has: those of `tests/guests`, and PID 1 with faults.
+//! Static programs for guests that no image has: those of `tests/guests`, and PID 1 and netd with faults.
 
 use std::path::PathBuf;
 use std::sync::OnceLock;
@@ -50,11 +50,21 @@ pub fn guest_for(architecture: Architecture, name: &str) -> PathBuf {
 /// It cannot be built.
 pub fn fault_build() -> PathBuf {
     static INIT: OnceLock<PathBuf> = OnceLock::new();
-    let build = || {
-        // As what ships is compiled: how a program ends is a matter of its profile.
-        let args = ["--package", "octet-init", "--features", "fault", "--profile", "appliance"];
-        let built = executables(&[&args[..], &["--target", target(Architecture::X86_64)]].concat());
-        built.into_iter().next().expect("cargo builds one program")
-    };
-    INIT.get_or_init(build).clone()
+    INIT.get_or_init(|| with_faults("octet-init")).clone()
+}
+
+/// netd, built so that the kernel's command line can make it fail.
+///
+/// # Panics
+/// It cannot be built.
+pub fn fault_netd() -> PathBuf {
+    static NETD: OnceLock<PathBuf> = OnceLock::new();
+    NETD.get_or_init(|| with_faults("octet-netd")).clone()
+}
+
+fn with_faults(package: &str) -> PathBuf {
+    // As what ships is compiled: how a program ends is a matter of its profile.
+    let args = ["--package", package, "--features", "fault", "--profile", "appliance"];
+    let built = executables(&[&args[..], &["--target", target(Architecture::X86_64)]].concat());
+    built.into_iter().next().expect("cargo builds one program")
 }

@@ -16,7 +16,7 @@ mod update;
 
 pub use builder::{builder, octetctl};
 pub use disk::{DiskFile, part};
-pub use guests::{fault_build, guest, guest_for};
+pub use guests::{fault_build, fault_netd, guest, guest_for};
 pub use image::{AARCH64, Image, shipped, shipped_for, workspace};
 pub use owner::Owner;
 pub use parallel::in_parallel;

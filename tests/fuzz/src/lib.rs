@@ -6,6 +6,8 @@ mod command;
 mod dhcp;
 mod frames;
 mod notify;
+mod plugged;
+mod segments;
 mod settings;
 mod unit;
 mod update;
@@ -15,6 +17,8 @@ pub use command::command;
 pub use dhcp::dhcp;
 pub use frames::frames;
 pub use notify::notify;
+pub use plugged::plugged;
+pub use segments::segments;
 pub use settings::settings;
 pub use unit::unit;
 pub use update::update;
@@ -23,12 +27,14 @@ pub use update::update;
 pub type Target = fn(&[u8]);
 
 /// Every target, by the name of its program and of its folder in `corpus/`.
-pub const TARGETS: [(&str, Target); 8] = [
+pub const TARGETS: [(&str, Target); 10] = [
     ("certificate", certificate),
     ("command", command),
     ("dhcp", dhcp),
     ("frames", frames),
     ("notify", notify),
+    ("plugged", plugged),
+    ("segments", segments),
     ("settings", settings),
     ("unit", unit),
     ("update", update),

@@ -30,6 +30,17 @@ const NO_DISK: &str = "octet.data=memory";
 /// and a boot is no faster.
 const TCG: &str = "tcg,thread=single";
 
+/// So many network cards have a slot of the bus each, where QEMU finds one. The bus has 32 slots: of more
+/// cards eight share one, as functions of one device.
+const MOST_ALONE: usize = 16;
+
+/// The first slot that cards share. QEMU gives other devices the lowest that are free, so there are some
+/// for them, and the last one (0x1f) belongs to the machine.
+const FIRST_SHARED: usize = 0x10;
+
+/// Functions of one slot.
+const FUNCTIONS: usize = 8;
+
 impl Builder {
     /// The whole command line after the program's name.
     pub(crate) fn arguments(&self, sockets: &Sockets<'_>, kvm: bool) -> Vec<OsString> {
@@ -76,9 +87,9 @@ impl Builder {
             ));
             // Without the control queue for filters the card takes every frame; without its ROM the
             // firmware does not look for something to boot there.
-            let mac = nic.mac;
+            let (mac, place) = (nic.mac, place(index, self.nics.len()));
             line.option("-device", &format!(
-                "virtio-net-pci,netdev=wire{index},mac={mac},ctrl_rx=off,ctrl_rx_extra=off,romfile="
+                "virtio-net-pci,netdev=wire{index},mac={mac},ctrl_rx=off,ctrl_rx_extra=off,romfile={place}"
             ));
         }
         match &self.boot {
@@ -110,6 +121,15 @@ impl Builder {
         words.extend(self.kernel_arguments.iter().map(String::as_str));
         words.join(" ")
     }
+}
+
+/// Where card `index` of so many is, if it is said: in an order in which the kernel finds them.
+fn place(index: usize, count: usize) -> String {
+    if count <= MOST_ALONE {
+        return String::new();
+    }
+    let (slot, function) = (FIRST_SHARED + index / FUNCTIONS, index % FUNCTIONS);
+    format!(",multifunction=on,addr={slot:#x}.{function}")
 }
 
 struct Line(Vec<OsString>);
@@ -187,6 +207,16 @@ mod tests {
         assert!(card.contains("netdev=wire0,mac=02:00:00:00:00:07,"), "{card}");
         let none = arguments(&Machine::builder("/b/linux", "/b/initrd"));
         assert_eq!(after(&none, "-netdev"), None);
+    }
+
+    #[test]
+    fn many_cards_share_slots() {
+        let places = |count| (0..count).map(|index| place(index, count)).collect::<Vec<_>>();
+        assert!(places(16).iter().all(String::is_empty));
+        let places = places(34);
+        assert_eq!(places[0], ",multifunction=on,addr=0x10.0");
+        assert_eq!(places[7], ",multifunction=on,addr=0x10.7");
+        assert_eq!(places[33], ",multifunction=on,addr=0x14.1");
     }
 
     #[test]

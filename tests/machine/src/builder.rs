@@ -94,7 +94,8 @@ impl Builder {
     }
 
     /// Adds a network card whose wire ends in the test: [`Machine::port`] is the other end. It takes
-    /// every frame (promiscuous), so that it is the guest that refuses what is not for it.
+    /// every frame (promiscuous), so that it is the guest that refuses what is not for it. The kernel
+    /// calls cards `eth0`, `eth1` and so on in the order in which they are added; there is room for 120.
     #[must_use]
     pub fn nic(mut self, mac: Mac) -> Self {
         self.nics.push(Nic { mac });

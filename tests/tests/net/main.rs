@@ -5,6 +5,7 @@
 
 mod address;
 mod guest;
+mod on_board;
 mod operator;
 mod owner;
 mod scan;

@@ -50,7 +50,7 @@ impl Switchboard {
     /// on other legs' wires may still lie there: so on every leg the question for its IPv6 address,
     /// whose answer comes out behind that. The two questions are different ones so that a late answer
     /// to the first is not taken for one to the second. They also tell the router where the test is,
-    /// for which a packet may have waited.
+    /// for which a packet may have waited. On legs that are [quiet](Self::quiet) nobody is asked.
     pub(super) fn settle(
         &mut self,
         sources: &BTreeSet<usize>,
@@ -58,7 +58,8 @@ impl Switchboard {
         watch: &mut Watch,
     ) -> io::Result<()> {
         let mut waits: Vec<_> = self.questions(|leg| leg.router.ipv4.into()).collect();
-        for sentinel in sentinels.iter().filter(|sentinel| sources.contains(&sentinel.from())) {
+        let has_word = |from| sources.contains(&from) && !self.quiet.contains(&from);
+        for sentinel in sentinels.iter().filter(|sentinel| has_word(sentinel.from())) {
             if let Sentinel::Probe(probe, comes) = sentinel {
                 waits.push(Wait::Probe { probe, comes, sent: Watch::default() });
             }
@@ -69,7 +70,7 @@ impl Switchboard {
     }
 
     fn questions(&self, of: impl Fn(&super::Leg) -> IpAddr) -> impl Iterator<Item = Wait<'static>> {
-        let legs = self.legs.iter().enumerate();
+        let legs = self.legs.iter().enumerate().filter(|(leg, _)| !self.quiet.contains(leg));
         legs.map(move |(leg, it)| Wait::Where { leg, router: of(it), at: it.router.mac })
     }
 

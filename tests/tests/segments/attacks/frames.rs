@@ -1,0 +1,308 @@
+//! What a board that was taken over may send, and what anybody at the other ports may.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use octet_machine::panel::raw::ethernet::{self, BROADCAST};
+use octet_machine::panel::raw::{
+    Extension, Ipv4, Ipv6, arp, dhcp, icmp, mld, nd, source_route, transport,
+};
+use octet_machine::panel::switchboard::{Leg, link_local};
+use octet_machine::panel::{Mac, raw};
+
+/// An attack.
+pub struct Attack {
+    /// What it is.
+    pub name: &'static str,
+    /// The reason under which it is counted at a board's port.
+    pub reason: &'static str,
+    /// What a router without rules does with it.
+    pub bare: Bare,
+    /// The frame.
+    pub frame: Vec<u8>,
+}
+
+/// What becomes of a frame in a router without rules.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Bare {
+    /// It is handed on, or answered.
+    Out,
+    /// It is taken in; what it does there is not seen on any wire.
+    In,
+}
+
+/// Words by which a frame is known again.
+pub const MARK: &[u8] = b"octet attack";
+
+/// All that the board at `leg` sends, to the router or by it to `other`, another board.
+pub fn all(leg: &Leg, other: &Leg) -> Vec<Attack> {
+    let (own, router) = (&leg.test, &leg.router);
+    let macs = (own.mac, router.mac);
+    let stranger = Mac::number(99);
+    let udp = |from: IpAddr, to: IpAddr| {
+        raw::packet((from, to), transport::UDP, &transport::udp((from, to), (5000, 5000), MARK))
+    };
+    let (own4, own6): (IpAddr, IpAddr) = (own.ipv4.into(), own.ipv6.into());
+    let (to4, to6): (IpAddr, IpAddr) = (other.test.ipv4.into(), other.test.ipv6.into());
+    let datagram = transport::udp((own4, to4), (5000, 5000), MARK);
+    let datagram6 = transport::udp((own6, to6), (5000, 5000), MARK);
+    let v4 = Ipv4::new(own.ipv4, other.test.ipv4, transport::UDP);
+    let v6 = Ipv6::new(own.ipv6, other.test.ipv6);
+    let link_local = link_local(own.mac);
+    let chain = |extensions| {
+        ethernet::ip(macs, &Ipv6 { extensions, ..v6.clone() }.packet(transport::UDP, &datagram6))
+    };
+    let attack = |name, reason, bare, frame| Attack { name, reason, bare, frame };
+    let of_tcp = |flags| {
+        let segment = transport::tcp((own4, to4), (5000, 80), flags, (1, 0), MARK);
+        ethernet::ip(macs, &raw::packet((own4, to4), transport::TCP, &segment))
+    };
+    let ipv4_udp = raw::packet((own4, to4), transport::UDP, &datagram);
+    vec![
+        attack(
+            "a tagged frame",
+            "vlan",
+            Bare::In,
+            ethernet::tagged(macs, &[(ethernet::VLAN, 7)], ethernet::IPV4, &ipv4_udp),
+        ),
+        attack(
+            "two tags",
+            "vlan",
+            Bare::In,
+            ethernet::tagged(
+                macs,
+                &[(ethernet::SERVICE_VLAN, 7), (ethernet::VLAN, 8)],
+                ethernet::IPV4,
+                &ipv4_udp,
+            ),
+        ),
+        attack(
+            "another Ethernet address",
+            "src-mac",
+            Bare::Out,
+            ethernet::ip((stranger, router.mac), &udp(own4, to4)),
+        ),
+        attack(
+            "another board's Ethernet address",
+            "src-mac",
+            Bare::Out,
+            ethernet::ip((other.test.mac, router.mac), &udp(own4, to4)),
+        ),
+        attack(
+            "the right board on the wrong port",
+            "src-mac",
+            Bare::Out,
+            ethernet::ip((other.test.mac, router.mac), &udp(to4, own4)),
+        ),
+        attack(
+            "another board's IPv4 address",
+            "src-ip4",
+            Bare::Out,
+            ethernet::ip(macs, &udp(to4, Ipv4Addr::new(192, 0, 2, 1).into())),
+        ),
+        attack(
+            "the router's IPv4 address",
+            "src-ip4",
+            Bare::In,
+            ethernet::ip(macs, &udp(router.ipv4.into(), to4)),
+        ),
+        attack(
+            "another board's IPv6 address",
+            "src-ip6",
+            Bare::Out,
+            ethernet::ip(macs, &udp(to6, own6)),
+        ),
+        attack(
+            "the router's IPv6 address",
+            "src-ip6",
+            Bare::Out,
+            ethernet::ip(macs, &udp(router.ipv6.into(), to6)),
+        ),
+        attack(
+            "ARP for another board",
+            "arp",
+            Bare::Out,
+            arp::Arp::request((own.mac, other.test.ipv4), router.ipv4).frame((own.mac, BROADCAST)),
+        ),
+        attack(
+            "ARP for the gateway",
+            "arp",
+            Bare::In,
+            arp::Arp::reply((own.mac, router.ipv4), (router.mac, router.ipv4)).frame(macs),
+        ),
+        attack(
+            "gratuitous ARP",
+            "garp",
+            Bare::In,
+            arp::Arp::gratuitous(arp::REQUEST, (own.mac, own.ipv4)).frame((own.mac, BROADCAST)),
+        ),
+        attack("spanning tree", "ethertype", Bare::In, ethernet::spanning_tree(own.mac)),
+        attack("LLDP", "ethertype", Bare::In, ethernet::lldp(own.mac)),
+        attack("an unknown EtherType", "ethertype", Bare::In, ethernet::frame(macs, 0x88b5, MARK)),
+        attack(
+            "a tiny fragment",
+            "fragment",
+            Bare::Out,
+            ethernet::ip(macs, &v4.fragment(&datagram, 0..8)),
+        ),
+        attack(
+            "a fragment over the first",
+            "fragment",
+            Bare::Out,
+            ethernet::ip(macs, &v4.fragment(&datagram, 8..datagram.len())),
+        ),
+        attack(
+            "a fragment of IPv6",
+            "fragment",
+            Bare::Out,
+            ethernet::ip(macs, &v6.fragment(7, transport::UDP, &datagram6, 0..8)),
+        ),
+        attack("no flags of TCP", "tcp-flags", Bare::Out, of_tcp(0)),
+        attack(
+            "SYN and FIN",
+            "tcp-flags",
+            Bare::Out,
+            of_tcp(transport::flags::SYN | transport::flags::FIN),
+        ),
+        attack("all flags of TCP", "tcp-flags", Bare::Out, of_tcp(0x3f)),
+        attack(
+            "a neighbour's place",
+            "nd",
+            Bare::In,
+            ethernet::ip(
+                macs,
+                &nd::Message::Advert { flags: nd::OVERRIDE, target: other.test.ipv6 }.packet(
+                    (own.ipv6, router.ipv6),
+                    nd::HOP_LIMIT,
+                    &[nd::Link::Target(own.mac)],
+                ),
+            ),
+        ),
+        attack(
+            "rogue router advertisement",
+            "ra",
+            Bare::In,
+            ethernet::ip(
+                (own.mac, ethernet::group(nd::ALL_NODES)),
+                &nd::Message::RouterAdvert { lifetime: 1800, prefix: None }.packet(
+                    (link_local, nd::ALL_NODES),
+                    nd::HOP_LIMIT,
+                    &[],
+                ),
+            ),
+        ),
+        attack(
+            "a redirect",
+            "ra",
+            Bare::In,
+            ethernet::ip(
+                macs,
+                &nd::Message::Redirect { target: own.ipv6, destination: other.test.ipv6 }.packet(
+                    (link_local, router.ipv6),
+                    nd::HOP_LIMIT,
+                    &[],
+                ),
+            ),
+        ),
+        attack(
+            "rogue DHCP offer",
+            "dhcp-server",
+            Bare::Out,
+            ethernet::ip(
+                macs,
+                &raw::packet(
+                    (own4, to4),
+                    transport::UDP,
+                    &transport::udp(
+                        (own4, to4),
+                        (dhcp::SERVER, dhcp::CLIENT),
+                        &dhcp::offer(other.test.mac, other.test.ipv4, own.ipv4),
+                    ),
+                ),
+            ),
+        ),
+        attack(
+            "rogue DHCPv6 advertisement",
+            "dhcp-server",
+            Bare::Out,
+            ethernet::ip(
+                macs,
+                &raw::packet(
+                    (own6, to6),
+                    transport::UDP,
+                    &transport::udp(
+                        (own6, to6),
+                        (dhcp::SERVER6, dhcp::CLIENT6),
+                        &dhcp::v6(dhcp::v6_kind::ADVERTISE, other.test.mac, Some(own.mac)),
+                    ),
+                ),
+            ),
+        ),
+        attack(
+            "a source route",
+            "ip-options",
+            Bare::In,
+            ethernet::ip(
+                macs,
+                &Ipv4 { options: source_route(&[other.test.ipv4]), ..v4.clone() }.packet(&datagram),
+            ),
+        ),
+        attack(
+            "a routing header",
+            "ext-header",
+            Bare::Out,
+            chain(vec![Extension::Routing { left: 1, via: vec![other.test.ipv6] }]),
+        ),
+        attack(
+            "hop-by-hop options",
+            "ext-header",
+            Bare::Out,
+            chain(vec![Extension::HopByHop(vec![])]),
+        ),
+        attack(
+            "a chain of headers",
+            "ext-header",
+            Bare::Out,
+            chain(vec![
+                Extension::Destination(vec![]),
+                Extension::Destination(vec![]),
+                Extension::Destination(vec![]),
+            ]),
+        ),
+        attack(
+            "a report about groups",
+            "mld",
+            Bare::In,
+            ethernet::ip(
+                (own.mac, ethernet::group(mld::LISTENERS)),
+                &mld::report(link_local, &[nd::ALL_ROUTERS]),
+            ),
+        ),
+        attack(
+            "another ICMPv6",
+            "icmp6",
+            Bare::In,
+            ethernet::ip(
+                macs,
+                &raw::packet(
+                    (own6, router.ipv6.into()),
+                    icmp::ICMPV6,
+                    &icmp::v6((own.ipv6, router.ipv6), 139, 0, MARK),
+                ),
+            ),
+        ),
+    ]
+}
+
+/// A datagram of a sender who is not there, by another Ethernet, IPv4 or IPv6 address each time.
+pub fn stranger(leg: &Leg, other: &Leg, number: usize) -> Vec<u8> {
+    let (own, router) = (&leg.test, &leg.router);
+    let bytes = (number as u32 + 1).to_be_bytes();
+    let (mac, from): (Mac, IpAddr) = match number % 3 {
+        0 => (Mac([2, 1, bytes[0], bytes[1], bytes[2], bytes[3]]), own.ipv4.into()),
+        1 => (own.mac, Ipv4Addr::from(0x0a14_0000 | number as u32).into()),
+        _ => (own.mac, Ipv6Addr::from(u128::from(other.test.ipv6) + number as u128 * 2).into()),
+    };
+    let to: IpAddr = if from.is_ipv4() { other.test.ipv4.into() } else { other.test.ipv6.into() };
+    let datagram = transport::udp((from, to), (5000, 5000), MARK);
+    ethernet::ip((mac, router.mac), &raw::packet((from, to), transport::UDP, &datagram))
+}

@@ -1,0 +1,167 @@
+//! Every ordered pair in boxes of every size: what arrives is what the evaluator makes of the file, and
+//! nothing else; and what does not would, if lines let it.
+
+use std::collections::BTreeMap;
+
+use octet_evaluator::{Probe as Asked, Traffic, Verdict, World};
+use octet_tests::soak;
+
+use crate::site::{Site, text};
+use crate::sweep::{blurred, pairs};
+
+/// For boxes of at least four boards.
+const LINES: &str = r#"
+[[policy]]
+from = "boards"
+to = "board-2"
+protocol = "tcp"
+ports = [8080]
+
+[[policy]]
+from = ["board-3", "lan"]
+to = "uplink"
+protocol = "tcp"
+ports = [80, "8000-8010"]
+
+[[policy]]
+from = "lan"
+to = "boards"
+protocol = "icmp"
+
+[[policy]]
+from = "board-1"
+to = "board-2"
+protocol = 47
+
+[[policy]]
+from = "board-4"
+to = ["board-3", "lan", "router"]
+protocol = "udp"
+ports = ["6000-6005"]
+
+[[policy]]
+from = "uplink"
+to = "board-1"
+protocol = "udp"
+ports = [4433]
+
+[[policy]]
+from = "board-@last"
+to = "board-1"
+protocol = "udp"
+ports = [7000]
+
+[[publish]]
+port = "tcp/443"
+to = "board-2"
+at = "tcp/8443"
+"#;
+
+/// Lines that let everything of which a line can be: from everybody to everybody.
+fn everything(traffic: &[Traffic]) -> String {
+    let all = "\"1-65535\"";
+    let mut what = vec![
+        format!("protocol = \"tcp\"\nports = [{all}]"),
+        format!("protocol = \"udp\"\nports = [{all}]"),
+        "protocol = \"icmp\"".to_owned(),
+    ];
+    what.extend(traffic.iter().filter_map(|traffic| match traffic {
+        Traffic::Protocol(number) => Some(format!("protocol = {number}")),
+        _ => None,
+    }));
+    let line = |what: String| {
+        let who = "[\"boards\", \"lan\", \"uplink\"]";
+        let to = "[\"boards\", \"lan\", \"uplink\", \"router\"]";
+        format!("[[policy]]\nfrom = {who}\nto = {to}\n{what}\n")
+    };
+    what.into_iter().map(line).collect()
+}
+
+/// Takes out of `asked` what does not arrive in a box where every line is there. Returns how much that was,
+/// by what it is and why.
+fn exempt(open: &World, asked: &mut Vec<Asked>) -> BTreeMap<String, usize> {
+    let mut exempt = BTreeMap::new();
+    asked.retain(|asked| {
+        let (from, to, traffic, version) = *asked;
+        let why = match open.verdict(from, to, traffic, version) {
+            Verdict::Dropped { why } => Some(why),
+            Verdict::Arrives { .. } => blurred(open, *asked).map(str::to_owned),
+        };
+        if let Some(why) = &why {
+            *exempt.entry(format!("{traffic} of {version}: {why}")).or_default() += 1;
+        }
+        why.is_none()
+    });
+    exempt
+}
+
+/// What is sent: all that lines are about and what is next to it, and 20 others.
+fn kinds(world: &World, chance: &mut fastrand::Rng) -> Vec<Traffic> {
+    let mut kinds = world.worth_a_probe();
+    let others = kinds.len() + 20;
+    while kinds.len() < others {
+        // Not those that probes come from: what is for them looks like an answer.
+        let port = chance.u16(1..20_000);
+        let other = if chance.bool() { Traffic::Tcp(port) } else { Traffic::Udp(port) };
+        if !kinds.contains(&other) {
+            kinds.push(other);
+        }
+    }
+    kinds
+}
+
+/// A box of so many boards; all probes, or so many.
+fn what_arrives(boards: u8, most: Option<usize>) {
+    let seed = fastrand::u64(..);
+    println!("{boards} boards, seed {seed}");
+    let mut chance = fastrand::Rng::with_seed(seed);
+    let lines = LINES.replace("@last", &boards.to_string());
+    let mut site = Site::start(&text(boards, &lines));
+    let zones = site.world.zones();
+    let kinds = kinds(&site.world, &mut chance);
+    let mut asked = pairs(&zones, &kinds);
+    println!("{} zones, {} kinds, {} probes", zones.len(), kinds.len(), asked.len());
+    if let Some(most) = most {
+        chance.shuffle(&mut asked);
+        // What arrives is seldom: half of what is sent, if there is as much.
+        let is_let = |it: &Asked| site.world.reaches(it.0, it.1, it.2, it.3).is_some();
+        let (mut some, mut denied): (Vec<_>, Vec<_>) = asked.into_iter().partition(is_let);
+        some.truncate(most / 2);
+        denied.truncate(most - some.len());
+        some.extend(denied);
+        asked = some;
+    }
+    let swept = site.sweep(&asked);
+    swept.must_be_right(&site);
+    assert!(swept.arrived > 100 && swept.arrived * 2 <= swept.sent);
+
+    let is_let = |it: &Asked| site.world.reaches(it.0, it.1, it.2, it.3).is_some();
+    asked.retain(|it| !is_let(it));
+    site.change(&text(boards, &everything(&kinds)));
+    println!("exempt: {:#?}", exempt(&site.world, &mut asked));
+    let swept = site.sweep(&asked);
+    swept.must_be_right(&site);
+    assert_eq!(swept.sent, swept.arrived);
+}
+
+#[test]
+fn of_4_boards() {
+    what_arrives(4, (!soak()).then_some(2000));
+}
+
+#[test]
+fn of_8_boards() {
+    what_arrives(8, None);
+}
+
+#[test]
+fn of_16_boards() {
+    if soak() {
+        what_arrives(16, None);
+    }
+}
+
+#[test]
+fn of_32_boards() {
+    what_arrives(32, (!soak()).then_some(4000));
+}

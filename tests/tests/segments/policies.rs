@@ -1,0 +1,53 @@
+//! Boxes by chance, given one after the other to one router that runs.
+
+use std::time::{Duration, Instant};
+
+use fastrand::Rng;
+use octet_tests::soak;
+
+use crate::chance;
+use crate::site::Site;
+use crate::sweep::{blurred, pairs};
+
+/// The largest of them: as many cards the router has.
+const BOARDS: u8 = 8;
+const LAN: &str = "eth9";
+
+#[test]
+fn policies_by_chance() {
+    let count = if soak() { 200 } else { 4 };
+    let seed = std::env::var("OCTET_SEED").ok().and_then(|seed| seed.parse().ok());
+    let seed = seed.unwrap_or_else(|| fastrand::u64(..));
+    println!("{count} policies; again by OCTET_SEED={seed}");
+    let mut chance = Rng::with_seed(seed);
+    let mut site = Site::start(&chance::text(BOARDS, Some(LAN), &mut chance));
+    // Also those that some of the boxes do not have: whoever is at their ports is nobody.
+    let zones = site.world.zones();
+    let (mut sent, mut arrived, mut exempt) = (0, 0, 0);
+    let mut longest = Duration::ZERO;
+    for number in 1..=count {
+        let boards = if chance.u8(..4) == 0 { BOARDS } else { 4 };
+        let lan = (chance.u8(..4) > 0).then_some(LAN);
+        let text = chance::text(boards, lan, &mut chance);
+        let began = Instant::now();
+        site.change(&text);
+        longest = longest.max(began.elapsed());
+        let traffic = chance::traffic(&site.world, &mut chance);
+        let mut asked = pairs(&zones, &traffic);
+        let all = asked.len();
+        // Flows of policies before that this one lets go on.
+        asked.retain(|asked| blurred(&site.world, *asked).is_none());
+        exempt += all - asked.len();
+        let swept = site.sweep(&asked);
+        if !swept.wrong.is_empty() {
+            println!("policy {number} of seed {seed}:\n{text}");
+        }
+        swept.must_be_right(&site);
+        sent += swept.sent;
+        arrived += swept.arrived;
+    }
+    println!(
+        "{sent} probes, {arrived} arrive, {exempt} more cannot be told; longest change {longest:?}"
+    );
+    assert!(arrived > 10 * count && arrived < sent);
+}

@@ -1,0 +1,183 @@
+//! The box: a router with a network card for each board, one for the owner's devices and one outside, all
+//! of which end in the test.
+
+use std::sync::Arc;
+
+use octet_appliance::{Appliance, SETTINGS};
+use octet_evaluator::{Probe as Asked, Version, World, Zone};
+use octet_machine::panel::Mac;
+use octet_machine::panel::switchboard::{Came, Leg, Probe, Sentinel, Switchboard, Traffic};
+use octet_machine::{Builder, Disk, Machine, UnitState};
+use octet_tests::{Image, READY, Remake, fault_netd, shipped, workspace};
+use serde_json::json;
+
+/// What a build needs, and says nothing here.
+const IMAGE: &str = "[image]\npackages = []\ndrivers = []\nmodules = []\nservices = []\n";
+
+/// The router, and the test at its ports.
+pub struct Site {
+    pub machine: Arc<Machine>,
+    pub panel: Switchboard,
+    pub world: World,
+}
+
+/// The router's card `number`; boards have the first numbers.
+fn card(number: u8) -> Mac {
+    Mac::number(100 + number)
+}
+
+/// A box of `boards` with these policies, and a `[lan]`; every board's Ethernet address is said.
+pub fn text(boards: u8, lines: &str) -> String {
+    let mut text = format!(
+        "[appliance]\nname = \"octet\"\n[network]\naddress = [\"192.0.2.7/24\", \"2001:db8::7/64\"]\n\
+         gateway = [\"192.0.2.1\", \"2001:db8::1\"]\n[cluster]\nboards = {boards}\n[lan]\n"
+    );
+    for number in 1..=boards {
+        text += &format!("[[board]]\nnumber = {number}\nmac = \"{}\"\n", Mac::number(number));
+    }
+    text + lines
+}
+
+/// The unit files that ship.
+fn units() -> Vec<String> {
+    let file = |name: &str| std::fs::read_to_string(workspace().join(name)).unwrap();
+    vec![file("services/gate/unit.toml")]
+}
+
+/// What `text` says to somebody who is independent of the router.
+pub fn world(text: &str) -> World {
+    let units = units();
+    let units: Vec<&str> = units.iter().map(String::as_str).collect();
+    World::read(text, &units).unwrap_or_else(|error| panic!("{error}\n{text}"))
+}
+
+/// `shipped` with the settings of `text`.
+pub fn remake(shipped: &Image, text: &str) -> Remake {
+    let appliance = Appliance::parse("appliance.toml", &format!("{text}\n{IMAGE}")).unwrap();
+    Remake::of(shipped).file(SETTINGS, 0o644, serde_json::to_vec(&appliance).unwrap())
+}
+
+/// What ships, with the settings of `text`; with a netd that can be told to fail, if `has_faults`.
+pub fn image(text: &str, has_faults: bool) -> Image {
+    let image = remake(&shipped(), text);
+    if !has_faults {
+        return image.image();
+    }
+    // In its place there is a link to the program of all services.
+    let image = image.program("netd-with-faults", &fault_netd()).change_units(|unit| {
+        if unit["name"] == "netd" {
+            unit["exec"] = json!("/usr/lib/octet/netd-with-faults");
+        }
+    });
+    image.image()
+}
+
+impl Site {
+    /// Starts what ships as a router that `text` is about, and waits until it is ready.
+    pub fn start(text: &str) -> Self {
+        let site = Self::power_on(text, None);
+        site.wait_ready();
+        site
+    }
+
+    /// The same with a netd that has this fault (netd/src/fault.rs).
+    pub fn with_fault(text: &str, fault: &str) -> Self {
+        let site = Self::power_on(text, Some(fault));
+        site.wait_ready();
+        site
+    }
+
+    /// Waits until it is ready.
+    pub fn wait_ready(&self) {
+        let status = self.machine.wait_ready(READY).unwrap_or_else(|error| panic!("{error}"));
+        let netd = status.unit("netd").unwrap();
+        assert_eq!(netd.state, UnitState::Ready, "{status:?}\n{}", self.machine.tail(40));
+    }
+
+    /// Waits until all of the router's addresses are its own: of those of IPv6 it first asks whether somebody
+    /// else has them.
+    pub fn wait_addresses(&mut self) {
+        let leg = self.leg(Zone::Board(1));
+        let router = self.panel.legs()[leg].router.ipv6.into();
+        let sentinels = self.sentinels();
+        self.panel.sweep(&[Probe::new(leg, router, Traffic::Tcp(53))], &sentinels).unwrap();
+    }
+
+    /// Starts it, and does not wait for anything.
+    pub fn power_on(text: &str, fault: Option<&str>) -> Self {
+        Self::of(&image(text, fault.is_some()), text, fault, None)
+    }
+
+    /// Starts `image`, which was made of `text`, with this fault, and with a disk for what is to last.
+    pub fn of(image: &Image, text: &str, fault: Option<&str>, disk: Option<Disk>) -> Self {
+        let world = world(text);
+        let boards = world.boards();
+        let cards = boards + 2;
+        let builder = image.machine().memory(256).kernel_argument("octet.board=router");
+        let builder = (0..cards).fold(builder, |builder, number| builder.nic(card(number)));
+        let fault = fault.map(|fault| format!("octet.netd={fault}"));
+        let builder = fault.iter().fold(builder, |builder, it| builder.kernel_argument(it));
+        let builder = disk.into_iter().fold(builder, Builder::disk);
+        let machine = Arc::new(builder.start().unwrap());
+        let mut legs = vec![Leg::uplink(Mac::number(200), card(0))];
+        legs.extend((1..=boards).map(|number| Leg::board(number, card(number))));
+        legs.push(Leg::lan(Mac::number(201), card(boards + 1)));
+        let port = |(number, leg)| (machine.port(number).unwrap(), leg);
+        let panel = Switchboard::new(legs.into_iter().enumerate().map(port).collect());
+        Self { machine, panel, world }
+    }
+
+    /// The leg of `zone`.
+    pub fn leg(&self, zone: Zone) -> usize {
+        self.panel.leg(&zone.to_string()).unwrap()
+    }
+
+    /// What shows that probes have been dealt with, on each leg.
+    pub fn sentinels(&self) -> Vec<Sentinel> {
+        sentinels(&self.panel)
+    }
+
+    /// Something that each leg hears an answer to, even from a router without rules: who is there.
+    pub fn who_is_there(&self) -> Vec<Sentinel> {
+        (0..self.panel.legs().len()).map(Sentinel::Neighbour).collect()
+    }
+}
+
+/// Something that everybody is let, and hears an answer to: whoever asks the router for a name; outside
+/// there is only the question who is there.
+pub fn sentinels(panel: &Switchboard) -> Vec<Sentinel> {
+    let sentinel = |(index, leg): (usize, &Leg)| match leg.zone.as_str() {
+        "uplink" => Sentinel::Neighbour(index),
+        _ => {
+            let probe = Probe::new(index, leg.router.ipv4.into(), Traffic::Tcp(53));
+            Sentinel::Probe(probe, Came::Answered)
+        }
+    };
+    panel.legs().iter().enumerate().map(sentinel).collect()
+}
+
+/// The probe that asks this.
+///
+/// # Panics
+/// One of the zones has no leg.
+pub fn probe(panel: &Switchboard, (from, to, traffic, version): Asked) -> Probe {
+    let leg = |zone: Zone| {
+        let leg = panel.leg(&zone.to_string());
+        leg.unwrap_or_else(|| panic!("{zone} has no leg"))
+    };
+    let end = match to {
+        Zone::Router => panel.legs()[leg(from)].router,
+        to => panel.legs()[leg(to)].test,
+    };
+    let address = match version {
+        Version::V4 => end.ipv4.into(),
+        Version::V6 => end.ipv6.into(),
+    };
+    let traffic = match traffic {
+        octet_evaluator::Traffic::Tcp(port) => Traffic::Tcp(port),
+        octet_evaluator::Traffic::Udp(port) => Traffic::Udp(port),
+        octet_evaluator::Traffic::Ping => Traffic::Ping,
+        octet_evaluator::Traffic::Protocol(number) => Traffic::Protocol(number),
+    };
+    Probe::new(leg(from), address, traffic)
+}
