@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use futures_util::TryStreamExt;
-use rtnetlink::packet_route::address::{AddressAttribute, CacheInfo};
+use rtnetlink::packet_route::address::{AddressAttribute, AddressFlags, CacheInfo};
 use rtnetlink::packet_route::link::{LinkAttribute, LinkFlags, LinkLayerType, LinkMessage};
 use rtnetlink::packet_route::neighbour::{
     NeighbourAddress, NeighbourAttribute, NeighbourMessage, NeighbourState,
@@ -79,6 +79,7 @@ async fn observe(handle: &Handle) -> Result<Observed, Error> {
                     address: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
                     prefix: message.header.prefix_len,
                     seconds: None,
+                    is_sole: false,
                 };
                 let (mut local, mut peer) = (None, None);
                 for attribute in &message.attributes {
@@ -197,6 +198,10 @@ async fn apply(handle: &Handle, change: &Change) -> Result<(), Error> {
         Change::SetAddress(address) => {
             let add = handle.address().add(address.link, address.address, address.prefix);
             let mut add = add.replace();
+            if address.is_sole {
+                let flags = AddressAttribute::Flags(AddressFlags::Nodad);
+                add.message_mut().attributes.push(flags);
+            }
             if let Some(seconds) = address.seconds {
                 let mut info = CacheInfo::default();
                 (info.ifa_preferred, info.ifa_valid) = (seconds, seconds);

@@ -59,6 +59,8 @@ pub struct Address {
     pub prefix: u8,
     /// Seconds until the kernel removes it; `None` for ever.
     pub seconds: Option<u32>,
+    /// Nobody else can have it, so nobody is asked before it is used (RFC 4862, 5.4).
+    pub is_sole: bool,
 }
 
 /// A default route.

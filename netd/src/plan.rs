@@ -110,6 +110,7 @@ impl Plan {
                     address: cidr.address(),
                     prefix: cidr.prefix(),
                     seconds: None,
+                    is_sole: false,
                 }));
                 let routes =
                     gateways.iter().map(|gateway| Route { gateway: *gateway, link: uplink });
@@ -123,6 +124,7 @@ impl Plan {
                     address: lease.address.address(),
                     prefix: lease.address.prefix(),
                     seconds: lease.left(now),
+                    is_sole: false,
                 });
                 let route = |gateway| Route { gateway: IpAddr::V4(gateway), link: uplink };
                 plan.routes.extend(lease.gateway.map(route));
@@ -138,6 +140,8 @@ impl Plan {
             address,
             prefix,
             seconds: None,
+            // The guard lets no board say that it is the router.
+            is_sole: true,
         }));
         if let (Some((ip4, ip6)), Some(mac)) = (segment.board, mac) {
             let addresses = [IpAddr::from(ip4), ip6.into(), mac.link_local()];

@@ -24,7 +24,8 @@ fn links(up: bool) -> Vec<Link> {
 
 fn address(link: u32, text: &str, seconds: Option<u32>) -> Address {
     let (address, prefix) = text.split_once('/').unwrap();
-    Address { link, address: address.parse().unwrap(), prefix: prefix.parse().unwrap(), seconds }
+    let (address, prefix) = (address.parse().unwrap(), prefix.parse().unwrap());
+    Address { link, address, prefix, seconds, is_sole: false }
 }
 
 fn cidr(text: &str) -> Cidr {
