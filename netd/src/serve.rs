@@ -324,6 +324,7 @@ async fn show(shared: &Shared) -> Result<Value, Failure> {
         let failed = |error: nft::NftError| failed(error.to_string());
         let drops = counters::drops().await.map_err(failed)?;
         answer["lines"] = json!(counters::lines().await.unwrap_or_default());
+        answer["forwards"] = json!(observed.forwards);
         if let Ok(plan) = plan(shared).await {
             answer["box"] = json!(plan.drawn(&observed, &noted.plugged, &drops));
         }

@@ -79,10 +79,12 @@ fn what_somebody_else_changes_is_put_right() {
     assert!(log.contains("ALARM: nft (process "), "{log}");
 }
 
-/// Whether the rules are there, by a rule at the end of their text.
+/// Whether the rules are there, by a rule at the end of their text, and packets for others are handed on.
 fn is_whole(site: &Site) -> bool {
-    let rules = shown(site)["rules"].to_string();
+    let shown = shown(site);
+    let rules = shown["rules"].to_string();
     let chain = rules.split("chain forward {").nth(1).unwrap_or_default();
     let chain = chain.split("chain ").next().unwrap_or_default();
-    chain.contains("goto refuse") && rules.contains("goto refuse_own")
+    let has_rules = chain.contains("goto refuse") && rules.contains("goto refuse_own");
+    has_rules && shown["forwards"] == true
 }
