@@ -11,11 +11,17 @@ use serde_json::{Value, json};
 
 use crate::guest::{GIVEN, OURS, TEST, addresses, boot, gate, kill, wait_address, with_network};
 
+/// A link that the box does not have.
+const NO_LINK: &str = "eth77";
+
 /// The shipped settings, with these lines in `[network]`.
 fn text(network: &str) -> String {
     let shipped = std::fs::read_to_string(workspace().join("appliance.toml")).unwrap();
     assert!(shipped.contains("\naddress = \"dhcp\"\n"));
-    shipped.replace("\naddress = \"dhcp\"\n", &format!("\n{network}\n"))
+    let text = shipped.replace("\naddress = \"dhcp\"\n", &format!("\n{network}\n"));
+    // A file has one name for the link that leads out.
+    let uplink = format!("\n[cluster]\nuplink = \"{NO_LINK}\"\n");
+    if network.contains(NO_LINK) { text.replace("\n[cluster]\n", &uplink) } else { text }
 }
 
 fn apply(machine: &Machine, network: &str, args: Value) -> Result<Value, String> {
@@ -36,9 +42,9 @@ fn who_cuts_himself_off_is_back_by_himself() {
     drop(knock().unwrap());
 
     // netd refuses it before anything is applied anywhere.
-    let line = format!("address = [{given:?}]\nlink = \"eth7\"");
+    let line = format!("address = [{given:?}]\nlink = \"{NO_LINK}\"");
     let refused = apply(&machine, &line, json!({})).unwrap_err();
-    assert!(refused.contains("netd refuses: there is no link `eth7`"), "{refused}");
+    assert!(refused.contains("netd refuses: there is no link `eth77`"), "{refused}");
     let history = machine.call_unit("config", "history", json!({})).unwrap();
     assert_eq!(history.as_array().unwrap().len(), 1, "{history}");
     drop(knock().unwrap());
