@@ -168,15 +168,22 @@ impl Site {
                 .map(|(device, meant)| format!("{device} has dropped nothing, and not {meant}")),
         );
         // Elsewhere some belong to flows that had begun before; here what has no ports may.
-        let is_counted = |(from, to, what, version): &&Asked| {
-            let verdict = self.world.verdict(*from, *to, *what, *version);
-            matches!(verdict, Verdict::Arrives { by, .. } if by != By::BuiltIn("dns"))
-        };
-        let let_in: Vec<_> = asked.iter().filter(is_counted).collect();
-        let new = let_in.iter().filter(|it| !matches!(it.2, Traffic::Protocol(_))).count() as u64;
-        let all = let_in.len() as u64;
-        if at_router && !(new..=all).contains(&counted.lines) {
-            let text = format!("lines have let {} to the router, and not {all}", counted.lines);
+        let mut lets: BTreeMap<By, Vec<Asked>> = BTreeMap::new();
+        for asked @ (from, to, what, version) in asked.iter().copied() {
+            let verdict = self.world.verdict(from, to, what, version);
+            if let Verdict::Arrives { by, .. } = verdict
+                && by != By::BuiltIn("dns")
+            {
+                lets.entry(by).or_default().push(asked);
+            }
+        }
+        let all = lets.values().flatten().count() as u64;
+        let is_new = |asked: &&Asked| !matches!(asked.2, Traffic::Protocol(_));
+        let new = lets.values().flatten().filter(is_new).count() as u64;
+        let found = counted.lines.values().sum();
+        if at_router && !(new..=all).contains(&found) {
+            let lets: Vec<_> = lets.iter().map(|(by, all)| format!("{by}: {all:?}")).collect();
+            let text = format!("lines have let {:?}, and not {all}: {lets:#?}", counted.lines);
             swept.wrong.push(text);
         }
     }
@@ -206,8 +213,8 @@ pub fn expected(world: &World, (from, to, traffic, version): Asked) -> Option<Zo
 struct Counted {
     /// What was dropped, by device.
     drops: BTreeMap<String, u64>,
-    /// New flows that lines have let.
-    lines: u64,
+    /// New flows that lines have let, by the name of the counter.
+    lines: BTreeMap<String, u64>,
 }
 
 impl Counted {
@@ -223,17 +230,21 @@ impl Counted {
         let drops = shown["drops"].as_object().unwrap().iter();
         let lines = shown["lines"].as_object().unwrap().iter();
         let lines = lines.filter(|(name, _)| !NOT_OF_SWEEPS.contains(&name.as_str()));
+        let lines = lines.filter_map(|(name, count)| Some((name.clone(), count.as_u64()?)));
         Self {
             drops: drops.map(|(device, counts)| (device.clone(), sum(counts))).collect(),
-            lines: lines.filter_map(|(_, count)| count.as_u64()).sum(),
+            lines: lines.collect(),
         }
     }
 
     fn since(&self, before: &Self) -> Self {
-        let drops = self.drops.iter().map(|(device, count)| {
-            (device.clone(), count - before.drops.get(device).unwrap_or(&0))
-        });
-        Self { drops: drops.collect(), lines: self.lines - before.lines }
+        let since = |now: &BTreeMap<String, u64>, before: &BTreeMap<String, u64>| {
+            let since = now
+                .iter()
+                .map(|(name, count)| (name.clone(), count - before.get(name).unwrap_or(&0)));
+            since.filter(|(_, count)| *count > 0).collect()
+        };
+        Self { drops: since(&self.drops, &before.drops), lines: since(&self.lines, &before.lines) }
     }
 }
 

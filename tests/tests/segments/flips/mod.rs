@@ -2,130 +2,22 @@
 //! moment it lets what the old file lets or what the new one lets, what both let arrives, and of flows
 //! those go on that the new one lets.
 
+mod files;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use fastrand::Rng;
-use octet_evaluator::{Probe as Asked, Traffic, Version, World, Zone};
+use octet_evaluator::{Probe as Asked, World, Zone};
 use octet_machine::panel::switchboard::Came;
 use octet_tests::soak;
 
 use crate::change::{change, quiet};
 use crate::flows::{Flow, Side, begin};
-use crate::site::{Site, probe, sentinels, text, world};
-use crate::sweep::{blurred, expected, is_right, pairs};
-
-/// In every file.
-const KEPT: &str = r#"
-[[policy]]
-from = "board-1"
-to = ["board-2", "uplink"]
-protocol = "udp"
-ports = [6000, "6010-6015"]
-
-[[policy]]
-from = ["board-1", "uplink"]
-to = "board-2"
-protocol = "tcp"
-ports = [6001]
-
-[[policy]]
-from = "board-4"
-to = "uplink"
-protocol = "tcp"
-ports = [6001]
-
-[[policy]]
-from = "boards"
-to = "board-3"
-protocol = "icmp"
-
-[[publish]]
-port = "udp/444"
-to = "board-2"
-at = "udp/6000"
-"#;
-
-const ONE: &str = r#"
-[[policy]]
-from = ["board-1", "lan"]
-to = ["board-3", "board-4"]
-protocol = "tcp"
-ports = ["7000-7002"]
-
-[[policy]]
-from = ["board-2", "lan"]
-to = ["uplink", "board-1"]
-protocol = "udp"
-ports = [7000]
-
-[[policy]]
-from = "uplink"
-to = "board-4"
-protocol = "tcp"
-ports = [7001]
-
-[[policy]]
-from = "board-3"
-to = ["router", "board-1"]
-protocol = 47
-
-[[publish]]
-port = "tcp/443"
-to = "board-2"
-at = "tcp/8443"
-
-[[publish]]
-port = "udp/443"
-to = "board-4"
-at = "udp/8443"
-"#;
-
-const OTHER: &str = r#"
-[[policy]]
-from = "board-3"
-to = ["board-1", "uplink"]
-protocol = "tcp"
-ports = ["7000-7002"]
-
-[[policy]]
-from = ["board-4", "uplink"]
-to = ["board-1", "router"]
-protocol = "udp"
-ports = [7000]
-
-[[policy]]
-from = "lan"
-to = ["boards", "uplink"]
-protocol = "icmp"
-
-[[policy]]
-from = "board-2"
-to = "lan"
-protocol = "tcp"
-ports = [7001]
-
-[[publish]]
-port = "tcp/443"
-to = "board-3"
-at = "tcp/8443"
-"#;
-
-/// Without `[lan]`. Somebody outside is let what `lan` was let before.
-const ALONE: &str = r#"
-[[policy]]
-from = ["board-3", "uplink"]
-to = ["board-1", "board-4"]
-protocol = "udp"
-ports = [7000]
-
-[[policy]]
-from = "uplink"
-to = ["board-3", "board-4"]
-protocol = "tcp"
-ports = ["7000-7002"]
-"#;
+use crate::site::{Site, probe, sentinels};
+use crate::sweep::{blurred, expected, is_right};
+use files::{File, asked, files, is_kept, line, playable};
 
 /// In this order, and then again.
 const ORDER: [usize; 6] = [1, 0, 2, 1, 2, 0];
@@ -133,44 +25,14 @@ const ORDER: [usize; 6] = [1, 0, 2, 1, 2, 0];
 /// How many probes are under way between two looks at all flows.
 const AT_ONCE: usize = 100;
 
-/// What a file says.
-struct File {
-    text: String,
-    world: World,
-}
-
-fn files() -> [File; 3] {
-    let file = |text: String| File { world: world(&text), text };
-    let both = |lines: &str| text(4, &format!("{KEPT}{lines}"));
-    [file(both(ONE)), file(both(OTHER)), file(both(ALONE).replacen("[lan]\n", "", 1))]
-}
-
-/// What probes ask for: all pairs, the edges of all lines. The router answers few echo requests.
-fn asked(files: &[File]) -> Vec<Asked> {
-    let mut traffic: Vec<_> = files.iter().flat_map(|file| file.world.worth_a_probe()).collect();
-    traffic.sort_unstable();
-    traffic.dedup();
-    let mut asked = pairs(&files[0].world.zones(), &traffic);
-    asked.retain(|(_, to, what, _)| *to != Zone::Router || *what != Traffic::Ping);
-    asked
-}
-
-/// Flows that can be played: one for each pair of zones and kind of line.
-fn playable(asked: &[Asked]) -> Vec<Asked> {
-    let ports = [443, 444, 6000, 6001, 7000, 7001];
-    let is_playable = |(_, _, what, _): &&Asked| match what {
-        Traffic::Tcp(port) | Traffic::Udp(port) => ports.contains(port),
-        _ => false,
-    };
-    asked.iter().filter(is_playable).copied().collect()
-}
-
 /// What was seen of all flips.
 #[derive(Debug, Default)]
 struct Tally {
     probes: usize,
     during: usize,
     arrived: usize,
+    /// New flows that each file lets by another line, and that neither did in the moment between.
+    between: usize,
     kept: usize,
     ended: usize,
     wrong: Vec<String>,
@@ -253,14 +115,8 @@ impl Flips {
         for (_, _, word) in &words {
             panel.send(word.from, &word.frame).unwrap();
         }
-        // A new address of IPv6 is the router's once nobody has said that it is his.
-        let had = |asked: &Asked| {
-            let is_new = asked.1 == Zone::Router && !self.files[self.before].world.has(asked.0);
-            !is_new || asked.3 == Version::V4
-        };
         let is_told = |asked: &Asked| {
-            had(asked)
-                && worlds.iter().all(|index| blurred(&self.files[*index].world, *asked).is_none())
+            worlds.iter().all(|index| blurred(&self.files[*index].world, *asked).is_none())
         };
         // Little of all is let: every other probe is one that some file lets.
         let lists = [&self.asked, &self.let_by_some];
@@ -285,7 +141,13 @@ impl Flips {
             self.tally.arrived += usize::from(came != Came::Nowhere);
             let panel = &self.site.panel;
             let mut all = worlds.iter().map(|index| &self.files[*index].world);
-            if !all.any(|world| is_right(panel, world, asked, &came)) {
+            if all.any(|world| is_right(panel, world, asked, &came)) {
+                continue;
+            }
+            let mut lines = worlds.iter().map(|index| line(&self.files[*index].world, asked));
+            if came == Came::Nowhere && worlds.len() > 1 && lines.any(|line| !is_kept(line)) {
+                self.tally.between += 1;
+            } else {
                 let (before, now) = (self.before, self.now);
                 let text = format!("{before} to {now}, {worlds:?} lets: {asked:?} came {came:?}");
                 self.tally.wrong.push(text);
@@ -380,9 +242,10 @@ fn while_everybody_sends() {
     for number in 0..count {
         on.extend(flips.flip(ORDER[number % ORDER.len()]));
     }
-    let Tally { probes, during, arrived, kept, ended, wrong } = &flips.tally;
+    let Tally { probes, during, arrived, between, kept, ended, wrong } = &flips.tally;
     println!(
-        "{probes} probes, {during} of them during a change, {arrived} arrived; {kept} words of flows that \
+        "{probes} probes, {during} of them during a change, {arrived} arrived, {between} were lost \
+         between two lines; {kept} words of flows that \
          are kept, {ended} flows removed; {} are wrong",
         wrong.len()
     );
