@@ -8,6 +8,7 @@
 //! | `fail:N` | step N of the first change is refused |
 //! | `stall:N` | stands still at step N of the first change |
 //! | `reversed` | does in reverse what has an order: links before rules, flows before lines |
+//! | `unguarded` | leaves the guard out |
 //! | `bare` | leaves all rules out |
 
 #[cfg(not(feature = "fault"))]

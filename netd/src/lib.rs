@@ -11,6 +11,7 @@ pub mod daemon;
 pub mod dhcp;
 pub mod fault;
 pub mod generation;
+pub mod host;
 pub mod kernel;
 pub mod network;
 pub mod nfnetlink;

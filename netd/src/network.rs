@@ -23,6 +23,7 @@ use crate::plan::{self, Change, Leased, Plan};
 use crate::plugged::{Plugged, Refused};
 use crate::router::firewall::There;
 use crate::router::guard;
+use crate::rules::Rules;
 use crate::serve::Shared;
 use crate::told::{Node, Told};
 
@@ -42,6 +43,8 @@ pub struct Network {
     shared: Arc<Shared>,
     began: Instant,
     plugged: Plugged,
+    /// The rules that the kernel has, unless that is not known.
+    rules: Option<Rules>,
     leased: Leased,
     asking: Option<Asking>,
     /// What could not be set last time, so that it is not told all the time.
@@ -68,6 +71,7 @@ impl Network {
             shared,
             began: Instant::now(),
             plugged: Plugged::default(),
+            rules: None,
             leased: Leased::Unknown,
             asking: None,
             trouble: None,
@@ -167,6 +171,7 @@ impl Network {
         if nft::is_own(author).await || self.mend.is_some() {
             return;
         }
+        self.rules = None;
         let Author { pid, name } = author;
         eprintln!("ALARM: {name} (process {pid}) has changed the rules; they are put right");
         self.shared.alarm(author).await;
@@ -174,11 +179,32 @@ impl Network {
         self.mend = Some(self.mended.map_or(now, |last| now.max(last + PAUSE)));
     }
 
-    /// Has the kernel let what is to be let, and nothing else, in one transaction.
-    async fn load(&self) -> Result<(), NftError> {
-        let there = There::observe().await;
+    /// Has the kernel let what is to be let, and nothing else, in one transaction: of what it has already
+    /// only what differs is touched.
+    async fn load(&mut self) -> Result<(), NftError> {
+        let rules = self.told.rules(&self.node, &self.plugged);
+        let change = self.rules.take().and_then(|before| rules.change(&before));
         fault::at_step("the rules are loaded")?;
-        nft::load(&self.told.rules(&self.node, &self.plugged, &there)).await
+        if fault::is("bare") {
+            return Ok(());
+        }
+        match change {
+            Some(change) if change.is_empty() => {}
+            Some(change) => match nft::load(&change).await {
+                Err(NftError::Refused(said)) => {
+                    eprintln!("nft refused what differs, so all rules are loaded: {said}");
+                    self.load_whole(&rules).await?;
+                }
+                loaded => loaded?,
+            },
+            None => self.load_whole(&rules).await?,
+        }
+        self.rules = Some(rules);
+        Ok(())
+    }
+
+    async fn load_whole(&self, rules: &Rules) -> Result<(), NftError> {
+        nft::load(&rules.whole(&There::observe().await)).await
     }
 
     /// Ends the flows that no line lets any more: rules are asked only when a flow begins.

@@ -29,7 +29,7 @@ impl OnBoard {
         Self(reached)
     }
 
-    /// The elements of the set `own_ports`.
+    /// The elements of [`SET`].
     pub fn elements(&self) -> Vec<String> {
         let element = |(uid, port): &(u32, Port)| {
             format!("{uid} . {} . {}", port.protocol.as_str(), port.number)
@@ -38,15 +38,19 @@ impl OnBoard {
     }
 }
 
+/// The set of what is let.
+pub const SET: &str = "own_ports";
+
+/// Its type.
+pub const KIND: &str = "type uid . inet_proto . inet_service";
+
 /// What the table has before it is filled.
-pub const FRAME: &str = "  set own_ports { type uid . inet_proto . inet_service; }
-  counter denied_on_board { }
+pub const FRAME: &str = "  counter denied_on_board { }
   chain on_board { }
 ";
 
-/// The set and the chain. Answers belong to flows that were let.
-pub const CHAIN: &str = "  set own_ports { type uid . inet_proto . inet_service;$own_ports }
-  chain on_board {
+/// Answers belong to flows that were let.
+pub const CHAIN: &str = "  chain on_board {
     ct state vmap { established : accept, related : accept }
     meta skuid . meta l4proto . th dport @own_ports accept
     counter name denied_on_board drop

@@ -11,13 +11,10 @@ use octet_node::settings::{Which, section_in};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-use crate::fault;
-use crate::on_board::OnBoard;
+use crate::host::Inbound;
 use crate::plugged::Plugged;
-use crate::router::firewall::There;
 use crate::router::plan::Plan;
-use crate::router::{firewall, guard};
-use crate::rules::Inbound;
+use crate::rules::Rules;
 
 /// The number that PID 1 gives for the router.
 const ROUTER: u64 = 0;
@@ -66,20 +63,12 @@ impl Told {
         Ok(Self { network, router })
     }
 
-    /// The transaction that has the kernel let what is to be let, where there is `there`, and who is
-    /// `plugged` in.
-    pub fn rules(&self, node: &Node, plugged: &Plugged, there: &There) -> String {
+    /// What the kernel is to let, with who is `plugged` in.
+    pub fn rules(&self, node: &Node, plugged: &Plugged) -> Rules {
         let leased = self.network.addressing == octet_appliance::Addressing::Dhcp;
-        if fault::is("bare") {
-            return String::new();
-        }
         match &self.router {
-            Some(plan) => {
-                let on_board = OnBoard::of(&node.units);
-                let firewall = firewall::text(plan, &on_board, there, leased);
-                guard::text(plan, plugged, leased) + &firewall
-            }
-            None => Inbound::of(&node.units, leased).text(),
+            Some(plan) => Rules::router(plan, &node.units, plugged, leased),
+            None => Rules::Host(Inbound::of(&node.units, leased)),
         }
     }
 }

@@ -9,7 +9,7 @@ use std::path::Path;
 use octet_appliance::{Appliance, Segments, Unit, UnitSource};
 use octet_netd::on_board::OnBoard;
 use octet_netd::plugged::Plugged;
-use octet_netd::router::firewall::{self, There};
+use octet_netd::router::firewall;
 use octet_netd::router::guard;
 use octet_netd::router::plan::Plan;
 use octet_netd::router::uci;
@@ -55,11 +55,11 @@ fn boxes_of_every_size() {
         is_as_looked_at(&format!("{boards}.uci"), &uci::text(&plan));
         is_as_looked_at(
             &format!("{boards}.guard.nft"),
-            &guard::text(&plan, &Plugged::default(), false),
+            &guard::table(&plan, &Plugged::default(), false).whole([].into_iter()),
         );
         is_as_looked_at(
             &format!("{boards}.fw.nft"),
-            &firewall::text(&plan, &OnBoard::of(&units()), &There::default(), true),
+            &firewall::table(&plan, &OnBoard::of(&units()), true).whole([].into_iter()),
         );
     }
 }

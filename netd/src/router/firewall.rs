@@ -1,6 +1,7 @@
-//! The table `octet_fw` of a router: which flows may begin. It is the text of one transaction for nft.
+//! The table `octet_fw` of a router: which flows may begin.
 
 use std::collections::BTreeSet;
+use std::fmt::Write as _;
 
 use octet_appliance::{Traffic, Zone};
 
@@ -9,7 +10,8 @@ use crate::on_board::{self, OnBoard};
 
 use super::built_in::BuiltIn;
 use super::plan::{Plan, Source};
-use super::text::{elements, list, quoted};
+use super::table::{self, Set, Table, chains};
+use super::text::{list, quoted};
 
 /// The table's name.
 pub const TABLE: &str = "octet_fw";
@@ -30,86 +32,70 @@ const PINGS: u32 = 20;
 /// too few to fill the table of flows before the oldest of them are over.
 const NEW_FLOWS: u32 = 1000;
 
-/// What the kernel has in the table now: its named counters, of which each line has one beside its
-/// chain of the same name.
+/// What the kernel has in the table now: its chains, of which each line has one beside its counter of the
+/// same name.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct There(pub BTreeSet<String>);
 
 impl There {
-    /// Asks nft. A table that is not there has none.
+    /// Asks nft, which lists chains of all tables at once, and looks for nothing else: a list of this
+    /// table alone, or of its counters, takes it many times as long. A table that is not there has none.
     pub async fn observe() -> Self {
-        let listed =
-            nft::run(&format!("list counters table inet {TABLE}")).await.unwrap_or_default();
-        let name = |line: &str| {
-            let name = line.trim().strip_prefix("counter ")?.split(' ').next()?;
-            Some(name.to_owned())
-        };
-        Self(listed.lines().filter_map(name).collect())
+        Self::read(&nft::run("list chains inet").await.unwrap_or_default())
+    }
+
+    fn read(listed: &str) -> Self {
+        let (mut table, mut chains) = ("", BTreeSet::new());
+        for line in listed.lines() {
+            let name = |kind| line.trim().strip_prefix(kind)?.split(' ').next();
+            if let Some(name) = name("table inet ") {
+                table = name;
+            } else if let Some(name) = name("chain ")
+                && table == TABLE
+            {
+                chains.insert(name.to_owned());
+            }
+        }
+        Self(chains)
     }
 }
 
-/// A map of verdicts.
-struct Map {
-    name: String,
-    /// The type of its keys.
-    keys: &'static str,
-    /// Whether keys may be ranges, which makes it slower.
-    ranges: bool,
-    elements: Vec<String>,
-}
-
-impl Map {
-    fn kind(&self) -> String {
-        let flags = if self.ranges { " flags interval;" } else { "" };
-        format!("type {} : verdict;{flags}", self.keys)
+impl There {
+    /// What was made for lines that are gone.
+    pub fn gone<'a>(&'a self, table: &'a Table) -> impl Iterator<Item = &'a String> {
+        self.0.iter().filter(|name| is_of_line(name) && !table.chains.contains_key(*name))
     }
 }
 
-/// The transaction that makes the table stand, where there is `there`; with what units of the router
-/// itself may say to each other `on_board`. There is no moment without
-/// rules and none with half of them, and counters go on.
-pub fn text(plan: &Plan, on_board: &OnBoard, there: &There, leased: bool) -> String {
+/// The table, with what units of the router itself may say to each other `on_board`.
+pub fn table(plan: &Plan, on_board: &OnBoard, leased: bool) -> Table {
     let lines = lines(plan);
-    let maps = maps(plan);
-    let chains: BTreeSet<String> = lines.iter().map(|line| line.name.clone()).collect();
-    let mut text = format!("table inet {TABLE} {{\n");
-    for chain in &chains {
-        text += &format!("  counter {chain} {{ }}\n  chain {chain} {{ }}\n");
+    let set = |name: &str, kind: &str, counts, elements| Set {
+        name: name.to_owned(),
+        keyword: "set",
+        kind: kind.to_owned(),
+        counts,
+        elements,
+    };
+    let mut sets: Vec<_> = COUNTED
+        .map(|name| set(name, "type ifname; counter", true, list(plan.devices().map(quoted))))
+        .into();
+    sets.push(set(on_board::SET, on_board::KIND, false, list(on_board.elements())));
+    sets.extend(maps(plan));
+    let mut chains = chains(&rules(plan, leased));
+    chains.extend(table::chains(on_board::CHAIN));
+    let counters = lines.iter().map(|line| line.name.clone()).collect();
+    for line in lines {
+        let rules = line.rules();
+        chains.insert(line.name, rules);
     }
-    for name in COUNTED {
-        text += &format!("  set {name} {{ type ifname; counter; }}\n");
+    Table {
+        name: ("inet", TABLE),
+        frame: format!("{FRAME}{}", on_board::FRAME),
+        counters,
+        sets,
+        chains,
     }
-    for map in &maps {
-        text += &format!("  map {} {{ {} }}\n", map.name, map.kind());
-    }
-    text += FRAME;
-    text += on_board::FRAME;
-    text += &format!("}}\nflush table inet {TABLE}\nflush set inet {TABLE} own_ports\n");
-    for Map { name, .. } in &maps {
-        text += &format!("flush map inet {TABLE} {name}\n");
-    }
-    // What was made for lines that are gone: nothing refers to it any more.
-    for name in there.0.iter().filter(|name| is_of_line(name) && !chains.contains(*name)) {
-        text += &format!("delete chain inet {TABLE} {name}\ndelete counter inet {TABLE} {name}\n");
-    }
-    text += &format!("table inet {TABLE} {{\n");
-    for name in COUNTED {
-        text += &format!(
-            "  set {name} {{ type ifname; counter;{} }}\n",
-            elements(plan.devices().map(quoted))
-        );
-    }
-    for line in &lines {
-        text += &line.chain();
-    }
-    for map in &maps {
-        let all = elements(&map.elements);
-        text += &format!("  map {} {{ {}{all} }}\n", map.name, map.kind());
-    }
-    text += &on_board::CHAIN.replace("$own_ports", &elements(on_board.elements()));
-    text += &rules(plan, leased);
-    text += "}\n";
-    text
 }
 
 /// What a line does with a flow that it lets.
@@ -121,10 +107,10 @@ struct Line {
 }
 
 impl Line {
-    fn chain(&self) -> String {
+    fn rules(&self) -> String {
         let Self { name, mark, rate, comment } = self;
         let rate = match rate {
-            _ if *name == format!("built_in_{}", BuiltIn::Ping) => {
+            _ if is_ping(name) => {
                 let limit = format!("limit rate over {PINGS}/second burst {PINGS} packets");
                 format!("    update @pings {{ iifname {limit} }} goto too_many\n")
             }
@@ -134,11 +120,16 @@ impl Line {
             None => String::new(),
         };
         format!(
-            "  chain {name} {{\n    jump new\n{rate}    counter name {name} ct mark set {mark:#x} accept comment {}\n  }}\n",
+            "    jump new\n{rate}    counter name {name} ct mark set {mark:#x} accept comment {}\n",
             // nft's texts have no way to say a quotation mark, and 128 bytes at most.
             quoted(comment.replace('"', "'").chars().take(100).collect::<String>())
         )
     }
+}
+
+/// Whether this is the chain of the built-in line that has a rate.
+fn is_ping(name: &str) -> bool {
+    name.strip_prefix("built_in_").is_some_and(|line| line == BuiltIn::Ping.to_string())
 }
 
 /// Whether a chain or counter was made for a line.
@@ -148,10 +139,16 @@ fn is_of_line(name: &str) -> bool {
 
 /// The chain of a line.
 pub fn chain(plan: &Plan, by: Source) -> String {
-    match by {
-        Source::Policy(index) => format!("policy_{:08x}", plan.lines[index].id),
-        Source::BuiltIn(line) => format!("built_in_{line}"),
-    }
+    let mut name = String::new();
+    push_chain(&mut name, plan, by);
+    name
+}
+
+fn push_chain(text: &mut String, plan: &Plan, by: Source) {
+    let _ = match by {
+        Source::Policy(index) => write!(text, "policy_{:08x}", plan.lines[index].id),
+        Source::BuiltIn(line) => write!(text, "built_in_{line}"),
+    };
 }
 
 fn lines(plan: &Plan) -> Vec<Line> {
@@ -179,20 +176,21 @@ fn lines(plan: &Plan) -> Vec<Line> {
 
 /// By direction of travel, and by what has to be compared: single ports are found at once in a hash,
 /// ranges in a tree.
-fn maps(plan: &Plan) -> Vec<Map> {
-    let of = |chain: &str, keys: [&'static str; 3]| {
+fn maps(plan: &Plan) -> Vec<Set> {
+    let of = |chain: &str, keys: [&str; 3]| {
         let [port, number, ping] = keys;
-        let map = |what: &str, keys, ranges| Map {
+        let map = |what: &str, keys: &str, flags: &str| Set {
             name: format!("{chain}_{what}"),
-            keys,
-            ranges,
-            elements: vec![],
+            keyword: "map",
+            kind: format!("type {keys} : verdict{flags}"),
+            counts: false,
+            elements: String::new(),
         };
         [
-            map("port", port, false),
-            map("range", port, true),
-            map("number", number, false),
-            map("ping", ping, false),
+            map("port", port, ""),
+            map("range", port, "; flags interval"),
+            map("number", number, ""),
+            map("ping", ping, ""),
         ]
     };
     let one = ["ifname . inet_proto . inet_service", "ifname . inet_proto", "ifname"];
@@ -216,25 +214,26 @@ fn maps(plan: &Plan) -> Vec<Map> {
                 None => continue,
             },
             (from, to) => match (plan.device(*from), plan.device(*to)) {
-                (Some(from), Some(to)) => ("forward", format!("{} . {}", quoted(from), quoted(to))),
+                (Some(from), Some(to)) => ("forward", format!("\"{from}\" . \"{to}\"")),
                 _ => continue,
             },
         };
         for it in lets {
-            let verdict = format!("goto {}", chain(plan, it.by));
-            let (what, key) = match traffic {
-                Traffic::Ping => ("ping", key.clone()),
-                Traffic::Number(number) => ("number", format!("{key} . {number}")),
+            let (what, port) = match traffic {
+                Traffic::Ping => ("ping", String::new()),
+                Traffic::Number(number) => ("number", format!(" . {number}")),
                 Traffic::Tcp | Traffic::Udp if it.ports.first == it.ports.last => {
-                    ("port", format!("{key} . {traffic} . {}", it.ports.first))
+                    ("port", format!(" . {traffic} . {}", it.ports.first))
                 }
-                Traffic::Tcp | Traffic::Udp => {
-                    ("range", format!("{key} . {traffic} . {}", it.ports))
-                }
+                Traffic::Tcp | Traffic::Udp => ("range", format!(" . {traffic} . {}", it.ports)),
             };
-            let name = format!("{chain_name}_{what}");
-            if let Some(map) = maps.iter_mut().find(|map| map.name == name) {
-                map.elements.push(format!("{key} : {verdict}"));
+            let is_it = |map: &&mut Set| {
+                map.name.strip_prefix(chain_name).is_some_and(|rest| rest[1..] == *what)
+            };
+            if let Some(map) = maps.iter_mut().find(is_it) {
+                let comma = if map.elements.is_empty() { "" } else { ", " };
+                let _ = write!(map.elements, "{comma}{key}{port} : goto ");
+                push_chain(&mut map.elements, plan, it.by);
             }
         }
     }
@@ -414,3 +413,18 @@ const RULES: &str = "\
     counter name denied_own drop
   }
 ";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn chains_of_other_tables_are_somebody_elses() {
+        let listed = "table inet octet_forward {\n\tchain policy_00000001 {\n\t}\n}\n\
+                      table inet octet_fw {\n\tchain policy_00000002 {\n\t}\n\
+                      \tchain input {\n\t\ttype filter hook input priority filter; policy drop;\n\t}\n}\n";
+        let ours = ["input", "policy_00000002"].map(str::to_owned);
+        assert_eq!(There::read(listed), There(ours.into()));
+        assert_eq!(There::read(""), There::default());
+    }
+}

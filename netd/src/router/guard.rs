@@ -1,13 +1,15 @@
 //! The table `octet_guard`: what a frame has to be before anything else looks at it. It stands at the
 //! entrance of each port (netdev family, hook ingress), so it sees frames as they come, before
-//! defragmentation and connection tracking. It is the text of one transaction for nft.
+//! defragmentation and connection tracking.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use octet_appliance::Zone;
 
 use super::plan::{Plan, Segment};
-use super::text::{elements, list, quoted};
+use super::table::{Set, Table, chains};
+use super::text::{list, quoted};
 use crate::plugged::Plugged;
 
 /// The table's name.
@@ -35,62 +37,39 @@ pub const REASONS: [&str; 18] = [
     "icmp6",
 ];
 
-/// The transaction that makes the table stand, for those who are `plugged` in. Whatever was there
-/// before, there is no moment without rules and none with half of them, and counters go on.
-/// `leased` says whether the uplink's address is asked for by DHCP.
-pub fn text(plan: &Plan, plugged: &Plugged, leased: bool) -> String {
-    let mut text = String::new();
-    let devices: Vec<_> = plan.devices().map(quoted).collect();
-    let drops: Vec<_> = REASONS.iter().map(|reason| (reason.replace('-', "_"), reason)).collect();
-    let bound = Bound::of(plan, plugged);
-    let sets = bound.sets();
-
-    text += &format!("table netdev {TABLE} {{\n");
-    for (name, _) in &drops {
-        text += &format!("  set of_{name} {{ type ifname; counter; }}\n  chain x_{name} {{ }}\n");
-    }
-    for Set { name, kind, .. } in &sets {
-        text += &format!("  set {name} {{ {kind}; }}\n");
-    }
-    text += &format!(
-        "  chain ingress {{ type filter hook ingress devices = {{ {} }} priority -500; policy drop; }}\n",
-        list(&devices)
-    );
-    text += &format!("}}\nflush table netdev {TABLE}\n");
-    for Set { name, .. } in &sets {
-        text += &format!("flush set netdev {TABLE} {name}\n");
-    }
-    text += &format!("table netdev {TABLE} {{\n");
-    for (name, reason) in &drops {
-        text += &format!("  set of_{name} {{ type ifname; counter;{} }}\n", elements(&devices));
-        text += &format!(
-            "  chain x_{name} {{ iifname @of_{name} drop comment \"{reason}\"; drop; }}\n"
-        );
-    }
-    for Set { name, kind, elements: all } in &sets {
-        text += &format!("  set {name} {{ {kind};{} }}\n", elements(all));
-    }
-    let numbers = plan.numbers();
-    let first = list([6, 17, 58].into_iter().chain(numbers));
+/// The table for those who are `plugged` in. `leased` says whether the uplink's address is asked for by
+/// DHCP.
+pub fn table(plan: &Plan, plugged: &Plugged, leased: bool) -> Table {
+    let devices = list(plan.devices().map(quoted));
+    let first = list([6, 17, 58].into_iter().chain(plan.numbers()));
     let from = |zone: &Segment| match zone.zone {
         Zone::Lan => "lan",
         _ => "board",
     };
     let ways = plan.segments().map(|it| format!("{} : goto {}", quoted(&it.device), from(it)));
     let ways = ways.chain([format!("{} : goto uplink", quoted(&plan.uplink))]);
-    text += &RULES
+    let rules = RULES
         .replace("$first", &first)
         .replace("$ways", &list(ways))
         .replace("    $leased\n", if leased { LEASED } else { "" });
-    text += "}\n";
-    text
-}
-
-/// A set that is filled anew each time.
-struct Set {
-    name: &'static str,
-    kind: &'static str,
-    elements: Vec<String>,
+    let (mut sets, mut chains) = (vec![], chains(&rules));
+    for reason in REASONS {
+        let name = reason.replace('-', "_");
+        let rules = format!("    iifname @of_{name} drop comment \"{reason}\"\n    drop\n");
+        chains.insert(format!("x_{name}"), rules);
+        sets.push(Set {
+            name: format!("of_{name}"),
+            keyword: "set",
+            kind: "type ifname; counter".to_owned(),
+            counts: true,
+            elements: devices.clone(),
+        });
+    }
+    sets.extend(Bound::of(plan, plugged).sets());
+    let frame = format!(
+        "  chain ingress {{ type filter hook ingress devices = {{ {devices} }} priority -500; policy drop; }}\n"
+    );
+    Table { name: ("netdev", TABLE), frame, counters: BTreeSet::new(), sets, chains }
 }
 
 /// What is bound to ports.
@@ -167,7 +146,13 @@ impl Bound {
             ("inside4", "type ipv4_addr; flags interval", self.inside4),
             ("inside6", "type ipv6_addr; flags interval", self.inside6),
         ]
-        .map(|(name, kind, elements)| Set { name, kind, elements })
+        .map(|(name, kind, elements)| Set {
+            name: name.to_owned(),
+            keyword: "set",
+            kind: kind.to_owned(),
+            counts: false,
+            elements: list(elements),
+        })
         .into()
     }
 }
@@ -186,6 +171,10 @@ const LEASED: &str = "    udp sport 67 udp dport 68 accept\n";
 ///   at bit 64 of the message, the option behind it at bit 192 (type and length), its address at 208.
 /// - TCP: combinations of SYN, FIN, RST, ACK and URG that RFC 9293 knows.
 /// - BOOTP: the first byte says who speaks, 1 for a client (RFC 2131, figure 1).
+/// - What boards send most comes first: IPv4 without options (version 4 and a header of five words: 0x45)
+///   that is no fragment, and TCP or UDP of IPv6, from whom it should be. That is all that the rules behind
+///   would find out of such a packet; those say what is wrong with any other.
+/// - A frame's EtherType is compared there and not `meta protocol`, which looks behind a tag.
 const RULES: &str = "\
   chain tcp_flags {
     tcp flags & (fin|syn|rst|ack|urg) == { syn, syn|ack, ack, fin|ack, rst, rst|ack, ack|urg, fin|ack|urg } return
@@ -196,16 +185,21 @@ const RULES: &str = "\
     goto x_dhcp
   }
   chain plain4 {
+    @nh,0,8 0x45 ip frag-off & 0x3fff == 0 return
     ip hdrlength != 5 goto x_ip_options
     ip frag-off & 0x3fff != 0 goto x_fragment
-    ip version 4 ip hdrlength 5 return
     drop
   }
   chain host4 {
-    udp sport 67 goto x_dhcp_server
-    udp dport 68 goto x_dhcp_server
+    meta l4proto udp goto host4_udp
     meta pkttype != host goto x_dst_mac
     ip protocol tcp jump tcp_flags
+    accept
+  }
+  chain host4_udp {
+    th sport 67 goto x_dhcp_server
+    th dport 68 goto x_dhcp_server
+    meta pkttype != host goto x_dst_mac
     accept
   }
   chain plain6 {
@@ -216,11 +210,16 @@ const RULES: &str = "\
     ip6 version 6 return
     drop
   }
+  chain host6_udp {
+    th sport 546 th dport 547 ip6 daddr ff02::1:2 accept
+    th sport 547 goto x_dhcp_server
+    th dport 546 goto x_dhcp_server
+    meta pkttype != host goto x_dst_mac
+    accept
+  }
   chain host6 {
+    meta l4proto udp goto host6_udp
     icmpv6 type { nd-router-solicit, destination-unreachable, packet-too-big, time-exceeded, parameter-problem } accept
-    udp sport 546 udp dport 547 ip6 daddr ff02::1:2 accept
-    udp sport 547 goto x_dhcp_server
-    udp dport 546 goto x_dhcp_server
     meta pkttype != host goto x_dst_mac
     icmpv6 type { echo-request, echo-reply } accept
     ip6 nexthdr 58 goto x_icmp6
@@ -263,6 +262,9 @@ const RULES: &str = "\
     goto x_src_ip6
   }
   chain board {
+    ether type ip @nh,0,8 0x45 ip frag-off & 0x3fff == 0 iifname . ether saddr . ip saddr @bound4 goto host4
+    ether type ip6 ip6 version 6 ip6 nexthdr { tcp, udp } iifname . ether saddr . ip6 saddr @bound6 goto host6
+    ether type { 8021q, 8021ad, 0x9100 } goto x_vlan
     iifname . ether saddr @mac goto board_known
     goto stranger
   }
@@ -293,6 +295,7 @@ const RULES: &str = "\
     goto x_nd
   }
   chain lan {
+    ether type { 8021q, 8021ad, 0x9100 } goto x_vlan
     ether saddr & 01:00:00:00:00:00 != 00:00:00:00:00:00 goto x_src_mac
     meta pkttype other goto x_dst_mac
     meta protocol vmap { ip : goto lan4, ip6 : goto lan6, arp : goto lan_arp }
@@ -320,13 +323,13 @@ const RULES: &str = "\
     goto x_nd
   }
   chain uplink {
+    ether type { 8021q, 8021ad, 0x9100 } goto x_vlan
     ether saddr & 01:00:00:00:00:00 != 00:00:00:00:00:00 goto x_src_mac
     meta pkttype other goto x_dst_mac
     meta protocol vmap { ip : goto uplink4, ip6 : goto uplink6, arp : goto uplink_arp }
     goto x_ethertype
   }
   chain ingress {
-    ether type { 8021q, 8021ad, 0x9100 } goto x_vlan
     iifname vmap { $ways }
     drop
   }

@@ -1,12 +1,11 @@
 //! `appliance.toml` of a box with a router: what comes of its lines, and the kernel's rules.
 
 use octet_appliance::{Appliance, Segments};
-use octet_netd::on_board::OnBoard;
 use octet_netd::plugged::Plugged;
 use octet_netd::router::explain::Answer;
-use octet_netd::router::firewall::{self, There};
-use octet_netd::router::guard;
+use octet_netd::router::firewall::There;
 use octet_netd::router::plan::{Plan, Source};
+use octet_netd::rules::Rules;
 
 /// Whatever is taken: a plan comes of it, each line is explained by itself where it lets something, and the
 /// rules have no placeholder left and nothing but what nft's texts may have.
@@ -29,8 +28,7 @@ pub fn segments(bytes: &[u8]) {
             assert!(matches!(answer, Answer::Let { by, .. } if by == it.by), "{answer:?}");
         }
     }
-    let rules = firewall::text(&plan, &OnBoard::default(), &There::default(), true)
-        + &guard::text(&plan, &Plugged::default(), true);
+    let rules = Rules::router(&plan, &[], &Plugged::default(), true).whole(&There::default());
     assert!(!rules.contains('$'), "{rules}");
     let quotes = rules.matches('"').count();
     assert_eq!(quotes % 2, 0, "{rules}");

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use fastrand::Rng;
 use octet_tests::soak;
+use serde_json::{Value, json};
 
 use crate::chance;
 use crate::site::Site;
@@ -46,8 +47,37 @@ fn policies_by_chance() {
         sent += swept.sent;
         arrived += swept.arrived;
     }
+    // What was changed bit by bit is what a netd that is started again makes as a whole.
+    let by_bits = listed(&site);
+    site.machine.call("restart", json!({ "unit": "netd" })).unwrap();
+    site.wait_ready();
+    assert_eq!(by_bits, listed(&site));
+    let log = site.machine.logs("netd").unwrap().join("\n");
+    assert!(!log.contains("nft refused"), "{log}");
     println!(
         "{sent} probes, {arrived} arrive, {exempt} more cannot be told; longest change {longest:?}"
     );
     assert!(arrived > 10 * count && arrived < sent);
+}
+
+/// The rules as nft lists them, but for what is counted, and with elements in order.
+fn listed(site: &Site) -> Vec<String> {
+    let shown = site.machine.call_unit("netd", "show", json!({})).unwrap();
+    let lines = shown["rules"].as_array().unwrap().iter().filter_map(Value::as_str);
+    let text = lines.collect::<Vec<_>>().join("\n");
+    let without_counts = text.split("packets ").enumerate().map(|(number, rest)| match number {
+        0 => rest,
+        _ => rest.trim_start_matches(|it: char| it.is_ascii_digit() || " bytes".contains(it)),
+    });
+    let text: String = without_counts.collect();
+    let ordered = text.split("elements = {").enumerate().flat_map(|(number, rest)| {
+        let (elements, rest) = if number == 0 { ("", rest) } else { rest.split_once('}').unwrap() };
+        let mut elements: Vec<_> = elements.split(',').map(|it| it.trim().to_owned()).collect();
+        elements.sort_unstable();
+        elements.extend(rest.lines().map(|line| line.trim().to_owned()));
+        elements
+    });
+    let listed: Vec<_> = ordered.collect();
+    assert!(listed.len() > 100, "{listed:?}");
+    listed
 }

@@ -257,6 +257,8 @@ fn while_everybody_sends() {
     );
     assert!(on.is_empty(), "these go on: {on:#?}");
     assert!(*during > 20 * count && *ended > 2 * count);
+    let log = flips.site.machine.logs("netd").unwrap().join("\n");
+    assert!(!log.contains("nft refused"), "{log}");
     drop(flips);
 
     // With flows ended before lines, some begin again in between.

@@ -1,0 +1,156 @@
+//! What a person would do with `nft` and `ip` who knows what has to be done.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::fs;
+use std::net::IpAddr;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use octet_appliance::Traffic;
+use octet_netd::kernel::Kernel;
+use octet_netd::observed::PROTOCOL;
+use octet_netd::plan::Change;
+use octet_netd::router::firewall::{self, TABLE, There};
+use octet_netd::router::plan::{Line, Plan, Source};
+
+use crate::Failed;
+use crate::kernel::changes;
+use crate::site::Site;
+
+const NFT: &str = "/usr/sbin/nft";
+const IP: &str = "ip";
+const NFT_FILE: &str = "/tmp/by-hand.nft";
+const IP_FILE: &str = "/tmp/by-hand.ip";
+
+const FORWARDING: [&str; 2] =
+    ["/proc/sys/net/ipv4/ip_forward", "/proc/sys/net/ipv6/conf/all/forwarding"];
+
+/// Has this network namespace have the router's ports, each with a far end that is up: so it has a
+/// carrier.
+pub fn make_ports(site: &Site) -> Result<(), Failed> {
+    let mut lines = String::new();
+    for (index, name) in site.devices().enumerate() {
+        writeln!(lines, "link add {name} type veth peer name far{index}")?;
+        writeln!(lines, "link set far{index} up")?;
+    }
+    fs::write(IP_FILE, lines)?;
+    run(IP, &["-batch", IP_FILE])
+}
+
+/// Has the kernel have what `site` wants; the files are written, and it is found out what has to be
+/// done, before time counts. If it has what `before` wants, nft is told only what differs from that.
+pub async fn apply(
+    kernel: &Kernel,
+    site: &Site,
+    before: Option<&Site>,
+) -> Result<Duration, Failed> {
+    let rules = match before {
+        Some(before) => difference(&before.plan, &site.plan)?,
+        None => site.rules().whole(&There::observe().await),
+    };
+    fs::write(NFT_FILE, rules)?;
+    let names = names(kernel).await?;
+    let name = |link: u32| names.iter().find(|it| it.0 == link).map_or("", |it| it.1.as_str());
+    let (mut lines, mut forwards) = (String::new(), false);
+    for change in changes(kernel, site).await? {
+        match change {
+            Change::Up(link) => writeln!(lines, "link set {} up", name(link))?,
+            Change::SetAddress(it) => {
+                writeln!(
+                    lines,
+                    "address replace {}/{} dev {}",
+                    it.address,
+                    it.prefix,
+                    name(it.link)
+                )?;
+            }
+            Change::AddRoute(it) => {
+                let (gateway, link) = (it.gateway, name(it.link));
+                let family = if matches!(gateway, IpAddr::V4(_)) { "0.0.0.0/0" } else { "::/0" };
+                writeln!(
+                    lines,
+                    "route replace {family} via {gateway} dev {link} proto {PROTOCOL}"
+                )?;
+            }
+            Change::SetNeighbour(it) => {
+                let [a, b, c, d, e, f] = it.mac;
+                let mac = format!("{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{f:02x}");
+                let (address, link) = (it.address, name(it.link));
+                writeln!(lines, "neigh replace {address} lladdr {mac} nud permanent dev {link}")?;
+            }
+            Change::Forward => forwards = true,
+            gone => return Err(format!("nothing was to be removed: {gone:?}").into()),
+        }
+    }
+    fs::write(IP_FILE, &lines)?;
+
+    let began = Instant::now();
+    run(NFT, &["-f", NFT_FILE])?;
+    if !lines.is_empty() {
+        run(IP, &["-batch", IP_FILE])?;
+    }
+    if forwards {
+        FORWARDING.iter().try_for_each(|file| fs::write(file, "1"))?;
+    }
+    Ok(began.elapsed())
+}
+
+async fn names(kernel: &Kernel) -> Result<Vec<(u32, String)>, Failed> {
+    let links = kernel.observe().await?.links;
+    Ok(links.into_iter().map(|link| (link.index, link.name)).collect())
+}
+
+/// What differs between two boxes whose lines are about single ports between boards.
+fn difference(before: &Plan, after: &Plan) -> Result<String, Failed> {
+    let ids = |plan: &Plan| plan.lines.iter().map(|line| line.id).collect::<BTreeSet<_>>();
+    let (old, new) = (ids(before), ids(after));
+    let mut text = String::new();
+    for (index, line) in lines(after).filter(|(_, line)| !old.contains(&line.id)) {
+        let chain = firewall::chain(after, Source::Policy(index));
+        let Line { id, rate: None, .. } = line else { return Err("a line with a rate".into()) };
+        writeln!(text, "add counter inet {TABLE} {chain}")?;
+        writeln!(text, "add chain inet {TABLE} {chain}")?;
+        writeln!(text, "add rule inet {TABLE} {chain} jump new")?;
+        let rule = format!("counter name {chain} ct mark set {id:#x} accept");
+        writeln!(text, "add rule inet {TABLE} {chain} {rule}")?;
+        writeln!(text, "add element inet {TABLE} {}", element(after, index)?)?;
+    }
+    for (index, _) in lines(before).filter(|(_, line)| !new.contains(&line.id)) {
+        let chain = firewall::chain(before, Source::Policy(index));
+        writeln!(text, "delete element inet {TABLE} {}", element(before, index)?)?;
+        writeln!(text, "delete chain inet {TABLE} {chain}\ndelete counter inet {TABLE} {chain}")?;
+    }
+    Ok(text)
+}
+
+fn lines(plan: &Plan) -> impl Iterator<Item = (usize, &Line)> {
+    plan.lines.iter().enumerate()
+}
+
+/// The one element of a line.
+fn element(plan: &Plan, index: usize) -> Result<String, Failed> {
+    let by = Source::Policy(index);
+    let found = plan.lets.iter().find_map(|(way, lets)| {
+        let ports = lets.iter().find(|it| it.by == by)?.ports;
+        Some((way, ports.first))
+    });
+    let ((from, to, traffic @ (Traffic::Tcp | Traffic::Udp)), port) = found.ok_or("no element")?
+    else {
+        return Err("a line without ports".into());
+    };
+    let (Some(from), Some(to)) = (plan.device(*from), plan.device(*to)) else {
+        return Err("a line that is not about boards".into());
+    };
+    let verdict = format!("goto {}", firewall::chain(plan, by));
+    Ok(format!("forward_port {{ \"{from}\" . \"{to}\" . {traffic} . {port} : {verdict} }}"))
+}
+
+fn run(program: &str, words: &[&str]) -> Result<(), Failed> {
+    let output = Command::new(program).args(words).stdin(Stdio::null()).output()?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    Err(format!("{program} refused: {said}").into())
+}

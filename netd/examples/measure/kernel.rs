@@ -1,0 +1,126 @@
+//! This computer's kernel as a router's: how long it takes until it has what a box wants.
+
+use std::time::{Duration, Instant};
+
+use octet_netd::conntrack;
+use octet_netd::kernel::Kernel;
+use octet_netd::nft;
+use octet_netd::observed::{LinkKind, Observed};
+use octet_netd::plan::{Leased, Plan};
+use octet_netd::plugged::Plugged;
+use octet_netd::router::firewall::There;
+use octet_netd::rules::Rules;
+use rtnetlink::new_connection;
+use rustix::mount::{MountFlags, mount};
+use serde_json::{Value, json};
+
+use crate::site::Site;
+use crate::{Failed, by_hand};
+
+/// By which means.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum How {
+    /// Netd's own: what `daemon` does, without what it does besides.
+    Netd,
+    /// The same text by nft, the same links, addresses and neighbours by ip: one process each, which
+    /// are told at once what has to be done and look at nothing.
+    Whole,
+    /// The same, but of a change nft is told only what differs.
+    Least,
+}
+
+/// Rounds of observing and changing, at most.
+const MOST_ROUNDS: usize = 4;
+
+impl How {
+    pub fn named(name: &str) -> Option<Self> {
+        [("netd", Self::Netd), ("whole", Self::Whole), ("least", Self::Least)]
+            .into_iter()
+            .find_map(|(it, how)| (it == name).then_some(how))
+    }
+}
+
+/// A kernel without any of it gets what `site` wants, then what `other` wants.
+pub async fn apply(how: How, site: &Site, other: &Site) -> Result<Value, Failed> {
+    // Netd has a /tmp of its own, and so have its rules here.
+    mount("tmpfs", "/tmp", "tmpfs", MountFlags::empty(), None)?;
+    by_hand::make_ports(site)?;
+    let (connection, handle, _) = new_connection()?;
+    tokio::spawn(connection);
+    let kernel = Kernel::new(handle);
+    let mut times = vec![];
+    let mut rules = None;
+    for (before, site) in [(None, site), (Some(site), other)] {
+        let took = match how {
+            How::Netd => by_netd(&kernel, site, &mut rules).await?,
+            How::Whole => by_hand::apply(&kernel, site, None).await?,
+            How::Least => by_hand::apply(&kernel, site, before).await?,
+        };
+        let left = changes(&kernel, site).await?;
+        if !left.is_empty() {
+            return Err(format!("the kernel has not all of it: {left:?}").into());
+        }
+        times.push(took.as_nanos() as u64);
+    }
+    // Which nobody else does here, so it is told apart.
+    let began = Instant::now();
+    let own = kernel.observe().await?.addresses.iter().map(|it| it.address).collect();
+    conntrack::end(|flow| !other.plan.still_lets(flow, &own))?;
+    let ended = began.elapsed().as_nanos() as u64;
+    Ok(json!({ "first": times[0], "change": times[1], "flows": ended }))
+}
+
+/// As `network::Network` does at its start, and when it is told something else and knows the kernel's
+/// `rules`.
+async fn by_netd(
+    kernel: &Kernel,
+    site: &Site,
+    rules: &mut Option<Rules>,
+) -> Result<Duration, Failed> {
+    let began = Instant::now();
+    let next = site.rules();
+    let text = match rules.take().and_then(|before| next.change(&before)) {
+        Some(text) => text,
+        None => next.whole(&There::observe().await),
+    };
+    nft::load(&text).await?;
+    *rules = Some(next);
+    for _ in 0..MOST_ROUNDS {
+        let changes = changes(kernel, site).await?;
+        if changes.is_empty() {
+            break;
+        }
+        for change in &changes {
+            kernel.apply(change).await.map_err(|error| format!("{change:?}: {error}"))?;
+        }
+    }
+    Ok(began.elapsed())
+}
+
+/// What netd would do now.
+pub async fn changes(
+    kernel: &Kernel,
+    site: &Site,
+) -> Result<Vec<octet_netd::plan::Change>, Failed> {
+    let observed = as_a_router(kernel.observe().await?, site);
+    let plan = Plan::new(
+        &site.network,
+        Some((&site.plan, &Plugged::default())),
+        &Leased::Nothing,
+        &observed,
+        Duration::ZERO,
+    );
+    Ok(plan.changes(&observed))
+}
+
+/// The ports here are made by a program, as no ports of a router are: netd would leave alone what is
+/// somebody else's.
+fn as_a_router(mut observed: Observed, site: &Site) -> Observed {
+    for link in &mut observed.links {
+        if site.devices().any(|name| name == link.name) {
+            // Which address it is matters to nobody but a DHCP client.
+            link.kind = LinkKind::Ethernet([2, 0, 0, 0, 0, 0]);
+        }
+    }
+    observed
+}

@@ -1,0 +1,40 @@
+//! A box that a file says.
+
+use std::fs;
+
+use octet_appliance::{Appliance, LinkName, NetworkSettings, Segments, Unit};
+use octet_netd::plugged::Plugged;
+use octet_netd::router::plan::Plan;
+use octet_netd::rules::Rules;
+
+use crate::Failed;
+
+pub const NO_CLUSTER: &str = "the file has no [cluster]";
+
+/// What its router is told.
+pub struct Site {
+    pub network: NetworkSettings,
+    pub plan: Plan,
+    units: Vec<Unit>,
+}
+
+impl Site {
+    pub fn read(file: &str, units: &[Unit]) -> Result<Self, Failed> {
+        let text = fs::read_to_string(file)?;
+        let appliance = Appliance::parse(file, &text)?;
+        let settings = appliance.cluster_settings().ok_or(NO_CLUSTER)?;
+        let (segments, _) = Segments::of(&settings, units, (file, &text))?;
+        let plan = Plan::new(&settings, &segments, units);
+        Ok(Self { network: appliance.network, plan, units: units.to_vec() })
+    }
+
+    /// The rules, as `told::Told::rules` makes them of a router whose uplink has a fixed address.
+    pub fn rules(&self) -> Rules {
+        Rules::router(&self.plan, &self.units, &Plugged::default(), false)
+    }
+
+    /// Devices of all ports.
+    pub fn devices(&self) -> impl Iterator<Item = &str> {
+        self.plan.devices().map(LinkName::as_str)
+    }
+}

@@ -1,0 +1,278 @@
+//! A table of the kernel's firewall, and the text for nft that makes it stand: the whole of it, or what
+//! differs from another one that stands there.
+//!
+//! Either is one transaction. Where a set is emptied and filled again the kernel may miss an element that
+//! is in it before and after, for a packet that is under way in that very moment (the rules that it meets
+//! are all old or all new, but not what is looked up in sets: nf_tables_api.c, `nf_tables_commit`). So what
+//! stays is left alone, and a change of one line disturbs no other.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::fmt::Write as _;
+
+/// What is to be in a table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Table {
+    /// The kind of table, and its name.
+    pub name: (&'static str, &'static str),
+    /// What is declared besides and never taken away: base chains with their hooks, sets that fill
+    /// themselves, counters.
+    pub frame: String,
+    /// Named counters of lines.
+    pub counters: BTreeSet<String>,
+    /// Sets and maps.
+    pub sets: Vec<Set>,
+    /// The rules of each chain, by name.
+    pub chains: BTreeMap<String, String>,
+}
+
+/// A set or a map.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Set {
+    /// Its name.
+    pub name: String,
+    /// `set` or `map`.
+    pub keyword: &'static str,
+    /// Types and flags.
+    pub kind: String,
+    /// Whether its elements count, so that none is ever taken away.
+    pub counts: bool,
+    /// With commas between them: there may be thousands.
+    pub elements: String,
+}
+
+/// Between two elements. No element has it.
+const COMMA: &str = ", ";
+
+impl Table {
+    /// Has the table be so, whatever is there before; of what was there, chains and counters named
+    /// `gone` go.
+    pub fn whole<'a>(&self, gone: impl Iterator<Item = &'a String>) -> String {
+        let (family, name) = self.name;
+        let mut text = format!("table {family} {name} {{\n");
+        self.declare(&mut text, &self.counters, self.chains.keys());
+        for Set { name, keyword, kind, .. } in &self.sets {
+            let _ = writeln!(text, "  {keyword} {name} {{ {kind}; }}");
+        }
+        let _ = writeln!(text, "{}}}\nflush table {family} {name}", self.frame);
+        for set in self.sets.iter().filter(|set| !set.counts) {
+            let _ = writeln!(text, "flush {} {family} {name} {}", set.keyword, set.name);
+        }
+        for it in gone {
+            // Nothing refers to it any more.
+            let _ = writeln!(text, "delete chain {family} {name} {it}");
+            let _ = writeln!(text, "delete counter {family} {name} {it}");
+        }
+        let _ = writeln!(text, "table {family} {name} {{");
+        for Set { name, keyword, kind, elements, .. } in &self.sets {
+            let _ = write!(text, "  {keyword} {name} {{ {kind};");
+            if !elements.is_empty() {
+                let _ = write!(text, " elements = {{ {elements} }}");
+            }
+            text += " }\n";
+        }
+        for chain in &self.chains {
+            push(&mut text, chain);
+        }
+        text += "}\n";
+        text
+    }
+
+    /// Has the table be so where it is as `before` says. `None`: it is another table, or has other sets.
+    pub fn change(&self, before: &Self) -> Option<String> {
+        let sets = || self.sets.iter().zip(&before.sets);
+        let is_like = |(a, b): (&Set, &Set)| (&a.name, &a.kind) == (&b.name, &b.kind);
+        if self.name != before.name || self.sets.len() != before.sets.len() || !sets().all(is_like)
+        {
+            return None;
+        }
+        let (family, name) = self.name;
+        let added = self.counters.difference(&before.counters).cloned().collect();
+        let changed: Vec<_> = self
+            .chains
+            .iter()
+            .filter(|(name, rules)| before.chains.get(*name) != Some(rules))
+            .collect();
+        let new = changed.iter().map(|(name, _)| *name);
+
+        let mut declared = String::new();
+        self.declare(&mut declared, &added, new.filter(|name| !before.chains.contains_key(*name)));
+        let mut text = String::new();
+        if self.frame != before.frame {
+            declared += &self.frame;
+        }
+        if !declared.is_empty() {
+            let _ = write!(text, "table {family} {name} {{\n{declared}}}\n");
+        }
+        for (chain, _) in changed.iter().filter(|(name, _)| before.chains.contains_key(*name)) {
+            let _ = writeln!(text, "flush chain {family} {name} {chain}");
+        }
+        for (set, was) in sets().filter(|(set, was)| set.elements != was.elements) {
+            let [now, then] = [set, was].map(|it| it.elements.split(COMMA).collect::<HashSet<_>>());
+            for (verb, of, others, is_wanted) in
+                [("delete", was, &now, !set.counts), ("add", set, &then, true)]
+            {
+                let some =
+                    of.elements.split(COMMA).filter(|it| !it.is_empty() && !others.contains(it));
+                let some: Vec<_> = some.filter(|_| is_wanted).collect();
+                if !some.is_empty() {
+                    let some = some.join(COMMA);
+                    let _ =
+                        writeln!(text, "{verb} element {family} {name} {} {{ {some} }}", set.name);
+                }
+            }
+        }
+        if !changed.is_empty() {
+            let _ = writeln!(text, "table {family} {name} {{");
+            changed.into_iter().for_each(|chain| push(&mut text, chain));
+            text += "}\n";
+        }
+        for chain in before.chains.keys().filter(|chain| !self.chains.contains_key(*chain)) {
+            let _ = writeln!(text, "delete chain {family} {name} {chain}");
+        }
+        for counter in before.counters.difference(&self.counters) {
+            let _ = writeln!(text, "delete counter {family} {name} {counter}");
+        }
+        Some(text)
+    }
+
+    fn declare<'a>(
+        &self,
+        text: &mut String,
+        counters: &BTreeSet<String>,
+        chains: impl Iterator<Item = &'a String>,
+    ) {
+        for counter in counters {
+            let _ = writeln!(text, "  counter {counter} {{ }}");
+        }
+        // Those with a hook are in the frame.
+        for chain in chains.filter(|chain| !self.frame.contains(&format!("chain {chain} {{"))) {
+            let _ = writeln!(text, "  chain {chain} {{ }}");
+        }
+    }
+}
+
+fn push(text: &mut String, (name, rules): (&String, &String)) {
+    let _ = write!(text, "  chain {name} {{\n{rules}  }}\n");
+}
+
+/// The chains of `text`, of which each begins with a line `chain NAME {` and ends with a line `}`.
+pub fn chains(text: &str) -> BTreeMap<String, String> {
+    let mut chains = BTreeMap::<String, String>::new();
+    let mut name = None;
+    for line in text.lines() {
+        let words = line.trim_start();
+        if let Some(begun) = words.strip_prefix("chain ").and_then(|it| it.strip_suffix(" {")) {
+            name = Some(begun.to_owned());
+        } else if words == "}" {
+            name = None;
+        } else if let Some(name) = &name {
+            let rules = chains.entry(name.clone()).or_default();
+            *rules += line;
+            rules.push('\n');
+        }
+    }
+    chains
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A line for each port, and a chain that names the last of them.
+    fn table(ports: &[u16]) -> Table {
+        let name = |port: &u16| format!("line_{port}");
+        let element = |port: &u16| format!("{port} : goto {}", name(port));
+        let rules = |port: &u16| (name(port), "    accept\n".to_owned());
+        let all = ports.iter().map(|port| format!("tcp dport {port} accept\n")).next_back();
+        Table {
+            name: ("inet", "t"),
+            frame: "  chain input { type filter hook input priority filter; policy drop; }\n"
+                .into(),
+            counters: ports.iter().map(name).collect(),
+            sets: vec![
+                Set {
+                    name: "seen".into(),
+                    keyword: "set",
+                    kind: "type inet_service; counter".into(),
+                    counts: true,
+                    elements: ports.iter().map(ToString::to_string).collect::<Vec<_>>().join(COMMA),
+                },
+                Set {
+                    name: "ports".into(),
+                    keyword: "map",
+                    kind: "type inet_service : verdict".into(),
+                    counts: false,
+                    elements: ports.iter().map(element).collect::<Vec<_>>().join(COMMA),
+                },
+            ],
+            chains: ports.iter().map(rules).chain(all.map(|all| ("input".into(), all))).collect(),
+        }
+    }
+
+    #[test]
+    fn what_stays_is_not_touched() {
+        assert_eq!(table(&[1, 2]).change(&table(&[1, 2])).unwrap(), "");
+        let change = table(&[1, 3, 9]).change(&table(&[1, 2, 9])).unwrap();
+        let lines: Vec<_> = change.lines().map(str::trim).collect();
+        assert_eq!(
+            lines,
+            [
+                "table inet t {",
+                "counter line_3 { }",
+                "chain line_3 { }",
+                "}",
+                // A count is never taken away.
+                "add element inet t seen { 3 }",
+                "delete element inet t ports { 2 : goto line_2 }",
+                "add element inet t ports { 3 : goto line_3 }",
+                "table inet t {",
+                "chain line_3 {",
+                "accept",
+                "}",
+                "}",
+                "delete chain inet t line_2",
+                "delete counter inet t line_2",
+            ]
+        );
+        // Rules of a chain are one piece: they change at once.
+        let change = table(&[1]).change(&table(&[1, 2])).unwrap();
+        assert!(change.contains("flush chain inet t input\n"), "{change}");
+        assert!(change.contains("  chain input {\ntcp dport 1 accept\n  }\n"), "{change}");
+        assert!(!change.contains("line_1"), "{change}");
+        // Empty, and filled again.
+        for (now, before, verb) in [(&[][..], &[7][..], "delete"), (&[7], &[], "add")] {
+            let change = table(now).change(&table(before)).unwrap();
+            let element = format!("{verb} element inet t ports {{ 7 : goto line_7 }}\n");
+            assert!(change.contains(&element), "{change}");
+        }
+        let mut other = table(&[1]);
+        other.sets[1].kind = "type mark : verdict".into();
+        assert_eq!(table(&[1]).change(&other), None);
+    }
+
+    #[test]
+    fn whatever_stood_there_before() {
+        let gone = ["line_7".to_owned()];
+        let text = table(&[1]).whole(gone.iter());
+        let order = [
+            "chain line_1 { }",
+            "flush table inet t\n",
+            "flush map inet t ports\n",
+            "delete chain inet t line_7\n",
+            "delete counter inet t line_7\n",
+            "elements = { 1 : goto line_1 }",
+            "chain line_1 {\n    accept\n  }\n",
+        ];
+        let found: Vec<_> = order.iter().map(|it| text.find(it).unwrap_or(usize::MAX)).collect();
+        assert!(found.is_sorted() && found[6] < text.len(), "{found:?}\n{text}");
+        assert!(!text.contains("flush set inet t seen"), "{text}");
+    }
+
+    #[test]
+    fn chains_of_a_text() {
+        let text = "chain a {\n    jump b\n  }\n  set s { type mark; }\n  chain b {\n    ip protocol { tcp } accept\n    drop\n  }\n";
+        let a = ("a".to_owned(), "    jump b\n".to_owned());
+        let b = ("b".to_owned(), "    ip protocol { tcp } accept\n    drop\n".to_owned());
+        assert_eq!(chains(text), BTreeMap::from([a, b]));
+    }
+}
