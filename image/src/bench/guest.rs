@@ -18,7 +18,7 @@ const PROGRAM: &str = "limit";
 /// A program cannot be made.
 #[derive(Debug, thiserror::Error, Diagnostic)]
 #[error("`{program}` cannot be compiled:\n{said}")]
-#[diagnostic(help("see what `cargo build --release {}` says", words.join(" ")))]
+#[diagnostic(help("see what `cargo build {}` says", words.join(" ")))]
 struct NoProgram {
     program: &'static str,
     words: Vec<String>,
@@ -46,7 +46,8 @@ pub fn limit(target: Target) -> miette::Result<Limit> {
 
 /// Compiles `program` of tests/guests, and returns its bytes.
 pub fn compile(target: Target, program: &'static str) -> miette::Result<Vec<u8>> {
-    let words = ["--package", "octet-guests", "--bin", program, "--target", target.triple()];
+    let of = ["--package", "octet-guests", "--bin", program, "--release"];
+    let words = [&of[..], &["--target", target.triple()]].concat();
     std::fs::read(cargo(program, &words)?).into_diagnostic()
 }
 
@@ -55,7 +56,7 @@ pub fn cargo(program: &'static str, words: &[&str]) -> miette::Result<PathBuf> {
     let workspace = build::workspace()?;
     let output = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
         .current_dir(workspace.root())
-        .args(["build", "--quiet", "--locked", "--release"])
+        .args(["build", "--quiet", "--locked"])
         .args(words)
         .arg("--message-format=json-render-diagnostics")
         // The host's linker knows only the host's processor; Rust brings one that knows all.

@@ -1,5 +1,6 @@
 //! `cargo image bench`: the image beside the limits it is held to.
 
+mod altered;
 mod boot;
 mod disk;
 mod firmware;
@@ -12,6 +13,7 @@ mod page;
 mod rebuild;
 mod report;
 mod sample;
+mod segments;
 mod supervisors;
 
 use std::path::PathBuf;
@@ -32,6 +34,8 @@ pub enum Part {
     Supervisors,
     /// The gate, updates, and the gate's memory, of a box that runs
     Box,
+    /// A router's plan, its rules, and what they cost a packet
+    Segments,
 }
 
 impl Part {
@@ -40,6 +44,7 @@ impl Part {
         match self {
             Self::Supervisors => supervisors::TITLE,
             Self::Box => live::TITLE,
+            Self::Segments => segments::TITLE,
         }
     }
 
@@ -48,6 +53,7 @@ impl Part {
         Ok(match self {
             Self::Supervisors => supervisors::measure(options, runs)?.markdown(),
             Self::Box => live::measure(options, runs)?.markdown(),
+            Self::Segments => segments::measure(options, runs)?.markdown(),
         })
     }
 }
@@ -64,7 +70,9 @@ pub fn measure(options: &Options, runs: usize) -> miette::Result<Report> {
     let flash = flash::measure(runs)?;
     let supervisors = supervisors::measure(options, runs)?;
     let live = live::measure(options, runs)?;
-    Ok(Report { host: host::describe(), runs, targets, rebuild, flash, supervisors, live })
+    let segments = segments::measure(options, runs)?;
+    let host = host::describe();
+    Ok(Report { host, runs, targets, rebuild, flash, supervisors, live, segments })
 }
 
 fn of_target(options: &Options, runs: usize) -> miette::Result<OfTarget> {

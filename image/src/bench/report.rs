@@ -10,6 +10,7 @@ use super::memory::Memory;
 use super::page::table;
 use super::rebuild::Rebuilds;
 use super::sample::Sample;
+use super::segments::Segments;
 use super::supervisors::Supervisors;
 use crate::target::Target;
 
@@ -32,6 +33,8 @@ pub struct Report {
     pub supervisors: Supervisors,
     /// A box that runs.
     pub live: Live,
+    /// A router.
+    pub segments: Segments,
 }
 
 /// The image for one target.
@@ -132,6 +135,8 @@ impl Report {
         page += &self.supervisors.markdown();
         page.push('\n');
         page += &self.live.markdown();
+        page.push('\n');
+        page += &self.segments.markdown();
         page
     }
 }
@@ -264,6 +269,7 @@ mod tests {
             },
             supervisors: Supervisors::default(),
             live: Live::default(),
+            segments: Segments::default(),
         }
     }
 

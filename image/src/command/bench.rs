@@ -26,10 +26,12 @@ pub struct Args {
 
 /// Runs the subcommand.
 pub fn run(args: Args) -> miette::Result<ExitCode> {
-    // The peers of PID 1 are needed only where it stands beside them.
+    // Peers are needed only where something stands beside them.
     let needs: &[&[setup::Need]] = match args.only {
         Some(bench::Part::Box) => &[&setup::RUN],
-        _ => &[&setup::RUN, &setup::BENCH],
+        Some(bench::Part::Supervisors) => &[&setup::RUN, &setup::SUPERVISORS],
+        Some(bench::Part::Segments) => &[&setup::RUN, &setup::SEGMENTS],
+        None => &[&setup::RUN, &setup::SUPERVISORS, &setup::SEGMENTS],
     };
     setup::require(needs, args.setup)?;
     let path = build::workspace()?.root().join("docs/BENCHMARKS.md");

@@ -168,8 +168,8 @@ pub static TEST: [Need; 12] = [
     },
 ];
 
-/// What the benchmarks need besides.
-pub static BENCH: [Need; 1] = [Need {
+/// What the benchmark of supervisors needs besides.
+pub static SUPERVISORS: [Need; 1] = [Need {
     name: "s6, runit and finit",
     why: "run as PID 1 of guests, beside Octet's",
     test: Test::InGuests(&[
@@ -192,6 +192,13 @@ pub static BENCH: [Need; 1] = [Need {
     ]),
 }];
 
+/// What the benchmark of a router needs besides: netd runs on this host, too.
+pub static SEGMENTS: [Need; 2] = [
+    // Netd runs it by this path, and no other.
+    file("nft", "/usr/sbin/nft", "loads a router's rules, for netd and beside it", &["nftables"]),
+    debian("ip", "makes a router's ports, and sets links and addresses beside netd", &["iproute2"]),
+];
+
 /// What a second build needs that is like one on another machine.
 pub static VERIFY: [Need; 3] = [
     debian("datefudge", "builds on another day", &["datefudge"]),
@@ -205,8 +212,8 @@ mod tests {
 
     #[test]
     fn nothing_is_listed_twice() {
-        let mut names: Vec<_> =
-            RUN.iter().chain(&TEST).chain(&BENCH).chain(&VERIFY).map(|need| need.name).collect();
+        let all = [&RUN[..], &TEST, &SUPERVISORS, &SEGMENTS, &VERIFY];
+        let mut names: Vec<_> = all.into_iter().flatten().map(|need| need.name).collect();
         names.sort_unstable();
         let before = names.len();
         names.dedup();

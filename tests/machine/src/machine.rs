@@ -58,6 +58,11 @@ impl Machine {
         self.started
     }
 
+    /// The number of QEMU's process.
+    pub fn pid(&self) -> u32 {
+        self.process.child().id()
+    }
+
     /// The folder of its sockets and its log.
     pub fn folder(&self) -> &Path {
         &self.folder

@@ -5,12 +5,9 @@ use octet_appliance::{SETTINGS, UNITS, UnitSource};
 use serde_json::{Value, json};
 
 use super::wire;
+use crate::bench::altered::{PROGRAMS, change, put};
 use crate::bench::guest::compile;
 use crate::build::{self, Options, Other};
-use crate::tree::{Because, Node, Origin, Tree};
-
-/// Where programs of units are.
-const PROGRAMS: &str = "/usr/lib/octet";
 
 /// Whom a box knows.
 pub struct Known {
@@ -65,22 +62,6 @@ fn network() -> Value {
     json!({ "address": [format!("{}/24", wire::BOX)], "gateway": wire::HOST })
 }
 
-/// Puts a file in the place of what is there.
-fn put(tree: &mut Tree, path: &str, mode: u16, bytes: Vec<u8>) -> miette::Result<()> {
-    tree.take(path);
-    let because = Because::always("a benchmark needs it");
-    Ok(tree.put(path, Node::file(bytes, mode, Origin::Generated, because))?)
-}
-
-/// Changes a file of JSON.
-fn change(tree: &mut Tree, path: &str, change: impl FnOnce(&mut Value)) -> miette::Result<()> {
-    let old = tree.get(path).and_then(Node::bytes).unwrap_or_default();
-    let mut value = serde_json::from_slice(old)
-        .map_err(|error| miette::miette!("{path} of the image is no JSON: {error}"))?;
-    change(&mut value);
-    put(tree, path, 0o644, value.to_string().into_bytes())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -90,14 +71,5 @@ mod tests {
         let text = include_str!("yardstick.toml").to_owned();
         let unit = UnitSource::parse("yardstick.toml".into(), text).unwrap().unit;
         assert_eq!(unit.name.as_str(), "yardstick");
-    }
-
-    #[test]
-    fn a_file_of_json_is_changed_in_its_place() {
-        let mut tree = Tree::default();
-        put(&mut tree, "/a", 0o644, b"{\"b\":1}".to_vec()).unwrap();
-        change(&mut tree, "/a", |value| value["c"] = json!(2)).unwrap();
-        assert_eq!(tree.get("/a").unwrap().bytes().unwrap(), br#"{"b":1,"c":2}"#);
-        assert!(change(&mut tree, "/nothing", |_| {}).is_err());
     }
 }

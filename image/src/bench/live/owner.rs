@@ -42,7 +42,7 @@ pub struct Owner {
 impl Owner {
     /// One who has no key yet.
     pub fn new() -> miette::Result<Self> {
-        let made = guest::cargo("octetctl", &["--package", "octetctl"])?;
+        let made = guest::cargo("octetctl", &["--package", "octetctl", "--release"])?;
         let folder = tempfile::tempdir().into_diagnostic()?;
         let [octetctl, builder] = ["octetctl", "octet-image"].map(|name| folder.path().join(name));
         // Cargo may put others in the place of these, if a source changes meanwhile.

@@ -1,0 +1,122 @@
+//! A router of a box: how long netd plans, how long until the kernel has what was planned, and what a
+//! packet costs that passes its rules. Each stands beside the same without netd, or without rules.
+
+mod frame;
+mod native;
+mod packets;
+mod processor;
+mod router;
+mod table;
+mod text;
+
+use std::time::Duration;
+
+use super::sample::Sample;
+use crate::build::Options;
+use crate::target::Target;
+
+use native::{How, Native};
+use router::Routers;
+pub use table::TITLE;
+use text::{LARGE, SMALL, Size};
+
+/// How often in a run everything on this computer itself is measured.
+const ROUNDS: usize = 5;
+
+/// All runs.
+#[derive(Debug, Clone, Default)]
+pub struct Segments {
+    /// How many there were, each with guests of its own.
+    pub runs: usize,
+    /// Planning a large box.
+    pub plan: Planned,
+    /// A large box and a usual one.
+    pub applied: [Applied; 2],
+    /// Of the table of flows of this computer's kernel.
+    pub buckets: u64,
+    /// What a packet costs the host.
+    pub packets: Vec<Packet>,
+}
+
+/// From the text of `appliance.toml` to that of the rules.
+#[derive(Debug, Clone, Default)]
+pub struct Planned {
+    /// Reading the file.
+    pub parse: Sample,
+    /// From what it says to the plan.
+    pub plan: Sample,
+    /// From the plan to nft's text.
+    pub text: Sample,
+    /// The last two.
+    pub both: Sample,
+    /// The text, in bytes.
+    pub bytes: u64,
+}
+
+/// Until the kernel has what a box wants.
+#[derive(Debug, Clone, Default)]
+pub struct Applied {
+    /// Which box.
+    pub size: Size,
+    /// By netd.
+    pub netd: Applications,
+    /// The same text by nft, the same links and addresses by ip.
+    pub whole: Applications,
+    /// The same, but of a change only what differs.
+    pub least: Applications,
+}
+
+/// By one means.
+#[derive(Debug, Clone, Default)]
+pub struct Applications {
+    /// A kernel that has none of it.
+    pub first: Sample,
+    /// After that, another policy.
+    pub change: Sample,
+    /// Then netd looks for flows that no line lets any more, and finds none.
+    pub flows: Sample,
+}
+
+/// Processor time of the host for one packet, less what the guest takes anyway: one measurement of each
+/// guest, one right after the other.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Packet {
+    /// What ships, with many policies.
+    pub many: Duration,
+    /// With few.
+    pub few: Duration,
+    /// With many, and without the guard.
+    pub unguarded: Duration,
+    /// Without any rules.
+    pub bare: Duration,
+}
+
+/// Measures it all, `runs` times in turn. Guests are x86-64: what differs between them does not hang on
+/// the processor.
+pub fn measure(options: &Options, runs: usize) -> miette::Result<Segments> {
+    eprintln!("segments   a router: plan, rules and packets, {runs} times");
+    let native = Native::new()?;
+    let options = Options { target: Target::QemuX86_64, ..options.clone() };
+    let routers = Routers::build(&options)?;
+    let mut all = Segments { runs, ..Segments::default() };
+    for (applied, size) in all.applied.iter_mut().zip([LARGE, SMALL]) {
+        applied.size = size;
+    }
+    for _ in 0..runs {
+        for round in 0..ROUNDS {
+            native.plan(LARGE, &mut all.plan)?;
+            for Applied { size, netd, whole, least } in &mut all.applied {
+                let mut ways = [(How::Netd, netd), (How::Whole, whole), (How::Least, least)];
+                // None is always the one that follows the same other one.
+                ways.rotate_left(round % 3);
+                for (how, applications) in ways {
+                    native.apply(*size, how, applications)?;
+                }
+            }
+        }
+        all.packets.extend(routers.run()?);
+        eprintln!("           {}", table::brief(&all));
+    }
+    all.buckets = native::buckets()?;
+    Ok(all)
+}
