@@ -12,6 +12,7 @@ mod drift;
 mod flips;
 mod flows;
 mod pairs;
+mod plugged;
 mod policies;
 mod site;
 mod steps;
