@@ -168,10 +168,13 @@ impl Network {
 
     /// Somebody has changed the kernel's rules.
     pub async fn rules_changed(&mut self, author: &Author) {
-        if nft::is_own(author).await || self.mend.is_some() {
+        if nft::is_own(author).await {
             return;
         }
         self.rules = None;
+        if self.mend.is_some() {
+            return;
+        }
         let Author { pid, name } = author;
         eprintln!("ALARM: {name} (process {pid}) has changed the rules; they are put right");
         self.shared.alarm(author).await;
@@ -367,6 +370,8 @@ impl Network {
         if self.mend.is_some_and(|at| at <= Instant::now()) {
             self.mend = None;
             self.mended = Some(Instant::now());
+            // Some may have been loaded since somebody else has changed them.
+            self.rules = None;
             self.load().await?;
             self.end_flows_or_say().await;
             self.settle().await?;

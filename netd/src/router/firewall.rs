@@ -58,9 +58,7 @@ impl There {
         }
         Self(chains)
     }
-}
 
-impl There {
     /// What was made for lines that are gone.
     pub fn gone<'a>(&'a self, table: &'a Table) -> impl Iterator<Item = &'a String> {
         self.0.iter().filter(|name| is_of_line(name) && !table.chains.contains_key(*name))
