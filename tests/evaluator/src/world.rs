@@ -13,7 +13,7 @@ use crate::zone::Zone;
 #[derive(Debug, Clone)]
 pub struct World {
     pub(crate) cluster: Cluster,
-    /// Policies in the order of the file, then the built-in lines.
+    /// The built-in lines, then policies in the order of the file.
     pub(crate) lines: Vec<Line>,
     pub(crate) publishes: Vec<Publish>,
 }
@@ -42,8 +42,9 @@ impl World {
             let board = world.must_have(Zone::Board(publish.board));
             board.map_err(|error| format!("{}: {error}", publish.by))?;
         }
-        lines.extend(built_in::lines(&gate));
-        Ok(Self { lines, ..world })
+        let mut all = built_in::lines(&gate);
+        all.append(&mut lines);
+        Ok(Self { lines: all, ..world })
     }
 
     fn must_have(&self, zone: Zone) -> Result<(), String> {

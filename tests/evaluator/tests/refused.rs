@@ -57,14 +57,14 @@ fn the_gate_opens_to_the_uplink_by_a_line() {
     assert_eq!(gate(&read(text).unwrap()), Verdict::Arrives { at: Zone::Router, by });
 }
 
-/// Of two lines that let the same, the first is named, and lines of the file before built-in ones.
+/// Of two lines that let the same, the first is named, and built-in lines before those of the file.
 #[test]
 fn the_first_line_is_named() {
     let line =
         "[[policy]]\nfrom = \"boards\"\nto = [\"router\", \"uplink\"]\nprotocol = \"icmp\"\n";
     let world = read(&line.repeat(2)).unwrap();
-    for to in [Zone::Router, Zone::Uplink] {
+    for (to, by) in [(Zone::Router, By::BuiltIn("ping")), (Zone::Uplink, By::Policy(1))] {
         let verdict = world.verdict(Zone::Board(4), to, Traffic::Ping, Version::V4);
-        assert_eq!(verdict, Verdict::Arrives { at: to, by: By::Policy(1) });
+        assert_eq!(verdict, Verdict::Arrives { at: to, by });
     }
 }

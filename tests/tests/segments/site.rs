@@ -14,6 +14,9 @@ use serde_json::json;
 /// What a build needs, and says nothing here.
 const IMAGE: &str = "[image]\npackages = []\ndrivers = []\nmodules = []\nservices = []\n";
 
+/// MiB of a board: by them the kernel decides how many flows it keeps note of.
+const MEMORY: u32 = 2048;
+
 /// The router, and the test at its ports.
 pub struct Site {
     pub machine: Arc<Machine>,
@@ -113,7 +116,7 @@ impl Site {
         let world = world(text);
         let boards = world.boards();
         let cards = boards + 2;
-        let builder = image.machine().memory(256).kernel_argument("octet.board=router");
+        let builder = image.machine().memory(MEMORY).kernel_argument("octet.board=router");
         let builder = (0..cards).fold(builder, |builder, number| builder.nic(card(number)));
         let fault = fault.map(|fault| format!("octet.netd={fault}"));
         let builder = fault.iter().fold(builder, |builder, it| builder.kernel_argument(it));
