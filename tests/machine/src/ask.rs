@@ -144,6 +144,23 @@ impl Machine {
         self.request(Some(&named(unit)?), verb, args, Some(file), |_| true)
     }
 
+    /// Does as [`send_file_with`](Self::send_file_with), but gives up after `patience` without a word, so
+    /// that something else can be asked while the unit is still at it.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn send_file_within(
+        &self,
+        patience: Duration,
+        unit: &str,
+        verb: &str,
+        name: &str,
+        file: &mut dyn Source,
+    ) -> Result<Value, MachineError> {
+        let args = json!({ name: file.describe() });
+        self.request_within(patience, Some(&named(unit)?), verb, args, Some(file), |_| true)
+    }
+
     /// Every line that `unit` has said in this boot. A unit that has never said anything has none.
     ///
     /// # Errors
@@ -187,13 +204,25 @@ impl Machine {
         file: Option<&mut dyn Source>,
         item: impl FnMut(&Value) -> bool,
     ) -> Result<Value, MachineError> {
+        self.request_within(ANSWER, unit, verb, args, file, item)
+    }
+
+    fn request_within(
+        &self,
+        patience: Duration,
+        unit: Option<&UnitName>,
+        verb: &str,
+        args: Value,
+        file: Option<&mut dyn Source>,
+        item: impl FnMut(&Value) -> bool,
+    ) -> Result<Value, MachineError> {
         let args = match args {
             Value::Object(args) => args,
             _ => Map::new(),
         };
         self.control
-            .call_each(unit, (verb, args), file, Instant::now() + ANSWER, ANSWER, item)
-            .map_err(|error| self.failed(verb, &format!("the answer of `{verb}`"), ANSWER, error))
+            .call_each(unit, (verb, args), file, Instant::now() + patience, patience, item)
+            .map_err(|error| self.failed(verb, &format!("the answer of `{verb}`"), patience, error))
     }
 
     /// What `status` says.

@@ -26,10 +26,6 @@ fn meddler(name: &str, exec: &str, args: &[&str]) -> String {
     )
 }
 
-fn shown(site: &Site) -> Value {
-    site.machine.call_unit("netd", "show", json!({})).unwrap()
-}
-
 /// What each of them does, and whether it shows in what netd says.
 const MEDDLERS: [(&str, &str, &[&str]); 4] = [
     ("flush", "/usr/sbin/nft", &["flush", "ruleset"]),
@@ -52,8 +48,10 @@ fn what_somebody_else_changes_is_put_right() {
     // All that arrive, and of the others one of many.
     let mut others = (0..).map(|number| number % 20 == 0);
     asked.retain(|asked| expected(&site.world, *asked).is_some() || others.next().unwrap_or(false));
+    let alarms = |shown: &Value| shown["alarms"]["count"].as_u64().unwrap();
+    let mut shown = site.shown();
     for (name, ..) in MEDDLERS {
-        let before = shown(&site)["alarms"]["count"].as_u64().unwrap();
+        let before = alarms(&shown);
         let is_nft = ["flush", "one-rule"].contains(&name);
         // What it does at the start of the machine may be over, or not.
         site.machine.call("restart", json!({ "unit": name })).unwrap();
@@ -61,27 +59,25 @@ fn what_somebody_else_changes_is_put_right() {
             status.unit(name).is_some_and(|unit| unit.state == octet_machine::UnitState::Done)
         });
         done.unwrap_or_else(|error| panic!("{name}: {error}\n{:?}", site.machine.logs(name)));
+        // Until it is told of and put right: no packet says when.
         let until = Instant::now() + READY;
-        while is_nft && shown(&site)["alarms"]["count"].as_u64().unwrap() == before {
-            assert!(Instant::now() < until, "{name}: no alarm");
+        shown = site.shown();
+        while (is_nft && alarms(&shown) == before) || !is_whole(&shown) {
+            assert!(Instant::now() < until, "{name}: {shown}, {:?}", site.machine.logs("netd"));
             sleep(Duration::from_millis(100));
+            shown = site.shown();
         }
-        // Until it is put right: no packet says when.
-        while !is_whole(&site) {
-            assert!(Instant::now() < until, "{name}: {:?}", site.machine.logs("netd"));
-            sleep(Duration::from_millis(100));
-        }
-        println!("{name}: {}", shown(&site)["alarms"]);
+        println!("{name}: {}", shown["alarms"]);
         let swept = site.sweep(&asked);
         swept.must_be_right(&site);
+        shown = swept.shown;
     }
     let log = site.machine.logs("netd").unwrap().join("\n");
     assert!(log.contains("ALARM: nft (process "), "{log}");
 }
 
 /// Whether the rules are there, by a rule at the end of their text, and packets for others are handed on.
-fn is_whole(site: &Site) -> bool {
-    let shown = shown(site);
+fn is_whole(shown: &Value) -> bool {
     let rules = shown["rules"].to_string();
     let chain = rules.split("chain forward {").nth(1).unwrap_or_default();
     let chain = chain.split("chain ").next().unwrap_or_default();

@@ -16,7 +16,7 @@ const LAN: &str = "eth9";
 
 #[test]
 fn policies_by_chance() {
-    let count = if soak() { 200 } else { 4 };
+    let count = if soak() { 200 } else { 3 };
     let seed = std::env::var("OCTET_SEED").ok().and_then(|seed| seed.parse().ok());
     let seed = seed.unwrap_or_else(|| fastrand::u64(..));
     println!("{count} policies; again by OCTET_SEED={seed}");

@@ -1,12 +1,12 @@
 //! At each step of a change netd is killed, or the kernel refuses, or the power goes: afterwards the box is
 //! as it was before, as a whole, or as it was to be, and never something else.
 
-use std::sync::Arc;
-use std::thread::{sleep, spawn};
+use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use octet_control::file::LocalFile;
 use octet_evaluator::{Probe as Asked, World};
+use octet_machine::MachineError;
 use octet_tests::{DiskFile, READY, SOON, in_parallel, shipped, soak};
 use serde_json::json;
 
@@ -16,6 +16,9 @@ use crate::sweep::pairs;
 
 /// MiB of the medium.
 const MEDIUM: u64 = 320;
+
+/// After so long without a word a change stands still: it is longer until netd is given up.
+const STILL: Duration = Duration::from_secs(10);
 
 /// Between two looks at a log.
 const PAUSE: Duration = Duration::from_millis(200);
@@ -127,9 +130,8 @@ fn is_as(site: &mut Site, text: &str, asked: &[Asked]) {
     site.lives_by(world(text));
     let swept = site.sweep(asked);
     swept.must_be_right(site);
-    let shown = site.machine.call_unit("netd", "show", json!({})).unwrap();
-    let has_second = shown["links"].to_string().contains("192.0.2.8/24");
-    let has_lan = shown["links"].to_string().contains("10.20.250.1/24");
+    let links = swept.shown["links"].to_string();
+    let (has_second, has_lan) = (links.contains("192.0.2.8/24"), links.contains("10.20.250.1/24"));
     assert_eq!((has_second, has_lan), (text.contains("192.0.2.8"), text.contains("[lan]")));
 }
 
@@ -155,11 +157,12 @@ fn one(image: &octet_tests::Image, fault: Fault, step: usize, asked: &[Asked]) {
     // So that there are flows which no line lets afterwards.
     is_as(&mut site, &old(), asked);
     if fault == Fault::Cut {
-        let machine = Arc::clone(&site.machine);
-        let asks = spawn(move || apply(&machine, &new()).is_ok());
+        // Who asks does not wait for the answer: nothing else could be asked meanwhile.
+        let mut file = LocalFile::Held(new().into_bytes());
+        let asked = site.machine.send_file_within(STILL, "config", "apply", "file", &mut file);
+        assert!(matches!(asked, Err(MachineError::Late { .. })), "{asked:?}");
         wait_for(&site, &format!("stall at step {step}"));
         site.machine.kill().unwrap();
-        assert!(!asks.join().unwrap());
         drop(site);
         site = Site::of(image, &old(), None, Some(disk.disk()));
         site.wait_ready();

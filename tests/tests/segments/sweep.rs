@@ -36,6 +36,8 @@ pub struct Swept {
     pub arrived: usize,
     /// What is not as it should be.
     pub wrong: Vec<String>,
+    /// What netd has shown when all of it was over.
+    pub shown: Value,
 }
 
 /// All ordered pairs of `zones` of which the first is at a port, for all of `traffic`, by both versions.
@@ -79,12 +81,13 @@ impl Site {
     /// at what the router has counted, which tells of datagrams that nobody answers: each port's drops
     /// are the probes that were not let, and what its lines have let are the others.
     pub fn sweep(&mut self, asked: &[Asked]) -> Swept {
-        let mut swept = Swept::default();
+        let mut swept = Swept { shown: self.shown(), ..Swept::default() };
         for at_router in [false, true] {
             let some = asked.iter().filter(|(_, to, ..)| (*to == Zone::Router) == at_router);
             let mut some: Vec<_> = some.copied().collect();
             self.take_turns(&mut some);
-            let before = self.counted();
+            // To list all rules is much work for a guest: what was shown last is looked at once more.
+            let before = Counted::read(&swept.shown);
             for piece in self.pieces(&some) {
                 let began = Instant::now();
                 self.send(piece, &mut swept);
@@ -92,7 +95,8 @@ impl Site {
                     sleep(IN.saturating_sub(began.elapsed()));
                 }
             }
-            let after = self.counted();
+            swept.shown = self.shown();
+            let after = Counted::read(&swept.shown);
             self.check_counts(&some, at_router, &after.since(&before), &mut swept);
         }
         swept
@@ -144,8 +148,9 @@ impl Site {
         }
     }
 
-    fn counted(&self) -> Counted {
-        Counted::read(&self.machine.call_unit("netd", "show", json!({})).unwrap())
+    /// What netd shows.
+    pub fn shown(&self) -> Value {
+        self.machine.call_unit("netd", "show", json!({})).unwrap()
     }
 
     fn check_counts(&self, asked: &[Asked], at_router: bool, counted: &Counted, swept: &mut Swept) {
@@ -252,7 +257,7 @@ impl Swept {
     /// # Panics
     /// Something was wrong.
     pub fn must_be_right(&self, site: &Site) {
-        let Self { sent, arrived, wrong } = self;
+        let Self { sent, arrived, wrong, .. } = self;
         println!("{sent} probes, {arrived} arrive; {} are wrong", wrong.len());
         let some = &wrong[..wrong.len().min(40)];
         assert!(
