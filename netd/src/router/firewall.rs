@@ -28,8 +28,9 @@ const COUNTED: [&str; 2] = ["denied", "too_many"];
 /// How many echo requests the router answers on each port in a second.
 const PINGS: u32 = 20;
 
-/// New flows that a board may begin in a second, whatever lets them: enough for a busy service, and
-/// too few to fill the table of flows before the oldest of them are over.
+/// New flows that a board may begin in a second, whatever lets them: enough for a busy service. With a
+/// board's memory the kernel keeps note of 65536 flows (nf_conntrack_core.c, `nf_conntrack_init_start`);
+/// when they are there, it forgets those that are half begun, and no others.
 const NEW_FLOWS: u32 = 1000;
 
 /// What the kernel has in the table now: its chains, of which each line has one beside its counter of the
