@@ -21,21 +21,20 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::generation::Generations;
 use crate::kernel::Kernel;
+use crate::netconf::Netconf;
 use crate::network::Network;
 use crate::nft::NftError;
 use crate::serve::{self, Shared, Wish};
 use crate::told::{Node, Told};
 
-/// What the kernel tells of: everything that netd sets.
-const GROUPS: [MulticastGroup; 8] = [
+/// What the kernel tells of: everything that netd sets, but what [`Netconf`] hears of.
+const GROUPS: [MulticastGroup; 6] = [
     MulticastGroup::Link,
     MulticastGroup::Neigh,
     MulticastGroup::Ipv4Ifaddr,
     MulticastGroup::Ipv6Ifaddr,
     MulticastGroup::Ipv4Route,
     MulticastGroup::Ipv6Route,
-    MulticastGroup::Ipv4Netconf,
-    MulticastGroup::Ipv6Netconf,
 ];
 
 /// netd cannot do its work.
@@ -84,6 +83,7 @@ async fn serve(told: Told, node: Arc<Node>, listener: StdListener) -> Result<(),
     let mut end = signal(SignalKind::terminate())?;
     // Before anything is set: what somebody else does meanwhile is heard of.
     let generations = Generations::open()?;
+    let netconf = Netconf::open()?;
     let (connection, handle, mut events) = new_multicast_connection(&GROUPS)?;
     tokio::spawn(connection);
     let kernel = Kernel::new(handle);
@@ -115,6 +115,10 @@ async fn serve(told: Told, node: Arc<Node>, listener: StdListener) -> Result<(),
                 }
                 // Each change comes with many; what counts is what there is after all of them.
                 while events.try_recv().is_ok() {}
+                network.settle().await?;
+            }
+            changed = netconf.changed() => {
+                changed?;
                 network.settle().await?;
             }
             author = generations.next() => network.rules_changed(&author?).await,

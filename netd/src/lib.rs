@@ -13,6 +13,7 @@ pub mod fault;
 pub mod generation;
 pub mod host;
 pub mod kernel;
+pub mod netconf;
 pub mod network;
 pub mod nfnetlink;
 pub mod nft;

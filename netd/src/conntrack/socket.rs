@@ -36,9 +36,9 @@ impl Socket {
     /// The kernel refuses.
     pub fn list(&self) -> io::Result<Vec<Flow>> {
         self.send(&request(GET, ALL, 1, 0, &[]))?;
-        let mut flows = vec![];
+        let (mut flows, mut buffer) = (vec![], vec![0; DATAGRAM]);
         loop {
-            for message in self.receive()? {
+            for message in self.receive(&mut buffer)? {
                 match message {
                     Message::Flow(flow) => flows.push(flow),
                     Message::Done => return Ok(flows),
@@ -55,8 +55,9 @@ impl Socket {
     /// The kernel refuses.
     pub fn delete(&self, flow: &Flow) -> io::Result<bool> {
         self.send(&flow.delete(2))?;
+        let mut buffer = vec![0; DATAGRAM];
         loop {
-            for message in self.receive()? {
+            for message in self.receive(&mut buffer)? {
                 match message {
                     Message::Answer(0) => return Ok(true),
                     Message::Answer(GONE) => return Ok(false),
@@ -72,9 +73,8 @@ impl Socket {
         Ok(())
     }
 
-    fn receive(&self) -> io::Result<Vec<Message>> {
-        let mut buffer = vec![0; DATAGRAM];
-        let (count, _) = recv(&self.0, &mut buffer, RecvFlags::empty())?;
+    fn receive(&self, buffer: &mut [u8]) -> io::Result<Vec<Message>> {
+        let (count, _) = recv(&self.0, &mut *buffer, RecvFlags::empty())?;
         read(&buffer[..count]).map_err(io::Error::other)
     }
 }
