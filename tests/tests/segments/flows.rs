@@ -13,9 +13,6 @@ use crate::site::probe;
 const FIRST_PORT: u16 = 12_000;
 const PORTS: u16 = 7_000;
 
-/// How often a flow is begun before it is an error that it does not.
-const TRIES: usize = 3;
-
 /// One of the two.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Side {
@@ -26,7 +23,7 @@ pub enum Side {
 }
 
 /// A flow.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Flow {
     /// What it is.
     pub asked: Asked,
@@ -177,55 +174,27 @@ impl Flow {
     }
 }
 
-/// Begins all of `flows`: each has an answer, and TCP says that it has it. The kernel keeps note of some
-/// thousand flows; when these are there, it forgets those that are only half begun. So a flow is begun
-/// again, as whoever hears no answer does.
+/// Begins all of `flows`: each has an answer, and TCP says that it has it.
 ///
 /// # Panics
 /// One does not begin.
 pub fn begin(panel: &mut Switchboard, flows: &mut [Flow], sentinels: &[Sentinel]) {
-    let mut some: Vec<&mut Flow> = flows.iter_mut().collect();
-    for _ in 0..TRIES {
-        some = try_to_begin(panel, some, sentinels);
-        if some.is_empty() {
-            return;
-        }
-    }
-    panic!("these do not begin: {some:?}");
-}
-
-/// Returns those that have not begun, as they were.
-fn try_to_begin<'a>(
-    panel: &mut Switchboard,
-    flows: Vec<&'a mut Flow>,
-    sentinels: &[Sentinel],
-) -> Vec<&'a mut Flow> {
-    let mut failed = vec![];
-    let mut begun: Vec<_> = flows.into_iter().map(|flow| (flow.clone(), flow)).collect();
     for (side, is_hello) in [(Side::Client, true), (Side::Server, true), (Side::Client, false)] {
         let word = |flow: &mut Flow| match is_hello {
             true => flow.hello(panel, side),
             false => flow.word(panel, side),
         };
-        let words: Vec<_> = begun.iter_mut().map(|(_, flow)| word(flow)).collect();
+        let words: Vec<_> = flows.iter_mut().map(word).collect();
         let frames: Vec<_> = words.iter().map(|word| (word.from, word.frame.clone())).collect();
         let seen = panel.exchange_all(&frames, sentinels).unwrap();
-        let mut on = vec![];
-        for ((fresh, flow), word) in begun.into_iter().zip(&words) {
-            if !word.came(&seen) {
-                *flow = fresh;
-                failed.push(flow);
-                continue;
-            }
+        for (flow, word) in flows.iter_mut().zip(&words) {
+            assert!(word.came(&seen), "{flow:?} does not begin");
             if side == Side::Client && is_hello {
                 flow.learn(&seen, word);
             }
             flow.is_there(side);
-            on.push((fresh, flow));
         }
-        begun = on;
     }
-    failed
 }
 
 /// From whom a frame is and to whom, with their ports. It has no options.

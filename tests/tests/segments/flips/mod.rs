@@ -1,4 +1,4 @@
-//! A router that is told something else again and again, while everybody sends without a pause: at every
+//! A router that is told something else again and again, while everybody sends all the time: at every
 //! moment it lets what the old file lets or what the new one lets, what both let arrives, and of flows
 //! those go on that the new one lets.
 
