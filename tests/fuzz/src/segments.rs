@@ -8,7 +8,7 @@ use octet_netd::router::plan::{Plan, Source};
 use octet_netd::rules::Rules;
 
 /// Whatever is taken: a plan comes of it, each line is explained by itself where it lets something, and the
-/// rules have no placeholder left and nothing but what nft's texts may have.
+/// rules have no `$` of a template left and nothing but what nft's texts may have.
 ///
 /// # Panics
 /// It is not so.
