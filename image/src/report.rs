@@ -38,7 +38,8 @@ pub fn phases(boot: &Boot, status: &Status, took: Duration) -> String {
     text
 }
 
-fn seconds(milliseconds: u64) -> String {
+/// As a person reads it.
+pub fn seconds(milliseconds: u64) -> String {
     format!("{:.3} s", Duration::from_millis(milliseconds).as_secs_f64())
 }
 
@@ -64,7 +65,7 @@ pub fn storage(boot: &Boot) -> String {
 }
 
 /// Columns as wide as their widest cell.
-fn table<const N: usize>(head: [&str; N], rows: impl Iterator<Item = [String; N]>) -> String {
+pub fn table<const N: usize>(head: [&str; N], rows: impl Iterator<Item = [String; N]>) -> String {
     let mut lines = vec![head.map(str::to_owned)];
     lines.extend(rows);
     let widths: [usize; N] = std::array::from_fn(|column| {

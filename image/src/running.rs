@@ -1,6 +1,9 @@
 //! The machine that `cargo image run` boots, and as another shell finds it.
 
 mod disk;
+mod services;
+pub mod together;
+pub mod whole;
 
 use std::fs;
 use std::io;
@@ -8,7 +11,7 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use miette::{Diagnostic, IntoDiagnostic, WrapErr};
-use octet_machine::{Architecture, Builder, Disk, Machine};
+use octet_machine::{Architecture, Builder, Disk, Machine, Node};
 
 use crate::build::Built;
 use crate::target::Target;
@@ -31,17 +34,21 @@ pub fn architecture(target: Target) -> Architecture {
     }
 }
 
-/// A machine for what was built: QEMU hands it kernel and initramfs, or, `from_disk`, its firmware
-/// boots the working disk.
+/// A machine for what was built, one of several if it is a `node`: QEMU hands it kernel and initramfs, or,
+/// `from_disk`, its firmware boots the working disk.
 ///
 /// # Errors
 /// The working disk cannot be made.
-pub fn machine(built: &Built, from_disk: bool) -> miette::Result<Builder> {
+pub fn machine(built: &Built, from_disk: bool, node: Option<Node>) -> miette::Result<Builder> {
     let architecture = architecture(built.target);
     if !from_disk {
-        return Ok(Machine::builder(&built.linux, &built.initrd).architecture(architecture));
+        let machine = Machine::builder(&built.linux, &built.initrd).architecture(architecture);
+        return Ok(match node {
+            Some(Node::Router) => machine.kernel_argument("octet.board=router"),
+            _ => machine,
+        });
     }
-    let disk = WorkingDisk::of(&built.folder)
+    let disk = WorkingDisk::of(&built.folder, node)
         .into_diagnostic()
         .wrap_err_with(|| format!("cannot make a disk of {}", built.folder.display()))?;
     let kept = if disk.fresh { "a new copy of octet.img" } else { "with the data it has" };
@@ -82,13 +89,24 @@ impl Drop for Pointer {
     }
 }
 
-/// The control port of the machine that was booted from `image`.
+/// The folder of the sockets of `node`, of several machines whose folders are in `all`.
+pub fn folder_of(all: &Path, node: Node) -> PathBuf {
+    all.join(node.to_string())
+}
+
+/// The control port of the machine that was booted from `image`; of several the router's, or that of
+/// `board`.
 ///
 /// # Errors
 /// There is none, or it has gone.
-pub fn control_port(image: &Path) -> Result<PathBuf, NotRunning> {
+pub fn control_port(image: &Path, board: Option<u8>) -> Result<PathBuf, NotRunning> {
+    let of_board = |router: PathBuf| match board {
+        Some(number) => Some(folder_of(router.parent()?, Node::Board(number))),
+        None => Some(router),
+    };
     fs::read_link(link(image))
         .ok()
+        .and_then(of_board)
         .map(|folder| folder.join("control"))
         .filter(|socket| socket.exists())
         .ok_or_else(|| NotRunning { folder: image.to_owned() })
@@ -113,14 +131,14 @@ mod tests {
             fs::write(sockets.join("control"), "").unwrap();
             sockets
         });
-        assert!(control_port(&image).is_err());
+        assert!(control_port(&image, None).is_err());
         let first = Pointer::set(&image, &sockets[0]).unwrap();
-        assert_eq!(control_port(&image).unwrap(), sockets[0].join("control"));
+        assert_eq!(control_port(&image, None).unwrap(), sockets[0].join("control"));
         let second = Pointer::set(&image, &sockets[1]).unwrap();
         drop(first);
-        assert_eq!(control_port(&image).unwrap(), sockets[1].join("control"));
+        assert_eq!(control_port(&image, None).unwrap(), sockets[1].join("control"));
         drop(second);
-        let error = control_port(&image).unwrap_err();
+        let error = control_port(&image, None).unwrap_err();
         assert!(error.help().is_some_and(|help| help.to_string().contains("cargo image run")));
     }
 }

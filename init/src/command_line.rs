@@ -1,8 +1,7 @@
 //! What the boot loader says to the appliance: words `octet.KEY=VALUE` of the kernel's command
 //! line.
 
-/// What `octet.board` says of the router, which has no number.
-pub const ROUTER: &str = "router";
+use octet_appliance::BoardId;
 
 /// The value of `octet.KEY`, if it is given.
 ///
@@ -21,7 +20,7 @@ pub fn data_in_memory() -> bool {
 
 /// Whether this is the router of a box.
 pub fn is_router() -> bool {
-    matches!(value("board"), Ok(Some(text)) if text == ROUTER)
+    matches!(value("board"), Ok(Some(text)) if text.parse() == Ok(BoardId::ROUTER))
 }
 
 fn find<'a>(line: &'a str, key: &str) -> Option<&'a str> {

@@ -5,6 +5,8 @@ use serde_json::Value;
 
 /// About the data partition.
 pub const DATA: &str = "/run/octet/data.json";
+/// About the board that the flash is for.
+pub const BOARD: &str = "/run/octet/board.json";
 /// About the slot that was booted.
 pub const SLOT: &str = "/run/octet/slot.json";
 

@@ -28,13 +28,15 @@ use crate::serve::{self, Shared, Wish};
 use crate::told::{Node, Told};
 
 /// What the kernel tells of: everything that netd sets, but what [`Netconf`] hears of.
-const GROUPS: [MulticastGroup; 6] = [
+const GROUPS: [MulticastGroup; 8] = [
     MulticastGroup::Link,
     MulticastGroup::Neigh,
     MulticastGroup::Ipv4Ifaddr,
     MulticastGroup::Ipv6Ifaddr,
     MulticastGroup::Ipv4Route,
     MulticastGroup::Ipv6Route,
+    MulticastGroup::Ipv4Rule,
+    MulticastGroup::Ipv6Rule,
 ];
 
 /// netd cannot do its work.
@@ -82,7 +84,7 @@ pub fn run(inherited: Vec<(String, OwnedFd)>) -> Result<(), NetdError> {
 async fn serve(told: Told, node: Arc<Node>, listener: StdListener) -> Result<(), NetdError> {
     let mut end = signal(SignalKind::terminate())?;
     // Before anything is set: what somebody else does meanwhile is heard of.
-    let generations = Generations::open()?;
+    let mut generations = Generations::open()?;
     let netconf = Netconf::open()?;
     let (connection, handle, mut events) = new_multicast_connection(&GROUPS)?;
     tokio::spawn(connection);
@@ -105,6 +107,12 @@ async fn serve(told: Told, node: Arc<Node>, listener: StdListener) -> Result<(),
                 Wish::Told { told, done } => {
                     let _ = done.send(network.change(*told).await?);
                 }
+                Wish::Leased { link, lease, done } => {
+                    let _ = done.send(network.lease(&link, lease).await?);
+                }
+                Wish::Advertised { link, advert, done } => {
+                    let _ = done.send(network.advert(&link, advert).await?);
+                }
                 Wish::Plugged { device, mac, done } => {
                     let _ = done.send(network.plug(&device, &mac).await?);
                 }
@@ -122,7 +130,6 @@ async fn serve(told: Told, node: Arc<Node>, listener: StdListener) -> Result<(),
                 network.settle().await?;
             }
             author = generations.next() => network.rules_changed(&author?).await,
-            answer = network.hear() => network.heard(answer).await?,
             () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {
                 network.tick().await?;
             }

@@ -1,5 +1,5 @@
 //! Who changes the kernel's rules: each transaction makes a new generation of them, and the kernel says
-//! whose it was (linux/netfilter/nf_tables.h, `NFT_MSG_NEWGEN`).
+//! whose it was (linux/netfilter/nf_tables.h, `NFT_MSG_NEWGEN`), after what has changed.
 
 use std::io;
 
@@ -14,6 +14,14 @@ const GROUP: u32 = 1 << 6;
 
 /// `NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_NEWGEN`.
 const NEW: u16 = 0x0a0f;
+
+/// Which table a change is of: `NFTA_TABLE_NAME`, and the same number in what is said of a chain, a rule, a
+/// set, its elements or an object.
+const TABLE: u16 = 1;
+
+/// A table that is another daemon's (docs/ARCHITECTURE.md), which changes it with each path. It can only
+/// narrow what netd's tables let.
+const OTHERS: &[u8] = b"octet_forward\0";
 
 /// `NFTA_GEN_PROC_PID`, `NFTA_GEN_PROC_NAME`.
 const PID: u16 = 2;
@@ -36,7 +44,19 @@ pub struct Author {
 }
 
 /// Hears of every change.
-pub struct Generations(TokioSocket);
+pub struct Generations {
+    socket: TokioSocket,
+    heard: Heard,
+}
+
+/// What was told of a transaction before whose it is.
+#[derive(Debug, Default)]
+pub struct Heard {
+    /// Changes of the table of [`OTHERS`].
+    theirs: bool,
+    /// Changes of other tables.
+    ours: bool,
+}
 
 impl Generations {
     /// From now on.
@@ -47,22 +67,23 @@ impl Generations {
         let mut socket = TokioSocket::new(NETLINK_NETFILTER)?;
         set_socket_recv_buffer_size_force(socket.socket_ref(), ROOM)?;
         socket.socket_mut().bind(&SocketAddr::new(0, GROUP))?;
-        Ok(Self(socket))
+        Ok(Self { socket, heard: Heard::default() })
     }
 
-    /// The next who has changed something.
+    /// The next who has changed something that is not forward's.
     ///
     /// # Errors
     /// The socket is broken.
-    pub async fn next(&self) -> io::Result<Author> {
+    pub async fn next(&mut self) -> io::Result<Author> {
         loop {
-            match self.0.recv_from_full().await {
+            match self.socket.recv_from_full().await {
                 Ok((bytes, _)) => {
-                    if let Ok(Some(author)) = author(&bytes) {
+                    if let Some(author) = self.heard.take(&bytes) {
                         return Ok(author);
                     }
                 }
                 Err(error) if error.raw_os_error() == Some(TOO_MUCH) => {
+                    self.heard = Heard::default();
                     return Ok(Author { pid: 0, name: "somebody".into() });
                 }
                 Err(error) => return Err(error),
@@ -71,15 +92,39 @@ impl Generations {
     }
 }
 
-/// Whose generation it is that a datagram tells of, if it tells of any. The changes themselves come
-/// beside it.
-///
-/// # Errors
-/// It is cut off.
-pub fn author(bytes: &[u8]) -> Result<Option<Author>, NotRead> {
-    let Some((_, body)) = messages(bytes)?.into_iter().find(|(kind, _)| *kind == NEW) else {
-        return Ok(None);
-    };
+impl Heard {
+    /// Takes a datagram. Returns whose a transaction is, if this is the end of one and it has changed
+    /// something that is not forward's, or nobody knows what.
+    pub fn take(&mut self, bytes: &[u8]) -> Option<Author> {
+        let Ok(messages) = messages(bytes) else {
+            self.ours = true;
+            return None;
+        };
+        let mut found = None;
+        for (kind, body) in messages {
+            if kind != NEW {
+                let is_theirs = table(body).is_ok_and(|table| table == Some(OTHERS));
+                *if is_theirs { &mut self.theirs } else { &mut self.ours } = true;
+                continue;
+            }
+            let Self { theirs, ours } = std::mem::take(self);
+            if ours || !theirs {
+                let nobody = Author { pid: 0, name: "somebody".into() };
+                found = Some(author(body).unwrap_or(nobody));
+            }
+        }
+        found
+    }
+}
+
+/// The table that a change is of, with the zero at the end of its name.
+fn table(body: &[u8]) -> Result<Option<&[u8]>, NotRead> {
+    let all = attributes(body.get(4..).ok_or(NotRead)?)?;
+    Ok(all.into_iter().find(|(kind, ..)| *kind == TABLE).map(|(_, _, value)| value))
+}
+
+/// Whose generation it is.
+fn author(body: &[u8]) -> Result<Author, NotRead> {
     let mut author = Author { pid: 0, name: String::new() };
     for (kind, _, value) in attributes(body.get(4..).ok_or(NotRead)?)? {
         match kind {
@@ -91,7 +136,7 @@ pub fn author(bytes: &[u8]) -> Result<Option<Author>, NotRead> {
             _ => {}
         }
     }
-    Ok(Some(author))
+    Ok(author)
 }
 
 #[cfg(test)]
@@ -108,21 +153,51 @@ mod tests {
         request(NEW, 0, 0, 0, &[id, pid, name].concat())
     }
 
+    /// A change of a rule or something else of `table`.
+    fn change(kind: u16, table: &str) -> Vec<u8> {
+        let mut name = [(table.len() as u16 + 5).to_ne_bytes(), 1u16.to_ne_bytes()].concat();
+        name.extend(table.as_bytes());
+        name.resize(name.len() + 4 - name.len() % 4, 0);
+        request(kind, 0, 0, 1, &name)
+    }
+
     #[test]
     fn who_it_was_is_read() {
-        let expected = Author { pid: 300, name: "nft".into() };
-        assert_eq!(author(&message()), Ok(Some(expected.clone())));
+        let expected = Some(Author { pid: 300, name: "nft".into() });
+        let take = |bytes: &[u8]| Heard::default().take(bytes);
+        assert_eq!(take(&message()), expected);
         // Behind what it has changed.
-        let rule = request(0x0a06, 0, 0, 1, &[]);
-        assert_eq!(author(&[rule.clone(), message()].concat()), Ok(Some(expected)));
-        assert_eq!(author(&rule), Ok(None));
+        let rule = change(0x0a06, "octet_fw");
+        assert_eq!(take(&[rule.clone(), message()].concat()), expected);
+        assert_eq!(take(&rule), None);
+    }
+
+    #[test]
+    fn a_table_of_another_daemon_is_left_to_it() {
+        let expected = Some(Author { pid: 300, name: "nft".into() });
+        let (rule, elements) = (0x0a06, 0x0a0c);
+        let ours = change(rule, "octet_fw");
+        let theirs = [change(rule, "octet_forward"), change(elements, "octet_forward")].concat();
+        let mut heard = Heard::default();
+        // By as many datagrams as the kernel takes.
+        for datagram in [&theirs, &theirs, &message()] {
+            assert_eq!(heard.take(datagram), None);
+        }
+        // Nothing of that one belongs to the next.
+        assert_eq!(heard.take(&message()), expected);
+        for others in [ours, change(rule, "octet_forward2"), change(rule, ""), vec![1]] {
+            for transaction in [[&theirs, &others, &message()], [&others, &theirs, &message()]] {
+                let ends: Vec<_> = transaction.map(|datagram| heard.take(datagram)).into();
+                assert_eq!(ends, [None, None, expected.clone()], "{others:?}");
+            }
+        }
     }
 
     proptest! {
         #[test]
         fn never_panics(bytes: Vec<u8>, cut in 0..60usize) {
-            let _ = author(&bytes);
-            let _ = author(&message()[..cut.min(message().len())]);
+            let _ = Heard::default().take(&bytes);
+            let _ = Heard::default().take(&message()[..cut.min(message().len())]);
         }
     }
 }

@@ -6,108 +6,213 @@ use std::fmt::Write as _;
 
 use octet_appliance::{Port, Protocol, Unit};
 
+use crate::manager::Addresses;
 use crate::on_board::{self, OnBoard};
-use crate::router::text::elements;
+use crate::paths::{self, Lets, Paths};
+use crate::router::built_in::ENROLMENT;
+use crate::router::text::{elements, list};
 
-/// The unit for whom the door is open.
-const GATE: &str = "gate";
+/// For whom the door is open: a unit, which of its ports (all, if none is named), and what counts who comes in.
+const DOORS: [(&str, Option<&str>, &str); 2] =
+    [("gate", None, "gate"), (paths::UNIT, Some("links"), "links")];
 
-/// What may come in.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Inbound {
+/// Ports that are open, whoever asks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Door {
     /// TCP ports.
     pub tcp: BTreeSet<u16>,
     /// UDP ports.
     pub udp: BTreeSet<u16>,
-    /// Whether DHCP servers are heard.
+    /// What counts who comes in.
+    pub counter: &'static str,
+}
+
+/// What may come in.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Inbound {
+    /// Open ports.
+    pub doors: Vec<Door>,
+    /// Whether DHCP servers and routers are heard.
     pub dhcp: bool,
+    /// Whether echo requests are answered: the router of a box looks whether a board is there.
+    pub pings: bool,
+    /// From where boards are taken in, if this one holds the map.
+    pub enrolment: Vec<Addresses>,
     /// What units may say to each other.
     pub on_board: OnBoard,
+    /// What may come in by the devices of the unit `forward`, if there is one.
+    pub paths: Option<Paths>,
+}
+
+impl Door {
+    /// The one for those of `units` that [`DOORS`] names so.
+    fn of(units: &[Unit], name: &str, wanted: Option<&str>, counter: &'static str) -> Self {
+        let unit = units.iter().find(|unit| unit.name.as_str() == name);
+        let named = unit.into_iter().flat_map(|unit| &unit.ports);
+        let is_wanted = |port: &str| wanted.is_none_or(|wanted| wanted == port);
+        let open: Vec<_> = named.filter(|(name, _)| is_wanted(name.as_str())).collect();
+        let ports = |protocol| {
+            let of_it = open.iter().filter(move |(_, port)| port.protocol == protocol);
+            of_it.map(|(_, port)| port.number).collect()
+        };
+        Self { tcp: ports(Protocol::Tcp), udp: ports(Protocol::Udp), counter }
+    }
+
+    /// The one for those of `units` that lines let, and none of `others` is for. Nobody listens at the rest of
+    /// what lines let, and who asks there is to hear as little as anywhere else. What neighbours and ends of paths
+    /// say to `forward` comes by its own devices, whatever lines let.
+    fn of_lines(units: &[Unit], lets: &Lets, others: &[Self]) -> Self {
+        let is_let = |port: &&Port| {
+            let lets = lets.ports.iter().filter(|(protocol, _)| *protocol == port.protocol);
+            let mut ports = lets.map(|(_, it)| it.first..=it.last);
+            ports.any(|ports| ports.contains(&port.number))
+        };
+        let ports = |protocol| {
+            let is_it =
+                |unit: &&Unit| protocol == Protocol::Tcp || unit.name.as_str() != paths::UNIT;
+            let of_it = units.iter().filter(is_it).flat_map(|unit| unit.ports.values());
+            let of_it = of_it.filter(|port| port.protocol == protocol).filter(is_let);
+            of_it.map(|port| port.number).collect::<BTreeSet<_>>()
+        };
+        let (mut tcp, mut udp) = (ports(Protocol::Tcp), ports(Protocol::Udp));
+        tcp.retain(|port| others.iter().all(|door| !door.tcp.contains(port)));
+        udp.retain(|port| others.iter().all(|door| !door.udp.contains(port)));
+        Self { tcp, udp, counter: "lines" }
+    }
+
+    fn rules(&self) -> String {
+        let mut rules = String::new();
+        for (protocol, ports) in [("tcp", &self.tcp), ("udp", &self.udp)] {
+            if !ports.is_empty() {
+                let (ports, counter) = (list(ports), self.counter);
+                let _ = writeln!(
+                    rules,
+                    "    {protocol} dport {{ {ports} }} counter name {counter} accept"
+                );
+            }
+        }
+        rules
+    }
 }
 
 impl Inbound {
-    /// The ports of the gate, if it is among `units`, and nobody else's.
-    pub fn of(units: &[Unit], dhcp: bool) -> Self {
-        let gate = units.iter().find(|unit| unit.name.as_str() == GATE);
-        let ports = |protocol| {
-            let all = gate.into_iter().flat_map(|unit| unit.ports.values());
-            all.filter(move |port: &&Port| port.protocol == protocol)
-                .map(|port| port.number)
-                .collect()
-        };
-        let (tcp, udp) = (ports(Protocol::Tcp), ports(Protocol::Udp));
-        Self { tcp, udp, dhcp, on_board: OnBoard::of(units) }
+    /// What is open of `units`; the port of enrolment for those at `enrolment`; what `lines` let to units; and
+    /// nothing else.
+    pub fn of(
+        units: &[Unit],
+        (dhcp, pings): (bool, bool),
+        enrolment: &[Addresses],
+        lines: Lets,
+    ) -> Self {
+        let mut doors = DOORS.map(|(unit, port, of)| Door::of(units, unit, port, of)).to_vec();
+        doors.push(Door::of_lines(units, &lines, &doors));
+        let enrolment = enrolment.to_vec();
+        let (on_board, paths) = (OnBoard::of(units), Paths::of(units, lines));
+        Self { doors, dhcp, pings, enrolment, on_board, paths }
     }
 
     /// The transaction that makes the rules stand. Whatever was there before, there is no moment
     /// without rules and none with half of them, and counters go on.
     pub fn text(&self) -> String {
-        let mut open = String::new();
-        for (protocol, ports) in [("tcp", &self.tcp), ("udp", &self.udp)] {
-            if !ports.is_empty() {
-                let ports: Vec<_> = ports.iter().map(ToString::to_string).collect();
+        let mut open: String = self.doors.iter().map(Door::rules).collect();
+        open.extend(self.paths.as_ref().map(Paths::open));
+        if !self.enrolment.is_empty() {
+            let v4 = list(self.enrolment.iter().map(|(v4, _)| v4));
+            let v6 = list(self.enrolment.iter().map(|(_, v6)| v6));
+            for source in [format!("ip saddr {{ {v4} }}"), format!("ip6 saddr {{ {v6} }}")] {
                 let _ = writeln!(
                     open,
-                    "    {protocol} dport {{ {} }} counter name gate accept",
-                    ports.join(", ")
+                    "    {source} tcp dport {ENROLMENT} counter name enrolment accept"
                 );
             }
         }
         let dhcp = if self.dhcp {
-            "    meta nfproto ipv4 udp sport 67 udp dport 68 counter name dhcp accept\n"
+            "    meta nfproto ipv4 udp sport 67 udp dport 68 counter name dhcp accept\n    icmpv6 type nd-router-advert ip6 hoplimit 255 ip6 saddr fe80::/10 counter name neighbours accept\n"
         } else {
             ""
+        };
+        let [frame, chains, input, output] = match &self.paths {
+            Some(paths) => [
+                paths::FRAME.to_owned(),
+                paths.chains(&paths.lines()),
+                paths::input(),
+                paths::output(),
+            ],
+            None => Default::default(),
         };
         FRAME
             .replace("$frame", on_board::FRAME)
             .replace("$on_board", on_board::CHAIN)
+            .replace("  @path_frame\n", &frame)
+            .replace("  @path_chains\n", &chains)
+            .replace("    @path_input\n", &input)
+            .replace("    @path_output\n", &output)
             .replace("$kind", on_board::KIND)
             .replace("$own_ports", &elements(self.on_board.elements()))
             .replace("    @open\n", &open)
             .replace("    @dhcp\n", dhcp)
+            .replace("    @pings\n", if self.pings { PINGS } else { "" })
     }
 }
+
+/// Echo requests: the router hands on only what a line lets.
+const PINGS: &str = "    icmp type echo-request counter name neighbours accept
+    icmpv6 type echo-request counter name neighbours accept
+";
 
 /// All but what differs. Chains are named first, so that the flush finds them, and filled again.
 ///
 /// - Neighbour discovery comes from the link itself (RFC 4861, 7.1: hop limit 255), questions of
 ///   switches about groups too (RFC 2710, 3: hop limit 1): without answers they stop handing on the
 ///   groups of neighbour discovery.
-/// - Router advertisements are not taken: nobody on the network says how this box is addressed.
+/// - Who asks for an address has none yet (RFC 2131, 4.1), also where the one before is still set: a router's
+///   guard lets nobody else ask everybody.
+/// - Router advertisements are heard where the address is asked for, and not by the kernel.
 /// - A node that was a router has a guard; a guard's ports are no concern of this one.
 const FRAME: &str = "\
 table netdev octet_guard { }
 delete table netdev octet_guard
 table inet octet_fw {
   counter gate { }
+  counter enrolment { }
+  counter lines { }
   counter dhcp { }
   counter neighbours { }
   counter denied { }
   counter not_forwarded { }
   set own_ports { $kind; }
-$frame  chain input { type filter hook input priority filter; policy drop; }
+$frame  @path_frame
+  chain input { type filter hook input priority filter; policy drop; }
   chain forward { type filter hook forward priority filter; policy drop; }
   chain output { type filter hook output priority filter; policy accept; }
+  chain nobody { type filter hook postrouting priority srcnat + 1; policy accept; }
 }
 flush table inet octet_fw
 flush set inet octet_fw own_ports
 table inet octet_fw {
   set own_ports { $kind;$own_ports }
-$on_board  chain input {
+$on_board  @path_chains
+  chain input {
     iif lo accept
+    @path_input
     ct state established,related accept
     icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } ip6 hoplimit 255 counter name neighbours accept
     icmpv6 type mld-listener-query ip6 hoplimit 1 ip6 saddr fe80::/10 counter name neighbours accept
     ct state invalid counter name denied drop
     @open
     @dhcp
+    @pings
     counter name denied drop
   }
   chain forward {
     counter name not_forwarded drop
   }
   chain output {
+    @path_output
     oifname lo goto on_board
+  }
+  chain nobody {
+    ip daddr 255.255.255.255 udp sport 68 udp dport 67 ip saddr set 0.0.0.0
   }
 }
 ";
@@ -115,8 +220,10 @@ $on_board  chain input {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use octet_appliance::UnitSource;
+    use octet_appliance::{PortRange, Traffic, UnitSource};
     use proptest::prelude::*;
+    use std::net::{Ipv4Addr, Ipv6Addr};
+    use std::num::NonZeroU32;
     use std::path::Path;
 
     fn unit(name: &str, ports: &str) -> Unit {
@@ -130,10 +237,45 @@ mod tests {
     fn as_it_was_looked_at() {
         let units =
             [unit("web", "ports.http = \"tcp/80\"\n"), unit("gate", "ports.gate = \"tcp/4040\"\n")];
-        let inbound = Inbound::of(&units, true);
+        let of = |units: &[Unit], dhcp, lines: &Lets| {
+            Inbound::of(units, (dhcp, dhcp), &[], lines.clone()).text()
+        };
+        let host = |n: u16| {
+            (
+                Ipv4Addr::new(10, 20, n as u8, 2),
+                Ipv6Addr::new(0xfd6f, 0x6374, 0x6574, n, 0, 0, 0, 2),
+            )
+        };
+        let manager = Inbound::of(&units, (true, true), &[host(1), host(3)], Lets::default());
+        let forward = "ports.links = \"udp/51820\"\nports.control = \"udp/4042\"\nports.path = \"udp/4043\"\nports.metrics = \"tcp/4044\"\n";
+        let forwards = [&units[..], &[unit("forward", forward)]].concat();
+        let lines = [
+            (Traffic::Tcp, vec![(80, 80), (8000, 8010)], NonZeroU32::new(50)),
+            (Traffic::Udp, vec![(53, 53)], None),
+            (Traffic::Ping, vec![(0, u16::MAX)], None),
+            (Traffic::Number(47), vec![(0, u16::MAX)], None),
+        ];
+        let lines = lines.map(|(traffic, ports, rate)| {
+            let ports = ports.into_iter().map(|(first, last)| PortRange { first, last });
+            paths::Line { traffic, ports: ports.collect(), rate }
+        });
+        let plain = [host(1).0, host(3).0].into();
+        let ports = |first, last| PortRange { first, last };
+        // One that is open already, one that is not, one that nobody serves, one of the other protocol, and what
+        // is heard by forward's devices alone.
+        let ports = vec![
+            (Protocol::Tcp, ports(4040, 4041)),
+            (Protocol::Tcp, ports(4044, 4044)),
+            (Protocol::Tcp, ports(4042, 4042)),
+            (Protocol::Udp, ports(80, 80)),
+            (Protocol::Udp, ports(4042, 4043)),
+        ];
+        let lines = Lets { paths: lines.into(), plain, ports };
         for (name, text) in [
-            ("gate-and-dhcp.nft", inbound.text()),
-            ("closed.nft", Inbound::of(&units[..1], false).text()),
+            ("gate-and-dhcp.nft", of(&units, true, &lines)),
+            ("closed.nft", of(&units[..1], false, &Lets::default())),
+            ("manager.nft", manager.text()),
+            ("forward.nft", of(&forwards, true, &lines)),
         ] {
             let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/testdata").join(name);
             if std::env::var_os("OCTET_WRITE_GOLDEN").is_some() {
@@ -146,8 +288,13 @@ mod tests {
     proptest! {
         /// Whatever is open: the last word of the chain is a drop, and nothing else opens a port.
         #[test]
-        fn what_is_not_named_is_dropped(tcp: BTreeSet<u16>, udp: BTreeSet<u16>, dhcp: bool) {
-            let text = Inbound { tcp: tcp.clone(), udp: udp.clone(), dhcp, on_board: OnBoard::default() }.text();
+        fn what_is_not_named_is_dropped(
+            tcp: BTreeSet<u16>, udp: BTreeSet<u16>, dhcp: bool, enrolment: Vec<Addresses>, has_paths: bool,
+        ) {
+            let manages = !enrolment.is_empty();
+            let doors = vec![Door { tcp: tcp.clone(), udp: udp.clone(), counter: "gate" }];
+            let paths = has_paths.then(Paths::default);
+            let text = Inbound { doors, dhcp, pings: dhcp, enrolment, on_board: OnBoard::default(), paths }.text();
             prop_assert!(!text.contains('$'));
             prop_assert!(!text.replace("@own_ports", "").contains('@'));
             let lines: Vec<_> = text.lines().map(str::trim).collect();
@@ -156,6 +303,8 @@ mod tests {
             let opened = lines.iter().filter(|line| line.contains("name gate accept")).count();
             prop_assert_eq!(opened, usize::from(!tcp.is_empty()) + usize::from(!udp.is_empty()));
             prop_assert_eq!(text.contains("dport 68"), dhcp);
+            prop_assert_eq!(text.matches("iifname \"f*\" goto by_forward").count(), usize::from(has_paths));
+            prop_assert_eq!(text.matches(" saddr { ").count(), if manages { 2 } else { 0 });
         }
     }
 }

@@ -2,23 +2,26 @@
 //! and routes are as `[network]` of `appliance.toml` says.
 //!
 //! What is decided is pure: [`rules`] makes the text for nft, [`plan`] compares what is wanted with
-//! what the kernel has, [`dhcp::client`] is the whole of a DHCP client but for its socket. What
-//! touches the machine is small: [`nft`], [`kernel`], [`dhcp::socket`], [`serve`], and [`daemon`]
-//! around them.
+//! what the kernel has, [`lease`] and [`plugged`] hold what the unit `lan` reports against the plan. What
+//! touches the machine is small: [`nft`], [`kernel`], [`serve`], and [`daemon`] around them.
 
+pub mod advert;
 pub mod conntrack;
 pub mod daemon;
-pub mod dhcp;
 pub mod fault;
 pub mod generation;
 pub mod host;
 pub mod kernel;
+pub mod lease;
+pub mod links;
+pub mod manager;
 pub mod netconf;
 pub mod network;
 pub mod nfnetlink;
 pub mod nft;
 pub mod observed;
 pub mod on_board;
+pub mod paths;
 pub mod plan;
 pub mod plugged;
 pub mod router;

@@ -1,25 +1,27 @@
 //! The network as it is kept: rules, then links and addresses, as what is told says.
 
-use std::io;
-use std::net::IpAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use octet_appliance::Addressing;
-use serde_json::json;
+use octet_node::control::{Client, INIT, SOCKETS};
+use octet_node::links as reported;
+use serde_json::{Map, json};
+use tokio::task::spawn_blocking;
 use tokio::time::Instant;
 
+use crate::advert::Advert;
 use crate::conntrack;
 use crate::daemon::NetdError;
-use crate::dhcp::Answer;
-use crate::dhcp::client::{Client, Outcome};
-use crate::dhcp::socket::Socket;
 use crate::fault;
 use crate::generation::Author;
 use crate::kernel::Kernel;
+use crate::lease::{self, Lease};
+use crate::links::links;
 use crate::nft::{self, NftError};
-use crate::observed::{Link, Observed};
-use crate::plan::{self, Change, Leased, Plan};
+use crate::observed::Observed;
+use crate::plan::{self, Advertised, Change, Leased, Plan};
 use crate::plugged::{Plugged, Refused};
 use crate::router::firewall::There;
 use crate::router::guard;
@@ -46,7 +48,11 @@ pub struct Network {
     /// The rules that the kernel has, unless that is not known.
     rules: Option<Rules>,
     leased: Leased,
-    asking: Option<Asking>,
+    advertised: Advertised,
+    /// Which board of the box the last lease said this is, and PID 1 was told.
+    board: Option<u8>,
+    /// Which node this is, as PID 1 has it.
+    number: Option<u8>,
     /// What could not be set last time, so that it is not told all the time.
     trouble: Option<String>,
     /// When rules that somebody else has changed are put right; or were, last time.
@@ -54,18 +60,12 @@ pub struct Network {
     mended: Option<Instant>,
 }
 
-/// A DHCP client at work on a link.
-struct Asking {
-    link: Link,
-    client: Client,
-    socket: Socket,
-}
-
 impl Network {
     /// As `told` says, once it is [`begin`](Self::begin)un.
     pub fn new(told: Told, node: Arc<Node>, kernel: Kernel, shared: Arc<Shared>) -> Self {
         Self {
             told,
+            number: node.number,
             node,
             kernel,
             shared,
@@ -73,7 +73,8 @@ impl Network {
             plugged: Plugged::default(),
             rules: None,
             leased: Leased::Unknown,
-            asking: None,
+            advertised: Advertised::Unknown,
+            board: None,
             trouble: None,
             mend: None,
             mended: None,
@@ -85,6 +86,8 @@ impl Network {
     /// # Errors
     /// The rules do not stand, or the kernel does not answer.
     pub async fn begin(&mut self) -> Result<(), NetdError> {
+        // What is advertised is for `lan` to hear, and for netd to judge.
+        self.kernel.ignore_adverts();
         if self.told.router.is_some() {
             // Who was there when netd ended is there still, if his link was not down since.
             let listed = nft::json(&format!("list set netdev {} mac", guard::TABLE)).await;
@@ -125,7 +128,7 @@ impl Network {
             return Ok(Err(error.to_string()));
         }
         eprintln!("the settings have changed");
-        (self.leased, self.asking) = (Leased::Unknown, None);
+        (self.leased, self.advertised) = (Leased::Unknown, Advertised::Unknown);
         self.settle().await?;
         let trouble = match self.trouble.clone() {
             None => self.end_flows().await.err(),
@@ -135,7 +138,7 @@ impl Network {
         eprintln!("{trouble}; all is as it was before");
         self.told = before;
         self.load().await?;
-        (self.leased, self.asking) = (Leased::Unknown, None);
+        (self.leased, self.advertised) = (Leased::Unknown, Advertised::Unknown);
         self.settle().await?;
         Ok(Err(trouble))
     }
@@ -185,7 +188,7 @@ impl Network {
     /// Has the kernel let what is to be let, and nothing else, in one transaction: of what it has already
     /// only what differs is touched.
     async fn load(&mut self) -> Result<(), NftError> {
-        let rules = self.told.rules(&self.node, &self.plugged);
+        let rules = self.told.rules(&self.node, self.number, &self.plugged);
         let change = self.rules.take().and_then(|before| rules.change(&before));
         fault::at_step("the rules are loaded")?;
         if fault::is("bare") {
@@ -207,7 +210,12 @@ impl Network {
     }
 
     async fn load_whole(&self, rules: &Rules) -> Result<(), NftError> {
-        nft::load(&rules.whole(&There::observe().await)).await
+        // Asking what is there takes a process of nft.
+        let there = match rules {
+            Rules::Host(_) => There::default(),
+            Rules::Router { .. } => There::observe().await,
+        };
+        nft::load(&rules.whole(&there)).await
     }
 
     /// Ends the flows that no line lets any more: rules are asked only when a flow begins.
@@ -246,15 +254,15 @@ impl Network {
     /// # Errors
     /// The kernel does not answer.
     pub async fn settle(&mut self) -> Result<(), NetdError> {
+        let mut observed = self.kernel.observe().await?;
         for _ in 0..MOST_ROUNDS {
-            let observed = self.kernel.observe().await?;
             if self.plugged.forget(self.told.router.as_ref(), &observed) {
                 self.load().await?;
             }
-            self.follow_uplink(&observed).await;
-            let Told { network, router } = &self.told;
+            let Told { network, router, .. } = &self.told;
             let router = router.as_ref().map(|router| (router, &self.plugged));
-            let plan = Plan::new(network, router, &self.leased, &observed, self.now());
+            let plan =
+                Plan::new(network, router, (&self.leased, &self.advertised), &observed, self.now());
             let changes = plan.changes(&observed);
             if changes.is_empty() {
                 self.trouble = None;
@@ -274,8 +282,9 @@ impl Network {
                 self.trouble = Some(trouble);
                 break;
             }
+            observed = self.kernel.observe().await?;
         }
-        self.note().await;
+        self.note(&observed).await;
         Ok(())
     }
 
@@ -284,82 +293,85 @@ impl Network {
         self.kernel.apply(change).await.map_err(|error| error.to_string())
     }
 
-    /// Has the DHCP client ask on the link that leads out, once it is up.
-    async fn follow_uplink(&mut self, observed: &Observed) {
-        if self.told.network.addressing != Addressing::Dhcp {
-            return;
+    /// Takes a report that a DHCP server has given this, or nothing any more, at the link of this name.
+    ///
+    /// # Errors
+    /// As [`settle`](Self::settle); inside: it cannot be so.
+    pub async fn lease(
+        &mut self,
+        link: &str,
+        reported: Option<reported::Lease>,
+    ) -> Result<Result<(), lease::Refused>, NetdError> {
+        if !self.asks_at(link).await? {
+            return Ok(Err(lease::Refused::NotAsked(link.to_owned())));
         }
-        let name = plan::uplink(&self.told.network, self.told.router.as_ref());
-        let uplink = observed.uplink(name);
-        let Some((link, mac)) = uplink.and_then(|link| Some((link, link.mac()?))) else {
-            if self.asking.take().is_some() {
-                self.leased = Leased::Nothing;
-            }
-            return;
+        let router = self.told.router.as_ref();
+        let board = reported.as_ref().and_then(|lease| lease.board);
+        let leased = match reported {
+            None => Leased::Nothing,
+            Some(lease) => match Lease::check(&lease, router, self.now()) {
+                Ok(lease) => Leased::Lease(lease),
+                Err(refused) => return Ok(Err(refused)),
+            },
         };
-        let now = self.now();
-        if let Some(asking) = &mut self.asking
-            && (asking.link.index, asking.link.mac()) == (link.index, link.mac())
-        {
-            if link.carrier && !asking.link.carrier {
-                asking.client.link_is_back(now);
+        self.leased = leased;
+        self.settle().await?;
+        // A router has no number, and whoever leads out of it does not give it one.
+        if self.told.is_board && board.is_some() && board != self.board {
+            self.board = board;
+            if tell_number(board).await {
+                self.number = board;
+                // Who takes boards in has other rules.
+                self.load().await?;
             }
-            asking.link = link.clone();
-            return;
         }
-        let had =
-            observed.addresses.iter().find(|it| it.link == link.index && it.seconds.is_some());
-        let wish = had.and_then(|address| match address.address {
-            IpAddr::V4(address) => Some(address),
-            IpAddr::V6(_) => None,
-        });
-        match Socket::open(&link.name) {
-            Ok(socket) => {
-                let client = Client::new(mac, wish, now);
-                self.asking = Some(Asking { link: link.clone(), client, socket });
-            }
-            Err(error) => eprintln!("DHCP on {}: {error}", link.name),
-        }
+        Ok(Ok(()))
     }
 
-    /// When there is something to do: the DHCP client's next word (nothing is sent over a link that is
-    /// not there), or rules to put right.
+    /// Takes a report that a router has advertised this, or that there is none any more, at the link of
+    /// this name.
+    ///
+    /// # Errors
+    /// As [`settle`](Self::settle); inside: it cannot be so.
+    pub async fn advert(
+        &mut self,
+        link: &str,
+        reported: Option<reported::Advertised>,
+    ) -> Result<Result<(), lease::Refused>, NetdError> {
+        if !self.asks_at(link).await? {
+            return Ok(Err(lease::Refused::NotAsked(link.to_owned())));
+        }
+        let router = self.told.router.as_ref();
+        self.advertised = match reported {
+            None => Advertised::Nothing,
+            Some(advert) => match Advert::check(&advert, router, self.now()) {
+                Ok(advert) => Advertised::Router(advert),
+                Err(refused) => return Ok(Err(refused)),
+            },
+        };
+        self.settle().await?;
+        Ok(Ok(()))
+    }
+
+    /// Whether an address is asked for at the link of this name.
+    async fn asks_at(&self, link: &str) -> Result<bool, NetdError> {
+        let observed = self.kernel.observe().await?;
+        let name = plan::uplink(&self.told.network, self.told.router.as_ref());
+        let asked = observed.uplink(name).is_some_and(|it| it.name == link);
+        Ok(asked && self.told.network.addressing == Addressing::Dhcp)
+    }
+
+    /// When there is something to do: a lease that ends, or rules to put right.
     pub fn due(&self) -> Option<Instant> {
-        let asking = self.asking.as_ref().filter(|asking| asking.link.carrier);
-        let asking = asking.and_then(|asking| asking.client.due()).map(|due| self.began + due);
-        asking.into_iter().chain(self.mend).min()
-    }
-
-    /// The next answer of a server; without a client there is none.
-    ///
-    /// # Errors
-    /// The link is gone.
-    pub async fn hear(&self) -> io::Result<Answer> {
-        match &self.asking {
-            Some(asking) => asking.socket.receive().await,
-            None => std::future::pending().await,
-        }
-    }
-
-    /// Has the DHCP client take what was heard.
-    ///
-    /// # Errors
-    /// As [`settle`](Self::settle).
-    pub async fn heard(&mut self, answer: io::Result<Answer>) -> Result<(), NetdError> {
-        let now = self.now();
-        match answer {
-            Ok(answer) => {
-                let outcome =
-                    self.asking.as_mut().map(|asking| asking.client.received(now, answer));
-                self.carry_out(outcome.unwrap_or_default()).await
-            }
-            Err(error) => {
-                // With its link the socket is gone; the next look at the links opens another.
-                eprintln!("DHCP: {error}");
-                self.asking = None;
-                self.settle().await
-            }
-        }
+        let end = match &self.leased {
+            Leased::Lease(lease) => lease.until.map(|until| self.began + until),
+            Leased::Unknown | Leased::Nothing => None,
+        };
+        let advert = match &self.advertised {
+            Advertised::Router(advert) => advert.end(self.now()).map(|end| self.began + end),
+            Advertised::Unknown | Advertised::Nothing => None,
+        };
+        [end, advert, self.mend].into_iter().flatten().min()
     }
 
     /// Does what is due.
@@ -376,41 +388,36 @@ impl Network {
             self.end_flows_or_say().await;
             self.settle().await?;
         }
-        let (now, random) = (self.now(), random());
-        let outcome = self.asking.as_mut().map(|asking| asking.client.tick(now, random));
-        self.carry_out(outcome.unwrap_or_default()).await
-    }
-
-    async fn carry_out(&mut self, outcome: Outcome) -> Result<(), NetdError> {
-        if let Some(text) = outcome.say {
-            eprintln!("{text}");
-        }
-        if let (Some(message), Some(asking)) = (outcome.send, &self.asking)
-            && let Err(error) = asking.socket.send(&message).await
+        let now = self.now();
+        if let Leased::Lease(Lease { address, until: Some(until), .. }) = &self.leased
+            && *until <= now
         {
-            eprintln!("DHCP on {}: {error}", asking.link.name);
+            eprintln!("the time of {address} is over");
+            self.leased = Leased::Nothing;
+            self.settle().await?;
         }
-        if let Some(leased) = outcome.leased {
-            self.leased = leased;
-            return self.settle().await;
+        if let Advertised::Router(advert) = std::mem::take(&mut self.advertised) {
+            let left = advert.clone().at(now);
+            let ended = left != advert || left.gateway(now).is_none();
+            self.advertised = Advertised::Router(left);
+            if ended {
+                self.settle().await?;
+            }
         }
-        self.note().await;
         Ok(())
     }
 
-    async fn note(&self) {
-        let now = self.now();
-        let state = self.asking.as_ref().map(|asking| {
-            let lease = asking.client.lease();
-            json!({
-                "link": asking.link.name,
-                "state": asking.client.state(),
-                "address": lease.map(|lease| lease.address.to_string()),
-                "server": lease.map(|lease| lease.server),
-                "seconds": lease.and_then(|lease| lease.left(now)),
-            })
-        });
-        self.shared.note(state, &self.plugged).await;
+    async fn note(&self, observed: &Observed) {
+        let lease = match &self.leased {
+            Leased::Lease(lease) => Some(json!({
+                "address": lease.address.to_string(),
+                "server": lease.server,
+                "seconds": lease.left(self.now()),
+                "board": self.board,
+            })),
+            Leased::Unknown | Leased::Nothing => None,
+        };
+        self.shared.note(lease, &self.plugged, links(&self.told, observed)).await;
     }
 }
 
@@ -428,11 +435,16 @@ pub enum PlugError {
     Rules(#[from] NftError),
 }
 
-/// A number that nobody on the network can guess, so that nobody else can answer.
-fn random() -> u32 {
-    let mut bytes = [0; 4];
-    // The kernel has randomness long before there are links; without it the number is as good as
-    // any: an answer has to be for this MAC address, too.
-    let _ = rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty());
-    u32::from_be_bytes(bytes) ^ std::process::id()
+/// Tells PID 1 which board this is. Returns whether it takes that: if it knows better, that is told in its log.
+async fn tell_number(board: Option<u8>) -> bool {
+    let call = move || {
+        let mut client = Client::connect(&Path::new(SOCKETS).join(format!("{INIT}.sock")))?;
+        client.call("board", Map::from_iter([("number".to_owned(), json!(board))]))
+    };
+    match spawn_blocking(call).await {
+        Ok(Ok(_)) => return true,
+        Ok(Err(error)) => eprintln!("{error}"),
+        Err(error) => eprintln!("PID 1 was not told the number: {error}"),
+    }
+    false
 }

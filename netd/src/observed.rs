@@ -2,6 +2,8 @@
 
 use std::net::IpAddr;
 
+use octet_appliance::VPN_TABLE;
+
 /// netd's number as the origin of routes (`rtm_protocol`; docs/ARCHITECTURE.md lists the others).
 pub const PROTOCOL: u8 = 201;
 
@@ -72,6 +74,34 @@ pub struct Route {
     pub link: u32,
 }
 
+/// In which table the kernel looks for a route for what comes by one device.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rule {
+    /// The device's name.
+    pub device: String,
+    /// The network that it goes to; all, with a prefix of 0.
+    pub to: (IpAddr, u8),
+    /// Rules of a lower number come before it.
+    pub priority: u32,
+    /// The table.
+    pub table: u8,
+}
+
+impl Rule {
+    /// What goes to the network `to` has the routes that everybody has.
+    pub fn inside(device: &str, to: (IpAddr, u8)) -> Self {
+        Self { device: device.to_owned(), to, priority: 20_100, table: MAIN_TABLE }
+    }
+
+    /// All else of the version of `any`, which is nobody's address, has the routes of the VPN.
+    pub fn outside(device: &str, any: IpAddr) -> Self {
+        Self { device: device.to_owned(), to: (any, 0), priority: 20_101, table: VPN_TABLE }
+    }
+}
+
+/// `RT_TABLE_MAIN` (linux/rtnetlink.h).
+const MAIN_TABLE: u8 = 254;
+
 /// A neighbour that the kernel does not ask for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Neighbour {
@@ -92,6 +122,11 @@ pub struct Observed {
     pub addresses: Vec<Address>,
     /// Default routes with [`PROTOCOL`], netd's own.
     pub routes: Vec<Route>,
+    /// Rules with [`PROTOCOL`], netd's own.
+    pub rules: Vec<Rule>,
+    /// The versions of IP, by nobody's address, of which whoever finds no other route in the table of the VPN is
+    /// told that there is none.
+    pub dead_ends: Vec<IpAddr>,
     /// Neighbours that were set by a program.
     pub neighbours: Vec<Neighbour>,
     /// Whether packets for others are handed on, of both versions of IP.

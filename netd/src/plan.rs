@@ -1,12 +1,13 @@
 //! What the kernel is to have, and the changes that lead there. Pure: nothing here touches it.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use octet_appliance::{Addressing, Mac, NetworkSettings};
 
-use crate::dhcp::Lease;
-use crate::observed::{Address, Link, LinkKind, Neighbour, Observed, Route};
+use crate::advert::Advert;
+use crate::lease::Lease;
+use crate::observed::{Address, Link, LinkKind, Neighbour, Observed, Route, Rule};
 use crate::plugged::Plugged;
 use crate::router;
 use crate::router::plan::Segment;
@@ -26,6 +27,18 @@ pub enum Leased {
     Lease(Lease),
 }
 
+/// What is known of what a router advertises.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Advertised {
+    /// Nobody was heard yet: what the netd before this one has set stays, as long as it may.
+    #[default]
+    Unknown,
+    /// There is none.
+    Nothing,
+    /// This one.
+    Router(Advert),
+}
+
 /// What the kernel is to have.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plan {
@@ -37,12 +50,18 @@ pub struct Plan {
     pub addresses: Vec<Address>,
     /// Default routes.
     pub routes: Vec<Route>,
+    /// In which table what comes by which device has its routes.
+    pub rules: Vec<Rule>,
+    /// The versions of IP for which the table of the VPN ends in a refusal.
+    pub dead_ends: Vec<IpAddr>,
     /// Neighbours of which it is known who they are.
     pub neighbours: Vec<Neighbour>,
     /// Whether packets for others are to be handed on. Who is no router leaves that as it is.
     pub forwards: bool,
     /// Whether IPv4 that may be of a lease stays on this link.
     pub keep_leased: Option<u32>,
+    /// Whether IPv6 that may have been advertised stays on this link.
+    pub keep_advertised: Option<u32>,
 }
 
 /// One step.
@@ -58,6 +77,14 @@ pub enum Change {
     SetAddress(Address),
     /// Add a default route.
     AddRoute(Route),
+    /// Say in which table routes are looked for.
+    AddRule(Rule),
+    /// Take that back.
+    RemoveRule(Rule),
+    /// Have the table of the VPN end in a refusal.
+    AddDeadEnd(IpAddr),
+    /// Take that back.
+    RemoveDeadEnd(IpAddr),
     /// Forget a neighbour.
     RemoveNeighbour(Neighbour),
     /// Say who a neighbour is.
@@ -72,7 +99,7 @@ impl Plan {
     pub fn new(
         settings: &NetworkSettings,
         router: Option<(&router::plan::Plan, &Plugged)>,
-        leased: &Leased,
+        (leased, advertised): (&Leased, &Advertised),
         observed: &Observed,
         now: Duration,
     ) -> Self {
@@ -91,15 +118,21 @@ impl Plan {
             owned: ports.map(|link| link.index).collect(),
             addresses: vec![],
             routes: vec![],
+            rules: vec![],
+            dead_ends: vec![],
             neighbours: vec![],
             forwards: router.is_some(),
             keep_leased: None,
+            keep_advertised: None,
         };
         for segment in router.into_iter().flat_map(router::plan::Plan::segments) {
             let link = observed.links.iter().find(|link| link.name == segment.device.as_str());
             if let Some((link, plugged)) = link.zip(plugged) {
                 plan.segment(segment, plugged.mac(segment), link.index);
             }
+        }
+        if let Some(router) = router.filter(|router| router.vpn) {
+            plan.vpn(router);
         }
         let name = uplink(settings, router);
         let Some(uplink) = observed.uplink(name).map(|link| link.index) else { return plan };
@@ -126,11 +159,49 @@ impl Plan {
                     seconds: lease.left(now),
                     is_sole: false,
                 });
-                let route = |gateway| Route { gateway: IpAddr::V4(gateway), link: uplink };
+                let route = |gateway| Route { gateway, link: uplink };
                 plan.routes.extend(lease.gateway.map(route));
             }
         }
+        if settings.addressing == Addressing::Dhcp {
+            plan.advertised(advertised, uplink, now);
+        }
         plan
+    }
+
+    /// What the owner's devices send outside has routes of its own, and none of them is the uplink's: without the
+    /// VPN there is none at all.
+    fn vpn(&mut self, router: &router::plan::Plan) {
+        let Some(lan) = &router.lan else { return };
+        let (device, any) =
+            (lan.device.as_str(), [Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::UNSPECIFIED.into()]);
+        let inside = [
+            (router.network.host(0, 0).into(), 16),
+            (router.network6.host(0, 0).into(), 48),
+            // Nodes, by paths.
+            (Ipv6Addr::new(0xfc00, 0, 0, 0, 0, 0, 0, 0).into(), 8),
+        ];
+        self.rules.extend(inside.map(|to| Rule::inside(device, to)));
+        self.rules.extend(any.map(|any| Rule::outside(device, any)));
+        self.dead_ends.extend(any);
+    }
+
+    fn advertised(&mut self, advertised: &Advertised, link: u32, now: Duration) {
+        match advertised {
+            Advertised::Unknown => self.keep_advertised = Some(link),
+            Advertised::Nothing => {}
+            Advertised::Router(advert) => {
+                self.addresses.extend(advert.address.map(|cidr| Address {
+                    link,
+                    address: cidr.address(),
+                    prefix: cidr.prefix(),
+                    seconds: advert.address_left(now),
+                    is_sole: false,
+                }));
+                let route = |gateway| Route { gateway: IpAddr::V6(gateway), link };
+                self.routes.extend(advert.gateway(now).map(route));
+            }
+        }
     }
 
     fn segment(&mut self, segment: &Segment, mac: Option<Mac>, link: u32) {
@@ -153,15 +224,22 @@ impl Plan {
     /// The steps from what there is, in an order in which none undoes another: an address that goes
     /// takes others of its network with it, so what goes, goes first.
     pub fn changes(&self, observed: &Observed) -> Vec<Change> {
-        let mut changes = vec![];
+        let mut changes = self.ways(observed);
         let is_down =
             |index: &u32| observed.links.iter().any(|link| link.index == *index && !link.up);
         changes.extend(self.up.iter().copied().filter(is_down).map(Change::Up));
         // The kernel ends an address whose time is over, but not the route that came with it.
-        let kept =
-            observed.addresses.iter().any(|there| there.address.is_ipv4() && self.keeps(there));
+        let keeps_some = |four: bool| {
+            let is_one =
+                |there: &&Address| there.address.is_ipv4() == four && there.seconds.is_some();
+            observed.addresses.iter().filter(is_one).any(|there| self.keeps(there))
+        };
+        let kept = [keeps_some(true), keeps_some(false)];
         let stale = observed.routes.iter().filter(|route| {
-            let kept = kept && route.gateway.is_ipv4() && self.keep_leased == Some(route.link);
+            let kept = match route.gateway {
+                IpAddr::V4(_) => kept[0] && self.keep_leased == Some(route.link),
+                IpAddr::V6(_) => kept[1] && self.keep_advertised == Some(route.link),
+            };
             !kept && !self.routes.contains(route)
         });
         changes.extend(stale.copied().map(Change::RemoveRoute));
@@ -192,11 +270,26 @@ impl Plan {
         changes
     }
 
+    /// Before a link is switched on what comes by it has its routes.
+    fn ways(&self, observed: &Observed) -> Vec<Change> {
+        let Self { rules, dead_ends, .. } = self;
+        let new = dead_ends.iter().filter(|it| !observed.dead_ends.contains(it));
+        let mut changes: Vec<_> = new.copied().map(Change::AddDeadEnd).collect();
+        let new = rules.iter().filter(|it| !observed.rules.contains(it));
+        changes.extend(new.cloned().map(Change::AddRule));
+        let gone = observed.rules.iter().filter(|it| !rules.contains(it));
+        changes.extend(gone.cloned().map(Change::RemoveRule));
+        let gone = observed.dead_ends.iter().filter(|it| !dead_ends.contains(it));
+        changes.extend(gone.copied().map(Change::RemoveDeadEnd));
+        changes
+    }
+
     /// Whether an address that is not planned stays nevertheless: the kernel gives every link one of
     /// its own, by which the gate can always be reached.
     fn keeps(&self, there: &Address) -> bool {
         match there.address {
-            IpAddr::V6(address) => address.is_unicast_link_local(),
+            IpAddr::V6(address) if address.is_unicast_link_local() => true,
+            IpAddr::V6(_) => self.keep_advertised == Some(there.link) && there.seconds.is_some(),
             IpAddr::V4(_) => self.keep_leased == Some(there.link) && there.seconds.is_some(),
         }
     }

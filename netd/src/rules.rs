@@ -5,6 +5,7 @@ use octet_appliance::Unit;
 use crate::fault;
 use crate::host::Inbound;
 use crate::on_board::OnBoard;
+use crate::paths::{Lets, Paths};
 use crate::plugged::Plugged;
 use crate::router::firewall::{self, There};
 use crate::router::guard;
@@ -29,14 +30,16 @@ impl Rules {
     /// Those of a router with `units`, and with who is `plugged` in. `leased` says whether the uplink's
     /// address is asked for by DHCP.
     pub fn router(plan: &Plan, units: &[Unit], plugged: &Plugged, leased: bool) -> Self {
+        let forward = Paths::of(units, Lets::default());
         Self::Router {
             guard: guard::table(plan, plugged, leased),
-            firewall: firewall::table(plan, &OnBoard::of(units), leased),
+            firewall: firewall::table(plan, &OnBoard::of(units), forward.as_ref(), leased),
         }
     }
 
     /// The transaction that makes all of it stand, where there is `there`. There is no moment without
-    /// rules and none with half of them, and counters go on.
+    /// rules and none with half of them, and counters go on. A node that hands nothing on has no lines
+    /// that could be gone, so what is there is nothing to it.
     pub fn whole(&self, there: &There) -> String {
         match self {
             Self::Host(inbound) => inbound.text(),

@@ -1,6 +1,8 @@
 //! netd's socket: what it can be asked, and by whom.
 
-use std::collections::BTreeMap;
+mod reported;
+mod show;
+
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,30 +13,26 @@ use octet_node::control::{
     ArgKind, Arguments, Capability, ColumnKind, Connection, DESCRIBE, Failure, FailureCode,
     Message, Reply, ReplyBody, Request, Verb,
 };
+use octet_node::links::{ADVERTISED, Advertised, LEASED, LINKS, Lease, Links, PLUGGED, TRAFFIC};
 use octet_node::settings::{self, Which};
 use octet_node::{Callers, peer_uid};
 use serde_json::{Value, json};
 use tokio::io::Interest;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::mpsc::Sender;
-use tokio::sync::{Mutex, Semaphore, oneshot};
+use tokio::sync::{Mutex, Semaphore, oneshot, watch};
 use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 
 use crate::generation::Author;
 use crate::kernel::Kernel;
+use crate::lease;
 use crate::network::PlugError;
-use crate::nft;
-use crate::observed::{LinkKind, Observed};
 use crate::plugged::Plugged;
-use crate::router::counters;
 use crate::router::explain::Answer;
 use crate::router::plan::Plan;
 use crate::router::report::asked;
-use crate::told::{Node, Told};
-
-/// What the unit `lan` reports with.
-const PLUGGED: &str = "plugged";
+use crate::told::{self, Node, Told};
 
 /// How many may be connected at once; a further one is turned away.
 const MOST_CLIENTS: usize = 16;
@@ -52,6 +50,8 @@ pub struct Shared {
     listing: Mutex<()>,
     /// What is known beside what the kernel says.
     noted: Mutex<Noted>,
+    /// The links, as units are told of them.
+    links: watch::Sender<Links>,
     node: Arc<Node>,
     /// To whom goes what is to be done.
     wishes: Sender<Wish>,
@@ -60,7 +60,7 @@ pub struct Shared {
 /// What is known beside what the kernel says.
 #[derive(Debug, Default)]
 struct Noted {
-    /// What the DHCP client has last said of itself.
+    /// What a DHCP server has given.
     dhcp: Option<Value>,
     /// Who is plugged in.
     plugged: Plugged,
@@ -79,6 +79,24 @@ pub enum Wish {
         /// Takes why it cannot be lived with.
         done: oneshot::Sender<Result<(), String>>,
     },
+    /// A server has given an address, or there is none any more.
+    Leased {
+        /// The link.
+        link: String,
+        /// What was given.
+        lease: Option<Lease>,
+        /// Takes why it cannot be.
+        done: oneshot::Sender<Result<(), lease::Refused>>,
+    },
+    /// A router has advertised something, or there is none any more.
+    Advertised {
+        /// The link.
+        link: String,
+        /// What was advertised.
+        advert: Option<Advertised>,
+        /// Takes why it cannot be.
+        done: oneshot::Sender<Result<(), lease::Refused>>,
+    },
     /// Somebody has asked for an address.
     Plugged {
         /// The router's device.
@@ -94,12 +112,17 @@ impl Shared {
     /// Answers for `callers`, from what the kernel says at the time. What is to be done goes to `wishes`.
     pub fn new(callers: Callers, kernel: Kernel, node: Arc<Node>, wishes: Sender<Wish>) -> Self {
         let room = Arc::new(Semaphore::new(MOST_CLIENTS));
-        let (listing, noted) = (Mutex::new(()), Mutex::default());
-        Self { callers, kernel, room, listing, noted, node, wishes }
+        let (listing, noted, links) = Default::default();
+        Self { callers, kernel, room, listing, noted, links, node, wishes }
     }
 
-    /// Notes how the DHCP client is doing, and who is plugged in.
-    pub async fn note(&self, dhcp: Option<Value>, plugged: &Plugged) {
+    /// Notes what a DHCP server has given, who is plugged in, and how the links are.
+    pub async fn note(&self, dhcp: Option<Value>, plugged: &Plugged, links: Links) {
+        self.links.send_if_modified(|known| {
+            let differ = *known != links;
+            *known = links;
+            differ
+        });
         let mut noted = self.noted.lock().await;
         noted.dhcp = dhcp;
         if noted.plugged != *plugged {
@@ -124,6 +147,7 @@ pub fn verbs() -> Vec<Verb> {
             Capability::Read,
             "Shows the box, links, addresses, routes, and rules with counters",
         )
+        .optional("links", ArgKind::Flag, "Only links, addresses and routes, without asking nft")
         .shown(ColumnKind::Lines, &["box", "rules"]),
     ];
     let own = own.into_iter().chain([
@@ -132,7 +156,24 @@ pub fn verbs() -> Vec<Verb> {
         Verb::new("explain", Capability::Read, "Says which line decides about one kind of flow")
             .required("from", ArgKind::Text, "Who begins it: board-3, lan, uplink, router or path")
             .required("to", ArgKind::Text, "With whom")
-            .required("what", ArgKind::Text, "tcp/PORT, udp/PORT, icmp or a protocol's number"),
+            .required(
+                "what",
+                ArgKind::Text,
+                "tcp/PORT, udp/PORT, icmp, mpls-in-ip or a protocol's number",
+            ),
+        Verb::new(LINKS, Capability::Read, "Tells of the links, and again when they change"),
+        Verb::new(
+            TRAFFIC,
+            Capability::Read,
+            "Shows what has passed each link, and whether it is up",
+        )
+        .shown(ColumnKind::Bytes, &["received_bytes", "sent_bytes"]),
+        Verb::new(LEASED, Capability::Own, "Takes what a DHCP server has given")
+            .required("link", ArgKind::Text, "The link that asks, as eth0")
+            .optional("lease", ArgKind::Option, "The lease as JSON; without it there is none"),
+        Verb::new(ADVERTISED, Capability::Own, "Takes what a router has advertised")
+            .required("link", ArgKind::Text, "The link that asks, as eth0")
+            .optional("advert", ArgKind::Option, "It as JSON; without it there is none"),
         Verb::new(PLUGGED, Capability::Own, "Takes who has first asked for an address at a port")
             .required("port", ArgKind::Text, "The router's device, as eth3")
             .required("mac", ArgKind::Text, "His Ethernet address"),
@@ -162,18 +203,60 @@ pub async fn serve(listener: UnixListener, shared: Arc<Shared>) {
     }
 }
 
+/// Sends what waits. Returns whether the other end is still there.
+async fn send(stream: &UnixStream, connection: &mut Connection) -> io::Result<bool> {
+    while connection.has_pending() {
+        stream.ready(Interest::WRITABLE).await?;
+        match stream.try_write(connection.pending()) {
+            Ok(0) => return Ok(false),
+            Ok(count) => connection.sent(count),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(true)
+}
+
+/// Tells of the links until whoever has asked goes: then the connection has nothing else to carry.
+async fn tell_links(
+    stream: &UnixStream,
+    id: u64,
+    mut connection: Connection,
+    shared: &Shared,
+) -> io::Result<()> {
+    let mut links = shared.links.subscribe();
+    loop {
+        let told = json!(*links.borrow_and_update());
+        if connection.reply(&Reply { id, body: ReplyBody::Item(told) }).is_err()
+            || !send(stream, &mut connection).await?
+        {
+            return Ok(());
+        }
+        tokio::select! {
+            changed = links.changed() => if changed.is_err() { return Ok(()) },
+            gone = is_gone(stream) => return gone,
+        }
+    }
+}
+
+/// Returns when the other end goes, or says something where nothing more is asked.
+async fn is_gone(stream: &UnixStream) -> io::Result<()> {
+    loop {
+        stream.ready(Interest::READABLE).await?;
+        // Readiness may be what is left of an earlier message.
+        match stream.try_read(&mut [0; 64]) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            read => return read.map(drop),
+        }
+    }
+}
+
 async fn converse(stream: &UnixStream, uid: u32, shared: &Shared) -> io::Result<()> {
     let mut connection = Connection::default();
     let mut buffer = [0; 4096];
     loop {
-        while connection.has_pending() {
-            stream.ready(Interest::WRITABLE).await?;
-            match stream.try_write(connection.pending()) {
-                Ok(0) => return Ok(()),
-                Ok(count) => connection.sent(count),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) => return Err(error),
-            }
+        if !send(stream, &mut connection).await? {
+            return Ok(());
         }
         if connection.finished() {
             return Ok(());
@@ -189,6 +272,9 @@ async fn converse(stream: &UnixStream, uid: u32, shared: &Shared) -> io::Result<
             // Pieces of files are for verbs that ask for them; there is none here.
             let Message::Request(request) = message else { continue };
             let id = request.id;
+            if request.verb == LINKS && shared.callers.check(uid, LINKS).is_ok() {
+                return tell_links(stream, id, connection, shared).await;
+            }
             let body = match answer(request, uid, shared).await {
                 Ok(value) => ReplyBody::End(value),
                 Err(failure) => ReplyBody::Error(failure),
@@ -209,19 +295,24 @@ async fn answer(request: Request, uid: u32, shared: &Shared) -> Result<Value, Fa
     };
     let args = verb.check(request.args)?;
     match verb.name.as_str() {
-        "show" => show(shared).await,
+        "show" => show::show(shared, args.flag("links")).await,
         "plan" => Ok(json!({ "plan": plan(shared).await?.lines_of_text() })),
         "explain" => explain(shared, &args).await,
-        PLUGGED => plugged(shared, &args).await,
+        TRAFFIC => show::traffic(shared).await,
+        LEASED => reported::leased(shared, &args).await,
+        ADVERTISED => reported::advertised(shared, &args).await,
+        PLUGGED => reported::plugged(shared, &args).await,
         CHECK => check(shared).await,
         APPLY => apply(shared).await,
         _ => Ok(json!(verbs)), // describe: the list has no other
     }
 }
 
-/// The plan of what is in force, if this is a router.
+/// The plan of what is in force, if this is a router or can say what one of another kind is to do.
 async fn plan(shared: &Shared) -> Result<Plan, Failure> {
-    read(shared, Which::InForce).await?.router.ok_or_else(|| {
+    let node = Arc::clone(&shared.node);
+    let read = spawn_blocking(move || told::plan(&node, Which::InForce));
+    read.await.map_err(|error| failed(error.to_string()))??.ok_or_else(|| {
         let message = "this node is no router of a box";
         Failure::new(FailureCode::NotFound, message, "ask the router")
     })
@@ -237,13 +328,16 @@ async fn explain(shared: &Shared, args: &Arguments) -> Result<Value, Failure> {
     let what = args.text("what").unwrap_or_default();
     let (traffic, port) = asked(what).ok_or_else(|| {
         let message = format!("`{what}` is no kind of flow");
-        let help = "write tcp/PORT, udp/PORT, icmp or the number of a protocol";
+        let help = "write tcp/PORT, udp/PORT, icmp, mpls-in-ip or the number of a protocol";
         Failure::new(FailureCode::BadArgument, message, help)
     })?;
     let (from, to) = (zone("from")?, zone("to")?);
     Ok(match plan(shared).await?.explain(from, to, traffic, port) {
         Answer::Let { by, text } => {
             json!({ "answer": "let", "by": by.to_string(), "line": text })
+        }
+        Answer::Neighbour { index, text } => {
+            json!({ "answer": "let", "by": format!("neighbour {}", index + 1), "line": text })
         }
         Answer::Published { board, port } => {
             json!({ "answer": "published", "board": board, "port": port })
@@ -278,23 +372,6 @@ async fn apply(shared: &Shared) -> Result<Value, Failure> {
     Ok(Value::Null)
 }
 
-/// Takes a report of the unit `lan`.
-async fn plugged(shared: &Shared, args: &Arguments) -> Result<Value, Failure> {
-    let text = |name| args.text(name).unwrap_or_default().to_owned();
-    let (done, is_done) = oneshot::channel();
-    let gone = |_| failed("netd is about to end".to_owned());
-    let wish = Wish::Plugged { device: text("port"), mac: text("mac"), done };
-    shared.wishes.send(wish).await.map_err(|_| gone(()))?;
-    is_done.await.map_err(|_| gone(()))?.map_err(|error| match error {
-        PlugError::Rules(error) => failed(error.to_string()),
-        error => {
-            let help = "report the first who asks at a port since its link came up";
-            Failure::new(FailureCode::BadArgument, error.to_string(), help)
-        }
-    })?;
-    Ok(Value::Null)
-}
-
 /// Asks `config`, which may take a while.
 async fn read(shared: &Shared, which: Which) -> Result<Told, Failure> {
     let node = Arc::clone(&shared.node);
@@ -304,61 +381,4 @@ async fn read(shared: &Shared, which: Which) -> Result<Told, Failure> {
 
 fn failed(error: String) -> Failure {
     Failure::new(FailureCode::Failed, error, "ask again; see the log")
-}
-
-async fn show(shared: &Shared) -> Result<Value, Failure> {
-    let observed = shared.kernel.observe().await.map_err(|error| failed(error.to_string()))?;
-    let _one_at_a_time = shared.listing.lock().await;
-    // Without rules there is still something to see.
-    let rules =
-        nft::run("list table inet octet_fw").await.unwrap_or_else(|error| error.to_string());
-    let mut answer = report(&observed);
-    answer["rules"] = rules.lines().collect();
-    let noted = shared.noted.lock().await;
-    answer["dhcp"] = json!(noted.dhcp);
-    answer["alarms"] = json!({
-        "count": noted.alarms,
-        "last": noted.alarm.as_ref().map(|it| format!("{} (process {})", it.name, it.pid)),
-    });
-    if shared.node.is_router {
-        let failed = |error: nft::NftError| failed(error.to_string());
-        let drops = counters::drops().await.map_err(failed)?;
-        answer["lines"] = json!(counters::lines().await.unwrap_or_default());
-        answer["forwards"] = json!(observed.forwards);
-        if let Ok(plan) = plan(shared).await {
-            answer["box"] = json!(plan.drawn(&observed, &noted.plugged, &drops));
-        }
-        answer["drops"] = json!(drops);
-    }
-    Ok(answer)
-}
-
-/// Links with their addresses, and routes.
-fn report(observed: &Observed) -> Value {
-    let mut addresses: BTreeMap<u32, Vec<String>> = BTreeMap::new();
-    for address in &observed.addresses {
-        let text = format!("{}/{}", address.address, address.prefix);
-        addresses.entry(address.link).or_default().push(text);
-    }
-    let links = observed.links.iter().map(|link| {
-        let mac = match link.kind {
-            LinkKind::Ethernet(mac) => json!(mac_text(mac)),
-            LinkKind::Loopback | LinkKind::Other => Value::Null,
-        };
-        json!({
-            "name": link.name, "up": link.up, "carrier": link.carrier, "mac": mac,
-            "received": link.traffic.received, "sent": link.traffic.sent,
-            "addresses": addresses.remove(&link.index).unwrap_or_default(),
-        })
-    });
-    let links: Vec<_> = links.collect();
-    let name = |index| observed.links.iter().find(|link| link.index == index).map(|it| &it.name);
-    let routes = observed.routes.iter().map(
-        |route| json!({ "to": "default", "gateway": route.gateway, "link": name(route.link) }),
-    );
-    json!({ "links": links, "routes": routes.collect::<Vec<_>>() })
-}
-
-fn mac_text(mac: [u8; 6]) -> String {
-    mac.map(|byte| format!("{byte:02x}")).join(":")
 }

@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use octet_appliance::{
-    Board, Cluster, ClusterSettings, Lan, NetworkSettings, Policy, Publish, Segments, Unit,
+    Board, Cluster, ClusterSettings, Lan, Neighbour, NetworkSettings, Policy, Publish, Router,
+    Segments, Unit, Vpn,
 };
 use octet_node::SettingsError;
 use octet_node::control::{Client, Failure, FailureCode, INIT, SOCKETS};
@@ -12,20 +13,23 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use crate::host::Inbound;
+use crate::manager::Manager;
+use crate::paths::{self, Lines};
 use crate::plugged::Plugged;
 use crate::router::plan::Plan;
 use crate::rules::Rules;
 
 /// The number that PID 1 gives for the router.
-const ROUTER: u64 = 0;
+const ROUTER: u8 = 0;
 
-/// What does not change while the box runs.
+/// What was so when netd started.
 #[derive(Debug)]
 pub struct Node {
     /// The units of the image.
     pub units: Vec<Unit>,
-    /// Whether this node is the router of the box.
-    pub is_router: bool,
+    /// Its number, if PID 1 knows it already. That this is the router does not change while it runs; a board
+    /// may be told its number later.
+    pub number: Option<u8>,
 }
 
 impl Node {
@@ -34,9 +38,19 @@ impl Node {
         let ask = || {
             let mut client =
                 Client::connect(&Path::new(SOCKETS).join(format!("{INIT}.sock"))).ok()?;
-            client.call("boot", Map::new()).ok()?.get("board")?.as_u64()
+            client.call("boot", Map::new()).ok()?.get("board")?.as_u64()?.try_into().ok()
         };
-        Self { units, is_router: ask() == Some(ROUTER) }
+        Self { units, number: ask() }
+    }
+
+    /// Whether this node is the router of the box.
+    pub fn is_router(&self) -> bool {
+        self.number == Some(ROUTER)
+    }
+
+    /// Whether the unit `forward` is in the image.
+    fn forwards(&self) -> bool {
+        self.units.iter().any(|unit| unit.name.as_str() == paths::UNIT)
     }
 }
 
@@ -47,6 +61,12 @@ pub struct Told {
     pub network: NetworkSettings,
     /// What a router does between its ports.
     pub router: Option<Plan>,
+    /// Whether this is a board of a box with a router: its port says how it is reached.
+    pub is_board: bool,
+    /// The board that holds the map, if one does and this is a board.
+    pub manager: Option<Manager>,
+    /// What lines let to boards of what is the unit `forward`'s, if this is one and has it.
+    pub lines: Lines,
 }
 
 impl Told {
@@ -56,35 +76,83 @@ impl Told {
     /// `config` does not answer, or a router cannot be as it says.
     pub fn read(node: &Node, which: Which) -> Result<Self, Failure> {
         let network = section("network", which)?.unwrap_or_default();
-        let router = match section::<Cluster>("cluster", which)? {
-            Some(cluster) if node.is_router => Some(router(node, which, cluster)?),
-            _ => None,
-        };
-        Ok(Self { network, router })
+        let alone =
+            Self { network, router: None, is_board: false, manager: None, lines: Lines::default() };
+        Ok(match section::<Cluster>("cluster", which)? {
+            None => alone,
+            Some(cluster) if node.is_router() => {
+                let router = Some(router(node, which, cluster)?);
+                Self { router, ..alone }
+            }
+            // `[network]` is the router's.
+            Some(cluster) => {
+                let boards: Vec<Board> = section("board", which)?.unwrap_or_default();
+                let manager = Manager::of(&cluster, &boards);
+                let lines = match node.forwards() {
+                    true => {
+                        let (settings, segments) = segments(node, which, cluster)?;
+                        Lines::of(&settings.cluster, &segments)
+                    }
+                    false => Lines::default(),
+                };
+                let network = NetworkSettings::default();
+                Self { network, router: None, is_board: true, manager, lines }
+            }
+        })
     }
 
-    /// What the kernel is to let, with who is `plugged` in.
-    pub fn rules(&self, node: &Node, plugged: &Plugged) -> Rules {
+    /// What the kernel of a node that has this `number` is to let, with who is `plugged` in.
+    pub fn rules(&self, node: &Node, number: Option<u8>, plugged: &Plugged) -> Rules {
         let leased = self.network.addressing == octet_appliance::Addressing::Dhcp;
         match &self.router {
             Some(plan) => Rules::router(plan, &node.units, plugged, leased),
-            None => Rules::Host(Inbound::of(&node.units, leased)),
+            None => {
+                let enrolment = self.manager.as_ref().map_or(&[][..], |it| it.takes_in(number));
+                let (asks, lines) = ((leased, self.is_board), self.lines.to(number));
+                Rules::Host(Inbound::of(&node.units, asks, enrolment, lines))
+            }
         }
     }
 }
 
+/// What the file comes to: for the router, which obeys it, and for boards of a box whose router is none of
+/// ours and cannot be asked.
+///
+/// # Errors
+/// As [`Told::read`].
+pub fn plan(node: &Node, which: Which) -> Result<Option<Plan>, Failure> {
+    match section::<Cluster>("cluster", which)? {
+        Some(cluster) if node.is_router() || cluster.router == Router::OpenWrt => {
+            router(node, which, cluster).map(Some)
+        }
+        _ => Ok(None),
+    }
+}
+
 fn router(node: &Node, which: Which, cluster: Cluster) -> Result<Plan, Failure> {
+    let (settings, segments) = segments(node, which, cluster)?;
+    Ok(Plan::new(&settings, &segments, &node.units))
+}
+
+/// What the sections say, and what their lines come to.
+fn segments(
+    node: &Node,
+    which: Which,
+    cluster: Cluster,
+) -> Result<(ClusterSettings, Segments), Failure> {
     let settings = ClusterSettings {
         cluster,
         boards: section::<Vec<Board>>("board", which)?.unwrap_or_default(),
         lan: section::<Lan>("lan", which)?,
         policies: section::<Vec<Policy>>("policy", which)?.unwrap_or_default(),
         publish: section::<Vec<Publish>>("publish", which)?.unwrap_or_default(),
+        neighbours: section::<Vec<Neighbour>>("neighbour", which)?.unwrap_or_default(),
+        vpn: section::<Vpn>("vpn", which)?,
     };
     let segments = Segments::of(&settings, &node.units, ("appliance.toml", ""));
     let (segments, _) = segments
         .map_err(|mistake| Failure::new(FailureCode::BadArgument, mistake.message, mistake.hint))?;
-    Ok(Plan::new(&settings, &segments, &node.units))
+    Ok((settings, segments))
 }
 
 /// A section that may not be there.

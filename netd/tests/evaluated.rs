@@ -5,9 +5,12 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use octet_appliance::{Appliance, Segments, Traffic, Unit, UnitSource, Zone};
+use octet_appliance::{Appliance, Card, Segments, Traffic, Unit, UnitSource, Zone};
 use octet_evaluator as evaluator;
+use octet_netd::on_board::OnBoard;
+use octet_netd::paths::{Lets, Paths};
 use octet_netd::router::explain::Answer;
+use octet_netd::router::firewall;
 use octet_netd::router::plan::Plan;
 use proptest::prelude::*;
 
@@ -18,11 +21,18 @@ const UNITS: [&str; 3] = [
     include_str!("../../tests/evaluator/testdata/web.toml"),
 ];
 
+/// A card, from the corpus of those who read it.
+const CARD: &[u8] = include_bytes!("../../tests/fuzz/corpus/certificate/card");
+
+/// The unit that has links.
+const FORWARD: &str =
+    "name = \"forward\"\n[ports]\nlinks = \"udp/51820\"\ncontrol = \"udp/4042\"\n";
+
 /// What a build needs, and says nothing here.
 const IMAGE: &str = "[image]\npackages = []\ndrivers = []\nmodules = []\nservices = []\n";
 
-/// The ports of the units, in the shape of units.
-fn units() -> Vec<Unit> {
+/// The ports of these units, in the shape of units.
+fn units(texts: &[&str]) -> Vec<Unit> {
     let unit = |text: &str| {
         let table: toml::Table = text.parse().unwrap();
         let ports = toml::to_string(&table["ports"]).unwrap();
@@ -33,15 +43,15 @@ fn units() -> Vec<Unit> {
         );
         UnitSource::parse("unit.toml".into(), text).unwrap().unit
     };
-    UNITS.iter().map(|text| unit(text)).collect()
+    texts.iter().map(|text| unit(text)).collect()
 }
 
-fn plan(text: &str) -> Plan {
+fn plan(text: &str, units_of: &[&str]) -> Plan {
     let text = format!("{text}\n{IMAGE}");
     let appliance =
         Appliance::parse("appliance.toml", &text).unwrap_or_else(|error| panic!("{error}"));
     let settings = appliance.cluster_settings().unwrap();
-    let units = units();
+    let units = units(units_of);
     let segments = Segments::of(&settings, &units, ("appliance.toml", &text));
     let (segments, _) = segments.unwrap_or_else(|error| panic!("{error}"));
     Plan::new(&settings, &segments, &units)
@@ -71,7 +81,7 @@ fn table(plan: &Plan, expected: &evaluator::Table) -> evaluator::Table {
     let says = |(from, to, what, _): &evaluator::Probe| {
         let (kind, port) = traffic(*what);
         match plan.explain(zone(*from), zone(*to), kind, port) {
-            Answer::Let { .. } => Some(*to),
+            Answer::Let { .. } | Answer::Neighbour { .. } => Some(*to),
             Answer::Published { board, .. } => Some(evaluator::Zone::Board(board)),
             Answer::Denied => None,
         }
@@ -96,7 +106,7 @@ fn expected(world: &evaluator::World) -> evaluator::Table {
 fn a_box_with_every_kind_of_line() {
     let world = evaluator::World::read(RICH, &UNITS).unwrap();
     let expected = expected(&world);
-    let found = table(&plan(RICH), &expected);
+    let found = table(&plan(RICH, &UNITS), &expected);
     let differences = evaluator::compare(&expected, &found);
     assert!(differences.is_empty(), "{differences:#?}");
     let arrive = expected.values().flatten().count();
@@ -128,8 +138,10 @@ fn policy((from, to, what, first, more): (u8, u8, u8, u16, u16)) -> String {
     ];
     let (from, to) = (zones[usize::from(from) % 9], zones[usize::from(to) % 9]);
     let (from, to) = if from == to { ("lan", "boards") } else { (from, to) };
+    let is_link = [from, to].iter().all(|who| who.contains("board") || who.contains("role"));
     let mut text = format!("[[policy]]\nfrom = \"{from}\"\nto = [\"{to}\"]\n");
-    let _ = match what % 6 {
+    let _ = match what % 7 {
+        6 if is_link => writeln!(text, "protocol = \"mpls-in-ip\""),
         0 => writeln!(text, "protocol = \"icmp\""),
         1 => writeln!(text, "protocol = {}", 47 + first % 3),
         2 => writeln!(text, "service = \"web.http\""),
@@ -140,22 +152,121 @@ fn policy((from, to, what, first, more): (u8, u8, u8, u16, u16)) -> String {
     text
 }
 
+/// Nothing of the lan leaves by the uplink's device, and nothing that others send out by this router reaches the
+/// inside: in what the kernel is told, whatever lines there are.
+fn passes_nothing_by(plan: &Plan, units: &[Unit]) {
+    let forward = Paths::of(units, Lets::default());
+    let table = firewall::table(plan, &OnBoard::of(units), forward.as_ref(), false);
+    let (lan, uplink) = ("\"eth5\"", "\"eth0\"");
+    let maps = table.sets.iter().filter(|set| set.name.starts_with("forward_"));
+    for element in maps.flat_map(|map| map.elements.split(", ")).filter(|it| !it.is_empty()) {
+        let mut devices = element.split(" . ").map(|it| it.split(" : ").next().unwrap());
+        let (from, to) = (devices.next().unwrap(), devices.next().unwrap());
+        assert!((from, to) != (lan, uplink) && (from, to) != (uplink, lan), "{element}");
+        assert!(to != "\"fvpn\"" || from == lan, "{element}");
+        assert!(!from.starts_with("\"f") && !to.starts_with("\"fx"), "{element}");
+    }
+    let chain = &table.chains["forward"];
+    let at = |rule: &str| chain.find(rule).unwrap_or_else(|| panic!("{rule}: {chain}"));
+    let flows = at("ct state vmap");
+    for (from, to) in [(lan, uplink), (uplink, lan)] {
+        assert!(at(&format!("iifname {from} oifname {to} goto refuse")) < flows);
+    }
+    assert!(at(&format!("iifname \"fvpn\" oifname != {lan} counter")) < flows);
+    assert!(at(&format!("oifname \"fvpn\" iifname != {lan} counter")) < flows);
+    for rule in chain.lines().filter(|rule| rule.contains("\"fx*\"") && rule.contains("goto")) {
+        assert!(rule.trim().starts_with(&format!("iifname \"fx*\" oifname {uplink} ")), "{rule}");
+        assert!(at(&format!("iifname \"fx*\" oifname != {uplink} counter")) < flows);
+        assert!(at(&format!("oifname \"fx*\" iifname != {uplink} counter")) < flows);
+        assert!(at("iifname \"fx*\" fib saddr . iif oif missing counter") < flows);
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(40))]
+
+    /// The lan leaves by another node, and others may by this router.
+    #[test]
+    fn boxes_with_a_vpn(
+        lines in prop::collection::vec((0..9u8, 0..9u8, 0..6u8, 50..70u16, 0..9u16), 0..7),
+    ) {
+        let card = Card::from_bytes(CARD).unwrap();
+        let mut text = String::from(
+            "[appliance]\nname = \"octet\"\n[cluster]\nboards = 4\n[lan]\n[[board]]\nnumber = 1\nrole = \"front\"\n[[board]]\nnumber = 3\nrole = \"front\"\n"
+        );
+        text.extend(lines.into_iter().map(policy));
+        let _ = writeln!(text, "[vpn]\nexit = \"hill\"\n[[neighbour]]\nname = \"hill\"\ncard = \"{card}\"");
+        let units_of: Vec<_> = UNITS.into_iter().chain([FORWARD]).collect();
+        let world = evaluator::World::read(&text, &units_of).unwrap();
+        let mut expected = expected(&world);
+        // The plan says nothing of versions of IP: IPv6 of the lan has no route outside.
+        let (lan, outside) = (evaluator::Zone::Lan, evaluator::Zone::Uplink);
+        let has_route = |(from, to, _, version): &evaluator::Probe| {
+            (*from, *to, *version) != (lan, outside, evaluator::Version::V6)
+        };
+        prop_assert!(expected.iter().all(|(probe, to)| has_route(probe) || to.is_none()));
+        expected.retain(|probe, _| has_route(probe));
+        let plan = plan(&text, &units_of);
+        let found = table(&plan, &expected);
+        let differences = evaluator::compare(&expected, &found);
+        prop_assert!(differences.is_empty(), "{}\n{:#?}", text, differences);
+        let zones = world.zones();
+        for (from, to) in zones.iter().flat_map(|from| zones.iter().map(move |to| (*from, *to))) {
+            prop_assert_eq!(plan.way_out(zone(from), zone(to)), world.leaves_by(from, to));
+        }
+        passes_nothing_by(&plan, &units(&units_of));
+    }
 
     #[test]
     fn boxes_by_chance(
         boards in prop::sample::select(vec![4u8, 8]),
-        lines in prop::collection::vec((0..9u8, 0..9u8, 0..6u8, 50..70u16, 0..9u16), 0..7),
+        manager in prop::option::of(prop::sample::select(vec![2u8, 4])),
+        lines in prop::collection::vec((0..9u8, 0..9u8, 0..7u8, 50..70u16, 0..9u16), 0..7),
     ) {
         let mut text = format!(
-            "[appliance]\nname = \"octet\"\n[cluster]\nboards = {boards}\n[lan]\n\
+            "[appliance]\nname = \"octet\"\n[cluster]\nboards = {boards}\n$router[lan]\n\
              [[board]]\nnumber = 1\nrole = \"front\"\nport = 3\n[[board]]\nnumber = 3\nport = 1\nrole = \"front\"\n"
         );
+        let router = if manager.is_some() { "router = \"openwrt\"\n" } else { "" };
+        text = text.replace("$router", router);
+        text.extend(manager.map(|number| format!("[[board]]\nnumber = {number}\nrole = \"manager\"\n")));
         text.extend(lines.into_iter().map(policy));
         let world = evaluator::World::read(&text, &UNITS).unwrap();
         let expected = expected(&world);
-        let found = table(&plan(&text), &expected);
+        let found = table(&plan(&text, &UNITS), &expected);
+        let differences = evaluator::compare(&expected, &found);
+        prop_assert!(differences.is_empty(), "{}\n{:#?}", text, differences);
+    }
+
+    /// A link of the router's own to another box, or of a board's, beside other lines.
+    #[test]
+    fn boxes_with_neighbours(
+        port in prop::option::of(prop::sample::select(vec![51820u16, 53, 55, 4500])),
+        board in prop::option::of(1..=2u8),
+        forwards: bool,
+        lines in prop::collection::vec((0..9u8, 0..9u8, 0..6u8, 50..70u16, 0..9u16), 0..4),
+    ) {
+        let card = Card::from_bytes(CARD).unwrap();
+        let mut text = String::from(
+            "[appliance]\nname = \"octet\"\n[cluster]\nboards = 4\n[lan]\n[[board]]\nnumber = 1\nrole = \"front\"\n[[board]]\nnumber = 3\nrole = \"front\"\n"
+        );
+        text.extend(lines.into_iter().map(policy));
+        text += "[[publish]]\nport = \"udp/51821\"\nto = \"board-1\"\nat = \"udp/51820\"\n\
+                 [[publish]]\nport = \"udp/51822\"\nto = \"board-2\"\nat = \"udp/51820\"\n";
+        let _ = writeln!(text, "[[neighbour]]\nname = \"hill\"\ncard = \"{card}\"");
+        text.extend(port.map(|port| format!("at = \"203.0.113.7:{port}\"\n")));
+        text.extend(board.map(|board| format!("board = {board}\n")));
+        let units: Vec<_> = UNITS.into_iter().chain(forwards.then_some(FORWARD)).collect();
+        let world = evaluator::World::read(&text, &units).unwrap();
+        let mut expected = expected(&world);
+        // What is next to the port of links is looked at too, also where nothing is let.
+        for port in [51819, 51820, 51821] {
+            for (from, to) in [(evaluator::Zone::Uplink, evaluator::Zone::Router), (evaluator::Zone::Router, evaluator::Zone::Uplink)] {
+                let (what, version) = (evaluator::Traffic::Udp(port), evaluator::Version::V4);
+                expected.insert((from, to, what, version), world.reaches(from, to, what, version));
+            }
+        }
+        let found = table(&plan(&text, &units), &expected);
         let differences = evaluator::compare(&expected, &found);
         prop_assert!(differences.is_empty(), "{}\n{:#?}", text, differences);
     }

@@ -6,12 +6,13 @@
 use std::fs;
 use std::path::Path;
 
-use octet_appliance::{Appliance, Segments, Unit, UnitSource};
+use octet_appliance::{Appliance, Exit, Segments, Unit, UnitSource, Vpn};
 use octet_netd::on_board::OnBoard;
+use octet_netd::paths::{Lets, Paths};
 use octet_netd::plugged::Plugged;
 use octet_netd::router::firewall;
 use octet_netd::router::guard;
-use octet_netd::router::plan::Plan;
+use octet_netd::router::plan::{Neighbour, Plan};
 use octet_netd::router::uci;
 
 const LINES: &str = include_str!("testdata/lines.toml");
@@ -59,7 +60,76 @@ fn boxes_of_every_size() {
         );
         is_as_looked_at(
             &format!("{boards}.fw.nft"),
-            &firewall::table(&plan, &OnBoard::of(&units()), true).whole([].into_iter()),
+            &firewall::table(&plan, &OnBoard::of(&units()), None, true).whole([].into_iter()),
         );
+    }
+}
+
+/// The same box of four with a router that is none of ours.
+#[test]
+fn a_box_with_a_manager() {
+    let text = LINES.replace("boards = @boards", "boards = 4\nrouter = \"openwrt\"");
+    let text = text.replace("[lan]", "[[board]]\nnumber = 3\nrole = \"manager\"\n\n[lan]");
+    let appliance = Appliance::parse("lines.toml", &text).unwrap_or_else(|error| panic!("{error}"));
+    let settings = appliance.cluster_settings().unwrap();
+    let (segments, _) = Segments::of(&settings, &units(), ("lines.toml", &text)).unwrap();
+    let plan = Plan::new(&settings, &segments, &units());
+    is_as_looked_at("manager.plan", &(plan.lines_of_text().join("\n") + "\n"));
+    is_as_looked_at("manager.uci", &uci::text(&plan));
+    is_as_looked_at(
+        "manager.fw.nft",
+        &firewall::table(&plan, &OnBoard::of(&units()), None, true).whole([].into_iter()),
+    );
+}
+
+/// Those and the unit `forward`.
+fn with_forward() -> Vec<Unit> {
+    let ports =
+        "ports.links = \"udp/51820\"\nports.control = \"udp/4042\"\nports.path = \"udp/4043\"";
+    let forward = format!(
+        "name = \"forward\"\nexec = \"/a\"\nuser = \"extra-2\"\n{ports}\nsandbox.network = \"host\"\n"
+    );
+    let forward = UnitSource::parse("unit.toml".into(), forward).unwrap().unit;
+    [units(), vec![forward]].concat()
+}
+
+/// The same box whose lan leaves by another one; its lines let others leave by it, too.
+#[test]
+fn a_router_with_a_vpn() {
+    let text = LINES.replace("@boards", "4");
+    let appliance = Appliance::parse("lines.toml", &text).unwrap_or_else(|error| panic!("{error}"));
+    let mut settings = appliance.cluster_settings().unwrap();
+    settings.vpn = Some(Vpn { exit: Exit::Node("fc00::1".parse().unwrap()) });
+    let units = with_forward();
+    let (segments, _) = Segments::of(&settings, &units, ("lines.toml", &text)).unwrap();
+    let plan = Plan::new(&settings, &segments, &units);
+    let forward = Paths::of(&units, Lets::default());
+    let table = firewall::table(&plan, &OnBoard::of(&units), forward.as_ref(), false);
+    is_as_looked_at("vpn.fw.nft", &table.whole([].into_iter()));
+    is_as_looked_at("vpn.plan", &(plan.lines_of_text().join("\n") + "\n"));
+}
+
+/// The same box with the unit `forward`, whose router has links to other boxes.
+#[test]
+fn a_router_with_neighbours() {
+    let text = LINES.replace("@boards", "4");
+    let appliance = Appliance::parse("lines.toml", &text).unwrap_or_else(|error| panic!("{error}"));
+    let settings = appliance.cluster_settings().unwrap();
+    let units = with_forward();
+    let (segments, _) = Segments::of(&settings, &units, ("lines.toml", &text)).unwrap();
+    let mut plan = Plan::new(&settings, &segments, &units);
+    let neighbour = |(name, at): (&str, Option<&str>)| Neighbour {
+        name: name.to_owned(),
+        at: at.map(|at| at.parse().unwrap()),
+    };
+    let known = [("hill", Some("203.0.113.7:51820")), ("lake", Some("198.51.100.9:4500"))];
+    let forward = Paths::of(&units, Lets::default());
+    for (file, neighbours) in [("neighbours", &known[..]), ("anybody", &[known[0], ("wood", None)])]
+    {
+        plan.neighbours = neighbours.iter().copied().map(neighbour).collect();
+        let on_board = OnBoard::of(&units);
+        let table = firewall::table(&plan, &on_board, forward.as_ref(), false);
+        is_as_looked_at(&format!("{file}.fw.nft"), &table.whole([].into_iter()));
+        is_as_looked_at(&format!("{file}.plan"), &(plan.lines_of_text().join("\n") + "\n"));
     }
 }

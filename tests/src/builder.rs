@@ -46,6 +46,11 @@ pub fn executables(args: &[&str]) -> Vec<PathBuf> {
         .args(args)
         // The host's linker knows only the host's processor; Rust brings one that knows all.
         .env("CARGO_TARGET_AARCH64_UNKNOWN_LINUX_MUSL_LINKER", "rust-lld")
+        // What is built here as the image's programs are need not be as small.
+        .envs([
+            ("CARGO_PROFILE_APPLIANCE_LTO", "off"),
+            ("CARGO_PROFILE_APPLIANCE_CODEGEN_UNITS", "16"),
+        ])
         .output()
         .unwrap_or_else(|error| panic!("cargo: {error}"));
     let said = String::from_utf8_lossy(&output.stderr);

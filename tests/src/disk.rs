@@ -8,6 +8,7 @@ use std::process::Command;
 use octet_machine::{Disk, WriteLog};
 use tempfile::TempDir;
 
+use crate::builder::builder;
 use crate::image::Image;
 use crate::tool::{Output, must, run};
 
@@ -40,6 +41,20 @@ impl DiskFile {
     /// The host refuses.
     pub fn flashed(image: &Image, mib: u64) -> Self {
         let disk = Self::copy(&image.file("octet.img"));
+        let file = File::options().write(true).open(disk.path()).expect("it was just made");
+        file.set_len(mib << 20).expect("room for a sparse file");
+        disk
+    }
+
+    /// The same, flashed for one node of a box: a board by its number, or `router`.
+    ///
+    /// # Panics
+    /// It cannot be flashed.
+    pub fn flashed_for(image: &Image, mib: u64, board: &str) -> Self {
+        let disk = Self { folder: tempfile::tempdir().expect("a folder") };
+        let mut flash = Command::new(builder());
+        flash.args(["flash", "--yes", "--board", board, "--image"]).arg(image.file("octet.img"));
+        must(flash.arg(disk.path()));
         let file = File::options().write(true).open(disk.path()).expect("it was just made");
         file.set_len(mib << 20).expect("room for a sparse file");
         disk

@@ -47,6 +47,14 @@ impl Image {
     /// # Panics
     /// It cannot be built.
     pub fn with_services(services: &[(&str, PathBuf)]) -> Self {
+        Self::with_services_and(services, "")
+    }
+
+    /// The same, with further `sections` of `appliance.toml`.
+    ///
+    /// # Panics
+    /// It cannot be built.
+    pub fn with_services_and(services: &[(&str, PathBuf)], sections: &str) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let path = |name: &str| folder.path().join(name);
         let copy = |from: &Path, to: &str| fs::copy(from, path(to)).expect("a copy");
@@ -57,6 +65,7 @@ impl Image {
             copy(&workspace().join("tests/services").join(&unit), &unit);
             text += &format!("\n[[service]]\npath = \"{name}\"\nunit = \"{unit}\"\n");
         }
+        text += sections;
         fs::write(path("appliance.toml"), text).expect("room for a file");
         let appliance = path("appliance.toml").to_string_lossy().into_owned();
         let mut image = Self::build(&path("out"), &["--appliance", &appliance]);
@@ -113,6 +122,20 @@ pub fn shipped() -> Image {
 /// It cannot be built.
 pub fn shipped_for(target: &str) -> Image {
     Image::build(&workspace().join("out"), &["--target", target])
+}
+
+/// The `appliance.toml` that ships, as that of a box without a router: what is reached by `[network]`
+/// is this one board.
+///
+/// # Panics
+/// The file is not as it was.
+pub fn text_of_one_board() -> String {
+    let text = fs::read_to_string(workspace().join("appliance.toml")).expect("a text");
+    let (before, rest) = text.split_once("\n[cluster]\n").expect("a box with a router");
+    let (_, after) = rest.split_once("\n# Whose updates a box takes").expect("what comes then");
+    let text = format!("{before}\n# Whose updates a box takes{after}");
+    assert!(!text.contains("\n[lan]\n") && !text.contains("\n[[policy]]\n"));
+    text
 }
 
 /// The clone these tests are of.

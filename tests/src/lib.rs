@@ -17,7 +17,7 @@ mod update;
 pub use builder::{builder, octetctl};
 pub use disk::{DiskFile, part};
 pub use guests::{fault_build, fault_netd, guest, guest_for};
-pub use image::{AARCH64, Image, shipped, shipped_for, workspace};
+pub use image::{AARCH64, Image, shipped, shipped_for, text_of_one_board, workspace};
 pub use owner::Owner;
 pub use parallel::in_parallel;
 pub use path::link_programs;
@@ -31,8 +31,8 @@ use std::time::Duration;
 /// From QEMU's start until ready: far more than is needed, for hosts that are busy.
 pub const READY: Duration = Duration::from_secs(180);
 
-/// For anything that a guest does after that.
-pub const SOON: Duration = Duration::from_secs(60);
+/// For anything that a guest does after that, on such a host.
+pub const SOON: Duration = Duration::from_secs(180);
 
 /// Whether the long variants are to run (`cargo image test --soak`).
 pub fn soak() -> bool {

@@ -12,7 +12,7 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use media::{Loop, MIB, Mounted, Room, Tmpfs, flash, refused, same, stopped_at, written};
-use octet_tests::{Output, must, run, shipped};
+use octet_tests::{DiskFile, Output, must, run, shipped};
 use rustix::process::{Pid, Signal, kill_process};
 
 /// What is written as one, if one byte of it differs.
@@ -111,6 +111,53 @@ fn the_image_that_ships_and_its_packed_form() {
     File::options().write(true).open(&cut).unwrap().set_len(MIB).unwrap();
     refused(&cut, &to, &["cannot be unpacked"]);
     same(&image, &to);
+}
+
+#[test]
+fn for_one_node_of_a_box() {
+    let ships = shipped();
+    let disk = DiskFile::flashed_for(&ships, 400, "3");
+    let (image, to) = (ships.file("octet.img"), disk.path());
+    let size = fs::metadata(&image).unwrap().len();
+    File::options().write(true).open(&to).unwrap().set_len(size).unwrap();
+    assert_eq!(disk.esp_get("octet/board.toml").as_deref(), Some(&b"board = 3\n"[..]));
+    assert!(disk.esp_names("octet").contains(&"first-boot".to_owned()));
+    assert_eq!(disk.entries(), [format!("octet-{}+3.conf", ships.slot())]);
+    disk.check_table();
+    let esp = disk.fsck_esp();
+    assert_eq!(esp.status, Some(0), "{}{}", esp.stdout, esp.stderr);
+
+    // For the same one again there is nothing to write, from either form of the image; for another
+    // one, little; and without a word it is byte for byte the image.
+    let packed = ships.file("octet.img.zst");
+    for image in [&image, &packed] {
+        assert_eq!(written(&flash_for("3", image, &to)), 0);
+    }
+    let changed = written(&flash_for("router", &image, &to));
+    assert!(changed > 0 && changed < MIB, "{changed}");
+    assert_eq!(disk.esp_get("octet/board.toml").as_deref(), Some(&b"board = \"router\"\n"[..]));
+    assert!(written(&flash(&image, &to)) < MIB);
+    same(&image, &to);
+
+    // What is no node of a box, and what is no image of one, is refused before anything is written.
+    for wrong in ["33", "0", "x"] {
+        let said = run(media::command(&image, &to).args(["--board", wrong]));
+        assert_ne!(said.status, Some(0));
+        assert!(said.stderr.contains("neither a board, 1 to 32, nor `router`"), "{}", said.stderr);
+    }
+    let room = Room::new();
+    let other = room.image(8);
+    let said = run(media::command(&other, &to).args(["--board", "3"]));
+    assert_eq!(said.status, Some(1), "{}", said.stderr);
+    assert!(said.stderr.contains("no EFI system partition of Octet's"), "{}", said.stderr);
+    same(&image, &to);
+}
+
+/// Writes `image` for one node of a box.
+fn flash_for(board: &str, image: &Path, to: &Path) -> Output {
+    let said = must(media::command(image, to).args(["--board", board]));
+    assert!(said.stdout.contains("It is for "), "{}", said.stdout);
+    said
 }
 
 #[test]

@@ -2,14 +2,20 @@
 
 mod altered;
 mod boot;
+mod cluster;
 mod disk;
 mod firmware;
 mod flash;
+mod forward;
+mod frame;
 mod guest;
 mod host;
 mod live;
 mod memory;
+mod packages;
 mod page;
+mod paths;
+mod processor;
 mod rebuild;
 mod report;
 mod sample;
@@ -36,6 +42,12 @@ pub enum Part {
     Box,
     /// A router's plan, its rules, and what they cost a packet
     Segments,
+    /// Power-on of a whole box, a router's memory with 32 leases, and how long a map takes to 32 boards
+    Cluster,
+    /// Networks of up to 10 000 nodes that forward, in virtual time
+    Forward,
+    /// What paths carry beside WireGuard, Yggdrasil and Nebula, how one is set up, and 1000 through one relay
+    Paths,
 }
 
 impl Part {
@@ -45,6 +57,9 @@ impl Part {
             Self::Supervisors => supervisors::TITLE,
             Self::Box => live::TITLE,
             Self::Segments => segments::TITLE,
+            Self::Cluster => cluster::TITLE,
+            Self::Forward => forward::TITLE,
+            Self::Paths => paths::TITLE,
         }
     }
 
@@ -54,6 +69,9 @@ impl Part {
             Self::Supervisors => supervisors::measure(options, runs)?.markdown(),
             Self::Box => live::measure(options, runs)?.markdown(),
             Self::Segments => segments::measure(options, runs)?.markdown(),
+            Self::Cluster => cluster::measure(options, runs)?.markdown(),
+            Self::Forward => forward::measure()?.markdown(),
+            Self::Paths => paths::measure(options, runs)?.markdown(),
         })
     }
 }
@@ -71,8 +89,23 @@ pub fn measure(options: &Options, runs: usize) -> miette::Result<Report> {
     let supervisors = supervisors::measure(options, runs)?;
     let live = live::measure(options, runs)?;
     let segments = segments::measure(options, runs)?;
+    let cluster = cluster::measure(options, runs)?;
+    let forward = forward::measure()?;
+    let paths = paths::measure(options, runs)?;
     let host = host::describe();
-    Ok(Report { host, runs, targets, rebuild, flash, supervisors, live, segments })
+    Ok(Report {
+        host,
+        runs,
+        targets,
+        rebuild,
+        flash,
+        supervisors,
+        live,
+        segments,
+        cluster,
+        forward,
+        paths,
+    })
 }
 
 fn of_target(options: &Options, runs: usize) -> miette::Result<OfTarget> {

@@ -3,11 +3,14 @@
 use std::fmt::Write;
 
 use super::boot::Boots;
+use super::cluster::Cluster;
 use super::disk::DiskBoots;
 use super::flash::Flashes;
+use super::forward::Forward;
 use super::live::Live;
 use super::memory::Memory;
 use super::page::table;
+use super::paths::Paths;
 use super::rebuild::Rebuilds;
 use super::sample::Sample;
 use super::segments::Segments;
@@ -35,6 +38,12 @@ pub struct Report {
     pub live: Live,
     /// A router.
     pub segments: Segments,
+    /// A whole box.
+    pub cluster: Cluster,
+    /// Large networks.
+    pub forward: Forward,
+    /// What paths carry.
+    pub paths: Paths,
 }
 
 /// The image for one target.
@@ -137,6 +146,12 @@ impl Report {
         page += &self.live.markdown();
         page.push('\n');
         page += &self.segments.markdown();
+        page.push('\n');
+        page += &self.cluster.markdown();
+        page.push('\n');
+        page += &self.forward.markdown();
+        page.push('\n');
+        page += &self.paths.markdown();
         page
     }
 }
@@ -270,6 +285,9 @@ mod tests {
             supervisors: Supervisors::default(),
             live: Live::default(),
             segments: Segments::default(),
+            cluster: Cluster::default(),
+            forward: Forward::default(),
+            paths: Paths::default(),
         }
     }
 

@@ -40,9 +40,25 @@ impl<const N: usize> From<[u64; N]> for Sample {
     }
 }
 
+/// The middle one of some numbers; of an even number of them, the mean of the middle two. None have no middle.
+pub fn middle(of: impl Iterator<Item = f64>) -> f64 {
+    let mut all: Vec<f64> = of.collect();
+    all.sort_unstable_by(f64::total_cmp);
+    let of_two = [all.len().saturating_sub(1) / 2, all.len() / 2];
+    let [low, high] = of_two.map(|at| all.get(at).copied().unwrap_or(f64::NAN));
+    f64::midpoint(low, high)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_middle_of_numbers() {
+        assert_eq!(middle([3.0, 1.0, 2.0].into_iter()), 2.0);
+        assert_eq!(middle([4.0, 1.0, 2.0, 3.0].into_iter()), 2.5);
+        assert!(middle(std::iter::empty()).is_nan());
+    }
 
     #[test]
     fn the_middle_whatever_the_order() {

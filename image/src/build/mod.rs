@@ -6,7 +6,7 @@ mod inputs;
 mod write;
 
 use std::env;
-use std::fs::{self, File};
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use miette::{Diagnostic, IntoDiagnostic, WrapErr};
@@ -14,7 +14,7 @@ use octet_bundle::SlotName;
 
 use crate::output::disk::{self, Parts};
 use crate::output::entry::{Of, Slot};
-use crate::output::file::WriteError;
+use crate::output::file;
 use crate::output::sparse::Sparse;
 use crate::output::sums;
 use crate::steps::Steps;
@@ -118,7 +118,8 @@ pub fn build(options: &Options) -> miette::Result<Built> {
 
     let out = options.out_folder(&workspace);
     let folder = options.folder(&workspace);
-    let _one_at_a_time = lock(&out)?;
+    // Two builds do not write the same files.
+    let _one_at_a_time = file::lock(&out.join("cache/.lock"))?;
     let built = Built {
         target: options.target,
         linux: folder.join("boot/linux"),
@@ -143,7 +144,7 @@ pub fn build(options: &Options) -> miette::Result<Built> {
     let composed = compose::compose(&inputs, &steps)?;
     let disk = write::write(&inputs, &composed, &folder, &out.join("cache"), &steps)?;
     let key = format!("{}\n{disk}", inputs.key(composed.programs));
-    crate::output::file::write(&key_file, key.as_bytes())?;
+    file::write(&key_file, key.as_bytes())?;
     Ok(built)
 }
 
@@ -193,16 +194,4 @@ pub fn initrd_with(
     let initrd = write::initrd(&composed, inputs.lock.content.epoch, &kept, &steps)?;
     let init = composed.init.bytes().map_or(0, <[u8]>::len);
     Ok(Other { linux: composed.linux, initrd, init })
-}
-
-/// Held while an image is written, so that two builds do not write the same files.
-fn lock(out: &Path) -> Result<File, WriteError> {
-    let path = out.join("cache/.lock");
-    let take = || {
-        fs::create_dir_all(out.join("cache"))?;
-        let file = File::options().create(true).truncate(false).write(true).open(&path)?;
-        file.lock()?;
-        Ok(file)
-    };
-    take().map_err(WriteError::at(&path))
 }

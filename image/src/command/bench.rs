@@ -28,10 +28,12 @@ pub struct Args {
 pub fn run(args: Args) -> miette::Result<ExitCode> {
     // Peers are needed only where something stands beside them.
     let needs: &[&[setup::Need]] = match args.only {
-        Some(bench::Part::Box) => &[&setup::RUN],
+        Some(bench::Part::Forward) => &[],
+        Some(bench::Part::Box | bench::Part::Cluster) => &[&setup::RUN],
         Some(bench::Part::Supervisors) => &[&setup::RUN, &setup::SUPERVISORS],
         Some(bench::Part::Segments) => &[&setup::RUN, &setup::SEGMENTS],
-        None => &[&setup::RUN, &setup::SUPERVISORS, &setup::SEGMENTS],
+        Some(bench::Part::Paths) => &[&setup::RUN, &setup::PATHS],
+        None => &[&setup::RUN, &setup::SUPERVISORS, &setup::SEGMENTS, &setup::PATHS],
     };
     setup::require(needs, args.setup)?;
     let path = build::workspace()?.root().join("docs/BENCHMARKS.md");

@@ -22,6 +22,9 @@ const FIRST_ANSWER: Duration = Duration::from_secs(10);
 #[derive(clap::Args)]
 #[command(disable_help_flag = true)]
 pub struct Args {
+    /// The board of `cargo image run --cluster N` that is asked; without it the router is
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=32))]
+    board: Option<u8>,
     /// The verb and its arguments, after the name of the unit if it is not PID 1; none lists what there is
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "VERB")]
     words: Vec<String>,
@@ -44,7 +47,7 @@ enum CtlError {
 
 /// Runs the subcommand.
 pub fn run(args: Args) -> miette::Result<ExitCode> {
-    let port = running_port()?;
+    let port = running_port(args.board)?;
     // After the first answer a verb may take its time.
     let mut client = connect(&port, Instant::now() + FIRST_ANSWER).map_err(CtlError::Silent)?;
     match cli::run_on_box(&mut client, &args.words, "cargo image ctl", None) {
@@ -69,10 +72,10 @@ pub fn run(args: Args) -> miette::Result<ExitCode> {
 
 /// The control port of the machine that `cargo image run` has booted, whatever it was for. If there
 /// are several it is that of the first target in the order of `--help`.
-fn running_port() -> miette::Result<PathBuf> {
+fn running_port(board: Option<u8>) -> miette::Result<PathBuf> {
     let here = std::env::current_dir().into_diagnostic()?;
     let out = Workspace::find(&here)?.root().join("out");
     let folders = Target::value_variants().iter().map(|target| out.join(target.name()));
-    let found = folders.map(|folder| running::control_port(&folder)).find_map(Result::ok);
-    Ok(found.map_or_else(|| running::control_port(&out), Ok)?)
+    let found = folders.map(|folder| running::control_port(&folder, board)).find_map(Result::ok);
+    Ok(found.map_or_else(|| running::control_port(&out, board), Ok)?)
 }

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use miette::IntoDiagnostic;
+use octet_appliance::{BoardFile, BoardId};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 
@@ -22,6 +23,9 @@ pub struct Args {
     /// Write this image instead of the workspace's; one that ends in .zst is unpacked
     #[arg(long, value_name = "FILE")]
     image: Option<PathBuf>,
+    /// Which node of a box it is for: a board by its port's number, or `router`
+    #[arg(long, value_name = "N|router")]
+    board: Option<BoardId>,
     /// Do not ask whether what is there may be overwritten
     #[arg(long)]
     yes: bool,
@@ -41,6 +45,10 @@ pub fn run(args: Args) -> miette::Result<ExitCode> {
     let image = Image::open(&file)?;
     let target = Target::open(&args.to, &host)?;
     target.fits(&image)?;
+    let image = match args.board {
+        Some(board) => image.of_board(board)?,
+        None => image,
+    };
     if !args.yes && !target.is_ours() {
         ask(&target)?;
     }
@@ -48,6 +56,9 @@ pub fn run(args: Args) -> miette::Result<ExitCode> {
     let report = flash(&image, &target, &shown)?;
     shown.end();
     println!("{}", summary(&report, &image, &target));
+    if let Some(board) = args.board {
+        println!("It is for {board}: {} on its EFI system partition says so.", BoardFile::PATH);
+    }
     if let Some(disk) = target.disk() {
         println!("{}", next(&disk.path().display().to_string()));
     }

@@ -1,5 +1,7 @@
 //! `cargo image run`
 
+mod many;
+
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -11,6 +13,7 @@ use signal_hook::iterator::Signals;
 
 use crate::build::{self, Built};
 use crate::report;
+use crate::running::together::{self, Size};
 use crate::running::{self, Pointer};
 use crate::setup;
 
@@ -32,9 +35,13 @@ pub struct Args {
     /// Memory of the machine
     #[arg(long, value_name = "MIB", default_value_t = 256, value_parser = clap::value_parser!(u32).range(64..))]
     memory: u32,
-    /// Boot the disk image by UEFI firmware, as boards do; its data stays until the image changes
+    /// Boot the disk image by UEFI firmware, as boards do; its data stays until the image changes. With
+    /// `--cluster` each machine has a disk of its own
     #[arg(long)]
     disk: bool,
+    /// Boot a router and as many boards, wired as in the box: 4 or 8, up to what `[cluster]` says
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=32))]
+    cluster: Option<u8>,
     #[command(flatten)]
     build: build::Options,
 }
@@ -42,8 +49,14 @@ pub struct Args {
 /// Runs the subcommand.
 pub fn run(args: Args) -> miette::Result<ExitCode> {
     setup::require(&[&setup::RUN], args.setup)?;
+    let said = args.cluster.map(|boards| together::said(&args.build, boards));
+    let said = said.transpose()?;
     let built = build::build(&args.build)?;
-    let machine = running::machine(&built, args.disk)?.memory(args.memory);
+    if let (Some((ports, said)), Some(boards)) = (said, args.cluster) {
+        let size = Size { ports, boards, memory: args.memory };
+        return many::run(&built, size, &said, args.disk);
+    }
+    let machine = running::machine(&built, args.disk, None)?.memory(args.memory);
     if std::io::stdin().is_terminal() && std::io::stdout().is_terminal() {
         in_terminal(&built, machine)
     } else {

@@ -7,6 +7,9 @@ use miette::IntoDiagnostic;
 use crate::build;
 use crate::setup;
 
+/// How many tests of one program run at a time (rustc book, "Tests").
+const THREADS: &str = "RUST_TEST_THREADS";
+
 /// Builds the image and runs the whole test suite
 #[derive(clap::Args)]
 pub struct Args {
@@ -30,6 +33,11 @@ pub fn run(args: Args) -> miette::Result<ExitCode> {
         .args(["test", "--workspace", "--locked", "--no-fail-fast"])
         .env("OCTET_IMAGE_BUILT", &built.folder)
         .env("OCTET_BUILDER", std::env::current_exe().into_diagnostic()?);
+    // Guests have slots of their own, one for each processor: who waits for one does nothing else.
+    if std::env::var_os(THREADS).is_none() {
+        let threads = std::thread::available_parallelism().into_diagnostic()?.get() + 1;
+        tests.env(THREADS, threads.to_string());
+    }
     if args.soak {
         tests.env("OCTET_SOAK", "1");
     }

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use super::error::{Fault, FlashError};
 use super::extents;
+use crate::output::sparse::Sparse;
 
 /// The unit in which an unpacked image is looked at for zeros.
 const UNIT: usize = 64 << 10;
@@ -74,6 +75,28 @@ impl Image {
     /// Reads what is at `at`, which has to be inside.
     pub fn read(&self, at: u64, into: &mut [u8]) -> Result<(), Fault> {
         self.file.read_exact_at(into, at).map_err(|why| Fault::Image { at, why })
+    }
+
+    /// A copy of it, in which `change` has changed something, in a file without a name.
+    ///
+    /// # Errors
+    /// `change` says so, in words, or there is no room for a copy.
+    pub fn changed(
+        &self,
+        change: impl FnOnce(&mut Sparse) -> Result<(), String>,
+    ) -> Result<Self, FlashError> {
+        let keep = |error: io::Error| {
+            format!("it cannot be copied to {}: {error}", std::env::temp_dir().display())
+        };
+        let copy = || {
+            let mut disk = Sparse::read(&self.file).map_err(|error| error.to_string())?;
+            change(&mut disk)?;
+            let file = tempfile::tempfile().map_err(keep)?;
+            disk.write_to(&file).map_err(keep)?;
+            let data = extents::data(&file, self.len).map_err(keep)?;
+            Ok(Self { path: self.path.clone(), file, len: self.len, data })
+        };
+        copy().map_err(|what| FlashError::BadImage { path: self.path.clone(), what })
     }
 
     /// Whether it is the file `device`, `inode`.

@@ -28,6 +28,7 @@
 //! measured on the mixture was slower than one after the other.
 
 mod block;
+pub mod board;
 mod buffer;
 mod check;
 mod error;

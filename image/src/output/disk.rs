@@ -112,7 +112,7 @@ mod tests {
     use super::*;
     use crate::output::entry::Of;
     use fatfs::{FileSystem, FsOptions};
-    use std::io::{Read, Seek, SeekFrom};
+    use std::io::Seek;
 
     fn slot(linux: &[u8]) -> Slot<'_> {
         let of = Of { target: Target::QemuX86_64, version: "1.2.3", sequence: 1, trial: 60 };
@@ -143,10 +143,8 @@ mod tests {
         let places: Vec<_> = places.collect();
         let mut part = |number: usize| {
             let (first, last) = places[number];
-            let size = (last + 1 - first) * gpt::SECTOR;
-            let mut part = Sparse::new(size);
-            disk.seek(SeekFrom::Start(first * gpt::SECTOR)).unwrap();
-            io::copy(&mut (&mut disk).take(size), &mut part).unwrap();
+            let range = first * gpt::SECTOR..(last + 1) * gpt::SECTOR;
+            let mut part = disk.part(range).unwrap();
             part.rewind().unwrap();
             part
         };

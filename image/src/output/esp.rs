@@ -77,6 +77,28 @@ pub fn build(size: u64, epoch: u32, items: &[Item<'_>]) -> io::Result<Sparse> {
     Ok(esp)
 }
 
+/// Puts a file into a folder of the file system `esp`, in place of the one that may be there. It gets
+/// the folder's time: the same file in the same file system makes the same bytes.
+pub fn add(esp: &mut Sparse, (folder, name): (&str, &str), content: &[u8]) -> io::Result<()> {
+    let fs = mount(esp, FsOptions::new())?;
+    let found = fs.root_dir().iter().find_map(|entry| {
+        let entry = entry.ok()?;
+        (entry.is_dir() && entry.file_name() == folder).then(|| entry.modified())
+    });
+    fs.unmount()?;
+    let Some(time) = found else { return Err(io::ErrorKind::NotFound.into()) };
+    // As above.
+    let clock: &'static Clock = Box::leak(Box::new(Clock(time)));
+    let options = FsOptions::new().time_provider(clock).update_accessed_date(false);
+    let fs = mount(esp, options)?;
+    let mut file = fs.root_dir().open_dir(folder)?.create_file(name)?;
+    file.truncate()?;
+    file.write_all(content)?;
+    file.flush()?;
+    drop(file);
+    fs.unmount()
+}
+
 /// fatfs takes the place it finds for the beginning of the volume.
 fn mount(esp: &mut Sparse, options: FsOptions) -> io::Result<FileSystem<&mut Sparse>> {
     esp.rewind()?;
@@ -134,6 +156,39 @@ mod tests {
             let date = entry.modified().date;
             assert_eq!((date.year, date.month, date.day), (2026, 11, 20));
         }
+    }
+
+    /// The text of a file that is of the time of all others.
+    fn read(esp: &mut Sparse, path: &str) -> String {
+        let fs = mount(esp, FsOptions::new()).unwrap();
+        let root = fs.root_dir();
+        let (folder, _) = path.split_once('/').unwrap();
+        for entry in root.open_dir(folder).unwrap().iter().map(Result::unwrap) {
+            assert_eq!(entry.modified().date.year, 2026, "{}", entry.file_name());
+        }
+        let mut text = String::new();
+        root.open_file(path).unwrap().read_to_string(&mut text).unwrap();
+        text
+    }
+
+    #[test]
+    fn a_file_is_added() {
+        let made = || {
+            let old = Item { path: "octet/old".into(), content: Some(b"old") };
+            build(SIZE, 1_795_132_800, &[folder("octet"), old]).unwrap()
+        };
+        let [mut esp, mut other] = [made(), made()];
+        assert!(add(&mut esp, ("nowhere", "board.toml"), b"x").is_err());
+        assert_eq!(esp.digest(), made().digest());
+        // A shorter text leaves nothing of a longer one.
+        for text in ["board = \"router\"\n", "board = 3\n"] {
+            for esp in [&mut esp, &mut other] {
+                add(esp, ("octet", "board.toml"), text.as_bytes()).unwrap();
+                assert_eq!(read(esp, "octet/board.toml"), text);
+            }
+            assert_eq!(esp.digest(), other.digest());
+        }
+        assert_eq!(read(&mut esp, "octet/old"), "old");
     }
 
     #[test]

@@ -65,6 +65,19 @@ pub fn write_with(
     })
 }
 
+/// Waits until nobody else holds the lock file at `path`, and holds it until it is dropped.
+pub fn lock(path: &Path) -> Result<File, WriteError> {
+    let take = || -> io::Result<File> {
+        if let Some(folder) = path.parent() {
+            fs::create_dir_all(folder)?;
+        }
+        let file = File::options().create(true).truncate(false).write(true).open(path)?;
+        file.lock()?;
+        Ok(file)
+    };
+    take().map_err(WriteError::at(path))
+}
+
 /// Removes the file at `path`, if there is one.
 pub fn remove(path: &Path) -> Result<(), WriteError> {
     match fs::remove_file(path) {

@@ -1,6 +1,7 @@
 //! The partition table of an image (UEFI 2.10, chapter 5).
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use gpt::GptConfig;
 use gpt::disk::LogicalBlockSize;
@@ -15,6 +16,9 @@ use super::sparse::Sparse;
 pub const SECTOR: u64 = 512;
 
 const MIB: u64 = 1 << 20;
+
+/// The name of the ESP in the table.
+const ESP_NAME: &str = "octet-esp";
 
 /// Where the ESP begins, in bytes; before it is the table.
 pub const ESP_START: u64 = MIB;
@@ -36,7 +40,7 @@ pub fn write(disk: &mut Sparse) -> Result<(), String> {
     // The whole disk but this sector.
     let covered = u32::try_from(DISK_SIZE / SECTOR - 1).map_err(|error| error.to_string())?;
     ProtectiveMBR::with_lb_size(covered).overwrite_lba0(disk).map_err(|error| error.to_string())?;
-    let esp = partition(EFI, DISK_GUID + 1, ESP_START, ESP_SIZE, "octet-esp");
+    let esp = partition(EFI, DISK_GUID + 1, ESP_START, ESP_SIZE, ESP_NAME);
     let data = partition(LINUX_FS, DISK_GUID + 2, ESP_START + ESP_SIZE, DATA_SIZE, "octet-data");
     // Not `add_partition`: that would give random GUIDs.
     let mut table = GptConfig::new()
@@ -48,6 +52,15 @@ pub fn write(disk: &mut Sparse) -> Result<(), String> {
         .update_partitions(BTreeMap::from([(1, esp), (2, data)]))
         .and_then(|()| table.write_inplace())
         .map_err(|error| error.to_string())
+}
+
+/// Where the ESP of `disk` is, in bytes, if `disk` is as an image is.
+pub fn find_esp(disk: &mut Sparse) -> Option<Range<u64>> {
+    let table = GptConfig::new().writable(false).open_from_device(&mut *disk).ok()?;
+    let esp = table.partitions().values().find(|partition| partition.name == ESP_NAME)?;
+    let end = esp.last_lba.checked_add(1)?.checked_mul(SECTOR)?;
+    let start = esp.first_lba.checked_mul(SECTOR)?;
+    (start.is_multiple_of(MIB) && end <= disk.len()).then_some(start..end)
 }
 
 /// A partition that is given in bytes.
@@ -70,6 +83,8 @@ mod tests {
     fn both_tables_say_the_same() {
         let mut disk = Sparse::new(DISK_SIZE);
         write(&mut disk).unwrap();
+        assert_eq!(find_esp(&mut disk), Some(ESP_START..ESP_START + ESP_SIZE));
+        assert_eq!(find_esp(&mut Sparse::new(DISK_SIZE)), None);
         let config = GptConfig::new().writable(false).only_valid_headers(true);
         let table = config.open_from_device(&mut disk).unwrap();
         let (primary, backup) = (table.primary_header().unwrap(), table.backup_header().unwrap());

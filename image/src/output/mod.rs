@@ -4,7 +4,7 @@ mod chunks;
 pub mod cpio;
 pub mod disk;
 pub mod entry;
-mod esp;
+pub mod esp;
 pub mod file;
 pub mod gpt;
 pub mod initrd;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
 
 use rustix::fs::{SeekFrom as Extent, seek};
@@ -57,6 +58,15 @@ impl Sparse {
         debug_assert!(at.is_multiple_of(PAGE as u64) && at + part.len <= self.len);
         let first = at / PAGE as u64;
         self.pages.extend(part.pages.into_iter().map(|(page, bytes)| (first + page, bytes)));
+    }
+
+    /// The part of it that is at `range`, which is cut at its end.
+    pub fn part(&mut self, range: Range<u64>) -> io::Result<Self> {
+        self.seek(SeekFrom::Start(range.start))?;
+        let mut part = Self::new(range.end.min(self.len).saturating_sub(range.start));
+        let len = part.len;
+        io::copy(&mut self.take(len), &mut part)?;
+        Ok(part)
     }
 
     /// All of it, piece by piece.
@@ -241,5 +251,8 @@ mod tests {
         let mut disk = Sparse::new(LEN as u64);
         disk.put(2 * PAGE as u64, part);
         assert_eq!(&whole(&disk)[2 * PAGE + 3..][..4], b"part");
+        let back = disk.part(2 * PAGE as u64 + 3..2 * PAGE as u64 + 7).unwrap();
+        assert_eq!(whole(&back), b"part");
+        assert_eq!(disk.part(LEN as u64 - 5..u64::MAX).unwrap().len(), 5);
     }
 }

@@ -6,6 +6,10 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
+use octet_appliance::BoardId;
+use octet_machine::Node;
+
+use crate::flash::board;
 use crate::output::file;
 use crate::output::sparse::Sparse;
 use crate::output::sums;
@@ -24,19 +28,24 @@ pub struct WorkingDisk {
 
 impl WorkingDisk {
     /// That of the image in `folder`: a file in `cache` beside it, because all in `folder` itself is
-    /// what the inputs give.
+    /// what the inputs give. Of several machines each `node` has one of its own, and the router's says so.
     ///
     /// # Errors
     /// The folders cannot be read or written.
-    pub fn of(folder: &Path) -> io::Result<Self> {
+    pub fn of(folder: &Path, node: Option<Node>) -> io::Result<Self> {
         let target = folder.file_name().unwrap_or_default().to_string_lossy();
         let cache = folder.with_file_name("cache");
-        let [path, mark] = ["disk", "disk.from"].map(|what| cache.join(format!("{target}.{what}")));
+        let own = node.map(|node| format!(".{node}")).unwrap_or_default();
+        let name = |what| cache.join(format!("{target}{own}.{what}"));
+        let [path, mark] = ["disk", "disk.from"].map(name);
         let sums = fs::read(folder.join(sums::NAME))?;
         if path.is_file() && fs::read(&mark).is_ok_and(|from| from == sums) {
             return Ok(Self { path, fresh: false });
         }
-        let image = Sparse::read(&File::open(folder.join("octet.img"))?)?;
+        let mut image = Sparse::read(&File::open(folder.join("octet.img"))?)?;
+        if node == Some(Node::Router) {
+            board::put(&mut image, BoardId::ROUTER).map_err(io::Error::other)?;
+        }
         // Without its mark a disk that is half made is made again.
         file::remove(&mark).map_err(io::Error::other)?;
         let disk = File::create(&path)?;
@@ -61,7 +70,7 @@ mod tests {
         let write = |name: &str, text: &str| fs::write(folder.join(name), text).unwrap();
         write(sums::NAME, "one");
         write("octet.img", "an image");
-        let first = WorkingDisk::of(&folder).unwrap();
+        let first = WorkingDisk::of(&folder, None).unwrap();
         assert!(first.fresh && !first.path.starts_with(&folder));
         let disk = File::options().read(true).write(true).open(&first.path).unwrap();
         assert_eq!(disk.metadata().unwrap().len(), MEDIUM);
@@ -70,9 +79,9 @@ mod tests {
         assert_eq!(&start, b"an image");
         disk.write_all_at(b"data", 1 << 29).unwrap();
 
-        assert!(!WorkingDisk::of(&folder).unwrap().fresh);
+        assert!(!WorkingDisk::of(&folder, None).unwrap().fresh);
         write(sums::NAME, "two");
-        assert!(WorkingDisk::of(&folder).unwrap().fresh);
+        assert!(WorkingDisk::of(&folder, None).unwrap().fresh);
         let mut data = [1; 4];
         let disk = File::open(&first.path).unwrap();
         disk.read_exact_at(&mut data, 1 << 29).unwrap();

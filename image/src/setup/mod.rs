@@ -7,7 +7,7 @@ mod need;
 use miette::Diagnostic;
 
 pub use find::guests_folder;
-pub use need::{Need, RUN, SEGMENTS, SUPERVISORS, TEST, VERIFY};
+pub use need::{Need, PATHS, RUN, SEGMENTS, SUPERVISORS, TEST, VERIFY};
 
 /// Things are missing, and were not to be installed.
 #[derive(Debug, thiserror::Error, Diagnostic)]

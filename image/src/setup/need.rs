@@ -199,6 +199,20 @@ pub static SEGMENTS: [Need; 2] = [
     debian("ip", "makes a router's ports, and sets links and addresses beside netd", &["iproute2"]),
 ];
 
+/// What the benchmark of paths needs besides.
+pub static PATHS: [Need; 1] = [Need {
+    name: "Yggdrasil and Nebula",
+    why: "carry bytes in a guest, beside forward's paths",
+    test: Test::InGuests(&[
+        "usr/sbin/yggdrasil",
+        "usr/bin/nebula",
+        "usr/bin/nebula-cert",
+        "lib/x86_64-linux-gnu/libc.so.6",
+    ]),
+    // The last one is all that these depend on, as their control files say.
+    source: Source::Guests(&["yggdrasil", "nebula", "libc6"]),
+}];
+
 /// What a second build needs that is like one on another machine.
 pub static VERIFY: [Need; 3] = [
     debian("datefudge", "builds on another day", &["datefudge"]),
@@ -212,7 +226,7 @@ mod tests {
 
     #[test]
     fn nothing_is_listed_twice() {
-        let all = [&RUN[..], &TEST, &SUPERVISORS, &SEGMENTS, &VERIFY];
+        let all = [&RUN[..], &TEST, &SUPERVISORS, &SEGMENTS, &PATHS, &VERIFY];
         let mut names: Vec<_> = all.into_iter().flatten().map(|need| need.name).collect();
         names.sort_unstable();
         let before = names.len();

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use miette::Diagnostic;
 
 use super::{Component, Kind, Source, Taken};
+use crate::output::file;
 use crate::steps::Steps;
 use crate::target::Target;
 use crate::tree::{Because, Node, Origin, Tree, Units};
@@ -159,6 +160,11 @@ impl CargoSource<'_> {
     pub fn compiled(&self) -> miette::Result<Compiled> {
         let fingerprint = fingerprint::of(self)?;
         let folder = self.folder(&fingerprint);
+        if let Some(compiled) = Compiled::load(&folder) {
+            return Ok(compiled);
+        }
+        // Whatever cargo makes is in one place, and is overwritten by the next build with other services.
+        let _one_at_a_time = file::lock(&self.root.join("target/appliance/.lock"))?;
         if let Some(compiled) = Compiled::load(&folder) {
             return Ok(compiled);
         }

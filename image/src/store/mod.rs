@@ -13,7 +13,7 @@ use octet_appliance::FileError;
 
 use crate::digest::Sha256;
 use crate::lock::{Input, InputSource, Lock};
-use crate::output::file::WriteError;
+use crate::output::file::{self, WriteError};
 use crate::steps::Steps;
 
 use self::apt::Offer;
@@ -243,14 +243,7 @@ impl Store {
 
     /// Held while something is added, so that two builds do not fetch the same thing twice.
     fn lock(&self) -> Result<File, StoreError> {
-        let path = self.root.join(".lock");
-        let take = || -> io::Result<File> {
-            fs::create_dir_all(&self.root)?;
-            let file = File::options().create(true).truncate(false).write(true).open(&path)?;
-            file.lock()?;
-            Ok(file)
-        };
-        Ok(take().map_err(WriteError::at(&path))?)
+        Ok(file::lock(&self.root.join(".lock"))?)
     }
 
     /// An empty folder in the store; what an interrupted run left in it is gone. Only with the

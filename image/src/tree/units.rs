@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use octet_appliance::{
-    CONFIG, FileError, INIT_PROGRAM, UNITS, Unit, UnitSource, nearest, start_order,
+    CONFIG, FileError, INIT_PROGRAM, UNITS, Unit, UnitSource, nearest, placement, start_order,
 };
 use serde::Deserialize;
 use toml::Spanned;
@@ -25,7 +25,7 @@ const SLOT: &str = "slot";
 
 /// A unit, and what it runs.
 #[derive(Debug, Clone)]
-pub struct PlacedUnit {
+pub struct ImageUnit {
     /// Its unit file.
     pub source: UnitSource,
     /// Why it is in the image.
@@ -47,7 +47,7 @@ pub struct Owner {
 #[derive(Debug, Clone)]
 pub struct Units {
     /// In start order.
-    pub all: Vec<PlacedUnit>,
+    pub all: Vec<ImageUnit>,
 }
 
 impl Units {
@@ -71,7 +71,7 @@ impl Units {
                 return Err(FileError::new(&source.file, &source.text, 0..0, message, hint));
             }
             let because = appliance.because(&span, "services", name);
-            all.push(PlacedUnit { source, because, owner: None });
+            all.push(ImageUnit { source, because, owner: None });
         }
         for service in &appliance.appliance.service {
             let span = service.span();
@@ -90,11 +90,11 @@ impl Units {
             source.of_owner = true;
             let because = appliance.because(&span, "service", source.unit.name.as_str());
             let named = service.path.get_ref().display().to_string();
-            all.push(PlacedUnit { source, because, owner: Some(Owner { named, bytes }) });
+            all.push(ImageUnit { source, because, owner: Some(Owner { named, bytes }) });
         }
         Self::good_once_ready(&mut all, appliance)?;
         Self::settings_first(&mut all);
-        for PlacedUnit { source, .. } in &mut all {
+        for ImageUnit { source, .. } in &mut all {
             let unit = &mut source.unit;
             // A target has nothing to filter.
             if unit.exec.is_some() {
@@ -104,18 +104,31 @@ impl Units {
         let sources: Vec<_> = all.iter().map(|unit| unit.source.clone()).collect();
         let mut slots: Vec<_> = all.into_iter().map(Some).collect();
         let order = start_order(&sources)?;
-        Ok(Self { all: order.into_iter().filter_map(|index| slots[index].take()).collect() })
+        let mut all: Vec<_> = order.into_iter().filter_map(|index| slots[index].take()).collect();
+        Self::place(&mut all, appliance)?;
+        Ok(Self { all })
+    }
+
+    /// Units that boards name run there, and nowhere else.
+    fn place(all: &mut [ImageUnit], appliance: &ApplianceFile) -> Result<(), Box<FileError>> {
+        let units = all.iter().map(|placed| &placed.source.unit);
+        let said = (appliance.file.as_str(), appliance.text.as_str());
+        let mut placement = placement(&appliance.appliance.board, units, said)?;
+        for ImageUnit { source, .. } in all {
+            source.unit.boards = placement.remove(&source.unit.name);
+        }
+        Ok(())
     }
 
     /// Units that no file of the workspace names, in start order.
     pub fn of(sources: Vec<UnitSource>) -> Self {
         let because = Because::always("a benchmark runs it");
-        let place = |source| PlacedUnit { source, because: because.clone(), owner: None };
+        let place = |source| ImageUnit { source, because: because.clone(), owner: None };
         Self { all: sources.into_iter().map(place).collect() }
     }
 
     /// PID 1's own units: they stand beside it and are in every image.
-    fn of_init(root: &Path) -> Result<Vec<PlacedUnit>, Box<FileError>> {
+    fn of_init(root: &Path) -> Result<Vec<ImageUnit>, Box<FileError>> {
         let read = |name: &&str| {
             let file = format!("init/{name}.unit.toml");
             let text = fs::read_to_string(root.join(&file)).map_err(|error| {
@@ -123,16 +136,16 @@ impl Units {
                 FileError::new(&file, "", 0..0, message, "bring it back from git")
             })?;
             let source = UnitSource::parse(file, text)?;
-            Ok(PlacedUnit { source, because: Because::always("PID 1 runs it"), owner: None })
+            Ok(ImageUnit { source, because: Because::always("PID 1 runs it"), owner: None })
         };
         OF_INIT.iter().map(read).collect()
     }
 
     /// Who reads settings starts when it is known which are in force, or that nobody says so.
-    fn settings_first(all: &mut [PlacedUnit]) {
+    fn settings_first(all: &mut [ImageUnit]) {
         let mut units = all.iter().map(|placed| &placed.source.unit.name);
         let Some(config) = units.find(|name| name.as_str() == CONFIG).cloned() else { return };
-        for PlacedUnit { source, .. } in all {
+        for ImageUnit { source, .. } in all {
             let unit = &source.unit;
             if !unit.config.is_empty() && !unit.after.contains(&config) {
                 source.come_after(config.clone());
@@ -143,7 +156,7 @@ impl Units {
     /// The slot is good once every base unit is ready, and those that `[health]` names: the unit that
     /// says so needs them all.
     fn good_once_ready(
-        all: &mut [PlacedUnit],
+        all: &mut [ImageUnit],
         appliance: &ApplianceFile,
     ) -> Result<(), Box<FileError>> {
         let mut needed: Vec<_> = all
@@ -172,7 +185,7 @@ impl Units {
     }
 
     /// Names of Octet's own services among them.
-    pub fn own(&self) -> impl Iterator<Item = &PlacedUnit> {
+    pub fn own(&self) -> impl Iterator<Item = &ImageUnit> {
         self.all.iter().filter(|unit| {
             let exec = unit.source.unit.exec.as_ref();
             unit.owner.is_none() && exec.is_none_or(|exec| exec.as_str() != INIT_PROGRAM)

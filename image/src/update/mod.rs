@@ -23,3 +23,6 @@ pub const PATCHES: &str = "update.patches";
 
 /// The update as one file.
 pub const BUNDLE: &str = "octet.update";
+
+/// All that lies beside an image only once somebody has signed it.
+pub const BY_SIGNING: [&str; 4] = [SIGNED, SIGNATURE, PATCHES, BUNDLE];

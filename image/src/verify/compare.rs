@@ -36,11 +36,20 @@ pub struct Same {
     pub bytes: u64,
 }
 
-/// Compares all files below two folders, by name. Links are no part of an image.
+/// Compares all files below two folders, by name, but for those that are `left_out`. Links are no part of an image.
 ///
 /// # Errors
 /// One of them cannot be read.
-pub fn compare(first: &Path, second: &Path) -> io::Result<Result<Same, Difference>> {
+pub fn compare(
+    first: &Path,
+    second: &Path,
+    left_out: &[&str],
+) -> io::Result<Result<Same, Difference>> {
+    let files = |folder| {
+        let mut files = files(folder)?;
+        files.retain(|file| left_out.iter().all(|name| file != Path::new(name)));
+        io::Result::Ok(files)
+    };
     let (ours, theirs) = (files(first)?, files(second)?);
     let mut same = Same::default();
     for file in ours.union(&theirs) {
@@ -167,7 +176,7 @@ mod tests {
     fn a_flipped_byte_is_found() {
         let (_folder, [first, second]) = folders();
         let same = Same { files: 3, bytes: 700_014 };
-        assert_eq!(compare(&first, &second).unwrap(), Ok(same));
+        assert_eq!(compare(&first, &second, &[]).unwrap(), Ok(same));
         for at in [0, 262_143, 262_144, 699_999] {
             let mut bytes = vec![7; 700_000];
             bytes[at] ^= 1;
@@ -175,8 +184,21 @@ mod tests {
             // A later one too: the first is told.
             fs::write(second.join("boot/linux"), [9; 10]).unwrap();
             let difference = Difference::Content { file: "boot/initrd".into(), at: at as u64 };
-            assert_eq!(compare(&first, &second).unwrap(), Err(difference));
+            assert_eq!(compare(&first, &second, &[]).unwrap(), Err(difference));
         }
+    }
+
+    #[test]
+    fn what_is_left_out_may_be_there() {
+        let (_folder, [first, second]) = folders();
+        fs::write(first.join("update.json"), "signed").unwrap();
+        let missing = Difference::Missing { file: "update.json".into(), in_first: false };
+        assert_eq!(compare(&first, &second, &[]).unwrap(), Err(missing));
+        let same = Same { files: 3, bytes: 700_014 };
+        assert_eq!(compare(&first, &second, &["update.json"]).unwrap(), Ok(same));
+        // One of that name elsewhere is another file.
+        fs::write(first.join("boot/update.json"), "").unwrap();
+        assert!(compare(&first, &second, &["update.json"]).unwrap().is_err());
     }
 
     #[test]
@@ -184,12 +206,12 @@ mod tests {
         let (_folder, [first, second]) = folders();
         fs::write(second.join("boot/initrd"), vec![7; 300_000]).unwrap();
         let shorter = Difference::Content { file: "boot/initrd".into(), at: 300_000 };
-        assert_eq!(compare(&first, &second).unwrap(), Err(shorter.clone()));
-        assert_eq!(compare(&second, &first).unwrap(), Err(shorter));
+        assert_eq!(compare(&first, &second, &[]).unwrap(), Err(shorter.clone()));
+        assert_eq!(compare(&second, &first, &[]).unwrap(), Err(shorter));
         fs::remove_file(second.join("boot/initrd")).unwrap();
         let missing = |in_first| Err(Difference::Missing { file: "boot/initrd".into(), in_first });
-        assert_eq!(compare(&first, &second).unwrap(), missing(false));
-        assert_eq!(compare(&second, &first).unwrap(), missing(true));
+        assert_eq!(compare(&first, &second, &[]).unwrap(), missing(false));
+        assert_eq!(compare(&second, &first, &[]).unwrap(), missing(true));
     }
 
     #[test]

@@ -42,22 +42,6 @@ fn the_appliance_without_a_mistake_builds() {
 }
 
 #[test]
-fn it_builds_for_arm() {
-    let sandbox = Sandbox::new();
-    let said = sandbox.build(&["--target", "qemu-aarch64"]);
-    said.succeeded();
-    let linux = std::fs::read(sandbox.path("out/qemu-aarch64/boot/linux")).unwrap();
-    // What QEMU loads: the kernel's Documentation/arch/arm64/booting.rst.
-    assert_eq!(linux[56..60], *b"ARM\x64");
-    assert_eq!(sandbox.sums(), None, "each target has its own folder");
-    let sums = sandbox.read("out/qemu-aarch64/SHA256SUMS");
-    assert!(sums.contains("  octet.img\n") && sums.contains("  octet.img.zst\n"), "{sums}");
-    let again = sandbox.build(&["--target", "qemu-aarch64", "--offline"]);
-    again.succeeded();
-    assert!(again.err.contains("unchanged"), "{}", again.err);
-}
-
-#[test]
 fn an_unknown_key() {
     with("packages", "package").refused(&[
         "appliance.toml:4:1: ",
@@ -197,5 +181,44 @@ fn a_service_that_wants_too_much() {
     sandbox.build(&["--offline"]).refused(&["again.toml:4:13: ", "tcp/80", "`hello`", "`again`"]);
     hello(&sandbox, "hello", 1, "talks.agian = [\"status\"]");
     sandbox.build(&["--offline"]).refused(&["hello.toml:4:15: ", "did you mean `again`?"]);
+    assert_eq!(sandbox.sums(), None);
+}
+
+#[test]
+fn a_unit_that_is_for_some_boards() {
+    let sandbox = Sandbox::new();
+    let second = HELLO.replace("hello.toml", "again.toml");
+    let appliance = format!("{}{HELLO}{second}", crate::sandbox::APPLIANCE);
+    sandbox.write("hello", "any");
+    hello(&sandbox, "again", 2, "");
+    let placed = |services: &str, needs: &str| {
+        let board = "[cluster]\nboards = 4\n[[board]]\nnumber = 4\nservices = [\"again\"]\n\
+                     [[board]]\nnumber = 3\n";
+        sandbox.write("appliance.toml", &format!("{appliance}{board}services = [{services}]\n"));
+        hello(&sandbox, "hello", 1, needs);
+        sandbox.build(&["--offline"])
+    };
+    // Nothing is wrong with the boards: it is the program that is none.
+    for needs in ["", "after = [\"again\"]"] {
+        placed("\"hello\"", needs).refused(&["is no program"]);
+    }
+    let beside = placed("\"hello\", \"again\"", "needs = [\"again\"]");
+    beside.refused(&["is no program"]);
+
+    let needs = "needs = [\"again\"]";
+    placed("\"hello\"", needs).refused(&["appliance.toml:24:13: ", "not run on board 3", "beside"]);
+    placed("", needs).refused(&["appliance.toml:21:13: ", "runs on every node", "name `hello`"]);
+    placed("\"helo\"", "").refused(&["appliance.toml:24:13: ", "did you mean `hello`?"]);
+    placed("\"console\"", "").refused(&["appliance.toml:24:13: ", "`console` is a base unit"]);
+    placed("\"modules\"", "").refused(&["appliance.toml:24:13: ", "`modules` is PID 1's own"]);
+    placed("\"hello\", \"hello\"", "")
+        .refused(&["appliance.toml:24:22: ", "`hello` is there twice"]);
+    // No slot would ever be good on the boards on which it does not run.
+    let said = sandbox.read("appliance.toml");
+    let health = said
+        .replace("\"hello\", \"hello\"", "")
+        .replace("[image]", "[health]\nunits = [\"again\"]\n[image]");
+    sandbox.write("appliance.toml", &health);
+    sandbox.build(&["--offline"]).refused(&["appliance.toml:23:13: ", "unit `slot` needs `again`"]);
     assert_eq!(sandbox.sums(), None);
 }

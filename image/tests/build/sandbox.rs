@@ -7,7 +7,8 @@ use std::process::{Command, Output};
 
 use tempfile::TempDir;
 
-/// A small appliance: it builds in two seconds, and has everything that can be wrong.
+/// A small appliance: it builds in two seconds, and has everything that can be wrong. It has all services, as what
+/// ships has: with others their programs would be compiled once more.
 pub const APPLIANCE: &str = r#"[appliance]
 name = "small"
 [image]
@@ -17,7 +18,7 @@ packages = [
 ]
 drivers = ["loop"]
 modules = ["8021q"]
-services = ["console"]
+services = ["console", "clock", "logd", "identity", "config", "gate", "netd", "lan", "cluster", "update", "forward"]
 "#;
 
 /// A folder with an appliance in it.
@@ -52,6 +53,12 @@ impl Sandbox {
         let sandbox = Self { folder };
         sandbox.write("appliance.toml", APPLIANCE);
         fs::copy(root().join("appliance.lock"), sandbox.path("appliance.lock")).unwrap();
+        // Much of what ships is in it too, and compressed already, if that has been built.
+        let blocks = root().join("out/cache/qemu-x86_64.blocks");
+        if blocks.is_file() {
+            fs::create_dir_all(sandbox.path("out/cache")).unwrap();
+            fs::copy(blocks, sandbox.path("out/cache/qemu-x86_64.blocks")).unwrap();
+        }
         sandbox
     }
 

@@ -9,6 +9,7 @@ use crate::cluster::{Board, Cluster, Lan};
 use crate::document::{parse, place, top_keys};
 use crate::file_error::FileError;
 use crate::name::{ApplianceName, ModuleName, PackageName, UnitName};
+use crate::neighbour::{self, Neighbour};
 use crate::network::NetworkSettings;
 use crate::operator::Operator;
 use crate::path::ImagePath;
@@ -16,6 +17,7 @@ use crate::policy::{Policy, Publish};
 use crate::section::check_of_builds;
 use crate::segments::ClusterSettings;
 use crate::trust::{Health, Trust};
+use crate::vpn::{self, Vpn};
 
 /// The one file a person edits. As JSON it is what a box knows of it: all but what only a build can
 /// use.
@@ -42,6 +44,12 @@ pub struct Appliance {
     /// Ports for those outside.
     #[serde(default)]
     pub publish: Vec<Publish>,
+    /// Nodes of other boxes to which there are links.
+    #[serde(default)]
+    pub neighbour: Vec<Neighbour>,
+    /// By which node the owner's devices leave; without it, by the uplink.
+    #[serde(default)]
+    pub vpn: Option<Vpn>,
     /// What its image carries. Only a build can use this section, and must have it.
     #[serde(default, skip_serializing)]
     pub image: Image,
@@ -142,6 +150,8 @@ impl Appliance {
             lan: self.lan.clone(),
             policies: self.policy.clone(),
             publish: self.publish.clone(),
+            neighbours: self.neighbour.clone(),
+            vpn: self.vpn.clone(),
         })
     }
 
@@ -152,15 +162,19 @@ impl Appliance {
     /// The first mistake.
     pub fn check(&self, file: &str, text: &str) -> Result<(), Box<FileError>> {
         self.operator.check(file, text)?;
-        let Self { cluster, board, lan, policy, publish, network, .. } = self;
+        neighbour::check(&self.neighbour, self.cluster.as_ref(), (file, text))?;
+        let Self { cluster, board, lan, policy, publish, network, vpn, neighbour, .. } = self;
         if let Some(cluster) = cluster {
-            return cluster.check(board, lan.as_ref(), network, (file, text));
+            cluster.check(board, lan.as_ref(), network, (file, text))?;
+            let around = (cluster, lan.as_ref(), &neighbour[..]);
+            return vpn.iter().try_for_each(|vpn| vpn::check(vpn, around, (file, text)));
         }
         let without = [
             ("board", !board.is_empty()),
             ("lan", lan.is_some()),
             ("policy", !policy.is_empty()),
             ("publish", !publish.is_empty()),
+            ("vpn", vpn.is_some()),
         ];
         let Some((section, _)) = without.iter().find(|(_, is_there)| *is_there) else {
             return Ok(());

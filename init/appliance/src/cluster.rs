@@ -1,16 +1,22 @@
 //! `[cluster]`, `[[board]]` and `[lan]`: the boards of the box, the router between them, and where each
 //! is plugged in.
 
-use std::collections::BTreeMap;
+mod check;
+
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use serde::{Deserialize, Serialize};
 
-use crate::document::place;
-use crate::file_error::FileError;
 use crate::name::{RoleName, UnitName};
-use crate::network::{LinkName, NetworkSettings};
+use crate::network::LinkName;
+use crate::public_key::PublicKey;
+
+/// The host that a board is in its segment; the router is host 1.
+const BOARD: u8 = 2;
+
+/// The role of the board that holds the map where the router does not.
+const MANAGER: &str = "manager";
 
 /// `[cluster]`: how many boards there are, and the router's devices.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,15 +34,34 @@ pub struct Cluster {
     pub network: Network4,
     /// IPv6 of the whole box.
     pub network6: Network6,
+    /// Which key is taken for a board's own.
+    pub enrol: Enrol,
+}
+
+/// Which key is taken for that of a board that is plugged in. A key that `[[board]]` names is binding
+/// whatever this says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Enrol {
+    /// The first one that is seen at its port.
+    #[default]
+    FirstUse,
+    /// One that an owner approves.
+    Approve,
+    /// The one that `[[board]]` names, and no other.
+    Pinned,
 }
 
 /// What the router is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Router {
-    /// A node that runs this image.
+    /// A node that runs this image. It holds the cluster's map.
     #[default]
     Octet,
+    /// A router with OpenWrt, which is no node: the board with the role `manager` holds the map.
+    #[serde(rename = "openwrt")]
+    OpenWrt,
 }
 
 /// A network of 16 bits, of which each segment has one of 24: `10.20.0.0/16`.
@@ -61,12 +86,15 @@ pub struct Board {
     /// A name for policies, which several boards may share.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub role: Option<RoleName>,
-    /// Units that run on it.
+    /// Units that run on it, and not on boards that do not name them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub services: Vec<UnitName>,
     /// Its Ethernet address.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mac: Option<Mac>,
+    /// The key of its node, as `octetctl identity show` on it says: no other is taken for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<PublicKey>,
 }
 
 /// `[lan]`: a port of the router for the owner's own devices.
@@ -111,6 +139,8 @@ struct Raw {
     network: Network4,
     #[serde(default)]
     network6: Network6,
+    #[serde(default)]
+    enrol: Enrol,
 }
 
 #[derive(Clone, Copy, Serialize, Deserialize)]
@@ -147,16 +177,16 @@ impl TryFrom<Raw> for Cluster {
     type Error = InvalidCluster;
 
     fn try_from(raw: Raw) -> Result<Self, InvalidCluster> {
-        let Raw { boards: Boards(boards), router, uplink, ports, network, network6 } = raw;
+        let Raw { boards: Boards(boards), router, uplink, ports, network, network6, enrol } = raw;
         let ports = ports.unwrap_or_else(|| (1..=usize::from(boards)).map(device).collect());
-        Ok(Self { boards, router, uplink, ports, network, network6 })
+        Ok(Self { boards, router, uplink, ports, network, network6, enrol })
     }
 }
 
 impl From<Cluster> for Raw {
     fn from(cluster: Cluster) -> Raw {
-        let Cluster { boards, router, uplink, ports, network, network6 } = cluster;
-        Raw { boards: Boards(boards), router, uplink, ports: Some(ports), network, network6 }
+        let Cluster { boards, router, uplink, ports, network, network6, enrol } = cluster;
+        Raw { boards: Boards(boards), router, uplink, ports: Some(ports), network, network6, enrol }
     }
 }
 
@@ -166,95 +196,37 @@ impl Cluster {
         lan.port.clone().unwrap_or_else(|| device(usize::from(self.boards) + 1))
     }
 
+    /// The board that has `address`: the router lets no other speak with it.
+    pub fn board_at(&self, address: IpAddr) -> Option<u8> {
+        let number = match address.to_canonical() {
+            IpAddr::V4(address) => self.network.board_at(address),
+            IpAddr::V6(address) => self.network6.board_at(address),
+        };
+        number.filter(|number| (1..=self.boards).contains(number))
+    }
+
+    /// The addresses of board `number`.
+    pub fn addresses(&self, number: u8) -> (Ipv4Addr, Ipv6Addr) {
+        (self.network.host(number, BOARD), self.network6.host(number, BOARD.into()))
+    }
+
+    /// The board of `boards` that holds the map; `None` if the router does.
+    pub fn manager(&self, boards: &[Board]) -> Option<u8> {
+        let manager = boards.iter().find(|board| board.is_manager());
+        manager.map(|board| board.number).filter(|_| self.router == Router::OpenWrt)
+    }
+
     /// The port that board `number` is plugged into, as `boards` say.
     pub fn port(&self, boards: &[Board], number: u8) -> u8 {
         let board = boards.iter().find(|board| board.number == number);
         board.and_then(|board| board.port).unwrap_or(number)
     }
+}
 
-    /// Checks what stands between these sections, which were read from `text`, the content of `file`.
-    pub(crate) fn check(
-        &self,
-        boards: &[Board],
-        lan: Option<&Lan>,
-        network: &NetworkSettings,
-        (file, text): (&str, &str),
-    ) -> Result<(), Box<FileError>> {
-        let wrong = |keys: &[&str], message: String, hint: &str| {
-            Err(FileError::new(file, text, place(text, keys), message, hint))
-        };
-        if self.ports.len() != usize::from(self.boards) {
-            let message =
-                format!("{} devices are named for {} boards", self.ports.len(), self.boards);
-            return wrong(&["cluster", "ports"], message, "name one for each board, or none");
-        }
-        if let Some(link) = network.link.as_ref().filter(|link| **link != self.uplink) {
-            let message = format!("the router's uplink is `{}`, not `{link}`", self.uplink);
-            return wrong(&["network", "link"], message, "leave this line out");
-        }
-        let mut devices = BTreeMap::from([(self.uplink.clone(), "the uplink".to_owned())]);
-        for (index, port) in self.ports.iter().enumerate() {
-            let what = format!("port {}", index + 1);
-            if let Some(other) = devices.insert(port.clone(), what.clone()) {
-                let message = format!("`{port}` cannot be both {other} and {what}");
-                let keys = ["cluster", "ports", &index.to_string()];
-                return wrong(&keys, message, "each device is for one thing");
-            }
-        }
-        if let Some(lan) = lan {
-            let device = self.lan(lan);
-            if let Some(other) = devices.get(&device) {
-                let message = format!("`{device}` cannot be both {other} and lan");
-                let hint = "each device is for one thing: name another with `port`";
-                return wrong(&["lan", "port"], message, hint);
-            }
-        }
-        self.check_boards(boards, (file, text))
-    }
-
-    fn check_boards(
-        &self,
-        boards: &[Board],
-        (file, text): (&str, &str),
-    ) -> Result<(), Box<FileError>> {
-        let wrong = |index: usize, key: &str, message: String, hint: &str| {
-            let at = place(text, &["board", &index.to_string(), key]);
-            Err(FileError::new(file, text, at, message, hint))
-        };
-        let mut taken = BTreeMap::new();
-        for number in 1..=self.boards {
-            let port = self.port(boards, number);
-            if let Some(other) = taken.insert(port, number)
-                && let Some(index) = boards.iter().position(|board| board.port == Some(port))
-            {
-                let message = format!("boards {other} and {number} cannot both have port {port}");
-                return wrong(index, "port", message, "give the other one a port, too");
-            }
-        }
-        for (index, board) in boards.iter().enumerate() {
-            let before = &boards[..index];
-            let of = |port: u8| (1..=self.boards).contains(&port);
-            if !of(board.number) {
-                let message =
-                    format!("there is no board {}: the box has {}", board.number, self.boards);
-                return wrong(index, "number", message, "see `boards` in [cluster]");
-            }
-            if before.iter().any(|other| other.number == board.number) {
-                let message = format!("board {} is there twice", board.number);
-                return wrong(index, "number", message, "say all about it in one place");
-            }
-            if let Some(port) = board.port.filter(|port| !of(*port)) {
-                let message = format!("there is no port {port}: the box has {}", self.boards);
-                return wrong(index, "port", message, "see `boards` in [cluster]");
-            }
-            if let Some(mac) = board.mac
-                && let Some(other) = before.iter().find(|other| other.mac == Some(mac))
-            {
-                let message = format!("board {} has the address {mac}, too", other.number);
-                return wrong(index, "mac", message, "each device has its own");
-            }
-        }
-        Ok(())
+impl Board {
+    /// Whether it is to hold the map.
+    fn is_manager(&self) -> bool {
+        self.role.as_ref().is_some_and(|role| role.as_str() == MANAGER)
     }
 }
 
@@ -263,6 +235,12 @@ impl Network4 {
     pub fn host(self, number: u8, host: u8) -> Ipv4Addr {
         let [a, b, ..] = self.0.octets();
         Ipv4Addr::new(a, b, number, host)
+    }
+
+    /// The segment whose board has `address`, that of host 2.
+    fn board_at(self, address: Ipv4Addr) -> Option<u8> {
+        let [_, _, number, host] = address.octets();
+        (self.has(address) && host == BOARD).then_some(number)
     }
 
     /// Whether `address` is in it.
@@ -276,6 +254,12 @@ impl Network6 {
     pub fn host(self, number: u8, host: u16) -> Ipv6Addr {
         let [a, b, c, ..] = self.0.segments();
         Ipv6Addr::new(a, b, c, number.into(), 0, 0, 0, host)
+    }
+
+    /// The segment whose board has `address`, that of host 2.
+    fn board_at(self, address: Ipv6Addr) -> Option<u8> {
+        let number = u8::try_from(address.segments()[3]).ok()?;
+        (address == self.host(number, BOARD.into())).then_some(number)
     }
 
     /// Whether `address` is in it.
@@ -318,9 +302,10 @@ impl TryFrom<String> for Network6 {
     fn try_from(text: String) -> Result<Self, InvalidCluster> {
         let address = text.strip_suffix("/48").and_then(|text| text.parse::<Ipv6Addr>().ok());
         let fits = |address: &Ipv6Addr| {
-            let global = (0x2000..0x4000).contains(&address.segments()[0]);
-            address.segments()[3..].iter().all(|it| *it == 0)
-                && (global || address.is_unique_local())
+            let first = address.segments()[0];
+            // fc00::/8 is for addresses of nodes, by paths.
+            let (global, local) = ((0x2000..0x4000).contains(&first), first >> 8 == 0xfd);
+            address.segments()[3..].iter().all(|it| *it == 0) && (global || local)
         };
         let wrong = || InvalidCluster::Network(text.clone(), 48, "fd6f:6374:6574::/48");
         address.filter(fits).map(Self).ok_or_else(wrong)

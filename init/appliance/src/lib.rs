@@ -1,20 +1,25 @@
-//! The language of Octet: what `appliance.toml` and `unit.toml` may say.
+//! The language of Octet: what `appliance.toml`, `unit.toml` and `board.toml` may say.
 //!
 //! Text becomes types that cannot be wrong (newtypes, checked while parsing), and everything
 //! wrong becomes a [`FileError`] that names file, line, column and what to do.
 
 mod appliance;
+mod board_file;
+mod board_id;
 mod bytes;
+mod card;
 mod cluster;
 mod document;
 mod duration;
 mod file_error;
 mod graph;
 mod name;
+pub mod neighbour;
 mod network;
 mod one_or_more;
 pub mod operator;
 mod path;
+mod placement;
 mod policy;
 mod public_key;
 mod section;
@@ -22,20 +27,29 @@ mod segments;
 mod trust;
 mod unit;
 mod user;
+mod vpn;
 
 pub use appliance::{Appliance, Identity, Image, Service};
+pub use board_file::BoardFile;
+pub use board_id::{BoardId, InvalidBoardId};
 pub use bytes::{Bytes, InvalidBytes};
-pub use cluster::{Board, Cluster, InvalidCluster, Lan, Mac, Network4, Network6, Router};
+pub use card::{Card, InvalidCard};
+pub use cluster::{Board, Cluster, Enrol, InvalidCluster, Lan, Mac, Network4, Network6, Router};
 pub use document::parse;
 pub use duration::{InvalidSpan, Span};
 pub use file_error::{FileError, nearest};
 pub use graph::{UnitSource, start_order};
 pub use name::{
-    ApplianceName, InvalidName, ModuleName, OperatorName, PackageName, RoleName, UnitName,
+    ApplianceName, InvalidName, ModuleName, NeighbourName, OperatorName, PackageName, RoleName,
+    UnitName,
 };
+pub use neighbour::{Endpoint, InvalidEndpoint, LINKS_PORT, Neighbour};
 pub use network::{Addressing, Cidr, InvalidNetwork, LinkName, NetworkSettings};
 pub use path::{ImagePath, InvalidPath, TreePath};
-pub use policy::{InvalidPolicy, Policy, PortRange, Publish, ServiceName, Target, What, Who};
+pub use placement::{Placement, boards_in_words, placement};
+pub use policy::{
+    InvalidPolicy, MPLS_IN_IP, Policy, PortRange, Publish, ServiceName, Target, What, Who,
+};
 pub use public_key::{InvalidPublicKey, PublicKey};
 pub use section::Section;
 pub use segments::{ALL_PORTS, ClusterSettings, Let, Published, Segments, Traffic, Way, Zone};
@@ -75,7 +89,8 @@ pub const RESET: &str = "/data/identity/reset";
 pub const INIT: &str = "init";
 
 pub use unit::{
-    CallGroup, Capability, InvalidPort, IoMax, Limits, Log, Network, Port, Protocol, Readiness,
-    Restart, RestartPolicy, Sandbox, Signal, Socket, Start, Stdio, Stop, Unit, UnitType,
+    CallGroup, Capability, InvalidPort, IoMax, Limits, Log, Network, Port, Protocol, RawProtocol,
+    Readiness, Restart, RestartPolicy, Sandbox, Signal, Socket, Start, Stdio, Stop, Unit, UnitType,
 };
 pub use user::{USERS, UnknownUser, User, UserName};
+pub use vpn::{Exit, InvalidExit, MOST_PLACES, VPN_TABLE, Vpn, is_place, place, places};

@@ -98,6 +98,16 @@ name! {
 }
 
 name! {
+    /// A node of another box, as this one calls it. Boards and the router have names already.
+    NeighbourName, "neighbour", "use 1 to 32 of a-z, 0-9 and -, a letter first, but no name of a board or the router",
+    |name| (1..=32).contains(&name.len())
+        && name.starts_with(|c: char| c.is_ascii_lowercase())
+        && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+        && !matches!(name, "router" | "boards")
+        && !name.starts_with("board-")
+}
+
+name! {
     /// An Alpine package.
     PackageName, "package", "use letters, digits and + . _ -, a letter or digit first",
     |name| (1..=128).contains(&name.len())
@@ -132,6 +142,10 @@ mod tests {
             assert!(bad.parse::<UnitName>().is_err(), "{bad}");
         }
         assert!("octet-".parse::<ApplianceName>().is_err());
+        assert!("hill".parse::<NeighbourName>().is_ok());
+        for bad in ["router", "boards", "board-3", "board-", "5", "a.octet"] {
+            assert!(bad.parse::<NeighbourName>().is_err(), "{bad}");
+        }
         assert!("../x".parse::<PackageName>().is_err());
         assert_eq!("nft-ct".parse::<ModuleName>().unwrap().canonical(), "nft_ct");
     }

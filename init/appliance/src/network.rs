@@ -17,6 +17,10 @@ pub struct NetworkSettings {
     pub link: Option<LinkName>,
     /// What addresses it has.
     pub addressing: Addressing,
+    /// Who answers questions about names; if nobody is named, whom DHCP or a router advertisement names.
+    pub dns: Vec<IpAddr>,
+    /// Who tells the time; if nobody is named, whom DHCP names.
+    pub ntp: Vec<IpAddr>,
 }
 
 /// Where the addresses come from.
@@ -71,6 +75,12 @@ pub enum InvalidNetwork {
     /// Twice the same.
     #[error("{0} is there twice")]
     Twice(IpAddr),
+    /// Nobody can be asked there.
+    #[error("{0} is no address of a server")]
+    Server(IpAddr),
+    /// More than are asked.
+    #[error("`{0}` names more than {MOST_SERVERS} servers")]
+    Servers(&'static str),
 }
 
 #[derive(Serialize, Deserialize)]
@@ -82,6 +92,10 @@ struct Raw {
     address: RawAddress,
     #[serde(default, skip_serializing_if = "OneOrMore::is_empty")]
     gateway: OneOrMore<IpAddr>,
+    #[serde(default, skip_serializing_if = "OneOrMore::is_empty")]
+    dns: OneOrMore<IpAddr>,
+    #[serde(default, skip_serializing_if = "OneOrMore::is_empty")]
+    ntp: OneOrMore<IpAddr>,
 }
 
 /// `"dhcp"` or a list.
@@ -120,7 +134,8 @@ impl TryFrom<Raw> for NetworkSettings {
                 Addressing::Fixed { addresses, gateways }
             }
         };
-        Ok(Self { link: raw.link, addressing })
+        let (dns, ntp) = (servers("dns", raw.dns)?, servers("ntp", raw.ntp)?);
+        Ok(Self { link: raw.link, addressing, dns, ntp })
     }
 }
 
@@ -130,8 +145,26 @@ impl From<NetworkSettings> for Raw {
             Addressing::Dhcp => (RawAddress::Dhcp, vec![]),
             Addressing::Fixed { addresses, gateways } => (RawAddress::Fixed(addresses), gateways),
         };
-        Raw { link: settings.link, address, gateway: OneOrMore(gateways) }
+        let (dns, ntp) = (OneOrMore(settings.dns), OneOrMore(settings.ntp));
+        Raw { link: settings.link, address, gateway: OneOrMore(gateways), dns, ntp }
     }
+}
+
+/// How many servers of one kind are asked.
+const MOST_SERVERS: usize = 4;
+
+fn servers(name: &'static str, servers: OneOrMore<IpAddr>) -> Result<Vec<IpAddr>, InvalidNetwork> {
+    let servers = servers.0;
+    if servers.len() > MOST_SERVERS {
+        return Err(InvalidNetwork::Servers(name));
+    }
+    let is_none = |it: &&IpAddr| it.is_unspecified() || it.is_loopback() || it.is_multicast();
+    if let Some(server) = servers.iter().find(is_none) {
+        return Err(InvalidNetwork::Server(*server));
+    }
+    let twice = servers.iter().enumerate().find(|(at, it)| servers[..*at].contains(it));
+    twice.map_or(Ok(()), |(_, server)| Err(InvalidNetwork::Twice(*server)))?;
+    Ok(servers)
 }
 
 impl Cidr {

@@ -45,6 +45,12 @@ pub enum Who {
     Path,
 }
 
+/// MPLS in IP (RFC 4023, section 8): a plain link between two boards, for the unit `forward`.
+pub const MPLS_IN_IP: u8 = 137;
+
+/// Its name in a policy.
+const MPLS_IN_IP_NAME: &str = "mpls-in-ip";
+
 /// What a policy lets.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum What {
@@ -54,7 +60,7 @@ pub enum What {
     Ports(Protocol, Vec<PortRange>),
     /// Echo requests of ICMP and ICMPv6.
     Ping,
-    /// A protocol without ports, by its number (IANA, "Protocol Numbers").
+    /// A protocol without ports, by its number (IANA, "Protocol Numbers"); [`MPLS_IN_IP`] has a name.
     Number(u8),
 }
 
@@ -116,7 +122,7 @@ pub enum InvalidPolicy {
     #[error("`{0}` is no port and no range of ports, such as 80 or \"8000-8010\"")]
     Range(String),
     /// No protocol.
-    #[error("`{0}` is no protocol: write tcp, udp, icmp or a number from 0 to 255")]
+    #[error("`{0}` is no protocol: write tcp, udp, icmp, mpls-in-ip or a number from 0 to 255")]
     Protocol(String),
     /// A number that has a name.
     #[error("protocol {0} is written as \"{1}\"")]
@@ -219,6 +225,7 @@ impl What {
                     6 => Err(InvalidPolicy::HasName(number, "tcp")),
                     17 => Err(InvalidPolicy::HasName(number, "udp")),
                     1 | 58 => Err(InvalidPolicy::HasName(number, "icmp")),
+                    MPLS_IN_IP => Err(InvalidPolicy::HasName(number, MPLS_IN_IP_NAME)),
                     // IANA, "IPv6 Extension Header Types"; without ESP and AH, which carry flows.
                     0 | 43 | 44 | 60 | 135 | 139 | 140 => Err(InvalidPolicy::Extension(number)),
                     _ => Ok(Self::Number(number)),
@@ -230,7 +237,8 @@ impl What {
             "tcp" => (Protocol::Tcp, "tcp"),
             "udp" => (Protocol::Udp, "udp"),
             "icmp" if ports.is_empty() => return Ok(Self::Ping),
-            "icmp" => return Err(InvalidPolicy::Ports),
+            MPLS_IN_IP_NAME if ports.is_empty() => return Ok(Self::Number(MPLS_IN_IP)),
+            "icmp" | MPLS_IN_IP_NAME => return Err(InvalidPolicy::Ports),
             _ => return Err(InvalidPolicy::Protocol(name)),
         };
         if ports.is_empty() {
@@ -249,6 +257,7 @@ impl From<Policy> for RawPolicy {
             What::Ports(Protocol::Tcp, ports) => (None, name("tcp"), ports),
             What::Ports(Protocol::Udp, ports) => (None, name("udp"), ports),
             What::Ping => (None, name("icmp"), vec![]),
+            What::Number(MPLS_IN_IP) => (None, name(MPLS_IN_IP_NAME), vec![]),
             What::Number(number) => (None, Some(RawProtocol::Number(number.into())), vec![]),
         };
         let (from, to) = (OneOrMore(from), OneOrMore(to));
@@ -302,6 +311,7 @@ impl fmt::Display for What {
                 write!(f, "{} {}", protocol.as_str(), ports.join(", "))
             }
             Self::Ping => f.write_str("icmp"),
+            Self::Number(MPLS_IN_IP) => f.write_str(MPLS_IN_IP_NAME),
             Self::Number(number) => write!(f, "protocol {number}"),
         }
     }

@@ -31,11 +31,15 @@ pub enum Section {
     Policy,
     /// Ports for those outside.
     Publish,
+    /// Nodes of other boxes to which there are links.
+    Neighbour,
+    /// By which node the owner's devices leave.
+    Vpn,
 }
 
 impl Section {
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 11] = [
         Self::Appliance,
         Self::Network,
         Self::Operator,
@@ -45,6 +49,8 @@ impl Section {
         Self::Lan,
         Self::Policy,
         Self::Publish,
+        Self::Neighbour,
+        Self::Vpn,
     ];
 
     /// Its name, as the file has it.
@@ -59,6 +65,8 @@ impl Section {
             Self::Lan => "lan",
             Self::Policy => "policy",
             Self::Publish => "publish",
+            Self::Neighbour => "neighbour",
+            Self::Vpn => "vpn",
         }
     }
 
@@ -77,7 +85,9 @@ impl Section {
             | Self::Board
             | Self::Lan
             | Self::Policy
-            | Self::Publish => false,
+            | Self::Publish
+            | Self::Neighbour
+            | Self::Vpn => false,
             Self::Operator | Self::Trust => true,
         }
     }

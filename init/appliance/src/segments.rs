@@ -7,8 +7,12 @@ use std::num::NonZeroU32;
 use crate::cluster::{Board, Cluster, Lan};
 use crate::document::place;
 use crate::file_error::{FileError, nearest};
-use crate::policy::{InvalidPolicy, Policy, PortRange, Publish, ServiceName, Target, What, Who};
+use crate::neighbour::{LINKS_PORT, Neighbour};
+use crate::policy::{
+    InvalidPolicy, MPLS_IN_IP, Policy, PortRange, Publish, ServiceName, Target, What, Who,
+};
 use crate::unit::{Port, Protocol, Unit};
+use crate::vpn::Vpn;
 
 /// What `appliance.toml` says of a box with a router: these sections, and nothing else of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,6 +27,10 @@ pub struct ClusterSettings {
     pub policies: Vec<Policy>,
     /// `[[publish]]`
     pub publish: Vec<Publish>,
+    /// `[[neighbour]]`
+    pub neighbours: Vec<Neighbour>,
+    /// `[vpn]`
+    pub vpn: Option<Vpn>,
 }
 
 /// A part of the box whose traffic with every other part goes through the router.
@@ -168,6 +176,16 @@ impl Reading<'_> {
                     self.warnings.push(wrong(key, (message, hint.into())));
                 }
             }
+            if policy.what == What::Number(MPLS_IN_IP) {
+                for (zones, key) in [(&from, "from"), (&to, "to")] {
+                    let other = zones.iter().find(|zone| !matches!(zone, Zone::Board(_)));
+                    if let Some(other) = other {
+                        let message =
+                            format!("{other} is no board: mpls-in-ip is for links between boards");
+                        return Err(wrong(key, (message, "name boards".into())));
+                    }
+                }
+            }
             let mut pairs = from.iter().flat_map(|from| to.iter().map(move |to| (*from, *to)));
             let mut pairs: Vec<_> = pairs.by_ref().filter(|(from, to)| from != to).collect();
             pairs.sort_unstable();
@@ -191,7 +209,7 @@ impl Reading<'_> {
         for index in 0..settings.publish.len() {
             self.publish(index)?;
         }
-        Ok(())
+        settings.neighbours.iter().enumerate().try_for_each(|it| self.neighbour(it))
     }
 
     /// The zones that `list` names, each once.
@@ -328,7 +346,48 @@ impl Reading<'_> {
         self.segments.published.push(Published { port, board: publish.board, target });
         Ok(())
     }
+
+    /// What goes between the router and a neighbour needs no line. Between a board and a neighbour it passes
+    /// the router, as everything else does: the owner says so.
+    fn neighbour(&self, (index, neighbour): (usize, &Neighbour)) -> Result<(), Mistake> {
+        let Neighbour { name, at, board, .. } = neighbour;
+        let wrong = |key, message: String, hint: String| {
+            Err(Mistake { section: "neighbour", index, key, message, hint })
+        };
+        let mut published = self.segments.published.iter();
+        let Some(board) = *board else {
+            let Some(taken) = published.find(|it| it.port == LINKS) else { return Ok(()) };
+            let message = format!(
+                "the router itself takes the link to `{name}` at {LINKS}, which is published to board-{}",
+                taken.board
+            );
+            let hint = "publish another port for the board, or say `board = N` here".into();
+            return wrong("name", message, hint);
+        };
+        let zone = Zone::Board(board);
+        let goes = |port| self.segments.line((zone, Zone::Uplink, Traffic::Udp), port).is_some();
+        if at.is_some_and(|at| goes(at.socket().port()))
+            || published.any(|it| it.board == board && it.target == LINKS)
+        {
+            return Ok(());
+        }
+        let message = format!("no line lets {zone} and `{name}` speak with each other");
+        let publish = format!(
+            "add [[publish]] with `port = \"{LINKS}\"`, `to = \"{zone}\"` and `at = \"{LINKS}\"`"
+        );
+        let hint = match at {
+            Some(at) => format!(
+                "add [[policy]] from \"{zone}\" to \"uplink\" with `protocol = \"udp\"` and `ports = [{}]`; or {publish}",
+                at.socket().port()
+            ),
+            None => format!("{publish}: without `at`, `{name}` has to find this box"),
+        };
+        wrong("board", message, hint)
+    }
 }
+
+/// The port of links, of a board or the router.
+const LINKS: Port = Port { protocol: Protocol::Udp, number: LINKS_PORT };
 
 fn join(list: &[Who]) -> String {
     list.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")

@@ -97,6 +97,12 @@ impl<S: Read + Write> Client<S> {
         &self.stream
     }
 
+    /// The stream underneath, for something else than this protocol; `None` if some of that has been read
+    /// already.
+    pub fn into_stream(self) -> Option<S> {
+        self.decoder.is_empty().then_some(self.stream)
+    }
+
     /// The verbs of the unit.
     ///
     /// # Errors

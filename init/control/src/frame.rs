@@ -61,6 +61,11 @@ impl Decoder {
         Self { buffer: Vec::new(), limit: limit.min(MAX_PAYLOAD) }
     }
 
+    /// Takes payloads of at most `limit` bytes from now on.
+    pub fn set_limit(&mut self, limit: usize) {
+        self.limit = limit.min(MAX_PAYLOAD);
+    }
+
     /// Adds bytes that were received.
     pub fn push(&mut self, bytes: &[u8]) {
         self.buffer.extend_from_slice(bytes);

@@ -86,7 +86,9 @@ fn cell(verb: &Verb, field: &str, value: &Value) -> String {
         }
         (_, Value::Object(fields)) => fields
             .iter()
-            .map(|(name, value)| format!("{name} {}", cell(verb, name, value)))
+            .map(|(name, value)| {
+                format!("{} {}", plain(&name.as_str().into()), cell(verb, name, value))
+            })
             .collect::<Vec<_>>()
             .join(", "),
         (_, other) => plain(other),

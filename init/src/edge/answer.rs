@@ -12,6 +12,9 @@ use super::{Edge, plot, report, verbs};
 use crate::spawn;
 use crate::supervisor::{Event, Goal, UnitId};
 
+/// The unit that knows of the other nodes of the box.
+const CLUSTER: &str = "cluster";
+
 impl Edge {
     /// Answers everything that a client has asked.
     pub(super) fn serve_client(&mut self, token: u32) {
@@ -78,7 +81,7 @@ impl Edge {
                     format!("connect to the socket of `{unit}` itself"),
                 ));
             }
-            self.find(unit.as_str())?;
+            self.check_here(self.find(unit.as_str())?)?;
             self.relay(token, unit, request)?;
             return Ok(Answer::Later);
         }
@@ -87,6 +90,12 @@ impl Edge {
         let verb = Verb::find(&verbs, &request.verb)?;
         let args = verb.check(request.args.clone())?;
         Ok(match verb.name.as_str() {
+            "status" if args.flag("box") => {
+                let keeper = self.map_keeper(caller)?;
+                request.args.clear();
+                self.relay(token, keeper, request)?;
+                Answer::Later
+            }
             "status" => Answer::Now(report::status(self, Detail::Usage)),
             "watch" => {
                 if let Some(client) = self.clients.get(token) {
@@ -96,14 +105,22 @@ impl Edge {
             }
             "boot" if args.flag("plot") => Answer::Now(json!({ "svg": plot::svg(self) })),
             "boot" => Answer::Now(report::boot(self)),
+            "board" => {
+                self.take_number(&args)?;
+                Answer::Now(Value::Null)
+            }
             "logs" => {
                 let logger = self.logger()?;
                 self.relay(token, logger, request)?;
                 Answer::Later
             }
-            "start" => Answer::Then(Event::Start(self.named(&args)?)),
+            "place" => {
+                self.place(&args)?;
+                Answer::Now(Value::Null)
+            }
+            "start" => Answer::Then(Event::Start(self.named_here(&args)?)),
             "stop" => Answer::Then(Event::Stop(self.named(&args)?)),
-            "restart" => Answer::Then(Event::Restart(self.named(&args)?)),
+            "restart" => Answer::Then(Event::Restart(self.named_here(&args)?)),
             "reload" => {
                 self.reload(&args)?;
                 Answer::Now(Value::Null)
@@ -136,9 +153,29 @@ impl Edge {
         })
     }
 
+    /// The unit that knows of the other nodes. A unit asks it itself, if it may.
+    fn map_keeper(&self, caller: Caller) -> Result<UnitName, Failure> {
+        if !caller.is_operator() {
+            let help = format!("connect to the socket of `{CLUSTER}` itself");
+            let message = "only the operator asks for the whole box through PID 1";
+            return Err(Failure::new(FailureCode::Denied, message, help));
+        }
+        let keeper = self.units.iter().find(|unit| unit.name() == CLUSTER);
+        keeper.map(|unit| unit.unit.name.clone()).ok_or_else(|| {
+            let help = format!("add `{CLUSTER}` to the services of appliance.toml");
+            Failure::new(FailureCode::NotFound, "this image knows of no other node", help)
+        })
+    }
+
     /// The unit that the argument `unit` names.
     fn named(&self, args: &Arguments) -> Result<UnitId, Failure> {
         self.find(args.text("unit").unwrap_or_default())
+    }
+
+    /// The same, if it is for this node.
+    fn named_here(&self, args: &Arguments) -> Result<UnitId, Failure> {
+        let unit = self.named(args)?;
+        self.check_here(unit).map(|()| unit)
     }
 
     fn find(&self, name: &str) -> Result<UnitId, Failure> {

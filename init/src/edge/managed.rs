@@ -40,12 +40,19 @@ pub struct Process {
 impl Managed {
     pub fn new(unit: Unit) -> io::Result<Self> {
         let output = Output::new()?;
-        let (sockets, no_sockets) = match sockets::open_all(&unit) {
-            Ok(sockets) => (sockets, None),
-            Err(problem) => (vec![], Some(problem)),
-        };
+        let (sockets, no_sockets) = (vec![], None);
         let (group, process, said) = (None, None, None);
         Ok(Self { unit, output, sockets, no_sockets, group, process, said })
+    }
+
+    /// Opens its sockets, if they are not open.
+    pub fn open_sockets(&mut self) {
+        if self.sockets.is_empty() {
+            (self.sockets, self.no_sockets) = match sockets::open_all(&self.unit) {
+                Ok(sockets) => (sockets, None),
+                Err(problem) => (vec![], Some(problem)),
+            };
+        }
     }
 
     pub fn name(&self) -> &str {

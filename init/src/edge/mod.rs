@@ -2,6 +2,7 @@
 //! core, and the core's actions into system calls.
 
 mod answer;
+mod board;
 mod callers;
 mod client;
 mod clients;
@@ -10,6 +11,7 @@ mod logs;
 mod managed;
 mod notify;
 mod output;
+mod placement;
 mod plot;
 mod poll;
 mod power;
@@ -40,6 +42,7 @@ use clients::Clients;
 use logs::Logs;
 use managed::Managed;
 use notify::Notify;
+use placement::Placement;
 use poll::{Poll, Source};
 use relay::Relays;
 use trial::Trial;
@@ -58,6 +61,7 @@ struct Edge {
     problems: Vec<String>,
     state: State,
     units: Vec<Managed>,
+    placement: Placement,
     /// Who may call each unit.
     callers: HashMap<UnitName, String>,
     cgroups: Option<Cgroups>,
@@ -73,6 +77,8 @@ struct Edge {
     clients: Clients,
     relays: Relays,
     watchdog: Watchdog,
+    /// The unit that reads which board the flash is for, until it has.
+    flash: Option<UnitId>,
     /// While a new slot is on trial.
     trial: Option<Trial>,
     poll: Poll,
@@ -109,10 +115,21 @@ impl Edge {
             vec![]
         });
         std::fs::create_dir_all(octet_control::SOCKETS)?;
-        let state = State::new(Settings::from_units(units.iter()), seed());
+        let placement = Placement::new(&units, boot.board.get());
+        let mut settings = Settings::from_units(units.iter());
+        for (index, settings) in settings.iter_mut().enumerate() {
+            settings.held = placement.held(UnitId(index)).map(str::to_owned);
+        }
+        let state = State::new(settings, seed());
         let callers = callers::of_all(&units);
         let operators = callers::operators(&units);
-        let units = units.into_iter().map(Managed::new).collect::<std::io::Result<Vec<_>>>()?;
+        let mut units = units.into_iter().map(Managed::new).collect::<std::io::Result<Vec<_>>>()?;
+        for (index, unit) in units.iter_mut().enumerate() {
+            if placement.held(UnitId(index)).is_none() {
+                unit.open_sockets();
+            }
+        }
+        let flash = board::unit_of_flash(&units);
         let logger = units.iter().position(|unit| unit.name() == LOGGER).map(UnitId);
         let notify = Notify::bind().map_err(|error| problems.push(format!("notify: {error}"))).ok();
         if let Some(notify) = &notify {
@@ -139,6 +156,7 @@ impl Edge {
             problems,
             state,
             units,
+            placement,
             callers,
             processes: HashMap::new(),
             clearing: vec![],
@@ -148,6 +166,7 @@ impl Edge {
             clients,
             relays: Relays::default(),
             watchdog: Watchdog::default(),
+            flash,
             poll,
         };
         Ok((edge, signals))
@@ -241,6 +260,8 @@ impl Edge {
             }
         }
         if changed {
+            self.see_to_flash();
+            self.close_what_is_held();
             self.clients.changed();
             let logger = self.logs.logger().map(|unit| self.status(unit).state);
             let outputs = self.units.iter().enumerate();

@@ -26,7 +26,7 @@ pub fn status(edge: &Edge, detail: Detail) -> Value {
     let mut answer = json!({
         "state": edge.state.box_state().as_str(),
         "reason": reason(edge),
-        "board": edge.boot.board,
+        "board": edge.boot.board.get(),
         "uptime": ms(now()),
         "ready_at": edge.state.ready_at().map(ms),
     });
@@ -86,7 +86,7 @@ pub fn boot(edge: &Edge) -> Value {
         })
         .collect();
     json!({
-        "board": edge.boot.board,
+        "board": edge.boot.board.get(),
         "slot": facts::read(facts::SLOT),
         "data": data(),
         "ready_at": edge.state.ready_at().map(ms),

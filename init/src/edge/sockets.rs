@@ -2,12 +2,13 @@
 //! is not refused.
 
 use std::io;
-use std::net::{Ipv6Addr, SocketAddrV6, TcpListener, UdpSocket};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::net::UnixListener;
 
-use octet_appliance::{Protocol, Socket, Unit};
+use octet_appliance::{Protocol, RawProtocol, Socket, Unit};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, ipproto, socket_with};
 
 /// Opens every socket of `unit`, by name.
 ///
@@ -21,6 +22,17 @@ pub fn open_all(unit: &Unit) -> Result<Vec<(String, OwnedFd)>, String> {
     unit.sockets.iter().map(one).collect()
 }
 
+/// Closes `sockets`, which were opened for `unit`.
+pub fn close_all(unit: &Unit, sockets: Vec<(String, OwnedFd)>) {
+    for (name, socket) in sockets {
+        drop(socket);
+        let named = unit.sockets.iter().find(|(known, _)| known.as_str() == name);
+        if let Some(path) = named.and_then(|(_, socket)| socket.path.as_ref()) {
+            let _ = std::fs::remove_file(path.as_str());
+        }
+    }
+}
+
 fn open(unit: &Unit, socket: &Socket) -> io::Result<OwnedFd> {
     if let Some(path) = &socket.path {
         let listener = UnixListener::bind(path.as_str())?;
@@ -30,10 +42,20 @@ fn open(unit: &Unit, socket: &Socket) -> io::Result<OwnedFd> {
         std::fs::set_permissions(path.as_str(), std::fs::Permissions::from_mode(mode))?;
         return Ok(listener.into());
     }
+    if let Some(protocol) = socket.raw {
+        let (family, protocol) = match protocol {
+            RawProtocol::Icmp => (AddressFamily::INET, ipproto::ICMP),
+            RawProtocol::Icmpv6 => (AddressFamily::INET6, ipproto::ICMPV6),
+        };
+        return Ok(socket_with(family, SocketType::RAW, SocketFlags::CLOEXEC, Some(protocol))?);
+    }
     let port = socket.port.as_ref().and_then(|name| unit.ports.get(name));
     let port = port.ok_or_else(|| io::Error::other("it has neither path nor port"))?;
-    // With IPv4 too, unless the kernel is told otherwise (net.ipv6.bindv6only).
-    let address = SocketAddrV6::new(Ipv6Addr::UNSPECIFIED, port.number, 0, 0);
+    // Both versions, unless the kernel is told otherwise (net.ipv6.bindv6only).
+    let address = match socket.ipv4_only {
+        true => SocketAddr::from((Ipv4Addr::UNSPECIFIED, port.number)),
+        false => SocketAddr::from((Ipv6Addr::UNSPECIFIED, port.number)),
+    };
     Ok(match port.protocol {
         Protocol::Tcp => TcpListener::bind(address)?.into(),
         Protocol::Udp => UdpSocket::bind(address)?.into(),

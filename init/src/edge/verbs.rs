@@ -4,11 +4,14 @@ use octet_control::{ArgKind, Capability, ColumnKind, DESCRIBE, Verb, logs_verb};
 
 /// Every verb; `describe` answers with this list, and nothing else knows it.
 pub fn verbs() -> Vec<Verb> {
-    use Capability::{Operate, Read};
+    use Capability::{Operate, Own, Read};
 
     let status = |name, help| {
         Verb::new(name, Read, help)
-            .shown(ColumnKind::Bytes, &["total", "available", "init_rss", "memory"])
+            .shown(
+                ColumnKind::Bytes,
+                &["total", "available", "init_rss", "memory", "received", "sent"],
+            )
             .shown(
                 ColumnKind::Milliseconds,
                 &["uptime", "ready_at", "since", "cpu", "first_started", "first_ready", "next_try"],
@@ -18,13 +21,30 @@ pub fn verbs() -> Vec<Verb> {
         |name, help| Verb::new(name, Operate, help).required("unit", ArgKind::Text, "The unit");
     vec![
         Verb::new(DESCRIBE, Read, "Lists these verbs"),
-        status("status", "Shows the state of the box and of every unit"),
+        status("status", "Shows the state of the box and of every unit").optional(
+            "box",
+            ArgKind::Flag,
+            "Shows each node of the box instead, with its port; asked of the router",
+        ),
         status("watch", "Shows the state again whenever it changes"),
         Verb::new("boot", Read, "Shows slot, data partition and phases of this boot")
             .optional("plot", ArgKind::Flag, "A drawing of the boot instead (SVG)")
             .shown(ColumnKind::Bytes, &["size", "free"])
             .shown(ColumnKind::Milliseconds, &["start", "took", "ready_at"])
             .shown(ColumnKind::Lines, &["svg"]),
+        Verb::new(
+            "board",
+            Own,
+            "Takes which board this is, where neither command line nor flash says it",
+        )
+        .required("number", ArgKind::Integer, "1 to 32, as the port is numbered"),
+        Verb::new("place", Own, "Takes which units run on this board, until the next start")
+            .required("units", ArgKind::Text, "Those that run here of the units that boards name")
+            .optional(
+                "of",
+                ArgKind::Option,
+                "All units that boards name, if not those of the image",
+            ),
         logs_verb(),
         of_unit("start", "Starts a unit, and what it needs; a failed one gets a new budget"),
         of_unit("stop", "Stops a unit, after those that need it"),

@@ -1,31 +1,82 @@
 //! `board-number`: which board of the box this is.
 
+use std::fmt;
+
+use octet_appliance::{BoardFile, BoardId};
+
 use super::Boot;
 use crate::command_line;
 
-/// The highest number a board can have.
-const MOST_BOARDS: u8 = 32;
-
-/// The router's number, which it has no board of.
-const ROUTER: u8 = 0;
-
-/// Reads `octet.board=N` or `octet.board=router` from the kernel's command line; without it the
-/// number stays unknown.
-pub fn run(boot: &mut Boot) -> Result<(), String> {
-    if let Some(text) = command_line::value("board")? {
-        boot.board = Some(number(&text)?);
-    }
-    Ok(())
+/// Which board this is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum BoardNumber {
+    /// Nobody has said it yet.
+    #[default]
+    Unknown,
+    /// It is said for as long as the box runs.
+    Said(BoardId, Source),
+    /// The port that it is plugged into has it.
+    Told(BoardId),
 }
 
-fn number(text: &str) -> Result<u8, String> {
-    match text.parse() {
-        _ if text == command_line::ROUTER => Ok(ROUTER),
-        Ok(number @ 1..=MOST_BOARDS) => Ok(number),
-        _ => Err(format!(
-            "octet.board={text} on the kernel's command line is neither 1 to {MOST_BOARDS} nor router"
-        )),
+/// Who says which board this is; the first one ranks above the second.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Source {
+    /// The kernel's command line.
+    CommandLine,
+    /// A file of its flash.
+    Flash,
+}
+
+impl BoardNumber {
+    /// The number, if it is known; 0 is the router.
+    pub fn get(self) -> Option<u8> {
+        match self {
+            Self::Unknown => None,
+            Self::Said(board, _) | Self::Told(board) => Some(board.number()),
+        }
     }
+
+    /// The flash says `board`. Returns what it is from now on.
+    #[must_use]
+    pub fn said_by_flash(self, board: BoardId) -> Self {
+        match self {
+            Self::Said(_, Source::CommandLine) => self,
+            _ => Self::Said(board, Source::Flash),
+        }
+    }
+
+    /// The port has the number of `board`. Returns what it is from now on.
+    ///
+    /// # Errors
+    /// Somebody else says another, who is returned with it.
+    pub fn told(self, board: BoardId) -> Result<Self, (BoardId, Source)> {
+        match self {
+            Self::Said(said, source) if said != board => Err((said, source)),
+            Self::Said(..) => Ok(self),
+            Self::Unknown | Self::Told(_) => Ok(Self::Told(board)),
+        }
+    }
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::CommandLine => f.write_str("the kernel's command line"),
+            Self::Flash => write!(f, "`{}` of its flash", BoardFile::PATH),
+        }
+    }
+}
+
+/// Reads `octet.board=N` or `octet.board=router` from the kernel's command line; without it the
+/// number stays unknown until the flash says it, or netd tells it.
+pub fn run(boot: &mut Boot) -> Result<(), String> {
+    if let Some(text) = command_line::value("board")? {
+        let board = text.parse::<BoardId>();
+        let board = board.map_err(|error| format!("octet.board on the command line: {error}"))?;
+        boot.board = BoardNumber::Said(board, Source::CommandLine);
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -33,10 +84,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn is_one_of_the_box() {
-        assert_eq!((number("3"), number("router")), (Ok(3), Ok(ROUTER)));
-        for bad in ["0", "33", "-1", "x", ""] {
-            assert!(number(bad).is_err(), "{bad}");
+    fn who_says_it_first_has_the_last_word() {
+        let [three, four] = [3, 4].map(|number| BoardId::board(number).unwrap());
+        let unknown = BoardNumber::default();
+        let told = unknown.told(three).unwrap();
+        assert_eq!((unknown.get(), told.get()), (None, Some(3)));
+        assert_eq!(told.told(four), Ok(BoardNumber::Told(four)), "it was plugged in elsewhere");
+        let flash = BoardNumber::Said(BoardId::ROUTER, Source::Flash);
+        for before in [unknown, told, flash] {
+            assert_eq!(before.said_by_flash(BoardId::ROUTER), flash);
         }
+        assert_eq!(flash.told(three), Err((BoardId::ROUTER, Source::Flash)));
+        let line = BoardNumber::Said(three, Source::CommandLine);
+        assert_eq!(line.said_by_flash(four), line);
+        assert_eq!(
+            (line.told(three), line.told(four)),
+            (Ok(line), Err((three, Source::CommandLine)))
+        );
     }
 }

@@ -1,6 +1,6 @@
 //! From the kernel's hand-over to the supervisor. The list below is the boot.
 
-mod board_number;
+pub mod board_number;
 mod control_groups;
 mod load_modules;
 mod mount_api;
@@ -15,6 +15,7 @@ use crate::cgroup::Cgroups;
 use crate::clock::now;
 use crate::console::say;
 use crate::supervisor::Moment;
+use board_number::BoardNumber;
 
 /// One named step.
 struct Phase {
@@ -52,8 +53,8 @@ const TIME_TO_READ: Duration = Duration::from_secs(3);
 pub struct Boot {
     /// How each phase went.
     pub reports: Vec<Report>,
-    /// The number of this board, if it is known; 0 for the router.
-    pub board: Option<u8>,
+    /// Which board this is.
+    pub board: BoardNumber,
     /// What bounds and counts the units' processes.
     pub cgroups: Option<Cgroups>,
 }

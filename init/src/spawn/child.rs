@@ -7,7 +7,9 @@ use rustix::process::{Resource, Rlimit, chdir, setrlimit, setsid, umask};
 use rustix::thread::set_no_new_privs;
 
 use super::failure::Failure;
-use super::{Order, data_folder, descriptors, landlock, mounts, network, privileges, program};
+use super::{
+    Order, data_folder, descriptors, landlock, memory_folder, mounts, network, privileges, program,
+};
 use crate::sys::{exit_now, reset_signals};
 
 /// What the steps know and find out.
@@ -15,8 +17,8 @@ pub struct Start<'a> {
     pub order: &'a Order<'a>,
     /// The program.
     pub program: &'a str,
-    /// Its data folder, if it could be made.
-    pub data: Option<String>,
+    /// The folders that are its own, as far as they could be made.
+    pub folders: Vec<String>,
     /// Variables that the steps add.
     pub environment: Vec<(String, String)>,
     /// Whether Landlock keeps it from abstract sockets of others.
@@ -42,6 +44,7 @@ const STEPS: &[Step] = &[
     session,
     program::read_filters,
     data_folder::make,
+    memory_folder::make,
     mounts::set_up,
     landlock::restrict,
     network::set_up,
@@ -57,8 +60,8 @@ const STEPS: &[Step] = &[
 /// Goes the way to its end. `pipe` is PID 1's to learn how it went.
 pub fn run(order: &Order<'_>, program: &str, pipe: BorrowedFd<'_>) -> ! {
     let filters = Vec::with_capacity(order.filters.len());
-    let (data, environment, scoped) = (None, vec![], false);
-    let mut start = Start { order, program, data, environment, scoped, filters };
+    let (folders, environment, scoped) = (vec![], vec![], false);
+    let mut start = Start { order, program, folders, environment, scoped, filters };
     // Moves the pipe out of the way, so it is not one of the steps.
     let failure = match descriptors::arrange(&mut start, pipe) {
         Ok(pipe) => {

@@ -18,7 +18,7 @@ pub fn make(start: &mut Start<'_>) -> Result<(), Failure> {
     match own(&path, unit.user.user().uid) {
         Ok(()) => {
             start.environment.push(("STATE_DIRECTORY".into(), path.clone()));
-            start.data = Some(path);
+            start.folders.push(path);
             Ok(())
         }
         Err(Errno::ROFS | Errno::NOENT) => Ok(()),

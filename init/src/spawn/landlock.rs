@@ -41,7 +41,7 @@ pub fn restrict(start: &mut Start<'_>) -> Result<(), Failure> {
 
     let mut rules: Vec<(&str, BitFlags<AccessFs>)> =
         vec![(start.program, read), ("/tmp", all), ("/dev", devices), ("/proc/self", read)];
-    rules.extend(start.data.iter().map(|data| (data.as_str(), all)));
+    rules.extend(start.folders.iter().map(|folder| (folder.as_str(), all)));
     rules.extend(sandbox.read.iter().map(|path| (path.as_str(), read)));
     rules.extend(sandbox.write.iter().map(|path| (path.as_str(), all)));
 

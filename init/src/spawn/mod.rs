@@ -11,6 +11,7 @@ mod devices;
 mod ended;
 mod failure;
 mod landlock;
+mod memory_folder;
 mod mounts;
 mod network;
 mod privileges;

@@ -30,10 +30,10 @@ pub fn set_up(start: &mut Start<'_>) -> Result<(), Failure> {
             path.as_str()
         )))?;
     }
-    if let Some(data) = &start.data
-        && sandbox.read_only.iter().any(|tree| covers(tree, data))
-    {
-        writable(data).map_err(Failure::to("keep its data folder writable"))?;
+    for folder in &start.folders {
+        if sandbox.read_only.iter().any(|tree| covers(tree, folder)) {
+            writable(folder).map_err(Failure::to("keep its own folder writable"))?;
+        }
     }
     if sandbox.private_tmp {
         let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;

@@ -8,6 +8,7 @@
 //! leaves one of the two, and the next boot goes on from there. An owner who resets the box has the
 //! marker come back (see [`reset`]).
 
+mod board;
 pub mod disk;
 pub mod esp;
 mod ext4;
@@ -85,8 +86,8 @@ pub fn run() -> Result<(), String> {
     problems.is_empty().then_some(()).ok_or_else(|| problems.join("; "))
 }
 
-/// Reads what the EFI system partition says: which tries this slot has left, and whether this is
-/// the first boot.
+/// Reads what the EFI system partition says: which board this is, which tries this slot has left, and
+/// whether this is the first boot.
 fn look(disk: &Disk) -> Result<bool, String> {
     tidy(disk, Check::IfDirty);
     let mut esp = Esp::read(&disk.esp)?;
@@ -98,6 +99,7 @@ fn look(disk: &Disk) -> Result<bool, String> {
         tidy(disk, Check::Always);
         esp = Esp::read(&disk.esp)?;
     }
+    board::record(&esp);
     slot::record(&esp)?;
     Ok(first_boot)
 }

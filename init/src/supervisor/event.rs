@@ -30,6 +30,10 @@ pub enum Event {
     Stop(UnitId),
     /// The operator wants a unit to stop and to start again.
     Restart(UnitId),
+    /// A unit is not to run on this node, or not yet; in words why.
+    Hold(UnitId, String),
+    /// It is to run on this node after all.
+    Release(UnitId),
     /// The machine is to go down.
     Shutdown(Goal),
 }
@@ -46,7 +50,9 @@ impl Event {
             | Self::Emptied(unit)
             | Self::Start(unit)
             | Self::Stop(unit)
-            | Self::Restart(unit) => Some(unit),
+            | Self::Restart(unit)
+            | Self::Hold(unit, _)
+            | Self::Release(unit) => Some(unit),
             Self::Boot | Self::Tick | Self::Shutdown(_) => None,
         }
     }

@@ -9,6 +9,7 @@
 //! | `settings`, `state` | what is known of a unit: how it is to run, where it stands |
 //! | `process` | what the kernel reports of processes, and what follows |
 //! | `operator` | what a person asks for |
+//! | `held` | units that are not for this node |
 //! | `order` | who may start now, who may stop now |
 //! | `deadlines`, `backoff`, `jitter` | what time does |
 //! | `shutdown` | the end, bounded |
@@ -18,6 +19,7 @@ mod action;
 mod backoff;
 mod deadlines;
 mod event;
+mod held;
 mod jitter;
 mod operator;
 mod order;
@@ -77,6 +79,8 @@ struct Slot {
     status: Status,
     why: Option<Why>,
     backoff: Backoff,
+    /// It is not to run on this node, and nobody can start it.
+    held: bool,
     /// It is to be stopped as soon as all are that go before it; this follows then. A unit that
     /// ends before its turn keeps its place: those after it in the order wait for those before it.
     leaving: Option<Then>,
@@ -153,7 +157,17 @@ impl State {
             Event::Tick => {}
             Event::Shutdown(goal) => self.go_down(goal, now),
             // Who goes down has no time for wishes.
-            Event::Start(_) | Event::Stop(_) | Event::Restart(_) if self.going_down.is_some() => {}
+            Event::Start(_)
+            | Event::Stop(_)
+            | Event::Restart(_)
+            | Event::Hold(..)
+            | Event::Release(_)
+                if self.going_down.is_some() => {}
+            Event::Hold(unit, reason) => self.hold(unit, reason, now),
+            Event::Release(unit) => self.release(unit, now),
+            // A person cannot bring it here, and has nothing to stop.
+            Event::Start(unit) | Event::Stop(unit) | Event::Restart(unit)
+                if self.units[unit.0].held => {}
             Event::Start(unit) => self.start(unit, now),
             Event::Stop(unit) => self.stop(unit, now),
             Event::Restart(unit) => self.restart(unit, now),
@@ -183,13 +197,16 @@ impl State {
 }
 
 impl Slot {
-    fn new(settings: Settings) -> Self {
+    fn new(mut settings: Settings) -> Self {
+        let why = settings.held.take().map(Why::Held);
+        let state = if why.is_some() { UnitState::Stopped } else { UnitState::Waiting };
         Self {
             settings,
             needed_by: vec![],
             followed_by: vec![],
-            status: Status::new(),
-            why: None,
+            status: Status::new(state),
+            held: why.is_some(),
+            why,
             backoff: Backoff::default(),
             leaving: None,
             due: None,

@@ -8,10 +8,12 @@ use super::{Moment, State, Then, UnitId, UnitState};
 
 impl State {
     /// Starts a unit and what it needs, whatever became of them before. Nothing that runs is
-    /// touched; what is being stopped starts again after that.
+    /// touched; what is being stopped starts again after that, and what is held stays held.
     pub(super) fn start(&mut self, unit: UnitId, now: Moment) {
         for unit in self.with_needs(unit) {
-            self.revive(unit, now);
+            if !self.units[unit.0].held {
+                self.revive(unit, now);
+            }
         }
     }
 
@@ -30,7 +32,7 @@ impl State {
     }
 
     /// Lets a unit run again that does not, or will not.
-    fn revive(&mut self, unit: UnitId, now: Moment) {
+    pub(super) fn revive(&mut self, unit: UnitId, now: Moment) {
         let slot = &mut self.units[unit.0];
         let then = Then::Wait;
         match slot.state() {
@@ -53,7 +55,7 @@ impl State {
     }
 
     /// `unit` is to be stopped as soon as it may be; at once if it does not run.
-    fn dismiss(&mut self, unit: UnitId, then: Then, why: Option<Why>, now: Moment) {
+    pub(super) fn dismiss(&mut self, unit: UnitId, then: Then, why: Option<Why>, now: Moment) {
         let slot = &mut self.units[unit.0];
         match slot.state() {
             UnitState::Stopping { kill_at, .. } => {
@@ -75,7 +77,7 @@ impl State {
     /// All that rests on `unit` is to be stopped before it and wait for its return.
     ///
     /// A one-shot that is done has done its work: what needs that keeps it.
-    fn dismiss_those_that_need(&mut self, unit: UnitId) {
+    pub(super) fn dismiss_those_that_need(&mut self, unit: UnitId) {
         let mut seen = vec![false; self.units.len()];
         let mut open = vec![unit];
         while let Some(next) = open.pop() {

@@ -9,6 +9,8 @@ use super::{Exit, Settings, State, Then, UnitId, UnitState};
 pub enum Why {
     /// The operator wanted it.
     Operator,
+    /// It is not for this node, or that is not known yet; in words.
+    Held(String),
     /// Its process ended by itself.
     Ended(Exit),
     /// Its process ended by itself, before it was ready.
@@ -34,7 +36,7 @@ impl Why {
                 let limit = settings.watchdog.unwrap_or(Duration::ZERO);
                 format!("did not send WATCHDOG=1 within {limit:?}")
             }
-            Self::Refused(reason) => reason.clone(),
+            Self::Held(reason) | Self::Refused(reason) => reason.clone(),
             Self::OverBudget(why) => {
                 let (budget, window) = (settings.budget, settings.window);
                 format!("{}; more than {budget} restarts in {window:?}", why.words(settings))
@@ -75,10 +77,11 @@ impl State {
         let name = |id: UnitId| &self.units[id.0].settings.name;
         Some(match self.state_of(root) {
             UnitState::Failed => format!("needs {}, which failed", name(root)),
-            UnitState::Stopped if matches!(self.units[root.0].why, Some(Why::Operator)) => {
-                format!("needs {}, which was stopped", name(root))
-            }
-            UnitState::Stopped => format!("needs {}, which has ended", name(root)),
+            UnitState::Stopped => match &self.units[root.0].why {
+                Some(Why::Operator) => format!("needs {}, which was stopped", name(root)),
+                Some(Why::Held(reason)) => format!("needs {}, which {reason}", name(root)),
+                _ => format!("needs {}, which has ended", name(root)),
+            },
             UnitState::Stopping { then: Then::Stop, .. }
             | UnitState::Clearing { then: Then::Stop } => {
                 format!("needs {}, which is being stopped", name(root))

@@ -41,6 +41,8 @@ pub struct Settings {
     pub stop_timeout: Duration,
     /// The longest it may be silent once it is ready.
     pub watchdog: Option<Duration>,
+    /// Why it is not to run on this node, if that is so from the beginning.
+    pub held: Option<String>,
 }
 
 impl Settings {
@@ -72,6 +74,7 @@ impl Settings {
                     window: unit.restart.window.duration(),
                     stop_timeout: unit.stop.timeout.duration(),
                     watchdog: unit.watchdog.map(octet_appliance::Span::duration),
+                    held: None,
                 }
             })
             .collect()

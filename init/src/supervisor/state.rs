@@ -120,9 +120,9 @@ pub struct Status {
 }
 
 impl Status {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(state: UnitState) -> Self {
         Self {
-            state: UnitState::Waiting,
+            state,
             since: Moment::ZERO,
             restarts: 0,
             last_exit: None,

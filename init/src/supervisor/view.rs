@@ -40,8 +40,9 @@ pub struct Counts {
 impl Counts {
     /// Of units none of which was started.
     pub fn new(units: &[Settings]) -> Self {
-        let base = units.iter().filter(|settings| settings.base).count();
-        Self { running: 0, base, base_ready: 0, base_lost: 0 }
+        let base = || units.iter().filter(|settings| settings.base);
+        let base_lost = base().filter(|settings| settings.held.is_some()).count();
+        Self { running: 0, base: base().count(), base_ready: 0, base_lost }
     }
 
     /// A unit went from one state to another.

@@ -6,7 +6,7 @@ use octet_netd::conntrack;
 use octet_netd::kernel::Kernel;
 use octet_netd::nft;
 use octet_netd::observed::{LinkKind, Observed};
-use octet_netd::plan::{Leased, Plan};
+use octet_netd::plan::{Advertised, Leased, Plan};
 use octet_netd::plugged::Plugged;
 use octet_netd::router::firewall::There;
 use octet_netd::rules::Rules;
@@ -106,7 +106,7 @@ pub async fn changes(
     let plan = Plan::new(
         &site.network,
         Some((&site.plan, &Plugged::default())),
-        &Leased::Nothing,
+        (&Leased::Nothing, &Advertised::Nothing),
         &observed,
         Duration::ZERO,
     );

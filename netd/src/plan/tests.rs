@@ -2,7 +2,6 @@ use super::*;
 use crate::observed::{Link, Traffic};
 use octet_appliance::Cidr;
 use proptest::prelude::*;
-use std::net::Ipv4Addr;
 
 fn link(index: u32, kind: LinkKind, up: bool) -> Link {
     Link {
@@ -35,16 +34,16 @@ fn cidr(text: &str) -> Cidr {
 fn fixed(addresses: &[&str], gateways: &[&str]) -> NetworkSettings {
     let addresses = addresses.iter().map(|text| cidr(text)).collect();
     let gateways = gateways.iter().map(|text| text.parse().unwrap()).collect();
-    NetworkSettings { link: None, addressing: Addressing::Fixed { addresses, gateways } }
+    let addressing = Addressing::Fixed { addresses, gateways };
+    NetworkSettings { addressing, ..NetworkSettings::default() }
 }
 
 fn lease() -> Lease {
     Lease {
         address: cidr("192.0.2.50/24"),
-        gateway: Some(Ipv4Addr::new(192, 0, 2, 1)),
-        server: Ipv4Addr::new(192, 0, 2, 1),
+        gateway: Some(Ipv4Addr::new(192, 0, 2, 1).into()),
+        server: Ipv4Addr::new(192, 0, 2, 1).into(),
         until: Some(Duration::from_secs(3600)),
-        renew_at: Some(Duration::from_secs(1800)),
     }
 }
 
@@ -66,6 +65,10 @@ fn carry_out(observed: &mut Observed, changes: &[Change]) {
                 observed.addresses.push(address.clone());
             }
             Change::AddRoute(route) => observed.routes.push(*route),
+            Change::AddRule(rule) => observed.rules.push(rule.clone()),
+            Change::RemoveRule(rule) => observed.rules.retain(|other| other != rule),
+            Change::AddDeadEnd(any) => observed.dead_ends.push(*any),
+            Change::RemoveDeadEnd(any) => observed.dead_ends.retain(|other| other != any),
             Change::RemoveNeighbour(it) => observed.neighbours.retain(|other| other != it),
             Change::SetNeighbour(it) => observed.neighbours.push(*it),
             Change::Forward => observed.forwards = true,
@@ -79,7 +82,7 @@ const NOW: Duration = Duration::from_secs(100);
 fn a_new_box_gets_what_is_written() {
     let observed = Observed { links: links(false), ..Observed::default() };
     let settings = fixed(&["192.0.2.7/24", "2001:db8::7/64"], &["192.0.2.1", "fe80::1"]);
-    let plan = Plan::new(&settings, None, &Leased::Unknown, &observed, NOW);
+    let plan = Plan::new(&settings, None, (&Leased::Unknown, &Advertised::Unknown), &observed, NOW);
     let route = |text: &str| Change::AddRoute(Route { gateway: text.parse().unwrap(), link: 2 });
     let expected = [
         Change::Up(1),
@@ -106,7 +109,7 @@ fn what_is_not_written_goes_first() {
     ];
     observed.routes = vec![Route { gateway: "192.0.2.254".parse().unwrap(), link: 2 }];
     let settings = fixed(&["192.0.2.7/24"], &[]);
-    let plan = Plan::new(&settings, None, &Leased::Unknown, &observed, NOW);
+    let plan = Plan::new(&settings, None, (&Leased::Unknown, &Advertised::Unknown), &observed, NOW);
     let expected = [
         Change::RemoveRoute(observed.routes[0]),
         Change::RemoveAddress(observed.addresses[1].clone()),
@@ -123,8 +126,10 @@ fn a_lease_stays_until_more_is_known() {
     observed.addresses = vec![address(2, "192.0.2.50/24", Some(3500))];
     observed.routes = vec![Route { gateway: "192.0.2.1".parse().unwrap(), link: 2 }];
     let settings = NetworkSettings::default();
-    let changes =
-        |leased: &Leased| Plan::new(&settings, None, leased, &observed, NOW).changes(&observed);
+    let changes = |leased: &Leased| {
+        Plan::new(&settings, None, (leased, &Advertised::Unknown), &observed, NOW)
+            .changes(&observed)
+    };
     assert_eq!(changes(&Leased::Unknown), []);
     assert_eq!(changes(&Leased::Lease(lease())), []);
     let gone = [
@@ -134,7 +139,7 @@ fn a_lease_stays_until_more_is_known() {
     assert_eq!(changes(&Leased::Nothing), gone);
     // Its time is over: with the address the kernel has taken what it was good for.
     let over = Observed { addresses: vec![], ..observed.clone() };
-    let plan = Plan::new(&settings, None, &Leased::Unknown, &over, NOW);
+    let plan = Plan::new(&settings, None, (&Leased::Unknown, &Advertised::Unknown), &over, NOW);
     assert_eq!(plan.changes(&over), [Change::RemoveRoute(over.routes[0])]);
     // Renewed: the kernel is told the new end.
     let until = Some(Duration::from_secs(7300));
@@ -151,13 +156,64 @@ fn the_link_may_be_named() {
     let observed = Observed { links: links(true), ..Observed::default() };
     let name = octet_appliance::LinkName::try_from("eth3".to_owned()).unwrap();
     let settings = NetworkSettings { link: Some(name), ..fixed(&["192.0.2.7/24"], &[]) };
-    let plan = Plan::new(&settings, None, &Leased::Unknown, &observed, NOW);
+    let plan = Plan::new(&settings, None, (&Leased::Unknown, &Advertised::Unknown), &observed, NOW);
     assert_eq!(plan.addresses, [address(3, "192.0.2.7/24", None)]);
     // A bridge is none of the board's ports, whatever its name.
     let name = octet_appliance::LinkName::try_from("eth4".to_owned()).unwrap();
     let settings = NetworkSettings { link: Some(name), ..fixed(&["192.0.2.7/24"], &[]) };
-    let plan = Plan::new(&settings, None, &Leased::Unknown, &observed, NOW);
+    let plan = Plan::new(&settings, None, (&Leased::Unknown, &Advertised::Unknown), &observed, NOW);
     assert!(plan.addresses.is_empty() && plan.up == [1, 2, 3]);
+}
+
+/// Before a link is up what comes from the owner's devices has no route outside but the VPN's, and none at all where
+/// there is no VPN; when there is to be none any more, that goes.
+#[test]
+fn the_lan_has_routes_of_its_own() {
+    let text = "[appliance]\nname = \"octet\"\n[image]\npackages = []\ndrivers = []\nmodules = []\nservices = []\n[cluster]\nboards = 4\n[lan]\n";
+    let appliance = octet_appliance::Appliance::parse("appliance.toml", text).unwrap();
+    let settings = appliance.cluster_settings().unwrap();
+    let router = |vpn| {
+        let segments = octet_appliance::Segments::default();
+        router::plan::Plan { vpn, ..router::plan::Plan::new(&settings, &segments, &[]) }
+    };
+    let plugged = Plugged::default();
+    let changes = |vpn, observed: &Observed| {
+        let (router, network) = (router(vpn), NetworkSettings::default());
+        let known = (&Leased::Unknown, &Advertised::Unknown);
+        Plan::new(&network, Some((&router, &plugged)), known, observed, NOW).changes(observed)
+    };
+    let mut observed = Observed { links: links(false), forwards: true, ..Observed::default() };
+    let on = changes(true, &observed);
+    let ip = |text: &str| text.parse::<IpAddr>().unwrap();
+    let (four, six) = (ip("0.0.0.0"), ip("::"));
+    let inside = |network: &str, prefix| Rule::inside("eth5", (ip(network), prefix));
+    let expected = [
+        Change::AddDeadEnd(four),
+        Change::AddDeadEnd(six),
+        Change::AddRule(inside("10.20.0.0", 16)),
+        Change::AddRule(inside("fd6f:6374:6574::", 48)),
+        Change::AddRule(inside("fc00::", 8)),
+        Change::AddRule(Rule::outside("eth5", four)),
+        Change::AddRule(Rule::outside("eth5", six)),
+        Change::Up(1),
+    ];
+    assert_eq!(on[..8], expected);
+    let rules: Vec<_> = expected[2..7]
+        .iter()
+        .filter_map(|it| match it {
+            Change::AddRule(rule) => Some((rule.priority, rule.table)),
+            _ => None,
+        })
+        .collect();
+    // Those about the inside come first.
+    assert_eq!(rules, [(20_100, 254), (20_100, 254), (20_100, 254), (20_101, 201), (20_101, 201)]);
+    carry_out(&mut observed, &on);
+    let is_way = |it: &Change| !matches!(it, Change::Up(_) | Change::SetAddress(_));
+    assert_eq!(changes(true, &observed).into_iter().filter(is_way).count(), 0);
+    let off: Vec<_> = changes(false, &observed).into_iter().filter(is_way).collect();
+    assert_eq!(off.len(), 7);
+    carry_out(&mut observed, &off);
+    assert_eq!((observed.rules, observed.dead_ends), (vec![], vec![]));
 }
 
 fn any_settings() -> impl Strategy<Value = NetworkSettings> {
@@ -193,12 +249,12 @@ proptest! {
     fn it_settles(settings in any_settings(), mut observed in any_observed(), leased in 0..3) {
         let leased =
             [Leased::Unknown, Leased::Nothing, Leased::Lease(lease())][leased as usize].clone();
-        let plan = Plan::new(&settings, None, &leased, &observed, NOW);
+        let plan = Plan::new(&settings, None, (&leased, &Advertised::Unknown), &observed, NOW);
         let others: Vec<_> =
             observed.addresses.iter().filter(|it| [1, 4].contains(&it.link)).cloned().collect();
         let changes = plan.changes(&observed);
         carry_out(&mut observed, &changes);
-        prop_assert_eq!(Plan::new(&settings, None, &leased, &observed, NOW).changes(&observed), []);
+        prop_assert_eq!(Plan::new(&settings, None, (&leased, &Advertised::Unknown), &observed, NOW).changes(&observed), []);
         // What is not a port of the board is left alone.
         let after: Vec<_> =
             observed.addresses.iter().filter(|it| [1, 4].contains(&it.link)).cloned().collect();
@@ -215,11 +271,11 @@ proptest! {
     ) {
         let leased = Leased::Unknown;
         let mut whole = observed.clone();
-        let changes = Plan::new(&settings, None, &leased, &whole, NOW).changes(&whole);
+        let changes = Plan::new(&settings, None, (&leased, &Advertised::Unknown), &whole, NOW).changes(&whole);
         carry_out(&mut whole, &changes);
         let mut cut = observed;
         for count in cuts.into_iter().chain([usize::MAX]) {
-            let changes = Plan::new(&settings, None, &leased, &cut, NOW).changes(&cut);
+            let changes = Plan::new(&settings, None, (&leased, &Advertised::Unknown), &cut, NOW).changes(&cut);
             carry_out(&mut cut, &changes[..count.min(changes.len())]);
         }
         let sorted = |mut observed: Observed| {

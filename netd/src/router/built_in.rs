@@ -25,10 +25,16 @@ pub enum BuiltIn {
     Reach,
     /// The router's own questions to those outside.
     Ask,
+    /// Boards that become part of a box whose manager is a board.
+    ManagerEnrolment,
+    /// The owner at that one's gate.
+    ManagerGate,
+    /// Operators whom it hands on to another board's gate.
+    ManagerRelay,
 }
 
 /// The port at which boards become part of the box (TCP).
-const ENROLMENT: u16 = 4041;
+pub const ENROLMENT: u16 = 4041;
 
 impl BuiltIn {
     /// Its name.
@@ -43,52 +49,56 @@ impl BuiltIn {
             Self::Relay => "relay",
             Self::Reach => "reach",
             Self::Ask => "ask",
+            Self::ManagerEnrolment => "manager-enrolment",
+            Self::ManagerGate => "manager-gate",
+            Self::ManagerRelay => "manager-relay",
         }
     }
 
-    /// All of them, between these zones, with the ports of the gate.
-    pub fn all(zones: &[Zone], gate: &[Port]) -> Vec<(Self, Way, PortRange)> {
+    /// All of them, between these zones, with the ports of the gate. What is for the holder of the map is
+    /// for the router, or for the board `manager` if there is one: then nothing of it is for the router.
+    pub fn all(zones: &[Zone], gate: &[Port], manager: Option<u8>) -> Vec<(Self, Way, PortRange)> {
+        let (holder, [enrolment, owners, relay]) = match manager.map(Zone::Board) {
+            None => (Zone::Router, [Self::Enrolment, Self::Gate, Self::Relay]),
+            Some(board) => (board, [Self::ManagerEnrolment, Self::ManagerGate, Self::ManagerRelay]),
+        };
         let mut all = vec![];
+        let mut push = |line, way, port| all.push((line, way, port));
         for zone in zones {
-            let mut into =
-                |line, traffic, port| all.push((line, (*zone, Zone::Router, traffic), port));
+            let into = |traffic| (*zone, Zone::Router, traffic);
+            let out = |traffic| (Zone::Router, *zone, traffic);
             let is_inside = matches!(zone, Zone::Board(_) | Zone::Lan);
             if is_inside {
                 for port in [67, 547] {
-                    into(Self::Dhcp, Traffic::Udp, one(port));
+                    push(Self::Dhcp, into(Traffic::Udp), one(port));
                 }
                 for traffic in [Traffic::Udp, Traffic::Tcp] {
-                    into(Self::Dns, traffic, one(53));
+                    push(Self::Dns, into(traffic), one(53));
                 }
-                into(Self::Time, Traffic::Udp, one(123));
-                into(Self::Ping, Traffic::Ping, ALL_PORTS);
+                push(Self::Time, into(Traffic::Udp), one(123));
+                push(Self::Ping, into(Traffic::Ping), ALL_PORTS);
+            }
+            if is_inside || *zone == Zone::Uplink {
+                push(Self::Reach, out(Traffic::Ping), ALL_PORTS);
             }
             match zone {
-                Zone::Board(_) => into(Self::Enrolment, Traffic::Tcp, one(ENROLMENT)),
-                Zone::Lan => {
+                Zone::Board(_) if *zone != holder => {
+                    push(enrolment, (*zone, holder, Traffic::Tcp), one(ENROLMENT));
                     for port in gate {
-                        into(Self::Gate, port.protocol.into(), one(port.number));
+                        push(relay, (holder, *zone, port.protocol.into()), one(port.number));
                     }
                 }
-                _ => {}
-            }
-            let mut out =
-                |line, traffic, port| all.push((line, (Zone::Router, *zone, traffic), port));
-            if is_inside || *zone == Zone::Uplink {
-                out(Self::Reach, Traffic::Ping, ALL_PORTS);
-            }
-            match zone {
-                Zone::Board(_) => {
+                Zone::Lan => {
                     for port in gate {
-                        out(Self::Relay, port.protocol.into(), one(port.number));
+                        push(owners, (*zone, holder, port.protocol.into()), one(port.number));
                     }
                 }
                 Zone::Uplink => {
                     for traffic in [Traffic::Udp, Traffic::Tcp] {
-                        out(Self::Ask, traffic, one(53));
+                        push(Self::Ask, out(traffic), one(53));
                     }
                     for port in [67, 123] {
-                        out(Self::Ask, Traffic::Udp, one(port));
+                        push(Self::Ask, out(Traffic::Udp), one(port));
                     }
                 }
                 _ => {}

@@ -14,6 +14,13 @@ pub enum Answer {
         /// What the line says, or what stands in the documents.
         text: String,
     },
+    /// It is a link to another box.
+    Neighbour {
+        /// Which, counted from 0 among the router's.
+        index: usize,
+        /// What comes of its line.
+        text: String,
+    },
     /// The uplink's port leads to a board.
     Published {
         /// The board's number.
@@ -37,11 +44,16 @@ impl Plan {
         }
         let lets = self.lets.get(&(from, to, traffic)).into_iter().flatten();
         let has = |ports: PortRange| (ports.first..=ports.last).contains(&port);
-        let Some(found) = { lets }.find(|it| has(it.ports)) else { return Answer::Denied };
-        let text = match found.by {
-            Source::Policy(index) => self.lines[index].text.clone(),
-            Source::BuiltIn(_) => "docs/segments.md lists it".to_owned(),
-        };
-        Answer::Let { by: found.by, text }
+        if let Some(found) = { lets }.find(|it| has(it.ports)) {
+            let text = match found.by {
+                Source::Policy(index) => self.lines[index].text.clone(),
+                Source::BuiltIn(_) => "docs/segments.md lists it".to_owned(),
+            };
+            return Answer::Let { by: found.by, text };
+        }
+        match self.neighbour((from, to, traffic), port, None) {
+            Some(index) => Answer::Neighbour { index, text: self.neighbours[index].to_string() },
+            None => Answer::Denied,
+        }
     }
 }

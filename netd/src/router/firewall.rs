@@ -1,5 +1,9 @@
 //! The table `octet_fw` of a router: which flows may begin.
 
+mod forwarded;
+mod leaving;
+mod standing;
+
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
@@ -7,17 +11,16 @@ use octet_appliance::{Traffic, Zone};
 
 use crate::nft;
 use crate::on_board::{self, OnBoard};
+use crate::paths::{self, Paths};
 
 use super::built_in::BuiltIn;
 use super::plan::{Plan, Source};
 use super::table::{self, Set, Table, chains};
 use super::text::{list, quoted};
+use standing::{FRAME, rules};
 
 /// The table's name.
 pub const TABLE: &str = "octet_fw";
-
-/// Devices of the unit `forward` (docs/ARCHITECTURE.md lists who has which).
-const PATH: &str = "f*";
 
 /// The mark of flows that no policy has let, but something else.
 pub const NO_LINE: u32 = 0;
@@ -27,11 +30,6 @@ const COUNTED: [&str; 2] = ["denied", "too_many"];
 
 /// How many echo requests the router answers on each port in a second.
 const PINGS: u32 = 20;
-
-/// New flows that a board may begin in a second, whatever lets them: enough for a busy service. With a
-/// board's memory the kernel keeps note of 65536 flows (nf_conntrack_core.c, `nf_conntrack_init_start`);
-/// when they are there, it forgets those that are half begun, and no others.
-const NEW_FLOWS: u32 = 1000;
 
 /// What the kernel has in the table now: its chains, of which each line has one beside its counter of the
 /// same name.
@@ -66,8 +64,9 @@ impl There {
     }
 }
 
-/// The table, with what units of the router itself may say to each other `on_board`.
-pub fn table(plan: &Plan, on_board: &OnBoard, leased: bool) -> Table {
+/// The table, with what units of the router itself may say to each other `on_board`, and what the unit `forward`
+/// may, if the image has it.
+pub fn table(plan: &Plan, on_board: &OnBoard, forward: Option<&Paths>, leased: bool) -> Table {
     let lines = lines(plan);
     let set = |name: &str, kind: &str, counts, elements| Set {
         name: name.to_owned(),
@@ -81,8 +80,11 @@ pub fn table(plan: &Plan, on_board: &OnBoard, leased: bool) -> Table {
         .into();
     sets.push(set(on_board::SET, on_board::KIND, false, list(on_board.elements())));
     sets.extend(maps(plan));
-    let mut chains = chains(&rules(plan, leased));
+    let mut chains = chains(&rules(plan, forward, leased));
     chains.extend(table::chains(on_board::CHAIN));
+    chains.extend(
+        forward.map(|it| table::chains(&forwarded::chains(plan, it))).into_iter().flatten(),
+    );
     let counters = lines.iter().map(|line| line.name.clone()).collect();
     for line in lines {
         let rules = line.rules();
@@ -90,7 +92,7 @@ pub fn table(plan: &Plan, on_board: &OnBoard, leased: bool) -> Table {
     }
     Table {
         name: ("inet", TABLE),
-        frame: format!("{FRAME}{}", on_board::FRAME),
+        frame: format!("{FRAME}{}{}", on_board::FRAME, forward.map_or("", |_| paths::FRAME)),
         counters,
         sets,
         chains,
@@ -146,7 +148,7 @@ pub fn chain(plan: &Plan, by: Source) -> String {
 fn push_chain(text: &mut String, plan: &Plan, by: Source) {
     let _ = match by {
         Source::Policy(index) => write!(text, "policy_{:08x}", plan.lines[index].id),
-        Source::BuiltIn(line) => write!(text, "built_in_{line}"),
+        Source::BuiltIn(line) => write!(text, "built_in_{}", line.name().replace('-', "_")),
     };
 }
 
@@ -212,7 +214,7 @@ fn maps(plan: &Plan) -> Vec<Set> {
                 Some(from) => ("input", quoted(from)),
                 None => continue,
             },
-            (from, to) => match (plan.device(*from), plan.device(*to)) {
+            (from, to) => match (plan.device(*from), plan.way_out(*from, *to)) {
                 (Some(from), Some(to)) => ("forward", format!("\"{from}\" . \"{to}\"")),
                 _ => continue,
             },
@@ -238,180 +240,6 @@ fn maps(plan: &Plan) -> Vec<Set> {
     }
     maps
 }
-
-/// The chains that are always there. They are named first, so that the flush finds them, and filled
-/// again.
-const FRAME: &str = "\
-  counter neighbours { }
-  counter dhcp { }
-  counter invalid { }
-  counter published { }
-  counter denied_own { }
-  set new_flows { type ifname; size 64; flags dynamic; }
-  set pings { type ifname; size 64; flags dynamic; }
-  chain too_many { }
-  chain invalid { }
-  chain error { }
-  chain new { }
-  chain refuse { }
-  chain refuse_own { }
-  chain input { type filter hook input priority filter; policy drop; }
-  chain forward { type filter hook forward priority filter; policy drop; }
-  chain output { type filter hook output priority filter; policy drop; }
-  chain published { type nat hook prerouting priority dstnat; policy accept; }
-  chain source { type nat hook postrouting priority srcnat; policy accept; }
-";
-
-fn rules(plan: &Plan, leased: bool) -> String {
-    let mut published = String::new();
-    for it in &plan.published {
-        let (protocol, from, to) = (it.port.protocol.as_str(), it.port.number, it.target.number);
-        let board = plan.boards.iter().find(|board| board.zone == Zone::Board(it.board));
-        let Some((ip4, ip6)) = board.and_then(|board| board.board) else { continue };
-        let uplink = quoted(&plan.uplink);
-        for (version, target) in
-            [("ipv4", format!("ip to {ip4}:{to}")), ("ipv6", format!("ip6 to [{ip6}]:{to}"))]
-        {
-            published += &format!(
-                "    iifname {uplink} meta nfproto {version} fib daddr . iif type local {protocol} dport {from} dnat {target}\n"
-            );
-        }
-    }
-    let boards = plan.boards.iter().map(|board| quoted(&board.device));
-    RULES
-        .replace("    $published\n", &published)
-        .replace("    $path_forward\n", &paths(plan, "forward"))
-        .replace("    $path_input\n", &paths(plan, "input"))
-        .replace("    $path_output\n", &paths(plan, "output"))
-        .replace("    $leased\n", if leased { LEASED } else { "" })
-        .replace("$uplink", &quoted(&plan.uplink))
-        .replace("$boards", &list(boards))
-        .replace("$inside", &plan.network.to_string())
-        .replace("$6inside", &plan.network6.to_string())
-        .replace("$new", &NEW_FLOWS.to_string())
-}
-
-/// What comes from paths in `chain`, or goes there: their devices come and go, so these are rules.
-fn paths(plan: &Plan, chain_name: &str) -> String {
-    let mut rules = String::new();
-    for ((from, to, traffic), lets) in &plan.lets {
-        let device = |zone: &Zone| match zone {
-            Zone::Path => Some(quoted(PATH)),
-            zone => plan.device(*zone).map(quoted),
-        };
-        let devices = match (chain_name, from, to) {
-            ("input", Zone::Path, Zone::Router) => Some(format!("iifname \"{PATH}\"")),
-            ("output", Zone::Router, Zone::Path) => Some(format!("oifname \"{PATH}\"")),
-            ("forward", Zone::Path, to) | ("forward", to, Zone::Path) if *to != Zone::Router => {
-                let both =
-                    device(from).zip(device(if *from == Zone::Path { to } else { &Zone::Path }));
-                both.map(|(from, to)| format!("iifname {from} oifname {to}"))
-            }
-            _ => None,
-        };
-        let Some(devices) = devices else { continue };
-        for it in lets {
-            let kinds = match traffic {
-                Traffic::Tcp | Traffic::Udp => vec![format!("{traffic} dport {}", it.ports)],
-                Traffic::Ping => {
-                    vec!["icmp type echo-request".into(), "icmpv6 type echo-request".into()]
-                }
-                Traffic::Number(number) => vec![format!("meta l4proto {number}")],
-            };
-            for kind in kinds {
-                rules += &format!("    {devices} {kind} goto {}\n", chain(plan, it.by));
-            }
-        }
-    }
-    rules
-}
-
-/// The answers of a DHCP server to the router's own question, for which the kernel knows no flow:
-/// it went to everybody.
-const LEASED: &str =
-    "    iifname $uplink meta nfproto ipv4 udp sport 67 udp dport 68 counter name dhcp accept\n";
-
-/// What is in the table whatever the file says.
-///
-/// - Neighbour discovery comes from the link itself (RFC 4861, 7.1: hop limit 255), questions of
-///   switches about groups too (RFC 2710, 3: hop limit 1). The kernel tracks neither.
-/// - Of errors only those that mean a flow that was let (RFC 4890, 4.3).
-/// - A board that is not there has an address that leads nowhere, and by the default route outside.
-/// - What a DHCP server says is no answer to the kernel: the question came from nobody's address.
-const RULES: &str = "\
-  chain refuse {
-    limit rate 10/minute burst 5 packets log prefix \"octet: no line lets this: \"
-    iifname @denied drop
-    drop
-  }
-  chain too_many {
-    iifname @too_many drop
-    drop
-  }
-  chain invalid {
-    counter name invalid drop
-  }
-  chain error {
-    icmp type { destination-unreachable, time-exceeded, parameter-problem } accept
-    icmpv6 type { destination-unreachable, packet-too-big, time-exceeded, parameter-problem } accept
-    goto refuse
-  }
-  chain new {
-    iifname { $boards } update @new_flows { iifname limit rate over $new/second burst $new packets } goto too_many
-  }
-  chain published {
-    type nat hook prerouting priority dstnat; policy accept;
-    $published
-  }
-  chain source {
-    type nat hook postrouting priority srcnat; policy accept;
-    oifname $uplink ip saddr $inside masquerade
-  }
-  chain forward {
-    ct state vmap { established : accept, related : goto error, invalid : goto invalid, untracked : drop }
-    oifname $uplink ip daddr $inside goto refuse
-    oifname $uplink ip6 daddr $6inside goto refuse
-    iifname . oifname . meta l4proto . th dport vmap @forward_port
-    iifname . oifname . meta l4proto . th dport vmap @forward_range
-    iifname . oifname . meta l4proto vmap @forward_number
-    icmp type echo-request iifname . oifname vmap @forward_ping
-    icmpv6 type echo-request iifname . oifname vmap @forward_ping
-    $path_forward
-    iifname $uplink ct status dnat counter name published accept
-    goto refuse
-  }
-  chain input {
-    iifname lo accept
-    icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert, nd-router-solicit } ip6 hoplimit 255 counter name neighbours accept
-    icmpv6 type mld-listener-query ip6 hoplimit 1 ip6 saddr fe80::/10 counter name neighbours accept
-    ct state vmap { established : accept, related : goto error, invalid : goto invalid, untracked : drop }
-    iifname . meta l4proto . th dport vmap @input_port
-    iifname . meta l4proto . th dport vmap @input_range
-    iifname . meta l4proto vmap @input_number
-    icmp type echo-request iifname vmap @input_ping
-    icmpv6 type echo-request iifname vmap @input_ping
-    $path_input
-    $leased
-    goto refuse
-  }
-  chain output {
-    oifname lo goto on_board
-    icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert, nd-router-solicit, nd-router-advert, mld-listener-report, mld-listener-done, mld2-listener-report } accept
-    ct state vmap { established : accept, related : goto error, invalid : goto invalid, untracked : drop }
-    udp sport 67 udp dport 68 accept
-    udp sport 547 udp dport 546 accept
-    oifname . meta l4proto . th dport vmap @output_port
-    oifname . meta l4proto . th dport vmap @output_range
-    oifname . meta l4proto vmap @output_number
-    icmp type echo-request oifname vmap @output_ping
-    icmpv6 type echo-request oifname vmap @output_ping
-    $path_output
-    goto refuse_own
-  }
-  chain refuse_own {
-    counter name denied_own drop
-  }
-";
 
 #[cfg(test)]
 mod tests {

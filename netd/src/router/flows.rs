@@ -3,14 +3,15 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use octet_appliance::{Traffic, Zone};
+use octet_appliance::{Traffic, Zone, is_place};
 
 use super::plan::{Plan, Segment};
 use crate::conntrack::{Ends, Flow};
 
 impl Plan {
     /// Whether some line lets `flow` begin now, on a router whose own addresses are these. Of another address
-    /// that is not inside it is not known whether it is somebody outside or on a path: then both count.
+    /// that is not inside it is not known whether it is somebody outside or on a path: then both count. With a
+    /// VPN what the owner's devices say outside has an address that the exit has given, or is none of its.
     pub fn still_lets(&self, flow: &Flow, own: &BTreeSet<IpAddr>) -> bool {
         let Flow { protocol, original, reply, .. } = flow;
         let (from, to) = (self.zones_of(original.from, own), self.zones_of(reply.from, own));
@@ -31,8 +32,14 @@ impl Plan {
         let port = original.port.unwrap_or(0);
         let mut pairs = from.iter().flat_map(|from| to.iter().map(move |to| (*from, *to)));
         pairs.any(|(from, to)| {
-            let line = self.lets.get(&(from, to, traffic)).into_iter().flatten();
+            let way = (from, to, traffic);
+            let line = self.lets.get(&way).into_iter().flatten();
+            let outside = if to == Zone::Router { original.from } else { original.to };
+            if self.vpn && (from, to) == (Zone::Lan, Zone::Uplink) && !is_place(reply.to) {
+                return false;
+            }
             { line }.any(|it| (it.ports.first..=it.ports.last).contains(&port))
+                || self.neighbour(way, port, Some(outside)).is_some()
         })
     }
 
@@ -56,7 +63,14 @@ impl Plan {
             IpAddr::V4(address) => self.network.has(address),
             IpAddr::V6(address) => self.network6.has(address),
         };
-        if is_inside { vec![] } else { vec![Zone::Uplink, Zone::Path] }
+        if is_inside {
+            vec![]
+        } else if is_place(address) {
+            // Whoever leaves by this router.
+            vec![Zone::Path]
+        } else {
+            vec![Zone::Uplink, Zone::Path]
+        }
     }
 }
 
@@ -71,6 +85,7 @@ fn has(segment: &Segment, address: IpAddr) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::router::plan::Neighbour;
     use octet_appliance::{Appliance, Segments};
 
     const LINES: &str = "[appliance]\nname = \"octet\"\n[image]\npackages = []\ndrivers = []\nmodules = []\nservices = []\n[network]\naddress = \"dhcp\"\n[cluster]\nboards = 4\n\
@@ -85,6 +100,76 @@ mod tests {
         let original = Ends { from: ip(from), to: ip(to), port: Some(port) };
         let reply = Ends { from: ip(reply_from), to: ip(from), port: None };
         Flow::new(protocol, original, reply)
+    }
+
+    /// The router's own links to other boxes, as long as a line names them.
+    #[test]
+    fn links_to_neighbours_go_on() {
+        let appliance = Appliance::parse("appliance.toml", LINES).unwrap();
+        let settings = appliance.cluster_settings().unwrap();
+        let (segments, _) = Segments::of(&settings, &[], ("appliance.toml", LINES)).unwrap();
+        let own = ["192.0.2.7"].map(|text| text.parse().unwrap()).into();
+        let lets = |at: &[Option<&str>]| {
+            let mut plan = Plan::new(&settings, &segments, &[]);
+            plan.neighbours = at
+                .iter()
+                .map(|at| Neighbour { name: "hill".into(), at: at.map(|at| at.parse().unwrap()) })
+                .collect();
+            [
+                ("203.0.113.9", "192.0.2.7", 51820),
+                ("203.0.113.8", "192.0.2.7", 51820),
+                ("203.0.113.9", "192.0.2.7", 51821),
+                ("192.0.2.7", "203.0.113.9", 4500),
+                ("192.0.2.7", "203.0.113.9", 51820),
+                ("192.0.2.7", "203.0.113.8", 4500),
+                ("10.20.1.2", "203.0.113.9", 4500),
+                ("203.0.113.9", "10.20.1.2", 51820),
+            ]
+            .map(|way| plan.still_lets(&flow(17, way, way.1), &own))
+        };
+        let none = [false; 8];
+        assert_eq!(lets(&[]), none);
+        let one = [true, false, false, true, false, false, false, false];
+        assert_eq!(lets(&[Some("203.0.113.9:4500")]), one);
+        assert_eq!(lets(&[None]), [true, true, false, false, false, false, false, false]);
+        let both = [true, true, false, true, false, false, false, false];
+        assert_eq!(lets(&[Some("203.0.113.9:4500"), None]), both);
+    }
+
+    /// With a VPN those of the owner's devices that have left by the uplink end, and those by the exit go on. Whoever
+    /// leaves by this router does so as long as a line lets him.
+    #[test]
+    fn whoever_leaves_by_another_node() {
+        let lines = LINES
+            .replace(
+                "from = \"board-1\"\nto = \"uplink\"",
+                "from = [\"lan\", \"path\"]\nto = \"uplink\"",
+            )
+            .replace("boards = 4\n", "boards = 4\n[lan]\n");
+        let own = ["192.0.2.7", "100.127.255.3"].map(|text| text.parse().unwrap()).into();
+        let lets = |lines: &str, vpn| {
+            let appliance = Appliance::parse("appliance.toml", lines).unwrap();
+            let settings = appliance.cluster_settings().unwrap();
+            let (segments, _) = Segments::of(&settings, &[], ("appliance.toml", lines)).unwrap();
+            let plan = Plan { vpn, ..Plan::new(&settings, &segments, &[]) };
+            let left_as = |from: &str, to: &str, port, seen: &str| {
+                let mut flow = flow(6, (from, to, port), to);
+                flow.reply.to = seen.parse().unwrap();
+                plan.still_lets(&flow, &own)
+            };
+            let (lan, outside) = ("10.20.250.5", "203.0.113.9");
+            [
+                left_as(lan, outside, 443, "192.0.2.7"),
+                left_as(lan, outside, 443, "100.127.255.3"),
+                left_as(lan, outside, 80, "100.127.255.3"),
+                left_as("fd6f:6374:6574:fa::5", "2001:db8::9", 443, "fd6f:6374:6574:fa::5"),
+                left_as("100.127.255.9", outside, 443, "192.0.2.7"),
+                left_as("100.127.255.9", outside, 80, "192.0.2.7"),
+            ]
+        };
+        assert_eq!(lets(&lines, false), [true, true, false, true, true, false]);
+        assert_eq!(lets(&lines, true), [false, true, false, false, true, false]);
+        assert_eq!(lets(LINES, false), [false; 6]);
     }
 
     #[test]

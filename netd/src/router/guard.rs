@@ -51,7 +51,8 @@ pub fn table(plan: &Plan, plugged: &Plugged, leased: bool) -> Table {
     let rules = RULES
         .replace("$first", &first)
         .replace("$ways", &list(ways))
-        .replace("    $leased\n", if leased { LEASED } else { "" });
+        .replace("    $leased\n", if leased { LEASED } else { "" })
+        .replace("    $advertised\n", if leased { ADVERTISED } else { "" });
     let (mut sets, mut chains) = (vec![], chains(&rules));
     for reason in REASONS {
         let name = reason.replace('-', "_");
@@ -163,6 +164,10 @@ fn hex(bytes: &[u8]) -> String {
 
 /// Answers to the uplink's own DHCP client.
 const LEASED: &str = "    udp sport 67 udp dport 68 accept\n";
+
+/// Whoever leads out may say so.
+const ADVERTISED: &str =
+    "    icmpv6 type nd-router-advert icmpv6 code 0 ip6 hoplimit 255 ip6 saddr fe80::/10 accept\n";
 
 /// Every chain ends with what is dropped, and what is taken is matched whole: a comparison that reads
 /// past the end of a frame is no match, so `!=` would let it by.
@@ -312,6 +317,7 @@ const RULES: &str = "\
     goto x_arp
   }
   chain uplink6 {
+    $advertised
     jump plain6
     icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } goto uplink_nd
     ip6 saddr @inside6 goto x_src_ip6

@@ -2,16 +2,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddrV4};
 use std::num::NonZeroU32;
 
 use octet_appliance::{
-    Board, Cluster, ClusterSettings, Lan, LinkName, Mac, Network4, Network6, Policy, PortRange,
-    Published, Segments, Unit, Way, Zone,
+    Board, Cluster, ClusterSettings, Endpoint, LINKS_PORT, Lan, LinkName, Mac, Network4, Network6,
+    Policy, PortRange, Published, Segments, Traffic, Unit, Way, Zone,
 };
 use sha2::{Digest, Sha256};
 
 use super::built_in::BuiltIn;
+use crate::paths;
 
 /// The unit whose ports built-in lines are about.
 const GATE: &str = "gate";
@@ -19,9 +20,14 @@ const GATE: &str = "gate";
 /// The number of the segment of `lan`: above those of all boards.
 const LAN: u8 = 250;
 
-/// The host that the router is in each segment, and that the board is.
+/// The host that the router is in each segment.
 const ROUTER: u8 = 1;
-const BOARD: u8 = 2;
+
+/// The port at which servers are asked for names.
+const NAMES: u16 = 53;
+
+/// The device by which the owner's devices leave where there is a VPN: the unit `forward` makes it.
+pub const VPN: &str = "fvpn";
 
 /// What a router is to be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,6 +48,19 @@ pub struct Plan {
     pub lines: Vec<Line>,
     /// Ports for those outside.
     pub published: Vec<Published>,
+    /// Nodes of other boxes to which the router itself has links.
+    pub neighbours: Vec<Neighbour>,
+    /// Whether the owner's devices leave by [`VPN`], and never by the uplink's device.
+    pub vpn: bool,
+}
+
+/// A node of another box, of which the router's own unit `forward` is a neighbour.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Neighbour {
+    /// What the file calls it.
+    pub name: String,
+    /// Where it is; without it, anybody may be it, as far as addresses tell.
+    pub at: Option<SocketAddrV4>,
 }
 
 /// A port of the router with a network of its own.
@@ -95,9 +114,16 @@ pub struct Line {
 impl Plan {
     /// What `settings`, whose policies come to `segments`, make of a router in an image with `units`.
     pub fn new(settings: &ClusterSettings, segments: &Segments, units: &[Unit]) -> Self {
-        let ClusterSettings { cluster, boards, lan, policies, .. } = settings;
+        let ClusterSettings { cluster, boards, lan, policies, neighbours, vpn, .. } = settings;
+        let forwards = units.iter().any(|unit| unit.name.as_str() == paths::UNIT);
+        let own = neighbours.iter().filter(|line| forwards && line.board.is_none());
+        let neighbours = own.map(|line| Neighbour {
+            name: line.name.to_string(),
+            at: line.at.map(Endpoint::socket),
+        });
         let gate = units.iter().find(|unit| unit.name.as_str() == GATE);
         let gate: Vec<_> = gate.into_iter().flat_map(|unit| unit.ports.values().copied()).collect();
+        let manager = cluster.manager(boards);
         let boards: Vec<_> =
             (1..=cluster.boards).map(|number| Segment::board(cluster, boards, number)).collect();
         let lan = lan.as_ref().map(|lan| Segment::lan(cluster, lan));
@@ -110,16 +136,49 @@ impl Plan {
             lets: BTreeMap::new(),
             lines: lines(policies),
             published: segments.published.clone(),
+            neighbours: neighbours.collect(),
+            vpn: vpn.is_some(),
         };
         for (way, lets) in &segments.lets {
             let lets = lets.iter().map(|it| Let { ports: it.ports, by: Source::Policy(it.line) });
-            plan.lets.insert(*way, lets.collect());
+            // By the VPN nobody comes in.
+            if !(plan.vpn && (way.0, way.1) == (Zone::Uplink, Zone::Lan)) {
+                plan.lets.insert(*way, lets.collect());
+            }
         }
+        plan.let_names();
         let zones: Vec<_> = plan.segments().map(|it| it.zone).chain([Zone::Uplink]).collect();
-        for (line, way, ports) in BuiltIn::all(&zones, &gate) {
+        for (line, way, ports) in BuiltIn::all(&zones, &gate, manager) {
             plan.build_in(way, ports, line);
         }
+        if plan.vpn {
+            // The exit is asked for names of outside, by a path.
+            let names = PortRange { first: NAMES, last: NAMES };
+            for traffic in [Traffic::Udp, Traffic::Tcp] {
+                plan.build_in((Zone::Router, Zone::Path, traffic), names, BuiltIn::Ask);
+            }
+        }
         plan
+    }
+
+    /// Who may ask servers outside for names by a path may ask the router, which asks them.
+    fn let_names(&mut self) {
+        for traffic in [Traffic::Udp, Traffic::Tcp] {
+            let names = |it: &&Let| (it.ports.first..=it.ports.last).contains(&NAMES);
+            let at = |to| self.lets.get(&(Zone::Path, to, traffic)).into_iter().flatten();
+            let Some(outside) = at(Zone::Uplink).find(names).copied() else { continue };
+            if at(Zone::Router).any(|it| names(&it)) {
+                continue;
+            }
+            let lets = self.lets.entry((Zone::Path, Zone::Router, traffic)).or_default();
+            lets.push(Let { ports: PortRange { first: NAMES, last: NAMES }, ..outside });
+            lets.sort_unstable_by_key(|it| it.ports);
+        }
+    }
+
+    /// Whether lines let other nodes leave by this router.
+    pub fn is_exit(&self) -> bool {
+        self.lets.keys().any(|(from, to, _)| (*from, *to) == (Zone::Path, Zone::Uplink))
     }
 
     /// All segments: the boards', then that of the owner's devices.
@@ -138,6 +197,14 @@ impl Plan {
         }
     }
 
+    /// The device by which what is for `to` leaves, if it comes from `from`.
+    pub fn way_out(&self, from: Zone, to: Zone) -> Option<&str> {
+        if self.vpn && (from, to) == (Zone::Lan, Zone::Uplink) {
+            return Some(VPN);
+        }
+        self.device(to).map(LinkName::as_str)
+    }
+
     /// The devices of all zones that have one.
     pub fn devices(&self) -> impl Iterator<Item = &LinkName> {
         self.segments().map(|it| &it.device).chain([&self.uplink])
@@ -146,10 +213,26 @@ impl Plan {
     /// Protocols without ports that some line lets: IPv6 carries them right behind its header.
     pub fn numbers(&self) -> BTreeSet<u8> {
         let number = |(_, _, traffic): &Way| match traffic {
-            octet_appliance::Traffic::Number(number) => Some(*number),
+            Traffic::Number(number) => Some(*number),
             _ => None,
         };
         self.lets.keys().filter_map(number).collect()
+    }
+
+    /// The neighbour of the router's that may begin a flow from `outside` to the router, or the router one to
+    /// there: by its own address, if that is known. `None` stands for some address outside.
+    pub fn neighbour(&self, way: Way, port: u16, outside: Option<IpAddr>) -> Option<usize> {
+        let is_at = |at: SocketAddrV4| outside.is_none_or(|outside| outside == *at.ip());
+        let is_it = |it: &Neighbour| match way {
+            (Zone::Uplink, Zone::Router, Traffic::Udp) => {
+                port == LINKS_PORT && it.at.is_none_or(is_at)
+            }
+            (Zone::Router, Zone::Uplink, Traffic::Udp) => {
+                it.at.is_some_and(|at| port == at.port() && is_at(at))
+            }
+            _ => false,
+        };
+        self.neighbours.iter().position(is_it)
     }
 
     /// Adds a built-in line. It stands in front of policies: no rate keeps anybody from his address.
@@ -182,8 +265,8 @@ impl Segment {
             device: cluster.ports[usize::from(port) - 1].clone(),
             number,
             mac: board.and_then(|board| board.mac),
-            router: hosts(cluster, number, ROUTER),
-            board: Some(hosts(cluster, number, BOARD)),
+            router: router(cluster, number),
+            board: Some(cluster.addresses(number)),
         }
     }
 
@@ -194,7 +277,7 @@ impl Segment {
             device: cluster.lan(lan),
             number: LAN,
             mac: None,
-            router: hosts(cluster, LAN, ROUTER),
+            router: router(cluster, LAN),
             board: None,
         }
     }
@@ -205,8 +288,8 @@ impl Segment {
     }
 }
 
-fn hosts(cluster: &Cluster, number: u8, host: u8) -> (Ipv4Addr, Ipv6Addr) {
-    (cluster.network.host(number, host), cluster.network6.host(number, host.into()))
+fn router(cluster: &Cluster, number: u8) -> (Ipv4Addr, Ipv6Addr) {
+    (cluster.network.host(number, ROUTER), cluster.network6.host(number, ROUTER.into()))
 }
 
 fn lines(policies: &[Policy]) -> Vec<Line> {

@@ -1,15 +1,16 @@
 //! The plan in words.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
-use octet_appliance::{ALL_PORTS, Traffic, Way, Zone};
+use octet_appliance::{ALL_PORTS, LINKS_PORT, MPLS_IN_IP, Traffic, Way, Zone};
 
 use super::built_in::BuiltIn;
-use super::plan::{Plan, Segment, Source};
+use super::plan::{Neighbour, Plan, Segment, Source, VPN};
 
 impl Plan {
-    /// What comes of the file, a line for each port, each policy, each published port, and each
-    /// built-in line.
+    /// What comes of the file, a line for each port, each policy, each published port, each neighbour of
+    /// the router's, and each built-in line.
     pub fn lines_of_text(&self) -> Vec<String> {
         let mut lines = vec![format!("{:12} {}", "uplink", self.uplink)];
         lines.extend(self.segments().map(port));
@@ -20,6 +21,12 @@ impl Plan {
             let name = format!("publish {}", index + 1);
             lines.push(format!("{name:12} {} to board-{} {}", it.port, it.board, it.target));
         }
+        for (index, it) in self.neighbours.iter().enumerate() {
+            lines.push(format!("{:12} {it}", format!("neighbour {}", index + 1)));
+        }
+        if self.vpn {
+            lines.push(format!("{:12} lan to uplink: by {VPN} alone, IPv4 alone", "vpn"));
+        }
         let mut built_in = BTreeMap::<(BuiltIn, String), Vec<String>>::new();
         for (way, lets) in &self.lets {
             for it in lets {
@@ -28,7 +35,7 @@ impl Plan {
                     true => way.2.to_string(),
                     false => format!("{} {}", way.2, it.ports),
                 };
-                built_in.entry((line, pair(*way))).or_default().push(what);
+                built_in.entry((line, pair(line, *way))).or_default().push(what);
             }
         }
         for ((line, pair), mut what) in built_in {
@@ -37,6 +44,16 @@ impl Plan {
             lines.push(format!("{:12} {pair}: {}", line.name(), what.join(", ")));
         }
         lines
+    }
+}
+
+impl fmt::Display for Neighbour {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "uplink to router: udp {LINKS_PORT}, ")?;
+        match self.at {
+            Some(at) => write!(f, "from {}; router to uplink: udp {at}; {}", at.ip(), self.name),
+            None => write!(f, "whoever it is; {}", self.name),
+        }
     }
 }
 
@@ -51,16 +68,21 @@ fn port(segment: &Segment) -> String {
     format!("{zone:12} {}, {ip4}/{prefix4}, {ip6}/{prefix6}{who}", segment.device)
 }
 
-/// Built-in lines are the same for all boards.
-fn pair((from, to, _): Way) -> String {
+/// Built-in lines are the same for all boards, but for the manager.
+fn pair(line: BuiltIn, (from, to, _): Way) -> String {
     let name = |zone| match zone {
         Zone::Board(_) => "boards".to_owned(),
         zone => zone.to_string(),
     };
-    format!("{} to {}", name(from), name(to))
+    match line {
+        BuiltIn::ManagerEnrolment | BuiltIn::ManagerGate => format!("{} to {to}", name(from)),
+        BuiltIn::ManagerRelay => format!("{from} to {}", name(to)),
+        _ => format!("{} to {}", name(from), name(to)),
+    }
 }
 
-/// A kind of flow and its port, as `explain` is asked: `tcp/4040`, `icmp`, or the number of a protocol.
+/// A kind of flow and its port, as `explain` is asked: `tcp/4040`, `icmp`, `mpls-in-ip`, or the number of a
+/// protocol.
 pub fn asked(text: &str) -> Option<(Traffic, u16)> {
     let (name, port) = match text.split_once('/') {
         Some((name, port)) => (name, Some(port.parse().ok()?)),
@@ -70,6 +92,7 @@ pub fn asked(text: &str) -> Option<(Traffic, u16)> {
         ("tcp", Some(port)) => Some((Traffic::Tcp, port)),
         ("udp", Some(port)) => Some((Traffic::Udp, port)),
         ("icmp", None) => Some((Traffic::Ping, 0)),
+        ("mpls-in-ip", None) => Some((Traffic::Number(MPLS_IN_IP), 0)),
         ("protocol", Some(number)) => Some((Traffic::Number(u8::try_from(number).ok()?), 0)),
         (number, None) => Some((Traffic::Number(number.parse().ok()?), 0)),
         _ => None,

@@ -1,5 +1,6 @@
 //! The service: where its facts come from, and what becomes of its end.
 
+use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::UNIX_EPOCH;
@@ -8,12 +9,22 @@ use crate::decide::Time;
 use crate::machine::System;
 use crate::record::Boot;
 use crate::run::run;
+use crate::serve::serve;
+use crate::stepped::Stepped;
 use octet_appliance::UNITS;
+use octet_node::{Callers, inherited};
 
 /// Sets the clock and keeps its time until PID 1 asks for the end.
 pub fn main() -> ExitCode {
     // PID 1 sets it when the folder is there and can be written.
     let folder = std::env::var_os("STATE_DIRECTORY").map(PathBuf::from);
+    // First of all, before anything opens a descriptor.
+    let control = inherited().into_iter().find(|(name, _)| name == "control");
+    if let Some((_, socket)) = control {
+        let (listener, callers) = (UnixListener::from(socket), Callers::from_environment());
+        let folder = folder.clone();
+        std::thread::spawn(move || serve(&listener, &callers, Stepped::open(folder, boot())));
+    }
     let result = System::new(folder).and_then(|mut system| run(&mut system, build(), boot()));
     match result {
         Ok(()) => ExitCode::SUCCESS,

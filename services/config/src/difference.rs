@@ -1,7 +1,9 @@
 //! What is different between two configurations.
 
-use octet_appliance::Section;
-use serde::Serialize;
+use std::collections::BTreeSet;
+
+use octet_appliance::{Cluster, Enrol, Router, Section};
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 /// One value that is different.
@@ -29,6 +31,44 @@ pub fn differences(old: &Map<String, Value>, new: &Map<String, Value>) -> Vec<Di
 pub fn changed(old: &Map<String, Value>, new: &Map<String, Value>) -> Vec<Section> {
     let differs = |section: &Section| old.get(section.name()) != new.get(section.name());
     Section::ALL.into_iter().filter(differs).collect()
+}
+
+/// Those of them in which something is different that only an owner may change: who may do what, whom the
+/// box believes, which key is taken for a board's own, and which node holds the map.
+pub fn changed_of_owners(old: &Map<String, Value>, new: &Map<String, Value>) -> Vec<Section> {
+    let whole = |section: &Section| section.is_owners();
+    let part = |section: &Section| match section {
+        Section::Cluster => enrol(old) != enrol(new) || router(old) != router(new),
+        Section::Board => keys(old) != keys(new) || manager(old) != manager(new),
+        _ => false,
+    };
+    changed(old, new).into_iter().filter(|section| whole(section) || part(section)).collect()
+}
+
+/// How keys of boards are taken; a box without boards will take the first that it sees.
+fn enrol(settings: &Map<String, Value>) -> Enrol {
+    let cluster = settings.get(Section::Cluster.name()).and_then(|it| it.get("enrol"));
+    cluster.and_then(|enrol| Enrol::deserialize(enrol).ok()).unwrap_or_default()
+}
+
+/// What the router is: one of ours holds the map.
+fn router(settings: &Map<String, Value>) -> Router {
+    let cluster = settings.get(Section::Cluster.name()).and_then(|it| it.get("router"));
+    cluster.and_then(|router| Router::deserialize(router).ok()).unwrap_or_default()
+}
+
+/// The board that holds the map where the router does not.
+fn manager(settings: &Map<String, Value>) -> Option<u8> {
+    let cluster = Cluster::deserialize(settings.get(Section::Cluster.name())?).ok()?;
+    let boards = Vec::deserialize(settings.get(Section::Board.name())?).ok()?;
+    cluster.manager(&boards)
+}
+
+/// The keys that are named, with their boards.
+fn keys(settings: &Map<String, Value>) -> BTreeSet<(Option<u64>, Option<&str>)> {
+    let boards = settings.get(Section::Board.name()).and_then(Value::as_array);
+    let named = boards.into_iter().flatten().filter(|board| board.get("key").is_some());
+    named.map(|board| (board["number"].as_u64(), board["key"].as_str())).collect()
 }
 
 fn collect(key: String, old: Option<&Value>, new: Option<&Value>, found: &mut Vec<Difference>) {
@@ -79,6 +119,40 @@ mod tests {
         let same = map(json!({ "operator": { "keys": [1, 2] }, "appliance": { "name": "b" } }));
         assert_eq!(changed(&old, &same), [Section::Appliance]);
         assert!(differences(&old, &old).is_empty() && changed(&old, &old).is_empty());
+    }
+
+    #[test]
+    fn enrolment_is_an_owners() {
+        let boards = |enrol: &str, board: Value| {
+            map(json!({"cluster": {"boards": 4, "enrol": enrol}, "board": board}))
+        };
+        let one = boards("approve", json!([{"number": 1, "key": "a"}, {"number": 2}]));
+        let none: &[Section] = &[];
+        for (enrol, board, owned) in [
+            ("approve", json!([{"number": 1, "key": "a", "role": "x"}, {"number": 3}]), none),
+            ("first-use", json!([{"number": 1, "key": "a"}, {"number": 2}]), &[Section::Cluster]),
+            ("approve", json!([{"number": 1}, {"number": 2}]), &[Section::Board]),
+            ("approve", json!([{"number": 1}, {"number": 2, "key": "a"}]), &[Section::Board]),
+            ("approve", json!([{"number": 1, "key": "b"}, {"number": 2}]), &[Section::Board]),
+        ] {
+            let other = boards(enrol, board);
+            assert_eq!(changed_of_owners(&one, &other), owned, "{other:?}");
+            assert_eq!(changed_of_owners(&other, &one), owned, "{other:?}");
+        }
+        // Which node holds the map.
+        let held = |router: &str, manager: u8| {
+            let board = json!([{"number": manager, "role": "manager"}]);
+            map(json!({"cluster": {"boards": 4, "router": router}, "board": board}))
+        };
+        let openwrt = held("openwrt", 1);
+        assert_eq!(changed_of_owners(&openwrt, &held("openwrt", 2)), [Section::Board]);
+        let ours = map(json!({"cluster": {"boards": 4}, "board": [{"number": 1, "role": "x"}]}));
+        assert_eq!(changed_of_owners(&ours, &openwrt), [Section::Cluster, Section::Board]);
+        let alone = map(json!({"cluster": null, "board": []}));
+        assert_eq!(changed_of_owners(&alone, &boards("first-use", json!([]))), none);
+        assert_eq!(changed_of_owners(&alone, &one), [Section::Cluster, Section::Board]);
+        let operators = map(json!({"operator": {"keys": [1]}, "appliance": {"name": "a"}}));
+        assert_eq!(changed_of_owners(&map(json!({})), &operators), [Section::Operator]);
     }
 
     proptest! {

@@ -13,7 +13,7 @@ use octet_appliance::Section;
 use octet_node::control::{By, Failure, FailureCode, PublicKey};
 
 use crate::copy::StoredCopy;
-use crate::difference::changed;
+use crate::difference::{changed, changed_of_owners};
 use crate::permit::permit;
 use crate::settings::Settings;
 use crate::start::Chosen;
@@ -196,7 +196,8 @@ impl<F: Folder, R: Readers> Keeper<F, R> {
         let sections = changed(&before.settings.sections, &wish.settings.sections);
         let signer = wish.signed.as_ref().map(|(key, _)| *key);
         let (now_in_force, next) = (operator(&before.settings), operator(&wish.settings));
-        let by = permit(wish.by, signer, &now_in_force, &next, &sections)?;
+        let owned = changed_of_owners(&before.settings.sections, &wish.settings.sections);
+        let by = permit(wish.by, signer, &now_in_force, &next, &owned)?;
         if wish.settings.text == before.settings.text {
             return Ok(Outcome::Same);
         }

@@ -21,9 +21,10 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use crate::door::{Answer, Door, Origin, to_go};
-use crate::frames::{Broken, send};
 use crate::gate::{Gate, address, count};
+use crate::places::Place;
 use crate::session;
+use octet_node::frames::{Broken, send};
 
 /// The pause after the kernel could not give a connection.
 const PAUSE: std::time::Duration = std::time::Duration::from_millis(100);
@@ -41,7 +42,7 @@ impl Shown {
     /// # Errors
     /// TLS does not take the key.
     pub fn new(certified: &Certified) -> Result<Self, rustls::Error> {
-        let tls = tls::server(&certified.key)?;
+        let tls = tls::server(&certified.key, tls::Protocol::Control)?;
         Ok(Self { tls, hello: Hello::new(certified.certificate.clone()) })
     }
 }
@@ -162,11 +163,12 @@ impl Entry {
             return;
         }
         let known = gate.operator(&key).ok_or_else(|| stranger(&key));
-        let admitted = known.and_then(|known| Ok((known, Place::take(&gate, key)?)));
+        let admitted = known.and_then(|known| Ok((known, admit(&gate, key)?)));
         match admitted {
             Ok((operator, place)) => {
                 self.door.borrow_mut().welcome(origin, &gate.limits);
-                let task = spawn_local(converse(stream, operator.clone(), place, from));
+                let task =
+                    spawn_local(converse(Rc::clone(&gate), stream, operator.clone(), place, from));
                 let mut connected = gate.connected.borrow_mut();
                 connected.retain(|(_, task)| !task.is_finished());
                 connected.push((operator, task.abort_handle()));
@@ -183,9 +185,15 @@ impl Entry {
 }
 
 /// Serves an operator, in a task of its own that nobody drops to make room.
-async fn converse(stream: TlsStream<TcpStream>, operator: OperatorKey, place: Place, from: String) {
+async fn converse(
+    gate: Rc<Gate>,
+    stream: TlsStream<TcpStream>,
+    operator: OperatorKey,
+    place: Place,
+    from: String,
+) {
     let (name, key) = (operator.name.clone(), operator.key);
-    let result = session::serve(Rc::clone(&place.gate), stream, operator, from.clone()).await;
+    let result = session::serve(gate, stream, operator, from.clone()).await;
     drop(place);
     if let Err(broken) = result
         && !matches!(broken, Broken::Io(_))
@@ -194,39 +202,16 @@ async fn converse(stream: TlsStream<TcpStream>, operator: OperatorKey, place: Pl
     }
 }
 
-/// A place among the operators that are connected, for as long as it is held.
-struct Place {
-    gate: Rc<Gate>,
-    key: PublicKey,
-}
-
-impl Place {
-    fn take(gate: &Rc<Gate>, key: PublicKey) -> Result<Self, Failure> {
-        let mut sessions = gate.sessions.borrow_mut();
-        let all: usize = sessions.values().sum();
-        let own = sessions.entry(key).or_default();
-        if all >= gate.limits.sessions || *own >= gate.limits.sessions_of_one {
-            return Err(Failure::new(
-                FailureCode::Busy,
-                "too many operators are connected, or this one too often",
-                "end another connection, or try again later",
-            ));
-        }
-        *own += 1;
-        Ok(Self { gate: Rc::clone(gate), key })
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let mut sessions = self.gate.sessions.borrow_mut();
-        if let Some(count) = sessions.get_mut(&self.key) {
-            *count -= 1;
-            if *count == 0 {
-                sessions.remove(&self.key);
-            }
-        }
-    }
+/// A place among the operators that are connected.
+fn admit(gate: &Gate, key: PublicKey) -> Result<Place, Failure> {
+    let place = gate.sessions.take(key, gate.limits.sessions, gate.limits.sessions_of_one);
+    place.ok_or_else(|| {
+        Failure::new(
+            FailureCode::Busy,
+            "too many operators are connected, or this one too often",
+            "end another connection, or try again later",
+        )
+    })
 }
 
 fn stranger(key: &PublicKey) -> Failure {

@@ -1,7 +1,6 @@
 //! What all connections of the gate share.
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
@@ -11,9 +10,11 @@ use octet_node::control::{Capability, DESCRIBE, Failure, FailureCode, PublicKey,
 use serde_json::{Map, Value};
 use tokio::task::AbortHandle;
 
+use crate::boards::Boards;
 use crate::ids::Ids;
 use crate::init::Init;
 use crate::limits::Limits;
+use crate::places::Places;
 use crate::trusted::Trusted;
 
 /// How much of a command's arguments the log shows, in bytes.
@@ -38,7 +39,11 @@ pub struct Gate {
     /// The node, once `identity` has named it.
     pub node: Cell<Option<PublicKey>>,
     /// How many connections each operator has.
-    pub sessions: RefCell<HashMap<PublicKey, usize>>,
+    pub sessions: Places,
+    /// How many of them are handed on to boards.
+    pub relays: Places,
+    /// Where the boards are.
+    pub boards: Boards,
     /// What was counted since the start.
     pub counts: Counts,
 }

@@ -9,12 +9,11 @@ use std::time::Duration;
 use octet_node::control::{
     DESCRIBE, Failure, FailureCode, INIT, MAX_PAYLOAD, Reply, ReplyBody, Request, UnitName, Verb,
 };
+use octet_node::frames::{FOR_EVER, Frames, reply, send};
 use serde_json::Map;
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::time::timeout;
-
-use crate::frames::{FOR_EVER, Frames, reply, send};
 
 /// How long a unit may take to describe itself.
 const DESCRIBED: Duration = Duration::from_secs(10);

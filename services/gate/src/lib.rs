@@ -1,18 +1,19 @@
 //! gate: the one door for operators from outside. TLS 1.3 with raw keys both ways, the control
 //! protocol in it, and the verbs of every unit behind what each operator may do.
 //!
-//! One thread does all of it, and hands what may wait to two others: one waits for `identity`, one
-//! for the disk.
+//! One thread does all of it, and hands what may wait to three others: one waits for `identity`, one for
+//! `cluster`, one for the disk.
 
+mod boards;
 mod door;
 mod entry;
-mod frames;
 mod gate;
 pub mod ids;
 mod init;
 pub mod limits;
 mod own;
-mod own_key;
+mod places;
+mod relay;
 mod run;
 mod session;
 mod start;
@@ -30,15 +31,16 @@ use std::time::Duration;
 
 use octet_node::Callers;
 use octet_node::control::operator::Operator;
+use octet_node::sub_key::{self, News};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::task::{LocalSet, spawn_local};
 
+use crate::boards::Boards;
 use crate::entry::{Entry, Shown};
 use crate::gate::Gate;
 use crate::ids::Ids;
 use crate::init::Init;
 use crate::limits::Limits;
-use crate::own_key::News;
 use crate::trusted::{Trusted, this_boot};
 
 /// After how long without work the thread that waits for the disk ends.
@@ -56,6 +58,8 @@ pub struct Parts {
     pub sockets: PathBuf,
     /// Where operators connect.
     pub port: TcpListener,
+    /// The port of the boards' gates.
+    pub board_port: u16,
     /// Where the box does.
     pub control: UnixListener,
     /// Who of the box may.
@@ -79,7 +83,9 @@ pub fn run(parts: Parts, ready: impl FnOnce() -> io::Result<()>) -> io::Result<(
 
 async fn serve(parts: Parts, ready: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
     let (sender, news) = unbounded_channel();
-    own_key::keep(parts.folder.clone(), parts.sockets.join("identity.sock"), sender)?;
+    // The receiver lives as long as the gate.
+    let tell = move |what| drop(sender.send(what));
+    sub_key::keep(parts.folder.clone(), parts.sockets.join("identity.sock"), tell)?;
     if parts.operators.keys.is_empty() {
         println!("no operator is named in appliance.toml: everybody is refused");
     }
@@ -98,6 +104,8 @@ async fn serve(parts: Parts, ready: impl FnOnce() -> io::Result<()>) -> io::Resu
         trusted: Trusted::open(folder, this_boot()).into(),
         node: None.into(),
         sessions: Default::default(),
+        relays: Default::default(),
+        boards: Boards::keep(parts.sockets.join("cluster.sock"), parts.board_port)?,
         counts: Default::default(),
     });
     let entry = Entry::new(Rc::clone(&gate));

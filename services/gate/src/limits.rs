@@ -27,6 +27,12 @@ pub struct Limits {
     pub unread_time: Duration,
     /// Requests of one connection that wait for an answer.
     pub open: usize,
+    /// Connections that are handed on to boards.
+    pub relays: usize,
+    /// Those of one operator.
+    pub relays_of_one: usize,
+    /// How long nothing may pass through one. The board's own gate ends those sooner who want nothing.
+    pub relay_idle: Duration,
 }
 
 impl Default for Limits {
@@ -42,6 +48,9 @@ impl Default for Limits {
             idle_time: Duration::from_secs(600),
             unread_time: Duration::from_secs(60),
             open: 32,
+            relays: 8,
+            relays_of_one: 4,
+            relay_idle: Duration::from_secs(3600),
         }
     }
 }

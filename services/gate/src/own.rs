@@ -13,6 +13,7 @@ use octet_node::control::{
     ArgKind, Arguments, Capability, DESCRIBE, Failure, FailureCode, Message, Reply, ReplyBody,
     Request, Verb,
 };
+use octet_node::frames::{FOR_EVER, Frames, send};
 use octet_node::settings::{self, Which, section_in};
 use serde_json::{Value, json};
 use tokio::io::AsyncWrite;
@@ -20,8 +21,8 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::task::{spawn_blocking, spawn_local};
 use tokio::time::{sleep, timeout};
 
-use crate::frames::{FOR_EVER, Frames, send};
 use crate::gate::Gate;
+use crate::relay::RELAY;
 use crate::run::RUN;
 
 /// How many connections are served at once.
@@ -53,6 +54,13 @@ fn verbs() -> Vec<Verb> {
         ),
         Verb::new("trust-time", Own, "States the time: until then no signed command is in time")
             .required("time", ArgKind::Text, "UTC, as 2026-01-31T12:00:00Z"),
+        // What may be done at the board is for its own gate to say.
+        Verb::new(
+            RELAY,
+            Read,
+            "Hands this connection on to the gate of a board: octetctl --board N",
+        )
+        .required("board", ArgKind::Integer, "The board's number"),
     ];
     own.into_iter().chain(settings::verbs()).collect()
 }
@@ -152,6 +160,12 @@ async fn answer(
             Value::Null
         }),
         "trust-time" => trust_time(gate, &args),
+        // Whoever asks at the gate's own port is answered there.
+        RELAY => Err(Failure::new(
+            FailureCode::Failed,
+            "only a connection to the gate's port can be handed on",
+            "say `octetctl --box BOX --board N`",
+        )),
         _ => Ok(json!(verbs)), // describe: the list has no other
     })
 }
@@ -175,10 +189,9 @@ async fn say(to: &mut (impl AsyncWrite + Unpin), id: u64, body: ReplyBody) -> st
 }
 
 fn show(gate: &Gate) -> Value {
-    let sessions = gate.sessions.borrow();
     let named = gate.operators.borrow();
     let operators = named.keys.iter().map(|operator| {
-        let connected = sessions.get(&operator.key).copied().unwrap_or(0);
+        let connected = gate.sessions.of(&operator.key);
         json!({
             "name": operator.name,
             "may": operator.may,
@@ -203,6 +216,7 @@ fn show(gate: &Gate) -> Value {
             "refused": counts.refused.get(),
         },
         "commands": counts.commands.get(),
+        "handed on to boards": gate.relays.all(),
         "operators": operators.collect::<Vec<_>>(),
     })
 }

@@ -5,10 +5,10 @@ use std::sync::{Arc, PoisonError};
 use octet_node::command::{Command, Order};
 use octet_node::control::operator::OperatorKey;
 use octet_node::control::{ArgKind, By, Failure, FailureCode, ReplyBody, Request};
+use octet_node::frames::send;
 use octet_node::hello::GATE;
 use tokio::task::spawn_blocking;
 
-use crate::frames::send;
 use crate::gate::{Gate, Who, count, shown};
 use crate::ids::Refused;
 use crate::init::{Link, elsewhere};

@@ -9,14 +9,16 @@ use octet_node::control::operator::OperatorKey;
 use octet_node::control::{
     By, Failure, FailureCode, INIT, Message, Reply, ReplyBody, Request, UnitName,
 };
+use octet_node::frames::{Broken, Frames, Patience, send};
+use octet_node::hello::GATE;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
 use tokio::sync::Mutex;
 use tokio::task::{AbortHandle, spawn_local};
 use tokio::time::timeout;
 
-use crate::frames::{Broken, Frames, Patience, send};
 use crate::gate::{Gate, Who, count, shown};
 use crate::init::{Link, elsewhere};
+use crate::relay::{RELAY, Relay};
 
 /// The largest message that is taken, in bytes (docs/control.md).
 const MAX_MESSAGE: usize = 16 << 10;
@@ -59,13 +61,32 @@ pub async fn serve<S: AsyncRead + AsyncWrite + 'static>(
         })
     };
     let back = EndsWith(back.abort_handle());
-    let result = client.hand_on(Frames::new(requests, MAX_MESSAGE), &mut asks, &open).await;
+    let mut requests = Frames::new(requests, MAX_MESSAGE);
+    let result = client.hand_on(&mut requests, &mut asks, &open).await;
+    let relay = match result {
+        Ok(Some(relay)) => relay,
+        result => {
+            drop(back);
+            for asked in open.borrow().values() {
+                client.audit(asked, "broken off");
+            }
+            return result.map(drop);
+        }
+    };
+    // Nobody else writes any more: whoever holds this is not in the middle of an answer.
+    let mut to = client.to.lock().await;
     drop(back);
-    for asked in open.borrow().values() {
-        client.audit(asked, "broken off");
+    let (id, relay) = relay;
+    send(&mut *to, &Reply { id, body: ReplyBody::End(relay.entry.clone()) }).await?;
+    match requests.into_inner() {
+        Some(from) => Ok(relay.run(from, &mut *to).await?),
+        // What was sent before the answer was not for the board.
+        None => Ok(()),
     }
-    result
 }
+
+/// A connection that is to be handed on, and the number of the request for it.
+type Wanted = (u64, Relay);
 
 /// A task that ends when this is dropped: also when whoever waits for it is ended.
 struct EndsWith(AbortHandle);
@@ -99,17 +120,17 @@ impl<S: AsyncRead + AsyncWrite> Client<S> {
     /// are all the room there is for what is under way.
     async fn hand_on(
         &mut self,
-        mut requests: Frames<ReadHalf<S>>,
+        requests: &mut Frames<ReadHalf<S>>,
         asks: &mut tokio::net::unix::OwnedWriteHalf,
         open: &Open,
-    ) -> Result<(), Broken> {
+    ) -> Result<Option<Wanted>, Broken> {
         let limits = self.gate.limits;
         loop {
             let waits = !open.borrow().is_empty();
             let first = if waits { None } else { Some(limits.idle_time) };
             let patience = Patience { first, rest: Some(limits.frame_time) };
             let payload = match requests.next(patience).await {
-                Ok(None) => return Ok(()),
+                Ok(None) => return Ok(None),
                 Ok(Some(payload)) => payload,
                 Err(broken) => {
                     self.refuse_bytes(&broken.to_string()).await;
@@ -127,6 +148,14 @@ impl<S: AsyncRead + AsyncWrite> Client<S> {
                 // A piece of a request that has its answer may have crossed it on the way.
                 Message::Piece(piece) if !open.borrow().contains_key(&piece.id) => continue,
                 Message::Piece(piece) => Message::Piece(piece),
+                Message::Request(request) if is_relay(&request) => {
+                    let id = request.id;
+                    match self.reach(request, open).await {
+                        Ok(relay) => return Ok(Some((id, relay))),
+                        Err(failure) => self.reply(id, failure).await?,
+                    }
+                    continue;
+                }
                 Message::Request(request) => match self.judge(request, open).await {
                     Ok(request) => Message::Request(request),
                     Err((id, failure)) => {
@@ -175,10 +204,32 @@ impl<S: AsyncRead + AsyncWrite> Client<S> {
         Ok(Request { id, unit: elsewhere(&unit), verb, args, by })
     }
 
+    /// Connects to the board that the operator asks for, if nothing else is under way here.
+    async fn reach(&self, request: Request, open: &Open) -> Result<Relay, Failure> {
+        if !open.borrow().is_empty() {
+            let message =
+                "this connection still waits for other answers, so it cannot be handed on";
+            let help = "open another connection";
+            return Err(Failure::new(FailureCode::Busy, message, help));
+        }
+        let request = self.judge(request, open).await.map_err(|(_, failure)| failure)?;
+        let asked = open.borrow_mut().remove(&request.id);
+        let reached = async {
+            let unit = request.unit.as_ref().ok_or_else(no_room)?;
+            let args = self.gate.init.verb(unit, RELAY).await?.check(request.args.clone())?;
+            self.gate.reach(&self.operator, &self.from, &args, &shown(&request.args)).await
+        };
+        let reached = reached.await;
+        if let (Err(failure), Some(asked)) = (&reached, &asked) {
+            self.audit(asked, &format!("failed: {failure}"));
+        }
+        reached
+    }
+
     /// Hands back what PID 1 answers, for as long as it does.
     async fn hand_back(&self, answers: &mut Frames<tokio::net::unix::OwnedReadHalf>, open: &Open) {
-        while let Ok(Some(payload)) = answers.next(crate::frames::FOR_EVER).await {
-            let Ok(reply) = crate::frames::reply(&payload) else { return };
+        while let Ok(Some(payload)) = answers.next(octet_node::frames::FOR_EVER).await {
+            let Ok(reply) = octet_node::frames::reply(&payload) else { return };
             let outcome = match &reply.body {
                 ReplyBody::End(_) => Some("done".to_owned()),
                 ReplyBody::Error(failure) => Some(format!("failed: {failure}")),
@@ -215,6 +266,10 @@ impl<S: AsyncRead + AsyncWrite> Client<S> {
         let who = Who { operator: &self.operator, from: &self.from };
         who.audit(&asked.unit, &asked.verb, &asked.args, outcome);
     }
+}
+
+fn is_relay(request: &Request) -> bool {
+    request.verb == RELAY && request.unit.as_ref().is_some_and(|unit| unit.as_str() == GATE)
 }
 
 fn no_room() -> Failure {

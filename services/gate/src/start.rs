@@ -10,6 +10,7 @@ use std::process::ExitCode;
 use crate::limits::Limits;
 use crate::{Parts, run};
 use octet_node::control::SOCKETS;
+use octet_node::hello::GATE_PORT;
 use octet_node::{Callers, inherited, notify_ready, section};
 
 /// Serves until PID 1 ends it.
@@ -40,6 +41,7 @@ fn parts(inherited: Vec<(String, OwnedFd)>) -> io::Result<Parts> {
         folder: std::env::var_os("STATE_DIRECTORY").map(PathBuf::from),
         sockets: SOCKETS.into(),
         port: TcpListener::from(port),
+        board_port: GATE_PORT,
         control: UnixListener::from(control),
         callers: Callers::from_environment(),
     })

@@ -2,12 +2,13 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use octet_node::certificate::Certificate;
 use octet_node::control::{
     ArgKind, Arguments, Capability, DESCRIBE, Failure, FailureCode, PublicKey, ReplyBody, UnitName,
     Verb,
 };
 use octet_node::serve::{Answers, Service, Ticket};
-use octet_node::sub_key::CERTIFY;
+use octet_node::sub_key::{CERTIFICATES, CERTIFY};
 use serde_json::{Value, json};
 
 use crate::book::{Entry, Why};
@@ -16,6 +17,9 @@ use crate::store::{Store, StoreError};
 /// How many requests of one service may wait to hear that its key no longer counts.
 const MOST_WAITING: usize = 16;
 
+/// How many may wait to hear of other certificates.
+const MOST_FOLLOWING: usize = 8;
+
 /// identity, as its socket shows it.
 pub struct Identity {
     store: Result<Store, StoreError>,
@@ -23,6 +27,9 @@ pub struct Identity {
     unit_of: fn(u32) -> Option<UnitName>,
     /// Those who have a certificate, and are to hear when it no longer holds.
     waiting: Vec<Waiting>,
+    /// Those who have all certificates, and are to hear when there are others; with what they were told.
+    following: Vec<Ticket>,
+    told: Vec<Certificate>,
 }
 
 struct Waiting {
@@ -35,7 +42,7 @@ impl Identity {
     /// Without a store that is whole, it still answers, and says what is wrong: nobody could look
     /// at it otherwise.
     pub fn new(store: Result<Store, StoreError>, unit_of: fn(u32) -> Option<UnitName>) -> Self {
-        Self { store, unit_of, waiting: vec![] }
+        Self { store, unit_of, waiting: vec![], following: vec![], told: vec![] }
     }
 
     fn certify(
@@ -80,6 +87,32 @@ impl Identity {
             }
             !gone
         });
+    }
+
+    fn certificates(&mut self, ticket: Ticket, answers: &mut Answers) -> Result<(), Failure> {
+        if self.following.len() >= MOST_FOLLOWING {
+            let message = format!("{MOST_FOLLOWING} requests for all certificates wait already");
+            return Err(Failure::new(FailureCode::Busy, message, "keep one, and end the others"));
+        }
+        let store = self.store.as_ref().map_err(unusable)?;
+        self.told = store.certificates().map_err(|error| failed(&error))?;
+        answers.put(ticket, ReplyBody::Item(json!(self.told)));
+        self.following.push(ticket);
+        Ok(())
+    }
+
+    /// Tells those who follow all certificates, if there are others now.
+    fn tell_all(&mut self, answers: &mut Answers) {
+        if self.following.is_empty() {
+            return;
+        }
+        let Some(Ok(now)) = self.store.as_ref().ok().map(Store::certificates) else { return };
+        if now != self.told {
+            for ticket in &self.following {
+                answers.put(*ticket, ReplyBody::Item(json!(now)));
+            }
+            self.told = now;
+        }
     }
 
     fn end(&mut self, args: &Arguments, why: Why, answers: &mut Answers) -> Result<Value, Failure> {
@@ -182,6 +215,11 @@ impl Service for Identity {
                 "The public key (a did:key)",
             ),
             Verb::new(
+                CERTIFICATES,
+                Read,
+                "Lists what the node says about the keys of its services; again at every change",
+            ),
+            Verb::new(
                 "rotate",
                 Operate,
                 "Has a service make a new key; the old one counts no more",
@@ -211,17 +249,24 @@ impl Service for Identity {
         answers: &mut Answers,
     ) -> Result<(), Failure> {
         let answer = match verb {
-            CERTIFY => return self.certify(uid, ticket, args, answers),
+            CERTIFY => {
+                self.certify(uid, ticket, args, answers)?;
+                self.tell_all(answers);
+                return Ok(());
+            }
+            CERTIFICATES => return self.certificates(ticket, answers),
             "rotate" => self.end(args, Why::Replaced, answers)?,
             "revoke" => self.end(args, Why::Revoked, answers)?,
             "reset" => self.reset(args)?,
             _ => self.show(), // the list above has no other
         };
+        self.tell_all(answers);
         answers.put(ticket, ReplyBody::End(answer));
         Ok(())
     }
 
     fn forget(&mut self, gone: &dyn Fn(Ticket) -> bool) {
         self.waiting.retain(|waiting| !gone(waiting.ticket));
+        self.following.retain(|ticket| !gone(*ticket));
     }
 }

@@ -4,12 +4,10 @@ use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use crate::UnitName;
 use crate::service::Identity;
 use crate::store::Store;
-use octet_appliance::USERS;
 use octet_node::serve::serve;
-use octet_node::{Callers, inherited, notify_ready};
+use octet_node::{Callers, inherited, notify_ready, unit_of};
 
 /// Serves until PID 1 ends it.
 pub fn main() -> ExitCode {
@@ -38,10 +36,4 @@ pub fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
-}
-
-/// The unit that user `uid` runs: a service of Octet's has the user of its own name, and one of the
-/// owner's is named by its user here.
-fn unit_of(uid: u32) -> Option<UnitName> {
-    USERS.iter().find(|user| user.uid == uid && uid != 0).and_then(|user| user.name.parse().ok())
 }

@@ -159,8 +159,28 @@ impl Store {
         let Verdict::Counts { epoch, issued } = self.book.judge(unit, &key) else {
             return Ok(None);
         };
+        Ok(Some(self.sign(unit, key, epoch, issued)?))
+    }
+
+    /// The certificates of all services whose keys count.
+    ///
+    /// # Errors
+    /// One cannot be signed.
+    pub fn certificates(&self) -> Result<Vec<Certificate>, StoreError> {
+        let units = self.book.units();
+        let current = units.filter_map(|(unit, entry)| Some((unit, entry.epoch, entry.key?)));
+        current.map(|(unit, epoch, key)| self.sign(unit, key.key, epoch, key.issued)).collect()
+    }
+
+    fn sign(
+        &self,
+        unit: &UnitName,
+        key: PublicKey,
+        epoch: u64,
+        issued: u64,
+    ) -> Result<Certificate, StoreError> {
         let statement = Statement { node: self.node(), unit: unit.clone(), key, epoch, issued };
-        Ok(Some(Certificate::sign(statement, &self.key)?))
+        Ok(Certificate::sign(statement, &self.key)?)
     }
 
     /// The key of `unit` counts no more; that is on disk when this returns.

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::os::fd::AsFd;
 
-use octet_control::{DESCRIBE, Failure, FailureCode};
+use octet_appliance::USERS;
+use octet_control::{DESCRIBE, Failure, FailureCode, UnitName};
 
 /// The user of PID 1, which asks for itself and hands on what operators ask.
 pub const PID_1: u32 = 0;
@@ -71,6 +72,15 @@ impl Callers {
 /// `stream` is no such socket.
 pub fn peer_uid(stream: impl AsFd) -> io::Result<u32> {
     Ok(rustix::net::sockopt::socket_peercred(stream)?.uid.as_raw())
+}
+
+/// The unit that user `uid` runs; root is none. A service of Octet's has the user of its own name, and one
+/// of the owner's is named by its user here.
+pub fn unit_of(uid: u32) -> Option<UnitName> {
+    USERS
+        .iter()
+        .find(|user| user.uid == uid && uid != PID_1)
+        .and_then(|user| user.name.parse().ok())
 }
 
 #[cfg(test)]

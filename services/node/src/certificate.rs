@@ -105,7 +105,7 @@ fn parse(bytes: &[u8]) -> Option<(Statement, [u8; SIGNATURE])> {
     let mut fields = Fields(bytes);
     let [version] = fields.array()?;
     let (node, key) = (fields.key()?, fields.key()?);
-    let (epoch, issued) = (fields.number()?, fields.number()?);
+    let (epoch, issued) = (fields.u64()?, fields.u64()?);
     let (unit, signature) = (fields.unit()?, fields.array()?);
     let whole = version == VERSION && fields.0.is_empty();
     whole.then_some((Statement { node, unit, key, epoch, issued }, signature))

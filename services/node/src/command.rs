@@ -133,7 +133,7 @@ fn parse(bytes: &[u8]) -> Option<(Order, [u8; SIGNATURE])> {
     let mut fields = Fields(bytes);
     let [version] = fields.array()?;
     let (target, operator) = (fields.key()?, fields.key()?);
-    let (id, expires) = (fields.array()?, fields.number()?);
+    let (id, expires) = (fields.array()?, fields.u64()?);
     let (unit, verb) = (fields.unit()?, fields.text()?.to_owned());
     let arguments = fields.take(fields.0.len().checked_sub(SIGNATURE)?)?;
     let signature = fields.array()?;

@@ -1,6 +1,6 @@
 //! What a gate says first on a connection: which node it is the gate of.
 
-use octet_control::{PublicKey, UnitName};
+use octet_control::PublicKey;
 use serde::{Deserialize, Serialize};
 
 use crate::certificate::Certificate;
@@ -54,12 +54,7 @@ impl Hello {
     /// # Errors
     /// The certificate is about something else.
     pub fn node(&self, peer: PublicKey) -> Result<(PublicKey, u64), NotTheBox> {
-        let statement = self.hello.certificate.statement();
-        let gate = |unit: &UnitName| unit.as_str() == GATE;
-        if statement.key != peer || !gate(&statement.unit) {
-            return Err(NotTheBox::NotItsOwn);
-        }
-        Ok((statement.node, statement.epoch))
+        node_behind(&self.hello.certificate, GATE, peer)
     }
 
     /// Sees that it is `node` that is behind the connection, with a key no older than number `seen`.
@@ -77,6 +72,23 @@ impl Hello {
         }
         Ok(epoch)
     }
+}
+
+/// The node whose service `unit` is behind a connection, whose key of TLS is `peer`, and the number of
+/// that key: what the service says of itself is `certificate`.
+///
+/// # Errors
+/// The certificate is about something else.
+pub fn node_behind(
+    certificate: &Certificate,
+    unit: &str,
+    peer: PublicKey,
+) -> Result<(PublicKey, u64), NotTheBox> {
+    let statement = certificate.statement();
+    if statement.key != peer || statement.unit.as_str() != unit {
+        return Err(NotTheBox::NotItsOwn);
+    }
+    Ok((statement.node, statement.epoch))
 }
 
 #[cfg(test)]

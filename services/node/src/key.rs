@@ -24,6 +24,16 @@ pub enum Domain {
     Command,
     /// What `identity` keeps about the keys of services.
     Book,
+    /// [`SignedMap`](crate::map::SignedMap)
+    Map,
+    /// [`Statement`](crate::statement::Statement)
+    Statement,
+    /// [`Record`](crate::record::Record)
+    Record,
+    /// What `forward` tells other nodes of its links.
+    Announcement,
+    /// Who has set a path of `forward` up.
+    Introduction,
 }
 
 impl Domain {
@@ -32,6 +42,11 @@ impl Domain {
             Self::Certificate => b"octet certificate 1\0",
             Self::Command => b"octet command 1\0",
             Self::Book => b"octet identity book 1\0",
+            Self::Map => b"octet map 1\0",
+            Self::Statement => b"octet holder 1\0",
+            Self::Record => b"octet board 1\0",
+            Self::Announcement => b"octet announcement 1\0",
+            Self::Introduction => b"octet introduction 1\0",
         }
     }
 
@@ -79,6 +94,16 @@ impl Key {
         let mut signature = [0; SIGNATURE];
         signature.copy_from_slice(self.pair.sign(&domain.message(body)).as_ref());
         signature
+    }
+
+    /// The secret for X25519 (RFC 7748) that belongs to this key: the public half of it is that of this key
+    /// in the other form of the curve (RFC 7748, 4.1), so that who has a certificate has both.
+    pub fn exchange_secret(&self) -> [u8; 32] {
+        // As RFC 8032, 5.1.5 makes the secret scalar; X25519 sets and clears the same bits.
+        let digest = ring::digest::digest(&ring::digest::SHA512, &self.seed);
+        let mut secret = [0; 32];
+        secret.copy_from_slice(&digest.as_ref()[..32]);
+        secret
     }
 
     /// As libraries for TLS take it: PKCS #8 (RFC 8410), DER.

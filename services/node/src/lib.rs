@@ -1,10 +1,12 @@
 //! What every service of Octet uses: readiness, what PID 1 passes to it, who may ask it for what,
 //! and the way to PID 1.
 
+#[cfg(feature = "address")]
+pub mod address;
 #[cfg(any(test, feature = "as-pid-1"))]
 pub mod as_pid_1;
 #[cfg(feature = "key")]
-mod bytes;
+pub mod bytes;
 mod callers;
 #[cfg(feature = "key")]
 pub mod certificate;
@@ -13,23 +15,33 @@ pub mod command;
 #[cfg(feature = "key")]
 pub mod digest;
 pub mod durable;
+#[cfg(feature = "frames")]
+pub mod frames;
 #[cfg(feature = "key")]
 pub mod hello;
 mod inherited;
 mod init;
 #[cfg(feature = "key")]
 pub mod key;
+pub mod links;
+#[cfg(feature = "key")]
+pub mod map;
+pub mod names;
 mod peer;
 mod readiness;
+#[cfg(feature = "key")]
+pub mod record;
 pub mod serve;
 pub mod settings;
+#[cfg(feature = "key")]
+pub mod statement;
 #[cfg(feature = "key")]
 pub mod sub_key;
 mod sys;
 #[cfg(feature = "tls")]
 pub mod tls;
 
-pub use callers::{Callers, PID_1, peer_uid};
+pub use callers::{Callers, PID_1, peer_uid, unit_of};
 pub use inherited::inherited;
 pub use init::watch_status;
 pub use octet_control as control;

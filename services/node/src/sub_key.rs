@@ -1,5 +1,9 @@
 //! A service's own key, which `identity` certifies and never sees.
 
+mod keeper;
+
+pub use keeper::{News, keep};
+
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -20,6 +24,10 @@ pub const CERTIFICATE: &str = "certificate";
 
 /// The verb of `identity` that answers with a certificate, and again when that no longer holds.
 pub const CERTIFY: &str = "certify";
+
+/// The verb of `identity` that answers with the certificates of all services whose keys count, and again
+/// whenever they are others.
+pub const CERTIFICATES: &str = "certificates";
 
 /// More than a certificate takes, in bytes.
 const LONGEST: u64 = 1024;

@@ -1,4 +1,4 @@
-//! TLS 1.3 between an operator and a gate: raw ed25519 keys both ways (RFC 7250), one key exchange,
+//! TLS 1.3 between an operator and a gate, and between nodes: raw ed25519 keys both ways (RFC 7250), one key exchange,
 //! two ciphers, no resumption and no early data.
 //!
 //! TLS proves only that the peer holds its key. Which key that may be, each side decides after the
@@ -30,33 +30,48 @@ use rustls::{
 use crate::key::Key;
 
 /// What is spoken over it (RFC 7301): a key that is also used elsewhere is of no use here.
-const PROTOCOL: &[u8] = b"octet-control/1";
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Protocol {
+    /// The control protocol, with a gate.
+    Control,
+    /// Enrolment, with the holder of the cluster's map.
+    Cluster,
+}
+
+impl Protocol {
+    fn name(self) -> Vec<u8> {
+        match self {
+            Self::Control => b"octet-control/1".to_vec(),
+            Self::Cluster => b"octet-cluster/1".to_vec(),
+        }
+    }
+}
 
 /// What stands before the bytes of an ed25519 key in a `SubjectPublicKeyInfo` (RFC 8410, section 4).
 const SPKI: [u8; 12] = [0x30, 0x2a, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 3, 0x21, 0];
 
-/// A server that shows `key` and asks for the client's.
+/// A server of `protocol` that shows `key` and asks for the client's.
 ///
 /// # Errors
 /// rustls does not take the key.
-pub fn server(key: &Key) -> Result<Arc<ServerConfig>, Error> {
+pub fn server(key: &Key, protocol: Protocol) -> Result<Arc<ServerConfig>, Error> {
     let provider = provider();
     let resolver = AlwaysResolvesServerRawPublicKeys::new(certified(key)?);
     let mut config = ServerConfig::builder_with_provider(Arc::clone(&provider))
         .with_protocol_versions(&[&TLS13])?
         .with_client_cert_verifier(Arc::new(AnyKey(provider)))
         .with_cert_resolver(Arc::new(resolver));
-    config.alpn_protocols = vec![PROTOCOL.to_vec()];
+    config.alpn_protocols = vec![protocol.name()];
     config.send_tls13_tickets = 0;
     config.session_storage = Arc::new(NoServerSessionStorage {});
     Ok(Arc::new(config))
 }
 
-/// A client that shows `key`.
+/// A client of `protocol` that shows `key`.
 ///
 /// # Errors
 /// rustls does not take the key.
-pub fn client(key: &Key) -> Result<Arc<ClientConfig>, Error> {
+pub fn client(key: &Key, protocol: Protocol) -> Result<Arc<ClientConfig>, Error> {
     let provider = provider();
     let resolver = AlwaysResolvesClientRawPublicKeys::new(certified(key)?);
     let mut config = ClientConfig::builder_with_provider(Arc::clone(&provider))
@@ -64,7 +79,7 @@ pub fn client(key: &Key) -> Result<Arc<ClientConfig>, Error> {
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(AnyKey(provider)))
         .with_client_cert_resolver(Arc::new(resolver));
-    config.alpn_protocols = vec![PROTOCOL.to_vec()];
+    config.alpn_protocols = vec![protocol.name()];
     config.resumption = Resumption::disabled();
     config.enable_sni = false;
     Ok(Arc::new(config))
@@ -237,9 +252,13 @@ mod tests {
     #[test]
     fn both_see_the_others_key() {
         let (operator, gate) = (Key::generate().unwrap(), Key::generate().unwrap());
-        let client = ClientConnection::new(client(&operator).unwrap(), any_name()).unwrap();
-        let (mut client, mut server) =
-            (client.into(), ServerConnection::new(server(&gate).unwrap()).unwrap().into());
+        let client =
+            ClientConnection::new(client(&operator, Protocol::Control).unwrap(), any_name())
+                .unwrap();
+        let (mut client, mut server) = (
+            client.into(),
+            ServerConnection::new(server(&gate, Protocol::Control).unwrap()).unwrap().into(),
+        );
         converse(&mut client, &mut server).unwrap();
         assert!(!client.is_handshaking() && !server.is_handshaking());
         assert_eq!(peer_key(server.peer_certificates()), Some(operator.public()));
@@ -257,22 +276,39 @@ mod tests {
             Arc::new(CertifiedKey::new(vec![CertificateDer::from(spki)], signing))
         };
         for (signing, works) in [(&operator, true), (&thief, false)] {
-            let mut config = (*client(&operator).unwrap()).clone();
+            let mut config = (*client(&operator, Protocol::Control).unwrap()).clone();
             let key = stolen(signing, &operator);
             config.client_auth_cert_resolver =
                 Arc::new(AlwaysResolvesClientRawPublicKeys::new(key));
             let mut client = ClientConnection::new(Arc::new(config), any_name()).unwrap().into();
-            let mut server = ServerConnection::new(server(&gate).unwrap()).unwrap().into();
+            let mut server =
+                ServerConnection::new(server(&gate, Protocol::Control).unwrap()).unwrap().into();
             assert_eq!(converse(&mut client, &mut server).is_ok(), works);
         }
         for (signing, works) in [(&gate, true), (&thief, false)] {
-            let mut config = (*server(&gate).unwrap()).clone();
+            let mut config = (*server(&gate, Protocol::Control).unwrap()).clone();
             let key = stolen(signing, &gate);
             config.cert_resolver = Arc::new(AlwaysResolvesServerRawPublicKeys::new(key));
             let mut client =
-                ClientConnection::new(client(&operator).unwrap(), any_name()).unwrap().into();
+                ClientConnection::new(client(&operator, Protocol::Control).unwrap(), any_name())
+                    .unwrap()
+                    .into();
             let mut server = ServerConnection::new(Arc::new(config)).unwrap().into();
             assert_eq!(converse(&mut client, &mut server).is_ok(), works);
+        }
+    }
+
+    /// Who speaks something else is not spoken to, with whatever key.
+    #[test]
+    fn one_protocol_on_both_sides() {
+        let (one, other) = (Key::generate().unwrap(), Key::generate().unwrap());
+        for protocol in [Protocol::Cluster, Protocol::Control] {
+            let config = client(&one, protocol).unwrap();
+            let mut client = ClientConnection::new(config, any_name()).unwrap().into();
+            let config = server(&other, Protocol::Cluster).unwrap();
+            let mut server = ServerConnection::new(config).unwrap().into();
+            let outcome = converse(&mut client, &mut server);
+            assert_eq!(outcome.is_ok(), protocol == Protocol::Cluster);
         }
     }
 }

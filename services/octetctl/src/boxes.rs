@@ -31,6 +31,10 @@ struct Known {
     at: BTreeMap<String, PublicKey>,
     /// The highest number of a node's gate that was seen.
     gate: BTreeMap<String, u64>,
+    /// The node that each board of a box was, by the box's node.
+    boards: BTreeMap<String, BTreeMap<String, PublicKey>>,
+    /// Other owners of a box, by its node: which node a board is, is believed from these, too.
+    owners: BTreeMap<String, Vec<PublicKey>>,
 }
 
 /// The file cannot be used.
@@ -84,11 +88,17 @@ impl Boxes {
     pub fn lines(&self) -> Vec<String> {
         let at = |node: &PublicKey| {
             let here = self.known.at.iter().filter(|(_, known)| *known == node);
-            here.map(|(address, _)| address.clone()).collect::<Vec<_>>().join(" ")
+            let here = here.map(|(address, _)| address.clone());
+            let boards = self.known.boards.iter().flat_map(|(of, boards)| {
+                let this = boards.iter().filter(|(_, known)| *known == node);
+                this.map(move |(number, _)| format!("board {number} of {of}"))
+            });
+            here.chain(boards).collect::<Vec<_>>().join(" ")
         };
         let seen = self.known.gate.keys().filter_map(|node| node.parse().ok());
-        let mut nodes: Vec<PublicKey> =
-            seen.chain(self.known.at.values().copied()).chain(self.known.revoked.clone()).collect();
+        let nodes = seen.chain(self.known.at.values().copied()).chain(self.known.revoked.clone());
+        let boards = self.known.boards.values().flat_map(|boards| boards.values().copied());
+        let mut nodes: Vec<PublicKey> = nodes.chain(boards).collect();
         nodes.sort_unstable_by_key(PublicKey::to_string);
         nodes.dedup();
         let line = |node: &PublicKey| {
@@ -125,6 +135,36 @@ impl Boxes {
     /// The highest number that the key of `node`'s gate was seen to have; 0 if it was not seen.
     pub fn seen(&self, node: PublicKey) -> u64 {
         self.known.gate.get(&node.to_string()).copied().unwrap_or(0)
+    }
+
+    /// The node that board `number` of the box `of` was.
+    pub fn board(&self, of: PublicKey, number: u8) -> Option<PublicKey> {
+        self.known.boards.get(&of.to_string())?.get(&number.to_string()).copied()
+    }
+
+    /// The other owners of the box `of`.
+    pub fn owners(&self, of: PublicKey) -> &[PublicKey] {
+        self.known.owners.get(&of.to_string()).map_or(&[], Vec::as_slice)
+    }
+
+    /// Board `number` of the box `of` is `node`, with its gate's key number `epoch`, if that was seen.
+    ///
+    /// # Errors
+    /// That cannot be kept.
+    pub fn remember_board(
+        &mut self,
+        of: PublicKey,
+        number: u8,
+        node: PublicKey,
+        epoch: Option<u64>,
+    ) -> Result<(), BoxesError> {
+        self.change(|known| {
+            known.boards.entry(of.to_string()).or_default().insert(number.to_string(), node);
+            if let Some(epoch) = epoch {
+                let seen = known.gate.entry(node.to_string()).or_default();
+                *seen = epoch.max(*seen);
+            }
+        })
     }
 
     /// `node` is at `address`, with its gate's key number `epoch`.
@@ -173,6 +213,25 @@ mod tests {
         let error = Boxes::open(&path).unwrap_err().to_string();
         assert!(error.contains("boxes.toml") && error.contains("line 1"), "{error}");
     }
+
+    #[test]
+    fn boards_are_remembered_by_box_and_number() {
+        let folder = TempDir::new().unwrap();
+        let path = folder.path().join("boxes.toml");
+        let [router, board, owner] = [7, 8, 9].map(|key| PublicKey::new([key; 32]));
+        let mut boxes = Boxes::open(&path).unwrap();
+        boxes.remember_board(router, 3, board, Some(2)).unwrap();
+        boxes.remember_board(router, 3, board, None).unwrap();
+        let text = std::fs::read_to_string(&path).unwrap();
+        let owners = format!("[owners]\n\"{router}\" = [\"{owner}\"]\n");
+        std::fs::write(&path, text.replace("[owners]\n", &owners)).unwrap();
+        let boxes = Boxes::open(&path).unwrap();
+        assert_eq!((boxes.board(router, 3), boxes.seen(board)), (Some(board), 2));
+        assert_eq!((boxes.board(router, 4), boxes.board(owner, 3)), (None, None));
+        assert_eq!((boxes.owners(router), boxes.owners(board)), (&[owner][..], &[][..]));
+        assert_eq!(boxes.lines(), [format!("{board} board 3 of {router}")]);
+    }
+
     #[test]
     fn what_was_revoked_stays_so() {
         let folder = TempDir::new().unwrap();

@@ -1,14 +1,16 @@
 //! `octetctl [--box BOX] [UNIT] VERB …`: asks a unit of this appliance, or of one that is elsewhere.
 //! Which verbs there are is the unit's to say; this program knows none. What it does by itself is
-//! about the operator's key, `keygen` and `sign`, and about the boxes that are known, `boxes` and
+//! about the operator's key, `keygen`, `sign`, `sign-holder` and `vouch`, and about the boxes that are known, `boxes` and
 //! `revoke`.
 
+mod board;
 mod boxes;
 mod key;
 mod line;
 mod remote;
 mod sign;
 mod target;
+mod vouch;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -17,6 +19,7 @@ use std::process::ExitCode;
 use octet_control::cli::{self, CliError};
 use octet_control::{Client, INIT, SOCKETS};
 
+use crate::board::Board;
 use crate::boxes::Boxes;
 use crate::line::{Line, Lost, Task};
 use crate::target::Target;
@@ -83,6 +86,7 @@ pub fn main() -> ExitCode {
 fn run(line: Line) -> Result<(), Problem> {
     let key =
         |key: Option<PathBuf>| key.map_or_else(|| Ok(config()?.join("key")), Ok::<_, Problem>);
+    let board = line.board;
     match line.task {
         Task::Keygen(file) => {
             println!("{}", key::make(&key(file.or(line.key))?)?.public());
@@ -92,6 +96,20 @@ fn run(line: Line) -> Result<(), Problem> {
             remote::not_revoked(&boxes()?, order.node)?;
             let key = key::read(&key(line.key)?)?;
             println!("{}", sign::sign(&order, &key)?);
+            Ok(())
+        }
+        Task::SignHolder(holder) => {
+            let key = key::read(&key(line.key)?)?;
+            println!("{}", sign::sign_holder(&holder, &key)?);
+            Ok(())
+        }
+        Task::Vouch(board) => {
+            let Some(target) = line.target else { return Ok(()) }; // seen when it was parsed
+            let key = key::read(&key(line.key)?)?;
+            let mut boxes = boxes()?;
+            let (mut client, node) = remote::connect(&target, &key, &mut boxes)?;
+            let is = vouch::vouch(&mut client, node, board, &key, &mut boxes)?;
+            println!("board {board} is {is}: you have signed that");
             Ok(())
         }
         Task::Boxes => {
@@ -109,7 +127,7 @@ fn run(line: Line) -> Result<(), Problem> {
             Ok(())
         }
         Task::Ask(args) => match line.target {
-            Some(target) => ask_box(&target, &key(line.key)?, &args),
+            Some(target) => ask_box(&target, board, &key(line.key)?, &args),
             // On the owner's machine there is no appliance that could say what there is.
             None if line::ask_for_help(&args) && !Path::new(SOCKETS).exists() => {
                 Line::help().map_or(Ok(()), |help| Err(CliError::Usage(help).into()))
@@ -119,13 +137,24 @@ fn run(line: Line) -> Result<(), Problem> {
     }
 }
 
-/// Asks the box `target`, whatever unit the first word names.
-fn ask_box(target: &Target, key: &Path, args: &[String]) -> Result<(), Problem> {
+/// Asks the box `target`, or a board of it, whatever unit the first word names.
+fn ask_box(
+    target: &Target,
+    board: Option<Board>,
+    key: &Path,
+    args: &[String],
+) -> Result<(), Problem> {
     let key = key::read(key)?;
     let mut boxes = boxes()?;
     let (mut client, node) = remote::connect(target, &key, &mut boxes)?;
-    let signer = sign::Caller { node, key: &key };
     let program = format!("octetctl --box {}", target.address);
+    if let Some(board) = board {
+        let (mut client, node) = board::connect(client, node, board, &key, &mut boxes)?;
+        let signer = sign::Caller { node, key: &key };
+        let program = format!("{program} --board {board}");
+        return Ok(cli::run_on_box(&mut client, args, &program, Some(&signer))?);
+    }
+    let signer = sign::Caller { node, key: &key };
     Ok(cli::run_on_box(&mut client, args, &program, Some(&signer))?)
 }
 

@@ -4,12 +4,15 @@ use std::path::PathBuf;
 
 use clap::{Args, CommandFactory, Parser};
 
+use crate::board::Board;
 use crate::target::{Address, InvalidTarget, Target};
 
 /// What is to be done, and with what.
 pub struct Line {
     /// The box, if it is not this one.
     pub target: Option<Target>,
+    /// The board of that box, if it is not the box itself.
+    pub board: Option<Board>,
     /// The file of the operator's key.
     pub key: Option<PathBuf>,
     /// What is to be done.
@@ -22,6 +25,10 @@ pub enum Task {
     Keygen(Option<PathBuf>),
     /// Sign a command.
     Sign(SignLine),
+    /// Sign who holds the map of a box.
+    SignHolder(SignHolderLine),
+    /// Say which node a board is.
+    Vouch(Board),
     /// List the boxes that are known.
     Boxes,
     /// Never speak to a box again.
@@ -40,11 +47,14 @@ struct Words {
     /// The box: KEY@ADDRESS[:PORT], or ADDRESS[:PORT] of one that you know
     #[arg(long = "box", value_name = "BOX")]
     target: Option<Target>,
+    /// A board of that box, through its gate: N, or N=KEY of one that you do not know yet
+    #[arg(long, value_name = "N", requires = "target")]
+    board: Option<Board>,
     /// The file of your key; without it ~/.config/octet/key
     #[arg(long, value_name = "FILE")]
     key: Option<PathBuf>,
-    /// `keygen [FILE]` makes a key, `sign` a command for others to carry, `boxes` lists what you know,
-    /// `revoke BOX` is for one that is lost; else unit and verb
+    /// `keygen [FILE]` makes a key, `sign` a command for others to carry, `sign-holder` who holds a box's
+    /// map, `vouch N` which node a board is, `boxes` lists what you know, `revoke BOX` is for one that is lost; else unit and verb
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "WORD")]
     words: Vec<String>,
 }
@@ -61,6 +71,14 @@ struct KeygenLine {
 #[derive(Parser)]
 #[command(name = "octetctl boxes", bin_name = "octetctl boxes")]
 struct BoxesLine {}
+
+/// Signs which node a board of your box is, after you have compared its key, and has the box keep that
+#[derive(Parser)]
+#[command(name = "octetctl vouch", bin_name = "octetctl --box BOX vouch")]
+struct VouchLine {
+    /// The board: N, or N=KEY of the one that you mean
+    board: Board,
+}
 
 /// Never speaks to a box again that is lost: whoever has it has its keys
 #[derive(Parser)]
@@ -116,21 +134,40 @@ pub struct SignLine {
     pub args: Vec<String>,
 }
 
+/// Signs that a node holds the map of your box from now on; take it there: `octetctl cluster adopt`
+#[derive(Debug, Parser)]
+#[command(name = "octetctl sign-holder", bin_name = "octetctl sign-holder")]
+pub struct SignHolderLine {
+    /// The new holder (a did:key), as `identity show` on it says
+    pub holder: octet_control::PublicKey,
+    /// One more than `cluster show` says: the statement with the highest counts
+    #[arg(long, value_name = "N")]
+    pub epoch: u64,
+    /// The holder before, whose boards it takes over
+    #[arg(long, value_name = "OLDKEY")]
+    pub replaces: Option<octet_control::PublicKey>,
+}
+
 impl Line {
     /// Parses `line`, whose first word is the program's own name.
     ///
     /// # Errors
     /// It makes no sense, or asks for help; `clap` knows what to print.
     pub fn parse(line: impl IntoIterator<Item = String>) -> Result<Self, clap::Error> {
-        let Words { target, key, words } = Words::try_parse_from(line)?;
+        let Words { target, board, key, words } = Words::try_parse_from(line)?;
         let task = match words.first().map(String::as_str) {
             Some("keygen") => Task::Keygen(KeygenLine::try_parse_from(&words)?.file),
             Some("boxes") => BoxesLine::try_parse_from(&words).map(|BoxesLine {}| Task::Boxes)?,
             Some("revoke") => Task::Revoke(RevokeLine::try_parse_from(&words)?.lost),
+            Some("sign-holder") => Task::SignHolder(SignHolderLine::try_parse_from(&words)?),
+            // On an appliance there is no key of an owner's.
+            Some("vouch") if target.is_some() => {
+                Task::Vouch(VouchLine::try_parse_from(&words)?.board)
+            }
             Some("sign") => Task::Sign(SignWords::try_parse_from(&words)?.line),
             _ => Task::Ask(words),
         };
-        Ok(Self { target, key, task })
+        Ok(Self { target, board, key, task })
     }
 
     /// What this program does by itself, to be printed where there is no appliance to ask.
@@ -169,6 +206,16 @@ mod tests {
         let line = parse("octetctl revoke 192.0.2.1");
         assert!(matches!(line.task, Task::Revoke(Lost::At(at)) if at.parts().0 == "192.0.2.1"));
         assert!(matches!(parse("octetctl keygen f").task, Task::Keygen(Some(_))));
+        let line =
+            parse(&format!("octetctl --key k sign-holder {node} --epoch 3 --replaces {node}"));
+        let Task::SignHolder(signed) = line.task else { panic!("it is to be signed") };
+        assert_eq!((signed.epoch, signed.replaces), (3, Some(signed.holder)));
+        assert!(Line::parse(["octetctl", "sign-holder", node].map(str::to_owned)).is_err());
+        let line = parse(&format!("octetctl --box 192.0.2.1 --board 3={node} status"));
+        assert_eq!(line.board.map(|it| (it.number, it.key.is_some())), Some((3, true)));
+        let line = parse("octetctl --box 192.0.2.1 vouch 3");
+        assert!(matches!(line.task, Task::Vouch(Board { number: 3, key: None })));
+        assert!(Line::parse(["octetctl", "--board", "3", "status"].map(str::to_owned)).is_err());
         assert!(Line::parse(["octetctl", "--box", ""].map(str::to_owned)).is_err());
     }
 }

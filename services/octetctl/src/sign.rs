@@ -1,4 +1,5 @@
-//! Signing: a command that others carry, or a call that the box is to keep as its operator's.
+//! Signing: a command that others carry, a call that the box is to keep as its operator's, or who holds the
+//! box's map.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -6,9 +7,13 @@ use octet_control::cli::Signer;
 use octet_control::{PublicKey, UnitName};
 use octet_node::command::{Command, InvalidCommand, Order};
 use octet_node::key::{Key, NoRandomness, random};
+use octet_node::statement::{Appointment, InvalidStatement, Statement};
 use serde_json::{Map, Value};
 
-use crate::line::SignLine;
+use crate::line::{SignHolderLine, SignLine};
+
+/// The epoch of a box whose holder was never changed.
+const FIRST_EPOCH: u64 = 1;
 
 /// Why it is not signed.
 #[derive(Debug, thiserror::Error)]
@@ -16,6 +21,12 @@ pub enum SignError {
     /// An argument has no value.
     #[error("`{0}` is no argument")]
     Argument(String),
+    /// No box is at such an epoch.
+    #[error("a statement of epoch {0} counts nowhere: every box begins with 1")]
+    Epoch(u64),
+    /// The key cannot sign it.
+    #[error(transparent)]
+    Statement(#[from] InvalidStatement),
     /// It cannot be carried.
     #[error(transparent)]
     Command(#[from] InvalidCommand),
@@ -29,6 +40,8 @@ impl SignError {
     pub fn help(&self) -> &'static str {
         match self {
             Self::Argument(_) => "write NAME=VALUE: a whole number, true, or text",
+            Self::Epoch(_) => "give one more than `octetctl cluster show` says",
+            Self::Statement(_) => "sign it with the key of an owner",
             Self::Command(_) => "use fewer or shorter arguments",
             Self::Randomness(_) => "try again",
         }
@@ -51,6 +64,23 @@ pub fn sign(line: &SignLine, key: &Key) -> Result<String, SignError> {
         args: line.args.iter().map(|arg| argument(arg)).collect::<Result<Map<_, _>, _>>()?,
     };
     Ok(Command::sign(order, key)?.into())
+}
+
+/// The statement of `line`, signed with the owner's `key`, as text.
+///
+/// # Errors
+/// It would count nowhere.
+pub fn sign_holder(line: &SignHolderLine, key: &Key) -> Result<String, SignError> {
+    if line.epoch <= FIRST_EPOCH {
+        return Err(SignError::Epoch(line.epoch));
+    }
+    let appointment = Appointment {
+        owner: key.public(),
+        holder: line.holder,
+        epoch: line.epoch,
+        replaces: line.replaces,
+    };
+    Ok(Statement::sign(appointment, key)?.into())
 }
 
 /// An operator who asks a box.
@@ -108,6 +138,18 @@ mod tests {
     struct Only {
         #[command(flatten)]
         line: SignLine,
+    }
+
+    #[test]
+    fn a_statement_about_the_holder() {
+        let (owner, holder) = (Key::generate().unwrap(), Key::generate().unwrap().public());
+        let mut line = SignHolderLine { holder, epoch: 2, replaces: Some(owner.public()) };
+        let statement = Statement::try_from(sign_holder(&line, &owner).unwrap()).unwrap();
+        let said = statement.appointment();
+        assert_eq!((said.owner, said.holder, said.epoch), (owner.public(), holder, 2));
+        assert_eq!(said.replaces, line.replaces);
+        line.epoch = 1;
+        assert!(sign_holder(&line, &owner).unwrap_err().help().contains("cluster show"));
     }
 
     #[test]

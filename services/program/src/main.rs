@@ -12,14 +12,20 @@ fn main() -> ExitCode {
     match Path::new(&name).file_name().and_then(|name| name.to_str()) {
         #[cfg(feature = "clock")]
         Some("clock") => octet_clock::main(),
+        #[cfg(feature = "cluster")]
+        Some("cluster") => octet_cluster::main(),
         #[cfg(feature = "config")]
         Some("config") => octet_config::main(),
         #[cfg(feature = "console")]
         Some("console") => octet_console::main(),
+        #[cfg(feature = "forward")]
+        Some("forward") => octet_forward::main(),
         #[cfg(feature = "gate")]
         Some("gate") => octet_gate::main(),
         #[cfg(feature = "identity")]
         Some("identity") => octet_identity::main(),
+        #[cfg(feature = "lan")]
+        Some("lan") => octet_lan::main(),
         #[cfg(feature = "logd")]
         Some("logd") => octet_logd::main(),
         #[cfg(feature = "netd")]

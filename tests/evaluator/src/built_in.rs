@@ -4,8 +4,9 @@ use crate::by::By;
 use crate::line::{Line, What, Word};
 use crate::zone::Zone;
 
-/// All of them; `gate` is what the unit of that name serves.
-pub(crate) fn lines(gate: &[What]) -> Vec<Line> {
+/// All of them; `gate` is what the unit of that name serves, `manager` the board that has this role in a box
+/// whose router is none of ours; `vpn` says whether there is a section `[vpn]`.
+pub(crate) fn lines(gate: &[What], manager: Option<u8>, vpn: bool) -> Vec<Line> {
     let boards = || Word::Boards;
     let lan = || Word::One(Zone::Lan);
     let router = || Word::One(Zone::Router);
@@ -20,15 +21,32 @@ pub(crate) fn lines(gate: &[What]) -> Vec<Line> {
         rate: None,
     };
     let inside = || vec![boards(), lan()];
-    vec![
+    let mut all = vec![
         line("dhcp", inside(), vec![router()], &[udp(67), udp(547)]),
         line("dns", inside(), vec![router()], &[udp(53), tcp(53)]),
         line("time", inside(), vec![router()], &[udp(123)]),
-        line("enrolment", vec![boards()], vec![router()], &[tcp(4041)]),
-        line("gate", vec![lan()], vec![router()], gate),
         Line { rate: Some(20), ..line("ping", inside(), vec![router()], &[What::Ping]) },
-        line("relay", vec![router()], vec![boards()], gate),
         line("reach", vec![router()], vec![boards(), lan(), uplink()], &[What::Ping]),
         line("ask", vec![router()], vec![uplink()], &[udp(53), tcp(53), udp(123), udp(67)]),
-    ]
+    ];
+    if vpn {
+        let path = vec![Word::One(Zone::Path)];
+        all.push(line("ask", vec![router()], path, &[udp(53), tcp(53)]));
+    }
+    all.extend(match manager {
+        None => [
+            line("enrolment", vec![boards()], vec![router()], &[tcp(4041)]),
+            line("gate", vec![lan()], vec![router()], gate),
+            line("relay", vec![router()], vec![boards()], gate),
+        ],
+        Some(number) => {
+            let manager = || Word::One(Zone::Board(number));
+            [
+                line("manager-enrolment", vec![boards()], vec![manager()], &[tcp(4041)]),
+                line("manager-gate", vec![lan()], vec![manager()], gate),
+                line("manager-relay", vec![manager()], vec![boards()], gate),
+            ]
+        }
+    });
+    all
 }

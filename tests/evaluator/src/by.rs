@@ -9,6 +9,8 @@ pub enum By {
     Policy(usize),
     /// A `[[publish]]`, counted from 1 in the order of the file.
     Publish(usize),
+    /// A `[[neighbour]]`, counted from 1 in the order of the file.
+    Neighbour(usize),
     /// A built-in line, by its name.
     BuiltIn(&'static str),
 }
@@ -18,6 +20,7 @@ impl fmt::Display for By {
         match self {
             Self::Policy(number) => write!(f, "policy {number}"),
             Self::Publish(number) => write!(f, "publish {number}"),
+            Self::Neighbour(number) => write!(f, "neighbour {number}"),
             Self::BuiltIn(name) => write!(f, "built-in {name}"),
         }
     }

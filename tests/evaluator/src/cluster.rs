@@ -30,6 +30,8 @@ pub(crate) struct Cluster {
     pub lan: Option<String>,
     /// The router's fixed addresses on the uplink; none if it asks by DHCP.
     pub own: Vec<IpAddr>,
+    /// The board that holds the map because the router does not.
+    pub manager: Option<u8>,
 }
 
 impl Cluster {
@@ -53,8 +55,15 @@ impl Cluster {
         let four: Ipv4Addr = base(network, "/16")?;
         let six: Ipv6Addr = base(network6, "/48")?;
         let boards = (1..=count).map(|number| board(file, &ports, number));
+        let boards: Vec<Board> = boards.collect::<Result<_, _>>()?;
+        let mut managers = boards.iter().filter(|board| board.role.as_deref() == Some("manager"));
+        let manager = match cluster.text("router")? {
+            Some("openwrt") => Some(cluster.must("router", managers.next())?.number),
+            _ => None,
+        };
         Ok(Self {
-            boards: boards.collect::<Result<_, _>>()?,
+            boards,
+            manager,
             network: [four.octets()[0], four.octets()[1]],
             network6: [six.segments()[0], six.segments()[1], six.segments()[2]],
             uplink: cluster.text("uplink")?.unwrap_or("eth0").to_owned(),

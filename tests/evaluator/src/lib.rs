@@ -8,6 +8,7 @@ mod by;
 mod cluster;
 mod faults;
 mod line;
+mod neighbour;
 mod policy;
 mod publish;
 mod section;

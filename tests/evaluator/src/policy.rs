@@ -7,6 +7,10 @@ use crate::line::{Line, What, Word};
 use crate::section::Section;
 use crate::traffic::no_bare_protocol;
 use crate::units::{self, Port};
+use crate::zone::Zone;
+
+/// What `mpls-in-ip` stands for.
+const MPLS_IN_IP: u8 = 137;
 
 const KEYS: [&str; 7] = ["from", "to", "service", "protocol", "ports", "rate", "comment"];
 
@@ -18,7 +22,7 @@ pub(crate) fn read(file: &Table, ports: &[Port]) -> Result<Vec<Line>, String> {
             by: By::Policy(number),
             from: words(section, "from")?,
             to: words(section, "to")?,
-            what: what(section, ports)?,
+            what: between(section, what(section, ports)?)?,
             rate: section.number("rate")?,
         })
     };
@@ -31,6 +35,20 @@ fn words(section: &Section<'_>, key: &str) -> Result<Vec<Word>, String> {
         return Err(section.wrong(format_args!("`{key}` is missing")));
     }
     words.into_iter().map(|word| word.parse().map_err(|error| section.wrong(error))).collect()
+}
+
+/// A plain link goes from boards to boards.
+fn between(section: &Section<'_>, what: Vec<What>) -> Result<Vec<What>, String> {
+    let words = [words(section, "from")?, words(section, "to")?].concat();
+    let other = words
+        .iter()
+        .find(|word| !matches!(word, Word::Boards | Word::Role(_) | Word::One(Zone::Board(_))));
+    match other {
+        Some(other) if what == [What::Protocol(MPLS_IN_IP)] => {
+            Err(section.wrong(format_args!("a plain link with {other}, which is no board")))
+        }
+        _ => Ok(what),
+    }
 }
 
 fn what(section: &Section<'_>, ports: &[Port]) -> Result<Vec<What>, String> {
@@ -46,8 +64,13 @@ fn what(section: &Section<'_>, ports: &[Port]) -> Result<Vec<What>, String> {
             list.iter().map(|port| range(section, port).map(|(a, b)| What::Udp(a, b))).collect()
         }
         (None, Some(Value::String(name)), None) if name == "icmp" => Ok(vec![What::Ping]),
+        (None, Some(Value::String(name)), None) if name == "mpls-in-ip" => {
+            Ok(vec![What::Protocol(MPLS_IN_IP)])
+        }
         (None, Some(Value::Integer(number)), None) => match u8::try_from(*number) {
-            Ok(number) if !no_bare_protocol(number) => Ok(vec![What::Protocol(number)]),
+            Ok(number) if number != MPLS_IN_IP && !no_bare_protocol(number) => {
+                Ok(vec![What::Protocol(number)])
+            }
             _ => Err(section.wrong(format_args!("protocol {number} cannot be named by number"))),
         },
         _ => Err(section.wrong("neither a service, nor a protocol with what belongs to it")),

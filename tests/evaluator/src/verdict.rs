@@ -67,6 +67,15 @@ impl World {
         if let Some(why) = at_the_port(from, traffic, version) {
             return dropped(why);
         }
+        if self.vpn {
+            match (from, addressed, version) {
+                (Zone::Uplink, Zone::Lan, _) => return dropped("by the VPN nobody comes in"),
+                (Zone::Lan, Zone::Uplink, Version::V6) => {
+                    return dropped("no exit hands IPv6 on");
+                }
+                _ => {}
+            }
+        }
         if (from, addressed) == (Zone::Uplink, Zone::Router) {
             for publish in &self.publishes {
                 if publish.outside == traffic {
@@ -79,7 +88,23 @@ impl World {
                 return Verdict::Arrives { at: addressed, by: line.by };
             }
         }
+        // Whoever may ask servers outside for names may ask the router of their exit.
+        if (from, addressed) == (Zone::Path, Zone::Router)
+            && matches!(traffic, Traffic::Udp(53) | Traffic::Tcp(53))
+            && let Some(line) =
+                self.lines.iter().find(|line| self.lets(line, from, Zone::Uplink, traffic))
+        {
+            return Verdict::Arrives { at: addressed, by: line.by };
+        }
         dropped("no line lets it")
+    }
+
+    /// The router's device by which what `from` sends to `to` leaves, if it is behind one.
+    pub fn leaves_by(&self, from: Zone, to: Zone) -> Option<&str> {
+        match (from, to) {
+            (Zone::Lan, Zone::Uplink) if self.vpn => Some("fvpn"),
+            _ => self.device(to),
+        }
     }
 
     /// The same, if it is to arrive at `to` itself.

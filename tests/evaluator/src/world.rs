@@ -3,8 +3,10 @@
 use crate::built_in;
 use crate::cluster::Cluster;
 use crate::line::{Line, What, Word};
+use crate::neighbour;
 use crate::policy;
 use crate::publish::{self, Publish};
+use crate::section::Section;
 use crate::traffic::{Traffic, no_bare_protocol};
 use crate::units;
 use crate::zone::Zone;
@@ -13,9 +15,11 @@ use crate::zone::Zone;
 #[derive(Debug, Clone)]
 pub struct World {
     pub(crate) cluster: Cluster,
-    /// The built-in lines, then policies in the order of the file.
+    /// The built-in lines, then policies, then neighbours of the router's, in the order of the file.
     pub(crate) lines: Vec<Line>,
     pub(crate) publishes: Vec<Publish>,
+    /// Whether the file has `[vpn]`.
+    pub(crate) vpn: bool,
 }
 
 impl World {
@@ -30,7 +34,8 @@ impl World {
         let gate: Vec<What> = units::all_of(&ports, "gate").into_iter().map(What::from).collect();
         let mut lines = policy::read(&file, &ports)?;
         let publishes = publish::read(&file, &ports)?;
-        let world = Self { cluster: Cluster::read(&file)?, lines: vec![], publishes };
+        let vpn = Section::find(&file, "vpn", &["exit"])?.is_some();
+        let world = Self { cluster: Cluster::read(&file)?, lines: vec![], publishes, vpn };
         for line in &lines {
             for word in line.from.iter().chain(&line.to) {
                 if let Word::One(zone) = word {
@@ -42,8 +47,9 @@ impl World {
             let board = world.must_have(Zone::Board(publish.board));
             board.map_err(|error| format!("{}: {error}", publish.by))?;
         }
-        let mut all = built_in::lines(&gate);
+        let mut all = built_in::lines(&gate, world.cluster.manager, vpn);
         all.append(&mut lines);
+        all.extend(neighbour::read(&file, &ports)?);
         Ok(Self { lines: all, ..world })
     }
 

@@ -16,6 +16,7 @@ fn read(rest: &str) -> Result<World, String> {
 fn what_is_not_known() {
     let policy = "[[policy]]\nfrom = \"board-1\"\nto = \"board-2\"\n";
     let publish = "[[publish]]\nport = \"tcp/443\"\nto = \"board-3\"\n";
+    read(&format!("{policy}protocol = \"mpls-in-ip\"")).unwrap();
     read(&format!("{policy}service = \"cache\"\n{publish}service = \"https\"")).unwrap();
     for (text, words) in [
         ("colour = 3".to_owned(), "[cluster]: what is `colour`?"),
@@ -27,6 +28,11 @@ fn what_is_not_known() {
         (format!("{policy}protocol = \"tcp\""), "neither a service"),
         (format!("{policy}protocol = 6"), "protocol 6 cannot be named by number"),
         (format!("{policy}protocol = 43"), "protocol 43 cannot be named by number"),
+        (format!("{policy}protocol = 137"), "protocol 137 cannot be named by number"),
+        (
+            format!("{}protocol = \"mpls-in-ip\"", policy.replace("board-2", "uplink")),
+            "a plain link with uplink",
+        ),
         (format!("{policy}protocol = 256"), "protocol 256 cannot be named by number"),
         (format!("{policy}protocol = \"tcp\"\nports = [\"9-8\"]"), "\"9-8\" is neither"),
         (format!("{policy}protocol = \"tcp\"\nports = [65536]"), "65536 is neither"),

@@ -1,18 +1,34 @@
-//! Certificates of services' keys, and a gate's first frame, which carries one.
+//! Certificates of services' keys, the card of a node, which is one of them, and a gate's first frame, which
+//! carries one.
 
+use octet_appliance::{Card, InvalidCard};
 use octet_node::certificate::Certificate;
 use octet_node::hello::Hello;
 
-/// Bytes are refused, or are the one encoding of a certificate; a hello that is read says the same
-/// again.
+/// The unit of whose key a card is a certificate.
+const UNIT: &str = "forward";
+
+/// Bytes are refused, or are the one encoding of a certificate; both readers of cards agree; a hello that is read
+/// says the same again.
 ///
 /// # Panics
 /// It is not so.
 pub fn certificate(bytes: &[u8]) {
-    if let Ok(certificate) = Certificate::from_bytes(bytes) {
+    let (certificate, card) = (Certificate::from_bytes(bytes), Card::from_bytes(bytes));
+    if let Ok(certificate) = &certificate {
         assert_eq!(certificate.to_bytes(), bytes);
         let text = String::from(certificate.clone());
-        assert_eq!(Certificate::try_from(text), Ok(certificate));
+        assert_eq!(Certificate::try_from(text), Ok(certificate.clone()));
+        // A key that keeps no secret can be certified.
+        let is_ours = certificate.statement().unit.as_str() == UNIT;
+        assert_eq!(is_ours, matches!(card, Ok(_) | Err(InvalidCard::Key)), "{card:?}");
+    }
+    if let Ok(card) = card {
+        let certificate = certificate.expect("a card is a certificate");
+        let statement = certificate.statement();
+        assert_eq!((card.node(), card.key()), (statement.node, statement.key));
+        assert_eq!(card.to_string(), String::from(certificate));
+        assert_eq!(card.to_string().parse(), Ok(card));
     }
     if let Ok(hello) = serde_json::from_slice::<Hello>(bytes) {
         let json = serde_json::to_vec(&hello).expect("a hello is JSON");

@@ -1,21 +1,26 @@
-//! Answers of DHCP servers.
+//! DHCP messages: answers of servers, and questions of clients.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
-use octet_netd::dhcp::client::Client;
-use octet_netd::dhcp::{Answer, Lease};
-use octet_netd::plan::Leased;
+use octet_appliance::Mac;
+use octet_lan::dhcp::client::Client;
+use octet_lan::dhcp::pool::Pool;
+use octet_lan::dhcp::server::{Gives, answer};
+use octet_lan::dhcp::{Answer, Lease, Leased, Question};
+use octet_node::links::Segment;
 
 /// A time far from netd's start, so that a lease that is counted wrongly is seen.
 const ASKED: Duration = Duration::from_secs(1 << 20);
 
 /// What comes of an answer is an address that a box can have, for a time that ends as the answer says,
-/// and a gateway that can be reached from it; and that only if it was asked for.
+/// and a gateway that can be reached from it; and that only if it was asked for. Who asks gets the
+/// address of the port, or one of the network in which he is, and can read what he gets.
 ///
 /// # Panics
 /// It is not so.
 pub fn dhcp(bytes: &[u8]) {
+    asked(bytes);
     let Ok(answer) = Answer::parse(bytes) else { return };
     assert!(bytes.len() > 240 && bytes[0] == 2, "shorter than an answer can be");
     if let Ok(lease) = Lease::new(&answer, ASKED) {
@@ -34,8 +39,10 @@ pub fn dhcp(bytes: &[u8]) {
         }
         // One kind of answer is not enough for an address: it is offered, and then confirmed.
         assert!(client.lease().is_none(), "{answer:?}");
-        let other = Client::new([0xff; 6], None, ASKED).received(ASKED, answer.clone());
-        assert!(other.send.is_none() && other.leased.is_none());
+        let stranger = Mac::new([2, 0xff, 0xff, 0xff, 0xff, answer.mac.bytes()[5] ^ 1]);
+        let mut other = Client::new(stranger.expect("of one device"), None, ASKED);
+        let outcome = other.received(ASKED, answer.clone());
+        assert!(outcome.send.is_none() && outcome.leased.is_none());
     }
 }
 
@@ -48,4 +55,27 @@ fn holds(answer: &Answer, lease: &Lease) {
     let seconds = answer.seconds.expect("without a time there is no lease");
     let left = lease.left(ASKED);
     assert_eq!(left, (seconds != u32::MAX).then_some(seconds.clamp(60, u32::MAX - 1)));
+    assert!(lease.renew_at <= lease.rebind_at && lease.rebind_at <= lease.until);
+    let pause = lease.renew_at.map(|at| at - ASKED);
+    assert!(pause.is_none_or(|it| it >= Duration::from_secs(30)), "nobody is asked all the time");
+}
+
+fn asked(bytes: &[u8]) {
+    let Ok(question) = Question::parse(bytes) else { return };
+    let of = |number, host| (Ipv4Addr::new(10, 20, number, host), Ipv6Addr::UNSPECIFIED);
+    let port = Segment { number: 3, router: of(3, 1), board: Some(of(3, 2)), mac: None };
+    let lan = Segment { number: 250, router: of(250, 1), board: None, mac: None };
+    let mut pool = Pool::default();
+    for (mut gives, number) in [(Gives::Board(&port), 3), (Gives::Lan(&lan, &mut pool), 250)] {
+        let Some((reply, _)) = answer(&question, &mut gives, "octet.internal", ASKED) else {
+            continue;
+        };
+        let read = Answer::parse(&reply.bytes(&question)).expect("our own answer");
+        assert_eq!((read.xid, read.mac, read.kind), (question.xid, question.mac, reply.kind));
+        if let Some(address) = reply.address {
+            let [a, b, c, host] = address.octets();
+            assert_eq!((a, b, c), (10, 20, number));
+            assert!(if number == 3 { host == 2 } else { (2..255).contains(&host) });
+        }
+    }
 }

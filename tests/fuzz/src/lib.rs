@@ -1,25 +1,47 @@
 //! What must hold for every input of the parsers that take bytes from others. The programs in
 //! `libfuzzer/` look for an input that breaks it; `cargo test` replays those in `corpus/`.
 
+mod announcement;
+mod board;
 mod certificate;
+mod change;
 mod command;
+mod control;
 mod dhcp;
+mod dns;
+mod enrolment;
 mod frames;
+mod introduction;
+mod map;
 mod notify;
 mod plugged;
+mod report;
 mod segments;
 mod settings;
+mod setup;
+mod sntp;
 mod unit;
 mod update;
 
+pub use announcement::announcement;
+pub use board::board;
 pub use certificate::certificate;
+pub use change::change;
 pub use command::command;
+pub use control::control;
 pub use dhcp::dhcp;
+pub use dns::dns;
+pub use enrolment::enrolment;
 pub use frames::frames;
+pub use introduction::introduction;
+pub use map::map;
 pub use notify::notify;
 pub use plugged::plugged;
+pub use report::report;
 pub use segments::segments;
 pub use settings::settings;
+pub use setup::setup;
+pub use sntp::sntp;
 pub use unit::unit;
 pub use update::update;
 
@@ -27,15 +49,26 @@ pub use update::update;
 pub type Target = fn(&[u8]);
 
 /// Every target, by the name of its program and of its folder in `corpus/`.
-pub const TARGETS: [(&str, Target); 10] = [
+pub const TARGETS: [(&str, Target); 21] = [
+    ("announcement", announcement),
+    ("board", board),
     ("certificate", certificate),
+    ("change", change),
     ("command", command),
+    ("control", control),
     ("dhcp", dhcp),
+    ("dns", dns),
+    ("enrolment", enrolment),
     ("frames", frames),
+    ("introduction", introduction),
+    ("map", map),
     ("notify", notify),
     ("plugged", plugged),
+    ("report", report),
     ("segments", segments),
     ("settings", settings),
+    ("setup", setup),
+    ("sntp", sntp),
     ("unit", unit),
     ("update", update),
 ];

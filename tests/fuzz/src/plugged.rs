@@ -20,7 +20,7 @@ const FILE: &str = "[appliance]\nname = \"octet\"\n[image]\npackages = []\ndrive
 /// It is not so.
 pub fn plugged(bytes: &[u8]) {
     let _ = conntrack::read(bytes);
-    let _ = generation::author(bytes);
+    let _ = generation::Heard::default().take(bytes);
     let appliance = Appliance::parse("appliance.toml", FILE).expect("it is right");
     let settings = appliance.cluster_settings().expect("it has a cluster");
     let (segments, _) = Segments::of(&settings, &[], ("", FILE)).expect("it has no lines");

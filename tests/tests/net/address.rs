@@ -7,8 +7,8 @@ use octet_machine::panel::{Host, Reply, Station};
 use serde_json::json;
 
 use crate::guest::{
-    BOX_LINK, ECHO, GATE, GIVEN, OURS, TEST, WEB, addresses, boot, gate, kill, server, show,
-    wait_address, with_doors, with_network,
+    BOX_LINK, ECHO, GATE, GIVEN, OURS, TEST, WEB, addresses, boot, gate, kill, kill_unit, server,
+    show, wait_address, with_doors, with_network,
 };
 
 /// A connection to the gate, as a program would use it: greeting and echo.
@@ -28,7 +28,7 @@ fn host(port: octet_machine::Port, addresses: &[IpAddr]) -> Host {
 }
 
 #[test]
-fn a_server_gives_an_address_and_netd_keeps_it() {
+fn a_server_gives_an_address_and_it_is_kept() {
     let (machine, port) = boot(with_doors());
     // Ready without an address: nobody has answered yet.
     let link = format!("{BOX_LINK}/64");
@@ -37,13 +37,16 @@ fn a_server_gives_an_address_and_netd_keeps_it() {
     let given = format!("{GIVEN}/24");
     wait_address(&machine, &given);
     let shown = show(&machine);
-    assert_eq!(shown["dhcp"]["state"], "bound", "{shown}");
+    assert_eq!(shown["dhcp"]["address"], given, "{shown}");
     assert_eq!(shown["routes"], json!([{ "to": "default", "gateway": OURS, "link": "eth0" }]));
     println!("DHCP: {asked:?}");
-    // A netd that was killed has nobody's word for the address, but leaves it; and asks for it.
+    // A netd that was killed leaves the address, and is told of it again.
     kill(&machine, || {});
     assert_eq!(addresses(&machine), [given.clone(), link.clone()]);
     assert_eq!(show(&machine)["routes"], shown["routes"]);
+    // A lan that was killed has nobody's word for it, and asks for it.
+    kill_unit(&machine, "lan", || {});
+    assert_eq!(addresses(&machine), [given.clone(), link.clone()]);
     server().serve(&port).unwrap();
     let ours = [OURS.into(), "fe80::2".parse().unwrap()];
     let mut station = Station::new(port, TEST, &ours);

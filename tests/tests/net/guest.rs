@@ -1,7 +1,7 @@
 //! The guest: what ships, with a door at the gate's port and another one beside it.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use octet_appliance::SETTINGS;
 use octet_machine::panel::{DhcpServer, Mac, Port};
@@ -110,7 +110,7 @@ pub const OURS: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
 /// A server that gives [`GIVEN`].
 pub fn server() -> DhcpServer {
     let mask = Ipv4Addr::new(255, 255, 255, 0);
-    DhcpServer { mac: TEST, address: OURS, mask, gives: GIVEN, seconds: 3600 }
+    DhcpServer { mac: TEST, address: OURS, mask, gives: GIVEN, seconds: 3600, knows: false }
 }
 
 /// What netd shows.
@@ -120,7 +120,8 @@ pub fn show(machine: &Machine) -> Value {
 
 /// The addresses of the box's card, as netd shows them.
 pub fn addresses(machine: &Machine) -> Vec<String> {
-    let shown = show(machine);
+    let shown = machine.call_unit("netd", "show", json!({ "links": true })).unwrap();
+    assert!(shown["rules"].is_null() && shown["lines"].is_null(), "only links: {shown}");
     let links = shown["links"].as_array().unwrap();
     let link = links.iter().find(|link| link["mac"] == BOX.to_string()).unwrap();
     assert!(link["up"] == true && link["carrier"] == true, "{link}");
@@ -133,20 +134,25 @@ pub fn wait_address(machine: &Machine, wanted: &str) {
     let deadline = Instant::now() + SOON;
     while !addresses(machine).iter().any(|address| address == wanted) {
         assert!(Instant::now() < deadline, "{wanted}: {}\n{}", show(machine), machine.tail(30));
-        std::thread::yield_now();
+        std::thread::sleep(Duration::from_millis(200));
     }
 }
 
 /// Kills netd, does `meanwhile`, and waits until there is another one.
 pub fn kill(machine: &Machine, meanwhile: impl FnOnce()) {
-    let restarts = |status: &Status| status.unit("netd").unwrap().restarts;
+    kill_unit(machine, "netd", meanwhile);
+}
+
+/// The same with `unit`.
+pub fn kill_unit(machine: &Machine, unit: &str, meanwhile: impl FnOnce()) {
+    let restarts = |status: &Status| status.unit(unit).unwrap().restarts;
     let before = restarts(&machine.status().unwrap());
-    machine.call("signal", json!({ "unit": "netd", "signal": "KILL" })).unwrap();
+    machine.call("signal", json!({ "unit": unit, "signal": "KILL" })).unwrap();
     meanwhile();
     let back = |status: &Status| {
-        restarts(status) > before && status.unit("netd").unwrap().state == UnitState::Ready
+        restarts(status) > before && status.unit(unit).unwrap().state == UnitState::Ready
     };
-    machine.wait_status("netd is back", SOON, back).unwrap();
+    machine.wait_status("it is back", SOON, back).unwrap();
 }
 
 /// The gate, as the test reaches it.

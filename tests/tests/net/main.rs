@@ -4,6 +4,7 @@
 #![cfg(test)]
 
 mod address;
+mod by_forward;
 mod guest;
 mod on_board;
 mod operator;

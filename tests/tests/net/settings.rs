@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use octet_control::file::LocalFile;
 use octet_machine::Machine;
 use octet_machine::panel::Host;
-use octet_tests::{Remake, shipped, workspace};
+use octet_tests::{Remake, shipped, text_of_one_board};
 use serde_json::{Value, json};
 
 use crate::guest::{GIVEN, OURS, TEST, addresses, boot, gate, kill, wait_address, with_network};
@@ -14,14 +14,11 @@ use crate::guest::{GIVEN, OURS, TEST, addresses, boot, gate, kill, wait_address,
 /// A link that the box does not have.
 const NO_LINK: &str = "eth77";
 
-/// The shipped settings, with these lines in `[network]`.
+/// The shipped settings of one board, with these lines in `[network]`.
 fn text(network: &str) -> String {
-    let shipped = std::fs::read_to_string(workspace().join("appliance.toml")).unwrap();
+    let shipped = text_of_one_board();
     assert!(shipped.contains("\naddress = \"dhcp\"\n"));
-    let text = shipped.replace("\naddress = \"dhcp\"\n", &format!("\n{network}\n"));
-    // A file has one name for the link that leads out.
-    let uplink = format!("\n[cluster]\nuplink = \"{NO_LINK}\"\n");
-    if network.contains(NO_LINK) { text.replace("\n[cluster]\n", &uplink) } else { text }
+    shipped.replace("\naddress = \"dhcp\"\n", &format!("\n{network}\n"))
 }
 
 fn apply(machine: &Machine, network: &str, args: Value) -> Result<Value, String> {

@@ -34,12 +34,22 @@ const MEDDLERS: [(&str, &str, &[&str]); 4] = [
     ("stop-6", "/usr/lib/octet/put", &["/proc/sys/net/ipv6/conf/all/forwarding", "0"]),
 ];
 
+/// Another daemon's table, to which this adds something each time.
+const THEIRS: (&str, &str, &[&str]) = (
+    "theirs",
+    "/usr/sbin/nft",
+    &[
+        "add table inet octet_forward; add chain inet octet_forward a; add rule inet octet_forward a counter",
+    ],
+);
+
 #[test]
 fn what_somebody_else_changes_is_put_right() {
     let text = text(4, LINES);
     let image = remake(&shipped(), &text).program("put", &guest("put"));
     let image = MEDDLERS
         .iter()
+        .chain([&THEIRS])
         .fold(image, |image, (name, exec, args)| image.unit(&meddler(name, exec, args)))
         .image();
     let mut site = Site::of(&image, &text, None, None);
@@ -54,11 +64,7 @@ fn what_somebody_else_changes_is_put_right() {
         let before = alarms(&shown);
         let is_nft = ["flush", "one-rule"].contains(&name);
         // What it does at the start of the machine may be over, or not.
-        site.machine.call("restart", json!({ "unit": name })).unwrap();
-        let done = site.machine.wait_status(name, SOON, |status| {
-            status.unit(name).is_some_and(|unit| unit.state == octet_machine::UnitState::Done)
-        });
-        done.unwrap_or_else(|error| panic!("{name}: {error}\n{:?}", site.machine.logs(name)));
+        restart(&site, name);
         // Until it is told of and put right: no packet says when.
         let until = Instant::now() + READY;
         shown = site.shown();
@@ -72,8 +78,28 @@ fn what_somebody_else_changes_is_put_right() {
         swept.must_be_right(&site);
         shown = swept.shown;
     }
+    // The kernel tells of one change after the other: of this one nothing was made when the next is told of.
+    let before = alarms(&shown);
+    restart(&site, THEIRS.0);
+    restart(&site, MEDDLERS[0].0);
+    let until = Instant::now() + READY;
+    while alarms(&shown) == before || !is_whole(&shown) {
+        assert!(Instant::now() < until, "{shown}");
+        sleep(Duration::from_millis(100));
+        shown = site.shown();
+    }
+    assert_eq!(alarms(&shown), before + 1);
     let log = site.machine.logs("netd").unwrap().join("\n");
     assert!(log.contains("ALARM: nft (process "), "{log}");
+}
+
+/// Has a meddler do it again.
+fn restart(site: &Site, name: &str) {
+    site.machine.call("restart", json!({ "unit": name })).unwrap();
+    let done = site.machine.wait_status(name, SOON, |status| {
+        status.unit(name).is_some_and(|unit| unit.state == octet_machine::UnitState::Done)
+    });
+    done.unwrap_or_else(|error| panic!("{name}: {error}\n{:?}", site.machine.logs(name)));
 }
 
 /// Whether the rules are there, by a rule at the end of their text, and packets for others are handed on.

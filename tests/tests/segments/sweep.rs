@@ -164,7 +164,8 @@ impl Site {
         for (device, found) in &counted.drops {
             let meant = drops.remove(device).unwrap_or_default();
             if *found != meant {
-                swept.wrong.push(format!("{device} has dropped {found}, and not {meant}"));
+                let all = &swept.shown["drops"][device];
+                swept.wrong.push(format!("{device} has dropped {found} of {all}, and not {meant}"));
             }
         }
         swept.wrong.extend(

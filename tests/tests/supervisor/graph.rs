@@ -42,11 +42,13 @@ fn unit(node: &Node, graph: &[Node]) -> String {
     let data = "data".to_owned();
     needs.push(&data);
     let (kind, arg) = if node.once { ("one-shot", "once") } else { ("daemon", "stays") };
-    // All write to one file, so they run as its owner; and two hundred starts take their time.
+    // All write to one file, so they run as its owner; and two hundred starts take their time, as do their ends: who is
+    // killed meanwhile does not write that he has ended.
     format!(
         "name = \"{}\"\ntype = \"{kind}\"\nexec = \"/usr/lib/octet/member\"\n\
          args = [\"/data/order\", \"{arg}\"]\nuser = \"root\"\nneeds = {needs:?}\n\
-         after = {after:?}\nstart.timeout = \"2m\"\nsandbox.write = [\"/data\"]\n",
+         after = {after:?}\nstart.timeout = \"2m\"\nstop.timeout = \"2m\"\n\
+         sandbox.write = [\"/data\"]\n",
         node.name
     )
 }

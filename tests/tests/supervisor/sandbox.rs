@@ -2,7 +2,9 @@
 //! file fails with the key, and succeeds with exactly that one key as the table's last column has
 //! it. On every processor, as filters of system calls and the start of a program are made for each.
 
-use octet_machine::{Machine, UnitState};
+use std::time::Duration;
+
+use octet_machine::{Machine, Status, UnitState};
 use octet_tests::{AARCH64, DiskFile, Image, READY, Remake, guest_for, shipped, shipped_for};
 use serde_json::json;
 
@@ -10,6 +12,9 @@ use crate::guest::{unit, wait, with_echo_in};
 
 /// MiB of the medium: data folders and limits of the disk need one.
 const MEDIUM: u64 = 320;
+
+/// So long may all tries take: one after the other, on one processor.
+const ALL_OF_THEM: Duration = Duration::from_secs(300);
 
 /// One key.
 struct Key {
@@ -124,6 +129,7 @@ const KEYS: &[Key] = &[
         )
     },
     key("state", &["keep"], "needs = [\"data\"]", ["state = false", "state = true"]),
+    key("runtime", &["remember"], "", ["runtime = false", "runtime = true"]),
     Key {
         users: ["extra-3", "extra-8"],
         ..key(
@@ -136,12 +142,12 @@ const KEYS: &[Key] = &[
     key("limits.memory_max", &["memory", "48"], "", ["limits.memory_max = \"16M\"", ""]),
     key("limits.pids_max", &["threads", "40"], "", ["limits.pids_max = 20", ""]),
     key("limits.nofile", &["files", "100"], "", ["limits.nofile = 50", ""]),
-    key("limits.cpu_max", &["processor", "50"], "", ["limits.cpu_max = 20", ""]),
+    key("limits.cpu_max", &["processor", "25"], "", ["limits.cpu_max = 10", ""]),
     key(
         "limits.io_max",
-        &["disk", "8"],
+        &["disk", "3"],
         "needs = [\"data\"]\nstate = true",
-        ["limits.io_max = { write = \"1M\" }", ""],
+        ["limits.io_max = { write = \"256K\" }", ""],
     ),
 ];
 
@@ -254,10 +260,11 @@ fn every_key_forbids(shipped: &Image) {
     let machine = machine.start().unwrap();
     machine.wait_ready(READY).unwrap();
     let last = name(KEYS.len() - 1, 1);
-    wait(&machine, "every try is over", |machine| {
-        let state = unit(machine, &last).state;
+    let over = |status: &Status| {
+        let state = status.unit(&last).unwrap().state;
         matches!(state, UnitState::Done | UnitState::Failed)
-    });
+    };
+    machine.wait_status("every try is over", ALL_OF_THEM, over).unwrap();
     // What was said last may still be on its way.
     wait(&machine, "the last words", |machine| !machine.logs(&last).unwrap().is_empty());
 

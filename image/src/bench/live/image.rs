@@ -34,7 +34,7 @@ pub fn of_box(options: &Options, known: &Known, motd: &str) -> miette::Result<Ot
             let operator = json!({ "key": known.operator, "name": "bench", "may": ["own"] });
             settings["operator"] = json!({ "keys": [operator] });
             settings["trust"] = json!({ "update_keys": [known.signer] });
-            settings["network"] = network();
+            of_one_board(settings);
         })
     })
 }
@@ -53,8 +53,16 @@ pub fn of_echo(options: &Options) -> miette::Result<Other> {
                 }
             }
         })?;
-        change(tree, SETTINGS, |settings| settings["network"] = network())
+        change(tree, SETTINGS, of_one_board)
     })
+}
+
+/// The box is one board, which is reached by its own address.
+fn of_one_board(settings: &mut Value) {
+    settings["network"] = network();
+    for section in ["cluster", "board", "lan", "policy", "publish"] {
+        settings.as_object_mut().map(|all| all.remove(section));
+    }
 }
 
 /// The address is fixed: nobody has to wait for a server to give one.

@@ -1,10 +1,8 @@
 //! A router of a box: how long netd plans, how long until the kernel has what was planned, and what a
 //! packet costs that passes its rules. Each stands beside the same without netd, or without rules.
 
-mod frame;
 mod native;
 mod packets;
-mod processor;
 mod router;
 mod table;
 mod text;

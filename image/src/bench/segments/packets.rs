@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use octet_machine::{Mac, Machine, Port};
 
-use super::frame::{End, datagram};
 use super::text::FLOW;
+use crate::bench::frame::{End, datagram};
 
 /// The boards at the flow's ends.
 const FROM: u8 = 1;

@@ -10,11 +10,11 @@ use octet_machine::{Machine, Tail, UnitState, UnitStatus};
 use serde_json::json;
 use tempfile::TempDir;
 
+use super::Packet;
 use super::packets::{CARDS, Flow, card};
 use super::text::{FEW, LARGE, Size, text};
-use super::{Packet, processor};
 use crate::bench::altered::{PROGRAMS, change, put};
-use crate::bench::guest;
+use crate::bench::{guest, processor};
 use crate::build::{self, Options};
 use crate::running::architecture;
 

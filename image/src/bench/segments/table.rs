@@ -7,7 +7,7 @@ use octet_machine::has_kvm;
 
 use super::{Applied, Packet, ROUNDS, Segments};
 use crate::bench::page::table;
-use crate::bench::sample::Sample;
+use crate::bench::sample::{Sample, middle};
 
 /// The heading by which the section is found again.
 pub const TITLE: &str = "## Segments";
@@ -90,12 +90,7 @@ impl Segments {
 
     /// What a packet costs one router beside another: the median over moments at which both were measured.
     fn beside(&self, one: Of, other: Of) -> f64 {
-        let ratio = |it: &Packet| one(it).as_secs_f64() / other(it).as_secs_f64();
-        let mut ratios: Vec<f64> = self.packets.iter().map(ratio).collect();
-        ratios.sort_unstable_by(f64::total_cmp);
-        let of_two = [ratios.len().saturating_sub(1) / 2, ratios.len() / 2];
-        let [low, high] = of_two.map(|at| ratios.get(at).copied().unwrap_or(f64::NAN));
-        f64::midpoint(low, high)
+        middle(self.packets.iter().map(|it| one(it).as_secs_f64() / other(it).as_secs_f64()))
     }
 
     fn planned(&self) -> [[String; 4]; 4] {

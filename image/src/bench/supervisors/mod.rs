@@ -8,7 +8,6 @@ mod peers;
 mod programs;
 mod root;
 mod table;
-mod versions;
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -17,9 +16,8 @@ use miette::{Diagnostic, IntoDiagnostic};
 use octet_machine::{Machine, MachineError, Tail};
 
 use super::boot::MEMORY;
-use super::guest;
+use super::{guest, packages};
 use crate::build::{self, Options};
-use crate::setup::guests_folder;
 use crate::target::Target;
 
 use line::{ENDS, Run};
@@ -73,12 +71,6 @@ struct NotMeasured {
     tail: Tail,
 }
 
-/// There is nowhere to look for the peers.
-#[derive(Debug, thiserror::Error, Diagnostic)]
-#[error("there is no folder for what only we use: neither XDG_CACHE_HOME nor HOME is set")]
-#[diagnostic(help("set HOME"))]
-struct NoFolder;
-
 /// More runs than these take longer than all other parts together.
 const MOST_RUNS: usize = 3;
 
@@ -91,14 +83,14 @@ pub fn measure(options: &Options, runs: usize) -> miette::Result<Supervisors> {
     let built = build::build(&options)?;
     let limit = guest::limit(options.target)?;
     let programs = Programs::compile(options.target)?;
-    let packages = guests_folder().ok_or(NoFolder)?;
+    let unpacked = packages::folder()?;
     let ours = octet::build(&options, &programs, UNITS)?;
 
     let folder = tempfile::tempdir().into_diagnostic()?;
     let mut guests = vec![("Octet".to_owned(), "octet", ours.initrd)];
     for peer in Peer::ALL {
-        let name = format!("{} {}", peer.name(), versions::of(&packages, peer.name()));
-        guests.push((name, peer.name(), peer.initrd(&packages, &programs, UNITS)?));
+        let name = format!("{} {}", peer.name(), packages::version(&unpacked, peer.name()));
+        guests.push((name, peer.name(), peer.initrd(&unpacked, &programs, UNITS)?));
     }
     let mut all = Supervisors { runs, init: ours.init, ..Supervisors::default() };
     for (name, file, initrd) in &guests {

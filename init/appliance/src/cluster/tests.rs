@@ -1,5 +1,5 @@
 use super::*;
-use crate::Appliance;
+use crate::{Appliance, FileError};
 use proptest::prelude::*;
 
 const SMALL: &str = "[appliance]\nname = \"octet\"\n[image]\npackages = []\ndrivers = []\nmodules = []\n\
@@ -20,6 +20,35 @@ fn what_is_not_said_is_as_the_document_says() {
     assert_eq!(cluster.network6.host(16, 2).to_string(), "fd6f:6374:6574:10::2");
     let json = serde_json::to_string(&cluster).unwrap();
     assert_eq!(serde_json::from_str::<Cluster>(&json).unwrap(), cluster);
+}
+
+/// The inverse of what a segment gives its board, and nothing else is a board's address.
+#[test]
+fn an_address_says_its_board() {
+    let cluster = read("[cluster]\nboards = 16\nenrol = \"approve\"\n").unwrap().cluster.unwrap();
+    assert_eq!(cluster.enrol, Enrol::Approve);
+    let board_at = |address: &str| cluster.board_at(address.parse().unwrap());
+    for number in 1..=16 {
+        let (v4, v6) = (cluster.network.host(number, 2), cluster.network6.host(number, 2));
+        assert_eq!(cluster.board_at(v4.into()), Some(number));
+        assert_eq!(cluster.board_at(v4.to_ipv6_mapped().into()), Some(number));
+        assert_eq!(cluster.board_at(v6.into()), Some(number));
+    }
+    for other in [
+        "10.20.1.1",
+        "10.20.1.3",
+        "10.20.0.2",
+        "10.20.17.2",
+        "10.21.1.2",
+        "127.0.0.1",
+        "::1",
+        "fd6f:6374:6574:1::1",
+        "fd6f:6374:6574:101::2",
+        "fd6f:6374:6574:1:1::2",
+        "fe80::2",
+    ] {
+        assert_eq!(board_at(other), None, "{other}");
+    }
 }
 
 #[test]
@@ -52,11 +81,13 @@ fn mistakes_are_placed() {
         ("10.20.0.0/16", "10.20.0.0/24", 12, "no network of 16 bits"),
         ("10.20.0.0/16", "127.1.0.0/16", 12, "no network of 16 bits"),
         ("fd00:1:2::/48", "fe80::/48", 13, "no network of 48 bits"),
+        ("fd00:1:2::/48", "fc00:1:2::/48", 13, "no network of 48 bits"),
         ("fd00:1:2::/48", "fd00:1:2:3::/48", 13, "no network of 48 bits"),
         ("number = 1", "number = 5", 15, "no board 5"),
         ("number = 2", "number = 1", 18, "board 1 is there twice"),
         ("number = 2", "number = 2\nport = 5", 19, "no port 5"),
         ("00:02\"", "00:01\"", 19, "board 1 has the address"),
+        ("10.20.0.0/16\"", "10.20.0.0/16\"\nenrol = \"never\"", 13, "unknown variant"),
         ("02:00:00:00:00:01", "03:00:00:00:00:01", 16, "no Ethernet address of a device"),
         ("02:00:00:00:00:01", "2:0:0:0:0:1", 16, "no Ethernet address"),
         ("\"cache\"", "\"Cache\"", 20, "no valid role"),
@@ -69,8 +100,45 @@ fn mistakes_are_placed() {
     }
     let error = read("[network]\nlink = \"eth1\"\n[cluster]\nboards = 4\n").unwrap_err();
     assert!(error.line == 9 && error.message.contains("uplink is `eth0`"), "{error}");
+    let key = format!("key = \"{}\"\n", PublicKey::new([1; 32]));
+    let one = format!("[cluster]\nboards = 4\n[[board]]\nnumber = 1\n{key}[[board]]\nnumber = 2\n");
+    assert_eq!(read(&one).unwrap().board[0].key, Some(PublicKey::new([1; 32])));
+    let error = read(&format!("{one}{key}")).unwrap_err();
+    assert!(error.line == 15 && error.message.contains("board 1 has the key"), "{error}");
     let error = read("[lan]\n").unwrap_err();
     assert!(error.line == 8 && error.message.contains("[cluster]"), "{error}");
+}
+
+/// One node holds the map: our router, or else the board that is said.
+#[test]
+fn one_holder_of_the_map() {
+    let manager = |appliance: Appliance| appliance.cluster.unwrap().manager(&appliance.board);
+    let board =
+        |number: u8, role: &str| format!("[[board]]\nnumber = {number}\nrole = \"{role}\"\n");
+    let ours = "[cluster]\nboards = 4\nrouter = \"octet\"\n";
+    let others = "[cluster]\nboards = 4\nrouter = \"openwrt\"\n";
+    let [one, two, cache] = [board(1, "manager"), board(2, "manager"), board(2, "cache")];
+    assert_eq!(manager(read(&format!("{ours}{cache}")).unwrap()), None);
+    assert_eq!(manager(read(&format!("{others}{cache}{one}")).unwrap()), Some(1));
+    for (text, line, words) in [
+        (
+            format!("{ours}{cache}{two}").replacen("number = 2", "number = 3", 1),
+            16,
+            "holds the map",
+        ),
+        (format!("[cluster]\nboards = 4\n{one}"), 12, "holds the map"),
+        (format!("{others}{cache}"), 10, "no board has the role `manager`"),
+        (format!("{others}{one}{two}"), 16, "boards 1 and 2 cannot both be the manager"),
+        (others.replace("openwrt", "openWrt"), 10, "unknown variant"),
+    ] {
+        let error = read(&text).unwrap_err();
+        assert!(error.message.contains(words) && error.line == line, "{text}: {error}");
+        assert!(!error.hint.is_empty());
+    }
+    let cluster = read(&format!("{others}{one}")).unwrap().cluster.unwrap();
+    assert_eq!(serde_json::to_value(&cluster).unwrap()["router"], "openwrt");
+    let (v4, v6) = cluster.addresses(3);
+    assert_eq!((cluster.board_at(v4.into()), cluster.board_at(v6.into())), (Some(3), Some(3)));
 }
 
 #[test]

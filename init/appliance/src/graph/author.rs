@@ -58,6 +58,11 @@ fn of_owner(source: &UnitSource) -> Result<(), Box<FileError>> {
         let hint = "name the verbs that it needs: `talks = { init = [\"status\"] }`";
         return Err(source.error_at(&["operators"], message.into(), hint));
     }
+    if let Some((name, _)) = unit.sockets.iter().find(|(_, socket)| socket.raw.is_some()) {
+        let message = "a service of yours cannot have a raw socket: it could speak as another";
+        let hint = "remove it, or use a port";
+        return Err(source.error_at(&["sockets", name.as_str(), "raw"], message.into(), hint));
+    }
     let mut capabilities = unit.sandbox.capabilities.iter();
     if let Some(capability) = capabilities.find(|capability| capability.is_of_others()) {
         let keys = ["sandbox", "capabilities"];
@@ -123,6 +128,13 @@ mod tests {
         let error = order(&text, true).unwrap_err();
         assert_eq!((error.line, error.column), (4, 13), "{error}");
         assert!(order(&text.replace("true", "false"), true).is_ok());
+    }
+
+    #[test]
+    fn an_owners_service_has_no_raw_socket() {
+        let text = format!("{HELLO}[sockets.a]\nraw = \"icmpv6\"\n");
+        assert!(order(&text, false).is_ok());
+        assert_eq!(order(&text, true).unwrap_err().line, 5);
     }
 
     #[test]

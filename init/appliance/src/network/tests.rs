@@ -51,6 +51,23 @@ fn mistakes_are_placed() {
 }
 
 #[test]
+fn servers_are_some_addresses() {
+    let settings = read("dns = \"192.0.2.53\"\nntp = [\"192.0.2.1\", \"2001:db8::1\"]\n").unwrap();
+    assert_eq!((settings.dns.len(), settings.ntp.len()), (1, 2));
+    for (text, words) in [
+        ("dns = \"127.0.0.1\"", "no address of a server"),
+        ("ntp = [\"192.0.2.1\", \"192.0.2.1\"]", "twice"),
+        (
+            "ntp = [\"192.0.2.1\", \"192.0.2.2\", \"192.0.2.3\", \"192.0.2.4\", \"192.0.2.5\"]",
+            "more than 4",
+        ),
+    ] {
+        let error = read(text).unwrap_err().to_string();
+        assert!(error.contains(words), "{error}");
+    }
+}
+
+#[test]
 fn networks_of_two_have_no_broadcast() {
     for text in ["192.0.2.0/31", "192.0.2.1/32", "10.0.0.1/8", "fe80::1/64", "2001:db8::/64"] {
         assert_eq!(Cidr::try_from(text.to_owned()).unwrap().to_string(), text);
@@ -75,7 +92,11 @@ proptest! {
         }
         let link = named.then(|| LinkName::try_from("eth0".to_owned()).unwrap());
         let settings =
-            NetworkSettings { link, addressing: Addressing::Fixed { addresses, gateways } };
+            NetworkSettings {
+                link,
+                addressing: Addressing::Fixed { addresses, gateways },
+                ..NetworkSettings::default()
+            };
         let json = serde_json::to_string(&settings).unwrap();
         prop_assert_eq!(serde_json::from_str::<NetworkSettings>(&json).unwrap(), settings);
     }

@@ -23,6 +23,7 @@ fn says_who_may_do_what() {
         |end: &str| read(&format!("from = \"path\"\nto = \"router\"\n{end}\n")).unwrap().what;
     assert_eq!(ends("protocol = \"icmp\""), What::Ping);
     assert_eq!(ends("protocol = 47"), What::Number(47));
+    assert_eq!(ends("protocol = \"mpls-in-ip\""), What::Number(137));
 }
 
 #[test]
@@ -38,6 +39,7 @@ fn mistakes_are_placed() {
         ("\"tcp\"", "256", "is no protocol"),
         ("\"tcp\"", "\"icmp\"", "goes with"),
         ("\"tcp\"", "47", "goes with"),
+        ("\"tcp\"", "\"mpls-in-ip\"", "goes with"),
         ("81-82", "82-81", "no range"),
         ("81-82", "+1-82", "no range"),
         ("80", "0", "no port"),
@@ -52,7 +54,7 @@ fn mistakes_are_placed() {
     }
     let number =
         |number: u8| read(&format!("from = \"lan\"\nto = \"path\"\nprotocol = {number}\n"));
-    for named in [1, 6, 17, 58] {
+    for named in [1, 6, 17, 58, 137] {
         assert!(number(named).unwrap_err().message.contains("is written as"));
     }
     for extension in [0, 43, 44, 60] {
@@ -84,7 +86,7 @@ fn who() -> impl Strategy<Value = String> {
 proptest! {
     /// What a box keeps as JSON says the same as the text did; and no text makes it panic.
     #[test]
-    fn survives_any_text(from in who(), to in who(), protocol in "tcp|udp|icmp|[a-z]{0,3}",
+    fn survives_any_text(from in who(), to in who(), protocol in "tcp|udp|icmp|mpls-in-ip|[a-z]{0,3}",
                          ports in prop::collection::vec((0..70_000i64, "[0-9]{1,5}-[0-9]{1,5}|\\PC{0,4}"), 0..3)) {
         let ports: Vec<_> = ports.iter().flat_map(|(one, range)| [one.to_string(), format!("{range:?}")]).collect();
         let text = format!("from = {from:?}\nto = [{to:?}]\nprotocol = {protocol:?}\nports = [{}]\n", ports.join(", "));

@@ -97,6 +97,16 @@ fn mistakes_are_placed() {
         let error = read(&policy(from, to, what)).unwrap_err();
         assert!(error.message.contains(words) && error.line == line, "{error}");
     }
+    let plain = "protocol = \"mpls-in-ip\"";
+    let (segments, _) = read(&policy("role:cache", "board-1", plain)).unwrap();
+    let way = |from| (Zone::Board(from), Zone::Board(1), Traffic::Number(137));
+    assert_eq!((segments.line(way(2), 0), segments.line(way(4), 0)), (Some(0), None));
+    for other in ["lan", "uplink", "router", "path"] {
+        for (from, to, line) in [(other, "boards", 18), ("boards", other, 19)] {
+            let error = read(&policy(from, to, plain)).unwrap_err();
+            assert!(error.message.contains("is no board") && error.line == line, "{error}");
+        }
+    }
     let two = [policy("lan", "boards", tcp), policy("lan", "board-2", &format!("{tcp}\nrate = 5"))];
     let error = read(&two.concat()).unwrap_err();
     assert!(error.line == 27 && error.message.contains("policy 1 lets some"), "{error}");
@@ -132,6 +142,47 @@ fn a_published_port_leads_to_one_place() {
     ] {
         let error = read(&lines).unwrap_err();
         assert!(error.message.contains(words), "{error}");
+    }
+}
+
+/// A board's link to another box passes the router, so a line has to let it one way or the other. The router's
+/// own needs none.
+#[test]
+fn a_neighbour_of_a_board_needs_a_line() {
+    let neighbour = |more: &str| {
+        let card = crate::card::tests::card(1);
+        format!("[[neighbour]]\nname = \"hill\"\ncard = \"{card}\"\n{more}\n")
+    };
+    let publish = |port: &str, to: &str, at: &str| {
+        format!("[[publish]]\nport = \"{port}\"\nto = \"{to}\"\nat = \"{at}\"\n")
+    };
+    let udp = |ports: &str| format!("protocol = \"udp\"\nports = {ports}");
+    let out = policy("boards", "uplink", &udp("[4500]"));
+    let (at, other) = ("at = \"203.0.113.7:4500\"\nboard = 3", "board = 3");
+    for (lines, words) in [
+        (neighbour(at), Some("ports = [4500]")),
+        (neighbour(other), Some("[[publish]]")),
+        (out.clone() + &neighbour(at), None),
+        (out.clone() + &neighbour(other), Some("[[publish]]")),
+        (policy("boards", "uplink", &udp("[4501]")) + &neighbour(at), Some("ports = [4500]")),
+        (policy("uplink", "boards", &udp("[4500]")) + &neighbour(at), Some("ports = [4500]")),
+        (publish("udp/7", "board-3", "udp/51820") + &neighbour(at), None),
+        (publish("udp/7", "board-3", "udp/51820") + &neighbour(other), None),
+        (publish("udp/7", "board-2", "udp/51820") + &neighbour(other), Some("to = \"board-3\"")),
+        (publish("udp/51820", "board-3", "udp/7") + &neighbour(other), Some("[[publish]]")),
+        (neighbour(""), None),
+        (publish("udp/7", "board-3", "udp/51820") + &neighbour(""), None),
+        (publish("udp/51820", "board-3", "udp/51820") + &neighbour(""), Some("another port")),
+    ] {
+        let line = 1 + format!("{BOX}{lines}").lines().count();
+        match (read(&lines), words) {
+            (Ok(_), None) => {}
+            (Err(error), Some(words)) => {
+                assert!(error.hint.contains(words), "{lines}: {error} {}", error.hint);
+                assert!((line - 4..line).contains(&error.line), "{error}");
+            }
+            (found, _) => panic!("{lines}: {found:?}"),
+        }
     }
 }
 

@@ -34,13 +34,14 @@ impl Wrong {
 const OF_TARGETS: [&str; 7] = ["name", "description", "type", "base", "needs", "after", "modules"];
 
 /// Environment variables that PID 1 sets itself.
-const OF_PID_1: [&str; 9] = [
+const OF_PID_1: [&str; 10] = [
     "LISTEN_FDNAMES",
     "LISTEN_FDS",
     "LISTEN_PID",
     "NOTIFY_SOCKET",
     "OCTET_CALLERS",
     "OCTET_UNIT",
+    "RUNTIME_DIRECTORY",
     "STATE_DIRECTORY",
     "WATCHDOG_PID",
     "WATCHDOG_USEC",

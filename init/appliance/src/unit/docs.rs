@@ -96,7 +96,7 @@ impl Keys {
     fn table(&mut self, schema: &Value, prefix: &str) {
         for (field, schema) in schema["properties"].as_object().unwrap().clone() {
             let key = match field.as_str() {
-                "filters" => continue,
+                "filters" | "boards" => continue,
                 "unit_type" => "type",
                 field => field,
             };

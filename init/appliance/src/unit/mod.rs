@@ -16,7 +16,7 @@ mod system_calls;
 pub use life::{Restart, RestartPolicy, Signal, Start, Stop};
 pub use limits::{IoMax, Limits};
 pub use sandbox::{Capability, Network, Sandbox};
-pub use socket::{InvalidPort, Port, Protocol, Socket};
+pub use socket::{InvalidPort, Port, Protocol, RawProtocol, Socket};
 pub use system_calls::CallGroup;
 
 use std::collections::BTreeMap;
@@ -81,6 +81,10 @@ pub struct Unit {
     pub watchdog: Option<Span>,
     /// Whether it has a data folder: `/data/<name>`, its own, named by `$STATE_DIRECTORY`.
     pub state: bool,
+    /// Whether it has a folder in memory that outlives its restarts, but not a boot: `/run/octet/memory/<name>`,
+    /// its own, of 32 MiB at most, named by `$RUNTIME_DIRECTORY`.
+    #[serde(default)]
+    pub runtime: bool,
     /// The ports it serves, by names that policies use.
     pub ports: BTreeMap<UnitName, Port>,
     /// The sockets that are opened for it and passed to it as `LISTEN_FDS`, by name.
@@ -107,6 +111,10 @@ pub struct Unit {
     /// are loaded. The builder makes them of `sandbox.system_calls`; a unit file cannot name any.
     #[serde(default)]
     pub filters: Vec<String>,
+    /// The boards that it runs on; without a list it runs on every node. The builder takes them from
+    /// `[[board]]`; a unit file cannot name any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub boards: Option<Vec<u8>>,
 }
 
 /// What kind of unit it is.
@@ -204,6 +212,8 @@ struct Raw {
     watchdog: Option<Span>,
     #[serde(default)]
     state: bool,
+    #[serde(default)]
+    runtime: bool,
     #[serde(default)]
     ports: BTreeMap<UnitName, Port>,
     #[serde(default)]
@@ -304,6 +314,7 @@ impl Unit {
             reload: raw.reload,
             watchdog: raw.watchdog,
             state: raw.state,
+            runtime: raw.runtime,
             ports: raw.ports,
             sockets: raw.sockets,
             talks: raw.talks,
@@ -314,6 +325,7 @@ impl Unit {
             limits: raw.limits,
             sandbox: raw.sandbox,
             filters: vec![],
+            boards: None,
         };
         check::check(&unit, text).map_err(|wrong| wrong.placed(file, text))?;
         Ok((unit, places))

@@ -84,4 +84,22 @@ pub struct Socket {
     pub open: bool,
     /// One of the unit's `ports`, on every address.
     pub port: Option<UnitName>,
+    /// Whether `port` is one of IPv4 alone, and not of both versions of IP.
+    #[serde(default)]
+    pub ipv4_only: bool,
+    /// All messages of a protocol, to be heard and sent. Only a unit of Octet's own can be trusted with
+    /// that.
+    #[serde(default)]
+    pub raw: Option<RawProtocol>,
+}
+
+/// A protocol without ports that a unit may speak.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "lowercase")]
+pub enum RawProtocol {
+    /// ICMP (RFC 792), of which echo requests are part.
+    Icmp,
+    /// ICMPv6 (RFC 4443), of which router advertisements are part (RFC 4861).
+    Icmpv6,
 }

@@ -3,6 +3,7 @@
 
 mod examples;
 mod from_units;
+mod held;
 mod operators;
 mod pauses;
 mod processes;
@@ -34,6 +35,7 @@ fn settings(name: &str, needs: &[usize]) -> Settings {
         stop_timeout: Duration::from_secs(5),
         watchdog: None,
         stops_last: false,
+        held: None,
     }
 }
 
@@ -48,6 +50,9 @@ fn ms(ms: u64) -> Moment {
 fn state_of(state: &State, unit: usize) -> UnitState {
     state.units[unit].status.state
 }
+
+/// Why a unit of a test is held.
+const NOT_HERE: &str = "is for board 3";
 
 const A: UnitId = UnitId(0);
 const B: UnitId = UnitId(1);

@@ -81,8 +81,10 @@ fn quiet_means_goal_or_reason() {
             let context = format!("{} is {:?}: {reason}", settings.name, status.state);
             let lives = world.processes[id.0].any();
             let held = world.rules.is_held(id);
+            let elsewhere = world.rules.is_elsewhere(id);
             assert_eq!(lives, status.state == UnitState::Ready, "{context}");
             assert_eq!(held, reason == "stopped by the operator", "{context}");
+            assert_eq!(elsewhere, reason == NOT_HERE, "{context}");
             match status.state {
                 UnitState::Ready => {
                     assert!(settings.watchdog.is_none() || world.lives(id), "{context}");
@@ -92,7 +94,7 @@ fn quiet_means_goal_or_reason() {
                 UnitState::Stopped => {
                     let wanted = settings.policy != RestartPolicy::Always;
                     let by_itself = wanted && reason.starts_with("ended with status 0");
-                    assert!(held || by_itself, "{context}");
+                    assert!(held || elsewhere || by_itself, "{context}");
                 }
                 UnitState::Waiting => assert!(reason.starts_with("needs "), "{context}"),
                 _ => panic!("{context}"),
@@ -169,7 +171,7 @@ fn assert_kept_in_step(state: &State) {
 /// Any event, also for units that do not exist.
 pub fn any_event(script: &mut Script, count: usize) -> Event {
     let unit = UnitId(script.draw(count + 1));
-    match script.draw(24) {
+    match script.draw(27) {
         0 | 1 => Event::Boot,
         2 | 3 => Event::Spawned(unit),
         4 => Event::SpawnFailed(unit, refusal(true)),
@@ -183,6 +185,8 @@ pub fn any_event(script: &mut Script, count: usize) -> Event {
         18 | 19 => Event::Start(unit),
         20 | 21 => Event::Stop(unit),
         22 => Event::Restart(unit),
+        23 | 24 => Event::Hold(unit, NOT_HERE.into()),
+        25 => Event::Release(unit),
         _ if script.draw(8) == 1 => Event::Shutdown(Goal::Reboot),
         _ => Event::Tick,
     }

@@ -12,6 +12,8 @@ struct Seen {
     restarts: u64,
     /// The operator's last word was stop.
     held: bool,
+    /// It is not to run here.
+    elsewhere: bool,
     /// Restarts that were granted.
     grants: Vec<Moment>,
     /// Failures since it last held out.
@@ -31,10 +33,14 @@ impl Rules {
     pub fn new(units: &[Settings]) -> Self {
         let seen = |settings: &Settings| Seen {
             settings: settings.clone(),
-            state: UnitState::Waiting,
+            state: match settings.held {
+                Some(_) => UnitState::Stopped,
+                None => UnitState::Waiting,
+            },
             since: ms(0),
             restarts: 0,
             held: false,
+            elsewhere: settings.held.is_some(),
             grants: vec![],
             in_a_row: 0,
             budget_is_first: true,
@@ -44,6 +50,10 @@ impl Rules {
 
     pub fn is_held(&self, unit: UnitId) -> bool {
         self.seen[unit.0].held
+    }
+
+    pub fn is_elsewhere(&self, unit: UnitId) -> bool {
+        self.seen[unit.0].elsewhere
     }
 
     pub fn shutdown(&self) -> Option<Moment> {
@@ -56,10 +66,24 @@ impl Rules {
             Event::Shutdown(_) => {
                 self.shutdown.get_or_insert(now);
             }
-            Event::Stop(unit) if self.shutdown.is_none() => self.seen[unit.0].held = true,
-            Event::Start(unit) | Event::Restart(unit) if self.shutdown.is_none() => {
+            _ if self.shutdown.is_some() => {}
+            Event::Hold(unit, _) => {
+                let seen = &mut self.seen[unit.0];
+                (seen.elsewhere, seen.held) = (true, false);
+            }
+            Event::Release(unit) => {
+                let seen = &mut self.seen[unit.0];
+                if std::mem::replace(&mut seen.elsewhere, false) {
+                    seen.budget_is_first = false;
+                }
+            }
+            Event::Start(unit) | Event::Stop(unit) | Event::Restart(unit)
+                if self.seen[unit.0].elsewhere => {}
+            Event::Stop(unit) => self.seen[unit.0].held = true,
+            Event::Start(unit) | Event::Restart(unit) => {
                 for index in 0..self.seen.len() {
-                    if index == unit.0 || self.rests(unit.0, index) {
+                    let touched = index == unit.0 || self.rests(unit.0, index);
+                    if touched && !self.seen[index].elsewhere {
                         self.seen[index].held = false;
                         self.seen[index].budget_is_first = false;
                     }
@@ -121,7 +145,8 @@ impl Rules {
     }
 
     fn check_start(&self, state: &State, world: &[Processes], unit: UnitId) {
-        let Seen { settings, held, .. } = &self.seen[unit.0];
+        let Seen { settings, held, elsewhere, .. } = &self.seen[unit.0];
+        assert!(!elsewhere, "{unit:?} was started where it is not to run");
         assert!(self.shutdown.is_none(), "{unit:?} was started on the way down");
         assert!(!held, "{unit:?} was started against the operator's will");
         assert!(!world[unit.0].any(), "two instances of {unit:?}");

@@ -70,6 +70,7 @@ impl Script {
         settings.budget = self.pick(&[5, 1, 3, 0]);
         settings.window = self.pick(&[ms(30_000), ms(1_000)]);
         settings.watchdog = self.pick(&[None, Some(ms(2_000)), None]);
+        settings.held = self.once_in(8).then(|| NOT_HERE.into());
         settings
     }
 }

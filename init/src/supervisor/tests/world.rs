@@ -201,13 +201,15 @@ impl World {
     /// something again.
     pub fn wild_turn(&mut self) -> bool {
         let unit = UnitId(self.script.draw(self.processes.len()));
-        match self.script.draw(16) {
+        match self.script.draw(18) {
             9 => self.event(Event::Start(unit)),
             10 | 11 => self.event(Event::Stop(unit)),
             12 => self.event(Event::Restart(unit)),
             13 => self.event(Event::Alive(unit)),
             14 if !self.processes[unit.0].any() => self.event(Event::Emptied(unit)),
             14 => self.event(Event::Boot),
+            16 => self.event(Event::Hold(unit, NOT_HERE.into())),
+            17 => self.event(Event::Release(unit)),
             15 => {
                 self.now += self.script.pick(&[ms(1), ms(500), ms(11_000)]);
                 self.event(Event::Tick);

@@ -10,14 +10,14 @@ use std::time::{Duration, Instant};
 use octet_gate::limits::Limits;
 use octet_gate::{Parts, run};
 use octet_node::control::operator::{Operator, OperatorKey};
-use octet_node::control::{CallError, Client};
+use octet_node::control::{CallError, Client, PublicKey};
 use octet_node::key::Key;
 use octet_node::{Callers, notify_ready};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::operator::{At, PATIENCE};
-use crate::stand_in::{Identity, Pid1};
+use crate::stand_in::{Identity, Pid1, cluster};
 
 /// Set in the process that is to be the gate.
 const ROLE: &str = "OCTET_TEST_ROLE";
@@ -34,6 +34,8 @@ pub struct Host {
     gate: Option<Child>,
     /// Where the gate listens.
     pub port: u16,
+    /// Where the gates of boards listen.
+    board_port: u16,
     /// How long the gate waits, in the tests of that, in milliseconds.
     pub patience: u64,
 }
@@ -41,6 +43,36 @@ pub struct Host {
 impl Host {
     /// With a gate for `operators`: name, key and what they may.
     pub fn new(operators: &[(&str, &Key, &[&str])]) -> Self {
+        let mut host = Self::idle(operators);
+        host.start();
+        host
+    }
+
+    /// The same, of a router: behind it are `boards`, number and node each, board N at 127.0.0.N, and
+    /// their gates listen at `port`.
+    pub fn router(
+        operators: &[(&str, &Key, &[&str])],
+        boards: &[(u8, PublicKey)],
+        port: u16,
+    ) -> Self {
+        Self::holder(0, operators, boards, port)
+    }
+
+    /// The same, of a node that holds the map and is `number`: 0, or a board itself.
+    pub fn holder(
+        number: u8,
+        operators: &[(&str, &Key, &[&str])],
+        boards: &[(u8, PublicKey)],
+        port: u16,
+    ) -> Self {
+        let mut host = Self::idle(operators);
+        host.board_port = port;
+        cluster(host.folder.path(), &host.identity, number, boards);
+        host.start();
+        host
+    }
+
+    fn idle(operators: &[(&str, &Key, &[&str])]) -> Self {
         let folder = TempDir::new().unwrap();
         std::fs::create_dir(folder.path().join("state")).unwrap();
         let notify = UnixDatagram::bind(folder.path().join("notify")).unwrap();
@@ -48,10 +80,8 @@ impl Host {
         let pid1 = Pid1::start(folder.path());
         let identity = Identity::start(folder.path());
         let (operators, patience) = (named(operators), 60_000);
-        let (gate, port) = (None, 0);
-        let mut host = Self { folder, notify, pid1, identity, operators, gate, port, patience };
-        host.start();
-        host
+        let (gate, port, board_port) = (None, 0, 0);
+        Self { folder, notify, pid1, identity, operators, gate, port, board_port, patience }
     }
 
     /// Starts the gate, which is ready when this returns.
@@ -62,6 +92,7 @@ impl Host {
             .env(ROLE, serde_json::to_string(&self.operators).unwrap())
             .env("OCTET_TEST_PATIENCE", self.patience.to_string())
             .env("OCTET_TEST_FOLDER", self.folder.path())
+            .env("OCTET_TEST_BOARD_PORT", self.board_port.to_string())
             .env("NOTIFY_SOCKET", self.folder.path().join("notify"))
             .stderr(log.try_clone().unwrap())
             .stdout(log)
@@ -198,6 +229,8 @@ fn gate() {
         handshake_time: patience,
         frame_time: patience,
         unread_time: patience,
+        // Longer than what else may end one.
+        relay_idle: patience * 2,
         // No test lasts so long that an address may try again.
         interval: Duration::from_secs(3600),
         ..Limits::default()
@@ -207,13 +240,15 @@ fn gate() {
     let own = rustix::process::geteuid().as_raw();
     // As PID 1 tells it. No other thread looks at the environment yet.
     let callers =
-        Callers::parse(&format!("{own}=run,show,trust-time,config-check,config-apply")).unwrap();
+        Callers::parse(&format!("{own}=run,show,trust-time,relay,config-check,config-apply"))
+            .unwrap();
     let parts = Parts {
         operators: serde_json::from_str(&operators).unwrap(),
         limits,
         folder: Some(folder.join("state")),
         sockets: folder.clone(),
         port,
+        board_port: std::env::var("OCTET_TEST_BOARD_PORT").unwrap().parse().unwrap(),
         control: listen(&folder.join("gate.sock")),
         callers,
     };

@@ -39,17 +39,24 @@ impl At {
 
     /// TLS with `key`, and what the gate says first; with the number of the gate's key.
     pub fn tls(&self, key: &Key) -> io::Result<(Stream, u64)> {
-        let connection = ClientConnection::new(tls::client(key).unwrap(), tls::any_name()).unwrap();
-        let mut stream = StreamOwned::new(connection, self.tcp());
-        let mut header = [0; 8];
-        stream.read_exact(&mut header)?;
-        let length = u32::from_be_bytes(header[4..].try_into().unwrap());
-        let mut payload = vec![0; length as usize];
-        stream.read_exact(&mut payload)?;
-        let hello: Hello = serde_json::from_slice(&payload)?;
-        let peer = tls::peer_key(stream.conn.peer_certificates()).unwrap();
-        let epoch = hello.check(peer, self.node, 0).map_err(io::Error::other)?;
-        Ok((stream, epoch))
+        greet(self.tcp(), key, self.node)
+    }
+
+    /// A connection that the gate hands on to board `number`: bytes, so far.
+    pub fn handed_on(&self, key: &Key, number: u64) -> Result<Stream, CallError> {
+        let mut client = self.client(key)?.to_unit(Some("gate".parse().unwrap()));
+        client.call("relay", object(serde_json::json!({ "board": number })))?;
+        Ok(client.into_stream().unwrap())
+    }
+
+    /// The same, in which the gate of `node` is spoken to.
+    pub fn at_board(
+        &self,
+        key: &Key,
+        number: u64,
+        node: PublicKey,
+    ) -> Result<Client<StreamOwned<ClientConnection, Stream>>, CallError> {
+        Ok(Client::new(greet(self.handed_on(key, number)?, key, node)?.0))
     }
 
     /// An operator's connection.
@@ -113,4 +120,24 @@ pub fn errors(bytes: &[u8]) -> Vec<String> {
         .map(|payload| serde_json::from_slice::<Value>(&payload).unwrap())
         .filter_map(|reply| Some(reply["error"]["message"].as_str()?.to_owned()))
         .collect()
+}
+
+/// TLS with `key` over `stream`, and that the gate of `node` is behind it; with the number of its key.
+fn greet<S: Read + Write>(
+    stream: S,
+    key: &Key,
+    node: PublicKey,
+) -> io::Result<(StreamOwned<ClientConnection, S>, u64)> {
+    let config = tls::client(key, tls::Protocol::Control).unwrap();
+    let connection = ClientConnection::new(config, tls::any_name()).unwrap();
+    let mut stream = StreamOwned::new(connection, stream);
+    let mut header = [0; 8];
+    stream.read_exact(&mut header)?;
+    let length = u32::from_be_bytes(header[4..].try_into().unwrap());
+    let mut payload = vec![0; length as usize];
+    stream.read_exact(&mut payload)?;
+    let hello: Hello = serde_json::from_slice(&payload)?;
+    let peer = tls::peer_key(stream.conn.peer_certificates()).unwrap();
+    let epoch = hello.check(peer, node, 0).map_err(io::Error::other)?;
+    Ok((stream, epoch))
 }

@@ -12,10 +12,10 @@ use crate::key;
 use crate::operator::{denied, object};
 
 /// config, as far as the gate sees it.
-struct Config(Arc<Mutex<Operator>>);
+pub struct Config(pub Arc<Mutex<Operator>>);
 
 impl Config {
-    fn start(host: &Host) -> Self {
+    pub fn start(host: &Host) -> Self {
         let operators = Arc::<Mutex<Operator>>::default();
         let (listener, shared) = (listen(&host.socket("config")), operators.clone());
         std::thread::spawn(move || {

@@ -1,11 +1,13 @@
 //! PID 1 and identity, as far as the gate sees them: threads at sockets of the same names.
 
 use std::io::{self, Read, Write};
+use std::net::IpAddr;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 
+use octet_node::Peer;
 use octet_node::certificate::{Certificate, Statement};
 use octet_node::control::file::{Intake, MAX_WANT};
 use octet_node::control::{
@@ -13,6 +15,7 @@ use octet_node::control::{
     ReplyBody, Request, Verb,
 };
 use octet_node::key::Key;
+use octet_node::map::{CLUSTER, MAP, Member, SignedMap, Update, Version};
 use serde_json::json;
 
 use crate::host::listen;
@@ -164,7 +167,7 @@ fn verbs(unit: &str) -> Option<Vec<Verb>> {
 
 /// identity: one node, and one key of the gate that counts.
 pub struct Identity {
-    node: PublicKey,
+    node: Arc<Key>,
     /// How often the key was revoked.
     revoked: Arc<(Mutex<u64>, Condvar)>,
 }
@@ -172,7 +175,8 @@ pub struct Identity {
 impl Identity {
     pub fn start(folder: &Path) -> Self {
         let (node, listener) = (Key::generate().unwrap(), listen(&folder.join("identity.sock")));
-        let (public, node) = (node.public(), Arc::new(node));
+        let node = Arc::new(node);
+        let shown = Arc::clone(&node);
         let revoked = Arc::<(Mutex<u64>, Condvar)>::default();
         let shared = Arc::clone(&revoked);
         thread::spawn(move || {
@@ -181,11 +185,11 @@ impl Identity {
                 thread::spawn(move || certify(stream, &node, &revoked));
             }
         });
-        Self { node: public, revoked }
+        Self { node: shown, revoked }
     }
 
     pub fn node(&self) -> PublicKey {
-        self.node
+        self.node.public()
     }
 
     /// Has the gate make another key.
@@ -222,4 +226,44 @@ fn certify(mut stream: UnixStream, node: &Key, revoked: &(Mutex<u64>, Condvar)) 
         times = revoked.1.wait(times).unwrap();
     }
     say(ReplyBody::End(json!({ "renew": true })))
+}
+
+/// cluster of the node that holds the map and is `number`: its `boards`, number and node each, board N at
+/// 127.0.0.N; the router is 0, and has no address.
+pub fn cluster(folder: &Path, holder: &Identity, number: u8, boards: &[(u8, PublicKey)]) {
+    let member = |number, node, addresses| {
+        let (certificates, record) = (vec![], None);
+        Member { number, node, addresses, certificates, record, drained: false }
+    };
+    let address = |number| Some(IpAddr::from([127, 0, 0, number])).filter(|_| number > 0);
+    let all = std::iter::once((number, holder.node())).chain(boards.iter().copied());
+    let mut members: Vec<_> = all
+        .map(|(number, node)| member(number, node, address(number).into_iter().collect()))
+        .collect();
+    members.sort_by_key(|member| member.number);
+    let map = octet_node::map::Map::new(
+        holder.node(),
+        Version { epoch: 1, sequence: 1 },
+        members,
+        vec![],
+    );
+    let key = Key::generate().unwrap();
+    let (node, unit) = (holder.node(), CLUSTER.parse().unwrap());
+    let statement = Statement { node, unit, key: key.public(), epoch: 1, issued: 1 };
+    let certificate = Certificate::sign(statement, &holder.node).unwrap();
+    let map = SignedMap::sign(map, certificate, &key).unwrap();
+    let update = json!(Update { number: Some(number), map: Some(map) });
+    let listener = listen(&folder.join("cluster.sock"));
+    thread::spawn(move || {
+        for stream in listener.incoming().map_while(Result::ok) {
+            let mut peer = Peer::new(stream);
+            let update = update.clone();
+            thread::spawn(move || {
+                while let Ok(Some(request)) = peer.next_request() {
+                    assert_eq!(request.verb, MAP);
+                    peer.item(request.id, update.clone()).unwrap();
+                }
+            });
+        }
+    });
 }

@@ -56,6 +56,35 @@ fn one_key_of_a_service_counts() {
     assert!(matches!(error, CallError::Failure(failure) if failure.code == FailureCode::NotFound));
 }
 
+/// Who follows all certificates has them at once, and again when one is another; not at other requests.
+#[test]
+fn all_certificates_and_each_change() {
+    let host = Host::new();
+    let _identity = host.start();
+    let key = new_key();
+    assert_eq!(epoch(&host, key), Some(1));
+    let mut seen = vec![];
+    let end = host.call_each("certificates", json!({}), |item| {
+        let all: Vec<Certificate> = serde_json::from_value(item.clone()).unwrap();
+        let keys: Vec<_> =
+            all.iter().map(|it| (it.statement().key, it.statement().epoch)).collect();
+        seen.push(keys);
+        match seen.len() {
+            1 => {
+                host.show();
+                assert_eq!(epoch(&host, key), Some(1));
+                host.call("rotate", json!({"unit": "gate"})).unwrap();
+            }
+            2 => assert_eq!(epoch(&host, new_key()), Some(2)),
+            _ => return false,
+        }
+        true
+    });
+    assert!(end.is_ok(), "{end:?}");
+    assert_eq!((&seen[0][..], &seen[1][..]), (&[(key, 1)][..], &[][..]));
+    assert_eq!((seen[2].len(), seen[2][0].1), (1, 2));
+}
+
 /// Killed while it writes, again and again: what it has answered stays, and the node is the same.
 #[test]
 fn killed_at_any_moment() {

@@ -73,7 +73,7 @@ impl Host {
         command
             .env("NOTIFY_SOCKET", self.folder.path().join("notify"))
             .env("STATE_DIRECTORY", self.state())
-            .env("OCTET_CALLERS", format!("{own}=show,certify,rotate,revoke"))
+            .env("OCTET_CALLERS", format!("{own}=show,certify,certificates,rotate,revoke"))
             .env("LISTEN_FDS", "1")
             .env("LISTEN_FDNAMES", "control")
             .stdout(Stdio::null());

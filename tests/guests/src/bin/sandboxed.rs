@@ -43,7 +43,8 @@ fn main() {
         ["read", path] => fs::read(path).map(drop).into(),
         ["open", path] => File::open(path).map(drop).into(),
         ["write", path] => File::options().append(true).create(true).open(path).map(drop).into(),
-        ["keep"] => keep(),
+        ["keep"] => keep("STATE_DIRECTORY"),
+        ["remember"] => keep("RUNTIME_DIRECTORY"),
         ["interface", name] => interface(name),
         ["call", unit, verb] => call(unit, verb),
         ["memory", mib] => memory(number(mib)),
@@ -101,11 +102,11 @@ fn look_into_process() -> rustix::io::Result<()> {
     pidfd_getfd(own.as_fd(), 0, PidfdGetfdFlags::empty()).map(drop)
 }
 
-/// Writes to the data folder.
-fn keep() -> Outcome {
-    match env::var("STATE_DIRECTORY") {
+/// Writes to a folder of its own, which this variable names.
+fn keep(folder: &str) -> Outcome {
+    match env::var(folder) {
         Ok(folder) => fs::write(format!("{folder}/kept"), "kept").into(),
-        Err(_) => Denied("no STATE_DIRECTORY".into()),
+        Err(_) => Denied(format!("no {folder}")),
     }
 }
 
@@ -184,14 +185,14 @@ fn processor(percent: u64) -> Outcome {
     unless(share > percent, format!("{share} %"))
 }
 
-/// Writes to the disk for three seconds: does more than `mib` MiB arrive?
+/// Writes to the disk for six seconds: does more than `mib` MiB arrive?
 fn disk(mib: u64) -> Outcome {
     let written = || -> io::Result<u64> {
         let folder = env::var("STATE_DIRECTORY").map_err(io::Error::other)?;
         let mut file = File::create(format!("{folder}/written"))?;
         let (start, piece) = (Instant::now(), vec![1; 256 << 10]);
         let mut written = 0;
-        while start.elapsed() < Duration::from_secs(3) && written <= mib << 20 {
+        while start.elapsed() < Duration::from_secs(6) && written <= mib << 20 {
             file.write_all(&piece)?;
             file.sync_data()?;
             written += piece.len() as u64;

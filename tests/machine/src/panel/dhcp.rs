@@ -5,8 +5,8 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::{Duration, Instant};
 
 use smoltcp::wire::{
-    DhcpMessageType, DhcpPacket, DhcpRepr, EthernetAddress, EthernetFrame, EthernetProtocol,
-    IpProtocol, Ipv4Packet, UdpPacket,
+    DhcpMessageType, DhcpOption, DhcpPacket, DhcpRepr, EthernetAddress, EthernetFrame,
+    EthernetProtocol, IpProtocol, Ipv4Packet, UdpPacket,
 };
 
 use super::packet;
@@ -14,6 +14,9 @@ use super::port::{Mac, Port};
 
 /// How long a client may take to ask; long, because the host may be busy.
 const PATIENCE: Duration = Duration::from_secs(120);
+
+/// The option that names servers for the time (RFC 2132, 8.3).
+const TIME: u8 = 42;
 
 /// A server, and the one address that it gives.
 #[derive(Debug, Clone)]
@@ -28,6 +31,8 @@ pub struct DhcpServer {
     pub gives: Ipv4Addr,
     /// For how many seconds.
     pub seconds: u32,
+    /// Whether it says that it answers questions about names and time, too.
+    pub knows: bool,
 }
 
 impl DhcpServer {
@@ -52,7 +57,7 @@ impl DhcpServer {
     }
 
     /// What the client asks in `frame`, and the frame with the answer.
-    fn answer(&self, frame: &[u8]) -> Option<(DhcpMessageType, Option<Vec<u8>>)> {
+    pub fn answer(&self, frame: &[u8]) -> Option<(DhcpMessageType, Option<Vec<u8>>)> {
         let frame = EthernetFrame::new_checked(frame).ok()?;
         if frame.ethertype() != EthernetProtocol::Ipv4 {
             return None;
@@ -73,6 +78,8 @@ impl DhcpServer {
             kind => return Some((kind, None)),
         };
         let client = question.client_hardware_address;
+        let time = self.address.octets();
+        let time = [DhcpOption { kind: TIME, data: &time }];
         let repr = DhcpRepr {
             message_type: answer,
             transaction_id: question.transaction_id,
@@ -89,12 +96,12 @@ impl DhcpServer {
             client_identifier: None,
             server_identifier: Some(self.address),
             parameter_request_list: None,
-            dns_servers: None,
+            dns_servers: self.knows.then(|| [self.address].into_iter().collect()),
             max_size: None,
             lease_duration: Some(self.seconds),
             renew_duration: None,
             rebind_duration: None,
-            additional_options: &[],
+            additional_options: if self.knows { &time } else { &[] },
         };
         let mut bytes = vec![0; repr.buffer_len()];
         repr.emit(&mut DhcpPacket::new_unchecked(&mut bytes)).ok()?;

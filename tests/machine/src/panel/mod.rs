@@ -2,7 +2,7 @@
 //!
 //! A card ([`Builder::nic`](crate::Builder::nic)) is one end of a pair of Unix sockets, each datagram
 //! an Ethernet frame; the other end is a [`Port`]. A test reads and sends frames there itself, joins
-//! two ports by a [`Wire`] that it can record, slow down and cut, or is a whole board: a [`Station`]
+//! two ports by a [`Wire`] that it can record, slow down and cut, has a [`Patch`] panel for many, or is a whole board: a [`Station`]
 //! says single packets and hears what comes back, a [`Host`] has TCP, and [`DhcpServer`] gives
 //! addresses. The [`switchboard`] is everybody around a router at once, and [`raw`] frames are what
 //! attacks are made of. No packet leaves the test.
@@ -13,6 +13,9 @@ mod dhcp;
 mod host;
 #[cfg(feature = "stack")]
 mod packet;
+mod patch;
+#[cfg(feature = "stack")]
+pub mod peer;
 mod port;
 #[cfg(feature = "stack")]
 pub mod raw;
@@ -28,6 +31,7 @@ pub use dhcp::DhcpServer;
 pub use host::Host;
 #[cfg(feature = "stack")]
 pub use packet::{Kind, Segment};
+pub use patch::{Fate, Jack, Patch};
 pub use port::{Mac, Port};
 pub(crate) use port::{Nic, Sockets};
 #[cfg(feature = "stack")]

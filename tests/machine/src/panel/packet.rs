@@ -52,8 +52,8 @@ pub enum Kind {
 pub enum Heard {
     /// Somebody asks for the Ethernet address of an IP address.
     WhoHas { target: IpAddr, asker: IpAddr, asker_mac: Mac },
-    /// Somebody says it.
-    IsAt { address: IpAddr, mac: Mac },
+    /// Somebody says it to somebody.
+    IsAt { address: IpAddr, mac: Mac, to: IpAddr },
     /// A packet of TCP, UDP, or about one.
     Segment(Segment),
 }
@@ -237,7 +237,7 @@ fn arp(bytes: &[u8]) -> Option<Heard> {
     let (mac, source, target) = (Mac(mac.0), IpAddr::V4(source), IpAddr::V4(target));
     match operation {
         ArpOperation::Request => Some(Heard::WhoHas { target, asker: source, asker_mac: mac }),
-        ArpOperation::Reply => Some(Heard::IsAt { address: source, mac }),
+        ArpOperation::Reply => Some(Heard::IsAt { address: source, mac, to: target }),
         ArpOperation::Unknown(_) => None,
     }
 }
@@ -275,12 +275,12 @@ fn above(
             };
             unreachable(address(12)?, address(16)?, inner.get(header..)?)
         }
-        IpProtocol::Icmpv6 => icmpv6(source, bytes, mac),
+        IpProtocol::Icmpv6 => icmpv6((source, destination), bytes, mac),
         _ => None,
     }
 }
 
-fn icmpv6(source: IpAddr, bytes: &[u8], mac: Mac) -> Option<Heard> {
+fn icmpv6((source, destination): (IpAddr, IpAddr), bytes: &[u8], mac: Mac) -> Option<Heard> {
     let address = |bytes: &[u8], at: usize| {
         let sixteen = <[u8; 16]>::try_from(bytes.get(at..at + 16)?).ok()?;
         Some(IpAddr::V6(Ipv6Addr::from(sixteen)))
@@ -291,7 +291,7 @@ fn icmpv6(source: IpAddr, bytes: &[u8], mac: Mac) -> Option<Heard> {
             unreachable(address(inner, 8)?, address(inner, 24)?, inner.get(40..)?)
         }
         135 => Some(Heard::WhoHas { target: address(bytes, 8)?, asker: source, asker_mac: mac }),
-        136 => Some(Heard::IsAt { address: address(bytes, 8)?, mac }),
+        136 => Some(Heard::IsAt { address: address(bytes, 8)?, mac, to: destination }),
         _ => None,
     }
 }
@@ -329,7 +329,8 @@ mod tests {
             let who = Heard::WhoHas { target: other, asker: one, asker_mac: MACS.0 };
             assert_eq!(read(&asked), Some((MACS.1, who)));
             let said = neighbour(MACS, one, other, one, false);
-            assert_eq!(read(&said), Some((MACS.1, Heard::IsAt { address: one, mac: MACS.0 })));
+            let is_at = Heard::IsAt { address: one, mac: MACS.0, to: other };
+            assert_eq!(read(&said), Some((MACS.1, is_at)));
         }
         assert_eq!(read(b"too short"), None);
     }

@@ -72,7 +72,7 @@ impl Station {
             let again = deadline.min(Instant::now() + AGAIN);
             while let Some(heard) = self.hear(again)? {
                 match heard {
-                    Heard::IsAt { address, mac } if address == target => return Ok(mac),
+                    Heard::IsAt { address, mac, .. } if address == target => return Ok(mac),
                     _ => {}
                 }
             }

@@ -8,7 +8,9 @@ use octet_appliance::{APPLIANCE, Appliance, SETTINGS};
 use octet_machine::panel::Host;
 use octet_machine::{Machine, Status, UnitState};
 use octet_node::key::{self, Key, KeyFile};
-use octet_tests::{DiskFile, Image, Output, Owner, READY, Remake, SOON, shipped, workspace};
+use octet_tests::{
+    DiskFile, Image, Output, Owner, READY, Remake, SOON, shipped, text_of_one_board,
+};
 use serde_json::{Value, json};
 
 use crate::guest::{BOX, GIVEN, OURS, TEST, gate};
@@ -54,10 +56,10 @@ impl People {
         }
     }
 
-    /// The `appliance.toml` that ships, with a fixed address, this name, these operators and more
+    /// The `appliance.toml` that ships, of a box without a router, with a fixed address, this name, these operators and more
     /// lines.
     pub fn text(&self, name: &str, operators: &[&str], more: &str) -> String {
-        let mut text = std::fs::read_to_string(workspace().join("appliance.toml")).unwrap();
+        let mut text = text_of_one_board();
         for (shipped, ours) in [
             ("\nname = \"octet\"\n", format!("\nname = {name:?}\n")),
             ("\naddress = \"dhcp\"\n", format!("\naddress = [\"{GIVEN}/24\"]\n")),

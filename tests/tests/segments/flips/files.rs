@@ -155,6 +155,7 @@ pub fn is_kept(line: Option<By>) -> bool {
     match line {
         Some(By::Policy(number)) => number <= policies,
         Some(By::Publish(number)) => number <= publishes,
+        Some(By::Neighbour(_)) => false,
         Some(By::BuiltIn(_)) => true,
         None => false,
     }

@@ -20,6 +20,19 @@ pub(super) fn sockets(unit: &Unit) -> Result<(), Wrong> {
     for (name, socket) in &unit.sockets {
         let at = ["sockets", name.as_str()];
         let key = |key| ["sockets", name.as_str(), key];
+        if socket.ipv4_only && socket.port.is_none() {
+            let message = "`ipv4_only` is about a `port`";
+            return Err(Wrong::new(&key("ipv4_only"), message, "remove `ipv4_only`"));
+        }
+        if socket.raw.is_some() {
+            if socket.path.is_some() || socket.port.is_some() || socket.open {
+                let message =
+                    "a `raw` socket has neither `path` nor `port`, and nobody connects to it";
+                let hint = "make it two sockets, or remove what is not meant";
+                return Err(Wrong::new(&at, message, hint));
+            }
+            continue;
+        }
         match (&socket.path, &socket.port) {
             (Some(path), None) => {
                 if !own_path(unit, path.as_str()) {
@@ -49,7 +62,11 @@ pub(super) fn sockets(unit: &Unit) -> Result<(), Wrong> {
                 }
             }
             (None, None) => {
-                return Err(Wrong::new(&at, "the socket has no address", "add `path` or `port`"));
+                return Err(Wrong::new(
+                    &at,
+                    "the socket has no address",
+                    "add `path`, `port` or `raw`",
+                ));
             }
             (Some(_), Some(_)) => {
                 let message = "the socket has a `path` and a `port`";

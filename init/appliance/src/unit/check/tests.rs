@@ -88,10 +88,15 @@ fn sockets_have_one_address_that_is_the_units_own() {
         (3, "[ports]\np = \"tcp/1\"\nq = \"tcp/1\""),
         (2, "[ports]\np = \"tcp/0\""),
         (1, "readiness = \"socket\""),
+        (3, "[sockets.a]\npath = \"/run/octet/hello.sock\"\nipv4_only = true"),
+        (1, "[sockets.a]\nraw = \"icmpv6\"\nport = \"p\"\n[ports]\np = \"udp/1\""),
+        (2, "[sockets.a]\nraw = \"tcp\""),
     ] {
         let (at, said) = wrong(lines);
         assert_eq!(at, line, "{lines}: {said}");
     }
+    good("[sockets.a]\nraw = \"icmpv6\"\n");
+    good("[sockets.a]\nport = \"p\"\nipv4_only = true\n[ports]\np = \"udp/1\"\n");
 }
 
 #[test]

@@ -40,14 +40,37 @@ pub fn tcp(
     numbers: (u32, u32),
     payload: &[u8],
 ) -> Vec<u8> {
+    segment(ends, ports, flags, numbers, (&[], payload))
+}
+
+/// The segment that begins a connection, or with [`ACK`](flags::ACK) the answer to it. It says how long the segments
+/// are that its side takes (RFC 9293, 3.7.1).
+///
+/// # Panics
+/// The two ends are of different versions of IP.
+pub fn syn(ends: (IpAddr, IpAddr), ports: (u16, u16), more: u8, longest: u16) -> Vec<u8> {
+    let [high, low] = longest.to_be_bytes();
+    let answers = u32::from(more & flags::ACK != 0);
+    segment(ends, ports, flags::SYN | more, (0, answers), (&[2, 4, high, low], &[]))
+}
+
+fn segment(
+    ends: (IpAddr, IpAddr),
+    ports: (u16, u16),
+    flags: u8,
+    numbers: (u32, u32),
+    (options, payload): (&[u8], &[u8]),
+) -> Vec<u8> {
+    let header = 20 + options.len();
     let mut bytes = vec![0; 20];
+    bytes.extend(options);
     bytes.extend(payload);
     let mut packet = TcpPacket::new_unchecked(&mut bytes);
     packet.set_src_port(ports.0);
     packet.set_dst_port(ports.1);
     packet.set_seq_number(TcpSeqNumber(numbers.0 as i32));
     packet.set_ack_number(TcpSeqNumber(numbers.1 as i32));
-    packet.set_header_len(20);
+    packet.set_header_len(header as u8);
     packet.set_window_len(1024);
     packet.into_inner()[13] = flags;
     TcpPacket::new_unchecked(&mut bytes)
@@ -73,6 +96,8 @@ pub fn udp(ends: (IpAddr, IpAddr), ports: (u16, u16), payload: &[u8]) -> Vec<u8>
 
 #[cfg(test)]
 mod tests {
+    use smoltcp::wire::TcpOption;
+
     use super::*;
     use crate::panel::raw::checksum;
 
@@ -106,6 +131,24 @@ mod tests {
                 ];
                 let found = found.iter().filter(|(set, _)| *set).map(|(_, flag)| flag);
                 assert_eq!(found.sum::<u8>(), flags);
+            }
+        }
+    }
+
+    #[test]
+    fn who_begins_says_how_long_segments_may_be() {
+        for ends in both() {
+            for (more, answers) in [(0, 0), (flags::ACK, 1)] {
+                let bytes = syn(ends, (4000, 80), more, 1460);
+                assert_eq!(checksum::above(ends, TCP, &bytes), 0);
+                let read = TcpPacket::new_checked(&bytes[..]).unwrap();
+                assert_eq!((read.header_len(), read.payload()), (24, &b""[..]));
+                assert_eq!(
+                    (read.syn(), read.ack(), read.ack_number().0),
+                    (true, more != 0, answers)
+                );
+                let (_, option) = TcpOption::parse(read.options()).unwrap();
+                assert_eq!(option, TcpOption::MaxSegmentSize(1460));
             }
         }
     }

@@ -14,8 +14,9 @@ use super::{Seen, Switchboard};
 use crate::panel::port::Out;
 
 /// Between two frames on one leg: a router without a processor of its own is to have time left for what
-/// else it does.
-const PACE: Duration = Duration::from_millis(2);
+/// else it does. Its kernel deals with frames before anything else, so more than it can take stops all that
+/// is no frame, and how much that is depends on how busy the host is.
+const PACE: Duration = Duration::from_millis(10);
 
 /// Probes under way without a pause, until [`Switchboard::cease`].
 #[derive(Debug)]

@@ -38,7 +38,7 @@ impl Sentinel {
 /// A sentinel under way.
 #[derive(Debug)]
 enum Wait<'a> {
-    Where { leg: usize, router: IpAddr, at: Mac },
+    Where { leg: usize, router: IpAddr, at: Mac, asker: IpAddr },
     Probe { probe: &'a Probe, comes: &'a Came, sent: Watch },
 }
 
@@ -71,7 +71,10 @@ impl Switchboard {
 
     fn questions(&self, of: impl Fn(&super::Leg) -> IpAddr) -> impl Iterator<Item = Wait<'static>> {
         let legs = self.legs.iter().enumerate().filter(|(leg, _)| !self.quiet.contains(leg));
-        legs.map(move |(leg, it)| Wait::Where { leg, router: of(it), at: it.router.mac })
+        legs.map(move |(leg, it)| {
+            let router = of(it);
+            Wait::Where { leg, router, at: it.router.mac, asker: it.test.address_like(router) }
+        })
     }
 
     /// Sends all of `waits`, those again that are not delivered, and so on.
@@ -87,7 +90,7 @@ impl Switchboard {
                 let before = waits.len();
                 waits.retain_mut(|wait| !wait.delivered(&seen));
                 // The rest is on record.
-                if waits.len() == before {
+                if waits.len() == before && !self.is_late(&seen) {
                     self.recorded.push(seen);
                 }
             }
@@ -100,13 +103,20 @@ impl Switchboard {
         Err(io::Error::new(io::ErrorKind::TimedOut, message))
     }
 
+    /// Whether it answers one of the questions: one of a slow router's, which was asked again meanwhile, so
+    /// that it has nothing to do with what was sent since.
+    pub(super) fn is_late(&self, seen: &Seen) -> bool {
+        let ipv4 = self.questions(|leg| leg.router.ipv4.into());
+        let mut both = ipv4.chain(self.questions(|leg| leg.router.ipv6.into()));
+        both.any(|mut question| question.delivered(seen))
+    }
+
     fn say(&mut self, wait: &mut Wait<'_>) -> io::Result<()> {
         match wait {
-            Wait::Where { leg, router, .. } => {
-                let test = &self.legs[*leg].test;
+            Wait::Where { leg, router, asker, .. } => {
                 let (group, everybody) = packet::everybody(*router);
-                let own = test.address_like(*router);
-                let asks = packet::neighbour((test.mac, everybody), own, group, *router, true);
+                let macs = (self.legs[*leg].test.mac, everybody);
+                let asks = packet::neighbour(macs, *asker, group, *router, true);
                 self.send(*leg, &asks)
             }
             Wait::Probe { probe, sent, .. } => self.probe(probe, sent),
@@ -118,9 +128,10 @@ impl Wait<'_> {
     fn delivered(&mut self, seen: &Seen) -> bool {
         match self {
             // Also that it is where probes are sent to: they would else get lost without a word.
-            Self::Where { leg, router, at } => {
-                let said = packet::read(&seen.frame).map(|(_, heard)| heard);
-                seen.leg == *leg && said == Some(Heard::IsAt { address: *router, mac: *at })
+            Self::Where { leg, router, at, asker } => {
+                let is_at = Heard::IsAt { address: *router, mac: *at, to: *asker };
+                let said = || packet::read(&seen.frame).map(|(_, heard)| heard);
+                seen.leg == *leg && said() == Some(is_at)
             }
             Self::Probe { comes, sent, .. } => {
                 sent.note(seen);
@@ -131,7 +142,7 @@ impl Wait<'_> {
 
     fn name(&self, switchboard: &Switchboard) -> String {
         match self {
-            Self::Where { leg, router, at } => {
+            Self::Where { leg, router, at, .. } => {
                 let zone = &switchboard.legs[*leg].zone;
                 format!("{router} does not say to {zone} that it is at {at}")
             }

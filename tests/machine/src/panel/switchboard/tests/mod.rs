@@ -237,6 +237,27 @@ fn a_sentinel_that_is_lost_is_sent_again() {
 }
 
 #[test]
+fn an_answer_to_a_question_that_was_asked_again_is_not_on_record() {
+    let (mut switchboard, wires) = start(table());
+    let probe = Probe::new(ONE, switchboard.legs()[TWO].test.ipv4.into(), Traffic::Tcp(80));
+    // Longer than until the first question is asked again.
+    let slow = Duration::from_millis(700);
+    wires[ONE].rule(move |end, _| match end {
+        wire::End::B => Verdict::Delay(slow),
+        wire::End::A => Verdict::Pass,
+    });
+    for _ in 0..2 {
+        let came = switchboard.sweep(std::slice::from_ref(&probe), &[Sentinel::Neighbour(ONE)]);
+        assert_eq!(came.unwrap(), [Came::Out(TWO)]);
+    }
+    let answers = wires[ONE].recorded().iter().filter(|it| it.from == wire::End::B).count();
+    assert!(answers > 4, "none was asked twice");
+    let seen = switchboard.recorded();
+    assert!(seen.iter().all(|seen| seen.leg == TWO), "{seen:?}");
+    assert_eq!(seen.len(), 2);
+}
+
+#[test]
 fn who_asks_for_the_test_is_told_and_raw_frames_are_followed() {
     let (mut switchboard, _wires) = start(table());
     let legs = legs();
@@ -263,7 +284,8 @@ fn who_asks_for_the_test_is_told_and_raw_frames_are_followed() {
         let macs = (router.mac, everybody);
         leg.send(&packet::neighbour(macs, from, group, target, true)).unwrap();
         let answer = packet::read(&leg.receive(soon).unwrap());
-        assert_eq!(answer, Some((router.mac, Heard::IsAt { address: target, mac: test.mac })));
+        let is_at = Heard::IsAt { address: target, mac: test.mac, to: from };
+        assert_eq!(answer, Some((router.mac, is_at)));
     }
     let other = IpAddr::from(router.ipv4);
     let asks = packet::neighbour((router.mac, ethernet::BROADCAST), other, other, other, true);

@@ -1,0 +1,67 @@
+//! When each service that the file has put on some boards runs there, and nowhere else.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use miette::miette;
+use octet_appliance::Board;
+use octet_machine::{Cluster, Node, Status, UnitState};
+
+/// The pause between two looks.
+const PAUSE: Duration = Duration::from_millis(300);
+
+/// A machine of the box.
+pub struct Row {
+    /// Which.
+    pub node: Node,
+    /// How it is.
+    pub status: Status,
+    /// What runs on it and not on all.
+    pub services: Vec<String>,
+}
+
+/// Waits until all is as `boards` say.
+///
+/// # Errors
+/// It is not in time; what is wrong is told.
+pub fn wait(cluster: &Cluster, boards: &[Board], deadline: Instant) -> miette::Result<Vec<Row>> {
+    let mut rows = vec![];
+    for (node, machine) in cluster.nodes() {
+        loop {
+            let status = machine.status().map_err(|error| miette!("{node}: {error}"))?;
+            let wrong = wrong(node, &status, boards);
+            if wrong.is_empty() {
+                let services = wanted(node, boards).into_iter().collect();
+                rows.push(Row { node, status, services });
+                break;
+            }
+            if Instant::now() >= deadline {
+                return Err(miette!("{node}: {}\n{}", wrong.join("; "), machine.tail(20)));
+            }
+            std::thread::sleep(PAUSE);
+        }
+        machine.release_control();
+    }
+    Ok(rows)
+}
+
+/// The services that the file puts on `node`.
+fn wanted(node: Node, boards: &[Board]) -> BTreeSet<String> {
+    let here = |board: &&Board| node == Node::Board(board.number);
+    boards.iter().filter(here).flat_map(|board| &board.services).map(ToString::to_string).collect()
+}
+
+/// What runs and should not, or should and does not.
+fn wrong(node: Node, status: &Status, boards: &[Board]) -> Vec<String> {
+    let wanted = wanted(node, boards);
+    let all: BTreeSet<String> =
+        boards.iter().flat_map(|board| &board.services).map(ToString::to_string).collect();
+    let is_wrong = |name: &String| {
+        let state = status.unit(name).map(|unit| unit.state);
+        let is_there = matches!(state, Some(UnitState::Ready | UnitState::Done));
+        let is_off = matches!(state, None | Some(UnitState::Stopped));
+        let right = if wanted.contains(name) { is_there } else { is_off };
+        (!right).then(|| format!("{name}: {state:?}, wanted here: {}", wanted.contains(name)))
+    };
+    all.iter().filter_map(is_wrong).collect()
+}

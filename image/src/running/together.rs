@@ -1,0 +1,119 @@
+//! A router and its boards, wired as in the box, from their power-on until they are one.
+
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use miette::{Diagnostic, IntoDiagnostic, miette};
+use octet_appliance::Board;
+use octet_machine::{Cluster, Node, State, Status};
+
+use super::services::{self, Row};
+use super::whole::{self, Seen};
+use super::{folder_of, machine};
+use crate::appliance_file::ApplianceFile;
+use crate::build::{self, Built, Options};
+
+/// From QEMU's start until a machine of many is ready: they share the host's processors.
+const READY: Duration = Duration::from_secs(300);
+
+/// What cannot be run.
+#[derive(Debug, thiserror::Error, Diagnostic)]
+enum NoCluster {
+    #[error("{0} is about one board")]
+    #[diagnostic(help("add `[cluster]` with `boards = 4`, 8, 16 or 32"))]
+    OneBoard(String),
+    #[error("{file} is about a box of {there} boards, not {wanted}")]
+    #[diagnostic(help("see `boards` in [cluster]"))]
+    TooMany { file: String, there: u8, wanted: u8 },
+}
+
+/// How many boards the appliance's file says there are, and what it says of single ones.
+///
+/// # Errors
+/// The file is wrong, or has fewer than `wanted`.
+pub fn said(options: &Options, wanted: u8) -> miette::Result<(u8, Vec<Board>)> {
+    let path = options.appliance_file(&build::workspace()?);
+    let ApplianceFile { file, appliance, .. } = ApplianceFile::read(&path)?;
+    let cluster = appliance.cluster.ok_or_else(|| NoCluster::OneBoard(file.clone()))?;
+    if cluster.boards < wanted {
+        return Err(NoCluster::TooMany { file, there: cluster.boards, wanted }.into());
+    }
+    Ok((cluster.boards, appliance.board))
+}
+
+/// What is powered on.
+#[derive(Debug, Clone, Copy)]
+pub struct Size {
+    /// The router's ports for boards.
+    pub ports: u8,
+    /// How many have a board.
+    pub boards: u8,
+    /// MiB of each machine.
+    pub memory: u32,
+}
+
+/// A box that is whole. Its machines end with the value.
+pub struct Together {
+    /// The machines.
+    pub cluster: Cluster,
+    /// How each is.
+    pub rows: Vec<Row>,
+    /// The number of the map that all have.
+    pub sequence: u64,
+    /// What the router says of each board.
+    pub seen: Vec<Seen>,
+    /// From the first one's start.
+    pub took: Duration,
+}
+
+/// Boots a box, each machine from a disk of its own, if `from_disk`; what they need is in `folder`. It is one
+/// when what `said` puts on single boards runs there, too.
+///
+/// # Errors
+/// It does not become one in time.
+pub fn start(
+    built: &Built,
+    size: Size,
+    said: &[Board],
+    from_disk: bool,
+    folder: &Path,
+) -> miette::Result<Together> {
+    let Size { ports, boards, memory } = size;
+    let cluster = Cluster::new(ports, false).into_diagnostic()?;
+    let began = Instant::now();
+    let nodes = [Node::Router].into_iter().chain((1..=boards).map(Node::Board));
+    for node in nodes {
+        let machine = machine(built, from_disk, Some(node))?.memory(memory);
+        let own = folder_of(folder, node);
+        fs::create_dir(&own).into_diagnostic()?;
+        cluster.power_on(node, machine.folder(&own)).into_diagnostic()?;
+    }
+    wait_ready(&cluster, began + READY)?;
+    let (sequence, seen) = whole::wait(&cluster, boards, began + READY)?;
+    let rows = services::wait(&cluster, said, began + READY)?;
+    Ok(Together { cluster, rows, sequence, seen, took: began.elapsed() })
+}
+
+/// Waits for each machine to be ready, and each board to know which it is.
+fn wait_ready(cluster: &Cluster, deadline: Instant) -> miette::Result<()> {
+    for (node, machine) in cluster.nodes() {
+        let number = match node {
+            Node::Router => 0,
+            Node::Board(number) => u16::from(number),
+        };
+        let settled = |status: &Status| match status.state {
+            State::Ready => status.board == Some(number),
+            state => state == State::Degraded,
+        };
+        let left = deadline.saturating_duration_since(Instant::now());
+        let status = machine.wait_status("ready, and numbered by its port", left, settled);
+        let status = status.map_err(|error| miette!("{node}: {error}"))?;
+        if status.state == State::Degraded {
+            let reason = status.reason.unwrap_or_default();
+            return Err(miette!("{node} is degraded: {reason}\n{}", machine.tail(20)));
+        }
+        machine.release_control();
+    }
+    Ok(())
+}

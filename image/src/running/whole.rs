@@ -1,0 +1,99 @@
+//! When a box is whole: every board enrolled, with the same map, and reached under its name from the router.
+
+use std::time::{Duration, Instant};
+
+use miette::miette;
+use octet_machine::{Cluster, Machine, Node, UnitState};
+use serde_json::{Value, json};
+
+use super::services::Row;
+use crate::report;
+
+/// The pause between two looks.
+const PAUSE: Duration = Duration::from_millis(300);
+
+/// What the router says of one board.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Seen {
+    /// Its place in the map.
+    state: String,
+    /// The number of the map that it has.
+    has: Option<u64>,
+    /// The address under its name.
+    address: Option<String>,
+    /// Whether it answers there.
+    answers: bool,
+}
+
+/// Waits until the box is whole.
+///
+/// # Errors
+/// It is not in time; what is missing is told.
+pub fn wait(cluster: &Cluster, boards: u8, deadline: Instant) -> miette::Result<(u64, Vec<Seen>)> {
+    let router = cluster.node(Node::Router).ok_or_else(|| miette!("the router is off"))?;
+    loop {
+        let (sequence, seen) = look(&router, boards)?;
+        let is_whole = |it: &Seen| {
+            it.state == "enrolled" && it.has == Some(sequence) && it.address.is_some() && it.answers
+        };
+        if seen.iter().all(is_whole) {
+            router.release_control();
+            return Ok((sequence, seen));
+        }
+        if Instant::now() >= deadline {
+            let missing = seen.iter().zip(1..).filter(|(it, _)| !is_whole(it));
+            let missing: Vec<String> =
+                missing.map(|(it, number)| format!("board-{number}: {it:?}")).collect();
+            return Err(miette!(
+                "the box is not whole: {}\n{}",
+                missing.join("; "),
+                router.tail(20)
+            ));
+        }
+        std::thread::sleep(PAUSE);
+    }
+}
+
+fn look(router: &Machine, boards: u8) -> miette::Result<(u64, Vec<Seen>)> {
+    let ask = |unit, verb, args| router.call_unit(unit, verb, args).map_err(|it| miette!("{it}"));
+    let (map, links) = (ask("cluster", "show", json!({}))?, ask("lan", "show", json!({}))?);
+    let seen = (1..=boards).map(|number| {
+        let row = find(&map["boards"], "board", &json!(number));
+        let name = json!({ "name": format!("board-{number}") });
+        // Without a name it is asked again.
+        let found = router.call_unit("lan", "lookup", name).unwrap_or_default();
+        let address = found["addresses"][0].as_str().map(str::to_owned);
+        let neighbour = find(&links["neighbours"], "address", &json!(address));
+        Seen {
+            state: row["state"].as_str().unwrap_or("unknown").to_owned(),
+            has: row["has map"].as_u64(),
+            answers: neighbour["answers"] == true,
+            address,
+        }
+    });
+    Ok((map["sequence"].as_u64().unwrap_or_default(), seen.collect()))
+}
+
+fn find(rows: &Value, key: &str, wanted: &Value) -> Value {
+    let rows = rows.as_array().into_iter().flatten();
+    { rows }.find(|row| row[key] == *wanted).cloned().unwrap_or_default()
+}
+
+/// One line per machine, with the services that run on it and not on all.
+pub fn table(nodes: &[Row], sequence: u64, seen: &[Seen]) -> String {
+    let rows = nodes.iter().map(|Row { node, status, services }| {
+        let ready = status.ready_at.map_or_else(|| "?".to_owned(), report::seconds);
+        let units = status.units.iter().filter(|unit| unit.state == UnitState::Ready).count();
+        let (state, map, address) = match node {
+            Node::Router => ("holder".to_owned(), sequence.to_string(), String::new()),
+            Node::Board(number) => {
+                let seen = &seen[usize::from(*number) - 1];
+                let map = seen.has.map(|has| has.to_string()).unwrap_or_default();
+                (seen.state.clone(), map, seen.address.clone().unwrap_or_default())
+            }
+        };
+        let services = services.join(", ");
+        [node.to_string(), state, map, address, ready, units.to_string(), services]
+    });
+    report::table(["NODE", "IS", "MAP", "ADDRESS", "READY", "UNITS", "SERVICES"], rows)
+}

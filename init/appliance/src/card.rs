@@ -1,0 +1,240 @@
+//! The card of a node: what another one has to know of it for a link, as one text that people can hand on.
+
+use std::fmt;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use curve25519_dalek::edwards::CompressedEdwardsY;
+use ed25519_dalek::{Signature, VerifyingKey};
+use serde::{Deserialize, Serialize};
+
+use crate::public_key::PublicKey;
+
+/// What stands before a certificate where it is signed (`services/node/src/key.rs`).
+const DOMAIN: &[u8] = b"octet certificate 1\0";
+
+/// The version of the encoding.
+const VERSION: u8 = 1;
+
+/// What it is a certificate for: the unit `forward`, behind the length of this name.
+const UNIT: &[u8; 8] = b"\x07forward";
+
+/// Where the node's key stands, that of its `forward`, and the unit's name; the signature is the rest.
+const NODE: usize = 1;
+const KEY: usize = NODE + 32;
+const NAME: usize = KEY + 32 + 8 + 8;
+const SIGNATURE: usize = NAME + UNIT.len();
+
+/// The length of all of it.
+const LENGTH: usize = SIGNATURE + 64;
+
+/// A node's certificate about the key of its unit `forward`, signed by the node: 153 bytes (`services/node`
+/// has the encoding of certificates in general), as text base64, which needs no
+/// padding for these. There is one text for each.
+#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Card([u8; LENGTH]);
+
+/// Text that is no card.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidCard {
+    /// It is no base64.
+    #[error("this is no card: copy what `octetctl --box BOX forward card` prints there, all of it")]
+    Text,
+    /// Something is missing, or too much.
+    #[error(
+        "this is no card: it has {0} bytes and not {LENGTH}; copy what `octetctl --box BOX forward card` prints there, all of it"
+    )]
+    Length(usize),
+    /// Another version, or about another unit.
+    #[error(
+        "this is a certificate, but none about the key of a node's `forward`: `octetctl --box BOX forward card` prints that"
+    )]
+    Other,
+    /// A key that keeps no secret.
+    #[error(
+        "a key in this card is none that keeps a secret (no point of the curve, or one of small order): do not trust who gave it to you"
+    )]
+    Key,
+    /// The node named in it has not signed it.
+    #[error(
+        "the node that this card names has not signed it: a letter is wrong, or somebody has changed it; ask for it once more"
+    )]
+    Forged,
+}
+
+impl Card {
+    /// Reads the encoding, and verifies it.
+    ///
+    /// # Errors
+    /// It is no card, or nobody can trust it.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, InvalidCard> {
+        let bytes: [u8; LENGTH] = bytes.try_into().map_err(|_| InvalidCard::Length(bytes.len()))?;
+        let card = Self(bytes);
+        if bytes[0] != VERSION || bytes[NAME..SIGNATURE] != *UNIT {
+            return Err(InvalidCard::Other);
+        }
+        // With a node's key of small order anybody could sign.
+        if ![card.node(), card.key()].iter().all(keeps_a_secret) {
+            return Err(InvalidCard::Key);
+        }
+        let (body, signature) = bytes.split_at(SIGNATURE);
+        let key = VerifyingKey::from_bytes(card.node().as_bytes()).map_err(|_| InvalidCard::Key)?;
+        let verified = Signature::from_slice(signature)
+            .and_then(|signature| key.verify_strict(&[DOMAIN, body].concat(), &signature));
+        verified.map(|()| card).map_err(|_| InvalidCard::Forged)
+    }
+
+    /// The node's key.
+    pub fn node(&self) -> PublicKey {
+        self.key_at(NODE)
+    }
+
+    /// The key of its `forward`.
+    pub fn key(&self) -> PublicKey {
+        self.key_at(KEY)
+    }
+
+    /// The encoding.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    fn key_at(&self, at: usize) -> PublicKey {
+        let mut key = [0; 32];
+        key.copy_from_slice(&self.0[at..at + 32]);
+        PublicKey::new(key)
+    }
+}
+
+/// Whether a key is a point of the curve, and none of those with which every secret gives the same few results.
+fn keeps_a_secret(key: &PublicKey) -> bool {
+    CompressedEdwardsY(*key.as_bytes()).decompress().is_some_and(|point| !point.is_small_order())
+}
+
+impl TryFrom<String> for Card {
+    type Error = InvalidCard;
+
+    fn try_from(text: String) -> Result<Self, InvalidCard> {
+        Self::from_bytes(&STANDARD.decode(text).map_err(|_| InvalidCard::Text)?)
+    }
+}
+
+impl std::str::FromStr for Card {
+    type Err = InvalidCard;
+
+    fn from_str(text: &str) -> Result<Self, InvalidCard> {
+        Self::try_from(text.to_owned())
+    }
+}
+
+impl From<Card> for String {
+    fn from(card: Card) -> String {
+        card.to_string()
+    }
+}
+
+impl fmt::Display for Card {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&STANDARD.encode(self.0))
+    }
+}
+
+impl fmt::Debug for Card {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the card of {}", self.node())
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use ring::signature::{Ed25519KeyPair, KeyPair};
+
+    fn pair(seed: u8) -> Ed25519KeyPair {
+        Ed25519KeyPair::from_seed_unchecked(&[seed; 32]).unwrap()
+    }
+
+    fn public(seed: u8) -> PublicKey {
+        PublicKey::new(pair(seed).public_key().as_ref().try_into().unwrap())
+    }
+
+    /// What the node of this seed says of `key`, whatever that is.
+    fn signed(seed: u8, key: PublicKey, unit: &[u8]) -> Vec<u8> {
+        let node = public(seed);
+        let mut bytes = [&[VERSION][..], node.as_bytes(), key.as_bytes(), &[0; 16], unit].concat();
+        let signature = pair(seed).sign(&[DOMAIN, &bytes].concat());
+        bytes.extend_from_slice(signature.as_ref());
+        bytes
+    }
+
+    /// The card of the node of this seed.
+    pub(crate) fn card(seed: u8) -> Card {
+        card_with(seed, seed)
+    }
+
+    /// The same with what is the key of another one's `forward`.
+    pub(crate) fn card_with(seed: u8, other: u8) -> Card {
+        Card::from_bytes(&signed(seed, public(other ^ 0x80), UNIT)).unwrap()
+    }
+
+    #[test]
+    fn every_changed_bit_is_seen() {
+        let whole = card(1);
+        assert_eq!((whole.node(), whole.key()), (public(1), public(0x81)));
+        assert_eq!(whole.to_string().parse(), Ok(whole));
+        for bit in 0..LENGTH * 8 {
+            let mut changed = whole.0;
+            changed[bit / 8] ^= 1 << (bit % 8);
+            assert!(Card::from_bytes(&changed).is_err(), "bit {bit}");
+        }
+        for length in 0..LENGTH {
+            assert_eq!(Card::from_bytes(&whole.0[..length]), Err(InvalidCard::Length(length)));
+        }
+    }
+
+    #[test]
+    fn what_is_no_card_is_told() {
+        let small = |first: u8| {
+            let mut key = [0; 32];
+            key[0] = first;
+            PublicKey::new(key)
+        };
+        let gate = signed(1, public(2), b"\x07gateway");
+        assert_eq!(Card::from_bytes(&gate), Err(InvalidCard::Other));
+        // The neutral point, one of order 4, and no point.
+        for key in [small(1), small(0), small(2)] {
+            assert_eq!(Card::from_bytes(&signed(1, key, UNIT)), Err(InvalidCard::Key));
+        }
+        // What anybody can sign: the signature's scalar is 0, and its point the neutral one.
+        let mut anybodys = [&[VERSION][..], small(1).as_bytes(), public(2).as_bytes()].concat();
+        anybodys.extend([&[0; 16][..], UNIT, small(1).as_bytes(), &[0; 32]].concat());
+        assert_eq!(Card::from_bytes(&anybodys), Err(InvalidCard::Key));
+        let text = card(1).to_string();
+        for bad in ["", "?", &text[1..], &format!("{text}AAAA"), &format!("{text}\n")] {
+            assert!(bad.parse::<Card>().is_err(), "{bad}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn one_text_for_each(seed: u8, at in 0usize..204, other in "[A-Za-z0-9+/=]") {
+            let whole = card(seed);
+            let text = whole.to_string();
+            let changed = format!("{}{other}{}", &text[..at], &text[at + 1..]);
+            prop_assert_eq!(changed.parse::<Card>().is_ok(), changed == text);
+        }
+
+        #[test]
+        fn never_panics(text in "\\PC*", bytes in prop::collection::vec(any::<u8>(), 140..160)) {
+            let _ = text.parse::<Card>();
+            let _ = STANDARD.encode(&bytes).parse::<Card>();
+            let mut whole = card(1).0;
+            for (own, other) in whole.iter_mut().zip(&bytes) {
+                *own ^= other;
+            }
+            let _ = Card::from_bytes(&whole);
+        }
+    }
+}

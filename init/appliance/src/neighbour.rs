@@ -1,0 +1,157 @@
+//! `[[neighbour]]`: nodes of other boxes, to which nodes of this one have links.
+
+use std::fmt;
+use std::net::SocketAddrV4;
+
+use serde::{Deserialize, Serialize};
+
+use crate::card::Card;
+use crate::cluster::{Cluster, Router};
+use crate::document::place;
+use crate::file_error::FileError;
+use crate::name::NeighbourName;
+
+/// The UDP port at which a node's links are: that of the unit `forward`.
+pub const LINKS_PORT: u16 = 51820;
+
+/// How many such links a node has at most: it can announce no more.
+const MOST: usize = 32;
+
+/// `[[neighbour]]`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Neighbour {
+    /// What it is called here.
+    pub name: NeighbourName,
+    /// Who it is.
+    pub card: Card,
+    /// Where it is found; without it, it has to find this box.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<Endpoint>,
+    /// Which board of this box has the link; the router, if none is named.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub board: Option<u8>,
+}
+
+/// Where the links of another box are: an IPv4 address and a UDP port, as `203.0.113.7:51820`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Endpoint(SocketAddrV4);
+
+/// Text that says no such place.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidEndpoint {
+    /// It is none at all.
+    #[error("`{0}` is no IPv4 address with a port, such as 203.0.113.7:{LINKS_PORT}")]
+    Text(String),
+    /// No node of another box can have it.
+    #[error(
+        "nobody outside can be at {0}: name the address of the other box's uplink, and its port"
+    )]
+    Nobody(SocketAddrV4),
+}
+
+impl Endpoint {
+    /// As an address of a socket.
+    pub const fn socket(self) -> SocketAddrV4 {
+        self.0
+    }
+}
+
+impl TryFrom<String> for Endpoint {
+    type Error = InvalidEndpoint;
+
+    fn try_from(text: String) -> Result<Self, InvalidEndpoint> {
+        let Ok(at) = text.parse::<SocketAddrV4>() else { return Err(InvalidEndpoint::Text(text)) };
+        let ip = at.ip();
+        // Of no network, of this host, of a group, reserved (RFC 1112, section 4).
+        let is_nobodys = ip.octets()[0] == 0 || ip.is_loopback() || ip.octets()[0] >= 224;
+        if is_nobodys || ip.is_link_local() || at.port() == 0 {
+            return Err(InvalidEndpoint::Nobody(at));
+        }
+        Ok(Self(at))
+    }
+}
+
+impl From<Endpoint> for String {
+    fn from(endpoint: Endpoint) -> String {
+        endpoint.to_string()
+    }
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)
+    }
+}
+
+/// Checks what stands between these lines, which were read from `text`, the content of `file`, and the box.
+pub(crate) fn check(
+    neighbours: &[Neighbour],
+    cluster: Option<&Cluster>,
+    (file, text): (&str, &str),
+) -> Result<(), Box<FileError>> {
+    for (index, one) in neighbours.iter().enumerate() {
+        let wrong = |key: &str, message: String, hint: &str| {
+            let at = place(text, &["neighbour", &index.to_string(), key]);
+            Err(FileError::new(file, text, at, message, hint))
+        };
+        for other in &neighbours[..index] {
+            let same = (one.name == other.name, one.card.node() == other.card.node());
+            match same {
+                (true, false) => {
+                    let message = format!("two nodes are called `{}`", one.name);
+                    return wrong("name", message, "a name means one node: rename one of them");
+                }
+                (false, true) => {
+                    let message = format!("this node is called `{}` already", other.name);
+                    return wrong("name", message, "a node has one name: use that one, too");
+                }
+                (true, true) if one.card != other.card => {
+                    let message = format!("there is another card of `{}`", one.name);
+                    return wrong("card", message, "use the one that it prints now in all lines");
+                }
+                (true, true) if one.board == other.board => {
+                    let message = format!("`{}` is there twice", one.name);
+                    return wrong("name", message, "two nodes have one link: remove a line");
+                }
+                // A node is known by the key of its `forward`, too.
+                (false, false) if one.card.key() == other.card.key() => {
+                    let message = format!("`{}` has the same key of `forward`", other.name);
+                    return wrong("card", message, "one of the two is not who it says: ask both");
+                }
+                _ => {}
+            }
+        }
+        let of_one = neighbours[..index].iter().filter(|other| other.board == one.board);
+        if of_one.count() >= MOST {
+            let message = format!("one node has more than {MOST} neighbours in other boxes");
+            return wrong("name", message, "give links to another board with `board = N`");
+        }
+        match (one.board, cluster) {
+            (Some(board), None) => {
+                let message = format!("there is no board {board}: this box has no [cluster]");
+                return wrong("board", message, "leave the line out: the box itself has the link");
+            }
+            (Some(board), Some(cluster)) if !(1..=cluster.boards).contains(&board) => {
+                let message = format!("there is no board {board}: the box has {}", cluster.boards);
+                return wrong("board", message, "see `boards` in [cluster]");
+            }
+            (None, Some(cluster)) if cluster.router == Router::OpenWrt => {
+                let message = "the router, which runs OpenWrt, has no links".to_owned();
+                return wrong("name", message, "say with `board = N` which board has this one");
+            }
+            _ => {}
+        }
+        if let Some((at, cluster)) = one.at.zip(cluster)
+            && cluster.network.has(*at.0.ip())
+        {
+            let message = format!("{at} is inside of this box ({})", cluster.network);
+            return wrong("at", message, "boards of one box are neighbours without a line");
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,129 @@
+//! `[vpn]`: the owner's devices leave by another node, and what all have to agree on for that.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use serde::{Deserialize, Serialize};
+
+use crate::cluster::{Cluster, Lan, Router};
+use crate::document::place as place_of;
+use crate::file_error::{FileError, nearest};
+use crate::name::NeighbourName;
+use crate::neighbour::Neighbour;
+
+/// The routing table of what the owner's devices send outside.
+pub const VPN_TABLE: u8 = 201;
+
+/// How many nodes leave by one exit at most.
+pub const MOST_PLACES: u8 = 16;
+
+/// The network of the addresses that an exit gives: the last of those for whoever shares out one address among
+/// many (100.64.0.0/10, RFC 6598).
+const PLACES: [u8; 3] = [100, 127, 255];
+
+/// `[vpn]`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Vpn {
+    /// By which node they leave.
+    pub exit: Exit,
+}
+
+/// A node: as a `[[neighbour]]` line calls it, or by its address.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum Exit {
+    /// `hill`
+    Line(NeighbourName),
+    /// `fc15:3721:cd76:a4c1:f90b:3b88:f618:593d`
+    Node(Ipv6Addr),
+}
+
+/// Text that is neither.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "`{0}` is no node: write what a [[neighbour]] line calls it, or its address in fc00::/8, as `forward status` there shows it"
+)]
+pub struct InvalidExit(String);
+
+impl TryFrom<String> for Exit {
+    type Error = InvalidExit;
+
+    fn try_from(text: String) -> Result<Self, InvalidExit> {
+        match text.parse::<Ipv6Addr>() {
+            Ok(ip) if ip.octets()[0] == 0xfc => Ok(Self::Node(ip)),
+            Ok(_) => Err(InvalidExit(text)),
+            Err(_) => text.parse().map(Self::Line).map_err(|_| InvalidExit(text)),
+        }
+    }
+}
+
+impl From<Exit> for String {
+    fn from(exit: Exit) -> String {
+        exit.to_string()
+    }
+}
+
+impl fmt::Display for Exit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Line(name) => name.fmt(f),
+            Self::Node(ip) => ip.fmt(f),
+        }
+    }
+}
+
+/// The address that an exit gives with its place of this number, 1 to [`MOST_PLACES`].
+pub const fn place(number: u8) -> Ipv4Addr {
+    let [a, b, c] = PLACES;
+    Ipv4Addr::new(a, b, c, number)
+}
+
+/// All such addresses, as rules name them.
+pub fn places() -> String {
+    format!("{}/24", place(0))
+}
+
+/// Whether this may be such an address.
+pub fn is_place(address: IpAddr) -> bool {
+    matches!(address, IpAddr::V4(four) if four.octets().starts_with(&PLACES))
+}
+
+/// Checks what stands between this section and the box, which were read from `text`, the content of `file`.
+pub(crate) fn check(
+    vpn: &Vpn,
+    (cluster, lan, neighbours): (&Cluster, Option<&Lan>, &[Neighbour]),
+    (file, text): (&str, &str),
+) -> Result<(), Box<FileError>> {
+    let wrong = |keys: &[&str], message: &str, hint: String| {
+        Err(FileError::new(file, text, place_of(text, keys), message.to_owned(), hint))
+    };
+    if cluster.router == Router::OpenWrt {
+        let message = "the router, which runs OpenWrt, has no paths to an exit";
+        return wrong(&["vpn"], message, "leave [vpn] out".into());
+    }
+    if lan.is_none() {
+        let message = "the box has no `lan`, whose devices would leave by the VPN";
+        return wrong(&["vpn"], message, "add a section [lan], or leave [vpn] out".into());
+    }
+    if let Exit::Line(name) = &vpn.exit
+        && !neighbours.iter().any(|line| line.name == *name)
+    {
+        let known = neighbours.iter().map(|line| line.name.as_str());
+        let hint = match nearest(name.as_str(), known)[..] {
+            [] => "name a [[neighbour]] line, or give the node's address in fc00::/8".into(),
+            [best, ..] => format!("did you mean `{best}`?"),
+        };
+        return wrong(&["vpn", "exit"], &format!("no [[neighbour]] is called `{name}`"), hint);
+    }
+    if neighbours.iter().all(|line| line.board.is_some()) {
+        let message =
+            "the router has no link to another box, by which a path could lead to the exit";
+        let hint = "add a [[neighbour]] without `board`: docs/forwarding.md".into();
+        return wrong(&["vpn", "exit"], message, hint);
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,117 @@
+//! Learning which board this is, while the box runs: from its flash, or from its port.
+
+use octet_appliance::BoardId;
+use octet_control::{Arguments, Failure, FailureCode};
+use serde_json::Value;
+
+use super::Edge;
+use super::managed::Managed;
+use crate::console::say;
+use crate::facts;
+use crate::phases::board_number::{BoardNumber, Source};
+use crate::supervisor::UnitId;
+
+/// The unit that looks at the flash.
+const DATA: &str = "data";
+
+/// What the flash says.
+#[derive(Debug, PartialEq, Eq)]
+enum OfFlash {
+    Nothing,
+    Board(BoardId),
+    /// In words.
+    Problem(String),
+}
+
+impl OfFlash {
+    /// As the unit `data` has left it.
+    fn new(fact: &Value) -> Self {
+        if let Some(problem) = fact["problem"].as_str() {
+            return Self::Problem(problem.to_owned());
+        }
+        match fact["board"].as_u64() {
+            None => Self::Nothing,
+            Some(0) => Self::Board(BoardId::ROUTER),
+            Some(number) => BoardId::board(number).map_or(Self::Nothing, Self::Board),
+        }
+    }
+}
+
+/// The unit whose end is waited for.
+pub fn unit_of_flash(units: &[Managed]) -> Option<UnitId> {
+    units.iter().position(|unit| unit.name() == DATA).map(UnitId)
+}
+
+impl Edge {
+    /// Takes what the flash says, once the unit that reads it has: units that come after it find it
+    /// known.
+    pub(super) fn see_to_flash(&mut self) {
+        let settled = |id: &UnitId| self.status(*id).state.is_settled();
+        if !self.flash.as_ref().is_some_and(settled) {
+            return;
+        }
+        self.flash = None;
+        match OfFlash::new(&facts::read(facts::BOARD)) {
+            OfFlash::Nothing => {}
+            OfFlash::Board(board) => self.be(self.boot.board.said_by_flash(board)),
+            OfFlash::Problem(problem) => {
+                say(&problem); // the log has it from the unit
+                self.problems.push(problem);
+            }
+        }
+    }
+
+    /// Takes the number that the port has, if nobody has said another.
+    pub(super) fn take_number(&mut self, args: &Arguments) -> Result<(), Failure> {
+        let Some(board) = args.integer("number").and_then(BoardId::board) else {
+            let message = "there is no such board";
+            let help = format!("give a number from 1 to {}", BoardId::MOST);
+            return Err(Failure::new(FailureCode::BadArgument, message, help));
+        };
+        match self.boot.board.told(board) {
+            Ok(known) => {
+                self.be(known);
+                Ok(())
+            }
+            Err((said, source)) => {
+                let problem = format!("ALARM: by its port this is {board}, by {source} {said}");
+                self.logs.say(&problem);
+                let help = match source {
+                    Source::CommandLine => {
+                        "plug it into its own port, or remove `octet.board` from the command line"
+                    }
+                    Source::Flash => "plug it into its own port, or correct the file",
+                };
+                Err(Failure::new(FailureCode::Denied, problem, help))
+            }
+        }
+    }
+
+    fn be(&mut self, known: BoardNumber) {
+        if known != self.boot.board {
+            self.boot.board = known;
+            self.clients.changed();
+            self.follow_placement();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_fact_says_a_board_or_why_not() {
+        for (fact, meant) in [
+            (Value::Null, OfFlash::Nothing),
+            (json!({ "board": 0 }), OfFlash::Board(BoardId::ROUTER)),
+            (json!({ "board": 3 }), OfFlash::Board(BoardId::board(3).unwrap())),
+            (json!({ "board": 33 }), OfFlash::Nothing),
+            (json!({ "board": "3" }), OfFlash::Nothing),
+            (json!({ "problem": "it is odd" }), OfFlash::Problem("it is odd".into())),
+        ] {
+            assert_eq!(OfFlash::new(&fact), meant, "{fact}");
+        }
+    }
+}

@@ -1,0 +1,207 @@
+//! Which units run on this node: what the builder has written into the list of units for the number that
+//! this board has, or what PID 1 is told with `place`.
+
+use std::collections::BTreeSet;
+
+use octet_appliance::{Unit, boards_in_words};
+use octet_control::{Arguments, Failure, FailureCode};
+
+use super::Edge;
+use super::sockets;
+use crate::supervisor::{Event, UnitId, UnitState};
+
+/// Why a unit is held whose boards are known, but not which one this is.
+const NO_NUMBER: &str = "waits for the board's number";
+
+/// Why a unit is held that others than this list were told to run.
+const ELSEWHERE: &str = "is for other boards";
+
+/// Who runs here.
+#[derive(Debug, Clone)]
+pub struct Placement {
+    /// In start order.
+    units: Vec<Placed>,
+    /// What ranks above the list of units, until the next boot.
+    told: Option<Told>,
+}
+
+#[derive(Debug, Clone)]
+struct Placed {
+    name: String,
+    /// The boards that it is for, as the list of units says it; without any it is for all nodes.
+    boards: Option<Vec<u8>>,
+    /// Why it cannot be placed.
+    why_everywhere: Option<&'static str>,
+    /// Why it does not run here, as the core knows it.
+    held: Option<String>,
+}
+
+/// What `place` has said.
+#[derive(Debug, Clone)]
+struct Told {
+    /// Units that run on some boards only.
+    placed: BTreeSet<UnitId>,
+    /// Those of them that run here.
+    here: BTreeSet<UnitId>,
+}
+
+impl Placement {
+    /// As `units`, which are in start order, say it for `board`, if its number is known.
+    pub fn new(units: &[Unit], board: Option<u8>) -> Self {
+        let placed = |unit: &Unit| Placed {
+            name: unit.name.to_string(),
+            boards: unit.boards.clone(),
+            why_everywhere: unit.why_everywhere(),
+            held: None,
+        };
+        let mut placement = Self { units: units.iter().map(placed).collect(), told: None };
+        placement.follow(board);
+        placement
+    }
+
+    /// Why `unit` does not run here, if that is so.
+    pub fn held(&self, unit: UnitId) -> Option<&str> {
+        self.units[unit.0].held.as_deref()
+    }
+
+    /// Takes what runs here from now on: of the units that run on some boards only (`placed`, or those
+    /// of the list) these.
+    ///
+    /// # Errors
+    /// A name that cannot be meant. Nothing has changed.
+    pub fn tell(&mut self, here: &str, placed: Option<&str>) -> Result<(), Failure> {
+        let placed = match placed {
+            None => self.ids(|unit| unit.boards.is_some()),
+            Some(names) => {
+                let placed = self.named(names)?;
+                let mut wrong = placed.iter().map(|id| &self.units[id.0]);
+                if let Some((unit, why)) = wrong.find_map(|it| Some((it, it.why_everywhere?))) {
+                    let message = format!("unit `{}` {why}", unit.name);
+                    return Err(refused(message, "leave it out"));
+                }
+                placed
+            }
+        };
+        let here = self.named(here)?;
+        if let Some(id) = here.iter().find(|id| !placed.contains(id)) {
+            let message = format!("unit `{}` is not one of some boards", self.units[id.0].name);
+            let known: Vec<&str> = placed.iter().map(|id| self.units[id.0].name.as_str()).collect();
+            let help = match known.is_empty() {
+                true => "no unit is: it runs on every node without a word".to_owned(),
+                false => format!("those are: {}", known.join(", ")),
+            };
+            return Err(refused(message, &help));
+        }
+        self.told = Some(Told { placed, here });
+        Ok(())
+    }
+
+    /// What the core has to be told now that this is `board`: first what is held, the last in start
+    /// order first; then what is released.
+    pub fn follow(&mut self, board: Option<u8>) -> Vec<Event> {
+        let now = self.ids(|_| true).into_iter().map(|id| (id, self.why_held(id, board)));
+        let changed: Vec<_> = now.filter(|(id, held)| *held != self.units[id.0].held).collect();
+        for (id, held) in &changed {
+            self.units[id.0].held.clone_from(held);
+        }
+        let held = |(id, held): &(UnitId, Option<String>)| Some(Event::Hold(*id, held.clone()?));
+        let released = changed.iter().filter(|(_, held)| held.is_none());
+        let released = released.map(|(id, _)| Event::Release(*id));
+        changed.iter().rev().filter_map(held).chain(released).collect()
+    }
+
+    fn why_held(&self, unit: UnitId, board: Option<u8>) -> Option<String> {
+        let by_list = self.why_held_by_list(unit, board);
+        let Some(told) = &self.told else { return by_list };
+        let elsewhere = told.placed.contains(&unit) && !told.here.contains(&unit);
+        // The list says more, where it says the same.
+        elsewhere.then(|| by_list.unwrap_or_else(|| ELSEWHERE.to_owned()))
+    }
+
+    fn why_held_by_list(&self, unit: UnitId, board: Option<u8>) -> Option<String> {
+        let boards = self.units[unit.0].boards.as_ref()?;
+        match board {
+            None => Some(NO_NUMBER.to_owned()),
+            Some(board) if boards.contains(&board) => None,
+            Some(_) => Some(format!("is for {}", boards_in_words(boards))),
+        }
+    }
+
+    fn ids(&self, which: impl Fn(&Placed) -> bool) -> BTreeSet<UnitId> {
+        let all = self.units.iter().enumerate();
+        all.filter(|(_, unit)| which(unit)).map(|(index, _)| UnitId(index)).collect()
+    }
+
+    /// The units of a list with commas, which may be empty.
+    fn named(&self, list: &str) -> Result<BTreeSet<UnitId>, Failure> {
+        let names = list.split(',').map(str::trim).filter(|name| !name.is_empty());
+        let find = |name: &str| {
+            let found = self.units.iter().position(|unit| unit.name == name);
+            let message = || format!("there is no unit `{name}`");
+            let help = "name units of this image, with commas between them";
+            found.map(UnitId).ok_or_else(|| refused(message(), help))
+        };
+        names.map(find).collect()
+    }
+}
+
+fn refused(message: String, help: &str) -> Failure {
+    Failure::new(FailureCode::BadArgument, message, help)
+}
+
+impl Edge {
+    /// Takes which of the placed units are to run here.
+    pub(super) fn place(&mut self, args: &Arguments) -> Result<(), Failure> {
+        let here = args.text("units").unwrap_or_default();
+        self.placement.tell(here, args.text("of"))?;
+        self.follow_placement();
+        Ok(())
+    }
+
+    /// Stops units that are not for this node, and lets those start that are.
+    pub(super) fn follow_placement(&mut self) {
+        for event in self.placement.follow(self.boot.board.get()) {
+            let Some(id) = event.unit() else { continue };
+            let unit = &mut self.units[id.0];
+            let why = match &event {
+                Event::Hold(_, reason) => reason,
+                _ => {
+                    unit.open_sockets();
+                    "is for this node"
+                }
+            };
+            self.logs.say(&format!("unit {}: {why}", unit.name()));
+            self.step(event);
+        }
+    }
+
+    /// Closes the sockets of units that are not for this node, once nothing of them runs: who
+    /// connects is refused, instead of waiting for somebody who does not come.
+    pub(super) fn close_what_is_held(&mut self) {
+        for (index, unit) in self.units.iter_mut().enumerate() {
+            let id = UnitId(index);
+            if self.placement.held(id).is_some()
+                && self.state.status(id).state == UnitState::Stopped
+            {
+                sockets::close_all(&unit.unit, std::mem::take(&mut unit.sockets));
+            }
+        }
+    }
+
+    /// Sees that a unit is one of this node.
+    ///
+    /// # Errors
+    /// It is not, or that is not known yet.
+    pub(super) fn check_here(&self, id: UnitId) -> Result<(), Failure> {
+        let Some(reason) = self.placement.held(id) else { return Ok(()) };
+        let help = match reason {
+            NO_NUMBER => "it starts once the number is known: by the board's port, or by its flash",
+            _ => "ask a board that it is for; `services` in [[board]] of appliance.toml says which",
+        };
+        let message = format!("unit `{}` {reason}", self.units[id.0].name());
+        Err(Failure::new(FailureCode::Denied, message, help))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,126 @@
+use super::*;
+use octet_appliance::UnitSource;
+use proptest::prelude::*;
+
+/// `cache` for boards 3 and 4, `web` for board 4, `plain` for all, and `door`, which is for all.
+fn units() -> Vec<Unit> {
+    let unit = |(index, (name, boards)): (usize, (&str, &[u8]))| {
+        let base = if name == "door" { "base = true\n" } else { "" };
+        let user = index + 1;
+        let text = format!("name = \"{name}\"\nexec = \"/x\"\nuser = \"extra-{user}\"\n{base}");
+        let mut unit = UnitSource::parse("unit.toml".into(), text).unwrap().unit;
+        unit.boards = (!boards.is_empty()).then(|| boards.to_vec());
+        unit
+    };
+    let all: [(&str, &[u8]); 4] =
+        [("cache", &[3, 4]), ("web", &[4]), ("plain", &[]), ("door", &[])];
+    all.into_iter().enumerate().map(unit).collect()
+}
+
+const CACHE: UnitId = UnitId(0);
+const WEB: UnitId = UnitId(1);
+const PLAIN: UnitId = UnitId(2);
+
+fn hold(unit: UnitId, why: &str) -> Event {
+    Event::Hold(unit, why.into())
+}
+
+#[test]
+fn a_unit_runs_where_it_is_placed() {
+    for (board, cache, web) in [
+        (None, Some(NO_NUMBER), Some(NO_NUMBER)),
+        (Some(3), None, Some("is for board 4")),
+        (Some(4), None, None),
+        (Some(5), Some("is for boards 3, 4"), Some("is for board 4")),
+        (Some(0), Some("is for boards 3, 4"), Some("is for board 4")),
+    ] {
+        let placement = Placement::new(&units(), board);
+        assert_eq!((placement.held(CACHE), placement.held(WEB)), (cache, web), "{board:?}");
+        assert_eq!(placement.held(PLAIN), None);
+    }
+}
+
+#[test]
+fn it_follows_the_number() {
+    let mut placement = Placement::new(&units(), None);
+    assert_eq!(placement.follow(None), []);
+    assert_eq!(placement.follow(Some(3)), [hold(WEB, "is for board 4"), Event::Release(CACHE)]);
+    assert_eq!(placement.follow(Some(3)), []);
+    assert_eq!(placement.follow(Some(4)), [Event::Release(WEB)]);
+    let away = [hold(WEB, "is for board 4"), hold(CACHE, "is for boards 3, 4")];
+    assert_eq!(placement.follow(Some(5)), away, "the last in start order first");
+}
+
+#[test]
+fn what_it_is_told_ranks_above_the_list() {
+    let mut placement = Placement::new(&units(), Some(3));
+    placement.tell("web", None).unwrap();
+    assert_eq!(placement.follow(Some(3)), [hold(CACHE, ELSEWHERE), Event::Release(WEB)]);
+    placement.tell("", None).unwrap();
+    assert_eq!(placement.follow(Some(4)), [hold(WEB, ELSEWHERE)]);
+    placement.tell(" cache , web,", None).unwrap();
+    assert_eq!(placement.follow(None), [Event::Release(CACHE), Event::Release(WEB)]);
+    // Other units than those of the list, and none.
+    placement.tell("", Some("plain")).unwrap();
+    assert_eq!(placement.follow(None), [hold(PLAIN, ELSEWHERE)]);
+    placement.tell("", Some("")).unwrap();
+    assert_eq!(placement.follow(None), [Event::Release(PLAIN)]);
+}
+
+#[test]
+fn only_units_that_can_be_meant() {
+    let mut placement = Placement::new(&units(), Some(3));
+    for (here, placed, words) in [
+        ("cahce", None, "there is no unit `cahce`"),
+        ("plain", None, "`plain` is not one of some boards"),
+        ("web", Some("cache"), "`web` is not one of some boards"),
+        ("", Some("cache,door"), "`door` is a base unit"),
+    ] {
+        let failure = placement.tell(here, placed).unwrap_err();
+        assert!(failure.message.contains(words), "{here}: {}", failure.message);
+        assert_eq!(placement.follow(Some(3)), [], "{here}");
+    }
+}
+
+/// A list as somebody may write it.
+fn list() -> impl Strategy<Value = String> {
+    const NAMES: [&str; 7] = ["cache", "web", "plain", "door", "gone", "", " "];
+    let names = prop::collection::vec(prop::sample::select(&NAMES[..]), 0..4);
+    prop_oneof![3 => names.prop_map(|names| names.join(",")), 1 => "\\PC{0,20}"]
+}
+
+proptest! {
+    /// Whatever is said, the core hears of every change once: what is held first. What is refused
+    /// changes nothing, and what can be on every node only is never held.
+    #[test]
+    fn the_core_knows_what_is_held(
+        steps in prop::collection::vec(
+            (prop::option::of(0u8..6), prop::option::of((list(), prop::option::of(list())))),
+            0..12,
+        ),
+    ) {
+        let mut placement = Placement::new(&units(), None);
+        let mut core: Vec<_> = (0..4).map(|id| placement.held(UnitId(id)).is_some()).collect();
+        for (board, told) in steps {
+            if let Some((here, of)) = told {
+                let before = placement.clone();
+                if placement.tell(&here, of.as_deref()).is_err() {
+                    prop_assert_eq!(placement.clone().follow(board), before.clone().follow(board));
+                }
+            }
+            let events = placement.follow(board);
+            prop_assert!(events.is_sorted_by_key(|event| matches!(event, Event::Release(_))));
+            for event in events {
+                match event {
+                    Event::Hold(id, _) => core[id.0] = true,
+                    Event::Release(id) => prop_assert!(std::mem::take(&mut core[id.0])),
+                    other => prop_assert!(false, "{other:?}"),
+                }
+            }
+            for (id, held) in core.iter().enumerate() {
+                prop_assert_eq!(placement.held(UnitId(id)).is_some(), *held);
+            }
+            prop_assert!(!core[3], "a base unit is held");
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! An address for some time, as the unit `lan` reports it.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use octet_appliance::Cidr;
+use octet_node::links;
+
+use crate::router::plan::Plan;
+
+/// A server that gives an address for less, in seconds, is taken to mean this: nobody is to be asked
+/// all the time.
+const LEAST: u32 = 60;
+
+/// An address that a server has given.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lease {
+    /// The address, and the network that it is in.
+    pub address: Cidr,
+    /// Where packets to other networks go.
+    pub gateway: Option<IpAddr>,
+    /// Who gave it.
+    pub server: IpAddr,
+    /// Until when, after netd's start; `None` for ever.
+    pub until: Option<Duration>,
+}
+
+/// A lease that cannot be.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// Nobody is to ask there.
+    #[error("`{0}` is not the link by which an address is asked for")]
+    NotAsked(String),
+    /// It is of the other version of IP.
+    #[error("{0} is an address of the other version of IP")]
+    Version(Cidr),
+    /// A server outside gives what is inside.
+    #[error("{0} is in a network of the box itself")]
+    Inside(Cidr),
+    /// The gateway is elsewhere.
+    #[error("the gateway {0} is not on the link")]
+    Gateway(IpAddr),
+}
+
+impl Lease {
+    /// Checks what `lan` reports `now` after netd's start, of a `router` whether it is outside.
+    ///
+    /// # Errors
+    /// It cannot be.
+    pub fn check(
+        reported: &links::Lease,
+        router: Option<&Plan>,
+        now: Duration,
+    ) -> Result<Self, Refused> {
+        let address = reported.address;
+        let IpAddr::V4(ip) = address.address() else { return Err(Refused::Version(address)) };
+        let overlaps = |plan: &&Plan| {
+            let own = plan.network.host(0, 1);
+            plan.network.has(ip) || address.reaches(IpAddr::V4(own))
+        };
+        if router.is_some_and(|plan| overlaps(&plan)) {
+            return Err(Refused::Inside(address));
+        }
+        let gateway = reported.gateway.map(IpAddr::V4);
+        if let Some(far) = gateway.filter(|gateway| !address.reaches(*gateway)) {
+            return Err(Refused::Gateway(far));
+        }
+        let until = reported.seconds.map(|it| now + Duration::from_secs(it.max(LEAST).into()));
+        Ok(Self { address, gateway, server: IpAddr::V4(reported.server), until })
+    }
+
+    /// Seconds that are left of it; `None` for ever.
+    pub fn left(&self, now: Duration) -> Option<u32> {
+        let left = self.until?.saturating_sub(now).as_secs();
+        Some(u32::try_from(left).unwrap_or(u32::MAX - 1).min(u32::MAX - 1))
+    }
+}

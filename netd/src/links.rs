@@ -1,0 +1,126 @@
+//! What units that speak with the other ends of links are told of them.
+
+use std::net::IpAddr;
+
+use octet_appliance::{Addressing, Cidr, LinkName, Mac, Zone};
+use octet_node::links::{LeadsTo, Link, Links, Passed, Segment};
+
+use crate::observed::{self, Observed};
+use crate::plan;
+use crate::router;
+use crate::told::Told;
+
+/// The links that there are, and what each is for.
+pub fn links(told: &Told, observed: &Observed) -> Links {
+    let name = plan::uplink(&told.network, told.router.as_ref());
+    let out = observed.uplink(name).map(|link| (link, leads_out(told, observed, link)));
+    let segments = told.router.iter().flat_map(router::plan::Plan::segments);
+    let segments = segments.filter_map(|segment| {
+        let link = observed.links.iter().find(|link| link.name == segment.device.as_str())?;
+        let there = Segment {
+            number: segment.number,
+            router: segment.router,
+            board: segment.board,
+            mac: segment.mac,
+        };
+        let leads_to = match segment.zone {
+            Zone::Board(_) => LeadsTo::Board(there),
+            _ => LeadsTo::Lan(there),
+        };
+        Some((link, leads_to))
+    });
+    let links = out.into_iter().chain(segments);
+    let links = links.filter_map(|(link, leads_to)| told_of(link, leads_to)).collect();
+    Links { is_board: told.is_board, links }
+}
+
+/// What has passed each link that is a port; `links` say which board is at which.
+pub fn passed(links: &Links, observed: &Observed) -> Vec<Passed> {
+    let board = |name: &str| {
+        let there = links.links.iter().find(|link| link.name.as_str() == name)?;
+        match &there.leads_to {
+            LeadsTo::Board(segment) => Some(segment.number),
+            LeadsTo::Out { .. } | LeadsTo::Lan(_) => None,
+        }
+    };
+    let ports = observed.links.iter().filter(|link| link.mac().is_some());
+    let passed = ports.map(|link| Passed {
+        link: link.name.clone(),
+        board: board(&link.name),
+        carrier: link.carrier,
+        received: link.traffic.received,
+        received_bytes: link.traffic.received_bytes,
+        sent: link.traffic.sent,
+        sent_bytes: link.traffic.sent_bytes,
+    });
+    passed.collect()
+}
+
+fn leads_out(told: &Told, observed: &Observed, link: &observed::Link) -> LeadsTo {
+    let own = observed.addresses.iter().filter(|it| it.link == link.index);
+    let routes = observed.routes.iter().filter(|it| it.link == link.index);
+    let is_of_link =
+        |address: IpAddr| matches!(address, IpAddr::V6(v6) if v6.is_unicast_link_local());
+    LeadsTo::Out {
+        asks: told.network.addressing == Addressing::Dhcp,
+        addresses: own
+            .filter(|it| !is_of_link(it.address))
+            .filter_map(|it| Cidr::new(it.address, it.prefix).ok())
+            .collect(),
+        gateways: routes.map(|route| route.gateway).collect(),
+    }
+}
+
+fn told_of(link: &observed::Link, leads_to: LeadsTo) -> Option<Link> {
+    Some(Link {
+        index: link.index,
+        name: LinkName::try_from(link.name.clone()).ok()?,
+        mac: Mac::new(link.mac()?)?,
+        carrier: link.carrier,
+        downs: link.carrier_downs,
+        leads_to,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::observed::{LinkKind, Traffic};
+
+    #[test]
+    fn what_has_passed_which_port() {
+        let link = |index, name: &str, kind| observed::Link {
+            index,
+            name: name.into(),
+            kind,
+            up: true,
+            carrier: index == 2,
+            carrier_downs: 0,
+            traffic: Traffic { received: 1, received_bytes: 60, sent: 2, sent_bytes: 120 },
+        };
+        let mac = [2, 0, 0, 0, 0, 7];
+        let observed = Observed {
+            links: vec![
+                link(1, "lo", LinkKind::Loopback),
+                link(2, "eth1", LinkKind::Ethernet(mac)),
+                link(3, "eth9", LinkKind::Ethernet(mac)),
+            ],
+            ..Observed::default()
+        };
+        let router = ("10.20.4.1".parse().unwrap(), "fd00::1".parse().unwrap());
+        let segment = Segment { number: 4, router, board: None, mac: None };
+        let told = Link {
+            index: 2,
+            name: LinkName::try_from("eth1".to_owned()).unwrap(),
+            mac: Mac::new(mac).unwrap(),
+            carrier: true,
+            downs: 0,
+            leads_to: LeadsTo::Board(segment),
+        };
+        let passed = passed(&Links { is_board: false, links: vec![told] }, &observed);
+        let [first, second] = &passed[..] else { panic!("{passed:?}") };
+        assert_eq!((first.link.as_str(), first.board, first.carrier), ("eth1", Some(4), true));
+        assert_eq!((first.received_bytes, first.sent), (60, 2));
+        assert_eq!((second.link.as_str(), second.board, second.carrier), ("eth9", None, false));
+    }
+}

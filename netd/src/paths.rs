@@ -1,0 +1,300 @@
+//! What comes to a node by the devices of the unit `forward`, and what may leave by them alone. Paths
+//! themselves do not pass here: the kernel switches labels without asking these hooks.
+//!
+//! | device | what it is |
+//! |---|---|
+//! | `fwg` | WireGuard with all neighbours |
+//! | `fl*` | a tunnel of MPLS in IP (RFC 4023) to one of them |
+//! | `fin` | where labels end: what is for the WireGuard inside of a path comes out here |
+//! | `fp*` | the WireGuard inside of one path: what the node at its other end says |
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::net::Ipv4Addr;
+use std::num::NonZeroU32;
+
+use octet_appliance::{
+    Cluster, MPLS_IN_IP, PortRange, Protocol, Published, Segments, Traffic, Unit, Zone,
+};
+
+use crate::router::text::list;
+
+/// The unit.
+pub const UNIT: &str = "forward";
+
+/// Addresses of ends of paths, which no network has (RFC 1112, section 4: reserved). The last one of them
+/// is everybody's: DHCP asks there.
+pub const ENDS: &str = "240.0.0.0-255.255.255.254";
+
+/// Ports of the WireGuard inside of paths, which forward takes from these (UDP).
+pub const END_PORTS: PortRange = PortRange { first: 52000, last: 59999 };
+
+/// Addresses of nodes, made of their keys.
+pub const NODES: &str = "fc00::/8";
+
+/// What forward's unit file and the lines of `appliance.toml` say of its devices.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Paths {
+    /// The port at which neighbours' WireGuard is (UDP).
+    pub links: Option<u16>,
+    /// The port at which neighbours agree on labels (UDP), by `fwg`.
+    pub control: Option<u16>,
+    /// The port at which both ends of a path speak (UDP), by `fp*`.
+    pub path: Option<u16>,
+    /// What lines let to this node.
+    pub lets: Lets,
+}
+
+/// What lines let to one board.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Lets {
+    /// From the zone `path`.
+    pub paths: Vec<Line>,
+    /// The boards with which there are plain links.
+    pub plain: Vec<Ipv4Addr>,
+    /// Ports, from other zones, and from outside by ports of the router. Who it is that asks the router has
+    /// looked at.
+    pub ports: Vec<(Protocol, PortRange)>,
+}
+
+/// What one line lets from the zone `path` to one board.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Line {
+    /// What it is.
+    pub traffic: Traffic,
+    /// Ports, if it has some.
+    pub ports: Vec<PortRange>,
+    /// How many flows may begin in a second.
+    pub rate: Option<NonZeroU32>,
+}
+
+/// The same for all boards, by their numbers.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Lines(BTreeMap<u8, Lets>);
+
+impl Lines {
+    /// What the file comes to.
+    pub fn of(cluster: &Cluster, segments: &Segments) -> Self {
+        let mut boards = BTreeMap::<u8, Lets>::new();
+        // A line speaks of one protocol.
+        let mut paths = BTreeMap::<(u8, usize), Line>::new();
+        for ((from, to, traffic), lets) in &segments.lets {
+            match (from, to, traffic) {
+                (Zone::Board(from), Zone::Board(to), Traffic::Number(MPLS_IN_IP)) => {
+                    boards.entry(*to).or_default().plain.push(cluster.addresses(*from).0);
+                }
+                (Zone::Path, Zone::Board(to), traffic) => {
+                    for it in lets {
+                        let (traffic, rate) = (*traffic, segments.rates[it.line]);
+                        let line = Line { traffic, ports: vec![], rate };
+                        paths.entry((*to, it.line)).or_insert(line).ports.push(it.ports);
+                    }
+                }
+                (_, Zone::Board(to), Traffic::Tcp | Traffic::Udp) => {
+                    let protocol = match traffic {
+                        Traffic::Udp => Protocol::Udp,
+                        _ => Protocol::Tcp,
+                    };
+                    let ports = lets.iter().map(|it| (protocol, it.ports));
+                    boards.entry(*to).or_default().ports.extend(ports);
+                }
+                _ => {}
+            }
+        }
+        for Published { board, target, .. } in &segments.published {
+            let ports = PortRange { first: target.number, last: target.number };
+            boards.entry(*board).or_default().ports.push((target.protocol, ports));
+        }
+        for ((board, _), line) in paths {
+            boards.entry(board).or_default().paths.push(line);
+        }
+        Self(boards)
+    }
+
+    /// What they let to the board of this number, if a node has one.
+    pub fn to(&self, number: Option<u8>) -> Lets {
+        number.and_then(|number| self.0.get(&number)).cloned().unwrap_or_default()
+    }
+}
+
+impl Paths {
+    /// What is so in an image with `units`; `None` if forward is not among them.
+    pub fn of(units: &[Unit], lets: Lets) -> Option<Self> {
+        let forward = units.iter().find(|unit| unit.name.as_str() == UNIT)?;
+        let udp = |wanted: &str| {
+            let found = forward.ports.iter().find(|(name, _)| name.as_str() == wanted);
+            found.map(|(_, port)| *port).filter(|port| port.protocol == Protocol::Udp)
+        };
+        let number = |name| udp(name).map(|port| port.number);
+        let (links, control, path) = (number("links"), number("control"), number("path"));
+        Some(Self { links, control, path, lets })
+    }
+
+    /// What comes by ports of the board.
+    pub fn open(&self) -> String {
+        let plain = list(&self.lets.plain);
+        let rule = format!(
+            "    ip saddr {{ {plain} }} ip protocol {MPLS_IN_IP} counter name links accept\n"
+        );
+        if plain.is_empty() { plain } else { rule }
+    }
+
+    /// What lines let from paths, as rules.
+    pub fn lines(&self) -> String {
+        self.lets.paths.iter().map(Line::rules).collect()
+    }
+
+    /// The chains, where the table has [`FRAME`], with these rules of lines from paths.
+    pub fn chains(&self, lines: &str) -> String {
+        let port = |port: Option<u16>, counter: &str| {
+            let rule = |port| format!("    udp dport {port} counter name {counter} accept\n");
+            port.map(rule).unwrap_or_default()
+        };
+        CHAINS
+            .replace("    @control\n", &port(self.control, "links"))
+            .replace("    @path\n", &port(self.path, "paths"))
+            .replace("    @lines\n", lines)
+            .replace("$mpls", &MPLS_IN_IP.to_string())
+            .replace("$ends", ENDS)
+            .replace("$end_ports", &END_PORTS.to_string())
+    }
+}
+
+impl Line {
+    fn rules(&self) -> String {
+        let kind = match self.traffic {
+            Traffic::Tcp | Traffic::Udp => {
+                format!("{} dport {{ {} }}", self.traffic, list(&self.ports))
+            }
+            // Always let.
+            Traffic::Ping => return String::new(),
+            Traffic::Number(number) => format!("meta l4proto {number}"),
+        };
+        let mut rules = String::new();
+        if let Some(rate) = self.rate {
+            let _ = writeln!(
+                rules,
+                "    {kind} limit rate over {rate}/second burst {rate} packets counter name denied_by_path drop"
+            );
+        }
+        rules + &format!("    {kind} counter name paths accept\n")
+    }
+}
+
+/// What the table has before it is filled.
+pub const FRAME: &str = "  counter links { }
+  counter paths { }
+  counter no_path { }
+  counter denied_by_path { }
+  chain by_forward { }
+  chain by_link { }
+  chain at_end { }
+  chain by_path { }
+";
+
+/// What is asked first of all that comes in. An end is nowhere but at `fin`, and a node's own address at no
+/// port of the board: who speaks to that by its link could find out who is there.
+pub fn input() -> String {
+    format!(
+        "    iifname \"f*\" goto by_forward
+    ip daddr {ENDS} counter name denied_by_path drop
+    ip6 daddr {NODES} counter name denied_by_path drop
+"
+    )
+}
+
+/// What is asked first of all that leaves: without a path there is no packet to a node. By `fout` forward hears
+/// of it, and nothing gets any further. Nothing for an end goes by the device `lo`, where all may come in.
+pub fn output() -> String {
+    format!(
+        "    ip daddr {ENDS} oifname != \"fl*\" oifname != fin counter name no_path drop
+    ip6 daddr {NODES} oifname != lo oifname != fout oifname != \"fp*\" counter name no_path drop
+"
+    )
+}
+
+/// Devices come and go, so they are named by what they begin with.
+///
+/// - What comes out where labels end was sent by somebody unknown, with any source: it is no answer to
+///   anything. By the other devices WireGuard lets only the addresses of whose key it is.
+const CHAINS: &str = "  chain by_forward {
+    iifname fwg goto by_link
+    iifname fin goto at_end
+    iifname \"fp*\" goto by_path
+    counter name denied_by_path drop
+  }
+  chain by_link {
+    ct state established,related accept
+    ip protocol $mpls counter name links accept
+    @control
+    counter name denied_by_path drop
+  }
+  chain at_end {
+    ip daddr $ends udp dport $end_ports counter name paths accept
+    counter name denied_by_path drop
+  }
+  chain by_path {
+    ct state established,related accept
+    ct state invalid counter name denied_by_path drop
+    icmpv6 type echo-request counter name paths accept
+    @path
+    @lines
+    counter name denied_by_path drop
+  }
+";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use octet_appliance::{Appliance, UnitSource};
+
+    const LINES: &str = "[appliance]\nname = \"octet\"\n[image]\npackages = []\ndrivers = []\nmodules = []\nservices = []\n[cluster]\nboards = 4\n\
+        [[policy]]\nfrom = [\"board-1\", \"board-4\"]\nto = \"board-2\"\nprotocol = \"mpls-in-ip\"\n\
+        [[policy]]\nfrom = \"path\"\nto = [\"board-2\", \"router\"]\nprotocol = \"tcp\"\nports = [80, \"8000-8010\"]\nrate = 9\n\
+        [[policy]]\nfrom = \"path\"\nto = \"boards\"\nprotocol = \"tcp\"\nports = [81]\n\
+        [[policy]]\nfrom = \"board-1\"\nto = \"board-2\"\nprotocol = \"udp\"\nports = [53]\n\
+        [[policy]]\nfrom = \"board-1\"\nto = \"router\"\nprotocol = \"tcp\"\nports = [82]\n\
+        [[publish]]\nport = \"tcp/443\"\nto = \"board-3\"\nat = \"tcp/8443\"\n";
+
+    fn unit(name: &str, ports: &str) -> Unit {
+        let text = format!(
+            "name = \"{name}\"\nexec = \"/a\"\nuser = \"extra-1\"\n{ports}\nsandbox.network = \"host\"\n"
+        );
+        UnitSource::parse("unit.toml".into(), text).unwrap().unit
+    }
+
+    #[test]
+    fn lines_to_this_board_and_to_no_other() {
+        let appliance = Appliance::parse("appliance.toml", LINES).unwrap();
+        let settings = appliance.cluster_settings().unwrap();
+        let (segments, _) = Segments::of(&settings, &[], ("appliance.toml", LINES)).unwrap();
+        let lines = Lines::of(&settings.cluster, &segments);
+        let rules = |number| lines.to(number).paths.iter().map(Line::rules).collect::<String>();
+        let second = "    tcp dport { 81 } counter name paths accept\n";
+        assert_eq!(rules(Some(1)), second);
+        let first = "    tcp dport { 80, 8000-8010 } limit rate over 9/second burst 9 packets counter name denied_by_path drop\n    \
+                     tcp dport { 80, 8000-8010 } counter name paths accept\n";
+        assert_eq!(rules(Some(2)), format!("{first}{second}"));
+        let open = |number| Paths { lets: lines.to(number), ..Paths::default() }.open();
+        let plain =
+            "    ip saddr { 10.20.1.2, 10.20.4.2 } ip protocol 137 counter name links accept\n";
+        assert_eq!((open(Some(2)), open(Some(1))), (plain.into(), String::new()));
+        let ports = |number| lines.to(Some(number)).ports;
+        let one = |port| PortRange { first: port, last: port };
+        assert_eq!([1, 4].map(ports), [vec![], vec![]]);
+        assert_eq!(ports(2), [(Protocol::Udp, one(53))]);
+        assert_eq!(ports(3), [(Protocol::Tcp, one(8443))]);
+        for nobody in [None, Some(0), Some(5)] {
+            assert_eq!(lines.to(nobody), Lets::default());
+        }
+    }
+
+    #[test]
+    fn ports_of_the_unit_by_their_names() {
+        let units =
+            [unit("web", "ports.path = \"udp/1\""), unit(UNIT, "ports.path = \"udp/4043\"")];
+        let paths = Paths::of(&units, Lets::default()).unwrap();
+        assert_eq!((paths.control, paths.path), (None, Some(4043)));
+        assert_eq!(Paths::of(&units[..1], Lets::default()), None);
+    }
+}

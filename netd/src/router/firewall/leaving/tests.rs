@@ -1,0 +1,151 @@
+use std::collections::BTreeMap;
+
+use octet_appliance::{Appliance, Exit, Segments, Unit, UnitSource, Vpn};
+
+use super::super::super::plan::Plan;
+use super::super::super::table::Table;
+use super::super::table;
+use crate::on_board::OnBoard;
+use crate::paths::{Lets, Paths};
+
+const BEGINS: &str = "[appliance]\nname = \"octet\"\n[image]\npackages = []\ndrivers = []\nmodules = []\nservices = []\n[cluster]\nboards = 4\n[lan]\n";
+
+/// What the owner's devices may outside, and somebody outside with them.
+const LAN: &str = "[[policy]]\nfrom = [\"lan\", \"board-1\"]\nto = \"uplink\"\nprotocol = \"tcp\"\nports = [80]\n\
+                   [[policy]]\nfrom = \"lan\"\nto = \"uplink\"\nprotocol = \"icmp\"\n\
+                   [[policy]]\nfrom = \"uplink\"\nto = \"lan\"\nprotocol = \"tcp\"\nports = [22]\n";
+
+/// What may leave by this router.
+const OUT: &str = "[[policy]]\nfrom = \"path\"\nto = \"uplink\"\nprotocol = \"udp\"\nports = [\"50-60\"]\nrate = 9\n";
+
+fn forward() -> Unit {
+    let text = "name = \"forward\"\nexec = \"/a\"\nuser = \"extra-1\"\nports.path = \"udp/4043\"\nsandbox.network = \"host\"\n";
+    UnitSource::parse("unit.toml".into(), text.into()).unwrap().unit
+}
+
+fn plan(lines: &str, vpn: bool, units: &[Unit]) -> Plan {
+    let text = format!("{BEGINS}{lines}");
+    let appliance = Appliance::parse("appliance.toml", &text).unwrap();
+    let mut settings = appliance.cluster_settings().unwrap();
+    settings.vpn = vpn.then(|| Vpn { exit: Exit::Node("fc00::1".parse().unwrap()) });
+    let (segments, _) = Segments::of(&settings, units, ("appliance.toml", &text)).unwrap();
+    Plan::new(&settings, &segments, units)
+}
+
+fn made(lines: &str, vpn: bool, units: &[Unit]) -> Table {
+    let forward = Paths::of(units, Lets::default());
+    table(&plan(lines, vpn, units), &OnBoard::of(units), forward.as_ref(), false)
+}
+
+fn positions<'a>(chain: &str, rules: impl IntoIterator<Item = &'a str>) -> Vec<usize> {
+    let at = |rule| chain.find(rule).unwrap_or_else(|| panic!("{rule}\n{chain}"));
+    rules.into_iter().map(at).collect()
+}
+
+/// The elements of a map, each with its key.
+fn elements(table: &Table, name: &str) -> BTreeMap<String, String> {
+    let set = table.sets.iter().find(|set| set.name == name).unwrap();
+    let pairs = set.elements.split(", ").filter_map(|it| it.split_once(" : "));
+    pairs.map(|(key, verdict)| (key.to_owned(), verdict.to_owned())).collect()
+}
+
+/// Lines from the lan to outside count for the VPN's device, and nothing passes between the lan and the uplink's, not
+/// even what belongs to a flow. That is so without the unit, too.
+#[test]
+fn the_lan_leaves_by_the_vpn_alone() {
+    for units in [&[forward()][..], &[]] {
+        let with = made(LAN, true, units);
+        let without = made(LAN, false, units);
+        let keys = |table: &Table, map: &str| elements(table, map).into_keys().collect::<Vec<_>>();
+        assert_eq!(
+            keys(&with, "forward_port"),
+            ["\"eth1\" . \"eth0\" . tcp . 80", "\"eth5\" . \"fvpn\" . tcp . 80"]
+        );
+        assert_eq!(keys(&with, "forward_ping"), ["\"eth5\" . \"fvpn\""]);
+        assert_eq!(keys(&without, "forward_ping"), ["\"eth5\" . \"eth0\""]);
+        assert!(keys(&without, "forward_port").contains(&"\"eth0\" . \"eth5\" . tcp . 22".into()));
+        let refused = [
+            "iifname \"eth5\" oifname \"eth0\" goto refuse",
+            "iifname \"eth0\" oifname \"eth5\" goto refuse",
+            "ct state vmap",
+        ];
+        assert!(positions(&with.chains["forward"], refused).is_sorted());
+        assert!(!without.chains["forward"].contains("\"eth5\""));
+        assert_eq!(
+            with.chains["source"].contains("oifname \"fvpn\" masquerade"),
+            !units.is_empty()
+        );
+        assert!(!without.chains["source"].contains("fvpn"));
+    }
+}
+
+/// Before anything that belongs to a flow is let, it is asked by which device it came, and from whom.
+#[test]
+fn what_comes_by_tunnels_reaches_one_place() {
+    let table = made(&format!("{LAN}{OUT}"), true, &[forward()]);
+    let forward = &table.chains["forward"];
+    let asked = [
+        "iifname \"f*\" iifname != \"fp*\" iifname != \"fvpn\" iifname != \"fx*\" counter name denied_by_path drop",
+        "oifname \"f*\" oifname != \"fp*\" oifname != \"fvpn\" oifname != \"fx*\" counter name no_path drop",
+        "iifname \"fvpn\" oifname != \"eth5\" counter name denied_by_path drop",
+        "iifname \"fvpn\" ip saddr 10.20.0.0/16 counter name denied_by_path drop",
+        "oifname \"fvpn\" iifname != \"eth5\" counter name no_path drop",
+        "iifname \"fvpn\" tcp flags syn tcp option maxseg size set 1276",
+        "oifname \"fvpn\" tcp flags syn tcp option maxseg size set 1276",
+        "iifname \"fx*\" oifname != \"eth0\" counter name denied_by_path drop",
+        "iifname \"fx*\" fib saddr . iif oif missing counter name denied_by_path drop",
+        "oifname \"fx*\" iifname != \"eth0\" counter name no_path drop",
+        "iifname \"eth0\" ip saddr 100.127.255.0/24 counter name denied_by_path drop",
+        "ct state vmap",
+        "iifname \"fx*\" oifname \"eth0\" udp dport 50-60 goto policy_",
+    ];
+    assert!(positions(forward, asked).is_sorted(), "{forward}");
+    // No other line speaks of these devices.
+    let lets = forward.lines().filter(|rule| rule.contains("goto policy_") && rule.contains("\"f"));
+    assert_eq!(lets.count(), 1, "{forward}");
+    assert!(
+        table.chains["source"].contains("oifname \"eth0\" ip saddr 100.127.255.0/24 masquerade")
+    );
+    assert!(table.chains["new"].contains("iifname \"fx*\" update @new_flows"));
+}
+
+/// The tunnel goes by paths, and names are asked by them; at the exit by the line that lets it outside.
+#[test]
+fn tunnels_and_names_by_paths() {
+    let chains = |lines, vpn| made(lines, vpn, &[forward()]).chains;
+    let nobody = chains(LAN, false);
+    assert!(!nobody["by_path"].contains("dport 53") && !nobody["by_path"].contains("l4proto 4 "));
+    assert!(
+        !nobody["to_forward"].contains("dport 53") && !nobody["to_forward"].contains("l4proto")
+    );
+    let source = chains(LAN, true);
+    assert!(source["by_path"].contains("    meta l4proto 4 counter name paths accept\n"));
+    assert!(!source["by_path"].contains("dport 53"));
+    for rule in [
+        "meta l4proto 4 accept",
+        "udp dport 53 goto built_in_ask",
+        "tcp dport 53 goto built_in_ask",
+    ] {
+        assert!(source["to_forward"].contains(&format!("    oifname \"fp*\" {rule}\n")), "{rule}");
+    }
+    let exit = chains(OUT, false);
+    let asked = [
+        "meta l4proto 4 counter",
+        "udp dport 53 limit rate over 1000/second",
+        "udp dport 53 goto policy_",
+    ];
+    assert!(positions(&exit["by_path"], asked).is_sorted());
+    assert!(!exit["by_path"].contains("tcp dport 53"));
+    assert!(exit["to_forward"].contains("    oifname \"fp*\" meta l4proto 4 accept\n"));
+    assert!(!exit["to_forward"].contains("dport 53"));
+    // A line that lets the question to the router itself is the one that counts.
+    let own = "[[policy]]\nfrom = \"path\"\nto = \"router\"\nprotocol = \"udp\"\nports = [53]\n";
+    let plan = plan(&format!("{own}{OUT}"), false, &[forward()]);
+    let lets = &plan.lets[&(
+        octet_appliance::Zone::Path,
+        octet_appliance::Zone::Router,
+        octet_appliance::Traffic::Udp,
+    )];
+    assert_eq!(lets.len(), 1);
+    assert_eq!(lets[0].by, crate::router::plan::Source::Policy(0));
+}

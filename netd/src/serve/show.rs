@@ -1,0 +1,80 @@
+//! What an operator sees: links, addresses, routes and rules, as the kernel has them at the time.
+
+use std::collections::BTreeMap;
+
+use octet_node::control::Failure;
+use serde_json::{Value, json};
+
+use super::{Shared, failed, plan};
+use crate::links;
+use crate::nft;
+use crate::observed::{LinkKind, Observed};
+use crate::router::counters;
+
+/// All of it, or what is told without running nft.
+pub(super) async fn show(shared: &Shared, only_links: bool) -> Result<Value, Failure> {
+    let observed = shared.kernel.observe().await.map_err(|error| failed(error.to_string()))?;
+    if only_links {
+        return Ok(report(&observed));
+    }
+    let _one_at_a_time = shared.listing.lock().await;
+    // Without rules there is still something to see.
+    let rules =
+        nft::run("list table inet octet_fw").await.unwrap_or_else(|error| error.to_string());
+    let mut answer = report(&observed);
+    answer["rules"] = rules.lines().collect();
+    let noted = shared.noted.lock().await;
+    answer["dhcp"] = json!(noted.dhcp);
+    answer["alarms"] = json!({
+        "count": noted.alarms,
+        "last": noted.alarm.as_ref().map(|it| format!("{} (process {})", it.name, it.pid)),
+    });
+    if shared.node.is_router() {
+        let failed = |error: nft::NftError| failed(error.to_string());
+        let drops = counters::drops().await.map_err(failed)?;
+        answer["lines"] = json!(counters::lines().await.unwrap_or_default());
+        answer["forwards"] = json!(observed.forwards);
+        if let Ok(plan) = plan(shared).await {
+            answer["box"] = json!(plan.drawn(&observed, &noted.plugged, &drops));
+        }
+        answer["drops"] = json!(drops);
+    }
+    Ok(answer)
+}
+
+/// What has passed each link.
+pub(super) async fn traffic(shared: &Shared) -> Result<Value, Failure> {
+    let observed = shared.kernel.observe().await.map_err(|error| failed(error.to_string()))?;
+    let passed = links::passed(&shared.links.borrow(), &observed);
+    Ok(json!(passed))
+}
+
+/// Links with their addresses, and routes.
+fn report(observed: &Observed) -> Value {
+    let mut addresses: BTreeMap<u32, Vec<String>> = BTreeMap::new();
+    for address in &observed.addresses {
+        let text = format!("{}/{}", address.address, address.prefix);
+        addresses.entry(address.link).or_default().push(text);
+    }
+    let links = observed.links.iter().map(|link| {
+        let mac = match link.kind {
+            LinkKind::Ethernet(mac) => json!(mac_text(mac)),
+            LinkKind::Loopback | LinkKind::Other => Value::Null,
+        };
+        json!({
+            "name": link.name, "up": link.up, "carrier": link.carrier, "mac": mac,
+            "received": link.traffic.received, "sent": link.traffic.sent,
+            "addresses": addresses.remove(&link.index).unwrap_or_default(),
+        })
+    });
+    let links: Vec<_> = links.collect();
+    let name = |index| observed.links.iter().find(|link| link.index == index).map(|it| &it.name);
+    let routes = observed.routes.iter().map(
+        |route| json!({ "to": "default", "gateway": route.gateway, "link": name(route.link) }),
+    );
+    json!({ "links": links, "routes": routes.collect::<Vec<_>>() })
+}
+
+fn mac_text(mac: [u8; 6]) -> String {
+    mac.map(|byte| format!("{byte:02x}")).join(":")
+}

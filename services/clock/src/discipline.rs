@@ -1,0 +1,158 @@
+//! What becomes of the word of others that the clock is off. No clock in here.
+//!
+//! The clock never goes back: one that is ahead is made to run a little slower. It is set ahead by steps
+//! that are bounded, because whoever answers the box's questions about time may lie, and a clock that was
+//! set too far ahead stays there.
+
+use std::time::Duration;
+
+use crate::decide::Time;
+
+/// Up to this it is not set, but made to run a little faster or slower.
+const SMALL: Duration = Duration::from_millis(128);
+
+/// The one long step of a boot, beyond all that was known: for how long a box may have been off.
+const LONG: Duration = Duration::from_secs(366 * 86_400);
+
+/// A short step, and all of them in a day.
+const STEP: Duration = Duration::from_secs(60);
+const IN_A_DAY: Duration = Duration::from_secs(600);
+const DAY: Duration = Duration::from_secs(86_400);
+
+/// A clock that is further ahead is not made to run slower: it would take weeks.
+const AHEAD: Duration = Duration::from_secs(600);
+
+/// How far off a clock is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Off {
+    /// It has yet to show this much.
+    Behind(Duration),
+    /// It has shown this much already.
+    Ahead(Duration),
+}
+
+/// What is to be done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Decision {
+    /// Set it ahead.
+    Step(Duration),
+    /// Have it run faster or slower until that is made up for.
+    Slew(Off),
+    /// Nothing: it cannot be so, or is for an owner to say.
+    Refuse(&'static str),
+}
+
+/// What was done.
+#[derive(Debug, Default)]
+pub struct Discipline {
+    /// Whether there was the long step in this boot, or may have been.
+    stepped: bool,
+    /// Short steps, with the uptime at which they were made.
+    steps: Vec<(Duration, Duration)>,
+}
+
+impl Discipline {
+    /// At the start of a boot; `again` if this program was started again in the same one.
+    pub fn new(again: bool) -> Self {
+        Self { stepped: again, steps: vec![] }
+    }
+
+    /// Somebody says that the clock is `off`, at `uptime`.
+    pub fn decide(&mut self, off: Off, uptime: Duration) -> Decision {
+        match off {
+            Off::Behind(by) | Off::Ahead(by) if by <= SMALL => Decision::Slew(off),
+            Off::Ahead(by) if by <= AHEAD => Decision::Slew(off),
+            Off::Ahead(_) => {
+                Decision::Refuse("the clock is far ahead of what others say, and never goes back")
+            }
+            Off::Behind(by) => {
+                self.steps.retain(|(at, _)| *at + DAY > uptime);
+                let all: Duration = self.steps.iter().map(|(_, by)| *by).sum();
+                // The long step stays: who is told first may have followed one that had not been told itself.
+                if by <= STEP && all + by <= IN_A_DAY {
+                    self.steps.push((uptime, by));
+                    return Decision::Step(by);
+                }
+                if self.stepped {
+                    return Decision::Refuse(
+                        "the time of others jumps: that is for an owner to say",
+                    );
+                }
+                if by > LONG {
+                    return Decision::Refuse("more than a year at once is for an owner to say");
+                }
+                self.stepped = true;
+                Decision::Step(by)
+            }
+        }
+    }
+
+    /// An owner says that it is `time`, while the clock shows `now`.
+    pub fn told(&mut self, time: Time, now: Time) -> Decision {
+        match time.checked_sub(now) {
+            Some(by) => {
+                self.stepped = true;
+                Decision::Step(by)
+            }
+            None => Decision::Refuse("the clock shows a later time, and never goes back"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn seconds(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn one_long_step_and_then_short_ones() {
+        let mut discipline = Discipline::new(false);
+        let month = seconds(30 * 86_400);
+        assert_eq!(discipline.decide(Off::Behind(month), seconds(9)), Decision::Step(month));
+        let refused = |decision| matches!(decision, Decision::Refuse(_));
+        assert!(refused(discipline.decide(Off::Behind(month), seconds(99))));
+        for _ in 0..10 {
+            assert_eq!(discipline.decide(Off::Behind(STEP), seconds(99)), Decision::Step(STEP));
+        }
+        assert!(refused(discipline.decide(Off::Behind(STEP), seconds(99))));
+        let tomorrow = seconds(100) + DAY;
+        assert_eq!(discipline.decide(Off::Behind(STEP), tomorrow), Decision::Step(STEP));
+        assert!(refused(Discipline::new(true).decide(Off::Behind(month), seconds(9))));
+        assert!(refused(Discipline::new(false).decide(Off::Behind(2 * LONG), seconds(9))));
+        // Before the long step there may be short ones.
+        let mut discipline = Discipline::new(false);
+        assert_eq!(discipline.decide(Off::Behind(STEP), seconds(1)), Decision::Step(STEP));
+        assert_eq!(discipline.decide(Off::Behind(month), seconds(9)), Decision::Step(month));
+        assert!(refused(discipline.decide(Off::Behind(month), seconds(99))));
+        let told = Discipline::new(true).told(3 * LONG, seconds(9));
+        assert_eq!(told, Decision::Step(3 * LONG - seconds(9)));
+        assert!(refused(Discipline::new(true).told(seconds(8), seconds(9))));
+    }
+
+    proptest! {
+        /// Whatever others say, for a month: the clock never goes back, and is never further ahead of one
+        /// that nobody has set than a year and ten minutes for each day that has begun.
+        #[test]
+        fn bounded(words in prop::collection::vec((any::<bool>(), 0u64..100_000_000, 0u64..40_000), 1..200)) {
+            let mut discipline = Discipline::new(false);
+            let (mut uptime, mut ahead) = (Duration::ZERO, Duration::ZERO);
+            for (behind, millis, pause) in words {
+                uptime += seconds(pause);
+                let by = Duration::from_millis(millis);
+                let off = if behind { Off::Behind(by) } else { Off::Ahead(by) };
+                match discipline.decide(off, uptime) {
+                    Decision::Step(by) => ahead += by,
+                    Decision::Slew(Off::Behind(by)) => prop_assert!(by <= SMALL),
+                    Decision::Slew(Off::Ahead(by)) => prop_assert!(by <= AHEAD),
+                    Decision::Refuse(_) => {}
+                }
+                let days = u32::try_from(uptime.as_secs() / DAY.as_secs()).unwrap() + 1;
+                prop_assert!(ahead <= LONG + IN_A_DAY * days);
+            }
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! A holder and its boards.
+
+use std::fs;
+use std::net::{Ipv4Addr, TcpListener};
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use octet_node::as_pid_1::pass;
+use octet_node::control::{CallError, Client};
+use octet_node::map::{Update, follow};
+use serde_json::{Map, Value, json};
+
+use super::node::{ROLE, SOCKET, STATE};
+use super::{Failed, PATIENCE, stand_in};
+
+/// The pause before the holder is asked again whether all have a map: what is measured is known to this.
+const PAUSE: Duration = Duration::from_millis(1);
+
+/// All nodes. They end with the value.
+pub struct Nodes {
+    children: Vec<Child>,
+    /// The holder's socket.
+    holder: PathBuf,
+    boards: u8,
+}
+
+impl Nodes {
+    /// Starts the holder and `boards`, in folders of their own in `folder`.
+    pub fn start(folder: &Path, boards: u8) -> Result<Self, Failed> {
+        let holder = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+        let port = holder.local_addr()?.port().to_string();
+        let socket = folder.join("0").join(SOCKET);
+        let mut nodes = Self { children: vec![], holder: socket, boards };
+        for number in 0..=boards {
+            let own = folder.join(number.to_string());
+            fs::create_dir(&own)?;
+            fs::create_dir(own.join(STATE))?;
+            stand_in::start(&own, number, boards)?;
+            let mut command = Command::new(std::env::current_exe()?);
+            command.arg(ROLE).arg(&own).args([&number.to_string(), &port]);
+            command.stdout(Stdio::null()).stderr(fs::File::create(own.join("log"))?);
+            if number == 0 {
+                command.env("LISTEN_FDS", "1").env("LISTEN_FDNAMES", "enrolment");
+                pass(&mut command, &[holder.as_fd()])?;
+            }
+            nodes.children.push(command.spawn()?);
+        }
+        Ok(nodes)
+    }
+
+    /// Waits until all boards are enrolled, and have one map. Returns its length in bytes.
+    pub fn whole(&self) -> Result<usize, Failed> {
+        let deadline = Instant::now() + PATIENCE;
+        // The maps before the last come one after the other: it is the last when none comes for a while.
+        let mut last = Value::Null;
+        loop {
+            sleep(Duration::from_millis(500));
+            let shown = self.show().unwrap_or_default();
+            if self.have(&shown) && self.are_connected(&shown) && shown["sequence"] == last {
+                break;
+            }
+            last = shown["sequence"].clone();
+            if Instant::now() > deadline {
+                return Err(format!("the box is not whole: {shown:#}").into());
+            }
+        }
+        let mut length = 0;
+        follow(&self.holder, |Update { map, .. }| {
+            length = map.map_or(0, |map| map.text().len());
+            length == 0
+        })?;
+        Ok(length)
+    }
+
+    /// Drains a board, or undoes it: how long until all have the map that says so.
+    pub fn change(&self, round: u32) -> Result<Duration, Failed> {
+        let verb = if round.is_multiple_of(2) { "drain" } else { "undrain" };
+        let number = round / 2 % u32::from(self.boards) + 1;
+        let before = self.show()?["sequence"].clone();
+        let began = Instant::now();
+        self.ask(verb, &json!({ "number": number.to_string() }))?;
+        loop {
+            let shown = self.show()?;
+            let took = began.elapsed();
+            if shown["sequence"] != before && self.have(&shown) {
+                return Ok(took);
+            }
+            if took > PATIENCE {
+                return Err(format!("not all boards have the map: {shown:#}").into());
+            }
+            sleep(PAUSE);
+        }
+    }
+
+    /// Whether all boards have said that they have the newest map.
+    fn have(&self, shown: &Value) -> bool {
+        let rows = shown["boards"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let has = rows.iter().filter(|row| row["has map"] == shown["sequence"]);
+        has.count() == usize::from(self.boards)
+    }
+
+    /// Whether all boards are there now: one may come back a while after it had the map.
+    fn are_connected(&self, shown: &Value) -> bool {
+        let rows = shown["boards"].as_array().map(Vec::as_slice).unwrap_or_default();
+        rows.iter().filter(|row| row["connected"] == true).count() == usize::from(self.boards)
+    }
+
+    fn show(&self) -> Result<Value, CallError> {
+        self.ask("show", &json!({}))
+    }
+
+    fn ask(&self, verb: &str, args: &Value) -> Result<Value, CallError> {
+        let mut client = Client::connect(&self.holder)?;
+        client.stream().set_read_timeout(Some(PATIENCE))?;
+        client.call(verb, args.as_object().map_or_else(Map::new, Clone::clone))
+    }
+}
+
+impl Drop for Nodes {
+    fn drop(&mut self) {
+        for child in &mut self.children {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! PID 1, identity and config of a node, as far as cluster sees them: threads at sockets of the same names.
+
+use std::io;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread;
+
+use octet_node::Peer;
+use octet_node::certificate::{Certificate, Statement};
+use octet_node::control::{PublicKey, Request};
+use octet_node::key::Key;
+use octet_node::map::CLUSTER;
+use serde_json::{Value, json};
+
+use super::Failed;
+
+/// Plays all three in `folder`, on board `number` of a box of `boards`.
+pub fn start(folder: &Path, number: u8, boards: u8) -> Result<(), Failed> {
+    serve(&folder.join("init.sock"), move |peer, request| init(peer, request, number))?;
+    let settings = json!({"boards": boards, "enrol": "first-use"});
+    serve(&folder.join("config.sock"), move |peer, Request { id, args, .. }| {
+        let is_cluster = args["section"] == CLUSTER;
+        peer.end(id, Ok(if is_cluster { settings.clone() } else { Value::Null }))
+    })?;
+    let identity =
+        Identity { node: Key::generate()?, state: Mutex::default(), turned: Condvar::new() };
+    serve(&folder.join("identity.sock"), move |peer, request| identity.answer(peer, &request))
+}
+
+/// Has `answer` answer whoever connects.
+fn serve(
+    path: &Path,
+    answer: impl Fn(&mut Peer, Request) -> io::Result<()> + Send + Sync + 'static,
+) -> Result<(), Failed> {
+    let (listener, answer) = (UnixListener::bind(path)?, Arc::new(answer));
+    thread::spawn(move || {
+        for stream in listener.incoming().map_while(Result::ok) {
+            let answer = Arc::clone(&answer);
+            // Whoever connected may have gone.
+            thread::spawn(move || requests(stream, &*answer));
+        }
+    });
+    Ok(())
+}
+
+fn requests(
+    stream: UnixStream,
+    answer: &(dyn Fn(&mut Peer, Request) -> io::Result<()> + Send + Sync),
+) -> io::Result<()> {
+    let mut peer = Peer::new(stream);
+    while let Some(request) = peer.next_request()? {
+        answer(&mut peer, request)?;
+    }
+    Ok(())
+}
+
+/// Of a board whose number never changes, and which takes what is placed.
+fn init(peer: &mut Peer, Request { id, verb, .. }: Request, number: u8) -> io::Result<()> {
+    match verb.as_str() {
+        "watch" => peer.item(id, json!({"board": number, "state": "ready"})),
+        "status" => {
+            let units = json!([{"name": "cluster", "state": "ready"}]);
+            let memory = json!({"available": 1, "total": 2});
+            let status = json!({"state": "ready", "uptime": 1, "memory": memory, "units": units});
+            peer.end(id, Ok(status))
+        }
+        _ => peer.end(id, Ok(Value::Null)),
+    }
+}
+
+/// One node, and its key of `cluster`.
+struct Identity {
+    node: Key,
+    state: Mutex<Option<PublicKey>>,
+    turned: Condvar,
+}
+
+impl Identity {
+    fn certify(&self, key: PublicKey) -> io::Result<Certificate> {
+        let unit = CLUSTER.parse().map_err(io::Error::other)?;
+        let statement = Statement { node: self.node.public(), unit, key, epoch: 1, issued: 1 };
+        Certificate::sign(statement, &self.node).map_err(io::Error::other)
+    }
+
+    /// What it says holds for good, so no answer ends.
+    fn answer(&self, peer: &mut Peer, request: &Request) -> io::Result<()> {
+        let mut key = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if request.verb == "certify" {
+            let given = request.args["key"].as_str().unwrap_or_default();
+            let given = given.parse::<PublicKey>().map_err(io::Error::other)?;
+            *key = Some(given);
+            self.turned.notify_all();
+            return peer.item(request.id, json!(self.certify(given)?));
+        }
+        while key.is_none() {
+            key = self.turned.wait(key).unwrap_or_else(PoisonError::into_inner);
+        }
+        let all = key.iter().map(|key| self.certify(*key)).collect::<io::Result<Vec<_>>>()?;
+        peer.item(request.id, json!(all))
+    }
+}

@@ -1,0 +1,184 @@
+//! A node comes, at the port of a board.
+
+use octet_appliance::Enrol;
+use octet_node::certificate::Certificate;
+use octet_node::control::PublicKey;
+use octet_node::map::{CLUSTER, MOST_CERTIFICATES};
+use octet_node::record::Record;
+
+use super::{Book, Enrolled, Entry, How, Refusal};
+use crate::rules::Rules;
+
+/// A node that has proved its key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Candidate {
+    /// The number that it believes to have, if it believes any.
+    pub claims: Option<u8>,
+    /// Its key.
+    pub node: PublicKey,
+    /// What it says about the keys of its services, that of `cluster` among them, which it has shown
+    /// that it holds.
+    pub certificates: Vec<Certificate>,
+    /// Whether these are all; if not, what is known of the others stays.
+    pub complete: bool,
+}
+
+/// What becomes of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is the board.
+    Welcome,
+    /// It waits for an owner.
+    Pending,
+}
+
+impl Book {
+    /// Takes `candidate`, who is at the port of board `number`, at the time `now`, in seconds since 1970.
+    ///
+    /// # Errors
+    /// It is not taken; the book is as before.
+    pub fn join(
+        &mut self,
+        number: u8,
+        candidate: &Candidate,
+        rules: &Rules,
+        now: u64,
+    ) -> Result<Verdict, Refusal> {
+        self.admit(number, candidate, rules, now, None)
+    }
+
+    /// The same; `approved` if an owner has said so, perhaps with a record.
+    pub(super) fn admit(
+        &mut self,
+        number: u8,
+        candidate: &Candidate,
+        rules: &Rules,
+        now: u64,
+        approved: Option<Option<Record>>,
+    ) -> Result<Verdict, Refusal> {
+        let node = candidate.node;
+        if let Some(claims) = candidate.claims.filter(|claims| *claims != number) {
+            return Err(Refusal::ClaimsAnother(claims));
+        }
+        if node == self.holder {
+            return Err(Refusal::HoldersKey);
+        }
+        if number == self.number {
+            return Err(Refusal::HoldersPlace(number));
+        }
+        if self.revoked.contains(&node) {
+            return Err(Refusal::Revoked);
+        }
+        let certificates = self.certificates(candidate)?;
+        rules.check(number, &node)?;
+        let named = rules.names(number, &node);
+        let leaves = self.leaves(number, &node, rules)?;
+        let entry = self.entries.get(&number);
+        if let Some(member) = entry.and_then(|entry| entry.member.as_ref())
+            && member.node == node
+        {
+            let certificates = newest(certificates, &member.certificates, candidate.complete);
+            self.change(number, |entry| {
+                entry.member.iter_mut().for_each(|it| it.certificates = certificates.clone());
+            });
+            return Ok(Verdict::Welcome);
+        }
+        let replace = entry.and_then(|entry| entry.replace);
+        match (entry, replace) {
+            _ if named => {}
+            (_, Some(replace)) => {
+                let recorded = replace.record.map(|record| record.seat().node);
+                if let Some(recorded) = recorded.filter(|recorded| *recorded != node) {
+                    return Err(Refusal::NotRecorded(recorded));
+                }
+            }
+            (Some(Entry { member: Some(member), .. }), None) => {
+                return Err(Refusal::Another { number, known: member.node });
+            }
+            (Some(Entry { closed: true, .. }), None) => return Err(Refusal::Closed(number)),
+            _ => {}
+        }
+        if rules.enrol() == Enrol::Approve && !named && approved.is_none() {
+            return Ok(Verdict::Pending);
+        }
+        let how = match () {
+            () if named => How::Named,
+            () if approved.is_some() || replace.is_some() => How::ByHand,
+            () => How::FirstUse,
+        };
+        let record = approved.flatten().or_else(|| replace.and_then(|replace| replace.record));
+        let record = record.filter(|record| record.seat().node == node);
+        if let Some(other) = leaves {
+            self.change(other, |entry| entry.member = None);
+        }
+        let member = Enrolled { node, since: now, how, certificates, record };
+        let drained = self.is_drained(number);
+        self.entries.insert(number, Entry { member: Some(member), drained, ..Entry::default() });
+        Ok(Verdict::Welcome)
+    }
+
+    /// The number that `node` has to leave to be board `number`.
+    fn leaves(&self, number: u8, node: &PublicKey, rules: &Rules) -> Result<Option<u8>, Refusal> {
+        let Some(other) = self.number_of(node).filter(|other| *other != number) else {
+            return Ok(None);
+        };
+        // An owner has said that another key comes there, or that this one comes here.
+        let free = self.is_to_be_replaced(other)
+            || rules.names(number, node)
+            || rules.check(other, node).is_err();
+        if free { Ok(Some(other)) } else { Err(Refusal::Elsewhere(other)) }
+    }
+
+    /// What the candidate says of its services, in order.
+    fn certificates(&self, candidate: &Candidate) -> Result<Vec<Certificate>, Refusal> {
+        let node = candidate.node;
+        let all = in_order(candidate.certificates.clone());
+        let own = all.iter().all(|certificate| certificate.statement().node == node);
+        let shown = epoch(&all).filter(|_| own && all.len() <= MOST_CERTIFICATES);
+        let shown = shown.ok_or(Refusal::Certificates)?;
+        let known = self.number_of(&node).and_then(|number| self.enrolled(number));
+        match known.and_then(|member| epoch(&member.certificates)) {
+            Some(seen) if shown < seen => Err(Refusal::Replayed { shown, seen }),
+            _ => Ok(all),
+        }
+    }
+
+    pub(super) fn change(&mut self, number: u8, change: impl FnOnce(&mut Entry)) {
+        if let Some(entry) = self.entries.get_mut(&number) {
+            change(entry);
+        }
+    }
+}
+
+/// The number of the key of `cluster`.
+fn epoch(certificates: &[Certificate]) -> Option<u64> {
+    let cluster = certificates.iter().find(|it| it.statement().unit.as_str() == CLUSTER);
+    cluster.map(|it| it.statement().epoch)
+}
+
+/// In the order of the units, of each the newest.
+fn in_order(mut all: Vec<Certificate>) -> Vec<Certificate> {
+    let place =
+        |it: &Certificate| (it.statement().unit.clone(), std::cmp::Reverse(it.statement().epoch));
+    all.sort_by_key(place);
+    all.dedup_by(|later, first| later.statement().unit == first.statement().unit);
+    all
+}
+
+/// What is `said` now, but of each unit what was `known` before if that is newer; units of which nothing
+/// is said stay unless it is `complete`.
+pub(super) fn newest(
+    said: Vec<Certificate>,
+    known: &[Certificate],
+    complete: bool,
+) -> Vec<Certificate> {
+    let said = in_order(said);
+    let stays = known.iter().filter(|old| {
+        let same = said.iter().find(|new| new.statement().unit == old.statement().unit);
+        same.map_or(!complete, |new| new.statement().epoch < old.statement().epoch)
+    });
+    let stays: Vec<_> = stays.cloned().collect();
+    let mut all = in_order([said, stays].concat());
+    all.truncate(MOST_CERTIFICATES);
+    all
+}

@@ -1,0 +1,62 @@
+//! Why a node is not taken as the board at whose port it is.
+
+use octet_node::control::PublicKey;
+use octet_node::map::MOST_CERTIFICATES;
+
+use crate::rules::Forbidden;
+
+/// Why it is not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// It says that it is another board.
+    #[error("it says that it is board {0}: plug it into that port, or tell it its number")]
+    ClaimsAnother(u8),
+    /// It has the key of the holder.
+    #[error("it has the holder's own key: a copy of the holder's disk is no board")]
+    HoldersKey,
+    /// The holder is that board itself.
+    #[error(
+        "the holder of the map is board {0} itself: another takes that place by an owner's statement"
+    )]
+    HoldersPlace(u8),
+    /// Its key was revoked.
+    #[error("its key was revoked: reset it, which gives it another")]
+    Revoked,
+    /// What it says about its services is another node's, or too much.
+    #[error("what it says about its services is another's, or of more than {MOST_CERTIFICATES}")]
+    Certificates,
+    /// The key of its unit `cluster` was replaced.
+    #[error(
+        "it shows its key number {shown}, and number {seen} was seen before: the old one may be in others' hands"
+    )]
+    Replayed {
+        /// The number that it shows.
+        shown: u64,
+        /// The highest that was seen.
+        seen: u64,
+    },
+    /// The settings forbid it.
+    #[error("{0}: see [cluster] and [[board]]")]
+    Forbidden(#[from] Forbidden),
+    /// It is another board.
+    #[error("it is board {0}: plug it into that port, or say `cluster replace` of both numbers")]
+    Elsewhere(u8),
+    /// Another node is this board.
+    #[error(
+        "board {number} is {known}: an owner says `cluster replace {number}` if this one takes its place"
+    )]
+    Another {
+        /// The board.
+        number: u8,
+        /// The node that is.
+        known: PublicKey,
+    },
+    /// The key of this board was revoked.
+    #[error(
+        "the key of board {0} was revoked: an owner says `cluster replace {0}` before another is taken"
+    )]
+    Closed(u8),
+    /// An owner has said which key is to come.
+    #[error("an owner has said that {0} takes this place")]
+    NotRecorded(PublicKey),
+}

@@ -1,0 +1,116 @@
+//! A holder that is one of the boards.
+
+use super::*;
+
+/// Whose holder is board 2.
+fn managed() -> World {
+    let mut world = World::new("first-use");
+    world.book = Book::new(world.holder.public(), 2);
+    world
+}
+
+fn nodes(book: &Book, rules: &Rules) -> Vec<(u8, PublicKey, bool)> {
+    let map = book.map(rules);
+    map.check().unwrap();
+    map.members.iter().map(|member| (member.number, member.node, member.drained)).collect()
+}
+
+#[test]
+fn it_is_in_the_map_by_its_number_and_nobody_takes_that() {
+    let mut world = managed();
+    assert_eq!(world.join(1, 1), Ok(Verdict::Welcome));
+    assert_eq!(world.join(3, 3), Ok(Verdict::Welcome));
+    let own = world.holder.public();
+    let all = [(1, world.key(1), false), (2, own, false), (3, world.key(3), false)];
+    assert_eq!(nodes(&world.book, &world.rules), all);
+    let map = world.book.map(&world.rules);
+    assert_eq!(map.member(2).unwrap().addresses[0].to_string(), "10.20.2.2");
+
+    let before = world.book.clone();
+    assert_eq!(world.join(2, 4), Err(Refusal::HoldersPlace(2)));
+    assert_eq!(world.join(2, 1), Err(Refusal::HoldersPlace(2)));
+    for number in [2, 4] {
+        let copy = world.holder.candidate(Some(number));
+        let refused = world.book.join(number, &copy, &world.rules, NOW);
+        assert_eq!(refused, Err(Refusal::HoldersKey));
+    }
+    let candidate = world.boards[3].candidate(None);
+    assert_eq!(world.replace(2), Err(CannotBe::IsHolder(2)));
+    assert_eq!(world.book.revoke(2), Err(CannotBe::IsHolder(2)));
+    let approved = world.by_hand(|book, hand| book.approve(2, &candidate, None, hand, NOW));
+    assert_eq!(approved, Err(CannotBe::IsHolder(2)));
+    assert_eq!(world.book, before);
+}
+
+#[test]
+fn it_is_drained_like_another() {
+    let mut world = managed();
+    let own = world.holder.public();
+    let drained = world.by_hand(|book, hand| book.drain(2, true, hand));
+    assert_eq!(drained, Ok(own));
+    assert_eq!(nodes(&world.book, &world.rules), [(2, own, true)]);
+    // A disk that was put back learns it again from a board.
+    world.book.version.sequence = 7;
+    let map = world.holder.sign(world.book.map(&world.rules));
+    let mut restored = Book::new(own, 2);
+    restored.learn(&map, NOW).unwrap();
+    assert_eq!(nodes(&restored, &world.rules), [(2, own, true)]);
+    world.by_hand(|book, hand| book.drain(2, false, hand)).unwrap();
+    assert_eq!(nodes(&world.book, &world.rules), [(2, own, false)]);
+}
+
+/// Another manager takes over: the old one is a board from then on, and what is drained stays so.
+#[test]
+fn the_one_before_is_a_board() {
+    let mut world = managed();
+    assert_eq!(world.join(3, 3), Ok(Verdict::Welcome));
+    world.by_hand(|book, hand| book.drain(2, true, hand)).unwrap();
+    world.by_hand(|book, hand| book.drain(3, true, hand)).unwrap();
+    world.book.version.sequence = 9;
+    let (old, map) = (world.holder.public(), world.holder.sign(world.book.map(&world.rules)));
+
+    let mut next = World { boards: world.boards, owner: world.owner, ..managed() };
+    std::mem::swap(&mut next.holder, &mut next.boards[2]);
+    let own = next.holder.public();
+    next.book = Book::new(own, 3);
+    let statement = next.appoint(2, Some(old));
+    next.by_hand(|book, hand| book.adopt(statement, hand)).unwrap();
+    next.book.learn(&map, NOW).unwrap();
+    assert_eq!(nodes(&next.book, &next.rules), [(2, old, true), (3, own, true)]);
+    // And the router takes over from that one.
+    next.book.version.sequence = 1;
+    let map = next.holder.sign(next.book.map(&next.rules));
+    let mut last = World { owner: next.owner, ..World::new("first-use") };
+    let statement = last.appoint(3, Some(own));
+    last.by_hand(|book, hand| book.adopt(statement, hand)).unwrap();
+    last.book.learn(&map, NOW).unwrap();
+    let router = last.holder.public();
+    let all = [(0, router, false), (2, old, true), (3, own, true)];
+    assert_eq!(nodes(&last.book, &last.rules), all);
+}
+
+/// It is plugged into another port: who was there is no board any more, and may come elsewhere.
+#[test]
+fn it_moves() {
+    let mut world = managed();
+    assert_eq!(world.join(1, 1), Ok(Verdict::Welcome));
+    world.by_hand(|book, hand| book.drain(1, true, hand)).unwrap();
+    assert_eq!(world.join(2, 1), Err(Refusal::HoldersPlace(2)));
+    world.book.be_at(1);
+    assert_eq!(nodes(&world.book, &world.rules), [(1, world.holder.public(), true)]);
+    assert_eq!(world.join(2, 1), Ok(Verdict::Welcome));
+    // The same place again changes nothing.
+    let before = world.book.clone();
+    world.book.be_at(1);
+    assert_eq!(world.book, before);
+}
+
+#[test]
+fn the_settings_may_name_its_key() {
+    let world = managed();
+    let (own, other) = (world.holder.public(), world.key(1));
+    let check = |enrol, keys: &[_]| rules(enrol, keys).check_holder(2, &own).is_ok();
+    assert!(check("first-use", &[]) && check("pinned", &[]) && check("pinned", &[(2, own)]));
+    assert!(!check("first-use", &[(2, other)]) && !check("first-use", &[(1, own)]));
+    assert!(rules("first-use", &[]).check_holder(0, &own).is_ok());
+}

@@ -1,0 +1,146 @@
+//! From a connection to a board that has said who it is: its address, TLS, a hello each way.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use octet_node::frames::{FOR_EVER, Frames, send};
+use octet_node::sub_key::Certified;
+use octet_node::tls::{self, Protocol};
+use tokio::io::split;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::{sleep, timeout};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+
+use super::Holder;
+use super::door::{Answer, Door};
+use super::session::{Newcomer, Session, Stream};
+use crate::message::{FromHolder, HolderHello, Join, LONGEST};
+
+/// The pause after the kernel could not give a connection.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// Takes whoever connects to `listener`, for good, and keeps the map as the settings and `identity` say.
+pub async fn keep(holder: Rc<Holder>, listener: &TcpListener) {
+    let (door, start) = (RefCell::new(Door::default()), Instant::now());
+    let (mut own, mut certificates) =
+        (holder.node.own.certified.clone(), holder.node.own.certificates.clone());
+    let mut settings = holder.node.settings.subscribe();
+    let (mut greetings, mut sessions) = (JoinSet::new(), JoinSet::new());
+    let mut under_way = BTreeMap::<u8, AbortHandle>::new();
+    let mut problem = String::new();
+    loop {
+        match holder.renew().await {
+            Ok(()) => problem.clear(),
+            // The same again is not said again.
+            Err(error) if error.to_string() == problem => {}
+            Err(error) => {
+                problem = error.to_string();
+                eprintln!("the map stays as it is: {problem}");
+            }
+        }
+        loop {
+            tokio::select! {
+                accepted = listener.accept() => match accepted {
+                    Ok((stream, peer)) => {
+                        if let Some(number) = holder.let_in(peer, &door, start.elapsed()) {
+                            let task = greetings.spawn_local(Rc::clone(&holder).enter(stream, number));
+                            // Whoever tries again does not wait for the time before.
+                            if let Some(before) = under_way.insert(number, task) {
+                                before.abort();
+                            }
+                        }
+                    }
+                    Err(error) => {
+                        eprintln!("no connection could be taken: {error}");
+                        sleep(PAUSE).await;
+                    }
+                },
+                Some(greeted) = greetings.join_next() => {
+                    if let Ok(Some(newcomer)) = greeted {
+                        sessions.spawn_local(Session::run(Rc::clone(&holder), newcomer));
+                    }
+                }
+                Some(_) = sessions.join_next() => {}
+                Ok(()) = own.changed() => break,
+                Ok(()) = certificates.changed() => break,
+                Ok(()) = settings.changed() => break,
+            }
+        }
+    }
+}
+
+impl Holder {
+    /// The number of the board that connects from `peer`, if it may.
+    fn let_in(&self, peer: SocketAddr, door: &RefCell<Door>, now: Duration) -> Option<u8> {
+        let number = self.number_of(peer.ip())?;
+        match door.borrow_mut().knock(number, now, &self.node.limits) {
+            Answer::Come => Some(number),
+            Answer::LimitedFromNow => {
+                eprintln!("board {number} tries too often, and is turned away for a while");
+                None
+            }
+            Answer::Limited => None,
+        }
+    }
+
+    /// Nobody but a board has anything to say here, and netd lets nobody else through.
+    fn number_of(&self, address: IpAddr) -> Option<u8> {
+        let settings = self.node.settings.borrow();
+        (self.node.wiring.number_of)(settings.cluster.as_ref()?, address)
+    }
+
+    /// A board comes, at port `number`.
+    async fn enter(self: Rc<Self>, stream: TcpStream, number: u8) -> Option<Newcomer> {
+        let limit = self.node.limits.handshake_time;
+        let certified = self.node.own.certified.borrow().clone()?;
+        let _place = self.node.handshakes.acquire().await.ok()?;
+        match timeout(limit, self.greet(stream, number, &certified)).await {
+            Ok(Ok(newcomer)) => return Some(newcomer),
+            Ok(Err(problem)) => println!("board {number}: turned away: {problem}"),
+            Err(_) => println!("board {number}: turned away: it took too long to say who it is"),
+        }
+        None
+    }
+
+    async fn greet(
+        &self,
+        stream: TcpStream,
+        number: u8,
+        certified: &Certified,
+    ) -> Result<Newcomer, String> {
+        let words = |error: &dyn std::fmt::Display| error.to_string();
+        let config =
+            tls::server(&certified.key, Protocol::Cluster).map_err(|error| words(&error))?;
+        let _ = rustix::net::sockopt::set_socket_keepalive(&stream, true);
+        let _ = stream.set_nodelay(true);
+        let accepted = TlsAcceptor::from(config).accept(stream).await;
+        let mut stream: TlsStream<TcpStream> = accepted.map_err(|error| words(&error))?;
+        let key = tls::peer_key(stream.get_ref().1.peer_certificates());
+        let key = key.ok_or("its key is no ed25519 key")?;
+        let hello = {
+            let book = self.book.borrow();
+            let (version, statement) = (book.version, book.statement().copied());
+            let (certificate, digest) = (certified.certificate.clone(), self.digest());
+            HolderHello { certificate, version, digest, statement }
+        };
+        send(&mut stream, &hello).await.map_err(|error| words(&error))?;
+        let (from, mut to) = split(stream);
+        let mut frames = Frames::new(from, LONGEST);
+        let payload = frames.next(FOR_EVER).await.map_err(|error| words(&error))?;
+        let payload = payload.ok_or("it said nothing")?;
+        let join = Join::parse(&payload).map_err(|error| words(&error))?;
+        match join.node(key) {
+            Ok(node) => Ok(Newcomer { stream: Stream { frames, to }, number, node, join }),
+            Err(error) => {
+                let reason = error.to_string();
+                let _ = send(&mut to, &FromHolder::Refused { reason: reason.clone() }).await;
+                Err(reason)
+            }
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! Who is there, who waits for an owner, and who was refused: what is not in the book, and gone when the
+//! holder starts again.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use octet_node::control::PublicKey;
+use octet_node::map::Version;
+use serde_json::{Map, Value};
+use tokio::sync::Notify;
+
+use crate::book::{Candidate, Verdict};
+
+/// By number.
+#[derive(Debug, Default)]
+pub struct Present {
+    boards: BTreeMap<u8, Line>,
+}
+
+/// What is known of one number.
+#[derive(Debug, Default)]
+pub struct Line {
+    /// The connection of the board.
+    pub connected: Option<Connection>,
+    /// The connection of one who waits for an owner, and what it has shown.
+    pub waits: Option<(Connection, Candidate)>,
+    /// When the board last said something, in seconds since 1970.
+    pub last_seen: Option<u64>,
+    /// The map that it has.
+    pub has: Option<Version>,
+    /// What it last said of itself.
+    pub report: Option<Map<String, Value>>,
+    /// Who was refused since the board was last there.
+    pub refused: Option<Refused>,
+}
+
+/// A connection; when it is notified, it ends.
+pub type Connection = Rc<Notify>;
+
+/// Who was refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refused {
+    /// How often.
+    pub count: u64,
+    /// The last of them.
+    pub node: PublicKey,
+    /// Why.
+    pub reason: String,
+}
+
+impl Present {
+    /// What is known of `number`.
+    pub fn line(&self, number: u8) -> Option<&Line> {
+        self.boards.get(&number)
+    }
+
+    /// Who waits at `number`.
+    pub fn waiting(&self, number: u8) -> Option<Candidate> {
+        self.boards.get(&number)?.waits.as_ref().map(|(_, candidate)| candidate.clone())
+    }
+
+    /// `connection` is that of `candidate`, with whom it is as `verdict` says. One that was there in its
+    /// place ends.
+    pub fn enter(
+        &mut self,
+        number: u8,
+        connection: &Connection,
+        candidate: &Candidate,
+        verdict: Verdict,
+    ) {
+        let line = self.boards.entry(number).or_default();
+        let old = match verdict {
+            Verdict::Welcome => {
+                line.waits.take_if(|(waits, _)| Rc::ptr_eq(waits, connection));
+                line.refused = None;
+                line.connected.replace(Rc::clone(connection))
+            }
+            Verdict::Pending => {
+                let waits = (Rc::clone(connection), candidate.clone());
+                line.waits.replace(waits).map(|(connection, _)| connection)
+            }
+        };
+        if let Some(old) = old.filter(|old| !Rc::ptr_eq(old, connection)) {
+            old.notify_one();
+        }
+    }
+
+    /// `connection` has ended.
+    pub fn leave(&mut self, number: u8, connection: &Connection) {
+        let Some(line) = self.boards.get_mut(&number) else { return };
+        line.connected.take_if(|there| Rc::ptr_eq(there, connection));
+        line.waits.take_if(|(there, _)| Rc::ptr_eq(there, connection));
+    }
+
+    /// The board was heard at `now`.
+    pub fn heard(&mut self, number: u8, now: u64, hear: impl FnOnce(&mut Line)) {
+        let line = self.boards.entry(number).or_default();
+        line.last_seen = Some(now);
+        hear(line);
+    }
+
+    /// `node` was refused. Returns whether that is worth a line of the log: it is when it is new, and
+    /// then ever more rarely.
+    pub fn refuse(&mut self, number: u8, node: PublicKey, reason: String) -> bool {
+        let line = self.boards.entry(number).or_default();
+        let same = line.refused.as_ref().filter(|last| last.node == node && last.reason == reason);
+        let is_new = same.is_none();
+        let count = line.refused.as_ref().map_or(0, |last| last.count) + 1;
+        line.refused = Some(Refused { count, node, reason });
+        is_new || count.is_power_of_two()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn candidate(key: u8) -> Candidate {
+        Candidate {
+            claims: None,
+            node: PublicKey::new([key; 32]),
+            certificates: vec![],
+            complete: true,
+        }
+    }
+
+    #[test]
+    fn one_connection_of_a_board_and_one_that_waits() {
+        let (mut present, new) = (Present::default(), || Rc::new(Notify::new()));
+        let (board, waits, again) = (new(), new(), new());
+        present.enter(1, &board, &candidate(1), Verdict::Welcome);
+        present.enter(1, &waits, &candidate(2), Verdict::Pending);
+        assert_eq!(present.waiting(1), Some(candidate(2)));
+        assert_eq!((Rc::strong_count(&board), Rc::strong_count(&waits)), (2, 2));
+        present.enter(1, &again, &candidate(1), Verdict::Welcome);
+        assert_eq!(Rc::strong_count(&board), 1);
+        // One that has ended in another's favour takes nothing with it.
+        present.leave(1, &board);
+        assert!(present.line(1).unwrap().connected.is_some());
+        present.enter(1, &waits, &candidate(2), Verdict::Welcome);
+        assert_eq!(present.waiting(1), None);
+        present.leave(1, &waits);
+        assert!(present.line(1).unwrap().connected.is_none());
+    }
+
+    #[test]
+    fn a_refusal_is_said_when_it_is_new_and_then_rarely() {
+        let mut present = Present::default();
+        let key = PublicKey::new([1; 32]);
+        let said: Vec<u64> = (1..=20).filter(|_| present.refuse(1, key, "no".into())).collect();
+        assert_eq!(said, [1, 2, 4, 8, 16]);
+        assert!(present.refuse(1, key, "never".into()));
+        assert!(present.refuse(1, PublicKey::new([2; 32]), "never".into()));
+        assert_eq!(present.line(1).unwrap().refused.as_ref().unwrap().count, 22);
+        present.enter(1, &Rc::new(Notify::new()), &candidate(1), Verdict::Welcome);
+        assert_eq!(present.line(1).unwrap().refused, None);
+    }
+}

@@ -1,0 +1,236 @@
+//! One board's connection, once it has said who it is.
+
+use std::io;
+use std::rc::Rc;
+
+use octet_node::control::PublicKey;
+use octet_node::frames::{Broken, FOR_EVER, Frames, send};
+use octet_node::map::Version;
+use tokio::io::{AsyncWriteExt, ReadHalf, WriteHalf};
+use tokio::net::TcpStream;
+use tokio::sync::Notify;
+use tokio::time::{Instant, interval, sleep_until, timeout};
+use tokio_rustls::server::TlsStream;
+
+use super::present::Connection;
+use super::{Holder, Unchanged, now};
+use crate::book::{Candidate, Verdict};
+use crate::message::{FromBoard, FromHolder, Join, LONGEST_REPORT};
+
+/// How long a message may be that is not the first, in bytes: a report, or as many certificates as there
+/// can be.
+const LONGEST: usize = LONGEST_REPORT;
+
+/// The two directions of a connection.
+pub struct Stream {
+    /// What comes.
+    pub frames: Frames<ReadHalf<TlsStream<TcpStream>>>,
+    /// Where it goes.
+    pub to: WriteHalf<TlsStream<TcpStream>>,
+}
+
+/// A board that has said who it is, and shown that it has the key.
+pub struct Newcomer {
+    /// The connection.
+    pub stream: Stream,
+    /// At whose port it is.
+    pub number: u8,
+    /// Its node.
+    pub node: PublicKey,
+    /// What it has said.
+    pub join: Join,
+}
+
+/// A connection.
+pub struct Session {
+    holder: Rc<Holder>,
+    stream: Stream,
+    number: u8,
+    candidate: Candidate,
+    connection: Connection,
+    /// What the board was told that it is.
+    told: Option<Verdict>,
+    /// The map that was sent last.
+    sent: Option<Version>,
+}
+
+/// Why a connection ends.
+#[derive(Debug, thiserror::Error)]
+enum Ended {
+    #[error(transparent)]
+    Broken(#[from] Broken),
+    #[error("it was refused: {0}")]
+    Refused(String),
+    #[error("it said nothing for too long")]
+    Silent,
+    #[error("what it said makes no sense: {0}")]
+    Nonsense(String),
+    #[error("another connection takes its place")]
+    Replaced,
+    #[error("it has closed the connection")]
+    Closed,
+}
+
+impl From<io::Error> for Ended {
+    fn from(error: io::Error) -> Self {
+        Self::Broken(error.into())
+    }
+}
+
+impl Session {
+    /// Serves a board until one of the two ends it.
+    pub async fn run(holder: Rc<Holder>, newcomer: Newcomer) {
+        let Newcomer { mut stream, number, node, join } = newcomer;
+        stream.frames.set_limit(LONGEST);
+        if let Some(signed) = &join.map {
+            holder.learn(signed, number).await;
+        }
+        let complete = join.certificates.is_some();
+        let certificates = join.certificates.into_iter().flatten().chain([join.certificate]);
+        let certificates = certificates.collect();
+        let candidate = Candidate { claims: join.number, node, certificates, complete };
+        let connection = Rc::new(Notify::new());
+        let guard =
+            Guard { holder: Rc::clone(&holder), number, connection: Rc::clone(&connection) };
+        let (told, sent) = (None, None);
+        let mut session = Self { holder, stream, number, candidate, connection, told, sent };
+        let Err(ended) = session.serve().await;
+        match ended {
+            // It has a line of its own.
+            Ended::Refused(_) => {}
+            ended => println!("board {number}: the connection ends: {ended}"),
+        }
+        let limit = session.holder.node.limits.unread;
+        let _ = timeout(limit, session.stream.to.shutdown()).await;
+        drop(guard);
+    }
+
+    async fn serve(&mut self) -> Result<std::convert::Infallible, Ended> {
+        let limits = self.holder.node.limits;
+        let mut turn = self.holder.turn.subscribe();
+        let mut beat = interval(limits.beat);
+        let mut heard = Instant::now();
+        self.settle().await?;
+        loop {
+            tokio::select! {
+                payload = self.stream.frames.next(FOR_EVER) => {
+                    let payload = payload?.ok_or(Ended::Closed)?;
+                    let message = FromBoard::parse(&payload)
+                        .map_err(|error| Ended::Nonsense(error.to_string()))?;
+                    heard = Instant::now();
+                    self.hear(message).await?;
+                }
+                Ok(()) = turn.changed() => self.settle().await?,
+                _ = beat.tick() => self.say(&FromHolder::Ping).await?,
+                () = sleep_until(heard + limits.silence) => return Err(Ended::Silent),
+                () = self.connection.notified() => return Err(Ended::Replaced),
+            }
+        }
+    }
+
+    /// Has the board know what it is, and gives it the map.
+    async fn settle(&mut self) -> Result<(), Ended> {
+        let (number, node) = (self.number, self.candidate.node);
+        let is_member = self.told == Some(Verdict::Welcome)
+            && self
+                .holder
+                .rules()
+                .is_ok_and(|it| self.holder.book.borrow().has(number, &node, &it));
+        let verdict = match is_member {
+            true => Verdict::Welcome,
+            false => match self.holder.join(number, &self.candidate).await {
+                Ok(verdict) => verdict,
+                Err(problem) => return Err(self.refuse(&problem).await),
+            },
+        };
+        if self.told != Some(verdict) {
+            self.enter(verdict);
+            match verdict {
+                Verdict::Welcome => {
+                    println!("board {number} is here: {node}");
+                    self.say(&FromHolder::Welcome { number }).await?;
+                }
+                Verdict::Pending => {
+                    println!("{node} waits at board {number}: `cluster approve {number}` takes it");
+                    self.say(&FromHolder::Pending { number }).await?;
+                }
+            }
+            self.told = Some(verdict);
+        }
+        if verdict == Verdict::Pending {
+            return Ok(());
+        }
+        let map = self.holder.node.kept.borrow().map.clone();
+        let Some(map) = map.filter(|map| self.sent != Some(map.map().version)) else {
+            return Ok(());
+        };
+        self.sent = Some(map.map().version);
+        self.say(&FromHolder::Map(Box::new(map))).await
+    }
+
+    fn enter(&self, verdict: Verdict) {
+        let mut present = self.holder.present.borrow_mut();
+        present.enter(self.number, &self.connection, &self.candidate, verdict);
+        if verdict == Verdict::Welcome {
+            present.heard(self.number, now(), |_| {});
+        }
+    }
+
+    async fn refuse(&mut self, problem: &Unchanged) -> Ended {
+        let (number, node, reason) = (self.number, self.candidate.node, problem.to_string());
+        if let Unchanged::Refused(_) = problem {
+            let is_news = self.holder.present.borrow_mut().refuse(number, node, reason.clone());
+            if is_news {
+                eprintln!("REFUSED: {node} at the port of board {number}: {reason}");
+            }
+        } else {
+            eprintln!("board {number} is not taken now: {reason}");
+        }
+        let _ = self.say(&FromHolder::Refused { reason: reason.clone() }).await;
+        Ended::Refused(reason)
+    }
+
+    async fn hear(&mut self, message: FromBoard) -> Result<(), Ended> {
+        let (number, is_member) = (self.number, self.told == Some(Verdict::Welcome));
+        let heard = |hear: &dyn Fn(&mut super::present::Line)| {
+            if is_member {
+                self.holder.present.borrow_mut().heard(number, now(), hear);
+            }
+        };
+        match message {
+            FromBoard::Have(version) => heard(&|line| line.has = Some(version)),
+            FromBoard::Report(report) => heard(&|line| line.report = Some(report.clone())),
+            FromBoard::Certificates(certificates) => {
+                let node = self.candidate.node;
+                let shown = self.candidate.certificates.pop();
+                // The one that it has shown to hold stays, whatever else it says.
+                self.candidate.certificates = certificates.into_iter().chain(shown).collect();
+                (self.candidate.claims, self.candidate.complete) = (None, true);
+                match self.holder.join(number, &self.candidate).await {
+                    Ok(_) => println!("board {number} {node}: it has other keys"),
+                    Err(problem) => return Err(self.refuse(&problem).await),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn say(&mut self, message: &FromHolder) -> Result<(), Ended> {
+        let sent =
+            timeout(self.holder.node.limits.unread, send(&mut self.stream.to, message)).await;
+        Ok(sent.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))?)
+    }
+}
+
+/// Says that the connection is gone, also when whoever waits for it is ended.
+struct Guard {
+    holder: Rc<Holder>,
+    number: u8,
+    connection: Connection,
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        self.holder.present.borrow_mut().leave(self.number, &self.connection);
+    }
+}

@@ -1,0 +1,129 @@
+//! What an operator sees of the holder.
+
+use std::time::{Duration, SystemTime};
+
+use humantime::format_rfc3339_seconds;
+use octet_node::control::PublicKey;
+use serde_json::{Map, Value, json};
+
+use super::{Holder, Unchanged};
+use crate::book::{CannotBe, Standing};
+use crate::rules::Rules;
+
+impl Holder {
+    /// The table of numbers, and of those who are not what they should be.
+    ///
+    /// # Errors
+    /// The settings are without a cluster.
+    pub fn show(&self) -> Result<Value, Unchanged> {
+        let rules = self.rules()?;
+        let book = self.book.borrow();
+        let boards: Vec<Value> = rules.numbers().map(|number| self.row(number, &rules)).collect();
+        let mut shown = json!({
+            "this is": "the holder of the map",
+            "number": book.number,
+            "node": book.holder,
+            "epoch": book.version.epoch,
+            "sequence": book.version.sequence,
+            "enrol": rules.enrol(),
+            "replaces": book.replaces(),
+            "revoked": book.revoked(),
+            "boards": boards,
+            "others": rules.numbers().flat_map(|number| self.others(number)).collect::<Vec<_>>(),
+        });
+        if let Err(problem) = self.may_hold(&book, &rules) {
+            shown["trouble"] = format!("{problem}: {}", problem.help()).into();
+        }
+        Ok(shown)
+    }
+
+    /// All about board `number`, with what it last said of itself.
+    ///
+    /// # Errors
+    /// There is no such board.
+    pub fn show_board(&self, number: u8) -> Result<Value, Unchanged> {
+        let rules = self.rules()?;
+        if !rules.numbers().contains(&number) {
+            return Err(CannotBe::NoBoard(number).into());
+        }
+        let mut row = self.row(number, &rules);
+        row["to be replaced"] = self.book.borrow().is_to_be_replaced(number).into();
+        row["report"] = json!(self.said(number));
+        row["others"] = self.others(number).into();
+        Ok(row)
+    }
+
+    /// What node `number` has last said of itself; the holder itself says it now.
+    pub(super) fn said(&self, number: u8) -> Option<Map<String, Value>> {
+        if number == self.book.borrow().number {
+            return Some(self.node.report.borrow().say());
+        }
+        self.present.borrow().line(number)?.report.clone()
+    }
+
+    /// How `number` stands.
+    pub(super) fn state(&self, number: u8, rules: &Rules) -> &'static str {
+        let (book, present) = (self.book.borrow(), self.present.borrow());
+        let line = present.line(number);
+        if number == book.number {
+            return if book.is_drained(number) { "drained" } else { "holder" };
+        }
+        match book.standing(number, rules) {
+            Standing::Enrolled if book.is_drained(number) => "drained",
+            Standing::Enrolled => "enrolled",
+            Standing::Revoked => "revoked",
+            _ if line.is_some_and(|line| line.waits.is_some()) => "pending",
+            _ if line.is_some_and(|line| line.refused.is_some()) => "refused",
+            Standing::Forbidden => "refused",
+            Standing::Free => "none",
+        }
+    }
+
+    /// Whether node `number` is there, when it last said something, and the map that it has.
+    pub(super) fn there(&self, number: u8) -> (bool, Option<String>, Option<u64>) {
+        let book = self.book.borrow();
+        if number == book.number {
+            return (true, None, Some(book.version.sequence));
+        }
+        let present = self.present.borrow();
+        let Some(line) = present.line(number) else { return (false, None, None) };
+        let has = line.has.map(|has| has.sequence);
+        (line.connected.is_some(), line.last_seen.map(date), has)
+    }
+
+    fn row(&self, number: u8, rules: &Rules) -> Value {
+        let book = self.book.borrow();
+        let member = book.enrolled(number);
+        let own = Some(book.holder).filter(|_| number == book.number);
+        let (connected, last_seen, has) = self.there(number);
+        json!({
+            "board": number,
+            "state": self.state(number, rules),
+            "node": own.or_else(|| member.map(|member| member.node)),
+            "connected": connected,
+            "last seen": last_seen,
+            "has map": has,
+            "since": member.map(|member| date(member.since)),
+            "by": member.map(|member| member.how),
+        })
+    }
+
+    /// Who waits at `number`, and who was refused there.
+    fn others(&self, number: u8) -> Vec<Value> {
+        let present = self.present.borrow();
+        let Some(line) = present.line(number) else { return vec![] };
+        let row = |is: &str, key: PublicKey, times: Option<u64>, why: &str| json!({ "board": number, "is": is, "times": times, "key": key, "why": why });
+        let waits = line.waits.as_ref().map(|(_, candidate)| {
+            row("waiting", candidate.node, None, &format!("`cluster approve {number}` takes it"))
+        });
+        let refused = line.refused.as_ref();
+        let refused = refused.map(|it| row("refused", it.node, Some(it.count), &it.reason));
+        waits.into_iter().chain(refused).collect()
+    }
+}
+
+fn date(seconds: u64) -> String {
+    // humantime writes no year beyond 9999.
+    let seconds = seconds.min(253_402_300_799);
+    format_rfc3339_seconds(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)).to_string()
+}

@@ -1,0 +1,70 @@
+//! The whole box at a glance: one line for the router if it is the holder, and one for each number.
+
+use octet_node::links::Passed;
+use serde_json::{Value, json};
+
+use super::{Holder, Unchanged};
+use crate::report::Report;
+
+impl Holder {
+    /// That table; `traffic` is what has passed the ports, or why that is not known.
+    ///
+    /// # Errors
+    /// The settings are without a cluster.
+    pub fn status(&self, traffic: &Result<Vec<Passed>, String>) -> Result<Value, Unchanged> {
+        let rules = self.rules()?;
+        let (book, present) = (self.book.borrow(), self.present.borrow());
+        // The router, if it is the holder; a holder that is a board is among these.
+        let router = Some(book.number).filter(|number| !rules.numbers().contains(number));
+        let nodes = router.into_iter().chain(rules.numbers()).map(|number| {
+            let line = present.line(number);
+            let (connected, last_seen, has) = self.there(number);
+            let row = json!({
+                "number": number,
+                "state": self.state(number, &rules),
+                "connected": connected,
+                "last seen": last_seen,
+                "has map": has,
+            });
+            let report = self.said(number).as_ref().map(Report::read).unwrap_or_default();
+            let port = traffic.iter().flatten().find(|port| port.board == Some(number));
+            let refused = line.and_then(|line| line.refused.as_ref()).map(|last| &*last.reason);
+            with_report(row, &report, port, refused)
+        });
+        let nodes: Vec<Value> = nodes.collect();
+        let mut status = json!({
+            "this is": "the holder of the map",
+            "number": book.number,
+            "node": book.holder,
+            "epoch": book.version.epoch,
+            "sequence": book.version.sequence,
+        });
+        if let Err(problem) = traffic {
+            status["trouble"] = format!("`netd` does not tell of the ports: {problem}").into();
+        }
+        status["nodes"] = nodes.into();
+        Ok(status)
+    }
+}
+
+/// `row` with what a node has said of itself, what its port knows of it, and why one was refused there.
+fn with_report(
+    mut row: Value,
+    report: &Report,
+    port: Option<&Passed>,
+    refused: Option<&str>,
+) -> Value {
+    row["link"] = json!(port.map(|port| if port.carrier { "up" } else { "down" }));
+    row["received"] = json!(port.map(|port| port.received_bytes));
+    row["sent"] = json!(port.map(|port| port.sent_bytes));
+    row["box"] = json!(report.state);
+    row["uptime"] = json!(report.uptime);
+    row["ready"] = json!(report.ready);
+    row["failed"] = json!(Some(&report.failed).filter(|failed| !failed.is_empty()));
+    row["memory"] = json!(report.memory);
+    row["total"] = json!(report.total);
+    row["cpu %"] = json!(report.cpu);
+    row["°C"] = json!(report.temperature);
+    row["refused"] = json!(refused);
+    row
+}

@@ -1,0 +1,223 @@
+//! cluster: who belongs to the box. The holder enrols the node at each port, and makes of that a map,
+//! which every node keeps (docs/cluster.md).
+//!
+//! One thread does all of it. Four others wait: for PID 1 twice, and for `identity` twice; and while there is
+//! something to be kept or asked, one for the disk or for another unit.
+
+pub mod book;
+mod holder;
+pub mod limits;
+mod measure;
+mod member;
+pub mod message;
+mod node;
+mod own;
+pub mod pin;
+pub mod place;
+mod placed;
+pub mod report;
+pub mod rules;
+mod serve;
+mod service;
+pub mod settings;
+pub mod store;
+mod traffic;
+mod verbs;
+
+pub use service::main;
+
+use std::io;
+use std::net::TcpListener;
+use std::os::unix::net::UnixListener;
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::time::Duration;
+
+use octet_node::Callers;
+use octet_node::map::Update;
+use tokio::sync::{Semaphore, watch};
+use tokio::task::{LocalSet, spawn_local};
+
+use crate::holder::Holder;
+use crate::limits::Limits;
+use crate::member::Member;
+use crate::node::{Node, Role};
+use crate::pin::Kept;
+use crate::place::{Place, Told, Wiring};
+use crate::report::Report;
+use crate::settings::Settings;
+use crate::store::Store;
+
+/// After how long without work a thread that waits for the disk ends.
+const LINGER: Duration = Duration::from_secs(5);
+
+/// The pause before a book that could not be read is read again.
+const PAUSE: Duration = Duration::from_secs(10);
+
+/// What a node is made of.
+pub struct Parts {
+    /// The settings that are in force.
+    pub settings: Settings,
+    /// What it gives at most.
+    pub limits: Limits,
+    /// How it reaches others.
+    pub wiring: Wiring,
+    /// Its data folder.
+    pub folder: Option<PathBuf>,
+    /// The folder of the units' sockets.
+    pub sockets: PathBuf,
+    /// Where boards connect, if this is the holder.
+    pub port: TcpListener,
+    /// Where the box does.
+    pub control: UnixListener,
+    /// Who of the box may.
+    pub callers: Callers,
+}
+
+/// Serves for good. `ready` is called once it can be asked.
+///
+/// # Errors
+/// It cannot begin.
+pub fn run(parts: Parts, ready: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .enable_time()
+        .max_blocking_threads(2)
+        .thread_keep_alive(LINGER)
+        .build()?;
+    LocalSet::new().block_on(&runtime, serve(parts, ready))
+}
+
+async fn serve(parts: Parts, ready: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
+    let own = own::keep(parts.folder.clone(), &parts.sockets)?;
+    let (sender, told) = watch::channel(Told::default());
+    place::keep(parts.sockets.clone(), sender)?;
+    let (sender, report) = watch::channel(Report::default());
+    measure::keep(parts.sockets.clone(), parts.limits.beat, sender)?;
+    let store = Store::new(parts.folder);
+    let (kept, trouble) = match store.kept() {
+        Ok(kept) => (kept, None),
+        Err(error) => {
+            eprintln!("{error}: nobody is believed to be the holder without an owner's statement");
+            (Kept::default(), Some(error.to_string()))
+        }
+    };
+    let update = Update { number: kept.number, map: kept.map.clone() };
+    let node = Rc::new(Node {
+        sockets: parts.sockets,
+        store,
+        trouble,
+        handshakes: Semaphore::new(parts.limits.handshakes),
+        limits: parts.limits,
+        wiring: parts.wiring,
+        settings: watch::Sender::new(parts.settings),
+        told,
+        report,
+        own,
+        update: watch::Sender::new(update),
+        kept: kept.into(),
+        role: Role::Idle("a node that does not know yet what it is").into(),
+    });
+    parts.control.set_nonblocking(true)?;
+    parts.port.set_nonblocking(true)?;
+    let control = tokio::net::UnixListener::from_std(parts.control)?;
+    let port = tokio::net::TcpListener::from_std(parts.port)?;
+    spawn_local(serve::keep(Rc::clone(&node), control, parts.callers));
+    spawn_local(say_end(placed::keep(Rc::clone(&node))));
+    ready()?;
+    let (mut told, mut settings) = (node.told.clone(), node.settings.subscribe());
+    loop {
+        told.mark_unchanged();
+        settings.mark_unchanged();
+        let place = node.place();
+        let play = play(&node, place, &port);
+        tokio::pin!(play);
+        // What it is stays until PID 1 or the settings say that it is something else.
+        loop {
+            tokio::select! {
+                () = &mut play => {
+                    return Err(io::Error::other("the thread that keeps this service's key is gone"));
+                }
+                changed = told.changed() => changed.map_err(io::Error::other)?,
+                changed = settings.changed() => changed.map_err(io::Error::other)?,
+            }
+            if node.place() != place {
+                break;
+            }
+        }
+    }
+}
+
+/// Waits for what has no end but that of the process.
+async fn say_end(task: impl Future<Output = io::Result<()>>) {
+    if let Err(error) = task.await {
+        eprintln!("PID 1 is no longer told what is to run here: {error}");
+    }
+}
+
+/// Is what a node at `place` is, for good.
+async fn play(node: &Rc<Node>, place: Option<Place>, port: &tokio::net::TcpListener) {
+    match place {
+        None => {
+            println!("this box is one board");
+            node.role.replace(Role::Idle("this box is one board"));
+            turn_away(port).await;
+        }
+        Some(Place::Holder(number)) => hold(node, number, port).await,
+        Some(Place::Board(number, holder)) => {
+            let member = Member::new(Rc::clone(node), number, holder);
+            node.role.replace(Role::Member(Rc::clone(&member)));
+            tokio::join!(member.keep(), turn_away(port));
+        }
+        Some(Place::OtherRouter) => {
+            const WHY: &str = "a router that runs Octet, in a box whose settings say `router = \"openwrt\"`: \
+                               neither the holder of the map nor a board";
+            println!("this is {WHY}");
+            node.role.replace(Role::Idle(WHY));
+            turn_away(port).await;
+        }
+        Some(Place::Unknown) => {
+            node.role.replace(Role::Idle("a board that does not know its number yet"));
+            turn_away(port).await;
+        }
+    }
+}
+
+async fn hold(node: &Rc<Node>, number: u8, port: &tokio::net::TcpListener) {
+    node.role.replace(Role::Idle("the holder of the map; its key is not certified yet"));
+    let mut own = node.own.certified.clone();
+    let certified = loop {
+        if let Some(certified) = own.borrow_and_update().clone() {
+            break certified;
+        }
+        if own.changed().await.is_err() {
+            return;
+        }
+    };
+    let mut problem = String::new();
+    let holder = loop {
+        match Holder::open(Rc::clone(node), number, &certified) {
+            Ok(holder) => break holder,
+            Err(why) => {
+                node.role.replace(Role::Idle("the holder of the map; its book cannot be read"));
+                if why != problem {
+                    eprintln!("nobody is enrolled: {why}; put it back, or reset this node");
+                    problem = why;
+                }
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
+    };
+    println!("this node holds the map");
+    node.role.replace(Role::Holder(Rc::clone(&holder)));
+    holder::keep(holder, port).await;
+}
+
+/// Whoever connects to a node that is not the holder.
+async fn turn_away(port: &tokio::net::TcpListener) {
+    loop {
+        if port.accept().await.is_err() {
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+}

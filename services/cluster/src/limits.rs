@@ -1,0 +1,42 @@
+//! How long this unit waits for others, and how much it takes from them.
+
+use std::time::Duration;
+
+/// All bounds.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// How long a peer has to connect, to show its key, and to say who it is.
+    pub handshake_time: Duration,
+    /// How many peers may be about to say who they are: each may send a whole map.
+    pub handshakes: usize,
+    /// After how long a peer that says nothing is gone.
+    pub silence: Duration,
+    /// How often each side says that it is there.
+    pub beat: Duration,
+    /// How long a message may be left unread.
+    pub unread: Duration,
+    /// How many connections of one number may be opened at once, after it has been quiet.
+    pub burst: u32,
+    /// After how long it may open one more.
+    pub interval: Duration,
+    /// The pause after a connection that came to nothing; doubled each time.
+    pub pause: Duration,
+    /// The longest such pause.
+    pub longest_pause: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            handshake_time: Duration::from_secs(10),
+            handshakes: 8,
+            silence: Duration::from_secs(30),
+            beat: Duration::from_secs(10),
+            unread: Duration::from_secs(30),
+            burst: 20,
+            interval: Duration::from_secs(2),
+            pause: Duration::from_millis(200),
+            longest_pause: Duration::from_secs(10),
+        }
+    }
+}

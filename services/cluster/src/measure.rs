@@ -1,0 +1,101 @@
+//! How this node is: a thread asks PID 1 and looks at what the kernel counts, so that nobody else waits.
+
+use std::io;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::thread::{Builder, sleep};
+use std::time::Duration;
+
+use octet_node::control::{CallError, Client, INIT};
+use serde_json::Map;
+use tokio::sync::watch;
+
+use crate::report::{Report, Worked, temperature};
+
+/// Room for the thread's stack, in bytes.
+const STACK: usize = 128 << 10;
+
+/// How long PID 1 may take.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What the kernel counts of the processors.
+const STAT: &str = "/proc/stat";
+
+/// The sensors of temperature, each a folder `thermal_zoneN`.
+const THERMAL: &str = "/sys/class/thermal";
+
+/// How many of them are read.
+const MOST_ZONES: usize = 32;
+
+/// Tells `report` how this node is, `every` so often, by PID 1, which listens in the folder `sockets`.
+///
+/// # Errors
+/// There are no threads to be had.
+pub fn keep(sockets: PathBuf, every: Duration, report: watch::Sender<Report>) -> io::Result<()> {
+    let socket = sockets.join(format!("{INIT}.sock"));
+    let run = move || {
+        let (mut client, mut before) = (None, None);
+        loop {
+            let worked = std::fs::read_to_string(STAT).ok().and_then(|text| Worked::parse(&text));
+            let mut next = match ask(&mut client, &socket) {
+                Ok(report) => report,
+                Err(_) => {
+                    // It comes again with another connection.
+                    client = None;
+                    Report::default()
+                }
+            };
+            next.cpu = worked.zip(before).and_then(|(worked, before)| worked.since(before));
+            next.temperature = warmest(Path::new(THERMAL));
+            before = worked;
+            report.send_replace(next);
+            sleep(every);
+        }
+    };
+    Builder::new().name("measure".into()).stack_size(STACK).spawn(run).map(drop)
+}
+
+fn ask(client: &mut Option<Client<UnixStream>>, socket: &Path) -> Result<Report, CallError> {
+    let client = match client {
+        Some(client) => client,
+        None => {
+            let new = Client::connect(socket)?;
+            new.stream().set_read_timeout(Some(PATIENCE))?;
+            client.insert(new)
+        }
+    };
+    client.call("status", Map::new()).map(|status| Report::of_status(&status))
+}
+
+/// The temperature of the warmest zone in `folder`; `None` if there is none.
+fn warmest(folder: &Path) -> Option<i64> {
+    let zones = std::fs::read_dir(folder).ok()?.flatten().map(|entry| entry.path());
+    let is_zone = |path: &PathBuf| {
+        path.file_name().and_then(|it| it.to_str()).is_some_and(|it| it.starts_with("thermal_zone"))
+    };
+    let read = |path: PathBuf| temperature(&std::fs::read_to_string(path.join("temp")).ok()?);
+    zones.filter(is_zone).take(MOST_ZONES).filter_map(read).max()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tempfile::TempDir;
+
+    #[test]
+    fn the_warmest_zone_counts() {
+        let folder = TempDir::new().unwrap();
+        assert_eq!(warmest(&folder.path().join("none")), None);
+        assert_eq!(warmest(folder.path()), None);
+        for (name, temp) in [
+            ("thermal_zone0", "40000"),
+            ("thermal_zone1", "51900"),
+            ("thermal_zone2", "x"),
+            ("cooling_device0", "99000"),
+        ] {
+            std::fs::create_dir(folder.path().join(name)).unwrap();
+            std::fs::write(folder.path().join(name).join("temp"), temp).unwrap();
+        }
+        assert_eq!(warmest(folder.path()), Some(51));
+    }
+}

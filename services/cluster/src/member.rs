@@ -1,0 +1,293 @@
+//! A board: it finds the holder, says who it is, and keeps the map that it is given.
+
+use std::cell::RefCell;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
+
+use octet_node::control::PublicKey;
+use octet_node::digest::sha256;
+use octet_node::frames::{FOR_EVER, Frames, Patience, send};
+use octet_node::map::SignedMap;
+use octet_node::sub_key::Certified;
+use octet_node::tls::{self, Protocol};
+use serde_json::{Value, json};
+use tokio::io::{AsyncWrite, ReadHalf, WriteHalf, split};
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::time::{Instant, interval, sleep, sleep_until, timeout};
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+use crate::message::{FromBoard, FromHolder, Have, HolderHello, Join, LONGEST};
+use crate::node::Node;
+use crate::pin::{News, Pin, Shown};
+
+/// A board.
+pub struct Member {
+    node: Rc<Node>,
+    number: u8,
+    holder: SocketAddr,
+    /// How it stands with the holder.
+    state: RefCell<State>,
+}
+
+/// How a board stands with the holder.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+enum State {
+    /// It is not connected; why, if that was tried.
+    #[default]
+    Alone,
+    Broken(String),
+    Pending,
+    Enrolled,
+}
+
+/// A connection to whom is believed to be the holder.
+struct Link {
+    frames: Frames<ReadHalf<TlsStream<TcpStream>>>,
+    to: WriteHalf<TlsStream<TcpStream>>,
+    pin: Pin,
+}
+
+impl Member {
+    /// Board `number`, whose holder is at `holder`.
+    pub fn new(node: Rc<Node>, number: u8, holder: SocketAddr) -> Rc<Self> {
+        Rc::new(Self { node, number, holder, state: RefCell::default() })
+    }
+
+    /// Stays with the holder, for good.
+    pub async fn keep(&self) {
+        let limits = self.node.limits;
+        let (mut pause, mut problem) = (limits.pause, String::new());
+        loop {
+            let Err(why) = self.converse().await;
+            let was_there = matches!(
+                self.state.replace(State::Broken(why.clone())),
+                State::Enrolled | State::Pending
+            );
+            // The same again is not said again.
+            if why != problem {
+                eprintln!("no connection to the holder at {}: {why}", self.holder);
+                problem = why;
+            }
+            if was_there {
+                pause = limits.pause;
+                problem.clear();
+            }
+            sleep(pause).await;
+            pause = (pause * 2).min(limits.longest_pause);
+        }
+    }
+
+    /// Connects, and goes on until that breaks.
+    async fn converse(&self) -> Result<std::convert::Infallible, String> {
+        let mut own = self.node.own.certified.clone();
+        let certified =
+            own.borrow_and_update().clone().ok_or("this node has no certified key yet")?;
+        let limit = self.node.limits.handshake_time;
+        let mut certificates = self.node.own.certificates.clone();
+        // What is other after this is told once it is connected.
+        certificates.mark_unchanged();
+        let linked = timeout(limit, self.connect(&certified)).await;
+        let mut link = linked.map_err(|_| "it took too long to say who it is".to_owned())??;
+        let limits = self.node.limits;
+        let mut reports = self.node.report.clone();
+        let (mut beat, mut heard) = (interval(limits.beat), Instant::now());
+        loop {
+            tokio::select! {
+                payload = link.frames.next(FOR_EVER) => {
+                    let payload = payload.map_err(|error| error.to_string())?;
+                    let payload = payload.ok_or("it has closed the connection")?;
+                    let message = FromHolder::parse(&payload).map_err(|error| error.to_string())?;
+                    heard = Instant::now();
+                    self.hear(message, &mut link).await?;
+                }
+                _ = beat.tick() => {
+                    let report = reports.borrow_and_update().say();
+                    self.say(&mut link.to, &FromBoard::Report(report)).await?;
+                }
+                Ok(()) = reports.changed() => beat.reset_immediately(),
+                Ok(()) = certificates.changed() => {
+                    let Some(all) = certificates.borrow_and_update().clone() else { continue };
+                    self.say(&mut link.to, &FromBoard::Certificates(all)).await?;
+                }
+                Ok(()) = own.changed() => {
+                    // Another key is another connection; the same one certified again is none.
+                    let other = own.borrow_and_update().as_ref().map(|it| it.key.public());
+                    if other != Some(certified.key.public()) {
+                        return Err("this node shows another key".to_owned());
+                    }
+                }
+                () = sleep_until(heard + limits.silence) => {
+                    return Err("it said nothing for too long".to_owned());
+                }
+            }
+        }
+    }
+
+    async fn connect(&self, certified: &Certified) -> Result<Link, String> {
+        let words = |error: &dyn std::fmt::Display| error.to_string();
+        let stream = self.tcp().await.map_err(|error| words(&error))?;
+        let config =
+            tls::client(&certified.key, Protocol::Cluster).map_err(|error| words(&error))?;
+        let connected = TlsConnector::from(config).connect(tls::any_name(), stream).await;
+        let stream = connected.map_err(|error| words(&error))?;
+        let key = tls::peer_key(stream.get_ref().1.peer_certificates());
+        let key = key.ok_or("its key is no ed25519 key")?;
+        let (from, mut to) = split(stream);
+        let mut frames = Frames::new(from, LONGEST);
+        let patience = Patience { first: None, rest: None };
+        let payload = frames.next(patience).await.map_err(|error| words(&error))?;
+        let payload = payload.ok_or("it said nothing")?;
+        let hello = HolderHello::parse(&payload).map_err(|error| words(&error))?;
+        let (pin, node) = self.judge(&hello, key)?;
+        let join = self.join(certified, &hello, node);
+        self.say(&mut to, &join).await?;
+        Ok(Link { frames, to, pin })
+    }
+
+    async fn tcp(&self) -> io::Result<TcpStream> {
+        let source: Option<IpAddr> = (self.node.wiring.source_of)(self.number);
+        let stream = match source {
+            None => TcpStream::connect(self.holder).await?,
+            Some(source) => {
+                let socket =
+                    if source.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+                socket.bind(SocketAddr::new(source, 0))?;
+                socket.connect(self.holder).await?
+            }
+        };
+        let _ = stream.set_nodelay(true);
+        Ok(stream)
+    }
+
+    /// Sees whether whoever has said `hello`, and holds `key`, is the holder.
+    fn judge(&self, hello: &HolderHello, key: PublicKey) -> Result<(Pin, PublicKey), String> {
+        let (node, key_epoch) = hello.node(key).map_err(|error| error.to_string())?;
+        let (epoch, statement) = (hello.version.epoch, hello.statement);
+        let shown = Shown { node, key_epoch, epoch, statement };
+        let kept = self.node.kept.borrow();
+        if let Some(trouble) = &self.node.trouble
+            && kept.pin.is_none()
+            && statement.is_none()
+        {
+            return Err(format!("{trouble}: only a holder that an owner has stated is believed"));
+        }
+        let judged = kept.judge(&shown, &self.node.settings.borrow().owners);
+        let pin = judged.map_err(|error| format!("REFUSED: {error}"))?;
+        Ok((pin, node))
+    }
+
+    fn join(&self, certified: &Certified, hello: &HolderHello, holder: PublicKey) -> Join {
+        let kept = self.node.kept.borrow();
+        let have =
+            kept.map.as_ref().map(|it| Have { holder: it.map().holder, version: it.map().version });
+        // Whatever it may not know: of the same number, too, if its disk was put back.
+        let digest = kept.map.as_ref().map(|it| sha256(it.text().as_bytes()));
+        let unknown = have.is_some_and(|have| have.holder != holder) || digest != hello.digest;
+        Join {
+            certificate: certified.certificate.clone(),
+            number: Some(self.number),
+            certificates: self.node.own.certificates.borrow().clone(),
+            have,
+            map: kept.map.clone().filter(|_| unknown),
+        }
+    }
+
+    async fn hear(&self, message: FromHolder, link: &mut Link) -> Result<(), String> {
+        match message {
+            FromHolder::Ping => {}
+            FromHolder::Pending { .. } => {
+                self.state.replace(State::Pending);
+            }
+            FromHolder::Welcome { number } if number == self.number => {
+                self.state.replace(State::Enrolled);
+            }
+            FromHolder::Welcome { number } => {
+                return Err(format!(
+                    "it says that this is board {number}, and this is {}",
+                    self.number
+                ));
+            }
+            FromHolder::Refused { reason } => {
+                return Err(format!("it refuses this node: {reason}"));
+            }
+            FromHolder::Map(signed) => {
+                let pin = Pin { key_epoch: link.pin.key_epoch.max(signed.key_epoch()), ..link.pin };
+                let kept = self.node.kept.borrow().clone();
+                let news = kept.accept(&link.pin, &signed);
+                let news = news.map_err(|error| format!("REFUSED: {error}"))?;
+                let version = signed.map().version;
+                let mut next = kept.clone();
+                (next.pin, next.number) = (Some(pin), Some(self.number));
+                if news == News::New {
+                    next.map = Some(*signed);
+                }
+                if next != kept {
+                    let kept = self.node.keep(next).await;
+                    kept.map_err(|error| format!("the map cannot be kept: {error}"))?;
+                    println!("map {} of epoch {}", version.sequence, version.epoch);
+                }
+                link.pin = pin;
+                self.say(&mut link.to, &FromBoard::Have(version)).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn say(
+        &self,
+        to: &mut (impl AsyncWrite + Unpin),
+        message: &impl serde::Serialize,
+    ) -> Result<(), String> {
+        match timeout(self.node.limits.unread, send(to, message)).await {
+            Ok(sent) => sent.map_err(|error| error.to_string()),
+            Err(_) => Err("it does not read".to_owned()),
+        }
+    }
+
+    /// Who is in the box, as far as a board knows.
+    pub fn status(&self) -> Value {
+        let kept = self.node.kept.borrow();
+        let map = kept.map.as_ref().map(SignedMap::map);
+        let nodes = map.iter().flat_map(|map| {
+            map.members.iter().map(|member| {
+                let state = match () {
+                    () if member.drained => "drained",
+                    () if member.node == map.holder => "holder",
+                    () => "enrolled",
+                };
+                json!({ "number": member.number, "state": state, "node": member.node })
+            })
+        });
+        json!({
+            "this is": "a board",
+            "number": self.number,
+            "more": format!("the holder knows how each is: `octetctl --box {} status --box`", self.holder.ip()),
+            "nodes": nodes.collect::<Vec<_>>(),
+        })
+    }
+
+    /// What an operator sees.
+    pub fn show(&self) -> Value {
+        let kept = self.node.kept.borrow();
+        let state = match &*self.state.borrow() {
+            State::Alone => "not connected yet".to_owned(),
+            State::Broken(why) => format!("not connected: {why}"),
+            State::Pending => {
+                "an owner has to approve it: `cluster approve` on the holder".to_owned()
+            }
+            State::Enrolled => "enrolled".to_owned(),
+        };
+        let version = kept.version();
+        json!({
+            "this is": "a board",
+            "number": self.number,
+            "state": state,
+            "holder": kept.pin.map(|pin| pin.holder),
+            "at": self.holder,
+            "epoch": version.map(|version| version.epoch),
+            "sequence": version.map(|version| version.sequence),
+        })
+    }
+}

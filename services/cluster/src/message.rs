@@ -1,0 +1,244 @@
+//! What a board and the holder say to each other, each message a frame of JSON (docs/cluster.md).
+
+use octet_node::certificate::Certificate;
+use octet_node::control::{MAX_PAYLOAD, PublicKey};
+use octet_node::hello::{NotTheBox, node_behind};
+use octet_node::map::{CLUSTER, SignedMap, Version};
+use octet_node::statement::Statement;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+/// The longest hello, in bytes.
+pub const LONGEST_HELLO: usize = 4096;
+
+/// The longest message, in bytes: one with a map.
+pub const LONGEST: usize = MAX_PAYLOAD;
+
+/// The longest report, in bytes.
+pub const LONGEST_REPORT: usize = 16 << 10;
+
+/// The longest reason that is given, in bytes.
+const LONGEST_REASON: usize = 1024;
+
+/// The holder's first message.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HolderHello {
+    /// Whose key it shows.
+    pub certificate: Certificate,
+    /// The map that it has.
+    pub version: Version,
+    /// The SHA-256 of that map's text, in hexadecimal, if there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<String>,
+    /// What makes it the holder, if it was not the first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub statement: Option<Statement>,
+}
+
+/// A board's first message.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Join {
+    /// Whose key it shows.
+    pub certificate: Certificate,
+    /// The number that it believes to have.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub number: Option<u8>,
+    /// What it says about the keys of all its services, if it knows that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificates: Option<Vec<Certificate>>,
+    /// The map that it has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub have: Option<Have>,
+    /// That map itself, if it is not the one that the holder gives everyone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub map: Option<SignedMap>,
+}
+
+/// Which map a board has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Have {
+    /// Who has signed it.
+    pub holder: PublicKey,
+    /// Which it is.
+    pub version: Version,
+}
+
+/// What a board says after that.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FromBoard {
+    /// It has taken this map, and keeps it.
+    Have(Version),
+    /// The keys of its services have changed.
+    Certificates(Vec<Certificate>),
+    /// How it is; says that it is there, too.
+    Report(Map<String, Value>),
+}
+
+/// What the holder says after its hello.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FromHolder {
+    /// The board is this one.
+    Welcome {
+        /// Its number.
+        number: u8,
+    },
+    /// It waits for an owner.
+    Pending {
+        /// Its number.
+        number: u8,
+    },
+    /// It is not taken; the connection ends.
+    Refused {
+        /// Why.
+        reason: String,
+    },
+    /// The map.
+    Map(Box<SignedMap>),
+    /// Says that it is there.
+    Ping,
+}
+
+/// A message that makes no sense.
+#[derive(Debug, thiserror::Error)]
+pub enum InvalidMessage {
+    /// It is none.
+    #[error("it is no message of this protocol: {0}")]
+    Malformed(#[from] serde_json::Error),
+    /// It is too long for what it is.
+    #[error("it is longer than {0} bytes")]
+    TooLong(usize),
+}
+
+impl HolderHello {
+    /// Reads it.
+    ///
+    /// # Errors
+    /// It is none.
+    pub fn parse(payload: &[u8]) -> Result<Self, InvalidMessage> {
+        Ok(serde_json::from_slice(at_most(payload, LONGEST_HELLO)?)?)
+    }
+
+    /// Whose it is, whose key of TLS is `peer`, and the number of that key.
+    ///
+    /// # Errors
+    /// Its certificate is about something else.
+    pub fn node(&self, peer: PublicKey) -> Result<(PublicKey, u64), NotTheBox> {
+        node_behind(&self.certificate, CLUSTER, peer)
+    }
+}
+
+impl Join {
+    /// Reads it.
+    ///
+    /// # Errors
+    /// It is none.
+    pub fn parse(payload: &[u8]) -> Result<Self, InvalidMessage> {
+        Ok(serde_json::from_slice(at_most(payload, LONGEST)?)?)
+    }
+
+    /// Whose it is, whose key of TLS is `peer`.
+    ///
+    /// # Errors
+    /// Its certificate is about something else.
+    pub fn node(&self, peer: PublicKey) -> Result<PublicKey, NotTheBox> {
+        node_behind(&self.certificate, CLUSTER, peer).map(|(node, _)| node)
+    }
+}
+
+impl FromBoard {
+    /// Reads it.
+    ///
+    /// # Errors
+    /// It is none, or a report that is too long.
+    pub fn parse(payload: &[u8]) -> Result<Self, InvalidMessage> {
+        let message = serde_json::from_slice(payload)?;
+        match message {
+            Self::Report(_) => at_most(payload, LONGEST_REPORT).map(drop)?,
+            _ => at_most(payload, LONGEST).map(drop)?,
+        }
+        Ok(message)
+    }
+}
+
+impl FromHolder {
+    /// Reads it. Of a reason it keeps what can be shown.
+    ///
+    /// # Errors
+    /// It is none.
+    pub fn parse(payload: &[u8]) -> Result<Self, InvalidMessage> {
+        let message = serde_json::from_slice(at_most(payload, LONGEST)?)?;
+        Ok(match message {
+            Self::Refused { reason } => {
+                let shown = reason.chars().filter(|it| !it.is_control());
+                let mut length = 0;
+                let fits = shown.take_while(|it| {
+                    length += it.len_utf8();
+                    length <= LONGEST_REASON
+                });
+                Self::Refused { reason: fits.collect() }
+            }
+            other => other,
+        })
+    }
+}
+
+fn at_most(payload: &[u8], longest: usize) -> Result<&[u8], InvalidMessage> {
+    if payload.len() > longest { Err(InvalidMessage::TooLong(longest)) } else { Ok(payload) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    #[test]
+    fn each_reads_as_it_was_written() {
+        let version = Version { epoch: 1, sequence: 2 };
+        let report = json!({"state": "ready"}).as_object().unwrap().clone();
+        for message in
+            [FromBoard::Have(version), FromBoard::Certificates(vec![]), FromBoard::Report(report)]
+        {
+            let json = serde_json::to_vec(&message).unwrap();
+            assert_eq!(FromBoard::parse(&json).unwrap(), message);
+        }
+        let refused = FromHolder::Refused { reason: "no".into() };
+        for message in [FromHolder::Welcome { number: 3 }, refused, FromHolder::Ping] {
+            let json = serde_json::to_vec(&message).unwrap();
+            assert_eq!(FromHolder::parse(&json).unwrap(), message);
+        }
+        assert_eq!(serde_json::to_value(FromHolder::Ping).unwrap(), json!("ping"));
+        let have = json!({"have": {"epoch": 1, "sequence": 2}});
+        assert_eq!(serde_json::to_value(FromBoard::Have(version)).unwrap(), have);
+    }
+
+    #[test]
+    fn what_is_too_long_is_refused() {
+        let report = |length: usize| {
+            let report = json!({"report": {"text": "x".repeat(length)}});
+            FromBoard::parse(report.to_string().as_bytes())
+        };
+        assert!(report(LONGEST_REPORT - 100).is_ok());
+        assert!(matches!(report(LONGEST_REPORT), Err(InvalidMessage::TooLong(_))));
+        let reason = json!({"refused": {"reason": format!("a\n{}", "ä".repeat(2000))}}).to_string();
+        let FromHolder::Refused { reason } = FromHolder::parse(reason.as_bytes()).unwrap() else {
+            panic!("{reason}")
+        };
+        assert!(reason.starts_with("aä") && reason.len() == LONGEST_REASON - 1);
+    }
+
+    proptest! {
+        #[test]
+        fn never_panics(text in "\\PC{0,200}") {
+            let _ = HolderHello::parse(text.as_bytes());
+            let _ = Join::parse(text.as_bytes());
+            let _ = FromBoard::parse(text.as_bytes());
+            let _ = FromHolder::parse(text.as_bytes());
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! What all parts of this unit share, on whichever node.
+
+use std::cell::RefCell;
+use std::path::PathBuf;
+use std::rc::Rc;
+
+use octet_node::map::{SignedMap, Update};
+use tokio::sync::{Semaphore, watch};
+use tokio::task::spawn_blocking;
+
+use crate::book::Book;
+use crate::holder::Holder;
+use crate::limits::Limits;
+use crate::member::Member;
+use crate::own::Own;
+use crate::pin::{Kept, Pin};
+use crate::place::{Place, Told, Wiring};
+use crate::report::Report;
+use crate::settings::Settings;
+use crate::store::{Store, StoreError};
+
+/// A node.
+pub struct Node {
+    /// The folder of the units' sockets.
+    pub sockets: PathBuf,
+    /// What it keeps.
+    pub store: Store,
+    /// Why nothing is read from there, if that is so.
+    pub trouble: Option<String>,
+    /// What it gives at most.
+    pub limits: Limits,
+    /// How it reaches others.
+    pub wiring: Wiring,
+    /// The settings that are in force.
+    pub settings: watch::Sender<Settings>,
+    /// What PID 1 says.
+    pub told: watch::Receiver<Told>,
+    /// How this node is.
+    pub report: watch::Receiver<Report>,
+    /// What `identity` says.
+    pub own: Own,
+    /// The map, for those who follow it.
+    pub update: watch::Sender<Update>,
+    /// Whom this node believes, and the map that it has.
+    pub kept: RefCell<Kept>,
+    /// What it is now.
+    pub role: RefCell<Role>,
+    /// Room for those who are about to say who they are.
+    pub handshakes: Semaphore,
+}
+
+/// What a node is.
+#[derive(Clone)]
+pub enum Role {
+    /// Nothing yet, or never: why.
+    Idle(&'static str),
+    /// It has the book.
+    Holder(Rc<Holder>),
+    /// It has a holder.
+    Member(Rc<Member>),
+}
+
+impl Node {
+    /// Where this node is; `None` if the box is one board.
+    pub fn place(&self) -> Option<Place> {
+        let number = self.told.borrow().number;
+        let settings = self.settings.borrow();
+        Some(self.wiring.place(settings.cluster.as_ref()?, &settings.boards, number))
+    }
+
+    /// Has the disk keep `kept`, and then hands it to those who follow the map.
+    ///
+    /// # Errors
+    /// The disk does not take it; all is as before.
+    pub async fn keep(&self, kept: Kept) -> Result<(), StoreError> {
+        let (store, next) = (self.store.clone(), kept.clone());
+        wait_for_disk(move || store.keep_map(&next, |_| Ok(()))).await?;
+        let update = Update { number: kept.number, map: kept.map.clone() };
+        *self.kept.borrow_mut() = kept;
+        self.update.send_replace(update);
+        Ok(())
+    }
+
+    /// The same with a holder's book: it is there before the map is. A holder believes itself: should the
+    /// settings name another, that one needs an owner's statement here, too.
+    ///
+    /// # Errors
+    /// The same.
+    pub async fn keep_book(&self, book: &Book, map: SignedMap) -> Result<(), StoreError> {
+        let (store, next) = (self.store.clone(), book.clone());
+        wait_for_disk(move || store.keep_book(&next, |_| Ok(()))).await?;
+        let (holder, epoch) = (map.map().holder, map.map().version.epoch);
+        let pin = Some(Pin { holder, epoch, key_epoch: map.key_epoch() });
+        self.keep(Kept { pin, number: Some(book.number), map: Some(map) }).await
+    }
+}
+
+/// A thread waits for the disk, and nobody else does.
+async fn wait_for_disk(
+    work: impl FnOnce() -> Result<(), StoreError> + Send + 'static,
+) -> Result<(), StoreError> {
+    let none =
+        |error| StoreError::Disk { file: "the disk".into(), source: std::io::Error::other(error) };
+    spawn_blocking(work).await.unwrap_or_else(|error| Err(none(error)))
+}

@@ -1,0 +1,340 @@
+//! Whom a board believes: the first holder that it met, until an owner says another. No clock, socket or
+//! disk in here.
+
+use octet_node::control::PublicKey;
+use octet_node::map::{SignedMap, Version};
+use octet_node::statement::Statement;
+use serde::{Deserialize, Serialize};
+
+use crate::book::FIRST_EPOCH;
+
+/// The holder that is believed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Pin {
+    /// Its node.
+    pub holder: PublicKey,
+    /// How often the holder was changed.
+    pub epoch: u64,
+    /// The highest number of its key of `cluster` that was seen.
+    pub key_epoch: u64,
+}
+
+/// What a board keeps.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Kept {
+    /// Whom it believes.
+    pub pin: Option<Pin>,
+    /// Its own number, as the holder has told it.
+    pub number: Option<u8>,
+    /// The newest map.
+    pub map: Option<SignedMap>,
+}
+
+/// What one who says that it is the holder shows of itself. That it has the key is proved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shown {
+    /// Its node.
+    pub node: PublicKey,
+    /// The number of its key of `cluster`.
+    pub key_epoch: u64,
+    /// The epoch that it says.
+    pub epoch: u64,
+    /// What makes it the holder.
+    pub statement: Option<Statement>,
+}
+
+/// Why it is not believed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum NotTheHolder {
+    /// It is another than the one that is known, and no owner has said so.
+    #[error(
+        "it is {shown}, and the holder is {known}: if it takes that one's place, an owner says so with \
+         `octetctl sign-holder`, and it takes that by `cluster adopt`"
+    )]
+    Another {
+        /// Who it is.
+        shown: PublicKey,
+        /// Who is known.
+        known: PublicKey,
+    },
+    /// It shows a statement that is not about it.
+    #[error("it shows a statement that is about another node or another epoch")]
+    NotItsStatement,
+    /// Whoever signed the statement does not own the box.
+    #[error(
+        "its statement is signed by {0}, which is no owner of this box by this board's settings"
+    )]
+    NoOwner(PublicKey),
+    /// What it says is older than what is known.
+    #[error("it is the holder of epoch {shown}, and this board knows of epoch {known}")]
+    OldEpoch {
+        /// What it says.
+        shown: u64,
+        /// What is known.
+        known: u64,
+    },
+    /// It says an epoch without a statement for it.
+    #[error("it says epoch {0}, and shows no statement of an owner for that")]
+    NoStatement(u64),
+    /// Its key of `cluster` was replaced.
+    #[error(
+        "it shows its key number {shown}, and number {seen} was seen before: the old one may be in others' hands"
+    )]
+    Replaced {
+        /// The number that it shows.
+        shown: u64,
+        /// The highest that was seen.
+        seen: u64,
+    },
+}
+
+/// Why a map is not taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum NotTaken {
+    /// It is by another holder.
+    #[error("the map is by {0}, which is not the holder")]
+    OtherHolder(PublicKey),
+    /// It is of another epoch than the holder's.
+    #[error("the map is of epoch {shown}, and the holder's is {known}")]
+    OtherEpoch {
+        /// Its epoch.
+        shown: u64,
+        /// The holder's.
+        known: u64,
+    },
+    /// It is signed by a key that was replaced.
+    #[error(
+        "the map is signed by the holder's key number {shown}, and number {seen} was seen before"
+    )]
+    Replaced {
+        /// The number of the key.
+        shown: u64,
+        /// The highest that was seen.
+        seen: u64,
+    },
+    /// It is older than the one that is there.
+    #[error("the map is number {}, and number {} is known: an old one is shown again", shown.sequence, known.sequence)]
+    Older {
+        /// The map's.
+        shown: Version,
+        /// What is known.
+        known: Version,
+    },
+    /// It is another of the same number.
+    #[error("there are two maps of number {}", _0.sequence)]
+    Twice(Version),
+}
+
+/// What is done with a map that is right.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum News {
+    /// It is the one that is there.
+    Same,
+    /// It takes that one's place.
+    New,
+}
+
+impl Kept {
+    /// The version of the map that is there.
+    pub fn version(&self) -> Option<Version> {
+        self.map.as_ref().map(|signed| signed.map().version)
+    }
+
+    /// Sees whether who shows `shown` is the holder; `owners` own the box. Returns what is to be
+    /// believed from now on, once it has given a map.
+    ///
+    /// # Errors
+    /// It is not.
+    pub fn judge(&self, shown: &Shown, owners: &[PublicKey]) -> Result<Pin, NotTheHolder> {
+        let Shown { node, key_epoch, epoch, statement } = *shown;
+        let pin = Pin { holder: node, epoch, key_epoch };
+        let Some(known) = self.pin else {
+            return if epoch == FIRST_EPOCH {
+                Ok(pin)
+            } else {
+                appointed(shown, owners).map(|()| pin)
+            };
+        };
+        if known.holder == node {
+            if key_epoch < known.key_epoch {
+                return Err(NotTheHolder::Replaced { shown: key_epoch, seen: known.key_epoch });
+            }
+            return match epoch {
+                same if same == known.epoch => Ok(pin),
+                old if old < known.epoch => {
+                    Err(NotTheHolder::OldEpoch { shown: epoch, known: known.epoch })
+                }
+                _ => appointed(shown, owners).map(|()| pin),
+            };
+        }
+        if statement.is_none() {
+            return Err(NotTheHolder::Another { shown: node, known: known.holder });
+        }
+        appointed(shown, owners)?;
+        if epoch <= known.epoch {
+            return Err(NotTheHolder::OldEpoch { shown: epoch, known: known.epoch });
+        }
+        Ok(pin)
+    }
+
+    /// Sees whether `signed`, which the holder of `pin` has sent, is to be taken.
+    ///
+    /// # Errors
+    /// It is not: it is another's, or old.
+    pub fn accept(&self, pin: &Pin, signed: &SignedMap) -> Result<News, NotTaken> {
+        let (map, shown) = (signed.map(), signed.map().version);
+        if map.holder != pin.holder {
+            return Err(NotTaken::OtherHolder(map.holder));
+        }
+        if shown.epoch != pin.epoch {
+            return Err(NotTaken::OtherEpoch { shown: shown.epoch, known: pin.epoch });
+        }
+        if signed.key_epoch() < pin.key_epoch {
+            return Err(NotTaken::Replaced { shown: signed.key_epoch(), seen: pin.key_epoch });
+        }
+        match &self.map {
+            Some(kept) if shown < kept.map().version => {
+                Err(NotTaken::Older { shown, known: kept.map().version })
+            }
+            Some(kept) if shown == kept.map().version => {
+                if signed.text() == kept.text() {
+                    Ok(News::Same)
+                } else {
+                    Err(NotTaken::Twice(shown))
+                }
+            }
+            _ => Ok(News::New),
+        }
+    }
+}
+
+/// Sees that an owner has said it of this node and this epoch.
+fn appointed(shown: &Shown, owners: &[PublicKey]) -> Result<(), NotTheHolder> {
+    let statement = shown.statement.ok_or(NotTheHolder::NoStatement(shown.epoch))?;
+    let said = statement.appointment();
+    if (said.holder, said.epoch) != (shown.node, shown.epoch) {
+        return Err(NotTheHolder::NotItsStatement);
+    }
+    if owners.contains(&said.owner) { Ok(()) } else { Err(NotTheHolder::NoOwner(said.owner)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use octet_node::certificate::{Certificate, Statement as Said};
+    use octet_node::key::Key;
+    use octet_node::map::{Map, Member};
+    use octet_node::statement::Appointment;
+
+    fn key() -> Key {
+        Key::generate().unwrap()
+    }
+
+    fn shown(node: &Key, epoch: u64, statement: Option<Statement>) -> Shown {
+        Shown { node: node.public(), key_epoch: 3, epoch, statement }
+    }
+
+    fn appoint(owner: &Key, holder: &Key, epoch: u64) -> Option<Statement> {
+        let (public, holder) = (owner.public(), holder.public());
+        let appointment = Appointment { owner: public, holder, epoch, replaces: None };
+        Some(Statement::sign(appointment, owner).unwrap())
+    }
+
+    fn pinned(holder: &Key, epoch: u64) -> Kept {
+        let pin = Pin { holder: holder.public(), epoch, key_epoch: 3 };
+        Kept { pin: Some(pin), ..Kept::default() }
+    }
+
+    #[test]
+    fn the_first_holder_stays() {
+        let (holder, other, owner) = (key(), key(), key());
+        let owners = [owner.public()];
+        let pin = Kept::default().judge(&shown(&holder, 1, None), &owners).unwrap();
+        assert_eq!(Kept { pin: Some(pin), ..Kept::default() }, pinned(&holder, 1));
+        let kept = pinned(&holder, 1);
+        assert_eq!(kept.judge(&shown(&holder, 1, None), &owners), Ok(pin));
+        let (shown_key, known) = (other.public(), holder.public());
+        assert_eq!(
+            kept.judge(&shown(&other, 1, None), &owners),
+            Err(NotTheHolder::Another { shown: shown_key, known })
+        );
+        let old = Shown { key_epoch: 2, ..shown(&holder, 1, None) };
+        assert_eq!(kept.judge(&old, &owners), Err(NotTheHolder::Replaced { shown: 2, seen: 3 }));
+        assert_eq!(
+            kept.judge(&shown(&holder, 2, None), &owners),
+            Err(NotTheHolder::NoStatement(2))
+        );
+        // A first one does not get away with an epoch that no owner could exceed.
+        let first = Kept::default().judge(&shown(&holder, u64::MAX, None), &owners);
+        assert_eq!(first, Err(NotTheHolder::NoStatement(u64::MAX)));
+    }
+
+    #[test]
+    fn another_one_by_the_word_of_an_owner() {
+        let (holder, other, owner, stranger) = (key(), key(), key(), key());
+        let owners = [owner.public()];
+        let kept = pinned(&holder, 4);
+        let judge = |shown| kept.judge(&shown, &owners).map(|pin| pin.epoch);
+        assert_eq!(judge(shown(&other, 5, appoint(&owner, &other, 5))), Ok(5));
+        assert_eq!(judge(shown(&holder, 5, appoint(&owner, &holder, 5))), Ok(5));
+        assert_eq!(
+            judge(shown(&other, 5, appoint(&stranger, &other, 5))),
+            Err(NotTheHolder::NoOwner(stranger.public()))
+        );
+        for epoch in [3, 4] {
+            let old = judge(shown(&other, epoch, appoint(&owner, &other, epoch)));
+            assert_eq!(old, Err(NotTheHolder::OldEpoch { shown: epoch, known: 4 }));
+        }
+        for statement in [appoint(&owner, &holder, 5), appoint(&owner, &other, 6)] {
+            assert_eq!(judge(shown(&other, 5, statement)), Err(NotTheHolder::NotItsStatement));
+        }
+        assert_eq!(
+            judge(shown(&holder, 3, None)),
+            Err(NotTheHolder::OldEpoch { shown: 3, known: 4 })
+        );
+        let fresh = Kept::default();
+        let appointed = shown(&other, 5, appoint(&owner, &other, 5));
+        assert_eq!(fresh.judge(&appointed, &owners).unwrap().epoch, 5);
+        assert!(fresh.judge(&appointed, &[]).is_err());
+    }
+
+    #[test]
+    fn only_newer_maps() {
+        let (holder, signing) = (key(), key());
+        let signed = |epoch, sequence, key_epoch, revoked: u8| {
+            let (node, unit) = (holder.public(), "cluster".parse().unwrap());
+            let said = Said { node, unit, key: signing.public(), epoch: key_epoch, issued: 1 };
+            let certificate = Certificate::sign(said, &holder).unwrap();
+            let (addresses, certificates) = (vec![], vec![certificate.clone()]);
+            let member =
+                Member { number: 0, node, addresses, certificates, record: None, drained: false };
+            let revoked = vec![PublicKey::new([revoked; 32])];
+            let map = Map::new(node, Version { epoch, sequence }, vec![member], revoked);
+            SignedMap::sign(map, certificate, &signing).unwrap()
+        };
+        let kept = Kept { map: Some(signed(4, 10, 3, 1)), ..pinned(&holder, 4) };
+        let pin = kept.pin.unwrap();
+        assert_eq!(kept.accept(&pin, &signed(4, 11, 3, 2)), Ok(News::New));
+        assert_eq!(kept.accept(&pin, &signed(4, 10, 3, 1)), Ok(News::Same));
+        let version = |epoch, sequence| Version { epoch, sequence };
+        assert_eq!(kept.accept(&pin, &signed(4, 10, 3, 2)), Err(NotTaken::Twice(version(4, 10))));
+        let old = NotTaken::Older { shown: version(4, 9), known: version(4, 10) };
+        assert_eq!(kept.accept(&pin, &signed(4, 9, 3, 2)), Err(old));
+        for epoch in [3, 5] {
+            let other = NotTaken::OtherEpoch { shown: epoch, known: 4 };
+            assert_eq!(kept.accept(&pin, &signed(epoch, 11, 3, 2)), Err(other));
+        }
+        let replaced = NotTaken::Replaced { shown: 2, seen: 3 };
+        assert_eq!(kept.accept(&pin, &signed(4, 11, 2, 2)), Err(replaced));
+        // A new holder begins again at 1, in a higher epoch.
+        let next = Pin { epoch: 5, ..pin };
+        assert_eq!(kept.accept(&next, &signed(5, 1, 3, 2)), Ok(News::New));
+        let other = Pin { holder: key().public(), ..pin };
+        assert_eq!(
+            kept.accept(&other, &signed(4, 11, 3, 2)),
+            Err(NotTaken::OtherHolder(holder.public()))
+        );
+    }
+}

@@ -1,0 +1,202 @@
+//! Where this node is: its number, and who is the holder. PID 1 tells the number; a thread waits
+//! for it, so that nobody else has to.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::thread::{Builder, sleep};
+use std::time::Duration;
+
+use octet_appliance::{Board, Cluster};
+use octet_node::control::{CallError, Client, INIT};
+use serde_json::{Map, Value};
+use tokio::sync::watch;
+
+/// The port at which the holder takes boards in (TCP).
+pub const ENROLMENT_PORT: u16 = 4041;
+
+/// The number that PID 1 gives for the router.
+const ROUTER: u8 = 0;
+
+/// The host that the router is in each board's network.
+const ROUTER_HOST: u8 = 1;
+
+/// Room for the thread's stack, in bytes.
+const STACK: usize = 128 << 10;
+
+/// The pause before PID 1 is asked again.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// Where this node is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// It does not know its number yet, or the box has no board of that number.
+    Unknown,
+    /// It is the holder, and has this number: 0 if it is the router.
+    Holder(u8),
+    /// It is this board, and reaches the holder there.
+    Board(u8, SocketAddr),
+    /// It is a router, and the settings say that the box has one of another kind.
+    OtherRouter,
+}
+
+/// Which board speaks from an address.
+pub type NumberOf = dyn Fn(&Cluster, IpAddr) -> Option<u8>;
+
+/// Where the board of a number, which is the last one, reaches the holder: the manager, if there is one, or
+/// the router.
+pub type HolderOf = dyn Fn(&Cluster, Option<u8>, u8) -> SocketAddr;
+
+/// From which address it does; `None` leaves that to the kernel.
+pub type SourceOf = dyn Fn(u8) -> Option<IpAddr>;
+
+/// How nodes reach each other, of a box whose settings are given.
+pub struct Wiring {
+    /// Which board speaks from an address.
+    pub number_of: Box<NumberOf>,
+    /// Where a board reaches the holder.
+    pub holder_of: Box<HolderOf>,
+    /// And from where.
+    pub source_of: Box<SourceOf>,
+}
+
+impl Default for Wiring {
+    fn default() -> Self {
+        Self {
+            number_of: Box::new(Cluster::board_at),
+            holder_of: Box::new(|cluster, manager, number| {
+                let router = || cluster.network.host(number, ROUTER_HOST);
+                let address = manager.map_or_else(router, |number| cluster.addresses(number).0);
+                (address, ENROLMENT_PORT).into()
+            }),
+            source_of: Box::new(|_| None),
+        }
+    }
+}
+
+impl Wiring {
+    /// Where a node is that PID 1 says is `number`.
+    pub fn place(&self, cluster: &Cluster, boards: &[Board], number: Option<u8>) -> Place {
+        let manager = cluster.manager(boards);
+        match number {
+            Some(number) if number == manager.unwrap_or(ROUTER) => Place::Holder(number),
+            Some(ROUTER) => Place::OtherRouter,
+            Some(number) if (1..=cluster.boards).contains(&number) => {
+                Place::Board(number, (self.holder_of)(cluster, manager, number))
+            }
+            _ => Place::Unknown,
+        }
+    }
+}
+
+/// What PID 1 says of this node.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Told {
+    /// Its number.
+    pub number: Option<u8>,
+}
+
+/// Tells `told` what PID 1 says, which listens in the folder `sockets`, whenever it says something else.
+///
+/// # Errors
+/// There are no threads to be had.
+pub fn keep(sockets: PathBuf, told: watch::Sender<Told>) -> io::Result<()> {
+    let run = move || {
+        loop {
+            // PID 1 is there as long as the box is; who was turned away comes again.
+            let _: Result<Value, CallError> =
+                Client::connect(&sockets.join(format!("{INIT}.sock"))).and_then(|mut client| {
+                    client.call_each("watch", Map::new(), |status| {
+                        let next = read(status);
+                        told.send_if_modified(|before| {
+                            let differs = *before != next;
+                            *before = next;
+                            differs
+                        });
+                        true
+                    })
+                });
+            sleep(PAUSE);
+        }
+    };
+    Builder::new().name("init".into()).stack_size(STACK).spawn(run).map(drop)
+}
+
+fn read(status: &Value) -> Told {
+    let number = status.get("board").and_then(Value::as_u64).and_then(|it| it.try_into().ok());
+    Told { number }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use octet_appliance::{UnitSource, start_order};
+    use proptest::prelude::*;
+    use serde_json::json;
+    use std::path::Path;
+
+    #[test]
+    fn a_board_reaches_the_router_in_its_own_network() {
+        let cluster: Cluster = serde_json::from_value(json!({"boards": 4})).unwrap();
+        let wiring = Wiring::default();
+        let place = |number| wiring.place(&cluster, &[], number);
+        assert_eq!(place(Some(3)), Place::Board(3, "10.20.3.1:4041".parse().unwrap()));
+        assert_eq!(place(Some(0)), Place::Holder(0));
+        assert_eq!((place(None), place(Some(5))), (Place::Unknown, Place::Unknown));
+        let address = "10.20.3.2".parse().unwrap();
+        assert_eq!((wiring.number_of)(&cluster, address), Some(3));
+    }
+
+    #[test]
+    fn or_the_manager_in_the_network_of_that_one() {
+        let cluster = json!({"boards": 4, "router": "openwrt"});
+        let cluster: Cluster = serde_json::from_value(cluster).unwrap();
+        let boards = json!([{"number": 1, "role": "cache"}, {"number": 2, "role": "manager"}]);
+        let boards: Vec<Board> = serde_json::from_value(boards).unwrap();
+        let place = |number| Wiring::default().place(&cluster, &boards, number);
+        assert_eq!(place(Some(3)), Place::Board(3, "10.20.2.2:4041".parse().unwrap()));
+        assert_eq!((place(Some(2)), place(Some(0))), (Place::Holder(2), Place::OtherRouter));
+        assert_eq!((place(None), place(Some(5))), (Place::Unknown, Place::Unknown));
+    }
+
+    /// The unit file says what the code relies on, and has its place among the others.
+    #[test]
+    fn the_unit_file_fits() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let read = |file: &str| {
+            let file = folder.join(file);
+            let text = std::fs::read_to_string(&file).unwrap();
+            UnitSource::parse(file.display().to_string(), text).unwrap()
+        };
+        let others = ["identity", "config", "gate", "clock", "logd"];
+        let others = others.map(|name| format!("../{name}/unit.toml"));
+        let files =
+            ["../../netd/unit.toml", "../../init/data.unit.toml", "../../init/modules.unit.toml"];
+        let files = files.into_iter().map(str::to_owned).chain(others);
+        let more = ["../../init/first-modules.unit.toml", "unit.toml"].map(str::to_owned);
+        let units: Vec<_> = files.chain(more).map(|file| read(&file)).collect();
+        start_order(&units).unwrap();
+        let unit = &units.last().unwrap().unit;
+        let ports: Vec<_> = unit.ports.values().map(ToString::to_string).collect();
+        assert_eq!(ports, [format!("tcp/{ENROLMENT_PORT}")]);
+        let sections: Vec<_> = unit.config.iter().map(ToString::to_string).collect();
+        assert_eq!(sections, ["cluster", "board", "operator"]);
+    }
+
+    #[test]
+    fn what_pid_1_says() {
+        assert_eq!(read(&json!({"board": 3, "state": "degraded"})).number, Some(3));
+        for nothing in [json!({"board": null}), json!({"board": 256}), json!([]), json!(7)] {
+            assert_eq!(read(&nothing).number, None);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn never_panics(text in "[\\[\\]{}\":,a-z0-9]{0,60}") {
+            if let Ok(value) = serde_json::from_str::<Value>(&text) {
+                read(&value);
+            }
+        }
+    }
+}

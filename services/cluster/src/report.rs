@@ -1,0 +1,188 @@
+//! How a node is, as it tells the holder. No clock, socket or disk in here.
+
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+
+/// How many units that have failed are named.
+const MOST_NAMED: usize = 16;
+
+/// The longest text of a report that is shown, in characters: a unit's name fits.
+const LONGEST_TEXT: usize = 64;
+
+/// How a node is; what it does not say is not known.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Report {
+    /// How PID 1 says that it is: ready, degraded, …
+    pub state: Option<String>,
+    /// How long it has been on, in milliseconds.
+    pub uptime: Option<u64>,
+    /// How many units run, or have done their work.
+    pub ready: Option<u64>,
+    /// Those that have failed, so many as are named.
+    pub failed: Vec<String>,
+    /// Memory that is to be had, in bytes.
+    pub memory: Option<u64>,
+    /// All memory, in bytes.
+    pub total: Option<u64>,
+    /// How much of its processors worked in the last interval, in percent.
+    pub cpu: Option<u64>,
+    /// The temperature of its warmest part, in degrees Celsius.
+    pub temperature: Option<i64>,
+}
+
+impl Report {
+    /// What PID 1 says of its node (`status`).
+    pub fn of_status(status: &Value) -> Self {
+        let number = |at: &str| status.pointer(at).and_then(Value::as_u64);
+        let units = || status.get("units").and_then(Value::as_array).into_iter().flatten();
+        let is = |unit: &&Value, states: [&str; 2]| {
+            unit.get("state").and_then(Value::as_str).is_some_and(|state| states.contains(&state))
+        };
+        let ready = units().filter(|unit| is(unit, ["ready", "done"])).count();
+        let failed = units().filter(|unit| is(unit, ["failed", "backoff"]));
+        Self {
+            state: status.get("state").and_then(text),
+            uptime: number("/uptime"),
+            ready: u64::try_from(ready).ok(),
+            failed: failed.filter_map(|unit| text(unit.get("name")?)).take(MOST_NAMED).collect(),
+            memory: number("/memory/available"),
+            total: number("/memory/total"),
+            cpu: None,
+            temperature: None,
+        }
+    }
+
+    /// What a board has said, as far as it makes sense.
+    pub fn read(said: &Map<String, Value>) -> Self {
+        let number = |name: &str| said.get(name).and_then(Value::as_u64);
+        let failed = said.get("failed").and_then(Value::as_array).into_iter().flatten();
+        Self {
+            state: said.get("state").and_then(text),
+            uptime: number("uptime"),
+            ready: number("ready"),
+            failed: failed.filter_map(text).take(MOST_NAMED).collect(),
+            memory: number("memory"),
+            total: number("total"),
+            cpu: number("cpu").map(|percent| percent.min(100)),
+            temperature: said.get("temperature").and_then(Value::as_i64),
+        }
+    }
+
+    /// The same, to be said.
+    pub fn say(&self) -> Map<String, Value> {
+        json!(self).as_object().cloned().unwrap_or_default()
+    }
+}
+
+/// A text of others, so much of it as is shown.
+fn text(value: &Value) -> Option<String> {
+    let shown = value.as_str()?.chars().filter(|it| !it.is_control());
+    Some(shown.take(LONGEST_TEXT).collect())
+}
+
+/// How long all processors together have worked, and how long they could have, in ticks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Worked {
+    busy: u64,
+    all: u64,
+}
+
+impl Worked {
+    /// From the content of `/proc/stat` (proc_stat(5)).
+    pub fn parse(text: &str) -> Option<Self> {
+        let line = text.lines().find_map(|line| line.strip_prefix("cpu "))?;
+        // The last two, guest and guest_nice, are in user and nice already.
+        let ticks = line.split_whitespace().take(8).map(|word| word.parse().ok());
+        let ticks: Vec<u64> = ticks.collect::<Option<_>>()?;
+        // idle and iowait
+        let idle = ticks.get(3)?.saturating_add(ticks.get(4).copied().unwrap_or(0));
+        let all = ticks.iter().fold(0u64, |sum, count| sum.saturating_add(*count));
+        Some(Self { busy: all.saturating_sub(idle), all })
+    }
+
+    /// How much of the time since `before` they worked, in percent.
+    pub fn since(self, before: Self) -> Option<u64> {
+        let (busy, all) = (self.busy.checked_sub(before.busy)?, self.all.checked_sub(before.all)?);
+        let percent = u128::from(busy) * 100 / u128::from(Some(all).filter(|all| *all > 0)?);
+        u64::try_from(percent).ok().map(|percent| percent.min(100))
+    }
+}
+
+/// Degrees Celsius from the content of a thermal zone's `temp`, which has thousandths (Linux,
+/// Documentation/ABI/testing/sysfs-class-thermal).
+pub fn temperature(text: &str) -> Option<i64> {
+    text.trim().parse::<i64>().ok().map(|thousandths| thousandths.div_euclid(1000))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::LONGEST_REPORT;
+    use proptest::prelude::*;
+
+    #[test]
+    fn what_pid_1_says_goes_there_and_back() {
+        let units = json!([
+            {"name": "gate", "state": "ready"}, {"name": "data", "state": "done"},
+            {"name": "lan", "state": "failed"}, {"name": "cache", "state": "backoff"},
+            {"name": "web", "state": "waiting"}, {"state": "failed"}, 7,
+        ]);
+        let memory = json!({"available": 5, "total": 9, "init_rss": 1});
+        let status = json!({"state": "degraded", "uptime": 70, "memory": memory, "units": units});
+        let report = Report::of_status(&status);
+        assert_eq!(
+            (report.ready, &report.failed[..]),
+            (Some(2), &["lan".into(), "cache".into()][..])
+        );
+        assert_eq!((report.memory, report.total, report.uptime), (Some(5), Some(9), Some(70)));
+        let full = Report { cpu: Some(12), temperature: Some(-3), ..report };
+        assert_eq!(Report::read(&full.say()), full);
+        for nothing in [json!(null), json!([]), json!(7), json!({"units": 7, "memory": 7})] {
+            assert_eq!(Report::of_status(&nothing).failed.len(), 0);
+        }
+        // As long as it gets, it can be said.
+        let name = "\u{10ffff}".repeat(1000);
+        let units: Vec<_> = (0..100).map(|_| json!({"name": name, "state": "failed"})).collect();
+        let largest = Report::of_status(&json!({"state": name, "units": units}));
+        let said = serde_json::to_vec(&crate::message::FromBoard::Report(largest.say())).unwrap();
+        assert!(said.len() < LONGEST_REPORT, "{}", said.len());
+    }
+
+    #[test]
+    fn what_the_kernel_counts() {
+        let before = "cpu  100 0 50 800 50 0 0 0 90 9\ncpu0 1 2 3 4\nintr 5\n";
+        let after = "cpu  160 0 80 870 90 0 0 0 99 9\n";
+        let [before, after] = [before, after].map(|text| Worked::parse(text).unwrap());
+        assert_eq!(before, Worked { busy: 150, all: 1000 });
+        assert_eq!(after.since(before), Some(45));
+        // Nothing has passed, or the counts have gone back.
+        assert_eq!((after.since(after), before.since(after)), (None, None));
+        for bad in ["", "cpu0 1 2 3 4 5", "cpu  1 2 3", "cpu  1 2 x 4 5", "cpu  -1 2 3 4"] {
+            assert_eq!(Worked::parse(bad), None, "{bad}");
+        }
+        assert_eq!((temperature("45123\n"), temperature("-500\n")), (Some(45), Some(-1)));
+        assert_eq!(temperature("hot"), None);
+    }
+
+    proptest! {
+        #[test]
+        fn never_panics(
+            json in "[\\[\\]{}\":,a-z0-9]{0,60}", stat in "(cpu )?[cpu0-9 \\n-]{0,80}",
+            ticks in prop::collection::vec(any::<u64>(), 16), failed in prop::collection::vec("\\PC{0,80}", 0..40),
+        ) {
+            if let Ok(value) = serde_json::from_str::<Value>(&json) {
+                Report::of_status(&value);
+                value.as_object().map(Report::read);
+            }
+            let read = json!({ "failed": failed, "state": json, "cpu": ticks[0] });
+            let read = Report::read(read.as_object().unwrap());
+            prop_assert!(read.failed.len() <= MOST_NAMED && read.cpu.unwrap() <= 100);
+            // What was read once reads the same again.
+            prop_assert_eq!(Report::read(&read.say()), read);
+            let _ = (Worked::parse(&stat), temperature(&stat));
+            let line = |ticks: &[u64]| ticks.iter().fold("cpu ".to_owned(), |line, it| format!("{line} {it}"));
+            let [before, after] = [&ticks[..8], &ticks[8..]].map(|it| Worked::parse(&line(it)).unwrap());
+            prop_assert!(after.since(before).is_none_or(|percent| percent <= 100));
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! What the settings say about who may be which board.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use octet_appliance::{Board, Cluster, Enrol};
+use octet_node::control::PublicKey;
+
+/// The rules of enrolment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rules {
+    cluster: Cluster,
+    /// The keys that are named, each for one board.
+    keys: BTreeMap<u8, PublicKey>,
+}
+
+/// Why the settings forbid a key at a number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Forbidden {
+    /// There is no such board.
+    #[error("the box has no board {0}")]
+    NoBoard(u8),
+    /// Another key is named.
+    #[error("the settings name the key {0} for this board")]
+    AnotherNamed(PublicKey),
+    /// The key is named for another board.
+    #[error("the settings name this key for board {0}")]
+    NamedElsewhere(u8),
+    /// No key is named, and one must be.
+    #[error("the settings name no key for this board, and `enrol` is \"pinned\"")]
+    NoneNamed,
+}
+
+impl Rules {
+    /// As these sections say.
+    pub fn new(cluster: &Cluster, boards: &[Board]) -> Self {
+        let keys = boards.iter().filter_map(|board| Some((board.number, board.key?)));
+        Self { cluster: cluster.clone(), keys: keys.collect() }
+    }
+
+    /// Which keys are taken.
+    pub fn enrol(&self) -> Enrol {
+        self.cluster.enrol
+    }
+
+    /// The numbers of the boards.
+    pub fn numbers(&self) -> std::ops::RangeInclusive<u8> {
+        1..=self.cluster.boards
+    }
+
+    /// Whether `node` is named as board `number`: then nobody has to be asked.
+    pub fn names(&self, number: u8, node: &PublicKey) -> bool {
+        self.keys.get(&number) == Some(node)
+    }
+
+    /// Sees that `node` can be board `number`.
+    ///
+    /// # Errors
+    /// It cannot.
+    pub fn check(&self, number: u8, node: &PublicKey) -> Result<(), Forbidden> {
+        let elsewhere = self.keys.iter().find(|(other, key)| **other != number && *key == node);
+        match (self.keys.get(&number), elsewhere) {
+            _ if !self.numbers().contains(&number) => Err(Forbidden::NoBoard(number)),
+            (Some(named), _) if named != node => Err(Forbidden::AnotherNamed(*named)),
+            (_, Some((other, _))) => Err(Forbidden::NamedElsewhere(*other)),
+            (None, _) if self.enrol() == Enrol::Pinned => Err(Forbidden::NoneNamed),
+            _ => Ok(()),
+        }
+    }
+
+    /// Sees that `node`, which holds the map, can be board `number` besides. Nobody takes its key, so none
+    /// has to be named; 0 is no board.
+    ///
+    /// # Errors
+    /// The settings name another for this board, or this one for another.
+    pub fn check_holder(&self, number: u8, node: &PublicKey) -> Result<(), Forbidden> {
+        match self.check(number, node) {
+            Err(Forbidden::NoBoard(0) | Forbidden::NoneNamed) => Ok(()),
+            checked => checked,
+        }
+    }
+
+    /// Where board `number` is reached.
+    pub fn addresses(&self, number: u8) -> Vec<IpAddr> {
+        if !self.numbers().contains(&number) {
+            return vec![];
+        }
+        let (v4, v6) = self.cluster.addresses(number);
+        vec![v4.into(), v6.into()]
+    }
+}

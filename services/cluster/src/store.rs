@@ -1,0 +1,191 @@
+//! What outlasts a power cut: the holder's book, and the map and whom it is believed from, which every
+//! node keeps. Each is one file, a line of JSON and a line with its SHA-256.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use octet_node::digest::sha256;
+use octet_node::durable::{self, Existing, Step};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::book::Book;
+use crate::pin::Kept;
+
+/// The file of the book.
+pub const BOOK: &str = "book";
+
+/// The file of the map and whom it is believed from.
+pub const MAP: &str = "map";
+
+/// More than either takes, in bytes.
+const LONGEST: u64 = 2 << 20;
+
+/// Why it is not known.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The disk does not give or take it.
+    #[error("{file} cannot be read or written: {source}")]
+    Disk {
+        /// The file.
+        file: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// It is there, and is not what was written.
+    #[error("{0} is damaged")]
+    Damaged(PathBuf),
+}
+
+/// The service's data folder. Without one all is in memory, and gone with this process.
+#[derive(Debug, Clone)]
+pub struct Store {
+    folder: Option<PathBuf>,
+    /// Held while a file is written: whoever waited for that may have given up, and another comes.
+    writing: Arc<Mutex<()>>,
+}
+
+impl Store {
+    /// In `folder`.
+    pub fn new(folder: Option<PathBuf>) -> Self {
+        Self { folder, writing: Arc::default() }
+    }
+
+    /// The book, if there is one.
+    ///
+    /// # Errors
+    /// It is damaged, or the disk does not give it.
+    pub fn book(&self) -> Result<Option<Book>, StoreError> {
+        self.read(BOOK)
+    }
+
+    /// The map and whom it is believed from; nothing if there is no file.
+    ///
+    /// # Errors
+    /// It is damaged, or the disk does not give it.
+    pub fn kept(&self) -> Result<Kept, StoreError> {
+        self.read(MAP).map(Option::unwrap_or_default)
+    }
+
+    /// Keeps `book`. `before` is called before each step, and can forbid it.
+    ///
+    /// # Errors
+    /// The disk does not take it; the old one is there, or the new one.
+    pub fn keep_book(
+        &self,
+        book: &Book,
+        before: impl FnMut(Step) -> io::Result<()>,
+    ) -> Result<(), StoreError> {
+        self.write(BOOK, book, before)
+    }
+
+    /// Keeps `kept`; the same.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn keep_map(
+        &self,
+        kept: &Kept,
+        before: impl FnMut(Step) -> io::Result<()>,
+    ) -> Result<(), StoreError> {
+        self.write(MAP, kept, before)
+    }
+
+    fn read<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, StoreError> {
+        let Some(file) = self.folder.as_ref().map(|folder| folder.join(name)) else {
+            return Ok(None);
+        };
+        match durable::read(&file, LONGEST).map_err(disk(&file))? {
+            Some(bytes) => decode(&bytes).map(Some).ok_or(StoreError::Damaged(file)),
+            None => Ok(None),
+        }
+    }
+
+    fn write(
+        &self,
+        name: &str,
+        value: &impl Serialize,
+        before: impl FnMut(Step) -> io::Result<()>,
+    ) -> Result<(), StoreError> {
+        let Some(file) = self.folder.as_ref().map(|folder| folder.join(name)) else {
+            return Ok(());
+        };
+        let _one_at_a_time = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        encode(value)
+            .map_err(io::Error::other)
+            .and_then(|bytes| durable::write(&file, &bytes, Existing::Replace, before))
+            .map_err(disk(&file))
+    }
+}
+
+fn disk(file: &Path) -> impl FnOnce(io::Error) -> StoreError {
+    move |source| StoreError::Disk { file: file.to_owned(), source }
+}
+
+fn encode(value: &impl Serialize) -> serde_json::Result<Vec<u8>> {
+    let json = serde_json::to_string(value)?;
+    let sum = sha256(json.as_bytes());
+    Ok(format!("{json}\n{sum}\n").into_bytes())
+}
+
+fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Option<T> {
+    let (json, sum) = std::str::from_utf8(bytes).ok()?.strip_suffix('\n')?.split_once('\n')?;
+    (sha256(json.as_bytes()) == sum).then(|| serde_json::from_str(json).ok())?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use octet_node::control::PublicKey;
+    use proptest::prelude::*;
+    use tempfile::TempDir;
+
+    fn book(sequence: u64) -> Book {
+        let mut book = Book::new(PublicKey::new([1; 32]), 0);
+        book.version.sequence = sequence;
+        book
+    }
+
+    /// Power goes before each step of writing: there is the old book or the new one.
+    #[test]
+    fn old_or_new_at_every_step() {
+        for (index, step) in Step::ALL.into_iter().enumerate() {
+            let folder = TempDir::new().unwrap();
+            let store = Store::new(Some(folder.path().to_owned()));
+            assert_eq!(store.book().unwrap(), None);
+            store.keep_book(&book(1), |_| Ok(())).unwrap();
+            let cut = |at| if at == step { Err(io::Error::other("cut")) } else { Ok(()) };
+            assert!(store.keep_book(&book(2), cut).is_err());
+            let found = store.book().unwrap().unwrap().version.sequence;
+            assert_eq!(found, if step == Step::SyncFolder { 2 } else { 1 }, "{index}: {step:?}");
+            store.keep_book(&book(3), |_| Ok(())).unwrap();
+            assert_eq!(store.book().unwrap(), Some(book(3)));
+        }
+    }
+
+    #[test]
+    fn every_changed_bit_is_seen() {
+        let whole = encode(&book(7)).unwrap();
+        assert_eq!(decode::<Book>(&whole), Some(book(7)));
+        for bit in 0..whole.len() * 8 {
+            let mut changed = whole.clone();
+            changed[bit / 8] ^= 1 << (bit % 8);
+            assert_eq!(decode::<Book>(&changed), None, "bit {bit}");
+        }
+        let folder = TempDir::new().unwrap();
+        let store = Store::new(Some(folder.path().to_owned()));
+        std::fs::write(folder.path().join(BOOK), "{}").unwrap();
+        assert!(matches!(store.book(), Err(StoreError::Damaged(_))));
+        assert_eq!(store.kept().unwrap(), Kept::default());
+        assert_eq!(Store::new(None).book().unwrap(), None);
+    }
+
+    proptest! {
+        #[test]
+        fn never_panics(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            let _ = decode::<Book>(&bytes);
+            let _ = decode::<Kept>(&bytes);
+        }
+    }
+}

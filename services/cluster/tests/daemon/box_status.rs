@@ -1,0 +1,79 @@
+//! The whole box at a glance.
+
+use serde_json::{Value, json};
+
+use crate::{Cluster, host::Host, stand_in::netd};
+
+/// The status, once `wanted` holds.
+fn status_until(host: &Host, wanted: impl Fn(&Value) -> bool) -> Value {
+    let mut last = Value::Null;
+    let found = (0..6000).find_map(|_| {
+        last = host.ask("status", json!({})).unwrap();
+        if wanted(&last) {
+            return Some(last.clone());
+        }
+        std::thread::sleep(std::time::Duration::from_millis(10));
+        None
+    });
+    found.unwrap_or_else(|| panic!("{last:#}\n{}", host.log()))
+}
+
+#[test]
+fn one_line_for_each_node() {
+    let mut cluster = Cluster::new("first-use", 2);
+    cluster.holder.start();
+    cluster.holder.holds();
+    cluster.boards.iter_mut().for_each(Host::start);
+    cluster.map();
+    let holder = &cluster.holder;
+
+    // Without netd there is the rest, and why the ports are not known.
+    let reported = |status: &Value, number: usize| status["nodes"][number]["box"] == "ready";
+    let status = status_until(holder, |status| (0..=2).all(|number| reported(status, number)));
+    assert!(status["trouble"].as_str().unwrap().contains("netd"), "{status:#}");
+    assert_eq!(status["nodes"][1]["link"], Value::Null);
+
+    netd(holder.sockets());
+    let status = holder.ask("status", json!({})).unwrap();
+    assert_eq!(status["trouble"], Value::Null);
+    let nodes = status["nodes"].as_array().unwrap();
+    let numbers: Vec<u64> = nodes.iter().map(|node| node["number"].as_u64().unwrap()).collect();
+    assert_eq!(numbers, [0, 1, 2, 3, 4]);
+    let column = |name: &str| nodes.iter().map(|node| node[name].clone()).collect::<Vec<_>>();
+    assert_eq!(column("state"), ["holder", "enrolled", "enrolled", "none", "none"]);
+    assert_eq!(column("connected"), [true, true, true, false, false]);
+    assert_eq!(column("link"), [Value::Null, json!("up"), json!("up"), json!("up"), json!("down")]);
+    assert_eq!(column("received")[1..], [100, 200, 300, 400]);
+    assert_eq!(column("sent")[1..], [200, 400, 600, 800]);
+    assert_eq!(column("has map")[1], status["sequence"]);
+    for node in &nodes[..3] {
+        let wanted = (json!(70), json!(1), json!(["cache"]), json!(5), json!(9));
+        let [uptime, ready, failed, memory, total] =
+            ["uptime", "ready", "failed", "memory", "total"].map(|name| node[name].clone());
+        assert_eq!((uptime, ready, failed, memory, total), wanted, "{node:#}");
+    }
+    assert_eq!(nodes[3]["uptime"], Value::Null);
+    assert!(nodes[1]["last seen"].is_string());
+
+    // Another node at board 2's port: it is refused, and that stands in its line.
+    cluster.boards[1].kill();
+    let mut other =
+        Host::new(&cluster.port, 2, &crate::settings("first-use", json!([]), &cluster.owner));
+    other.start();
+    let status = status_until(&cluster.holder, |status| status["nodes"][2]["refused"].is_string());
+    assert_eq!(
+        (&status["nodes"][2]["state"], &status["nodes"][2]["connected"]),
+        (&json!("enrolled"), &json!(false))
+    );
+
+    // A board knows who is in the box, and says whom to ask for the rest.
+    let shown = boards_status(&cluster.boards[0]);
+    assert!(shown["more"].as_str().unwrap().contains("status --box"));
+    let members: Vec<_> =
+        shown["nodes"].as_array().unwrap().iter().map(|node| node["number"].clone()).collect();
+    assert_eq!(members, [0, 1, 2]);
+}
+
+fn boards_status(board: &Host) -> Value {
+    board.ask("status", json!({})).unwrap()
+}

@@ -1,0 +1,297 @@
+//! Nodes, each with cluster in a process of its own between stand-ins for PID 1, identity and config.
+
+use std::fs::File;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
+use std::os::fd::AsFd;
+use std::os::unix::net::{UnixDatagram, UnixListener};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use octet_cluster::limits::Limits;
+use octet_cluster::place::Wiring;
+use octet_cluster::settings::Settings;
+use octet_cluster::{Parts, run};
+use octet_node::as_pid_1::pass;
+use octet_node::control::{CallError, Client, PublicKey};
+use octet_node::key::Key;
+use octet_node::map::{SignedMap, Update, follow};
+use octet_node::settings::Which;
+use octet_node::{Callers, inherited, notify_ready};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::stand_in::{Config, Identity, Init};
+
+/// Nothing here takes that long, however slow the machine; then a test fails instead of hanging.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Set in the process that is to be cluster.
+const ROLE: &str = "OCTET_TEST_ROLE";
+
+/// A node.
+pub struct Host {
+    folder: TempDir,
+    /// Where the router listens, which is the holder unless a board is.
+    router: Arc<TcpListener>,
+    /// Where this node does: as with PID 1, that outlives the process.
+    pub own: Arc<TcpListener>,
+    /// Where boards do that may be the holder.
+    pub managers: Vec<(u8, u16)>,
+    notify: UnixDatagram,
+    pub init: Init,
+    pub identity: Identity,
+    pub config: Config,
+    pub number: u8,
+    /// How long it waits for others that are silent, in milliseconds.
+    pub silence: u64,
+    /// And for those who have not said who they are.
+    pub handshake: u64,
+    child: Option<Child>,
+}
+
+/// What the settings of a box say.
+pub fn settings(enrol: &str, boards: Value, owner: &Key) -> Value {
+    let key = json!({"key": owner.public(), "name": "anna", "may": ["own"]});
+    json!({
+        "cluster": {"boards": 4, "enrol": enrol},
+        "board": boards,
+        "operator": {"keys": [key]},
+    })
+}
+
+impl Host {
+    /// Node `number` of the box whose router listens at `router`. It does not run yet.
+    pub fn new(router: &Arc<TcpListener>, number: u8, settings: &Value) -> Self {
+        let folder = TempDir::new().unwrap();
+        std::fs::create_dir(folder.path().join("state")).unwrap();
+        let notify = UnixDatagram::bind(folder.path().join("notify")).unwrap();
+        notify.set_read_timeout(Some(PATIENCE)).unwrap();
+        let init = Init::start(folder.path(), number);
+        let identity = Identity::start(folder.path());
+        let config = Config::start(folder.path(), settings.clone());
+        let router = Arc::clone(router);
+        let own = || Arc::new(TcpListener::bind("127.0.0.1:0").unwrap());
+        let own = if number == 0 { Arc::clone(&router) } else { own() };
+        Self {
+            folder,
+            router,
+            own,
+            managers: vec![],
+            notify,
+            init,
+            identity,
+            config,
+            number,
+            silence: 60_000,
+            handshake: 60_000,
+            child: None,
+        }
+    }
+
+    /// Starts cluster, which can be asked when this returns.
+    pub fn start(&mut self) {
+        let log = File::options().create(true).append(true).open(self.log_path()).unwrap();
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command
+            .args(["--exact", "host::cluster", "--nocapture"])
+            .env(ROLE, self.number.to_string())
+            .env("OCTET_TEST_FOLDER", self.folder.path())
+            .env("OCTET_TEST_PORT", self.router.local_addr().unwrap().port().to_string())
+            .env("OCTET_TEST_MANAGERS", json!(self.managers).to_string())
+            .env("OCTET_TEST_SILENCE", self.silence.to_string())
+            .env("OCTET_TEST_HANDSHAKE", self.handshake.to_string())
+            .env("LISTEN_FDS", "1")
+            .env("LISTEN_FDNAMES", "enrolment")
+            .env("NOTIFY_SOCKET", self.folder.path().join("notify"))
+            .stderr(log.try_clone().unwrap())
+            .stdout(log);
+        pass(&mut command, &[self.own.as_fd()]).unwrap();
+        self.child = Some(command.spawn().unwrap());
+        let mut message = [0; 100];
+        let count = self.notify.recv(&mut message).expect("cluster does not become ready");
+        assert_eq!(&message[..count], b"READY=1");
+    }
+
+    /// Kills it.
+    pub fn kill(&mut self) {
+        let mut child = self.child.take().unwrap();
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+
+    /// Kills it, but does not look how it ended.
+    pub fn kill_now(&self) {
+        let pid = rustix::process::Pid::from_child(self.child.as_ref().unwrap());
+        rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+    }
+
+    /// Looks how it ended.
+    pub fn reap(&mut self) {
+        self.child.take().unwrap().wait().unwrap();
+    }
+
+    pub fn node(&self) -> PublicKey {
+        self.identity.node()
+    }
+
+    /// Asks for a verb.
+    pub fn ask(&self, verb: &str, args: Value) -> Result<Value, CallError> {
+        let mut client = Client::connect(&self.socket())?;
+        client.stream().set_read_timeout(Some(PATIENCE))?;
+        client.call(verb, args.as_object().unwrap().clone())
+    }
+
+    pub fn show(&self) -> Value {
+        self.ask("show", json!({})).unwrap()
+    }
+
+    /// What it shows once `wanted` holds.
+    pub fn show_until(&self, wanted: impl Fn(&Value) -> bool) -> Value {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let shown = self.show();
+            if wanted(&shown) {
+                return shown;
+            }
+            assert!(Instant::now() < deadline, "{shown:#}\n{}", self.log());
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// Waits until it is the holder.
+    pub fn holds(&self) {
+        self.show_until(|shown| shown["this is"] == "the holder of the map");
+    }
+
+    /// What the holder shows of a board, once `wanted` holds, with `waiting` and `refused` of others there.
+    pub fn row_until(&self, number: u8, wanted: impl Fn(&Value) -> bool) -> Value {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let mut row = self.ask("show", json!({"board": number})).unwrap();
+            let others = row["others"].take();
+            for other in others.as_array().unwrap() {
+                row[other["is"].as_str().unwrap()] = other.clone();
+            }
+            if wanted(&row) {
+                return row;
+            }
+            assert!(Instant::now() < deadline, "{row:#}\n{}", self.log());
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// The map, once `wanted` holds.
+    pub fn map_until(&self, wanted: impl Fn(&SignedMap) -> bool) -> SignedMap {
+        let mut found = None;
+        follow(&self.socket(), |Update { map, .. }| {
+            found = map.filter(&wanted);
+            found.is_none()
+        })
+        .unwrap();
+        found.unwrap()
+    }
+
+    /// Whether the log gets a line with all of `parts`.
+    pub fn has_logged(&self, parts: &[&str]) -> bool {
+        let deadline = Instant::now() + PATIENCE;
+        let found = || self.log().lines().any(|line| parts.iter().all(|part| line.contains(part)));
+        while !found() {
+            if Instant::now() > deadline {
+                return false;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        true
+    }
+
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.log_path()).unwrap()
+    }
+
+    pub fn socket(&self) -> PathBuf {
+        self.folder.path().join("cluster.sock")
+    }
+
+    /// The folder of the units' sockets.
+    pub fn sockets(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// The service's data folder.
+    pub fn state(&self) -> PathBuf {
+        self.folder.path().join("state")
+    }
+
+    fn log_path(&self) -> PathBuf {
+        self.folder.path().join("log")
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+/// Where board `number` speaks from.
+pub fn address(number: u8) -> Ipv4Addr {
+    Ipv4Addr::new(127, 0, 1, number)
+}
+
+/// Is cluster, in a process that was started for it; otherwise there is nothing to be tested here.
+#[test]
+fn cluster() {
+    if std::env::var(ROLE).is_err() {
+        return;
+    }
+    let folder = std::env::var_os("OCTET_TEST_FOLDER").map(PathBuf::from).unwrap();
+    let (_, port) = inherited().into_iter().next().unwrap();
+    let router: u16 = std::env::var("OCTET_TEST_PORT").unwrap().parse().unwrap();
+    let managers = std::env::var("OCTET_TEST_MANAGERS").unwrap();
+    let managers: Vec<(u8, u16)> = serde_json::from_str(&managers).unwrap();
+    let patience = |name| Duration::from_millis(std::env::var(name).unwrap().parse().unwrap());
+    let limits = Limits {
+        silence: patience("OCTET_TEST_SILENCE"),
+        handshake_time: patience("OCTET_TEST_HANDSHAKE"),
+        pause: Duration::from_millis(20),
+        longest_pause: Duration::from_millis(200),
+        // The tests' attackers are let in as often as they like.
+        burst: 100_000,
+        ..Limits::default()
+    };
+    let wiring = Wiring {
+        number_of: Box::new(|_, address| match address {
+            IpAddr::V4(v4) if v4.octets()[..3] == [127, 0, 1] => Some(v4.octets()[3]),
+            _ => None,
+        }),
+        holder_of: Box::new(move |_, manager, _| {
+            let port = |number| managers.iter().find(|(it, _)| *it == number).unwrap().1;
+            SocketAddr::from((Ipv4Addr::LOCALHOST, manager.map_or(router, port)))
+        }),
+        source_of: Box::new(|number| Some(address(number).into())),
+    };
+    let own = rustix::process::geteuid().as_raw();
+    let verbs = "show,map,approve,replace,record,revoke,drain,undrain,status,adopt,config-check,config-apply";
+    let parts = Parts {
+        settings: Settings::read(&folder, Which::InForce).unwrap(),
+        limits,
+        wiring,
+        folder: Some(folder.join("state")),
+        sockets: folder.clone(),
+        port: TcpListener::from(port),
+        control: listen(&folder.join("cluster.sock")),
+        callers: Callers::parse(&format!("{own}={verbs}")).unwrap(),
+    };
+    run(parts, notify_ready).unwrap();
+}
+
+/// A socket at `path`, whatever was there.
+pub fn listen(path: &Path) -> UnixListener {
+    let _ = std::fs::remove_file(path);
+    UnixListener::bind(path).unwrap()
+}

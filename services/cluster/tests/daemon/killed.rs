@@ -1,0 +1,169 @@
+//! Power that goes, disks that forget, and peers that fall silent.
+
+use std::collections::BTreeMap;
+
+use octet_cluster::message::{FromBoard, FromHolder, Join};
+use octet_node::map::{SignedMap, Version};
+use serde_json::json;
+
+use crate::Cluster;
+use crate::raw::{Node, plain};
+
+/// All that the holder says to a board until it is gone.
+fn maps(node: &Node, cluster: &Cluster, number: u8) -> Vec<SignedMap> {
+    let Ok((mut link, _)) = node.connect(&cluster.port, number) else { return vec![] };
+    link.say(&node.join(number));
+    let says = std::iter::from_fn(|| link.holder_says());
+    let maps = says.filter_map(|message| match message {
+        FromHolder::Map(map) => Some(*map),
+        _ => None,
+    });
+    maps.collect()
+}
+
+/// The holder is killed in the middle of changes, again and again: to no number are there two maps, and
+/// none is lost that somebody was given.
+#[test]
+fn killed_at_any_moment() {
+    let mut cluster = Cluster::held("first-use");
+    let (watcher, mut given) = (Node::new(), BTreeMap::<Version, SignedMap>::new());
+    for round in 0..10u64 {
+        let seen = std::thread::scope(|scope| {
+            let shared = &cluster;
+            let watching = scope.spawn(|| maps(&watcher, shared, 1));
+            let changing = scope.spawn(move || {
+                // As many changes as the round has a number; the kill comes in the middle of the next.
+                for _ in 0..=round {
+                    let _ = shared.holder.ask("replace", json!({"number": "2"}));
+                    let other = Node::new();
+                    let Ok((mut link, _)) = other.connect(&shared.port, 2) else { return };
+                    link.say(&other.join(2));
+                    link.holder_says();
+                }
+            });
+            changing.join().unwrap();
+            let _ = shared.holder.ask("replace", json!({"number": "2"}));
+            let other = Node::new();
+            if let Ok((mut link, _)) = other.connect(&shared.port, 2) {
+                link.say(&other.join(2));
+            }
+            shared.holder.kill_now();
+            watching.join().unwrap()
+        });
+        cluster.holder.reap();
+        let last = given.keys().next_back().copied();
+        for map in seen {
+            let version = map.map().version;
+            assert!(last.is_none_or(|last| version >= last), "{version:?} after {last:?}");
+            let before = given.insert(version, map.clone());
+            assert!(before.is_none_or(|before| before.text() == map.text()), "{version:?}");
+        }
+        cluster.holder.start();
+        cluster.holder.holds();
+        let now = cluster.holder.map_until(|_| true);
+        if let Some((version, map)) = given.last_key_value() {
+            assert!(now.map().version >= *version);
+            assert!(now.map().version > *version || now.text() == map.text());
+        }
+    }
+    assert!(given.len() > 20, "{}", given.len());
+}
+
+/// The holder's disk is that of an earlier day: it learns from a board what it has forgotten.
+#[test]
+fn a_disk_that_was_put_back() {
+    let mut cluster = Cluster::held("first-use");
+    let (one, two) = (Node::new(), Node::new());
+    let welcome = |number| FromHolder::Welcome { number };
+    assert_eq!(one.tries(&cluster.port, 1, &one.join(1)), welcome(1));
+    cluster.holder.map_until(|map| map.map().member(1).is_some());
+    let state = cluster.holder.state();
+    let files =
+        ["book", "map"].map(|name| (state.join(name), std::fs::read(state.join(name)).unwrap()));
+    assert_eq!(two.tries(&cluster.port, 2, &two.join(2)), welcome(2));
+    cluster.holder.ask("revoke", json!({"number": "1"})).unwrap();
+    let newest = cluster.holder.map_until(|map| !map.map().revoked.is_empty());
+    cluster.holder.kill();
+    for (path, bytes) in &files {
+        std::fs::write(path, bytes).unwrap();
+    }
+    cluster.holder.start();
+    cluster.holder.holds();
+    assert_eq!(one.tries(&cluster.port, 1, &one.join(1)), welcome(1));
+    let shows = Join { map: Some(newest.clone()), ..two.join(2) };
+    assert_eq!(two.tries(&cluster.port, 2, &shows), welcome(2));
+    // `identity` says what there is of its own a little later.
+    let own = |map: &SignedMap| map.map().member(0).unwrap().certificates.len();
+    let map =
+        cluster.holder.map_until(|map| map.map().version > newest.map().version && own(map) == 2);
+    assert_eq!((map.map().member(1), &map.map().revoked[..]), (None, &[one.public()][..]));
+    assert!(matches!(one.tries(&cluster.port, 1, &one.join(1)), FromHolder::Refused { .. }));
+
+    // A book that is damaged enrols nobody, and says so; the map is there for who asks.
+    cluster.holder.kill();
+    std::fs::write(&files[0].0, "nothing").unwrap();
+    cluster.holder.start();
+    assert!(cluster.holder.has_logged(&["nobody is enrolled", "book", "damaged"]));
+    cluster
+        .holder
+        .show_until(|shown| shown["this is"].as_str().unwrap().contains("cannot be read"));
+    assert_eq!(cluster.holder.map_until(|_| true).text(), map.text());
+    // One that is lost is made again from the map.
+    cluster.holder.kill();
+    std::fs::remove_file(&files[0].0).unwrap();
+    cluster.holder.start();
+    cluster.holder.holds();
+    assert_eq!(two.tries(&cluster.port, 2, &two.join(2)), welcome(2));
+    assert!(matches!(one.tries(&cluster.port, 1, &one.join(1)), FromHolder::Refused { .. }));
+    assert_eq!(cluster.holder.map_until(|_| true).map(), map.map());
+}
+
+/// A board whose own file is damaged believes nobody without an owner's word.
+#[test]
+fn a_board_that_does_not_know_whom_it_believed() {
+    let mut cluster = Cluster::new("first-use", 1);
+    let (one, version) = (Node::new(), Version { epoch: 1, sequence: 7 });
+    cluster.boards[0].start();
+    let (mut link, _) = one.hold(&cluster.port, version, None).unwrap();
+    link.say(&FromHolder::Map(Box::new(one.map(version))));
+    assert_eq!(link.board_says(), Some(FromBoard::Have(version)));
+    cluster.boards[0].kill();
+    std::fs::write(cluster.boards[0].state().join("map"), "nothing").unwrap();
+    cluster.boards[0].start();
+    let (_, join) = one.hold(&cluster.port, version, None).unwrap();
+    assert_eq!(join, None);
+    let shown = cluster.boards[0].show_until(|shown| shown["state"] != "not connected yet");
+    assert!(shown["trouble"].as_str().unwrap().contains("damaged"), "{shown}");
+}
+
+#[test]
+fn who_is_silent_is_gone() {
+    let mut cluster = Cluster::new("first-use", 1);
+    cluster.holder.silence = 300;
+    cluster.holder.start();
+    cluster.holder.holds();
+    let (one, number) = (Node::new(), 2);
+    let (mut link, _) = one.connect(&cluster.port, number).unwrap();
+    link.say(&one.join(number));
+    assert_eq!(link.holder_says(), Some(FromHolder::Welcome { number }));
+    link.ends();
+    assert!(cluster.holder.has_logged(&["board 2", "nothing for too long"]));
+    // One that does not even say who it is.
+    cluster.holder.kill();
+    cluster.holder.handshake = 300;
+    cluster.holder.start();
+    cluster.holder.holds();
+    let mut link = plain(&cluster.port, crate::host::address(number));
+    assert_eq!(std::io::Read::read(&mut link, &mut [0]).unwrap_or(0), 0);
+    assert!(cluster.holder.has_logged(&["board 2", "took too long to say who it is"]));
+    cluster.holder.kill();
+    // And a holder, for a board: it comes again.
+    cluster.boards[0].silence = 300;
+    cluster.boards[0].start();
+    for _ in 0..2 {
+        let version = Version { epoch: 1, sequence: 1 };
+        let (mut link, join) = one.hold(&cluster.port, version, None).unwrap();
+        assert!(join.is_some());
+        while link.board_says().is_some() {}
+    }
+}

@@ -1,0 +1,258 @@
+//! A box whose router is not ours: a board holds the map.
+
+use std::io::Read;
+use std::net::TcpListener;
+use std::sync::Arc;
+
+use octet_node::control::PublicKey;
+use octet_node::key::Key;
+use octet_node::map::SignedMap;
+use octet_node::statement::{Appointment, Statement};
+use serde_json::{Value, json};
+
+use crate::attacks::{refused, welcome};
+use crate::denied;
+use crate::host::{Host, address, settings};
+use crate::raw::{Node, plain};
+
+/// Such a box of four boards.
+struct Box {
+    owner: Key,
+    boards: Vec<Host>,
+}
+
+/// What is said of boards, of which `manager` holds the map.
+fn roles(manager: u8) -> Value {
+    json!([{"number": manager, "role": "manager", "services": ["cache"]}])
+}
+
+impl Box {
+    /// Whose manager is board `manager`. None of them runs yet.
+    fn new(manager: u8) -> Self {
+        let owner = Key::generate().unwrap();
+        let settings = Self::settings(manager, &owner);
+        let router = Arc::new(TcpListener::bind("127.0.0.1:0").unwrap());
+        let mut boards: Vec<_> =
+            (1..=4).map(|number| Host::new(&router, number, &settings)).collect();
+        let port = |host: &Host| (host.number, host.own.local_addr().unwrap().port());
+        let managers: Vec<_> = boards.iter().map(port).collect();
+        boards.iter_mut().for_each(|host| host.managers.clone_from(&managers));
+        Self { owner, boards }
+    }
+
+    fn settings(manager: u8, owner: &Key) -> Value {
+        let mut settings = settings("first-use", roles(manager), owner);
+        settings["cluster"]["router"] = json!("openwrt");
+        settings
+    }
+
+    fn board(&self, number: u8) -> &Host {
+        &self.boards[usize::from(number) - 1]
+    }
+
+    fn start(&mut self, numbers: &[u8]) {
+        numbers.iter().for_each(|number| self.boards[usize::from(*number) - 1].start());
+    }
+
+    /// The map of `manager`, once it and `others` are in it, and these have it.
+    fn map(&self, manager: u8, others: &[u8]) -> SignedMap {
+        let holder = self.board(manager);
+        let shown = holder.show_until(|shown| {
+            let row = |number: &u8| &shown["boards"][usize::from(*number) - 1];
+            others.iter().all(|number| {
+                row(number)["connected"] == true && row(number)["has map"] == shown["sequence"]
+            })
+        });
+        let sequence = shown["sequence"].as_u64().unwrap();
+        holder.map_until(|map| map.map().version.sequence >= sequence)
+    }
+
+    /// From now on the settings everywhere say that `manager` is.
+    fn appoint_by_settings(&self, manager: u8) {
+        for host in &self.boards[..3] {
+            host.config.0.lock().unwrap()["board"] = roles(manager);
+            host.ask("config-apply", json!({})).unwrap();
+        }
+    }
+
+    fn statement(&self, of: u8, epoch: u64, replaces: u8) -> Value {
+        let (owner, holder) = (self.owner.public(), self.board(of).node());
+        let replaces = Some(self.board(replaces).node());
+        let appointment = Appointment { owner, holder, epoch, replaces };
+        json!({ "statement": Statement::sign(appointment, &self.owner).unwrap() })
+    }
+}
+
+fn members(map: &SignedMap) -> Vec<(u8, PublicKey)> {
+    map.map().members.iter().map(|member| (member.number, member.node)).collect()
+}
+
+#[test]
+fn a_board_holds_the_map_and_is_in_it() {
+    let mut cluster = Box::new(2);
+    // Boards may be there before it is.
+    cluster.start(&[1, 2, 3]);
+    cluster.board(2).holds();
+    cluster.board(2).map_until(|map| map.map().members.len() == 3);
+    let map = cluster.map(2, &[1, 3]);
+    let node = |number| cluster.board(number).node();
+    assert_eq!(members(&map), [(1, node(1)), (2, node(2)), (3, node(3))]);
+    assert_eq!(map.map().holder, node(2));
+    assert_eq!(map.map().member(2).unwrap().addresses[0].to_string(), "10.20.2.2");
+    for number in [1, 3] {
+        assert_eq!(cluster.board(number).map_until(|_| true).text(), map.text());
+        let shown = cluster.board(number).show();
+        assert_eq!((&shown["state"], &shown["holder"]), (&json!("enrolled"), &json!(node(2))));
+    }
+    let shown = cluster.board(2).show();
+    assert_eq!((&shown["number"], &shown["boards"][1]["state"]), (&json!(2), &json!("holder")));
+    assert_eq!(shown["trouble"], Value::Null);
+
+    // Its own row is like another's, with what it says of itself.
+    let row = cluster.board(2).row_until(2, |row| row["report"]["state"] == "ready");
+    assert_eq!((&row["node"], &row["connected"]), (&json!(node(2)), &json!(true)));
+    assert_eq!(row["has map"], json!(map.map().version.sequence));
+
+    // Another one says that it is board 2: from its own port, and from that of board 2.
+    let (holder, stranger) = (cluster.board(2), Node::new());
+    welcome(&stranger.tries(&holder.own, 4, &stranger.join(4)), 4);
+    let before = holder.map_until(|map| map.map().members.len() == 4);
+    refused(stranger.tries(&holder.own, 4, &stranger.join(2)), "says that it is board 2");
+    refused(stranger.tries(&holder.own, 2, &stranger.join(2)), "is board 2 itself");
+    let row = holder.row_until(2, |row| row["refused"]["times"] == 1);
+    assert_eq!((&row["node"], &row["state"]), (&json!(node(2)), &json!("holder")));
+    assert_eq!(row["refused"]["key"], json!(stranger.public()));
+    for verb in ["replace", "revoke"] {
+        assert!(denied(holder.ask(verb, json!({"number": "2"}))).contains("holds the map itself"));
+    }
+    assert_eq!(holder.map_until(|_| true).text(), before.text());
+
+    // Settings that name another node for its place are refused, whoever they are for.
+    let apply = |key: Option<PublicKey>| {
+        let mut boards = roles(2);
+        boards[0]["key"] = json!(key);
+        holder.config.0.lock().unwrap()["board"] = boards;
+        holder.ask("config-apply", json!({}))
+    };
+    apply(Some(node(2))).unwrap();
+    assert!(denied(apply(Some(node(1)))).contains("cannot hold the map"));
+    let trouble = holder.show()["trouble"].clone();
+    assert!(trouble.as_str().unwrap().contains("name the key"), "{trouble}");
+    apply(None).unwrap();
+    assert_eq!(holder.map_until(|_| true).text(), before.text());
+
+    // It is killed: all keep the map, and it goes on where it was.
+    cluster.boards[1].kill();
+    assert_eq!(cluster.board(3).map_until(|_| true).text(), before.text());
+    cluster.start(&[2]);
+    cluster.board(2).holds();
+    assert_eq!(cluster.map(2, &[1, 3]).text(), before.text());
+}
+
+#[test]
+fn the_manager_is_drained_like_any_board() {
+    let mut cluster = Box::new(2);
+    cluster.start(&[2, 1]);
+    cluster.board(2).holds();
+    cluster.map(2, &[1]);
+    assert_eq!(cluster.board(2).init.placed(1), ["cache"]);
+    assert_eq!(cluster.board(1).init.placed(1), [""]);
+    let drained = cluster.board(2).ask("drain", json!({"number": "2"})).unwrap();
+    assert_eq!(drained["node"], json!(cluster.board(2).node()));
+    assert_eq!(cluster.board(2).init.placed(2), ["cache", ""]);
+    cluster.board(1).map_until(|map| map.map().member(2).unwrap().drained);
+
+    // The box at a glance: a line for each board, and none for a router that is no node.
+    let status = |number| cluster.board(number).ask("status", json!({})).unwrap();
+    let column = |status: &Value, name: &str| -> Vec<Value> {
+        status["nodes"].as_array().unwrap().iter().map(|node| node[name].clone()).collect()
+    };
+    let own = status(2);
+    assert_eq!(column(&own, "number"), [1, 2, 3, 4]);
+    assert_eq!(column(&own, "state"), ["enrolled", "drained", "none", "none"]);
+    assert_eq!(column(&own, "connected"), [true, true, false, false]);
+    let shown = status(1);
+    assert_eq!(column(&shown, "state"), ["enrolled", "drained"]);
+    assert!(shown["more"].as_str().unwrap().contains("status --box"), "{shown:#}");
+
+    // It goes on as the holder, and stays drained over a restart, until somebody says otherwise.
+    cluster.boards[1].kill();
+    cluster.start(&[2, 3]);
+    cluster.board(2).holds();
+    cluster.board(2).row_until(2, |row| row["state"] == "drained");
+    cluster.board(2).map_until(|map| map.map().members.len() == 3);
+    assert_eq!(cluster.board(2).init.placed(3), ["cache", "", ""]);
+    cluster.board(2).ask("undrain", json!({"number": "2"})).unwrap();
+    assert_eq!(cluster.board(2).init.placed(4)[3..], ["cache"]);
+    cluster.board(2).row_until(2, |row| row["state"] == "holder");
+}
+
+/// A router of ours in a box whose settings say that it has another.
+#[test]
+fn a_router_of_ours_is_nothing_there() {
+    let mut cluster = Box::new(1);
+    cluster.start(&[1]);
+    cluster.board(1).holds();
+    let router = Arc::new(TcpListener::bind("127.0.0.1:0").unwrap());
+    let mut host = Host::new(&router, 0, &Box::settings(1, &cluster.owner));
+    host.start();
+    let shown = host.show_until(|shown| !shown["this is"].as_str().unwrap().contains("yet"));
+    assert!(shown["this is"].as_str().unwrap().contains("neither the holder"), "{shown:#}");
+    assert!(host.ask("drain", json!({"number": "1"})).is_err());
+    assert_eq!(plain(&router, address(2)).read(&mut [0; 10]).unwrap_or(0), 0);
+    // It is what the settings make of it, as soon as they say something else.
+    host.config.0.lock().unwrap()["cluster"] = json!({"boards": 4});
+    host.ask("config-apply", json!({})).unwrap();
+    host.holds();
+}
+
+/// The settings name another board: each believes it when an owner has stated that, and no sooner.
+#[test]
+fn another_manager_needs_an_owners_statement() {
+    let mut cluster = Box::new(2);
+    cluster.start(&[2, 1, 3]);
+    cluster.board(2).map_until(|map| map.map().members.len() == 3);
+    let before = cluster.map(2, &[1, 3]);
+    cluster.board(2).ask("drain", json!({"number": "1"})).unwrap();
+    cluster.board(1).map_until(|map| map.map().member(1).unwrap().drained);
+    let before = before.map().version.sequence;
+
+    cluster.appoint_by_settings(3);
+    let of = |number: u8| cluster.board(number).node();
+    let trouble = |shown: &Value| shown["trouble"].as_str().is_some_and(|it| it.contains("stated"));
+    cluster.board(3).show_until(trouble);
+    // Also the one that was the manager itself asks for more than settings.
+    for number in [1, 2] {
+        let refuses =
+            |shown: &Value| shown["state"].as_str().is_some_and(|it| it.contains("REFUSED"));
+        cluster.board(number).show_until(refuses);
+    }
+    for number in [1, 2, 3] {
+        let map = cluster.board(number).map_until(|_| true);
+        assert_eq!(map.map().holder, of(2), "{number}");
+        assert!(map.map().version.sequence > before);
+    }
+    // What has not been stated is no reason to refuse other settings.
+    cluster.board(3).config.0.lock().unwrap()["cluster"]["enrol"] = json!("approve");
+    cluster.board(3).ask("config-apply", json!({})).unwrap();
+    let early = cluster.board(3).ask("drain", json!({"number": "2"}));
+    assert!(early.unwrap_err().to_string().contains("no key"));
+
+    assert!(denied(cluster.board(3).ask("adopt", cluster.statement(3, 1, 2))).contains("epoch 1"));
+    cluster.board(3).ask("adopt", cluster.statement(3, 2, 2)).unwrap();
+    let map = cluster.map(3, &[1, 2]);
+    assert_eq!(map.map().version.epoch, 2);
+    assert_eq!(members(&map), [(1, of(1)), (2, of(2)), (3, of(3))]);
+    assert!(map.map().member(1).unwrap().drained);
+    assert_eq!(cluster.board(3).show()["trouble"], Value::Null);
+    assert_eq!(cluster.board(2).show()["holder"], json!(of(3)));
+
+    // And back: its old book does not make it the holder either.
+    cluster.appoint_by_settings(2);
+    cluster.board(2).show_until(trouble);
+    assert_eq!(cluster.board(2).map_until(|_| true).text(), map.text());
+    cluster.board(2).ask("adopt", cluster.statement(2, 3, 3)).unwrap();
+    let map = cluster.map(2, &[1, 3]);
+    assert_eq!(map.map().version.epoch, 3);
+    assert_eq!(members(&map), [(1, of(1)), (2, of(2)), (3, of(3))]);
+}

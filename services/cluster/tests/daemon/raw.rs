@@ -1,0 +1,188 @@
+//! A board and a holder by hand, which say what they like.
+
+use std::io::{self, Read, Write};
+use std::net::{Ipv4Addr, SocketAddrV4, TcpListener, TcpStream};
+
+use octet_cluster::message::{FromBoard, FromHolder, HolderHello, Join};
+use octet_node::certificate::{Certificate, Statement as Said};
+use octet_node::control::{Decoder, PublicKey, encode};
+use octet_node::key::Key;
+use octet_node::map::{Map, Member, SignedMap, Version};
+use octet_node::statement::Statement;
+use octet_node::tls::{self, Protocol};
+use rustix::net::{AddressFamily, SocketType, bind, connect, socket};
+use rustls::{ClientConnection, ServerConnection, StreamOwned};
+use serde::Serialize;
+
+use crate::host::{PATIENCE, address};
+
+/// A node with its key of `cluster`.
+pub struct Node {
+    pub node: Key,
+    pub key: Key,
+}
+
+/// A connection, and what has come by it.
+pub struct Link<S> {
+    pub stream: S,
+    decoder: Decoder,
+}
+
+pub type Client = StreamOwned<ClientConnection, TcpStream>;
+pub type Server = StreamOwned<ServerConnection, TcpStream>;
+
+impl Node {
+    pub fn new() -> Self {
+        Self { node: Key::generate().unwrap(), key: Key::generate().unwrap() }
+    }
+
+    pub fn public(&self) -> PublicKey {
+        self.node.public()
+    }
+
+    pub fn certificate(&self, epoch: u64) -> Certificate {
+        let (node, key, unit) = (self.public(), self.key.public(), "cluster".parse().unwrap());
+        Certificate::sign(Said { node, unit, key, epoch, issued: 1 }, &self.node).unwrap()
+    }
+
+    /// What an honest one says at the port of board `number`.
+    pub fn join(&self, number: u8) -> Join {
+        let certificate = self.certificate(1);
+        let certificates = Some(vec![certificate.clone()]);
+        Join { certificate, number: Some(number), certificates, have: None, map: None }
+    }
+
+    /// Connects from the port of board `number`, and hears whose the holder is.
+    pub fn connect(
+        &self,
+        port: &TcpListener,
+        number: u8,
+    ) -> io::Result<(Link<Client>, HolderHello)> {
+        let config = tls::client(&self.key, Protocol::Cluster).unwrap();
+        let connection = ClientConnection::new(config, tls::any_name()).unwrap();
+        let stream = StreamOwned::new(connection, tcp(port, address(number)));
+        let mut link = Link::new(stream);
+        let hello = HolderHello::parse(&link.next()?.ok_or(io::ErrorKind::UnexpectedEof)?);
+        let hello = hello.map_err(io::Error::other)?;
+        let key = tls::peer_key(link.stream.conn.peer_certificates()).unwrap();
+        hello.node(key).unwrap();
+        Ok((link, hello))
+    }
+
+    /// The first that is answered to `join` at the port of board `number`, which is no ping.
+    pub fn tries(&self, port: &TcpListener, number: u8, join: &Join) -> FromHolder {
+        let (mut link, _) = self.connect(port, number).unwrap();
+        link.say(join);
+        link.holder_says().unwrap()
+    }
+
+    /// A map that this node has signed as the holder.
+    pub fn map(&self, version: Version) -> SignedMap {
+        let (node, certificates) = (self.public(), vec![self.certificate(1)]);
+        let member = Member {
+            number: 0,
+            node,
+            addresses: vec![],
+            certificates,
+            record: None,
+            drained: false,
+        };
+        let map = Map::new(node, version, vec![member], vec![]);
+        SignedMap::sign(map, self.certificate(1), &self.key).unwrap()
+    }
+
+    /// Is the holder for one who connects to `port`; returns what that one says first.
+    pub fn hold(
+        &self,
+        port: &TcpListener,
+        version: Version,
+        statement: Option<Statement>,
+    ) -> io::Result<(Link<Server>, Option<Join>)> {
+        // The holder that had it before did not wait on it.
+        port.set_nonblocking(false)?;
+        let (stream, _) = port.accept()?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        let config = tls::server(&self.key, Protocol::Cluster).unwrap();
+        let stream = StreamOwned::new(ServerConnection::new(config).unwrap(), stream);
+        let mut link = Link::new(stream);
+        let (certificate, digest) = (self.certificate(1), None);
+        link.say(&HolderHello { certificate, version, digest, statement });
+        let join = link.next()?.map(|payload| Join::parse(&payload).unwrap());
+        Ok((link, join))
+    }
+}
+
+fn tcp(port: &TcpListener, from: Ipv4Addr) -> TcpStream {
+    let socket = socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+    bind(&socket, &SocketAddrV4::new(from, 0)).unwrap();
+    connect(&socket, &port.local_addr().unwrap()).unwrap();
+    let stream = TcpStream::from(socket);
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.set_write_timeout(Some(PATIENCE)).unwrap();
+    stream
+}
+
+/// A connection from `from`, without a word.
+pub fn plain(port: &TcpListener, from: Ipv4Addr) -> TcpStream {
+    tcp(port, from)
+}
+
+impl<S: Read + Write> Link<S> {
+    fn new(stream: S) -> Self {
+        Self { stream, decoder: Decoder::default() }
+    }
+
+    /// Says it; who listens may have gone.
+    pub fn say(&mut self, message: &impl Serialize) {
+        let mut frame = vec![];
+        encode(&serde_json::to_vec(message).unwrap(), &mut frame).unwrap();
+        self.bytes(&frame);
+    }
+
+    pub fn bytes(&mut self, bytes: &[u8]) {
+        let _ = self.stream.write_all(bytes).and_then(|()| self.stream.flush());
+    }
+
+    /// The next message; `None` once the other side has ended it.
+    pub fn next(&mut self) -> io::Result<Option<Vec<u8>>> {
+        let mut buffer = [0; 4096];
+        loop {
+            if let Some(payload) = self.decoder.next_payload().unwrap() {
+                return Ok(Some(payload));
+            }
+            match self.stream.read(&mut buffer) {
+                Ok(0) => return Ok(None),
+                Ok(count) => self.decoder.push(&buffer[..count]),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    panic!("it stays silent")
+                }
+                Err(_) => return Ok(None),
+            }
+        }
+    }
+
+    /// What the holder says next, which is no ping.
+    pub fn holder_says(&mut self) -> Option<FromHolder> {
+        loop {
+            match FromHolder::parse(&self.next().unwrap()?).unwrap() {
+                FromHolder::Ping => {}
+                other => return Some(other),
+            }
+        }
+    }
+
+    /// What the board says next, which is no report.
+    pub fn board_says(&mut self) -> Option<FromBoard> {
+        loop {
+            match FromBoard::parse(&self.next().unwrap()?).unwrap() {
+                FromBoard::Report(_) => {}
+                other => return Some(other),
+            }
+        }
+    }
+
+    /// Sees that the other side ends it.
+    pub fn ends(&mut self) {
+        while self.next().unwrap().is_some() {}
+    }
+}

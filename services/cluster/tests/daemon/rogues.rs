@@ -1,0 +1,141 @@
+//! Holders that are not the holder, and a new one that is.
+
+use octet_cluster::message::{FromBoard, FromHolder};
+use octet_node::key::Key;
+use octet_node::map::Version;
+use octet_node::statement::{Appointment, Statement};
+use serde_json::json;
+
+use crate::host::{Host, settings};
+use crate::raw::Node;
+use crate::{Cluster, denied};
+
+fn appoint(owner: &Key, holder: &Node, epoch: u64) -> Statement {
+    let appointment =
+        Appointment { owner: owner.public(), holder: holder.public(), epoch, replaces: None };
+    Statement::sign(appointment, owner).unwrap()
+}
+
+#[test]
+fn a_board_believes_the_holder_that_it_knows() {
+    let mut cluster = Cluster::new("first-use", 1);
+    let (one, version) = (Node::new(), |epoch, sequence| Version { epoch, sequence });
+    let port = &*cluster.port;
+    cluster.boards[0].start();
+    let board = &cluster.boards[0];
+    // The first one that it meets; what it has taken it says.
+    let (mut link, join) = one.hold(port, version(1, 7), None).unwrap();
+    assert_eq!(join.unwrap().number, Some(1));
+    link.say(&FromHolder::Welcome { number: 1 });
+    link.say(&FromHolder::Map(Box::new(one.map(version(1, 7)))));
+    assert_eq!(link.board_says(), Some(FromBoard::Have(version(1, 7))));
+    link.say(&FromHolder::Map(Box::new(one.map(version(1, 8)))));
+    assert_eq!(link.board_says(), Some(FromBoard::Have(version(1, 8))));
+    let kept = board.map_until(|_| true);
+
+    // The same holder shows an old map again, and one by another.
+    let other = Node::new();
+    for (map, part) in [
+        (one.map(version(1, 7)), "an old one is shown again"),
+        (other.map(version(1, 9)), "not the holder"),
+    ] {
+        link.say(&FromHolder::Map(Box::new(map)));
+        link.ends();
+        assert!(board.has_logged(&["REFUSED", part]), "{}", board.log());
+        assert_eq!(board.map_until(|_| true), kept);
+        (link, _) = one.hold(port, version(1, 8), None).unwrap();
+        link.say(&FromHolder::Map(Box::new(kept.clone())));
+        assert_eq!(link.board_says(), Some(FromBoard::Have(version(1, 8))));
+    }
+    drop(link);
+
+    // Another one: without a word of an owner, with a stranger's, about another, and an old one.
+    let stranger = Key::generate().unwrap();
+    let owner = &cluster.owner;
+    for (epoch, statement, part) in [
+        (1, None, "octetctl sign-holder"),
+        (2, None, "octetctl sign-holder"),
+        (2, Some(appoint(&stranger, &other, 2)), "no owner of this box"),
+        (2, Some(appoint(owner, &one, 2)), "about another node"),
+        (2, Some(appoint(owner, &other, 3)), "another epoch"),
+        (1, Some(appoint(owner, &other, 1)), "knows of epoch 1"),
+    ] {
+        let (_, join) = other.hold(port, version(epoch, 9), statement).unwrap();
+        assert_eq!(join, None, "it says nothing to it");
+        assert!(board.has_logged(&["REFUSED", part]), "{part}: {}", board.log());
+        assert_eq!(board.map_until(|_| true), kept);
+    }
+    // With an owner's it is believed, and the one before is not any more.
+    let (mut link, join) =
+        other.hold(port, version(2, 1), Some(appoint(owner, &other, 2))).unwrap();
+    assert_eq!(join.unwrap().map, Some(kept));
+    link.say(&FromHolder::Map(Box::new(other.map(version(2, 1)))));
+    assert_eq!(link.board_says(), Some(FromBoard::Have(version(2, 1))));
+    drop(link);
+    let (_, join) = one.hold(port, version(1, 9), None).unwrap();
+    assert_eq!(join, None);
+    // Also after a start.
+    cluster.boards[0].kill();
+    cluster.boards[0].start();
+    let (_, join) = one.hold(&cluster.port, version(1, 9), None).unwrap();
+    assert_eq!(join, None);
+    let (_, join) = other.hold(&cluster.port, version(2, 1), None).unwrap();
+    assert!(join.is_some());
+}
+
+/// A router with another key takes the place of one that is gone. The box is whole again without a hand on
+/// any board, though each key would have to be approved.
+#[test]
+fn a_new_holder_has_the_boards_of_the_old_one() {
+    let mut cluster = Cluster::new("approve", 3);
+    cluster.holder.start();
+    cluster.holder.holds();
+    for board in &mut cluster.boards {
+        board.start();
+        let number = board.number;
+        cluster.holder.row_until(number, |row| row["state"] == "pending");
+        cluster.holder.ask("approve", json!({"number": number.to_string()})).unwrap();
+    }
+    let map = cluster.map();
+    assert_eq!(map.map().members.len(), 4);
+    // One of them is off while it happens.
+    let mut off = cluster.boards.pop().unwrap();
+    off.kill();
+    let settings = settings("approve", json!([]), &cluster.owner);
+    let mut new = Host::new(&cluster.port, 0, &settings);
+    cluster.holder.kill();
+    new.start();
+    new.holds();
+    let board = &cluster.boards[0];
+    let new_key = new.node().to_string();
+    assert!(board.has_logged(&["REFUSED", &new_key, "sign-holder"]), "{}", board.log());
+
+    let (owner, holder) = (cluster.owner.public(), new.node());
+    let replaces = Some(map.map().holder);
+    let sign = |key: &Key, epoch| {
+        let appointment = Appointment { owner: key.public(), holder, epoch, replaces };
+        json!({"statement": Statement::sign(appointment, key).unwrap()})
+    };
+    assert!(denied(new.ask("adopt", sign(&Key::generate().unwrap(), 2))).contains("does not own"));
+    assert!(denied(new.ask("adopt", sign(&cluster.owner, 1))).contains("of epoch 1"));
+    assert!(new.ask("adopt", json!({"statement": "x"})).is_err());
+    new.ask("adopt", sign(&cluster.owner, 2)).unwrap();
+    assert_eq!(owner, cluster.owner.public());
+    let taken = cluster.boards[1]
+        .map_until(|map| map.map().version.epoch == 2 && map.map().members.len() == 4);
+    for member in &map.map().members[1..] {
+        assert_eq!(taken.map().member(member.number).unwrap().node, member.node);
+    }
+    assert_eq!(new.row_until(3, |_| true)["by"], "taken-over");
+    off.start();
+    new.row_until(3, |row| row["connected"] == true);
+    // The old one comes back, and is believed by nobody.
+    new.kill();
+    cluster.holder.start();
+    let old = cluster.holder.node().to_string();
+    assert!(off.has_logged(&["REFUSED", &old]), "{}", off.log());
+    cluster.holder.kill();
+    new.start();
+    new.holds();
+    new.row_until(3, |row| row["connected"] == true);
+}

@@ -1,0 +1,174 @@
+//! An announcement with the signature of the node's key for `forward`, and the certificate of that key.
+
+use octet_node::certificate::{Certificate, InvalidCertificate};
+use octet_node::control::PublicKey;
+use octet_node::key::{Domain, Key, SIGNATURE, verify};
+
+use super::{Announcement, LONGEST, UNIT};
+use octet_node::address::Address;
+use octet_node::bytes::Fields;
+
+/// The version of the encoding, its first byte.
+const VERSION: u8 = 1;
+
+/// An announcement that its node has signed.
+///
+/// Its one encoding (numbers are big-endian): version (1 byte, 1), the node's certificate about its key for
+/// `forward` (1 byte of length, then the certificate), sequence (8), issued (8), lifetime (2), onion key (32),
+/// flags (1; bit 0: relays, bit 1: exit, the others 0), price (4), the number of links (1), then for each
+/// link neighbour (16), capacity (4), latency (2) and loss (1), and the signature (64) over all before it, in
+/// the domain `octet announcement 1`. At most [`LONGEST`] bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SignedAnnouncement {
+    certificate: Certificate,
+    address: Address,
+    announcement: Announcement,
+    signature: [u8; SIGNATURE],
+}
+
+/// Bytes that are no announcement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidAnnouncement {
+    /// They are none at all.
+    #[error("this is no announcement of version {VERSION}")]
+    Malformed,
+    /// It says what cannot be.
+    #[error("this announcement cannot be: {0}")]
+    Wrong(&'static str),
+    /// The certificate in it is none.
+    #[error(transparent)]
+    Certificate(#[from] InvalidCertificate),
+    /// The certificate is about another unit's key.
+    #[error("the announcement is signed by a key that is not the node's for `{UNIT}`")]
+    Uncertified,
+    /// The signature does not fit.
+    #[error("the announcement is not signed by the key that its certificate is about")]
+    Forged,
+}
+
+impl SignedAnnouncement {
+    /// Signs `announcement` with `key`, which `certificate` says to be the node's for `forward`.
+    ///
+    /// # Errors
+    /// It is not, or the announcement cannot be.
+    pub fn sign(
+        announcement: Announcement,
+        certificate: Certificate,
+        key: &Key,
+    ) -> Result<Self, InvalidAnnouncement> {
+        let signature = key.sign(Domain::Announcement, &body(&certificate, &announcement)?);
+        Self::checked(announcement, certificate, signature)
+    }
+
+    /// What it says.
+    pub fn announcement(&self) -> &Announcement {
+        &self.announcement
+    }
+
+    /// The node.
+    pub fn node(&self) -> &PublicKey {
+        &self.certificate.statement().node
+    }
+
+    /// The node's address.
+    pub fn address(&self) -> Address {
+        self.address
+    }
+
+    /// The node's key for `forward`.
+    pub fn key(&self) -> &PublicKey {
+        &self.certificate.statement().key
+    }
+
+    /// How many keys for `forward` the node has had.
+    pub fn epoch(&self) -> u64 {
+        self.certificate.statement().epoch
+    }
+
+    /// The certificate about its key.
+    pub fn certificate(&self) -> &Certificate {
+        &self.certificate
+    }
+
+    /// What is signed by it is this and nothing else.
+    pub(crate) fn signature(&self) -> &[u8; SIGNATURE] {
+        &self.signature
+    }
+
+    /// The encoding.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        // What could not be written is not made.
+        let mut bytes = body(&self.certificate, &self.announcement).unwrap_or_default();
+        bytes.extend_from_slice(&self.signature);
+        bytes
+    }
+
+    /// Reads the encoding, and verifies both signatures.
+    ///
+    /// # Errors
+    /// It is no announcement, says what cannot be, or was not signed by the node that it names.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, InvalidAnnouncement> {
+        let (certificate, announcement, signature) = parse(bytes)?;
+        Self::checked(announcement, certificate, signature)
+    }
+
+    /// The address of the node that `bytes` say to be from, if they are an announcement. Nothing is verified.
+    pub(crate) fn speaker(bytes: &[u8]) -> Option<Address> {
+        // The version and the length of the certificate, then its version and its node.
+        let mut fields = Fields(bytes);
+        fields.take(3)?;
+        fields.array().map(|node| Address::of(&PublicKey::new(node)))
+    }
+
+    fn checked(
+        announcement: Announcement,
+        certificate: Certificate,
+        signature: [u8; SIGNATURE],
+    ) -> Result<Self, InvalidAnnouncement> {
+        let statement = certificate.statement();
+        if statement.unit.as_str() != UNIT {
+            return Err(InvalidAnnouncement::Uncertified);
+        }
+        let address = Address::of(&statement.node);
+        announcement.check(address).map_err(InvalidAnnouncement::Wrong)?;
+        let body = body(&certificate, &announcement)?;
+        if !verify(&statement.key, Domain::Announcement, &body, &signature) {
+            return Err(InvalidAnnouncement::Forged);
+        }
+        Ok(Self { certificate, address, announcement, signature })
+    }
+}
+
+fn body(
+    certificate: &Certificate,
+    announcement: &Announcement,
+) -> Result<Vec<u8>, InvalidAnnouncement> {
+    let certificate = certificate.to_bytes();
+    let length = u8::try_from(certificate.len());
+    let mut out = vec![VERSION, length.map_err(|_| InvalidAnnouncement::Malformed)?];
+    out.extend_from_slice(&certificate);
+    announcement.put(&mut out);
+    Ok(out)
+}
+
+type Parts = (Certificate, Announcement, [u8; SIGNATURE]);
+
+fn parse(bytes: &[u8]) -> Result<Parts, InvalidAnnouncement> {
+    let none = InvalidAnnouncement::Malformed;
+    if bytes.len() > LONGEST {
+        return Err(none);
+    }
+    let mut fields = Fields(bytes);
+    let [version, length] = fields.array().ok_or(none)?;
+    let certificate = fields.take(length.into()).ok_or(none)?;
+    let announcement = Announcement::read(&mut fields).ok_or(none)?;
+    let signature = fields.array().ok_or(none)?;
+    if version != VERSION || !fields.0.is_empty() {
+        return Err(none);
+    }
+    // A signature takes longest to look at: it comes last.
+    Ok((Certificate::from_bytes(certificate)?, announcement, signature))
+}
+
+#[cfg(test)]
+mod tests;

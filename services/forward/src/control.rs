@@ -1,0 +1,213 @@
+//! What neighbours say to each other, one message in a datagram of UDP. The link has shown already who they
+//! are, and nobody else reads or changes it.
+//!
+//! All numbers are big-endian. The first byte is the version (1), the second the kind:
+//!
+//! | kind | | what follows |
+//! |---|---|---|
+//! | 1 | probe | number (4) |
+//! | 2 | probed | the number of the probe (4) |
+//! | 3 | announcement | the announcement |
+//! | 4 | set-up | id (8), label for the way back (4), the onion |
+//! | 5 | answer | id (8), label for the way there, or 0 (4), the onion |
+//! | 6 | change | id (8), the sealed change |
+//! | 7 | unreadable | id (8) of a set-up that is not for the neighbour, or was altered |
+//! | 8 | train | number (4), place in it (1), zeros up to [`LONGEST`] |
+//! | 9 | trained | number of the train (4), how fast it came in kbit/s (4) |
+
+use crate::label::Label;
+use crate::onion::{CHANGE, SetUp};
+
+/// The UDP port that control messages go to.
+pub const PORT: u16 = 4042;
+
+/// The longest message in bytes: what passes a link in one packet.
+pub const LONGEST: usize = 1280;
+
+const VERSION: u8 = 1;
+
+/// A path on one link, named by who asks for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Id(pub u64);
+
+/// A message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Message {
+    /// Whether the neighbour is there.
+    Probe(u32),
+    /// It is.
+    Probed(u32),
+    /// What some node says of its links.
+    Announcement(Vec<u8>),
+    /// A path is to be set up.
+    SetUp {
+        /// Which one, from now on.
+        id: Id,
+        /// What comes back is to have this label.
+        back: Label,
+        /// What each hop is to know.
+        onion: Box<SetUp>,
+    },
+    /// What has become of it.
+    Answer {
+        /// Of which one.
+        id: Id,
+        /// What goes there is to have this label; `None`: there is no path.
+        there: Option<Label>,
+        /// What each hop has to say to the source.
+        onion: Box<SetUp>,
+    },
+    /// The set-up cannot be read.
+    Unreadable(Id),
+    /// The source wants something changed.
+    Change {
+        /// Of which path.
+        id: Id,
+        /// What each hop is to do.
+        sealed: Box<[u8; CHANGE]>,
+    },
+    /// One of many that are sent at once.
+    Train {
+        /// Of which train.
+        number: u32,
+        /// How many of it were sent before.
+        place: u8,
+    },
+    /// All of a train came, or what of it came.
+    Trained {
+        /// Which one.
+        number: u32,
+        /// How fast, in kbit/s.
+        kilobits: u32,
+    },
+}
+
+impl Message {
+    /// The encoding.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let numbered = |kind: u8, number: u32, rest: &[u8]| {
+            [&[VERSION, kind][..], &number.to_be_bytes(), rest].concat()
+        };
+        let of = |kind: u8, id: Id, label: u32, rest: &[u8]| {
+            [&[VERSION, kind][..], &id.0.to_be_bytes(), &label.to_be_bytes(), rest].concat()
+        };
+        match self {
+            Self::Probe(number) => numbered(1, *number, &[]),
+            Self::Probed(number) => numbered(2, *number, &[]),
+            Self::Announcement(bytes) => [&[VERSION, 3][..], bytes].concat(),
+            Self::SetUp { id, back, onion } => of(4, *id, back.get(), &onion[..]),
+            Self::Answer { id, there, onion } => {
+                of(5, *id, there.map_or(0, Label::get), &onion[..])
+            }
+            Self::Unreadable(id) => [&[VERSION, 7][..], &id.0.to_be_bytes()].concat(),
+            Self::Change { id, sealed } => {
+                [&[VERSION, 6][..], &id.0.to_be_bytes(), &sealed[..]].concat()
+            }
+            Self::Train { number, place } => {
+                let mut bytes = numbered(8, *number, &[*place]);
+                bytes.resize(LONGEST, 0);
+                bytes
+            }
+            Self::Trained { number, kilobits } => numbered(9, *number, &kilobits.to_be_bytes()),
+        }
+    }
+
+    /// Reads one. `None` if it is none: there is nobody whom it would help to know why.
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let (&[version, kind], rest) = bytes.split_first_chunk()?;
+        if version != VERSION || bytes.len() > LONGEST {
+            return None;
+        }
+        Some(match kind {
+            1 => Self::Probe(u32::from_be_bytes(rest.try_into().ok()?)),
+            2 => Self::Probed(u32::from_be_bytes(rest.try_into().ok()?)),
+            3 => Self::Announcement(rest.to_vec()),
+            4 => {
+                let (id, label, onion) = path(rest)?;
+                Self::SetUp { id, back: Label::new(label)?, onion }
+            }
+            5 => {
+                let (id, label, onion) = path(rest)?;
+                let there = Label::new(label);
+                // 0 says that there is none; what else is no label says nothing.
+                if there.is_none() && label != 0 {
+                    return None;
+                }
+                Self::Answer { id, there, onion }
+            }
+            6 => {
+                let (id, sealed) = rest.split_first_chunk()?;
+                let sealed = Box::new(sealed.try_into().ok()?);
+                Self::Change { id: Id(u64::from_be_bytes(*id)), sealed }
+            }
+            7 => Self::Unreadable(Id(u64::from_be_bytes(rest.try_into().ok()?))),
+            8 => {
+                let (number, rest) = rest.split_first_chunk()?;
+                let (place, filler) = rest.split_first()?;
+                if bytes.len() != LONGEST || filler.iter().any(|byte| *byte != 0) {
+                    return None;
+                }
+                Self::Train { number: u32::from_be_bytes(*number), place: *place }
+            }
+            9 => {
+                let (number, rest) = rest.split_first_chunk()?;
+                let kilobits = u32::from_be_bytes(rest.try_into().ok()?);
+                Self::Trained { number: u32::from_be_bytes(*number), kilobits }
+            }
+            _ => return None,
+        })
+    }
+}
+
+fn path(bytes: &[u8]) -> Option<(Id, u32, Box<SetUp>)> {
+    let (id, rest) = bytes.split_first_chunk()?;
+    let (label, onion) = rest.split_first_chunk()?;
+    let onion = Box::new(onion.try_into().ok()?);
+    Some((Id(u64::from_be_bytes(*id)), u32::from_be_bytes(*label), onion))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn the_longest_fits() {
+        let onion = Box::new([0; crate::onion::SETUP]);
+        let back = Label::of_chance(0);
+        assert!(Message::SetUp { id: Id(0), back, onion }.to_bytes().len() <= LONGEST);
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read(id: u64, label: u32, byte: u8, number: u32, bytes in prop::collection::vec(any::<u8>(), 0..1200)) {
+            let (id, label) = (Id(id), Label::of_chance(label));
+            let onion = Box::new([byte; crate::onion::SETUP]);
+            for message in [
+                Message::Probe(number),
+                Message::Probed(number),
+                Message::Announcement(bytes),
+                Message::SetUp { id, back: label, onion: onion.clone() },
+                Message::Answer { id, there: Some(label), onion: onion.clone() },
+                Message::Answer { id, there: None, onion },
+                Message::Unreadable(id),
+                Message::Change { id, sealed: Box::new([byte; CHANGE]) },
+                Message::Train { number, place: byte },
+                Message::Trained { number, kilobits: label.get() },
+            ] {
+                let read = Message::from_bytes(&message.to_bytes());
+                prop_assert_eq!(read.as_ref(), Some(&message));
+                let cut = &message.to_bytes()[..message.to_bytes().len() - 1];
+                prop_assert!(matches!(message, Message::Announcement(_)) || Message::from_bytes(cut).is_none());
+            }
+        }
+
+        #[test]
+        fn any_bytes_are_read_or_not(kind in 0u8..12, bytes in prop::collection::vec(any::<u8>(), 0..1300)) {
+            let bytes = [&[VERSION, kind][..], &bytes].concat();
+            if let Some(message) = Message::from_bytes(&bytes) {
+                prop_assert_eq!(message.to_bytes(), bytes);
+            }
+        }
+    }
+}

@@ -1,0 +1,395 @@
+//! The edge: sockets, clocks and the kernel on the one side, what is decided on the other.
+
+mod act;
+mod announce;
+mod answer;
+mod inner;
+mod leaving;
+mod links;
+mod metrics;
+mod places;
+mod rates;
+mod records;
+mod wanted;
+mod ways;
+
+pub use metrics::Asks;
+
+use std::collections::{BTreeMap, HashMap};
+use std::io;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use octet_node::control::{Failure, PublicKey};
+use octet_node::key::random;
+use octet_node::map::Map;
+use octet_node::sub_key::Certified;
+use serde_json::Value;
+use tokio::net::UdpSocket;
+use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::sync::oneshot;
+use tokio::time::{MissedTickBehavior, interval};
+
+use crate::capacity::Trains;
+use crate::control::{LONGEST, Message, PORT};
+use crate::engine::{Engine, Link, PathNumber};
+use crate::kernel::Kernel;
+use crate::kernel::meter::Counts;
+use crate::kernel::wanted::Wanted;
+use crate::memory::Memory;
+use crate::neighbour::Neighbour;
+use crate::onion::OnionSecret;
+use crate::places::Places;
+use crate::probe::{FIRST, Probes};
+use crate::records::Records;
+use crate::settings::Settings;
+use crate::stamped::{Came, Stamped};
+use crate::topology::Topology;
+use crate::verbs::Question;
+use leaving::Leaving;
+use metrics::Metrics;
+use octet_node::address::Address;
+use ways::Way;
+
+/// How often links are probed, and time passes.
+const BEAT: Duration = Duration::from_secs(1);
+
+/// How often paths are probed.
+const WATCH: Duration = Duration::from_millis(150);
+
+/// What others have to say.
+#[derive(Debug)]
+pub enum News {
+    /// The key of this service counts.
+    Certified(Box<Certified>),
+    /// Who belongs to the box.
+    Map(Option<Map>),
+    /// What the file says of links.
+    Settings(Settings),
+    /// Somebody asks something.
+    Asked(Question),
+    /// Somebody collects the numbers of this node.
+    Collected(oneshot::Sender<Option<String>>),
+}
+
+/// A link as it stands.
+struct Open {
+    neighbour: Neighbour,
+    probes: Probes,
+    trains: Trains,
+    /// Whether it was up when that was last looked at.
+    is_up: bool,
+    /// When it was last told all that is known.
+    told: Option<Instant>,
+}
+
+/// A question that waits for an answer from elsewhere.
+struct Waiting {
+    answer: oneshot::Sender<Result<Value, Failure>>,
+    since: Instant,
+}
+
+/// A ping that is under way.
+struct Pinged {
+    waiting: Waiting,
+    /// The hops that are shown with what comes of it, if somebody wants to see them.
+    hops: Option<Vec<Value>>,
+}
+
+/// The daemon.
+pub struct Daemon {
+    kernel: Kernel,
+    /// To whom packets are that have no way.
+    wanted: Wanted,
+    neighbours: Stamped,
+    ends: UdpSocket,
+    heard: UnboundedReceiver<News>,
+    own: Option<Certified>,
+    map: Option<Map>,
+    /// What the file says of links.
+    settings: Settings,
+    onion: OnionSecret,
+    engine: Engine,
+    /// What is known of other nodes, once this one knows itself.
+    topology: Option<Topology>,
+    /// How many announcements were told in turn.
+    turns: usize,
+    open: BTreeMap<Link, Open>,
+    /// With which keys of this node, and of its forward, the links were made.
+    linked_as: Option<(PublicKey, PublicKey)>,
+    /// Why they are not as they are to be.
+    unlinked: Option<String>,
+    memory: Memory,
+    /// What the daemon before has counted, and which links it had, until its paths are taken over.
+    counts: Counts,
+    linked_before: BTreeMap<Link, Vec<u8>>,
+    /// What paths have carried that have ended.
+    records: Records,
+    /// What all of it comes to, for whoever collects that.
+    metrics: Metrics,
+    /// The indices of the devices of ends.
+    devices: BTreeMap<PathNumber, u32>,
+    /// Pings that are under way, by what they carry.
+    pings: HashMap<u64, Pinged>,
+    /// Whoever waits until a path stands that is to be there by itself.
+    alone: BTreeMap<PathNumber, Waiting>,
+    /// The ways to nodes.
+    ways: BTreeMap<Address, Way>,
+    /// When it was looked which of them programs use.
+    looked: Option<Instant>,
+    /// Which path packets to a node take.
+    uses: BTreeMap<Ipv6Addr, PathNumber>,
+    /// How the paths that begin here do.
+    watched: BTreeMap<PathNumber, Probes>,
+    /// When they were asked for.
+    begun: BTreeMap<PathNumber, Instant>,
+    /// The relays of paths that have failed, and when they did last.
+    failed: BTreeMap<Address, Instant>,
+    /// When this node's links were last told, which, and whether it was known how much they carry.
+    told: Option<(u64, Vec<(Link, bool)>)>,
+    /// How the devices of this node's lan leave by another one.
+    leaving: Leaving,
+    /// Who leaves by this one, by the numbers of their places.
+    places: Places,
+}
+
+impl Daemon {
+    /// Makes the kernel ready.
+    ///
+    /// # Errors
+    /// The kernel refuses, or gives no random bytes.
+    pub async fn open(
+        neighbours: UdpSocket,
+        ends: UdpSocket,
+        heard: UnboundedReceiver<News>,
+        memory: Memory,
+        settings: Settings,
+    ) -> io::Result<Self> {
+        let kernel = Kernel::connect().await.map_err(io::Error::other)?;
+        let wanted = Wanted::open().await.map_err(io::Error::other)?;
+        Ok(Self {
+            kernel,
+            wanted,
+            neighbours: Stamped::new(neighbours)?,
+            ends,
+            heard,
+            own: None,
+            map: None,
+            settings,
+            onion: OnionSecret::new(&random().map_err(io::Error::other)?)
+                .ok_or_else(|| io::Error::other("no onion key can be made"))?,
+            engine: Engine::default(),
+            topology: None,
+            turns: 0,
+            open: BTreeMap::new(),
+            linked_as: None,
+            unlinked: None,
+            records: records::kept(&memory),
+            metrics: Metrics::kept(&memory),
+            memory,
+            counts: Counts::new(),
+            linked_before: BTreeMap::new(),
+            devices: BTreeMap::new(),
+            pings: HashMap::new(),
+            alone: BTreeMap::new(),
+            ways: BTreeMap::new(),
+            looked: None,
+            uses: BTreeMap::new(),
+            watched: BTreeMap::new(),
+            begun: BTreeMap::new(),
+            failed: BTreeMap::new(),
+            told: None,
+            leaving: Leaving::default(),
+            places: Places::default(),
+        })
+    }
+
+    /// Goes on for good.
+    ///
+    /// # Errors
+    /// The threads that wait for other units are gone.
+    pub async fn run(mut self) -> io::Result<()> {
+        let (mut beat, mut watch) = (interval(BEAT), interval(WATCH));
+        for timer in [&mut beat, &mut watch] {
+            timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        }
+        let (mut outer, mut inner) = ([0; LONGEST], [0; LONGEST]);
+        loop {
+            tokio::select! {
+                news = self.heard.recv() => {
+                    let gone = || io::Error::other("no other unit is listened to any more");
+                    self.learn(news.ok_or_else(gone)?).await;
+                }
+                Ok(came) = self.neighbours.receive(&mut outer) => {
+                    self.outer(&came, &outer[..came.length]).await;
+                }
+                Ok((length, from)) = self.ends.recv_from(&mut inner) => {
+                    self.inner(from, &inner[..length]).await;
+                }
+                told = self.wanted.next() => self.want(told),
+                _ = beat.tick() => self.beat().await,
+                _ = watch.tick(), if !self.ways.is_empty() => self.watch().await,
+            }
+        }
+    }
+
+    async fn learn(&mut self, news: News) {
+        match news {
+            News::Certified(own) => {
+                self.own = Some(*own);
+                self.try_link().await;
+            }
+            News::Map(map) => {
+                self.map = map;
+                self.forsake_revoked().await;
+                self.try_link().await;
+            }
+            News::Settings(settings) => {
+                self.settings = settings;
+                self.try_link().await;
+            }
+            News::Asked(question) => self.answer(question).await,
+            News::Collected(answer) => self.collect(answer).await,
+        }
+    }
+
+    /// Ends all paths whose other end is a node that the map revokes.
+    async fn forsake_revoked(&mut self) {
+        let revoked = self.map.iter().flat_map(|map| &map.revoked);
+        for node in revoked.map(Address::of).collect::<Vec<_>>() {
+            self.end_way(node).await;
+            let actions = self.engine.forsake(node);
+            self.act(actions).await;
+        }
+    }
+
+    /// Has links as they are to be. What fails now is tried again with the next beat.
+    async fn try_link(&mut self) {
+        let linked = self.relink().await;
+        let why = linked.err().map(|error| error.to_string());
+        if let Some(why) = &why
+            && self.unlinked.as_ref() != Some(why)
+        {
+            eprintln!("links are not as they are to be: {why}");
+        }
+        self.unlinked = why;
+    }
+
+    /// The key of this node.
+    fn node(&self) -> Option<PublicKey> {
+        self.own.as_ref().map(|own| own.certificate.statement().node)
+    }
+
+    /// A neighbour has said something.
+    async fn outer(&mut self, came: &Came, bytes: &[u8]) {
+        let found =
+            self.open.iter().find(|(_, it)| came.from.ip() == IpAddr::V4(it.neighbour.ends.1));
+        let Some((link, message)) = found.map(|(link, _)| *link).zip(Message::from_bytes(bytes))
+        else {
+            return;
+        };
+        match message {
+            Message::Probe(number) => {
+                self.say(link, &Message::Probed(number)).await;
+                if number == FIRST {
+                    self.tell_all(link).await;
+                }
+            }
+            Message::Probed(number) => {
+                if let Some(open) = self.open.get_mut(&link) {
+                    open.probes.answered(number, Instant::now());
+                }
+            }
+            Message::Announcement(bytes) => self.announced(link, &bytes).await,
+            Message::Train { number, place } => {
+                let open = self.open.get_mut(&link).zip(came.at);
+                let fast = open.and_then(|(open, at)| open.trains.came(number, place, at));
+                if let Some(kilobits) = fast {
+                    self.say(link, &Message::Trained { number, kilobits }).await;
+                }
+            }
+            Message::Trained { number, kilobits } => {
+                if let Some(open) = self.open.get_mut(&link) {
+                    open.trains.answered(number, kilobits);
+                }
+            }
+            other => {
+                let keys = std::slice::from_ref(&self.onion);
+                let actions = self.engine.hear(link, other, keys, seconds(), &mut chance);
+                self.act(actions).await;
+            }
+        }
+    }
+
+    async fn say(&self, link: Link, message: &Message) {
+        let Some(open) = self.open.get(&link) else { return };
+        let to = SocketAddr::from((open.neighbour.ends.1, PORT));
+        // Whatever is lost on its way is said again, or missed by who waits for it.
+        let _ = self.neighbours.send(&message.to_bytes(), to).await;
+    }
+
+    async fn beat(&mut self) {
+        let (now, at) = (Instant::now(), seconds());
+        if self.unlinked.is_some() {
+            self.try_link().await;
+        }
+        let (mut risen, mut trains) = (vec![], vec![]);
+        let probes: Vec<_> = self
+            .open
+            .iter_mut()
+            .map(|(link, open)| {
+                let is_up = open.probes.quality().is_up;
+                if is_up && !open.is_up {
+                    risen.push(*link);
+                }
+                open.is_up = is_up;
+                if is_up {
+                    trains.push((*link, open.trains.next(now)));
+                }
+                (*link, open.probes.next(now))
+            })
+            .collect();
+        for (link, number) in probes {
+            self.say(link, &Message::Probe(number)).await;
+        }
+        for (link, train) in trains {
+            for message in train {
+                self.say(link, &message).await;
+            }
+        }
+        // Who comes up has missed what was said before.
+        for link in risen {
+            self.tell_all(link).await;
+        }
+        self.announce(at).await;
+        self.tell_in_turn(at).await;
+        let actions = self.engine.pass(at);
+        self.act(actions).await;
+        self.introduce_all().await;
+        self.give_up(now);
+        self.unwant(now).await;
+        self.leave(now).await;
+        self.end_places(now).await;
+    }
+}
+
+/// Random bytes. Without any nothing here can go on.
+fn chance() -> [u8; 32] {
+    loop {
+        if let Ok(bytes) = random() {
+            return bytes;
+        }
+    }
+}
+
+fn since_1970() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+}
+
+fn seconds() -> u64 {
+    since_1970().as_secs()
+}
+
+fn milliseconds() -> u64 {
+    u64::try_from(since_1970().as_millis()).unwrap_or(u64::MAX)
+}

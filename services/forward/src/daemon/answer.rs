@@ -1,0 +1,306 @@
+//! Answers to those who ask.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use data_encoding::BASE64;
+use octet_node::control::{Arguments, Failure, FailureCode};
+use octet_node::key::random;
+use octet_node::map::Member;
+use serde_json::{Value, json};
+
+use super::ways::Way;
+use super::{Daemon, Pinged, Waiting, rates, seconds};
+use crate::constraints;
+use crate::engine::{PathNumber, Stretch};
+use crate::exchange;
+use crate::graph::{HOPS, Limits};
+use crate::introduction::Inner;
+use crate::kernel::KernelError;
+use crate::kernel::meter::{self, Count, Meter};
+use crate::label::Label;
+use crate::topology::Topology;
+use crate::trace;
+use crate::verbs::Question;
+use octet_node::address::{Address, name};
+
+/// The other end of a path has not answered.
+pub(super) fn silent() -> Failure {
+    let help = "`forward paths` tells how it stands";
+    Failure::new(FailureCode::Failed, "the other end of the path does not answer", help)
+}
+
+/// The hops of a path, and what there and back through all of it takes, in milliseconds, if that is known.
+pub(super) fn with_whole(mut hops: Vec<Value>, milliseconds: Option<f64>) -> Value {
+    let by = if milliseconds.is_some() { "ping" } else { "no answer" };
+    let none = Value::Null;
+    hops.push(json!({
+        "hop": "all", "node": none, "label": none, "milliseconds": milliseconds, "by": by,
+    }));
+    hops.into()
+}
+
+/// There is no such path.
+pub(super) fn no_path(why: &str) -> Failure {
+    let help = "`forward links` and `forward status` tell who can be reached; try other hops";
+    Failure::new(FailureCode::Failed, format!("there is no path: {why}"), help)
+}
+
+fn unknown(what: &str) -> Failure {
+    let help = "give a node's name, its address in fc00::/8, the number of a board, or what a [[neighbour]] line calls it";
+    Failure::new(FailureCode::BadArgument, format!("`{what}` is no node that is known here"), help)
+}
+
+/// What is counted cannot be read.
+fn uncounted(error: KernelError) -> Failure {
+    let help = "`netd show` tells whether its own tables are there; then see the log";
+    Failure::new(FailureCode::Failed, error.to_string(), help)
+}
+
+/// The public keys of the WireGuard of a path: here, and at the other end. As `wg` writes them.
+fn keys(stretch: &Stretch) -> [String; 2] {
+    [exchange::public(&stretch.secret), stretch.key].map(|key| BASE64.encode(&key))
+}
+
+impl Daemon {
+    pub(super) async fn answer(&mut self, question: Question) {
+        let Question { verb, args, answer } = question;
+        let now = Waiting { answer, since: Instant::now() };
+        let answered = match verb.as_str() {
+            "ping" => return self.ping(&args, now, None).await,
+            "trace" => return self.trace(&args, now).await,
+            "path-add" => return self.add(&args, now).await,
+            "status" => Ok(self.status()),
+            "card" => self.card(),
+            "links" => Ok(self.shown_links()),
+            "paths" => Ok(self.shown_paths()),
+            "labels" => self.labels().await,
+            "records" => self.shown_records(&args).await,
+            "drop" => self.drop_path(&args).await,
+            "rate" => self.change_rate(&args).await,
+            _ => Err(Failure::new(
+                FailureCode::BadRequest,
+                "there is no such verb",
+                "see `describe`",
+            )),
+        };
+        let _ = now.answer.send(answered);
+    }
+
+    fn status(&self) -> Value {
+        let node = self.node();
+        json!({
+            "address": node.map(|node| Address::of(&node).to_string()),
+            "name": node.map(|node| name(&node)),
+            "links": self.open.values().filter(|open| open.is_up).count(),
+            "nodes": self.topology.iter().flat_map(Topology::iter).count(),
+            "paths": self.engine.paths().count(),
+            "relayed": self.engine.relayed(),
+            "vpn": self.shown_leaving(),
+            "clients": self.places.numbers().count(),
+        })
+    }
+
+    /// What a node of another box has to know of this one for a link.
+    fn card(&self) -> Result<Value, Failure> {
+        let help = "see `identity show`, and ask once more";
+        let none = || Failure::new(FailureCode::Failed, "this node has no certified key yet", help);
+        let own = self.own.as_ref().ok_or_else(none)?;
+        Ok(json!({ "card": String::from(own.certificate.clone()) }))
+    }
+
+    fn shown_links(&self) -> Value {
+        let row = |open: &super::Open| {
+            let node = open.neighbour.address();
+            let called = self.settings.lines.name(node);
+            let by_map = self.member(node).map(|member| member.number);
+            let quality = open.probes.quality();
+            let (lost, of) = quality.lost;
+            json!({
+                "link": open.neighbour.link.device(),
+                "board": by_map,
+                "node": called.map_or_else(|| node.to_string(), str::to_owned),
+                "by": if open.neighbour.plain.is_some() { "plain" } else { "wireguard" },
+                "up": quality.is_up,
+                "milliseconds": quality.round_trip.map(|it| it.as_micros() as f64 / 1000.0),
+                "lost": format!("{lost} of {of}"),
+                "kilobits": open.trains.capacity(),
+            })
+        };
+        self.open.values().map(row).collect()
+    }
+
+    fn shown_paths(&self) -> Value {
+        let rows = self.engine.paths().map(|(number, path)| {
+            let hops: Vec<_> = path.hops.iter().map(|hop| self.called(*hop)).collect();
+            json!({
+                "path": number.0,
+                "hops": hops.join(", "),
+                "state": path.state.to_string(),
+                "in use": path.stretch.node.is_some_and(|it| self.uses.get(&it) == Some(&number)),
+                "kilobits": self.engine.rate(number),
+                "keys": keys(&path.stretch),
+            })
+        });
+        rows.collect()
+    }
+
+    /// The board of the box that this node is.
+    fn member(&self, node: Address) -> Option<&Member> {
+        let mut of = self.map.iter().flat_map(|map| &map.members);
+        of.find(|member| Address::of(&member.node) == node)
+    }
+
+    /// How people call a node: a board of the box by its number, one of another box as the file does.
+    pub(super) fn called(&self, node: Address) -> String {
+        let board = self.member(node).map(|member| format!("board-{}", member.number));
+        let named = || self.settings.lines.name(node).map(str::to_owned);
+        board.or_else(named).unwrap_or_else(|| node.to_string())
+    }
+
+    async fn shown_records(&self, args: &Arguments) -> Result<Value, Failure> {
+        let counts = meter::counts().await.map_err(uncounted)?;
+        let after = args.integer("after").unwrap_or_default();
+        Ok(self.records.shown(after, &self.engine.carried(), &counts))
+    }
+
+    async fn labels(&self) -> Result<Value, Failure> {
+        let counts = meter::counts().await.map_err(uncounted)?;
+        let row = |(meter, count): (&Meter, &Count)| {
+            json!({
+                "link": meter.device,
+                "way": meter.direction.name(),
+                "label": meter.label.get(),
+                "packets": count.packets,
+                "bytes": count.bytes,
+            })
+        };
+        Ok(counts.iter().map(row).collect())
+    }
+
+    /// The node that people call so.
+    fn meant(&self, text: &str) -> Result<Address, Failure> {
+        let known: BTreeMap<_, _> = self
+            .map
+            .iter()
+            .flat_map(|map| &map.members)
+            .map(|member| (member.number.to_string(), Address::of(&member.node)))
+            .collect();
+        let number = text.strip_prefix("board-").unwrap_or(text);
+        let by_name = || octet_node::address::named(text).map(|key| Address::of(&key));
+        let by_line = || self.settings.lines.named(text);
+        let by_address = || text.parse().ok().and_then(|ip: std::net::Ipv6Addr| ip.try_into().ok());
+        let found = known.get(number).copied().or_else(by_line).or_else(by_address);
+        found.or_else(by_name).ok_or_else(|| unknown(text))
+    }
+
+    async fn add(&mut self, args: &Arguments, waiting: Waiting) {
+        match self.begin_way(args).await {
+            Ok((number, None)) => drop(self.alone.insert(number, waiting)),
+            Ok((number, Some((to, limits, rate)))) => {
+                let mut way = Way { limits, rate, waiting: Some(waiting), ..Way::default() };
+                way.route.has_spare = true;
+                way.route.asked(Some(number), seconds());
+                self.ways.insert(to, way);
+            }
+            Err(failure) => drop(waiting.answer.send(Err(failure))),
+        }
+    }
+
+    /// Asks for the first path to a node, and says to which one there is to be a way, what its paths are to be
+    /// like, and how much they are to carry at most.
+    async fn begin_way(
+        &mut self,
+        args: &Arguments,
+    ) -> Result<(PathNumber, Option<(Address, Limits, u32)>), Failure> {
+        let to = self.meant(args.text("to").unwrap_or_default())?;
+        let (alone, rate) = (args.flag("alone"), rates::asked(args)?.unwrap_or(0));
+        // Who says what it is to be like is heard before who has only sent something.
+        if self.ways.get(&to).is_some_and(|way| way.wanted.is_some()) {
+            self.end_way(to).await;
+        }
+        if !alone && self.ways.contains_key(&to) {
+            return Err(no_path(&format!("{} has one already: drop it first", self.called(to))));
+        }
+        let via = args.text("via").unwrap_or_default();
+        let between = via.split(',').map(str::trim).filter(|it| !it.is_empty());
+        let between: Vec<_> = between.map(|hop| self.meant(hop)).collect::<Result<_, _>>()?;
+        let mut limits = constraints::limits(args, to, |node| self.meant(node))?;
+        let hops = if between.is_empty() {
+            self.free_hops(to, &limits)?
+        } else {
+            // Who has chosen some gets no fewer later.
+            limits.relays = between.len().min(HOPS - 1);
+            between.into_iter().chain([to]).collect()
+        };
+        let asked = self.with_keys(&hops, rate)?;
+        let number = self.ask(&asked).await?;
+        Ok((number, (!alone).then_some((to, limits, rate))))
+    }
+
+    pub(super) fn number(args: &Arguments) -> Result<PathNumber, Failure> {
+        let number = args.integer("path").and_then(|number| u16::try_from(number).ok());
+        let help = "`forward paths` lists them";
+        let none = || Failure::new(FailureCode::BadArgument, "a path has a number", help);
+        number.map(PathNumber).ok_or_else(none)
+    }
+
+    /// Shows the hops of a path, and what comes of a ping.
+    async fn trace(&mut self, args: &Arguments, waiting: Waiting) {
+        match self.traced(args) {
+            Ok((hops, true)) => self.ping(args, waiting, Some(hops)).await,
+            Ok((hops, false)) => drop(waiting.answer.send(Ok(with_whole(hops, None)))),
+            Err(failure) => drop(waiting.answer.send(Err(failure))),
+        }
+    }
+
+    /// The hops of a path that begins here, and whether it stands.
+    fn traced(&self, args: &Arguments) -> Result<(Vec<Value>, bool), Failure> {
+        let number = Self::number(args)?;
+        let none = || no_path(&format!("none that begins here has the number {number}"));
+        let path = self.engine.path(number).ok_or_else(none)?;
+        let own = self.node().map(|node| Address::of(&node)).ok_or_else(none)?;
+        let link = |from, to| self.topology.as_ref()?.link(from, to);
+        let rows = trace::hops(own, &path.hops, path.label(), link).into_iter().zip(0..);
+        let row = |(hop, at): (trace::Hop, usize)| {
+            json!({
+                "hop": at,
+                "node": self.called(hop.node),
+                "label": hop.label.map(Label::get),
+                "milliseconds": hop.milliseconds,
+                "by": "announced",
+            })
+        };
+        Ok((rows.map(row).collect(), self.inner_end(number).is_some()))
+    }
+
+    async fn ping(&mut self, args: &Arguments, waiting: Waiting, hops: Option<Vec<Value>>) {
+        let target = Self::number(args).and_then(|number| {
+            let gone = || no_path(&format!("none has the number {number}"));
+            self.inner_end(number).ok_or_else(gone)
+        });
+        match target {
+            Ok(to) => {
+                let token = u64::from_be_bytes(random().unwrap_or_default());
+                self.pings.insert(token, Pinged { waiting, hops });
+                let _ = self.ends.send_to(&Inner::Ping(token).to_bytes(), to).await;
+            }
+            Err(failure) => {
+                let _ = waiting.answer.send(Err(failure));
+            }
+        }
+    }
+
+    async fn drop_path(&mut self, args: &Arguments) -> Result<Value, Failure> {
+        let number = Self::number(args)?;
+        if !self.engine.paths().any(|(it, _)| it == number) {
+            return Err(no_path(&format!("none that begins here has the number {number}")));
+        }
+        let of = |(_, way): &(&Address, &Way)| way.route.paths().any(|path| path == number);
+        match self.ways.iter().find(of).map(|(node, _)| *node) {
+            Some(node) => self.end_way(node).await,
+            None => self.end_path(number).await,
+        }
+        Ok(json!({ "dropped": number.0 }))
+    }
+}

@@ -1,0 +1,144 @@
+//! What is said within paths.
+
+use std::net::{SocketAddr, SocketAddrV6};
+use std::time::Instant;
+
+use serde_json::json;
+
+use super::answer::{no_path, silent, with_whole};
+use super::{Daemon, Pinged};
+use crate::engine::PathNumber;
+use crate::exchange;
+use crate::introduction::{Inner, PORT, counts, is_at_the_other_end};
+use crate::verbs::PATIENCE;
+use octet_node::address::Address;
+
+impl Daemon {
+    /// Something has come by a path.
+    pub(super) async fn inner(&mut self, from: SocketAddr, bytes: &[u8]) {
+        let SocketAddr::V6(from) = from else { return };
+        let by = |(_, index): &(&PathNumber, &u32)| **index == from.scope_id();
+        let Some(number) = self.devices.iter().find(by).map(|(number, _)| *number) else { return };
+        match Inner::from_bytes(bytes) {
+            Some(Inner::Introduction { certificate, signature, knows }) => {
+                let Some(stretch) = self.engine.stretch(number) else { return };
+                let keys = (stretch.key, exchange::public(&stretch.secret));
+                let may = self.map.as_ref().is_none_or(|map| counts(&certificate, map));
+                if !may || !is_at_the_other_end(&certificate, &signature, keys) {
+                    return;
+                }
+                let node = Address::of(&certificate.statement().node);
+                let (known, wanted) = (stretch.node, self.engine.wanted(number));
+                // Who is asked for is who answers, or nobody; and nobody becomes another.
+                if known.is_some_and(|it| it != node.ip()) || wanted.is_some_and(|it| it != node) {
+                    return;
+                }
+                if known.is_none() {
+                    let actions = self.engine.introduced(number, node);
+                    self.act(actions).await;
+                    // The first path to a node, or from it, is the one that packets to it take.
+                    if !self.uses.contains_key(&node.ip()) {
+                        self.turn(node.ip(), number).await;
+                    }
+                    if let Some(waiting) = self.alone.remove(&number) {
+                        let answer = json!({ "path": number.0, "to": node.to_string() });
+                        let _ = waiting.answer.send(Ok(answer));
+                    }
+                }
+                if !knows {
+                    self.introduce(number).await;
+                }
+            }
+            Some(Inner::Ping(token)) => {
+                let _ = self.ends.send_to(&Inner::Pong(token).to_bytes(), from).await;
+            }
+            Some(Inner::Use(token)) => {
+                let _ = self.ends.send_to(&Inner::Pong(token).to_bytes(), from).await;
+                self.used(number).await;
+            }
+            Some(Inner::Pong(token)) => {
+                if let Some(Pinged { waiting, hops }) = self.pings.remove(&token) {
+                    let milliseconds = waiting.since.elapsed().as_micros() as f64 / 1000.0;
+                    let answer = match hops {
+                        Some(hops) => with_whole(hops, Some(milliseconds)),
+                        None => json!({ "milliseconds": milliseconds }),
+                    };
+                    let _ = waiting.answer.send(Ok(answer));
+                } else if let (Some(watched), Ok(probe)) =
+                    (self.watched.get_mut(&number), token.try_into())
+                {
+                    watched.answered(probe, Instant::now());
+                }
+            }
+            Some(Inner::Leave) => {
+                let said = match self.asked_for_place(number).await {
+                    Some(Ok(address)) => Inner::Place(address),
+                    Some(Err(why)) => Inner::NoPlace(why),
+                    None => return,
+                };
+                let _ = self.ends.send_to(&said.to_bytes(), from).await;
+            }
+            Some(Inner::Place(address)) => self.told_of_place(number, Ok(address)).await,
+            Some(Inner::NoPlace(why)) => self.told_of_place(number, Err(why)).await,
+            None => {}
+        }
+    }
+
+    /// The source of a path that ends here wants to be answered by it.
+    async fn used(&mut self, number: PathNumber) {
+        let Some(stretch) = self.engine.stretch(number).filter(|it| !it.is_source) else { return };
+        let Some(node) = stretch.node else { return };
+        if self.uses.get(&node) == Some(&number) {
+            return;
+        }
+        self.turn(node, number).await;
+    }
+
+    /// Where the other end of a path is within it.
+    pub(super) fn inner_end(&self, number: PathNumber) -> Option<SocketAddr> {
+        let index = *self.devices.get(&number)?;
+        let (_, far) = self.engine.stretch(number)?.inner();
+        Some(SocketAddrV6::new(far, PORT, 0, index).into())
+    }
+
+    /// Says at the other end of a path who this is.
+    pub(super) async fn introduce(&self, number: PathNumber) {
+        let Some(own) = &self.own else { return };
+        let Some(stretch) = self.engine.stretch(number) else { return };
+        let Some(to) = self.inner_end(number) else { return };
+        let keys = (exchange::public(&stretch.secret), stretch.key);
+        let said = Inner::introduce(own, keys, stretch.node.is_some());
+        let _ = self.ends.send_to(&said.to_bytes(), to).await;
+    }
+
+    /// Says so again where nobody has answered.
+    pub(super) async fn introduce_all(&self) {
+        for number in self.engine.strangers() {
+            self.introduce(number).await;
+        }
+    }
+
+    /// Tells whoever has waited for too long.
+    pub(super) fn give_up(&mut self, now: Instant) {
+        let late = |since: Instant| now.saturating_duration_since(since) >= PATIENCE;
+        for (_, ping) in self.pings.extract_if(|_, ping| late(ping.waiting.since)) {
+            // Where it ends, nobody knows; the hops are worth seeing all the same.
+            let answer = ping.hops.map(|hops| with_whole(hops, None)).ok_or_else(silent);
+            let _ = ping.waiting.answer.send(answer);
+        }
+        let refused: Vec<_> = self
+            .alone
+            .iter()
+            .filter(|(number, waiting)| {
+                late(waiting.since) || self.engine.why_not(**number).is_some()
+            })
+            .map(|(number, _)| *number)
+            .collect();
+        for number in refused {
+            let why = self.engine.why_not(number).unwrap_or_else(|| "nobody answers".to_owned());
+            if let Some(waiting) = self.alone.remove(&number) {
+                let _ = waiting.answer.send(Err(no_path(&why)));
+            }
+        }
+    }
+}

@@ -1,0 +1,321 @@
+//! Links, as the cluster's map and the lines of the file want them; and what there is of a daemon that was here before.
+
+use std::collections::BTreeSet;
+
+use octet_node::control::PublicKey;
+
+use super::act::counted;
+use super::leaving::Leaving;
+use super::records::{Due, RECORDS};
+use super::{Daemon, Open};
+use crate::capacity::Trains;
+use crate::engine::{Action, Link};
+use crate::kernel::KernelError;
+use crate::kernel::labels::OUT;
+use crate::kernel::links::{IN, LINKS, Tunnel};
+use crate::kernel::meter::{self, Direction, Gate, Meter};
+use crate::kernel::used;
+use crate::neighbour::{self, Neighbour};
+use crate::places::Places;
+use crate::probe::Probes;
+use crate::topology::Topology;
+use octet_node::address::Address;
+
+/// The name of what is kept of the keys of this node.
+const OWN: &str = "own";
+
+/// That of counts: until paths are taken over.
+const COUNTS: &str = "counts";
+
+fn name(link: Link) -> String {
+    format!("l-{}", link.0)
+}
+
+/// What the kernel is told of a link.
+fn tunnel(neighbour: &Neighbour) -> Tunnel {
+    let (near, far) = neighbour.ends;
+    let Neighbour { link, key, at, plain, .. } = *neighbour;
+    Tunnel { name: link.device(), key, at, near, far, plain }
+}
+
+/// Whether what is kept of a link, which these bytes were made of, is what is wanted now.
+fn is_as_before(wanted: &[Neighbour], link: Link, bytes: &[u8]) -> bool {
+    wanted.iter().any(|neighbour| neighbour.link == link && neighbour.to_bytes() == bytes)
+}
+
+impl Daemon {
+    /// Makes links to all who are neighbours now, and ends the others. With a new key all begin anew; with the
+    /// key of before, what a daemon before this one has left in the kernel is taken over.
+    pub(super) async fn relink(&mut self) -> Result<(), KernelError> {
+        let Some(own) = &self.own else { return Ok(()) };
+        if !self.is_known() {
+            return Ok(());
+        }
+        let statement = own.certificate.statement();
+        let (node, key) = (statement.node, statement.key);
+        let wanted = neighbour::of(self.map.as_ref(), &node, &self.settings);
+        let begins = self.linked_as != Some((node, key));
+        if begins {
+            let secret = own.key.exchange_secret();
+            self.begin(node, key, secret).await?;
+        }
+        let there: BTreeSet<_> = self.kernel.devices().await?.into_iter().collect();
+        self.end_links(&wanted).await?;
+        let mut made = vec![];
+        for neighbour in wanted {
+            let link = neighbour.link;
+            if self.open.contains_key(&link) {
+                continue;
+            }
+            let (kept, device) = (self.memory.get(&name(link)), link.device());
+            // As it was: it carries packets at this moment.
+            let stands = there.contains(&device) && kept.as_ref() == Some(&neighbour.to_bytes());
+            if !stands {
+                self.kernel.remove(&device).await?;
+                self.remember(&name(link), &neighbour.to_bytes())?;
+                self.kernel.open(&tunnel(&neighbour)).await?;
+            }
+            made.push(neighbour);
+        }
+        // All at once: each run of nft takes its time.
+        let devices: Vec<_> = made.iter().map(|it| it.link.device()).collect();
+        meter::guard(&devices).await?;
+        for neighbour in made {
+            let link = neighbour.link;
+            self.kernel.start(&link.device()).await?;
+            self.engine.linked(link, neighbour.address());
+            let (probes, trains) = (Probes::default(), Trains::default());
+            self.open.insert(link, Open { neighbour, probes, trains, is_up: false, told: None });
+        }
+        if let Some(topology) = &mut self.topology {
+            let neighbours = self.open.values().map(|open| open.neighbour.address());
+            topology.set_neighbours(neighbours.collect());
+        }
+        if begins {
+            self.take_over().await?;
+            self.linked_as = Some((node, key));
+        }
+        Ok(())
+    }
+
+    /// Whether it can be said who the neighbours are. In a box with boards the map says it; in another one lines
+    /// alone do, and where there are none, nor have been in this boot, the kernel is left as it is.
+    fn is_known(&self) -> bool {
+        let has_begun = || self.linked_as.is_some() || self.memory.get(OWN).is_some();
+        match self.settings.has_boards {
+            true => self.map.is_some(),
+            false => self.map.is_some() || !self.settings.lines.is_empty() || has_begun(),
+        }
+    }
+
+    /// Makes the kernel ready for this node's key. Of another key nothing stays.
+    async fn begin(
+        &mut self,
+        node: PublicKey,
+        key: PublicKey,
+        secret: [u8; 32],
+    ) -> Result<(), KernelError> {
+        let own = [&node.as_bytes()[..], key.as_bytes()].concat();
+        if self.memory.get(OWN).as_ref() != Some(&own) {
+            let links: Vec<_> = self.open.keys().copied().collect();
+            for link in links {
+                let actions = self.engine.cut(link);
+                self.act(actions).await;
+            }
+            self.open.clear();
+            self.leaving = Leaving::default();
+            self.places = Places::default();
+            for device in self.kernel.devices().await? {
+                self.kernel.remove(&device).await?;
+            }
+            for name in self.memory.names().unwrap_or_default() {
+                if name != RECORDS {
+                    self.unlearn(&name)?;
+                }
+            }
+            self.remember(OWN, &own)?;
+        }
+        self.kernel.prepare(secret, neighbour::PORT).await?;
+        meter::prepare().await?;
+        used::prepare().await?;
+        self.recount().await?;
+        self.kernel.catch(Address::of(&node).ip()).await?;
+        println!("this node is {}", Address::of(&node));
+        self.topology = Some(Topology::new(Address::of(&node)));
+        self.told = None;
+        Ok(())
+    }
+
+    /// Reads what the daemon before has counted, before any device goes by which it did: whatever counts anew
+    /// goes on from there, also if this daemon does not get that far.
+    async fn recount(&mut self) -> Result<(), KernelError> {
+        self.counts = meter::counts().await?;
+        let kept = self.memory.get(COUNTS).and_then(|bytes| meter::kept::from_bytes(&bytes));
+        meter::raise(&mut self.counts, &kept.unwrap_or_default());
+        self.metrics.count(&self.counts);
+        self.linked_before.extend(self.kept_links());
+        self.remember(COUNTS, &meter::kept::to_bytes(&self.counts))
+    }
+
+    /// Ends the links that are not wanted: those of this daemon, and those of the one before.
+    async fn end_links(&mut self, wanted: &[Neighbour]) -> Result<(), KernelError> {
+        let gone = self.open.values().filter(|it| !wanted.contains(&it.neighbour));
+        let gone: Vec<_> = gone.map(|it| it.neighbour.clone()).collect();
+        for neighbour in gone {
+            self.open.remove(&neighbour.link);
+            let actions = self.engine.cut(neighbour.link);
+            self.act(actions).await;
+            self.unlearn(&name(neighbour.link))?;
+            self.kernel.close(&tunnel(&neighbour)).await?;
+        }
+        for (link, bytes) in self.kept_links() {
+            if is_as_before(wanted, link, &bytes) {
+                continue;
+            }
+            // Before any link is made: the key may be that of another one now.
+            self.kernel.remove(&link.device()).await?;
+            if let Some(key) = neighbour::key_in(&bytes) {
+                self.kernel.forget(key).await?;
+            }
+            self.unlearn(&name(link))?;
+        }
+        Ok(())
+    }
+
+    /// What is kept of links.
+    fn kept_links(&self) -> Vec<(Link, Vec<u8>)> {
+        let names = self.memory.names().unwrap_or_default();
+        let link = |kept: &String| Some(Link(kept.strip_prefix("l-")?.parse().ok()?));
+        names.iter().filter_map(|kept| Some((link(kept)?, self.memory.get(kept)?))).collect()
+    }
+
+    /// Takes over the paths of the daemon before, puts what is missing of them into the kernel, and removes
+    /// from there what belongs to none.
+    async fn take_over(&mut self) -> Result<(), KernelError> {
+        let gone = self.gone();
+        for (link, neighbour) in &gone {
+            self.engine.linked(*link, *neighbour);
+        }
+        for name in self.memory.names().unwrap_or_default() {
+            if !name.starts_with("s-") && !name.starts_with("p-") {
+                continue;
+            }
+            let bytes = self.memory.get(&name).unwrap_or_default();
+            if !self.engine.take_up(&name, &bytes) {
+                self.unlearn(&name)?;
+            }
+        }
+        self.end_with(gone).await?;
+        self.take_up_ways();
+        let standing = self.engine.standing();
+        let counted: BTreeSet<_> = standing.iter().filter_map(counted).collect();
+        let is_in = |it: &&Meter| it.direction == Direction::In;
+        let labels: BTreeSet<_> = counted.iter().filter(is_in).map(|it| it.label).collect();
+        self.act(standing).await;
+        self.take_up_places().await;
+        self.take_up_leaving().await;
+        let mut known: BTreeSet<_> = self.devices.keys().map(|number| number.device()).collect();
+        known.extend(self.open.keys().map(|link| link.device()));
+        known.extend(self.place_devices().chain(self.leaving.device()));
+        known.extend([LINKS, IN, OUT].map(str::to_owned));
+        for device in self.kernel.devices().await? {
+            if !known.contains(&device) {
+                self.kernel.remove(&device).await?;
+            }
+        }
+        for label in self.kernel.labels().await? {
+            if !labels.contains(&label) {
+                self.kernel.unlabel(label).await?;
+            }
+        }
+        let strange = meter::counts().await?.into_keys().filter(|it| !counted.contains(it));
+        let forbid: Vec<_> = strange.map(Gate::Forbid).collect();
+        self.kernel.change(&forbid).await?;
+        self.counts.clear();
+        self.linked_before.clear();
+        self.unlearn(COUNTS)?;
+        println!("{} paths stand from before", self.engine.relayed() + self.engine.paths().count());
+        Ok(())
+    }
+
+    /// The links of the daemon before that are not there any more, or are others now, and their neighbours.
+    fn gone(&self) -> Vec<(Link, Address)> {
+        let is_gone = |(link, kept): &(&Link, &Vec<u8>)| {
+            self.open.get(link).is_none_or(|open| open.neighbour.to_bytes() != **kept)
+        };
+        let gone = self.linked_before.iter().filter(is_gone);
+        gone.filter_map(|(link, kept)| Some((*link, neighbour::address_in(kept)?))).collect()
+    }
+
+    /// With these links go the paths that went by them. Of their labels nothing is in the kernel that stays.
+    async fn end_with(&mut self, gone: Vec<(Link, Address)>) -> Result<(), KernelError> {
+        let mut due = Due::default();
+        for (link, _) in gone {
+            for action in self.engine.cut(link) {
+                match action {
+                    Action::Ended(carried) => due.ended.push(carried),
+                    Action::Forget(name) => due.forgotten.push(name),
+                    _ => {}
+                }
+            }
+            if let Some(open) = self.open.get(&link) {
+                self.engine.linked(link, open.neighbour.address());
+            }
+        }
+        self.settle(due).await
+    }
+
+    /// Keeps something for the daemon after this one.
+    pub(super) fn remember(&self, name: &str, bytes: &[u8]) -> Result<(), KernelError> {
+        self.memory.put(name, bytes).map_err(KernelError::to(format!("keep {name}")))
+    }
+
+    pub(super) fn unlearn(&self, name: &str) -> Result<(), KernelError> {
+        self.memory.forget(name).map_err(KernelError::to(format!("forget {name}")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lines::Lines;
+    use crate::lines::tests::line;
+    use crate::settings::Settings;
+    use octet_node::key::Key;
+    use std::collections::BTreeMap;
+
+    /// Lines come, change, turn around and go: what ends is what is not as it was, and nothing else.
+    #[test]
+    fn links_end_with_their_lines() {
+        let own = Key::generate().unwrap().public();
+        let wanted = |lines: &[octet_appliance::Neighbour]| {
+            let settings = Settings { lines: Lines::new(lines.to_vec()), ..Settings::default() };
+            neighbour::of(None, &own, &settings)
+        };
+        let lines: Vec<_> =
+            ["hill", "lake", "wood"].map(|name| line(name, None, Some("203.0.113.7:1"))).into();
+        let kept: BTreeMap<_, _> =
+            wanted(&lines).iter().map(|it| (it.link, it.to_bytes())).collect();
+        let ended = |lines: &[octet_appliance::Neighbour]| -> Vec<Address> {
+            let wanted = wanted(lines);
+            let others = kept.iter().filter(|(link, bytes)| !is_as_before(&wanted, **link, bytes));
+            others.filter_map(|(_, bytes)| neighbour::address_in(bytes)).collect()
+        };
+        let lake = Address::of(&lines[1].card.node());
+        assert_eq!(kept.len(), 3);
+        assert_eq!(ended(&lines), []);
+        let mut turned = lines.clone();
+        turned.reverse();
+        turned.push(line("pond", None, None));
+        assert_eq!(ended(&turned), []);
+        // What it is called is no part of the link; where it is is.
+        let mut other = lines.clone();
+        other[1].name = "sea".parse().unwrap();
+        assert_eq!(ended(&other), []);
+        other[1].at = None;
+        assert_eq!(ended(&other), [lake]);
+        other.remove(1);
+        assert_eq!(ended(&other), [lake]);
+        assert_eq!(ended(&[]).len(), 3);
+    }
+}

@@ -1,0 +1,121 @@
+//! Nodes that leave by this one, if it is a router whose lines let something from paths to the uplink. What of it they
+//! may is netd's doing; here each has a place: a tunnel, and an address that follows from the place's number.
+
+use std::net::Ipv4Addr;
+use std::time::Instant;
+
+use octet_appliance::place;
+use octet_node::address::Address;
+
+use super::Daemon;
+use crate::engine::PathNumber;
+use crate::introduction::Why;
+use crate::kernel::KernelError;
+use crate::kernel::tunnels::device;
+
+/// The name of what is kept of a place.
+fn name(number: u8) -> String {
+    format!("x-{number}")
+}
+
+impl Daemon {
+    /// Whether others leave by this node; `None` as long as that is not known.
+    fn is_exit(&self) -> Option<bool> {
+        self.is_router().map(|is_router| is_router && self.settings.is_exit)
+    }
+
+    /// The place of the node at the other end of a path, which asks for one; `None` if nobody knows which node it is.
+    pub(super) async fn asked_for_place(
+        &mut self,
+        by: PathNumber,
+    ) -> Option<Result<Ipv4Addr, Why>> {
+        let node = self.engine.stretch(by).and_then(|stretch| stretch.node)?;
+        let client = Address::try_from(node).ok()?;
+        let given = self.give_place(client).await;
+        if given.is_err()
+            && let Some(number) = self.places.of(client)
+        {
+            self.end_place(number).await;
+        }
+        Some(given)
+    }
+
+    async fn give_place(&mut self, client: Address) -> Result<Ipv4Addr, Why> {
+        if self.is_exit() != Some(true) {
+            return Err(Why::Policy);
+        }
+        // Between two nodes there is one tunnel.
+        if self.exit() == Some(client) {
+            return Err(Why::Mutual);
+        }
+        let links = self.link_ends();
+        let is_taken = |address: Ipv4Addr| self.leaving.has(address) || links.contains(&address);
+        let given = self.places.ask(client, Instant::now(), is_taken);
+        let (number, is_new) = given.ok_or(Why::Full)?;
+        if is_new {
+            self.begin_place(number, client).await.map_err(|error| {
+                eprintln!("{error}");
+                Why::Failed
+            })?;
+            println!("{} leaves by this node as {}", self.called(client), place(number));
+        }
+        Ok(place(number))
+    }
+
+    /// Kept first: a device whose node nobody knows would be another's, next time.
+    async fn begin_place(&self, number: u8, client: Address) -> Result<(), KernelError> {
+        let Some(own) = self.node() else { return Ok(()) };
+        self.remember(&name(number), &client.octets())?;
+        let ends = (Address::of(&own).ip(), client.ip());
+        self.kernel.place(number, ends, place(number)).await
+    }
+
+    /// Ends places for which nobody has asked for long, and all where nobody may leave any more.
+    pub(super) async fn end_places(&mut self, now: Instant) {
+        let over = match self.is_exit() {
+            None => return,
+            Some(true) => self.places.over(now),
+            Some(false) => self.places.numbers().collect(),
+        };
+        for number in over {
+            self.end_place(number).await;
+        }
+    }
+
+    /// Ends the place with this address, if somebody has it.
+    pub(super) async fn end_place_at(&mut self, address: Ipv4Addr) {
+        let number = self.places.numbers().find(|number| place(*number) == address);
+        if let Some(number) = number {
+            self.end_place(number).await;
+        }
+    }
+
+    async fn end_place(&mut self, number: u8) {
+        let ended = self.kernel.remove(&device(number)).await;
+        match ended.and_then(|()| self.unlearn(&name(number))) {
+            Ok(()) => self.places.end(number),
+            Err(error) => eprintln!("{error}"),
+        }
+    }
+
+    /// Takes up the places of the daemon before: whoever asks still keeps his.
+    pub(super) async fn take_up_places(&mut self) {
+        for kept in self.memory.names().unwrap_or_default() {
+            let number = kept.strip_prefix("x-").and_then(|it| it.parse().ok());
+            let bytes = self.memory.get(&kept).and_then(|it| <[u8; 16]>::try_from(it).ok());
+            let client = bytes.and_then(|it| Address::try_from(it).ok());
+            let Some((number, client)) = number.zip(client) else { continue };
+            if self.places.keep(number, client, Instant::now())
+                && let Err(error) = self.begin_place(number, client).await
+            {
+                eprintln!("{error}");
+                self.places.end(number);
+            }
+        }
+    }
+
+    /// The devices of all who leave by this node.
+    pub(super) fn place_devices(&self) -> impl Iterator<Item = String> {
+        self.places.numbers().map(device)
+    }
+}

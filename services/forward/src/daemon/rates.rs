@@ -1,0 +1,77 @@
+//! How much paths carry at most, as people ask for it.
+
+use octet_node::control::{Arguments, Failure, FailureCode};
+use serde_json::{Value, json};
+
+use super::answer::no_path;
+use super::ways::Way;
+use super::{Daemon, seconds};
+use crate::engine::HIGHEST_RATE;
+use octet_node::address::Address;
+
+/// The lowest rate that is asked for, in kbit/s: below that what watches a path would take a large part of it, and
+/// be dropped with the rest.
+const LOWEST: u32 = 64;
+
+/// The rate that somebody asks for, if he does.
+///
+/// # Errors
+/// No path has this one.
+pub(super) fn asked(args: &Arguments) -> Result<Option<u32>, Failure> {
+    let Some(asked) = args.integer("rate") else { return Ok(None) };
+    let range = LOWEST..=HIGHEST_RATE;
+    let rate = u32::try_from(asked).ok().filter(|rate| *rate == 0 || range.contains(rate));
+    rate.map(Some).ok_or_else(|| {
+        let help = format!("give {LOWEST} to {HIGHEST_RATE} kbit/s, or 0 for no bound");
+        Failure::new(FailureCode::BadArgument, format!("no path has a rate of {asked}"), help)
+    })
+}
+
+impl Daemon {
+    /// Has a path carry another rate at most, and all of its way.
+    pub(super) async fn change_rate(&mut self, args: &Arguments) -> Result<Value, Failure> {
+        let number = Self::number(args)?;
+        let rate = asked(args)?.unwrap_or(0);
+        if self.engine.path(number).is_none() {
+            return Err(no_path(&format!("none that begins here has the number {number}")));
+        }
+        let of = |(_, way): &(&Address, &Way)| way.route.paths().any(|path| path == number);
+        let node = self.ways.iter().find(of).map(|(node, _)| *node);
+        let mut paths = vec![number];
+        if let Some((node, way)) = node.and_then(|it| Some((it, self.ways.get_mut(&it)?))) {
+            way.rate = rate;
+            paths = way.route.paths().collect();
+            self.keep_way(node);
+        }
+        for path in paths {
+            let actions = self.engine.set_rate(path, rate, seconds());
+            self.act(actions).await;
+        }
+        Ok(json!({ "path": number.0, "kilobits": rate }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use octet_node::control::Verb;
+
+    fn read(verb: &str, args: Value) -> Result<Option<u32>, Failure> {
+        let Value::Object(args) = args else { panic!("{args}") };
+        let verbs = crate::verbs::verbs();
+        asked(&Verb::find(&verbs, verb).unwrap().check(args).unwrap())
+    }
+
+    #[test]
+    fn what_no_path_has_is_refused() {
+        let add = |rate: u64| read("path-add", json!({ "to": "5", "rate": rate }));
+        assert_eq!(read("path-add", json!({ "to": "5" })), Ok(None));
+        for rate in [0, 64, 100_000_000] {
+            assert_eq!(add(rate), Ok(Some(rate as u32)));
+            assert_eq!(read("rate", json!({ "path": 1, "rate": rate })), Ok(Some(rate as u32)));
+        }
+        for rate in [1, 63, 100_000_001, 1 << 32, u64::MAX] {
+            assert!(add(rate).unwrap_err().message.contains(&rate.to_string()));
+        }
+    }
+}

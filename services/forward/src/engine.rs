@@ -1,0 +1,216 @@
+//! What becomes of paths: of those that go through here, end here, and begin here. Pure: it has no clock, no
+//! sockets and no chance of its own, and what is to be done comes out as [`Action`]s, in their order.
+
+mod action;
+mod carried;
+mod end;
+mod kept;
+mod labels;
+mod limits;
+mod rate;
+mod refusals;
+mod relay;
+mod source;
+mod standing;
+
+pub use action::{Action, Link};
+pub use carried::{Carried, Side};
+pub use end::{PathNumber, Stretch};
+pub use rate::HIGHEST as HIGHEST_RATE;
+pub use refusals::Refusal;
+pub use source::{Asked, NotAsked, Path, State};
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::control::{Id, Message};
+use crate::label::Label;
+use crate::onion::{OnionSecret, Reason};
+use octet_node::address::Address;
+
+use end::Ends;
+use labels::Labels;
+use limits::{Rates, Replays};
+use refusals::Refusals;
+use relay::Segment;
+
+/// Where random numbers come from.
+pub type Chance<'a> = &'a mut dyn FnMut() -> [u8; 32];
+
+/// How many paths go through this node or end here at most.
+const MOST_SEGMENTS: usize = 4096;
+
+/// How many of them come from one neighbour.
+const MOST_OF_ONE: usize = 2048;
+
+/// How long the next hops may take to answer, in seconds; the source waits twice as long, and so hears of it.
+const PATIENCE: u64 = 10;
+
+/// By how much the clocks of two nodes may differ, in seconds.
+const CLOCKS: u64 = 60;
+
+/// The state of all paths.
+#[derive(Debug, Default)]
+pub struct Engine {
+    /// The neighbours that there is a link to.
+    links: BTreeMap<Link, Address>,
+    labels: Labels,
+    /// Those that neighbours have given away: what goes with one of them is counted as that of one path.
+    given: BTreeSet<(Link, Label)>,
+    ends: Ends,
+    replays: Replays,
+    rates: Rates,
+    refusals: Refusals,
+    /// By who has asked for them.
+    segments: BTreeMap<(Link, Id), Segment>,
+    /// Of what was asked on: whose it is.
+    onward: BTreeMap<(Link, Id), (Link, Id)>,
+    /// Those that begin here.
+    paths: BTreeMap<PathNumber, Path>,
+}
+
+impl Engine {
+    /// There is a link to `neighbour`.
+    pub fn linked(&mut self, link: Link, neighbour: Address) {
+        self.links.insert(link, neighbour);
+    }
+
+    /// The links that there are.
+    pub fn links(&self) -> &BTreeMap<Link, Address> {
+        &self.links
+    }
+
+    fn link_to(&self, neighbour: Address) -> Option<Link> {
+        self.links.iter().find(|(_, it)| **it == neighbour).map(|(link, _)| *link)
+    }
+
+    /// The link is gone: so is all that went by it.
+    pub fn cut(&mut self, link: Link) -> Vec<Action> {
+        let mut actions = vec![];
+        for key in self.using(link) {
+            actions.extend(self.remove_segment(key));
+        }
+        let own = self.paths.iter().filter(|(_, it)| it.link == link);
+        let own: Vec<_> = own.map(|(number, _)| *number).collect();
+        for number in own {
+            actions.extend(self.remove_path(number));
+        }
+        self.links.remove(&link);
+        actions
+    }
+
+    /// A neighbour says something of a path. `keys` are those of this node for set-ups, `now` is in seconds
+    /// since 1970.
+    pub fn hear(
+        &mut self,
+        from: Link,
+        message: Message,
+        keys: &[OnionSecret],
+        now: u64,
+        chance: Chance<'_>,
+    ) -> Vec<Action> {
+        if !self.links.contains_key(&from) {
+            return vec![];
+        }
+        match message {
+            Message::SetUp { id, back, onion } => {
+                self.set_up((from, id), back, &onion, keys, now, chance)
+            }
+            Message::Answer { id, there, onion } => self.answered((from, id), there, &onion, now),
+            Message::Unreadable(id) => self.unreadable((from, id)),
+            Message::Change { id, sealed } => self.changed((from, id), &sealed, now),
+            // They are of the link, and not of a path.
+            Message::Probe(_)
+            | Message::Probed(_)
+            | Message::Announcement(_)
+            | Message::Train { .. }
+            | Message::Trained { .. } => vec![],
+        }
+    }
+
+    /// The other end of a path has shown which node it is.
+    pub fn introduced(&mut self, number: PathNumber, node: Address) -> Vec<Action> {
+        if let Some(path) = self.paths.get_mut(&number) {
+            path.stretch.node = Some(node.ip());
+            return vec![source::keep(number, path), Action::End(number, path.stretch.clone())];
+        }
+        let is_it = |segment: &Segment| segment.end_here().is_some_and(|(it, _)| it == number);
+        let found = self.segments.iter_mut().find(|(_, segment)| is_it(segment));
+        let Some((key, segment)) = found else { return vec![] };
+        let Some(stretch) = segment.end() else { return vec![] };
+        stretch.node = Some(node.ip());
+        let end = Action::End(number, stretch.clone());
+        vec![Action::Keep(kept::segment_name(*key), kept::segment(segment)), end]
+    }
+
+    /// A node is not believed any more: no path leads to it, nor ends here that it has asked for.
+    pub fn forsake(&mut self, node: Address) -> Vec<Action> {
+        let is_its = |segment: &Segment| {
+            segment.end_here().is_some_and(|(_, stretch)| stretch.node == Some(node.ip()))
+        };
+        let ends = self.segments.iter().filter(|(_, segment)| is_its(segment));
+        let ends: Vec<_> = ends.map(|(key, _)| *key).collect();
+        let own = self.paths.iter().filter(|(_, path)| path.hops.last() == Some(&node));
+        let own: Vec<_> = own.map(|(number, _)| *number).collect();
+        let ended: Vec<_> = ends.into_iter().flat_map(|key| self.remove_segment(key)).collect();
+        let dropped = own.into_iter().flat_map(|number| self.drop_path(number));
+        ended.into_iter().chain(dropped).collect()
+    }
+
+    /// The end of a path that is here.
+    pub fn stretch(&self, number: PathNumber) -> Option<&Stretch> {
+        let ends = self.segments.values().filter_map(Segment::end_here);
+        let own = self.paths.iter().map(|(number, path)| (*number, &path.stretch));
+        ends.chain(own).find(|(it, _)| *it == number).map(|(_, stretch)| stretch)
+    }
+
+    /// A path of this node's own.
+    pub fn path(&self, number: PathNumber) -> Option<&Path> {
+        self.paths.get(&number)
+    }
+
+    /// The node that a path of this node's own is to lead to.
+    pub fn wanted(&self, number: PathNumber) -> Option<Address> {
+        self.paths.get(&number)?.hops.last().copied()
+    }
+
+    /// The paths of this node's own whose other end has not shown yet who it is.
+    pub fn strangers(&self) -> Vec<PathNumber> {
+        let stands = |path: &Path| path.state == State::Stands && path.stretch.node.is_none();
+        self.paths.iter().filter(|(_, path)| stands(path)).map(|(number, _)| *number).collect()
+    }
+
+    /// Why a path of this node's own does not come to be, if that is known.
+    pub fn why_not(&self, number: PathNumber) -> Option<String> {
+        match self.paths.get(&number) {
+            Some(path) => {
+                let failed = !matches!(path.state, State::Asked | State::Stands);
+                failed.then(|| path.state.to_string())
+            }
+            None => Some("nobody has answered".to_owned()),
+        }
+    }
+
+    /// How many paths go through this node, or come to their end here.
+    pub fn relayed(&self) -> usize {
+        self.segments.len()
+    }
+
+    /// How many set-ups were refused here since the start, by why.
+    pub fn refusals(&self) -> impl Iterator<Item = (Refusal, u64)> {
+        self.refusals.counts()
+    }
+
+    /// Time has passed.
+    pub fn pass(&mut self, now: u64) -> Vec<Action> {
+        self.replays.pass(now);
+        let late = self.segments.iter().filter(|(_, it)| it.until <= now);
+        let late: Vec<_> = late.map(|(key, _)| *key).collect();
+        let mut actions: Vec<_> =
+            late.into_iter().flat_map(|key| self.give_up(key, Reason::Silent)).collect();
+        let late = self.paths.iter().filter(|(_, it)| it.is_late(now));
+        let late: Vec<_> = late.map(|(number, _)| *number).collect();
+        actions.extend(late.into_iter().flat_map(|number| self.remove_path(number)));
+        actions.extend(self.refresh(now));
+        actions
+    }
+}

@@ -1,0 +1,81 @@
+//! Set-ups that were seen already, and how many come.
+
+use std::collections::BTreeMap;
+
+use super::Link;
+
+/// How many are kept in mind: a minute's, at a thousand a second.
+const MOST: usize = 65_536;
+
+/// Those that could be sent again, with the second from which on they are too old in any case.
+#[derive(Debug, Default)]
+pub struct Replays(BTreeMap<[u8; 16], u64>);
+
+impl Replays {
+    /// Whether it is the first time; also `false` if there is no room to keep it in mind.
+    pub fn is_first(&mut self, replay: [u8; 16], until: u64) -> bool {
+        if self.0.contains_key(&replay) || self.0.len() >= MOST {
+            return false;
+        }
+        self.0.insert(replay, until).is_none()
+    }
+
+    /// Time has passed.
+    pub fn pass(&mut self, now: u64) {
+        self.0.retain(|_, until| *until > now);
+    }
+}
+
+/// How many set-ups are read of one neighbour in a second: each takes work.
+const MOST_A_SECOND: u32 = 64;
+
+/// How many each neighbour has sent in which second.
+#[derive(Debug, Default)]
+pub struct Rates(BTreeMap<Link, (u64, u32)>);
+
+impl Rates {
+    /// Whether one more is read.
+    pub fn may(&mut self, from: Link, now: u64) -> bool {
+        let (second, count) = self.0.entry(from).or_insert((now, 0));
+        if *second != now {
+            (*second, *count) = (now, 0);
+        }
+        *count = count.saturating_add(1);
+        *count <= MOST_A_SECOND
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_counts_once_and_is_forgotten_when_it_is_too_old() {
+        let mut replays = Replays::default();
+        assert!(replays.is_first([1; 16], 100));
+        assert!(replays.is_first([2; 16], 200));
+        assert!(!replays.is_first([1; 16], 100));
+        replays.pass(100);
+        assert!(replays.is_first([1; 16], 300));
+        assert!(!replays.is_first([2; 16], 200));
+    }
+
+    #[test]
+    fn one_neighbour_takes_nothing_from_another() {
+        let mut rates = Rates::default();
+        let may =
+            |rates: &mut Rates, link, now| (0..1000).filter(|_| rates.may(Link(link), now)).count();
+        assert_eq!(may(&mut rates, 1, 5), 64);
+        assert_eq!(may(&mut rates, 2, 5), 64);
+        assert_eq!(may(&mut rates, 1, 6), 64);
+    }
+
+    #[test]
+    fn without_room_none_is_taken() {
+        let mut replays = Replays::default();
+        for number in 0..MOST as u128 {
+            assert!(replays.is_first(number.to_be_bytes(), 10));
+        }
+        assert!(!replays.is_first([0xff; 16], 10));
+    }
+}

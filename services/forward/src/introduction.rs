@@ -1,0 +1,286 @@
+//! What the two ends of a path say to each other within it: who they are, whether they are there, and whether the
+//! one may leave by the other.
+//!
+//! One message in a datagram of UDP, within the path's own WireGuard. The first byte is the version (1), the
+//! second the kind: 1 who I am, 2 the same and I know you, 3 ping, 4 the answer to it, 5 ping, and send to me
+//! by this path, 6 I want to leave by you, 7 you may, 8 you may not. Of the first two the node's certificate (2 bytes
+//! of length before it) and the signature of its forward (64) follow; of the next three a number (8); of 6 nothing, of
+//! 7 an IPv4 address (4), of 8 the reason (1).
+
+use std::fmt;
+use std::net::Ipv4Addr;
+
+use octet_appliance::is_place;
+use octet_node::certificate::Certificate;
+use octet_node::key::{Domain, Key, SIGNATURE, verify};
+use octet_node::map::Map;
+use octet_node::sub_key::Certified;
+
+use crate::neighbour::UNIT;
+
+/// The UDP port within paths.
+pub const PORT: u16 = 4043;
+
+const VERSION: u8 = 1;
+
+/// A message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Inner {
+    /// Which node this is; and whether it knows already which the other is.
+    Introduction {
+        /// The node's word on the key of its forward.
+        certificate: Box<Certificate>,
+        /// That key's on this path.
+        signature: [u8; SIGNATURE],
+        /// Whether the other one has introduced itself.
+        knows: bool,
+    },
+    /// Whether the other end is there.
+    Ping(u64),
+    /// It is.
+    Pong(u64),
+    /// As [`Ping`](Self::Ping); and what is sent to this node is to come by this path.
+    Use(u64),
+    /// Devices of this node's lan are to leave by the other one.
+    Leave,
+    /// They may, with this address.
+    Place(Ipv4Addr),
+    /// They may not.
+    NoPlace(Why),
+}
+
+/// Why nobody's devices leave by this node, or not those.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Why {
+    /// Its owner lets nothing from paths outside.
+    Policy,
+    /// All places are taken.
+    Full,
+    /// It leaves by the other one itself.
+    Mutual,
+    /// Its kernel does not take it.
+    Failed,
+}
+
+impl Why {
+    const ALL: [Self; 4] = [Self::Policy, Self::Full, Self::Mutual, Self::Failed];
+
+    fn number(self) -> u8 {
+        match self {
+            Self::Policy => 1,
+            Self::Full => 2,
+            Self::Mutual => 3,
+            Self::Failed => 4,
+        }
+    }
+}
+
+impl fmt::Display for Why {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Policy => "no line there lets anything from `path` to `uplink`",
+            Self::Full => "all of its places are taken",
+            Self::Mutual => "it leaves by this box itself",
+            Self::Failed => "it cannot, and its log says why",
+        })
+    }
+}
+
+/// The public keys of a path: of who speaks, and of who listens. Only on this path do these meet.
+pub type Keys = ([u8; 32], [u8; 32]);
+
+fn body((own, other): Keys) -> Vec<u8> {
+    [own, other].concat()
+}
+
+impl Inner {
+    /// Which node this is.
+    pub fn introduce(own: &Certified, keys: Keys, knows: bool) -> Self {
+        let key: &Key = &own.key;
+        let signature = key.sign(Domain::Introduction, &body(keys));
+        let certificate = Box::new(own.certificate.clone());
+        Self::Introduction { certificate, signature, knows }
+    }
+
+    /// The encoding.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        match self {
+            Self::Introduction { certificate, signature, knows } => {
+                let certificate = certificate.to_bytes();
+                let length = (certificate.len() as u16).to_be_bytes();
+                let kind = 1 + u8::from(*knows);
+                [&[VERSION, kind][..], &length, &certificate, signature].concat()
+            }
+            Self::Ping(number) => [&[VERSION, 3][..], &number.to_be_bytes()].concat(),
+            Self::Pong(number) => [&[VERSION, 4][..], &number.to_be_bytes()].concat(),
+            Self::Use(number) => [&[VERSION, 5][..], &number.to_be_bytes()].concat(),
+            Self::Leave => vec![VERSION, 6],
+            Self::Place(address) => [&[VERSION, 7][..], &address.octets()].concat(),
+            Self::NoPlace(why) => vec![VERSION, 8, why.number()],
+        }
+    }
+
+    /// Reads one. `None` if it is none.
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let (&[version, kind], rest) = bytes.split_first_chunk()?;
+        if version != VERSION {
+            return None;
+        }
+        match kind {
+            1 | 2 => {
+                let (length, rest) = rest.split_first_chunk()?;
+                let length = usize::from(u16::from_be_bytes(*length));
+                let (certificate, signature) = rest.split_at_checked(length)?;
+                let certificate = Box::new(Certificate::from_bytes(certificate).ok()?);
+                let signature = signature.try_into().ok()?;
+                Some(Self::Introduction { certificate, signature, knows: kind == 2 })
+            }
+            3 => Some(Self::Ping(u64::from_be_bytes(rest.try_into().ok()?))),
+            4 => Some(Self::Pong(u64::from_be_bytes(rest.try_into().ok()?))),
+            5 => Some(Self::Use(u64::from_be_bytes(rest.try_into().ok()?))),
+            6 => rest.is_empty().then_some(Self::Leave),
+            7 => {
+                let address = Ipv4Addr::from(<[u8; 4]>::try_from(rest).ok()?);
+                let is_one = is_place(address.into()) && !matches!(address.octets()[3], 0 | 255);
+                is_one.then_some(Self::Place(address))
+            }
+            8 => {
+                let [number] = rest else { return None };
+                Why::ALL.into_iter().find(|why| why.number() == *number).map(Self::NoPlace)
+            }
+            _ => None,
+        }
+    }
+}
+
+/// Whether who has this certificate has signed that it is at the other end of the path with these keys: its
+/// own, and this node's.
+pub fn is_at_the_other_end(
+    certificate: &Certificate,
+    signature: &[u8; SIGNATURE],
+    keys: Keys,
+) -> bool {
+    let statement = certificate.statement();
+    statement.unit.as_str() == UNIT
+        && verify(&statement.key, Domain::Introduction, &body(keys), signature)
+}
+
+/// Whether a certificate counts by what the map of the box says. Of a node that is not in the map it says nothing,
+/// unless it was revoked; of one that is, no key counts that the map knows a later one than.
+pub fn counts(certificate: &Certificate, map: &Map) -> bool {
+    let said = certificate.statement();
+    let known = map.of(&said.node).and_then(|member| member.certificate(UNIT));
+    let is_late = known.map(Certificate::statement).is_none_or(|known| {
+        said.epoch > known.epoch || said.epoch == known.epoch && said.key == known.key
+    });
+    is_late && !map.revoked.contains(&said.node)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use octet_node::certificate::Statement;
+    use octet_node::map::{Member, Version};
+    use proptest::prelude::*;
+    use std::sync::Arc;
+
+    fn certified(unit: &str) -> Certified {
+        let (node, key) = (Key::generate().unwrap(), Key::generate().unwrap());
+        let unit = unit.parse().unwrap();
+        let statement =
+            Statement { node: node.public(), unit, key: key.public(), epoch: 1, issued: 7 };
+        Certified { certificate: Certificate::sign(statement, &node).unwrap(), key: Arc::new(key) }
+    }
+
+    #[test]
+    fn only_on_this_path_and_only_forward() {
+        let keys = ([1; 32], [2; 32]);
+        let at_end = |certified: &Certified, said: Keys, heard: Keys| {
+            let inner = Inner::introduce(certified, said, true);
+            assert_eq!(Inner::from_bytes(&inner.to_bytes()), Some(inner.clone()));
+            let Inner::Introduction { certificate, signature, .. } = inner else { panic!() };
+            is_at_the_other_end(&certificate, &signature, heard)
+        };
+        assert!(at_end(&certified(UNIT), keys, keys));
+        assert!(!at_end(&certified(UNIT), keys, ([1; 32], [3; 32])));
+        assert!(!at_end(&certified(UNIT), keys, ([2; 32], [1; 32])));
+        assert!(!at_end(&certified("cache"), keys, keys));
+        let (one, other) = (certified(UNIT), certified(UNIT));
+        let mixed = Certified { certificate: one.certificate, key: other.key };
+        assert!(!at_end(&mixed, keys, keys));
+    }
+
+    #[test]
+    fn revoked_nodes_and_old_keys_do_not_count() {
+        let key = || Key::generate().unwrap();
+        let (one, other, stranger) = (key(), key(), key());
+        let (old, new) = (key().public(), key().public());
+        let certificate = |node: &Key, key, epoch| {
+            let statement = Statement {
+                node: node.public(),
+                unit: UNIT.parse().unwrap(),
+                key,
+                epoch,
+                issued: 7,
+            };
+            Certificate::sign(statement, node).unwrap()
+        };
+        let certificates = vec![certificate(&one, new, 2)];
+        let (addresses, record, drained) = (vec![], None, false);
+        let member =
+            Member { number: 1, node: one.public(), addresses, certificates, record, drained };
+        let map =
+            |revoked| Map::new(one.public(), Version::default(), vec![member.clone()], revoked);
+        let before = map(vec![]);
+        assert!(counts(&certificate(&one, new, 2), &before));
+        // The map may be behind.
+        assert!(counts(&certificate(&one, old, 3), &before));
+        assert!(!counts(&certificate(&one, old, 1), &before));
+        assert!(!counts(&certificate(&one, old, 2), &before));
+        for node in [&other, &stranger] {
+            assert!(counts(&certificate(node, old, 1), &before));
+        }
+        let after = map(vec![other.public()]);
+        assert!(!counts(&certificate(&other, old, 1), &after));
+        assert!(counts(&certificate(&stranger, old, 1), &after));
+    }
+
+    /// Any address but one of those that exits give would be somebody's: the node's own, or that of its way out.
+    #[test]
+    fn places_are_what_they_are() {
+        let place = |address: &str| Inner::Place(address.parse().unwrap());
+        for said in [Inner::Leave, place("100.127.255.1"), place("100.127.255.254")] {
+            assert_eq!(Inner::from_bytes(&said.to_bytes()), Some(said));
+        }
+        for why in Why::ALL {
+            let said = Inner::NoPlace(why);
+            assert_eq!(Inner::from_bytes(&said.to_bytes()), Some(said));
+        }
+        for other in ["100.127.255.0", "100.127.255.255", "100.127.254.1", "192.0.2.1", "127.0.0.1"]
+        {
+            assert_eq!(Inner::from_bytes(&place(other).to_bytes()), None, "{other}");
+        }
+        for other in [
+            &[1, 6, 0][..],
+            &[1, 7],
+            &[1, 7, 100, 127, 255],
+            &[1, 7, 100, 127, 255, 1, 0],
+            &[1, 8],
+            &[1, 8, 0],
+            &[1, 8, 5],
+            &[1, 8, 1, 1],
+        ] {
+            assert_eq!(Inner::from_bytes(other), None, "{other:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_read_or_not(kind in 0u8..10, bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+            let bytes = [&[VERSION, kind][..], &bytes].concat();
+            if let Some(inner) = Inner::from_bytes(&bytes) {
+                prop_assert_eq!(inner.to_bytes(), bytes);
+            }
+        }
+    }
+}

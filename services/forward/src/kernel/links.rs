@@ -1,0 +1,187 @@
+//! The way to neighbours: one WireGuard device for all, and in it, or plainly beside it, a tunnel for labels to
+//! each.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use rtnetlink::packet_route::address::{AddressAttribute, AddressFlags, AddressMessage};
+use rtnetlink::packet_route::{AddressFamily, IpProtocol};
+use rtnetlink::{LinkIpIp, LinkUnspec, LinkVeth, LinkWireguard, RouteMessageBuilder};
+
+use super::labels::OUT;
+use super::wireguard::{Own, Peer};
+use super::{Kernel, KernelError, netlink, ours, set};
+use crate::label::HIGHEST;
+use octet_node::address::NETWORK;
+
+/// The WireGuard device of all neighbours.
+pub const LINKS: &str = "fwg";
+
+/// The device by which packets come in that have left a label path.
+pub const IN: &str = "fin";
+
+/// `IPPROTO_MPLS`: MPLS in IP (RFC 4023).
+const MPLS_IN_IP: u8 = 137;
+
+/// Of Ethernet (1500), less WireGuard over IPv4 (20 + 8 + 32): links have no other addresses.
+const LINKS_MTU: u32 = 1440;
+
+/// Less the header of IPv4. The kernel takes the label off by itself.
+const TUNNEL_MTU: u32 = LINKS_MTU - 20;
+
+/// The same of a plain link.
+const PLAIN_MTU: u32 = 1500 - 20;
+
+/// What a tunnel's packets begin their way with. They have one hop: WireGuard's, or the router.
+const TTL: u8 = 64;
+
+/// Both ends of the pair have it, so that each takes for its own what the other sends. It is a locally
+/// administered one (IEEE 802, bit 1 of the first byte), and never on a wire.
+const PAIR: [u8; 6] = [2, 0x6f, 0x63, 0x74, 0x65, 0x74];
+
+/// How often a neighbour hears of this node at least, in seconds.
+const KEEPALIVE: u16 = 25;
+
+/// The link to one neighbour.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tunnel {
+    /// Its device.
+    pub name: String,
+    /// The neighbour's key (X25519).
+    pub key: [u8; 32],
+    /// Where WireGuard finds it, if that is known before it has said something.
+    pub at: Option<SocketAddr>,
+    /// The address of this node on the link.
+    pub near: Ipv4Addr,
+    /// That of the neighbour.
+    pub far: Ipv4Addr,
+    /// If labels do not go between these, within WireGuard: between which two.
+    pub plain: Option<(Ipv4Addr, Ipv4Addr)>,
+}
+
+impl Kernel {
+    /// Makes what all links and paths need, or sees that it is there.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub async fn prepare(&self, secret: [u8; 32], port: u16) -> Result<(), KernelError> {
+        set("mpls/platform_labels", &HIGHEST.to_string())?;
+        let link = self.route.link();
+        let made = link.add(LinkWireguard::new(LINKS).mtu(LINKS_MTU).build()).execute().await;
+        made.or_else(netlink::there).map_err(KernelError::to(format!("make {LINKS}")))?;
+        self.wireguard.own(Own { name: LINKS, secret, port }).await?;
+        let made = self.route.link().add(LinkVeth::new(OUT, IN).build()).execute().await;
+        made.or_else(netlink::there).map_err(KernelError::to(format!("make {OUT} and {IN}")))?;
+        for name in [OUT, IN] {
+            let index = self.known(name).await?;
+            let message = LinkUnspec::new_with_index(index).address(PAIR.to_vec()).arp(false).up();
+            let message = message.build();
+            let set = self.route.link().set(message).execute().await;
+            set.map_err(KernelError::to(format!("switch {name} on")))?;
+        }
+        self.up(LINKS).await
+    }
+
+    /// Has packets to nodes without a path leave by [`OUT`] with the source `own`: it is dropped as it comes
+    /// in, and told ([`Wanted`](super::wanted::Wanted)).
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub async fn catch(&self, own: Ipv6Addr) -> Result<(), KernelError> {
+        self.address(IN, own.into(), 128).await?;
+        let index = self.known(OUT).await?;
+        let (nodes, prefix) = NETWORK;
+        let route = RouteMessageBuilder::<Ipv6Addr>::new().destination_prefix(nodes, prefix);
+        let route = route.output_interface(index).pref_source(own).protocol(ours()).build();
+        let added = self.route.route().add(route).replace().execute().await;
+        added.map_err(KernelError::to("make a route to all nodes"))
+    }
+
+    pub(super) async fn up(&self, name: &str) -> Result<(), KernelError> {
+        let message = LinkUnspec::new_with_index(self.known(name).await?).up().build();
+        let up = self.route.link().set(message).execute().await;
+        up.map_err(KernelError::to(format!("switch {name} on")))
+    }
+
+    /// Gives a device an address, or sees that it has it.
+    pub(super) async fn address(
+        &self,
+        name: &str,
+        address: IpAddr,
+        prefix: u8,
+    ) -> Result<(), KernelError> {
+        let index = self.known(name).await?;
+        let mut add = self.route.address().add(index, address, prefix);
+        if address.is_ipv6() {
+            // Nobody else is there who could have it (RFC 4862, 5.4), and until that is looked into the kernel
+            // takes no route with this source.
+            let flags = AddressAttribute::Flags(AddressFlags::Nodad);
+            add.message_mut().attributes.push(flags);
+        }
+        let added = add.execute().await;
+        added.or_else(netlink::there).map_err(KernelError::to(format!("give {name} {address}")))
+    }
+
+    /// Takes an address from a device.
+    pub(super) async fn no_address(
+        &self,
+        name: &str,
+        address: Ipv4Addr,
+    ) -> Result<(), KernelError> {
+        let mut message = AddressMessage::default();
+        message.header.family = AddressFamily::Inet;
+        message.header.prefix_len = 32;
+        message.header.index = self.known(name).await?;
+        message.attributes.push(AddressAttribute::Local(address.into()));
+        let removed = self.route.address().del(message).execute().await.or_else(netlink::gone);
+        removed.map_err(KernelError::to(format!("take {address} from {name}")))
+    }
+
+    /// Makes a link, or sees that it is as it should be. It takes no labels before it is [`start`](Self::start)ed.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub async fn open(&self, tunnel: &Tunnel) -> Result<(), KernelError> {
+        let Tunnel { name, key, at, near, far, plain } = tunnel;
+        self.address(LINKS, (*near).into(), 32).await?;
+        let index = self.known(LINKS).await?;
+        let route = RouteMessageBuilder::<Ipv4Addr>::new().destination_prefix(*far, 32);
+        let route = route.output_interface(index).pref_source(*near).protocol(ours()).build();
+        let added = self.route.route().add(route).replace().execute().await;
+        added.map_err(KernelError::to(format!("make a route to {far}")))?;
+        let peer =
+            Peer { key: *key, at: *at, addresses: vec![(*far).into()], keepalive: KEEPALIVE };
+        self.wireguard.peer(LINKS, &peer).await?;
+        let within = ((*near, *far), TUNNEL_MTU);
+        let ((local, remote), mtu) = plain.map_or(within, |ends| (ends, PLAIN_MTU));
+        let device = LinkIpIp::new(name).local(local).remote(remote).ttl(TTL);
+        let device = device.protocol(IpProtocol::from(MPLS_IN_IP)).mtu(mtu).build();
+        let made = self.route.link().add(device).execute().await;
+        made.or_else(netlink::there).map_err(KernelError::to(format!("make {name}")))
+    }
+
+    /// Has a link take labels: once what may come by it is guarded.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub async fn start(&self, name: &str) -> Result<(), KernelError> {
+        set(&format!("mpls/conf/{name}/input"), "1")?;
+        self.up(name).await
+    }
+
+    /// Closes a link. Labels that went by it go nowhere.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub async fn close(&self, tunnel: &Tunnel) -> Result<(), KernelError> {
+        self.remove(&tunnel.name).await?;
+        self.forget(tunnel.key).await
+    }
+
+    /// Has nothing come any more from who has this key, if [`prepare`](Self::prepare) was called.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub async fn forget(&self, key: [u8; 32]) -> Result<(), KernelError> {
+        self.wireguard.forget(LINKS, key).await
+    }
+}

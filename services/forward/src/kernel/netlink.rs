@@ -1,0 +1,50 @@
+//! rtnetlink(7), as far as devices of any kind go.
+
+use futures_util::TryStreamExt;
+use rtnetlink::packet_route::link::{LinkAttribute, LinkMessage};
+use rtnetlink::{Error, Handle};
+
+/// `EEXIST`.
+const THERE: i32 = 17;
+
+/// `ENODEV`, `EADDRNOTAVAIL`, `ESRCH` and `ENOENT`.
+const GONE: [i32; 4] = [19, 99, 3, 2];
+
+fn number(error: &Error) -> Option<i32> {
+    match error {
+        Error::NetlinkError(message) => Some(message.raw_code().abs()),
+        _ => None,
+    }
+}
+
+/// What is to be there is there already.
+pub fn there(error: Error) -> Result<(), Error> {
+    if number(&error) == Some(THERE) { Ok(()) } else { Err(error) }
+}
+
+/// What is to be gone is gone already.
+pub fn gone(error: Error) -> Result<(), Error> {
+    if number(&error).is_some_and(|it| GONE.contains(&it)) { Ok(()) } else { Err(error) }
+}
+
+/// The number of the device `name`.
+pub async fn index(handle: &Handle, name: &str) -> Result<Option<u32>, Error> {
+    let mut found = handle.link().get().match_name(name.to_owned()).execute();
+    match found.try_next().await {
+        Ok(message) => Ok(message.map(|it| it.header.index)),
+        Err(error) => gone(error).map(|()| None),
+    }
+}
+
+/// The names of all devices.
+pub async fn names(handle: &Handle) -> Result<Vec<String>, Error> {
+    let all: Vec<LinkMessage> = handle.link().get().execute().try_collect().await?;
+    Ok(all.iter().filter_map(name).collect())
+}
+
+fn name(message: &LinkMessage) -> Option<String> {
+    message.attributes.iter().find_map(|attribute| match attribute {
+        LinkAttribute::IfName(name) => Some(name.clone()),
+        _ => None,
+    })
+}

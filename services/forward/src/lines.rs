@@ -1,0 +1,176 @@
+//! `[[neighbour]]`: links to nodes of other boxes, and what these nodes are called here.
+
+use std::collections::BTreeMap;
+
+use octet_appliance::Neighbour;
+use octet_node::address::Address;
+use octet_node::control::PublicKey;
+use sha2::{Digest, Sha256};
+
+use crate::engine::Link;
+
+/// The least number of such a link: boards, of which there are 32 at most, have lower ones.
+const FIRST: u16 = 100;
+
+/// How many such numbers there are.
+const NUMBERS: u32 = 1 << 16;
+
+/// What stands before a node's key where the number of the link to it is made of that.
+const PREFIX: &[u8] = b"octet line 1\0";
+
+/// The number of the router in the map.
+const ROUTER: u8 = 0;
+
+/// The lines of a box.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Lines(Vec<Neighbour>);
+
+impl Lines {
+    /// Of these lines, in whatever order: it means nothing.
+    pub fn new(mut lines: Vec<Neighbour>) -> Self {
+        lines.sort_unstable_by_key(|line| line.card.node());
+        Self(lines)
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Those of the board of this number; 0 is the router, and `None` a box without boards.
+    pub fn of(&self, number: Option<u8>) -> impl Iterator<Item = &Neighbour> {
+        let own = number.filter(|number| *number != ROUTER);
+        self.0.iter().filter(move |line| line.board == own)
+    }
+
+    /// The same with the number of each link. It is made of the neighbour's key, so that a link keeps it whatever
+    /// becomes of other lines; where two keys come to one number, the higher key has the next that is free.
+    pub fn numbered(&self, number: Option<u8>) -> BTreeMap<Link, &Neighbour> {
+        let mut numbered = BTreeMap::new();
+        for line in self.of(number) {
+            let mut link = Link(drawn(&line.card.node()));
+            while numbered.contains_key(&link) {
+                link = Link(link.0.checked_add(1).unwrap_or(FIRST));
+            }
+            numbered.insert(link, line);
+        }
+        numbered
+    }
+
+    /// What a node is called.
+    pub fn name(&self, node: Address) -> Option<&str> {
+        let line = self.0.iter().find(|line| Address::of(&line.card.node()) == node);
+        line.map(|line| line.name.as_str())
+    }
+
+    /// The node that is called so.
+    pub fn named(&self, name: &str) -> Option<Address> {
+        let line = self.0.iter().find(|line| line.name.as_str() == name);
+        line.map(|line| Address::of(&line.card.node()))
+    }
+}
+
+/// A number for the link to this node.
+fn drawn(node: &PublicKey) -> u16 {
+    let digest = Sha256::new().chain_update(PREFIX).chain_update(node.as_bytes()).finalize();
+    let drawn = digest.first_chunk().copied().map_or(0, u32::from_be_bytes);
+    // A number of 16 bits: the remainder is below those that there are.
+    let above = drawn % (NUMBERS - u32::from(FIRST));
+    FIRST + u16::try_from(above).unwrap_or(0)
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use octet_appliance::Card;
+    use octet_node::certificate::{Certificate, Statement};
+    use octet_node::key::Key;
+    use proptest::prelude::*;
+
+    /// A card of a node with a new key, whose `forward` has this one.
+    pub(crate) fn card(key: PublicKey) -> Card {
+        let node = Key::generate().unwrap();
+        let unit = crate::neighbour::UNIT.parse().unwrap();
+        let statement = Statement { node: node.public(), unit, key, epoch: 1, issued: 0 };
+        let certificate = Certificate::sign(statement, &node).unwrap();
+        let card = Card::from_bytes(&certificate.to_bytes()).unwrap();
+        // Both read the same of it.
+        assert_eq!(String::from(certificate.clone()), card.to_string());
+        assert_eq!((card.node(), card.key()), (node.public(), key));
+        card
+    }
+
+    pub(crate) fn line(name: &str, board: Option<u8>, at: Option<&str>) -> Neighbour {
+        let card = card(Key::generate().unwrap().public());
+        let at = at.map(|at| at.to_owned().try_into().unwrap());
+        Neighbour { name: name.parse().unwrap(), card, at, board }
+    }
+
+    #[test]
+    fn each_node_has_its_own_lines() {
+        let lines =
+            [line("hill", None, None), line("lake", Some(3), None), line("wood", None, None)];
+        let all = Lines::new(lines.into());
+        let of = |number| {
+            let mut names: Vec<_> = all.of(number).map(|line| line.name.as_str()).collect();
+            names.sort_unstable();
+            names
+        };
+        assert_eq!(of(Some(0)), ["hill", "wood"]);
+        assert_eq!(of(None), ["hill", "wood"]);
+        assert_eq!(of(Some(3)), ["lake"]);
+        assert!(of(Some(4)).is_empty());
+        let lake = all.named("lake").unwrap();
+        assert_eq!((all.name(lake), all.named("pond")), (Some("lake"), None));
+    }
+
+    /// All nodes to one number: each line has one of its own all the same.
+    #[test]
+    fn of_two_with_one_number_the_second_has_the_next() {
+        let lines: Vec<_> = (0..2000).map(|it| line(&format!("n{it}"), None, None)).collect();
+        let mut drawn_twice = 0;
+        let mut before = BTreeMap::new();
+        for line in &lines {
+            drawn_twice += usize::from(before.insert(drawn(&line.card.node()), line).is_some());
+        }
+        let numbered = Lines::new(lines);
+        let numbered = numbered.numbered(None);
+        assert_eq!(numbered.len(), 2000);
+        assert!(drawn_twice > 5, "{drawn_twice}");
+        let others = numbered.iter().filter(|(link, line)| drawn(&line.card.node()) != link.0);
+        assert!((drawn_twice..2 * drawn_twice + 20).contains(&others.count()));
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(20))]
+
+        /// The order of lines, and lines of others, change no number; and none is a board's.
+        #[test]
+        fn numbers_stay(count in 1usize..33, turn in 0usize..33, gone in 0usize..33) {
+            let mut lines: Vec<_> = (0..count).map(|it| line(&format!("n{it}"), None, None)).collect();
+            let of = |lines: &[Neighbour]| -> BTreeMap<String, Link> {
+                let lines = Lines::new(lines.to_vec());
+                let numbered = lines.numbered(Some(0)).into_iter();
+                numbered.map(|(link, line)| (line.name.to_string(), link)).collect()
+            };
+            let before = of(&lines);
+            prop_assert_eq!(before.len(), count);
+            prop_assert!(before.values().all(|link| link.0 >= FIRST));
+            lines.rotate_left(turn % count);
+            lines.push(line("other", Some(1), None));
+            prop_assert_eq!(&of(&lines), &before);
+            // Two with one number are one in a hundred times: then the second has another one.
+            let drawn: std::collections::BTreeSet<_> = lines.iter().map(|it| drawn(&it.card.node())).collect();
+            prop_assume!(drawn.len() == lines.len());
+            let gone = lines.remove(gone % count);
+            for (name, link) in of(&lines) {
+                prop_assert!(name != gone.name.to_string() && before[&name] == link);
+            }
+        }
+
+        #[test]
+        fn any_key_has_a_number(node: [u8; 32]) {
+            prop_assert!(drawn(&PublicKey::new(node)) >= FIRST);
+        }
+    }
+}

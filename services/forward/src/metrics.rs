@@ -1,0 +1,227 @@
+//! What this node does, in numbers for Prometheus (`docs/forwarding.md`).
+//!
+//! Nothing here has a label, a key, or the number of a path in it: those come and go, and a series for each of
+//! them would stay with whoever collects them, and would tell him who talks to whom.
+
+mod exposition;
+mod request;
+pub mod server;
+pub mod sums;
+
+use exposition::{Exposition, Kind};
+
+use crate::kernel::meter::{Count, Direction};
+use crate::probe::Quality;
+
+/// What a link does.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Link {
+    /// Its device.
+    pub name: String,
+    /// `wireguard` or `plain`.
+    pub by: &'static str,
+    /// What is known of it.
+    pub quality: Quality,
+    /// What it carries to the neighbour, in kbit/s.
+    pub kilobits: Option<u32>,
+}
+
+/// All of it at one moment.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Snapshot {
+    /// The links that there are.
+    pub links: Vec<Link>,
+    /// What has gone by all links that there are or were, by their devices.
+    pub carried: Vec<(String, Direction, Count)>,
+    /// How many nodes are known, this one too.
+    pub nodes: usize,
+    /// How many paths that begin here stand, and how many do not.
+    pub paths: (usize, usize),
+    /// How many go through here, or end here.
+    pub relayed: usize,
+    /// How many set-ups were refused, by why.
+    pub refused: Vec<(&'static str, u64)>,
+}
+
+impl Snapshot {
+    /// As it is answered.
+    pub fn text(&self) -> String {
+        let mut out = Exposition::default();
+        self.links(&mut out);
+        let help =
+            "Packets by link: `in` and `out` as they were let, `above` a path's rate and dropped.";
+        out.family(
+            "octet_forward_link_packets_total",
+            Kind::Counter,
+            help,
+            self.each(|it| it.packets),
+        );
+        let help = "Their bytes, of IP and four for the label.";
+        out.family("octet_forward_link_bytes_total", Kind::Counter, help, self.each(|it| it.bytes));
+        let help = "Nodes that are known, this one too.";
+        out.family("octet_forward_nodes", Kind::Gauge, help, alone(self.nodes));
+        let help = "Paths that begin here.";
+        let (stand, others) = self.paths;
+        let paths = [("stands", stand), ("does not stand", others)];
+        let paths = paths.map(|(state, count)| (vec![("state", state)], count));
+        out.family("octet_forward_paths", Kind::Gauge, help, paths);
+        let help = "Paths that go through this node, or end here.";
+        out.family("octet_forward_paths_relayed", Kind::Gauge, help, alone(self.relayed));
+        let help = "Set-ups of paths that came to nothing at this node, by why.";
+        let refused = self.refused.iter().map(|(why, count)| (vec![("reason", *why)], *count));
+        out.family("octet_forward_set_ups_refused_total", Kind::Counter, help, refused);
+        out.text()
+    }
+
+    fn links(&self, out: &mut Exposition) {
+        let of = |link: &Link| vec![("link", link.name.clone())];
+        let up = self.links.iter().map(|link| {
+            let labels = vec![("link", link.name.as_str()), ("by", link.by)];
+            (labels, u8::from(link.quality.is_up))
+        });
+        let help = "Whether the neighbour has answered one of the last four probes.";
+        out.family("octet_forward_link_up", Kind::Gauge, help, up);
+        let trips = self
+            .links
+            .iter()
+            .filter_map(|link| Some((of(link), link.quality.round_trip?.as_secs_f64())));
+        let help = "Time there and back: the median of the last 32 probes, one a second.";
+        out.family("octet_forward_link_round_trip_seconds", Kind::Gauge, help, trips);
+        let sent = self.links.iter().map(|link| (of(link), link.quality.lost.1));
+        let help = "How many of the last probes are looked back at.";
+        out.family("octet_forward_link_probes", Kind::Gauge, help, sent);
+        let lost = self.links.iter().map(|link| (of(link), link.quality.lost.0));
+        let help = "How many of them had no answer.";
+        out.family("octet_forward_link_probes_lost", Kind::Gauge, help, lost);
+        let carry = { self.links.iter() }
+            .filter_map(|link| Some((of(link), 1000 * u64::from(link.kilobits?))));
+        let help = "How much goes to the neighbour at most: the median of the last 5 trains, one a minute.";
+        out.family("octet_forward_link_capacity_bits_per_second", Kind::Gauge, help, carry);
+    }
+
+    /// The samples of what links have carried.
+    fn each(
+        &self,
+        what: impl Fn(&Count) -> u64,
+    ) -> impl Iterator<Item = (Vec<(&'static str, &str)>, u64)> {
+        self.carried.iter().map(move |(link, direction, count)| {
+            (vec![("link", link.as_str()), ("way", direction.name())], what(count))
+        })
+    }
+}
+
+/// The one sample of a family.
+fn alone(value: usize) -> [(Vec<(&'static str, &'static str)>, usize); 1] {
+    [(vec![], value)]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeMap;
+    use std::time::Duration;
+
+    /// The format as its description has it, read without any of the code that writes it: of each series (name
+    /// and labels) its value. Families come whole, with their type before them, and no series comes twice.
+    fn read(text: &str) -> BTreeMap<(String, Vec<(String, String)>), f64> {
+        let (mut series, mut types) = (BTreeMap::new(), BTreeMap::new());
+        let mut family = String::new();
+        assert!(text.ends_with('\n'), "each line ends");
+        for line in text.lines() {
+            if let Some(rest) = line.strip_prefix("# ") {
+                let (what, rest) = rest.split_once(' ').unwrap();
+                let (name, about) = rest.split_once(' ').unwrap();
+                match what {
+                    "HELP" => {
+                        assert!(!types.contains_key(name), "{name} comes twice");
+                        family = name.to_owned();
+                    }
+                    "TYPE" => {
+                        assert_eq!(name, family);
+                        assert!(["counter", "gauge"].contains(&about), "{line}");
+                        types.insert(name.to_owned(), about.to_owned());
+                    }
+                    _ => panic!("{line}"),
+                }
+                continue;
+            }
+            let (about, value) = line.rsplit_once(' ').unwrap();
+            let (name, labels) = match about.split_once('{') {
+                Some((name, labels)) => (name, labels.strip_suffix('}').unwrap()),
+                None => (about, ""),
+            };
+            assert_eq!(name, family, "between others");
+            assert_eq!(types[name] == "counter", name.ends_with("_total"));
+            let is_name = |it: &str| {
+                it.starts_with(|first: char| first.is_ascii_alphabetic())
+                    && it.chars().all(|it| it.is_ascii_alphanumeric() || it == '_')
+            };
+            assert!(is_name(name));
+            let mut found = vec![];
+            for label in labels.split("\",").filter(|it| !it.is_empty()) {
+                let (name, value) = label.split_once("=\"").unwrap();
+                assert!(is_name(name));
+                found.push((name.to_owned(), value.trim_end_matches('"').to_owned()));
+            }
+            let value: f64 = value.parse().unwrap();
+            assert_eq!(series.insert((name.to_owned(), found), value), None, "{line}");
+        }
+        series
+    }
+
+    fn snapshot() -> Snapshot {
+        let quality =
+            Quality { is_up: true, round_trip: Some(Duration::from_micros(412)), lost: (2, 31) };
+        let down = Quality { is_up: false, round_trip: None, lost: (31, 31) };
+        let count = |packets| Count { packets, bytes: 100 * packets };
+        Snapshot {
+            links: vec![
+                Link { name: "fl2".into(), by: "wireguard", quality, kilobits: Some(940_000) },
+                Link { name: "fl3".into(), by: "plain", quality: down, kilobits: None },
+            ],
+            carried: vec![
+                ("fl2".into(), Direction::In, count(3)),
+                ("fl2".into(), Direction::Out, count(u64::from(u32::MAX))),
+                ("fl2".into(), Direction::Above, count(5)),
+            ],
+            nodes: 9,
+            paths: (2, 1),
+            relayed: 7,
+            refused: vec![("full", 0), ("no link", 4)],
+        }
+    }
+
+    #[test]
+    fn all_that_there_is_and_nothing_else() {
+        let found = read(&snapshot().text());
+        let value = |name: &str, labels: &[(&str, &str)]| {
+            let labels = labels.iter().map(|(name, value)| (name.to_string(), value.to_string()));
+            found[&(format!("octet_forward_{name}"), labels.collect())]
+        };
+        assert_eq!(value("link_up", &[("link", "fl2"), ("by", "wireguard")]), 1.0);
+        assert_eq!(value("link_up", &[("link", "fl3"), ("by", "plain")]), 0.0);
+        assert_eq!(value("link_round_trip_seconds", &[("link", "fl2")]), 0.000_412);
+        assert_eq!(value("link_capacity_bits_per_second", &[("link", "fl2")]), 940e6);
+        assert_eq!(value("link_probes", &[("link", "fl2")]), 31.0);
+        assert_eq!(value("link_probes_lost", &[("link", "fl3")]), 31.0);
+        let out = [("link", "fl2"), ("way", "out")];
+        assert_eq!(value("link_packets_total", &out), 4_294_967_295.0);
+        assert_eq!(value("link_bytes_total", &out), 429_496_729_500.0);
+        assert_eq!(value("link_packets_total", &[("link", "fl2"), ("way", "above")]), 5.0);
+        assert_eq!(value("nodes", &[]), 9.0);
+        assert_eq!(value("paths", &[("state", "stands")]), 2.0);
+        assert_eq!(value("paths", &[("state", "does not stand")]), 1.0);
+        assert_eq!(value("paths_relayed", &[]), 7.0);
+        assert_eq!(value("set_ups_refused_total", &[("reason", "no link")]), 4.0);
+        // Of a link that nobody has answered there is neither a time nor what it carries.
+        assert_eq!(found.len(), 2 + 1 + 1 + 2 + 2 + 3 + 3 + 1 + 2 + 1 + 2);
+    }
+
+    /// A board with nothing to say still says it rightly.
+    #[test]
+    fn nothing_is_right_too() {
+        let found = read(&Snapshot::default().text());
+        assert_eq!(found.values().sum::<f64>(), 0.0);
+        assert!(!found.is_empty());
+    }
+}

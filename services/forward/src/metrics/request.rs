@@ -1,0 +1,140 @@
+//! Requests: one path, one method, and no more of HTTP (RFC 9112) than that takes. Pure.
+
+use httparse::{EMPTY_HEADER, Header, Request, Status};
+
+/// The longest head of a request, in bytes.
+pub const LONGEST: usize = 4096;
+
+/// How many fields a head has at most.
+const FIELDS: usize = 32;
+
+/// What there is to be had.
+const PATH: &str = "/metrics";
+
+/// What becomes of what has come so far.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Asked {
+    /// More is to come.
+    More,
+    /// The numbers are asked for.
+    Metrics,
+    /// Something else.
+    Refused(Refused),
+}
+
+/// What is answered then.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refused {
+    /// 400: it is no request, or too long.
+    Bad,
+    /// 404: there is nothing else.
+    NotFound,
+    /// 405: nothing can be done with it but to read it.
+    Method,
+}
+
+/// Reads the head of a request.
+pub fn read(bytes: &[u8]) -> Asked {
+    let mut fields = [EMPTY_HEADER; FIELDS];
+    let mut request = Request::new(&mut fields);
+    match request.parse(bytes) {
+        Ok(Status::Complete(_)) => {}
+        Ok(Status::Partial) if bytes.len() < LONGEST => return Asked::More,
+        Ok(Status::Partial) | Err(_) => return Asked::Refused(Refused::Bad),
+    }
+    // Whoever speaks HTTP/1.1 says whom he means, once (RFC 9112, 3.2).
+    let is_host = |field: &&Header<'_>| field.name.eq_ignore_ascii_case("host");
+    let hosts = request.headers.iter().filter(is_host).count();
+    if hosts > 1 || request.version == Some(1) && hosts == 0 {
+        return Asked::Refused(Refused::Bad);
+    }
+    let target = request.path.unwrap_or_default();
+    let path = target.split_once('?').map_or(target, |(path, _)| path);
+    match request.method {
+        _ if path != PATH => Asked::Refused(Refused::NotFound),
+        Some("GET") => Asked::Metrics,
+        _ => Asked::Refused(Refused::Method),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const GOOD: &str = "GET /metrics HTTP/1.1\r\nHost: board-1:4044\r\nAccept: text/plain\r\n\r\n";
+
+    #[test]
+    fn one_thing_is_answered() {
+        let of = |text: &str| read(text.as_bytes());
+        assert_eq!(of(GOOD), Asked::Metrics);
+        assert_eq!(of("GET /metrics HTTP/1.0\r\n\r\n"), Asked::Metrics);
+        assert_eq!(of("GET /metrics?name[]=a HTTP/1.0\r\n\r\n"), Asked::Metrics);
+        let refused = |line: &str| match of(&format!("{line}\r\nHost: a\r\n\r\n")) {
+            Asked::Refused(why) => why,
+            other => panic!("{line}: {other:?}"),
+        };
+        for path in ["/", "/metrics/", "/metric", "/Metrics", "//metrics", "/a?/metrics", "*"] {
+            assert_eq!(refused(&format!("GET {path} HTTP/1.1")), Refused::NotFound, "{path}");
+        }
+        for method in ["POST", "HEAD", "PUT", "DELETE", "OPTIONS", "get", "GETS"] {
+            let line = format!("{method} /metrics HTTP/1.1");
+            assert_eq!(refused(&line), Refused::Method, "{line}");
+        }
+        for line in [
+            "GET /metrics",
+            "GET /metrics HTTP/2.0",
+            "GET  /metrics HTTP/1.1",
+            "GET /metrics HTTP/1.1\r\nno field",
+            "GET /metrics HTTP/1.1\r\nHost: b",
+            "\u{1} /metrics HTTP/1.1",
+            "PRI * HTTP/2.0",
+        ] {
+            assert_eq!(refused(line), Refused::Bad, "{line:?}");
+        }
+        assert_eq!(of("GET /metrics HTTP/1.1\r\n\r\n"), Asked::Refused(Refused::Bad), "no host");
+        let many = "A: b\r\n".repeat(FIELDS + 1);
+        let many = format!("GET /metrics HTTP/1.0\r\n{many}\r\n");
+        assert_eq!(of(&many), Asked::Refused(Refused::Bad));
+    }
+
+    /// A head that does not end is waited for no longer than it may be long.
+    #[test]
+    fn what_does_not_end_is_refused() {
+        let head = format!("GET /metrics HTTP/1.1\r\nA: {}", "b".repeat(LONGEST));
+        for length in 0..=head.len() {
+            let read = read(&head.as_bytes()[..length]);
+            let expected =
+                if length < LONGEST { Asked::More } else { Asked::Refused(Refused::Bad) };
+            assert_eq!(read, expected, "{length}");
+        }
+    }
+
+    proptest! {
+        /// Whatever comes: it is one of these, and more bytes never make a request of what is refused.
+        #[test]
+        fn any_bytes(bytes in prop::collection::vec(any::<u8>(), 0..300), more: Vec<u8>) {
+            if let Asked::Refused(Refused::Bad) = read(&bytes) {
+                let longer = [&bytes[..], &more].concat();
+                prop_assert_eq!(read(&longer), Asked::Refused(Refused::Bad));
+            }
+        }
+
+        /// A good one is asked for as soon as it is whole, however it comes; one byte less is none, and what comes
+        /// behind it changes nothing.
+        #[test]
+        fn whole_or_not(cut in 0..GOOD.len(), behind: Vec<u8>) {
+            prop_assert_eq!(read(&GOOD.as_bytes()[..cut]), Asked::More);
+            prop_assert_eq!(read(&[GOOD.as_bytes(), &behind].concat()), Asked::Metrics);
+        }
+
+        /// With anything in its place no other path or method is answered.
+        #[test]
+        fn nothing_else(method in "[A-Z]{1,8}", path in "/[!-~]{0,20}") {
+            let asked = read(format!("{method} {path} HTTP/1.0\r\n\r\n").as_bytes());
+            let is_path = path.split('?').next() == Some("/metrics");
+            let wanted = is_path && method == "GET";
+            prop_assert_eq!(asked == Asked::Metrics, wanted, "{:?}", asked);
+        }
+    }
+}

@@ -1,0 +1,244 @@
+//! Answers to whoever collects numbers, by TCP: one request of a connection, few connections, and no waiting for
+//! those who are slow.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::{Id, JoinSet};
+use tokio::time::{sleep, timeout};
+
+use super::exposition::CONTENT_TYPE;
+use super::request::{Asked, LONGEST, Refused, read};
+
+/// How many connections there are at once, and how many of one address.
+const MOST: usize = 8;
+const MOST_OF_ONE: usize = 2;
+
+/// How long a request may take to come, and then all of the connection.
+const TO_ASK: Duration = Duration::from_secs(5);
+const ALL: Duration = Duration::from_secs(30);
+
+/// The pause after a connection could not be taken.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// Who says what the numbers are; `None` if he cannot.
+pub trait Source: Clone + Send + Sync + 'static {
+    /// Asks him.
+    fn text(&self) -> impl Future<Output = Option<String>> + Send;
+}
+
+/// Serves whoever connects, for ever. Who finds no place waits for one before he is heard; of an address that has
+/// its places already a further connection is closed.
+pub async fn serve<S: Source>(listener: TcpListener, source: S) {
+    serve_within(listener, source, TO_ASK).await;
+}
+
+/// The same with another time for a request to come.
+async fn serve_within<S: Source>(listener: TcpListener, source: S, to_ask: Duration) {
+    let (mut tasks, mut open) = (JoinSet::new(), HashMap::<Id, IpAddr>::new());
+    loop {
+        tokio::select! {
+            // Places that are free again are free before somebody looks for one.
+            biased;
+            Some(ended) = tasks.join_next_with_id() => {
+                let id = ended.map_or_else(|error| error.id(), |(id, _)| id);
+                open.remove(&id);
+            }
+            accepted = listener.accept(), if open.len() < MOST => match accepted {
+                Ok((stream, from)) => {
+                    let from = from.ip().to_canonical();
+                    if open.values().filter(|it| **it == from).count() < MOST_OF_ONE {
+                        let answer = timeout(ALL, answer(stream, source.clone(), to_ask));
+                        open.insert(tasks.spawn(answer).id(), from);
+                    }
+                }
+                // No descriptors, or somebody is gone already.
+                Err(_) => sleep(PAUSE).await,
+            },
+        }
+    }
+}
+
+/// Hears one request and answers it.
+async fn answer(mut stream: TcpStream, source: impl Source, to_ask: Duration) -> io::Result<()> {
+    let asked = match timeout(to_ask, ask(&mut stream)).await {
+        Ok(asked) => asked?,
+        // Who says nothing is told nothing.
+        Err(_) => return Ok(()),
+    };
+    let answer = match asked {
+        Asked::More => return Ok(()),
+        Asked::Metrics => match source.text().await {
+            Some(text) => response("200 OK", CONTENT_TYPE, &text),
+            None => {
+                said("503 Service Unavailable", "what is counted cannot be read: see the log\n")
+            }
+        },
+        Asked::Refused(Refused::Bad) => said("400 Bad Request", "that is no request\n"),
+        Asked::Refused(Refused::NotFound) => said("404 Not Found", "there is /metrics\n"),
+        Asked::Refused(Refused::Method) => {
+            said("405 Method Not Allowed\r\nAllow: GET", "it can be read, with GET\n")
+        }
+    };
+    stream.write_all(answer.as_bytes()).await?;
+    stream.shutdown().await?;
+    // Where something has come that nobody has read, closing takes back what was said (RFC 9112, 9.6).
+    let mut rest = [0; LONGEST];
+    let mut drained = 0;
+    while drained < 16 * LONGEST {
+        match timeout(to_ask, stream.read(&mut rest)).await {
+            Ok(Ok(more @ 1..)) => drained += more,
+            _ => break,
+        }
+    }
+    Ok(())
+}
+
+/// Reads until it is known what is asked.
+async fn ask(stream: &mut TcpStream) -> io::Result<Asked> {
+    let (mut bytes, mut length) = ([0; LONGEST], 0);
+    loop {
+        let more = stream.read(&mut bytes[length..]).await?;
+        length += more;
+        match read(&bytes[..length]) {
+            Asked::More if more > 0 => {}
+            asked => return Ok(asked),
+        }
+    }
+}
+
+fn said(status: &str, text: &str) -> String {
+    response(status, "text/plain; charset=utf-8", text)
+}
+
+fn response(status: &str, content_type: &str, text: &str) -> String {
+    let length = text.len();
+    format!(
+        "HTTP/1.1 {status}\r\nContent-Type: {content_type}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{text}"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::SocketAddr;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    /// Says how often it was asked.
+    #[derive(Clone, Default)]
+    struct Counting(Arc<AtomicUsize>);
+
+    impl Source for Counting {
+        async fn text(&self) -> Option<String> {
+            let times = self.0.fetch_add(1, Ordering::Relaxed) + 1;
+            (times != 3).then(|| format!("times {times}\n"))
+        }
+    }
+
+    async fn start() -> SocketAddr {
+        start_within(TO_ASK).await
+    }
+
+    async fn start_within(to_ask: Duration) -> SocketAddr {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(serve_within(listener, Counting::default(), to_ask));
+        address
+    }
+
+    /// What is answered to these bytes: the status, the fields and the rest.
+    async fn say(to: SocketAddr, bytes: &[u8]) -> (u16, String, String) {
+        let mut stream = TcpStream::connect(to).await.unwrap();
+        stream.write_all(bytes).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        let (head, text) = answer.split_once("\r\n\r\n").unwrap();
+        let (line, fields) = head.split_once("\r\n").unwrap();
+        let status = line.strip_prefix("HTTP/1.1 ").unwrap()[..3].parse().unwrap();
+        (status, fields.to_owned(), text.to_owned())
+    }
+
+    const GET: &[u8] = b"GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n";
+
+    #[tokio::test]
+    async fn one_request_one_answer() {
+        let at = start().await;
+        let (status, fields, text) = say(at, GET).await;
+        assert_eq!((status, text.as_str()), (200, "times 1\n"));
+        let fields: Vec<_> = fields.split("\r\n").collect();
+        let expected = [
+            "Content-Type: text/plain; version=0.0.4; charset=utf-8",
+            "Content-Length: 8",
+            "Connection: close",
+        ];
+        assert_eq!(fields, expected);
+        // A second request of the connection is not heard; nor is a body.
+        assert_eq!(say(at, &[GET, GET].concat()).await.2, "times 2\n");
+        assert_eq!(say(at, GET).await.0, 503);
+        for (request, status) in [
+            (&b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"[..], 404),
+            (&b"POST /metrics HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello"[..], 405),
+            (&b"GET /metrics HTTP/1.1\r\n\r\n"[..], 400),
+            (&b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc"[..], 400),
+        ] {
+            assert_eq!(say(at, request).await.0, status);
+        }
+        let allowed = say(at, b"PUT /metrics HTTP/1.0\r\n\r\n").await.1;
+        assert!(allowed.starts_with("Allow: GET\r\n"), "{allowed}");
+        let long = [&b"GET /metrics HTTP/1.1\r\nA: "[..], &[b'b'; 3 * LONGEST][..]].concat();
+        assert_eq!(say(at, &long).await.0, 400);
+        assert_eq!(say(at, GET).await.2, "times 4\n");
+    }
+
+    /// Byte by byte it is the same.
+    #[tokio::test]
+    async fn slowly() {
+        let at = start().await;
+        let mut stream = TcpStream::connect(at).await.unwrap();
+        stream.set_nodelay(true).unwrap();
+        for byte in GET {
+            stream.write_all(&[*byte]).await.unwrap();
+            tokio::task::yield_now().await;
+        }
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.ends_with("\r\n\r\ntimes 1\n"), "{answer}");
+    }
+
+    /// Who says nothing has two places and no more, and gives them back when he goes.
+    #[tokio::test]
+    async fn nobody_has_all_places() {
+        let at = start().await;
+        let [one, other] = [TcpStream::connect(at), TcpStream::connect(at)];
+        let (one, other) = (one.await.unwrap(), other.await.unwrap());
+        let mut third = TcpStream::connect(at).await.unwrap();
+        let mut nothing = vec![];
+        // It is closed without a word; asked or not.
+        assert_eq!(third.read_to_end(&mut nothing).await.unwrap(), 0);
+        drop((one, other));
+        let mut answered = false;
+        for _ in 0..100 {
+            let mut again = TcpStream::connect(at).await.unwrap();
+            let mut answer = String::new();
+            let _ = again.write_all(GET).await;
+            let _ = again.read_to_string(&mut answer).await;
+            answered |= answer.starts_with("HTTP/1.1 200");
+        }
+        assert!(answered);
+    }
+
+    /// Without a word for too long it is over.
+    #[tokio::test]
+    async fn silence_ends() {
+        let at = start_within(Duration::from_millis(20)).await;
+        let mut silent = TcpStream::connect(at).await.unwrap();
+        silent.write_all(b"GET /met").await.unwrap();
+        let mut answer = vec![];
+        assert_eq!(silent.read_to_end(&mut answer).await.unwrap(), 0);
+    }
+}

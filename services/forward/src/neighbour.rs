@@ -1,0 +1,343 @@
+//! Who is a neighbour, by the cluster's map and by lines of the file, and what a link to one is made of.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use octet_appliance::LINKS_PORT;
+use octet_node::control::PublicKey;
+use octet_node::map::{Map, Member};
+use sha2::{Digest, Sha256};
+
+use crate::engine::Link;
+use crate::exchange::exchange_key;
+use crate::settings::Settings;
+use octet_node::address::Address;
+
+/// The unit whose certificates are looked for.
+pub const UNIT: &str = "forward";
+
+/// The UDP port of WireGuard.
+pub const PORT: u16 = LINKS_PORT;
+
+/// The addresses of links: 100.64.0.0/10 (RFC 6598), which no network of the box has.
+const NETWORK: u32 = 0x6440_0000;
+
+/// The bits of them that tell links apart; the last one tells the two ends apart.
+const BITS: u32 = 0x001f_ffff;
+
+/// What stands before the two nodes of which the addresses of a link are made.
+const PREFIX: &[u8] = b"octet link 1\0";
+
+/// A neighbour.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Neighbour {
+    /// Its number here.
+    pub link: Link,
+    /// Its key.
+    pub node: PublicKey,
+    /// The key of its forward (X25519).
+    pub key: [u8; 32],
+    /// Where WireGuard finds it; without it, it finds this node, and WireGuard learns where it is.
+    pub at: Option<SocketAddr>,
+    /// The addresses of the link: this node's, and the neighbour's.
+    pub ends: (Ipv4Addr, Ipv4Addr),
+    /// If the link is plain, between which addresses labels go: this board's own, and the neighbour's.
+    pub plain: Option<(Ipv4Addr, Ipv4Addr)>,
+}
+
+impl Neighbour {
+    /// All that a link to it is made of, for comparison.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let (near, far) = self.ends;
+        let at = self.at.map(|at| at.to_string()).unwrap_or_default();
+        let plain = self.plain.map(|(near, far)| [near.octets(), far.octets()].concat());
+        let parts: [&[u8]; 6] = [
+            self.node.as_bytes(),
+            &self.key,
+            &near.octets(),
+            &far.octets(),
+            &plain.unwrap_or_default(),
+            at.as_bytes(),
+        ];
+        parts.concat()
+    }
+
+    /// Its address.
+    pub fn address(&self) -> Address {
+        Address::of(&self.node)
+    }
+}
+
+/// The address of the neighbour of which these bytes were made ([`Neighbour::to_bytes`]).
+pub fn address_in(bytes: &[u8]) -> Option<Address> {
+    bytes.first_chunk().map(|node| Address::of(&PublicKey::new(*node)))
+}
+
+/// The key of that neighbour's forward (X25519).
+pub fn key_in(bytes: &[u8]) -> Option<[u8; 32]> {
+    bytes.get(32..)?.first_chunk().copied()
+}
+
+/// The addresses of the link between two nodes: that of `own`, and that of `other`. Both sides come to the
+/// same ones. Of a node with 32 links one in 4 000 has two with the same addresses; the second is left out.
+fn ends(own: Address, other: Address) -> (Ipv4Addr, Ipv4Addr) {
+    let (low, high) = if own < other { (own, other) } else { (other, own) };
+    let digest = Sha256::new().chain_update(PREFIX);
+    let digest = digest.chain_update(low.octets()).chain_update(high.octets()).finalize();
+    let drawn = digest.first_chunk().copied().map_or(0, u32::from_be_bytes);
+    let of = |node: Address| {
+        Ipv4Addr::from_bits(NETWORK | (drawn & BITS) << 1 | u32::from(node == high))
+    };
+    (of(own), of(other))
+}
+
+/// The IPv4 address of a member.
+fn ipv4(member: &Member) -> Option<Ipv4Addr> {
+    member.addresses.iter().find_map(|address| match address {
+        IpAddr::V4(ip) => Some(*ip),
+        IpAddr::V6(_) => None,
+    })
+}
+
+/// The neighbours of `own`: all who run forward in the box, if it can be found there, and those that lines of the
+/// file name for it.
+pub fn of(map: Option<&Map>, own: &PublicKey, settings: &Settings) -> Vec<Neighbour> {
+    let here = map.and_then(|map| map.of(own));
+    // A box with boards has a map, and who is not in it has no lines.
+    if settings.has_boards && here.is_none() {
+        return vec![];
+    }
+    let number = here.map(|here| here.number);
+    let mut found =
+        map.zip(here).map_or_else(Vec::new, |(map, here)| in_the_box(map, here, settings));
+    for (link, line) in settings.lines.numbered(number) {
+        let node = line.card.node();
+        let Some(key) = exchange_key(&line.card.key()) else { continue };
+        let ends = ends(Address::of(own), Address::of(&node));
+        let at = line.at.map(|at| SocketAddr::V4(at.socket()));
+        if node != *own {
+            add(&mut found, Neighbour { link, node, key, at, ends, plain: None });
+        }
+    }
+    found
+}
+
+/// Those that the map names.
+fn in_the_box(map: &Map, here: &Member, settings: &Settings) -> Vec<Neighbour> {
+    let mut found = vec![];
+    // Whom nobody finds has none of them: so is the router, which has an address for each board.
+    if here.addresses.is_empty() {
+        return found;
+    }
+    for member in map.members.iter().filter(|member| member.node != here.node) {
+        let Some(certificate) = member.certificate(UNIT) else { continue };
+        let Some(key) = exchange_key(&certificate.statement().key) else { continue };
+        let Some(ip) = ipv4(member) else { continue };
+        let ends = ends(Address::of(&here.node), Address::of(&member.node));
+        let is_plain = settings.plain.is(here.number, member.number);
+        let plain = ipv4(here).filter(|_| is_plain).map(|near| (near, ip));
+        let (link, at) = (Link(member.number.into()), Some(SocketAddr::from((ip, PORT))));
+        add(&mut found, Neighbour { link, node: member.node, key, at, ends, plain });
+    }
+    found
+}
+
+/// WireGuard knows who it is by one key, and by one address: who has one of them that another has is left out.
+fn add(found: &mut Vec<Neighbour>, one: Neighbour) {
+    let is_like = |other: &Neighbour| {
+        other.key == one.key || other.ends.0 == one.ends.0 || other.ends.1 == one.ends.1
+    };
+    if !found.iter().any(is_like) {
+        found.push(one);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lines::Lines;
+    use crate::lines::tests::{card, line};
+    use crate::plain::Plain;
+    use octet_node::certificate::{Certificate, Statement};
+    use octet_node::key::Key;
+    use octet_node::map::Version;
+    use proptest::prelude::*;
+
+    /// A node with the key that `unit` of it has.
+    fn member(number: u8, unit: &str, key: PublicKey, addresses: &[&str]) -> Member {
+        let node = Key::generate().unwrap();
+        let unit = unit.parse().unwrap();
+        let statement = Statement { node: node.public(), unit, key, epoch: 1, issued: 0 };
+        let certificates = vec![Certificate::sign(statement, &node).unwrap()];
+        let addresses = addresses.iter().map(|it| it.parse().unwrap()).collect();
+        let (node, record, drained) = (node.public(), None, false);
+        Member { number, node, addresses, certificates, record, drained }
+    }
+
+    fn map(members: Vec<Member>) -> Map {
+        Map::new(members[0].node, Version::default(), members, vec![])
+    }
+
+    #[test]
+    fn whoever_runs_forward_and_can_be_reached() {
+        let key = || Key::generate().unwrap().public();
+        // The neutral point: every secret comes to the same with it.
+        let mut small = [0; 32];
+        small[0] = 1;
+        let whole = member(3, UNIT, key(), &["fd00::3", "10.20.3.2", "10.20.3.9"]);
+        let members = vec![
+            member(0, UNIT, key(), &[]),
+            member(1, UNIT, key(), &["10.20.1.2"]),
+            member(2, "cache", key(), &["10.20.2.2"]),
+            whole.clone(),
+            member(4, UNIT, key(), &["fd00::4"]),
+            member(5, UNIT, PublicKey::new(small), &["10.20.5.2"]),
+        ];
+        let (router, own, map) = (members[0].node, members[1].node, map(members));
+        let none = Settings { has_boards: true, ..Settings::default() };
+        assert_eq!(of(Some(&map), &router, &none), [], "nobody finds it");
+        let found = of(Some(&map), &own, &none);
+        let [neighbour] = &found[..] else { panic!("{found:?}") };
+        assert_eq!((neighbour.link, neighbour.node), (Link(3), whole.node));
+        assert_eq!(neighbour.at, Some("10.20.3.2:51820".parse().unwrap()));
+        let certified = whole.certificate(UNIT).unwrap().statement().key;
+        assert_eq!(Some(neighbour.key), exchange_key(&certified));
+        // The other one finds this one, by the same two addresses.
+        let back = of(Some(&map), &whole.node, &none);
+        let [back] = &back[..] else { panic!("{back:?}") };
+        assert_eq!((back.node, back.ends), (own, (neighbour.ends.1, neighbour.ends.0)));
+        // Whatever lines there are, only those between the two make the link plain, and nothing else of it.
+        for lines in [&[][..], &[(1, 3)], &[(3, 1)], &[(1, 2), (2, 1), (2, 3), (3, 2)]] {
+            let plain = Plain::lines(lines);
+            let settings = Settings { plain, ..none.clone() };
+            assert_eq!(of(Some(&map), &own, &settings), found, "{lines:?}");
+        }
+        let settings = Settings { plain: Plain::lines(&[(1, 3), (3, 1)]), ..none };
+        let ends = |near: &str, far: &str| Some((near.parse().unwrap(), far.parse().unwrap()));
+        let plain = ends("10.20.1.2", "10.20.3.2");
+        assert_eq!(of(Some(&map), &own, &settings), [Neighbour { plain, ..neighbour.clone() }]);
+        let plain = ends("10.20.3.2", "10.20.1.2");
+        let found = of(Some(&map), &whole.node, &settings);
+        assert_eq!(found, [Neighbour { plain, ..back.clone() }]);
+    }
+
+    /// The map's neighbours stay as they are whatever lines there are, and a router has only those of its lines.
+    #[test]
+    fn lines_add_neighbours_to_those_of_the_map() {
+        let key = || Key::generate().unwrap().public();
+        let members = vec![
+            member(0, UNIT, key(), &[]),
+            member(1, UNIT, key(), &["10.20.1.2"]),
+            member(3, UNIT, key(), &["10.20.3.2"]),
+        ];
+        let [router, one, three] = [0, 1, 2].map(|it: usize| members[it].node);
+        let map = map(members);
+        let hill = line("hill", None, Some("203.0.113.7:4500"));
+        let lake = line("lake", Some(3), None);
+        let lines = Lines::new(vec![hill.clone(), lake.clone()]);
+        let settings = Settings { has_boards: true, lines, ..Settings::default() };
+        let none = Settings { has_boards: true, ..Settings::default() };
+        let [at_router] = &of(Some(&map), &router, &settings)[..] else { panic!() };
+        assert_eq!(at_router.node, hill.card.node());
+        assert_eq!(at_router.at, Some("203.0.113.7:4500".parse().unwrap()));
+        assert_eq!(Some(at_router.key), exchange_key(&hill.card.key()));
+        assert!(at_router.link.0 >= 100 && at_router.plain.is_none());
+        assert_eq!(of(Some(&map), &one, &settings), of(Some(&map), &one, &none));
+        let found = of(Some(&map), &three, &settings);
+        assert_eq!(found[..1], of(Some(&map), &three, &none));
+        let [_, at_three] = &found[..] else { panic!("{found:?}") };
+        assert_eq!((at_three.node, at_three.at), (lake.card.node(), None));
+        // Both ends come to the same addresses: the other box has this node in a line of its own.
+        let (near, far) = at_three.ends;
+        assert_eq!(ends(Address::of(&lake.card.node()), Address::of(&three)), (far, near));
+        // Before there is a map nobody knows which board this is; and who is not in it has none.
+        assert_eq!(of(None, &three, &settings), []);
+        assert_eq!(of(Some(&map), &hill.card.node(), &settings), []);
+        // A box without boards has its lines, and no map.
+        let alone = Settings { has_boards: false, ..settings };
+        assert_eq!(
+            of(None, &three, &alone),
+            [at_router.clone()].map(|it| {
+                let ends = ends(Address::of(&three), it.address());
+                Neighbour { ends, ..it }
+            })
+        );
+    }
+
+    #[test]
+    fn who_is_there_already_has_no_second_link() {
+        let key = Key::generate().unwrap().public();
+        let members =
+            vec![member(1, UNIT, key, &["10.20.1.2"]), member(2, UNIT, key, &["10.20.2.2"])];
+        let (own, own_line) = (members[0].node, line("self", Some(1), None));
+        let map = map(members.clone());
+        // A board of the box by a line, this node itself, and one who says of a board's key that it is his.
+        let board =
+            octet_appliance::Card::from_bytes(&members[1].certificates[0].to_bytes()).unwrap();
+        let [board, thief] =
+            [board, card(key)].map(|card| octet_appliance::Neighbour { card, ..own_line.clone() });
+        let own_card =
+            octet_appliance::Card::from_bytes(&members[0].certificates[0].to_bytes()).unwrap();
+        let own_line = octet_appliance::Neighbour { card: own_card, ..own_line };
+        for line in [board, thief, own_line] {
+            let settings =
+                Settings { has_boards: true, lines: Lines::new(vec![line]), ..Settings::default() };
+            let [neighbour] = &of(Some(&map), &own, &settings)[..] else { panic!() };
+            assert_eq!(neighbour.link, Link(2));
+        }
+    }
+
+    #[test]
+    fn no_two_links_have_one_address() {
+        let key = || Key::generate().unwrap().public();
+        let member = |number| member(number, UNIT, key(), &["10.20.0.2"]);
+        let settings = Settings { has_boards: true, ..Settings::default() };
+        for _ in 0..20 {
+            let map = map((1..=32).map(member).collect());
+            for own in &map.members {
+                let found = of(Some(&map), &own.node, &settings);
+                assert!(found.len() >= 29, "{}", found.len());
+                for (at, one) in found.iter().enumerate() {
+                    let others = || found[at + 1..].iter();
+                    assert!(others().all(|it| it.ends.0 != one.ends.0 && it.ends.1 != one.ends.1));
+                }
+            }
+        }
+    }
+
+    /// Whatever of a link is another makes it another link.
+    #[test]
+    fn a_link_is_compared_whole() {
+        let node = PublicKey::new([1; 32]);
+        let ends = ("100.64.0.2".parse().unwrap(), "100.64.0.3".parse().unwrap());
+        let at = Some("10.20.3.2:51820".parse().unwrap());
+        let link = Neighbour { link: Link(3), node, key: [2; 32], at, ends, plain: None };
+        let others = [
+            Neighbour { node: PublicKey::new([3; 32]), ..link.clone() },
+            Neighbour { key: [4; 32], ..link.clone() },
+            Neighbour { at: Some("10.20.3.3:51820".parse().unwrap()), ..link.clone() },
+            Neighbour { at: None, ..link.clone() },
+            Neighbour { ends: (ends.1, ends.0), ..link.clone() },
+            Neighbour { plain: Some(ends), ..link.clone() },
+        ];
+        assert_eq!(link.to_bytes(), link.clone().to_bytes());
+        assert_eq!(address_in(&link.to_bytes()), Some(link.address()));
+        assert_eq!(key_in(&link.to_bytes()), Some(link.key));
+        assert_eq!((address_in(&[]), key_in(&[7; 63])), (None, None));
+        for other in others {
+            assert_ne!(other.to_bytes(), link.to_bytes(), "{other:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn both_sides_agree(one: [u8; 32], other: [u8; 32]) {
+            prop_assume!(one != other);
+            let (one, other) = (PublicKey::new(one), PublicKey::new(other));
+            let (one, other) = (Address::of(&one), Address::of(&other));
+            let (near, far) = ends(one, other);
+            prop_assert_eq!(ends(other, one), (far, near));
+            prop_assert_ne!(near, far);
+            prop_assert!([near, far].iter().all(|it| it.to_bits() >> 22 == NETWORK >> 22));
+        }
+    }
+}

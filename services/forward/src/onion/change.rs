@@ -1,0 +1,45 @@
+//! What the source can change of a path that is set up.
+
+use super::record::Grant;
+use octet_node::bytes::Fields;
+
+/// The bytes of a change before it is sealed.
+pub const PLAIN: usize = 8;
+
+const REFRESH: u8 = 1;
+const TEAR_DOWN: u8 = 2;
+
+/// What each hop of a path is to do.
+///
+/// Its one encoding: what (1 byte: 1 refresh, 2 tear down), zero (1), lifetime (2), rate (4).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change {
+    /// Keep the path for so long from now, and so much.
+    Refresh(Grant),
+    /// Forget it.
+    TearDown,
+}
+
+impl Change {
+    /// The encoding.
+    pub fn to_bytes(self) -> [u8; PLAIN] {
+        let (kind, Grant { lifetime, rate }) = match self {
+            Self::Refresh(grant) => (REFRESH, grant),
+            Self::TearDown => (TEAR_DOWN, Grant { lifetime: 0, rate: 0 }),
+        };
+        let ([long, short], [a, b, c, d]) = (lifetime.to_be_bytes(), rate.to_be_bytes());
+        [kind, 0, long, short, a, b, c, d]
+    }
+
+    /// Reads the encoding. There is none if the first byte is not known, or anything but zeros follows.
+    pub fn from_bytes(bytes: &[u8; PLAIN]) -> Option<Self> {
+        let mut fields = Fields(bytes);
+        let [kind, 0] = fields.array()? else { return None };
+        let change = match kind {
+            REFRESH => Self::Refresh(Grant { lifetime: fields.u16()?, rate: fields.u32()? }),
+            TEAR_DOWN => Self::TearDown,
+            _ => return None,
+        };
+        fields.only_zeros().then_some(change)
+    }
+}

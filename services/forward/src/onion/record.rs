@@ -1,0 +1,239 @@
+//! What the source tells a hop, and what the hop answers.
+
+use super::SLOT;
+use super::keys::{ENC, HINT, TAG};
+use octet_node::address::Address;
+use octet_node::bytes::Fields;
+
+/// The bytes of a record before it is sealed.
+pub const RECORD: usize = SLOT - HINT - ENC - TAG;
+
+/// The bytes of an answer before it is sealed.
+pub const ANSWER: usize = SLOT - TAG;
+
+/// The first byte of the record of a hop between, and of an answer that accepts.
+const RELAY: u8 = 1;
+
+/// The first byte of the record of the last hop, and of its answer that accepts.
+const END: u8 = 2;
+
+/// The first byte of an answer that refuses.
+const REFUSED: u8 = 3;
+
+/// What the source asks of a hop.
+///
+/// Its one encoding (numbers are big-endian): role (1 byte: 1 relay, 2 end), flags (1), issued (8), lifetime
+/// (2), rate (4), then for a relay the next hop's address (16), for the end the key (32) and the number of the
+/// path (4), and zeros up to 88 bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Record {
+    /// The terms of the path.
+    pub terms: Terms,
+    /// What the hop is in it.
+    pub role: Role,
+}
+
+/// The terms of a path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Terms {
+    /// When the source asked, in seconds since 1970, by its clock.
+    pub issued: u64,
+    /// How long the path is to last unless it is refreshed, in seconds.
+    pub lifetime: u16,
+    /// The most that the source will send or receive, in kbit/s; 0 says nothing about it.
+    pub rate: u32,
+    /// What else is asked; the meaning of the bits is for source and hop to agree on, and a hop refuses what it
+    /// does not know.
+    pub flags: u8,
+}
+
+/// What a hop is in a path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// It passes on.
+    Relay {
+        /// To this node, one of its neighbours.
+        next: Address,
+    },
+    /// It is whom the source wants.
+    End {
+        /// The source's public key of the inner WireGuard, made for this path.
+        inner_key: [u8; 32],
+        /// The number by which the source tells this path from its other ones to the same end.
+        path: u32,
+    },
+}
+
+/// A hop's answer.
+///
+/// Its one encoding: what it is (1 byte: 1 a relay accepts, 2 the end accepts, 3 refused), then for what accepts
+/// lifetime (2), rate (4) and, for the end, its key (32), for what refuses the reason (1), and zeros up to
+/// 128 bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Answer {
+    /// The hop passes on.
+    Relay(Grant),
+    /// The path ends here.
+    End {
+        /// On these terms.
+        grant: Grant,
+        /// The end's public key of the inner WireGuard, for this path.
+        inner_key: [u8; 32],
+    },
+    /// There is no path over this hop.
+    Refused(Reason),
+}
+
+/// What a hop grants.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Grant {
+    /// For how many seconds, unless refreshed.
+    pub lifetime: u16,
+    /// How much at most, in kbit/s; 0 if it sets no bound.
+    pub rate: u32,
+}
+
+/// Why there is no path over a hop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Reason {
+    /// It has as many paths as it takes, or no capacity left.
+    Full,
+    /// It does not carry for others, or not for this.
+    Policy,
+    /// By its clock the set-up is too old, or not yet issued.
+    Clock,
+    /// It has seen this set-up before.
+    Replay,
+    /// The next hop is none of its neighbours, or not reachable now.
+    NoLink,
+    /// The next hop did not answer in time.
+    Silent,
+    /// The next hop could not read its part: its onion key has changed, or the set-up was altered.
+    Unreadable,
+    /// It wants to be paid first.
+    Unpaid,
+    /// One that this version does not know.
+    Other(u8),
+}
+
+impl Record {
+    /// The encoding.
+    pub fn to_bytes(self) -> [u8; RECORD] {
+        let (kind, about) = match self.role {
+            Role::Relay { next } => (RELAY, next.octets().to_vec()),
+            Role::End { inner_key, path } => (END, [&inner_key[..], &path.to_be_bytes()].concat()),
+        };
+        let Terms { issued, lifetime, rate, flags } = self.terms;
+        filled(&[
+            &[kind, flags],
+            &issued.to_be_bytes(),
+            &lifetime.to_be_bytes(),
+            &rate.to_be_bytes(),
+            &about,
+        ])
+    }
+
+    /// Reads the encoding. There is none if the role is not known, the next hop is no node, or anything but
+    /// zeros follows.
+    pub fn from_bytes(bytes: &[u8; RECORD]) -> Option<Self> {
+        let mut fields = Fields(bytes);
+        let (kind, flags) = (fields.u8()?, fields.u8()?);
+        let (issued, lifetime, rate) = (fields.u64()?, fields.u16()?, fields.u32()?);
+        let role = match kind {
+            RELAY => Role::Relay { next: fields.array::<16>()?.try_into().ok()? },
+            END => Role::End { inner_key: fields.array()?, path: fields.u32()? },
+            _ => return None,
+        };
+        let terms = Terms { issued, lifetime, rate, flags };
+        fields.only_zeros().then_some(Self { terms, role })
+    }
+}
+
+impl Answer {
+    /// The encoding.
+    pub fn to_bytes(self) -> [u8; ANSWER] {
+        match self {
+            Self::Relay(Grant { lifetime, rate }) => {
+                filled(&[&[RELAY], &lifetime.to_be_bytes(), &rate.to_be_bytes()])
+            }
+            Self::End { grant: Grant { lifetime, rate }, inner_key } => {
+                filled(&[&[END], &lifetime.to_be_bytes(), &rate.to_be_bytes(), &inner_key])
+            }
+            Self::Refused(reason) => filled(&[&[REFUSED, reason.code()]]),
+        }
+    }
+
+    /// Reads the encoding. There is none if the first byte is not known, or anything but zeros follows.
+    pub fn from_bytes(bytes: &[u8; ANSWER]) -> Option<Self> {
+        let mut fields = Fields(bytes);
+        let kind = fields.u8()?;
+        let answer = if kind == REFUSED {
+            Self::Refused(Reason::of(fields.u8()?))
+        } else {
+            let grant = Grant { lifetime: fields.u16()?, rate: fields.u32()? };
+            match kind {
+                RELAY => Self::Relay(grant),
+                END => Self::End { grant, inner_key: fields.array()? },
+                _ => return None,
+            }
+        };
+        fields.only_zeros().then_some(answer)
+    }
+}
+
+impl Reason {
+    fn code(self) -> u8 {
+        match self {
+            Self::Full => 1,
+            Self::Policy => 2,
+            Self::Clock => 3,
+            Self::Replay => 4,
+            Self::NoLink => 5,
+            Self::Silent => 6,
+            Self::Unreadable => 7,
+            Self::Unpaid => 8,
+            Self::Other(code) => code,
+        }
+    }
+
+    fn of(code: u8) -> Self {
+        match code {
+            1 => Self::Full,
+            2 => Self::Policy,
+            3 => Self::Clock,
+            4 => Self::Replay,
+            5 => Self::NoLink,
+            6 => Self::Silent,
+            7 => Self::Unreadable,
+            8 => Self::Unpaid,
+            other => Self::Other(other),
+        }
+    }
+}
+
+impl std::fmt::Display for Reason {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Full => "it takes no more paths now",
+            Self::Policy => "it does not carry this",
+            Self::Clock => "by its clock the set-up is too old or not yet issued",
+            Self::Replay => "it has seen this set-up before",
+            Self::NoLink => "the next hop is no neighbour of it that it can reach",
+            Self::Silent => "the next hop did not answer",
+            Self::Unreadable => "the next hop could not read its part",
+            Self::Unpaid => "it wants to be paid first",
+            Self::Other(code) => {
+                return write!(f, "reason {code}, which this version does not know");
+            }
+        })
+    }
+}
+
+/// The parts one after the other, and zeros.
+fn filled<const N: usize>(parts: &[&[u8]]) -> [u8; N] {
+    let mut bytes = [0; N];
+    for (to, byte) in bytes.iter_mut().zip(parts.iter().copied().flatten()) {
+        *to = *byte;
+    }
+    bytes
+}

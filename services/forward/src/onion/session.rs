@@ -1,0 +1,83 @@
+//! What a hop keeps of a path: what it takes to tell the source's changes from everybody else's.
+
+use super::change::{Change, PLAIN};
+use super::hop::Refused;
+use super::keys::{Keys, unseal};
+use super::slots::{pass, range};
+use super::{CHANGE, COUNTER, SLOTS};
+use octet_node::bytes::Fields;
+
+/// The bytes of a session as it is kept.
+pub const SESSION: usize = 74;
+
+/// The version of the encoding, its first byte.
+const VERSION: u8 = 1;
+
+/// What a hop keeps of a path.
+///
+/// Its one encoding: version (1 byte, 1), slot (1), key of changes (32), key of the stream over them (32), the
+/// last counter (8). It is secret.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Session {
+    slot: u8,
+    change: [u8; 32],
+    cover: [u8; 32],
+    last: u64,
+}
+
+impl Session {
+    pub(super) fn new(slot: u8, keys: &Keys) -> Self {
+        Self { slot, change: keys.change, cover: keys.cover, last: 0 }
+    }
+
+    /// Reads a change, and says what to pass on to the next hop if there is one.
+    ///
+    /// # Errors
+    /// Its counter is not higher than that of the last one, or it is not the source's as it was sent. Nothing
+    /// has changed then.
+    pub fn change(&mut self, bytes: &[u8; CHANGE]) -> Result<(Change, [u8; CHANGE]), Refused> {
+        let mut passed = *bytes;
+        let (counter, body) = passed.split_at_mut(COUNTER);
+        let counter = Fields(counter).u64().ok_or(Refused::Malformed)?;
+        if counter <= self.last {
+            return Err(Refused::Old);
+        }
+        let slot = usize::from(self.slot);
+        let own = range(body, slot);
+        let sealed = body[own.clone()].to_vec();
+        body[own].fill(0);
+        let plain: [u8; PLAIN] =
+            unseal(&self.change, counter, &sealed, body).ok_or(Refused::Forged)?;
+        let change = Change::from_bytes(&plain).ok_or(Refused::Malformed)?;
+        pass(body, slot, &self.cover, counter);
+        self.last = counter;
+        Ok((change, passed))
+    }
+
+    /// The encoding, for the daemon's own file. It is to be written anew after each change: with an older one
+    /// the changes since would be taken again.
+    pub fn to_bytes(&self) -> [u8; SESSION] {
+        let mut bytes = [0; SESSION];
+        (bytes[0], bytes[1]) = (VERSION, self.slot);
+        bytes[2..34].copy_from_slice(&self.change);
+        bytes[34..66].copy_from_slice(&self.cover);
+        bytes[66..].copy_from_slice(&self.last.to_be_bytes());
+        bytes
+    }
+
+    /// Reads the encoding; there is none if it is of another version, or has a slot that cannot be.
+    pub fn from_bytes(bytes: &[u8; SESSION]) -> Option<Self> {
+        let mut fields = Fields(bytes);
+        let (version, slot) = (fields.u8()?, fields.u8()?);
+        let (change, cover) = (fields.array()?, fields.array()?);
+        let last = fields.u64()?;
+        let valid = version == VERSION && usize::from(slot) < SLOTS;
+        valid.then_some(Self { slot, change, cover, last })
+    }
+}
+
+impl std::fmt::Debug for Session {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Session").field("last", &self.last).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,186 @@
+//! What the source of a path does: it seals a part for each hop, and reads their answers.
+
+use chacha20::ChaCha20Rng;
+use hpke::rand_core::{Rng, SeedableRng};
+
+use super::changes::Changes;
+use super::keys::{Keys, Sender, hint, stream, unseal};
+use super::record::{Answer, Grant, Reason, Record, Role};
+use super::slots::{pass, range, wrap};
+use super::{HOPS, SETUP, SLOTS, SetUp};
+
+/// A hop of the path that is to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Hop {
+    /// Its onion key, as it has announced it.
+    pub onion_key: [u8; 32],
+    /// What is asked of it.
+    pub record: Record,
+}
+
+/// Hops that are no path. Places are counted from 0, the hop next to the source.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidPath {
+    /// There are none, or too many.
+    #[error("a path has 1 to {HOPS} hops, and this one {0}")]
+    Length(usize),
+    /// The last one is to pass on, or one before it is not.
+    #[error(
+        "hop {0} of the path has the wrong role: the last hop is the end, the others are relays"
+    )]
+    Role(usize),
+    /// With this key nothing can be kept secret.
+    #[error("the onion key of hop {0} is none")]
+    Key(usize),
+}
+
+/// Why there is no path. Places are counted from 0, the hop next to the source.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Failed {
+    /// This hop said so.
+    #[error("hop {0} refuses the path: {1}")]
+    Refused(usize, Reason),
+    /// This is the first hop whose answer is not right: what it sends back, or what came back to it from
+    /// further on, was altered. The hop right before it can have done it, and those behind it.
+    #[error("the answer of hop {0}, or of one behind it, was altered on its way")]
+    Broken(usize),
+}
+
+/// A path that all hops have granted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Granted {
+    /// What each has granted, in the order of the path.
+    pub hops: Vec<Grant>,
+    /// The end's public key of the inner WireGuard.
+    pub inner_key: [u8; 32],
+}
+
+/// What the source keeps of a path that it is setting up.
+pub struct Pending {
+    hops: Vec<(usize, Keys)>,
+    sent: Box<SetUp>,
+    /// Makes what is in the slots of changes that no hop has.
+    noise: [u8; 32],
+}
+
+/// The set-up of a path over `hops`, for the first of them. `seed` is random, secret, and used for this one
+/// set-up only: its keys, the places of its slots and what fills the others come of it (ChaCha20).
+///
+/// # Errors
+/// The hops are no path.
+pub fn build(hops: &[Hop], seed: [u8; 32]) -> Result<(SetUp, Pending), InvalidPath> {
+    check(hops)?;
+    let mut random = ChaCha20Rng::from_seed(seed);
+    let (mut senders, mut kept) = (Vec::new(), Vec::new());
+    for ((place, hop), slot) in hops.iter().enumerate().zip(places(&mut random)) {
+        let invalid = |_| InvalidPath::Key(place);
+        let sender = Sender::new(&hop.onion_key, &mut random).map_err(invalid)?;
+        kept.push((slot, sender.keys().map_err(invalid)?));
+        senders.push(sender);
+    }
+    let mut body = [0; SETUP];
+    random.fill_bytes(&mut body);
+    let streams: Vec<_> = kept.iter().map(|(slot, keys)| (*slot, &keys.layer)).collect();
+    wrap(&mut body, &streams, 0, |place, slot, body| {
+        let (sender, hop) = (&mut senders[place], &hops[place]);
+        let sealed = sender.seal(hop.record.to_bytes(), body);
+        let (text, tag) = sealed.map_err(|_| InvalidPath::Key(place))?;
+        let hint = hint(&hop.onion_key, &sender.enc);
+        let whole = [&hint[..], &sender.enc, &text, &tag].concat();
+        body[slot].copy_from_slice(&whole);
+        Ok(())
+    })?;
+    let mut noise = [0; 32];
+    random.fill_bytes(&mut noise);
+    Ok((body, Pending { hops: kept, sent: Box::new(body), noise }))
+}
+
+fn check(hops: &[Hop]) -> Result<(), InvalidPath> {
+    if hops.is_empty() || hops.len() > HOPS {
+        return Err(InvalidPath::Length(hops.len()));
+    }
+    let is_end = |hop: &Hop| matches!(hop.record.role, Role::End { .. });
+    let wrong = |(place, hop): &(usize, &Hop)| is_end(hop) != (*place == hops.len() - 1);
+    let found = hops.iter().enumerate().find(wrong);
+    found.map_or(Ok(()), |(place, _)| Err(InvalidPath::Role(place)))
+}
+
+/// The slots in random order.
+fn places(random: &mut ChaCha20Rng) -> Vec<usize> {
+    let mut slots: Vec<usize> = (0..SLOTS).collect();
+    slots.sort_by_cached_key(|_| random.next_u64());
+    slots
+}
+
+impl Pending {
+    /// Reads what has come back.
+    ///
+    /// # Errors
+    /// A hop has refused, or something was altered on the way back.
+    pub fn finish(&self, bytes: &SetUp) -> Result<Granted, Failed> {
+        // Where it turned back is not known: the answers are right for one place only.
+        let mut failed = 0;
+        for turn in (0..self.hops.len()).rev() {
+            match self.answers(turn, bytes) {
+                Ok(answers) => return granted(&answers, self.hops.len()),
+                Err(place) => failed = failed.max(place),
+            }
+        }
+        Err(Failed::Broken(failed))
+    }
+
+    /// The answers of the hops up to `turn`, if the last of them has sent the set-up back; otherwise the place
+    /// of the first that is not right.
+    fn answers(&self, turn: usize, bytes: &SetUp) -> Result<Vec<Answer>, usize> {
+        let mut body = *self.sent;
+        for (slot, keys) in &self.hops[..=turn] {
+            pass(&mut body, *slot, &keys.layer, 0);
+        }
+        // What is in each hop's slot when the set-up comes back to it.
+        let mut before = Vec::new();
+        for (slot, keys) in self.hops[..=turn].iter().rev() {
+            before.push(body[range(&body, *slot)].to_vec());
+            stream(&keys.back, 0, &mut body);
+        }
+        let mut body = *bytes;
+        let mut answers = Vec::new();
+        for (place, (slot, keys)) in self.hops[..=turn].iter().enumerate() {
+            let own = range(&body, *slot);
+            let sealed = body[own.clone()].to_vec();
+            stream(&keys.back, 0, &mut body);
+            body[own].copy_from_slice(&before[turn - place]);
+            let plain = unseal(&keys.reply, 0, &sealed, &body).ok_or(place)?;
+            answers.push(Answer::from_bytes(&plain).ok_or(place)?);
+        }
+        Ok(answers)
+    }
+
+    /// What it takes to change the path, once it stands.
+    pub fn changes(&self) -> Changes {
+        Changes::new(&self.hops, self.noise)
+    }
+}
+
+/// What `answers` come to, if the path was to have `hops` hops.
+fn granted(answers: &[Answer], hops: usize) -> Result<Granted, Failed> {
+    let mut grants = Vec::new();
+    for (place, answer) in answers.iter().enumerate() {
+        match *answer {
+            Answer::Refused(reason) => return Err(Failed::Refused(place, reason)),
+            Answer::Relay(grant) if place + 1 < answers.len() => grants.push(grant),
+            Answer::End { grant, inner_key } if place + 1 == hops => {
+                grants.push(grant);
+                return Ok(Granted { hops: grants, inner_key });
+            }
+            // It accepts what it has not passed on, or says that it is what it is not.
+            Answer::Relay(_) | Answer::End { .. } => return Err(Failed::Broken(place)),
+        }
+    }
+    Err(Failed::Broken(answers.len()))
+}
+
+impl std::fmt::Debug for Pending {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Pending").field("hops", &self.hops.len()).finish_non_exhaustive()
+    }
+}

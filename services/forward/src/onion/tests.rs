@@ -1,0 +1,351 @@
+use proptest::prelude::*;
+use proptest::sample::Index;
+
+use super::*;
+use octet_node::address::Address;
+
+const NOW: u64 = 1_800_000_000;
+
+const GRANT: Grant = Grant { lifetime: 600, rate: 9_000 };
+
+/// Fixed, so that what fails fails again.
+fn secret(number: u8) -> OnionSecret {
+    OnionSecret::new(&[number + 1; 32]).unwrap()
+}
+
+fn relay(number: u8) -> Record {
+    let mut octets = [number; 16];
+    octets[0] = 0xfc;
+    let next = Address::try_from(octets).unwrap();
+    let terms = Terms { issued: NOW, lifetime: 900, rate: 10_000, flags: 0 };
+    Record { terms, role: Role::Relay { next } }
+}
+
+fn end() -> Record {
+    let role = Role::End { inner_key: [0x77; 32], path: 5 };
+    Record { role, ..relay(0) }
+}
+
+/// A path over the first `count` nodes.
+fn hops(count: usize) -> Vec<Hop> {
+    let hop = |place: usize| {
+        let number = u8::try_from(place).unwrap();
+        let record = if place + 1 == count { end() } else { relay(number + 1) };
+        Hop { onion_key: *secret(number).public(), record }
+    };
+    (0..count).map(hop).collect()
+}
+
+fn own(number: usize) -> [OnionSecret; 2] {
+    // The key before, too.
+    [secret(200), secret(u8::try_from(number).unwrap())]
+}
+
+/// The set-up at each hop, as `wire` has let it through: it gets the number of the wire and the bytes.
+fn out(count: usize, first: SetUp, wire: &dyn Fn(usize, &mut SetUp)) -> Result<Vec<Opened>, usize> {
+    let mut opened: Vec<Opened> = Vec::new();
+    for place in 0..count {
+        let mut bytes = opened.last().map_or(first, |it| it.forward);
+        wire(place, &mut bytes);
+        opened.push(open(&own(place), &bytes).map_err(|_| place)?);
+    }
+    Ok(opened)
+}
+
+fn accepts(role: Role) -> Answer {
+    match role {
+        Role::Relay { .. } => Answer::Relay(GRANT),
+        Role::End { .. } => Answer::End { grant: GRANT, inner_key: [0x55; 32] },
+    }
+}
+
+/// What comes back to the source when `opened` answer, the last one with `last`; the wire's number is that of the
+/// hop that sends.
+fn back(opened: Vec<Opened>, last: Answer, wire: &dyn Fn(usize, &mut SetUp)) -> SetUp {
+    let mut bytes = opened.last().unwrap().forward;
+    let turn = opened.len() - 1;
+    for (place, it) in opened.into_iter().enumerate().rev() {
+        let answer = if place == turn { last } else { accepts(it.record.role) };
+        bytes = it.reply.answer(&bytes, answer);
+        wire(place, &mut bytes);
+    }
+    bytes
+}
+
+fn untouched(_: usize, _: &mut SetUp) {}
+
+fn share_a_window(one: &[u8], other: &[u8]) -> bool {
+    let windows: std::collections::HashSet<&[u8]> = one.windows(16).collect();
+    other.windows(16).any(|window| windows.contains(window))
+}
+
+#[test]
+fn each_hop_reads_its_own_part_and_the_source_all_answers() {
+    for count in 1..=HOPS {
+        let hops = hops(count);
+        let (first, pending) = build(&hops, [9; 32]).unwrap();
+        let opened = out(count, first, &untouched).unwrap();
+        for (place, it) in opened.iter().enumerate() {
+            assert_eq!(it.record, hops[place].record);
+        }
+        let bytes = back(opened, accepts(end().role), &untouched);
+        let granted = pending.finish(&bytes).unwrap();
+        assert_eq!(granted, Granted { hops: vec![GRANT; count], inner_key: [0x55; 32] });
+    }
+}
+
+#[test]
+fn a_hop_finds_nothing_in_what_is_for_another() {
+    let (first, _) = build(&hops(3), [9; 32]).unwrap();
+    assert!(open(&own(0), &first).is_ok());
+    assert_eq!(open(&own(1), &first).unwrap_err(), Refused::NotForUs);
+    assert_eq!(open(&[], &first).unwrap_err(), Refused::NotForUs);
+    // The hop after next finds nothing either when one hop is left out.
+    let second = open(&own(0), &first).unwrap().forward;
+    assert_eq!(open(&own(2), &second).unwrap_err(), Refused::NotForUs);
+    assert_eq!(open(&own(0), &second).unwrap_err(), Refused::NotForUs);
+}
+
+#[test]
+fn the_source_learns_who_refuses_and_why() {
+    for count in 1..=HOPS {
+        for turn in 0..count {
+            let (first, pending) = build(&hops(count), [3; 32]).unwrap();
+            let mut opened = out(count, first, &untouched).unwrap();
+            opened.truncate(turn + 1);
+            let bytes = back(opened, Answer::Refused(Reason::Full), &untouched);
+            assert_eq!(pending.finish(&bytes), Err(Failed::Refused(turn, Reason::Full)));
+        }
+    }
+}
+
+#[test]
+fn nobody_accepts_for_another() {
+    let turned = |turn: usize, last| {
+        let (first, pending) = build(&hops(3), [3; 32]).unwrap();
+        let mut opened = out(3, first, &untouched).unwrap();
+        opened.truncate(turn + 1);
+        pending.finish(&back(opened, last, &untouched))
+    };
+    assert!(turned(2, accepts(end().role)).is_ok());
+    assert_eq!(turned(1, Answer::Relay(GRANT)), Err(Failed::Broken(1)));
+    assert_eq!(turned(1, accepts(end().role)), Err(Failed::Broken(1)));
+    assert_eq!(turned(2, Answer::Relay(GRANT)), Err(Failed::Broken(2)));
+}
+
+#[test]
+fn the_same_message_is_known_again() {
+    let (first, _) = build(&hops(2), [3; 32]).unwrap();
+    let replay = |bytes| open(&own(0), bytes).unwrap().replay;
+    assert_eq!(replay(&first), replay(&first));
+    let (other, _) = build(&hops(2), [4; 32]).unwrap();
+    assert_ne!(replay(&first), replay(&other));
+}
+
+#[test]
+fn what_is_no_path_is_not_built() {
+    let built = |hops: &[Hop]| build(hops, [3; 32]).unwrap_err();
+    assert_eq!(built(&[]), InvalidPath::Length(0));
+    assert_eq!(built(&hops(HOPS + 1)), InvalidPath::Length(HOPS + 1));
+    assert_eq!(built(&hops(3)[..2]), InvalidPath::Role(1));
+    assert_eq!(built(&[hops(1), hops(2)].concat()), InvalidPath::Role(0));
+    // The neutral point: every secret gives the same result with it.
+    let none = Hop { onion_key: [0; 32], record: relay(1) };
+    assert_eq!(built(&[vec![none], hops(1)].concat()), InvalidPath::Key(0));
+}
+
+#[test]
+fn every_place_of_a_slot_comes_up() {
+    let mut seen = std::collections::BTreeSet::new();
+    for seed in 0..100 {
+        let (first, _) = build(&hops(1), [seed; 32]).unwrap();
+        seen.insert(open(&own(0), &first).unwrap().session.to_bytes()[1]);
+    }
+    assert_eq!(seen.len(), SLOTS);
+}
+
+/// Flips each bit of a few bytes of every slot, on every wire.
+#[test]
+fn what_is_altered_on_its_way_out_goes_no_further() {
+    let count = 3;
+    let (first, _) = build(&hops(count), [6; 32]).unwrap();
+    assert!(out(count, first, &untouched).is_ok());
+    for place in 0..count {
+        for at in (0..SETUP).step_by(7) {
+            let flip = |wire: usize, bytes: &mut SetUp| {
+                if wire == place {
+                    bytes[at] ^= 1 << (at % 8);
+                }
+            };
+            assert_eq!(out(count, first, &flip).unwrap_err(), place, "byte {at}");
+        }
+    }
+}
+
+#[test]
+fn what_is_altered_on_its_way_back_is_seen() {
+    let count = 3;
+    let (first, pending) = build(&hops(count), [6; 32]).unwrap();
+    for turn in 0..count {
+        for place in 0..=turn {
+            for at in (0..SETUP).step_by(13) {
+                let mut opened = out(count, first, &untouched).unwrap();
+                opened.truncate(turn + 1);
+                let flip = |wire: usize, bytes: &mut SetUp| {
+                    if wire == place {
+                        bytes[at] ^= 1 << (at % 8);
+                    }
+                };
+                let bytes = back(opened, Answer::Refused(Reason::Full), &flip);
+                let Err(Failed::Broken(seen)) = pending.finish(&bytes) else {
+                    panic!("byte {at} of what hop {place} sends")
+                };
+                assert!(seen <= place, "byte {at}: seen at {seen}, altered at {place}");
+            }
+        }
+    }
+}
+
+fn path(count: usize, seed: [u8; 32]) -> (Changes, Vec<Session>) {
+    let (first, pending) = build(&hops(count), seed).unwrap();
+    let opened = out(count, first, &untouched).unwrap();
+    (pending.changes(), opened.into_iter().map(|it| it.session).collect())
+}
+
+#[test]
+fn a_change_reaches_every_hop_once() {
+    for count in 1..=HOPS {
+        let (mut source, mut sessions) = path(count, [5; 32]);
+        for change in [Change::Refresh(GRANT), Change::TearDown] {
+            let mut bytes = source.change(change);
+            source = Changes::from_bytes(&source.to_bytes()).unwrap();
+            for session in &mut sessions {
+                let kept = Session::from_bytes(&session.to_bytes()).unwrap();
+                assert_eq!(&kept, session);
+                let (read, passed) = session.change(&bytes).unwrap();
+                assert_eq!(read, change);
+                assert_eq!(session.change(&bytes), Err(Refused::Old));
+                assert!(!share_a_window(&bytes[COUNTER..], &passed[COUNTER..]));
+                bytes = passed;
+            }
+        }
+    }
+}
+
+#[test]
+fn a_change_by_another_an_old_one_or_an_altered_one_is_none() {
+    let (mut source, mut sessions) = path(3, [5; 32]);
+    let (mut other, _) = path(3, [6; 32]);
+    let session = &mut sessions[0];
+    let (old, new) = (source.change(Change::TearDown), source.change(Change::Refresh(GRANT)));
+    assert_eq!(session.change(&other.change(Change::TearDown)), Err(Refused::Forged));
+    for bit in 0..CHANGE * 8 {
+        let mut altered = new;
+        altered[bit / 8] ^= 1 << (bit % 8);
+        assert!(session.change(&altered).is_err(), "bit {bit}");
+    }
+    assert_eq!(session.change(&new).unwrap().0, Change::Refresh(GRANT));
+    assert_eq!(session.change(&old), Err(Refused::Old));
+    // Not for the hop after it either, as it was not passed on.
+    assert_eq!(sessions[1].change(&new), Err(Refused::Forged));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+
+    /// Whatever the path: no two wires carry the same bytes anywhere, in whichever direction.
+    #[test]
+    fn no_two_wires_are_alike(count in 1..=HOPS, seed: [u8; 32], turn: Index) {
+        let (first, pending) = build(&hops(count), seed).unwrap();
+        let mut opened = out(count, first, &untouched).unwrap();
+        let mut wires = vec![first];
+        wires.extend(opened.iter().map(|it| it.forward));
+        let turn = turn.index(count);
+        opened.truncate(turn + 1);
+        wires.truncate(turn + 1);
+        let mut bytes = opened.last().unwrap().forward;
+        for it in opened.into_iter().rev() {
+            bytes = it.reply.answer(&bytes, Answer::Refused(Reason::Other(99)));
+            wires.push(bytes);
+        }
+        for (at, one) in wires.iter().enumerate() {
+            for other in &wires[at + 1..] {
+                prop_assert!(!share_a_window(one, other));
+            }
+        }
+        prop_assert_eq!(pending.finish(&bytes), Err(Failed::Refused(0, Reason::Other(99))));
+    }
+
+    /// One bit, on any wire of any path: the next hop takes nothing.
+    #[test]
+    fn any_bit_on_any_wire_out(
+        count in 1..=HOPS, seed: [u8; 32], wire: Index, bit in 0..SETUP * 8,
+    ) {
+        let (first, _) = build(&hops(count), seed).unwrap();
+        let place = wire.index(count);
+        let flip = |wire: usize, bytes: &mut SetUp| {
+            if wire == place {
+                bytes[bit / 8] ^= 1 << (bit % 8);
+            }
+        };
+        prop_assert_eq!(out(count, first, &flip).unwrap_err(), place);
+    }
+
+    #[test]
+    fn any_bit_on_any_wire_back(
+        count in 1..=HOPS, seed: [u8; 32], wire: Index, bit in 0..SETUP * 8,
+    ) {
+        let (first, pending) = build(&hops(count), seed).unwrap();
+        let opened = out(count, first, &untouched).unwrap();
+        let place = wire.index(count);
+        let flip = |wire: usize, bytes: &mut SetUp| {
+            if wire == place {
+                bytes[bit / 8] ^= 1 << (bit % 8);
+            }
+        };
+        let bytes = back(opened, accepts(end().role), &flip);
+        prop_assert!(matches!(pending.finish(&bytes), Err(Failed::Broken(_))));
+    }
+
+    #[test]
+    fn random_bytes_are_nothing(seed: [u8; 32]) {
+        let mut bytes = [0; SETUP];
+        keys::stream(&seed, 0, &mut bytes);
+        prop_assert_eq!(open(&own(0), &bytes).unwrap_err(), Refused::NotForUs);
+        prop_assert!(build(&hops(1), [5; 32]).unwrap().1.finish(&bytes).is_err());
+        let (mut source, mut sessions) = path(1, [5; 32]);
+        let mut change = source.change(Change::TearDown);
+        change[COUNTER..].copy_from_slice(&bytes[..CHANGE - COUNTER]);
+        prop_assert_eq!(sessions[0].change(&change), Err(Refused::Forged));
+    }
+
+    #[test]
+    fn records_and_answers_have_one_encoding(
+        record in prop::collection::vec(any::<u8>(), 56), answer in prop::collection::vec(any::<u8>(), 40),
+        kind in 0u8..5, cut in 0usize..56,
+    ) {
+        let mut bytes = [0; RECORD];
+        bytes[..56].copy_from_slice(&record);
+        bytes[0] = kind;
+        bytes[16] = 0xfc;
+        bytes[cut.max(17)..].fill(0);
+        if let Some(record) = Record::from_bytes(&bytes) {
+            prop_assert_eq!(record.to_bytes(), bytes);
+        }
+        let mut bytes = [0; ANSWER];
+        bytes[..40].copy_from_slice(&answer);
+        bytes[0] = kind;
+        bytes[cut.max(1)..].fill(0);
+        if let Some(answer) = Answer::from_bytes(&bytes) {
+            prop_assert_eq!(answer.to_bytes(), bytes);
+        }
+    }
+
+    #[test]
+    fn changes_have_one_encoding(bytes: [u8; 8], kind in 0u8..4) {
+        let bytes = [kind, 0, bytes[2], bytes[3], bytes[4], bytes[5], bytes[6], bytes[7]];
+        if let Some(change) = Change::from_bytes(&bytes) {
+            prop_assert_eq!(change.to_bytes(), bytes);
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! Who leaves by this node: which place each has, and for how long. Pure: the tunnels are made elsewhere.
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+use std::time::{Duration, Instant};
+
+use octet_appliance::{MOST_PLACES, place};
+use octet_node::address::Address;
+
+/// For how long a place stays for which nobody asks any more.
+const STAYS: Duration = Duration::from_secs(180);
+
+/// Places by their numbers: who has each, and when he has asked for it last.
+#[derive(Debug, Default)]
+pub struct Places(BTreeMap<u8, (Address, Instant)>);
+
+impl Places {
+    /// The place of a node that asks for one, and whether it had none before; `None` if there is none left. None is
+    /// given whose address `is_taken` by something else.
+    pub fn ask(
+        &mut self,
+        client: Address,
+        now: Instant,
+        is_taken: impl Fn(Ipv4Addr) -> bool,
+    ) -> Option<(u8, bool)> {
+        let known = self.of(client);
+        let is_free = |number: &u8| !self.0.contains_key(number) && !is_taken(place(*number));
+        let number = known.or_else(|| (1..=MOST_PLACES).find(is_free))?;
+        self.0.insert(number, (client, now));
+        Some((number, known.is_none()))
+    }
+
+    /// The place that a node has.
+    pub fn of(&self, client: Address) -> Option<u8> {
+        self.0.iter().find(|(_, (of, _))| *of == client).map(|(number, _)| *number)
+    }
+
+    /// A node has this place from before. Says whether there is such a one.
+    pub fn keep(&mut self, number: u8, client: Address, now: Instant) -> bool {
+        let is_one = (1..=MOST_PLACES).contains(&number) && self.of(client).is_none();
+        if is_one {
+            self.0.insert(number, (client, now));
+        }
+        is_one
+    }
+
+    /// Nobody has this place any more.
+    pub fn end(&mut self, number: u8) {
+        self.0.remove(&number);
+    }
+
+    /// Those for which nobody has asked for long.
+    pub fn over(&self, now: Instant) -> Vec<u8> {
+        let is_over = |at: Instant| now.saturating_duration_since(at) >= STAYS;
+        self.0.iter().filter(|(_, (_, at))| is_over(*at)).map(|(number, _)| *number).collect()
+    }
+
+    /// Those that somebody has.
+    pub fn numbers(&self) -> impl Iterator<Item = u8> {
+        self.0.keys().copied()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use octet_node::control::PublicKey;
+    use proptest::prelude::*;
+
+    fn node(number: u8) -> Address {
+        Address::of(&PublicKey::new([number; 32]))
+    }
+
+    #[test]
+    fn a_place_stays_as_long_as_it_is_asked_for() {
+        let (mut places, start) = (Places::default(), Instant::now());
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let free = |_| false;
+        assert_eq!(places.ask(node(1), at(0), free), Some((1, true)));
+        assert_eq!(places.ask(node(2), at(10), free), Some((2, true)));
+        assert_eq!(places.ask(node(1), at(100), free), Some((1, false)));
+        assert_eq!(places.over(at(189)), [0; 0]);
+        assert_eq!(places.over(at(190)), [2]);
+        places.end(2);
+        assert_eq!((places.of(node(2)), places.over(at(280))), (None, vec![1]));
+        // One that is something else's is left out, and whoever comes back after a start has his own.
+        assert_eq!(places.ask(node(3), at(281), |it| it == place(2)), Some((3, true)));
+        assert!(places.keep(2, node(2), at(281)) && !places.keep(4, node(2), at(281)));
+        assert!(!places.keep(0, node(4), at(281)) && !places.keep(17, node(4), at(281)));
+        assert_eq!(places.numbers().collect::<Vec<_>>(), [1, 2, 3]);
+    }
+
+    proptest! {
+        /// Whoever asks, and whatever ends: nobody has two, no two have one, none is lost that was asked for in time.
+        #[test]
+        fn each_has_one(turns in prop::collection::vec((0u8..40, 0u64..30, any::<bool>()), 0..200), taken in 1u8..17) {
+            let (mut places, start) = (Places::default(), Instant::now());
+            let mut seconds = 0;
+            let mut known = BTreeMap::<Address, (u8, u64)>::new();
+            for (who, later, ends) in turns {
+                seconds += later;
+                let now = start + Duration::from_secs(seconds);
+                for number in places.over(now) {
+                    places.end(number);
+                }
+                known.retain(|_, (_, at)| seconds - *at < STAYS.as_secs());
+                match places.ask(node(who), now, |it| it == place(taken)) {
+                    Some((number, is_new)) => {
+                        prop_assert!((1..=MOST_PLACES).contains(&number) && number != taken);
+                        let before = known.insert(node(who), (number, seconds));
+                        prop_assert_eq!(before.map(|(number, _)| number), (!is_new).then_some(number));
+                    }
+                    None => prop_assert_eq!(known.len(), usize::from(MOST_PLACES) - 1),
+                }
+                if ends {
+                    places.end(places.of(node(who)).unwrap_or(0));
+                    known.remove(&node(who));
+                }
+                let numbers: Vec<_> = known.values().map(|(number, _)| *number).collect();
+                prop_assert_eq!(numbers.len(), places.numbers().count());
+                prop_assert!(known.iter().all(|(of, (number, _))| places.of(*of) == Some(*number)));
+            }
+        }
+    }
+}

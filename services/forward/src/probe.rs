@@ -1,0 +1,126 @@
+//! Whether neighbours are there, and how far: round trips and losses of a link.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use crate::announcement::Link;
+use octet_node::address::Address;
+
+/// The number of the first probe: who sends it knows nothing yet of what was said before.
+pub const FIRST: u32 = 1;
+
+/// How many probes are looked back at.
+const WINDOW: usize = 32;
+
+/// After so many without an answer the neighbour is gone.
+const SILENCE: usize = 3;
+
+/// How a link does.
+#[derive(Debug, Default)]
+pub struct Probes {
+    last: u32,
+    /// The last ones, with when they were answered.
+    sent: VecDeque<(u32, Instant, Option<Duration>)>,
+}
+
+/// What is known of a link.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Quality {
+    /// Whether the neighbour answers.
+    pub is_up: bool,
+    /// The median of the round trips.
+    pub round_trip: Option<Duration>,
+    /// How many of the probes were lost, and of how many.
+    pub lost: (usize, usize),
+}
+
+impl Quality {
+    /// How a link to `neighbour` is announced that carries so much, in kbit/s; 0: that is not known.
+    pub fn announced(&self, neighbour: Address, capacity: u32) -> Link {
+        let tenths = self.round_trip.map_or(0, |it| it.as_micros() / 200);
+        let (lost, of) = self.lost;
+        Link {
+            neighbour,
+            capacity,
+            latency: u16::try_from(tenths).unwrap_or(u16::MAX),
+            loss: u8::try_from(lost * 255 / of.max(1)).unwrap_or(u8::MAX),
+        }
+    }
+}
+
+impl Probes {
+    /// The number of the next probe, which is sent now.
+    pub fn next(&mut self, now: Instant) -> u32 {
+        self.last = self.last.wrapping_add(1);
+        if self.sent.len() == WINDOW {
+            self.sent.pop_front();
+        }
+        self.sent.push_back((self.last, now, None));
+        self.last
+    }
+
+    /// The probe `number` is answered.
+    pub fn answered(&mut self, number: u32, now: Instant) {
+        let found = self.sent.iter_mut().find(|(it, ..)| *it == number);
+        if let Some((_, sent, answered @ None)) = found {
+            *answered = Some(now.saturating_duration_since(*sent));
+        }
+    }
+
+    /// Whether nobody has answered for longer than it takes: the last probes, and as many as are on their way
+    /// at any time, three times over.
+    pub fn is_silent(&self, interval: Duration) -> bool {
+        let trip = self.quality().round_trip.unwrap_or_default();
+        let under_way = trip.as_micros() / interval.as_micros().max(1);
+        let judged = SILENCE + 1 + 3 * usize::try_from(under_way).unwrap_or(WINDOW);
+        let judged = judged.min(WINDOW);
+        let recent = self.sent.iter().rev().take(judged);
+        self.sent.len() >= judged && recent.clone().all(|(.., answered)| answered.is_none())
+    }
+
+    /// How the link does. The last probe does not count yet: its answer may be on its way.
+    pub fn quality(&self) -> Quality {
+        let judged = self.sent.len().saturating_sub(1);
+        let answered = self.sent.iter().filter(|(.., answered)| answered.is_some());
+        let recent = self.sent.iter().rev().take(SILENCE + 1);
+        let mut trips: Vec<_> = answered.clone().filter_map(|(.., trip)| *trip).collect();
+        trips.sort_unstable();
+        let missing =
+            self.sent.iter().take(judged).filter(|(.., answered)| answered.is_none()).count();
+        Quality {
+            is_up: recent.clone().any(|(.., answered)| answered.is_some()),
+            round_trip: trips.get(trips.len() / 2).copied(),
+            lost: (missing, judged),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn up_as_long_as_it_answers() {
+        let (mut probes, start) = (Probes::default(), Instant::now());
+        let at = |milliseconds| start + Duration::from_millis(milliseconds);
+        assert!(!probes.quality().is_up);
+        for round in 0..10 {
+            let number = probes.next(at(round * 1000));
+            probes.answered(number, at(round * 1000 + 5));
+            // A second answer, or one to what was never asked, says nothing.
+            probes.answered(number, at(round * 1000 + 500));
+            probes.answered(number + 7, at(round * 1000 + 500));
+        }
+        let quality = probes.quality();
+        assert_eq!(
+            quality,
+            Quality { is_up: true, round_trip: Some(Duration::from_millis(5)), lost: (0, 9) }
+        );
+        for round in 10..14 {
+            assert!(probes.quality().is_up, "{round}");
+            probes.next(at(round * 1000));
+        }
+        assert!(!probes.quality().is_up);
+        assert_eq!(probes.quality().lost, (3, 13));
+    }
+}

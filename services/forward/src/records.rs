@@ -1,0 +1,186 @@
+//! What paths have carried, for whoever settles accounts (`docs/forwarding.md`).
+
+use std::collections::VecDeque;
+
+use serde_json::{Value, json};
+
+use crate::engine::{Carried, Side};
+use crate::kernel::meter::{Counts, Direction, Meter};
+use crate::label::Label;
+
+/// How many of paths that have ended are kept.
+const MOST: usize = 1024;
+
+/// How many one answer has: it is to be no longer than a message (1 MiB).
+const AT_ONCE: usize = 1200;
+
+/// The records of paths that have ended, by their numbers.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Records(VecDeque<(u64, Value)>);
+
+impl Records {
+    /// What was kept; `None` if it is something else.
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let rows: Vec<Value> = serde_json::from_slice(bytes).ok()?;
+        let numbered = |row: Value| Some((row["number"].as_u64()?, row));
+        let rows: VecDeque<_> = rows.into_iter().map(numbered).collect::<Option<_>>()?;
+        rows.iter().is_sorted_by(|(one, _), (other, _)| one < other).then_some(Self(rows))
+    }
+
+    /// As it is kept.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        self.0.iter().map(|(_, row)| row.clone()).collect::<Value>().to_string().into_bytes()
+    }
+
+    /// This path has ended, at so many milliseconds since 1970, and carried what is counted. Numbers grow over
+    /// boots too, as long as the clock does.
+    pub fn add(&mut self, carried: &Carried, counts: &Counts, now: u64) {
+        let number = self.0.back().map_or(now, |(last, _)| now.max(last + 1));
+        self.0.push_back((number, record(carried, counts, Some((number, now / 1000)))));
+        if self.0.len() > MOST {
+            self.0.pop_front();
+        }
+    }
+
+    /// One answer: those after this number, and then those of the paths that stand.
+    pub fn shown(&self, after: u64, standing: &[Carried], counts: &Counts) -> Value {
+        let ended = self.0.iter().filter(|(number, _)| *number > after).map(|(_, row)| row.clone());
+        let standing = standing.iter().map(|carried| record(carried, counts, None));
+        ended.chain(standing).take(AT_ONCE).collect()
+    }
+}
+
+/// The record of a path. `ended` is its number and when it has, in seconds since 1970.
+fn record(carried: &Carried, counts: &Counts, ended: Option<(u64, u64)>) -> Value {
+    let Carried { id: (link, id), since, before, behind } = carried;
+    let role = match (before, behind) {
+        (None, _) => "source",
+        (Some(_), None) => "end",
+        (Some(_), Some(_)) => "relay",
+    };
+    json!({
+        "number": ended.map(|(number, _)| number),
+        "role": role,
+        "id": format!("{}-{:016x}", link.0, id.0),
+        "since": since,
+        "until": ended.map(|(_, until)| until),
+        "before": before.map(|it| side(&it, counts)),
+        "behind": behind.map(|it| side(&it, counts)),
+    })
+}
+
+fn side(side: &Side, counts: &Counts) -> Value {
+    let count = |direction, label: Label| {
+        let meter = Meter { device: side.link.device(), direction, label };
+        let count = counts.get(&meter).copied().unwrap_or_default();
+        json!({ "label": label.get(), "packets": count.packets, "bytes": count.bytes })
+    };
+    json!({
+        "link": side.link.device(),
+        "node": side.node.to_string(),
+        "in": count(Direction::In, side.comes),
+        "out": count(Direction::Out, side.goes),
+        "above": count(Direction::Above, side.comes),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control::Id;
+    use crate::engine::Link;
+    use crate::kernel::meter::Count;
+    use octet_node::address::Address;
+    use octet_node::control::PublicKey;
+    use proptest::prelude::*;
+
+    fn label(number: u32) -> Label {
+        Label::new(number).unwrap()
+    }
+
+    /// As long as one can be.
+    fn relayed() -> Carried {
+        let node = Address::of(&PublicKey::new([1; 32]));
+        let side = |link, comes, goes| Side {
+            link: Link(link),
+            node,
+            comes: label(comes),
+            goes: label(goes),
+        };
+        Carried {
+            id: (Link(2), Id(0xabc)),
+            since: 1_800_000_000,
+            before: Some(side(2, 1_000_100, 1_000_200)),
+            behind: Some(side(65_535, 1_000_300, 1_000_400)),
+        }
+    }
+
+    fn counted() -> Counts {
+        let of = |device: &str, direction, number, count| {
+            let meter = Meter { device: device.into(), direction, label: label(number) };
+            (meter, Count { packets: count, bytes: u64::MAX - count })
+        };
+        // Labels of another link are others.
+        [
+            of("fl2", Direction::In, 1_000_100, 1),
+            of("fl2", Direction::Out, 1_000_200, 2),
+            of("fl65535", Direction::In, 1_000_300, 3),
+            of("fl65535", Direction::Out, 1_000_400, 4),
+            of("fl3", Direction::In, 1_000_100, 5),
+            of("fl2", Direction::Out, 1_000_100, 6),
+            of("fl2", Direction::Above, 1_000_100, 7),
+            of("fl65535", Direction::Above, 1_000_300, 8),
+        ]
+        .into()
+    }
+
+    #[test]
+    fn each_count_in_its_place() {
+        let row = record(&relayed(), &counted(), None);
+        let count = |side: &str, way: &str| row[side][way]["packets"].as_u64().unwrap();
+        let found = ["before", "behind"].map(|it| ["in", "out", "above"].map(|way| count(it, way)));
+        assert_eq!(found, [[1, 2, 7], [3, 4, 8]]);
+        assert_eq!((&row["role"], &row["id"]), (&json!("relay"), &json!("2-0000000000000abc")));
+        assert_eq!((&row["number"], &row["until"]), (&Value::Null, &Value::Null));
+        let role = |carried: Carried| record(&carried, &counted(), None)["role"].clone();
+        assert_eq!(role(Carried { before: None, ..relayed() }), "source");
+        assert_eq!(role(Carried { behind: None, ..relayed() }), "end");
+    }
+
+    /// A clock that goes back, or stands, makes no number twice.
+    #[test]
+    fn numbers_grow_and_the_oldest_go() {
+        let mut records = Records::default();
+        for now in [5_000, 5_000, 4_000, 9_999] {
+            records.add(&relayed(), &counted(), now);
+        }
+        let numbers = |records: &Records, after| -> Vec<u64> {
+            let shown = records.shown(after, &[], &Counts::new());
+            shown.as_array().unwrap().iter().map(|row| row["number"].as_u64().unwrap()).collect()
+        };
+        assert_eq!(numbers(&records, 0), [5_000, 5_001, 5_002, 9_999]);
+        assert_eq!(numbers(&records, 5_001), [5_002, 9_999]);
+        let shown = records.shown(9_999, &[relayed()], &counted());
+        assert_eq!(shown, json!([record(&relayed(), &counted(), None)]));
+        assert_eq!(records.shown(5_002, &[], &Counts::new())[0]["until"], 9);
+        for _ in 0..2 * MOST {
+            records.add(&relayed(), &counted(), 10_000);
+        }
+        assert_eq!(numbers(&records, 0).len(), MOST);
+        assert_eq!(numbers(&records, 0).last(), Some(&(10_000 + 2 * MOST as u64 - 1)));
+        assert_eq!(Records::from_bytes(&records.to_bytes()), Some(records.clone()));
+        // One answer is one message.
+        let standing = vec![relayed(); 4096];
+        assert!(records.shown(0, &standing, &counted()).to_string().len() < 1_000_000);
+    }
+
+    proptest! {
+        #[test]
+        fn never_panics(bytes: Vec<u8>, numbers: Vec<u64>) {
+            let _ = Records::from_bytes(&bytes);
+            let rows: Value = numbers.iter().map(|number| json!({ "number": number })).collect();
+            let read = Records::from_bytes(rows.to_string().as_bytes());
+            prop_assert_eq!(read.is_some(), numbers.is_sorted_by(|one, other| one < other));
+        }
+    }
+}

@@ -1,0 +1,180 @@
+//! Which path packets to a node take, and which one is there to fall back on. Pure: the paths themselves are
+//! asked for, watched and dropped elsewhere.
+
+use std::collections::BTreeSet;
+
+use crate::engine::PathNumber;
+use octet_node::address::Address;
+
+/// The pause before another path is asked for after one has failed, in seconds.
+const PAUSE: u64 = 2;
+
+/// How a path does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Health {
+    /// It does not stand yet.
+    Asked,
+    /// Its other end answers, over these relays.
+    Alive(Vec<Address>),
+    /// It was refused, does not answer any more, or is gone.
+    Dead,
+}
+
+/// What is to be done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    /// A path is to be asked for that has none of these relays.
+    Ask(BTreeSet<Address>),
+    /// Packets take this path from now on.
+    Use(PathNumber),
+    /// This path is not wanted any more.
+    Drop(PathNumber),
+}
+
+/// The way to a node.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Route {
+    /// Whether there is to be a second path, that has no relay of the first.
+    pub has_spare: bool,
+    active: Option<PathNumber>,
+    spare: Option<PathNumber>,
+    asked: Option<PathNumber>,
+    /// When a path may be asked for again, in seconds.
+    next: u64,
+}
+
+impl Route {
+    /// The path that packets take.
+    pub fn active(&self) -> Option<PathNumber> {
+        self.active
+    }
+
+    /// All paths of it.
+    pub fn paths(&self) -> impl Iterator<Item = PathNumber> {
+        [self.active, self.spare, self.asked].into_iter().flatten()
+    }
+
+    /// What a path is in it: in use, or there to fall back on.
+    pub fn is_active(&self, path: PathNumber) -> bool {
+        self.active == Some(path)
+    }
+
+    /// A path was asked for; `None` if none can be.
+    pub fn asked(&mut self, path: Option<PathNumber>, now: u64) {
+        self.asked = path;
+        self.next = now + PAUSE;
+    }
+
+    /// With what was known of it before: these paths stand, and the first is in use.
+    pub fn of(has_spare: bool, active: Option<PathNumber>, spare: Option<PathNumber>) -> Self {
+        Self { has_spare, active, spare, ..Self::default() }
+    }
+
+    /// What is to be done, as all paths are now.
+    pub fn step(&mut self, now: u64, health: impl Fn(PathNumber) -> Health) -> Vec<Step> {
+        let mut steps = vec![];
+        let mut drop_dead = |path: &mut Option<PathNumber>| {
+            let dead = path.filter(|it| health(*it) == Health::Dead);
+            if let Some(dead) = dead {
+                steps.push(Step::Drop(dead));
+                *path = None;
+            }
+        };
+        drop_dead(&mut self.asked);
+        drop_dead(&mut self.spare);
+        drop_dead(&mut self.active);
+        let is_alive = |path: &PathNumber| matches!(health(*path), Health::Alive(_));
+        if self.active.is_none() {
+            self.active = self.spare.take().or_else(|| self.asked.take_if(|it| is_alive(it)));
+            steps.extend(self.active.map(Step::Use));
+        }
+        if self.spare.is_none() {
+            self.spare = self.asked.take_if(|it| is_alive(it));
+        }
+        let wants = self.active.is_none() || self.has_spare && self.spare.is_none();
+        if wants && self.asked.is_none() && now >= self.next {
+            let relays = match self.active.map(health) {
+                Some(Health::Alive(relays)) => relays.into_iter().collect(),
+                _ => BTreeSet::new(),
+            };
+            steps.push(Step::Ask(relays));
+        }
+        steps
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use octet_node::control::PublicKey;
+    use proptest::prelude::*;
+    use std::collections::BTreeMap;
+
+    fn relay(number: u8) -> Address {
+        Address::of(&PublicKey::new([number; 32]))
+    }
+
+    #[test]
+    fn one_in_use_and_one_to_fall_back_on() {
+        let mut route = Route { has_spare: true, ..Route::default() };
+        let paths = |of: &[(u16, Health)]| {
+            let known: BTreeMap<_, _> = of.iter().cloned().collect();
+            move |path: PathNumber| known.get(&path.0).cloned().unwrap_or(Health::Dead)
+        };
+        let alive = |number| Health::Alive(vec![relay(number)]);
+        let [one, two, three] = [1, 2, 3].map(PathNumber);
+        assert_eq!(route.step(0, paths(&[])), [Step::Ask(BTreeSet::new())]);
+        route.asked(Some(one), 0);
+        assert_eq!(route.step(1, paths(&[(1, Health::Asked)])), []);
+        // It stands: the second one has other relays.
+        let steps = route.step(3, paths(&[(1, alive(1))]));
+        assert_eq!(steps, [Step::Use(one), Step::Ask([relay(1)].into())]);
+        route.asked(Some(two), 3);
+        assert_eq!(route.step(4, paths(&[(1, alive(1)), (2, alive(2))])), []);
+        assert_eq!(route.active(), Some(one));
+        // The first one is dead: packets take the second at once, and there is to be a third.
+        let steps = route.step(9, paths(&[(1, Health::Dead), (2, alive(2))]));
+        assert_eq!(steps, [Step::Drop(one), Step::Use(two), Step::Ask([relay(2)].into())]);
+        route.asked(Some(three), 9);
+        // The third is refused: not again at once.
+        let refused = paths(&[(2, alive(2)), (3, Health::Dead)]);
+        assert_eq!(route.step(10, &refused), [Step::Drop(three)]);
+        assert_eq!(route.step(11, &refused), [Step::Ask([relay(2)].into())]);
+    }
+
+    proptest! {
+        /// Whatever becomes of paths: the one in use is never a dead one, none is forgotten, and none is asked
+        /// for while another is.
+        #[test]
+        fn none_is_lost(has_spare: bool, turns in prop::collection::vec((0u8..3, any::<u8>()), 1..200)) {
+            let mut route = Route { has_spare, ..Route::default() };
+            let mut paths = BTreeMap::<PathNumber, Health>::new();
+            let mut last = 0;
+            for (now, (what, which)) in turns.into_iter().enumerate() {
+                let known = paths.len().max(1);
+                if let Some(health) = paths.values_mut().nth(usize::from(which) % known) {
+                    *health = match what {
+                        0 => Health::Dead,
+                        1 => Health::Alive(vec![relay(which)]),
+                        _ => health.clone(),
+                    };
+                }
+                let seen = paths.clone();
+                for step in route.step(now as u64, |it| seen.get(&it).cloned().unwrap_or(Health::Dead)) {
+                    match step {
+                        Step::Drop(path) => prop_assert_eq!(paths.remove(&path), Some(Health::Dead)),
+                        Step::Use(path) => prop_assert!(matches!(paths[&path], Health::Alive(_))),
+                        Step::Ask(_) => {
+                            prop_assert!(!paths.values().any(|it| *it == Health::Asked));
+                            last += 1;
+                            paths.insert(PathNumber(last), Health::Asked);
+                            route.asked(Some(PathNumber(last)), now as u64);
+                        }
+                    }
+                }
+                prop_assert_eq!(route.paths().collect::<BTreeSet<_>>(), paths.keys().copied().collect());
+                prop_assert!(paths.len() <= 1 + usize::from(has_spare));
+            }
+        }
+    }
+}

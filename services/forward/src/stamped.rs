@@ -1,0 +1,104 @@
+//! Datagrams, and when the kernel had them: the daemon comes to them later.
+
+use std::io::{self, IoSliceMut};
+use std::net::{SocketAddr, SocketAddrV4};
+use std::os::fd::{AsFd, AsRawFd};
+use std::time::Duration;
+
+use nix::sys::socket::sockopt::ReceiveTimestampns;
+use nix::sys::socket::{ControlMessageOwned, MsgFlags, SockaddrIn, recvmsg, setsockopt};
+use nix::sys::time::TimeSpec;
+use tokio::io::Interest;
+use tokio::net::UdpSocket;
+
+/// A UDP socket of IPv4.
+#[derive(Debug)]
+pub struct Stamped(UdpSocket);
+
+/// A datagram that came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Came {
+    /// Its length; what is longer than the room for it is cut.
+    pub length: usize,
+    /// Who has sent it.
+    pub from: SocketAddr,
+    /// When it came, since 1970.
+    pub at: Option<Duration>,
+}
+
+impl Stamped {
+    /// Has the kernel say when what comes by `socket` has come.
+    ///
+    /// # Errors
+    /// It refuses.
+    pub fn new(socket: UdpSocket) -> io::Result<Self> {
+        setsockopt(&socket.as_fd(), ReceiveTimestampns, &true)?;
+        Ok(Self(socket))
+    }
+
+    /// Waits for the next one.
+    ///
+    /// # Errors
+    /// Whatever recvmsg(2) says.
+    pub async fn receive(&self, buffer: &mut [u8]) -> io::Result<Came> {
+        self.0.async_io(Interest::READABLE, || receive(&self.0, buffer)).await
+    }
+
+    /// Sends one.
+    ///
+    /// # Errors
+    /// Whatever sendto(2) says.
+    pub async fn send(&self, bytes: &[u8], to: SocketAddr) -> io::Result<usize> {
+        self.0.send_to(bytes, to).await
+    }
+}
+
+fn receive(socket: &UdpSocket, buffer: &mut [u8]) -> io::Result<Came> {
+    let mut room = nix::cmsg_space!(TimeSpec);
+    let mut buffers = [IoSliceMut::new(buffer)];
+    let flags = MsgFlags::empty();
+    let came = recvmsg::<SockaddrIn>(socket.as_raw_fd(), &mut buffers, Some(&mut room), flags)?;
+    let stamp = came.cmsgs()?.find_map(|it| match it {
+        ControlMessageOwned::ScmTimestampns(at) => Some(Duration::from(at)),
+        _ => None,
+    });
+    let nobody = || io::Error::other("a datagram of nobody");
+    let from = came.address.map(SocketAddrV4::from).ok_or_else(nobody)?;
+    Ok(Came { length: came.bytes, from: from.into(), at: stamp })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::SystemTime;
+
+    #[tokio::test]
+    async fn it_is_known_when_it_came() {
+        let socket = || std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        let (one, other) = (socket(), socket());
+        one.set_nonblocking(true).unwrap();
+        let to = one.local_addr().unwrap();
+        let stamped = Stamped::new(UdpSocket::from_std(one).unwrap()).unwrap();
+        let since = || SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
+        let mut from = None;
+        // The kernel begins to note times a little after it is told to; what comes until then has the time at
+        // which it is read.
+        for _ in 0..200 {
+            let before = since();
+            other.send_to(b"some", to).unwrap();
+            let sent = since();
+            // The daemon was busy.
+            std::thread::sleep(Duration::from_millis(50));
+            let came = stamped.receive(&mut [0; 4]).await.unwrap();
+            assert_eq!((came.length, came.from), (4, other.local_addr().unwrap()));
+            assert!(came.at.unwrap() >= before, "{came:?} {before:?} {sent:?}");
+            if came.at.unwrap() <= sent {
+                from = Some(came.from);
+                break;
+            }
+        }
+        let from = from.expect("the time at which it came");
+        stamped.send(b"back", from).await.unwrap();
+        assert_eq!(other.recv(&mut [0; 4]).unwrap(), 4);
+    }
+}

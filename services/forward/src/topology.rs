@@ -1,0 +1,251 @@
+//! What is known of the network: the last announcement of each node, bounded in number, in time and in what
+//! one neighbour can fill.
+
+mod pace;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use crate::announcement::{Link, SignedAnnouncement};
+use octet_node::address::Address;
+use pace::Pace;
+
+/// The most nodes that are kept.
+pub const NODES: usize = 4096;
+
+/// Of how many times as many nodes it is remembered what they said last, also where that counts no more.
+const MARKS: usize = 2;
+
+/// A node's announcements are taken at most this often, in seconds. A node makes them less often than that, as
+/// some are faster under way than others.
+pub const MIN_INTERVAL: u64 = 2;
+
+/// How far ahead of the own clock an announcement may be issued, in seconds.
+pub const AHEAD: u64 = 60;
+
+/// What came of an announcement that was heard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Heard {
+    /// It is kept, and is to be sent to all other neighbours.
+    New,
+    /// It is that which is kept.
+    Known,
+    /// A newer one of its node is known.
+    Older,
+    /// It counts no more.
+    Expired,
+    /// It is issued more than [`AHEAD`] seconds from now.
+    Ahead,
+    /// The last one of its node is less than [`MIN_INTERVAL`] seconds old.
+    TooSoon,
+    /// There is no room for another node.
+    TooMany,
+    /// It is one's own. If its sequence is higher than that of one's last one, what is said next must be
+    /// higher still.
+    Own,
+}
+
+/// The last announcement of each node.
+#[derive(Debug)]
+pub struct Topology {
+    own: Address,
+    /// The most nodes that are kept.
+    room: usize,
+    neighbours: BTreeSet<Address>,
+    nodes: BTreeMap<Address, Node>,
+    marks: BTreeMap<Address, Mark>,
+    /// Of the neighbours that have said anything.
+    paces: BTreeMap<Address, Pace>,
+}
+
+#[derive(Debug)]
+struct Node {
+    signed: Arc<SignedAnnouncement>,
+    /// Who has sent it; nobody if it is one's own.
+    from: Option<Address>,
+    /// When, in seconds since 1970.
+    heard: u64,
+}
+
+/// What was heard last of a node, also after it counts no more: until then an older one would be taken again.
+#[derive(Debug, Clone, Copy)]
+struct Mark {
+    /// The epoch of its key, and its sequence.
+    order: (u64, u64),
+    /// The last time at which any announcement of the node that was taken counts.
+    until: u64,
+}
+
+impl Topology {
+    /// Of the node with this address, which knows nobody yet.
+    pub fn new(own: Address) -> Self {
+        Self::with_room(own, NODES)
+    }
+
+    /// The same, with room for another number of nodes than [`NODES`].
+    pub fn with_room(own: Address, room: usize) -> Self {
+        let (nodes, marks, paces) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        Self { own, room, neighbours: BTreeSet::new(), nodes, marks, paces }
+    }
+
+    /// Says who the neighbours are: what they announce is not dropped for others.
+    pub fn set_neighbours(&mut self, neighbours: BTreeSet<Address>) {
+        self.paces.retain(|neighbour, _| neighbours.contains(neighbour));
+        self.neighbours = neighbours;
+    }
+
+    /// Whether `bytes` are an announcement that is kept, or have its signature and are none. It is asked before
+    /// signatures are verified: each announcement comes once from every neighbour.
+    pub fn knows(&self, bytes: &[u8]) -> bool {
+        let node = SignedAnnouncement::speaker(bytes).and_then(|it| self.nodes.get(&it));
+        node.is_some_and(|node| bytes.ends_with(node.signed.signature()))
+    }
+
+    /// Whether one more that is not known is read of the neighbour `from`, at `now` in seconds since 1970: its
+    /// signatures are verified then.
+    pub fn may_read(&mut self, from: Address, now: u64) -> bool {
+        self.paces.entry(from).or_insert_with(|| Pace::new(now)).may(now)
+    }
+
+    /// Takes an announcement, at `now` in seconds since 1970, that the neighbour `from` has sent; nobody has if
+    /// it is one's own.
+    pub fn hear(
+        &mut self,
+        signed: impl Into<Arc<SignedAnnouncement>>,
+        now: u64,
+        from: Option<Address>,
+    ) -> Heard {
+        let signed = signed.into();
+        let node = signed.address();
+        if node == self.own && from.is_some() {
+            return Heard::Own;
+        }
+        let announcement = signed.announcement();
+        let order = (signed.epoch(), announcement.sequence);
+        let expires = announcement.expires();
+        if expires <= now {
+            return Heard::Expired;
+        }
+        if announcement.issued > now.saturating_add(AHEAD) {
+            return Heard::Ahead;
+        }
+        let mark = self.marks.get(&node).copied();
+        match mark {
+            Some(mark) if order < mark.order => return Heard::Older,
+            Some(mark) if order == mark.order => return Heard::Known,
+            _ => {}
+        }
+        let before = self.nodes.get(&node);
+        // A clock that was set back says nothing about how long ago that was.
+        if from.is_some()
+            && before
+                .is_some_and(|it| (it.heard..it.heard.saturating_add(MIN_INTERVAL)).contains(&now))
+        {
+            return Heard::TooSoon;
+        }
+        if before.is_none() && !self.make_room(node, from, expires, now) {
+            return Heard::TooMany;
+        }
+        let until = expires.max(mark.map_or(0, |mark| mark.until));
+        self.nodes.insert(node, Node { signed, from, heard: now });
+        self.mark(node, Mark { order, until });
+        Heard::New
+    }
+
+    /// Drops what counts no more; says whether anything was dropped.
+    pub fn expire(&mut self, now: u64) -> bool {
+        let count = self.nodes.len();
+        self.nodes.retain(|_, node| node.expires() > now);
+        self.marks.retain(|_, mark| mark.until > now);
+        self.nodes.len() < count
+    }
+
+    /// The announcements, in the order of their nodes' addresses.
+    pub fn iter(&self) -> impl Iterator<Item = &SignedAnnouncement> {
+        self.nodes.values().map(|node| node.signed.as_ref())
+    }
+
+    /// That of one node.
+    pub fn get(&self, node: Address) -> Option<&SignedAnnouncement> {
+        self.nodes.get(&node).map(|node| node.signed.as_ref())
+    }
+
+    /// The link between two nodes, if both announce it: the worse of what they say, so that nobody makes a link
+    /// better than the other end finds it.
+    pub fn link(&self, from: Address, to: Address) -> Option<Link> {
+        let (there, back) = (self.half(from, to)?, self.half(to, from)?);
+        Some(Link {
+            neighbour: to,
+            capacity: there.capacity.min(back.capacity),
+            latency: there.latency.max(back.latency),
+            loss: there.loss.max(back.loss),
+        })
+    }
+
+    fn half(&self, from: Address, to: Address) -> Option<&Link> {
+        self.get(from)?.announcement().link(to)
+    }
+
+    /// Whether there is room for `node`, if need be after another was dropped.
+    fn make_room(&mut self, node: Address, from: Option<Address>, expires: u64, now: u64) -> bool {
+        if self.nodes.len() < self.room {
+            return true;
+        }
+        self.expire(now);
+        if self.nodes.len() < self.room {
+            return true;
+        }
+        let brought = self.brought();
+        let Some((fills, most)) = brought.iter().max_by_key(|(_, count)| **count) else {
+            return false;
+        };
+        let theirs = self.strangers().filter(|(_, it)| it.from == *fills);
+        let victim = theirs.min_by_key(|(_, it)| it.expires()).map(|(it, of)| (*it, of.expires()));
+        let Some((victim, ends)) = victim else { return false };
+        // Oneself and a neighbour come in always. Of the others only who makes what neighbours have brought
+        // more equal, or as equal and for longer: otherwise two push each other out, and what was pushed out
+        // goes from node to node for ever.
+        let kept = node == self.own || self.neighbours.contains(&node);
+        let mine = brought.get(&from).copied().unwrap_or(0);
+        let as_equal = *fills == from || mine < *most;
+        if !kept && mine + 1 >= *most && !(as_equal && ends < expires) {
+            return false;
+        }
+        self.nodes.remove(&victim);
+        true
+    }
+
+    /// Those that may be dropped: neither oneself, nor a neighbour.
+    fn strangers(&self) -> impl Iterator<Item = (&Address, &Node)> {
+        let kept = |address: &Address| *address == self.own || self.neighbours.contains(address);
+        self.nodes.iter().filter(move |(address, _)| !kept(address))
+    }
+
+    /// How many of them each neighbour has brought.
+    fn brought(&self) -> BTreeMap<Option<Address>, usize> {
+        let mut brought = BTreeMap::new();
+        for (_, node) in self.strangers() {
+            *brought.entry(node.from).or_default() += 1;
+        }
+        brought
+    }
+
+    fn mark(&mut self, node: Address, mark: Mark) {
+        self.marks.insert(node, mark);
+        if self.marks.len() > MARKS * self.room {
+            let gone = self.marks.iter().filter(|(node, _)| !self.nodes.contains_key(*node));
+            let first = gone.min_by_key(|(_, mark)| mark.until).map(|(node, _)| *node);
+            if let Some(first) = first {
+                self.marks.remove(&first);
+            }
+        }
+    }
+}
+
+impl Node {
+    fn expires(&self) -> u64 {
+        self.signed.announcement().expires()
+    }
+}

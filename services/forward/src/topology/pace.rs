@@ -1,0 +1,54 @@
+//! How much work one neighbour makes: whatever it says has two signatures to be verified, until it is known who says
+//! it.
+
+use super::NODES;
+
+/// So many are read at once: all that there can be, of a neighbour that comes up.
+const BURST: u32 = NODES as u32;
+
+/// So many more in each second.
+const EACH_SECOND: u32 = 64;
+
+/// What is still read of a neighbour.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Pace {
+    left: u32,
+    /// When that was so, in seconds since 1970.
+    at: u64,
+}
+
+impl Pace {
+    /// Of a neighbour that has said nothing yet.
+    pub fn new(now: u64) -> Self {
+        Self { left: BURST, at: now }
+    }
+
+    /// Whether one more is read.
+    pub fn may(&mut self, now: u64) -> bool {
+        // A clock that was set back gives nothing.
+        let passed = u32::try_from(now.saturating_sub(self.at)).unwrap_or(u32::MAX);
+        self.at = now;
+        self.left = self.left.saturating_add(passed.saturating_mul(EACH_SECOND)).min(BURST);
+        let may = self.left > 0;
+        self.left -= u32::from(may);
+        may
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_at_once_and_then_some_each_second() {
+        let mut pace = Pace::new(1000);
+        let mut may = |now| (0..10_000).filter(|_| pace.may(now)).count();
+        assert_eq!(may(1000), NODES);
+        assert_eq!(may(1001), 64);
+        assert_eq!(may(1003), 128);
+        // Back, and on from there.
+        assert_eq!(may(900), 0);
+        assert_eq!(may(901), 64);
+        assert_eq!(may(u64::MAX), NODES);
+    }
+}

@@ -1,0 +1,263 @@
+use octet_node::certificate::{Certificate, Statement};
+use octet_node::key::Key;
+use proptest::prelude::*;
+
+use super::*;
+use crate::announcement::{Announcement, UNIT};
+use crate::graph::{Graph, Limits};
+
+const NOW: u64 = 1_800_000_000;
+
+struct Speaker {
+    node: Key,
+    key: Key,
+}
+
+impl Speaker {
+    fn new() -> Self {
+        Self { node: Key::generate().unwrap(), key: Key::generate().unwrap() }
+    }
+
+    fn address(&self) -> Address {
+        Address::of(&self.node.public())
+    }
+
+    fn says(&self, epoch: u64, sequence: u64, issued: u64, lifetime: u16) -> SignedAnnouncement {
+        self.announces(epoch, Announcement { sequence, issued, lifetime, ..silent() })
+    }
+
+    fn links(&self, links: &[(Address, u32, u16)]) -> SignedAnnouncement {
+        let link = |(neighbour, capacity, latency): &(Address, u32, u16)| {
+            let (neighbour, capacity, latency) = (*neighbour, *capacity, *latency);
+            Link { neighbour, capacity, latency, loss: 1 }
+        };
+        self.announces(1, Announcement { links: links.iter().map(link).collect(), ..silent() })
+    }
+
+    fn announces(&self, epoch: u64, announcement: Announcement) -> SignedAnnouncement {
+        let (node, key) = (self.node.public(), self.key.public());
+        let statement = Statement { node, unit: UNIT.parse().unwrap(), key, epoch, issued: 0 };
+        let certificate = Certificate::sign(statement, &self.node).unwrap();
+        SignedAnnouncement::sign(announcement, certificate, &self.key).unwrap()
+    }
+}
+
+fn silent() -> Announcement {
+    Announcement {
+        sequence: 1,
+        issued: NOW,
+        lifetime: 600,
+        onion_key: [1; 32],
+        relays: true,
+        exit: false,
+        price: 0,
+        links: Vec::new(),
+    }
+}
+
+fn topology() -> (Topology, Speaker, Option<Address>) {
+    let own = Speaker::new();
+    let from = Some(Speaker::new().address());
+    (Topology::new(own.address()), own, from)
+}
+
+fn numbered(number: u32) -> Address {
+    let mut octets = [0xfc; 16];
+    octets[1..5].copy_from_slice(&number.to_be_bytes());
+    octets.try_into().unwrap()
+}
+
+#[test]
+fn the_newest_counts() {
+    let (mut topology, _, from) = topology();
+    let node = Speaker::new();
+    let mut hear =
+        |epoch, sequence, now| topology.hear(node.says(epoch, sequence, now, 600), now, from);
+    assert_eq!(hear(1, 5, NOW), Heard::New);
+    assert_eq!(hear(1, 5, NOW), Heard::Known);
+    assert_eq!(hear(1, 4, NOW), Heard::Older);
+    assert_eq!(hear(1, 6, NOW), Heard::TooSoon);
+    assert_eq!(hear(1, 6, NOW + MIN_INTERVAL), Heard::New);
+    // A new key begins anew, and what the old one says counts no more.
+    assert_eq!(hear(2, 1, NOW + 2 * MIN_INTERVAL), Heard::New);
+    assert_eq!(hear(1, 7, NOW + 3 * MIN_INTERVAL), Heard::Older);
+    assert_eq!(topology.get(node.address()).unwrap().epoch(), 2);
+}
+
+#[test]
+fn what_is_known_is_known_by_its_bytes() {
+    let (mut topology, _, from) = topology();
+    let node = Speaker::new();
+    let (one, other) = (node.says(1, 1, NOW, 600), node.says(1, 2, NOW, 600));
+    assert!(!topology.knows(&one.to_bytes()));
+    assert_eq!(topology.hear(one.clone(), NOW, from), Heard::New);
+    assert!(topology.knows(&one.to_bytes()));
+    assert!(!topology.knows(&other.to_bytes()));
+    assert!(!topology.knows(&[]));
+}
+
+#[test]
+fn it_counts_for_its_time() {
+    let (mut topology, _, from) = topology();
+    let node = Speaker::new();
+    let mut hear = |issued, now| topology.hear(node.says(1, 1, issued, 600), now, from);
+    assert_eq!(hear(NOW + AHEAD + 1, NOW), Heard::Ahead);
+    assert_eq!(hear(NOW - 600, NOW), Heard::Expired);
+    assert_eq!(hear(NOW + AHEAD, NOW), Heard::New);
+    assert!(!topology.expire(NOW + AHEAD + 599));
+    assert!(topology.expire(NOW + AHEAD + 600));
+    assert!(topology.get(node.address()).is_none());
+}
+
+#[test]
+fn an_older_one_that_counts_for_longer_is_not_taken_again() {
+    let (mut topology, _, from) = topology();
+    let node = Speaker::new();
+    let (long, short) = (node.says(1, 1, NOW, 3600), node.says(1, 2, NOW + 10, 5));
+    assert_eq!(topology.hear(long.clone(), NOW, from), Heard::New);
+    assert_eq!(topology.hear(short, NOW + 10, from), Heard::New);
+    assert!(topology.expire(NOW + 20));
+    assert_eq!(topology.hear(long.clone(), NOW + 20, from), Heard::Older);
+    topology.expire(NOW + 3600);
+    assert!(topology.marks.is_empty());
+    assert_eq!(topology.hear(long, NOW + 3600, from), Heard::Expired);
+}
+
+#[test]
+fn ones_own_is_ones_own() {
+    let (mut topology, own, from) = topology();
+    assert_eq!(topology.hear(own.says(1, 9, NOW, 600), NOW, from), Heard::Own);
+    assert!(topology.get(own.address()).is_none());
+    assert_eq!(topology.hear(own.says(1, 1, NOW, 600), NOW, None), Heard::New);
+    assert_eq!(topology.hear(own.says(1, 2, NOW, 600), NOW, None), Heard::New);
+}
+
+#[test]
+fn a_link_counts_if_both_ends_announce_it() {
+    let (mut topology, _, from) = topology();
+    let (a, b) = (Speaker::new(), Speaker::new());
+    topology.hear(a.links(&[(b.address(), 100, 30)]), NOW, from);
+    assert_eq!(topology.link(a.address(), b.address()), None);
+    topology.hear(b.links(&[(a.address(), 90, 20)]), NOW, from);
+    let worse = |neighbour| Link { neighbour, capacity: 90, latency: 30, loss: 1 };
+    assert_eq!(topology.link(a.address(), b.address()), Some(worse(b.address())));
+    assert_eq!(topology.link(b.address(), a.address()), Some(worse(a.address())));
+}
+
+#[test]
+fn the_graph_is_that_of_links_that_count() {
+    let (mut topology, own, from) = topology();
+    let (a, b, c) = (Speaker::new(), Speaker::new(), Speaker::new());
+    topology.hear(own.links(&[(a.address(), 100, 30)]), NOW, None);
+    let mut links = [(own.address(), 90, 20), (b.address(), 80, 5)];
+    links.sort();
+    topology.hear(a.links(&links), NOW, from);
+    topology.hear(b.links(&[(a.address(), 70, 6)]), NOW, from);
+    // Only one end says so.
+    topology.hear(c.links(&[(own.address(), 9, 1)]), NOW, from);
+    let graph = Graph::of(&topology);
+    let paths = |to: &Speaker| graph.paths(own.address(), to.address(), &Limits::default(), 8);
+    let found = &paths(&b)[..];
+    assert_eq!(found.len(), 1);
+    assert_eq!(found[0].hops, [a.address(), b.address()]);
+    assert_eq!((found[0].capacity, found[0].length), (70, 30 + 6 + 2 * 10));
+    assert!(paths(&c).is_empty());
+}
+
+/// One neighbour's strangers fill what there is; then they push out each other, and nobody else.
+#[test]
+fn a_full_topology_keeps_whom_it_should() {
+    let (mut topology, own, from) = topology();
+    let (neighbour, quiet) = (Speaker::new(), Speaker::new());
+    let other = Some(neighbour.address());
+    topology.set_neighbours([neighbour.address()].into());
+    assert_eq!(topology.hear(own.says(1, 1, NOW, 1), NOW - 10, None), Heard::New);
+    assert_eq!(topology.hear(quiet.says(1, 1, NOW, 10), NOW, other), Heard::New);
+    assert_eq!(topology.hear(neighbour.says(1, 1, NOW, 10), NOW, other), Heard::New);
+    // Keys are slow: the bulk is one announcement under many addresses.
+    let bulk = Arc::new(Speaker::new().says(1, 1, NOW, 600));
+    for number in 0.. {
+        if topology.nodes.len() == NODES {
+            break;
+        }
+        let node = Node { signed: bulk.clone(), from, heard: NOW };
+        topology.nodes.insert(numbered(number), node);
+    }
+    let now = NOW - 5;
+    let mut hear = |lifetime, from| {
+        let heard = topology.hear(Speaker::new().says(1, 1, NOW, lifetime), now, from);
+        (heard, topology.nodes.len())
+    };
+    assert_eq!(hear(600, from), (Heard::TooMany, NODES));
+    assert_eq!(hear(601, from), (Heard::New, NODES));
+    assert_eq!(hear(5, other), (Heard::New, NODES));
+    for kept in [&own, &neighbour, &quiet] {
+        assert!(topology.get(kept.address()).is_some());
+    }
+    // What counts no more makes room.
+    let late = Speaker::new().says(1, 1, NOW + 10, 5);
+    assert_eq!(topology.hear(late, NOW + 10, from), Heard::New);
+    assert!(topology.get(quiet.address()).is_none());
+}
+
+/// Three neighbours bring what there is no room for, again and again: it comes to rest, and none has the place of
+/// another.
+#[test]
+fn a_full_topology_comes_to_rest() {
+    let mut topology = Topology::with_room(Speaker::new().address(), 10);
+    let from: Vec<_> = (0..3).map(|_| Some(Speaker::new().address())).collect();
+    let nodes: Vec<_> = (0..40).map(|_| Arc::new(Speaker::new().says(1, 1, NOW, 600))).collect();
+    let mut round = |now| {
+        let all = nodes.iter().flat_map(|node| from.iter().map(move |from| (node, *from)));
+        all.filter(|(node, from)| topology.hear(Arc::clone(node), now, *from) == Heard::New).count()
+    };
+    assert!(round(NOW) >= 10);
+    round(NOW);
+    assert_eq!([round(NOW), round(NOW + 9)], [0, 0]);
+    let brought = topology.brought();
+    assert_eq!(brought.values().sum::<usize>(), 10);
+    assert!(brought.values().all(|it| (3..=4).contains(it)), "{brought:?}");
+}
+
+#[test]
+fn what_is_remembered_is_bounded() {
+    let (mut topology, _, _) = topology();
+    for number in 0..u32::try_from(MARKS * NODES).unwrap() + 100 {
+        let until = NOW + u64::from(number);
+        topology.mark(numbered(number), Mark { order: (1, 1), until });
+    }
+    assert_eq!(topology.marks.len(), MARKS * NODES);
+    assert_eq!(topology.marks.values().map(|mark| mark.until).min(), Some(NOW + 100));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+
+    /// Whatever is heard in whatever order: what is kept never gets older, and counts.
+    #[test]
+    fn never_older(
+        heard in prop::collection::vec((0usize..3, 0u64..3, 0u64..4, 0u64..20, 1u16..30), 1..40),
+    ) {
+        let nodes: Vec<_> = (0..3).map(|_| Speaker::new()).collect();
+        let (mut topology, _, from) = topology();
+        let mut last = [None; 3];
+        let mut now = NOW;
+        for (node, epoch, sequence, later, lifetime) in heard {
+            now += later / 3;
+            let signed = nodes[node].says(epoch, sequence, now + later - 10, lifetime);
+            let order = Some((epoch, sequence));
+            if topology.hear(signed, now, from) == Heard::New {
+                prop_assert!(order > last[node], "{:?} {:?}", order, last[node]);
+                last[node] = order;
+            }
+            topology.expire(now);
+            prop_assert!(topology.iter().all(|it| it.announcement().expires() > now));
+            // Forgotten is only what all has expired of.
+            for (at, speaker) in nodes.iter().enumerate() {
+                if !topology.marks.contains_key(&speaker.address()) {
+                    last[at] = None;
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! A path hop by hop, as its source can know it. Relays do not answer: what they measure of their links is what
+//! they announce to everybody.
+
+use crate::announcement::Link;
+use crate::label::Label;
+use octet_node::address::Address;
+
+/// A hop.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Hop {
+    /// The node.
+    pub node: Address,
+    /// What packets to it have. The source knows that of the first hop, and of no other: each of the others gave
+    /// its own to the one before it alone.
+    pub label: Option<Label>,
+    /// There and back over the link to it, as its two ends announce it, in milliseconds. `None` if they do not.
+    pub milliseconds: Option<f64>,
+}
+
+/// The hops of a path of the node `own`; `link` says what is announced of the link between two nodes.
+pub fn hops(
+    own: Address,
+    hops: &[Address],
+    first: Option<Label>,
+    link: impl Fn(Address, Address) -> Option<Link>,
+) -> Vec<Hop> {
+    let before = std::iter::once(own).chain(hops.iter().copied());
+    let labels = std::iter::once(first).chain(std::iter::repeat(None));
+    let hop = |((from, node), label): ((Address, &Address), Option<Label>)| {
+        let milliseconds = link(from, *node).map(|link| f64::from(link.latency) / 5.0);
+        Hop { node: *node, label, milliseconds }
+    };
+    before.zip(hops).zip(labels).map(hop).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use octet_node::control::PublicKey;
+
+    #[test]
+    fn what_is_known_of_each() {
+        let [own, one, two, three] =
+            [0, 1, 2, 3].map(|number| Address::of(&PublicKey::new([number; 32])));
+        let known = |from: Address, to: Address| {
+            let latency = if (from, to) == (own, one) {
+                4
+            } else if (from, to) == (two, three) {
+                125
+            } else {
+                return None;
+            };
+            Some(Link { neighbour: to, capacity: 0, latency, loss: 0 })
+        };
+        let label = Label::new(4711);
+        let found = hops(own, &[one, two, three], label, known);
+        let hop = |node, label, milliseconds| Hop { node, label, milliseconds };
+        let wanted =
+            [hop(one, label, Some(0.8)), hop(two, None, None), hop(three, None, Some(25.0))];
+        assert_eq!(found, wanted);
+    }
+}

@@ -1,0 +1,192 @@
+//! Announcements of neighbours that do not mean well. What becomes of each is what the daemon asks: whether it is
+//! known, what its bytes say, and what the topology makes of it.
+
+use std::collections::BTreeMap;
+
+use fastrand::Rng;
+use octet_forward::announcement::{Announcement, LONGEST, Link, SignedAnnouncement, UNIT};
+use octet_forward::topology::{Heard, Topology};
+use octet_node::address::Address;
+use octet_node::certificate::{Certificate, Statement};
+use octet_node::key::Key;
+
+use crate::hostile::each;
+
+const NOW: u64 = 1_800_000_000;
+
+struct Speaker {
+    node: Key,
+    key: Key,
+    certificate: Certificate,
+}
+
+impl Speaker {
+    fn new() -> Self {
+        let (node, key) = (Key::generate().unwrap(), Key::generate().unwrap());
+        let unit = UNIT.parse().unwrap();
+        let of = Statement { node: node.public(), unit, key: key.public(), epoch: 1, issued: 0 };
+        let certificate = Certificate::sign(of, &node).unwrap();
+        Self { node, key, certificate }
+    }
+
+    fn address(&self) -> Address {
+        Address::of(&self.node.public())
+    }
+
+    fn says(&self, sequence: u64, issued: u64) -> SignedAnnouncement {
+        let other = Address::of(&self.key.public());
+        let link = Link { neighbour: other, capacity: 0, latency: 7, loss: 0 };
+        let announcement = Announcement {
+            sequence,
+            issued,
+            lifetime: 3600,
+            onion_key: [1; 32],
+            relays: true,
+            exit: false,
+            price: 0,
+            links: vec![link],
+        };
+        SignedAnnouncement::sign(announcement, self.certificate.clone(), &self.key).unwrap()
+    }
+}
+
+/// How an announcement was made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Made {
+    Well,
+    Again,
+    Older,
+    Cut,
+    Flipped,
+    Longer,
+    /// It comes back to the node that it is of.
+    Looping,
+    /// The certificate is another's.
+    Another,
+    /// The next one of a node that has announced itself in this second.
+    TooSoon,
+}
+
+/// What becomes of one: `None` if it is dropped before it is read, or cannot be read.
+type Became = Option<Heard>;
+
+impl Made {
+    const ALL: [Self; 9] = [
+        Self::Well,
+        Self::Again,
+        Self::Older,
+        Self::Cut,
+        Self::Flipped,
+        Self::Longer,
+        Self::Looping,
+        Self::Another,
+        Self::TooSoon,
+    ];
+
+    fn wanted(self) -> Became {
+        match self {
+            Self::Well => Some(Heard::New),
+            Self::Older => Some(Heard::Older),
+            Self::Looping => Some(Heard::Own),
+            Self::TooSoon => Some(Heard::TooSoon),
+            Self::Again | Self::Cut | Self::Flipped | Self::Longer | Self::Another => None,
+        }
+    }
+}
+
+fn hear(topology: &mut Topology, bytes: &[u8], now: u64, from: Address) -> Became {
+    if topology.knows(bytes) {
+        return None;
+    }
+    let signed = SignedAnnouncement::from_bytes(bytes).ok()?;
+    Some(topology.hear(signed, now, Some(from)))
+}
+
+#[test]
+fn announcements_of_all_kinds() {
+    let mut chance = Rng::with_seed(9);
+    let (own, hostile, victim) = (Speaker::new(), Speaker::new(), Speaker::new());
+    let (from, mut now) = (hostile.address(), NOW);
+    let mut topology = Topology::with_room(own.address(), 64);
+    let mut sequence = 10;
+    let good = victim.says(sequence, NOW).to_bytes();
+    assert_eq!(hear(&mut topology, &good, now, from), Some(Heard::New));
+    let mut kinds: Vec<_> = Made::ALL.iter().flat_map(|it| vec![*it; each()]).collect();
+    chance.shuffle(&mut kinds);
+    let mut counts = BTreeMap::<_, usize>::new();
+    let mut known = good;
+    for made in kinds {
+        let mut next = victim.says(sequence + 1, now + 2).to_bytes();
+        let bytes = match made {
+            Made::Well => {
+                // As long after the last one as it has to be.
+                now += 2;
+                sequence += 1;
+                known = next.clone();
+                next
+            }
+            Made::Again => known.clone(),
+            Made::Older => victim.says(sequence - 1, now).to_bytes(),
+            Made::Cut => {
+                next.truncate(chance.usize(..next.len()));
+                next
+            }
+            Made::Flipped => {
+                let at = chance.usize(..next.len());
+                next[at] ^= 1 << chance.u8(..8);
+                next
+            }
+            Made::Longer => {
+                next.extend((0..chance.usize(1..2 * LONGEST)).map(|_| chance.u8(..)));
+                next
+            }
+            Made::Looping => own.says(sequence, now).to_bytes(),
+            Made::Another => {
+                let says = victim.says(sequence + 1, now).announcement().clone();
+                let certificate = victim.certificate.clone();
+                let signed = SignedAnnouncement::sign(says, certificate, &hostile.key);
+                assert!(signed.is_err());
+                // What its own code would not sign either: the signature of another key.
+                let (length, foreign) = (next.len(), hostile.says(sequence, now).to_bytes());
+                next[length - 64..].copy_from_slice(&foreign[foreign.len() - 64..]);
+                next
+            }
+            Made::TooSoon => next,
+        };
+        *counts.entry((made, hear(&mut topology, &bytes, now, from))).or_default() += 1;
+    }
+    println!("announcements: {counts:?}");
+    let wanted: BTreeMap<_, _> = Made::ALL.iter().map(|it| ((*it, it.wanted()), each())).collect();
+    assert_eq!(counts, wanted);
+    assert_eq!(topology.get(victim.address()).map(SignedAnnouncement::to_bytes), Some(known));
+    assert_eq!(topology.iter().count(), 1);
+}
+
+/// A neighbour brings as many nodes as it likes, none of which there is: they take no place of those that another
+/// one has brought, and what is kept is bounded.
+#[test]
+fn a_flood_of_nodes() {
+    const ROOM: usize = 64;
+    let (own, hostile, friend) = (Speaker::new(), Speaker::new(), Speaker::new());
+    let mut topology = Topology::with_room(own.address(), ROOM);
+    topology.set_neighbours([hostile.address(), friend.address()].into());
+    let nodes: Vec<_> = (0..20).map(|_| Speaker::new()).collect();
+    for node in nodes.iter().chain([&friend]) {
+        let bytes = node.says(1, NOW).to_bytes();
+        assert_eq!(hear(&mut topology, &bytes, NOW, friend.address()), Some(Heard::New));
+    }
+    let mut counts = BTreeMap::<_, usize>::new();
+    for _ in 0..each() {
+        let bytes = Speaker::new().says(1, NOW).to_bytes();
+        let became = hear(&mut topology, &bytes, NOW, hostile.address());
+        *counts.entry(became).or_default() += 1;
+    }
+    println!("a flood: {counts:?}");
+    let taken = ROOM - 21;
+    let wanted = [(Some(Heard::New), taken), (Some(Heard::TooMany), each() - taken)];
+    assert_eq!(counts, wanted.into());
+    assert_eq!(topology.iter().count(), ROOM);
+    for node in nodes.iter().chain([&friend]) {
+        assert!(topology.get(node.address()).is_some());
+    }
+}

@@ -1,0 +1,427 @@
+//! Neighbours that do not mean well. Each time it works first as it is meant.
+
+use std::collections::BTreeMap;
+
+use fastrand::Rng;
+use octet_forward::control::{Id, LONGEST, Message};
+use octet_forward::engine::State;
+use octet_forward::label::Label;
+use octet_forward::onion::{Failed, Reason};
+
+use crate::net::{self, Fate, Net};
+
+/// How many of each kind there are: many more in the long variant.
+pub fn each() -> usize {
+    if std::env::var_os("OCTET_SOAK").is_some() { 10_000 } else { 200 }
+}
+
+/// The messages of one kind that went from one to the other.
+fn sent(net: &Net, from: usize, to: usize) -> Vec<Message> {
+    net.sent.iter().filter(|it| (it.0, it.1) == (from, to)).map(|it| it.2.clone()).collect()
+}
+
+#[test]
+fn a_set_up_counts_once() {
+    let mut net = Net::chain(3);
+    let path = net.ask(0, &[1, 2]).unwrap();
+    net.run();
+    assert_eq!(net.state(0, path), Some(State::Stands));
+    let Some(Message::SetUp { onion, back, .. }) = sent(&net, 0, 1).pop() else { panic!() };
+    net.drop_path(0, path);
+    net.run();
+    assert!(net.is_clean(1));
+    for number in 0..100 {
+        net.hear(0, 1, Message::SetUp { id: Id(number), back, onion: onion.clone() });
+        net.run();
+        assert!(net.is_clean(1) && net.is_clean(2), "{number}");
+    }
+    // Long after nobody remembers it, it is too old.
+    net.pass(3600);
+    net.hear(0, 1, Message::SetUp { id: Id(1000), back, onion });
+    net.run();
+    assert!(net.is_clean(1) && net.is_clean(2));
+}
+
+/// Who has a path of its own through a node changes no other's; nor does the hop in the middle.
+#[test]
+fn nobody_else_tears_down() {
+    let mut net = Net::chain(4);
+    let path = net.ask(0, &[1, 2, 3]).unwrap();
+    net.run();
+    let Some(Message::SetUp { id: at_2, .. }) = sent(&net, 1, 2).pop() else { panic!() };
+    // Node 1 is the hop before; it has seen changes of this path and of others.
+    net.pass(300);
+    let Some(Message::Change { sealed, .. }) = sent(&net, 1, 2).pop() else { panic!() };
+    let other = net.ask(1, &[2, 3]).unwrap();
+    net.run();
+    net.drop_path(1, other);
+    net.run();
+    let Some(Message::Change { sealed: tear_down, .. }) = sent(&net, 1, 2).pop() else { panic!() };
+    for sealed in [sealed, tear_down] {
+        net.hear(1, 2, Message::Change { id: at_2, sealed });
+        net.run();
+        assert!(net.carry(0, path).is_ok());
+    }
+    // The source itself does.
+    net.drop_path(0, path);
+    net.run();
+    assert!((0..4).all(|node| net.is_clean(node)));
+}
+
+/// An answer that nobody has asked for, or by another link than the question went, changes nothing.
+#[test]
+fn answers_come_from_who_was_asked() {
+    let mut net = Net::chain(4);
+    net.link(1, 3);
+    let path = net.ask(0, &[1, 2]).unwrap();
+    net.run();
+    let Some(Message::Answer { id, onion, .. }) = sent(&net, 2, 1).pop() else { panic!() };
+    let lie = Message::Answer { id, there: Label::new(4711), onion };
+    for from in [3, 2, 0] {
+        net.hear(from, 1, lie.clone());
+        net.run();
+        assert_eq!(net.carry(0, path).map(|it| it.0), Ok(2));
+    }
+}
+
+/// What goes with a label is counted as that of one path: a neighbour that gives it for a second one gets none.
+#[test]
+fn one_label_is_one_path() {
+    let mut net = Net::chain(4);
+    let path = net.ask(0, &[1, 2, 3]).unwrap();
+    net.run();
+    let Some(Message::SetUp { back: given, .. }) = sent(&net, 0, 1).pop() else { panic!() };
+    net.fate = Box::new(move |from, to, message| match message {
+        Message::SetUp { id, onion, .. } if (from, to) == (0, 1) => {
+            Fate::Is(Message::SetUp { id: *id, back: given, onion: onion.clone() })
+        }
+        _ => Fate::Passes,
+    });
+    let other = net.ask(0, &[1, 2, 3]).unwrap();
+    net.run();
+    assert_eq!(net.state(0, other), Some(State::Asked), "nobody answers");
+    net.pass(20);
+    // The hop behind gives one for the second time: the relay hears it, or the source.
+    for (from, to) in [(2, 1), (1, 0)] {
+        let Some(Message::Answer { there: given, .. }) = sent(&net, from, to).pop() else {
+            panic!()
+        };
+        net.fate = Box::new(move |it, of, message| match message {
+            Message::Answer { id, onion, .. } if (it, of) == (from, to) => {
+                Fate::Is(Message::Answer { id: *id, there: given, onion: onion.clone() })
+            }
+            _ => Fate::Passes,
+        });
+        let other = net.ask(0, &[1, 2, 3]).unwrap();
+        net.run();
+        assert!(matches!(net.state(0, other), Some(State::Failed(_))), "{from}");
+        net.drop_path(0, other);
+        net.run();
+        net.fate = Box::new(|_, _, _| Fate::Passes);
+    }
+    assert!(net.carry(0, path).is_ok());
+    net.drop_path(0, path);
+    for _ in 0..2 {
+        net.pass(3600);
+    }
+    assert!((0..4).all(|node| net.is_clean(node)));
+}
+
+/// How a set-up was made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Made {
+    /// As it is meant to be, by a node that means well.
+    Well,
+    /// It was sent before.
+    Again,
+    /// A part of it is missing.
+    Cut,
+    /// One bit of what is sealed is another.
+    Flipped,
+    /// There is more behind it.
+    Longer,
+    /// It goes back to the node that it comes from.
+    Looping,
+    /// It is sealed for another node.
+    Another,
+}
+
+/// What becomes of one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Became {
+    Path,
+    /// Node 1 refuses it, and nobody else hears of it.
+    RefusedAtOnce,
+    /// Somebody behind it does.
+    Refused,
+    Unreadable,
+    /// It is no message, or nobody answers it.
+    Nothing,
+}
+
+impl Made {
+    const ALL: [Self; 7] = [
+        Self::Well,
+        Self::Again,
+        Self::Cut,
+        Self::Flipped,
+        Self::Longer,
+        Self::Looping,
+        Self::Another,
+    ];
+
+    fn wanted(self) -> Became {
+        match self {
+            Self::Well => Became::Path,
+            Self::Again => Became::RefusedAtOnce,
+            Self::Looping => Became::Refused,
+            Self::Flipped | Self::Another => Became::Unreadable,
+            Self::Cut | Self::Longer => Became::Nothing,
+        }
+    }
+
+    /// Node 0 makes one for node 1, other than a good one.
+    fn make(self, net: &mut Net, before: &Message, chance: &mut Rng) -> Vec<u8> {
+        let new = |net: &mut Net| net.craft(0, &[1, 2, 3], net::key).to_bytes();
+        match self {
+            Self::Well | Self::Again => {
+                let Message::SetUp { onion, .. } = before.clone() else { panic!() };
+                // Of another path's label nothing would be read any further.
+                let back = Label::new(chance.u32(16..1 << 20)).unwrap();
+                Message::SetUp { id: Id(chance.u64(..)), back, onion }.to_bytes()
+            }
+            Self::Cut => {
+                let mut bytes = new(net);
+                bytes.truncate(chance.usize(..bytes.len()));
+                bytes
+            }
+            Self::Flipped => {
+                let mut bytes = new(net);
+                let at = chance.usize(14..bytes.len());
+                bytes[at] ^= 1 << chance.u8(..8);
+                bytes
+            }
+            Self::Longer => {
+                let mut bytes = new(net);
+                bytes.extend((0..chance.usize(1..2 * LONGEST)).map(|_| chance.u8(..)));
+                bytes
+            }
+            Self::Looping => {
+                let hops: [&[usize]; 2] = [&[1, 2, 1], &[1, 2, 3, 2]];
+                net.craft(0, hops[chance.usize(..2)], net::key).to_bytes()
+            }
+            Self::Another => net.craft(0, &[1, 2, 3], |hop| net::key(hop % 3 + 1)).to_bytes(),
+        }
+    }
+}
+
+/// What node 1 does with something that node 0 sends.
+fn becomes(net: &mut Net, bytes: &[u8]) -> Became {
+    net.sent.clear();
+    let Some(message) = Message::from_bytes(bytes) else { return Became::Nothing };
+    net.hear(0, 1, message);
+    net.run();
+    match sent(net, 1, 0).pop() {
+        Some(Message::Answer { there: Some(_), .. }) => Became::Path,
+        Some(Message::Answer { .. }) if sent(net, 1, 2).is_empty() => Became::RefusedAtOnce,
+        Some(Message::Answer { .. }) => Became::Refused,
+        Some(Message::Unreadable(_)) => Became::Unreadable,
+        _ => Became::Nothing,
+    }
+}
+
+/// Node 4 means well, node 0 does not; nodes 1, 2 and 3 carry for both.
+fn with_two() -> Net {
+    let mut net = Net::new(5, 7);
+    for (one, other) in [(0, 1), (4, 1), (1, 2), (2, 3)] {
+        net.link(one, other);
+    }
+    net
+}
+
+#[test]
+fn set_ups_of_all_kinds() {
+    let (mut net, mut chance) = (with_two(), Rng::with_seed(8));
+    let path = net.ask(4, &[1, 2, 3]).unwrap();
+    net.run();
+    let end = net.end_at(3).unwrap();
+    assert_eq!(net.carry(4, path), Ok((3, end)));
+    // The one that is sent again is good the first time.
+    let before = net.craft(0, &[1, 2, 3], net::key);
+    assert_eq!(becomes(&mut net, &before.to_bytes()), Became::Path);
+    let paths = net.relayed(1);
+    let mut counts = BTreeMap::<_, usize>::new();
+    let mut kinds: Vec<_> = Made::ALL.iter().flat_map(|it| vec![*it; each()]).collect();
+    chance.shuffle(&mut kinds);
+    for (at, made) in kinds.into_iter().enumerate() {
+        let became = if made == Made::Well {
+            // By chance its port is that of another at the end: then who asks asks again.
+            let stands = (0..3).any(|_| {
+                let other = net.ask(4, &[1, 2, 3]).unwrap();
+                net.run();
+                let carries = net.carry(4, other).is_ok();
+                net.drop_path(4, other);
+                net.run();
+                carries
+            });
+            if stands { Became::Path } else { Became::Nothing }
+        } else {
+            let bytes = made.make(&mut net, &before, &mut chance);
+            becomes(&mut net, &bytes)
+        };
+        *counts.entry((made, became)).or_default() += 1;
+        // 64 in a second are read.
+        if at % 32 == 31 {
+            net.pass(1);
+        }
+    }
+    println!("set-ups: {counts:?}");
+    let wanted: BTreeMap<_, _> = Made::ALL.iter().map(|it| ((*it, it.wanted()), each())).collect();
+    assert_eq!(counts, wanted);
+    // Nothing has come of them, and the path is there still. Of its own the neighbour has one,
+    // until its time is over.
+    assert_eq!(net.carry(4, path), Ok((3, end)));
+    assert!(net.relayed(1) <= paths);
+    net.drop_path(4, path);
+    net.pass(3600);
+    assert!((0..5).all(|node| net.is_clean(node)));
+}
+
+/// As many as there are in one second: 64 of them are read, and none of those of another neighbour is left out.
+#[test]
+fn a_flood_of_set_ups() {
+    let mut net = with_two();
+    let path = net.ask(4, &[1, 2, 3]).unwrap();
+    net.run();
+    net.pass(1);
+    let mut counts = BTreeMap::<_, usize>::new();
+    let good = net.craft(0, &[1, 2, 3], net::key);
+    let Message::SetUp { onion, .. } = good else { panic!() };
+    for number in 0..each() {
+        let back = Label::new(1000 + number as u32).unwrap();
+        let message = Message::SetUp { id: Id(number as u64), back, onion: onion.clone() };
+        *counts.entry(becomes(&mut net, &message.to_bytes())).or_default() += 1;
+    }
+    println!("a flood: {counts:?}");
+    let wanted = [(Became::Path, 1), (Became::RefusedAtOnce, 63), (Became::Nothing, each() - 64)];
+    assert_eq!(counts, wanted.into());
+    let other = net.ask(4, &[1, 2, 3]).unwrap();
+    net.run();
+    assert!(net.carry(4, path).is_ok() && net.carry(4, other).is_ok());
+}
+
+/// A relay says to the node before it another label than its own: one that it made up, or that of another path.
+#[test]
+fn a_relay_lies_about_its_label() {
+    let mut net = with_two();
+    let path = net.ask(4, &[1, 2]).unwrap();
+    net.run();
+    let Some(Message::Answer { there: Some(of_path), .. }) = sent(&net, 1, 4).pop() else {
+        panic!()
+    };
+    let honest = net.carry(4, path);
+    assert!(honest.is_ok());
+    // Two paths cannot have one label, so that is seen at once; one that is made up is not.
+    for (lie, state) in
+        [(Label::new(4711).unwrap(), State::Stands), (of_path, State::Failed(Failed::Broken(0)))]
+    {
+        net.fate = Box::new(move |from, to, message| match message.clone() {
+            Message::Answer { id, there: Some(_), onion } if (from, to) == (1, 4) => {
+                Fate::Is(Message::Answer { id, there: Some(lie), onion })
+            }
+            _ => Fate::Passes,
+        });
+        let other = net.ask(4, &[1, 2, 3]).unwrap();
+        net.run();
+        assert_eq!(net.state(4, other), Some(state));
+        assert!(net.carry(4, other).is_err());
+        assert_eq!(net.carry(4, path), honest);
+        net.fate = Box::new(|_, _, _| Fate::Passes);
+        net.drop_path(4, other);
+        net.run();
+    }
+    assert_eq!(net.carry(4, path), honest);
+}
+
+/// Who stands between keeps nothing on that the source does not: what was sent before counts no more.
+#[test]
+fn nobody_else_keeps_on() {
+    let mut net = with_two();
+    let path = net.ask(4, &[1, 2, 3]).unwrap();
+    net.run();
+    net.pass(200);
+    let changes: Vec<_> = sent(&net, 1, 2);
+    let changes: Vec<_> =
+        changes.into_iter().filter(|it| matches!(it, Message::Change { .. })).collect();
+    assert_eq!(changes.len(), 1);
+    net.pass(300);
+    assert!(net.carry(4, path).is_ok());
+    // From now on the source is silent, and node 1 says again what it has heard.
+    net.fate = Box::new(|from, _, _| if from == 4 { Fate::Lost } else { Fate::Passes });
+    for _ in 0..10 {
+        net.pass(60);
+        for (from, to) in [(1, 2), (0, 1)] {
+            net.hear(from, to, changes[0].clone());
+            net.run();
+        }
+    }
+    assert!((0..4).all(|node| net.is_clean(node)));
+}
+
+/// All labels that there are, from each neighbour: none goes anywhere but those that it was given.
+#[test]
+fn all_labels_are_guessed() {
+    let mut net = with_two();
+    let path = net.ask(4, &[1, 2, 3]).unwrap();
+    net.run();
+    net.ask(4, &[1]).unwrap();
+    net.ask(2, &[1, 4]).unwrap();
+    net.run();
+    let given = net.standing(1);
+    for (from, own) in [(0, 0), (2, 2), (4, 3)] {
+        let all = (0..1 << 20).filter_map(Label::new);
+        let admitted: Vec<_> = all.filter(|label| net.admits(1, from, *label)).collect();
+        println!("of 2^20 labels from {from}: {} admitted", admitted.len());
+        assert_eq!(admitted.len(), own, "{from}");
+        assert!(admitted.iter().all(|label| given.contains(&(from, *label))));
+    }
+    assert_eq!(given.len(), 5);
+    assert!(net.carry(4, path).is_ok());
+}
+
+/// The refusal of a loop names the place; without the loop the same nodes make a path.
+#[test]
+fn a_loop_is_refused_where_it_closes() {
+    let mut net = with_two();
+    let path = net.ask(0, &[1, 2, 3]).unwrap();
+    net.run();
+    assert_eq!(net.state(0, path), Some(State::Stands));
+    let looping = net.ask(0, &[1, 2, 3, 2]).unwrap();
+    net.run();
+    let at_3 = State::Failed(Failed::Refused(2, Reason::NoLink));
+    assert_eq!(net.state(0, looping), Some(at_3));
+}
+
+/// Of a node that is revoked no path is left at the ends that hear of it; those of others stay.
+#[test]
+fn who_is_revoked_has_no_path() {
+    let mut net = with_two();
+    let [of_0, of_4] = [0, 4].map(|source| {
+        let path = net.ask(source, &[1, 2, 3]).unwrap();
+        net.run();
+        path
+    });
+    let end_of_0 = net.carry(0, of_0).unwrap().1;
+    let end_of_4 = net.carry(4, of_4).unwrap().1;
+    net.introduced(3, end_of_0, 0);
+    net.introduced(3, end_of_4, 4);
+    assert_eq!(net.carry(3, end_of_0), Ok((0, of_0)));
+    net.forsake(3, 0);
+    assert!(net.carry(3, end_of_0).is_err() && net.carry(0, of_0).is_err());
+    assert_eq!(net.carry(3, end_of_4), Ok((4, of_4)));
+    // A path to it is torn down at all of its hops.
+    net.introduced(4, of_4, 3);
+    net.forsake(4, 3);
+    net.run();
+    assert!(net.carry(4, of_4).is_err() && net.is_clean(3));
+}

@@ -1,0 +1,231 @@
+//! Paths over nodes that are all of them simulated: the same pure code that runs on boards, and in place of
+//! their kernels a table of labels that does what the actions say and nothing else.
+
+#![cfg(test)]
+
+mod announcements;
+mod hostile;
+mod net;
+mod rates;
+
+use net::{Fate, Net};
+use octet_forward::engine::{Engine, State};
+use octet_forward::onion::{Failed, Reason};
+use proptest::prelude::*;
+
+#[test]
+fn a_path_carries_both_ways_and_leaves_nothing_behind() {
+    for hops in 1..=7 {
+        let mut net = Net::chain(hops + 1);
+        let path = net.ask(0, &(1..=hops).collect::<Vec<_>>()).unwrap();
+        net.run();
+        assert_eq!(net.state(0, path), Some(State::Stands), "{hops} hops");
+        let end = net.end_at(hops).unwrap();
+        assert_eq!(net.carry(0, path), Ok((hops, end)));
+        assert_eq!(net.carry(hops, end), Ok((0, path)));
+        net.drop_path(0, path);
+        net.run();
+        for node in 0..=hops {
+            assert!(net.is_clean(node), "node {node} of {hops}");
+        }
+    }
+}
+
+#[test]
+fn who_refuses_is_known_and_nothing_stays() {
+    let mut net = Net::chain(5);
+    let refused = |place, reason| Some(State::Failed(Failed::Refused(place, reason)));
+    // Node 3 has no link to node 1.
+    let path = net.ask(0, &[1, 2, 3, 1]).unwrap();
+    net.run();
+    assert_eq!(net.state(0, path), refused(2, Reason::NoLink));
+    // Back by the link that it came by.
+    let path = net.ask(0, &[1, 2, 1]).unwrap();
+    net.run();
+    assert_eq!(net.state(0, path), refused(1, Reason::NoLink));
+    // A node that has another onion key by now: the one before it tells, or the source sees it itself.
+    for (hop, state) in [(2, refused(0, Reason::Unreadable)), (1, Some(State::Unreadable))] {
+        let key = |node| if node == hop { [9; 32] } else { net::key(node) };
+        let path = net.ask_with(0, &[1, 2, 3], key).unwrap();
+        net.run();
+        assert_eq!(net.state(0, path), state);
+    }
+    net.pass(20);
+    assert!((0..5).all(|node| net.is_clean(node)));
+}
+
+#[test]
+fn who_says_nothing_is_known() {
+    let mut net = Net::chain(4);
+    net.fate = Box::new(|from, to, _| if (from, to) == (2, 3) { Fate::Lost } else { Fate::Passes });
+    let path = net.ask(0, &[1, 2, 3]).unwrap();
+    net.run();
+    assert_eq!(net.state(0, path), Some(State::Asked));
+    net.pass(10);
+    // Which of those before it gives up first is by chance.
+    let state = net.state(0, path);
+    let silent = |it: &State| matches!(it, State::Failed(Failed::Refused(0..=1, Reason::Silent)));
+    assert!(state.as_ref().is_some_and(silent), "{state:?}");
+    net.pass(20);
+    assert!((0..4).all(|node| net.is_clean(node)));
+    // Without the fault it stands.
+    net.fate = Box::new(|_, _, _| Fate::Passes);
+    let path = net.ask(0, &[1, 2, 3]).unwrap();
+    net.run();
+    assert_eq!(net.state(0, path), Some(State::Stands));
+}
+
+/// A path stays as long as its source is there, and no longer than it was granted afterwards.
+#[test]
+fn it_is_refreshed_or_it_ends() {
+    let mut net = Net::chain(4);
+    let path = net.ask(0, &[1, 2, 3]).unwrap();
+    net.run();
+    for _ in 0..100 {
+        net.pass(60);
+        assert!(net.carry(0, path).is_ok());
+    }
+    net.fate = Box::new(|from, _, _| if from == 0 { Fate::Lost } else { Fate::Passes });
+    for _ in 0..10 {
+        net.pass(60);
+    }
+    assert!((1..4).all(|node| net.is_clean(node)));
+}
+
+#[test]
+fn with_a_link_goes_what_went_by_it() {
+    let mut net = Net::chain(4);
+    let path = net.ask(0, &[1, 2, 3]).unwrap();
+    net.run();
+    net.cut(1, 2);
+    assert!(net.carry(0, path).is_err());
+    assert!(net.is_clean(1) && net.is_clean(2));
+}
+
+/// A node's daemon may be killed whenever it likes: no packet misses its way, and the paths are its own still.
+#[test]
+fn paths_outlive_the_daemons() {
+    let mut net = Net::chain(5);
+    let path = net.ask(0, &[1, 2, 3, 4]).unwrap();
+    net.run();
+    let end = net.end_at(4).unwrap();
+    for node in 0..5 {
+        net.restart(node);
+        assert_eq!(net.carry(0, path), Ok((4, end)), "{node}");
+        assert_eq!(net.carry(4, end), Ok((0, path)), "{node}");
+    }
+    // It is refreshed as before, by changes that are newer than those before.
+    for round in 0..20 {
+        net.pass(100);
+        net.restart(round % 5);
+        assert!(net.carry(0, path).is_ok(), "{round}");
+    }
+    net.drop_path(0, path);
+    net.run();
+    assert!((0..5).all(|node| net.is_clean(node)));
+}
+
+/// Each node counts a path once, by its two sides; what the one sends with is what the next one hears. A path
+/// that has ended is told once, as it stood, whoever ends it and whatever becomes of daemons.
+#[test]
+fn each_path_is_counted_at_each_node() {
+    let mut net = Net::chain(4);
+    let path = net.ask(0, &[1, 2, 3]).unwrap();
+    assert_eq!(net.carried(0), (vec![], vec![]), "it does not stand yet");
+    net.run();
+    let began = net.now;
+    let other = net.ask(1, &[2]).unwrap();
+    net.run();
+    net.drop_path(1, other);
+    net.run();
+    net.pass(60);
+    let before: Vec<_> = (0..4).map(|node| net.carried(node)).collect();
+    assert_eq!(before.iter().map(|it| it.1.len()).collect::<Vec<_>>(), [0, 1, 1, 0]);
+    for node in 0..4 {
+        net.restart(node);
+        assert_eq!(net.carried(node), before[node]);
+        let [carried] = &before[node].0[..] else { panic!("{before:?}") };
+        assert_eq!(carried.since, began);
+        assert_eq!(carried.before.is_none(), node == 0);
+        assert_eq!(carried.behind.map(|side| side.node), (node < 3).then(|| net.address(node + 1)));
+        if let Some(side) = carried.before {
+            let behind = before[node - 1].0[0].behind.unwrap();
+            assert_eq!((side.comes, side.goes), (behind.goes, behind.comes), "{node}");
+            assert_eq!(side.node, net.address(node - 1));
+        }
+    }
+    // The link behind the first relay goes, and takes the path from there on.
+    net.cut(1, 2);
+    net.drop_path(0, path);
+    net.pass(3600);
+    for (node, (stood, ended)) in before.into_iter().enumerate() {
+        assert_eq!(net.carried(node), (vec![], [ended, stood].concat()), "{node}");
+    }
+    // What never stood is not told.
+    let all: Vec<_> = (0..4).map(|node| net.carried(node)).collect();
+    net.link(1, 2);
+    net.fate = Box::new(|_, to, _| if to == 3 { Fate::Lost } else { Fate::Passes });
+    net.ask(0, &[1, 2, 3]).unwrap();
+    net.run();
+    net.pass(60);
+    assert_eq!((0..4).map(|node| net.carried(node)).collect::<Vec<_>>(), all);
+}
+
+/// What was kept by something else, or is damaged, is not taken up, and does no harm.
+#[test]
+fn what_is_damaged_is_left() {
+    let mut net = Net::chain(3);
+    net.ask(0, &[1, 2]).unwrap();
+    net.run();
+    for (node, (name, bytes)) in (0..3).flat_map(|node| net.kept(node).map(move |it| (node, it))) {
+        let mut engine = net.fresh(node);
+        assert!(engine.take_up(&name, &bytes));
+        for length in 0..bytes.len() {
+            assert!(!net.fresh(node).take_up(&name, &bytes[..length]), "{name}: {length}");
+        }
+        assert!(!net.fresh(node).take_up(&name, &[&bytes[..], &[0]].concat()), "{name}");
+        assert!(!net.fresh(node).take_up("x-1", &bytes));
+        assert!(!Engine::default().take_up(&name, &bytes), "without its links");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// Whatever is lost, comes twice or is altered: a path that stands carries both ways, and when all is over
+    /// nothing is left anywhere.
+    #[test]
+    fn whatever_happens_on_the_wires(
+        seed: u64,
+        paths in prop::collection::vec(1usize..=5, 1..8),
+        faults in prop::collection::vec(0u8..12, 1..200),
+    ) {
+        let mut net = Net::chain(6);
+        let mut faults = faults.into_iter().cycle();
+        net.fate = Box::new(move |_, _, message| match faults.next() {
+            Some(0) => Fate::Lost,
+            Some(1) => Fate::Twice,
+            Some(2) => Fate::Is(net::altered(message, seed)),
+            _ => Fate::Passes,
+        });
+        let mut asked = vec![];
+        for hops in paths {
+            asked.extend(net.ask(0, &(1..=hops).collect::<Vec<_>>()).map(|path| (path, hops)));
+            net.run();
+        }
+        for (path, hops) in asked {
+            if net.state(0, path) == Some(State::Stands) {
+                let (end, number) = net.carry(0, path).unwrap();
+                prop_assert_eq!(end, hops);
+                prop_assert_eq!(net.carry(end, number), Ok((0, path)));
+            }
+            net.drop_path(0, path);
+            net.run();
+        }
+        net.fate = Box::new(|_, _, _| Fate::Passes);
+        for _ in 0..2 {
+            net.pass(3600);
+        }
+        prop_assert!((0..6).all(|node| net.is_clean(node)));
+    }
+}

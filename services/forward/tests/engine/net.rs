@@ -1,0 +1,431 @@
+//! Simulated nodes, and the wires between them.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::Ipv4Addr;
+
+use octet_forward::control::Message;
+use octet_forward::engine::{
+    Action, Asked, Carried, Engine, Link, NotAsked, PathNumber, State, Stretch,
+};
+use octet_forward::label::Label;
+use octet_forward::onion::OnionSecret;
+use octet_node::address::Address;
+use octet_node::control::PublicKey;
+
+/// What becomes of a message on its way.
+pub enum Fate {
+    Passes,
+    Lost,
+    Twice,
+    Is(Message),
+}
+
+/// What a kernel does with a label.
+enum Then {
+    Swap(Label, Link),
+    Pop,
+}
+
+#[derive(Default)]
+struct Kernel {
+    lets: BTreeSet<(Link, Label)>,
+    counted: BTreeSet<(Link, Label)>,
+    labels: BTreeMap<Label, Then>,
+    pushes: BTreeMap<Ipv4Addr, (Label, Link)>,
+    ends: BTreeMap<PathNumber, Stretch>,
+    /// Of what may come, how much.
+    bounds: BTreeMap<(Link, Label), u32>,
+}
+
+struct Node {
+    address: Address,
+    onion: OnionSecret,
+    engine: Engine,
+    links: BTreeMap<Link, usize>,
+    kernel: Kernel,
+    kept: BTreeMap<String, Vec<u8>>,
+    /// Paths that have ended.
+    ended: Vec<Carried>,
+}
+
+/// Says what becomes of a message.
+pub type Judge = dyn FnMut(usize, usize, &Message) -> Fate;
+
+/// All of them. `fate` is given who sends, who is to hear, and what.
+pub struct Net {
+    nodes: Vec<Node>,
+    wires: VecDeque<(usize, usize, Message)>,
+    pub now: u64,
+    rate: u32,
+    chance: fastrand::Rng,
+    pub fate: Box<Judge>,
+    /// Everything that was sent.
+    pub sent: Vec<(usize, usize, Message)>,
+}
+
+fn secret(node: usize) -> OnionSecret {
+    OnionSecret::new(&[node as u8 + 1; 32]).unwrap()
+}
+
+impl Net {
+    pub fn new(nodes: usize, seed: u64) -> Self {
+        let node = |number: usize| Node {
+            address: Address::of(&PublicKey::new([number as u8; 32])),
+            onion: secret(number),
+            engine: Engine::default(),
+            links: BTreeMap::new(),
+            kernel: Kernel::default(),
+            kept: BTreeMap::new(),
+            ended: vec![],
+        };
+        Self {
+            nodes: (0..nodes).map(node).collect(),
+            wires: VecDeque::new(),
+            now: 1_800_000_000,
+            rate: 0,
+            chance: fastrand::Rng::with_seed(seed),
+            fate: Box::new(|_, _, _| Fate::Passes),
+            sent: vec![],
+        }
+    }
+
+    /// As many nodes in a row, each with the one before and the one after as its neighbours.
+    pub fn chain(nodes: usize) -> Self {
+        let mut net = Self::new(nodes, 7);
+        for node in 1..nodes {
+            net.link(node - 1, node);
+        }
+        net
+    }
+
+    pub fn link(&mut self, one: usize, other: usize) {
+        for (here, there) in [(one, other), (other, one)] {
+            let (link, address) = (Link(there as u16), self.nodes[there].address);
+            self.nodes[here].links.insert(link, there);
+            self.nodes[here].engine.linked(link, address);
+        }
+    }
+
+    /// The link between them is gone, as both see it.
+    pub fn cut(&mut self, one: usize, other: usize) {
+        for (here, there) in [(one, other), (other, one)] {
+            let actions = self.nodes[here].engine.cut(Link(there as u16));
+            self.nodes[here].links.remove(&Link(there as u16));
+            self.act(here, actions);
+        }
+    }
+
+    pub fn ask(&mut self, node: usize, hops: &[usize]) -> Result<PathNumber, NotAsked> {
+        self.ask_with(node, hops, |hop| *secret(hop).public())
+    }
+
+    /// The same with a rate.
+    pub fn ask_at(&mut self, node: usize, hops: &[usize], rate: u32) -> PathNumber {
+        self.rate = rate;
+        let path = self.ask(node, hops).unwrap();
+        self.rate = 0;
+        path
+    }
+
+    /// Has all hops of a path hold to another rate.
+    pub fn set_rate(&mut self, node: usize, path: PathNumber, rate: u32) {
+        let actions = self.nodes[node].engine.set_rate(path, rate, self.now);
+        self.act(node, actions);
+    }
+
+    /// How much may come at a node from whom, if there is a bound or was one.
+    pub fn bounds(&self, node: usize) -> Vec<(usize, u32)> {
+        let bounds = &self.nodes[node].kernel.bounds;
+        bounds.iter().map(|((Link(from), _), rate)| (usize::from(*from), *rate)).collect()
+    }
+
+    /// What a path of this node's own was granted.
+    pub fn rate(&self, node: usize, path: PathNumber) -> Option<u32> {
+        self.nodes[node].engine.rate(path)
+    }
+
+    /// With other onion keys than those that the nodes have.
+    pub fn ask_with(
+        &mut self,
+        node: usize,
+        hops: &[usize],
+        key: impl Fn(usize) -> [u8; 32],
+    ) -> Result<PathNumber, NotAsked> {
+        let hops = hops.iter().map(|hop| (self.nodes[*hop].address, key(*hop))).collect();
+        let (now, chance) = (self.now, &mut self.chance);
+        let mut bytes = || std::array::from_fn(|_| chance.u8(..));
+        let asked = Asked { hops, rate: self.rate };
+        let (path, actions) = self.nodes[node].engine.ask(&asked, now, &mut bytes)?;
+        self.act(node, actions);
+        Ok(path)
+    }
+
+    pub fn state(&self, node: usize, path: PathNumber) -> Option<State> {
+        let mut paths = self.nodes[node].engine.paths();
+        paths.find(|(number, _)| *number == path).map(|(_, path)| path.state.clone())
+    }
+
+    pub fn drop_path(&mut self, node: usize, path: PathNumber) {
+        let actions = self.nodes[node].engine.drop_path(path);
+        self.act(node, actions);
+    }
+
+    /// Until nobody has anything more to say.
+    pub fn run(&mut self) {
+        while let Some((from, to, message)) = self.wires.pop_front() {
+            self.sent.push((from, to, message.clone()));
+            match (self.fate)(from, to, &message) {
+                Fate::Passes => self.hear(from, to, message),
+                Fate::Lost => {}
+                Fate::Twice => {
+                    self.hear(from, to, message.clone());
+                    self.hear(from, to, message);
+                }
+                Fate::Is(other) => self.hear(from, to, other),
+            }
+        }
+    }
+
+    pub fn hear(&mut self, from: usize, to: usize, message: Message) {
+        let (now, chance, node) = (self.now, &mut self.chance, &mut self.nodes[to]);
+        let mut bytes = || std::array::from_fn(|_| chance.u8(..));
+        let keys = std::slice::from_ref(&node.onion);
+        let actions = node.engine.hear(Link(from as u16), message, keys, now, &mut bytes);
+        self.act(to, actions);
+    }
+
+    /// The daemon of a node is killed and comes again; its kernel goes on. Before anything was changed there,
+    /// what was kept and what the kernel has must be the same, as far as paths that stand go.
+    pub fn restart(&mut self, number: usize) {
+        let node = &mut self.nodes[number];
+        node.engine = Engine::default();
+        for (link, other) in node.links.clone() {
+            let address = self.nodes[other].address;
+            self.nodes[number].engine.linked(link, address);
+        }
+        let node = &mut self.nodes[number];
+        for (name, bytes) in node.kept.clone() {
+            assert!(node.engine.take_up(&name, &bytes), "{name} of {number}");
+        }
+        let standing = node.engine.standing();
+        let lets: BTreeSet<_> = standing
+            .iter()
+            .filter_map(|action| match action {
+                Action::Let(link, label) => Some((*link, *label)),
+                _ => None,
+            })
+            .collect();
+        assert!(lets.is_subset(&node.kernel.lets));
+        let bounds: BTreeMap<_, _> = standing
+            .iter()
+            .filter_map(|action| match action {
+                Action::Bound(link, label, rate) => Some(((*link, *label), *rate)),
+                _ => None,
+            })
+            .collect();
+        assert!(bounds.iter().all(|(at, rate)| node.kernel.bounds.get(at) == Some(rate)));
+        node.kernel.bounds = bounds;
+        // What was begun and does not stand goes.
+        node.kernel.lets.retain(|it| lets.contains(it));
+        node.kernel.labels.retain(|label, _| lets.iter().any(|(_, it)| it == label));
+        self.act(number, standing);
+    }
+
+    /// So many seconds pass everywhere.
+    pub fn pass(&mut self, seconds: u64) {
+        self.now += seconds;
+        for node in 0..self.nodes.len() {
+            let actions = self.nodes[node].engine.pass(self.now);
+            self.act(node, actions);
+        }
+        self.run();
+    }
+
+    fn act(&mut self, number: usize, actions: Vec<Action>) {
+        let Node { kernel, links, kept, ended, .. } = &mut self.nodes[number];
+        for action in actions {
+            match action {
+                Action::Send(link, message) => {
+                    self.wires.extend(links.get(&link).map(|to| (number, *to, message)));
+                }
+                Action::Let(link, label) => {
+                    kernel.lets.insert((link, label));
+                }
+                Action::Bound(link, label, rate) => {
+                    assert!(kernel.lets.contains(&(link, label)), "{link} {label} of {number}");
+                    kernel.bounds.insert((link, label), rate);
+                }
+                Action::Unbound(link, label) => {
+                    kernel.bounds.remove(&(link, label));
+                }
+                Action::Forbid(link, label) => {
+                    kernel.lets.remove(&(link, label));
+                    kernel.labels.remove(&label);
+                }
+                Action::Swap { from, to, by } => {
+                    kernel.labels.insert(from, Then::Swap(to, by));
+                    kernel.counted.insert((by, to));
+                }
+                Action::Pop(label) => {
+                    kernel.labels.insert(label, Then::Pop);
+                }
+                Action::Push { between: (_, far), with, by, .. } => {
+                    kernel.pushes.insert(far, (with, by));
+                    kernel.counted.insert((by, with));
+                }
+                Action::Uncount(link, label) => {
+                    assert!(kernel.counted.remove(&(link, label)), "{link} {label} of {number}");
+                }
+                Action::End(path, stretch) => {
+                    kernel.ends.insert(path, stretch);
+                }
+                // What goes with a path's device is its route, too.
+                Action::NoEnd(path, _) => {
+                    if let Some(stretch) = kernel.ends.remove(&path) {
+                        kernel.pushes.remove(&stretch.outer().1);
+                    }
+                }
+                Action::Keep(name, bytes) => {
+                    kept.insert(name, bytes);
+                }
+                Action::Forget(name) => {
+                    kept.remove(&name);
+                }
+                Action::Ended(carried) => ended.push(carried),
+                Action::Introduce(_) => {}
+            }
+        }
+    }
+
+    /// What stands at a node for whoever counts, and what has ended.
+    pub fn carried(&self, node: usize) -> (Vec<Carried>, Vec<Carried>) {
+        (self.nodes[node].engine.carried(), self.nodes[node].ended.clone())
+    }
+
+    pub fn address(&self, node: usize) -> Address {
+        self.nodes[node].address
+    }
+
+    /// A set-up that `node` could send to its first hop. Nothing else comes of it.
+    pub fn craft(
+        &mut self,
+        node: usize,
+        hops: &[usize],
+        key: impl Fn(usize) -> [u8; 32],
+    ) -> Message {
+        let path = self.ask_with(node, hops, key).unwrap();
+        let (_, _, message) = self.wires.pop_back().unwrap();
+        self.drop_path(node, path);
+        message
+    }
+
+    /// Whether what comes from a neighbour with this label goes anywhere.
+    pub fn admits(&self, node: usize, from: usize, label: Label) -> bool {
+        self.nodes[node].kernel.lets.contains(&(Link(from as u16), label))
+    }
+
+    /// The labels that may come, as the engine itself would make them anew.
+    pub fn standing(&self, node: usize) -> BTreeSet<(usize, Label)> {
+        let standing = self.nodes[node].engine.standing().into_iter();
+        let lets = standing.filter_map(|action| match action {
+            Action::Let(Link(from), label) => Some((usize::from(from), label)),
+            _ => None,
+        });
+        lets.collect()
+    }
+
+    /// The other end of a path has shown at `node` who it is.
+    pub fn introduced(&mut self, node: usize, path: PathNumber, other: usize) {
+        let other = self.nodes[other].address;
+        let actions = self.nodes[node].engine.introduced(path, other);
+        self.act(node, actions);
+    }
+
+    /// `node` does not believe `other` any more.
+    pub fn forsake(&mut self, node: usize, other: usize) {
+        let other = self.nodes[other].address;
+        let actions = self.nodes[node].engine.forsake(other);
+        self.act(node, actions);
+    }
+
+    /// How many paths go through a node or end there.
+    pub fn relayed(&self, node: usize) -> usize {
+        self.nodes[node].engine.relayed()
+    }
+
+    /// What a node keeps.
+    pub fn kept(&self, node: usize) -> impl Iterator<Item = (String, Vec<u8>)> {
+        self.nodes[node].kept.clone().into_iter()
+    }
+
+    /// A node that knows its links and nothing else.
+    pub fn fresh(&self, node: usize) -> Engine {
+        let mut engine = Engine::default();
+        for (link, other) in &self.nodes[node].links {
+            engine.linked(*link, self.nodes[*other].address);
+        }
+        engine
+    }
+
+    /// The only end at this node, if there is one.
+    pub fn end_at(&self, node: usize) -> Option<PathNumber> {
+        let mut ends = self.nodes[node].kernel.ends.keys();
+        ends.next().copied().filter(|_| ends.next().is_none())
+    }
+
+    /// Sends a packet from the end `path` at `node`, and says where it comes out, or at which node it does not.
+    pub fn carry(&self, node: usize, path: PathNumber) -> Result<(usize, PathNumber), usize> {
+        let far = self.nodes[node].kernel.ends.get(&path).ok_or(node)?.outer().1;
+        let (label, link) = *self.nodes[node].kernel.pushes.get(&far).ok_or(node)?;
+        let (mut from, mut at) = (node, *self.nodes[node].links.get(&link).ok_or(node)?);
+        let mut label = label;
+        for _ in 0..64 {
+            let kernel = &self.nodes[at].kernel;
+            if !kernel.lets.contains(&(Link(from as u16), label)) {
+                return Err(at);
+            }
+            match kernel.labels.get(&label).ok_or(at)? {
+                Then::Swap(to, by) => {
+                    label = *to;
+                    (from, at) = (at, *self.nodes[at].links.get(by).ok_or(at)?);
+                }
+                Then::Pop => {
+                    let mut ends = kernel.ends.iter();
+                    let end = ends.find(|(_, stretch)| stretch.outer().0 == far).ok_or(at)?;
+                    return Ok((at, *end.0));
+                }
+            }
+        }
+        panic!("it goes round and round");
+    }
+
+    /// Whether nothing is left of any path.
+    pub fn is_clean(&self, node: usize) -> bool {
+        let Node { kernel, engine, kept, .. } = &self.nodes[node];
+        kernel.lets.is_empty()
+            && kernel.counted.is_empty()
+            && kernel.bounds.is_empty()
+            && kept.is_empty()
+            && kernel.labels.is_empty()
+            && kernel.ends.is_empty()
+            && engine.relayed() == 0
+    }
+}
+
+/// The onion key of a node.
+pub fn key(node: usize) -> [u8; 32] {
+    *secret(node).public()
+}
+
+/// The same with one bit turned of what the source or the hops have sealed. What a neighbour says of labels
+/// concerns itself alone: the path of a liar carries nothing.
+pub fn altered(message: &Message, seed: u64) -> Message {
+    let mut bytes = message.to_bytes();
+    let plain = 14 * 8;
+    let bit = plain + seed as usize % (bytes.len() * 8).saturating_sub(plain).max(1);
+    if bit / 8 >= bytes.len() {
+        return message.clone();
+    }
+    bytes[bit / 8] ^= 1 << (bit % 8);
+    Message::from_bytes(&bytes).unwrap_or_else(|| message.clone())
+}

@@ -1,0 +1,140 @@
+//! Where the boards behind this node are, by the cluster's map: a thread waits for that, and nobody else
+//! does.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::thread::{Builder, sleep};
+use std::time::Duration;
+
+use octet_node::control::{Failure, FailureCode, PublicKey};
+use octet_node::map::{Map, Member, Update, follow};
+use serde_json::{Value, json};
+use tokio::sync::watch;
+
+/// Room for the thread's stack, in bytes: a map is parsed on it.
+const STACK: usize = 256 << 10;
+
+/// The pause before `cluster` is asked again.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// The boards.
+pub struct Boards {
+    map: watch::Receiver<Option<Map>>,
+    port: u16,
+}
+
+/// The gate of a board.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Board {
+    /// Where it is reached.
+    pub address: SocketAddr,
+    /// What the map says about it, for whom wants to know which node it must be.
+    pub entry: Value,
+}
+
+impl Boards {
+    /// Those of the map that the unit at `socket` gives; their gates listen at `port`.
+    ///
+    /// # Errors
+    /// There are no threads to be had.
+    pub fn keep(socket: PathBuf, port: u16) -> io::Result<Self> {
+        let (sender, map) = watch::channel(None);
+        let run = move || {
+            loop {
+                // What it said last stays until it says something else.
+                let _ = follow(&socket, |update: Update| {
+                    sender.send_replace(update.map.map(|signed| signed.map().clone()));
+                    !sender.is_closed()
+                });
+                if sender.is_closed() {
+                    return;
+                }
+                sleep(PAUSE);
+            }
+        };
+        Builder::new().name("map".into()).stack_size(STACK).spawn(run)?;
+        Ok(Self { map, port })
+    }
+
+    /// The gate of board `number`, if this node, which is `own`, holds the map: the others reach no board
+    /// but themselves. A holder that is a board is reached by its number, too.
+    ///
+    /// # Errors
+    /// It does not, or has no such board.
+    pub fn find(&self, own: Option<PublicKey>, number: u64) -> Result<Board, Failure> {
+        let map = self.map.borrow();
+        let map = map.as_ref().filter(|map| Some(map.holder) == own).ok_or_else(|| {
+            Failure::new(
+                FailureCode::Failed,
+                "this node does not hold the map of a box, so there is no board behind it",
+                "ask the router, or the board with the role `manager`, with its address after --box; `cluster show` tells how this node is",
+            )
+        })?;
+        find(map, number, self.port).ok_or_else(|| {
+            Failure::new(
+                FailureCode::NotFound,
+                format!("board {number} is not in the map of this box"),
+                "`cluster show` tells how each board is",
+            )
+        })
+    }
+}
+
+fn find(map: &Map, number: u64, port: u16) -> Option<Board> {
+    // The router, which is 0, is no board.
+    let number = u8::try_from(number).ok().filter(|number| *number > 0)?;
+    let member = map.member(number)?;
+    let v4 = member.addresses.iter().find_map(|address| match address {
+        IpAddr::V4(v4) => Some(*v4),
+        IpAddr::V6(_) => None,
+    })?;
+    let Member { node, record, .. } = member;
+    let entry = json!({ "board": number, "node": node, "holder": map.holder, "record": record });
+    Some(Board { address: SocketAddr::from((v4, port)), entry })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use octet_node::map::Version;
+
+    #[test]
+    fn boards_of_the_map_and_no_others() {
+        let [router, board] = [1, 2].map(|key| PublicKey::new([key; 32]));
+        let member = |number, node, addresses: &[&str]| Member {
+            number,
+            node,
+            addresses: addresses.iter().map(|it| it.parse().unwrap()).collect(),
+            certificates: vec![],
+            record: None,
+            drained: false,
+        };
+        let members =
+            vec![member(0, router, &["10.20.0.1"]), member(3, board, &["fd00::2", "10.20.3.2"])];
+        let map = Map::new(router, Version::default(), members, vec![]);
+        let found = find(&map, 3, 4040).unwrap();
+        assert_eq!(found.address.to_string(), "10.20.3.2:4040");
+        assert_eq!(found.entry["node"], json!(board));
+        // Not the router itself, no board that is not there, and no number that wraps around.
+        for number in [0, 1, 256 + 3, u64::MAX] {
+            assert_eq!(find(&map, number, 4040), None, "{number}");
+        }
+        // A holder that is a board is one like others.
+        let members = vec![member(2, router, &["10.20.2.2"]), member(3, board, &["10.20.3.2"])];
+        let managed = Map::new(router, Version::default(), members, vec![]);
+        for (number, node) in [(2, router), (3, board)] {
+            let found = find(&managed, number, 4040).unwrap();
+            assert_eq!(found.address.to_string(), format!("10.20.{number}.2:4040"));
+            assert_eq!(found.entry["node"], json!(node));
+        }
+        let (sender, map) = watch::channel(Some(map));
+        let boards = Boards { map, port: 4040 };
+        assert!(boards.find(Some(router), 3).is_ok());
+        for own in [None, Some(board)] {
+            assert!(boards.find(own, 3).unwrap_err().message.contains("does not hold the map"));
+        }
+        sender.send_replace(None);
+        assert!(boards.find(Some(router), 3).is_err());
+    }
+}

@@ -1,0 +1,269 @@
+//! Which networks links have in IPv6: those of segments are advertised, that of the way out is heard.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv6Addr};
+use std::time::{Duration, Instant};
+
+use octet_appliance::{Cidr, Mac};
+use octet_node::links::{Advertised, LeadsTo, Link, Links, Segment};
+
+use crate::icmp::{Came, Icmp};
+use crate::netd::Netd;
+use crate::ra::{Advert, Prefix, SOLICITATION, is_solicitation};
+
+/// More of a message is not read, in bytes: the largest of a link.
+pub const LARGEST: usize = 1500;
+
+/// All devices of a link, and all routers (RFC 4291, 2.7.1).
+const DEVICES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
+const ROUTERS: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 2);
+
+/// The pause between two advertisements that nobody has asked for, and for how long each holds: so some
+/// can be lost.
+const PAUSE: Duration = Duration::from_secs(60);
+const ROUTER_SECONDS: u16 = 300;
+const NETWORK_SECONDS: u32 = 3600;
+
+/// The shortest pause between two on one link (RFC 4861, 10).
+const LEAST_PAUSE: Duration = Duration::from_secs(1);
+
+/// How often it is asked who is there, and the pauses between (RFC 4861, 10).
+const SOLICITATIONS: u32 = 3;
+const SOLICIT_PAUSE: Duration = Duration::from_secs(4);
+
+/// The host that a board is in its network (docs/segments.md).
+const BOARD: u128 = 2;
+
+/// What is advertised, and what was heard.
+#[derive(Debug)]
+pub struct Advertising {
+    netd: Netd,
+    links: Links,
+    /// When the next advertisement goes out on each link, and when the last one did.
+    next: BTreeMap<u32, (Instant, Option<Instant>)>,
+    /// How often it is still asked who is there, and when next.
+    asks: Option<(u32, Instant)>,
+    /// What was heard last, from whom.
+    heard: Option<(Ipv6Addr, Advert)>,
+    /// Which board this is.
+    board: Option<u8>,
+}
+
+impl Advertising {
+    /// Nothing yet.
+    pub fn new(netd: Netd) -> Self {
+        let (links, next, asks, heard, board) = Default::default();
+        Self { netd, links, next, asks, heard, board }
+    }
+
+    /// The links are `links` now.
+    pub async fn follow(&mut self, links: Links) {
+        let before = std::mem::replace(&mut self.links, links);
+        let now = Instant::now();
+        let same = |link: &Link| {
+            let is_same = |other: &&Link| {
+                (other.index, other.carrier, other.downs) == (link.index, link.carrier, link.downs)
+            };
+            before.links.iter().find(is_same).is_some()
+        };
+        let mut begins = false;
+        for link in &self.links.links {
+            match link.leads_to {
+                LeadsTo::Out { asks, .. } => begins |= asks && link.carrier && !same(link),
+                LeadsTo::Board(_) | LeadsTo::Lan(_) if !link.carrier => {
+                    self.next.remove(&link.index);
+                }
+                LeadsTo::Board(_) | LeadsTo::Lan(_) if !same(link) => {
+                    self.next.insert(link.index, (now, None));
+                }
+                LeadsTo::Board(_) | LeadsTo::Lan(_) => {}
+            }
+        }
+        let is_there = |index: &u32| self.links.links.iter().any(|link| link.index == *index);
+        self.next.retain(|index, _| is_there(index));
+        if begins {
+            self.asks = Some((SOLICITATIONS, now));
+        }
+        let carrier = self.out().is_some_and(|link| link.carrier);
+        if !carrier {
+            self.asks = None;
+            if self.heard.take().is_some() && self.links.is_board {
+                self.report().await;
+            }
+        } else if self.heard.is_some() && !self.is_set() {
+            // A netd that was started anew does not know it.
+            self.report().await;
+        }
+    }
+
+    /// The lease says which board this is.
+    pub async fn number(&mut self, board: Option<u8>) {
+        if self.board != board {
+            self.board = board;
+            if self.heard.is_some() {
+                self.report().await;
+            }
+        }
+    }
+
+    /// When there is something to do.
+    pub fn due(&self) -> Option<Instant> {
+        let next = self.next.values().map(|(next, _)| *next);
+        next.chain(self.asks.map(|(_, at)| at)).min()
+    }
+
+    /// Does what is due.
+    pub async fn tick(&mut self, socket: &Icmp) {
+        let now = Instant::now();
+        let due: Vec<u32> =
+            self.next.iter().filter(|(_, (next, _))| *next <= now).map(|(link, _)| *link).collect();
+        for link in due {
+            self.next.insert(link, (now + PAUSE, Some(now)));
+            self.advertise(socket, link).await;
+        }
+        if let Some((left, at)) = self.asks.filter(|(_, at)| *at <= now) {
+            self.asks = (left > 1).then(|| (left - 1, at + SOLICIT_PAUSE));
+            if let Some(link) = self.out().map(|link| link.index) {
+                // The link may have no address of its own yet; then the next one goes out.
+                let _ = socket.send(&SOLICITATION, ROUTERS, link).await;
+            }
+        }
+    }
+
+    /// A message has come.
+    pub async fn came(&mut self, bytes: &[u8], came: Came) {
+        if !came.is_of_link {
+            return;
+        }
+        if is_solicitation(bytes) {
+            let now = Instant::now();
+            if let Some((next, last)) = self.next.get_mut(&came.link) {
+                *next = last.map_or(now, |last| now.max(last + LEAST_PAUSE));
+            }
+            return;
+        }
+        let is_out = self.out().is_some_and(|link| link.index == came.link);
+        if !is_out || !came.from.is_unicast_link_local() {
+            return;
+        }
+        let Ok(advert) = Advert::parse(bytes) else { return };
+        // One router leads out; another is heard when this one says that it does not any more.
+        let is_other =
+            |(from, advert): &(Ipv6Addr, Advert)| *from != came.from && advert.router_seconds > 0;
+        if self.heard.as_ref().is_some_and(is_other) {
+            return;
+        }
+        self.asks = None;
+        self.heard = Some((came.from, advert));
+        self.report().await;
+    }
+
+    /// Who answers questions about names, as was heard.
+    pub fn names(&self) -> impl Iterator<Item = Ipv6Addr> {
+        let heard = self.heard.iter().flat_map(|(_, advert)| &advert.names);
+        heard.filter(|(_, seconds)| *seconds > 0).map(|(server, _)| *server)
+    }
+
+    fn out(&self) -> Option<&Link> {
+        let is_out = |link: &&Link| matches!(link.leads_to, LeadsTo::Out { asks: true, .. });
+        self.links.links.iter().find(is_out)
+    }
+
+    /// Whether the address that was heard of is there.
+    fn is_set(&self) -> bool {
+        let Some(Link { leads_to: LeadsTo::Out { addresses, .. }, .. }) = self.out() else {
+            return false;
+        };
+        self.reported().is_none_or(|it| it.address.is_none_or(|own| addresses.contains(&own)))
+    }
+
+    fn reported(&self) -> Option<Advertised> {
+        let (from, advert) = self.heard.as_ref()?;
+        let link = self.out()?;
+        let prefix = advert.prefixes.iter().find_map(|prefix| {
+            Some((own_address(prefix, self.links.is_board, self.board, link.mac)?, prefix.seconds))
+        });
+        Some(Advertised {
+            address: prefix.map(|(address, _)| address),
+            address_seconds: prefix.and_then(|(_, seconds)| seconds),
+            gateway: (advert.router_seconds > 0).then_some(*from),
+            gateway_seconds: advert.router_seconds.into(),
+        })
+    }
+
+    async fn report(&self) {
+        let Some(link) = self.out() else { return };
+        if let Err(error) = self.netd.advertised(&link.name, self.reported()).await {
+            eprintln!("netd does not take what is advertised: {error}");
+        }
+    }
+
+    async fn advertise(&self, socket: &Icmp, index: u32) {
+        let link = self.links.links.iter().find(|link| link.index == index);
+        let advert = link.and_then(|link| match &link.leads_to {
+            LeadsTo::Board(segment) => Some(advert(segment, false)),
+            LeadsTo::Lan(segment) => Some(advert(segment, true)),
+            LeadsTo::Out { .. } => None,
+        });
+        if let Some(advert) = advert {
+            // Who does not hear it asks; a link that has just come may have no address of its own yet.
+            let _ = socket.send(&advert.bytes(), DEVICES, index).await;
+        }
+    }
+}
+
+/// What a segment is told of itself. Boards do not make addresses for themselves: theirs follow from
+/// their port.
+fn advert(segment: &Segment, autonomous: bool) -> Advert {
+    let router = segment.router.1;
+    let network = Ipv6Addr::from_bits(router.to_bits() & !u128::from(u64::MAX));
+    let seconds = Some(NETWORK_SECONDS);
+    let prefix = Prefix { network, length: 64, on_link: true, autonomous, seconds };
+    let names = vec![(router, ROUTER_SECONDS.into())];
+    Advert { router_seconds: ROUTER_SECONDS, prefixes: vec![prefix], names }
+}
+
+/// This node's address in a network that is advertised, if it is to have one there.
+fn own_address(prefix: &Prefix, is_board: bool, board: Option<u8>, mac: Mac) -> Option<Cidr> {
+    let is_wide = prefix.length == 64 && prefix.seconds != Some(0);
+    let host = match board.filter(|_| is_board) {
+        // The network of a board has its number.
+        Some(number) if u16::from(number) == prefix.network.segments()[3] => BOARD,
+        Some(_) => return None,
+        None if is_board || !prefix.autonomous => return None,
+        None => match mac.link_local() {
+            // The same as on the link (RFC 4291, appendix A).
+            IpAddr::V6(own) => own.to_bits() & u128::from(u64::MAX),
+            IpAddr::V4(_) => return None,
+        },
+    };
+    let address = Ipv6Addr::from_bits(prefix.network.to_bits() | host);
+    Cidr::new(address.into(), 64).ok().filter(|_| is_wide)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn segment() -> Segment {
+        let router = (std::net::Ipv4Addr::new(10, 20, 3, 1), "fd00:0:0:3::1".parse().unwrap());
+        Segment { number: 3, router, board: None, mac: None }
+    }
+
+    #[test]
+    fn a_boards_address_follows_from_its_port() {
+        let mac = Mac::new([2, 0, 0, 0, 0, 7]).unwrap();
+        let of = |text: &str| Some(Cidr::try_from(text.to_owned()).unwrap());
+        let prefix = advert(&segment(), false).prefixes[0];
+        assert_eq!(own_address(&prefix, true, Some(3), mac), of("fd00:0:0:3::2/64"));
+        // Somebody else's network, or nobody knows yet which board this is.
+        assert_eq!(own_address(&prefix, true, Some(4), mac), None);
+        assert_eq!(own_address(&prefix, true, None, mac), None);
+        // Others make an address for themselves, where they may.
+        assert_eq!(own_address(&prefix, false, None, mac), None);
+        let lan = advert(&segment(), true).prefixes[0];
+        assert_eq!(own_address(&lan, false, Some(3), mac), of("fd00:0:0:3:0:ff:fe00:7/64"));
+        let narrow = Prefix { length: 65, ..lan };
+        assert_eq!(own_address(&narrow, false, None, mac), None);
+    }
+}

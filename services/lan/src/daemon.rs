@@ -1,0 +1,193 @@
+//! The loop: what the links bring, what is due, and whoever asks at the socket.
+
+use std::io;
+use std::net::{IpAddr, TcpListener, UdpSocket};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixListener;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+
+use octet_appliance::{Identity, NetworkSettings};
+use octet_node::{Callers, notify_ready, unit_of};
+use serde_json::{Value, json};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc::channel;
+use tokio::sync::oneshot;
+use tokio::task::LocalSet;
+use tokio::time::{Instant, sleep_until};
+
+use crate::advertising::{self, Advertising};
+use crate::dns::Dns;
+use crate::icmp::Icmp;
+use crate::leasing::{LARGEST, Leasing, Sockets};
+use crate::naming::Naming;
+use crate::netd::Netd;
+use crate::reaching::Reaching;
+use crate::registering::Registering;
+use crate::serve::{self, Loop};
+use crate::timing::Timing;
+
+/// What the daemon is given.
+pub struct Parts {
+    /// Where the other units' sockets are.
+    pub sockets: PathBuf,
+    /// What the file says.
+    pub told: Told,
+    /// Questions about addresses.
+    pub dhcp: UdpSocket,
+    /// Answers to them.
+    pub dhcp_client: UdpSocket,
+    /// Router advertisements, and questions about them.
+    pub ra: OwnedFd,
+    /// Echoes of those who lead out.
+    pub icmp: OwnedFd,
+    /// Questions about names.
+    pub dns: (UdpSocket, TcpListener),
+    /// Questions about time.
+    pub time: UdpSocket,
+    /// Its own socket.
+    pub control: UnixListener,
+    /// Who may ask there.
+    pub callers: Callers,
+}
+
+/// What `appliance.toml` says that matters here.
+#[derive(Debug, Clone)]
+pub struct Told {
+    /// What the box is called.
+    pub identity: Identity,
+    /// How it is reached, and whom it asks.
+    pub network: NetworkSettings,
+    /// If the owner's devices leave by another node: who it is. If nobody is, they are told no names of outside.
+    pub exit: Option<Vec<IpAddr>>,
+}
+
+/// What is shown, and by whom it is kept.
+pub type Shown = Arc<Mutex<Value>>;
+
+/// Serves until SIGTERM.
+///
+/// # Errors
+/// A socket is gone.
+pub fn run(parts: Parts) -> io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(4)
+        .build()?;
+    LocalSet::new().block_on(&runtime, serve(parts))
+}
+
+async fn serve(parts: Parts) -> io::Result<()> {
+    let mut end = signal(SignalKind::terminate())?;
+    let netd = Netd::new(&parts.sockets);
+    let sockets = Sockets::new(parts.dhcp, parts.dhcp_client)?;
+    let icmp = Icmp::new(parts.ra)?;
+    let mut reaching = Reaching::new(parts.icmp)?;
+    let mut links = netd.follow();
+    let mut advertising = Advertising::new(netd.clone());
+    let mut told = parts.told;
+    let mut leasing = Leasing::new(netd, domain(&told.identity));
+    let mut timing = Timing::new(&parts.sockets);
+    timing.serve(parts.time)?;
+    let (udp, tcp) = parts.dns;
+    let mut naming = Naming::new(udp, tcp);
+    let shown = Shown::default();
+    let (control, callers) = (parts.control, parts.callers);
+    let served = Arc::clone(&shown);
+    let (sender, mut changes) = channel(1);
+    let (names, mut registered) = channel(1);
+    let mut registering = Registering::default();
+    let mut applied: Option<oneshot::Sender<()>> = None;
+    let to = Loop { changes: sender, names };
+    thread::spawn(move || serve::serve(&control, &callers, unit_of, &served, to));
+    if let Err(error) = notify_ready() {
+        eprintln!("cannot notify PID 1: {error}");
+    }
+    let (mut question, mut answer) = ([0; LARGEST], [0; LARGEST]);
+    let mut message = [0; advertising::LARGEST];
+    loop {
+        advertising.number(leasing.lease().and_then(|lease| lease.board)).await;
+        timing.set_servers(&time_servers(&told, &leasing));
+        reaching.follow(leasing.links());
+        let due = [leasing.due(), advertising.due(), timing.due(), reaching.due()];
+        let due = due.into_iter().flatten().min();
+        let asked = name_servers(&told, &leasing, &advertising);
+        let exit = told.exit.as_deref();
+        naming.follow(leasing.links(), leasing.domain(), &asked, exit).map_err(io::Error::other)?;
+        if let Some(done) = applied.take() {
+            // Whoever waits for it may have gone.
+            let _ = done.send(());
+        }
+        let mut now = leasing.show();
+        now["domain"] = leasing.domain().into();
+        now["names"] = naming.show();
+        now["services"] = json!(naming.dns().map(Dns::registered));
+        now["time"] = timing.show();
+        now["neighbours"] = reaching.show();
+        *shown.lock().unwrap_or_else(PoisonError::into_inner) = now;
+        tokio::select! {
+            _ = end.recv() => return Ok(()),
+            told = links.recv() => match told {
+                Some(links) => {
+                    advertising.follow(links.clone()).await;
+                    leasing.follow(links).await;
+                }
+                None => return Err(io::Error::other("nobody follows netd any more")),
+            },
+            Some((now, done)) = changes.recv() => {
+                (told, applied) = (now, Some(done));
+                leasing.rename(domain(&told.identity));
+            }
+            Some(asked) = registered.recv() => registering.take(asked, naming.dns()),
+            Some(answer) = timing.answered() => timing.take(answer),
+            came = sockets.server.receive(&mut question) => {
+                let came = came?;
+                leasing.asked(&question[..came.length], came, &sockets).await;
+            }
+            came = sockets.client.receive(&mut answer) => {
+                let came = came?;
+                leasing.heard(&answer[..came.length], came, &sockets).await;
+            }
+            came = icmp.receive(&mut message) => {
+                let came = came?;
+                reaching.came(&message[..came.length], came);
+                advertising.came(&message[..came.length], came).await;
+            }
+            came = reaching.receive() => came?,
+            () = sleep_until(due.map_or_else(Instant::now, Instant::from_std)), if due.is_some() => {
+                leasing.tick(&sockets).await;
+                advertising.tick(&icmp).await;
+                timing.tick().await;
+                reaching.tick(&icmp).await;
+            }
+        }
+    }
+}
+
+/// Whom this node asks for the time: a board its router, all others as the file says, or else whom the
+/// uplink names.
+fn time_servers(told: &Told, leasing: &Leasing) -> Vec<IpAddr> {
+    let named = &told.network.ntp;
+    if !named.is_empty() && !leasing.links().is_board {
+        return named.clone();
+    }
+    let leased = leasing.lease().into_iter().flat_map(|lease| &lease.time);
+    leased.copied().map(IpAddr::V4).collect()
+}
+
+/// Whom this node asks for names, in the same way.
+fn name_servers(told: &Told, leasing: &Leasing, advertising: &Advertising) -> Vec<IpAddr> {
+    let named = &told.network.dns;
+    if !named.is_empty() && !leasing.links().is_board {
+        return named.clone();
+    }
+    let leased = leasing.lease().into_iter().flat_map(|lease| &lease.names);
+    let leased = leased.copied().map(IpAddr::V4);
+    leased.chain(advertising.names().map(IpAddr::V6)).collect()
+}
+
+/// What names of the box end in: nobody outside has names in it (ICANN's resolution 2024.07.29.06).
+fn domain(identity: &Identity) -> String {
+    format!("{}.internal", identity.name)
+}

@@ -1,0 +1,239 @@
+use super::*;
+use proptest::prelude::*;
+
+const SERVER: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
+const ADDRESS: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 50);
+
+fn mac() -> Mac {
+    Mac::new([0x52, 0x54, 0, 1, 2, 3]).unwrap()
+}
+
+fn seconds(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+fn answer(kind: Kind, xid: u32) -> Answer {
+    Answer {
+        kind,
+        xid,
+        mac: mac(),
+        address: ADDRESS,
+        server: Some(SERVER),
+        mask: Some(Ipv4Addr::new(255, 255, 255, 0)),
+        router: Some(SERVER),
+        seconds: Some(3600),
+        again: (None, None),
+        names: vec![],
+        time: vec![],
+        board: None,
+    }
+}
+
+/// A client that has just got an address.
+fn bound() -> Client {
+    let mut client = Client::new(mac(), None, seconds(0));
+    assert_eq!(
+        client.tick(seconds(0), 7).send,
+        Some((Ask::Discover(None).bytes(7, mac()), To::Everybody))
+    );
+    let request = Ask::Request { address: ADDRESS, server: SERVER }.bytes(7, mac());
+    let outcome = client.received(seconds(1), answer(Kind::Offer, 7));
+    assert_eq!(outcome.send, Some((request, To::Everybody)));
+    let outcome = client.received(seconds(2), answer(Kind::Ack, 7));
+    let Some(Leased::Lease(lease)) = outcome.leased else { panic!("{outcome:?}") };
+    // Counted from the moment of the question (RFC 2131, 4.4.1).
+    assert_eq!(
+        (lease.ip(), lease.until, lease.gateway),
+        (ADDRESS, Some(seconds(3601)), Some(SERVER))
+    );
+    assert!(outcome.say.unwrap().contains("192.0.2.50/24"));
+    client
+}
+
+#[test]
+fn gets_and_renews_an_address() {
+    let mut client = bound();
+    assert_eq!((client.due(), client.state()), (Some(seconds(1801)), "bound"));
+    assert_eq!(client.tick(seconds(1800), 8), Outcome::default());
+    assert_eq!(
+        client.tick(seconds(1801), 8).send,
+        Some((Ask::Renew(ADDRESS).bytes(8, mac()), To::One(SERVER)))
+    );
+    let outcome = client.received(seconds(1802), answer(Kind::Ack, 8));
+    let Some(Leased::Lease(lease)) = outcome.leased else { panic!("{outcome:?}") };
+    assert_eq!((lease.until, outcome.say), (Some(seconds(1801 + 3600)), None));
+}
+
+#[test]
+fn an_address_that_nobody_renews_is_given_up_in_time() {
+    let mut client = bound();
+    let mut asked = vec![];
+    let end = loop {
+        let now = client.due().unwrap();
+        let outcome = client.tick(now, 9);
+        asked.extend(outcome.send.map(|(_, to)| (now.as_secs(), to)));
+        if let Some(leased) = outcome.leased {
+            assert_eq!(leased, Leased::Nothing);
+            break now;
+        }
+    };
+    assert_eq!((end, client.lease()), (seconds(3601), None));
+    // From seven eighths of its time on everybody is asked (RFC 2131, 4.4.5).
+    let [one, all] = [To::One(SERVER), To::Everybody];
+    let times = [(1801, one), (2476, one), (2813, one), (2982, one), (3066, one), (3126, one)];
+    let late = [(3151, all), (3376, all), (3488, all), (3548, all), (3601, all)];
+    assert_eq!(asked, [&times[..], &late[..]].concat());
+    // It would like to have the same again.
+    let next = client.due().unwrap();
+    assert_eq!(
+        client.tick(next, 9).send,
+        Some((Ask::Discover(Some(ADDRESS)).bytes(9, mac()), To::Everybody))
+    );
+}
+
+/// A server that says when it is to be asked is asked then, unless that cannot be.
+#[test]
+fn a_server_says_when_it_is_asked_anew() {
+    let times = |renew: u32, rebind: u32| {
+        let said = Answer { again: (Some(renew), Some(rebind)), ..answer(Kind::Ack, 7) };
+        let lease = Lease::new(&Answer { seconds: Some(800), ..said }, seconds(1000)).unwrap();
+        (lease.renew_at.unwrap().as_secs(), lease.rebind_at.unwrap().as_secs())
+    };
+    assert_eq!(times(60, 90), (1060, 1090));
+    for (renew, rebind) in [(0, 0), (29, 30), (u32::MAX, u32::MAX), (800, 800)] {
+        assert_eq!(times(renew, rebind), (1400, 1700), "{renew} {rebind}");
+    }
+    assert_eq!(times(90, 90), (1090, 1090));
+    assert_eq!(times(30, 799), (1030, 1799));
+
+    let mut client = bound();
+    client.tick(seconds(1801), 8);
+    let ten = Answer { seconds: Some(600), again: (Some(60), Some(90)), ..answer(Kind::Ack, 8) };
+    client.received(seconds(1802), ten);
+    let mut asked = vec![];
+    while client.lease().is_some() {
+        let now = client.due().unwrap();
+        let sent = client.tick(now, 9).send;
+        asked.extend(sent.map(|(_, to)| (now.as_secs() - 1801, to)));
+    }
+    let [one, all] = [To::One(SERVER), To::Everybody];
+    let times = [(60, one), (90, all), (345, all), (472, all), (536, all), (596, all), (600, all)];
+    assert_eq!(asked, times);
+}
+
+#[test]
+fn asks_more_and_more_seldom_but_never_stops() {
+    let mut client = Client::new(mac(), None, seconds(0));
+    let (mut times, mut said) = (vec![], 0);
+    for _ in 0..9 {
+        let now = client.due().unwrap();
+        let outcome = client.tick(now, 1);
+        // What the netd before this one has set lasts as long as its lease does (RFC 2131, 3.2).
+        assert!(outcome.send.is_some() && outcome.leased.is_none());
+        said += usize::from(outcome.say.is_some());
+        times.push(now.as_secs());
+    }
+    assert_eq!(times, [0, 1, 3, 7, 15, 75, 135, 195, 255]);
+    assert_eq!(said, 1);
+}
+
+#[test]
+fn what_is_not_for_it_is_passed_over() {
+    let strange: [fn(&mut Answer); 3] = [
+        |answer| answer.xid = 8,
+        |answer| answer.mac = Mac::new([8, 9, 9, 9, 9, 8]).unwrap(),
+        |answer| answer.kind = Kind::Ack,
+    ];
+    for change in strange {
+        let mut client = Client::new(mac(), None, seconds(0));
+        client.tick(seconds(0), 7);
+        let mut other = answer(Kind::Offer, 7);
+        change(&mut other);
+        assert_eq!(client.received(seconds(1), other), Outcome::default());
+        assert!(client.received(seconds(1), answer(Kind::Offer, 7)).send.is_some());
+        let of_another = Answer { server: Some(ADDRESS), ..answer(Kind::Nak, 7) };
+        assert_eq!(client.received(seconds(1), of_another), Outcome::default());
+        assert!(client.received(seconds(1), answer(Kind::Ack, 7)).leased.is_some());
+    }
+}
+
+#[test]
+fn offers_that_make_no_sense_are_not_taken() {
+    let wrong: [fn(&mut Answer); 6] = [
+        |answer| answer.mask = None,
+        |answer| answer.mask = Some(Ipv4Addr::new(255, 0, 255, 0)),
+        |answer| answer.server = None,
+        |answer| answer.seconds = None,
+        |answer| answer.address = Ipv4Addr::new(224, 0, 0, 1),
+        |answer| answer.address = Ipv4Addr::new(192, 0, 2, 255),
+    ];
+    for change in wrong {
+        let mut client = Client::new(mac(), None, seconds(0));
+        client.tick(seconds(0), 7);
+        let mut offer = answer(Kind::Offer, 7);
+        change(&mut offer);
+        let outcome = client.received(seconds(1), offer);
+        assert!(outcome.send.is_none() && outcome.say.is_some(), "{outcome:?}");
+    }
+    let far = Answer { router: Some(Ipv4Addr::new(198, 51, 100, 1)), ..answer(Kind::Ack, 7) };
+    assert_eq!(Lease::new(&far, seconds(0)).unwrap().gateway, None);
+}
+
+#[test]
+fn a_refusal_takes_the_address_away() {
+    let mut client = bound();
+    client.tick(seconds(1801), 8);
+    let outcome = client.received(seconds(1802), answer(Kind::Nak, 8));
+    assert_eq!((outcome.leased, client.state()), (Some(Leased::Nothing), "asking"));
+    assert_eq!(
+        client.tick(seconds(1803), 9).send,
+        Some((Ask::Discover(None).bytes(9, mac()), To::Everybody))
+    );
+}
+
+#[test]
+fn a_link_that_is_back_is_asked_at_once() {
+    let mut client = bound();
+    client.link_is_back(seconds(10));
+    assert_eq!(
+        client.tick(seconds(10), 8).send,
+        Some((Ask::Renew(ADDRESS).bytes(8, mac()), To::One(SERVER)))
+    );
+    assert_eq!(client.lease().map(Lease::ip), Some(ADDRESS));
+}
+
+#[test]
+fn a_link_that_is_gone_takes_the_address_with_it() {
+    let mut client = bound();
+    let outcome = client.link_is_gone(seconds(10));
+    assert_eq!((outcome.leased, client.lease()), (Some(Leased::Nothing), None));
+    let asked = client.tick(seconds(11), 8).send;
+    assert_eq!(asked, Some((Ask::Discover(Some(ADDRESS)).bytes(8, mac()), To::Everybody)));
+    assert_eq!(client.link_is_gone(seconds(12)), Outcome::default());
+}
+
+proptest! {
+    /// Whatever servers say and whenever: an address is never used beyond its time, and the client
+    /// always has something to do next.
+    #[test]
+    fn never_beyond_its_time(
+        steps in prop::collection::vec((0u64..2000, 0u32..4, 0u8..6, 1u32..9000), 1..60),
+    ) {
+        let mut client = Client::new(mac(), None, seconds(0));
+        let mut now = seconds(0);
+        for (pause, xid, kind, time) in steps {
+            now += seconds(pause);
+            // As the loop around it does: at each time that it asks for, up to now.
+            while let Some(due) = client.due().filter(|due| *due <= now) {
+                client.tick(due, xid);
+            }
+            if let Some(until) = client.lease().and_then(|lease| lease.until) {
+                prop_assert!(now < until, "{now:?} {until:?}");
+            }
+            let kind = [Kind::Offer, Kind::Ack, Kind::Nak][usize::from(kind % 3)];
+            let said = Answer { seconds: Some(time), ..answer(kind, xid) };
+            client.received(now, said);
+            prop_assert!(client.due().is_some());
+        }
+    }
+}

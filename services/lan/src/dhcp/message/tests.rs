@@ -1,0 +1,141 @@
+use super::*;
+use proptest::prelude::*;
+
+fn mac() -> Mac {
+    Mac::new([0x52, 0x54, 0, 1, 2, 3]).unwrap()
+}
+
+/// An answer written by hand, after the figure in RFC 2131.
+fn answer(kind: u8, more: &[u8]) -> Vec<u8> {
+    let mut bytes = vec![2, 1, 6, 0, 0xde, 0xad, 0xbe, 0xef, 0, 0, 0, 0, 0, 0, 0, 0];
+    bytes.extend([192, 0, 2, 50, 192, 0, 2, 1, 0, 0, 0, 0]);
+    bytes.extend(mac().bytes());
+    bytes.extend([0; 10 + 64 + 128]);
+    bytes.extend([99, 130, 83, 99, 53, 1, kind]);
+    bytes.extend(more);
+    bytes
+}
+
+const MORE: [u8; 35] = [
+    54, 4, 192, 0, 2, 1, 0, 1, 4, 255, 255, 255, 0, 3, 4, 192, 0, 2, 1, 51, 4, 0, 0, 14, 16, 224,
+    1, 3, 6, 4, 192, 0, 2, 2, 255,
+];
+
+#[test]
+fn reads_an_offer() {
+    let offer = Answer::parse(&answer(2, &MORE)).unwrap();
+    let expected = Answer {
+        kind: Kind::Offer,
+        xid: 0xdead_beef,
+        mac: mac(),
+        address: Ipv4Addr::new(192, 0, 2, 50),
+        server: Some(Ipv4Addr::new(192, 0, 2, 1)),
+        mask: Some(Ipv4Addr::new(255, 255, 255, 0)),
+        router: Some(Ipv4Addr::new(192, 0, 2, 1)),
+        seconds: Some(3600),
+        again: (None, None),
+        names: vec![Ipv4Addr::new(192, 0, 2, 2)],
+        time: vec![],
+        board: Some(3),
+    };
+    assert_eq!(offer, expected);
+    assert_eq!(Answer::parse(&answer(6, &[255])).unwrap().kind, Kind::Nak);
+}
+
+#[test]
+fn says_what_is_wrong() {
+    let good = answer(5, &MORE);
+    assert_eq!(Answer::parse(&good).unwrap().kind, Kind::Ack);
+    let with = |at: usize, value: u8| {
+        let mut bytes = good.clone();
+        bytes[at] = value;
+        bytes
+    };
+    for (bytes, words) in [
+        (good[..239].to_vec(), "no DHCP message"),
+        (with(0, 1), "the other way"),
+        (with(1, 9), "not by Ethernet"),
+        // More than there is room for.
+        (with(2, 255), "not by Ethernet"),
+        (with(28, 1), "nobody's"),
+        (with(242, 1), "no server's"),
+        (with(244, 200), "no DHCP message"),
+        (good[..240].to_vec(), "no server's"),
+        (answer(5, &[224, 1, 33]), "no box has"),
+        (with(236, 0), "no DHCP message"),
+        (answer(5, &[54]), "no DHCP message"),
+    ] {
+        assert!(Answer::parse(&bytes).unwrap_err().0.contains(words), "{words}");
+    }
+}
+
+#[test]
+fn what_one_side_says_the_other_reads() {
+    let (address, server) = (Ipv4Addr::new(10, 20, 3, 2), Ipv4Addr::new(10, 20, 3, 1));
+    let bytes = Ask::Discover(Some(address)).bytes(0x0102_0304, mac());
+    // RFC 2131, figure 1: a request by Ethernet, whose answer is for everybody.
+    assert_eq!(bytes[..12], [1, 1, 6, 0, 1, 2, 3, 4, 0, 0, 0x80, 0]);
+    assert_eq!((&bytes[28..34], bytes.len()), (&mac().bytes()[..], 300));
+    let asked = Question {
+        kind: QuestionKind::Discover,
+        xid: 0x0102_0304,
+        mac: mac(),
+        has: None,
+        wish: Some(address),
+        server: None,
+    };
+    assert_eq!(Question::parse(&bytes), Ok(asked.clone()));
+    let request = Question::parse(&Ask::Request { address, server }.bytes(1, mac())).unwrap();
+    assert_eq!((request.kind, request.server), (QuestionKind::Request, Some(server)));
+    // RFC 2131, table 5: neither server nor wish, but the address that it has.
+    let renewal = Question::parse(&Ask::Renew(address).bytes(1, mac())).unwrap();
+    assert_eq!((renewal.has, renewal.wish, renewal.server), (Some(address), None, None));
+
+    let domain = "octet.internal".to_owned();
+    let reply = Reply {
+        kind: Kind::Offer,
+        server,
+        address: Some(address),
+        seconds: 600,
+        again: Some((60, 90)),
+        domain,
+        board: Some(3),
+    };
+    let read = Answer::parse(&reply.bytes(&asked)).unwrap();
+    let expected = Answer {
+        kind: Kind::Offer,
+        xid: asked.xid,
+        mac: mac(),
+        address,
+        server: Some(server),
+        mask: Some(Ipv4Addr::new(255, 255, 255, 0)),
+        router: Some(server),
+        seconds: Some(600),
+        again: (Some(60), Some(90)),
+        names: vec![server],
+        time: vec![server],
+        board: Some(3),
+    };
+    assert_eq!(read, expected);
+    let nak = Reply { kind: Kind::Nak, address: None, ..reply };
+    let read = Answer::parse(&nak.bytes(&asked)).unwrap();
+    assert_eq!((read.kind, read.address, read.router), (Kind::Nak, Ipv4Addr::UNSPECIFIED, None));
+}
+
+proptest! {
+    #[test]
+    fn never_panics(bytes in prop::collection::vec(any::<u8>(), 0..600)) {
+        let _ = (Answer::parse(&bytes), Question::parse(&bytes));
+        let _ = Answer::parse(&[&answer(2, &[])[..], &bytes].concat());
+    }
+
+    #[test]
+    fn never_panics_near_the_truth(changes in prop::collection::vec((0usize..268, any::<u8>()), 1..9)) {
+        let mut bytes = answer(2, &MORE);
+        let mut question = Ask::Discover(None).bytes(7, mac());
+        for (at, value) in changes {
+            (bytes[at], question[at]) = (value, value);
+        }
+        let _ = (Answer::parse(&bytes), Question::parse(&question));
+    }
+}

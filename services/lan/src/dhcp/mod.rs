@@ -1,0 +1,11 @@
+//! DHCP for IPv4 (RFC 2131, RFC 2132): an address from whoever leads out, and one for each of those who
+//! are plugged in. The encoding is `dhcproto`'s.
+
+pub mod client;
+mod lease;
+mod message;
+pub mod pool;
+pub mod server;
+
+pub use lease::{Lease, Leased};
+pub use message::{Answer, Ask, Kind, Question, QuestionKind, Refused, Reply, To};

@@ -1,0 +1,112 @@
+//! The server's part of DHCP (RFC 2131, 4.3), without clock or socket: who gets which address.
+//!
+//! A board's address is its port's, whoever asks there and whatever he says: there is one address in each
+//! segment, and `netd` sees to it that one device alone uses it. The owner's devices get theirs from a
+//! pool.
+
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use octet_node::links::Segment;
+
+use super::message::{Kind, Question, QuestionKind, Reply, To};
+use super::pool::{Pool, host};
+
+/// For how long a board has its address, in seconds.
+const BOARD_SECONDS: u32 = 600;
+
+/// After how many seconds it asks for it anew, and after how many it does so as if it had none. A router that has
+/// forgotten who is plugged in (its power was gone, or a cable was out for less time than it looks away) takes nothing
+/// else from a board: so long it may be shut out.
+const BOARD_AGAIN: (u32, u32) = (60, 90);
+
+/// For how long one of the owner's devices has it, in seconds.
+const LAN_SECONDS: u32 = 3600;
+
+/// What a segment has to give.
+#[derive(Debug)]
+pub enum Gives<'a> {
+    /// One address, to whoever is there.
+    Board(&'a Segment),
+    /// Addresses to many.
+    Lan(&'a Segment, &'a mut Pool),
+}
+
+/// What `question` is answered with in a box whose names end in `domain`, if it is to be, and to whom.
+pub fn answer(
+    question: &Question,
+    gives: &mut Gives<'_>,
+    domain: &str,
+    now: Duration,
+) -> Option<(Reply, To)> {
+    let segment = match gives {
+        Gives::Board(segment) | Gives::Lan(segment, _) => *segment,
+    };
+    let server = segment.router.0;
+    // Somebody else is meant.
+    if question.server.is_some_and(|meant| meant != server) {
+        return None;
+    }
+    let (seconds, again) = match gives {
+        Gives::Board(_) => (BOARD_SECONDS, Some(BOARD_AGAIN)),
+        Gives::Lan(..) => (LAN_SECONDS, None),
+    };
+    let board = segment.board.map(|_| segment.number);
+    let domain = domain.to_owned();
+    let reply = |kind, address| Reply { kind, server, address, seconds, again, domain, board };
+    // Who has an address can be reached by it, and nobody else hears the answer.
+    let to = question.has.map_or(To::Everybody, To::One);
+    match question.kind {
+        QuestionKind::Discover => {
+            let address = gives.offer(question, now)?;
+            Some((reply(Kind::Offer, Some(address)), To::Everybody))
+        }
+        QuestionKind::Request => {
+            let wanted = question.has.or(question.wish)?;
+            match gives.take(question, wanted, now) {
+                true => Some((reply(Kind::Ack, Some(wanted)), to)),
+                false => Some((reply(Kind::Nak, None), To::Everybody)),
+            }
+        }
+        QuestionKind::Inform => Some((reply(Kind::Ack, None), To::One(question.has?))),
+        QuestionKind::Release | QuestionKind::Decline => {
+            if let Gives::Lan(_, pool) = gives {
+                pool.release(question.mac);
+            }
+            None
+        }
+    }
+}
+
+impl Gives<'_> {
+    fn offer(&mut self, question: &Question, now: Duration) -> Option<Ipv4Addr> {
+        match self {
+            Self::Board(segment) => segment.board.map(|(address, _)| address),
+            Self::Lan(segment, pool) => {
+                let wish = question.wish.filter(|wish| is_in(segment, *wish)).map(host);
+                pool.offer(question.mac, wish, now).map(|host| with_host(segment, host))
+            }
+        }
+    }
+
+    fn take(&mut self, question: &Question, wanted: Ipv4Addr, now: Duration) -> bool {
+        match self {
+            Self::Board(segment) => segment.board.is_some_and(|(address, _)| address == wanted),
+            Self::Lan(segment, pool) => {
+                is_in(segment, wanted) && pool.take(question.mac, host(wanted), LAN_SECONDS, now)
+            }
+        }
+    }
+}
+
+fn is_in(segment: &Segment, address: Ipv4Addr) -> bool {
+    address.octets()[..3] == segment.router.0.octets()[..3]
+}
+
+fn with_host(segment: &Segment, host: u8) -> Ipv4Addr {
+    let [a, b, c, _] = segment.router.0.octets();
+    Ipv4Addr::new(a, b, c, host)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,69 @@
+use super::*;
+use octet_appliance::Mac;
+
+const NOW: Duration = Duration::from_secs(5);
+
+fn mac(last: u8) -> Mac {
+    Mac::new([2, 0, 0, 0, 0, last]).unwrap()
+}
+
+fn segment(number: u8, has_board: bool) -> Segment {
+    let of = |host| (Ipv4Addr::new(10, 20, number, host), "fd00::1".parse().unwrap());
+    Segment { number, router: of(1), board: has_board.then(|| of(2)), mac: None }
+}
+
+fn question(kind: QuestionKind, last: u8) -> Question {
+    Question { kind, xid: 7, mac: mac(last), has: None, wish: None, server: None }
+}
+
+#[test]
+fn a_port_has_one_address_whoever_asks_and_whatever_for() {
+    let segment = segment(3, true);
+    let own = Ipv4Addr::new(10, 20, 3, 2);
+    let ask = |question: &Question| answer(question, &mut Gives::Board(&segment), "x", NOW);
+    for wish in [None, Some(own), Some(Ipv4Addr::new(10, 20, 4, 2))] {
+        for last in [1, 9] {
+            let asked = Question { wish, ..question(QuestionKind::Discover, last) };
+            let (reply, to) = ask(&asked).unwrap();
+            assert_eq!((reply.kind, reply.address, reply.board), (Kind::Offer, Some(own), Some(3)));
+            assert_eq!((reply.server, to), (segment.router.0, To::Everybody));
+        }
+    }
+    let asked =
+        |wish: Ipv4Addr| Question { wish: Some(wish), ..question(QuestionKind::Request, 1) };
+    assert_eq!(ask(&asked(own)).unwrap().0.kind, Kind::Ack);
+    let (reply, to) = ask(&asked(Ipv4Addr::new(10, 20, 4, 2))).unwrap();
+    assert_eq!((reply.kind, reply.address, to), (Kind::Nak, None, To::Everybody));
+    let renewal = Question { has: Some(own), ..question(QuestionKind::Request, 1) };
+    assert_eq!(ask(&renewal).unwrap().1, To::One(own));
+    let of_another = Question { server: Some(own), ..asked(own) };
+    assert_eq!(ask(&of_another), None);
+    assert_eq!(ask(&question(QuestionKind::Request, 1)), None);
+    assert_eq!(ask(&question(QuestionKind::Release, 1)), None);
+}
+
+#[test]
+fn devices_have_one_each() {
+    let (segment, mut pool) = (segment(250, false), Pool::default());
+    let mut ask =
+        |question: &Question| answer(question, &mut Gives::Lan(&segment, &mut pool), "x", NOW);
+    let (offer, _) = ask(&question(QuestionKind::Discover, 1)).unwrap();
+    assert_eq!((offer.kind, offer.board), (Kind::Offer, None));
+    let wish = offer.address;
+    let request = Question { wish, ..question(QuestionKind::Request, 1) };
+    assert_eq!(ask(&request).unwrap().0.kind, Kind::Ack);
+    // Another one cannot have it, nor an address of another network, nor the router's.
+    let router = Some(segment.router.0);
+    for wish in [wish, Some(Ipv4Addr::new(10, 20, 3, 7)), router] {
+        let request = Question { wish, ..question(QuestionKind::Request, 2) };
+        assert_eq!(ask(&request).unwrap().0.kind, Kind::Nak, "{wish:?}");
+        let discover = Question { wish, ..question(QuestionKind::Discover, 2) };
+        assert_ne!(ask(&discover).unwrap().0.address, wish);
+    }
+    ask(&question(QuestionKind::Release, 1));
+    let informed = Question { has: wish, ..question(QuestionKind::Inform, 1) };
+    assert_eq!(ask(&informed).unwrap().0.address, None);
+    let request = Question { wish, ..question(QuestionKind::Request, 2) };
+    // It has been offered another meanwhile.
+    assert_eq!(ask(&request).unwrap().0.kind, Kind::Nak);
+}

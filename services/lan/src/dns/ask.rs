@@ -1,0 +1,116 @@
+//! Asking upstreams: each question from a socket of its own.
+
+use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
+
+use hickory_proto::op::{Message, ResponseCode};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpStream, UdpSocket};
+use tokio::time::timeout;
+
+use super::Dns;
+use super::answer::Answer;
+use super::exchange::{Exchange, Heard, LONGEST_BY_UDP, Random};
+use super::query::Question;
+use super::upstreams::{Setback, Try};
+
+/// How long one try lasts at most.
+const TRY: Duration = Duration::from_millis(1500);
+
+/// Asks upstreams about `question`, one after the other, as long as they and the box's networks are those of the
+/// beginning: who is asked for whom may have changed. What they say is kept if that is so by then.
+pub(super) async fn ask(dns: &Dns, question: &Question) -> Answer {
+    let generation = dns.generation.get();
+    let upstreams = dns.asked(question.way);
+    let mut tries = upstreams.borrow().tries(dns.now());
+    while let Some(next) = tries.begin().filter(|_| generation == dns.generation.get()) {
+        let setback = match once(dns, question, next).await {
+            Ok(message) => {
+                let keep = generation == dns.generation.get();
+                let mut resolver = dns.resolver.borrow_mut();
+                if let Some(answer) = resolver.answered(dns.now(), question, message, keep) {
+                    upstreams.borrow_mut().answered(next.server, next.form);
+                    return answer;
+                }
+                Setback::Failed
+            }
+            Err(setback) => setback,
+        };
+        if tries.after(next, setback) {
+            dns.resolver.borrow_mut().counters.upstream_failures += 1;
+            upstreams.borrow_mut().failed(dns.now(), next.server);
+        }
+    }
+    let answer = Answer::of(ResponseCode::ServFail);
+    let mut resolver = dns.resolver.borrow_mut();
+    resolver.counters.unanswered += 1;
+    if generation == dns.generation.get() {
+        resolver.cache.put(dns.now(), question, &answer);
+    }
+    answer
+}
+
+async fn once(dns: &Dns, question: &Question, next: Try) -> Result<Message, Setback> {
+    let mut random: Random = [0; _];
+    rustix::rand::getrandom(&mut random, rustix::rand::GetRandomFlags::empty())
+        .map_err(|_| Setback::Failed)?;
+    let exchange = Exchange::new(question, next.form, &random).ok_or(Setback::Failed)?;
+    // What has come before the answer should have come, and what to do if it never does.
+    let mut otherwise = Setback::Failed;
+    let heard = async {
+        if next.tcp {
+            // Only so many at once: an answer may be long, and there is to be room for all of it.
+            let _room = dns.streams.acquire().await.map_err(io::Error::other)?;
+            by_tcp(next.server, &exchange).await
+        } else {
+            by_udp(dns, next.server, &exchange, &mut otherwise).await
+        }
+    };
+    match timeout(TRY, heard).await {
+        Ok(Ok(Heard::Answer(message))) => Ok(*message),
+        Ok(Ok(Heard::Truncated)) => Err(Setback::Truncated),
+        Ok(Ok(Heard::NoEdns)) => Err(Setback::NoEdns),
+        Ok(_) => Err(Setback::Failed),
+        Err(_) => Err(otherwise),
+    }
+}
+
+/// Listens until there is something that only the upstream can have said.
+async fn by_udp(
+    dns: &Dns,
+    server: SocketAddr,
+    exchange: &Exchange,
+    otherwise: &mut Setback,
+) -> io::Result<Heard> {
+    // The kernel picks a port at random, and lets through only what comes from the server.
+    let own: SocketAddr = match server {
+        SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
+        SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
+    };
+    let socket = UdpSocket::bind(own).await?;
+    socket.connect(server).await?;
+    socket.send(exchange.bytes()).await?;
+    let mut buffer = vec![0; LONGEST_BY_UDP + 1];
+    loop {
+        let length = socket.recv(&mut buffer).await?;
+        let heard = exchange.heard(buffer.get(..length).unwrap_or_default(), LONGEST_BY_UDP);
+        match heard {
+            Heard::Spoofed => {}
+            Heard::OtherCase => *otherwise = Setback::OtherCase,
+            Heard::BareError => *otherwise = Setback::NoEdns,
+            _ => return Ok(heard),
+        }
+        dns.resolver.borrow_mut().counters.spoofed += 1;
+    }
+}
+
+/// In a stream nobody else can say anything.
+async fn by_tcp(server: SocketAddr, exchange: &Exchange) -> io::Result<Heard> {
+    let mut stream = TcpStream::connect(server).await?;
+    let length = u16::try_from(exchange.bytes().len()).map_err(io::Error::other)?;
+    stream.write_all(&[&length.to_be_bytes(), exchange.bytes()].concat()).await?;
+    let mut answer = vec![0; stream.read_u16().await?.into()];
+    stream.read_exact(&mut answer).await?;
+    Ok(exchange.heard(&answer, u16::MAX.into()))
+}

@@ -1,0 +1,119 @@
+//! Answers that are known for a while, in bounded memory.
+
+use std::collections::{HashMap, VecDeque};
+use std::rc::Rc;
+use std::time::Duration;
+
+use hickory_proto::op::{Message, OpCode};
+use hickory_proto::rr::RData;
+
+use super::answer::{Answer, LONGEST_TTL};
+use super::query::Question;
+
+/// What an answer costs beside its bytes: its places in the map and in the queue.
+const OVERHEAD: usize = 256;
+
+/// Answers as messages, which is how their size is known and small. Which one goes when there is no
+/// room is decided by CLOCK: one that was asked for since it was last looked at stays once more.
+#[derive(Debug)]
+pub struct Cache {
+    limit: usize,
+    bytes: usize,
+    entries: HashMap<Rc<Question>, Entry>,
+    /// Each question of `entries` once, the next to be looked at first.
+    queue: VecDeque<Rc<Question>>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    message: Box<[u8]>,
+    came: Duration,
+    ttl: u32,
+    asked: bool,
+}
+
+impl Cache {
+    /// Empty, with room for `limit` bytes.
+    pub fn new(limit: usize) -> Self {
+        Self { limit, bytes: 0, entries: HashMap::new(), queue: VecDeque::new() }
+    }
+
+    /// The answer to `question` that still counts at `now`, with what is left of its time.
+    pub fn get(&mut self, now: Duration, question: &Question) -> Option<Answer> {
+        let entry = self.entries.get_mut(question)?;
+        let elapsed = now.saturating_sub(entry.came).as_secs();
+        let elapsed = u32::try_from(elapsed).ok().filter(|elapsed| *elapsed < entry.ttl)?;
+        entry.asked = true;
+        Some(unpack(&entry.message)?.aged(elapsed, LONGEST_TTL))
+    }
+
+    /// Keeps what came at `now`, for as long as it says.
+    pub fn put(&mut self, now: Duration, question: &Question, answer: &Answer) {
+        let Some(ttl) = answer.ttl() else { return };
+        let Some(message) = pack(answer) else { return };
+        let cost = cost(question, &message);
+        if cost > self.limit {
+            return;
+        }
+        let entry = Entry { message, came: now, ttl, asked: false };
+        self.bytes += cost;
+        let question = Rc::new(question.clone());
+        if let Some(old) = self.entries.insert(Rc::clone(&question), entry) {
+            self.bytes -= self::cost(&question, &old.message);
+        } else {
+            self.queue.push_back(question);
+        }
+        self.make_room();
+    }
+
+    /// Forgets everything.
+    pub fn clear(&mut self) {
+        *self = Self::new(self.limit);
+    }
+
+    /// What it holds, in bytes.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    fn make_room(&mut self) {
+        while self.bytes > self.limit
+            && let Some(question) = self.queue.pop_front()
+        {
+            match self.entries.get_mut(&question) {
+                Some(entry) if entry.asked => {
+                    entry.asked = false;
+                    self.queue.push_back(question);
+                }
+                _ => {
+                    if let Some(entry) = self.entries.remove(&question) {
+                        self.bytes -= cost(&question, &entry.message);
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn cost(question: &Question, message: &[u8]) -> usize {
+    question.name.len() + message.len() + OVERHEAD
+}
+
+fn pack(answer: &Answer) -> Option<Box<[u8]>> {
+    let mut message = Message::response(0, OpCode::Query);
+    message.metadata.response_code = answer.code;
+    message.answers.clone_from(&answer.records);
+    message.authorities.extend(answer.soa.clone());
+    message.to_vec().ok().map(Vec::into_boxed_slice)
+}
+
+fn unpack(bytes: &[u8]) -> Option<Answer> {
+    let message = Message::from_vec(bytes).ok()?;
+    let soa = message.authorities.into_iter().find(|it| matches!(it.data, RData::SOA(_)));
+    let mut answer = Answer::of(message.metadata.response_code);
+    (answer.records, answer.soa) = (message.answers, soa);
+    Some(answer)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,124 @@
+use hickory_proto::op::{MessageType, ResponseCode};
+use hickory_proto::rr::{Name, RecordType};
+use proptest::prelude::*;
+
+use super::super::way::Way;
+use super::*;
+
+fn question() -> Question {
+    Question {
+        name: Name::from_ascii("WWW.example.com.").unwrap(),
+        kind: RecordType::A,
+        way: Way::Own,
+    }
+}
+
+/// Every second letter is a capital.
+fn exchange(form: Form) -> Exchange {
+    let mut random = [0xaa; 34];
+    random[..2].copy_from_slice(&[0x12, 0x34]);
+    Exchange::new(&question(), form, &random).unwrap()
+}
+
+fn sent(form: Form) -> Message {
+    Message::from_vec(exchange(form).bytes()).unwrap()
+}
+
+fn answer(form: Form) -> Message {
+    let mut message = sent(form);
+    message.metadata.message_type = MessageType::Response;
+    message.edns = None;
+    message
+}
+
+fn heard(message: &Message) -> Heard {
+    exchange(Form::default()).heard(&message.to_vec().unwrap(), LONGEST_BY_UDP)
+}
+
+#[test]
+fn what_is_asked() {
+    let message = sent(Form::default());
+    assert_eq!((message.metadata.id, message.metadata.recursion_desired), (0x1234, true));
+    assert_eq!(message.queries[0].name.to_ascii(), "WwW.ExAmPlE.CoM.");
+    assert_eq!(message.edns.as_ref().unwrap().max_payload(), 1232);
+    let plain = sent(Form { mixed_case: false, edns: false });
+    assert_eq!(plain.queries[0].name.to_ascii(), "www.example.com.");
+    assert_eq!(plain.edns, None);
+    // Other bytes, other questions.
+    let other = Exchange::new(&question(), Form::default(), &[7; 34]).unwrap();
+    assert_ne!(other.bytes()[..29], exchange(Form::default()).bytes()[..29]);
+}
+
+#[test]
+fn only_the_answer_to_this_question_is_one() {
+    let good = answer(Form::default());
+    assert!(matches!(heard(&good), Heard::Answer(_)));
+    let changed = |change: fn(&mut Message)| {
+        let mut message = good.clone();
+        change(&mut message);
+        heard(&message)
+    };
+    assert_eq!(changed(|it| it.metadata.id += 1), Heard::Spoofed);
+    assert_eq!(changed(|it| it.metadata.message_type = MessageType::Query), Heard::Spoofed);
+    assert_eq!(changed(|it| it.metadata.op_code = OpCode::Notify), Heard::Spoofed);
+    assert_eq!(changed(|it| it.queries.clear()), Heard::Spoofed);
+    assert_eq!(changed(|it| it.queries.push(it.queries[0].clone())), Heard::Spoofed);
+    assert_eq!(changed(|it| it.queries[0].query_type = RecordType::AAAA), Heard::Spoofed);
+    assert_eq!(changed(|it| it.queries[0].query_class = 3.into()), Heard::Spoofed);
+    let other =
+        |it: &mut Message| it.queries[0].name = Name::from_ascii("WwX.ExAmPlE.CoM.").unwrap();
+    assert_eq!(changed(other), Heard::Spoofed);
+    let lower = |it: &mut Message| it.queries[0].name = it.queries[0].name.to_lowercase();
+    assert_eq!(changed(lower), Heard::OtherCase);
+    let asked = exchange(Form::default()).bytes().to_vec();
+    assert_eq!(exchange(Form::default()).heard(&asked, LONGEST_BY_UDP), Heard::Spoofed);
+}
+
+#[test]
+fn answers_that_are_of_no_use() {
+    let good = answer(Form::default());
+    let mut cut = good.clone();
+    cut.metadata.truncation = true;
+    assert_eq!(heard(&cut), Heard::Truncated);
+    let mut long = good.to_vec().unwrap();
+    long.resize(LONGEST_BY_UDP, 0);
+    let exchange = exchange(Form::default());
+    assert!(matches!(exchange.heard(&long, LONGEST_BY_UDP), Heard::Answer(_)));
+    long.push(0);
+    assert_eq!(exchange.heard(&long, LONGEST_BY_UDP), Heard::Unreadable);
+    assert!(matches!(exchange.heard(&long, 65535), Heard::Answer(_)));
+    long[7] = 1;
+    long.truncate(40);
+    assert_eq!(exchange.heard(&long, LONGEST_BY_UDP), Heard::Unreadable);
+}
+
+#[test]
+fn who_does_not_know_edns_is_recognised() {
+    let mut refuses = answer(Form::default());
+    refuses.metadata.response_code = ResponseCode::FormErr;
+    assert_eq!(heard(&refuses), Heard::NoEdns);
+    refuses.queries.clear();
+    assert_eq!(heard(&refuses), Heard::BareError);
+    let plain = Form { edns: false, ..Form::default() };
+    let mut refuses = answer(plain);
+    refuses.metadata.response_code = ResponseCode::FormErr;
+    let heard = exchange(plain).heard(&refuses.to_vec().unwrap(), LONGEST_BY_UDP);
+    assert!(matches!(heard, Heard::Answer(_)));
+}
+
+proptest! {
+    #[test]
+    fn any_bytes_come_to_an_end(mut bytes in prop::collection::vec(any::<u8>(), 0..600)) {
+        let exchange = exchange(Form::default());
+        prop_assert_eq!(exchange.heard(&bytes, LONGEST_BY_UDP), Heard::Spoofed);
+        // The same behind what makes it an answer.
+        let mut good = answer(Form::default()).to_vec().unwrap();
+        let counts = bytes.iter().take(6).copied().collect::<Vec<u8>>();
+        good[6..6 + counts.len()].copy_from_slice(&counts);
+        good.append(&mut bytes);
+        prop_assert!(matches!(
+            exchange.heard(&good, LONGEST_BY_UDP),
+            Heard::Answer(_) | Heard::Unreadable
+        ));
+    }
+}

@@ -1,0 +1,76 @@
+//! Questions for which upstreams are being asked: each of them once, whoever else wants to know.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::rc::Rc;
+
+use hickory_proto::op::ResponseCode;
+use tokio::sync::oneshot;
+use tokio::task::spawn_local;
+
+use super::Dns;
+use super::answer::{Answer, reply};
+use super::ask::ask;
+use super::places::{Place, Places, Room};
+use super::query::{Query, Question};
+use super::rates::Client;
+
+/// How many questions wait for upstreams at once.
+const ROOM: Room = Room { all: 256, of_one: 32, kept: 64 };
+
+/// Questions for which upstreams are being asked.
+#[derive(Debug)]
+pub(super) struct Flights {
+    waiting: RefCell<HashMap<Question, Vec<oneshot::Sender<Rc<Answer>>>>>,
+    places: Rc<Places>,
+}
+
+impl Flights {
+    pub(super) fn new() -> Self {
+        Self { waiting: RefCell::default(), places: Places::new(ROOM) }
+    }
+}
+
+impl Dns {
+    /// A place for one more question of `client` that waits for upstreams; without one, what it is told.
+    pub(super) fn place(&self, client: Client, query: &Query) -> Result<Place, Vec<u8>> {
+        self.flights.places.take(client).ok_or_else(|| {
+            self.resolver.borrow_mut().counters.busy += 1;
+            reply(query, &Answer::of(ResponseCode::ServFail))
+        })
+    }
+
+    /// The answer of upstreams to `query`. Who asks it first has his place until they have answered,
+    /// even if he waits no more; others as long as they wait.
+    pub(super) async fn forward(self: &Rc<Self>, query: &Query, place: Place) -> Vec<u8> {
+        let (sender, receiver) = oneshot::channel();
+        let mut held = Some(place);
+        match self.flights.waiting.borrow_mut().entry(query.question.clone()) {
+            Entry::Occupied(mut flight) => {
+                self.resolver.borrow_mut().counters.joined += 1;
+                flight.get_mut().push(sender);
+            }
+            Entry::Vacant(none) => {
+                self.resolver.borrow_mut().counters.forwarded += 1;
+                none.insert(vec![sender]);
+                let (dns, question, place) = (Rc::clone(self), query.question.clone(), held.take());
+                spawn_local(async move {
+                    let answer = Rc::new(ask(&dns, &question).await);
+                    let waiting = dns.flights.waiting.borrow_mut().remove(&question);
+                    drop(place);
+                    for sender in waiting.unwrap_or_default() {
+                        // Who waits no more has no need of it.
+                        let _ = sender.send(Rc::clone(&answer));
+                    }
+                });
+            }
+        }
+        let answer = receiver.await;
+        drop(held);
+        match answer {
+            Ok(answer) => reply(query, &answer),
+            Err(_) => reply(query, &Answer::of(ResponseCode::ServFail)),
+        }
+    }
+}

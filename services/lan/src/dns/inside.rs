@@ -1,0 +1,145 @@
+//! What is inside of the box: its networks, and the names that nobody outside is ever asked for.
+
+use std::net::IpAddr;
+
+use hickory_proto::rr::Name;
+
+use super::prefix::Prefix;
+use super::reverse::Reverse;
+use super::way::Way;
+
+/// Names that stand for something on this very node or for nothing: not even another node of the box
+/// is asked for them. Single labels are the same, without a list.
+const NEVER: [&[&str]; 3] = [&["localhost"], &["onion"], &["invalid"]];
+
+/// Names that mean something here, and something else or nothing elsewhere (`docs/names.md` says who
+/// says so).
+const INSIDE: [&[&str]; 8] = [
+    &["internal"],
+    &["octet"],
+    &["local"],
+    &["home", "arpa"],
+    &["resolver", "arpa"],
+    &["lan"],
+    &["test"],
+    &["alt"],
+];
+
+/// Addresses of this node alone, or of one link: reverse names about them mean nothing elsewhere.
+const OF_THIS_NODE: [Prefix; 6] = [
+    Prefix::v4([0; 4], 8),
+    Prefix::v4([127, 0, 0, 0], 8),
+    Prefix::v4([169, 254, 0, 0], 16),
+    Prefix::v4([255; 4], 32),
+    // `::`, `::1`, and what used to stand for IPv4.
+    Prefix::v6([0; 4], 96),
+    Prefix::v6([0xfe80, 0, 0, 0], 10),
+];
+
+/// Private addresses, and those of documents (RFC 6303, 4; RFC 7793).
+const PRIVATE: [Prefix; 9] = [
+    Prefix::v4([10, 0, 0, 0], 8),
+    Prefix::v4([172, 16, 0, 0], 12),
+    Prefix::v4([192, 168, 0, 0], 16),
+    Prefix::v4([100, 64, 0, 0], 10),
+    Prefix::v4([192, 0, 2, 0], 24),
+    Prefix::v4([198, 51, 100, 0], 24),
+    Prefix::v4([203, 0, 113, 0], 24),
+    Prefix::v6([0xfc00, 0, 0, 0], 7),
+    Prefix::v6([0x2001, 0xdb8, 0, 0], 32),
+];
+
+/// The box's networks, and this node in them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Inside {
+    /// Networks whose hosts may ask. Nobody outside has a say about their addresses.
+    pub networks: Vec<Prefix>,
+    /// The node's own addresses: an upstream there would be the node itself.
+    pub node: Vec<IpAddr>,
+    /// Of the networks, those whose hosts leave by another node.
+    pub by_exit: Vec<Prefix>,
+    /// Networks of nodes elsewhere that leave by this one.
+    pub guests: Vec<Prefix>,
+}
+
+/// Whom a name may be asked of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Place {
+    /// Upstreams.
+    Outside,
+    /// The box; it is in this zone.
+    Inside(Name),
+    /// Nobody but this node; it is in this zone.
+    Never(Name),
+}
+
+impl Inside {
+    /// Whether who has `address` may ask.
+    pub fn may_ask(&self, address: IpAddr) -> bool {
+        let address = address.to_canonical();
+        address.is_loopback() || self.networks.iter().any(|network| network.contains(address))
+    }
+
+    /// By which way who has `address` is answered; `None` if not at all.
+    pub fn way(&self, address: IpAddr) -> Option<Way> {
+        let is_of = |networks: &[Prefix]| networks.iter().any(|it| it.contains(address));
+        if is_of(&self.by_exit) {
+            Some(Way::Exit)
+        } else if self.may_ask(address) {
+            Some(Way::Own)
+        } else {
+            is_of(&self.guests).then_some(Way::Guest)
+        }
+    }
+
+    /// Whether an answer from outside must not lead to `address`: a page from outside that can choose
+    /// what its own name means could else talk to the box's machines in a visitor's name (DNS
+    /// rebinding).
+    pub fn is_kept_from(&self, address: IpAddr) -> bool {
+        let mut kept = OF_THIS_NODE.iter().chain(&self.networks);
+        kept.any(|network| network.contains(address)) || self.node.contains(&address.to_canonical())
+    }
+
+    /// Whom `name` may be asked of.
+    pub fn place(&self, name: &Name) -> Place {
+        let labels = name.iter().len();
+        if labels == 0 {
+            return Place::Outside;
+        }
+        let zone = |zones: &[&[&str]]| {
+            let zone = zones.iter().find(|zone| is_under(name, zone))?;
+            Some(name.trim_to(zone.len()))
+        };
+        if let Some(zone) = zone(&NEVER) {
+            return Place::Never(zone);
+        }
+        match zone(&INSIDE) {
+            Some(zone) if labels > 1 => return Place::Inside(zone),
+            Some(zone) => return Place::Never(zone),
+            None if labels == 1 => return Place::Never(Name::root()),
+            None => {}
+        }
+        let Some(reverse) = Reverse::of(name) else { return Place::Outside };
+        let of = |list: &[Prefix]| list.iter().any(|network| reverse.prefix.is_within(network));
+        if of(&OF_THIS_NODE) {
+            Place::Never(reverse.zone)
+        } else if of(&PRIVATE) || of(&self.networks) {
+            Place::Inside(reverse.zone)
+        } else {
+            Place::Outside
+        }
+    }
+}
+
+/// Whether `name` is the name that `zone` spells, or below it.
+fn is_under(name: &Name, zone: &[&str]) -> bool {
+    name.iter().len() >= zone.len()
+        && name
+            .iter()
+            .rev()
+            .zip(zone.iter().rev())
+            .all(|(label, of_zone)| label.eq_ignore_ascii_case(of_zone.as_bytes()))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,138 @@
+use super::*;
+
+fn inside() -> Inside {
+    let network = |address: &str, length| Prefix::new(address.parse().unwrap(), length).unwrap();
+    Inside {
+        networks: vec![
+            network("10.20.0.0", 16),
+            network("fd6f:6374:6574::", 48),
+            network("2001:db9:7::", 48),
+            network("198.18.4.0", 24),
+        ],
+        node: vec!["203.0.113.7".parse().unwrap()],
+        ..Inside::default()
+    }
+}
+
+fn place(name: &str) -> Place {
+    inside().place(&name.parse().unwrap())
+}
+
+fn zone(name: &str) -> Name {
+    name.parse().unwrap()
+}
+
+#[test]
+fn names_of_the_box_are_inside() {
+    for (name, of) in [
+        ("board-3.octet.internal.", "internal."),
+        ("board-3.octet.INTERNAL.", "internal."),
+        ("cache.octet.", "octet."),
+        ("printer.local.", "local."),
+        ("home.arpa.", "home.arpa."),
+        ("nas.home.arpa.", "home.arpa."),
+        ("_dns.resolver.arpa.", "resolver.arpa."),
+        ("nas.lan.", "lan."),
+        ("a.b.c.test.", "test."),
+        ("x.alt.", "alt."),
+        ("2.3.20.10.in-addr.arpa.", "10.in-addr.arpa."),
+        ("10.in-addr.arpa.", "10.in-addr.arpa."),
+        ("1.16.172.in-addr.arpa.", "172.in-addr.arpa."),
+        ("31.172.in-addr.arpa.", "172.in-addr.arpa."),
+        ("1.168.192.in-addr.arpa.", "192.in-addr.arpa."),
+        ("7.64.100.in-addr.arpa.", "100.in-addr.arpa."),
+        ("lb._dns-sd._udp.0.1.168.192.in-addr.arpa.", "192.in-addr.arpa."),
+        ("0.d.f.ip6.arpa.", "d.f.ip6.arpa."),
+        ("c.f.ip6.arpa.", "c.f.ip6.arpa."),
+        // The box's own networks, though nobody has kept these for private use.
+        ("9.4.18.198.in-addr.arpa.", "198.in-addr.arpa."),
+        ("7.0.0.0.9.b.d.0.1.0.0.2.ip6.arpa.", "0.2.ip6.arpa."),
+    ] {
+        assert_eq!(place(name), Place::Inside(zone(of)), "{name}");
+    }
+}
+
+#[test]
+fn some_names_never_leave_the_node() {
+    for (name, of) in [
+        ("localhost.", "localhost."),
+        ("a.localhost.", "localhost."),
+        ("x.onion.", "onion."),
+        ("x.invalid.", "invalid."),
+        ("printer.", "."),
+        ("com.", "."),
+        ("octet.", "octet."),
+        ("internal.", "internal."),
+        ("1.0.0.127.in-addr.arpa.", "127.in-addr.arpa."),
+        ("254.169.in-addr.arpa.", "169.in-addr.arpa."),
+        ("0.in-addr.arpa.", "0.in-addr.arpa."),
+        ("b.e.f.ip6.arpa.", "e.f.ip6.arpa."),
+    ] {
+        assert_eq!(place(name), Place::Never(zone(of)), "{name}");
+    }
+    let loopback = Name::from("::1".parse::<IpAddr>().unwrap());
+    assert_eq!(inside().place(&loopback), Place::Never(zone("0.0.ip6.arpa.")));
+}
+
+#[test]
+fn other_names_are_outside() {
+    for name in [
+        ".",
+        "www.example.com.",
+        "internal.example.com.",
+        "notinternal.example.",
+        "xlocal.example.",
+        "arpa.example.",
+        "e164.arpa.",
+        "in-addr.arpa.",
+        "172.in-addr.arpa.",
+        "32.172.in-addr.arpa.",
+        "1.1.1.1.in-addr.arpa.",
+        "128.100.in-addr.arpa.",
+        "5.18.198.in-addr.arpa.",
+        "f.ip6.arpa.",
+        "0.2.ip6.arpa.",
+        "8.0.0.0.9.b.d.0.1.0.0.2.ip6.arpa.",
+    ] {
+        assert_eq!(place(name), Place::Outside, "{name}");
+    }
+}
+
+#[test]
+fn hosts_of_the_box_may_ask() {
+    let may = |address: &str| inside().may_ask(address.parse().unwrap());
+    for address in ["127.0.0.1", "::1", "10.20.3.2", "::ffff:10.20.3.2", "fd6f:6374:6574:3::2"] {
+        assert!(may(address), "{address}");
+    }
+    for address in ["10.21.0.1", "192.0.2.1", "fe80::1", "fd6f:6374:6575::1", "0.0.0.0", "::"] {
+        assert!(!may(address), "{address}");
+    }
+    assert!(!Inside::default().may_ask("10.20.3.2".parse().unwrap()));
+}
+
+#[test]
+fn nobody_outside_leads_into_the_box() {
+    let kept = |address: &str| inside().is_kept_from(address.parse().unwrap());
+    for address in [
+        "10.20.3.2",
+        "::ffff:10.20.3.2",
+        "fd6f:6374:6574:3::2",
+        "127.0.0.1",
+        "127.9.9.9",
+        "::1",
+        "::",
+        "::127.0.0.1",
+        "0.0.0.0",
+        "0.1.2.3",
+        "169.254.169.254",
+        "fe80::1",
+        "203.0.113.7",
+        "255.255.255.255",
+    ] {
+        assert!(kept(address), "{address}");
+    }
+    // The uplink may itself lead to private networks.
+    for address in ["192.0.2.80", "192.168.1.1", "10.0.2.3", "fd00::1", "2a00::1", "203.0.113.8"] {
+        assert!(!kept(address), "{address}");
+    }
+}

@@ -1,0 +1,145 @@
+//! Names of the box: who is plugged in, and what services call themselves.
+
+use std::collections::{BTreeMap, HashMap};
+use std::net::IpAddr;
+
+use hickory_proto::rr::Name;
+
+use super::answer::Answer;
+use super::query::Question;
+use super::reverse::Reverse;
+
+/// Names that a zone has at most.
+pub const MOST_NAMES: usize = 1024;
+
+/// Addresses that a name has at most.
+pub const MOST_ADDRESSES: usize = 8;
+
+/// Names with their addresses.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Names(BTreeMap<Name, Vec<IpAddr>>);
+
+/// What of a zone cannot be.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidName {
+    /// It is no name.
+    #[error(
+        "`{0}` is no name of a host: use letters a-z, digits and hyphens, 63 at most, and dots between them"
+    )]
+    Name(String),
+    /// There is no room.
+    #[error("{0} names are too many: {MOST_NAMES} have room, leave some out")]
+    Names(usize),
+    /// A name has too many addresses.
+    #[error("`{0}` has {1} addresses: {MOST_ADDRESSES} have room, leave some out")]
+    Addresses(String, usize),
+}
+
+/// The zone of the box: `<appliance>.internal`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Own {
+    zone: Name,
+    hosts: Names,
+    pointers: HashMap<IpAddr, Name>,
+}
+
+impl Own {
+    /// The zone `zone`, with `hosts` and their addresses; hosts are named without the zone.
+    ///
+    /// # Errors
+    /// Something is no name, or there is too much of it.
+    pub fn new(zone: &str, hosts: &BTreeMap<String, Vec<IpAddr>>) -> Result<Self, InvalidName> {
+        if hosts.len() > MOST_NAMES {
+            return Err(InvalidName::Names(hosts.len()));
+        }
+        let mut own = Self { zone: host_name(zone)?, ..Self::default() };
+        for (host, addresses) in hosts {
+            let name = host_name(&format!("{host}.{zone}"))?;
+            for address in addresses {
+                own.pointers.entry(address.to_canonical()).or_insert_with(|| name.clone());
+            }
+            own.hosts.put(name, addresses)?;
+        }
+        Ok(own)
+    }
+
+    /// What the zone says; `None` if nothing.
+    pub fn answer(&self, question: &Question) -> Option<Answer> {
+        if let Some(reverse) = Reverse::of(&question.name) {
+            let address = reverse.prefix.address().filter(|_| reverse.whole)?;
+            let name = self.pointers.get(&address)?;
+            return Some(Answer::pointer(question, name.clone(), reverse.zone));
+        }
+        self.hosts.answer(question, &self.zone)
+    }
+}
+
+impl Names {
+    /// Adds a name.
+    ///
+    /// # Errors
+    /// It has too many addresses.
+    pub fn put(&mut self, name: Name, addresses: &[IpAddr]) -> Result<(), InvalidName> {
+        if addresses.len() > MOST_ADDRESSES {
+            return Err(InvalidName::Addresses(name.to_ascii(), addresses.len()));
+        }
+        self.0.insert(name, addresses.to_vec());
+        Ok(())
+    }
+
+    /// Takes a name out.
+    pub fn remove(&mut self, name: &Name) {
+        self.0.remove(name);
+    }
+
+    /// The addresses of a name; none if it is not there.
+    pub fn get(&self, name: &Name) -> &[IpAddr] {
+        self.0.get(name).map_or(&[], Vec::as_slice)
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// What they say, being of `zone`; `None` if nothing.
+    pub fn answer(&self, question: &Question, zone: &Name) -> Option<Answer> {
+        // A name's own order is that of the tree: what is below it comes right after it.
+        let (name, addresses) = self.0.range(&question.name..).next()?;
+        if *name == question.name {
+            Some(Answer::addresses(question, addresses, zone.clone()))
+        } else {
+            question.name.zone_of(name).then(|| Answer::nothing(zone.clone()))
+        }
+    }
+}
+
+/// Reads a name of a host (RFC 1123, 2.1).
+///
+/// # Errors
+/// It is none.
+pub fn host_name(text: &str) -> Result<Name, InvalidName> {
+    let wrong = || InvalidName::Name(text.to_owned());
+    let labels: Vec<&[u8]> = text.trim_end_matches('.').split('.').map(str::as_bytes).collect();
+    let may_be = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'-';
+    let is_label = |label: &&[u8]| {
+        (1..=63).contains(&label.len())
+            && label.iter().all(may_be)
+            && label.first() != Some(&b'-')
+            && label.last() != Some(&b'-')
+    };
+    if !labels.iter().all(is_label) {
+        return Err(wrong());
+    }
+    let mut name = Name::from_labels(labels).map_err(|_| wrong())?.to_lowercase();
+    name.set_fqdn(true);
+    Ok(name)
+}
+
+#[cfg(test)]
+mod tests;

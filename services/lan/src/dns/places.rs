@@ -1,0 +1,93 @@
+//! Places of which each client has a part, and of which some are kept for who has none.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use super::rates::Client;
+
+/// How many places there are.
+#[derive(Debug, Clone, Copy)]
+pub struct Room {
+    /// For all clients.
+    pub all: usize,
+    /// For one.
+    pub of_one: usize,
+    /// Of all, those for clients that have none: a few that have taken all they may leave these.
+    pub kept: usize,
+}
+
+/// Who has how many.
+#[derive(Debug)]
+pub struct Places {
+    room: Room,
+    taken: RefCell<HashMap<Client, usize>>,
+}
+
+/// A place, for as long as it is held.
+#[derive(Debug)]
+pub struct Place {
+    places: Rc<Places>,
+    client: Client,
+}
+
+impl Places {
+    /// All free.
+    pub fn new(room: Room) -> Rc<Self> {
+        Rc::new(Self { room, taken: RefCell::default() })
+    }
+
+    /// One for `client`, if there is one.
+    pub fn take(self: &Rc<Self>, client: Client) -> Option<Place> {
+        let mut taken = self.taken.borrow_mut();
+        let all: usize = taken.values().sum();
+        let own = taken.get(&client).copied().unwrap_or(0);
+        let kept = if own == 0 { 0 } else { self.room.kept };
+        if all + kept >= self.room.all || own >= self.room.of_one {
+            return None;
+        }
+        taken.insert(client, own + 1);
+        Some(Place { places: Rc::clone(self), client })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut taken = self.places.taken.borrow_mut();
+        if let Some(count) = taken.get_mut(&self.client) {
+            *count -= 1;
+            if *count == 0 {
+                taken.remove(&self.client);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, SocketAddr};
+
+    use super::*;
+
+    fn client(number: u8) -> Client {
+        Client::from(SocketAddr::new(Ipv4Addr::new(10, 20, number, 2).into(), 53))
+    }
+
+    #[test]
+    fn nobody_takes_the_last_places_from_who_has_none() {
+        let places = Places::new(Room { all: 8, of_one: 4, kept: 2 });
+        let mut held: Vec<Place> = (0..9).filter_map(|_| places.take(client(1))).collect();
+        assert_eq!(held.len(), 4);
+        held.extend((0..9).filter_map(|_| places.take(client(2))));
+        assert_eq!(held.len(), 6);
+        held.extend(places.take(client(3)));
+        held.extend(places.take(client(4)));
+        assert_eq!(held.len(), 8);
+        assert!(places.take(client(5)).is_none());
+        held.remove(0);
+        assert!(places.take(client(1)).is_none());
+        assert!(places.take(client(5)).is_some());
+        held.clear();
+        assert!(places.taken.borrow().is_empty());
+    }
+}

@@ -1,0 +1,110 @@
+//! Networks, as the bits that their addresses have in common.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+/// Bits before those of an IPv4 address when it is written as an IPv6 one (RFC 4291, 2.5.5.2).
+const MAPPED: u8 = 96;
+
+/// A network: all addresses that begin with the same bits. IPv4 is kept as the part of IPv6 that
+/// stands for it, so that an address is the same address however a socket has written it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Prefix {
+    bits: u128,
+    /// How many of them are the network's.
+    length: u8,
+}
+
+impl Prefix {
+    /// The network of `address` whose prefix is `length` bits long; `None` if that is longer than an
+    /// address.
+    pub const fn new(address: IpAddr, length: u8) -> Option<Self> {
+        let (address, length, longest) = match address {
+            IpAddr::V4(v4) => (v4.to_ipv6_mapped(), MAPPED.saturating_add(length), 32),
+            IpAddr::V6(v6) => (v6, length, 128),
+        };
+        let longest = if longest == 32 { MAPPED + 32 } else { longest };
+        if length > longest {
+            return None;
+        }
+        Some(Self { bits: address.to_bits() & mask(length), length })
+    }
+
+    /// A network of IPv4; `length` is 32 at most.
+    pub(super) const fn v4(octets: [u8; 4], length: u8) -> Self {
+        let [a, b, c, d] = octets;
+        let address = Ipv4Addr::new(a, b, c, d).to_ipv6_mapped();
+        Self { bits: address.to_bits() & mask(MAPPED + length), length: MAPPED + length }
+    }
+
+    /// A network of IPv6; `length` is 128 at most.
+    pub(super) const fn v6(head: [u16; 4], length: u8) -> Self {
+        let [a, b, c, d] = head;
+        let address = Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0);
+        Self { bits: address.to_bits() & mask(length), length }
+    }
+
+    /// Whether `address` is one of its addresses.
+    pub fn contains(&self, address: IpAddr) -> bool {
+        (bits(address) ^ self.bits) & mask(self.length) == 0
+    }
+
+    /// Whether all its addresses are `other`'s.
+    pub fn is_within(&self, other: &Self) -> bool {
+        self.length >= other.length && (self.bits ^ other.bits) & mask(other.length) == 0
+    }
+
+    /// The one address, if it has no more.
+    pub fn address(&self) -> Option<IpAddr> {
+        (self.length == 128).then(|| IpAddr::V6(Ipv6Addr::from_bits(self.bits)).to_canonical())
+    }
+}
+
+/// An address as 128 bits, in one way only.
+pub(super) fn bits(address: IpAddr) -> u128 {
+    match address {
+        IpAddr::V4(v4) => v4.to_ipv6_mapped().to_bits(),
+        IpAddr::V6(v6) => v6.to_bits(),
+    }
+}
+
+const fn mask(length: u8) -> u128 {
+    match u128::MAX.checked_shl(128 - length as u32) {
+        Some(mask) => mask,
+        None => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn prefix(address: &str, length: u8) -> Prefix {
+        Prefix::new(address.parse().unwrap(), length).unwrap()
+    }
+
+    #[test]
+    fn an_address_is_in_its_network_however_it_is_written() {
+        let network = prefix("10.20.3.9", 16);
+        for inside in ["10.20.0.0", "10.20.255.255", "::ffff:10.20.3.2"] {
+            assert!(network.contains(inside.parse().unwrap()), "{inside}");
+        }
+        for outside in ["10.21.0.0", "::10.20.3.2", "fd6f::10.20.3.2"] {
+            assert!(!network.contains(outside.parse().unwrap()), "{outside}");
+        }
+        assert_eq!(Prefix::new("10.0.0.0".parse().unwrap(), 33), None);
+        assert_eq!(Prefix::new("10.0.0.0".parse().unwrap(), 255), None);
+        assert_eq!(Prefix::new("::".parse().unwrap(), 129), None);
+        assert!(prefix("::", 0).contains("1.2.3.4".parse().unwrap()));
+        assert!(prefix("0.0.0.0", 0).contains("1.2.3.4".parse().unwrap()));
+        assert!(!prefix("0.0.0.0", 0).contains("::1".parse().unwrap()));
+    }
+
+    #[test]
+    fn networks_lie_within_larger_ones() {
+        assert!(prefix("10.20.3.0", 24).is_within(&prefix("10.20.0.0", 16)));
+        assert!(prefix("10.20.0.0", 16).is_within(&prefix("10.20.0.0", 16)));
+        assert!(!prefix("10.0.0.0", 8).is_within(&prefix("10.20.0.0", 16)));
+        assert_eq!(prefix("10.20.3.2", 32).address(), Some("10.20.3.2".parse().unwrap()));
+        assert_eq!(prefix("10.20.3.2", 31).address(), None);
+    }
+}

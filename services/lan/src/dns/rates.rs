@@ -1,0 +1,157 @@
+//! How often a client may ask: a token bucket for each, before anything of what it says is read.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use super::prefix::bits;
+
+/// Questions of one client in a second, when it has used up its burst.
+pub const RATE: u32 = 400;
+
+/// Questions of one client at once.
+pub const BURST: u32 = 800;
+
+/// Clients that are told apart at most. Behind the guard of the router's ports there are fewer.
+pub const MOST_CLIENTS: usize = 1024;
+
+/// Between two looks for clients that have not asked for a while.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// Who asks: an IPv4 address, or a network of IPv6 (whoever has one has all of its addresses).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Client {
+    network: u128,
+    /// The link, for addresses that are the same on each.
+    link: u32,
+}
+
+/// What clients have left.
+#[derive(Debug, Default)]
+pub struct Rates {
+    of: HashMap<Client, Bucket>,
+    /// Of those for whom there was no room: one for all of them.
+    others: Bucket,
+    looked: Duration,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Bucket {
+    /// Thousandths of questions.
+    left: u64,
+    at: Duration,
+}
+
+impl From<SocketAddr> for Client {
+    fn from(from: SocketAddr) -> Self {
+        let link = match from {
+            SocketAddr::V6(v6) => v6.scope_id(),
+            SocketAddr::V4(_) => 0,
+        };
+        let network = match from.ip().to_canonical() {
+            v4 @ IpAddr::V4(_) => bits(v4),
+            IpAddr::V6(v6) => v6.to_bits() & u128::MAX << 64,
+        };
+        Self { network, link }
+    }
+}
+
+impl Default for Bucket {
+    fn default() -> Self {
+        Self { left: u64::from(BURST) * 1000, at: Duration::ZERO }
+    }
+}
+
+impl Bucket {
+    fn fill(&mut self, now: Duration) {
+        let elapsed = now.saturating_sub(self.at).as_millis();
+        let more = u64::try_from(elapsed).unwrap_or(u64::MAX).saturating_mul(RATE.into());
+        // Parts of a millisecond stay to be counted.
+        self.at += Duration::from_millis(u64::try_from(elapsed).unwrap_or(0));
+        self.left = self.left.saturating_add(more).min(u64::from(BURST) * 1000);
+    }
+
+    fn take(&mut self, now: Duration) -> bool {
+        self.fill(now);
+        let left = self.left.checked_sub(1000);
+        self.left = left.unwrap_or(self.left);
+        left.is_some()
+    }
+}
+
+impl Rates {
+    /// Whether `client` may ask once more at `now`.
+    pub fn take(&mut self, now: Duration, client: Client) -> bool {
+        if !self.of.contains_key(&client) && !self.has_room(now) {
+            return self.others.take(now);
+        }
+        let new = Bucket { at: now, ..Bucket::default() };
+        self.of.entry(client).or_insert(new).take(now)
+    }
+
+    /// Forgets who would have all its questions again, if there is no room.
+    fn has_room(&mut self, now: Duration) -> bool {
+        if self.of.len() >= MOST_CLIENTS && now.saturating_sub(self.looked) >= PAUSE {
+            self.looked = now;
+            self.of.retain(|_, bucket| {
+                bucket.fill(now);
+                bucket.left < u64::from(BURST) * 1000
+            });
+        }
+        self.of.len() < MOST_CLIENTS
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn client(address: &str) -> Client {
+        Client::from(SocketAddr::new(address.parse().unwrap(), 5353))
+    }
+
+    fn taken(rates: &mut Rates, now: Duration, client: Client) -> usize {
+        (0..10_000).filter(|_| rates.take(now, client)).count()
+    }
+
+    #[test]
+    fn who_asks_too_often_is_held_up_alone() {
+        let mut rates = Rates::default();
+        let (one, other) = (client("10.20.1.2"), client("10.20.2.2"));
+        let second = Duration::from_secs(1);
+        assert_eq!(taken(&mut rates, second, one), BURST as usize);
+        assert_eq!(taken(&mut rates, second, one), 0);
+        assert!((0..100).all(|_| rates.take(second, other)));
+        assert_eq!(taken(&mut rates, 2 * second, one), RATE as usize);
+        // In steps that are no whole milliseconds it is the same.
+        let steps = 0..10_000u32;
+        let step = Duration::from_micros(100);
+        let taken = steps.filter(|at| rates.take(2 * second + *at * step, one)).count();
+        assert!((RATE as usize - 1..=RATE as usize).contains(&taken), "{taken}");
+    }
+
+    #[test]
+    fn addresses_of_one_client_are_one() {
+        assert_eq!(client("::ffff:10.20.1.2"), client("10.20.1.2"));
+        assert_eq!(client("fd6f::1:2:3:4"), client("fd6f::9"));
+        assert_ne!(client("fd6f:0:0:1::1"), client("fd6f:0:0:2::1"));
+        assert_ne!(client("10.20.1.2"), client("10.20.1.3"));
+    }
+
+    #[test]
+    fn those_without_room_share() {
+        let mut rates = Rates::default();
+        let now = Duration::from_secs(9);
+        let numbered = |number: u32| client(&std::net::Ipv4Addr::from_bits(number).to_string());
+        for number in 0..MOST_CLIENTS as u32 {
+            assert!(rates.take(now, numbered(number)));
+        }
+        assert_eq!(taken(&mut rates, now, numbered(5000)), BURST as usize);
+        assert!(!rates.take(now, numbered(5001)));
+        assert!(rates.take(now, numbered(3)));
+        assert_eq!(rates.of.len(), MOST_CLIENTS);
+        // Who has not asked for a while makes room.
+        assert!(rates.take(now + PAUSE, numbered(5001)));
+        assert_eq!(rates.of.len(), 1);
+    }
+}

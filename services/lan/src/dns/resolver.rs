@@ -1,0 +1,169 @@
+//! What becomes of a message: answered from what is known, dropped, or asked of upstreams. Without
+//! clock or socket.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use hickory_proto::op::{Message, ResponseCode};
+use hickory_proto::rr::{Name, RecordType};
+
+use super::answer::{Answer, LONGEST_TTL, OWN_TTL, reply};
+use super::cache::Cache;
+use super::counters::Counters;
+use super::filter::{Useless, filter};
+use super::inside::{Inside, Place};
+use super::nodes;
+use super::own::Own;
+use super::query::{Query, Question, Transport};
+use super::rates::{Client, Rates};
+use super::way::Way;
+use super::zones::Zones;
+
+/// Everything that decides about answers.
+#[derive(Debug)]
+pub struct Resolver {
+    /// The box's networks.
+    pub inside: Inside,
+    /// Names of the box.
+    pub own: Own,
+    /// Names of services.
+    pub zones: Zones,
+    /// What upstreams have said.
+    pub cache: Cache,
+    /// What was counted.
+    pub counters: Counters,
+    rates: Rates,
+    /// Whether upstreams are of the box, and know names of the box.
+    forwards_inside: bool,
+}
+
+/// What becomes of a message.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Decision {
+    /// Nothing.
+    Drop,
+    /// It is answered.
+    Reply(Vec<u8>),
+    /// Upstreams are to be asked.
+    Ask(Query),
+}
+
+impl Resolver {
+    /// Knows nothing yet; `cache` is in bytes.
+    pub fn new(forwards_inside: bool, cache: usize) -> Self {
+        Self {
+            inside: Inside::default(),
+            own: Own::default(),
+            zones: Zones::default(),
+            cache: Cache::new(cache),
+            counters: Counters::default(),
+            rates: Rates::default(),
+            forwards_inside,
+        }
+    }
+
+    /// Whether `from` may say anything at `now`. Nothing is read before that.
+    pub fn admits(&mut self, now: Duration, from: SocketAddr) -> bool {
+        if self.inside.way(from.ip()).is_none() {
+            self.counters.refused.strangers += 1;
+            return false;
+        }
+        let has_left = self.rates.take(now, Client::from(from));
+        self.counters.limited += u64::from(!has_left);
+        has_left
+    }
+
+    /// What becomes of the message `bytes` that has come at `now`, from somebody who is admitted and whose way this
+    /// is.
+    pub fn received(
+        &mut self,
+        now: Duration,
+        bytes: &[u8],
+        transport: Transport,
+        way: Way,
+    ) -> Decision {
+        let mut query = match Query::parse(bytes, transport) {
+            Ok(query) => query,
+            Err(refused) => {
+                self.counters.refused.count(refused.why);
+                return refused.reply.map_or(Decision::Drop, Decision::Reply);
+            }
+        };
+        query.question.way = way;
+        self.counters.queries += 1;
+        if let Some(answer) = self.own(&query.question) {
+            self.counters.from_own += 1;
+            return Decision::Reply(reply(&query, &answer));
+        }
+        if let Some(answer) = self.cache.get(now, &query.question) {
+            self.counters.from_cache += 1;
+            return Decision::Reply(reply(&query, &answer));
+        }
+        if !query.recursion {
+            self.counters.refused.recursion += 1;
+            return Decision::Reply(reply(&query, &Answer::of(ResponseCode::Refused)));
+        }
+        Decision::Ask(query)
+    }
+
+    /// What this node itself says; `None` if somebody else is to be asked.
+    fn own(&self, question: &Question) -> Option<Answer> {
+        let of_the_box = || self.own.answer(question).or_else(|| self.zones.answer(question));
+        let known = if question.way == Way::Guest { None } else { of_the_box() };
+        let known = known.or_else(|| nodes::answer(question));
+        let answer = known.or_else(|| match self.inside.place(&question.name) {
+            Place::Never(zone) => Some(of_this_node(question, zone)),
+            Place::Inside(zone) if !self.forwards_inside => Some(no_such(question, zone)),
+            Place::Inside(_) | Place::Outside => None,
+        });
+        let exists = |answer: &Answer| answer.code != ResponseCode::NXDomain;
+        if question.kind == RecordType::ANY && answer.as_ref().is_none_or(exists) {
+            return Some(Answer::not_everything(question));
+        }
+        answer
+    }
+
+    /// What is said after an upstream has said `message` about `question`; `None` if another one is to
+    /// be asked. It is kept for later if `keep`.
+    pub fn answered(
+        &mut self,
+        now: Duration,
+        question: &Question,
+        message: Message,
+        keep: bool,
+    ) -> Option<Answer> {
+        // A board asks its router about the box: who else would know?
+        let of_the_box = self.inside.place(&question.name) != Place::Outside;
+        let inside = Some(&self.inside).filter(|_| !(of_the_box && self.forwards_inside));
+        let most = if of_the_box { OWN_TTL } else { LONGEST_TTL };
+        let answer = match filter(question, message, inside) {
+            Ok(kept) => {
+                self.counters.removed += kept.removed;
+                kept.answer.aged(0, most)
+            }
+            Err(Useless::Chain) => Answer::of(ResponseCode::ServFail),
+            Err(Useless::Upstream) => return None,
+        };
+        if keep {
+            self.cache.put(now, question, &answer);
+        }
+        Some(answer)
+    }
+}
+
+/// Names that only this node itself is asked for: `localhost` is it, all others are nothing.
+fn of_this_node(question: &Question, zone: Name) -> Answer {
+    let last = zone.iter().next_back().unwrap_or_default();
+    if last.eq_ignore_ascii_case(b"localhost") {
+        return Answer::localhost(question);
+    }
+    no_such(question, zone)
+}
+
+/// There is no such name; but the name of a zone itself is there, or it would be no zone.
+fn no_such(question: &Question, zone: Name) -> Answer {
+    if question.name == zone { Answer::nothing(zone) } else { Answer::no_such_name(zone) }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,117 @@
+//! Questions by TCP (RFC 7766): several on one connection, answered as answers come.
+
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, mpsc};
+use tokio::task::spawn_local;
+use tokio::time::{sleep, timeout};
+
+use super::places::{Place, Places, Room};
+use super::query::{LONGEST, Transport};
+use super::rates::Client;
+use super::resolver::Decision;
+use super::{Dns, PAUSE};
+
+/// How many connections there are at once.
+const ROOM: Room = Room { all: 32, of_one: 8, kept: 8 };
+
+/// How long a connection stays on which nothing comes, or nothing is taken. Upstreams are asked for
+/// less time.
+const IDLE: Duration = Duration::from_secs(10);
+
+/// Questions of one connection that are being answered at once.
+const AT_ONCE: usize = 8;
+
+/// Takes whoever connects, for good.
+pub(super) async fn keep(dns: Rc<Dns>, listener: TcpListener) -> io::Error {
+    let places = Places::new(ROOM);
+    loop {
+        match listener.accept().await {
+            Ok((stream, from)) => {
+                if !dns.resolver.borrow_mut().admits(dns.now(), from) {
+                    continue;
+                }
+                let client = Client::from(from);
+                if let Some(place) = places.take(client) {
+                    spawn_local(converse(Rc::clone(&dns), stream, from, place));
+                } else {
+                    dns.resolver.borrow_mut().counters.connections_refused += 1;
+                }
+            }
+            Err(error) => {
+                eprintln!("no connection could be taken: {error}");
+                sleep(PAUSE).await;
+            }
+        }
+    }
+}
+
+/// Reads questions until there are no more. Whatever is wrong ends the connection.
+async fn converse(dns: Rc<Dns>, stream: TcpStream, from: SocketAddr, place: Place) {
+    let _ = stream.set_nodelay(true);
+    let (mut reader, writer) = stream.into_split();
+    let (sender, answers) = mpsc::channel(AT_ONCE);
+    let room = Arc::new(Semaphore::new(AT_ONCE));
+    let written = spawn_local(write(writer, answers));
+    while let Ok(free) = Arc::clone(&room).acquire_owned().await {
+        let Ok(Ok(bytes)) = timeout(IDLE, read(&mut reader)).await else { break };
+        let decision = {
+            let mut resolver = dns.resolver.borrow_mut();
+            if !resolver.admits(dns.now(), from) {
+                break;
+            }
+            let Some(way) = resolver.inside.way(from.ip()) else { break };
+            resolver.received(dns.now(), &bytes, Transport::Tcp, way)
+        };
+        let answer = match decision {
+            Decision::Drop => break,
+            Decision::Reply(answer) => answer,
+            Decision::Ask(query) => match dns.place(Client::from(from), &query) {
+                Err(answer) => answer,
+                Ok(waits) => {
+                    let (dns, sender) = (Rc::clone(&dns), sender.clone());
+                    spawn_local(async move {
+                        let answer = dns.forward(&query, waits).await;
+                        let _ = sender.send(answer).await;
+                        drop(free);
+                    });
+                    continue;
+                }
+            },
+        };
+        if sender.send(answer).await.is_err() {
+            break;
+        }
+    }
+    // Who says no more may still wait for answers.
+    drop(sender);
+    let _ = written.await;
+    drop(place);
+}
+
+async fn read(reader: &mut OwnedReadHalf) -> io::Result<Vec<u8>> {
+    let length = reader.read_u16().await?.into();
+    if length > LONGEST {
+        return Err(io::ErrorKind::InvalidData.into());
+    }
+    let mut bytes = vec![0; length];
+    reader.read_exact(&mut bytes).await?;
+    Ok(bytes)
+}
+
+async fn write(mut writer: OwnedWriteHalf, mut answers: mpsc::Receiver<Vec<u8>>) {
+    while let Some(answer) = answers.recv().await {
+        let Ok(length) = u16::try_from(answer.len()) else { return };
+        let bytes = [&length.to_be_bytes(), &answer[..]].concat();
+        if !matches!(timeout(IDLE, writer.write_all(&bytes)).await, Ok(Ok(()))) {
+            return;
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! Messages that were taken from the socket and wait to be read: each client's in its turn. A socket has one
+//! queue for all; who asks more than is answered would have all of it.
+
+use std::collections::{HashMap, VecDeque};
+use std::rc::Rc;
+
+use super::places::{Place, Places, Room};
+use super::rates::Client;
+
+/// How many wait at once.
+const ROOM: Room = Room { all: 1024, of_one: 128, kept: 256 };
+
+/// What waits.
+#[derive(Debug)]
+pub(super) struct Turns<T> {
+    of: HashMap<Client, VecDeque<(Place, T)>>,
+    /// Each client that has something waiting, once.
+    order: VecDeque<Client>,
+    places: Rc<Places>,
+}
+
+impl<T> Turns<T> {
+    /// Nothing waits.
+    pub(super) fn new() -> Self {
+        Self { of: HashMap::new(), order: VecDeque::new(), places: Places::new(ROOM) }
+    }
+
+    /// Has `item` of `client` wait; whether there is room for it.
+    pub(super) fn add(&mut self, client: Client, item: T) -> bool {
+        let Some(place) = self.places.take(client) else { return false };
+        let own = self.of.entry(client).or_default();
+        if own.is_empty() {
+            self.order.push_back(client);
+        }
+        own.push_back((place, item));
+        true
+    }
+
+    /// The first of the client whose turn it is.
+    pub(super) fn next(&mut self) -> Option<T> {
+        let client = self.order.pop_front()?;
+        let own = self.of.get_mut(&client)?;
+        let (_, item) = own.pop_front()?;
+        if own.is_empty() {
+            self.of.remove(&client);
+        } else {
+            self.order.push_back(client);
+        }
+        Some(item)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, SocketAddr};
+
+    use super::*;
+
+    fn client(number: u8) -> Client {
+        Client::from(SocketAddr::new(Ipv4Addr::new(10, 20, number, 2).into(), 53))
+    }
+
+    #[test]
+    fn who_asks_little_waits_for_no_more_than_one_of_each_other() {
+        let mut turns = Turns::new();
+        let waiting = (0..1000).filter(|nth| turns.add(client(1), (1, *nth))).count();
+        assert_eq!(waiting, ROOM.of_one);
+        assert!(turns.add(client(2), (2, 0)) && turns.add(client(2), (2, 1)));
+        assert!(turns.add(client(3), (3, 0)));
+        let first: Vec<_> = (0..6).filter_map(|_| turns.next()).collect();
+        assert_eq!(first, [(1, 0), (2, 0), (3, 0), (1, 1), (2, 1), (1, 2)]);
+        assert_eq!(std::iter::from_fn(|| turns.next()).count(), ROOM.of_one - 3);
+        assert!(turns.of.is_empty() && turns.order.is_empty());
+        // What has left makes room.
+        assert!(turns.add(client(1), (1, 0)));
+    }
+
+    #[test]
+    fn those_who_fill_it_leave_room_for_who_has_nothing() {
+        let mut turns = Turns::new();
+        for number in 0..64 {
+            let waiting = (0..200).filter(|nth| turns.add(client(number), *nth)).count();
+            assert!(waiting <= ROOM.of_one);
+        }
+        assert!(turns.add(client(100), 0));
+        assert!(!turns.add(client(1), 0));
+        assert!(std::iter::from_fn(|| turns.next()).count() <= ROOM.all);
+    }
+}

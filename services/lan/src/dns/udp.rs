@@ -1,0 +1,100 @@
+//! Questions by UDP.
+
+use std::io::{self, ErrorKind};
+use std::rc::Rc;
+
+use tokio::task::{spawn_local, yield_now};
+use tokio::time::sleep;
+
+use super::query::{LONGEST, Transport};
+use super::rates::Client;
+use super::resolver::Decision;
+use super::socket::{Peer, Socket};
+use super::turns::Turns;
+use super::{Dns, PAUSE};
+
+/// How many messages are taken from the socket before one is read, at most: many at once, or the kernel drops
+/// those of whoever asks little with those of whoever asks much.
+const AT_ONCE: usize = 256;
+
+/// After so many messages that were read others have their turn: what upstreams say is waited for.
+const IN_A_ROW: usize = 8;
+
+/// Answers what comes, for good.
+pub(super) async fn keep(dns: Rc<Dns>, socket: Rc<Socket>) {
+    // One byte more than is read, so that what is longer is not taken for its beginning.
+    let mut buffer = vec![0; LONGEST + 1];
+    let mut turns = Turns::new();
+    let mut in_a_row = 0;
+    loop {
+        let came = drain(&dns, &socket, &mut buffer, &mut turns);
+        if let Some((message, peer)) = turns.next() {
+            take(&dns, &socket, &message, peer);
+            in_a_row += 1;
+            if in_a_row == IN_A_ROW {
+                in_a_row = 0;
+                yield_now().await;
+            }
+            continue;
+        }
+        in_a_row = 0;
+        match came {
+            // Whoever has filled a whole look has left nothing to read: others are to have their turn.
+            Ok(()) => yield_now().await,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                if socket.readable().await.is_err() {
+                    sleep(PAUSE).await;
+                }
+            }
+            Err(error) => {
+                eprintln!("no question could be taken: {error}");
+                sleep(PAUSE).await;
+            }
+        }
+    }
+}
+
+/// Takes from the socket what there is, of those who may say something. An error where there is no more.
+fn drain(
+    dns: &Dns,
+    socket: &Socket,
+    buffer: &mut [u8],
+    turns: &mut Turns<(Box<[u8]>, Peer)>,
+) -> io::Result<()> {
+    for _ in 0..AT_ONCE {
+        let (length, peer) = socket.try_receive(buffer)?;
+        let mut resolver = dns.resolver.borrow_mut();
+        if !resolver.admits(dns.now(), peer.address) {
+            continue;
+        }
+        let message = buffer.get(..length).unwrap_or_default();
+        if !turns.add(Client::from(peer.address), (message.into(), peer)) {
+            resolver.counters.crowded += 1;
+        }
+    }
+    Ok(())
+}
+
+fn take(dns: &Rc<Dns>, socket: &Rc<Socket>, bytes: &[u8], peer: Peer) {
+    let decision = {
+        let mut resolver = dns.resolver.borrow_mut();
+        let Some(way) = resolver.inside.way(peer.address.ip()) else { return };
+        resolver.received(dns.now(), bytes, Transport::Udp, way)
+    };
+    let answer = match decision {
+        Decision::Drop => return,
+        Decision::Reply(answer) => answer,
+        Decision::Ask(query) => match dns.place(Client::from(peer.address), &query) {
+            Err(answer) => answer,
+            Ok(place) => {
+                let (dns, socket) = (Rc::clone(dns), Rc::clone(socket));
+                spawn_local(async move {
+                    let answer = dns.forward(&query, place).await;
+                    let _ = socket.try_answer(&answer, peer);
+                });
+                return;
+            }
+        },
+    };
+    let _ = socket.try_answer(&answer, peer);
+}

@@ -1,0 +1,123 @@
+//! Names that services have registered below `octet.`, each below its own.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use hickory_proto::rr::Name;
+use octet_node::address::ZONE;
+use octet_node::control::UnitName;
+use serde::Serialize;
+
+use super::answer::Answer;
+use super::own::{InvalidName, Names, host_name};
+use super::query::Question;
+
+/// Names that one unit has at most.
+pub const MOST_OF_ONE: usize = 64;
+
+/// Units that have names at most.
+pub const MOST_UNITS: usize = 64;
+
+/// What services have registered.
+#[derive(Debug, Default)]
+pub struct Zones {
+    of_units: BTreeMap<UnitName, Vec<Name>>,
+    names: Names,
+}
+
+/// A name that a service has.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Registered {
+    /// The unit.
+    pub unit: UnitName,
+    /// Its name.
+    pub name: String,
+    /// What the name leads to.
+    pub addresses: Vec<IpAddr>,
+}
+
+/// Why a unit does not get its names. It keeps those that it had.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RegisterError {
+    /// One is not the unit's.
+    #[error("`{name}` is not the unit's: it may have `{unit}.octet` and names below that")]
+    NotItsOwn {
+        /// The unit.
+        unit: UnitName,
+        /// The name.
+        name: String,
+    },
+    /// They are too many.
+    #[error("{0} names are too many: a unit has {MOST_OF_ONE} at most, leave some out")]
+    TooMany(usize),
+    /// Other units have taken all room.
+    #[error("{MOST_UNITS} units have names already: one of them has to give its names back first")]
+    NoRoom,
+    /// One is no name.
+    #[error(transparent)]
+    Invalid(#[from] InvalidName),
+}
+
+impl Zones {
+    /// Gives `unit` these names, each with its addresses, instead of those that it has.
+    ///
+    /// # Errors
+    /// It may not have them.
+    pub fn register(
+        &mut self,
+        unit: &UnitName,
+        names: &[(String, Vec<IpAddr>)],
+    ) -> Result<(), RegisterError> {
+        if names.len() > MOST_OF_ONE {
+            return Err(RegisterError::TooMany(names.len()));
+        }
+        if !self.of_units.contains_key(unit) && self.of_units.len() >= MOST_UNITS {
+            return Err(RegisterError::NoRoom);
+        }
+        let top = host_name(&format!("{unit}.{ZONE}"))?;
+        let mut checked = Vec::with_capacity(names.len());
+        let mut probe = Names::default();
+        for (text, addresses) in names {
+            let name = host_name(text)?;
+            if !top.zone_of(&name) {
+                return Err(RegisterError::NotItsOwn { unit: unit.clone(), name: text.clone() });
+            }
+            probe.put(name.clone(), addresses)?;
+            checked.push((name, addresses));
+        }
+        self.forget(unit);
+        for (name, addresses) in &checked {
+            self.names.put(name.clone(), addresses)?;
+        }
+        self.of_units.insert(unit.clone(), checked.into_iter().map(|(name, _)| name).collect());
+        Ok(())
+    }
+
+    /// Takes back what `unit` has.
+    pub fn forget(&mut self, unit: &UnitName) {
+        for name in self.of_units.remove(unit).unwrap_or_default() {
+            self.names.remove(&name);
+        }
+    }
+
+    /// All that is registered.
+    pub fn registered(&self) -> impl Iterator<Item = Registered> {
+        let names =
+            self.of_units.iter().flat_map(|(unit, names)| names.iter().map(move |it| (unit, it)));
+        names.map(|(unit, name)| Registered {
+            unit: unit.clone(),
+            name: name.to_ascii(),
+            addresses: self.names.get(name).to_vec(),
+        })
+    }
+
+    /// What services say; `None` if nothing.
+    pub fn answer(&self, question: &Question) -> Option<Answer> {
+        // The name of the zone itself is its last label, whoever is in it.
+        let zone = question.name.trim_to(1);
+        self.names.answer(question, &zone)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,100 @@
+//! A socket of ICMPv6 that knows by which link each message comes and goes, and over how many routers.
+
+use std::io::{self, IoSlice, IoSliceMut};
+use std::net::{Ipv6Addr, SocketAddrV6};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+
+use nix::libc::in6_pktinfo;
+use nix::sys::socket::sockopt::{Ipv6RecvHopLimit, Ipv6RecvPacketInfo};
+use nix::sys::socket::{
+    ControlMessage, ControlMessageOwned, MsgFlags, SockaddrIn6, recvmsg, sendmsg, setsockopt,
+};
+use tokio::io::Interest;
+use tokio::net::UdpSocket;
+
+/// The hop limit of what comes from the link itself (RFC 4861, 6.1).
+const FROM_LINK: i32 = 255;
+
+/// The socket. Only its name is UDP's: tokio has none for it, and waits for any in the same way.
+#[derive(Debug)]
+pub struct Icmp(UdpSocket);
+
+/// A message that came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Came {
+    /// Its length.
+    pub length: usize,
+    /// Who has sent it.
+    pub from: Ipv6Addr,
+    /// The link by which it came, as the kernel numbers it.
+    pub link: u32,
+    /// Whether nobody has handed it on.
+    pub is_of_link: bool,
+}
+
+impl Icmp {
+    /// Around `socket`, which PID 1 has made.
+    ///
+    /// # Errors
+    /// It is no such socket.
+    pub fn new(socket: OwnedFd) -> io::Result<Self> {
+        setsockopt(&socket.as_fd(), Ipv6RecvPacketInfo, &true)?;
+        setsockopt(&socket.as_fd(), Ipv6RecvHopLimit, &true)?;
+        let socket = std::net::UdpSocket::from(socket);
+        socket.set_nonblocking(true)?;
+        // What goes to all nodes would come back by the link, as if somebody there had said it: the guard would count
+        // it as a rogue's.
+        socket.set_multicast_loop_v6(false)?;
+        UdpSocket::from_std(socket).map(Self)
+    }
+
+    /// Waits for a message.
+    ///
+    /// # Errors
+    /// The socket is gone.
+    pub async fn receive(&self, buffer: &mut [u8]) -> io::Result<Came> {
+        loop {
+            let came = self.0.async_io(Interest::READABLE, || receive(&self.0, buffer)).await?;
+            if let Some(came) = came {
+                return Ok(came);
+            }
+        }
+    }
+
+    /// Sends `bytes` by the link `link`.
+    ///
+    /// # Errors
+    /// The link is gone, or leads nowhere.
+    pub async fn send(&self, bytes: &[u8], to: Ipv6Addr, link: u32) -> io::Result<()> {
+        self.0.async_io(Interest::WRITABLE, || send(&self.0, bytes, to, link)).await
+    }
+}
+
+/// A message, if the kernel says all about it.
+fn receive(socket: &UdpSocket, buffer: &mut [u8]) -> io::Result<Option<Came>> {
+    let mut room = nix::cmsg_space!(in6_pktinfo, i32);
+    let mut buffers = [IoSliceMut::new(buffer)];
+    let flags = MsgFlags::empty();
+    let came = recvmsg::<SockaddrIn6>(socket.as_raw_fd(), &mut buffers, Some(&mut room), flags)?;
+    let (mut link, mut hops) = (None, None);
+    for it in came.cmsgs()? {
+        match it {
+            ControlMessageOwned::Ipv6PacketInfo(info) => link = Some(info.ipi6_ifindex),
+            ControlMessageOwned::Ipv6HopLimit(limit) => hops = Some(limit),
+            _ => {}
+        }
+    }
+    let (Some(from), Some(link), Some(hops)) = (came.address, link, hops) else {
+        return Ok(None);
+    };
+    let is_of_link = hops == FROM_LINK;
+    Ok(Some(Came { length: came.bytes, from: from.ip(), link, is_of_link }))
+}
+
+fn send(socket: &UdpSocket, bytes: &[u8], to: Ipv6Addr, link: u32) -> io::Result<()> {
+    let to = SockaddrIn6::from(SocketAddrV6::new(to, 0, 0, link));
+    let hops = [ControlMessage::Ipv6HopLimit(&FROM_LINK)];
+    let buffers = [IoSlice::new(bytes)];
+    sendmsg(socket.as_raw_fd(), &buffers, &hops, MsgFlags::empty(), Some(&to))?;
+    Ok(())
+}

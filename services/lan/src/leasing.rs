@@ -1,0 +1,323 @@
+//! Addresses of the links: those that this node asks for, and those that it gives.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
+use std::time::{Duration, Instant};
+
+use octet_appliance::{Cidr, LinkName, Mac};
+use octet_node::links::{LeadsTo, Link, Links, Segment};
+use serde_json::{Value, json};
+
+use crate::dhcp::client::{Client, Outcome};
+use crate::dhcp::pool::Pool;
+use crate::dhcp::server::{Gives, answer};
+use crate::dhcp::{Answer, Lease, Leased, Question, To};
+use crate::netd::Netd;
+use crate::udp::{Came, Udp};
+
+/// Where clients are, and where servers are.
+const CLIENT: u16 = 68;
+const SERVER: u16 = 67;
+
+/// More of a message is not read, in bytes: the largest that is asked for.
+pub const LARGEST: usize = 1472;
+
+/// Questions of one link that are answered in a second; what is more is passed over.
+const MOST_QUESTIONS: u32 = 20;
+
+/// The sockets of both sides.
+#[derive(Debug)]
+pub struct Sockets {
+    /// Questions come to it.
+    pub server: Udp,
+    /// Answers come to it.
+    pub client: Udp,
+}
+
+impl Sockets {
+    /// Those that PID 1 has passed.
+    ///
+    /// # Errors
+    /// They are something else.
+    pub fn new(server: UdpSocket, client: UdpSocket) -> io::Result<Self> {
+        Ok(Self { server: Udp::new(server)?, client: Udp::new(client)? })
+    }
+}
+
+/// What is asked for, and what is given.
+#[derive(Debug)]
+pub struct Leasing {
+    netd: Netd,
+    began: Instant,
+    /// What names of the box end in.
+    domain: String,
+    links: Links,
+    asking: Option<Asking>,
+    pool: Pool,
+    /// Who is at a board's port, as netd has agreed, and how often the link had been down then.
+    plugged: BTreeMap<LinkName, (Mac, u32)>,
+    /// What was refused last at each port, so that it is told once.
+    refused: BTreeMap<LinkName, String>,
+    questions: BTreeMap<u32, (Duration, u32)>,
+}
+
+/// A client at work on a link.
+#[derive(Debug)]
+struct Asking {
+    link: Link,
+    client: Client,
+}
+
+impl Leasing {
+    /// Nothing yet, in a box whose names end in `domain`.
+    pub fn new(netd: Netd, domain: String) -> Self {
+        Self {
+            netd,
+            began: Instant::now(),
+            domain,
+            links: Links::default(),
+            asking: None,
+            pool: Pool::default(),
+            plugged: BTreeMap::new(),
+            refused: BTreeMap::new(),
+            questions: BTreeMap::new(),
+        }
+    }
+
+    /// What names of the box end in.
+    pub fn domain(&self) -> &str {
+        &self.domain
+    }
+
+    /// Names of the box end in `domain` from now on.
+    pub fn rename(&mut self, domain: String) {
+        self.domain = domain;
+    }
+
+    fn now(&self) -> Duration {
+        self.began.elapsed()
+    }
+
+    /// The links are `links` now.
+    pub async fn follow(&mut self, links: Links) {
+        self.links = links;
+        let Self { plugged, links, .. } = self;
+        plugged.retain(|name, (_, downs)| {
+            let there = |link: &Link| link.name == *name && link.carrier && link.downs == *downs;
+            links.links.iter().any(there)
+        });
+        let now = self.now();
+        let out = self.links.links.iter().find_map(|link| match &link.leads_to {
+            LeadsTo::Out { asks: true, addresses, .. } => Some((link.clone(), addresses.clone())),
+            _ => None,
+        });
+        let Some((link, addresses)) = out else {
+            self.asking = None;
+            return;
+        };
+        let is_board = self.links.is_board;
+        let mut gone = None;
+        match &mut self.asking {
+            Some(asking) if (asking.link.index, asking.link.mac) == (link.index, link.mac) => {
+                let other = asking.link.downs != link.downs;
+                // A board may be plugged in elsewhere, where nobody hears whom another port has.
+                if is_board && asking.link.carrier && (other || !link.carrier) {
+                    gone = Some(asking.client.link_is_gone(now));
+                } else if link.carrier && (other || !asking.link.carrier) {
+                    asking.client.link_is_back(now);
+                }
+                asking.link = link;
+            }
+            _ => {
+                let has = addresses.iter().map(Cidr::address).find_map(|address| match address {
+                    std::net::IpAddr::V4(address) => Some(address),
+                    std::net::IpAddr::V6(_) => None,
+                });
+                let client = Client::new(link.mac, has, now);
+                self.asking = Some(Asking { link, client });
+            }
+        }
+        // A netd that was started anew does not know the lease.
+        let lease = self.lease().cloned();
+        match (gone, lease) {
+            (Some(Outcome { leased: Some(_), .. }), _) => self.report(None).await,
+            (_, Some(lease)) if !addresses.contains(&lease.address) => {
+                self.report(Some(lease)).await;
+            }
+            _ => {}
+        }
+    }
+
+    /// The lease that there is.
+    pub fn lease(&self) -> Option<&Lease> {
+        self.asking.as_ref()?.client.lease()
+    }
+
+    /// The links that there are.
+    pub fn links(&self) -> &Links {
+        &self.links
+    }
+
+    /// When the client has something to do: nothing is sent over a link that is not there.
+    pub fn due(&self) -> Option<Instant> {
+        let asking = self.asking.as_ref().filter(|asking| asking.link.carrier)?;
+        asking.client.due().map(|due| self.began + due)
+    }
+
+    /// Does what is due.
+    pub async fn tick(&mut self, sockets: &Sockets) {
+        let (now, random) = (self.now(), random());
+        let outcome = self.asking.as_mut().map(|asking| asking.client.tick(now, random));
+        self.carry_out(outcome.unwrap_or_default(), sockets).await;
+    }
+
+    /// A server has answered.
+    pub async fn heard(&mut self, bytes: &[u8], came: Came, sockets: &Sockets) {
+        let now = self.now();
+        let Some(asking) = self.asking.as_mut() else { return };
+        if came.link != asking.link.index || came.from.port() != SERVER {
+            return;
+        }
+        let Ok(answer) = Answer::parse(bytes) else { return };
+        let outcome = asking.client.received(now, answer);
+        self.carry_out(outcome, sockets).await;
+    }
+
+    async fn carry_out(&mut self, outcome: Outcome, sockets: &Sockets) {
+        if let Some(text) = outcome.say {
+            eprintln!("{text}");
+        }
+        if let (Some((message, to)), Some(asking)) = (outcome.send, &self.asking) {
+            let to = SocketAddrV4::new(address(to), SERVER);
+            if let Err(error) = sockets.client.send(&message, to, asking.link.index).await {
+                eprintln!("DHCP on {}: {error}", asking.link.name);
+            }
+        }
+        match outcome.leased {
+            Some(Leased::Lease(lease)) => self.report(Some(lease)).await,
+            Some(Leased::Nothing) => self.report(None).await,
+            None => {}
+        }
+    }
+
+    async fn report(&self, lease: Option<Lease>) {
+        let Some(asking) = &self.asking else { return };
+        let lease = lease.map(|lease| lease.reported(self.now()));
+        if let Err(error) = self.netd.leased(&asking.link.name, lease).await {
+            eprintln!("netd does not take the address: {error}");
+        }
+    }
+
+    /// Somebody asks for an address.
+    pub async fn asked(&mut self, bytes: &[u8], came: Came, sockets: &Sockets) {
+        if self.is_too_often(came.link) {
+            return;
+        }
+        let Ok(question) = Question::parse(bytes) else { return };
+        let Some(link) = self.links.links.iter().find(|link| link.index == came.link) else {
+            return;
+        };
+        let (name, downs, leads_to) = (link.name.clone(), link.downs, link.leads_to.clone());
+        let now = self.now();
+        let answered = match &leads_to {
+            LeadsTo::Out { .. } => return,
+            LeadsTo::Board(segment) => {
+                if !self.is_plugged(&name, downs, segment, question.mac).await {
+                    return;
+                }
+                answer(&question, &mut Gives::Board(segment), &self.domain, now)
+            }
+            LeadsTo::Lan(segment) => {
+                answer(&question, &mut Gives::Lan(segment, &mut self.pool), &self.domain, now)
+            }
+        };
+        let Some((reply, to)) = answered else { return };
+        let to = SocketAddrV4::new(address(to), CLIENT);
+        if let Err(error) = sockets.server.send(&reply.bytes(&question), to, came.link).await {
+            eprintln!("DHCP on {name}: {error}");
+        }
+    }
+
+    /// Whether it is `mac` who is at the port: only he gets the port's address.
+    async fn is_plugged(
+        &mut self,
+        name: &LinkName,
+        downs: u32,
+        segment: &Segment,
+        mac: Mac,
+    ) -> bool {
+        if let Some(said) = segment.mac {
+            return said == mac;
+        }
+        if self.plugged.get(name) == Some(&(mac, downs)) {
+            return true;
+        }
+        match self.netd.plugged(name, mac).await {
+            Ok(()) => {
+                eprintln!("{mac} is at {name}, which is board {}'s", segment.number);
+                self.refused.remove(name);
+                self.plugged.insert(name.clone(), (mac, downs));
+                true
+            }
+            Err(error) => {
+                let said = format!("{mac} gets no address at {name}: {error}");
+                if self.refused.get(name) != Some(&said) {
+                    eprintln!("{said}");
+                    self.refused.insert(name.clone(), said);
+                }
+                false
+            }
+        }
+    }
+
+    fn is_too_often(&mut self, link: u32) -> bool {
+        let now = self.now();
+        let (began, count) = self.questions.entry(link).or_insert((now, 0));
+        if now.saturating_sub(*began) >= Duration::from_secs(1) {
+            (*began, *count) = (now, 0);
+        }
+        *count += 1;
+        *count > MOST_QUESTIONS
+    }
+
+    /// How it stands, for people.
+    pub fn show(&self) -> Value {
+        let now = self.now();
+        let lease = self.asking.as_ref().map(|asking| {
+            let lease = asking.client.lease();
+            json!({
+                "link": asking.link.name,
+                "state": asking.client.state(),
+                "address": lease.map(|lease| lease.address.to_string()),
+                "server": lease.map(|lease| lease.server),
+                "seconds": lease.and_then(|lease| lease.left(now)),
+                "board": lease.and_then(|lease| lease.board),
+            })
+        });
+        let devices = self.pool.all(now).map(|(mac, host)| json!({ "mac": mac, "host": host }));
+        let ports = self.plugged.iter().map(|(link, (mac, _))| json!({ "port": link, "mac": mac }));
+        json!({
+            "uplink": lease,
+            "boards": ports.collect::<Vec<_>>(),
+            "lan": devices.collect::<Vec<_>>(),
+            "refused": self.refused.values().collect::<Vec<_>>(),
+        })
+    }
+}
+
+fn address(to: To) -> Ipv4Addr {
+    match to {
+        To::Everybody => Ipv4Addr::BROADCAST,
+        To::One(address) => address,
+    }
+}
+
+/// A number that nobody on the network can guess, so that nobody else can answer.
+fn random() -> u32 {
+    let mut bytes = [0; 4];
+    // The kernel has randomness long before there are links; without it the number is as good as
+    // any: an answer has to be for this Ethernet address, too.
+    let _ = rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty());
+    u32::from_be_bytes(bytes) ^ std::process::id()
+}

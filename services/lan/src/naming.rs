@@ -1,0 +1,216 @@
+//! Names, as the links have it: whom this node answers, what the box's hosts are called, and who is asked.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
+use std::rc::Rc;
+
+use octet_node::address::NETWORK;
+use octet_node::links::{LeadsTo, Links, Segment};
+use serde_json::{Value, json};
+use tokio::task::spawn_local;
+
+use crate::dns::inside::Inside;
+use crate::dns::own::Own;
+use crate::dns::prefix::Prefix;
+use crate::dns::way::Way;
+use crate::dns::{Dns, Settings};
+
+/// The port of every server.
+const PORT: u16 = 53;
+
+/// What the router is called.
+const ROUTER: &str = "router";
+
+/// The resolver, once it is known what this node is.
+#[derive(Debug)]
+pub struct Naming {
+    sockets: Option<(UdpSocket, TcpListener)>,
+    dns: Option<(Rc<Dns>, bool)>,
+    /// What was refused last, so that it is told once.
+    refused: Vec<String>,
+}
+
+/// This node is another kind of node than it was: a resolver cannot become that.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("this node has become a board, or is none any more: lan starts anew")]
+pub struct Changed;
+
+impl Naming {
+    /// Nobody is answered yet; what comes to these sockets waits.
+    pub fn new(udp: UdpSocket, tcp: TcpListener) -> Self {
+        Self { sockets: Some((udp, tcp)), dns: None, refused: vec![] }
+    }
+
+    /// The links are `links` now, in a box whose names end in `domain`; `upstreams` answer for names
+    /// outside, and where there is an `exit`, by which the owner's devices leave, it does for these.
+    ///
+    /// # Errors
+    /// This node is another kind of node than it was.
+    pub fn follow(
+        &mut self,
+        links: &Links,
+        domain: &str,
+        upstreams: &[IpAddr],
+        exit: Option<&[IpAddr]>,
+    ) -> Result<(), Changed> {
+        if links.links.is_empty() {
+            return Ok(());
+        }
+        let dns = match &self.dns {
+            Some((dns, is_board)) if *is_board == links.is_board => Rc::clone(dns),
+            Some(_) => return Err(Changed),
+            None => self.start(links.is_board),
+        };
+        let mut refused = dns.set_inside(inside(links, exit.is_some()));
+        match Own::new(domain, &hosts(links)) {
+            Ok(own) => dns.set_own(own),
+            Err(error) => self.tell(vec![format!("the box's hosts have no names: {error}")]),
+        }
+        let at_port = |all: &[IpAddr]| -> Vec<_> {
+            all.iter().map(|it| SocketAddr::new(*it, PORT)).collect()
+        };
+        refused.extend(dns.set_exits(&at_port(exit.unwrap_or_default())));
+        refused.extend(dns.set_upstreams(&at_port(upstreams)));
+        let mut refused: Vec<String> = refused.iter().map(ToString::to_string).collect();
+        refused.sort();
+        refused.dedup();
+        self.tell(refused);
+        Ok(())
+    }
+
+    fn start(&mut self, is_board: bool) -> Rc<Dns> {
+        let dns = Dns::new(Settings { forwards_inside: is_board, ..Settings::default() });
+        if let Some((udp, tcp)) = self.sockets.take() {
+            let serving = Rc::clone(&dns);
+            spawn_local(async move {
+                let Err(error) = serving.serve(udp, tcp).await;
+                eprintln!("nobody is told names any more: {error}");
+            });
+        }
+        self.dns = Some((Rc::clone(&dns), is_board));
+        dns
+    }
+
+    fn tell(&mut self, refused: Vec<String>) {
+        for text in refused.iter().filter(|text| !self.refused.contains(text)) {
+            eprintln!("{text}");
+        }
+        self.refused = refused;
+    }
+
+    /// The resolver; none before the links are known.
+    pub fn dns(&self) -> Option<&Dns> {
+        self.dns.as_ref().map(|(dns, _)| &**dns)
+    }
+
+    /// How it stands, for people.
+    pub fn show(&self) -> Value {
+        let Some((dns, _)) = &self.dns else { return Value::Null };
+        json!({
+            "asks": dns.upstreams(Way::Own),
+            "asks for lan": dns.upstreams(Way::Exit),
+            "refused": self.refused,
+            "cached bytes": dns.cached_bytes(),
+            "counted": dns.counters(),
+        })
+    }
+}
+
+fn segments(links: &Links) -> impl Iterator<Item = &Segment> {
+    links.links.iter().filter_map(|link| match &link.leads_to {
+        LeadsTo::Board(segment) | LeadsTo::Lan(segment) => Some(segment),
+        LeadsTo::Out { .. } => None,
+    })
+}
+
+fn addresses((four, six): (std::net::Ipv4Addr, std::net::Ipv6Addr)) -> Vec<IpAddr> {
+    vec![four.into(), six.into()]
+}
+
+/// Every segment's devices may ask, and this node has an address in each. With a VPN those of the owner's leave by
+/// another node. Who asks a router by a path leaves by it: netd lets nobody else ask.
+fn inside(links: &Links, has_vpn: bool) -> Inside {
+    let of = |segment: &Segment| {
+        let (four, six) = segment.router;
+        [Prefix::new(four.into(), 24), Prefix::new(six.into(), 64)]
+    };
+    let networks = segments(links).flat_map(of);
+    let lan = links.links.iter().filter_map(|link| match &link.leads_to {
+        LeadsTo::Lan(segment) if has_vpn => Some(of(segment)),
+        _ => None,
+    });
+    let (nodes, length) = NETWORK;
+    let guests = Prefix::new(nodes.into(), length).filter(|_| !links.is_board);
+    let out = links.links.iter().flat_map(|link| match &link.leads_to {
+        LeadsTo::Out { addresses, .. } => addresses.clone(),
+        LeadsTo::Board(_) | LeadsTo::Lan(_) => vec![],
+    });
+    // A board's network is the box's, too.
+    let around = out.clone().filter(|_| links.is_board);
+    let networks = networks.chain(around.map(|it| Prefix::new(it.address(), it.prefix())));
+    let own = segments(links).flat_map(|segment| addresses(segment.router));
+    let node = own.chain(out.map(|it| it.address())).collect();
+    Inside {
+        networks: networks.flatten().collect(),
+        node,
+        by_exit: lan.flatten().flatten().collect(),
+        guests: guests.into_iter().collect(),
+    }
+}
+
+/// What hosts are called. The router has an address in every segment, and everybody reaches it by any.
+fn hosts(links: &Links) -> BTreeMap<String, Vec<IpAddr>> {
+    let boards = segments(links).filter_map(|segment| {
+        Some((format!("board-{}", segment.number), addresses(segment.board?)))
+    });
+    let router = segments(links).last().map(|it| (ROUTER.to_owned(), addresses(it.router)));
+    boards.chain(router).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use octet_node::links::Link;
+
+    #[test]
+    fn hosts_are_called_as_the_file_has_it() {
+        let of = |number, host| {
+            let six = format!("fd00:0:0:{number:x}::{host}").parse().unwrap();
+            (std::net::Ipv4Addr::new(10, 20, number, host), six)
+        };
+        let link = |number: u8, leads_to: fn(Segment) -> LeadsTo, board| Link {
+            index: number.into(),
+            name: format!("eth{number}").try_into().unwrap(),
+            mac: octet_appliance::Mac::new([2, 0, 0, 0, 0, number]).unwrap(),
+            carrier: true,
+            downs: 0,
+            leads_to: leads_to(Segment { number, router: of(number, 1), board, mac: None }),
+        };
+        let links = vec![link(3, LeadsTo::Board, Some(of(3, 2))), link(250, LeadsTo::Lan, None)];
+        let links = Links { is_board: false, links };
+        let hosts = hosts(&links);
+        assert_eq!(hosts["board-3"], addresses(of(3, 2)));
+        assert_eq!(hosts["router"], addresses(of(250, 1)));
+        let by_vpn = inside(&links, true);
+        let way = |inside: &Inside, text: &str| inside.way(text.parse().unwrap());
+        let inside = inside(&links, false);
+        for (address, off, on) in [
+            ("10.20.3.2", Some(Way::Own), Some(Way::Own)),
+            ("127.0.0.1", Some(Way::Own), Some(Way::Own)),
+            ("10.20.250.7", Some(Way::Own), Some(Way::Exit)),
+            ("::ffff:10.20.250.7", Some(Way::Own), Some(Way::Exit)),
+            ("fd00:0:0:fa::77", Some(Way::Own), Some(Way::Exit)),
+            ("fc15:3721::1", Some(Way::Guest), Some(Way::Guest)),
+            ("192.0.2.1", None, None),
+        ] {
+            assert_eq!((way(&inside, address), way(&by_vpn, address)), (off, on), "{address}");
+        }
+        let of_board = super::inside(&Links { is_board: true, ..links.clone() }, false);
+        assert_eq!(way(&of_board, "fc15:3721::1"), None);
+        let may = |text: &str| inside.networks.iter().any(|it| it.contains(text.parse().unwrap()));
+        assert!(
+            may("10.20.3.2") && may("fd00:0:0:fa::77") && !may("10.20.4.2") && !may("192.0.2.1")
+        );
+        assert_eq!(inside.node.len(), 4);
+    }
+}

@@ -1,0 +1,101 @@
+//! What `netd` says of the links, and what it is told.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use octet_appliance::{LinkName, Mac};
+use octet_node::control::{CallError, Client};
+use octet_node::links::{ADVERTISED, Advertised, LEASED, LINKS, Lease, Links, PLUGGED};
+use serde_json::{Map, Value, json};
+use tokio::sync::mpsc::{Receiver, channel};
+use tokio::task::spawn_blocking;
+
+/// The pause after `netd` has ended, or is not there yet.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// How long `netd` may take for what it is told: it may have to wait for nft and a processor.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The way to `netd`.
+#[derive(Debug, Clone)]
+pub struct Netd(Arc<PathBuf>);
+
+impl Netd {
+    /// Whose socket is in the folder `sockets`.
+    pub fn new(sockets: &Path) -> Self {
+        Self(Arc::new(sockets.join("netd.sock")))
+    }
+
+    /// The links, whenever they change, and anew from each `netd` that is started.
+    pub fn follow(&self) -> Receiver<Links> {
+        let (sender, receiver) = channel(1);
+        let socket = Arc::clone(&self.0);
+        thread::spawn(move || {
+            let mut told = None;
+            while !sender.is_closed() {
+                let followed = Client::connect(&socket).and_then(|mut client| {
+                    client.call_each(LINKS, Map::new(), |item| {
+                        let links = serde_json::from_value::<Links>(item.clone());
+                        links.is_ok_and(|links| sender.blocking_send(links).is_ok())
+                    })
+                });
+                let trouble = followed.err().map(|error| error.to_string());
+                if trouble.is_some() && trouble != told {
+                    eprintln!("netd: {}", trouble.as_deref().unwrap_or_default());
+                    told = trouble;
+                }
+                thread::sleep(PAUSE);
+            }
+        });
+        receiver
+    }
+
+    /// Tells that a server has given `lease` at `link`, or that there is none any more.
+    ///
+    /// # Errors
+    /// It does not take it.
+    pub async fn leased(&self, link: &LinkName, lease: Option<Lease>) -> Result<(), CallError> {
+        let mut args = Map::from_iter([("link".to_owned(), json!(link))]);
+        if let Some(lease) = lease {
+            args.insert("lease".to_owned(), json!(lease).to_string().into());
+        }
+        self.tell(LEASED, args).await
+    }
+
+    /// Tells that a router has advertised `advert` at `link`, or that there is none any more.
+    ///
+    /// # Errors
+    /// It does not take it.
+    pub async fn advertised(
+        &self,
+        link: &LinkName,
+        advert: Option<Advertised>,
+    ) -> Result<(), CallError> {
+        let mut args = Map::from_iter([("link".to_owned(), json!(link))]);
+        if let Some(advert) = advert {
+            args.insert("advert".to_owned(), json!(advert).to_string().into());
+        }
+        self.tell(ADVERTISED, args).await
+    }
+
+    /// Tells that `mac` has asked for an address at `link`.
+    ///
+    /// # Errors
+    /// Somebody else is there.
+    pub async fn plugged(&self, link: &LinkName, mac: Mac) -> Result<(), CallError> {
+        let args = [("port".to_owned(), json!(link)), ("mac".to_owned(), json!(mac))];
+        self.tell(PLUGGED, Map::from_iter(args)).await
+    }
+
+    async fn tell(&self, verb: &'static str, args: Map<String, Value>) -> Result<(), CallError> {
+        let socket = Arc::clone(&self.0);
+        let call = move || {
+            let mut client = Client::connect(&socket)?;
+            client.stream().set_read_timeout(Some(PATIENCE))?;
+            client.call(verb, args).map(drop)
+        };
+        spawn_blocking(call).await.unwrap_or(Err(CallError::Closed))
+    }
+}

@@ -1,0 +1,202 @@
+//! Whether those who lead out, and boards, are there: they are asked for an echo (RFC 792, RFC 4443) every ten seconds.
+//! No socket in here.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::time::Duration;
+
+/// The pause between two questions.
+const PAUSE: Duration = Duration::from_secs(10);
+
+/// How many questions in a row without an answer mean that nobody is there.
+const MISSED: u32 = 3;
+
+/// Types of messages: questions and answers of each version.
+const ASK4: u8 = 8;
+const ANSWER4: u8 = 0;
+const ASK6: u8 = 128;
+const ANSWER6: u8 = 129;
+
+/// Those who are asked.
+#[derive(Debug, Default)]
+pub struct Probe {
+    peers: BTreeMap<IpAddr, Asked>,
+    /// The number in all questions, by which answers to others are told from ours.
+    id: u16,
+    due: Duration,
+}
+
+/// One of them.
+#[derive(Debug, Clone, Copy, Default)]
+struct Asked {
+    /// The last question's number.
+    sequence: u16,
+    /// Questions since the last answer.
+    missed: u32,
+    answers: Option<bool>,
+}
+
+impl Probe {
+    /// Nobody yet; `id` is random.
+    pub fn new(id: u16) -> Self {
+        Self { id, ..Self::default() }
+    }
+
+    /// These from now on.
+    pub fn set(&mut self, peers: &[IpAddr], now: Duration) {
+        let before = self.peers.len();
+        self.peers.retain(|peer, _| peers.contains(peer));
+        let mut is_new = false;
+        for peer in peers {
+            self.peers.entry(*peer).or_insert_with(|| {
+                is_new = true;
+                Asked::default()
+            });
+        }
+        if is_new || before == 0 {
+            self.due = now;
+        }
+    }
+
+    /// When [`tick`](Self::tick) is to be called.
+    pub fn due(&self) -> Option<Duration> {
+        (!self.peers.is_empty()).then_some(self.due)
+    }
+
+    /// What is to be sent, and who has just turned out not to be there.
+    pub fn tick(&mut self, now: Duration) -> (Vec<(IpAddr, Vec<u8>)>, Vec<IpAddr>) {
+        if now < self.due {
+            return (vec![], vec![]);
+        }
+        self.due = now + PAUSE;
+        let (mut questions, mut gone) = (vec![], vec![]);
+        for (peer, asked) in &mut self.peers {
+            if asked.missed >= MISSED && asked.answers.replace(false) != Some(false) {
+                gone.push(*peer);
+            }
+            asked.missed = asked.missed.saturating_add(1);
+            asked.sequence = asked.sequence.wrapping_add(1);
+            questions.push((*peer, question(*peer, self.id, asked.sequence)));
+        }
+        (questions, gone)
+    }
+
+    /// A message of ICMP has come from `from`. Returns whether somebody is there who was not.
+    pub fn received(&mut self, from: IpAddr, message: &[u8]) -> bool {
+        let Some(asked) = self.peers.get_mut(&from) else { return false };
+        let kind = if from.is_ipv4() { ANSWER4 } else { ANSWER6 };
+        let Some(&[a, b, _, _, id, id2, sequence, sequence2]) = message.first_chunk() else {
+            return false;
+        };
+        let number = u16::from_be_bytes([sequence, sequence2]);
+        if (a, b) != (kind, 0)
+            || u16::from_be_bytes([id, id2]) != self.id
+            || number != asked.sequence
+        {
+            return false;
+        }
+        asked.missed = 0;
+        asked.answers.replace(true) != Some(true)
+    }
+
+    /// Everybody, and whether they answer; nothing until that is known.
+    pub fn all(&self) -> impl Iterator<Item = (IpAddr, Option<bool>)> {
+        self.peers.iter().map(|(peer, asked)| (*peer, asked.answers))
+    }
+}
+
+/// The question. In IPv6 the kernel fills in the checksum.
+fn question(to: IpAddr, id: u16, sequence: u16) -> Vec<u8> {
+    let kind = if to.is_ipv4() { ASK4 } else { ASK6 };
+    let mut message = vec![kind, 0, 0, 0];
+    message.extend(id.to_be_bytes());
+    message.extend(sequence.to_be_bytes());
+    if to.is_ipv4() {
+        let sum = checksum(&message).to_be_bytes();
+        message[2..4].copy_from_slice(&sum);
+    }
+    message
+}
+
+/// The checksum of the internet (RFC 1071).
+fn checksum(bytes: &[u8]) -> u16 {
+    let words = bytes
+        .chunks(2)
+        .map(|pair| u32::from(u16::from_be_bytes([pair[0], pair.get(1).copied().unwrap_or(0)])));
+    let mut sum: u32 = words.sum();
+    while sum > 0xffff {
+        sum = (sum & 0xffff) + (sum >> 16);
+    }
+    !(sum as u16)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const FOUR: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1));
+
+    fn seconds(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    /// As whoever is asked says it.
+    fn answer(to: IpAddr, question: &[u8]) -> Vec<u8> {
+        let mut message = question.to_vec();
+        message[0] = if to.is_ipv4() { ANSWER4 } else { ANSWER6 };
+        message
+    }
+
+    #[test]
+    fn loss_and_return_are_noticed_once() {
+        let six: IpAddr = "fe80::1".parse().unwrap();
+        let mut probe = Probe::new(7);
+        probe.set(&[FOUR, six], seconds(5));
+        let (questions, gone) = probe.tick(seconds(5));
+        assert_eq!((questions.len(), gone.len()), (2, 0));
+        assert_eq!(checksum(&questions[0].1), 0);
+        for (to, question) in &questions {
+            assert!(probe.received(*to, &answer(*to, question)));
+            assert!(!probe.received(*to, &answer(*to, question)));
+        }
+        let mut gone = vec![];
+        for step in 1..9 {
+            let (questions, lost) = probe.tick(seconds(5 + 10 * step));
+            gone.extend(lost);
+            // One goes on answering.
+            probe.received(six, &answer(six, &questions[1].1));
+        }
+        assert_eq!(gone, [FOUR]);
+        assert_eq!(probe.all().collect::<Vec<_>>(), [(FOUR, Some(false)), (six, Some(true))]);
+        let (questions, _) = probe.tick(seconds(200));
+        assert!(probe.received(FOUR, &answer(FOUR, &questions[0].1)));
+        probe.set(&[], seconds(201));
+        assert_eq!(probe.due(), None);
+    }
+
+    #[test]
+    fn what_is_no_answer_does_not_count() {
+        let mut probe = Probe::new(7);
+        probe.set(&[FOUR], seconds(0));
+        let (questions, _) = probe.tick(seconds(0));
+        let good = answer(FOUR, &questions[0].1);
+        for at in [0, 1, 4, 5, 6, 7] {
+            let mut wrong = good.clone();
+            wrong[at] ^= 1;
+            assert!(!probe.received(FOUR, &wrong), "byte {at}");
+        }
+        assert!(!probe.received("192.0.2.2".parse().unwrap(), &good));
+        assert!(!probe.received(FOUR, &good[..7]));
+        assert!(probe.received(FOUR, &good));
+    }
+
+    proptest! {
+        #[test]
+        fn never_panics(bytes in prop::collection::vec(any::<u8>(), 0..40)) {
+            let mut probe = Probe::new(0);
+            probe.set(&[FOUR], seconds(0));
+            probe.received(FOUR, &bytes);
+        }
+    }
+}

@@ -1,0 +1,211 @@
+//! Messages, as far as they are read (RFC 4861, 4.1, 4.2 and 4.6; RFC 8106, 5.1).
+
+use std::net::Ipv6Addr;
+
+/// Types of messages.
+const SOLICIT: u8 = 133;
+const ADVERT: u8 = 134;
+
+/// Types of options.
+const PREFIX: u8 = 3;
+const NAMES: u8 = 25;
+
+/// Bytes before the options of an advertisement.
+const HEAD: usize = 16;
+
+/// Networks, and servers for names, that are read at most.
+const MOST: usize = 4;
+
+/// Who is there to advertise? The kernel fills in the checksum.
+pub const SOLICITATION: [u8; 8] = [SOLICIT, 0, 0, 0, 0, 0, 0, 0];
+
+/// What a router advertises.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Advert {
+    /// For how many seconds packets to other networks may go by it; 0: not at all.
+    pub router_seconds: u16,
+    /// The networks of the link.
+    pub prefixes: Vec<Prefix>,
+    /// Who answers questions about names, and for how many seconds.
+    pub names: Vec<(Ipv6Addr, u32)>,
+}
+
+/// A network of a link.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Prefix {
+    /// Its first bits; all others are 0.
+    pub network: Ipv6Addr,
+    /// How many they are.
+    pub length: u8,
+    /// Whether all of it is on the link.
+    pub on_link: bool,
+    /// Whether devices may make addresses in it for themselves (RFC 4862).
+    pub autonomous: bool,
+    /// For how many seconds; `None` for ever.
+    pub seconds: Option<u32>,
+}
+
+/// Bytes that are no advertisement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Refused(pub &'static str);
+
+/// Whether somebody asks who is there to advertise.
+pub fn is_solicitation(bytes: &[u8]) -> bool {
+    bytes.len() >= SOLICITATION.len() && bytes[..2] == [SOLICIT, 0]
+}
+
+impl Advert {
+    /// The message. The kernel fills in the checksum.
+    pub fn bytes(&self) -> Vec<u8> {
+        // Hops that a packet should be given, and no flags: there is no DHCPv6.
+        let mut bytes = vec![ADVERT, 0, 0, 0, 64, 0];
+        bytes.extend(self.router_seconds.to_be_bytes());
+        bytes.extend([0; 8]);
+        for prefix in &self.prefixes {
+            let flags = u8::from(prefix.on_link) << 7 | u8::from(prefix.autonomous) << 6;
+            bytes.extend([PREFIX, 4, prefix.length, flags]);
+            // Preferred as long as valid.
+            let seconds = prefix.seconds.unwrap_or(u32::MAX).to_be_bytes();
+            bytes.extend([seconds, seconds, [0; 4]].as_flattened());
+            bytes.extend(prefix.network.octets());
+        }
+        for (server, seconds) in &self.names {
+            bytes.extend([NAMES, 3, 0, 0]);
+            bytes.extend(seconds.to_be_bytes());
+            bytes.extend(server.octets());
+        }
+        bytes
+    }
+
+    /// Reads what came by ICMPv6 with a hop limit of 255: nobody has handed it on.
+    ///
+    /// # Errors
+    /// It is none, or malformed.
+    pub fn parse(bytes: &[u8]) -> Result<Self, Refused> {
+        let Some((head, mut options)) = bytes.split_at_checked(HEAD) else {
+            return Err(Refused("it is too short"));
+        };
+        if head[..2] != [ADVERT, 0] {
+            return Err(Refused("it is no router advertisement"));
+        }
+        let router_seconds = u16::from_be_bytes([head[6], head[7]]);
+        let mut advert = Self { router_seconds, prefixes: vec![], names: vec![] };
+        while !options.is_empty() {
+            let [kind, length, ..] = *options else {
+                return Err(Refused("an option is cut off"));
+            };
+            let length = usize::from(length) * 8;
+            let (option, rest) = options
+                .split_at_checked(length)
+                .filter(|_| length > 0)
+                .ok_or(Refused("an option is cut off, or has no length"))?;
+            match kind {
+                PREFIX if advert.prefixes.len() < MOST => advert.prefixes.extend(prefix(option)),
+                NAMES => advert.take_names(option),
+                _ => {}
+            }
+            options = rest;
+        }
+        Ok(advert)
+    }
+
+    fn take_names(&mut self, option: &[u8]) {
+        let Some((head, servers)) = option.split_first_chunk::<8>() else { return };
+        let seconds = word(head, 4);
+        for server in servers.as_chunks::<16>().0 {
+            if self.names.len() < MOST {
+                self.names.push((Ipv6Addr::from(*server), seconds));
+            }
+        }
+    }
+}
+
+/// A network that a device can use.
+fn prefix(option: &[u8]) -> Option<Prefix> {
+    let option = option.first_chunk::<32>()?;
+    let (length, flags) = (option[2], option[3]);
+    let (valid, preferred) = (word(option, 4), word(option, 8));
+    let network = Ipv6Addr::from(*option.last_chunk::<16>()?);
+    let others = 128u32.checked_sub(length.into())?;
+    let mask = u128::MAX.checked_shl(others).unwrap_or(0);
+    let network = Ipv6Addr::from_bits(network.to_bits() & mask);
+    let is_usable =
+        preferred <= valid && !network.is_multicast() && !network.is_unicast_link_local();
+    is_usable.then_some(Prefix {
+        network,
+        length,
+        on_link: flags & 0x80 != 0,
+        autonomous: flags & 0x40 != 0,
+        seconds: (valid != u32::MAX).then_some(valid),
+    })
+}
+
+fn word(bytes: &[u8], at: usize) -> u32 {
+    bytes[at..].first_chunk().map_or(0, |bytes| u32::from_be_bytes(*bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn advert() -> Advert {
+        let network = "fd6f:6374:6574:3::".parse().unwrap();
+        let seconds = Some(3600);
+        let prefix = Prefix { network, length: 64, on_link: true, autonomous: false, seconds };
+        let server = "fd6f:6374:6574:3::1".parse().unwrap();
+        Advert { router_seconds: 1800, prefixes: vec![prefix], names: vec![(server, 1800)] }
+    }
+
+    #[test]
+    fn as_the_rfc_draws_it() {
+        let bytes = advert().bytes();
+        assert_eq!(bytes.len(), 16 + 32 + 24);
+        assert_eq!(bytes[..8], [134, 0, 0, 0, 64, 0, 7, 8]);
+        assert_eq!(bytes[16..24], [3, 4, 64, 0x80, 0, 0, 14, 16]);
+        assert_eq!(bytes[32..40], [0xfd, 0x6f, 0x63, 0x74, 0x65, 0x74, 0, 3]);
+        assert_eq!(bytes[48..56], [25, 3, 0, 0, 0, 0, 7, 8]);
+        assert_eq!(Advert::parse(&bytes), Ok(advert()));
+        assert!(is_solicitation(&SOLICITATION) && !is_solicitation(&bytes));
+    }
+
+    #[test]
+    fn what_is_wrong_is_not_taken() {
+        let good = advert().bytes();
+        let with = |at: usize, value: u8| {
+            let mut bytes = good.clone();
+            bytes[at] = value;
+            Advert::parse(&bytes)
+        };
+        assert!(with(0, 133).is_err() && with(1, 1).is_err());
+        assert!(with(17, 0).is_err() && with(17, 9).is_err());
+        assert!(Advert::parse(&good[..40]).is_err());
+        // A network that no device can use is as good as none.
+        for (at, value) in [(18, 129), (27, 255), (32, 0xff)] {
+            assert!(with(at, value).unwrap().prefixes.is_empty(), "byte {at}");
+        }
+        assert_eq!(with(16, 99).unwrap().prefixes, []);
+    }
+
+    proptest! {
+        #[test]
+        fn never_panics(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            let _ = Advert::parse(&bytes);
+            let _ = Advert::parse(&[&advert().bytes()[..16], &bytes].concat());
+        }
+
+        #[test]
+        fn comes_back(changes in prop::collection::vec((0usize..72, any::<u8>()), 0..9)) {
+            let mut bytes = advert().bytes();
+            for (at, value) in changes {
+                bytes[at] = value;
+            }
+            if let Ok(read) = Advert::parse(&bytes) {
+                prop_assert!(read.prefixes.len() <= MOST && read.names.len() <= MOST);
+                let again = Advert::parse(&read.bytes()).unwrap();
+                prop_assert_eq!(again, read);
+            }
+        }
+    }
+}

@@ -1,0 +1,5 @@
+//! Router advertisements (RFC 4861): which network this is, and who leads out of it.
+
+mod message;
+
+pub use message::{Advert, Prefix, Refused, SOLICITATION, is_solicitation};

@@ -1,0 +1,76 @@
+//! The service: where its facts come from, and what becomes of its end.
+
+use std::io;
+use std::net::IpAddr;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::process::ExitCode;
+
+use octet_appliance::{Neighbour, Vpn};
+use octet_node::control::SOCKETS;
+use octet_node::settings::{SettingsError, Which, section_in};
+use octet_node::{Callers, address, inherited};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use crate::daemon::{Parts, Told, run};
+
+/// Serves until PID 1 ends it.
+pub fn main() -> ExitCode {
+    // First of all, before anything opens a descriptor.
+    let inherited = inherited();
+    match parts(inherited).and_then(run) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn parts(inherited: Vec<(String, OwnedFd)>) -> io::Result<Parts> {
+    let mut sockets = inherited;
+    let mut take = |wanted: &str| {
+        let missing = || io::Error::other(format!("PID 1 has not passed the socket `{wanted}`"));
+        let at = sockets.iter().position(|(name, _)| name == wanted).ok_or_else(missing)?;
+        Ok::<_, io::Error>(sockets.swap_remove(at).1)
+    };
+    Ok(Parts {
+        sockets: SOCKETS.into(),
+        told: told(Which::InForce).map_err(io::Error::other)?,
+        dhcp: take("dhcp")?.into(),
+        dhcp_client: take("dhcp-client")?.into(),
+        ra: take("ra")?,
+        icmp: take("icmp")?,
+        dns: (take("dns")?.into(), take("dns-tcp")?.into()),
+        time: take("time")?.into(),
+        control: take("control")?.into(),
+        callers: Callers::from_environment(),
+    })
+}
+
+/// What the file says.
+///
+/// # Errors
+/// `config` does not say it.
+pub fn told(which: Which) -> Result<Told, SettingsError> {
+    let sockets = Path::new(SOCKETS);
+    let identity = section_in(sockets, "appliance", which)?;
+    let vpn: Option<Vpn> = may_be(section_in(sockets, "vpn", which)?, "vpn")?;
+    let neighbours: Option<Vec<Neighbour>> =
+        may_be(section_in(sockets, "neighbour", which)?, "neighbour")?;
+    let exit = vpn.map(|vpn| {
+        let exit = address::exit(&vpn, &neighbours.unwrap_or_default());
+        exit.into_iter().map(|node| IpAddr::V6(node.ip())).collect()
+    });
+    Ok(Told { identity, network: section_in(sockets, "network", which)?, exit })
+}
+
+/// A section that may not be there: of one an image without `config` says nothing at all.
+fn may_be<T: DeserializeOwned>(value: Value, section: &str) -> Result<Option<T>, SettingsError> {
+    if value.as_object().is_some_and(serde_json::Map::is_empty) {
+        return Ok(None);
+    }
+    let wrong = |source| SettingsError::Wrong { section: section.to_owned(), source };
+    serde_json::from_value(value).map_err(wrong)
+}

@@ -1,0 +1,7 @@
+//! The time, by SNTP (RFC 4330, RFC 5905): asked of others, and told.
+
+pub mod client;
+mod packet;
+pub mod server;
+
+pub use packet::{Packet, Stamp};

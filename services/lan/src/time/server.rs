@@ -1,0 +1,69 @@
+//! What those are told who ask for the time.
+
+use std::time::Duration;
+
+use super::packet::{LENGTH, Packet, Stamp};
+
+/// The stratum of a clock that nobody outside has set: those inside still agree with each other by it.
+const OWN: u8 = 10;
+
+/// By whom the clock was set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SetBy {
+    /// How many clocks are between that one and one that knows.
+    pub stratum: u8,
+    /// When, as a time since 1970.
+    pub at: Duration,
+}
+
+/// The answer to the question `bytes`, which came at `received`; nothing if it is none. The caller fills
+/// in when it is sent, as late as it can ([`sent`]).
+pub fn answer(bytes: &[u8], set_by: Option<SetBy>, received: Duration) -> Option<Packet> {
+    let question = Packet::parse(bytes)?;
+    if question.mode != 3 || !(1..=4).contains(&question.version) {
+        return None;
+    }
+    let (stratum, set) = match set_by {
+        Some(SetBy { stratum, at }) => (stratum.saturating_add(1).min(OWN), at),
+        None => (OWN, received),
+    };
+    Some(Packet {
+        leap: 0,
+        version: question.version,
+        mode: 4,
+        stratum,
+        poll: question.poll,
+        reference: *b"LOCL",
+        set: Stamp::of(set),
+        origin: question.transmit,
+        receive: Stamp::of(received),
+        transmit: Stamp::default(),
+    })
+}
+
+/// The answer as it is sent at `now`.
+pub fn sent(answer: Packet, now: Duration) -> [u8; LENGTH] {
+    Packet { transmit: Stamp::of(now), ..answer }.bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn questions_are_answered_and_nothing_else() {
+        let now = Duration::from_secs(1_800_000_000);
+        let asked = Packet::question(Stamp(77));
+        let told = answer(&asked.bytes(), None, now).unwrap();
+        assert_eq!((told.mode, told.version, told.stratum, told.leap), (4, 4, OWN, 0));
+        assert_eq!((told.origin, told.receive.near(now)), (Stamp(77), now));
+        let set_by = Some(SetBy { stratum: 2, at: now });
+        assert_eq!(answer(&asked.bytes(), set_by, now).unwrap().stratum, 3);
+        // Not an answer to an answer: two servers would go on for ever.
+        assert_eq!(answer(&sent(told, now), set_by, now), None);
+        for mode in [0, 1, 2, 5, 6, 7] {
+            assert_eq!(answer(&Packet { mode, ..asked }.bytes(), set_by, now), None, "{mode}");
+        }
+        assert_eq!(answer(&asked.bytes()[..47], set_by, now), None);
+    }
+}

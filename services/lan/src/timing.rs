@@ -1,0 +1,192 @@
+//! The time: the clock of this node is held against others', and others are told it.
+
+use std::cell::Cell;
+use std::io;
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use octet_node::control::{CallError, Client};
+use serde_json::{Map, Value, json};
+use tokio::net;
+use tokio::sync::mpsc::{Receiver, Sender, channel};
+use tokio::task::{spawn_blocking, spawn_local};
+use tokio::time::timeout;
+
+use crate::time::client::{self, Sample, Todo};
+use crate::time::server::{SetBy, answer, sent};
+
+/// The port of every server (RFC 5905, 7.2).
+const PORT: u16 = 123;
+
+/// How long an answer is waited for.
+const PATIENCE: Duration = Duration::from_millis(1500);
+
+/// How long the unit `clock` may take.
+const CLOCK_PATIENCE: Duration = Duration::from_secs(10);
+
+/// More than a packet without extensions is not read, in bytes.
+const LARGEST: usize = 128;
+
+/// Answers that have come and were not looked at yet.
+const WAITING: usize = 16;
+
+/// An answer, and when it came by the clock that always runs on.
+type Answered = (IpAddr, Vec<u8>, Instant);
+
+/// The clock's part.
+#[derive(Debug)]
+pub struct Timing {
+    clock: Arc<PathBuf>,
+    began: Instant,
+    client: client::Client,
+    answers: (Sender<Answered>, Receiver<Answered>),
+    set_by: Rc<Cell<Option<SetBy>>>,
+    /// What was told last, so that it is told once.
+    told: Option<&'static str>,
+    last: Option<Sample>,
+}
+
+impl Timing {
+    /// Asks nobody yet; the unit `clock` has its socket in the folder `sockets`.
+    pub fn new(sockets: &Path) -> Self {
+        Self {
+            clock: Arc::new(sockets.join("clock.sock")),
+            began: Instant::now(),
+            client: client::Client::default(),
+            answers: channel(WAITING),
+            set_by: Rc::default(),
+            told: None,
+            last: None,
+        }
+    }
+
+    fn since(&self, at: Instant) -> Duration {
+        at.saturating_duration_since(self.began)
+    }
+
+    /// Has whoever asks at `socket` be told the time, for good.
+    ///
+    /// # Errors
+    /// It is no such socket.
+    pub fn serve(&self, socket: UdpSocket) -> io::Result<()> {
+        socket.set_nonblocking(true)?;
+        let (socket, set_by) = (net::UdpSocket::from_std(socket)?, Rc::clone(&self.set_by));
+        spawn_local(async move {
+            let mut buffer = [0; LARGEST];
+            loop {
+                // An error is about somebody who has gone.
+                let Ok((length, from)) = socket.recv_from(&mut buffer).await else { continue };
+                if let Some(told) = answer(&buffer[..length], set_by.get(), shown()) {
+                    let _ = socket.send_to(&sent(told, shown()), from).await;
+                }
+            }
+        });
+        Ok(())
+    }
+
+    /// These are to be asked from now on.
+    pub fn set_servers(&mut self, servers: &[IpAddr]) {
+        self.client.set_servers(servers, self.since(Instant::now()));
+    }
+
+    /// When there is something to do.
+    pub fn due(&self) -> Option<Instant> {
+        self.client.due().map(|due| self.began + due)
+    }
+
+    /// The next answer.
+    pub async fn answered(&mut self) -> Option<Answered> {
+        self.answers.1.recv().await
+    }
+
+    /// Takes an answer.
+    pub fn take(&mut self, (server, bytes, at): Answered) {
+        self.client.received(server, &bytes, self.since(at));
+    }
+
+    /// Does what is due.
+    pub async fn tick(&mut self) {
+        match self.client.tick(self.since(Instant::now())) {
+            None => {}
+            Some(Todo::Ask(servers)) => {
+                for server in servers {
+                    self.ask(server).await;
+                }
+            }
+            Some(Todo::Off(sample)) => self.off(sample).await,
+            Some(Todo::Nothing(why)) if self.told.replace(why) == Some(why) => {}
+            Some(Todo::Nothing(why)) => eprintln!("{why}; the clock goes on as it is"),
+        }
+    }
+
+    async fn ask(&mut self, server: IpAddr) {
+        let mut random = [0; 8];
+        let _ = rustix::rand::getrandom(&mut random, rustix::rand::GetRandomFlags::empty());
+        let random = u64::from_ne_bytes(random);
+        let Ok(socket) = connected(server).await else { return };
+        let question = self.client.ask(server, random, self.since(Instant::now()), shown());
+        let Some(question) = question else { return };
+        // No way to it: as if nobody had answered.
+        if socket.send(&question.bytes()).await.is_err() {
+            return;
+        }
+        let sender = self.answers.0.clone();
+        spawn_local(async move {
+            let mut buffer = [0; LARGEST];
+            if let Ok(Ok(length)) = timeout(PATIENCE, socket.recv(&mut buffer)).await {
+                let _ = sender.try_send((server, buffer[..length].to_vec(), Instant::now()));
+            }
+        });
+    }
+
+    async fn off(&mut self, sample: Sample) {
+        (self.told, self.last) = (None, Some(sample));
+        match tell(Arc::clone(&self.clock), sample).await {
+            Ok(()) => {
+                let Sample { stratum, .. } = sample;
+                self.set_by.set(Some(SetBy { stratum, at: shown() }));
+            }
+            Err(error) => eprintln!("clock does not take how far it is off: {error}"),
+        }
+    }
+
+    /// How it stands, for people.
+    pub fn show(&self) -> Value {
+        let last = self.last.map(|last| {
+            json!({ "by": last.server, "off by (nanoseconds)": last.behind, "stratum": last.stratum })
+        });
+        json!(last)
+    }
+}
+
+async fn connected(server: IpAddr) -> io::Result<net::UdpSocket> {
+    let any: SocketAddr = match server {
+        IpAddr::V4(_) => ([0, 0, 0, 0], 0).into(),
+        IpAddr::V6(_) => ([0u16; 8], 0).into(),
+    };
+    let socket = net::UdpSocket::bind(any).await?;
+    // Nobody else is heard.
+    socket.connect((server, PORT)).await?;
+    Ok(socket)
+}
+
+async fn tell(clock: Arc<PathBuf>, sample: Sample) -> Result<(), CallError> {
+    let call = move || {
+        let mut client = Client::connect(&clock)?;
+        client.stream().set_read_timeout(Some(CLOCK_PATIENCE))?;
+        let args = [
+            ("nanoseconds".to_owned(), sample.behind.to_string().into()),
+            ("by".to_owned(), sample.server.to_string().into()),
+        ];
+        client.call("off", Map::from_iter(args)).map(drop)
+    };
+    spawn_blocking(call).await.unwrap_or(Err(CallError::Closed))
+}
+
+/// What the clock shows.
+fn shown() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+}

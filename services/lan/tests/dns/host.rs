@@ -1,0 +1,106 @@
+//! A node that answers on loopback, in a thread of its own.
+
+use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::rc::Rc;
+use std::sync::mpsc;
+use std::thread::{self, JoinHandle};
+
+use octet_lan::dns::inside::Inside;
+use octet_lan::dns::own::Own;
+use octet_lan::dns::prefix::Prefix;
+use octet_lan::dns::{Dns, Settings};
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+use tokio::task::{LocalSet, spawn_local};
+
+type Job = Box<dyn FnOnce(&Rc<Dns>) + Send>;
+
+/// A node that answers.
+pub struct Host {
+    jobs: Option<UnboundedSender<Job>>,
+    thread: Option<JoinHandle<()>>,
+    /// Where it is asked.
+    pub address: SocketAddr,
+}
+
+/// Settings for upstreams that are threads of the test.
+pub fn settings() -> Settings {
+    Settings { upstreams_on_loopback: true, ..Settings::default() }
+}
+
+/// The router's networks, as everywhere in the documents.
+pub fn inside() -> Inside {
+    let network = |address: &str, length| Prefix::new(address.parse().unwrap(), length).unwrap();
+    Inside {
+        networks: vec![network("10.20.0.0", 16), network("fd6f:6374:6574::", 48)],
+        node: vec!["10.20.3.1".parse().unwrap()],
+        ..Inside::default()
+    }
+}
+
+/// The names of a box with two boards.
+pub fn own() -> Own {
+    let hosts = [
+        ("router", vec!["10.20.1.1", "fd6f:6374:6574:1::1"]),
+        ("board-3", vec!["10.20.3.2", "fd6f:6374:6574:3::2"]),
+        ("board-4", vec!["10.20.4.2"]),
+    ];
+    let parsed = hosts.map(|(host, addresses)| {
+        (host.to_owned(), addresses.iter().map(|it| it.parse().unwrap()).collect())
+    });
+    Own::new("octet.internal", &parsed.into()).unwrap()
+}
+
+impl Host {
+    /// Answers for a box whose upstreams are `upstreams`.
+    pub fn new(settings: Settings, upstreams: &[SocketAddr]) -> Self {
+        let (udp, tcp) = sockets();
+        let address = SocketAddr::new([127, 0, 0, 1].into(), udp.local_addr().unwrap().port());
+        let (jobs, mut told) = unbounded_channel::<Job>();
+        let thread = thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            let main = async move {
+                let dns = Dns::new(settings);
+                let serving = Rc::clone(&dns);
+                spawn_local(async move { serving.serve(udp, tcp).await });
+                while let Some(job) = told.recv().await {
+                    job(&dns);
+                }
+            };
+            LocalSet::new().block_on(&runtime.unwrap(), main);
+        });
+        let host = Self { jobs: Some(jobs), thread: Some(thread), address };
+        let upstreams = upstreams.to_vec();
+        host.with(move |dns| {
+            dns.set_inside(inside());
+            dns.set_own(own());
+            assert_eq!(dns.set_upstreams(&upstreams), []);
+        });
+        host
+    }
+
+    /// What `job` finds out about the node.
+    pub fn with<T: Send + 'static>(&self, job: impl FnOnce(&Rc<Dns>) -> T + Send + 'static) -> T {
+        let (sender, receiver) = mpsc::channel();
+        let job: Job = Box::new(move |dns| sender.send(job(dns)).unwrap());
+        self.jobs.as_ref().unwrap().send(job).unwrap();
+        receiver.recv().unwrap()
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        self.jobs = None;
+        let ended = self.thread.take().unwrap().join();
+        assert!(ended.is_ok() || thread::panicking());
+    }
+}
+
+/// A port of both kinds, as PID 1 passes them: one socket for both versions of IP.
+fn sockets() -> (UdpSocket, TcpListener) {
+    loop {
+        let udp = UdpSocket::bind("[::]:0").unwrap();
+        if let Ok(tcp) = TcpListener::bind(udp.local_addr().unwrap()) {
+            return (udp, tcp);
+        }
+    }
+}

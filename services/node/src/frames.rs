@@ -1,0 +1,124 @@
+//! Frames of the control protocol over whatever carries bytes, for services that wait for many peers.
+
+use std::io;
+use std::time::Duration;
+
+use octet_control::{Decoder, FrameError, Reply, encode};
+use serde::Serialize;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::time::timeout;
+
+/// Why no frame came.
+#[derive(Debug, thiserror::Error)]
+pub enum Broken {
+    /// What came is no frame.
+    #[error(transparent)]
+    Frame(#[from] FrameError),
+    /// The connection broke.
+    #[error("the connection broke: {0}")]
+    Io(#[from] io::Error),
+    /// Nothing came for too long.
+    #[error("nothing was said for too long")]
+    Silent,
+    /// A frame began, and did not end in time.
+    #[error("a frame took too long to arrive")]
+    Slow,
+}
+
+/// How long may be waited.
+#[derive(Debug, Clone, Copy)]
+pub struct Patience {
+    /// For the first byte of a frame; `None` for ever.
+    pub first: Option<Duration>,
+    /// For the rest.
+    pub rest: Option<Duration>,
+}
+
+/// For ever.
+pub const FOR_EVER: Patience = Patience { first: None, rest: None };
+
+/// The frames that come from `R`.
+pub struct Frames<R> {
+    from: R,
+    decoder: Decoder,
+}
+
+impl<R: AsyncRead + Unpin> Frames<R> {
+    /// Takes frames of at most `limit` bytes.
+    pub fn new(from: R, limit: usize) -> Self {
+        Self { from, decoder: Decoder::with_limit(limit) }
+    }
+
+    /// Takes frames of at most `limit` bytes from now on.
+    pub fn set_limit(&mut self, limit: usize) {
+        self.decoder.set_limit(limit);
+    }
+
+    /// Where the frames came from, for what comes after them; `None` if some of that is here already.
+    pub fn into_inner(self) -> Option<R> {
+        self.decoder.is_empty().then_some(self.from)
+    }
+
+    /// The payload of the next frame; `None` at the end. Who stops waiting for it loses nothing.
+    ///
+    /// # Errors
+    /// None comes.
+    pub async fn next(&mut self, patience: Patience) -> Result<Option<Vec<u8>>, Broken> {
+        if self.decoder.is_empty() {
+            match within(patience.first, self.fill()).await {
+                None => return Err(Broken::Silent),
+                Some(Ok(0)) => return Ok(None),
+                Some(filled) => filled.map(drop)?,
+            }
+        }
+        match within(patience.rest, self.whole()).await {
+            None => Err(Broken::Slow),
+            Some(payload) => payload,
+        }
+    }
+
+    async fn whole(&mut self) -> Result<Option<Vec<u8>>, Broken> {
+        loop {
+            if let Some(payload) = self.decoder.next_payload()? {
+                return Ok(Some(payload));
+            }
+            if self.fill().await? == 0 {
+                return Ok(None);
+            }
+        }
+    }
+
+    async fn fill(&mut self) -> io::Result<usize> {
+        let mut buffer = [0; 4096];
+        let count = self.from.read(&mut buffer).await?;
+        self.decoder.push(&buffer[..count]);
+        Ok(count)
+    }
+}
+
+async fn within<T>(time: Option<Duration>, future: impl Future<Output = T>) -> Option<T> {
+    match time {
+        Some(time) => timeout(time, future).await.ok(),
+        None => Some(future.await),
+    }
+}
+
+/// Sends `value` as one frame.
+///
+/// # Errors
+/// The connection broke.
+pub async fn send(to: &mut (impl AsyncWrite + Unpin), value: &impl Serialize) -> io::Result<()> {
+    let mut frame = Vec::new();
+    let json = serde_json::to_vec(value)?;
+    encode(&json, &mut frame).map_err(io::Error::other)?;
+    to.write_all(&frame).await?;
+    to.flush().await
+}
+
+/// Reads a reply.
+///
+/// # Errors
+/// It is none.
+pub fn reply(payload: &[u8]) -> io::Result<Reply> {
+    Ok(serde_json::from_slice(payload)?)
+}

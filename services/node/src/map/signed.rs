@@ -1,0 +1,121 @@
+//! A map with the holder's signature: exactly the text that was signed, so that no reader has to write it
+//! again to see whether it was.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use octet_control::PublicKey;
+use serde::{Deserialize, Serialize};
+
+use super::{CLUSTER, LONGEST, Map};
+use crate::certificate::Certificate;
+use crate::key::{Domain, Key, SIGNATURE, verify};
+
+/// A map that its holder has signed: as JSON `{"map": "…", "certificate": "…", "signature": "…"}`, where
+/// `map` is its text, which the holder's key of `cluster` has signed in the domain `octet map 1`,
+/// `certificate` is the holder's about that key, and the signature is base64 with padding.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "Raw", into = "Raw")]
+pub struct SignedMap {
+    text: String,
+    certificate: Certificate,
+    signature: [u8; SIGNATURE],
+    map: Map,
+}
+
+/// What is no map of the one who is said to hold it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidMap {
+    /// It cannot be carried.
+    #[error("the map is longer than {LONGEST} bytes")]
+    TooLong,
+    /// It is none at all.
+    #[error("this is no map: {0}")]
+    Malformed(String),
+    /// It says what cannot be.
+    #[error("this map cannot be: {0}")]
+    Wrong(&'static str),
+    /// The certificate is not about the key by which the holder signs maps.
+    #[error("the map is not certified by the node {0} that is said to hold it")]
+    Uncertified(PublicKey),
+    /// The signature does not fit.
+    #[error("the map is not signed by its holder {0}")]
+    Forged(PublicKey),
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Raw {
+    map: String,
+    certificate: Certificate,
+    signature: String,
+}
+
+impl SignedMap {
+    /// Signs `map` with `key`, which `certificate` says to be its holder's.
+    ///
+    /// # Errors
+    /// It is not, or the map is too long or cannot be.
+    pub fn sign(map: Map, certificate: Certificate, key: &Key) -> Result<Self, InvalidMap> {
+        let malformed = |error: serde_json::Error| InvalidMap::Malformed(error.to_string());
+        let text = serde_json::to_string(&map).map_err(malformed)?;
+        let signature = key.sign(Domain::Map, text.as_bytes());
+        Self::read(text, certificate, signature)
+    }
+
+    /// What it says. Whether the holder is the one who is to be believed is for the reader to see.
+    pub fn map(&self) -> &Map {
+        &self.map
+    }
+
+    /// Exactly what was signed.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// Which of its keys the holder has signed with.
+    pub fn key_epoch(&self) -> u64 {
+        self.certificate.statement().epoch
+    }
+
+    fn read(
+        text: String,
+        certificate: Certificate,
+        signature: [u8; SIGNATURE],
+    ) -> Result<Self, InvalidMap> {
+        if text.len() > LONGEST {
+            return Err(InvalidMap::TooLong);
+        }
+        // Who has signed is asked before what it says is read.
+        let statement = certificate.statement();
+        if statement.unit.as_str() != CLUSTER {
+            return Err(InvalidMap::Uncertified(statement.node));
+        }
+        if !verify(&statement.key, Domain::Map, text.as_bytes(), &signature) {
+            return Err(InvalidMap::Forged(statement.node));
+        }
+        let map: Map = serde_json::from_str(&text)
+            .map_err(|error| InvalidMap::Malformed(error.to_string()))?;
+        if map.holder != statement.node {
+            return Err(InvalidMap::Uncertified(map.holder));
+        }
+        map.check().map_err(InvalidMap::Wrong)?;
+        Ok(Self { text, certificate, signature, map })
+    }
+}
+
+impl TryFrom<Raw> for SignedMap {
+    type Error = InvalidMap;
+
+    fn try_from(raw: Raw) -> Result<Self, InvalidMap> {
+        let signature = STANDARD.decode(raw.signature).ok().and_then(|it| it.try_into().ok());
+        let none = || InvalidMap::Malformed("it has no signature".to_owned());
+        Self::read(raw.map, raw.certificate, signature.ok_or_else(none)?)
+    }
+}
+
+impl From<SignedMap> for Raw {
+    fn from(signed: SignedMap) -> Raw {
+        let SignedMap { text, certificate, signature, .. } = signed;
+        Raw { map: text, certificate, signature: STANDARD.encode(signature) }
+    }
+}

@@ -1,0 +1,193 @@
+use super::*;
+use crate::certificate::Statement;
+use crate::key::{Domain, Key};
+use crate::record::Seat;
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+/// A node with its key of `cluster`.
+struct Node {
+    node: Key,
+    key: Key,
+}
+
+impl Node {
+    fn new() -> Self {
+        Self { node: Key::generate().unwrap(), key: Key::generate().unwrap() }
+    }
+
+    fn certificate(&self, unit: &str) -> Certificate {
+        let (node, key) = (self.node.public(), self.key.public());
+        let statement = Statement { node, unit: unit.parse().unwrap(), key, epoch: 2, issued: 1 };
+        Certificate::sign(statement, &self.node).unwrap()
+    }
+
+    fn member(&self, number: u8) -> Member {
+        Member {
+            number,
+            node: self.node.public(),
+            addresses: vec!["10.20.1.2".parse().unwrap()],
+            certificates: vec![self.certificate("cluster"), self.certificate("gate")],
+            record: None,
+            drained: false,
+        }
+    }
+}
+
+fn box_of(holder: &Node, board: &Node) -> Map {
+    let version = Version { epoch: 1, sequence: 7 };
+    let revoked = vec![PublicKey::new([9; 32])];
+    Map::new(holder.node.public(), version, vec![holder.member(0), board.member(1)], revoked)
+}
+
+#[test]
+fn every_changed_byte_is_seen() {
+    let (holder, board) = (Node::new(), Node::new());
+    let map = box_of(&holder, &board);
+    let signed = SignedMap::sign(map.clone(), holder.certificate("cluster"), &holder.key).unwrap();
+    assert_eq!((signed.map(), signed.key_epoch()), (&map, 2));
+    let json = serde_json::to_string(&signed).unwrap();
+    assert_eq!(serde_json::from_str::<SignedMap>(&json).unwrap(), signed);
+    for at in 0..json.len() {
+        let mut changed = json.clone().into_bytes();
+        changed[at] ^= 1;
+        // What is read all the same says the same, as `\/` would for `/`.
+        if let Ok(read) = serde_json::from_slice::<SignedMap>(&changed) {
+            assert_eq!(read, signed, "byte {at}");
+        }
+    }
+}
+
+#[test]
+fn only_by_the_key_that_its_holder_certifies() {
+    let (holder, board) = (Node::new(), Node::new());
+    let map = box_of(&holder, &board);
+    let sign = |map: &Map, certificate, key: &Key| SignedMap::sign(map.clone(), certificate, key);
+    assert!(sign(&map, holder.certificate("cluster"), &holder.key).is_ok());
+    let (node, other) = (holder.node.public(), board.node.public());
+    let wrong = sign(&map, holder.certificate("gate"), &holder.key);
+    assert_eq!(wrong, Err(InvalidMap::Uncertified(node)));
+    let wrong = sign(&map, holder.certificate("cluster"), &board.key);
+    assert_eq!(wrong, Err(InvalidMap::Forged(node)));
+    // A board that is in the map, and signs as a holder.
+    let wrong = sign(&map, board.certificate("cluster"), &board.key);
+    assert_eq!(wrong, Err(InvalidMap::Uncertified(node)));
+    // The same words in another domain.
+    let signed = sign(&map, holder.certificate("cluster"), &holder.key).unwrap();
+    let mut raw: Value = serde_json::to_value(&signed).unwrap();
+    let signature = holder.key.sign(Domain::Command, signed.text().as_bytes());
+    use base64::Engine;
+    raw["signature"] = json!(base64::engine::general_purpose::STANDARD.encode(signature));
+    assert!(serde_json::from_value::<SignedMap>(raw).unwrap_err().to_string().contains("signed"));
+    assert_ne!(node, other);
+}
+
+#[test]
+fn a_map_that_cannot_be_is_not_signed() {
+    let (holder, board) = (Node::new(), Node::new());
+    let map = box_of(&holder, &board);
+    let check = |change: &dyn Fn(&mut Map)| {
+        let mut map = map.clone();
+        change(&mut map);
+        map.check()
+    };
+    assert_eq!(check(&|_| {}), Ok(()));
+    let wrong: [&dyn Fn(&mut Map); 12] = [
+        &|map| map.members.reverse(),
+        &|map| map.members[1].number = 0,
+        &|map| map.members[1].number = 33,
+        &|map| map.members[1].node = map.members[0].node,
+        &|map| map.holder = PublicKey::new([8; 32]),
+        &|map| map.revoked.push(map.members[1].node),
+        &|map| map.revoked.push(map.revoked[0]),
+        &|map| map.revoked = (0..=255u8).chain([0]).map(|n| PublicKey::new([n; 32])).collect(),
+        &|map| map.members[1].certificates.reverse(),
+        &|map| map.members[1].certificates = map.members[0].certificates.clone(),
+        &|map| map.members[1].addresses = vec!["::1".parse().unwrap(); 5],
+        &|map| {
+            let owner = Key::generate().unwrap();
+            let (holder, node) = (map.holder, map.members[1].node);
+            let seat = Seat { owner: owner.public(), holder, number: 2, node };
+            map.members[1].record = Some(Record::sign(seat, &owner).unwrap());
+        },
+    ];
+    for (index, change) in wrong.iter().enumerate() {
+        assert!(check(change).is_err(), "{index}");
+    }
+    for text in [
+        json!({"format": 2, "holder": map.holder, "version": map.version, "members": [], "revoked": []}),
+        json!({"format": 1, "holder": map.holder, "version": map.version, "members": [], "revoked": [], "x": 1}),
+    ] {
+        assert!(serde_json::from_value::<Map>(text.clone()).is_err(), "{text}");
+    }
+}
+
+#[test]
+fn the_epoch_ranks_above_the_sequence() {
+    let version = |epoch, sequence| Version { epoch, sequence };
+    assert!(version(2, 1) > version(1, 9) && version(1, 9) > version(1, 8));
+}
+
+/// The longest that the bounds let be made fits.
+#[test]
+fn the_largest_box_fits() {
+    let nodes: Vec<Node> = (0..=HIGHEST).map(|_| Node::new()).collect();
+    let long = |index| format!("a-unit-with-a-rather-long-name{index:02}");
+    let members = nodes.iter().zip(0..).map(|(node, number)| {
+        let seat = Seat {
+            owner: node.key.public(),
+            holder: nodes[0].node.public(),
+            number,
+            node: node.node.public(),
+        };
+        Member {
+            certificates: (0..MOST_CERTIFICATES).map(|at| node.certificate(&long(at))).collect(),
+            addresses: vec![
+                "fd6f:6374:6574:ffff:ffff:ffff:ffff:ffff".parse().unwrap();
+                MOST_ADDRESSES
+            ],
+            record: Some(Record::sign(seat, &node.key).unwrap()),
+            drained: true,
+            ..node.member(number)
+        }
+    });
+    let revoked = (0..MOST_REVOKED).map(|n| PublicKey::new([n as u8; 32])).collect();
+    let version = Version { epoch: u64::MAX, sequence: u64::MAX };
+    let map = Map::new(nodes[0].node.public(), version, members.collect(), revoked);
+    let signed = SignedMap::sign(map, nodes[0].certificate("cluster"), &nodes[0].key).unwrap();
+    let json = serde_json::to_string(&signed).unwrap();
+    assert!(json.len() < octet_control::MAX_PAYLOAD / 2, "{}", json.len());
+}
+
+proptest! {
+    #[test]
+    fn never_panics(text in "\\PC*") {
+        let _ = serde_json::from_str::<Map>(&text);
+        let _ = serde_json::from_str::<SignedMap>(&text);
+        let _ = serde_json::from_value::<SignedMap>(json!({"map": text, "certificate": "", "signature": ""}));
+    }
+
+    /// Near the truth: whatever stands in the fields, it comes back, and what is checked holds.
+    #[test]
+    fn a_check_comes_back(
+        numbers in prop::collection::vec(0u8..40, 0..5), keys in prop::collection::vec(0u8..4, 5),
+        revoked in prop::collection::vec(0u8..8, 0..4), holder in 0u8..4,
+    ) {
+        let key = |number: u8| PublicKey::new([number; 32]);
+        let members: Vec<_> = numbers.iter().zip(&keys).map(|(&number, &node)| Member {
+            number, node: key(node), addresses: vec![], certificates: vec![], record: None,
+            drained: number % 2 == 1,
+        }).collect();
+        let revoked = revoked.into_iter().map(key).collect();
+        let map = Map::new(key(holder), Version::default(), members, revoked);
+        if map.check().is_ok() {
+            for member in &map.members {
+                prop_assert_eq!(map.of(&member.node), Some(member));
+                prop_assert_eq!(map.member(member.number), Some(member));
+                prop_assert!(!map.revoked.contains(&member.node));
+            }
+        }
+        let json = serde_json::to_string(&map).unwrap();
+        prop_assert_eq!(serde_json::from_str::<Map>(&json).unwrap(), map);
+    }
+}

@@ -1,0 +1,159 @@
+//! What an owner says about which node a board is, for whoever does not want to take the holder's word.
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use octet_control::PublicKey;
+use serde::{Deserialize, Serialize};
+
+use crate::bytes::Fields;
+use crate::key::{Domain, Key, SIGNATURE, verify};
+
+/// The version of the encoding, its first byte.
+const VERSION: u8 = 1;
+
+/// In the box of this holder, the board of this number is this node.
+///
+/// Its one encoding: version (1 byte, 1), owner (32), holder (32), number (1), node (32), and the owner's
+/// signature (64) over all before it, in the domain `octet board 1`. As text that is base64 for URLs
+/// without padding.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Seat {
+    /// Who says so.
+    pub owner: PublicKey,
+    /// The holder of the box's map.
+    pub holder: PublicKey,
+    /// The board's number.
+    pub number: u8,
+    /// Its node.
+    pub node: PublicKey,
+}
+
+/// A seat whose signature is the owner's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Record {
+    seat: Seat,
+    signature: [u8; SIGNATURE],
+}
+
+/// Bytes that are no record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidRecord {
+    /// They are none at all.
+    #[error("this is no record of a board of version {VERSION}")]
+    Malformed,
+    /// Whom it names has not signed it.
+    #[error("the record is not signed by the owner that it names")]
+    Forged,
+}
+
+impl Record {
+    /// Signs `seat` with the owner's key.
+    ///
+    /// # Errors
+    /// `owner` is not the key that it names.
+    pub fn sign(seat: Seat, owner: &Key) -> Result<Self, InvalidRecord> {
+        if owner.public() != seat.owner {
+            return Err(InvalidRecord::Forged);
+        }
+        Ok(Self { seat, signature: owner.sign(Domain::Record, &seat.body()) })
+    }
+
+    /// What it says. Whether an owner of this box has said it is for the reader to see.
+    pub fn seat(&self) -> &Seat {
+        &self.seat
+    }
+
+    /// The encoding.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = self.seat.body();
+        bytes.extend_from_slice(&self.signature);
+        bytes
+    }
+
+    /// Reads the encoding, and verifies the signature.
+    ///
+    /// # Errors
+    /// It is no record, or whom it names has not signed it.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, InvalidRecord> {
+        let (seat, signature) = parse(bytes).ok_or(InvalidRecord::Malformed)?;
+        if !verify(&seat.owner, Domain::Record, &seat.body(), &signature) {
+            return Err(InvalidRecord::Forged);
+        }
+        Ok(Self { seat, signature })
+    }
+}
+
+impl Seat {
+    fn body(&self) -> Vec<u8> {
+        let mut out = vec![VERSION];
+        out.extend_from_slice(self.owner.as_bytes());
+        out.extend_from_slice(self.holder.as_bytes());
+        out.push(self.number);
+        out.extend_from_slice(self.node.as_bytes());
+        out
+    }
+}
+
+fn parse(bytes: &[u8]) -> Option<(Seat, [u8; SIGNATURE])> {
+    let mut fields = Fields(bytes);
+    let [version] = fields.array()?;
+    let (owner, holder) = (fields.key()?, fields.key()?);
+    let [number] = fields.array()?;
+    let (node, signature) = (fields.key()?, fields.array()?);
+    let whole = version == VERSION && fields.0.is_empty();
+    whole.then_some((Seat { owner, holder, number, node }, signature))
+}
+
+impl TryFrom<String> for Record {
+    type Error = InvalidRecord;
+
+    fn try_from(text: String) -> Result<Self, InvalidRecord> {
+        Self::from_bytes(&URL_SAFE_NO_PAD.decode(text).map_err(|_| InvalidRecord::Malformed)?)
+    }
+}
+
+impl From<Record> for String {
+    fn from(record: Record) -> String {
+        URL_SAFE_NO_PAD.encode(record.to_bytes())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn every_changed_bit_is_seen() {
+        let (owner, node) = (Key::generate().unwrap(), Key::generate().unwrap());
+        let seat = Seat {
+            owner: owner.public(),
+            holder: node.public(),
+            number: 3,
+            node: Key::generate().unwrap().public(),
+        };
+        assert!(Record::sign(seat, &node).is_err());
+        let whole = Record::sign(seat, &owner).unwrap();
+        let bytes = whole.to_bytes();
+        assert_eq!(Record::from_bytes(&bytes), Ok(whole));
+        assert_eq!(Record::try_from(String::from(whole)), Ok(whole));
+        for bit in 0..bytes.len() * 8 {
+            let mut changed = bytes.clone();
+            changed[bit / 8] ^= 1 << (bit % 8);
+            assert!(Record::from_bytes(&changed).is_err(), "bit {bit}");
+        }
+        for length in 0..bytes.len() {
+            assert!(Record::from_bytes(&bytes[..length]).is_err(), "{length} bytes");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn never_panics(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            if let Some((seat, signature)) = parse(&bytes) {
+                prop_assert_eq!([&seat.body()[..], &signature].concat(), bytes);
+            }
+        }
+    }
+}

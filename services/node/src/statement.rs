@@ -1,0 +1,171 @@
+//! What an owner says about who holds the cluster's map.
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use octet_control::PublicKey;
+use serde::{Deserialize, Serialize};
+
+use crate::bytes::Fields;
+use crate::key::{Domain, Key, SIGNATURE, verify};
+
+/// The version of the encoding, its first byte.
+const VERSION: u8 = 1;
+
+/// Where the key of the old holder is if there is one.
+const NONE: [u8; 32] = [0; 32];
+
+/// From now on this node holds the map.
+///
+/// Its one encoding (numbers are big-endian): version (1 byte, 1), owner (32), holder (32), epoch (8),
+/// the holder that it replaces (32; zeros if it replaces none), and the owner's signature (64) over all
+/// before it, in the domain `octet holder 1`. As text that is base64 for URLs without padding.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Appointment {
+    /// Who says so.
+    pub owner: PublicKey,
+    /// The node that holds the map.
+    pub holder: PublicKey,
+    /// How often the holder was changed. Of two statements the one with the higher epoch counts.
+    pub epoch: u64,
+    /// The holder before, whose numbers it takes over.
+    pub replaces: Option<PublicKey>,
+}
+
+/// An appointment whose signature is the owner's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Statement {
+    appointment: Appointment,
+    signature: [u8; SIGNATURE],
+}
+
+/// Bytes that are no statement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidStatement {
+    /// They are none at all.
+    #[error("this is no statement about a holder of version {VERSION}")]
+    Malformed,
+    /// Whom it names has not signed it.
+    #[error("the statement is not signed by the owner that it names")]
+    Forged,
+}
+
+impl Statement {
+    /// Signs `appointment` with the owner's key.
+    ///
+    /// # Errors
+    /// `owner` is not the key that it names.
+    pub fn sign(appointment: Appointment, owner: &Key) -> Result<Self, InvalidStatement> {
+        if owner.public() != appointment.owner {
+            return Err(InvalidStatement::Forged);
+        }
+        let signature = owner.sign(Domain::Statement, &appointment.body());
+        Ok(Self { appointment, signature })
+    }
+
+    /// What it says. Whether an owner of this box has said it is for the reader to see.
+    pub fn appointment(&self) -> &Appointment {
+        &self.appointment
+    }
+
+    /// The encoding.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = self.appointment.body();
+        bytes.extend_from_slice(&self.signature);
+        bytes
+    }
+
+    /// Reads the encoding, and verifies the signature.
+    ///
+    /// # Errors
+    /// It is no statement, or whom it names has not signed it.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, InvalidStatement> {
+        let (appointment, signature) = parse(bytes).ok_or(InvalidStatement::Malformed)?;
+        if !verify(&appointment.owner, Domain::Statement, &appointment.body(), &signature) {
+            return Err(InvalidStatement::Forged);
+        }
+        Ok(Self { appointment, signature })
+    }
+}
+
+impl Appointment {
+    fn body(&self) -> Vec<u8> {
+        let mut out = vec![VERSION];
+        out.extend_from_slice(self.owner.as_bytes());
+        out.extend_from_slice(self.holder.as_bytes());
+        out.extend_from_slice(&self.epoch.to_be_bytes());
+        out.extend_from_slice(self.replaces.as_ref().map_or(&NONE[..], |key| key.as_bytes()));
+        out
+    }
+}
+
+fn parse(bytes: &[u8]) -> Option<(Appointment, [u8; SIGNATURE])> {
+    let mut fields = Fields(bytes);
+    let [version] = fields.array()?;
+    let (owner, holder) = (fields.key()?, fields.key()?);
+    let (epoch, replaces) = (fields.u64()?, fields.key()?);
+    let replaces = (*replaces.as_bytes() != NONE).then_some(replaces);
+    let signature = fields.array()?;
+    let whole = version == VERSION && fields.0.is_empty();
+    whole.then_some((Appointment { owner, holder, epoch, replaces }, signature))
+}
+
+impl TryFrom<String> for Statement {
+    type Error = InvalidStatement;
+
+    fn try_from(text: String) -> Result<Self, InvalidStatement> {
+        Self::from_bytes(&URL_SAFE_NO_PAD.decode(text).map_err(|_| InvalidStatement::Malformed)?)
+    }
+}
+
+impl From<Statement> for String {
+    fn from(statement: Statement) -> String {
+        URL_SAFE_NO_PAD.encode(statement.to_bytes())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn every_changed_bit_is_seen() {
+        let (owner, other) = (Key::generate().unwrap(), Key::generate().unwrap());
+        for replaces in [None, Some(other.public())] {
+            let holder = Key::generate().unwrap().public();
+            let appointment = Appointment { owner: owner.public(), holder, epoch: 2, replaces };
+            assert!(Statement::sign(appointment, &other).is_err());
+            let whole = Statement::sign(appointment, &owner).unwrap();
+            let bytes = whole.to_bytes();
+            assert_eq!(Statement::from_bytes(&bytes), Ok(whole));
+            assert_eq!(Statement::try_from(String::from(whole)), Ok(whole));
+            for bit in 0..bytes.len() * 8 {
+                let mut changed = bytes.clone();
+                changed[bit / 8] ^= 1 << (bit % 8);
+                assert!(Statement::from_bytes(&changed).is_err(), "bit {bit}");
+            }
+            for length in 0..bytes.len() {
+                assert!(Statement::from_bytes(&bytes[..length]).is_err(), "{length} bytes");
+            }
+            assert!(Statement::from_bytes(&[&bytes[..], b"x"].concat()).is_err());
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn never_panics(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            if let Some((appointment, signature)) = parse(&bytes) {
+                prop_assert_eq!([&appointment.body()[..], &signature].concat(), bytes);
+            }
+        }
+
+        #[test]
+        fn one_encoding(bytes in prop::collection::vec(any::<u8>(), 168), rest: u8) {
+            let bytes = [&[VERSION][..], &bytes].concat();
+            let (appointment, signature) = parse(&bytes).unwrap();
+            prop_assert_eq!([&appointment.body()[..], &signature].concat(), bytes.clone());
+            prop_assert_eq!(parse(&[&bytes[..], &[rest]].concat()), None);
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! A board of a box, through the gate of its router. TLS with the board's own gate stands inside the
+//! connection to the router's, which can read nothing of it and answer nothing in its place.
+
+use std::fmt;
+
+use octet_control::{Client, PublicKey};
+use octet_node::hello::GATE;
+use octet_node::key::Key;
+use octet_node::record::Record;
+use rustls::{ClientConnection, StreamOwned};
+use serde_json::{Map, Value};
+
+use crate::boxes::Boxes;
+use crate::remote::{
+    Answer, Greeted, PATIENCE, RemoteError, Stream, confirm, greet, not_revoked, set_patience,
+};
+
+/// What is spoken to.
+pub type Through = StreamOwned<ClientConnection, Stream>;
+
+/// A board, as a person names it: `N` or `N=KEY`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Board {
+    /// Its number.
+    pub number: u8,
+    /// Its node, if it is said.
+    pub key: Option<PublicKey>,
+}
+
+/// Text that names no board.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` names no board: write its number, or NUMBER=did:key:…")]
+pub struct InvalidBoard(String);
+
+impl std::str::FromStr for Board {
+    type Err = InvalidBoard;
+
+    fn from_str(text: &str) -> Result<Self, InvalidBoard> {
+        let invalid = || InvalidBoard(text.to_owned());
+        let (number, key) = match text.split_once('=') {
+            Some((number, key)) => (number, Some(key.parse().map_err(|_| invalid())?)),
+            None => (text, None),
+        };
+        let digits = number.bytes().all(|byte| byte.is_ascii_digit()) && !number.starts_with('0');
+        let number = number.parse().ok().filter(|_| digits).ok_or_else(invalid)?;
+        Ok(Self { number, key })
+    }
+}
+
+impl fmt::Display for Board {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.number)
+    }
+}
+
+/// Has the box `of`, which `client` is connected to, hand the connection on to `board`, and sees that the
+/// board is there that is meant: the one that is named, or that an owner has vouched for, or that it was
+/// before, or that a person at the terminal knows. Beside the connection comes its key.
+///
+/// # Errors
+/// It is not, or cannot be reached. Nothing was asked of it.
+pub fn connect(
+    mut client: Client<Stream>,
+    of: PublicKey,
+    board: Board,
+    key: &Key,
+    boxes: &mut Boxes,
+) -> Result<(Client<Through>, PublicKey), RemoteError> {
+    let number = board.number;
+    let mut args = Map::new();
+    args.insert("board".to_owned(), number.into());
+    client.speak_to(GATE.parse().ok());
+    let entry = client.call("relay", args)?;
+    let no_gate = |problem: String| RemoteError::NoGate(format!("board {number}"), problem);
+    let stream = client.into_stream().ok_or_else(|| no_gate("it spoke too soon".into()))?;
+    let broken = |error: std::io::Error| no_gate(error.to_string());
+    set_patience(&stream.sock, Some(PATIENCE)).map_err(broken)?;
+
+    let own = [key.public()];
+    let owners = [&own, boxes.owners(of)].concat();
+    let vouched = || vouched(&entry, of, number, &owners);
+    let meant = board.key.or_else(vouched).or_else(|| boxes.board(of, number));
+    meant.map_or(Ok(()), |node| not_revoked(boxes, node))?;
+    let Greeted { stream, hello, peer } = greet(stream, key).map_err(no_gate)?;
+    let other = |why| RemoteError::NotTheBoard(number, why);
+    let node = match meant {
+        Some(node) => node,
+        None => {
+            let node = hello.node(peer).map_err(other)?.0;
+            not_revoked(boxes, node)?;
+            match confirm(&format!("Board {number}"), node) {
+                Answer::Yes => node,
+                Answer::No => return Err(RemoteError::Declined(format!("board {number}"))),
+                Answer::Nobody => return Err(RemoteError::UnknownBoard(number, node)),
+            }
+        }
+    };
+    let epoch = hello.check(peer, node, boxes.seen(node)).map_err(other)?;
+    boxes.remember_board(of, number, node, Some(epoch))?;
+    // From here on an answer may take its time.
+    set_patience(&stream.sock.sock, None).map_err(broken)?;
+    Ok((Client::new(stream), node))
+}
+
+/// The node of board `number` of the box `of`, if one of `owners` has said so in what the map says about
+/// it, `entry`. What the map says without an owner is the holder's word, which is not taken here.
+fn vouched(entry: &Value, of: PublicKey, number: u8, owners: &[PublicKey]) -> Option<PublicKey> {
+    let record = Record::try_from(entry.get("record")?.as_str()?.to_owned()).ok()?;
+    let seat = record.seat();
+    let fits = (seat.number, seat.holder) == (number, of) && owners.contains(&seat.owner);
+    fits.then_some(seat.node)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,178 @@
+//! A router that hands on to a board that it plays itself: it may say what it likes of it.
+
+use std::io::{self, Read, Write};
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::thread;
+
+use octet_control::{HEADER, Reply, ReplyBody, encode};
+use octet_node::certificate::{Certificate, Statement};
+use octet_node::hello::Hello;
+use octet_node::record::Seat;
+use octet_node::tls::{self, Protocol};
+use proptest::prelude::*;
+use rustls::ServerConnection;
+use serde_json::json;
+use tempfile::TempDir;
+
+use super::*;
+use crate::remote;
+use crate::target::{Address, Target};
+
+fn new() -> Arc<Key> {
+    Arc::new(Key::generate().unwrap())
+}
+
+fn say(stream: &mut impl Write, value: &impl serde::Serialize) -> io::Result<()> {
+    let mut frame = vec![];
+    encode(&serde_json::to_vec(value)?, &mut frame).unwrap();
+    stream.write_all(&frame)?;
+    stream.flush()
+}
+
+/// Says that it is the gate of `node`, and answers one request.
+fn greet_and_answer<S: Read + Write>(
+    stream: S,
+    node: &Key,
+    epoch: u64,
+    answer: Value,
+) -> io::Result<StreamOwned<ServerConnection, S>> {
+    let key = new();
+    let config = tls::server(&key, Protocol::Control).unwrap();
+    let mut stream = StreamOwned::new(ServerConnection::new(config).unwrap(), stream);
+    let unit = "gate".parse().unwrap();
+    let statement = Statement { node: node.public(), unit, key: key.public(), epoch, issued: 1 };
+    say(&mut stream, &Hello::new(Certificate::sign(statement, node).unwrap()))?;
+    let mut buffer = [0; 4096];
+    let count = stream.read(&mut buffer)?;
+    let request: Value = serde_json::from_slice(&buffer[HEADER.min(count)..count])?;
+    let reply = Reply { id: request["id"].as_u64().unwrap(), body: ReplyBody::End(answer) };
+    say(&mut stream, &reply)?;
+    Ok(stream)
+}
+
+/// A router at which the board is `board`, whose map says `entry` about it.
+fn router(node: &Arc<Key>, board: &Arc<Key>, epoch: u64, entry: Value) -> Address {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string().parse().unwrap();
+    let (node, board) = (Arc::clone(node), Arc::clone(board));
+    thread::spawn(move || {
+        for stream in listener.incoming().map_while(Result::ok) {
+            // A client that does not like what it sees goes away.
+            let _ = greet_and_answer(stream, &node, 1, entry.clone())
+                .and_then(|stream| greet_and_answer(stream, &board, epoch, json!("board")));
+        }
+    });
+    address
+}
+
+struct Operator {
+    key: Arc<Key>,
+    folder: TempDir,
+}
+
+impl Operator {
+    fn new() -> Self {
+        Self { key: new(), folder: TempDir::new().unwrap() }
+    }
+
+    fn boxes(&self) -> Boxes {
+        Boxes::open(&self.folder.path().join("boxes.toml")).unwrap()
+    }
+
+    /// What board 3 answers, named by `meant` if it is.
+    fn ask(
+        &self,
+        node: &Key,
+        at: &Address,
+        meant: Option<&Arc<Key>>,
+    ) -> Result<Value, RemoteError> {
+        let target = Target { key: Some(node.public()), address: at.clone() };
+        let mut boxes = self.boxes();
+        let (client, of) = remote::connect(&target, &self.key, &mut boxes)?;
+        let board = Board { number: 3, key: meant.map(|key| key.public()) };
+        let (mut client, reached) = connect(client, of, board, &self.key, &mut boxes)?;
+        assert_eq!(boxes.board(of, 3), Some(reached));
+        Ok(client.call("status", Map::new())?)
+    }
+
+    fn problem(&self, node: &Key, at: &Address, meant: Option<&Arc<Key>>) -> String {
+        self.ask(node, at, meant).unwrap_err().to_string()
+    }
+}
+
+fn record(owner: &Key, holder: &Key, number: u8, node: &Key) -> Value {
+    let (holder, node) = (holder.public(), node.public());
+    let seat = Seat { owner: owner.public(), holder, number, node };
+    json!({ "record": Record::sign(seat, owner).unwrap() })
+}
+
+#[test]
+fn a_board_is_the_one_that_it_was() {
+    let (node, board, other, operator) = (new(), new(), new(), Operator::new());
+    let at = router(&node, &board, 2, json!({ "node": board.public() }));
+    // The holder's word is not enough, and there is nobody to ask.
+    assert!(operator.problem(&node, &at, None).contains(&board.public().to_string()));
+    assert_eq!(operator.ask(&node, &at, Some(&board)).unwrap(), "board");
+    assert_eq!(operator.ask(&node, &at, None).unwrap(), "board");
+    // Another one behind the address, also if the holder says that it is the board; an old key of it.
+    let swapped = router(&node, &other, 2, json!({ "node": other.public() }));
+    assert!(operator.problem(&node, &swapped, None).contains("not did:key"));
+    assert!(operator.problem(&node, &at, Some(&other)).contains("not did:key"));
+    let old = router(&node, &board, 1, json!({}));
+    assert!(operator.problem(&node, &old, None).contains("number 2 was seen"));
+    // One that is in others' hands.
+    operator.boxes().revoke(board.public()).unwrap();
+    assert!(operator.problem(&node, &at, None).contains("was revoked"));
+}
+
+#[test]
+fn a_board_is_the_one_that_an_owner_says() {
+    let (node, board, owner) = (new(), new(), new());
+    let fresh = |entry: &Value| {
+        let operator = Operator::new();
+        (router(&node, &board, 1, entry.clone()), operator)
+    };
+    // By the operator's own word.
+    let operator = Operator::new();
+    let at = router(&node, &board, 1, record(&operator.key, &node, 3, &board));
+    assert_eq!(operator.ask(&node, &at, None).unwrap(), "board");
+    // By that of somebody else, who is no owner here until the file says so.
+    let by_owner = record(&owner, &node, 3, &board);
+    let (at, operator) = fresh(&by_owner);
+    assert!(operator.problem(&node, &at, None).contains("is not known"));
+    let owners = format!("[owners]\n\"{}\" = [\"{}\"]\n", node.public(), owner.public());
+    let file = operator.folder.path().join("boxes.toml");
+    std::fs::write(&file, &owners).unwrap();
+    assert_eq!(operator.ask(&node, &at, None).unwrap(), "board");
+    // About another box, another number; or somebody else is there than it says.
+    let elsewhere = [record(&owner, &owner, 3, &board), record(&owner, &node, 4, &board)];
+    for entry in elsewhere {
+        let (at, operator) = fresh(&entry);
+        std::fs::write(operator.folder.path().join("boxes.toml"), &owners).unwrap();
+        assert!(operator.problem(&node, &at, None).contains("is not known"));
+    }
+    let at = router(&node, &new(), 1, by_owner);
+    assert!(operator.problem(&node, &at, None).contains("not did:key"));
+}
+
+#[test]
+fn as_people_write_it() {
+    let key = new().public();
+    assert_eq!("3".parse(), Ok(Board { number: 3, key: None }));
+    assert_eq!(format!("12={key}").parse(), Ok(Board { number: 12, key: Some(key) }));
+    for bad in ["", "0", "03", "+3", "256", "3=", "=", "3=x", "three"] {
+        assert!(bad.parse::<Board>().is_err(), "{bad}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn never_panics(text in "\\PC{0,30}", entry in "[\\[\\]{}\":,a-z0-9]{0,60}") {
+        let _ = text.parse::<Board>();
+        if let Ok(entry) = serde_json::from_str::<Value>(&entry) {
+            let of = PublicKey::new([1; 32]);
+            prop_assert_eq!(vouched(&entry, of, 3, &[of]), None);
+        }
+    }
+}

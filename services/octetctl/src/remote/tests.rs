@@ -1,0 +1,127 @@
+use super::*;
+use octet_control::{Reply, ReplyBody, encode};
+use octet_node::certificate::{Certificate, Statement};
+use rustls::ServerConnection;
+use std::net::TcpListener;
+use std::thread;
+use tempfile::TempDir;
+
+/// A gate that says who it is by `certificate`, and answers one request with whose key it saw.
+fn gate(key: Key, certificate: Certificate) -> Address {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string().parse().unwrap();
+    thread::spawn(move || {
+        for stream in listener.incoming().map_while(Result::ok) {
+            let connection =
+                ServerConnection::new(tls::server(&key, tls::Protocol::Control).unwrap()).unwrap();
+            // A client that does not like what it sees goes away.
+            let _ = converse(StreamOwned::new(connection, stream), &certificate);
+        }
+    });
+    address
+}
+
+fn converse(
+    mut stream: StreamOwned<ServerConnection, TcpStream>,
+    certificate: &Certificate,
+) -> io::Result<()> {
+    let say = |stream: &mut StreamOwned<_, _>, json: Vec<u8>| {
+        let mut frame = vec![];
+        encode(&json, &mut frame).unwrap();
+        stream.write_all(&frame)
+    };
+    say(&mut stream, serde_json::to_vec(&Hello::new(certificate.clone()))?)?;
+    let mut buffer = [0; 4096];
+    let count = stream.read(&mut buffer)?;
+    let request: serde_json::Value = serde_json::from_slice(&buffer[HEADER..count])?;
+    let seen = tls::peer_key(stream.conn.peer_certificates()).unwrap();
+    let body = ReplyBody::End(seen.to_string().into());
+    let reply = Reply { id: request["id"].as_u64().unwrap(), body };
+    say(&mut stream, serde_json::to_vec(&reply)?)
+}
+
+fn certificate(node: &Key, key: PublicKey, epoch: u64) -> Certificate {
+    let unit = "gate".parse().unwrap();
+    let statement = Statement { node: node.public(), unit, key, epoch, issued: 1 };
+    Certificate::sign(statement, node).unwrap()
+}
+
+fn new() -> Key {
+    Key::generate().unwrap()
+}
+
+#[test]
+fn only_the_box_that_is_meant() {
+    let (operator, node, other) = (new(), new(), new());
+    let folder = TempDir::new().unwrap();
+    let open = || Boxes::open(&folder.path().join("boxes.toml")).unwrap();
+    let gate_of = |epoch| {
+        let key = new();
+        let certificate = certificate(&node, key.public(), epoch);
+        gate(key, certificate)
+    };
+    let connect = |key: Option<PublicKey>, address: &Address| {
+        let target = Target { key, address: address.clone() };
+        let (mut client, reached) = connect(&target, &operator, &mut open())?;
+        assert_eq!(reached, node.public());
+        Ok(client.call("status", serde_json::Map::new()).unwrap())
+    };
+    let problem = |result: Result<serde_json::Value, RemoteError>| result.unwrap_err().to_string();
+
+    // Not known, and nobody to ask: refused, and told who it says that it is.
+    let address = gate_of(2);
+    assert!(problem(connect(None, &address)).contains(&node.public().to_string()));
+    // Named, and from then on known.
+    let public = operator.public().to_string();
+    assert_eq!(connect(Some(node.public()), &address).unwrap(), public);
+    assert_eq!(connect(None, &address).unwrap(), public);
+    // Another box than the one that is named.
+    assert!(problem(connect(Some(other.public()), &address)).contains("not did:key"));
+    // The same box with a key that is older than the one that was seen; then with a newer one.
+    assert!(problem(connect(Some(node.public()), &gate_of(1))).contains("number 2 was seen"));
+    assert_eq!(connect(Some(node.public()), &gate_of(3)).unwrap(), public);
+    assert!(problem(connect(None, &address)).contains("number 3 was seen"));
+}
+
+#[test]
+fn a_box_in_others_hands_is_not_spoken_to() {
+    let (operator, node, key) = (new(), new(), new());
+    let folder = TempDir::new().unwrap();
+    let mut boxes = Boxes::open(&folder.path().join("boxes.toml")).unwrap();
+    let certificate = certificate(&node, key.public(), 1);
+    let address = gate(key, certificate);
+    let named = Target { key: Some(node.public()), address: address.clone() };
+    assert!(connect(&named, &operator, &mut boxes).is_ok());
+    boxes.revoke(node.public()).unwrap();
+    let elsewhere = Target { key: None, address: "localhost:1".parse().unwrap() };
+    assert!(matches!(
+        connect(&elsewhere, &operator, &mut boxes),
+        Err(RemoteError::Unreachable(..))
+    ));
+    let known = Target { key: None, address: address.clone() };
+    for target in [named, known] {
+        let problem = connect(&target, &operator, &mut boxes).unwrap_err().to_string();
+        assert!(problem.contains("was revoked"), "{problem}");
+    }
+    // At an address where it was not before it says who it is; nobody is asked about it.
+    let at = format!("localhost:{}", address.parts().1).parse().unwrap();
+    let moved = Target { key: None, address: at };
+    let problem = connect(&moved, &operator, &mut boxes).unwrap_err().to_string();
+    assert!(problem.contains("was revoked"), "{problem}");
+}
+
+/// Who has the box's certificate, but not the key that it is about.
+#[test]
+fn a_certificate_of_another_is_of_no_use() {
+    let (operator, node, key, thief) = (new(), new(), new(), new());
+    let folder = TempDir::new().unwrap();
+    let mut boxes = Boxes::open(&folder.path().join("boxes.toml")).unwrap();
+    let certificate = certificate(&node, key.public(), 1);
+    let target = |address: Address| Target { key: Some(node.public()), address };
+    let honest = target(gate(key, certificate.clone()));
+    assert!(connect(&honest, &operator, &mut boxes).is_ok());
+    let stolen = target(gate(thief, certificate));
+    let problem = connect(&stolen, &operator, &mut boxes).unwrap_err().to_string();
+    assert!(problem.contains("not its own"), "{problem}");
+    assert_eq!(boxes.at(&stolen.address), None);
+}

@@ -1,0 +1,162 @@
+//! An owner's own word on which node a board is.
+
+use std::io::{Read, Write};
+
+use octet_control::{Client, PublicKey};
+use octet_node::key::Key;
+use octet_node::map::CLUSTER;
+use octet_node::record::{Record, Seat};
+use serde_json::{Map, Value, json};
+
+use crate::board::Board;
+use crate::boxes::Boxes;
+use crate::remote::{Answer, RemoteError, confirm, not_revoked};
+
+/// Signs with the owner's `key` that `board` of the box `of`, which `client` is connected to, is the node
+/// that is there, and has the box keep that in its map. Returns the node.
+///
+/// # Errors
+/// It is not the one that is meant, or the box does not take it.
+pub fn vouch<S: Read + Write>(
+    client: &mut Client<S>,
+    of: PublicKey,
+    board: Board,
+    key: &Key,
+    boxes: &mut Boxes,
+) -> Result<PublicKey, RemoteError> {
+    let number = board.number;
+    client.speak_to(CLUSTER.parse().ok());
+    let shown = client.call("show", object(json!({ "board": number })))?;
+    let (node, verb) = there(&shown).ok_or(RemoteError::Nobody(number))?;
+    not_revoked(boxes, node)?;
+    // The one that is named, or that it was before.
+    match board.key.or(boxes.board(of, number)) {
+        Some(meant) if meant != node => return Err(RemoteError::OtherKey(number, node, meant)),
+        Some(_) => {}
+        None => match confirm(&format!("Board {number}"), node) {
+            Answer::Yes => {}
+            Answer::No => return Err(RemoteError::Declined(format!("board {number}"))),
+            Answer::Nobody => return Err(RemoteError::UnknownBoard(number, node)),
+        },
+    }
+    let seat = Seat { owner: key.public(), holder: of, number, node };
+    let record = Record::sign(seat, key)
+        .map_err(|error| RemoteError::NoGate(format!("board {number}"), error.to_string()))?;
+    let args = json!({ "number": number.to_string(), "record": String::from(record) });
+    client.call(verb, object(args))?;
+    boxes.remember_board(of, number, node, None)?;
+    Ok(node)
+}
+
+/// The node that is the board by what `cluster show` says, and the verb that takes a record of it.
+fn there(shown: &Value) -> Option<(PublicKey, &'static str)> {
+    let key = |value: &Value| value.as_str().and_then(|it| it.parse().ok());
+    if let Some(node) = shown.get("node").and_then(key) {
+        return Some((node, "record"));
+    }
+    let others = shown.get("others")?.as_array()?;
+    let waits = others.iter().find(|other| other["is"] == "waiting")?;
+    Some((key(&waits["key"])?, "approve"))
+}
+
+fn object(args: Value) -> Map<String, Value> {
+    match args {
+        Value::Object(args) => args,
+        _ => Map::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use octet_node::Peer;
+    use proptest::prelude::*;
+    use std::os::unix::net::UnixStream;
+    use tempfile::TempDir;
+
+    /// A verb, and its arguments.
+    type Asked = (String, Map<String, Value>);
+
+    /// Vouches at a box at which `cluster show` says `shown`. Beside the outcome comes what was asked then.
+    fn at_box(
+        shown: Value,
+        board: Board,
+        key: &Key,
+        boxes: &mut Boxes,
+    ) -> (Result<PublicKey, RemoteError>, Option<Asked>) {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let server = std::thread::spawn(move || {
+            let mut peer = Peer::new(theirs);
+            let first = peer.next_request().unwrap().unwrap();
+            assert_eq!((first.verb.as_str(), first.unit.unwrap().as_str()), ("show", CLUSTER));
+            peer.end(first.id, Ok(shown)).unwrap();
+            let next = peer.next_request().unwrap()?;
+            peer.end(next.id, Ok(Value::Null)).unwrap();
+            Some((next.verb, next.args))
+        });
+        let mut client = Client::new(ours);
+        let outcome = vouch(&mut client, BOX, board, key, boxes);
+        drop(client);
+        (outcome, server.join().unwrap())
+    }
+
+    const BOX: PublicKey = PublicKey::new([7; 32]);
+
+    #[test]
+    fn an_owner_signs_what_was_compared() {
+        let folder = TempDir::new().unwrap();
+        let mut boxes = Boxes::open(&folder.path().join("boxes.toml")).unwrap();
+        let key = Key::generate().unwrap();
+        let [node, other] = [1, 2].map(|key| PublicKey::new([key; 32]));
+        let is = |node: PublicKey| json!({ "node": node, "others": [] });
+        let board = |key| Board { number: 3, key };
+
+        // Nobody can be asked whether it is the one.
+        let (outcome, asked) = at_box(is(node), board(None), &key, &mut boxes);
+        assert!(matches!(outcome, Err(RemoteError::UnknownBoard(3, _))) && asked.is_none());
+        // It is named; from then on it is known.
+        for named in [Some(node), None] {
+            let (outcome, asked) = at_box(is(node), board(named), &key, &mut boxes);
+            let (verb, args) = asked.unwrap();
+            assert_eq!(
+                (outcome.unwrap(), verb.as_str(), &args["number"]),
+                (node, "record", &json!("3"))
+            );
+            let record = Record::try_from(args["record"].as_str().unwrap().to_owned()).unwrap();
+            let owner = key.public();
+            assert_eq!(*record.seat(), Seat { owner, holder: BOX, number: 3, node });
+        }
+        // Another is there than the one that is named, or that it was; then nothing is signed.
+        for (shown, named) in [(node, Some(other)), (other, None)] {
+            let (outcome, asked) = at_box(is(shown), board(named), &key, &mut boxes);
+            assert!(matches!(outcome, Err(RemoteError::OtherKey(..))) && asked.is_none());
+        }
+        // One that waits is approved with it.
+        let waits = json!({ "node": null, "others": [{ "is": "waiting", "key": other }] });
+        let (outcome, asked) = at_box(waits, board(Some(other)), &key, &mut boxes);
+        assert_eq!((outcome.unwrap(), asked.unwrap().0.as_str()), (other, "approve"));
+        boxes.revoke(other).unwrap();
+        let (outcome, asked) = at_box(is(other), board(Some(other)), &key, &mut boxes);
+        assert!(matches!(outcome, Err(RemoteError::Revoked(_))) && asked.is_none());
+    }
+
+    #[test]
+    fn who_is_there_or_waits() {
+        let [one, two] = [1, 2].map(|key| PublicKey::new([key; 32]));
+        let waiting = json!({"is": "waiting", "key": two});
+        let refused = json!({"is": "refused", "key": one});
+        let of = |node: Value, others: &[&Value]| json!({"node": node, "others": others});
+        assert_eq!(there(&of(json!(one), &[&waiting])), Some((one, "record")));
+        assert_eq!(there(&of(Value::Null, &[&refused, &waiting])), Some((two, "approve")));
+        assert_eq!(there(&of(Value::Null, &[&refused])), None);
+    }
+
+    proptest! {
+        #[test]
+        fn never_panics(text in "[\\[\\]{}\":,a-z0-9]{0,60}") {
+            if let Ok(value) = serde_json::from_str::<Value>(&text) {
+                there(&value);
+            }
+        }
+    }
+}

@@ -1,0 +1,34 @@
+//! What nodes announce of themselves to all others.
+
+use octet_forward::announcement::{LIFETIME, LINKS, LONGEST, SignedAnnouncement};
+use octet_forward::topology::{Heard, Topology};
+
+/// Bytes are refused, or are the one encoding of an announcement that keeps to the rules; the same bytes are
+/// known again, and an announcement is taken once.
+///
+/// # Panics
+/// It is not so.
+pub fn announcement(bytes: &[u8]) {
+    let Ok(signed) = SignedAnnouncement::from_bytes(bytes) else { return };
+    assert!(bytes.len() <= LONGEST);
+    assert_eq!(signed.to_bytes(), bytes);
+    let announcement = signed.announcement();
+    assert!((1..=LIFETIME).contains(&announcement.lifetime));
+    assert!(announcement.links.len() <= LINKS);
+    for link in &announcement.links {
+        assert_ne!(link.neighbour, signed.address());
+        assert_eq!(announcement.link(link.neighbour), Some(link));
+    }
+    let now = announcement.issued;
+    let mut topology = Topology::new(signed.address());
+    assert_eq!(topology.hear(signed.clone(), now, Some(signed.address())), Heard::Own);
+    assert!(!topology.knows(bytes));
+    let heard = topology.hear(signed.clone(), now, None);
+    // One that is issued at the end of time has expired before.
+    if heard == Heard::New {
+        assert!(topology.knows(bytes));
+        assert_eq!(topology.hear(signed, now, None), Heard::Known);
+    } else {
+        assert_eq!(heard, Heard::Expired);
+    }
+}

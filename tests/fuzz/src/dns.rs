@@ -1,0 +1,104 @@
+//! Questions of clients, and answers of servers outside.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use octet_lan::dns::exchange::{Exchange, Form, Heard, LONGEST_BY_UDP};
+use octet_lan::dns::filter::LONGEST_CHAIN;
+use octet_lan::dns::inside::{Inside, Place};
+use octet_lan::dns::own::Own;
+use octet_lan::dns::prefix::Prefix;
+use octet_lan::dns::query::{BY_UDP, Query, Transport};
+use octet_lan::dns::resolver::{Decision, Resolver};
+use octet_lan::dns::way::Way;
+
+/// A time at which everything counts that is kept.
+const NOW: Duration = Duration::from_secs(1 << 20);
+
+/// The longest message whose head and question are put right before it is tried again.
+const QUESTION: &[u8] = b"\x03www\x07example\x03com\x00\x00\x01\x00\x01";
+
+/// A question is answered with something that is an answer to it, dropped, or asked of others, but not
+/// if it is about the box. An answer is kept as far as it belongs to its question, and does not lead
+/// into the box.
+///
+/// # Panics
+/// It is not so.
+pub fn dns(bytes: &[u8]) {
+    for forwards_inside in [false, true] {
+        question(&mut resolver(forwards_inside), bytes, forwards_inside);
+    }
+    answer(bytes);
+    if let Some(rest) = bytes.get(4..) {
+        // Deeper: as the answer to the one question, from the counts on.
+        let mut right = vec![0, 0, 0x81, bytes[3]];
+        right.extend([0, 1]);
+        right.extend(rest.iter().skip(2).take(6));
+        right.resize(12, 0);
+        right.extend(QUESTION);
+        right.extend(rest.iter().skip(8 + QUESTION.len()));
+        answer(&right);
+    }
+}
+
+fn resolver(forwards_inside: bool) -> Resolver {
+    let mut resolver = Resolver::new(forwards_inside, 1 << 17);
+    let network = |address: [u8; 4]| Prefix::new(IpAddr::from(address), 16);
+    resolver.inside = Inside {
+        networks: network([10, 20, 0, 0]).into_iter().collect(),
+        node: vec![IpAddr::from([192, 0, 2, 7])],
+        ..Inside::default()
+    };
+    let board = ("board-3".to_owned(), vec![IpAddr::from([10, 20, 3, 2])]);
+    resolver.own = Own::new("octet.internal", &[board].into()).expect("names of a box");
+    resolver
+}
+
+fn question(resolver: &mut Resolver, bytes: &[u8], forwards_inside: bool) {
+    match resolver.received(NOW, bytes, Transport::Udp, Way::Own) {
+        Decision::Drop => {
+            assert!(bytes.len() < 12 || bytes[2] & 0x80 != 0, "a question is dropped");
+        }
+        Decision::Reply(reply) => {
+            assert!((12..=BY_UDP).contains(&reply.len()));
+            assert_eq!((&reply[..2], reply[2] & 0xf8), (&bytes[..2], 0x80 | bytes[2] & 0x78));
+            // Nobody who reads it as a question is led to answer it.
+            assert!(resolver.received(NOW, &reply, Transport::Udp, Way::Own) == Decision::Drop);
+        }
+        Decision::Ask(query) => {
+            let place = resolver.inside.place(&query.question.name);
+            let of_the_box = forwards_inside && matches!(place, Place::Inside(_));
+            assert!(place == Place::Outside || of_the_box, "{place:?}");
+            assert!(Exchange::new(&query.question, Form::default(), &[0xff; 34]).is_some());
+        }
+    }
+}
+
+fn answer(bytes: &[u8]) {
+    let mut resolver = resolver(false);
+    let head = b"\x00\x09\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00";
+    let asked = [head, QUESTION].concat();
+    let query = Query::parse(&asked, Transport::Tcp).expect("a question");
+    let plain = Form { mixed_case: false, edns: true };
+    let exchange = Exchange::new(&query.question, plain, &[0; 34]).expect("a question");
+    let Heard::Answer(message) = exchange.heard(bytes, LONGEST_BY_UDP) else { return };
+    let all = message.answers.len();
+    let Some(answer) = resolver.answered(NOW, &query.question, *message, true) else { return };
+    assert!(answer.records.len() <= all);
+    let mut at = query.question.name.clone();
+    for (index, record) in answer.records.iter().enumerate() {
+        assert!(record.name == at && record.ttl <= 86_400, "{record}");
+        match record.data.ip_addr() {
+            Some(address) => assert!(!resolver.inside.is_kept_from(address), "{address}"),
+            None => {
+                assert!(index < LONGEST_CHAIN, "{record}");
+                at = record.data.to_string().parse().unwrap_or(at);
+            }
+        }
+    }
+    // The same comes from the cache.
+    let later = resolver.received(NOW, &asked, Transport::Tcp, Way::Own);
+    let kept = answer.ttl().is_some();
+    assert_eq!(matches!(later, Decision::Reply(_)), kept, "{answer:?}");
+    assert_eq!(resolver.cache.bytes() > 0, kept);
+}

@@ -1,0 +1,95 @@
+//! What boards and the holder send each other, and what becomes of it in the book.
+
+use std::sync::OnceLock;
+
+use octet_appliance::Cluster;
+use octet_cluster::book::{Book, Candidate, Hand};
+use octet_cluster::message::{FromBoard, FromHolder, HolderHello, Join};
+use octet_cluster::pin::Kept;
+use octet_cluster::rules::Rules;
+use octet_node::certificate::{Certificate, Statement};
+use octet_node::control::PublicKey;
+use octet_node::key::Key;
+use octet_node::map::CLUSTER;
+
+/// Nodes that can come, each with two certificates, of which the second is newer: six boards.
+fn nodes() -> &'static [[Certificate; 2]] {
+    static NODES: OnceLock<Vec<[Certificate; 2]>> = OnceLock::new();
+    NODES.get_or_init(|| {
+        let node = |_| {
+            let node = Key::generate().expect("there is randomness");
+            [1, 2].map(|epoch| {
+                let (unit, key) = (CLUSTER.parse().expect("it is a name"), node.public());
+                let statement = Statement { node: key, unit, key, epoch, issued: 0 };
+                Certificate::sign(statement, &node).expect("it is its own")
+            })
+        };
+        (0..6).map(node).collect()
+    })
+}
+
+/// Messages are read or refused. Then, four bytes each, something happens at a number: a key comes, which
+/// believes to have some number, an owner says something, or the holder is another board. Whatever it was:
+/// the map that it comes to can be, no revoked key is in it, and what is refused changes nothing.
+///
+/// # Panics
+/// It is not so.
+pub fn enrolment(bytes: &[u8]) {
+    let _ = HolderHello::parse(bytes);
+    let _ = FromBoard::parse(bytes);
+    let _ = FromHolder::parse(bytes);
+    let join = Join::parse(bytes).ok();
+    let cluster = |enrol: &str| {
+        let text = serde_json::json!({ "boards": 4, "enrol": enrol });
+        Rules::new(&serde_json::from_value::<Cluster>(text).expect("it is right"), &[])
+    };
+    let rules = [cluster("first-use"), cluster("approve")];
+    // The holder is the router, or a board.
+    let own = if bytes.len().is_multiple_of(2) { 0 } else { 2 };
+    let mut book = Book::new(PublicKey::new([0; 32]), own);
+    if let Some(join) = join {
+        let statement = join.certificate.statement();
+        let certificates =
+            join.certificates.into_iter().flatten().chain([join.certificate.clone()]);
+        let (certificates, complete) = (certificates.collect(), true);
+        let candidate =
+            Candidate { claims: join.number, node: statement.node, certificates, complete };
+        let taken = book.join(1, &candidate, &rules[0], 0).is_ok();
+        assert_eq!(taken, book.has(1, &candidate.node, &rules[0]));
+        if let Some(signed) = &join.map {
+            let _ = book.learn(signed, 0);
+        }
+        holds(&book, &rules[0]);
+    }
+    for step in bytes.as_chunks::<4>().0.iter().take(64) {
+        let [kind, number, key, claims] = *step;
+        let (before, rules) = (book.clone(), &rules[usize::from(kind) >> 7]);
+        let hand = Hand { rules, owners: &[] };
+        let claims = (claims < 8).then_some(claims);
+        let certificates = &nodes()[usize::from(key & 0x7f) % nodes().len()];
+        let certificate = certificates[usize::from(key >> 7)].clone();
+        let (node, certificates) = (certificate.statement().node, vec![certificate]);
+        let candidate = Candidate { claims, node, certificates, complete: kind & 4 == 0 };
+        let changed = match kind & 3 {
+            0 if kind & 0x40 != 0 => book.drain(number, kind & 4 == 0, hand).is_ok(),
+            1 if kind & 0x40 != 0 => {
+                book.be_at(number % 5);
+                true
+            }
+            0 => book.replace(number, None, hand).is_ok(),
+            1 => book.revoke(number).is_ok(),
+            2 => book.approve(number, &candidate, None, hand, 0).is_ok(),
+            _ => book.join(number, &candidate, rules, 0).is_ok(),
+        };
+        assert!(changed || book == before);
+        holds(&book, rules);
+    }
+    let _ = serde_json::from_slice::<Book>(bytes);
+    let _ = serde_json::from_slice::<Kept>(bytes);
+}
+
+fn holds(book: &Book, rules: &Rules) {
+    let map = book.map(rules);
+    assert_eq!(map.check(), Ok(()));
+    assert!(book.revoked().iter().all(|key| map.of(key).is_none()));
+}

@@ -1,0 +1,37 @@
+//! The cluster's map and what owners state about it, as other nodes and operators send them.
+
+use octet_node::map::{Map, SignedMap};
+use octet_node::record::Record;
+use octet_node::statement::Statement;
+
+/// Bytes are refused, or are the one encoding of a statement or a record. A map that is taken has been signed
+/// by its holder, holds the rules for maps, and says the same again.
+///
+/// # Panics
+/// It is not so.
+pub fn map(bytes: &[u8]) {
+    if let Ok(statement) = Statement::from_bytes(bytes) {
+        assert_eq!(statement.to_bytes(), bytes);
+        assert_eq!(Statement::try_from(String::from(statement)), Ok(statement));
+    }
+    if let Ok(record) = Record::from_bytes(bytes) {
+        assert_eq!(record.to_bytes(), bytes);
+        assert_eq!(Record::try_from(String::from(record)), Ok(record));
+    }
+    if let Ok(signed) = serde_json::from_slice::<SignedMap>(bytes) {
+        let map = signed.map();
+        assert_eq!(map.check(), Ok(()));
+        assert!(map.of(&map.holder).is_some());
+        assert_eq!(serde_json::from_str::<Map>(signed.text()).ok().as_ref(), Some(map));
+        let json = serde_json::to_vec(&signed).expect("a map is JSON");
+        assert_eq!(serde_json::from_slice::<SignedMap>(&json).ok(), Some(signed));
+    }
+    if let Ok(map) = serde_json::from_slice::<Map>(bytes)
+        && map.check().is_ok()
+    {
+        for member in &map.members {
+            assert_eq!(map.member(member.number), Some(member));
+            assert!(!map.revoked.contains(&member.node));
+        }
+    }
+}

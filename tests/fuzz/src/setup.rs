@@ -1,0 +1,51 @@
+//! Set-ups of paths, as neighbours send them and as they come back.
+
+use octet_forward::onion::{
+    ANSWER, Answer, Hop, OnionSecret, RECORD, Reason, Record, Role, SETUP, Terms, build, open,
+};
+
+/// The hop's secret, by which the inputs in `corpus/` are sealed.
+const SECRET: [u8; 32] = [1; 32];
+
+/// What a set-up that is sent back here was made of.
+const SEED: [u8; 32] = [2; 32];
+
+/// What is opened says the same when it is opened again, is not for the same hop once it is passed on, and can
+/// be answered. What comes back never brings a path with other hops than were asked. Records and answers have
+/// one encoding.
+///
+/// # Panics
+/// It is not so.
+pub fn setup(bytes: &[u8]) {
+    let keys = [OnionSecret::new(&SECRET).expect("32 bytes are a secret")];
+    let message: [u8; SETUP] = begin(bytes);
+    if let Ok(opened) = open(&keys, &message) {
+        assert_eq!(open(&keys, &message).map(|again| again.replay), Ok(opened.replay));
+        assert!(open(&keys, &opened.forward).is_err());
+        let back = opened.reply.answer(&opened.forward, Answer::Refused(Reason::Policy));
+        assert_ne!(back, opened.forward);
+    }
+    let terms = Terms { issued: 0, lifetime: 1, rate: 0, flags: 0 };
+    let role = Role::End { inner_key: [3; 32], path: 0 };
+    let hop = Hop { onion_key: *keys[0].public(), record: Record { terms, role } };
+    let (_, pending) = build(&[hop], SEED).expect("one hop is a path");
+    if let Ok(granted) = pending.finish(&message) {
+        assert_eq!(granted.hops.len(), 1);
+    }
+    let record: [u8; RECORD] = begin(bytes);
+    if let Some(read) = Record::from_bytes(&record) {
+        assert_eq!(read.to_bytes(), record);
+    }
+    let answer: [u8; ANSWER] = begin(bytes);
+    if let Some(read) = Answer::from_bytes(&answer) {
+        assert_eq!(read.to_bytes(), answer);
+    }
+}
+
+/// The first bytes, and zeros where there are too few.
+fn begin<const N: usize>(bytes: &[u8]) -> [u8; N] {
+    let mut begin = [0; N];
+    let count = bytes.len().min(N);
+    begin[..count].copy_from_slice(&bytes[..count]);
+    begin
+}

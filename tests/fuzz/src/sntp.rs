@@ -1,0 +1,56 @@
+//! Packets of NTP: answers of servers, and questions of clients.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
+
+use octet_lan::time::client::{Client, Todo};
+use octet_lan::time::server::{answer, sent};
+use octet_lan::time::{Packet, Stamp};
+
+/// What the clock shows, and the clock that runs on.
+const SHOWN: Duration = Duration::from_secs(1_800_000_000);
+const NOW: Duration = Duration::from_secs(9);
+
+/// Who is asked, and the number of the question.
+const SERVER: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
+const RANDOM: u64 = 7;
+
+/// What comes of an answer is what its times say: no further off than they are; and who asks gets an answer
+/// to his question, and nobody else one.
+///
+/// # Panics
+/// It is not so.
+pub fn sntp(bytes: &[u8]) {
+    let read = Packet::parse(bytes);
+    if let Some(told) = answer(bytes, None, SHOWN) {
+        let question = read.expect("who is answered has asked");
+        assert_eq!((question.mode, told.mode, told.origin), (3, 4, question.transmit));
+        assert_eq!(Packet::parse(&sent(told, SHOWN)).map(|it| it.transmit), Some(Stamp::of(SHOWN)));
+        assert_eq!(answer(&sent(told, SHOWN), None, SHOWN), None, "an answer is answered");
+    }
+    let mut client = Client::default();
+    client.set_servers(&[SERVER], NOW);
+    client.tick(NOW);
+    client.ask(SERVER, RANDOM, NOW, SHOWN);
+    // As it is, and as who has seen the question could say it.
+    client.received(SERVER, bytes, NOW);
+    let mut to_it = bytes.to_vec();
+    if let Some(origin) = to_it.get_mut(24..32) {
+        origin.copy_from_slice(&RANDOM.to_be_bytes());
+    }
+    client.received(SERVER, &to_it, NOW);
+    loop {
+        let now = client.due().expect("there is a server");
+        match client.tick(now) {
+            Some(Todo::Off(sample)) => {
+                let said = read.expect("it was an answer").receive.near(SHOWN);
+                let off = said.as_nanos().abs_diff(SHOWN.as_nanos());
+                assert!(u128::from(sample.behind.unsigned_abs()).abs_diff(off) < 2);
+                assert!((1..=15).contains(&sample.stratum));
+                return;
+            }
+            Some(Todo::Nothing(_)) => return,
+            Some(Todo::Ask(_)) | None => {}
+        }
+    }
+}

@@ -1,0 +1,210 @@
+//! Says to somebody who repeats what he hears (`listener`) what it is told to say, and tells what came back.
+//!
+//! What is said is `mark`, again and again, each time with a number: every packet has it whole. It is known
+//! to nobody but who asks, so a test can look for it elsewhere.
+//!
+//! With `begin` a connection goes on, a little at a time, until `end`.
+
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream, UdpSocket};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use octet_guests::service::{notify, serve, unknown};
+use octet_node::control::{Failure, FailureCode, Request};
+use serde_json::{Value, json};
+
+/// How long is waited for what comes back: a host may be busy.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How often a datagram is said that nobody answers.
+const TRIES: usize = 3;
+
+/// What is said at a time by a connection that goes on, in bytes, and the pause after it: so little that nodes which
+/// are emulated have time for more.
+const PIECE: usize = 500;
+const PAUSE: Duration = Duration::from_millis(250);
+
+fn main() -> io::Result<()> {
+    // The last one, with its answer unread: a test finds it in the kernel's memory.
+    let mut last = None;
+    let mut talk: Option<Talk> = None;
+    serve(
+        || notify("READY=1"),
+        move |request| {
+            let answer = match request.verb.as_str() {
+                "tcp" => Said::of(request).and_then(|said| tcp(&said)),
+                "udp" => Said::of(request).and_then(|said| {
+                    let (socket, answer) = udp(&said)?;
+                    last = Some(socket);
+                    Ok(answer)
+                }),
+                "get" => get(request),
+                "word" => Said::of(request).and_then(|said| word(&said).map(|_| Value::Null)),
+                "begin" => Talk::begin(request).map(|begun| {
+                    talk = Some(begun);
+                    Value::Null
+                }),
+                "so-far" => talk.as_ref().map(Talk::so_far).ok_or_else(none),
+                "end" => talk.take().ok_or_else(none).and_then(Talk::end),
+                verb => return Err(unknown(verb)),
+            };
+            answer.map_err(|error| {
+                Failure::new(FailureCode::Failed, error.to_string(), "read the program")
+            })
+        },
+    )
+}
+
+fn none() -> io::Error {
+    io::Error::other("there is no connection that goes on")
+}
+
+fn wrong() -> io::Error {
+    io::Error::other("TO MARK BYTES")
+}
+
+/// Who is spoken to, and the mark.
+fn whom(request: &Request) -> io::Result<(SocketAddr, &str)> {
+    let text = |name| request.args.get(name).and_then(Value::as_str).ok_or_else(wrong);
+    Ok((text("to")?.parse().map_err(io::Error::other)?, text("mark")?))
+}
+
+/// The mark with one number after the other, without end.
+fn words(mark: String) -> impl Iterator<Item = u8> {
+    (0u32..).flat_map(move |number| format!("{mark} {number:08} ").into_bytes())
+}
+
+/// A connection that goes on.
+struct Talk {
+    said: Arc<AtomicUsize>,
+    back: Arc<AtomicUsize>,
+    is_over: Arc<AtomicBool>,
+    /// What was said, and what came back, when all is over.
+    both: [JoinHandle<io::Result<Vec<u8>>>; 2],
+}
+
+impl Talk {
+    fn begin(request: &Request) -> io::Result<Self> {
+        let (to, mark) = whom(request)?;
+        let mut words = words(mark.to_owned());
+        let mut stream = TcpStream::connect_timeout(&to, PATIENCE)?;
+        let mut answers = BufReader::new(stream.try_clone()?);
+        // He says his name first.
+        answers.read_line(&mut String::new())?;
+        let (said, back) = (Arc::<AtomicUsize>::default(), Arc::<AtomicUsize>::default());
+        let is_over = Arc::<AtomicBool>::default();
+        let (counts, ends) = (Arc::clone(&said), Arc::clone(&is_over));
+        let says = thread::spawn(move || {
+            let mut all = vec![];
+            while !ends.load(Ordering::Relaxed) {
+                let piece: Vec<u8> = words.by_ref().take(PIECE).collect();
+                stream.write_all(&piece)?;
+                all.extend(piece);
+                counts.store(all.len(), Ordering::Relaxed);
+                thread::sleep(PAUSE);
+            }
+            stream.shutdown(Shutdown::Write)?;
+            Ok(all)
+        });
+        let counts = Arc::clone(&back);
+        let hears = thread::spawn(move || {
+            let (mut all, mut piece) = (vec![], [0; PIECE]);
+            loop {
+                match answers.read(&mut piece)? {
+                    0 => return Ok(all),
+                    count => all.extend_from_slice(&piece[..count]),
+                }
+                counts.store(all.len(), Ordering::Relaxed);
+            }
+        });
+        Ok(Self { said, back, is_over, both: [says, hears] })
+    }
+
+    fn so_far(&self) -> Value {
+        let count = |of: &AtomicUsize| of.load(Ordering::Relaxed);
+        json!({ "said": count(&self.said), "back": count(&self.back) })
+    }
+
+    fn end(self) -> io::Result<Value> {
+        self.is_over.store(true, Ordering::Relaxed);
+        let panicked = |_| io::Error::other("a thread has panicked");
+        let [said, back] = self.both;
+        let (said, back) = (said.join().map_err(panicked)??, back.join().map_err(panicked)??);
+        Ok(told(&said, &back))
+    }
+}
+
+fn told(said: &[u8], back: &[u8]) -> Value {
+    json!({ "said": said.len(), "back": back.len(), "same": said == back })
+}
+
+/// What is to be said, and to whom.
+struct Said {
+    to: SocketAddr,
+    bytes: Vec<u8>,
+}
+
+impl Said {
+    fn of(request: &Request) -> io::Result<Self> {
+        let (to, mark) = whom(request)?;
+        let length = request.args.get("bytes").and_then(Value::as_u64);
+        let length = length.and_then(|it| it.try_into().ok()).ok_or_else(wrong)?;
+        Ok(Self { to, bytes: words(mark.to_owned()).take(length).collect() })
+    }
+}
+
+/// Asks for a page, and tells all that came.
+fn get(request: &Request) -> io::Result<Value> {
+    let wrong = || io::Error::other("TO PATH");
+    let text = |name| request.args.get(name).and_then(Value::as_str).ok_or_else(wrong);
+    let to = text("to")?.parse().map_err(io::Error::other)?;
+    let mut stream = TcpStream::connect_timeout(&to, PATIENCE)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    write!(stream, "GET {} HTTP/1.0\r\n\r\n", text("path")?)?;
+    let mut page = String::new();
+    stream.take(1 << 20).read_to_string(&mut page)?;
+    Ok(page.into())
+}
+
+/// By one connection, to its end.
+fn tcp(said: &Said) -> io::Result<Value> {
+    let mut stream = TcpStream::connect_timeout(&said.to, PATIENCE)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    let mut answers = BufReader::new(stream.try_clone()?);
+    // He says his name first.
+    answers.read_line(&mut String::new())?;
+    let back = thread::spawn(move || {
+        let mut back = vec![];
+        answers.read_to_end(&mut back).map(|_| back)
+    });
+    stream.write_all(&said.bytes)?;
+    stream.shutdown(Shutdown::Write)?;
+    let back = back.join().map_err(|_| io::Error::other("the reader has panicked"))??;
+    Ok(told(&said.bytes, &back))
+}
+
+/// In one datagram, whether or not anybody hears it.
+fn word(said: &Said) -> io::Result<UdpSocket> {
+    let any = if said.to.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
+    let socket = UdpSocket::bind(any)?;
+    socket.connect(said.to)?;
+    socket.send(&said.bytes)?;
+    Ok(socket)
+}
+
+/// In one datagram, until it comes back.
+fn udp(said: &Said) -> io::Result<(UdpSocket, Value)> {
+    let socket = word(said)?;
+    socket.set_read_timeout(Some(PATIENCE))?;
+    let mut buffer = vec![0; said.bytes.len() + 1];
+    for _ in 0..TRIES {
+        if let Ok(count) = socket.peek(&mut buffer) {
+            return Ok((socket, told(&said.bytes, &buffer[..count])));
+        }
+        socket.send(&said.bytes)?;
+    }
+    Err(io::Error::from(io::ErrorKind::TimedOut))
+}

@@ -1,0 +1,196 @@
+//! A patch panel: many jacks, and cables between them that can be pulled and plugged elsewhere.
+
+use std::collections::HashMap;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use super::port::{Out, Port};
+
+/// How soon a jack notices that its port has been taken out.
+const TICK: Duration = Duration::from_millis(200);
+
+/// A place for a port, by a name of the panel's owner's.
+pub trait Jack: Copy + Eq + std::hash::Hash + Send + 'static {}
+
+impl<T: Copy + Eq + std::hash::Hash + Send + 'static> Jack for T {}
+
+/// What becomes of a frame that goes by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    /// It goes on.
+    Goes,
+    /// It is lost.
+    Lost,
+    /// It goes on behind the next one from the same jack, or soon, if there is none.
+    Late,
+}
+
+/// What a frame that goes by is shown to: from which jack it comes. It says what becomes of it.
+type Watch<J> = Box<dyn FnMut(J, &[u8]) -> Fate + Send>;
+
+struct Shared<J> {
+    /// What is in each jack; its number tells a port from the one before.
+    ports: HashMap<J, (u64, Arc<Out>)>,
+    cables: HashMap<J, J>,
+    watch: Option<Watch<J>>,
+    last: u64,
+}
+
+/// The panel. A frame that comes to a jack without a cable, or whose other end is empty, is lost.
+pub struct Patch<J>(Arc<Mutex<Shared<J>>>);
+
+impl<J: Jack> Default for Patch<J> {
+    fn default() -> Self {
+        let (ports, cables) = (HashMap::new(), HashMap::new());
+        Self(Arc::new(Mutex::new(Shared { ports, cables, watch: None, last: 0 })))
+    }
+}
+
+impl<J: Jack> Patch<J> {
+    /// Puts `port` into `jack`, in the place of what was there.
+    pub fn put(&self, jack: J, port: Port) {
+        let (out, frames) = port.split();
+        let mut shared = self.lock();
+        shared.last += 1;
+        let number = shared.last;
+        shared.ports.insert(jack, (number, out));
+        drop(shared);
+        let panel = Arc::clone(&self.0);
+        thread::spawn(move || carry(jack, number, &frames, &panel));
+    }
+
+    /// Takes the port out of `jack`.
+    pub fn take_out(&self, jack: J) {
+        self.lock().ports.remove(&jack);
+    }
+
+    /// Joins two jacks by a cable. What was in one of them is pulled.
+    pub fn plug(&self, one: J, other: J) {
+        let mut shared = self.lock();
+        for jack in [one, other] {
+            shared.pull(jack);
+        }
+        shared.cables.extend([(one, other), (other, one)]);
+    }
+
+    /// Pulls the cable that is in `jack`. Returns where its other end was.
+    pub fn pull(&self, jack: J) -> Option<J> {
+        self.lock().pull(jack)
+    }
+
+    /// The other end of the cable that is in `jack`.
+    pub fn other_end(&self, jack: J) -> Option<J> {
+        self.lock().cables.get(&jack).copied()
+    }
+
+    /// Has `frame` go by as if it had come from what is in `jack`.
+    pub fn forge(&self, jack: J, frame: &[u8]) {
+        let way = self.lock().way(jack, frame);
+        // A guest that is gone takes nothing.
+        way.map(|(way, _)| way.send(frame));
+    }
+
+    /// Has `watch` see every frame, and say what becomes of it.
+    pub fn watch(&self, watch: impl FnMut(J, &[u8]) -> Fate + Send + 'static) {
+        self.lock().watch = Some(Box::new(watch));
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Shared<J>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<J: Jack> Shared<J> {
+    fn pull(&mut self, jack: J) -> Option<J> {
+        let other = self.cables.remove(&jack)?;
+        self.cables.remove(&other);
+        Some(other)
+    }
+
+    /// Where a frame from `jack` goes, and whether it is late.
+    fn way(&mut self, jack: J, frame: &[u8]) -> Option<(Arc<Out>, bool)> {
+        let fate = self.watch.as_mut().map_or(Fate::Goes, |watch| watch(jack, frame));
+        let other = self.cables.get(&jack).filter(|_| fate != Fate::Lost)?;
+        self.ports.get(other).map(|(_, out)| (Arc::clone(out), fate == Fate::Late))
+    }
+}
+
+/// Carries what comes to `jack`, as long as its port is number `number`.
+fn carry<J: Jack>(jack: J, number: u64, frames: &Receiver<Vec<u8>>, panel: &Mutex<Shared<J>>) {
+    let lock = || panel.lock().unwrap_or_else(PoisonError::into_inner);
+    // A guest that is gone takes nothing.
+    let send = |(way, frame): (Arc<Out>, Vec<u8>)| drop(way.send(&frame));
+    let mut late = None;
+    loop {
+        match frames.recv_timeout(TICK) {
+            Ok(frame) => {
+                let way = lock().way(jack, &frame);
+                match way {
+                    Some((way, true)) => late.replace((way, frame)).into_iter().for_each(send),
+                    Some((way, false)) => {
+                        send((way, frame));
+                        late.take().into_iter().for_each(send);
+                    }
+                    None => {}
+                }
+            }
+            Err(RecvTimeoutError::Disconnected) => return,
+            Err(RecvTimeoutError::Timeout) => late.take().into_iter().for_each(send),
+        }
+        if lock().ports.get(&jack).is_none_or(|(there, _)| *there != number) {
+            return;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Instant;
+
+    fn soon() -> Instant {
+        Instant::now() + Duration::from_secs(60)
+    }
+
+    #[test]
+    fn cables_can_be_plugged_elsewhere() {
+        let panel = Patch::default();
+        let ends: Vec<Port> = (0..3)
+            .map(|jack| {
+                let (end, port) = Port::pair().unwrap();
+                panel.put(jack, port);
+                end
+            })
+            .collect();
+        panel.plug(0, 1);
+        ends[0].send(b"one").unwrap();
+        assert_eq!(ends[1].receive(soon()).as_deref(), Some(&b"one"[..]));
+        panel.plug(0, 2);
+        assert_eq!((panel.other_end(1), panel.other_end(2)), (None, Some(0)));
+        // Lost: nothing is at its other end.
+        ends[1].send(b"lost").unwrap();
+        ends[2].send(b"two").unwrap();
+        assert_eq!(ends[0].receive(soon()).as_deref(), Some(&b"two"[..]));
+        panel.watch(|jack, frame| match (jack, frame) {
+            (0, b"seen") => Fate::Lost,
+            (0, b"late") => Fate::Late,
+            _ => Fate::Goes,
+        });
+        for frame in [&b"seen"[..], b"late", b"three", b"late"] {
+            ends[0].send(frame).unwrap();
+        }
+        for frame in [&b"three"[..], b"late", b"late"] {
+            assert_eq!(ends[2].receive(soon()).as_deref(), Some(frame));
+        }
+        panel.forge(0, b"forged");
+        assert_eq!(ends[2].receive(soon()).as_deref(), Some(&b"forged"[..]));
+        // Another port in its place.
+        let (end, port) = Port::pair().unwrap();
+        panel.put(2, port);
+        ends[0].send(b"four").unwrap();
+        assert_eq!(end.receive(soon()).as_deref(), Some(&b"four"[..]));
+        assert_eq!(panel.pull(0), Some(2));
+    }
+}
