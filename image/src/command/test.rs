@@ -39,7 +39,7 @@ pub fn run(args: Args) -> miette::Result<ExitCode> {
         tests.env(THREADS, threads.to_string());
     }
     if args.soak {
-        tests.env("OCTET_SOAK", "1");
+        tests.env("OCTET_SOAK", "1").args(["--", "--include-ignored"]);
     }
     let status = tests.status().into_diagnostic()?;
     Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })

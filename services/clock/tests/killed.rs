@@ -30,7 +30,8 @@ fn record(seconds: u64) -> Record {
 #[test]
 #[ignore = "`kill_before` runs it, as a process of its own that it may kill"]
 fn writes_and_dies() {
-    let folder = PathBuf::from(std::env::var_os(FOLDER).unwrap());
+    // The long tests are run with all that is ignored.
+    let Some(folder) = std::env::var_os(FOLDER).map(PathBuf::from) else { return };
     let last: usize = std::env::var(STEP).unwrap().parse().unwrap();
     let die_before = Step::ALL.get(last).copied();
     let die = |step| {

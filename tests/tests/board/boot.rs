@@ -70,6 +70,7 @@ fn a_kernel_panic_is_told_with_the_consoles_tail() {
 }
 
 #[test]
+#[ignore = "long: `cargo image test --soak`"]
 fn it_is_built_for_arm_too() {
     let (own, other) = (shipped(), shipped_for(AARCH64));
     let linux = std::fs::read(other.file("boot/linux")).unwrap();

@@ -62,6 +62,7 @@ fn the_same_on_arm() {
 }
 
 #[test]
+#[ignore = "long: `cargo image test --soak`"]
 fn arm_without_a_disk() {
     let machine = shipped_for(AARCH64).machine().start().unwrap();
     machine.wait_ready(READY).unwrap();

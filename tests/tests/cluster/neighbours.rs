@@ -87,6 +87,7 @@ fn is_up(name: &str) -> (String, bool) {
 }
 
 #[test]
+#[ignore = "long: `cargo image test --soak`"]
 fn two_routers_are_neighbours_by_their_lines() {
     let began = Instant::now();
     let hill = Site::of(BOARDS, image(HILL));

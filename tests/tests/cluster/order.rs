@@ -116,6 +116,7 @@ fn is_moved(site: &Site, boards: u8) {
 }
 
 #[test]
+#[ignore = "long: `cargo image test --soak`"]
 fn blank_boards_in_any_order_become_one_box() {
     let (rounds, boards) = if soak() { (20, 8) } else { (2, 4) };
     let (seed, image) = (seed(), image(&text(ports(boards), "")));

@@ -107,6 +107,7 @@ fn an_operator_is_let_in_and_a_stranger_is_not() {
 }
 
 #[test]
+#[ignore = "long: `cargo image test --soak`"]
 fn the_same_on_arm() {
     let owner = Owner::new();
     let (anna, stranger) = (owner.keygen("anna"), owner.keygen("stranger"));

@@ -20,6 +20,7 @@ ports = [4433]
 "#;
 
 #[test]
+#[ignore = "long: `cargo image test --soak`"]
 fn a_router_with_an_arm_processor() {
     let text = text(4, LINES);
     let image = remake(&shipped_for(AARCH64), &text).image();

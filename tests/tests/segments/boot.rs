@@ -149,6 +149,7 @@ fn from_power_on(boards: u8, fault: Option<&str>) -> (Vec<String>, Vec<String>) 
 }
 
 #[test]
+#[ignore = "long: `cargo image test --soak`"]
 fn nothing_passes_before_the_rules_stand() {
     let rounds: &[u8] = if soak() { &[4, 8, 16, 4, 8, 4, 8, 4, 8, 4] } else { &[4] };
     for boards in rounds {

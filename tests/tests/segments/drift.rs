@@ -44,6 +44,7 @@ const THEIRS: (&str, &str, &[&str]) = (
 );
 
 #[test]
+#[ignore = "long: `cargo image test --soak`"]
 fn what_somebody_else_changes_is_put_right() {
     let text = text(4, LINES);
     let image = remake(&shipped(), &text).program("put", &guest("put"));

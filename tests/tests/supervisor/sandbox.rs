@@ -246,6 +246,7 @@ fn every_key_forbids_what_works_without_it() {
 }
 
 #[test]
+#[ignore = "long: `cargo image test --soak`"]
 fn the_same_on_arm() {
     every_key_forbids(&shipped_for(AARCH64));
 }
