@@ -21,6 +21,7 @@ mod setup;
 mod source;
 mod steps;
 mod store;
+mod suite;
 mod target;
 mod tree;
 mod update;

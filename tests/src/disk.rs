@@ -8,9 +8,14 @@ use std::process::Command;
 use octet_machine::{Disk, WriteLog};
 use tempfile::TempDir;
 
-use crate::builder::builder;
-use crate::image::Image;
+use crate::image::{Image, shipped};
+use crate::programs::builder;
+use crate::shared::shared;
 use crate::tool::{Output, must, run};
+use crate::{READY, SOON};
+
+/// MiB of the medium of [`DiskFile::used`].
+pub const USED: u64 = 320;
 
 /// The layout of the image: where its partitions start, in bytes.
 const ESP: u64 = 1 << 20;
@@ -58,6 +63,23 @@ impl DiskFile {
         let file = File::options().write(true).open(disk.path()).expect("it was just made");
         file.set_len(mib << 20).expect("room for a sparse file");
         disk
+    }
+
+    /// A disk of [`USED`] MiB that has booted what ships once, and was turned off: for each test its own copy.
+    ///
+    /// # Panics
+    /// That boot fails.
+    pub fn used() -> Self {
+        let folder = shared("used", |folder| {
+            let image = shipped();
+            let disk = Self::flashed(&image, USED);
+            let machine = image.machine().disk(disk.disk()).cpus(1).start().expect("a machine");
+            machine.wait_ready(READY).unwrap_or_else(|error| panic!("{error}"));
+            let exit = machine.power_off(SOON).unwrap_or_else(|error| panic!("{error}"));
+            assert!(exit.is_power_off(), "{exit}\n{}", machine.tail(20));
+            fs::rename(disk.path(), folder.join("disk")).expect("a file system");
+        });
+        Self::copy(&folder.join("disk"))
     }
 
     /// A copy of the disk in `file`, with holes where it has none or zeros.

@@ -3,12 +3,13 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use octet_machine::{Architecture, Builder, Disk, Machine};
 use tempfile::TempDir;
 
-use crate::builder::builder;
+use crate::programs::{builder, made};
+use crate::shared::shared;
 use crate::tool::must;
 
 /// The target whose processor is not x86-64.
@@ -56,7 +57,26 @@ impl Image {
     /// It cannot be built.
     pub fn with_services_and(services: &[(&str, PathBuf)], sections: &str) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        let path = |name: &str| folder.path().join(name);
+        let mut image = Self::build_in(folder.path(), services, sections);
+        image.temporary = Some(Arc::new(folder));
+        image
+    }
+
+    /// The same for several tests that call it `name`: the first one builds it.
+    ///
+    /// # Panics
+    /// It cannot be built.
+    pub fn shared(name: &str, services: &[(&str, PathBuf)], sections: &str) -> Self {
+        let folder = shared(name, |folder| {
+            Self::build_in(folder, services, sections);
+        });
+        let folder = folder.join("out").join(X86_64);
+        Self { folder, architecture: Architecture::X86_64, temporary: None }
+    }
+
+    /// Builds the image in `folder` with these services and sections.
+    fn build_in(folder: &Path, services: &[(&str, PathBuf)], sections: &str) -> Self {
+        let path = |name: &str| folder.join(name);
         let copy = |from: &Path, to: &str| fs::copy(from, path(to)).expect("a copy");
         let mut text = fs::read_to_string(workspace().join("appliance.toml")).expect("text");
         for (name, program) in services {
@@ -68,9 +88,7 @@ impl Image {
         text += sections;
         fs::write(path("appliance.toml"), text).expect("room for a file");
         let appliance = path("appliance.toml").to_string_lossy().into_owned();
-        let mut image = Self::build(&path("out"), &["--appliance", &appliance]);
-        image.temporary = Some(Arc::new(folder));
-        image
+        Self::build(&path("out"), &["--appliance", &appliance])
     }
 
     /// A machine that boots it without a disk.
@@ -100,20 +118,12 @@ impl Image {
     }
 }
 
-/// What is under `out/`: the one `cargo image test` has just built, else it is built now. Several
-/// test programs may ask at once; the builder lets one at a time write.
+/// The one that `cargo image test` has built before it ran the tests.
 ///
 /// # Panics
-/// It cannot be built.
+/// It does not run them.
 pub fn shipped() -> Image {
-    static SHIPPED: OnceLock<Image> = OnceLock::new();
-    let build = || match std::env::var_os("OCTET_IMAGE_BUILT") {
-        Some(folder) => {
-            Image { folder: folder.into(), architecture: Architecture::X86_64, temporary: None }
-        }
-        None => Image::build(&workspace().join("out"), &[]),
-    };
-    SHIPPED.get_or_init(build).clone()
+    Image { folder: made("OCTET_IMAGE_BUILT"), architecture: Architecture::X86_64, temporary: None }
 }
 
 /// The image for another target, under `out/` too.

@@ -1,27 +1,27 @@
 //! What the tests of the whole appliance share: the image that ships, programs for guests, tools
 //! that are not ours.
 
-mod builder;
 mod disk;
-mod guests;
 mod image;
 mod initrd;
 mod owner;
 mod parallel;
 mod path;
+mod programs;
 mod remake;
+mod shared;
 mod terminal;
 mod tool;
 mod update;
 
-pub use builder::{builder, octetctl};
-pub use disk::{DiskFile, part};
-pub use guests::{fault_build, fault_netd, guest, guest_for};
+pub use disk::{DiskFile, USED, part};
 pub use image::{AARCH64, Image, shipped, shipped_for, text_of_one_board, workspace};
 pub use owner::Owner;
 pub use parallel::in_parallel;
 pub use path::link_programs;
+pub use programs::{builder, fault_build, fault_netd, guest, guest_for, octetctl};
 pub use remake::Remake;
+pub use shared::{one_at_a_time, shared};
 pub use terminal::in_terminal;
 pub use tool::{Output, must, run};
 pub use update::{Bytes, Release, SigningKey};
@@ -33,6 +33,18 @@ pub const READY: Duration = Duration::from_secs(180);
 
 /// For anything that a guest does after that, on such a host.
 pub const SOON: Duration = Duration::from_secs(180);
+
+/// Between two looks of a test that asks a guest until something is so: who asks on and on takes from the guest
+/// the time that it waits for.
+pub const PAUSE: Duration = Duration::from_millis(200);
+
+/// The seed of what is left to chance, printed: `OCTET_SEED`, else with `--soak` another one each time.
+pub fn seed() -> u64 {
+    let given = std::env::var("OCTET_SEED").ok().and_then(|text| text.parse().ok());
+    let seed = given.unwrap_or_else(|| if soak() { fastrand::u64(..) } else { 1 });
+    println!("by chance; the same again with OCTET_SEED={seed}");
+    seed
+}
 
 /// Whether the long variants are to run (`cargo image test --soak`).
 pub fn soak() -> bool {

@@ -6,7 +6,7 @@ use std::process::Command;
 
 use tempfile::TempDir;
 
-use crate::builder::octetctl;
+use crate::programs::octetctl;
 use crate::tool::{Output, must, run};
 
 /// An owner.

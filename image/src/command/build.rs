@@ -4,14 +4,14 @@ use std::process::ExitCode;
 
 use crate::build::{Options, build};
 use crate::setup;
-use crate::verify::verify;
+use crate::verify::{Extent, verify};
 
 /// Builds the image into out/<target>/
 #[derive(clap::Args)]
 pub struct Args {
     /// Then build it again as another user on another machine would, and compare every byte
-    #[arg(long)]
-    verify: bool,
+    #[arg(long, value_enum, num_args = 0..=1, require_equals = true, default_missing_value = "all")]
+    verify: Option<Extent>,
     /// First install what this machine lacks for --verify
     #[arg(long, requires = "verify")]
     setup: bool,
@@ -21,12 +21,12 @@ pub struct Args {
 
 /// Runs the subcommand.
 pub fn run(args: Args) -> miette::Result<ExitCode> {
-    if args.verify {
+    if args.verify.is_some() {
         setup::require(&[&setup::VERIFY], args.setup)?;
     }
     let built = build(&args.options)?;
-    if args.verify {
-        println!("{}", verify(&args.options, &built)?.text(&built));
+    if let Some(extent) = args.verify {
+        println!("{}", verify(&args.options, &built, extent)?.text(&built));
     } else {
         println!("{}", built.folder.display());
     }

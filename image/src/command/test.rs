@@ -1,24 +1,25 @@
 //! `cargo image test`
 
-use std::process::{Command, ExitCode};
-
-use miette::IntoDiagnostic;
+use std::process::ExitCode;
 
 use crate::build;
 use crate::setup;
-
-/// How many tests of one program run at a time (rustc book, "Tests").
-const THREADS: &str = "RUST_TEST_THREADS";
+use crate::suite::{self, Wanted};
 
 /// Builds the image and runs the whole test suite
 #[derive(clap::Args)]
 pub struct Args {
+    /// Only tests of the appliance, and programs of other tests, with this in their name
+    name: Option<String>,
     /// First install what this machine lacks
     #[arg(long)]
     setup: bool,
-    /// Run the long variants too
+    /// Run the long tier too: all counts, cuts and seeds
     #[arg(long)]
     soak: bool,
+    /// Write what each test took into tests/README.md
+    #[arg(long)]
+    write_costs: bool,
     #[command(flatten)]
     build: build::Options,
 }
@@ -26,21 +27,7 @@ pub struct Args {
 /// Runs the subcommand.
 pub fn run(args: Args) -> miette::Result<ExitCode> {
     setup::require(&[&setup::RUN, &setup::TEST, &setup::VERIFY], args.setup)?;
-    let built = build::build(&args.build)?;
-    let mut tests = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    // Plain `cargo test` works too: without these two the tests build the image themselves.
-    tests
-        .args(["test", "--workspace", "--locked", "--no-fail-fast"])
-        .env("OCTET_IMAGE_BUILT", &built.folder)
-        .env("OCTET_BUILDER", std::env::current_exe().into_diagnostic()?);
-    // Guests have slots of their own, one for each processor: who waits for one does nothing else.
-    if std::env::var_os(THREADS).is_none() {
-        let threads = std::thread::available_parallelism().into_diagnostic()?.get() + 1;
-        tests.env(THREADS, threads.to_string());
-    }
-    if args.soak {
-        tests.env("OCTET_SOAK", "1").args(["--", "--include-ignored"]);
-    }
-    let status = tests.status().into_diagnostic()?;
-    Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    let Args { name: filter, soak, write_costs, .. } = args;
+    let passed = suite::run(&args.build, &Wanted { filter, soak, write_costs })?;
+    Ok(if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

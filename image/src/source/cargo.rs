@@ -125,6 +125,11 @@ const SERVICES_PROGRAM: &str = "/usr/lib/octet/octet";
 /// What is compiled, and the path of each in the image.
 const PROGRAMS: [(&str, &str); 2] = [(INIT_PACKAGE, INIT), (SERVICES_PACKAGE, SERVICES_PROGRAM)];
 
+/// Where the programs of the workspace at `root` are kept, each lot in a folder of its own.
+pub fn programs(root: &Path) -> PathBuf {
+    root.join("target/appliance/octet")
+}
+
 impl CargoSource<'_> {
     /// The names by which the one program of all services is called.
     fn links(&self) -> Vec<Link> {
@@ -153,7 +158,7 @@ impl CargoSource<'_> {
     }
 
     fn folder(&self, fingerprint: &str) -> PathBuf {
-        self.root.join("target/appliance/octet").join(fingerprint)
+        programs(self.root).join(fingerprint)
     }
 
     /// The programs, compiled now if need be.

@@ -7,7 +7,7 @@ mod seed;
 
 use crate::tree::Tree;
 
-pub use cargo::{CargoSource, INIT, Tools, Unpacked};
+pub use cargo::{CargoSource, INIT, Tools, Unpacked, programs};
 pub use deb::{DebSource, Wanted as WantedProgram};
 pub use path::PathSource;
 pub use seed::{NamedModule, SeedSource};

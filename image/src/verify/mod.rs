@@ -64,10 +64,23 @@ pub enum VerifyError {
     #[error("the second build compiled nothing, so it proves nothing")]
     #[diagnostic(help("something it uses was made by the first one: see what it says above"))]
     NothingCompiled,
+    /// It compiled what it was given compiled.
+    #[error("the second build compiled again: {0}")]
+    #[diagnostic(help("what programs are made of differs there: try without `=composition`"))]
+    Compiled(String),
     /// It was stopped.
     #[error("stopped before it was done")]
     #[diagnostic(help("nothing is left of the second build"))]
     Stopped,
+}
+
+/// What of an image is made a second time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Extent {
+    /// All of it
+    All,
+    /// All but this workspace's own programs, which take minutes to compile
+    Composition,
 }
 
 fn listed(paths: &[String]) -> String {
@@ -109,13 +122,15 @@ impl Verified {
 /// Builds what was built from `options` once more, elsewhere, and compares.
 ///
 /// # Errors
-/// It gives other bytes, fails, or compiles nothing.
-pub fn verify(options: &Options, built: &Built) -> miette::Result<Verified> {
+/// It gives other bytes or fails; it compiles nothing, or with [`Extent::Composition`] anything.
+pub fn verify(options: &Options, built: &Built, extent: Extent) -> miette::Result<Verified> {
     let root = workspace()?.root().to_owned();
     let steps = Steps::new();
     let place = Place::new().into_diagnostic().wrap_err("there is no place for a copy")?;
     let (there, varied, not) = prepare(&root, &place, &steps)?;
-    if !options.offline {
+    if extent == Extent::Composition {
+        place.take_compiled(&root).into_diagnostic().wrap_err("the programs cannot be copied")?;
+    } else if !options.offline {
         again::fetch(&place.copy, options.target.triple())?;
     }
     let out = place.rest.path().join("out");
@@ -127,7 +142,12 @@ pub fn verify(options: &Options, built: &Built) -> miette::Result<Verified> {
             return Err(VerifyError::Failed { copy }.into());
         }
     };
-    let compiled = again::compiled(&said).ok_or(VerifyError::NothingCompiled)?;
+    let compiled = match (extent, again::compiled(&said)) {
+        (Extent::All, Some(compiled)) => compiled,
+        (Extent::All, None) => return Err(VerifyError::NothingCompiled.into()),
+        (Extent::Composition, None) => "of the programs that were compiled for the first".into(),
+        (Extent::Composition, Some(what)) => return Err(VerifyError::Compiled(what).into()),
+    };
     let (first, second) = (built.folder.clone(), out.join(options.target.name()));
     let step = steps.start("compare", "both builds");
     // Whoever has signed the first one did so after it was built.

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
 use super::copy;
+use crate::source::programs;
 
 /// A file system in memory. It lists a folder in the order in which the files were made.
 const IN_MEMORY: &str = "/dev/shm";
@@ -50,6 +51,19 @@ impl Place {
         // Cargo may put another program in this one's place, if a source changes meanwhile.
         fs::copy("/proc/self/exe", self.builder())?;
         Ok(files)
+    }
+
+    /// Copies what was compiled of the workspace at `root`.
+    pub fn take_compiled(&self, root: &Path) -> io::Result<()> {
+        let folder = programs(Path::new(""));
+        let mut files = vec![];
+        for folder in fs::read_dir(root.join(folder))? {
+            for file in fs::read_dir(folder?.path())? {
+                let path = file?.path();
+                files.push(path.strip_prefix(root).unwrap_or(&path).to_owned());
+            }
+        }
+        copy::copy(root, &files, &self.copy)
     }
 
     /// This program.

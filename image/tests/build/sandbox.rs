@@ -4,6 +4,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::sync::Once;
 
 use tempfile::TempDir;
 
@@ -54,6 +55,7 @@ impl Sandbox {
         sandbox.write("appliance.toml", APPLIANCE);
         fs::copy(root().join("appliance.lock"), sandbox.path("appliance.lock")).unwrap();
         // Much of what ships is in it too, and compressed already, if that has been built.
+        fill_store();
         let blocks = root().join("out/cache/qemu-x86_64.blocks");
         if blocks.is_file() {
             fs::create_dir_all(sandbox.path("out/cache")).unwrap();
@@ -155,6 +157,20 @@ pub fn warm_store() -> PathBuf {
         .or_else(|| folder("XDG_CACHE_HOME").map(|cache| cache.join("octet/store")))
         .or_else(|| folder("HOME").map(|home| home.join(".cache/octet/store")))
         .unwrap()
+}
+
+/// Fills the warm store on a new machine, if no image was built there before.
+fn fill_store() {
+    static FILLED: Once = Once::new();
+    FILLED.call_once(|| {
+        if !warm_store().join(seed_sha256()).exists() {
+            let build = Command::new(env!("CARGO_BIN_EXE_octet-image"))
+                .current_dir(root())
+                .arg("build")
+                .status();
+            assert!(build.unwrap().success());
+        }
+    });
 }
 
 /// The SHA-256 that the lock has for the seed.

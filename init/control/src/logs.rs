@@ -13,7 +13,12 @@ pub fn logs_verb() -> Verb {
     Verb::new(LOGS, Capability::Read, "Shows what units and the kernel have said")
         .optional("unit", ArgKind::Text, "Only this unit's lines; `kernel` for the kernel's")
         .optional("since", ArgKind::Option, "Only from then on: `10m` ago, or a date (UTC)")
-        .optional("lines", ArgKind::Integer, "No more than the last N (100 without `since`)")
+        .optional("boot", ArgKind::Flag, "Only from this start of the board on")
+        .optional(
+            "lines",
+            ArgKind::Integer,
+            "No more than the last N (100 without `since` and `boot`)",
+        )
         .optional("follow", ArgKind::Flag, "Goes on with what comes")
         .short('f')
         .optional("fields", ArgKind::Flag, "Each line as its fields, for programs")

@@ -39,7 +39,7 @@ pub fn run(settings: &Settings, inherited: Vec<(String, OwnedFd)>) -> io::Result
     signal.set_nonblocking(true)?;
     signal_hook::low_level::pipe::register(signal_hook::consts::SIGTERM, sender)?;
     let wake = Wake::new()?;
-    let tail = Arc::new(Tail::new(settings.memory, wake.clone()));
+    let tail = Arc::new(Tail::new(settings.memory, start::boot(), wake.clone()));
     let mut inputs = Inputs::new(inherited);
     let (keeper, opened) = start::keeper(settings, &tail)?.unzip();
     let clients = start::clients(settings, &tail, &wake, inputs.listener()?)?;

@@ -45,7 +45,7 @@ pub fn keeper(
     };
     let (sender, opened) = channel();
     let (limits, retry) = (settings.limits, settings.retry);
-    let keeper = keeper::Settings { folder, limits, boot: boot(), retry };
+    let keeper = keeper::Settings { folder, limits, boot: tail.lock().boot, retry };
     let tail = tail.clone();
     let run = move || keeper::keep(&keeper, &tail, &sender);
     let thread = Builder::new().name("keeper".into()).stack_size(STACK).spawn(run)?;
@@ -109,7 +109,7 @@ pub fn intake(
 }
 
 /// The boot of now; where the kernel does not tell, each is as any other.
-fn boot() -> Boot {
+pub fn boot() -> Boot {
     let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
     let digits: String = text.chars().filter(char::is_ascii_hexdigit).collect();
     u128::from_str_radix(&digits, 16).unwrap_or(0).to_be_bytes()

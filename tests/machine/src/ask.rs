@@ -166,9 +166,7 @@ impl Machine {
     /// # Errors
     /// As [`call`](Self::call).
     pub fn logs(&self, unit: &str) -> Result<Vec<String>, MachineError> {
-        // The log knows no boots, but times; and how long this one has lasted is known.
-        let since = format!("{}ms", self.status()?.uptime);
-        let lines = self.lines(json!({ "unit": unit, "since": since, "fields": true }))?;
+        let lines = self.lines(json!({ "unit": unit, "boot": true, "fields": true }))?;
         Ok(lines.into_iter().map(|line| line.text).collect())
     }
 

@@ -73,7 +73,7 @@ pub enum MachineError {
         tail: Tail,
     },
     /// It took too long.
-    #[error("{awaited}: not within {} s\n{tail}", within.as_secs())]
+    #[error("late: {awaited}: not within {} s\n{tail}", within.as_secs())]
     Late {
         /// What was awaited.
         awaited: String,
@@ -130,7 +130,10 @@ mod tests {
         let awaited = "`ready`".into();
         let error = MachineError::Late { awaited, within: Duration::from_secs(3), tail };
         let text = error.to_string();
-        assert_eq!(text, "`ready`: not within 3 s\nThe console's last lines:\n  | one\n  | two");
+        assert_eq!(
+            text,
+            "late: `ready`: not within 3 s\nThe console's last lines:\n  | one\n  | two"
+        );
     }
 
     #[test]

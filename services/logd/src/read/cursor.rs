@@ -1,6 +1,7 @@
 //! What a client wants to read, and how far it is.
 
 use crate::entry::Entry;
+use crate::store::Boot;
 
 /// What a client wants to read.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -9,6 +10,8 @@ pub struct Wanted {
     pub unit: Option<String>,
     /// Lines from this time on, in microseconds since 1970.
     pub since: u64,
+    /// Lines of this boot only.
+    pub boot: Option<Boot>,
     /// No more than the last this many of what is there.
     pub last: Option<usize>,
     /// Goes on with what comes later.

@@ -225,6 +225,7 @@ fn last_wanted(
 /// Whether a block may have entries that `cursor` wants.
 fn may_have(cursor: &Cursor, header: &Header) -> bool {
     header.latest >= cursor.wanted.since
+        && cursor.wanted.boot.is_none_or(|boot| header.boot == boot)
         && cursor.wanted.unit.as_ref().is_none_or(|unit| header.units & unit_bit(unit) != 0)
 }
 

@@ -11,7 +11,7 @@ use super::client::Reading;
 use super::show;
 use super::verbs::verbs;
 
-/// Lines that are shown when nobody says how many or since when.
+/// Lines that are shown when nobody says how many or from when on.
 const LINES: u64 = 100;
 
 /// How a request is answered.
@@ -52,14 +52,18 @@ fn logs(tail: &Tail, args: &Arguments, id: u64) -> Result<Reading, Failure> {
         })
     });
     let since = since.transpose()?;
-    let lines = args.integer("lines").or_else(|| since.is_none().then_some(LINES));
+    let state = tail.lock();
+    // What is in memory is of this boot: only blocks on disk say of which they are.
+    let boot = args.flag("boot").then_some(state.boot);
+    let all = since.is_some() || boot.is_some();
+    let lines = args.integer("lines").or((!all).then_some(LINES));
     let wanted = Wanted {
         unit: args.text("unit").map(str::to_owned),
         since: since.unwrap_or(0),
+        boot,
         last: lines.map(|lines| usize::try_from(lines).unwrap_or(usize::MAX)),
         follow: args.flag("follow"),
     };
-    let state = tail.lock();
     let cursor = Cursor::new(wanted, state.ring.next_sequence(), state.moved);
     let fields = args.flag("fields");
     Ok(Reading { id, cursor: Some(cursor), at_end: None, fields, found_any: false })

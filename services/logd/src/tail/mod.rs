@@ -44,6 +44,8 @@ pub struct State {
     pub stats: Stats,
     /// The segments on disk; none while the disk is not used.
     pub segments: Vec<Segment>,
+    /// The boot of now.
+    pub boot: Boot,
     /// By how much sequence numbers have been moved, in all: see [`Tail::opened`].
     pub moved: u64,
     /// Why nothing is written to disk, if so.
@@ -59,13 +61,14 @@ pub struct State {
 }
 
 impl Tail {
-    /// A tail that holds `capacity` bytes, and whose other threads wake the loop by `wake`.
-    pub fn new(capacity: usize, wake: Wake) -> Self {
+    /// A tail in `boot` that holds `capacity` bytes, and whose other threads wake the loop by `wake`.
+    pub fn new(capacity: usize, boot: Boot, wake: Wake) -> Self {
         let state = State {
             ring: Ring::new(capacity),
             marks: Marks::default(),
             stats: Stats::default(),
             segments: vec![],
+            boot,
             moved: 0,
             trouble: None,
             in_memory: false,

@@ -49,6 +49,36 @@ fn damage_is_shown_where_it_is() {
     assert_eq!(logd.logs(json!({"unit": "logd"})), [told]);
 }
 
+/// Of which boot a line is, its block on disk says, whatever the clock said then.
+#[test]
+fn a_boot_has_lines_of_its_own() {
+    let host = Host::new(&["one"]);
+    let logd = host.start();
+    host.say("one", "before\n");
+    assert!(logd.stop().success());
+    let logd = host.start();
+    host.say("one", "after\n");
+    logd.follow_until("one", "after");
+    assert_eq!(logd.logs(json!({"unit": "one", "boot": true})), ["before", "after"]);
+    assert!(logd.stop().success());
+
+    // What the first one wrote is of another boot: its header says so (src/store/block.rs).
+    let segment = host.state().join("00000001.log");
+    let mut bytes = fs::read(&segment).unwrap();
+    let block = bytes.windows(8).position(|it| it == b"OCTLOGB1").unwrap();
+    let header = &mut bytes[block..block + 116];
+    header[64] ^= 1;
+    let sum = crc32fast::hash(&header[..112]);
+    header[112..].copy_from_slice(&sum.to_le_bytes());
+    fs::write(&segment, bytes).unwrap();
+    let logd = host.start();
+    host.say("one", "at last\n");
+    logd.follow_until("one", "at last");
+    assert_eq!(logd.logs(json!({"unit": "one"})), ["before", "after", "at last"]);
+    assert_eq!(logd.logs(json!({"unit": "one", "boot": true})), ["after", "at last"]);
+    assert_eq!(logd.logs(json!({"unit": "one", "boot": true, "lines": 1})), ["at last"]);
+}
+
 #[test]
 fn goes_on_in_memory_without_a_disk() {
     let mut host = Host::new(&["one"]);

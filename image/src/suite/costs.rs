@@ -1,0 +1,114 @@
+//! The table of what tests cost, in `tests/README.md`. `cargo image test --write-costs` writes it; which test is
+//! started first is read from it.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::time::Duration;
+
+const BEGIN: &str = "<!-- costs: written by `cargo image test --write-costs` -->\n";
+const END: &str = "<!-- end of costs -->";
+
+/// Tests that take less are not listed, in seconds.
+const LEAST: u64 = 2;
+
+/// When a test runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tier {
+    /// Always.
+    Short,
+    /// With `--soak` only.
+    Long,
+}
+
+impl Tier {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Short => "short",
+            Self::Long => "long",
+        }
+    }
+}
+
+/// What each test took, by its name.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Costs(BTreeMap<String, (Tier, u64)>);
+
+impl Costs {
+    /// The table in `text`. A line that is no row of it counts for nothing: no test depends on what this says.
+    pub fn read(text: &str) -> Self {
+        let table = text.split_once(BEGIN).and_then(|(_, rest)| rest.split_once(END));
+        let rows = table.map_or("", |(table, _)| table).lines().filter_map(|line| {
+            let mut cells = line.trim_matches('|').split('|').map(str::trim);
+            let name = cells.next()?.trim_matches('`').to_owned();
+            let tier = match cells.next()? {
+                "short" => Tier::Short,
+                "long" => Tier::Long,
+                _ => return None,
+            };
+            Some((name, (tier, cells.next()?.parse().ok()?)))
+        });
+        Self(rows.collect())
+    }
+
+    /// What the test took when the table was written.
+    pub fn of(&self, name: &str) -> Duration {
+        Duration::from_secs(self.0.get(name).map_or(0, |(_, seconds)| *seconds))
+    }
+
+    /// Notes what it took now.
+    pub fn note(&mut self, name: &str, tier: Tier, took: Duration) {
+        self.0.insert(name.to_owned(), (tier, took.as_secs()));
+    }
+
+    /// Forgets tests that are not there any more.
+    pub fn keep(&mut self, is_there: impl Fn(&str) -> bool) {
+        self.0.retain(|name, _| is_there(name));
+    }
+
+    /// `text` with this table in place of its own; `None` if it has no place for one.
+    pub fn written(&self, text: &str) -> Option<String> {
+        let (before, rest) = text.split_once(BEGIN)?;
+        let (_, after) = rest.split_once(END)?;
+        let mut rows: Vec<_> = self.0.iter().filter(|(_, (_, took))| *took >= LEAST).collect();
+        rows.sort_by_key(|(_, (tier, took))| (*tier == Tier::Long, std::cmp::Reverse(*took)));
+        let mut table = String::from("| test | tier | seconds |\n|---|---|---:|\n");
+        for (name, (tier, took)) in rows {
+            // Writing to a string cannot fail.
+            let _ = writeln!(table, "| `{name}` | {} | {took} |", tier.name());
+        }
+        Some(format!("{before}{BEGIN}{table}{END}{after}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_read_again() {
+        let text = format!(
+            "Before.\n{BEGIN}| test | tier | seconds |\n|---|---|---:|\n| `a` | long | 7 |\n{END}\nAfter.\n"
+        );
+        let mut costs = Costs::read(&text);
+        assert_eq!(costs.of("a"), Duration::from_secs(7));
+        costs.note("b::c", Tier::Short, Duration::from_millis(9_800));
+        costs.note("quick", Tier::Short, Duration::from_millis(400));
+        let written = costs.written(&text).unwrap();
+        assert!(
+            written.starts_with("Before.\n")
+                && written.ends_with("|\n<!-- end of costs -->\nAfter.\n")
+        );
+        assert!(written.contains("| `b::c` | short | 9 |\n| `a` | long | 7 |\n"), "{written}");
+        assert!(!written.contains("quick"), "{written}");
+        let again = Costs::read(&written);
+        assert_eq!(again.written(&written).unwrap(), written);
+        costs.keep(|name| name == "a");
+        assert_eq!(costs, Costs::read(&text));
+    }
+
+    #[test]
+    fn a_text_without_a_table_has_none() {
+        assert_eq!(Costs::read("| `a` | long | 7 |"), Costs::default());
+        assert_eq!(Costs::default().written("no place"), None);
+    }
+}

@@ -1,0 +1,180 @@
+//! `cargo image test`: everything that tests need is made first, then they run, those that take longest first.
+
+mod compile;
+mod costs;
+mod job;
+
+use std::cmp::Reverse;
+use std::collections::VecDeque;
+use std::fs;
+use std::num::NonZero;
+use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError, mpsc};
+use std::thread;
+
+use miette::{Diagnostic, IntoDiagnostic, WrapErr};
+use tempfile::TempDir;
+
+use crate::build::{self, Built, Options};
+use crate::target::Target;
+
+use self::compile::Made;
+use self::costs::{Costs, Tier};
+use self::job::{Job, Outcome};
+
+/// Where the table of costs is.
+const COSTS: &str = "tests/README.md";
+
+/// So many tests may be late once; with more of them it is no longer chance.
+const LATE: usize = 2;
+
+/// No test has this in its name.
+#[derive(Debug, thiserror::Error, Diagnostic)]
+#[error("no test and no program of tests has `{0}` in its name")]
+#[diagnostic(help("tests/README.md says which there are; some run with --soak only"))]
+struct NoTest(String);
+
+/// The table cannot be written.
+#[derive(Debug, thiserror::Error, Diagnostic)]
+#[error("{COSTS} has no place for the table of costs")]
+#[diagnostic(help("bring its two comments about costs back from git"))]
+struct NoTable;
+
+/// What of it is to run.
+pub struct Wanted {
+    /// Only tests of the appliance, and programs of other tests, with this in their name.
+    pub filter: Option<String>,
+    /// Also those of the long tier.
+    pub soak: bool,
+    /// Whether the table of costs is written anew.
+    pub write_costs: bool,
+}
+
+/// The suite, with all that it needs.
+struct Suite {
+    built: Built,
+    programs: PathBuf,
+    /// What one test makes and others use.
+    shared: TempDir,
+    soak: bool,
+}
+
+/// Makes what is needed and runs the tests; whether they passed.
+///
+/// # Errors
+/// Something cannot be made or started, or no test is called like that.
+pub fn run(options: &Options, wanted: &Wanted) -> miette::Result<bool> {
+    let root = build::workspace()?.root().to_owned();
+    // Two compilations side by side: each has times at which it uses one processor.
+    let (built, made) = thread::scope(|scope| {
+        let images = scope.spawn(|| images(options));
+        let made = Made::compile(&root, wanted.soak);
+        let built = images.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        built.and_then(|built| Ok((built, made?)))
+    })?;
+    let shared = tempfile::tempdir().into_diagnostic()?;
+    let suite = Suite { built, programs: made.programs, shared, soak: wanted.soak };
+
+    let file = root.join(COSTS);
+    let text = fs::read_to_string(&file).into_diagnostic().wrap_err(COSTS)?;
+    let mut costs = Costs::read(&text);
+    let jobs: Vec<Vec<Job>> = made.tests.into_iter().map(Job::of).collect::<Result<_, _>>()?;
+    let (mut jobs, left): (Vec<Job>, Vec<Job>) =
+        jobs.into_iter().flatten().partition(|job| wanted.soak || job.tier == Tier::Short);
+    costs.keep(|name| jobs.iter().chain(&left).any(|job| job.name == name));
+    if let Some(filter) = &wanted.filter {
+        jobs.retain(|job| job.name.contains(filter));
+        if jobs.is_empty() {
+            return Err(NoTest(filter.clone()).into());
+        }
+    }
+    jobs.sort_by_key(|job| Reverse(costs.of(&job.name)));
+
+    let outcomes = suite.run_all(jobs)?;
+    for Outcome { job, took, .. } in &outcomes {
+        costs.note(&job.name, job.tier, *took);
+    }
+    let passed = suite.judge(outcomes, left.len())?;
+    if wanted.write_costs {
+        let text = costs.written(&text).ok_or(NoTable)?;
+        fs::write(&file, text).into_diagnostic().wrap_err(COSTS)?;
+    }
+    Ok(passed)
+}
+
+/// The image that is asked for, and that of the other target.
+fn images(options: &Options) -> miette::Result<Built> {
+    let built = build::build(options)?;
+    build::build(&Options { target: Target::QemuAarch64, ..options.clone() })?;
+    Ok(built)
+}
+
+impl Suite {
+    /// Runs `jobs` in their order, some at a time.
+    fn run_all(&self, jobs: Vec<Job>) -> miette::Result<Vec<Outcome>> {
+        // Guests have slots of their own, one for each processor: who waits for one does nothing else.
+        let workers = thread::available_parallelism().map_or(1, NonZero::get) + 1;
+        let jobs = Mutex::new(VecDeque::from(jobs));
+        let next = || jobs.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+        thread::scope(|scope| {
+            let (sender, outcomes) = mpsc::channel();
+            for _ in 0..workers {
+                let (sender, next) = (sender.clone(), &next);
+                scope.spawn(move || {
+                    // Nobody listens any more once one could not be started.
+                    while let Some(job) = next()
+                        && sender.send(job.run(self)).is_ok()
+                    {}
+                });
+            }
+            drop(sender);
+            outcomes.into_iter().map(|it| it.inspect(Outcome::print)).collect()
+        })
+    }
+
+    /// Runs what was late once more, alone, and says how all ended.
+    fn judge(&self, outcomes: Vec<Outcome>, left: usize) -> miette::Result<bool> {
+        let (late, mut outcomes): (Vec<_>, Vec<_>) =
+            outcomes.into_iter().partition(Outcome::is_late);
+        let mut flaky = vec![];
+        for first in late {
+            let again = first.job.clone().run(self)?;
+            again.print();
+            if again.passed {
+                flaky.push(first);
+            } else if again.is_late() {
+                println!(
+                    "test {} was late twice ... FAILED\n{}",
+                    again.job.name,
+                    again.output.trim()
+                );
+            }
+            outcomes.push(again);
+        }
+        for Outcome { job, output, .. } in &flaky {
+            println!(
+                "flaky: {}: late at first, passed alone; at first it said:\n{}",
+                job.name,
+                output.trim()
+            );
+        }
+        if flaky.len() > LATE {
+            println!("{} tests were late at first: more than {LATE} are no chance", flaky.len());
+        }
+        let mut sum = [0; 3];
+        for outcome in &outcomes {
+            for (sum, count) in sum.iter_mut().zip(outcome.counts()) {
+                *sum += count;
+            }
+        }
+        let [passed, failed, ignored] = sum;
+        let (flaky, ignored) = (flaky.len(), ignored + left);
+        println!(
+            "\n{passed} passed, {failed} failed, {flaky} flaky, {ignored} left to the long tier"
+        );
+        for Outcome { job, .. } in outcomes.iter().filter(|outcome| !outcome.passed) {
+            println!("failed: {}", job.name);
+        }
+        Ok(flaky <= LATE && outcomes.iter().all(|outcome| outcome.passed))
+    }
+}

@@ -1,0 +1,96 @@
+//! What ships is the same wherever it is built: the same inputs give the same bytes.
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use octet_tests::{builder, link_programs, must, run, shipped, workspace};
+
+/// `cargo image build --verify=EXTENT` of what ships.
+fn verify(extent: &str) -> Command {
+    let mut command = Command::new(builder());
+    command.current_dir(workspace()).args(["build", &format!("--verify={extent}")]);
+    command
+}
+
+/// Everything but the programs is made again there. (It starts the builder and compares two whole images.)
+#[test]
+fn another_clone_another_host_the_same_bytes() {
+    let said = the_same("composition");
+    assert!(
+        said.contains("a second build (of the programs that were compiled for the first)"),
+        "{said}"
+    );
+}
+
+/// The second build compiles on one processor, for minutes.
+#[test]
+#[ignore = "long: compiles everything once more"]
+fn and_the_same_programs() {
+    let said = the_same("all");
+    // Nothing was found compiled: cargo compiled every crate that is in the image.
+    let (_, compiled) = said.split_once("a second build (").unwrap();
+    let compiled: usize = compiled.split(' ').next().unwrap().parse().unwrap();
+    let crates = crates(&shipped().folder);
+    assert!(crates.len() > 20 && compiled >= crates.len(), "{compiled}: {crates:?}");
+}
+
+/// Builds once more and compares; what was said of that.
+fn the_same(extent: &str) -> String {
+    let first = shipped();
+    let said = must(&mut verify(extent));
+    println!("{}\n{}", said.stderr, said.stdout);
+
+    // Each was looked at in the second place itself.
+    for fact in [
+        "path: ",
+        "umask: 0077",
+        "clock: 400 days ahead",
+        "HOME: ",
+        "time zone: Pacific/Chatham",
+        "locale: tr_TR.UTF-8",
+        "user name: ",
+    ] {
+        let line = format!("different there: {fact}");
+        assert!(said.stdout.contains(&line), "no `{line}` in:\n{}", said.stdout);
+    }
+    // What depends on this machine is said either way.
+    for fact in ["processors: ", "host name: ", "order of directory entries: "] {
+        assert!(said.stdout.contains(&format!("there: {fact}")), "{fact}:\n{}", said.stdout);
+    }
+
+    // All that ships was compared, SHA256SUMS itself too.
+    let sums = fs::read_to_string(first.file("SHA256SUMS")).unwrap();
+    let files = sums.lines().count() + 1;
+    assert!(files >= 7, "{sums}");
+    assert!(said.stdout.contains(&format!(": {files} files, ")), "{}", said.stdout);
+    said.stdout
+}
+
+#[test]
+fn what_it_needs_is_named_if_it_is_missing() {
+    let folder = tempfile::tempdir().unwrap();
+    let needs = ["datefudge", "taskset", "unshare"];
+    for missing in needs {
+        let path = folder.path().join(missing);
+        fs::create_dir(&path).unwrap();
+        link_programs(&path, missing);
+        let said = run(verify("all").env("PATH", &path));
+        assert_eq!(said.status, Some(1), "{}", said.stderr);
+        assert!(said.stderr.contains("--setup"), "{}", said.stderr);
+        for need in needs {
+            let named = said.stderr.contains(&format!("{need} (Debian package"));
+            assert_eq!(named, need == missing, "{need}:\n{}", said.stderr);
+        }
+    }
+}
+
+/// The crates that an image's SBOM lists.
+fn crates(image: &Path) -> Vec<String> {
+    let text = fs::read(image.join("sbom.spdx.json")).unwrap();
+    let sbom: serde_json::Value = serde_json::from_slice(&text).unwrap();
+    let locators = sbom["packages"].as_array().unwrap().iter().filter_map(|package| {
+        let references = package["externalRefs"].as_array()?;
+        references.iter().find_map(|it| it["referenceLocator"].as_str()?.strip_prefix("pkg:cargo/"))
+    });
+    locators.map(str::to_owned).collect()
+}

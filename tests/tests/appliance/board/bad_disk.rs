@@ -1,0 +1,133 @@
+//! Disks that are full, dead or dying: the box comes up, says what is wrong, and goes down again.
+
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+
+use octet_machine::{Access, Disk, Fault, Machine, State, Status};
+use octet_tests::{DiskFile, Image, READY, SOON, USED, shipped, soak};
+
+const EIO: i32 = 5;
+const ENOSPC: i32 = 28;
+
+/// Where the data partition starts, in sectors.
+const DATA: u64 = 526_336;
+/// Where the EFI system partition starts, in sectors.
+const ESP: u64 = 2048;
+
+/// Boots from `disk`, sees that all but the data is there, that the reason says `what`, in `status`
+/// and on the screen, and that the box still answers and turns off.
+fn comes_up_degraded(image: &Image, disk: Disk, what: &str) {
+    let machine = image.machine().disk(disk).cpus(1).start().unwrap();
+    let degraded = |status: &Status| status.state == State::Degraded;
+    let status = machine.wait_status("degraded", READY, degraded).unwrap();
+    let reason = status.reason.clone().unwrap_or_default();
+    println!("{reason}");
+    assert!(reason.contains("data") && reason.contains(what), "{reason}");
+    screen_shows(&machine, &reason);
+    let console = status.unit("console").unwrap();
+    assert_eq!(console.state, octet_machine::UnitState::Ready, "{status:?}");
+    let exit = machine.power_off(SOON).unwrap();
+    assert!(exit.is_power_off(), "{exit}\n{}", machine.tail(20));
+}
+
+fn screen_shows(machine: &Machine, reason: &str) {
+    let start: String = reason.chars().take(40).collect();
+    let deadline = std::time::Instant::now() + SOON;
+    while !machine.console().text().contains(&start) {
+        assert!(
+            std::time::Instant::now() < deadline,
+            "late: no `{start}` in\n{}",
+            machine.tail(40)
+        );
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+}
+
+fn fault(access: Access, errno: i32, sector: Option<u64>) -> Fault {
+    Fault { access, errno, sector }
+}
+
+#[test]
+fn no_disk_at_all() {
+    let image = shipped();
+    // An empty disk is none of ours.
+    let disk = DiskFile::used();
+    let file = File::options().write(true).open(disk.path()).unwrap();
+    file.set_len(0).unwrap();
+    file.set_len(USED << 20).unwrap();
+    comes_up_degraded(&image, disk.disk(), "cargo image flash");
+}
+
+#[test]
+fn a_full_data_partition() {
+    let image = shipped();
+    let disk = DiskFile::used();
+    // Filled by debugfs, which takes a file of the host's.
+    let filler = disk.beside("filler");
+    let bytes: Vec<u8> = (0..(USED - 257) << 20).map(|at| (at >> 3) as u8 | 1).collect();
+    std::fs::write(&filler, bytes).unwrap();
+    disk.fill(&filler);
+    comes_up_degraded(&image, disk.disk(), "full");
+}
+
+#[test]
+fn reads_that_fail() {
+    let image = shipped();
+    let disk = DiskFile::used();
+    // The superblock.
+    let superblock = fault(Access::Read, EIO, Some(DATA + 2));
+    comes_up_degraded(&image, disk.disk().fault(superblock), "I/O error");
+    if soak() {
+        // The file allocation table of the ESP.
+        let table = fault(Access::Read, EIO, Some(ESP));
+        comes_up_degraded(&image, disk.disk().fault(table), "I/O error");
+    }
+}
+
+#[test]
+fn writes_that_fail() {
+    let image = shipped();
+    let flashed = DiskFile::flashed(&image, USED);
+    // A first boot can write nothing at all: the partition table is first.
+    let all = fault(Access::Write, EIO, None);
+    comes_up_degraded(&image, flashed.disk().fault(all), "I/O error");
+    if soak() {
+        // The medium refuses to promise anything.
+        let flush = fault(Access::Flush, EIO, None);
+        comes_up_degraded(&image, flashed.disk().fault(flush), "I/O error");
+    }
+    // It can grow, but not format.
+    let superblock = fault(Access::Write, EIO, Some(DATA + 2));
+    comes_up_degraded(&image, flashed.disk().fault(superblock), "mke2fs");
+
+    let mut disks = vec![flashed];
+    if soak() {
+        let disk = DiskFile::used();
+        let full = fault(Access::Write, ENOSPC, None);
+        comes_up_degraded(&image, disk.disk().fault(full), "I/O error");
+        disks.push(disk);
+    }
+    // The same disks without the faults.
+    for disk in disks {
+        let machine = image.machine().disk(disk.disk()).cpus(1).start().unwrap();
+        machine.wait_ready(READY).unwrap();
+    }
+}
+
+#[test]
+fn a_medium_that_has_shrunk_and_a_torn_file_system() {
+    let image = shipped();
+    let disk = DiskFile::used();
+    // Superblock and first group are zeros: e2fsck finds a copy of the superblock.
+    let file = File::options().write(true).open(disk.path()).unwrap();
+    file.write_all_at(&[0; 4096], DATA * 512).unwrap();
+    let machine = image.machine().disk(disk.disk()).cpus(1).start().unwrap();
+    machine.wait_ready(READY).unwrap();
+    let note = machine.boot().unwrap().data.unwrap().note.unwrap();
+    assert!(note.contains("repaired"), "{note}");
+    assert!(machine.power_off(SOON).unwrap().is_power_off());
+    drop(machine);
+    // Smaller than its own table says.
+    file.set_len(280 << 20).unwrap();
+    comes_up_degraded(&image, disk.disk(), "vda, 280 MiB");
+}

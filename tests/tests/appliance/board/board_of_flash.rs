@@ -1,0 +1,84 @@
+//! A flash that says which node of a box it is for: written so by `cargo image flash --board`, read when
+//! firmware starts from it.
+
+use octet_machine::{Machine, State};
+use octet_tests::{DiskFile, Image, READY, SOON, shipped, soak};
+use serde_json::json;
+
+/// MiB of the medium that the image, which is smaller, is put on.
+const MEDIUM: u64 = 400;
+
+/// The file, on the EFI system partition.
+const FILE: &str = "octet/board.toml";
+
+/// The image as firmware starts it from a disk; it is ready.
+fn ready(image: &Image, disk: &DiskFile) -> Machine {
+    let machine = image.machine_from(disk.disk()).cpus(1).memory(512).start().unwrap();
+    machine.wait_ready(READY).unwrap();
+    machine
+}
+
+/// Whether the kernel is to hand on packets, if netd knows that it is a router's. That comes last, once
+/// the kernel has taken all rules, for which it needs the modules of a router.
+fn forwards(machine: &Machine) -> Option<bool> {
+    machine.call_unit("netd", "show", json!({})).unwrap()["forwards"].as_bool()
+}
+
+fn power_off(machine: &Machine) {
+    let exit = machine.power_off(SOON).unwrap();
+    assert!(exit.is_power_off(), "{exit}\n{}", machine.tail(20));
+}
+
+#[test]
+fn a_flash_of_the_router_starts_as_the_router() {
+    let image = shipped();
+    let disk = DiskFile::flashed_for(&image, MEDIUM, "router");
+    assert_eq!(disk.esp_get(FILE).as_deref(), Some(&b"board = \"router\"\n"[..]));
+    let esp = disk.fsck_esp();
+    assert_eq!(esp.status, Some(0), "{}{}", esp.stdout, esp.stderr);
+
+    let machine = ready(&image, &disk);
+    assert_eq!(machine.status().unwrap().board, Some(0));
+    assert_eq!(forwards(&machine), Some(true));
+    let said = machine.logs("data").unwrap().join("\n");
+    assert!(!said.contains(".ko"), "a module was not loaded: {said}");
+    assert_eq!(machine.wait_slot(READY).unwrap(), "good");
+    power_off(&machine);
+    drop(machine);
+
+    if !soak() {
+        return;
+    }
+    // The next start, which has nothing to format, is one of the router, too.
+    let machine = ready(&image, &disk);
+    assert_eq!(machine.status().unwrap().board, Some(0));
+    assert_eq!(forwards(&machine), Some(true));
+}
+
+#[test]
+fn a_flash_of_a_board_and_one_that_makes_no_sense() {
+    let image = shipped();
+    let disk = DiskFile::flashed_for(&image, MEDIUM, "3");
+    let machine = ready(&image, &disk);
+    assert_eq!(machine.status().unwrap().board, Some(3));
+    assert_eq!(forwards(&machine), None);
+    // What the flash says is for as long as it runs.
+    machine.call("board", json!({"number": 3})).unwrap();
+    let refused = machine.call("board", json!({"number": 4})).unwrap_err().to_string();
+    assert!(refused.contains("by its port this is board 4, by `octet/board.toml`"), "{refused}");
+    assert_eq!(machine.status().unwrap().board, Some(3));
+    power_off(&machine);
+    drop(machine);
+
+    disk.esp_put(FILE, b"board = 33\n");
+    let machine = ready(&image, &disk);
+    let status = machine.status().unwrap();
+    assert_eq!((status.state, status.board), (State::Ready, None));
+    let reason = status.reason.unwrap_or_default();
+    assert!(reason.contains("octet/board.toml:1:9: ") && reason.contains("1 to 32"), "{reason}");
+    let said = machine.logs("data").unwrap().join("\n");
+    assert!(said.contains("ALARM: octet/board.toml:1:9: "), "{said}");
+    // As if it were not there: the port has the number.
+    machine.call("board", json!({"number": 4})).unwrap();
+    assert_eq!(machine.status().unwrap().board, Some(4));
+}

@@ -1,0 +1,108 @@
+//! The node's key and those of its services on the box: who has which, and who may speak for whom.
+
+use std::thread::sleep;
+use std::time::Instant;
+
+use octet_machine::{Machine, Status, UnitState};
+use octet_tests::{DiskFile, Image, PAUSE, READY, Remake, SOON, guest, shipped};
+use serde_json::{Value, json};
+
+/// MiB of the medium.
+const MEDIUM: u64 = 320;
+
+/// Runs `keys` as user `user`, once the gate is up.
+fn keys(name: &str, user: &str) -> String {
+    format!(
+        "name = \"{name}\"\ntype = \"one-shot\"\nexec = \"/usr/lib/octet/keys\"\nuser = \"{user}\"\n\
+         needs = [\"gate\", \"identity\"]\n"
+    )
+}
+
+fn start(image: &Image, disk: &DiskFile) -> Machine {
+    let machine = image.machine().disk(disk.disk()).start().unwrap();
+    machine.wait_ready(READY).unwrap();
+    machine
+}
+
+fn show(machine: &Machine, unit: &str) -> Value {
+    machine.call_unit(unit, "show", json!({})).unwrap()
+}
+
+/// The gate's key and its number, once `identity` has certified it.
+fn gate_key(machine: &Machine) -> (Value, Value) {
+    let shown = show(machine, "identity");
+    let gate = shown["certified"].as_array().unwrap().iter().find(|key| key["unit"] == "gate");
+    gate.map_or((Value::Null, Value::Null), |gate| (gate["key"].clone(), gate["epoch"].clone()))
+}
+
+#[test]
+fn keys_are_each_ones_own_and_stay() {
+    let shipped = shipped();
+    let users = [("as-identity", "identity"), ("as-gate", "gate"), ("as-another", "extra-1")];
+    let remake = Remake::of(&shipped).program("keys", &guest("keys"));
+    let image =
+        users.iter().fold(remake, |remake, (name, user)| remake.unit(&keys(name, user))).image();
+    let disk = DiskFile::flashed(&shipped, MEDIUM);
+    let machine = start(&image, &disk);
+    let done = |status: &Status| {
+        users.iter().all(|(name, _)| status.unit(name).unwrap().state == UnitState::Done)
+    };
+    machine.wait_status("all have tried", SOON, done).unwrap();
+    for (name, wanted) in [
+        (
+            "as-identity",
+            ["read", "PermissionDenied", "turned away", "turned away", "denied", "denied"],
+        ),
+        ("as-gate", ["PermissionDenied", "read", "turned away", "denied", "answered", "answered"]),
+        (
+            "as-another",
+            [
+                "PermissionDenied",
+                "PermissionDenied",
+                "turned away",
+                "turned away",
+                "denied",
+                "denied",
+            ],
+        ),
+    ] {
+        let tried = machine.logs(name).unwrap();
+        let came: Vec<&str> =
+            tried.iter().filter_map(|line| Some(line.split_once(": ")?.1)).collect();
+        assert_eq!(came, wanted, "{name}: {tried:#?}");
+    }
+
+    // An operator asks both, through PID 1.
+    let (identity, gate) = (show(&machine, "identity"), show(&machine, "gate"));
+    assert_eq!(
+        (&identity["kept"], &identity["node"]),
+        (&json!("on the data partition"), &gate["node"])
+    );
+    let node = identity["node"].as_str().unwrap().to_owned();
+    assert!(node.starts_with("did:key:z6Mk"), "{node}");
+    let (first, number) = gate_key(&machine);
+    assert_eq!(number, 1);
+    machine.call_unit("identity", "revoke", json!({"unit": "gate"})).unwrap();
+    // The gate hears it, makes another and has it certified.
+    let deadline = Instant::now() + SOON;
+    while !matches!(gate_key(&machine), (Value::String(_), number) if number == 2) {
+        assert!(Instant::now() < deadline, "late: {}", show(&machine, "identity"));
+        sleep(PAUSE);
+    }
+    assert_ne!(gate_key(&machine).0, first);
+    assert!(machine.power_off(SOON).unwrap().is_power_off());
+    drop(machine);
+
+    // The same box after another boot; another box has another name, and one without a disk, too.
+    let again = start(&shipped, &disk);
+    assert_eq!(
+        (show(&again, "identity")["node"].as_str(), gate_key(&again).1),
+        (Some(&*node), json!(2))
+    );
+    drop(again);
+    let without = shipped.machine().start().unwrap();
+    without.wait_ready(READY).unwrap();
+    let shown = show(&without, "identity");
+    assert!(shown["kept"].as_str().unwrap().starts_with("in memory"), "{shown}");
+    assert_ne!(shown["node"], node);
+}

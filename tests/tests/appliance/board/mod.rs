@@ -1,0 +1,16 @@
+//! One board by itself: its boots, its disk, its settings and its units.
+
+mod again;
+mod bad_disk;
+mod board_of_flash;
+mod boot;
+mod config;
+mod config_cut;
+mod disk;
+mod identity;
+mod log_cut;
+mod placed;
+mod power_cut;
+mod reset;
+mod terminal;
+mod units;

@@ -1,0 +1,167 @@
+//! Units that boards name: each runs on those boards, and nowhere else.
+
+use std::time::Instant;
+
+use octet_machine::{Machine, State, Status, UnitState};
+use octet_tests::{Image, READY, Remake, SOON, guest};
+use serde_json::json;
+
+/// Where two of three services of the owner's run.
+const BOARDS: &str = "
+[[board]]
+number = 3
+services = [\"store\", \"fetcher\"]
+
+[[board]]
+number = 4
+services = [\"store\"]
+";
+
+/// `store` is for boards 3 and 4; `fetcher`, which needs it, for board 3; `local` for every node.
+fn image() -> Image {
+    let own = ["store", "fetcher", "local"].map(|name| (name, guest("hello")));
+    // Nobody but the test says what runs: `cluster`, which does so in a box, may not.
+    let quiet = Remake::of(&Image::shared("placed", &own, BOARDS)).change_units(|unit| {
+        if unit["name"] == "cluster" {
+            unit["talks"]["init"] = json!(["watch"]);
+        }
+    });
+    quiet.image()
+}
+
+/// A machine that is ready, with these words on the kernel's command line; and `local` is.
+fn ready(words: &[&str]) -> Machine {
+    let image = image();
+    let builder = words.iter().fold(image.machine(), |it, word| it.kernel_argument(word));
+    let machine = builder.start().unwrap();
+    let status = machine.wait_ready(READY).unwrap();
+    assert_eq!(status.state, State::Ready);
+    wait(&machine, "local", UnitState::Ready);
+    machine
+}
+
+fn wait(machine: &Machine, name: &str, state: UnitState) -> Status {
+    let is = |status: &Status| status.unit(name).unwrap().state == state;
+    machine.wait_status(&format!("{name} {state:?}"), SOON, is).unwrap()
+}
+
+/// The state of a unit, and why.
+fn told(status: &Status, name: &str) -> (UnitState, String) {
+    let unit = status.unit(name).unwrap();
+    (unit.state, unit.reason.clone().unwrap_or_default())
+}
+
+fn stopped(reason: &str) -> (UnitState, String) {
+    (UnitState::Stopped, reason.to_owned())
+}
+
+/// What is said of a call that is refused.
+fn refused(result: Result<serde_json::Value, impl std::fmt::Display>) -> String {
+    match result {
+        Ok(value) => panic!("it is not refused: {value}"),
+        Err(error) => error.to_string(),
+    }
+}
+
+#[test]
+#[ignore = "long: the tests below show it by the port's number"]
+fn all_that_is_for_a_board_runs_there() {
+    let machine = ready(&["octet.board=3"]);
+    wait(&machine, "fetcher", UnitState::Ready);
+    let status = machine.status().unwrap();
+    assert_eq!(status.board, Some(3));
+    assert_eq!(told(&status, "store"), (UnitState::Ready, String::new()));
+}
+
+#[test]
+fn what_is_for_another_board_does_not_run() {
+    let machine = ready(&["octet.board=4"]);
+    let status = wait(&machine, "store", UnitState::Ready);
+    assert_eq!(told(&status, "fetcher"), stopped("is for board 3"));
+    assert_eq!(status.unit("fetcher").unwrap().pid, None);
+    assert_eq!(machine.logs("fetcher").unwrap().len(), 0, "it has never said a word");
+
+    // Nobody can start it here: what runs can be, so that is not why.
+    machine.call("restart", json!({"unit": "store"})).unwrap();
+    wait(&machine, "store", UnitState::Ready);
+    for verb in ["start", "restart"] {
+        let said = refused(machine.call(verb, json!({"unit": "fetcher"})));
+        assert!(said.contains("`fetcher` is for board 3"), "{said}");
+    }
+    assert_eq!(told(&machine.status().unwrap(), "fetcher"), stopped("is for board 3"));
+    // The command line has the last word on the number.
+    let said = refused(machine.call("board", json!({"number": 3})));
+    assert!(said.contains("by its port this is board 3"), "{said}");
+
+    // Whoever knows that the settings are others says so.
+    machine.call("place", json!({"units": "store,fetcher"})).unwrap();
+    wait(&machine, "fetcher", UnitState::Ready);
+    for wrong in ["local", "console", "gone"] {
+        let said = refused(machine.call("place", json!({"units": wrong})));
+        assert!(said.contains(&format!("`{wrong}`")), "{said}");
+    }
+    assert_eq!(told(&machine.status().unwrap(), "fetcher").0, UnitState::Ready);
+    machine.call("place", json!({"units": ""})).unwrap();
+    let status = wait(&machine, "store", UnitState::Stopped);
+    assert_eq!(told(&status, "store"), stopped("is for other boards"));
+    assert_eq!(told(&status, "fetcher"), stopped("is for board 3"));
+    // A unit of which the list says nothing, and back.
+    machine.call("place", json!({"units": "store", "of": "store,local"})).unwrap();
+    let status = wait(&machine, "local", UnitState::Stopped);
+    assert_eq!(told(&status, "local"), stopped("is for other boards"));
+    wait(&machine, "fetcher", UnitState::Ready);
+    machine.call("place", json!({"units": "store"})).unwrap();
+    wait(&machine, "local", UnitState::Ready);
+    wait(&machine, "fetcher", UnitState::Stopped);
+    assert_eq!(machine.status().unwrap().state, State::Ready);
+}
+
+#[test]
+fn units_follow_the_number_that_the_port_has() {
+    let machine = ready(&[]);
+    let status = machine.status().unwrap();
+    assert_eq!(status.board, None);
+    for name in ["store", "fetcher"] {
+        assert_eq!(told(&status, name), stopped("waits for the board's number"));
+        let said = refused(machine.call("start", json!({"unit": name})));
+        assert!(said.contains("waits for the board's number"), "{said}");
+    }
+    // Who is not here is not asked either.
+    machine.call_unit("clock", "describe", json!({})).unwrap();
+    let said = refused(machine.call_unit("store", "describe", json!({})));
+    assert!(said.contains("waits for the board's number"), "{said}");
+
+    let plug = |number: u8| machine.call("board", json!({"number": number})).unwrap();
+    plug(3);
+    let status = wait(&machine, "fetcher", UnitState::Ready);
+    assert_eq!(status.board, Some(3));
+    let store = status.unit("store").unwrap().pid;
+    assert!(store.is_some());
+
+    // On another board that is for one of them, that one goes on.
+    plug(4);
+    let status = wait(&machine, "fetcher", UnitState::Stopped);
+    assert_eq!(told(&status, "fetcher"), stopped("is for board 3"));
+    assert_eq!(status.unit("store").unwrap().pid, store, "it was disturbed");
+    plug(5);
+    let status = wait(&machine, "store", UnitState::Stopped);
+    assert_eq!(told(&status, "store"), stopped("is for boards 3, 4"));
+    assert_eq!(status.unit("store").unwrap().restarts, 0);
+
+    // Both at once, in order; and both again.
+    plug(3);
+    wait(&machine, "fetcher", UnitState::Ready);
+    plug(5);
+    wait(&machine, "store", UnitState::Stopped);
+    let log = machine.logs("init").unwrap();
+    let ended = |name: &str| {
+        let line = |line: &String| line.contains(&format!("unit {name} was killed by"));
+        log.iter().rposition(line).unwrap_or_else(|| panic!("{name}: {log:#?}"))
+    };
+    assert!(ended("fetcher") < ended("store"), "{log:#?}");
+    for shown in ["waits for the board's number", "is for boards 3, 4"] {
+        let seen = machine.console().wait_for(shown, Instant::now() + SOON);
+        assert!(seen.is_some(), "{}", machine.tail(40));
+    }
+    assert_eq!(machine.status().unwrap().state, State::Ready);
+}

@@ -1,0 +1,183 @@
+//! A box whose owner has it forget everything: what it was is gone, also from the raw disk, and after
+//! a cut at any write it is one box or the other. Each cut is a start of its own.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use memchr::memmem;
+use octet_machine::{Machine, Status, UnitState, Write, WriteLog};
+use octet_tests::{DiskFile, Image, READY, Remake, SOON, guest, in_parallel, part, shipped, soak};
+use serde_json::json;
+
+/// MiB of the medium.
+const MEDIUM: u64 = 320;
+
+/// How many steps there are with `--soak` between the states that are booted, besides all those in which the
+/// EFI system partition was written last; else it is the first and the last state, and one of those between.
+const STEPS: usize = 100;
+
+/// What the box kept before.
+const SECRET: &str = "what-the-box-has-kept-for-its-owner";
+
+/// What ships, with a unit that keeps something, which it does only if it is told to.
+fn image() -> Image {
+    let unit = format!(
+        "name = \"note\"\ntype = \"one-shot\"\nexec = \"/usr/lib/octet/put\"\nuser = \"extra-1\"\n\
+         args = [\"/data/note/note\", \"{SECRET}\"]\nafter = [\"data\"]\nstate = true\n"
+    );
+    Remake::of(&shipped()).program("put", &guest("put")).unit(&unit).image()
+}
+
+fn node(machine: &Machine) -> String {
+    let shown = machine.call_unit("identity", "show", json!({})).unwrap();
+    assert_eq!(shown["kept"], "on the data partition");
+    shown["node"].as_str().unwrap().to_owned()
+}
+
+fn power_off(machine: &Machine) {
+    let exit = machine.power_off(SOON).unwrap();
+    assert!(exit.is_power_off(), "{exit}\n{}", machine.tail(20));
+}
+
+fn start(image: &Image, disk: octet_machine::Disk) -> Machine {
+    let machine = image.machine().disk(disk).cpus(1).start().unwrap();
+    machine.wait_ready(READY).unwrap();
+    machine
+}
+
+/// The seed of the private key in a file of the data partition, as it is there and as it is used.
+fn seed(disk: &DiskFile, file: &str) -> [Vec<u8>; 2] {
+    let line = disk.debugfs(&format!("cat {file}"));
+    let words: Vec<&str> = line.split_whitespace().collect();
+    assert_eq!((words[0], words.len()), ("octet-key-1", 3), "{file}");
+    let seed = STANDARD.decode(words[2]).unwrap();
+    assert_eq!(seed.len(), 32);
+    [words[2].as_bytes().to_vec(), seed]
+}
+
+fn has(file: &Path, bytes: &[u8]) -> bool {
+    memmem::find(&fs::read(file).unwrap(), bytes).is_some()
+}
+
+/// All files of an image. Others may lie beside them: the sockets of one that somebody runs.
+fn files(image: &Image) -> Vec<PathBuf> {
+    let sums = fs::read_to_string(image.file("SHA256SUMS")).unwrap();
+    let files: Vec<_> =
+        sums.lines().map(|line| image.file(line.split_once("  ").unwrap().1)).collect();
+    assert!(files.len() >= 6, "{sums}");
+    files
+}
+
+/// What a boot of the disk comes to: the box's name, and whether the secret is there.
+fn boots(disk: &DiskFile) -> (String, bool) {
+    // Without the unit that keeps the secret.
+    let machine = start(&shipped(), disk.disk());
+    let name = node(&machine);
+    power_off(&machine);
+    drop(machine);
+    let data = disk.fsck_data();
+    assert_eq!(data.status, Some(0), "{}{}", data.stdout, data.stderr);
+    assert!(!disk.esp_names("octet").contains(&"first-boot".to_owned()));
+    (name, disk.debugfs("ls -p note").contains("/note/"))
+}
+
+/// Some of the numbers of writes from `first` to `last`, both included.
+fn chosen(log: &WriteLog, first: usize, last: usize, sectors: u64) -> Vec<usize> {
+    let part = |made: usize| part(&log.writes()[made - 1].range(), sectors);
+    let esp: Vec<usize> = (first + 1..=last).filter(|made| part(*made) == "esp").collect();
+    let mut all = if soak() {
+        let sampled = (0..=STEPS).map(|place| first + place * (last - first) / STEPS);
+        esp.into_iter().chain(sampled).collect()
+    } else {
+        let middle = esp.get(esp.len() / 2).copied();
+        vec![first, middle.unwrap_or((first + last) / 2), last]
+    };
+    all.sort_unstable();
+    all.dedup();
+    all
+}
+
+#[test]
+fn forgets_everything() {
+    let image = image();
+    let disk = DiskFile::flashed(&shipped(), MEDIUM);
+    let machine = start(&image, disk.disk());
+    let kept = |status: &Status| status.unit("note").unwrap().state == UnitState::Done;
+    machine.wait_status("the secret is kept", SOON, kept).unwrap();
+    let before = node(&machine);
+    power_off(&machine);
+    drop(machine);
+    let seeds = [seed(&disk, "identity/node.key"), seed(&disk, "gate/key")];
+    assert!(has(&disk.path(), SECRET.as_bytes()));
+    for [line, seed] in &seeds {
+        assert!(has(&disk.path(), line));
+        for file in files(&shipped()) {
+            assert!(!has(&file, line) && !has(&file, seed), "{}", file.display());
+        }
+    }
+
+    // Asked for, and cut off at once.
+    let state = DiskFile::copy(&disk.path());
+    let log = disk.beside("asked");
+    let machine = start(&shipped(), disk.disk().log(&log));
+    assert_eq!(node(&machine), before);
+    let writes = || WriteLog::read(&log).unwrap().writes().len();
+    let reset = |name: &str| machine.call_unit("identity", "reset", json!({ "node": name }));
+    let refused = reset(&before.replace("z6Mk", "z6Mm")).unwrap_err().to_string();
+    assert!(refused.contains(&before), "{refused}");
+    let shown = machine.call_unit("identity", "show", json!({})).unwrap();
+    assert_eq!(shown["reset"], json!(null));
+    let first = writes();
+    let answer = reset(&before).unwrap();
+    let last = writes();
+    assert!(answer["reset"].as_str().unwrap().contains("next start"), "{answer}");
+    machine.kill().unwrap();
+    drop(machine);
+    let log = WriteLog::read(&log).unwrap();
+    let states = chosen(&log, first, last, disk.sectors());
+    println!("asked for between writes {first} and {last}; states: {states:?}");
+    in_parallel(state.after_writes(&log, &states), |(writes, disk)| {
+        let (name, has_secret) = boots(&disk);
+        println!("after write {writes}: {}", if has_secret { "as before" } else { "another" });
+        assert_eq!(name == before, has_secret, "after write {writes}");
+        assert!(writes > first || has_secret, "after write {writes}");
+        assert!(writes < last || !has_secret, "after write {writes}");
+    });
+
+    // The next boot does it, and is cut off, too.
+    let state = DiskFile::copy(&disk.path());
+    let cut = DiskFile::copy(&disk.path());
+    let log = disk.beside("done");
+    let machine = start(&shipped(), cut.disk().log(&log));
+    let note = machine.boot().unwrap().data.unwrap().note;
+    assert_eq!(note.as_deref(), Some("made by this boot"));
+    assert_ne!(node(&machine), before);
+    machine.kill().unwrap();
+    drop(machine);
+    let log = WriteLog::read(&log).unwrap();
+    let states = chosen(&log, 0, log.writes().len(), disk.sectors());
+    println!("done by {} writes; states: {states:?}", log.writes().len());
+    let is_esp = |write: &Write| part(&write.range(), disk.sectors()) == "esp";
+    let formatted = log.writes().iter().rposition(is_esp).unwrap();
+    let names = Mutex::new(BTreeSet::from([before.clone()]));
+    in_parallel(state.after_writes(&log, &states), |(writes, disk)| {
+        let (name, has_secret) = boots(&disk);
+        assert!(name != before && !has_secret, "after write {writes}: {name}");
+        // Until the marker is gone each boot is a first one, and no two of one image make the same key.
+        let is_new = names.lock().unwrap().insert(name);
+        assert!(is_new || writes > formatted, "after write {writes}");
+    });
+
+    // And without a cut: on a medium that can discard nothing of it is left.
+    let (after, has_secret) = boots(&disk);
+    assert!(after != before && !has_secret, "{after}");
+    assert_ne!(seed(&disk, "identity/node.key"), seeds[0]);
+    assert!(!has(&disk.path(), SECRET.as_bytes()));
+    for [line, seed] in &seeds {
+        assert!(!has(&disk.path(), line) && !has(&disk.path(), seed));
+    }
+}

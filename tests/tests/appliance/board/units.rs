@@ -1,0 +1,197 @@
+//! Units under load and in trouble: killed, broken, attacked.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+use std::process::Command;
+
+use octet_guests::frames::{Frames, frame};
+use octet_machine::{Machine, UnitState};
+use octet_tests::{Image, READY, SOON, builder, guest, must, shipped, soak, workspace};
+use serde_json::json;
+
+/// Kills the unit's main process and waits until it is ready again, started once more.
+fn kill_and_wait(machine: &Machine, name: &str) {
+    let before = machine.status().unwrap();
+    let unit = before.unit(name).unwrap();
+    let (restarts, pid) = (unit.restarts, unit.pid);
+    assert!(pid.is_some(), "{unit:?}");
+    machine.call("signal", json!({"unit": name, "signal": "KILL"})).unwrap();
+    let back = machine
+        .wait_status(&format!("{name} back"), SOON, |status| {
+            let unit = status.unit(name).unwrap();
+            unit.state == UnitState::Ready && unit.restarts > restarts
+        })
+        .unwrap();
+    let unit = back.unit(name).unwrap();
+    assert_eq!(unit.restarts, restarts + 1);
+    assert_ne!(unit.pid, pid);
+}
+
+fn lines(machine: &Machine, unit: &str) -> String {
+    machine.logs(unit).unwrap().join("\n")
+}
+
+#[test]
+fn every_unit_that_ships_comes_back_when_killed() {
+    let machine = shipped().machine().start().unwrap();
+    let status = machine.wait_ready(READY).unwrap();
+    let running: Vec<&str> = status
+        .units
+        .iter()
+        .filter(|unit| unit.state == UnitState::Ready)
+        .map(|unit| unit.name.as_str())
+        .collect();
+    assert!(running.contains(&"console"), "{running:?}");
+    for name in running {
+        kill_and_wait(&machine, name);
+    }
+    machine.wait_ready(SOON).unwrap();
+}
+
+/// The appliance with services of our own, each added by three lines.
+fn with_services() -> Image {
+    // A program header table (e_phnum) that is longer than Linux takes: it says ENOEXEC.
+    let mut program = fs::read(guest("hello")).unwrap();
+    program[56..58].copy_from_slice(&1200u16.to_le_bytes());
+    let folder = tempfile::tempdir().unwrap();
+    let no_program = folder.path().join("no-program");
+    fs::write(&no_program, program).unwrap();
+    let own = ["hello", "crash", "frames", "probe"].map(|name| (name, guest(name)));
+    Image::shared("units", &[&own[..], &[("no-program", no_program)]].concat(), "")
+}
+
+#[test]
+fn a_service_of_ones_own_comes_up_and_is_explained() {
+    let image = with_services();
+    let machine = image.machine().start().unwrap();
+    machine.wait_ready(READY).unwrap();
+    let ready =
+        |status: &octet_machine::Status| status.unit("hello").unwrap().state == UnitState::Ready;
+    machine.wait_status("hello ready", SOON, ready).unwrap();
+    assert!(lines(&machine, "hello").contains("hello from a service of my own"));
+    // Its unit file names every module of the image; each one loads.
+    let settled = |status: &octet_machine::Status| {
+        matches!(status.unit("modules").unwrap().state, UnitState::Done | UnitState::Failed)
+    };
+    let status = machine.wait_status("modules loaded", SOON, settled).unwrap();
+    let said = lines(&machine, "modules");
+    assert_eq!(status.unit("modules").unwrap().state, UnitState::Done, "{said}");
+    kill_and_wait(&machine, "hello");
+
+    let out = image.folder.parent().unwrap();
+    let mut explain = Command::new(builder());
+    explain.current_dir(workspace()).args(["explain", "/usr/lib/octet/hello", "--out"]).arg(out);
+    let said = must(&mut explain).stdout;
+    let digest = must(Command::new("sha256sum").arg(guest("hello"))).stdout;
+    assert!(said.contains(digest.split_whitespace().next().unwrap()), "{said}");
+    assert!(said.contains("appliance.toml:"), "{said}");
+}
+
+#[test]
+fn a_unit_that_cannot_run_is_failed_and_the_rest_is_up() {
+    let machine = with_services().machine().start().unwrap();
+    let settled = machine
+        .wait_status("crash and no-program given up", READY, |status| {
+            let failed = |name| status.unit(name).unwrap().state == UnitState::Failed;
+            failed("crash") && failed("no-program")
+        })
+        .unwrap();
+    let reason = |name| settled.unit(name).unwrap().reason.clone().unwrap_or_default();
+    assert!(reason("crash").contains("status 7"), "{}", reason("crash"));
+    assert!(reason("no-program").contains("cannot execute"), "{}", reason("no-program"));
+    assert_eq!(settled.unit("crash").unwrap().restarts, 2);
+    assert!(lines(&machine, "crash").contains("this service never works"));
+
+    let status = machine.wait_ready(SOON).unwrap();
+    for name in ["console", "hello"] {
+        assert_eq!(status.unit(name).unwrap().state, UnitState::Ready, "{name}");
+    }
+}
+
+/// What a service's user can and cannot do, tried from inside: the allowed case of each kind first.
+#[test]
+fn a_taken_over_service_commands_and_changes_nothing() {
+    let machine = with_services().machine().start().unwrap();
+    machine.wait_ready(READY).unwrap();
+    let done =
+        |status: &octet_machine::Status| status.unit("probe").unwrap().state == UnitState::Done;
+    machine.wait_status("the probe has tried everything", SOON, done).unwrap();
+    let expected = "look: done\n\
+                    power off: denied\n\
+                    reboot: denied\n\
+                    kill a unit: denied\n\
+                    write to /tmp: done\n\
+                    change a unit: ReadOnlyFilesystem\n\
+                    change a program: ReadOnlyFilesystem\n\
+                    write to /data: PermissionDenied\n\
+                    write to /run: PermissionDenied\n\
+                    read its own memory map: done\n\
+                    read that of PID 1: NotFound\n\
+                    signal itself: done\n\
+                    signal PID 1: PermissionDenied\n\
+                    gain privileges by exec: NoNewPrivs: 1";
+    assert_eq!(lines(&machine, "probe"), expected);
+    let console = machine.status().unwrap().unit("console").unwrap().restarts;
+    assert_eq!(console, 0, "a refused signal was sent all the same");
+}
+
+#[test]
+fn pid_1_survives_random_frames_on_its_socket() {
+    let machine = with_services().machine().start().unwrap();
+    let before = machine.wait_ready(READY).unwrap();
+    machine.call("signal", json!({"unit": "frames", "signal": "HUP"})).unwrap();
+    let done = |status: &octet_machine::Status| {
+        !matches!(status.unit("frames").unwrap().state, UnitState::Starting | UnitState::Waiting)
+    };
+    let after = machine.wait_status("all frames sent", READY, done).unwrap();
+    let said = lines(&machine, "frames");
+    assert_eq!(after.unit("frames").unwrap().state, UnitState::Done, "{said}");
+    // Most were looked at: every one that is not just the beginning of a frame has an answer.
+    let answered = said.split("10000 frames sent, ").nth(1).unwrap_or_else(|| panic!("{said}"));
+    let answered: u32 = answered.split_whitespace().next().unwrap().parse().unwrap();
+    assert!(answered > 5_000, "{said}");
+    still_the_same(&machine, &before);
+}
+
+#[test]
+fn pid_1_survives_random_frames_on_its_port() {
+    let machine = shipped().machine().start().unwrap();
+    let before = machine.wait_ready(READY).unwrap();
+    machine.release_control();
+    let port = UnixStream::connect(machine.control_path()).unwrap();
+    port.set_read_timeout(Some(READY)).unwrap();
+    let mut reader = port.try_clone().unwrap();
+    // Read beside writing: a port whose answers nobody takes stands still.
+    let reading = std::thread::spawn(move || {
+        let (mut all, mut buffer) = (Vec::new(), [0; 65536]);
+        let last = br#"{"id":424242,"#;
+        while !all.windows(last.len()).any(|window| window == last) {
+            let count = reader.read(&mut buffer).unwrap();
+            assert_ne!(count, 0, "the port was closed");
+            // What matters is at the end.
+            let keep = all.len().saturating_sub(last.len());
+            all.drain(..keep);
+            all.extend_from_slice(&buffer[..count]);
+        }
+    });
+    for frame in Frames::new(2).take(if soak() { 50_000 } else { 10_000 }) {
+        (&port).write_all(&frame).unwrap();
+    }
+    // A length that lies swallows what follows it, up to the longest frame that is allowed.
+    (&port).write_all(&vec![b'\n'; 1 << 20]).unwrap();
+    (&port).write_all(&frame(br#"{"id":424242,"verb":"status"}"#)).unwrap();
+    reading.join().unwrap();
+    drop(port);
+    still_the_same(&machine, &before);
+}
+
+/// PID 1 still answers, has not started again, and holds no more memory than it should.
+fn still_the_same(machine: &Machine, before: &octet_machine::Status) {
+    let after = machine.status().unwrap();
+    assert_eq!((after.state, after.ready_at), (before.state, before.ready_at));
+    assert!(after.uptime > before.uptime);
+    let (was, is) = (before.memory.init_rss, after.memory.init_rss);
+    assert!(is < was + (8 << 20), "PID 1 grew from {was} to {is} bytes");
+    kill_and_wait(machine, "console");
+}

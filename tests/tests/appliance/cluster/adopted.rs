@@ -1,0 +1,57 @@
+//! Paths go on while the daemons that made them are killed and come back.
+
+use std::collections::BTreeMap;
+
+use octet_machine::Node;
+use serde_json::{Value, json};
+
+use crate::cluster::site::Site;
+use crate::cluster::uplink::kill;
+
+/// What has come to a board and gone from it, by link, way and label.
+type Counts = BTreeMap<(String, String, u64), u64>;
+
+fn counts(site: &Site, board: u8) -> Counts {
+    let rows = site.ask(Node::Board(board), "forward", "labels", json!({}));
+    let of = |row: &Value| {
+        let text = |name: &str| row[name].as_str().unwrap().to_owned();
+        let key = (text("link"), text("way"), row["label"].as_u64().unwrap());
+        (key, row["packets"].as_u64().unwrap())
+    };
+    rows.as_array().unwrap().iter().map(of).collect()
+}
+
+/// On a path from the first of `boards` over the others to the last one each daemon is killed: packets pass
+/// meanwhile, labels are the same afterwards, and their counts go on.
+pub fn passes(site: &Site, path: &Value, boards: &[u8]) {
+    let [source, relays @ .., end] = boards else { panic!("{boards:?}") };
+    let ping = || site.ask(Node::Board(*source), "forward", "ping", json!({"path": path}));
+    ping();
+    let before: Vec<_> = boards.iter().map(|board| counts(site, *board)).collect();
+    for relay in relays {
+        let machine = site.machine(Node::Board(*relay));
+        machine.call("signal", json!({"unit": "forward", "signal": "KILL"})).unwrap();
+        ping();
+    }
+    for board in boards {
+        kill(site, Node::Board(*board), "forward");
+    }
+    site.wait("the ends know their path again", || {
+        let paths = site.ask(Node::Board(*source), "forward", "paths", json!({}));
+        let own = paths.as_array().unwrap().iter().find(|row| row["path"] == *path).cloned();
+        let relayed = site.ask(Node::Board(*end), "forward", "status", json!({}));
+        own.is_some_and(|row| row["state"] == "stands") && relayed["relayed"] == 1
+    });
+    ping();
+    for (board, before) in boards.iter().zip(before) {
+        let now = counts(site, *board);
+        println!("board {board}: {before:?} -> {now:?}");
+        assert_eq!(now.keys().collect::<Vec<_>>(), before.keys().collect::<Vec<_>>());
+        assert!(before.iter().all(|(key, count)| now[key] > *count), "board {board}");
+    }
+    // It is the source's still.
+    site.ask(Node::Board(*source), "forward", "drop", json!({"path": path}));
+    site.wait("nothing of it is left", || {
+        boards.iter().all(|board| counts(site, *board).is_empty())
+    });
+}

@@ -1,0 +1,104 @@
+//! A path is as its source wants it, or there is none; and the source sees what it is made of.
+
+use octet_machine::Node;
+use serde_json::{Value, json};
+
+use crate::cluster::metering::counted;
+use crate::cluster::site::Site;
+
+/// Where the paths begin and end, among boards that are all neighbours of each other.
+const SOURCE: u8 = 1;
+const END: u8 = 5;
+
+/// What has to be so of the relays.
+type IsRight = fn(&[&str]) -> bool;
+
+/// What can be asked for, alone and together.
+const GIVEN: [(&str, IsRight); 5] = [
+    (r#"{ "hops": 2, "avoid": "3" }"#, |relays| relays.len() >= 2 && !relays.contains(&"board-3")),
+    (r#"{ "hops": 1, "avoid": "2,4,6" }"#, |relays| relays == ["board-3"]),
+    (r#"{ "hops": 4, "most-milliseconds": 60000 }"#, |relays| relays.len() == 4),
+    // Here every way is right: the shortest is as a rule the link itself, but not on every host.
+    (r#"{ "least-kilobits": 1 }"#, |_| true),
+    (r#"{ "most-price": 0 }"#, |_| true),
+];
+
+/// What no path can be: there are four relays, five links of a millisecond take longer, and none carries 4 Tbit/s.
+const REFUSED: [&str; 3] = [
+    r#"{ "hops": 1, "avoid": "2,3,4,6" }"#,
+    r#"{ "hops": 4, "most-milliseconds": 1 }"#,
+    r#"{ "least-kilobits": 4000000000 }"#,
+];
+
+fn ask(site: &Site, verb: &str, args: Value) -> Value {
+    site.ask(Node::Board(SOURCE), "forward", verb, args)
+}
+
+/// What `path-add` is given: the end, and that it is this path only.
+fn wanted(what: &str) -> Value {
+    let mut args: Value = serde_json::from_str(what).unwrap();
+    args["to"] = json!(END.to_string());
+    args["alone"] = json!(true);
+    args
+}
+
+/// All boards are on, and forward's other paths are gone or stay as they are.
+pub fn passes(site: &Site) {
+    let boards = site.cluster.nodes().len() - 1;
+    site.wait("all are known, and what their links carry", || {
+        let links = ask(site, "links", json!({}));
+        links
+            .as_array()
+            .unwrap()
+            .iter()
+            .all(|row| row["kilobits"].as_u64().is_some_and(|it| it > 0))
+            && ask(site, "status", json!({}))["nodes"] == boards
+    });
+    println!("{}", ask(site, "links", json!({})));
+    for (what, is_right) in GIVEN {
+        // What a link carries is announced a little later than it is known, by both its ends.
+        let machine = site.machine(Node::Board(SOURCE));
+        let mut made = Value::Null;
+        site.wait(what, || {
+            let answer = machine.call_unit("forward", "path-add", wanted(what));
+            answer.is_ok_and(|answer| {
+                made = answer;
+                true
+            })
+        });
+        let rows = ask(site, "paths", json!({}));
+        let row = rows.as_array().unwrap().iter().find(|row| row["path"] == made["path"]).unwrap();
+        let hops: Vec<_> = row["hops"].as_str().unwrap().split(", ").collect();
+        println!("{what}: {}", hops.join(", "));
+        let (end, relays) = hops.split_last().unwrap();
+        assert!(*end == "board-5" && is_right(relays), "{what}: {hops:?}");
+        traced(site, &made["path"], &hops);
+        ask(site, "drop", json!({ "path": made["path"] }));
+    }
+    for what in REFUSED {
+        let refused =
+            site.machine(Node::Board(SOURCE)).call_unit("forward", "path-add", wanted(what));
+        let why = refused.unwrap_err().to_string();
+        println!("{what}: {why}");
+        assert!(
+            why.contains("those that are known are not as they are asked for"),
+            "{what}: {why}"
+        );
+    }
+}
+
+/// Hop by hop it is this path: its label on the first link is the one that the first hop takes from the source.
+fn traced(site: &Site, path: &Value, hops: &[&str]) {
+    let rows = ask(site, "trace", json!({ "path": path }));
+    let (last, rows) = rows.as_array().unwrap().split_last().unwrap();
+    let nodes: Vec<_> = rows.iter().map(|row| row["node"].as_str().unwrap()).collect();
+    assert_eq!(nodes, hops);
+    assert!(rows.iter().all(|row| row["milliseconds"].as_f64().is_some()), "{rows:?}");
+    assert_eq!((&last["hop"], &last["by"]), (&json!("all"), &json!("ping")));
+    assert!(last["milliseconds"].as_f64().is_some(), "{last}");
+    let label = rows[0]["label"].as_u64().unwrap();
+    let first: u8 = hops[0].strip_prefix("board-").unwrap().parse().unwrap();
+    assert!(counted(site, first).contains_key(&(first, "in", SOURCE, label)), "{rows:?}");
+    // The others' are no business of the source's.
+    assert!(rows[1..].iter().all(|row| row["label"].is_null()), "{rows:?}");
+}

@@ -1,0 +1,124 @@
+//! A path dies, and packets take another one: a connection goes on and loses no byte.
+
+use octet_machine::{Fate, Node, Socket};
+use serde_json::{Value, json};
+
+use crate::cluster::site::Site;
+use crate::cluster::wires::Wires;
+
+/// Where the path begins and ends.
+const SOURCE: u8 = 1;
+const END: u8 = 5;
+
+/// How much has to come back by a connection, in bytes, before it is said to go on.
+const MORE: u64 = 3_000;
+
+/// What becomes of a relay that packets go over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fault {
+    /// Its cable is pulled.
+    Wire,
+    /// Whatever it says is lost on its wire. It hears, and its link is up.
+    Mute,
+    /// It is without power.
+    Power,
+}
+
+/// The rows of the paths that begin at the source, those in use first.
+fn paths(site: &Site) -> Vec<Value> {
+    let shown = site.ask(Node::Board(SOURCE), "forward", "paths", json!({}));
+    let mut rows = shown.as_array().unwrap().clone();
+    rows.sort_by_key(|row| row["in use"] != true);
+    rows
+}
+
+/// Who is on the way before the end.
+fn relays(row: &Value) -> Vec<String> {
+    let hops = row["hops"].as_str().unwrap().split(", ").map(str::to_owned);
+    let mut hops: Vec<_> = hops.collect();
+    hops.pop();
+    hops
+}
+
+/// Whether there is a path in use and one to fall back on, with no relay in common.
+fn has_two(rows: &[Value]) -> bool {
+    let stand = rows.len() == 2 && rows.iter().all(|row| row["state"] == "stands");
+    stand
+        && rows[0]["in use"] == true
+        && relays(&rows[0]).iter().all(|it| !relays(&rows[1]).contains(it))
+}
+
+/// Waits until there are two paths that `is_right` is true of.
+fn wait_two(site: &Site, what: &str, is_right: impl Fn(&[Value]) -> bool) -> Vec<Value> {
+    let mut found = vec![];
+    site.wait(what, || {
+        let before = std::mem::replace(&mut found, paths(site));
+        if found != before {
+            let told = found.iter().map(|row| format!("{} {}", row["hops"], row["state"]));
+            println!("{what}: {}", told.collect::<Vec<_>>().join(", "));
+        }
+        has_two(&found) && is_right(&found)
+    });
+    found
+}
+
+/// What the connection has carried so far.
+fn talk(site: &Site, verb: &str, args: Value) -> Value {
+    site.ask(Node::Board(SOURCE), "talker", verb, args)
+}
+
+/// Waits until [`MORE`] has come back than now.
+fn goes_on(site: &Site) {
+    let back = || talk(site, "so-far", json!({}))["back"].as_u64().unwrap();
+    let before = back();
+    site.wait("the connection goes on", || back() >= before + MORE);
+}
+
+/// From the source to the end, where somebody listens at `to`; then the relays over which packets go have their
+/// faults, one after the other.
+pub fn passes(site: &Site, wires: &Wires, to: &str) {
+    // A daemon that was killed hears of the others anew.
+    let nodes = site.cluster.nodes().len() - 1;
+    site.wait("all are known", || {
+        site.ask(Node::Board(SOURCE), "forward", "status", json!({}))["nodes"] == nodes
+    });
+    let asked = json!({ "to": END.to_string(), "via": "2" });
+    site.ask(Node::Board(SOURCE), "forward", "path-add", asked);
+    for fault in [Fault::Wire, Fault::Mute, Fault::Power] {
+        talk(site, "begin", json!({ "to": to, "mark": "failover" }));
+        goes_on(site);
+        // On a busy host a path may seem silent, and packets have left it before its relay has its fault.
+        let before = wait_two(site, "there is one to fall back on", |_| true);
+        let relay = relays(&before[0])[0].clone();
+        let board: u8 = relay.strip_prefix("board-").unwrap().parse().unwrap();
+        match fault {
+            Fault::Wire => site.cluster.pull(Socket::Board(board)).unwrap(),
+            Fault::Mute => wires.disturb(move |from, _| match from == Socket::Board(board) {
+                true => Fate::Lost,
+                false => Fate::Goes,
+            }),
+            Fault::Power => site.cluster.cut_power(Node::Board(board)).unwrap(),
+        }
+        let after = wait_two(site, "packets take another one, and there is one more", |rows| {
+            !rows.iter().any(|row| relays(row).contains(&relay))
+        });
+        goes_on(site);
+        let all = talk(site, "end", json!({}));
+        println!(
+            "{fault:?} of {relay}: before: {} | {}, after: {} | {}; {all}",
+            before[0]["hops"], before[1]["hops"], after[0]["hops"], after[1]["hops"]
+        );
+        assert_eq!((&all["said"], &all["same"]), (&all["back"], &json!(true)), "byte for byte");
+        match fault {
+            Fault::Wire => {
+                site.cluster.plug(Socket::Router(board), Socket::Board(board)).unwrap();
+            }
+            Fault::Mute => wires.calm(),
+            Fault::Power => {}
+        }
+    }
+    let last = paths(site);
+    site.ask(Node::Board(SOURCE), "forward", "drop", json!({ "path": last[0]["path"] }));
+    // Hops that did not hear of an end, as their fault was just then, forget a path when its time is over.
+    site.wait("nothing of it is left", || paths(site).is_empty());
+}

@@ -1,0 +1,270 @@
+//! A path over three relays that its source has chosen: it carries what programs say to each other, and who
+//! is on the way learns neither what that is nor who speaks.
+//!
+//! All boards of a box know each other: each has the cluster's map, with the keys of all nodes, and hears
+//! what every node says of its links. So the keys and addresses of the source and the end *are* in the memory
+//! of the relays, as those of every other board, and it is shown that the search finds them there. What must
+//! not be there is what belongs to this path: what is said by it, the keys of the WireGuard within it, and the
+//! header of a packet, which names the two nodes together.
+
+mod needles;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddrV6;
+use std::time::Instant;
+
+use octet_appliance::{Appliance, SETTINGS};
+use octet_machine::Node;
+use octet_tests::{Image, Remake, guest, shipped};
+use serde_json::{Value, json};
+
+use crate::cluster::site::{IMAGE, Site, address, text};
+use crate::cluster::uplink::clock;
+use crate::cluster::wires::Wires;
+use needles::{AT_ENDS, AT_SOURCE, Named, Needles};
+
+/// Boards may reach each other by WireGuard, and by nothing else; and who comes by a path reaches one port of
+/// the board at its end.
+const LINES: &str = r#"
+[[policy]]
+from = "boards"
+to = "boards"
+protocol = "udp"
+ports = [51820]
+
+[[policy]]
+from = "path"
+to = "board-5"
+protocol = "tcp"
+ports = [7000]
+
+[[policy]]
+from = "path"
+to = "board-5"
+protocol = "udp"
+ports = [7000]
+"#;
+
+/// Who speaks, at the source.
+const TALKER: &str = r#"
+name = "talker"
+exec = "/usr/lib/octet/talker"
+user = "extra-1"
+sockets.control.path = "/run/octet/talker.sock"
+sockets.control.open = true
+sandbox.network = "host"
+"#;
+
+/// Who repeats what he hears, at the end.
+const MIRROR: &str = r#"
+name = "mirror"
+exec = "/usr/lib/octet/listener"
+user = "extra-2"
+readiness = "socket"
+ports = { tcp = "tcp/7000", udp = "udp/7000" }
+sockets.tcp.port = "tcp"
+sockets.udp.port = "udp"
+sandbox.network = "host"
+"#;
+
+const PORT: u16 = 7000;
+
+/// The boards that are on, and the path among them, from its source to its end. The last one is no part of it.
+const BOARDS: u8 = 6;
+const PATH: [u8; 5] = [1, 2, 3, 4, 5];
+const SOURCE: u8 = PATH[0];
+const FIRST: u8 = PATH[1];
+const END: u8 = PATH[4];
+
+/// What is said by a connection, each way.
+const STREAM: usize = 300_000;
+
+/// What a packet of 1280 bytes has besides the headers of IPv6 and UDP.
+const DATAGRAM: usize = 1280 - 40 - 8;
+
+/// The same packet where labels are counted: within WireGuard (32), UDP (8), IPv4 (20) and a label (4).
+const COUNTED: u64 = 1280 + 32 + 8 + 20 + 4;
+
+/// The longest frame of a message of forward's itself: 1280 bytes within UDP (8) and IPv4 (20), filled up to
+/// a multiple of 16, within WireGuard (32), UDP (8), IPv4 (20) and Ethernet (14).
+const LONGEST_CONTROL: usize = 1312 + 32 + 8 + 20 + 14;
+
+fn image() -> Image {
+    let appliance = format!(
+        "{}\n{IMAGE}",
+        text(8, &[LINES, crate::cluster::metering::LINES, crate::cluster::numbers::LINES].concat())
+    );
+    let appliance = Appliance::parse("appliance.toml", &appliance).unwrap();
+    let settings = serde_json::to_vec(&appliance).unwrap();
+    let remake = Remake::of(&shipped()).file(SETTINGS, 0o644, settings);
+    let remake = remake.program("talker", &guest("talker")).unit(TALKER);
+    remake.program("listener", &guest("listener")).unit(MIRROR).image()
+}
+
+fn forward(site: &Site, board: u8, verb: &str, args: Value) -> Value {
+    site.ask(Node::Board(board), "forward", verb, args)
+}
+
+/// Has `board` say `mark` to `to`, in so many bytes.
+fn say(site: &Site, (board, how): (u8, &str), to: &str, mark: &str, bytes: usize) -> Value {
+    let args = json!({ "to": to, "mark": mark, "bytes": bytes });
+    site.ask(Node::Board(board), "talker", how, args)
+}
+
+/// Who listens at a node.
+fn door(at: &Named) -> String {
+    SocketAddrV6::new(at.address, PORT, 0, 0).to_string()
+}
+
+#[test]
+#[ignore = "long: `cargo image test --soak`"]
+fn a_path_over_three_relays() {
+    let site = Site::of(8, image());
+    let began = Instant::now();
+    let wires = Wires::record(&site.cluster);
+    let nodes: Vec<_> = [Node::Router].into_iter().chain((1..=BOARDS).map(Node::Board)).collect();
+    for node in &nodes {
+        site.power_on(*node);
+    }
+    for node in &nodes {
+        site.wait_ready(*node);
+    }
+    site.wait("all links are up", || {
+        (1..=BOARDS).all(|board| {
+            let links = forward(&site, board, "links", json!({}));
+            let rows = links.as_array().unwrap();
+            rows.len() == usize::from(BOARDS) - 1 && rows.iter().all(|row| row["up"] == true)
+        })
+    });
+    site.wait("all are known", || forward(&site, SOURCE, "status", json!({}))["nodes"] == BOARDS);
+    println!("all links are up after {:?}", began.elapsed());
+
+    println!("clocks: {:?}", nodes.iter().map(|node| clock(&site, *node)).collect::<Vec<_>>());
+
+    let made =
+        forward(&site, SOURCE, "path-add", json!({ "to": "5", "via": "2,3,4", "alone": true }));
+    let pinged = forward(&site, SOURCE, "ping", json!({ "path": made["path"] }));
+    let paths = forward(&site, SOURCE, "paths", json!({}));
+    println!("{made} {pinged}\n{paths}");
+    let named = [SOURCE, END].map(|board| Named::of(&site, board));
+    let [plain, payload] =
+        ["plain", "payload"].map(|it| format!("{it}-{:032x}", fastrand::u128(..)));
+    let needles = Needles { plain: &plain, payload: &payload, named: &named, path: &paths[0] };
+
+    // Without a path a word is what it is: the first wire has it, and the router lets it no further.
+    say(&site, (SOURCE, "word"), &format!("{}:{PORT}", address(END)), &plain, 100);
+    carries(&site, &door(&named[1]), &payload);
+    only_where_a_line_leads(&site, &door(&named[0]), &payload);
+    println!("carried after {:?}, {} frames", began.elapsed(), wires.len());
+    who_is_on_the_way_knows_only_neighbours(&wires, &needles);
+    relays_know_nothing_of_it(&site, &needles);
+    crate::cluster::adopted::passes(&site, &made["path"], &PATH);
+    crate::cluster::metering::passes(&site, &wires);
+    crate::cluster::lossy::passes(&site, &wires);
+    println!("metered after {:?}", began.elapsed());
+    crate::cluster::guessed::passes(&site, &wires);
+    crate::cluster::numbers::passes(&site);
+    crate::cluster::chosen::passes(&site);
+    crate::cluster::rates::passes(&site);
+    println!("held to its rate after {:?}", began.elapsed());
+    crate::cluster::failover::passes(&site, &wires, &door(&named[1]));
+    crate::cluster::unasked::passes(&site, SOURCE, &door(&named[1]));
+    println!("all of it: {:?}", began.elapsed());
+}
+
+/// TCP both ways, and in a datagram the least that IPv6 asks of every link (RFC 8200, section 5).
+fn carries(site: &Site, to: &str, mark: &str) {
+    let all = |bytes: usize| json!({ "said": bytes, "back": bytes, "same": true });
+    assert_eq!(say(site, (SOURCE, "tcp"), to, mark, STREAM), all(STREAM));
+    // Whatever else goes by the path at that moment is counted too.
+    site.wait("a packet of 1280 bytes goes each way, whole", || {
+        let before = counts(site);
+        assert_eq!(say(site, (SOURCE, "udp"), to, mark, DATAGRAM), all(DATAGRAM));
+        let grown = counts(site).into_iter().map(|(of, (packets, bytes))| {
+            let (had, of_bytes) = before.get(&of).copied().unwrap_or_default();
+            (packets - had, bytes - of_bytes)
+        });
+        let grown: Vec<_> = grown.filter(|it| *it != (0, 0)).collect();
+        println!("packets and bytes at the first relay: {grown:?}");
+        // It comes and goes, and so does what is said back.
+        grown == [(1, COUNTED); 4]
+    });
+}
+
+/// The end says by the same path what the source has said, to the same program there: no line lets that.
+fn only_where_a_line_leads(site: &Site, to: &str, mark: &str) {
+    // Other things are denied now and then too.
+    site.wait("a packet of 1280 bytes to the source is denied", || {
+        let before = denied(site);
+        say(site, (END, "word"), to, mark, DATAGRAM);
+        site.wait("it is counted", || denied(site) > before);
+        denied(site) == before + 1280
+    });
+}
+
+/// How many bytes that came by paths the source has not let in.
+fn denied(site: &Site) -> u64 {
+    let shown = site.ask(Node::Board(SOURCE), "netd", "show", json!({}));
+    let mut lines = shown["rules"].as_array().unwrap().iter().filter_map(Value::as_str);
+    lines.find(|line| line.contains("counter denied_by_path {")).unwrap();
+    let (_, bytes) = lines.next().unwrap().split_once("bytes ").unwrap();
+    bytes.trim().parse().unwrap()
+}
+
+/// What the first relay has counted of each label, in and out: packets and bytes.
+fn counts(site: &Site) -> BTreeMap<(String, String, u64), (u64, u64)> {
+    let shown = forward(site, FIRST, "labels", json!({}));
+    let number = |row: &Value, name: &str| row[name].as_u64().unwrap();
+    let count = |row: &Value| {
+        let of = (row["link"].to_string(), row["way"].to_string(), number(row, "label"));
+        (of, (number(row, "packets"), number(row, "bytes")))
+    };
+    shown.as_array().unwrap().iter().map(count).collect()
+}
+
+/// From one board to the next all of it goes by WireGuard, and between all others only what forward says
+/// itself; on no wire is there an address or a key of a node, nor what was said.
+fn who_is_on_the_way_knows_only_neighbours(wires: &Wires, needles: &Needles<'_>) {
+    let links = wires.links(LONGEST_CONTROL);
+    println!("{links:?}");
+    let carrying: BTreeSet<_> =
+        links.iter().filter(|(_, count)| count.long > 0).map(|(ends, _)| *ends).collect();
+    let steps = PATH.windows(2).flat_map(|step| [(step[0], step[1]), (step[1], step[0])]);
+    assert_eq!(carrying, steps.collect());
+    // No packet of the path's is longer than 1356 bytes.
+    assert!(carrying.iter().all(|ends| links[ends].long >= STREAM / 1356), "{links:?}");
+    for ends in [(SOURCE, BOARDS), (SOURCE, END), (BOARDS, SOURCE)] {
+        assert!(links[&ends].frames > 0, "probes go everywhere: {links:?}");
+    }
+
+    let all: BTreeMap<_, _> = (1..=BOARDS)
+        .map(|wire| {
+            let known: &[_] = if wire == SOURCE { &["links", "plain"] } else { &["links"] };
+            (wire, known.iter().copied().collect())
+        })
+        .collect();
+    let mut found = wires.found(&needles.of_wires());
+    // Nobody is at the other sockets of the router's.
+    found.retain(|wire, found| all.contains_key(wire) || !found.is_empty());
+    assert_eq!(found, all);
+}
+
+/// What the source and the end have in their memory, and the relays have not.
+fn relays_know_nothing_of_it(site: &Site, needles: &Needles<'_>) {
+    let (of_box, of_path) = (needles.of_box(), needles.of_path());
+    let all: Vec<_> =
+        of_box.iter().chain(&of_path).map(|(name, needle)| (*name, &needle[..])).collect();
+    let is_of_path = |name: &&str| of_path.iter().any(|(other, _)| other == name);
+    for board in PATH {
+        let dump = site.machine(Node::Board(board)).dump_memory().unwrap();
+        let found = dump.contains(&all).unwrap();
+        println!("{board} has in its memory: {found:?}");
+        let (of_path, of_box): (BTreeSet<_>, BTreeSet<_>) = found.into_iter().partition(is_of_path);
+        assert_eq!(of_box, needles.of_box().iter().map(|(name, _)| *name).collect(), "{board}");
+        match board {
+            SOURCE => assert!(of_path.is_superset(&AT_SOURCE.into()), "{board}: {of_path:?}"),
+            END => assert!(of_path.is_superset(&AT_ENDS.into()), "{board}: {of_path:?}"),
+            _ => assert_eq!(of_path, BTreeSet::new(), "{board}"),
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! A neighbour guesses labels: nothing passes but what was given to it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use octet_machine::panel::raw;
+use octet_machine::{Mac, Node, Socket, router_card};
+use octet_tests::soak;
+use serde_json::json;
+
+use crate::cluster::metering::{Count, Place, counted, quiet};
+use crate::cluster::site::{Site, address};
+use crate::cluster::wires::Wires;
+
+/// A path over a relay whose links are plain, as `metering.rs` has it: what its source says to the relay can be
+/// forged on the wire. And one of others by the same relay, over WireGuard.
+const PATH: [u8; 3] = [6, 1, 3];
+const OTHERS: [u8; 3] = [2, 1, 5];
+
+/// All labels (RFC 3032, 2.1).
+const LABELS: u32 = 1 << 20;
+
+/// Of how many labels one is guessed, but for the long run: then all are.
+const ONE_OF: usize = 251;
+
+/// How many frames go at once, and the pause after them: a guest has to keep up.
+const AT_ONCE: usize = 50;
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// What forward may have, in bytes.
+const MEMORY: u64 = 64 << 20;
+
+/// MPLS in IP (RFC 4023).
+const MPLS_IN_IP: u8 = 137;
+
+/// A frame with this label, as the source sends it to the relay. Below the label is anything.
+fn frame(label: u32) -> Vec<u8> {
+    let [source, relay, _] = PATH;
+    // The label, the bit that says there is no further one, and the time to live.
+    let shim = (label << 12 | 1 << 8 | 64).to_be_bytes();
+    let payload = [&shim[..], &[0x45; 60]].concat();
+    let ends = (address(source).into(), address(relay).into());
+    let macs = (Mac::number(source), router_card(source));
+    raw::ethernet::ip(macs, &raw::packet(ends, MPLS_IN_IP, &payload))
+}
+
+/// What the relay has counted.
+fn counts(site: &Site) -> BTreeMap<Place, Count> {
+    counted(site, PATH[1])
+}
+
+/// What has come to the relay at all.
+fn received(site: &Site) -> u64 {
+    let shown = site.ask(Node::Board(PATH[1]), "netd", "show", json!({ "links": true }));
+    let mut links = shown["links"].as_array().unwrap().iter();
+    links.find(|it| it["name"] == "eth0").unwrap()["received"].as_u64().unwrap()
+}
+
+/// The source guesses labels at the relay.
+pub fn passes(site: &Site, wires: &Wires) {
+    let [source, relay, end] = PATH;
+    let mut paths = vec![];
+    for [from, via, to] in [PATH, OTHERS] {
+        let asked = json!({ "to": to.to_string(), "via": via.to_string(), "alone": true });
+        let path = site.ask(Node::Board(from), "forward", "path-add", asked)["path"].clone();
+        site.ask(Node::Board(from), "forward", "ping", json!({ "path": path }));
+        paths.push((from, path));
+    }
+    let before = quiet(site, &[relay]);
+    let is_given = |place: &Place| place.1 == "in" && place.2 == source;
+    let given: BTreeSet<_> = before.keys().filter(|place| is_given(place)).collect();
+    assert_eq!(given.len(), 1, "{before:?}");
+    let own = given.iter().next().unwrap().3;
+    let own = u32::try_from(own).unwrap();
+    let packets = |place: &Place| counts(site).get(place).copied().unwrap_or_default().0;
+    let into = (relay, "in", source, u64::from(own));
+    let on_wire = || -> u64 {
+        let labels = wires.labels();
+        { labels.iter() }.filter(|(it, _)| it.0 == relay && it.1 == "out").map(|(_, it)| it.0).sum()
+    };
+
+    // The label that was given to it passes, and goes on to the end.
+    let (had, passed) = (packets(&into), on_wire());
+    site.cluster.forge(Socket::Board(source), &frame(own));
+    site.wait("the label that was given to it passes", || {
+        packets(&into) == had + 1 && on_wire() == passed + 1
+    });
+
+    // Those of others are guessed too: labels that the relay has given to them, or they to it.
+    let of_others: BTreeSet<u32> = before
+        .keys()
+        .map(|place| u32::try_from(place.3).unwrap())
+        .filter(|it| *it != own)
+        .collect();
+    assert!(of_others.len() >= 5, "{before:?}");
+    let step = if soak() { 1 } else { ONE_OF };
+    let guesses: Vec<_> = of_others
+        .iter()
+        .copied()
+        .chain((0..LABELS).step_by(step))
+        .filter(|it| *it != own)
+        .collect();
+    let (all, came) = (counts(site), received(site));
+    let daemon =
+        || site.machine(Node::Board(relay)).status().unwrap().unit("forward").unwrap().clone();
+    let restarts = daemon().restarts;
+    for some in guesses.chunks(AT_ONCE) {
+        for label in some {
+            site.cluster.forge(Socket::Board(source), &frame(*label));
+        }
+        std::thread::sleep(PAUSE);
+    }
+    let sent = u64::try_from(guesses.len()).unwrap();
+    site.wait("all have come to the relay", || received(site) >= came + sent);
+    site.cluster.forge(Socket::Board(source), &frame(own));
+    site.wait("its own label passes still", || packets(&into) == had + 2);
+    let after = daemon();
+    let memory = after.memory.unwrap();
+    println!(
+        "{sent} labels were guessed, {} of others among them; forward has {memory} bytes",
+        of_others.len()
+    );
+    assert!(after.restarts == restarts && memory <= MEMORY, "{after:?}");
+
+    // Nobody else's count has grown, and nothing has gone on but the two.
+    let mut grown = counts(site);
+    grown.retain(|place, count| all.get(place) != Some(count));
+    let out = grown.keys().filter(|place| place.1 == "out").collect::<Vec<_>>();
+    assert_eq!(grown.len(), 2, "{grown:?}");
+    assert!(grown.contains_key(&into) && out.len() == 1 && out[0].2 == end, "{grown:?}");
+    assert_eq!(on_wire(), passed + 2);
+    for (from, path) in paths {
+        site.ask(Node::Board(from), "forward", "drop", json!({ "path": path }));
+    }
+}

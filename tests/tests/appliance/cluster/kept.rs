@@ -1,0 +1,77 @@
+//! A box whose nodes keep what they have: through troubles, and against those who are not what they say.
+
+use octet_machine::Node;
+use octet_tests::{DiskFile, Owner, shipped};
+use serde_json::json;
+
+use crate::cluster::site::{Site, text};
+use crate::cluster::{refused, trouble};
+
+/// MiB of a medium: enough for an image and its data.
+const MEDIUM: u64 = 512;
+
+/// All three boards at their own ports.
+pub const PLACES: [(Node, u8); 3] = [(Node::Board(1), 1), (Node::Board(2), 2), (Node::Board(3), 3)];
+
+/// The box, and its disks.
+pub struct Kept {
+    pub site: Site,
+    pub router: DiskFile,
+    boards: [DiskFile; 3],
+}
+
+/// An owner has to let each board in.
+pub fn lines(key: &str) -> String {
+    format!(
+        "enrol = \"approve\"\n[operator]\nkeys = [{{ key = {key:?}, name = \"anna\", may = [\"own\"] }}]\n"
+    )
+}
+
+impl Kept {
+    fn start(lines: &str) -> Self {
+        let disk = || DiskFile::flashed(&shipped(), MEDIUM);
+        let (site, boards) = (Site::new(4, &text(4, lines)), [disk(), disk(), disk()]);
+        let kept = Self { site, router: disk(), boards };
+        kept.power_on(Node::Router);
+        for (node, _) in PLACES {
+            kept.power_on(node);
+        }
+        kept.site.wait_ready(Node::Router);
+        for (node, number) in PLACES {
+            kept.site.wait_ready(node);
+            kept.approve(number);
+        }
+        kept
+    }
+
+    /// Whoever waits at `number` is let in by an owner.
+    pub fn approve(&self, number: u8) {
+        self.site.wait("it waits", || self.site.row(number)["state"] == "pending");
+        self.site.ask(Node::Router, "cluster", "approve", json!({ "number": number.to_string() }));
+    }
+
+    /// Powers a node on with its own disk.
+    pub fn power_on(&self, node: Node) {
+        let disk = match node {
+            Node::Router => &self.router,
+            Node::Board(number) => &self.boards[usize::from(number) - 1],
+        };
+        self.site.power_on_with(node, disk);
+    }
+
+    /// As when a node's power fails.
+    pub fn power_off(&self, node: Node) {
+        self.site.cluster.cut_power(node).unwrap();
+    }
+}
+
+#[test]
+#[ignore = "long: `cargo image test --soak`"]
+fn a_box_stays_what_it_is() {
+    let owner = Owner::new();
+    let key = owner.keygen("anna");
+    let kept = Kept::start(&lines(&key));
+    println!("enrolled: {:?}", kept.site.wait_whole(&PLACES));
+    let old = trouble::passes(&kept);
+    refused::are_told_of(&kept, &owner, &key, old);
+}

@@ -1,0 +1,186 @@
+//! What nodes count of a path is what goes by on its wires, to the byte. Only of plain links can the wires tell:
+//! there labels are seen.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use octet_machine::Node;
+use serde_json::{Value, json};
+
+use crate::cluster::lossy;
+use crate::cluster::site::Site;
+use crate::cluster::uplink::kill;
+use crate::cluster::wires::Wires;
+
+/// The source, the relay and the end. All links between others are WireGuard.
+const PATH: [u8; 3] = [6, 1, 3];
+
+/// What makes the links of the path plain.
+pub const LINES: &str = r#"
+[[policy]]
+from = ["board-6", "board-3"]
+to = "board-1"
+protocol = "mpls-in-ip"
+
+[[policy]]
+from = "board-1"
+to = ["board-6", "board-3"]
+protocol = "mpls-in-ip"
+"#;
+
+/// Longer than WireGuard waits with saying that it is there, when nobody has answered what came (10 s; its paper,
+/// section 6.5).
+const SILENCE: Duration = Duration::from_secs(13);
+
+/// What goes by at one board: in or out, which other board is at the link, and the label.
+pub type Place = (u8, &'static str, u8, u64);
+
+/// How much does: packets and bytes.
+pub type Count = (u64, u64);
+
+pub type Counts = BTreeMap<Place, Count>;
+
+/// On a path over plain links each hop counts what its wire has: while the daemons are killed, and at last in
+/// the records of the path.
+pub fn passes(site: &Site, wires: &Wires) {
+    let [source, relay, end] = PATH;
+    let forward = |board, verb, args| site.ask(Node::Board(board), "forward", verb, args);
+    for (board, plain) in [(source, vec![1]), (relay, vec![3, 6]), (end, vec![1])] {
+        let links = forward(board, "links", json!({}));
+        let rows = links.as_array().unwrap().iter().filter(|row| row["by"] == "plain");
+        assert_eq!(rows.map(|row| row["board"].clone()).collect::<Vec<_>>(), plain, "{board}");
+    }
+    let asked = json!({ "to": end.to_string(), "via": relay.to_string(), "alone": true });
+    let path = forward(source, "path-add", asked)["path"].clone();
+    let node = forward(end, "status", json!({}))["address"].as_str().unwrap().to_owned();
+    let ping = || forward(source, "ping", json!({ "path": path }));
+    let talk = || {
+        for bytes in [1, 100, 1232] {
+            let args =
+                json!({ "to": format!("[{node}]:7000"), "mark": "metering", "bytes": bytes });
+            site.ask(Node::Board(source), "talker", "word", args);
+        }
+        ping();
+    };
+    talk();
+    let first = same(site, wires);
+    // Each way at both sides of each link.
+    assert_eq!(first.len(), 8, "{first:?}");
+    site.machine(Node::Board(relay))
+        .call("signal", json!({"unit": "forward", "signal": "KILL"}))
+        .unwrap();
+    talk();
+    for board in PATH {
+        kill(site, Node::Board(board), "forward");
+    }
+    site.wait("the ends know their path again", || {
+        let paths = forward(source, "paths", json!({}));
+        let stands = paths.as_array().unwrap().iter().any(|row| row["state"] == "stands");
+        stands && forward(end, "status", json!({}))["relayed"] == 1
+    });
+    talk();
+    let lost = lossy::plainly(site, wires, &PATH, &node);
+    quiet(site, &PATH);
+    let last = same(site, wires);
+    println!("{first:?} -> {last:?}, {lost:?} were lost on the wires");
+    assert_eq!(last.keys().collect::<Vec<_>>(), first.keys().collect::<Vec<_>>());
+    // At least three packets of 1232 bytes and their headers went there, and answers came back.
+    for (place, (packets, bytes)) in &last {
+        let (before, of_before) = first[place];
+        assert!(*packets > before && *bytes > of_before, "{place:?}");
+    }
+
+    let role = |board: u8| {
+        ["source", "relay", "end"][usize::from(board != source) + usize::from(board == end)]
+    };
+    let record = |board: u8, ended: bool| {
+        let rows = forward(board, "records", json!({}));
+        let of = |row: &&Value| row["role"] == role(board) && row["number"].is_null() != ended;
+        let found: Vec<_> = rows
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter(of)
+            .filter_map(|row| recorded(board, row))
+            .collect();
+        let all: Counts =
+            found.into_iter().flatten().filter(|(place, _)| last.contains_key(place)).collect();
+        all
+    };
+    let here = |board: u8| -> Counts {
+        last.iter()
+            .filter(|(place, _)| place.0 == board)
+            .map(|(place, count)| (*place, *count))
+            .collect()
+    };
+    for board in PATH {
+        assert_eq!(record(board, false), here(board), "{board}");
+        assert_eq!(record(board, true), Counts::new(), "{board}");
+    }
+    forward(source, "drop", json!({ "path": path }));
+    site.wait("all have recorded it", || PATH.iter().all(|board| !record(*board, true).is_empty()));
+    for board in PATH {
+        assert_eq!(record(board, true), here(board), "{board}");
+        assert_eq!(record(board, false), Counts::new(), "{board}");
+    }
+}
+
+/// What the boards of the path have counted, once it is what has gone by.
+fn same(site: &Site, wires: &Wires) -> Counts {
+    let mut counts = Counts::new();
+    site.wait("each hop counts what its wire has", || {
+        counts = PATH.into_iter().flat_map(|board| counted(site, board)).collect();
+        counts.retain(|place, _| PATH.contains(&place.2));
+        let mut seen = wires.labels();
+        seen.retain(|place, _| counts.contains_key(place));
+        println!("counted {counts:?}, seen {seen:?}");
+        seen == counts && !counts.is_empty()
+    });
+    counts
+}
+
+/// Waits until nothing goes by the labels of `boards` any more, and says what they have counted: nothing comes by
+/// itself then, as long as nobody says anything.
+pub fn quiet(site: &Site, boards: &[u8]) -> Counts {
+    let all = || boards.iter().flat_map(|board| counted(site, *board)).collect::<Counts>();
+    let mut counts = all();
+    site.wait("nothing goes by any more", || {
+        std::thread::sleep(SILENCE);
+        let before = std::mem::replace(&mut counts, all());
+        before == counts
+    });
+    counts
+}
+
+/// What a board has counted.
+pub fn counted(site: &Site, board: u8) -> Counts {
+    let rows = site.ask(Node::Board(board), "forward", "labels", json!({}));
+    let number = |row: &Value, name: &str| row[name].as_u64().unwrap();
+    let count = |row: &Value| {
+        let place = (board, way(&row["way"]), other(&row["link"]), number(row, "label"));
+        (place, (number(row, "packets"), number(row, "bytes")))
+    };
+    rows.as_array().unwrap().iter().map(count).collect()
+}
+
+fn way(value: &Value) -> &'static str {
+    if value == "in" { "in" } else { "out" }
+}
+
+/// The board at a link: its number is that of the link.
+fn other(link: &Value) -> u8 {
+    link.as_str().and_then(|link| link.strip_prefix("fl")).unwrap().parse().unwrap()
+}
+
+/// What a record says, in the same words.
+fn recorded(board: u8, row: &Value) -> Option<Counts> {
+    let sides = ["before", "behind"].into_iter().filter(|side| !row[side].is_null());
+    let ways = sides.flat_map(|side| ["in", "out"].map(|way| (side, way)));
+    let number = |value: &Value| value.as_u64();
+    ways.map(|(side, way)| {
+        let (link, count) = (&row[side]["link"], &row[side][way]);
+        let place = (board, way, other(link), number(&count["label"])?);
+        Some((place, (number(&count["packets"])?, number(&count["bytes"])?)))
+    })
+    .collect()
+}

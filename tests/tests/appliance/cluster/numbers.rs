@@ -1,0 +1,68 @@
+//! What a node does in numbers, for whom a line lets have them.
+
+use octet_machine::Node;
+use serde_json::{Value, json};
+
+use crate::cluster::site::{Site, address};
+use crate::cluster::uplink::kill;
+
+/// Board 1 collects them, of the router and of one board. Who else asks is not let.
+pub const LINES: &str = r#"
+[[policy]]
+from = "board-1"
+to = ["board-2", "router"]
+service = "forward.metrics"
+"#;
+
+const COLLECTS: u8 = 1;
+const SHOWS: u8 = 2;
+const STRANGER: u8 = 3;
+
+/// What `from` is answered at a path, if it is let.
+fn get(site: &Site, from: u8, path: &str) -> Option<String> {
+    let to = format!("{}:4044", address(SHOWS));
+    let machine = site.machine(Node::Board(from));
+    let page = machine.call_unit("talker", "get", json!({ "to": to, "path": path })).ok()?;
+    page.as_str().map(str::to_owned)
+}
+
+/// One of the numbers, by the name and labels that stand before it.
+fn number(page: &str, series: &str) -> f64 {
+    let mut lines = page.lines().filter_map(|line| line.strip_prefix(series));
+    let value = lines.next().unwrap_or_else(|| panic!("{series} in {page}"));
+    value.trim().parse().unwrap()
+}
+
+pub fn passes(site: &Site) {
+    let mut page = String::new();
+    site.wait("the numbers are there", || {
+        page = get(site, COLLECTS, "/metrics").unwrap_or_default();
+        page.starts_with("HTTP/1.1 200 OK\r\n")
+    });
+    println!("{page}");
+    assert!(page.contains("\r\nContent-Type: text/plain; version=0.0.4; charset=utf-8\r\n"));
+    let status = site.ask(Node::Board(SHOWS), "forward", "status", json!({}));
+    let up = r#"octet_forward_link_up{link="fl1",by="wireguard"}"#;
+    assert_eq!(number(&page, up), 1.0);
+    assert_eq!(number(&page, "octet_forward_nodes "), status["nodes"].as_f64().unwrap());
+    // Paths have gone through here, and are gone: what they have carried is counted still.
+    let carried = r#"octet_forward_link_bytes_total{link="fl1",way="in"}"#;
+    let before = number(&page, carried);
+    let labels = site.ask(Node::Board(SHOWS), "forward", "labels", json!({}));
+    assert_eq!(labels, json!([]), "none is there now");
+    assert!(before > 0.0);
+    kill(site, Node::Board(SHOWS), "forward");
+    site.wait("it goes on from there", || {
+        let page = get(site, COLLECTS, "/metrics").unwrap_or_default();
+        page.contains(carried) && number(&page, carried) == before
+    });
+    // No key and no address of a node is in it.
+    let address = |value: &Value| value.as_str().unwrap().to_owned();
+    for board in 1..=6 {
+        let status = site.ask(Node::Board(board), "forward", "status", json!({}));
+        assert!(!page.contains(&address(&status["address"])), "{board}");
+    }
+    assert!(get(site, COLLECTS, "/").unwrap().starts_with("HTTP/1.1 404 "));
+    assert_eq!(get(site, STRANGER, "/metrics"), None);
+    assert!(get(site, COLLECTS, "/metrics").is_some());
+}

@@ -1,0 +1,133 @@
+//! A rogue DHCP server and a rogue holder: who is plugged into one believes it, and nobody else hears of it.
+
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use octet_machine::panel::peer::{Does, Own, Peer};
+use octet_machine::panel::{DhcpServer, Mac, Port, raw};
+use octet_machine::{Cluster, Node, Socket, router_card};
+use serde_json::{Value, json};
+
+use crate::cluster::joined::Joined;
+use crate::cluster::site::{Site, image, text};
+
+const BOARDS: u8 = 4;
+
+/// The router's card for the owner's devices.
+const LAN: u8 = BOARDS + 1;
+
+/// It gives the address of board 3.
+const SERVER: DhcpServer = DhcpServer {
+    mac: Mac::number(210),
+    address: Ipv4Addr::new(10, 20, 3, 1),
+    mask: Ipv4Addr::new(255, 255, 255, 0),
+    gives: Ipv4Addr::new(10, 20, 3, 2),
+    seconds: 3600,
+    knows: false,
+};
+
+/// The server at work at the end of a wire. It counts who has asked it.
+fn serves(port: Port, other: Mac, asked: &Arc<AtomicUsize>) -> Peer {
+    let asked = Arc::clone(asked);
+    let on_frame = move |frame: &[u8]| {
+        let (_, reply) = SERVER.answer(frame)?;
+        asked.fetch_add(1, Ordering::Relaxed);
+        reply
+    };
+    let does = Does {
+        own: Own::One(SERVER.address),
+        on_frame: Box::new(on_frame),
+        answer: Box::new(|_| vec![]),
+    };
+    Peer::start(port, SERVER.mac, other, does)
+}
+
+/// What has been dropped at a port, whatever the reason.
+fn dropped(site: &Site, port: u8) -> u64 {
+    let shown = site.ask(Node::Router, "netd", "show", json!({}));
+    let at = shown["drops"][format!("eth{port}")].clone();
+    at.as_object().into_iter().flatten().filter_map(|(_, count)| count.as_u64()).sum()
+}
+
+fn holder(site: &Site, board: u8) -> (Value, Value) {
+    let shown = site.ask(Node::Board(board), "cluster", "show", json!({}));
+    (shown["holder"].clone(), shown["state"].clone())
+}
+
+fn own_key(site: &Site) -> Value {
+    let shown = || site.ask(Node::Router, "cluster", "show", json!({}))["node"].clone();
+    site.wait("the router has a key", || shown().is_string());
+    shown()
+}
+
+#[test]
+#[ignore = "long: `cargo image test --soak`"]
+fn rogues_are_heard_by_nobody_who_is_not_plugged_into_them() {
+    let image = image(&text(BOARDS, ""));
+    let site = Site::of(BOARDS, image.clone());
+    let rogue = Site { cluster: Cluster::new(BOARDS, false).unwrap(), image };
+    let stray = Node::Board(4);
+    site.cluster.pull(Socket::Board(4)).unwrap();
+    for (of, node) in [(&site, Node::Router), (&site, stray), (&rogue, Node::Router)] {
+        of.power_on(node);
+    }
+
+    // Both work: a board that is plugged into them has an address and a number by them, and such a holder.
+    let asked = Arc::new(AtomicUsize::new(0));
+    let port = site.cluster.be(4, Socket::Board(4)).unwrap();
+    let server = serves(port, Mac::number(4), &asked);
+    let given = format!("{}/24", SERVER.gives);
+    site.wait("the server is believed", || site.addresses(stray, "eth0").contains(&given));
+    assert!(asked.swap(0, Ordering::Relaxed) > 0);
+    drop(server);
+    rogue.wait_ready(Node::Router);
+    let wire = Joined::new((&rogue, Socket::Router(1)), (&site, Socket::Board(4)));
+    let wrong = own_key(&rogue);
+    site.wait("the board is another's", || holder(&site, 4) == (wrong.clone(), json!("enrolled")));
+    assert_eq!(site.number(stray), Some(1));
+    drop(wire);
+
+    // Now at two ports for boards and at the lan; the server speaks without being asked, too.
+    site.wait_ready(Node::Router);
+    let before = [2, 3].map(|port| dropped(&site, port));
+    let port = site.cluster.be(2, Socket::Router(2)).unwrap();
+    let ends = (Ipv4Addr::UNSPECIFIED.into(), Ipv4Addr::BROADCAST.into());
+    let discover = raw::transport::udp(ends, (68, 67), &raw::dhcp::discover(Mac::number(1)));
+    let discover =
+        raw::ethernet::ip((Mac::number(1), Mac([0xff; 6])), &raw::packet(ends, 17, &discover));
+    let (_, offer) = SERVER.answer(&discover).unwrap();
+    for _ in 0..10 {
+        port.send(offer.as_deref().unwrap()).unwrap();
+    }
+    let _server = serves(port, router_card(2), &asked);
+    let _at_a_port = Joined::new((&rogue, Socket::Router(2)), (&site, Socket::Router(3)));
+    let _at_the_lan = Joined::new((&rogue, Socket::Router(3)), (&site, Socket::Router(LAN)));
+    site.wait("what they say is dropped and counted", || {
+        let now = [2, 3].map(|port| dropped(&site, port));
+        now[0] > before[0] && now[1] > before[1]
+    });
+    // A blank board, which would believe anybody, and the one that was theirs.
+    let board = Node::Board(1);
+    site.power_on(board);
+    site.cluster.plug(Socket::Router(4), Socket::Board(4)).unwrap();
+    site.wait_ready(board);
+    site.wait_whole(&[(board, 1)]);
+    let own = own_key(&site);
+    assert_ne!(own, wrong);
+    assert_eq!(holder(&site, 1), (own.clone(), json!("enrolled")));
+    assert_eq!(site.number(board), Some(1));
+    assert_eq!(asked.load(Ordering::Relaxed), 0, "nobody asked the server");
+
+    // The stray one has its port's place, and says whom it believes; nobody else is troubled.
+    site.wait("it is board 4", || site.number(stray) == Some(4));
+    site.wait("it does not follow another holder", || {
+        let (holder, state) = holder(&site, 4);
+        holder == wrong && state.as_str().unwrap().contains("sign-holder")
+    });
+    println!("{stray}: {}", holder(&site, 4).1);
+    assert_ne!(site.row(4)["state"], "enrolled");
+    site.wait_whole(&[(board, 1)]);
+    let enrolled = |number: u8| rogue.row(number)["node"].clone();
+    assert!(enrolled(1).is_string() && [2, 3, 4].map(enrolled) == [(); 3].map(|()| Value::Null));
+}

@@ -1,0 +1,213 @@
+//! The box: a router and boards that know nothing of each other, wired as in the box.
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use octet_appliance::{Appliance, SETTINGS};
+use octet_machine::{Builder, Cluster, Machine, Node, State, Status};
+use octet_tests::{DiskFile, Image, Remake, shipped};
+use serde_json::{Value, json};
+
+/// From a machine's start until it is ready and knows which board it is: nine machines share the host.
+pub const WHOLE: Duration = Duration::from_secs(600);
+
+/// For anything that the box does after that.
+pub const SOON: Duration = Duration::from_secs(300);
+
+/// What a build needs, and says nothing here.
+pub const IMAGE: &str = "[image]\npackages = []\ndrivers = []\nmodules = []\nservices = []\n";
+
+/// MiB of the router, and of a board.
+const ROUTER: u32 = 384;
+const BOARD: u32 = 256;
+
+/// By the processor's own counter, which the kernel measures while the host is busy, a guest's clock may run some
+/// times too fast: then no answer about the time comes soon enough, and hops find set-ups too old.
+const CLOCK: &str = "clocksource=hpet";
+
+/// The box.
+pub struct Site {
+    pub cluster: Cluster,
+    pub image: Image,
+}
+
+/// A box of `boards`; the router's uplink asks by DHCP.
+pub fn text(boards: u8, lines: &str) -> String {
+    format!("[appliance]\nname = \"octet\"\n[cluster]\nboards = {boards}\n{lines}\n[lan]\n")
+}
+
+/// What ships, with the settings of `text`. forward, which has a test of its own, is placed on a board that is not
+/// there: its links between all boards are more than two processors have to spare beside the rest.
+pub fn image(text: &str) -> Image {
+    let appliance = Appliance::parse("appliance.toml", &format!("{text}\n{IMAGE}")).unwrap();
+    let settings = serde_json::to_vec(&appliance).unwrap();
+    let remake = Remake::of(&shipped()).file(SETTINGS, 0o644, settings);
+    let remake = remake.change_units(|unit| {
+        if unit["name"] == "forward" {
+            unit["boards"] = json!([32]);
+        }
+    });
+    remake.image()
+}
+
+impl Site {
+    /// A box of `boards` that `text` is about; nothing is powered on.
+    pub fn new(boards: u8, text: &str) -> Self {
+        Self::of(boards, image(text))
+    }
+
+    /// The same of this image.
+    pub fn of(boards: u8, image: Image) -> Self {
+        let cluster = Cluster::new(boards, true).unwrap();
+        Self { cluster, image }
+    }
+
+    /// The same, powered on in this order, and whole.
+    pub fn start(boards: u8, text: &str, order: &[Node]) -> Self {
+        let site = Self::new(boards, text);
+        for node in order {
+            site.power_on(*node);
+        }
+        for node in order {
+            site.wait_ready(*node);
+        }
+        site
+    }
+
+    /// Powers a node on, with nothing that lasts.
+    pub fn power_on(&self, node: Node) -> Arc<Machine> {
+        self.cluster.power_on(node, self.machine_of(node)).unwrap()
+    }
+
+    /// Powers a node on whose data is on `disk`.
+    pub fn power_on_with(&self, node: Node, disk: &DiskFile) -> Arc<Machine> {
+        self.cluster.power_on(node, self.machine_of(node).disk(disk.disk())).unwrap()
+    }
+
+    /// What a node is, before it is powered on.
+    pub fn machine_of(&self, node: Node) -> Builder {
+        let machine = self.image.machine().kernel_argument(CLOCK);
+        match node {
+            // With one processor the kernel of a router that is flooded would have no time left for others.
+            Node::Router => machine.memory(ROUTER).cpus(2).kernel_argument("octet.board=router"),
+            // That is cheaper to emulate, and many boards share the host's processors.
+            Node::Board(_) => machine.memory(BOARD).cpus(1),
+        }
+    }
+
+    /// The row of board `number`, as the holder shows it.
+    pub fn row(&self, number: u8) -> Value {
+        row(&self.ask(Node::Router, "cluster", "show", json!({})), number)
+    }
+
+    /// Waits until each of these nodes is the board of this number, and all have the router's map. Returns
+    /// the node keys, by number.
+    pub fn wait_whole(&self, boards: &[(Node, u8)]) -> BTreeMap<u8, Value> {
+        self.wait("all are enrolled and have one map", || {
+            let shown = self.ask(Node::Router, "cluster", "show", json!({}));
+            let sequence = shown["sequence"].clone();
+            let has_it = |(_, number): &(Node, u8)| {
+                let row = row(&shown, *number);
+                row["state"] == "enrolled" && row["connected"] == true && row["has map"] == sequence
+            };
+            // Boards are asked once the holder has nothing to wait for.
+            boards.iter().all(has_it)
+                && boards.iter().all(|(node, number)| {
+                    self.is_in(*node, &sequence) && self.number(*node) == Some(u16::from(*number))
+                })
+        });
+        boards.iter().map(|(_, number)| (*number, self.row(*number)["node"].clone())).collect()
+    }
+
+    /// Whether a board says itself that it is in the box, with the map of this number.
+    fn is_in(&self, board: Node, sequence: &Value) -> bool {
+        let shown = self.ask(board, "cluster", "show", json!({}));
+        shown["state"] == "enrolled" && shown["sequence"] == *sequence
+    }
+
+    /// Why the last one was refused at `number`.
+    pub fn refusal(&self, number: u8) -> Option<String> {
+        let shown = self.ask(Node::Router, "cluster", "show", json!({}));
+        let mut others = shown["others"].as_array().into_iter().flatten();
+        let is_it = |row: &&Value| row["board"] == number && row["is"] == "refused";
+        others.find(is_it).map(|row| row["why"].to_string())
+    }
+
+    /// The machine of a node that is on.
+    pub fn machine(&self, node: Node) -> Arc<Machine> {
+        self.cluster.node(node).unwrap()
+    }
+
+    /// Waits until a node is ready, and knows its number if it is plugged in.
+    pub fn wait_ready(&self, node: Node) -> Status {
+        let machine = self.machine(node);
+        let settled = |status: &Status| match status.state {
+            State::Ready => status.board.is_some(),
+            state => state == State::Degraded,
+        };
+        let status = machine.wait_status("ready, with a number", WHOLE, settled);
+        let status = status.unwrap_or_else(|error| panic!("{node}: {error}"));
+        assert_eq!(status.state, State::Ready, "{node}: {status:?}\n{}", machine.tail(40));
+        status
+    }
+
+    /// Which board `node` is.
+    pub fn number(&self, node: Node) -> Option<u16> {
+        self.machine(node).status().unwrap().board
+    }
+
+    /// What a unit of a node answers.
+    pub fn ask(&self, node: Node, unit: &str, verb: &str, args: Value) -> Value {
+        let answer = self.machine(node).call_unit(unit, verb, args);
+        answer.unwrap_or_else(|error| panic!("{node} {unit} {verb}: {error}"))
+    }
+
+    /// The addresses of a node's card: none as long as netd has not looked at it.
+    pub fn addresses(&self, node: Node, link: &str) -> Vec<String> {
+        let shown = self.ask(node, "netd", "show", json!({ "links": true }));
+        let mut links = shown["links"].as_array().unwrap().iter();
+        let found = links.find(|it| it["name"] == link);
+        let all = found.and_then(|found| found["addresses"].as_array()).into_iter().flatten();
+        all.map(|address| address.as_str().unwrap().to_owned()).collect()
+    }
+
+    /// Asks until `wanted` is so, not too often: whoever is asked has less of the processor for what is waited
+    /// for.
+    pub fn wait(&self, what: &str, mut wanted: impl FnMut() -> bool) {
+        let deadline = Instant::now() + SOON;
+        while !wanted() {
+            assert!(Instant::now() < deadline, "late: {what}\n{}", self.told());
+            std::thread::sleep(Duration::from_millis(300));
+        }
+    }
+
+    /// What the nodes that are on say of the box, for people.
+    fn told(&self) -> String {
+        let of = |(node, machine): (Node, Arc<Machine>)| {
+            let shown = machine.call_unit("cluster", "show", json!({})).unwrap_or_default();
+            let lines = machine.logs("cluster").unwrap_or_default();
+            let last = lines.len().saturating_sub(10);
+            // Whether it has its address, and whom the router lets in.
+            let lan = machine.call_unit("lan", "show", json!({})).unwrap_or_default();
+            let netd = machine.call_unit("netd", "show", json!({})).unwrap_or_default();
+            let (ports, drops) = (&netd["box"], &netd["drops"]);
+            let links = format!("{} {} {ports} {drops}", lan["uplink"], lan["boards"]);
+            format!("{node}: {shown}\n  {links}\n  {}\n", lines[last..].join("\n  "))
+        };
+        self.cluster.nodes().into_iter().map(of).collect()
+    }
+}
+
+/// The row of board `number` in what the holder shows.
+fn row(shown: &Value, number: u8) -> Value {
+    // There are none until the holder's key is certified.
+    let mut rows = shown["boards"].as_array().into_iter().flatten();
+    rows.find(|row| row["board"] == number).cloned().unwrap_or_default()
+}
+
+/// The address of board `number`.
+pub fn address(number: u8) -> Ipv4Addr {
+    Ipv4Addr::new(10, 20, number, 2)
+}

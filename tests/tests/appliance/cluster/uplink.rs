@@ -1,0 +1,409 @@
+//! The way out: its address, names and time by it, and nothing of the inside that goes there.
+
+use std::collections::BTreeSet;
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use octet_machine::panel::peer::{Datagram, Does, Own, Peer};
+use octet_machine::panel::raw::nd;
+use octet_machine::panel::{DhcpServer, Mac, raw};
+use octet_machine::{Node, Socket, router_card};
+use octet_tests::SOON;
+use serde_json::json;
+
+use crate::cluster::question;
+use crate::cluster::site::{Site, address, text};
+
+/// Who leads out, what it gives, and where every name leads.
+const GATEWAY: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
+const GIVEN: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 50);
+const ELSEWHERE: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 7);
+const GATEWAY6: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1);
+const NETWORK: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 5, 0, 0, 0, 0, 0);
+const GATEWAY_MAC: Mac = Mac::number(200);
+
+/// Where somebody outside repeats what he hears, and who may speak with him.
+const ECHO: u16 = 7000;
+const LINES: &str = r#"
+[[policy]]
+from = ["board-2"]
+to = ["uplink"]
+protocol = "udp"
+ports = [7000]
+"#;
+
+/// Questions in a second of one who asks too much, and for how many names another asks meanwhile.
+const FLOOD: u32 = 10_000;
+const NAMES: usize = 50;
+
+/// How often one of them is asked for before there is no answer: on a busy host a guest's patience, which is by
+/// its own clock, may end before it had its turn of the processor.
+const TRIES: u32 = 25;
+
+/// How long the first round of questions for the time may take, each further one that much longer (a lan that
+/// comes back on a busy host needs an address first), and how many there are at most.
+const ROUND: Duration = Duration::from_secs(15);
+const ROUNDS: u32 = 8;
+
+/// A day, in seconds.
+const DAY: u64 = 86_400;
+
+/// Names that nobody outside is to hear of.
+const INSIDE: [&str; 12] = [
+    "board-3.octet.internal",
+    "nobody.octet.internal",
+    "other.internal",
+    "cache.octet",
+    "printer.local",
+    "printer",
+    "localhost",
+    "x.home.arpa",
+    "x.onion",
+    "2.3.20.10.in-addr.arpa",
+    "1.0.168.192.in-addr.arpa",
+    "1.0.0.0.8.e.f.ip6.arpa",
+];
+
+/// What those outside were asked.
+#[derive(Default)]
+struct Heard {
+    names: BTreeSet<String>,
+    dhcp_from: BTreeSet<Ipv4Addr>,
+    times: usize,
+    /// Who has said something to the one that repeats it.
+    words_from: BTreeSet<(Ipv4Addr, u16)>,
+}
+
+/// The world outside: everybody is behind one gateway.
+struct Outside {
+    heard: Arc<Mutex<Heard>>,
+    /// The time that it tells, in seconds since 1970.
+    time: Arc<Mutex<u64>>,
+    _peer: Peer,
+}
+
+fn outside(site: &Site) -> Outside {
+    let heard = Arc::new(Mutex::new(Heard::default()));
+    let time = Arc::new(Mutex::new(clock(site, Node::Router) + 10 * DAY));
+    let dhcp = DhcpServer {
+        mac: GATEWAY_MAC,
+        address: GATEWAY,
+        mask: Ipv4Addr::new(255, 255, 255, 0),
+        gives: GIVEN,
+        seconds: 3600,
+        knows: true,
+    };
+    let (hears, tells) = (Arc::clone(&heard), Arc::clone(&time));
+    let answer = move |asked: &Datagram| {
+        let mut heard = hears.lock().unwrap();
+        let payload = match asked.to.1 {
+            53 => {
+                heard.names.extend(question::asked(&asked.payload).map(|(name, _)| name));
+                question::answer(&asked.payload, ELSEWHERE)
+            }
+            ECHO => {
+                heard.words_from.insert(asked.from);
+                Some(asked.payload.clone())
+            }
+            123 => {
+                heard.times += 1;
+                Some(question::time(&asked.payload, *tells.lock().unwrap()))
+            }
+            67 => {
+                heard.dhcp_from.insert(asked.from.0);
+                None
+            }
+            _ => None,
+        };
+        let said = |payload| Datagram { from: asked.to, to: asked.from, payload };
+        payload.map(said).into_iter().collect()
+    };
+    let does = Does {
+        own: Own::AllBut(GIVEN),
+        on_frame: Box::new(move |frame| match dhcp.answer(frame) {
+            Some((_, reply)) => reply,
+            None => advertised(frame),
+        }),
+        answer: Box::new(answer),
+    };
+    let port = site.cluster.be(0, Socket::Router(0)).unwrap();
+    let peer = Peer::start(port, GATEWAY_MAC, router_card(0), does);
+    Outside { heard, time, _peer: peer }
+}
+
+/// What is advertised to one who asks for routers.
+fn advertised(frame: &[u8]) -> Option<Vec<u8>> {
+    // IPv6's type, ICMPv6 without headers before it, and the type of a solicitation (RFC 4861, 4.1).
+    let asks = frame.get(12..14)? == [0x86, 0xdd]
+        && *frame.get(20)? == raw::icmp::ICMPV6
+        && *frame.get(54)? == 133;
+    let message = nd::Message::RouterAdvert { lifetime: 1800, prefix: Some((NETWORK, 64)) };
+    let ends = (GATEWAY6, nd::ALL_NODES);
+    let packet = message.packet(ends, nd::HOP_LIMIT, &[nd::Link::Source(GATEWAY_MAC)]);
+    asks.then(|| raw::ethernet::ip((GATEWAY_MAC, raw::ethernet::group(nd::ALL_NODES)), &packet))
+}
+
+/// The test in the place of board 2, which the router knows by its question for an address.
+fn board_2(site: &Site) -> Peer {
+    let (peer, offered) = newcomer(site, 2, address(2));
+    assert_eq!(offered, address(2), "the router offers the port's address");
+    peer
+}
+
+/// The test as somebody new with the address `own` at the router's card `card`, and what is offered to him.
+pub fn newcomer(site: &Site, card: u8, own: Ipv4Addr) -> (Peer, Ipv4Addr) {
+    let mac = Mac::number(card);
+    let port = site.cluster.be(card, Socket::Router(card)).unwrap();
+    let discover = raw::dhcp::discover(mac);
+    let ends = (Ipv4Addr::UNSPECIFIED.into(), Ipv4Addr::BROADCAST.into());
+    let packet = raw::packet(ends, 17, &raw::transport::udp(ends, (68, 67), &discover));
+    // As a client does that hears nothing (RFC 2131, 4.1): the port's rules may not know yet that it is there.
+    for _ in 0..4 {
+        port.send(&raw::ethernet::ip((mac, Mac([0xff; 6])), &packet)).unwrap();
+        std::thread::sleep(Duration::from_secs(1));
+    }
+    let does =
+        Does { own: Own::One(own), on_frame: Box::new(|_| None), answer: Box::new(|_| vec![]) };
+    let peer = Peer::start(port, mac, router_card(card), does);
+    let offered = peer.hear(Instant::now() + SOON, |it| it.to.1 == 68).unwrap();
+    // `yiaddr` of RFC 2131, 2.
+    let address = *offered.payload[16..].first_chunk::<4>().unwrap();
+    (peer, address.into())
+}
+
+/// What a name comes to, asked as board 2.
+fn resolve(peer: &Peer, name: &str) -> (u8, Option<Ipv4Addr>) {
+    let from = (Ipv4Addr::new(10, 20, 2, 2), 5353);
+    let to = (Ipv4Addr::new(10, 20, 2, 1), 53);
+    let payload = question::question(7, name);
+    // A guest under load may be late, and a datagram is lost now and then.
+    for _ in 0..10 {
+        let asked = Datagram { from, to, payload: payload.clone() };
+        if let Some(said) = peer.ask(&asked, Instant::now() + Duration::from_secs(6)) {
+            return question::told(&said.payload).unwrap();
+        }
+    }
+    panic!("{name}: no answer");
+}
+
+/// What a node's clock shows, in seconds since 1970.
+pub fn clock(site: &Site, node: Node) -> u64 {
+    let shown = site.ask(node, "clock", "show", json!({}));
+    let text = shown["time"].as_str().unwrap();
+    let time = humantime::parse_rfc3339(text).unwrap();
+    time.duration_since(std::time::UNIX_EPOCH).unwrap().as_secs()
+}
+
+#[test]
+#[ignore = "long: `cargo image test --soak`"]
+fn names_and_time_come_by_it_and_nothing_of_the_inside_goes_there() {
+    let board = Node::Board(1);
+    let site = Site::start(4, &text(4, LINES), &[Node::Router, board]);
+    let peer = board_2(&site);
+    // Without a way out the inside has names, and others have none.
+    assert_eq!(resolve(&peer, "board-1.octet.internal"), (0, Some(Ipv4Addr::new(10, 20, 1, 2))));
+    assert_eq!(resolve(&peer, "www.example").0, 2, "nobody can be asked");
+
+    let outside = outside(&site);
+    let given = format!("{GIVEN}/24");
+    site.wait("the uplink has an address", || {
+        site.addresses(Node::Router, "eth0").contains(&given)
+    });
+    site.wait("and one of IPv6, which it has made itself", || {
+        let addresses = site.addresses(Node::Router, "eth0");
+        addresses.iter().any(|it| it.starts_with("2001:db8:5:") && it.ends_with("/64"))
+    });
+    let routes =
+        site.ask(Node::Router, "netd", "show", json!({ "links": true }))["routes"].to_string();
+    for gateway in [GATEWAY.to_string(), GATEWAY6.to_string()] {
+        assert!(routes.contains(&format!("\"{gateway}\"")), "{routes}");
+    }
+    let answers = |site: &Site| {
+        let shown = site.ask(Node::Router, "lan", "show", json!({}));
+        let all = shown["neighbours"].as_array().unwrap().iter();
+        { all }.find(|it| it["address"] == GATEWAY.to_string())?["answers"].as_bool()
+    };
+    site.wait("the gateway answers", || answers(&site) == Some(true));
+    site.wait("names outside are known", || resolve(&peer, "www.example") == (0, Some(ELSEWHERE)));
+    for name in INSIDE {
+        let (code, address) = resolve(&peer, name);
+        let expected = match name {
+            "board-3.octet.internal" | "localhost" => (0, true),
+            // A name that exists, and is not that of a host.
+            "2.3.20.10.in-addr.arpa" => (0, false),
+            _ => (3, false),
+        };
+        assert_eq!((code, address.is_some()), expected, "{name}");
+    }
+    {
+        let heard = outside.heard.lock().unwrap();
+        assert_eq!(heard.names, ["www.example.".to_owned()].into(), "only names of outside leave");
+        // Nobody outside learns how the inside is numbered.
+        assert_eq!(heard.dhcp_from, [Ipv4Addr::UNSPECIFIED].into());
+    }
+
+    who_asks_too_much_is_alone(&site, board, &peer);
+    a_flow_outlives_netd(&site, &peer, &outside);
+
+    // The time comes from outside, to the router and from there to the board; and never goes back.
+    let told = *outside.time.lock().unwrap();
+    for node in [Node::Router, board] {
+        wait_time(&site, node, told);
+    }
+    let mut last = [0; 2];
+    let mut look = |site: &Site| {
+        for (at, node) in [Node::Router, board].into_iter().enumerate() {
+            let shown = clock(site, node);
+            assert!(shown >= last[at], "{node}: {shown} after {}", last[at]);
+            last[at] = shown;
+        }
+        last
+    };
+    look(&site);
+    // Back a day, ahead a year, and nonsense: nobody inside follows.
+    for jump in [told - DAY, told + 300 * DAY, 0] {
+        *outside.time.lock().unwrap() = jump;
+        let before = outside.heard.lock().unwrap().times;
+        kill_lan(&site, Node::Router);
+        site.wait("a round of questions", || outside.heard.lock().unwrap().times >= before + 4);
+        kill_lan(&site, board);
+        look(&site);
+    }
+    let last = look(&site);
+    assert!(last.iter().all(|it| (told..told + 3600).contains(it)), "{last:?}, {told} was told");
+
+    // The way out is lost, and comes back; inside nothing changes.
+    site.cluster.pull(Socket::Router(0)).unwrap();
+    site.wait("its loss is noticed", || answers(&site) == Some(false));
+    assert_eq!(resolve(&peer, "board-1.octet.internal").0, 0);
+    site.cluster.plug(Socket::Other(0), Socket::Router(0)).unwrap();
+    site.wait("so is its return", || answers(&site) == Some(true));
+}
+
+/// One board asks 10 000 times a second, each time for another name; another has all its answers.
+fn who_asks_too_much_is_alone(site: &Site, board: Node, peer: &Peer) {
+    let counted = || {
+        let shown = site.ask(Node::Router, "lan", "show", json!({}));
+        shown["names"]["counted"]["limited"].as_u64().unwrap()
+    };
+    // A guest's clock runs fast under load, and with it its patience: who gets no answer asks again.
+    let again = AtomicU32::new(0);
+    let resolves = |name: &str| {
+        let machine = site.machine(board);
+        for _ in 0..TRIES {
+            match machine.call_unit("lan", "lookup", json!({ "name": name })) {
+                Ok(said) => {
+                    return assert_eq!(said["addresses"][0], ELSEWHERE.to_string(), "{name}");
+                }
+                Err(error) => println!("{name}: {error}"),
+            }
+            again.fetch_add(1, Ordering::Relaxed);
+            std::thread::sleep(Duration::from_millis(200));
+        }
+        for node in [Node::Router, board] {
+            println!("{node}: {}", site.ask(node, "lan", "show", json!({}))["names"]);
+        }
+        panic!("{name}: no answer to {TRIES} questions");
+    };
+    resolves("before.example");
+    let before = counted();
+    let began = Instant::now();
+    let asked = std::thread::scope(|scope| {
+        let other =
+            scope.spawn(|| (0..NAMES).for_each(|nth| resolves(&format!("www{nth}.example"))));
+        let mut count = 0u32;
+        while !other.is_finished() {
+            let payload = question::question(count as u16, &format!("x{count}.example"));
+            let (from, to) = ((address(2), 5354), (Ipv4Addr::new(10, 20, 2, 1), 53));
+            peer.send(&Datagram { from, to, payload }).unwrap();
+            count += 1;
+            let due = began + Duration::from_secs(1) * count / FLOOD;
+            std::thread::sleep(due.saturating_duration_since(Instant::now()));
+        }
+        other.join().unwrap();
+        count
+    });
+    let took = began.elapsed();
+    // On a busy host the router's card takes fewer than are asked: the others wait before it.
+    let came = || {
+        let shown = site.ask(Node::Router, "netd", "show", json!({ "links": true }));
+        let link = |it: &&serde_json::Value| it["name"] == "eth2";
+        shown["links"].as_array().unwrap().iter().find(link).unwrap()["received"].as_u64().unwrap()
+    };
+    let mut seen = came();
+    site.wait("the flood is over", || {
+        let before = std::mem::replace(&mut seen, came());
+        std::thread::sleep(Duration::from_millis(500));
+        seen - before < 100
+    });
+    let limited = counted() - before;
+    let again = again.into_inner();
+    println!(
+        "{asked} questions in {took:?}, {limited} of them dropped by lan; the other board asked {again} times again"
+    );
+    assert!(limited > 0, "it was no flood");
+    // And the board itself, once it asks for less.
+    assert_eq!(resolve(peer, "after.example"), (0, Some(ELSEWHERE)));
+}
+
+/// Somebody outside is spoken with while netd is killed and comes back: no word is lost, and to him it is the
+/// same flow.
+fn a_flow_outlives_netd(site: &Site, peer: &Peer, outside: &Outside) {
+    let says = |nth: u32| {
+        let (from, to) = ((address(2), 6000), (ELSEWHERE, ECHO));
+        let word = Datagram { from, to, payload: nth.to_be_bytes().to_vec() };
+        let answer = peer.ask(&word, Instant::now() + Duration::from_secs(60));
+        answer.is_some_and(|it| it.payload == word.payload)
+    };
+    assert!(says(0), "the policy lets it");
+    let (said, lost) = std::thread::scope(|scope| {
+        let kills = scope.spawn(|| (0..3).for_each(|_| kill(site, Node::Router, "netd")));
+        let (mut said, mut lost) = (1, 0);
+        while !kills.is_finished() {
+            lost += u32::from(!says(said));
+            said += 1;
+        }
+        kills.join().unwrap();
+        (said, lost)
+    });
+    println!("netd was killed three times: {said} words, {lost} lost");
+    assert_eq!(lost, 0);
+    assert_eq!(outside.heard.lock().unwrap().words_from.len(), 1, "one flow");
+}
+
+/// Waits until a node's clock is set. An answer that was under way for a second is not looked at, which
+/// happens on a busy host, and then nobody is asked for a minute: so it is asked anew.
+fn wait_time(site: &Site, node: Node, told: u64) {
+    for round in 0..ROUNDS {
+        let deadline = Instant::now() + ROUND * (round + 1);
+        while Instant::now() < deadline {
+            if clock(site, node) >= told {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        kill_lan(site, node);
+    }
+    let said = |unit| site.machine(node).logs(unit).unwrap_or_default().join("\n");
+    panic!("{node} has not the time\nlan:\n{}\nclock:\n{}", said("lan"), said("clock"));
+}
+
+/// A lan that is started anew asks for the time at once.
+fn kill_lan(site: &Site, node: Node) {
+    kill(site, node, "lan");
+}
+
+/// Kills a unit, and waits until it is back.
+pub fn kill(site: &Site, node: Node, unit: &str) {
+    let machine = site.machine(node);
+    let restarts = |status: &octet_machine::Status| status.unit(unit).unwrap().restarts;
+    let before = restarts(&machine.status().unwrap());
+    machine.call("signal", json!({ "unit": unit, "signal": "KILL" })).unwrap();
+    let back = |status: &octet_machine::Status| {
+        restarts(status) > before
+            && status.unit(unit).unwrap().state == octet_machine::UnitState::Ready
+    };
+    machine.wait_status("it is back", SOON, back).unwrap();
+}

@@ -1,0 +1,105 @@
+//! One view of the whole: how each node is, what runs where, and an operator at a board through the router.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use octet_machine::panel::{Host, Mac};
+use octet_machine::{Node, Socket, UnitState};
+use octet_tests::{Image, Owner, guest};
+use serde_json::{Value, json};
+
+use crate::cluster::site::Site;
+use crate::cluster::uplink::newcomer;
+
+/// The router's card for the owner's devices, and one of these.
+const LAN: u8 = 9;
+const DEVICE: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 20, 250, 77));
+const ROUTER: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 20, 250, 1));
+
+/// A service of the owner's for board 1 alone, and an owner.
+fn image(key: &str) -> Image {
+    let lines = format!(
+        "[[board]]\nnumber = 1\nservices = [\"named\"]\n\
+         [operator]\nkeys = [{{ key = {key:?}, name = \"anna\", may = [\"own\"] }}]\n"
+    );
+    Image::with_services_and(&[("named", guest("named"))], &lines)
+}
+
+fn state(site: &Site, board: u8, unit: &str) -> UnitState {
+    site.machine(Node::Board(board)).status().unwrap().unit(unit).unwrap().state
+}
+
+#[test]
+#[ignore = "long: `cargo image test --soak`"]
+fn the_whole_box_is_seen_drained_and_reached() {
+    let owner = Owner::new();
+    let site = Site::of(8, image(&owner.keygen("anna")));
+    let nodes = [Node::Router, Node::Board(1), Node::Board(2)];
+    for node in nodes {
+        site.power_on(node);
+    }
+    for node in nodes {
+        site.wait_ready(node);
+    }
+    let keys = site.wait_whole(&[(Node::Board(1), 1), (Node::Board(2), 2)]);
+
+    // What runs is what the file says.
+    site.wait("the service is on its board", || state(&site, 1, "named") == UnitState::Ready);
+    assert_eq!(state(&site, 2, "named"), UnitState::Stopped);
+    site.wait("the router knows of it", || {
+        let shown = site.machine(Node::Router).call("status", json!({ "box": true })).unwrap();
+        let row = |number: u8| {
+            let rows = shown["nodes"].as_array().unwrap().iter();
+            { rows }.find(|row| row["number"] == number).cloned().unwrap_or_default()
+        };
+        let more = |row: &Value| row["ready"].as_u64();
+        // One unit more than the other board has.
+        row(1)["box"] == "ready" && more(&row(1)) > more(&row(2)) && row(3)["state"] == "none"
+    });
+
+    // Its name is told while it runs.
+    let has_name = || {
+        let name = json!({ "name": "extra-1.octet" });
+        let found = site.machine(Node::Board(1)).call_unit("lan", "lookup", name);
+        found.is_ok_and(|it| it["addresses"][0] == "10.20.1.2")
+    };
+    site.wait("it has a name", has_name);
+
+    // Drained, and not.
+    site.ask(Node::Router, "cluster", "drain", json!({ "number": "1" }));
+    site.wait("nothing runs on it", || state(&site, 1, "named") == UnitState::Stopped);
+    assert_eq!(site.row(1)["state"], "drained");
+    site.wait("its name has gone with it", || !has_name());
+    site.ask(Node::Router, "cluster", "undrain", json!({ "number": "1" }));
+    site.wait("it runs again", || state(&site, 1, "named") == UnitState::Ready);
+    site.wait("it has a name again", has_name);
+
+    // A device in the lan gets an address there.
+    let (device, offered) = newcomer(&site, LAN, Ipv4Addr::new(10, 20, 250, 78));
+    assert_eq!(offered.octets()[..3], [10, 20, 250]);
+    drop(device);
+
+    // An operator in the lan, at a board by the router.
+    let port = site.cluster.be(9, Socket::Router(LAN)).unwrap();
+    let host = Host::start(port, Mac::number(77), &[(DEVICE, 24)]);
+    let address = host.forward(SocketAddr::new(ROUTER, 4040)).unwrap().to_string();
+    let router = site.ask(Node::Router, "identity", "show", json!({}))["node"].clone();
+    let named = format!("{}@{address}", router.as_str().unwrap());
+    let at = |board: &str, words: &[&str]| {
+        owner.ask("anna", &[&["--box", &named, "--board", board], words].concat())
+    };
+    let key = keys[&1].as_str().unwrap();
+    let asked = at(&format!("1={key}"), &["status", "--json"]);
+    assert_eq!(asked.status, Some(0), "{}", asked.stderr);
+    // What the router itself has told all nodes in the lan is not held against anybody there.
+    let drops = &site.ask(Node::Router, "netd", "show", json!({}))["drops"];
+    println!("dropped: {drops}");
+    assert_eq!(drops[format!("eth{LAN}")]["ra"], Value::Null);
+    let status: Value = serde_json::from_str(&asked.stdout).unwrap();
+    assert_eq!(status["board"], 1, "{status}");
+    // Known from now on, and no other is taken for it.
+    assert_eq!(at("1", &["status"]).status, Some(0));
+    let other = keys[&2].as_str().unwrap();
+    let refused = at(&format!("1={other}"), &["status"]);
+    assert_ne!(refused.status, Some(0), "{}", refused.stdout);
+    println!("another key: {}", refused.stderr);
+}

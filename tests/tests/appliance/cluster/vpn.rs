@@ -1,0 +1,245 @@
+//! A box is a VPN: its lan leaves by another box, whose owner says what may. Both routers' uplinks and a server are in
+//! one network, which the test carries and hears. Nothing of the lan is on it but by the exit, and without a path
+//! nothing at all.
+
+mod begun;
+mod device;
+mod outside;
+
+use std::net::Ipv4Addr;
+use std::time::{Duration, Instant};
+
+use octet_appliance::{Appliance, SETTINGS};
+use octet_control::file::LocalFile;
+use octet_machine::panel::Mac;
+use octet_machine::{Cluster, Node};
+use octet_tests::{Image, Remake, shipped};
+use serde_json::{Value, json};
+
+use begun::SAID;
+use device::Device;
+use outside::Outside;
+
+use crate::cluster::site::{IMAGE, Site};
+use crate::cluster::uplink::kill;
+
+const BOARDS: u8 = 4;
+
+/// The box whose lan leaves by the other one, that one, and the server.
+const HOME: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
+const HILL: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 2);
+const SERVER: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 9);
+const HOME_MAC: Mac = Mac::number(100);
+const HILL_MAC: Mac = Mac::number(150);
+const SERVER_MAC: Mac = Mac::number(200);
+
+/// Where every name leads.
+const ELSEWHERE: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 7);
+
+/// The server repeats what it hears at both, and takes up connections at the first. The exit's lines let that one only.
+const LET: u16 = 7000;
+const NOT_LET: u16 = 7001;
+const NAMES: u16 = 53;
+
+/// What all that the device says has in it.
+const WORD: &str = "devices-word";
+const NAME: &str = "devices-name";
+
+/// The longest word that goes by the VPN in one piece: 1316 bytes less the headers of IPv4 and UDP.
+const LONGEST: usize = 1288;
+
+/// And the longest segment: less those of IPv4 and TCP.
+const SEGMENT: u16 = 1276;
+
+/// For how long an answer is waited for that is to come, and for one that is not.
+const ANSWER: Duration = Duration::from_secs(6);
+const SILENCE: Duration = Duration::from_secs(3);
+
+/// A box whose uplink has this address.
+fn text(address: Ipv4Addr, lines: &str) -> String {
+    // Each has another inside, so that the one can be addressed from the other.
+    let inside = 19 + address.octets()[3];
+    format!(
+        "[appliance]\nname = \"octet\"\n[network]\naddress = [\"{address}/24\"]\ndns = \"{SERVER}\"\n\
+         [cluster]\nboards = {BOARDS}\nnetwork = \"10.{inside}.0.0/16\"\n[lan]\n{lines}"
+    )
+}
+
+/// Lets words of the one to the other at these ports, and connections at the one of them that is for both.
+fn policy(from: &str, to: &str, ports: &[u16]) -> String {
+    let line = |protocol: &str, ports: &[u16]| {
+        format!(
+            "[[policy]]\nfrom = {from:?}\nto = {to:?}\nprotocol = {protocol:?}\nports = {ports:?}\n"
+        )
+    };
+    line("udp", ports) + &line("tcp", &[LET])
+}
+
+fn neighbour(name: &str, card: &str, more: &str) -> String {
+    format!("[[neighbour]]\nname = {name:?}\ncard = {card:?}\n{more}\n")
+}
+
+fn image(address: Ipv4Addr) -> Image {
+    let appliance = Appliance::parse("appliance.toml", &format!("{}{IMAGE}", text(address, "")));
+    let settings = serde_json::to_vec(&appliance.unwrap()).unwrap();
+    Remake::of(&shipped()).file(SETTINGS, 0o644, settings).image()
+}
+
+fn forward(site: &Site, verb: &str) -> Value {
+    site.ask(Node::Router, "forward", verb, json!({}))
+}
+
+fn card(site: &Site) -> String {
+    let shown = || site.machine(Node::Router).call_unit("forward", "card", json!({}));
+    site.wait("the router has a card", || shown().is_ok());
+    shown().unwrap()["card"].as_str().unwrap().to_owned()
+}
+
+/// Has the box be as `text` says, for good.
+fn apply(site: &Site, text: String) {
+    let mut file = LocalFile::Held(text.into_bytes());
+    let machine = site.machine(Node::Router);
+    machine.send_file_with("config", "apply", json!({}), "file", &mut file).unwrap();
+    site.ask(Node::Router, "config", "confirm", json!({}));
+}
+
+/// What has come by devices of `forward` to a router, and was dropped.
+fn denied_by_path(site: &Site) -> u64 {
+    let shown = site.ask(Node::Router, "netd", "show", json!({}));
+    shown["lines"]["denied_by_path"].as_u64().unwrap()
+}
+
+fn wait_open(home: &Site) {
+    home.wait("the lan has a place", || forward(home, "status")["vpn"]["state"] == "open");
+}
+
+#[test]
+#[ignore = "long: `cargo image test --soak`"]
+fn the_lan_leaves_by_another_box_or_not_at_all() {
+    let began = Instant::now();
+    let home = Site::of(BOARDS, image(HOME));
+    let hill = Site { cluster: Cluster::new(BOARDS, false).unwrap(), image: image(HILL) };
+    let outside = Outside::new(&home, &hill);
+    for (site, own) in [(&home, HOME_MAC), (&hill, HILL_MAC)] {
+        site.cluster.power_on_as(Node::Router, own, site.machine_of(Node::Router)).unwrap();
+    }
+    for site in [&home, &hill] {
+        site.wait_ready(Node::Router);
+    }
+    let [of_home, of_hill] = [&home, &hill].map(card);
+    let device = Device::new(&home);
+
+    let leaves = policy("lan", "uplink", &[LET, NOT_LET]);
+    let to_hill = neighbour("hill", &of_hill, &format!("at = \"{HILL}:51820\""));
+    let without = text(HOME, &format!("{leaves}{to_hill}"));
+    let with = format!("{without}[vpn]\nexit = \"hill\"\n");
+    let to_home = neighbour("home", &of_home, "");
+    let lets = policy("path", "uplink", &[NAMES, LET]);
+    apply(&home, without.clone());
+    apply(&hill, text(HILL, &to_home));
+    home.wait("they know each other", || forward(&home, "status")["nodes"] == 2);
+    println!("neighbours after {:?}", began.elapsed());
+
+    // Without a VPN it is the box itself that is seen outside, and whoever sees the wire can read it.
+    let reaches = |from: u16, to: u16| {
+        let mut word = String::new();
+        home.wait("the device reaches the server", || {
+            let (said, is_back) = device.says(from, (SERVER, to), ANSWER);
+            word = said;
+            is_back
+        });
+        outside.said_by(&word).unwrap()
+    };
+    let resolves = || {
+        let mut name = String::new();
+        home.wait("the device has an answer", || {
+            let (asked, said) = device.asks(ANSWER);
+            name = asked;
+            said == Some((0, Some(ELSEWHERE)))
+        });
+        outside.said_by(&name).unwrap()
+    };
+    let connects = || {
+        let mut said = None;
+        home.wait("a connection is taken up", || {
+            said = device.begins((SERVER, LET), ANSWER);
+            said.is_some()
+        });
+        (said, outside.begun_by())
+    };
+    let before = outside.now();
+    assert_eq!([reaches(6000, LET), reaches(6001, NOT_LET), resolves()], [HOME; 3]);
+    assert_eq!(connects(), (Some(SAID), Some((HOME, SAID))));
+    assert!(outside.leaked(before) >= 4);
+
+    // With one, and an exit whose owner lets nothing: there is a path, and no place. Nothing of it is on the wire.
+    apply(&home, with.clone());
+    let since = outside.now();
+    home.wait("the exit refuses", || {
+        let state = forward(&home, "status")["vpn"]["state"].clone();
+        state.as_str().is_some_and(|state| state.starts_with("refused: no line"))
+    });
+    // The flow that stood is no exception.
+    for from in [6000, 6002] {
+        assert!(!device.says(from, (SERVER, LET), SILENCE).1);
+    }
+    assert_eq!(device.begins((SERVER, LET), SILENCE), None);
+    assert!(device.asks(SILENCE).1.is_none_or(|(code, _)| code == 2));
+    assert_eq!(outside.leaked(since), 0);
+    println!("refused after {:?}", began.elapsed());
+
+    // Its owner lets something: that, and nothing else. It is the exit that is seen.
+    apply(&hill, text(HILL, &format!("{to_home}{lets}")));
+    wait_open(&home);
+    println!("{} after {:?}", forward(&home, "status"), began.elapsed());
+    assert_eq!([reaches(6003, LET), resolves()], [HILL; 2]);
+    // What is long fits, and connections are told what does.
+    assert_eq!(connects(), (Some(SEGMENT), Some((HILL, SEGMENT))));
+    home.wait("a long word comes back", || device.says_of(6003, (SERVER, LET), ANSWER, LONGEST).1);
+    let (word, is_back) = device.says(6004, (SERVER, NOT_LET), SILENCE);
+    assert!(!is_back && outside.said_by(&word).is_none());
+    // What is inside of the exit, itself too, is no part of what is outside.
+    for inside in [HILL, Ipv4Addr::new(10, 21, 250, 1), Ipv4Addr::new(10, 21, 1, 2)] {
+        let before = denied_by_path(&hill);
+        assert!(!device.says(6005, (inside, LET), SILENCE).1);
+        hill.wait("it is dropped", || denied_by_path(&hill) > before);
+    }
+    assert_eq!(forward(&hill, "status")["clients"], 1);
+    assert_eq!(outside.leaked(since), 0);
+
+    // Whoever is killed and comes back finds it as it was.
+    let address = forward(&home, "status")["vpn"]["address"].clone();
+    for site in [&home, &hill] {
+        kill(site, Node::Router, "forward");
+    }
+    wait_open(&home);
+    assert_eq!(forward(&home, "status")["vpn"]["address"], address);
+    assert_eq!([reaches(6006, LET), resolves()], [HILL; 2]);
+
+    // The path is gone: so is all else, whoever is killed besides.
+    outside.cut(true);
+    home.wait("the path is gone", || forward(&home, "status")["vpn"]["state"] == "no path");
+    for unit in ["forward", "lan", "netd"] {
+        for from in [6006, 6007] {
+            assert!(!device.says(from, (SERVER, LET), SILENCE).1);
+        }
+        assert_eq!(device.begins((SERVER, LET), SILENCE), None);
+        assert!(device.asks(SILENCE).1.is_none_or(|(code, _)| code == 2));
+        kill(&home, Node::Router, unit);
+    }
+    assert!(!device.says(6008, (SERVER, LET), SILENCE).1);
+    assert_eq!(outside.leaked(since), 0);
+    println!("cut after {:?}", began.elapsed());
+
+    // It comes back by itself.
+    outside.cut(false);
+    wait_open(&home);
+    assert_eq!([reaches(6009, LET), resolves()], [HILL; 2]);
+    assert_eq!(outside.leaked(since), 0);
+
+    // And without the section it is as it was before.
+    apply(&home, without);
+    assert_eq!([reaches(6010, LET), reaches(6011, NOT_LET), resolves()], [HOME; 3]);
+    assert_eq!(forward(&home, "status")["vpn"], Value::Null);
+    println!("all of it: {:?}", began.elapsed());
+}

@@ -1,0 +1,156 @@
+//! The network outside, which both boxes' uplinks and a server are in: the test carries its frames, and hears them.
+
+use std::net::Ipv4Addr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use octet_machine::Socket;
+use octet_machine::panel::Port;
+use octet_machine::panel::peer::{Datagram, Does, Own, Peer};
+
+use super::begun::{Begun, SAID};
+use super::{
+    ELSEWHERE, HILL, HILL_MAC, HOME_MAC, LET, NAME, NAMES, NOT_LET, SERVER, SERVER_MAC, WORD,
+};
+use crate::cluster::question;
+use crate::cluster::site::Site;
+
+/// How soon a frame that waits is carried on.
+const TICK: Duration = Duration::from_millis(1);
+
+/// Who has said what to the server.
+type Heard = (Ipv4Addr, Vec<u8>);
+
+/// The network.
+pub struct Outside {
+    /// All frames of the first box.
+    said: Arc<Mutex<Vec<Vec<u8>>>>,
+    heard: Arc<Mutex<Vec<Heard>>>,
+    /// Connections to the server that were begun.
+    begun: Arc<Mutex<Vec<Begun>>>,
+    /// Whether nobody hears the second box, nor it anybody.
+    is_cut: Arc<AtomicBool>,
+    ended: Arc<AtomicBool>,
+    _server: Peer,
+}
+
+impl Outside {
+    pub fn new(home: &Site, hill: &Site) -> Self {
+        let end = |site: &Site| site.cluster.be(0, Socket::Router(0)).unwrap();
+        let (server, port) = Port::pair().unwrap();
+        let (heard, begun) = (Arc::default(), Arc::default());
+        let outside = Self {
+            said: Arc::default(),
+            heard: Arc::clone(&heard),
+            begun: Arc::clone(&begun),
+            is_cut: Arc::default(),
+            ended: Arc::default(),
+            _server: Peer::start(server, SERVER_MAC, HOME_MAC, serves(heard, begun)),
+        };
+        let (said, is_cut) = (Arc::clone(&outside.said), Arc::clone(&outside.is_cut));
+        let (ended, ends) = (Arc::clone(&outside.ended), [end(home), end(hill), port]);
+        thread::spawn(move || {
+            while !ended.load(Ordering::Relaxed) {
+                for from in 0..ends.len() {
+                    let Some(mut frame) = ends[from].receive(Instant::now() + TICK) else {
+                        continue;
+                    };
+                    if from == 0 {
+                        said.lock().unwrap().push(frame.clone());
+                    }
+                    if from == 2 {
+                        to_who_asked(&mut frame);
+                    }
+                    let is_cut = is_cut.load(Ordering::Relaxed);
+                    let others = (0..ends.len()).filter(|to| *to != from);
+                    for to in others.filter(|to| !is_cut || (*to != 1 && from != 1)) {
+                        // A guest that is gone takes nothing.
+                        let _ = ends[to].send(&frame);
+                    }
+                }
+            }
+        });
+        outside
+    }
+
+    /// From now on nobody hears the second box, nor it anybody; or they do again.
+    pub fn cut(&self, is_cut: bool) {
+        self.is_cut.store(is_cut, Ordering::Relaxed);
+    }
+
+    /// How much the first box has said so far.
+    pub fn now(&self) -> usize {
+        self.said.lock().unwrap().len()
+    }
+
+    /// How much of what it has said since then was the device's: whoever sees the wire can read it, or it is for the
+    /// server, with whom the box itself has nothing to speak of.
+    pub fn leaked(&self, since: usize) -> usize {
+        let said = self.said.lock().unwrap();
+        let is_of_device =
+            |frame: &&Vec<u8>| has(frame, WORD) || has(frame, NAME) || is_to_server(frame);
+        said[since..].iter().filter(is_of_device).count()
+    }
+
+    /// Who the server believes has said what has this in it.
+    pub fn said_by(&self, mark: &str) -> Option<Ipv4Addr> {
+        let heard = self.heard.lock().unwrap();
+        heard.iter().rev().find(|(_, payload)| has(payload, mark)).map(|(from, _)| *from)
+    }
+
+    /// Who the server believes has begun a connection last, and how long segments he takes.
+    pub fn begun_by(&self) -> Option<(Ipv4Addr, u16)> {
+        self.begun.lock().unwrap().last().map(|begun| (begun.from.0, begun.longest))
+    }
+}
+
+impl Drop for Outside {
+    fn drop(&mut self) {
+        self.ended.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Names are spelled with capitals by chance.
+fn has(bytes: &[u8], mark: &str) -> bool {
+    bytes.windows(mark.len()).any(|it| it.eq_ignore_ascii_case(mark.as_bytes()))
+}
+
+/// Whether there is something of TCP or UDP for the server in a frame.
+fn is_to_server(frame: &[u8]) -> bool {
+    frame.get(12..14) == Some(&[8, 0])
+        && frame.get(23).is_some_and(|protocol| [6, 17].contains(protocol))
+        && frame.get(30..34) == Some(&SERVER.octets())
+}
+
+/// What the server does: it answers questions for names, repeats words, and takes up connections.
+fn serves(heard: Arc<Mutex<Vec<Heard>>>, begun: Arc<Mutex<Vec<Begun>>>) -> Does {
+    let answer = move |asked: &Datagram| {
+        if asked.to.0 != SERVER {
+            return vec![];
+        }
+        heard.lock().unwrap().push((asked.from.0, asked.payload.clone()));
+        let payload = match asked.to.1 {
+            NAMES => question::answer(&asked.payload, ELSEWHERE),
+            LET | NOT_LET => Some(asked.payload.clone()),
+            _ => None,
+        };
+        let said = |payload| Datagram { from: asked.to, to: asked.from, payload };
+        payload.map(said).into_iter().collect()
+    };
+    let take_up = move |frame: &[u8]| {
+        let asked = Begun::read(frame).filter(|it| it.to == (SERVER, LET))?;
+        begun.lock().unwrap().push(asked);
+        let said = Begun { from: asked.to, to: asked.from, answers: true, longest: SAID };
+        Some(said.frame((SERVER_MAC, HOME_MAC)))
+    };
+    Does { own: Own::One(SERVER), on_frame: Box::new(take_up), answer: Box::new(answer) }
+}
+
+/// The server says all to one Ethernet address: it is to go to whoever has the address of IPv4.
+fn to_who_asked(frame: &mut [u8]) {
+    if frame.get(12..14) == Some(&[8, 0]) && frame.get(30..34) == Some(&HILL.octets()) {
+        frame[..6].copy_from_slice(&HILL_MAC.0);
+    }
+}

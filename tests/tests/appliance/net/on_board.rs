@@ -1,0 +1,62 @@
+//! Units of one board reach each other's ports only where a unit file says so.
+
+use octet_machine::UnitState;
+use octet_tests::{READY, Remake, guest};
+use serde_json::json;
+
+use crate::net::guest::{start, with_doors, with_network};
+
+/// Ports of the unit `web`, by every address that is the board's own.
+const DOORS: [&str; 5] = [
+    "tcp/127.0.0.1:80",
+    "tcp/[::1]:80",
+    "tcp/192.0.2.7:80",
+    "udp/127.0.0.1:5000",
+    "udp/192.0.2.7:5000",
+];
+
+/// A unit that knocks at all of them, and ends well if they do as is said.
+fn knocker(name: &str, user: &str, does: &str, more: &str) -> String {
+    let args: Vec<&str> = [does].into_iter().chain(DOORS).collect();
+    format!(
+        "name = \"{name}\"\ntype = \"one-shot\"\nexec = \"/usr/lib/octet/knock\"\nuser = \"{user}\"\n\
+         after = [\"web\", \"netd\"]\nargs = {args:?}\n{more}\n\
+         [start]\ntimeout = \"1m\"\n[restart]\npolicy = \"never\"\n[sandbox]\nnetwork = \"host\"\n"
+    )
+}
+
+fn with_knockers() -> Remake {
+    let both = "reaches.web = [\"http\", \"echo\"]";
+    let network = json!({ "address": ["192.0.2.7/24"] });
+    with_network(with_doors(), &network)
+        .program("knock", &guest("knock"))
+        .unit(&knocker("friend", "extra-2", "all", both))
+        .unit(&knocker("stranger", "extra-3", "none", ""))
+        // His own ports are not another's.
+        .unit(&knocker("namesake", "extra-4", "none", "ports.http = \"tcp/8081\""))
+}
+
+#[test]
+fn units_reach_what_their_files_name() {
+    let (machine, _port) = start(with_knockers());
+    machine.wait_ready(READY).unwrap_or_else(|error| panic!("{error}"));
+    let status = machine
+        .wait_status("all have knocked", READY, |status| {
+            let is_over = |name| {
+                let state = status.unit(name).map(|unit| unit.state);
+                matches!(state, Some(UnitState::Done | UnitState::Failed))
+            };
+            ["friend", "stranger", "namesake"].into_iter().all(is_over)
+        })
+        .unwrap();
+    for name in ["friend", "stranger", "namesake"] {
+        let state = status.unit(name).unwrap().state;
+        assert_eq!(state, UnitState::Done, "{name}: {}", machine.tail(60));
+    }
+    let rules = machine.call_unit("netd", "show", json!({})).unwrap()["rules"].to_string();
+    let denied = rules.split("counter denied_on_board {").nth(1).unwrap();
+    // The words of nft: `packets N bytes M`.
+    let denied = denied.split("packets ").nth(1).unwrap().split(' ').next().unwrap().to_owned();
+    let denied: usize = denied.parse().unwrap();
+    assert!(denied >= 2 * DOORS.len(), "{denied}");
+}

@@ -1,0 +1,115 @@
+//! Those who come in numbers, or slowly, or announce more than they may say. The operator is answered
+//! beside them.
+
+use std::io::Write;
+use std::net::Ipv4Addr;
+
+use octet_tests::soak;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+use crate::net::owner::door::{Tls, as_operator, tcp, until_closed};
+use crate::net::owner::site::Site;
+
+/// Connections of one address that are no operator's: so many may come at once (docs/gate.md).
+const BURST: usize = 20;
+
+/// Connections that have not shown a key (docs/gate.md).
+const KEYLESS: usize = 32;
+
+/// After so many connections an operator asks.
+const TURN: usize = 25;
+
+/// How a client of TLS 1.3 begins, as far as its second word.
+const BEGINS: &[u8] = b"\x16\x03\x01\x02\x00\x01";
+
+/// Neighbours of the test's computer: one that tries too often, one that is slow, one that announces too
+/// much, and the first of many.
+const OFTEN: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 70);
+const SLOW: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 71);
+const LONG: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 72);
+const MANY: u8 = 100;
+
+/// An operator's request that comes byte by byte.
+pub struct Slow(Tls);
+
+impl Slow {
+    pub fn start(site: &Site<'_>) -> Self {
+        let mut stream = as_operator(site, SLOW, "anna");
+        stream.write_all(b"OCT1\0\0\x10\0{").unwrap();
+        Self(stream)
+    }
+
+    /// One more byte, if it is still taken.
+    fn drip(&mut self) {
+        let _ = self.0.write_all(b" ").and_then(|()| self.0.flush());
+    }
+
+    /// It is over, and the gate has said why.
+    fn ends(mut self, site: &Site<'_>) {
+        until_closed(&mut self.0);
+        let logged = ["anna", &SLOW.to_string(), "refused", "took too long to arrive"];
+        site.wait_logged(&logged, 0);
+    }
+}
+
+/// One address tries again and again: it is turned away at the door, and others are not.
+pub fn of_one_address(site: &Site<'_>) {
+    let turned_away = || site.json("anna", &["gate", "show"])["turned away"]["too often"].as_u64();
+    let before = turned_away().unwrap();
+    let mut open: Vec<_> = (0..BURST).map(|_| tcp(site, OFTEN)).collect();
+    assert_eq!(turned_away(), Some(before));
+    site.logged(&[&OFTEN.to_string(), "tries too often"], || {
+        open.extend((0..2 * BURST).map(|_| tcp(site, OFTEN)));
+        site.may("anna", &["status"]);
+    });
+    assert!(turned_away() > Some(before));
+}
+
+/// Many addresses open connections and show no key. Meanwhile and afterwards others say too little or
+/// too much, and the operator is answered.
+pub fn of_many(site: &Site<'_>, mut slow: Slow) {
+    let many = if soak() { 1000 } else { 100 };
+    // Each takes two descriptors: the test's end, and that of its computer on the wire.
+    let most = getrlimit(Resource::Nofile).maximum;
+    setrlimit(Resource::Nofile, Rlimit { current: most, maximum: most }).unwrap();
+    let without_key =
+        || site.json("anna", &["gate", "show"])["turned away"]["without key"].as_u64();
+    let before = without_key().unwrap();
+    let mut open = vec![];
+    for number in 0..many {
+        let last = MANY + u8::try_from(number % 150).unwrap();
+        let mut stream = tcp(site, Ipv4Addr::new(192, 0, 2, last));
+        if number % 2 == 1 {
+            stream.write_all(BEGINS).unwrap();
+        }
+        open.push(stream);
+        if number % TURN == TURN - 1 {
+            slow.drip();
+            site.may("anna", &["status"]);
+        }
+    }
+    announces_too_much(site);
+    // There is room for so many at once; all that were more have been closed to let these in.
+    let now = without_key().unwrap();
+    assert!(now >= before + (many - KEYLESS) as u64, "{before} {now}");
+    for stream in &mut open {
+        until_closed(stream);
+    }
+    site.wait_logged(&["192.0.2.1", "has shown no key", "it took too long"], 0);
+    slow.ends(site);
+    site.may("anna", &["status"]);
+}
+
+/// An operator announces a frame of 1 GiB.
+fn announces_too_much(site: &Site<'_>) {
+    let why = "1073741824 bytes";
+    site.logged(&["anna", &LONG.to_string(), "refused", why], || {
+        let mut stream = as_operator(site, LONG, "anna");
+        stream.write_all(b"OCT1\x40\0\0\0{\"id\"").unwrap();
+        stream.flush().unwrap();
+        let said = until_closed(&mut stream);
+        let said = String::from_utf8_lossy(&said);
+        assert!(said.contains(why), "{said}");
+    });
+    site.may("anna", &["status"]);
+}

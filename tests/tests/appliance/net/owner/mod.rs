@@ -1,0 +1,45 @@
+//! The owner's path, as the documents tell it: `octetctl` on another computer, by wire through the gate
+//! to a box that ships, with operators of the test's. For each that is refused, what is allowed comes
+//! first; every refusal is in the gate's log.
+
+mod change;
+mod door;
+mod flood;
+mod signed;
+mod site;
+
+use octet_tests::{DiskFile, shipped};
+
+use crate::net::owner::flood::Slow;
+use crate::net::owner::site::{People, Site};
+
+/// MiB of the medium.
+const MEDIUM: u64 = 320;
+
+#[test]
+fn the_owner_comes_in_and_others_do_not() {
+    let people = People::new();
+    let image = people.image();
+    let disk = DiskFile::flashed(&shipped(), MEDIUM);
+    let site = Site::boot(&image, &disk, &people);
+    let gate = site.gate();
+    door::at_first(&site);
+    // It takes the gate's patience; the rest is meanwhile.
+    let slow = Slow::start(&site);
+    change::by_the_owner(&site);
+    change::by_who_configures(&site);
+    change::back(&site);
+    door::who_may_not(&site);
+    door::without_a_key(&site);
+    let spent = signed::at_most_once(&site);
+    flood::of_one_address(&site);
+    flood::of_many(&site, slow);
+    // Whatever came: it is the same gate, and the box is ready.
+    assert_eq!(site.gate(), gate);
+
+    let node = site.cut();
+    let site = Site::boot(&image, &disk, &people);
+    assert_eq!(site.node, node);
+    change::is_kept(&site);
+    signed::after_a_cut(&site, &spent);
+}

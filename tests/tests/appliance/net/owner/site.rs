@@ -1,0 +1,200 @@
+//! The box, the computer on its wire, and those who sit there.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::thread::sleep;
+use std::time::Instant;
+
+use octet_appliance::{APPLIANCE, Appliance, SETTINGS};
+use octet_machine::panel::Host;
+use octet_machine::{Machine, Status, UnitState};
+use octet_node::key::{self, Key, KeyFile};
+use octet_tests::{
+    DiskFile, Image, Output, Owner, PAUSE, READY, Remake, SOON, shipped, text_of_one_board,
+};
+use serde_json::{Value, json};
+
+use crate::net::guest::{BOX, GIVEN, OURS, TEST, gate};
+
+/// Everybody who has a key. Eve is nobody's operator.
+const ALL: [&str; 5] = ["anna", "ben", "carl", "dora", "eve"];
+
+/// Whom the image names.
+const NAMED: [&str; 3] = ["anna", "ben", "carl"];
+
+/// What each may, once named.
+fn rights(who: &str) -> Value {
+    match who {
+        "anna" => json!(["own"]),
+        "ben" => json!(["read", "configure"]),
+        _ => json!(["read"]),
+    }
+}
+
+/// Those who try, at one computer.
+pub struct People {
+    pub owner: Owner,
+    keys: BTreeMap<&'static str, String>,
+}
+
+impl People {
+    pub fn new() -> Self {
+        let owner = Owner::new();
+        let keys = ALL.map(|who| (who, owner.keygen(who)));
+        Self { keys: keys.into(), owner }
+    }
+
+    /// The public half of somebody's key.
+    pub fn key(&self, who: &str) -> &str {
+        &self.keys[who]
+    }
+
+    /// Somebody's key.
+    pub fn secret(&self, who: &str) -> Key {
+        match key::read(&self.owner.path(who)) {
+            Ok(KeyFile::Key(key)) => key,
+            _ => panic!("{who} has no key"),
+        }
+    }
+
+    /// The `appliance.toml` that ships, of a box without a router, with a fixed address, this name, these operators and more
+    /// lines.
+    pub fn text(&self, name: &str, operators: &[&str], more: &str) -> String {
+        let mut text = text_of_one_board();
+        for (shipped, ours) in [
+            ("\nname = \"octet\"\n", format!("\nname = {name:?}\n")),
+            ("\naddress = \"dhcp\"\n", format!("\naddress = [\"{GIVEN}/24\"]\n")),
+        ] {
+            assert!(text.contains(shipped));
+            text = text.replace(shipped, &ours);
+        }
+        let line = |who: &&str| {
+            let (key, may) = (self.key(who), rights(who));
+            format!("    {{ key = {key:?}, name = {who:?}, may = {may} }},\n")
+        };
+        let lines: String = operators.iter().map(line).collect();
+        text + &format!("\n[operator]\nkeys = [\n{lines}]\n{more}")
+    }
+
+    /// What the image was built with.
+    pub fn first_text(&self) -> String {
+        self.text("octet", &NAMED, "")
+    }
+
+    /// What ships, as the builder would have made it from that.
+    pub fn image(&self) -> Image {
+        let text = self.first_text();
+        let settings = json!(Appliance::parse("appliance.toml", &text).unwrap());
+        let remake = Remake::of(&shipped()).file(APPLIANCE, 0o644, text.into_bytes());
+        remake.file(SETTINGS, 0o644, settings.to_string().into_bytes()).image()
+    }
+}
+
+/// A running box with its wire.
+pub struct Site<'a> {
+    pub people: &'a People,
+    pub machine: Machine,
+    pub host: Host,
+    /// The box's name.
+    pub node: String,
+    /// Where it is reached.
+    pub address: String,
+    named: String,
+}
+
+impl<'a> Site<'a> {
+    pub fn boot(image: &Image, disk: &DiskFile, people: &'a People) -> Self {
+        let machine = image.machine().nic(BOX).disk(disk.disk()).cpus(1).start().unwrap();
+        machine.wait_ready(READY).unwrap_or_else(|error| panic!("{error}"));
+        let host = Host::start(machine.port(0).unwrap(), TEST, &[(IpAddr::V4(OURS), 24)]);
+        let shown = machine.call_unit("identity", "show", json!({})).unwrap();
+        let node = shown["node"].as_str().unwrap().to_owned();
+        let address = host.forward(gate(GIVEN.into())).unwrap().to_string();
+        let named = format!("{node}@{address}");
+        Self { people, machine, host, node, address, named }
+    }
+
+    /// The power goes. Returns the box's name.
+    pub fn cut(self) -> String {
+        self.machine.kill().unwrap();
+        self.node
+    }
+
+    /// The words for `octetctl` that ask this box.
+    pub fn words<'w>(&'w self, words: &[&'w str]) -> Vec<&'w str> {
+        [&["--box", &self.named][..], words].concat()
+    }
+
+    fn ask(&self, who: &str, words: &[&str]) -> Output {
+        self.people.owner.ask(who, &self.words(words))
+    }
+
+    /// Somebody asks the box, and may. Returns what is printed.
+    pub fn may(&self, who: &str, words: &[&str]) -> String {
+        let output = self.ask(who, words);
+        assert_eq!(output.status, Some(0), "{who} {words:?}: {}", output.stderr);
+        output.stdout
+    }
+
+    /// The same as JSON.
+    pub fn json(&self, who: &str, words: &[&str]) -> Value {
+        let printed = self.may(who, &[words, &["--json"]].concat());
+        serde_json::from_str(&printed).unwrap_or_else(|error| panic!("{error}: {printed}"))
+    }
+
+    /// Somebody asks the box, and is refused with `why`, which the gate's log has, too.
+    pub fn may_not(&self, who: &str, words: &[&str], why: &str) {
+        self.logged(&[self.people.key(who), why], || {
+            let output = self.ask(who, words);
+            assert_eq!(output.status, Some(1), "{who} {words:?}: {}", output.stdout);
+            assert!(output.stderr.contains(why), "{who} {words:?}: {}", output.stderr);
+        });
+    }
+
+    /// Does `what`, after which the gate's log has one more line with all `words`.
+    pub fn logged(&self, words: &[&str], what: impl FnOnce()) {
+        let before = self.lines_with(words);
+        what();
+        self.wait_logged(words, before);
+    }
+
+    /// Waits until the gate's log has more than so many lines with all `words`: what a unit says takes a
+    /// moment until it is there.
+    pub fn wait_logged(&self, words: &[&str], before: usize) {
+        let deadline = Instant::now() + SOON;
+        while self.lines_with(words) <= before {
+            let lines = || self.machine.logs("gate").unwrap();
+            assert!(Instant::now() < deadline, "late: {words:?}: {:#?}", lines());
+            sleep(PAUSE);
+        }
+    }
+
+    fn lines_with(&self, words: &[&str]) -> usize {
+        let lines = self.machine.logs("gate").unwrap().into_iter();
+        lines.filter(|line| words.iter().all(|word| line.contains(word))).count()
+    }
+
+    /// The console's process.
+    pub fn console(&self) -> Option<u32> {
+        self.machine.status().unwrap().unit("console").unwrap().pid
+    }
+
+    /// Does `what`, after which the console is another process.
+    pub fn restarts_console(&self, what: impl FnOnce()) {
+        let before = self.console();
+        what();
+        let again = |status: &Status| {
+            let unit = status.unit("console").unwrap();
+            unit.state == UnitState::Ready && unit.pid != before
+        };
+        self.machine.wait_status("another console", SOON, again).unwrap();
+    }
+
+    /// The gate's process. It was not started again, and the box is ready.
+    pub fn gate(&self) -> u32 {
+        let status = self.machine.wait_ready(SOON).unwrap();
+        let gate = status.unit("gate").unwrap();
+        assert_eq!(gate.restarts, 0, "{gate:?}");
+        gate.pid.unwrap()
+    }
+}

@@ -1,0 +1,217 @@
+//! What gets in: the gate's port, and nothing else.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use octet_machine::panel::{Kind, Reply, Segment, Station};
+use octet_machine::{Machine, Port};
+use octet_tests::{READY, guest, soak};
+use serde_json::{Value, json};
+
+use crate::net::guest::{
+    BOX, BOX_LINK, ECHO, GATE, TEST, WEB, kill, show, start, that_forwards, with_doors,
+    with_network,
+};
+
+/// How often netd is killed between probes.
+const KILLS: usize = 3;
+
+/// How many datagrams are sent at once.
+const AT_ONCE: usize = 64;
+
+/// How often a packet for somebody else is sent.
+pub const ROUNDS: usize = 3;
+
+/// More often than it takes, where it is known that something comes.
+const MANY: usize = 1000;
+
+/// Somebody else on the wire, whom only a box that forwards would speak to.
+const OTHER: [&str; 2] = ["192.0.2.99", "2001:db8::99"];
+
+/// The ports that are probed: those below 1024, those of the test and their neighbours; all of them
+/// with `--soak`.
+pub fn ports() -> BTreeSet<u16> {
+    if soak() {
+        return (1..=u16::MAX).collect();
+    }
+    let near = |port: u16| port - 1..=port + 1;
+    (1..1024).chain(near(GATE)).chain(near(ECHO)).chain([8080, 8443, 65_535]).collect()
+}
+
+/// What answers: TCP ports, and UDP ports. Ports that say no count as answers.
+type Answers = [BTreeSet<(u16, Reply)>; 2];
+
+fn scan(station: &mut Station, target: IpAddr) -> Answers {
+    let tcp = station.scan_tcp(target, ports(), GATE).unwrap();
+    let udp = station.scan_udp(target, ports(), GATE).unwrap();
+    println!(
+        "{target}: of {} ports, TCP {} and UDP {} answer",
+        ports().len(),
+        tcp.len(),
+        udp.len()
+    );
+    [tcp.into_iter().collect(), udp.into_iter().collect()]
+}
+
+fn only_the_gate() -> Answers {
+    [[(GATE, Reply::Open)].into(), [(GATE, Reply::Open)].into()]
+}
+
+/// Packets for somebody else, sent to the box: what comes of them on the wire. They are sent some
+/// times in turn, for the box has to ask first where somebody else is.
+fn forwarded(station: &mut Station, target: IpAddr) -> BTreeSet<(IpAddr, u16)> {
+    let to = station.resolve(target).unwrap();
+    let from = station.address_like(target).unwrap();
+    let like = |other: &IpAddr| other.is_ipv4() == target.is_ipv4();
+    let other = others().into_iter().find(like).unwrap();
+    let probe = |port, kind| Segment { from: (from, 1234), to: (other, port), kind };
+    let probes = [probe(80, Kind::Syn), probe(53, Kind::Udp)];
+    let mut passed = BTreeSet::new();
+    for _ in 0..ROUNDS {
+        let heard = station.exchange(to, &probes, (target, GATE)).unwrap();
+        passed.extend(heard.iter().map(|segment| segment.to).filter(|to| to.0 == other));
+    }
+    passed
+}
+
+/// The addresses of the box, and of the test on the same networks.
+pub fn network() -> Value {
+    json!({ "address": ["192.0.2.7/24", "2001:db8::7/64"], "gateway": "192.0.2.1" })
+}
+
+pub fn boxes() -> [IpAddr; 3] {
+    ["192.0.2.7", "2001:db8::7", BOX_LINK].map(|text| text.parse().unwrap())
+}
+
+pub fn station(port: Port) -> Station {
+    let ours = ["192.0.2.1", "2001:db8::1", "fe80::2"].map(|text| text.parse().unwrap());
+    Station::new(port, TEST, &[&ours[..], &others()].concat())
+}
+
+/// Whether `target` says anything to datagrams for its ports, be it that nobody is there. That a kernel
+/// says seldom, and a program says what it says when its turn comes: so a port that agrees to
+/// connections is asked `rounds` more times for the rest, or until something has come.
+pub fn datagrams_are_answered(station: &mut Station, target: IpAddr, rounds: usize) -> bool {
+    let (to, from) = (station.resolve(target).unwrap(), station.address_like(target).unwrap());
+    let mut exchange = |ports: &[u16]| {
+        let probe = |port| Segment { from: (from, 1234), to: (target, port), kind: Kind::Udp };
+        let probes: Vec<_> = ports.iter().copied().map(probe).collect();
+        let heard = station.exchange(to, &probes, (target, GATE)).unwrap();
+        // What is refused names the probe, what is answered comes to its port.
+        heard.iter().any(|it| it.from == (from, 1234) || it.to == (from, 1234))
+    };
+    let ports: Vec<_> = ports().into_iter().collect();
+    let answered = ports.chunks(AT_ONCE).fold(false, |any, some| exchange(some) | any);
+    answered || (0..rounds).any(|_| exchange(&[]))
+}
+
+#[test]
+fn only_the_gate_answers_and_nothing_is_forwarded() {
+    without_rules();
+    let (machine, port) = start(with_network(that_forwards(with_doors()), &network()));
+    let mut station = station(port);
+    // From before there is a link, so that the first packet that can get in is one of these.
+    assert_eq!(knock(&mut station), [GATE].into());
+    machine.wait_ready(READY).unwrap();
+    for target in boxes() {
+        let answers = scan(&mut station, target);
+        assert_eq!(answers, only_the_gate(), "{target}\n{}", machine.tail(30));
+    }
+    for kills in 0..=KILLS {
+        for target in boxes() {
+            assert_eq!(doors(&mut station, target), only_the_gate(), "{target}, {kills} kills");
+        }
+        for target in &boxes()[..2] {
+            assert_eq!(forwarded(&mut station, *target), [].into(), "{target}, {kills} kills");
+        }
+        if kills < KILLS {
+            // While there is no netd, and while the next one loads its rules.
+            kill(&machine, || {
+                for _ in 0..ROUNDS {
+                    let answers = doors(&mut station, boxes()[0]);
+                    assert_eq!(answers, only_the_gate(), "after kill {kills}");
+                }
+            });
+        }
+    }
+    counted(&machine);
+}
+
+/// Knocks at both doors from before the box is up until the gate opens.
+fn knock(station: &mut Station) -> BTreeSet<u16> {
+    station.knock(BOX, (boxes()[0], GATE), &[WEB], READY).unwrap()
+}
+
+/// The doors alone: they are what would answer if there were a hole.
+fn doors(station: &mut Station, target: IpAddr) -> Answers {
+    let tcp = station.scan_tcp(target, [WEB, GATE], GATE).unwrap();
+    let udp = station.scan_udp(target, [ECHO, GATE], GATE).unwrap();
+    [tcp.into_iter().collect(), udp.into_iter().collect()]
+}
+
+/// Where `lan` answers questions about names by TCP.
+const NAMES: u16 = 53;
+
+/// Where `cluster` listens, on a board, too: who holds the map may change.
+const ENROLMENT: u16 = 4041;
+
+fn others() -> Vec<IpAddr> {
+    OTHER.iter().map(|text| text.parse().unwrap()).collect()
+}
+
+/// The same guest with rules that were never loaded: all that is refused above answers here, and all
+/// that is not forwarded above is.
+fn without_rules() {
+    let nothing = std::fs::read(guest("nothing")).unwrap();
+    let remake = with_network(that_forwards(with_doors()), &network());
+    let (machine, port) = start(remake.file("/usr/sbin/nft", 0o755, nothing));
+    let mut station = station(port);
+    assert_eq!(knock(&mut station), [WEB, GATE].into());
+    machine.wait_ready(READY).unwrap();
+    for target in boxes() {
+        assert!(datagrams_are_answered(&mut station, target, MANY), "{target}");
+        let [mut tcp, mut udp] = scan(&mut station, target);
+        // Two programs answer, and whose turn of the processor comes first is by chance: a scan ends with the
+        // answer of the gate's.
+        for _ in 0..ROUNDS {
+            let [more_tcp, more_udp] = doors(&mut station, target);
+            tcp.extend(more_tcp);
+            udp.extend(more_udp);
+        }
+        let open = |answers: &BTreeSet<(u16, Reply)>| {
+            let open = answers.iter().filter(|(_, reply)| *reply == Reply::Open);
+            open.map(|(port, _)| *port).collect::<Vec<_>>()
+        };
+        assert_eq!(tcp.iter().map(|(port, _)| *port).collect::<BTreeSet<_>>(), ports());
+        assert_eq!(
+            (open(&tcp), open(&udp)),
+            (vec![NAMES, WEB, GATE, ENROLMENT], vec![GATE, ECHO]),
+            "{target}"
+        );
+    }
+    for target in &boxes()[..2] {
+        assert_eq!(forwarded(&mut station, *target).len(), 2, "{target}\n{}", machine.tail(30));
+    }
+}
+
+/// The rules that netd shows have counted what was refused: each port of the scans but the gate's, by
+/// both protocols and from both addresses. The counters outlive netd.
+fn counted(machine: &Machine) {
+    let shown = show(machine);
+    let rules = shown["rules"].as_array().unwrap().iter();
+    let rules: Vec<&str> = rules.map(|line| line.as_str().unwrap().trim()).collect();
+    println!("{}", rules.join("\n"));
+    let packets = |name: &str| {
+        let at = rules.iter().position(|line| *line == format!("counter {name} {{")).unwrap();
+        let words: Vec<_> = rules[at + 1].split_whitespace().collect();
+        assert_eq!(words[0], "packets");
+        words[1].parse::<usize>().unwrap()
+    };
+    assert!(
+        packets("denied") >= 2 * boxes().len() * (ports().len() - 1),
+        "of {} ports",
+        ports().len()
+    );
+    assert!(packets("not_forwarded") >= 4 * ROUNDS * (KILLS + 1));
+    assert!(packets("gate") > 0 && packets("neighbours") > 0);
+}

@@ -1,0 +1,33 @@
+//! The same on the other processor.
+
+use octet_tests::{AARCH64, shipped_for};
+
+use crate::segments::site::{Site, remake, text};
+use crate::segments::sweep::{expected, pairs};
+
+const LINES: &str = r#"
+[[policy]]
+from = "board-1"
+to = "board-2"
+protocol = "tcp"
+ports = [8080]
+
+[[policy]]
+from = "boards"
+to = "uplink"
+protocol = "udp"
+ports = [4433]
+"#;
+
+#[test]
+#[ignore = "long: `cargo image test --soak`"]
+fn a_router_with_an_arm_processor() {
+    let text = text(4, LINES);
+    let image = remake(&shipped_for(AARCH64), &text).image();
+    let mut site = Site::of(&image, &text, None, None);
+    site.wait_ready();
+    let mut asked = pairs(&site.world.zones(), &site.world.worth_a_probe());
+    let mut others = (0..).map(|number| number % 10 == 0);
+    asked.retain(|asked| expected(&site.world, *asked).is_some() || others.next().unwrap_or(false));
+    site.sweep(&asked).must_be_right(&site);
+}

@@ -1,0 +1,248 @@
+//! What a board that was taken over may try: each first shown to get into a router without rules, and
+//! out of it where it can, then dropped, and counted under its reason; at the ports of a board, of the
+//! owner's devices and of those outside, or at every one of them.
+
+mod frames;
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use octet_evaluator::Zone;
+use octet_machine::panel::raw::{ethernet, icmp};
+use octet_machine::panel::switchboard::Seen;
+use octet_tests::soak;
+use serde_json::json;
+
+use crate::segments::site::{Site, text};
+use frames::{Attack, Bare, MARK, all};
+
+/// As many senders as a board poses as.
+const SOURCES: usize = 8000;
+const SOME_SOURCES: usize = 2000;
+
+/// So many attacks are sent between two looks at what is counted.
+const GROUP: usize = 8;
+
+/// A policy that lets everything between boards: what is dropped then is dropped by the guard.
+const OPEN: &str = r#"
+[[policy]]
+from = "boards"
+to = ["boards", "router"]
+protocol = "udp"
+ports = ["1-65535"]
+
+[[policy]]
+from = "boards"
+to = ["boards", "router"]
+protocol = "tcp"
+ports = ["1-65535"]
+"#;
+
+/// Frames that were dropped, by port, then by reason.
+type Drops = BTreeMap<String, BTreeMap<String, u64>>;
+
+fn drops(site: &Site) -> Drops {
+    serde_json::from_value(site.shown()["drops"].clone()).unwrap()
+}
+
+/// Frames that were taken in, by device.
+fn received(site: &Site) -> BTreeMap<String, u64> {
+    // `show` has it, too, but lists all rules.
+    let passed = site.machine.call_unit("netd", "traffic", json!({})).unwrap();
+    let links = passed.as_array().unwrap().iter();
+    links
+        .map(|link| (link["link"].as_str().unwrap().to_owned(), link["received"].as_u64().unwrap()))
+        .collect()
+}
+
+/// Who attacks: a board, or every one of them, a device of the owner's, and somebody outside.
+fn attackers(site: &Site) -> Vec<Zone> {
+    let boards = if soak() { site.world.boards() } else { 1 };
+    (1..=boards).map(Zone::Board).chain([Zone::Lan, Zone::Uplink]).collect()
+}
+
+/// The device that `zone` is behind.
+fn device(site: &Site, zone: Zone) -> String {
+    match zone {
+        Zone::Board(number) => format!("eth{number}"),
+        Zone::Lan => format!("eth{}", site.world.boards() + 1),
+        _ => "eth0".to_owned(),
+    }
+}
+
+/// The attacks of `zone`, which poses as the next board.
+fn attacks(site: &Site, zone: Zone) -> Vec<Attack> {
+    let next = match zone {
+        Zone::Board(number) => number % site.world.boards() + 1,
+        _ => 1,
+    };
+    let leg = |zone| &site.panel.legs()[site.leg(zone)];
+    all(leg(zone), leg(Zone::Board(next)))
+}
+
+/// The reason under which `attack` by `zone` is counted; `None` if it is none there: devices of the
+/// owner's and everybody outside may have any Ethernet address, and each other's IP addresses. The
+/// router's own address outside comes by DHCP, so the guard does not know it.
+fn reason(attack: &Attack, zone: Zone) -> Option<&'static str> {
+    match (attack.name, zone) {
+        (_, Zone::Board(_)) => Some(attack.reason),
+        ("the right board on the wrong port", _) => Some("src-ip4"),
+        ("a neighbour's place", _) => None,
+        (
+            "gratuitous ARP"
+            | "ARP for the gateway"
+            | "the router's IPv4 address"
+            | "the router's IPv6 address",
+            Zone::Uplink,
+        ) => None,
+        _ if attack.reason == "src-mac" => None,
+        _ => Some(attack.reason),
+    }
+}
+
+/// Whether a frame that came out did so by `attack`: it carries what that one did, or answers it.
+fn is_effect(seen: &Seen, attack: &[u8]) -> bool {
+    let is_reply = seen.frame.get(12..14) == Some(&ethernet::ARP.to_be_bytes())
+        && seen.frame.get(20..22) == Some(&[0, 2]);
+    let is_advert = seen.frame.get(12..14) == Some(&ethernet::IPV6.to_be_bytes())
+        && seen.frame.get(20) == Some(&icmp::ICMPV6)
+        && seen.frame.get(54) == Some(&136);
+    // Behind all headers, where nothing is changed under way.
+    let body = attack.get(62..78).unwrap_or(&attack[attack.len() - 8..]);
+    seen.carries(MARK) || seen.carries(body) || is_reply || is_advert
+}
+
+/// One of the attacks of a group, at a port.
+struct Sent {
+    zone: Zone,
+    attack: Attack,
+    /// Under which it is counted.
+    reason: &'static str,
+    /// How often it is sent where it is counted: each of a group twice as often as the one before, so that
+    /// a count tells which of them it is made of.
+    times: u64,
+}
+
+/// Each attack of `group`, at every port where it is one.
+fn all_of(site: &Site, group: &Range<usize>) -> Vec<Sent> {
+    let mut all = vec![];
+    for zone in attackers(site) {
+        for (place, attack) in attacks(site, zone).drain(group.clone()).enumerate() {
+            let Some(reason) = reason(&attack, zone) else { continue };
+            all.push(Sent { zone, attack, reason, times: 1 << place });
+        }
+    }
+    all
+}
+
+/// Numbers of attacks, in groups.
+fn groups(count: usize) -> impl Iterator<Item = Range<usize>> {
+    (0..count).step_by(GROUP).map(move |first| first..count.min(first + GROUP))
+}
+
+/// What is not so of the router without rules: all that is sent gets into it, and some out of it.
+fn without_rules(site: &mut Site, count: usize) -> Vec<String> {
+    let mut wrong = vec![];
+    let asks = site.who_is_there();
+    let sent = all_of(site, &(0..count));
+    let before = received(site);
+    for Sent { zone, attack, .. } in &sent {
+        // One at a time: what comes out came by this one.
+        let frames = [attack.frame.clone()];
+        let seen = site.panel.exchange(site.leg(*zone), &frames, &asks).unwrap();
+        if attack.bare == Bare::Out && !seen.iter().any(|seen| is_effect(seen, &attack.frame)) {
+            wrong.push(format!("{zone}, {}: nothing came", attack.name));
+        }
+    }
+    let after = received(site);
+    for zone in attackers(site) {
+        let device = device(site, zone);
+        let own = sent.iter().filter(|sent| sent.zone == zone).count();
+        // Behind each attack both questions are asked at every port.
+        let meant = (own + 2 * sent.len()) as u64;
+        let found = after[&device] - before[&device];
+        if found < meant {
+            wrong.push(format!("{zone}: of {meant} frames {found} are taken in"));
+        }
+    }
+    wrong
+}
+
+/// What is not so of the router with rules: all is counted, each under its reason, and nothing comes out.
+fn with_rules(site: &mut Site, count: usize) -> Vec<String> {
+    let mut wrong = vec![];
+    let sentinels = site.sentinels();
+    let mut before = drops(site);
+    for group in groups(count) {
+        let sent = all_of(site, &group);
+        let often = sent.iter().flat_map(|it| (0..it.times).map(move |_| it));
+        let frames: Vec<_> = often.map(|it| (site.leg(it.zone), it.attack.frame.clone())).collect();
+        let seen = site.panel.exchange_all(&frames, &sentinels).unwrap();
+        let after = drops(site);
+        for zone in attackers(site) {
+            let device = device(site, zone);
+            let was = |reason: &str| before.get(&device).and_then(|all| all.get(reason));
+            let counted = after.get(&device).into_iter().flatten();
+            let counted = counted
+                .map(|(reason, now)| (reason.as_str(), now - was(reason).unwrap_or(&0)))
+                .filter(|(_, count)| *count > 0);
+            let counted: BTreeMap<&str, u64> = counted.collect();
+            let mut meant: BTreeMap<&str, u64> = BTreeMap::new();
+            let own = || sent.iter().filter(|sent| sent.zone == zone);
+            for sent in own() {
+                *meant.entry(sent.reason).or_default() += sent.times;
+            }
+            if counted != meant {
+                let names: Vec<_> = own().map(|sent| (sent.times, sent.attack.name)).collect();
+                wrong.push(format!("{zone}: {meant:?} expected, {counted:?}; sent {names:?}"));
+            }
+        }
+        for Sent { zone, attack, .. } in &sent {
+            let came: Vec<_> = seen.iter().filter(|seen| is_effect(seen, &attack.frame)).collect();
+            if let Some(first) = came.first() {
+                wrong.push(format!(
+                    "{zone}, {}, or another: {} came, {first:?}",
+                    attack.name,
+                    came.len()
+                ));
+            }
+        }
+        before = after;
+    }
+    wrong
+}
+
+#[test]
+fn what_a_taken_over_board_tries() {
+    let text = text(4, OPEN);
+    let mut bare = Site::with_fault(&text, "bare");
+    let count = attacks(&bare, Zone::Board(1)).len();
+    let mut wrong = without_rules(&mut bare, count);
+    drop(bare);
+    let mut site = Site::start(&text);
+    wrong.extend(with_rules(&mut site, count));
+    println!("{count} attacks at each of {} ports", attackers(&site).len());
+    assert!(wrong.is_empty(), "{wrong:#?}");
+    thousands_of_sources(&mut site);
+}
+
+/// A board that poses as ever new senders fills nothing: each is dropped and counted, and others are
+/// served meanwhile.
+fn thousands_of_sources(site: &mut Site) {
+    let from = site.leg(Zone::Board(1));
+    let (leg, other) = (site.panel.legs()[from].clone(), site.leg(Zone::Board(2)));
+    let other = site.panel.legs()[other].clone();
+    let sentinels = site.sentinels();
+    let before = drops(site);
+    let sources = if soak() { SOURCES } else { SOME_SOURCES };
+    let frames: Vec<_> =
+        (0..sources).map(|number| frames::stranger(&leg, &other, number)).collect();
+    let seen = site.panel.exchange(from, &frames, &sentinels).unwrap();
+    assert!(!seen.iter().any(|seen| seen.carries(MARK)));
+    let count = |drops: &Drops| ["src-mac", "src-ip4", "src-ip6"].map(|it| drops["eth1"][it]);
+    let (before, after) = (count(&before), count(&drops(site)));
+    let counted: Vec<_> = after.iter().zip(before).map(|(after, before)| after - before).collect();
+    println!("{sources} sources: {counted:?}");
+    assert_eq!(counted.iter().sum::<u64>(), sources as u64);
+    assert!(counted.iter().all(|count| *count >= sources as u64 / 4));
+}

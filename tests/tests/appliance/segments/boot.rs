@@ -1,0 +1,164 @@
+//! From power-on until the router is ready, and after: nothing passes that no line lets.
+
+use std::thread::sleep;
+use std::time::Instant;
+
+use octet_evaluator::{Traffic, Zone};
+use octet_machine::panel::switchboard::{Came, Probe, Traffic as Kind};
+use octet_tests::{PAUSE, SOON, soak};
+
+use crate::segments::site::{Site, probe, text};
+use crate::segments::sweep::pairs;
+
+const LINES: &str = r#"
+[[policy]]
+from = ["board-1", "board-3", "uplink"]
+to = "board-2"
+protocol = "tcp"
+ports = [8080]
+
+[[policy]]
+from = ["board-2", "lan"]
+to = ["uplink", "board-4"]
+protocol = "udp"
+ports = [5000]
+
+[[policy]]
+from = "lan"
+to = "boards"
+protocol = "icmp"
+"#;
+
+/// A probe that is sent over and over.
+struct Sent {
+    name: String,
+    probe: Probe,
+    is_for_router: bool,
+    /// Where it comes out, if it may. The router is known to take what is for it by its answer.
+    expected: Option<Came>,
+}
+
+/// From every zone to every other one and to the router, what some line lets and what none does.
+fn honest(site: &Site) -> Vec<Sent> {
+    let traffic =
+        [Traffic::Tcp(8080), Traffic::Tcp(53), Traffic::Udp(5000), Traffic::Ping, Traffic::Tcp(22)];
+    let mut asked = pairs(&site.world.zones(), &traffic);
+    // The router answers 20 in a second, and no more.
+    asked.retain(|(_, to, what, _)| *to != Zone::Router || *what != Traffic::Ping);
+    let sent = |(from, to, what, version)| {
+        let expected = match site.world.reaches(from, to, what, version) {
+            Some(Zone::Router) => Some(Came::Answered),
+            Some(zone) => Some(Came::Out(site.leg(zone))),
+            None => None,
+        };
+        let name = format!("{from} to {to}, {what} of {version}");
+        let probe = probe(&site.panel, (from, to, what, version));
+        Sent { name, probe, is_for_router: to == Zone::Router, expected }
+    };
+    asked.into_iter().map(sent).collect()
+}
+
+/// What a line would let, if it were its sender's own address.
+fn spoofed(site: &Site) -> Vec<Sent> {
+    let mut sent = vec![];
+    for (from, to, kind) in [
+        (Zone::Board(1), Zone::Board(2), Kind::Tcp(8080)),
+        (Zone::Board(3), Zone::Board(2), Kind::Tcp(8080)),
+        (Zone::Uplink, Zone::Board(2), Kind::Tcp(8080)),
+        (Zone::Board(2), Zone::Board(4), Kind::Udp(5000)),
+        (Zone::Lan, Zone::Board(4), Kind::Udp(5000)),
+        (Zone::Lan, Zone::Board(1), Kind::Ping),
+    ] {
+        let legs = site.panel.legs();
+        let (index, target) = (site.leg(from), legs[site.leg(to)].test);
+        let others = legs.iter().filter(|leg| leg.zone != from.to_string());
+        let others = others.filter(|leg| leg.zone != to.to_string()).map(|leg| leg.test);
+        // Somebody outside may have any address that is nobody's inside.
+        let router = (from != Zone::Uplink).then_some(legs[index].router);
+        for other in others.chain(router) {
+            let ends =
+                [(other.ipv4.into(), target.ipv4.into()), (other.ipv6.into(), target.ipv6.into())];
+            sent.extend(ends.map(|(source, to)| Sent {
+                name: format!("{kind:?} from {from}, which says that it is {source}, to {to}"),
+                probe: Probe::new(index, to, kind).from_address(source),
+                is_for_router: false,
+                expected: None,
+            }));
+        }
+    }
+    sent
+}
+
+/// What came out that no line lets, and what did not that one does, from power-on on.
+fn from_power_on(boards: u8, fault: Option<&str>) -> (Vec<String>, Vec<String>) {
+    let mut site = Site::power_on(&text(boards, LINES), fault);
+    let sent: Vec<_> = honest(&site).into_iter().chain(spoofed(&site)).collect();
+    let probes: Vec<_> = sent.iter().map(|sent| sent.probe.clone()).collect();
+    let mut barrage = site.panel.barrage(&probes);
+    site.wait_ready();
+    site.wait_addresses();
+    let sentinels = site.sentinels();
+    let (ready, before) = (site.panel.recorded().len(), barrage.rounds());
+    let deadline = Instant::now() + SOON;
+    // Not every leg has its addresses at the same time, and who is asked for his on a busy host may be late.
+    let is_missing = |sent: &Sent, after: &Came| match (after, &sent.expected) {
+        (Came::Several { out, .. }, Some(Came::Out(leg))) => out != &[*leg],
+        (after, Some(expected)) => after != expected,
+        (_, None) => false,
+    };
+    let mut rounds = before + 3;
+    loop {
+        while barrage.rounds() < rounds {
+            assert!(Instant::now() < deadline, "late: {}", site.machine.tail(30));
+            sleep(PAUSE);
+        }
+        let after = barrage.came(&site.panel.recorded()[ready..]);
+        let all_came = !sent.iter().zip(&after).any(|(sent, after)| is_missing(sent, after));
+        if all_came || Instant::now() >= deadline {
+            break;
+        }
+        rounds += 1;
+    }
+    site.panel.cease(&mut barrage, &sentinels).unwrap();
+    let seen = site.panel.recorded();
+    let (all, after) = (barrage.came(seen), barrage.came(&seen[ready..]));
+    println!(
+        "{} probes, at least {before} times before ready; {ready} frames came until then, {} later",
+        sent.len(),
+        seen.len() - ready
+    );
+    let (mut holes, mut missing) = (vec![], vec![]);
+    for ((sent, all), after) in sent.iter().zip(all).zip(after) {
+        let is_hole = match (&all, &sent.expected) {
+            (Came::Nowhere, _) => false,
+            (Came::Out(_), expected) => expected.as_ref() != Some(&all),
+            // Until the router has all routes it says that it has none for IPv6.
+            (Came::Answered, None) => sent.is_for_router,
+            (Came::Answered, Some(_)) => false,
+            (Came::Several { out, .. }, Some(Came::Out(leg))) => out != &[*leg],
+            (Came::Several { .. }, _) => true,
+        };
+        if is_hole {
+            holes.push(format!("{all:?}: {}", sent.name));
+        }
+        if is_missing(sent, &after) {
+            missing.push(format!("{after:?}: {}", sent.name));
+        }
+    }
+    (holes, missing)
+}
+
+#[test]
+#[ignore = "long: `cargo image test --soak`"]
+fn nothing_passes_before_the_rules_stand() {
+    let rounds: &[u8] = if soak() { &[4, 8, 16, 4, 8, 4, 8, 4, 8, 4] } else { &[4] };
+    for boards in rounds {
+        let (holes, missing) = from_power_on(*boards, None);
+        assert!(holes.is_empty(), "{boards} boards: {holes:#?}");
+        assert!(missing.is_empty(), "{boards} boards: {missing:#?}");
+    }
+    // The same probes find the hole of a netd that has the rules last.
+    let (holes, _) = from_power_on(4, Some("reversed"));
+    println!("links before rules: {} holes, such as {:#?}", holes.len(), holes.first());
+    assert!(!holes.is_empty());
+}

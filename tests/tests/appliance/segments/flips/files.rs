@@ -1,0 +1,172 @@
+//! Files with lines in common and others, and what is sent because of them.
+
+use octet_evaluator::{By, Probe as Asked, Traffic, Verdict, World, Zone};
+
+use crate::segments::site::{text, world};
+use crate::segments::sweep::pairs;
+
+/// In every file.
+const KEPT: &str = r#"
+[[policy]]
+from = "board-1"
+to = ["board-2", "uplink"]
+protocol = "udp"
+ports = [6000, "6010-6015"]
+
+[[policy]]
+from = ["board-1", "uplink"]
+to = "board-2"
+protocol = "tcp"
+ports = [6001]
+
+[[policy]]
+from = "board-4"
+to = "uplink"
+protocol = "tcp"
+ports = [6001]
+
+[[policy]]
+from = "boards"
+to = "board-3"
+protocol = "icmp"
+
+[[publish]]
+port = "udp/444"
+to = "board-2"
+at = "udp/6000"
+"#;
+
+const ONE: &str = r#"
+[[policy]]
+from = ["board-1", "lan"]
+to = ["board-3", "board-4"]
+protocol = "tcp"
+ports = ["7000-7002"]
+
+[[policy]]
+from = ["board-2", "lan"]
+to = ["uplink", "board-1"]
+protocol = "udp"
+ports = [7000]
+
+[[policy]]
+from = "uplink"
+to = "board-4"
+protocol = "tcp"
+ports = [7001]
+
+[[policy]]
+from = "board-3"
+to = ["router", "board-1"]
+protocol = 47
+
+[[publish]]
+port = "tcp/443"
+to = "board-2"
+at = "tcp/8443"
+
+[[publish]]
+port = "udp/443"
+to = "board-4"
+at = "udp/8443"
+"#;
+
+const OTHER: &str = r#"
+[[policy]]
+from = "board-3"
+to = ["board-1", "uplink"]
+protocol = "tcp"
+ports = ["7000-7002"]
+
+[[policy]]
+from = ["board-4", "uplink"]
+to = ["board-1", "router"]
+protocol = "udp"
+ports = [7000]
+
+[[policy]]
+from = "lan"
+to = ["boards", "uplink"]
+protocol = "icmp"
+
+[[policy]]
+from = "board-2"
+to = "lan"
+protocol = "tcp"
+ports = [7001]
+
+[[publish]]
+port = "tcp/443"
+to = "board-3"
+at = "tcp/8443"
+"#;
+
+/// Without `[lan]`. Somebody outside is let what `lan` was let before.
+const ALONE: &str = r#"
+[[policy]]
+from = ["board-3", "uplink"]
+to = ["board-1", "board-4"]
+protocol = "udp"
+ports = [7000]
+
+[[policy]]
+from = "uplink"
+to = ["board-3", "board-4"]
+protocol = "tcp"
+ports = ["7000-7002"]
+"#;
+
+/// What a file says.
+pub struct File {
+    /// The text of `appliance.toml`.
+    pub text: String,
+    /// The same to who is independent of the router.
+    pub world: World,
+}
+
+pub fn files() -> [File; 3] {
+    let file = |text: String| File { world: world(&text), text };
+    let both = |lines: &str| text(4, &format!("{KEPT}{lines}"));
+    [file(both(ONE)), file(both(OTHER)), file(both(ALONE).replacen("[lan]\n", "", 1))]
+}
+
+/// What probes ask for: all pairs, the edges of all lines. The router answers few echo requests.
+pub fn asked(files: &[File]) -> Vec<Asked> {
+    let mut traffic: Vec<_> = files.iter().flat_map(|file| file.world.worth_a_probe()).collect();
+    traffic.sort_unstable();
+    traffic.dedup();
+    let mut asked = pairs(&files[0].world.zones(), &traffic);
+    asked.retain(|(_, to, what, _)| *to != Zone::Router || *what != Traffic::Ping);
+    asked
+}
+
+/// The line that lets it.
+pub fn line(world: &World, (from, to, what, version): Asked) -> Option<By> {
+    match world.verdict(from, to, what, version) {
+        Verdict::Arrives { by, .. } => Some(by),
+        Verdict::Dropped { .. } => None,
+    }
+}
+
+/// Whether it is a line of all files.
+pub fn is_kept(line: Option<By>) -> bool {
+    // Lines of all files are the first ones.
+    let (policies, publishes) = (KEPT.matches("[[policy]]").count(), 1);
+    match line {
+        Some(By::Policy(number)) => number <= policies,
+        Some(By::Publish(number)) => number <= publishes,
+        Some(By::Neighbour(_)) => false,
+        Some(By::BuiltIn(_)) => true,
+        None => false,
+    }
+}
+
+/// Flows that can be played: one for each pair of zones and kind of line.
+pub fn playable(asked: &[Asked]) -> Vec<Asked> {
+    let ports = [443, 444, 6000, 6001, 7000, 7001];
+    let is_playable = |(_, _, what, _): &&Asked| match what {
+        Traffic::Tcp(port) | Traffic::Udp(port) => ports.contains(port),
+        _ => false,
+    };
+    asked.iter().filter(is_playable).copied().collect()
+}

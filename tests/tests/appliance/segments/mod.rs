@@ -1,0 +1,17 @@
+//! A router between its boards, proved with packets: the test is everybody at every port.
+
+mod arm;
+mod attacks;
+mod boot;
+mod cards;
+mod chance;
+mod change;
+mod drift;
+mod flips;
+mod flows;
+mod pairs;
+mod plugged;
+mod policies;
+mod site;
+mod steps;
+mod sweep;

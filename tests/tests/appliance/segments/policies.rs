@@ -1,0 +1,81 @@
+//! Boxes by chance, given one after the other to one router that runs.
+
+use std::time::{Duration, Instant};
+
+use fastrand::Rng;
+use octet_tests::{seed, soak};
+use serde_json::{Value, json};
+
+use crate::segments::chance;
+use crate::segments::site::Site;
+use crate::segments::sweep::{blurred, pairs};
+
+/// The largest of them: as many cards the router has.
+const BOARDS: u8 = 8;
+const LAN: &str = "eth9";
+
+#[test]
+fn policies_by_chance() {
+    let count = if soak() { 200 } else { 3 };
+    println!("{count} policies");
+    let mut chance = Rng::with_seed(seed());
+    let mut site = Site::start(&chance::text(BOARDS, Some(LAN), &mut chance));
+    // Also those that some of the boxes do not have: whoever is at their ports is nobody.
+    let zones = site.world.zones();
+    let (mut sent, mut arrived, mut exempt) = (0, 0, 0);
+    let mut longest = Duration::ZERO;
+    for number in 1..=count {
+        let boards = if chance.u8(..4) == 0 { BOARDS } else { 4 };
+        let lan = (chance.u8(..4) > 0).then_some(LAN);
+        let text = chance::text(boards, lan, &mut chance);
+        let began = Instant::now();
+        site.change(&text);
+        longest = longest.max(began.elapsed());
+        let traffic = chance::traffic(&site.world, &mut chance);
+        let mut asked = pairs(&zones, &traffic);
+        let all = asked.len();
+        // Flows of policies before that this one lets go on.
+        asked.retain(|asked| blurred(&site.world, *asked).is_none());
+        exempt += all - asked.len();
+        let swept = site.sweep(&asked);
+        if !swept.wrong.is_empty() {
+            println!("policy {number}:\n{text}");
+        }
+        swept.must_be_right(&site);
+        sent += swept.sent;
+        arrived += swept.arrived;
+    }
+    // What was changed bit by bit is what a netd that is started again makes as a whole.
+    let by_bits = listed(&site);
+    site.machine.call("restart", json!({ "unit": "netd" })).unwrap();
+    site.wait_ready();
+    assert_eq!(by_bits, listed(&site));
+    let log = site.machine.logs("netd").unwrap().join("\n");
+    assert!(!log.contains("nft refused"), "{log}");
+    println!(
+        "{sent} probes, {arrived} arrive, {exempt} more cannot be told; longest change {longest:?}"
+    );
+    assert!(arrived > 10 * count && arrived < sent);
+}
+
+/// The rules as nft lists them, but for what is counted, and with elements in order.
+fn listed(site: &Site) -> Vec<String> {
+    let shown = site.machine.call_unit("netd", "show", json!({})).unwrap();
+    let lines = shown["rules"].as_array().unwrap().iter().filter_map(Value::as_str);
+    let text = lines.collect::<Vec<_>>().join("\n");
+    let without_counts = text.split("packets ").enumerate().map(|(number, rest)| match number {
+        0 => rest,
+        _ => rest.trim_start_matches(|it: char| it.is_ascii_digit() || " bytes".contains(it)),
+    });
+    let text: String = without_counts.collect();
+    let ordered = text.split("elements = {").enumerate().flat_map(|(number, rest)| {
+        let (elements, rest) = if number == 0 { ("", rest) } else { rest.split_once('}').unwrap() };
+        let mut elements: Vec<_> = elements.split(',').map(|it| it.trim().to_owned()).collect();
+        elements.sort_unstable();
+        elements.extend(rest.lines().map(|line| line.trim().to_owned()));
+        elements
+    });
+    let listed: Vec<_> = ordered.collect();
+    assert!(listed.len() > 100, "{listed:?}");
+    listed
+}

@@ -1,0 +1,112 @@
+//! Every way down is the same: in order, told on the screen, and no longer than it must be.
+
+use std::time::Instant;
+
+use octet_machine::{Exit, Machine, UnitState};
+use octet_tests::{Image, READY, SOON, guest, soak};
+use serde_json::{Value, json};
+
+use crate::supervisor::guest::{be, bully, wait_state, with_echo};
+
+/// Two units that will not listen, and one that may send signals to all. All need `echo`, and so
+/// are to stop before it.
+fn image() -> Image {
+    let image = with_echo().program("bully", &guest("bully"));
+    let needs = "needs = [\"echo\"]";
+    let deaf = format!("user = \"extra-2\"\n{needs}\nstop.timeout = \"1s\"");
+    let deaf_for_long = format!("user = \"extra-3\"\n{needs}\nstop.timeout = \"1h\"");
+    let mighty = format!("user = \"extra-4\"\n{needs}\nsandbox.capabilities = [\"KILL\"]");
+    let image = image.unit(&bully("deaf", &deaf)).unit(&bully("deaf-for-long", &deaf_for_long));
+    image.unit(&bully("mighty", &mighty)).image()
+}
+
+/// A way to ask a machine to go down.
+struct Way {
+    name: &'static str,
+    /// The unit that does not listen then.
+    deaf: &'static str,
+    ask: fn(&Machine),
+    /// How it is to end.
+    end: fn(&Exit) -> bool,
+}
+
+const fn way(name: &'static str, ask: fn(&Machine), end: fn(&Exit) -> bool) -> Way {
+    Way { name, deaf: "deaf", ask, end }
+}
+
+const WAYS: [Way; 6] = [
+    way("the verb poweroff", |machine| call(machine, "poweroff"), Exit::is_power_off),
+    way("the verb reboot", |machine| call(machine, "reboot"), Exit::is_reboot),
+    way("ctrl-alt-del", ctrl_alt_del, Exit::is_reboot),
+    way("the power button", power_button, Exit::is_power_off),
+    way("a unit's SIGTERM", terminate, Exit::is_power_off),
+    Way {
+        name: "the verb poweroff, and a unit that takes an hour",
+        deaf: "deaf-for-long",
+        ask: |machine| call(machine, "poweroff"),
+        end: Exit::is_power_off,
+    },
+];
+
+fn call(machine: &Machine, verb: &str) {
+    // The machine may be gone before its answer has left it.
+    let _ = machine.call(verb, Value::Null);
+}
+
+fn ctrl_alt_del(machine: &Machine) {
+    let keys = ["ctrl", "alt", "delete"].map(|key| json!({ "type": "qcode", "data": key }));
+    machine.qmp("send-key", json!({ "keys": keys })).unwrap();
+}
+
+fn power_button(machine: &Machine) {
+    machine.qmp("system_powerdown", json!({})).unwrap();
+}
+
+/// Only the unit that may can send PID 1 a signal.
+fn terminate(machine: &Machine) {
+    let ask = |unit| {
+        machine
+            .call_unit(unit, "be", json!({ "mode": "terminate-init" }))
+            .map(|answer| answer["error"].as_str().map(str::to_owned))
+    };
+    let refused = ask("deaf").unwrap().expect("it may not");
+    assert!(refused.contains("not permitted"), "{refused}");
+    // The machine may be gone before this answer has left it.
+    assert_eq!(ask("mighty").unwrap_or_default(), None);
+}
+
+#[test]
+fn every_way_down_is_in_order_and_bounded() {
+    let image = image();
+    // The verb poweroff is also what the last way asks for.
+    for Way { name, deaf, ask, end } in WAYS.into_iter().skip(usize::from(!soak())) {
+        let machine = image.machine().cpus(1).start().unwrap();
+        machine.wait_ready(READY).unwrap();
+        for unit in ["echo", "deaf", "deaf-for-long", "mighty"] {
+            wait_state(&machine, unit, UnitState::Ready);
+        }
+        // The power button's driver is among them.
+        wait_state(&machine, "modules", UnitState::Done);
+        be(&machine, deaf, "ignore-term", 1);
+        let asked = Instant::now();
+        ask(&machine);
+        let exit = machine.wait_exit(SOON).unwrap();
+        let took = asked.elapsed();
+        assert!(end(&exit), "{name}: {exit}\n{}", machine.tail(30));
+        let text = machine.console().text();
+        let lines: Vec<&str> = text.lines().filter(|line| line.contains("stopping ")).collect();
+        println!("{name}: {exit} after {took:?}\n  {}", lines.join("\n  "));
+        let place = |unit: &str| {
+            let told = format!("stopping {unit} (");
+            lines.iter().position(|line| line.contains(&told))
+        };
+        let (first, echo) = (place(deaf), place("echo"));
+        assert!(first.is_some(), "{name}: {lines:?}");
+        if deaf == "deaf" {
+            assert!(first < echo, "{name}: {lines:?}");
+        } else {
+            // The limit for all has come first, so all that is left is killed, and `echo` was never asked.
+            assert!(echo.is_none(), "{name}: {lines:?}");
+        }
+    }
+}

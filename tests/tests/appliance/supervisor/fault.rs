@@ -1,0 +1,72 @@
+//! PID 1 itself fails: the machine says why and starts again by itself, whatever the fault. The
+//! faults are in a build of its own (feature `fault`), which does what the kernel's command line
+//! says; the one that ships does not know of it.
+
+use std::time::Instant;
+
+use octet_machine::{Exit, Machine};
+use octet_tests::{Image, READY, Remake, SOON, fault_build, shipped, soak};
+
+use crate::supervisor::guest::wait_init_says;
+
+/// The step of the core at which it fails: units are being started then.
+const STEP: u32 = 12;
+
+/// The step at which it stands still: later than the watchdog is found, which its driver comes
+/// before. It is reached because every request is a step, too.
+const LATE_STEP: u32 = 1000;
+
+/// Boots `image` with a fault at `step`.
+fn boot(image: &Image, kind: &str, step: u32) -> Machine {
+    let argument = format!("octet.fault={kind}:{step}");
+    image.machine().cpus(1).watchdog().kernel_argument(&argument).start().unwrap()
+}
+
+fn restarted(exit: &Exit) -> bool {
+    exit.shutdown.as_ref().is_some_and(|end| end.guest && end.reason == "guest-reset")
+}
+
+#[test]
+fn a_dying_pid_1_restarts_the_machine_and_says_why() {
+    let image = Remake::of(&shipped()).init(&fault_build()).image();
+    // The same command line does nothing to what ships. (That the other build comes up, if not for
+    // the fault, is seen below: there the fault comes late.)
+    let machine = boot(&shipped(), "panic", STEP);
+    machine.wait_ready(READY).unwrap();
+    assert!(machine.power_off(SOON).unwrap().is_power_off(), "{}", machine.tail(20));
+    // For as long as the value lives it keeps its place, of which there is one for each core.
+    drop(machine);
+    let kinds = [
+        ("panic", "as the command line asks"),
+        ("segv", "SIGSEGV"),
+        // Only the kernel sees that one.
+        ("exit", "Attempted to kill init"),
+        ("abort", "SIGABRT"),
+        ("overflow", "SIGSEGV"),
+    ];
+    for (kind, words) in &kinds[..if soak() { kinds.len() } else { 3 }] {
+        let machine = boot(&image, kind, STEP);
+        let exit = machine.wait_exit(READY).unwrap();
+        println!("{kind}: {exit}\n{}", machine.tail(6));
+        assert!(restarted(&exit), "{kind}: {exit}\n{}", machine.tail(20));
+        assert!(machine.console().text().contains(words), "{kind}:\n{}", machine.tail(40));
+        // It was PID 1's end, not the watchdog's patience.
+        assert!(!machine.events().contains(&"WATCHDOG".to_owned()), "{kind}");
+    }
+}
+
+#[test]
+fn the_watchdog_restarts_a_machine_whose_core_stands_still() {
+    let image = Remake::of(&shipped()).init(&fault_build()).image();
+    let machine = boot(&image, "stall", LATE_STEP);
+    machine.wait_ready(READY).unwrap();
+    println!("{}", wait_init_says(&machine, &["watchdog", "stands still"]));
+    let asked = Instant::now();
+    let most = (0..LATE_STEP).find(|_| machine.status().is_err());
+    println!("it stands still after {most:?} requests, and {:?}", asked.elapsed());
+    assert!(most.is_some(), "it goes on after step {LATE_STEP}");
+    let exit = machine.wait_exit(READY).unwrap();
+    println!("{exit} after {:?}, and {:?}", asked.elapsed(), machine.events());
+    assert!(restarted(&exit), "{exit}\n{}", machine.tail(20));
+    assert!(machine.events().contains(&"WATCHDOG".to_owned()), "{:?}", machine.events());
+}

@@ -1,0 +1,78 @@
+//! Units that do not end, or do not begin, as they should.
+
+use octet_machine::{Machine, UnitState};
+use octet_tests::{READY, guest};
+use serde_json::json;
+
+use crate::supervisor::guest::{be, bully, unit, wait_init_says, wait_state, with_echo};
+use crate::supervisor::misfits;
+
+/// How long `deaf` is given to end, in milliseconds.
+const PATIENCE: u64 = 1500;
+
+#[test]
+fn who_does_not_listen_is_killed_who_lies_is_not_believed_and_misfits_fail() {
+    let deaf = bully("deaf", &format!("user = \"extra-2\"\nstop.timeout = \"{PATIENCE}ms\""));
+    let shy = bully("shy", "user = \"extra-3\"\nargs = [\"quiet\"]\nstart.timeout = \"10m\"");
+    let late = "args = [\"quiet\"]\nstart.timeout = \"500ms\"\n\
+                restart = { budget = 1, delay = \"10ms\" }";
+    let late = bully("late", &format!("user = \"extra-4\"\n{late}"));
+    let image = with_echo().program("bully", &guest("bully"));
+    let image = misfits::with(image.unit(&deaf).unit(&shy).unit(&late));
+    let machine = image.image().machine().cpus(1).start().unwrap();
+    machine.wait_ready(READY).unwrap();
+    deaf_to_sigterm(&machine);
+    notified_by_a_stranger(&machine);
+    never_ready(&machine);
+    misfits::fail(&machine);
+}
+
+/// Stops `deaf` and returns how long that took, in milliseconds, and how it ended.
+fn stop(machine: &Machine) -> (u64, String) {
+    machine.call("stop", json!({ "unit": "deaf" })).unwrap();
+    let mut asked = None;
+    let stopped = |status: &octet_machine::Status| {
+        let unit = status.unit("deaf").unwrap();
+        if unit.state == UnitState::Stopping {
+            asked = Some(unit.since);
+        }
+        unit.state == UnitState::Stopped
+    };
+    let status = machine.wait_status("deaf stopped", READY, stopped).unwrap();
+    let since = status.unit("deaf").unwrap().since;
+    // What is over before the first answer took no time.
+    (since - asked.unwrap_or(since), unit(machine, "deaf").last_exit.unwrap_or_default())
+}
+
+fn deaf_to_sigterm(machine: &Machine) {
+    wait_state(machine, "deaf", UnitState::Ready);
+    let (took, how) = stop(machine);
+    assert!(took < PATIENCE && how.contains("SIGTERM"), "{took} ms: {how}");
+    machine.call("start", json!({ "unit": "deaf" })).unwrap();
+    wait_state(machine, "deaf", UnitState::Ready);
+    be(machine, "deaf", "ignore-term", 1);
+    let (took, how) = stop(machine);
+    println!("deaf: {took} ms: {how}");
+    assert!(took >= PATIENCE && how.contains("SIGKILL"), "{took} ms: {how}");
+}
+
+fn notified_by_a_stranger(machine: &Machine) {
+    wait_state(machine, "shy", UnitState::Starting);
+    be(machine, "shy", "notify-as-stranger", 1);
+    println!("init: {}", wait_init_says(machine, &["not the main process", "not believed"]));
+    let shy = unit(machine, "shy");
+    assert_eq!((shy.state, shy.restarts), (UnitState::Starting, 0), "{shy:?}");
+    assert!(!shy.reason.unwrap_or_default().contains("hijacked"));
+    // The same words by the unit itself.
+    be(machine, "shy", "ready", 1);
+    wait_state(machine, "shy", UnitState::Ready);
+}
+
+/// The same program is ready in time above, once it says so.
+fn never_ready(machine: &Machine) {
+    let late = wait_state(machine, "late", UnitState::Failed);
+    let reason = late.reason.unwrap_or_default();
+    println!("late: {reason}");
+    assert!(reason.contains("ready"), "{reason}");
+    assert_eq!(late.restarts, 1);
+}

@@ -1,0 +1,233 @@
+//! One unit does its worst, in its sandbox and limits; PID 1, the log and another unit do not
+//! notice.
+
+use octet_machine::{Machine, UnitState};
+use octet_tests::{DiskFile, READY, SOON, guest, shipped, soak};
+use serde_json::json;
+
+use crate::supervisor::guest::{
+    Pings, be, bully, restart_fast, unit, wait, wait_init_says, wait_state, with_echo,
+};
+
+/// How much larger PID 1 may be after all of it, in bytes.
+const GROWTH: u64 = 1 << 20;
+
+/// Pings during each attack, at least.
+const PINGS: u64 = 30;
+
+const TASKS: u64 = 64;
+const FILES: u64 = 64;
+
+/// MiB of the medium.
+const MEDIUM: u64 = 320;
+
+/// It has a watchdog, and nothing else happens to it. The interval is what a busy host may stop a guest of
+/// one processor for; meanwhile its clock goes on.
+const HOUND: &str = r#"
+    user = "extra-3"
+    watchdog = "10s"
+"#;
+
+/// More than two intervals, in milliseconds.
+const FED: u64 = 25_000;
+
+const BULLY: &str = r#"
+    user = "extra-2"
+    stop.timeout = "1s"
+    limits = { memory_max = "24M", pids_max = 64, nofile = 64 }
+"#;
+
+/// A name, and what is done.
+type Attack = (&'static str, fn(&Machine, &mut Pings));
+
+const ATTACKS: [Attack; 8] = [
+    ("a fork bomb", fork_bomb),
+    ("a memory hog", memory_hog),
+    ("a descriptor hog", descriptor_hog),
+    ("a flood of the log", log_flood),
+    ("processes left behind", double_fork),
+    ("a watchdog that is not fed", watchdog),
+    ("an end that is no good", bad_ends),
+    ("SIGKILL to every unit", kill_all),
+];
+
+#[test]
+fn one_unit_does_its_worst_and_nobody_notices() {
+    let image = with_echo().program("bully", &guest("bully"));
+    let image = image.unit(&bully("bully", BULLY)).unit(&bully("hound", HOUND));
+    let image = image.change_units(restart_fast).image();
+    // With a disk, the log keeps more than what one unit floods it with.
+    let disk = DiskFile::flashed(&shipped(), MEDIUM);
+    let machine = image.machine().disk(disk.disk()).cpus(1).start().unwrap();
+    machine.wait_ready(READY).unwrap();
+    let mut pings = Pings::default();
+    for name in ["echo", "bully", "hound"] {
+        wait_state(&machine, name, UnitState::Ready);
+    }
+    pings.until(&machine, "nothing", PINGS, |_| true);
+    is_well(&machine);
+    let before = machine.status().unwrap().memory.init_rss;
+
+    for (name, attack) in ATTACKS {
+        println!("{name}:");
+        attack(&machine, &mut pings);
+        let now = machine.status().unwrap().memory.init_rss;
+        println!("  PID 1: {before} bytes before all attacks, {now} now");
+        assert!(now < before + GROWTH, "{name}: PID 1 grew from {before} to {now} bytes");
+        is_well(&machine);
+    }
+    pings.are_logged(&machine);
+    assert_eq!(unit(&machine, "console").reason, None);
+}
+
+fn is_well(machine: &Machine) {
+    wait_state(machine, "bully", UnitState::Ready);
+    let answer = machine.call_unit("bully", "ping", json!({ "n": 7 })).unwrap();
+    assert_eq!(answer, 7);
+}
+
+/// Stops the unit and all that it has made, and starts it again.
+fn restart(machine: &Machine) {
+    let pid = unit(machine, "bully").pid;
+    machine.call("restart", json!({ "unit": "bully" })).unwrap();
+    let again = |status: &octet_machine::Status| {
+        let unit = status.unit("bully").unwrap();
+        unit.state == UnitState::Ready && unit.pid != pid
+    };
+    machine.wait_status("bully again", READY, again).unwrap();
+}
+
+fn fork_bomb(machine: &Machine, pings: &mut Pings) {
+    let few = unit(machine, "bully").tasks.unwrap();
+    assert!(few < 10, "{few} tasks already");
+    be(machine, "bully", "fork-bomb", 1);
+    let full = |machine: &Machine| unit(machine, "bully").tasks == Some(TASKS);
+    pings.until(machine, "bully has all the processes that it may have", PINGS, full);
+    restart(machine);
+    let tasks = unit(machine, "bully").tasks.unwrap();
+    assert!(tasks < 10, "{tasks} tasks after the restart");
+}
+
+fn memory_hog(machine: &Machine, pings: &mut Pings) {
+    let restarts = unit(machine, "bully").restarts;
+    be(machine, "bully", "memory-hog", 1);
+    let killed = |machine: &Machine| unit(machine, "bully").restarts > restarts;
+    pings.until(machine, "bully was killed for its memory", PINGS, killed);
+    let last = unit(machine, "bully").last_exit.unwrap_or_default();
+    assert!(last.contains("SIGKILL"), "{last}");
+}
+
+fn descriptor_hog(machine: &Machine, pings: &mut Pings) {
+    assert_eq!(be(machine, "bully", "descriptor-hog", 10), json!({ "held": 10 }));
+    let held = be(machine, "bully", "descriptor-hog", 1 << 20)["held"].as_u64().unwrap();
+    assert!((1..FILES).contains(&held), "{held}");
+    pings.until(machine, "bully has all the files that it may have", PINGS, |_| true);
+    restart(machine);
+}
+
+/// What was dropped is told, and all others lose nothing.
+fn log_flood(machine: &Machine, pings: &mut Pings) {
+    be(machine, "bully", "log-flood", 1);
+    let mut told = vec![];
+    pings.until(machine, "bully's lines are dropped, which is told", 5 * PINGS, |machine| {
+        told = machine.logs("logd").unwrap();
+        told.retain(|line| line.contains("dropped") && line.contains("of bully"));
+        told.len() >= 3
+    });
+    told.iter().for_each(|line| println!("  logd: {line}"));
+    let wrote = machine.call_unit("bully", "wrote", json!({})).unwrap();
+    println!("  bully has written {wrote}");
+    restart(machine);
+    pings.are_logged(machine);
+}
+
+/// What leaves its session and ignores signals is gone all the same, and PID 1 tells what it was.
+fn double_fork(machine: &Machine, pings: &mut Pings) {
+    for (how, verb) in [("stopped", "stop"), ("killed", "signal")] {
+        let few = unit(machine, "bully").tasks.unwrap();
+        be(machine, "bully", "double-fork", 10);
+        let there = |machine: &Machine| unit(machine, "bully").tasks >= Some(few + 10);
+        wait(machine, "ten more processes", there);
+        let restarts = unit(machine, "bully").restarts;
+        if verb == "stop" {
+            machine.call("stop", json!({ "unit": "bully" })).unwrap();
+            let stopped = wait_state(machine, "bully", UnitState::Stopped);
+            assert_eq!(stopped.pid, None);
+            let tasks = unit(machine, "bully").tasks;
+            assert!(matches!(tasks, None | Some(0)), "{tasks:?} tasks of a stopped unit");
+            machine.call("start", json!({ "unit": "bully" })).unwrap();
+        } else {
+            machine.call("signal", json!({ "unit": "bully", "signal": "KILL" })).unwrap();
+            wait(machine, "bully again", |machine| unit(machine, "bully").restarts > restarts);
+        }
+        wait_state(machine, "bully", UnitState::Ready);
+        wait(machine, &format!("only its own processes, {how}"), |machine| {
+            unit(machine, "bully").tasks <= Some(few)
+        });
+        pings.one(machine);
+    }
+    let said = wait_init_says(machine, &["(bully)", "left behind by unit bully", "SIGKILL"]);
+    println!("  init: {said}");
+    let lines = machine.logs("init").unwrap();
+    let named = lines.iter().filter(|line| line.contains("left behind by unit bully"));
+    let named = named.filter(|line| line.contains("SIGKILL")).count();
+    assert!(named >= 20, "only {named} of 20 are named");
+}
+
+fn watchdog(machine: &Machine, pings: &mut Pings) {
+    let hound = || unit(machine, "hound");
+    let long = |machine: &Machine| machine.status().unwrap().uptime > FED;
+    pings.until(machine, "fed, hound lives", PINGS, long);
+    let fed = hound();
+    assert_eq!(fed.restarts, 0, "{:?}", fed.last_exit);
+    be(machine, "hound", "stop-notifying", 1);
+    let told = |status: &octet_machine::Status| {
+        let reason = &status.unit("hound").unwrap().reason;
+        reason.as_ref().is_some_and(|reason| reason.contains("WATCHDOG=1"))
+    };
+    machine.wait_status("hound is killed", SOON, told).unwrap();
+    pings.until(machine, "not fed, it is started again", PINGS, |_| hound().restarts > 0);
+    wait_state(machine, "hound", UnitState::Ready);
+}
+
+fn bad_ends(machine: &Machine, _: &mut Pings) {
+    for (mode, words) in [("exit", "status 7"), ("crash", "SIGSEGV")] {
+        let restarts = unit(machine, "bully").restarts;
+        // It may be gone before it has answered.
+        let _ = machine.call_unit("bully", "be", json!({ "mode": mode, "count": 7 }));
+        wait(machine, "bully again", |machine| unit(machine, "bully").restarts > restarts);
+        let last = unit(machine, "bully").last_exit.unwrap_or_default();
+        assert!(last.contains(words), "{mode}: {last}");
+        wait_state(machine, "bully", UnitState::Ready);
+    }
+}
+
+fn kill_all(machine: &Machine, pings: &mut Pings) {
+    let ready = |unit: &&octet_machine::UnitStatus| unit.state == UnitState::Ready;
+    let status = machine.status().unwrap();
+    let names: Vec<String> =
+        status.units.iter().filter(ready).map(|unit| unit.name.clone()).collect();
+    for name in ["console", "logd", "clock", "bully", "echo"] {
+        assert!(names.iter().any(|it| it == name), "{name} is not ready: {names:?}");
+    }
+    let rounds = if soak() { 100 } else { 2 };
+    for _ in 0..rounds {
+        for name in &names {
+            let before = unit(machine, name);
+            machine.call("signal", json!({ "unit": name, "signal": "KILL" })).unwrap();
+            let back = |status: &octet_machine::Status| {
+                let unit = status.unit(name).unwrap();
+                unit.state == UnitState::Ready && unit.restarts > before.restarts
+            };
+            machine.wait_status(&format!("{name} back"), READY, back).unwrap();
+            let after = unit(machine, name);
+            assert_eq!(after.restarts, before.restarts + 1, "{name}");
+            assert_ne!(after.pid, before.pid, "{name}");
+            if name == "echo" {
+                pings.begin_again();
+            }
+            pings.one(machine);
+        }
+    }
+    println!("  killed and back, {rounds} times each: {}", names.join(", "));
+}

@@ -1,0 +1,154 @@
+//! Updates that are good, those that are refused, and the way back.
+
+use std::path::Path;
+use std::process::Command;
+
+use octet_bundle::Kind;
+use octet_control::file::LocalFile;
+use octet_machine::{Machine, MachineError};
+use octet_tests::{Bytes, DiskFile, Image, Release, SigningKey, builder, must, shipped, workspace};
+use serde_json::{Value, json};
+
+use crate::update::base::{boot, flashed, key, power_off, release, second_key, wait_good};
+
+fn install(machine: &Machine, mut bundle: Bytes) -> Result<Value, MachineError> {
+    machine.send_file("update", "install", "file", &mut bundle)
+}
+
+fn refused(machine: &Machine, bundle: Bytes, words: &str) {
+    let error = install(machine, bundle).unwrap_err().to_string();
+    assert!(error.contains(words), "{words}: {error}");
+    println!("refused: {}", error.lines().next().unwrap_or_default());
+}
+
+/// Everything on the EFI system partition that belongs to slots, as tools of others see it.
+fn slots_on(disk: &DiskFile) -> Vec<String> {
+    let mut all = disk.entries();
+    let is_slot = |name: &String| !name.ends_with(".pub");
+    for slot in disk.esp_names("octet").into_iter().filter(is_slot) {
+        all.extend(
+            disk.esp_names(&format!("octet/{slot}")).iter().map(|it| format!("{slot}/{it}")),
+        );
+    }
+    all
+}
+
+/// What `cargo image sign` and `cargo image bundle` make of `image`, for boxes that have `from`.
+fn bundled(image: &Image, key: &Path, from: &Release) -> Bytes {
+    let folder = tempfile::tempdir().unwrap();
+    let [file, before] = ["update", "before"].map(|name| folder.path().join(name));
+    std::fs::write(&before, from.signed(&SigningKey::new()).0).unwrap();
+    let run = |verb: &str, options: &[(&str, &Path)]| {
+        let mut command = Command::new(builder());
+        command.current_dir(workspace()).arg(verb).arg("--out").arg(image.folder.parent().unwrap());
+        must(options.iter().fold(&mut command, |it, (option, path)| it.arg(option).arg(path)));
+    };
+    run("sign", &[("--key", key), ("--from", &before)]);
+    run("bundle", &[("--to", &file)]);
+    Bytes(std::fs::read(&file).unwrap())
+}
+
+/// `release` as somebody without a key sends it.
+fn unsigned(release: &Release) -> Bytes {
+    let mut bundle = release.signed(key()).0;
+    let length = u32::from_be_bytes(bundle[8..12].try_into().unwrap()) as usize;
+    bundle[8..12].fill(0);
+    bundle.drain(16..16 + length);
+    Bytes(bundle)
+}
+
+/// From now on the box takes updates of `key` alone.
+fn trust_only(machine: &Machine, key: &SigningKey) {
+    let shipped = std::fs::read_to_string(workspace().join("appliance.toml")).unwrap();
+    let text = format!("{shipped}\n[trust]\nupdate_keys = [{:?}]\n", key.public());
+    let mut file = LocalFile::Held(text.into_bytes());
+    machine.send_file_with("config", "apply", json!({}), "file", &mut file).unwrap();
+    machine.call_unit("config", "confirm", json!({})).unwrap();
+}
+
+#[test]
+fn three_in_a_row_those_that_are_refused_and_the_way_back() {
+    let all: Vec<Release> = (1..=4).map(|n| release(&format!("number {n}"), n)).collect();
+    let disk = flashed(&all[0]);
+    let folder = tempfile::tempdir().unwrap();
+    let signing = key().write(folder.path());
+    let machine = boot(&disk);
+    assert_eq!(wait_good(&machine), all[0].slot().as_str());
+
+    for pair in all.windows(2) {
+        let (running, new) = (&pair[0], &pair[1]);
+        // Whoever of those it trusts.
+        let by = if new.slot() == all[2].slot() { second_key() } else { key() };
+        let done = install(&machine, new.signed(by)).unwrap();
+        println!("{done}");
+        let count = |name: &str| done[name].as_u64().unwrap();
+        assert_eq!(count("size"), new.size());
+        // The kernel is not written again, and of the initramfs only what has changed is sent.
+        assert_eq!(count("shared"), new.content(Kind::Linux).len() as u64);
+        assert!(count("received") * 20 < count("size"), "{done}");
+        let status = machine.call_unit("update", "status", Value::Null).unwrap();
+        assert_eq!(status["next"], json!(new.slot()), "{status}");
+        assert_eq!(status["running"], json!(running.slot()), "{status}");
+        machine.call("reboot", Value::Null).unwrap();
+        assert_eq!(wait_good(&machine), new.slot().as_str());
+    }
+
+    // The same update, but for one thing.
+    let next = release("number 5", 5);
+    let with = |change: fn(&mut Release)| {
+        let mut release = next.clone();
+        change(&mut release);
+        release.signed(key())
+    };
+    refused(&machine, next.signed(&SigningKey::new()), "not signed by a key that this box trusts");
+    trust_only(&machine, key());
+    refused(&machine, next.signed(second_key()), "not signed by a key that this box trusts");
+    refused(&machine, unsigned(&next), "no signature");
+    refused(&machine, with(|it| it.manifest.sequence = 4), "runs 4 already");
+    refused(
+        &machine,
+        with(|it| it.manifest.target = "qemu-aarch64".parse().unwrap()),
+        "qemu-aarch64",
+    );
+    let mut cut = next.signed(key());
+    cut.0.truncate(cut.0.len() - 1);
+    refused(&machine, cut, "cut off");
+    // A bit of a chunk that the box lacks, and so asks for.
+    let known = &all[3].manifest.files.initrd.chunks;
+    let mut places = next.manifest.files.initrd.places();
+    let lacks = places.find(|place| !known.contains(&place.chunk)).unwrap().at;
+    let mut flipped = next.signed(key());
+    let at = flipped.0.len() - next.content(Kind::Initrd).len() + usize::try_from(lacks).unwrap();
+    flipped.0[at] ^= 1;
+    refused(&machine, flipped, "not what was signed");
+    refused(&machine, Bytes(vec![]), "cut off");
+
+    let back = machine.call_unit("update", "rollback", Value::Null).unwrap();
+    assert_eq!(back["slot"], json!(all[2].slot()));
+    machine.call("reboot", Value::Null).unwrap();
+    assert_eq!(wait_good(&machine), all[2].slot().as_str());
+
+    // From there on to what ships, as `cargo image` makes an update of it. Number two went when number
+    // five was to come, and number four now: it is not the one to go back to.
+    let done = install(&machine, bundled(&shipped(), &signing, &all[2])).unwrap();
+    println!("{done}");
+    // Its root was packed anew, so nothing lies where it lay; a patch knows where it went.
+    assert!(done["patched"].as_u64().unwrap() > 0, "{done}");
+    assert!(done["received"].as_u64().unwrap() * 20 < done["size"].as_u64().unwrap(), "{done}");
+    machine.call("reboot", Value::Null).unwrap();
+    assert_eq!(wait_good(&machine), shipped().slot());
+    let shown = machine.call_unit("identity", "show", json!({})).unwrap();
+    power_off(&machine);
+    drop(machine);
+    // Whoever holds the flash knows whom to expect.
+    let written = disk.esp_get("octet/node.pub").unwrap();
+    assert_eq!(String::from_utf8(written).unwrap().trim_end(), shown["node"]);
+    let mut wanted =
+        [format!("octet-{}.conf", all[2].slot()), format!("octet-{}.conf", shipped().slot())];
+    wanted.sort();
+    let mut entries = disk.entries();
+    entries.sort();
+    assert_eq!(entries, wanted, "{:?}", slots_on(&disk));
+    let said = disk.fsck_esp();
+    assert_eq!(said.status, Some(0), "{}{}", said.stdout, said.stderr);
+}
