@@ -10,6 +10,8 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     let name = std::env::args_os().next().unwrap_or_default();
     match Path::new(&name).file_name().and_then(|name| name.to_str()) {
+        #[cfg(feature = "cache")]
+        Some("cache") => octet_cache::main(),
         #[cfg(feature = "clock")]
         Some("clock") => octet_clock::main(),
         #[cfg(feature = "cluster")]

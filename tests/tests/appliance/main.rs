@@ -5,6 +5,7 @@
 #![cfg(test)]
 
 mod board;
+mod cache;
 mod cluster;
 mod net;
 mod segments;

@@ -12,6 +12,7 @@ mod manager;
 mod metering;
 mod neighbours;
 mod numbers;
+mod objects;
 mod order;
 mod question;
 mod rates;

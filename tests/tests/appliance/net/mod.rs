@@ -3,7 +3,7 @@
 
 mod address;
 mod by_forward;
-mod guest;
+pub mod guest;
 mod on_board;
 mod operator;
 mod owner;

@@ -1,0 +1,85 @@
+//! What is counted since the start.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use octet_node::control::PublicKey;
+use serde_json::{Value, json};
+
+/// A number that only grows.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// Adds `count`.
+    pub fn add(&self, count: u64) {
+        self.0.fetch_add(count, Ordering::Relaxed);
+    }
+
+    /// How much it has come to.
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// What came of asking one node for objects.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Dealings {
+    /// Objects whose last byte it gave.
+    pub gave: u64,
+    /// Objects that it does not have, or no longer.
+    pub lacked: u64,
+    /// It could not be reached, or was silent for too long.
+    pub silent: u64,
+    /// What it sent was something else than what was asked for.
+    pub wrong: u64,
+}
+
+/// All of them.
+#[derive(Debug, Default)]
+pub struct Counters {
+    /// Requests over HTTP.
+    pub http_requests: Counter,
+    /// Bytes of objects, and what stands between their parts, that were given out over HTTP.
+    pub http_bytes: Counter,
+    /// Answers from memory.
+    pub from_memory: Counter,
+    /// Connections over HTTP that were turned away.
+    pub http_refused: Counter,
+    /// Connections of other nodes.
+    pub peers_served: Counter,
+    /// Connections of other nodes that were turned away.
+    pub peers_refused: Counter,
+    /// Objects that were fetched from other nodes.
+    pub fetched: Counter,
+    /// Nodes of the box, by their keys: there are no more than the map has.
+    nodes: Mutex<BTreeMap<PublicKey, Dealings>>,
+}
+
+impl Counters {
+    /// Notes what came of asking `node`.
+    pub fn dealt(&self, node: PublicKey, note: impl FnOnce(&mut Dealings)) {
+        let mut nodes = self.nodes.lock().unwrap_or_else(PoisonError::into_inner);
+        note(nodes.entry(node).or_default());
+    }
+
+    /// What came of asking `node`.
+    pub fn dealings(&self, node: PublicKey) -> Dealings {
+        let nodes = self.nodes.lock().unwrap_or_else(PoisonError::into_inner);
+        nodes.get(&node).copied().unwrap_or_default()
+    }
+
+    /// As `stats` shows them.
+    pub fn show(&self) -> Value {
+        json!({
+            "HTTP requests": self.http_requests.get(),
+            "HTTP bytes": self.http_bytes.get(),
+            "from memory": self.from_memory.get(),
+            "HTTP refused": self.http_refused.get(),
+            "nodes served": self.peers_served.get(),
+            "nodes refused": self.peers_refused.get(),
+            "fetched": self.fetched.get(),
+        })
+    }
+}

@@ -1,0 +1,178 @@
+//! The endpoint of iroh: QUIC with this service's own key, and nothing else of what iroh could reach. No relay, no
+//! lookup of addresses elsewhere, no request to a router for a port: all that leaves are datagrams to whom it was told.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use iroh::endpoint::{
+    BindError, Connection, PortmapperConfig, QuicTransportConfig, VarInt, presets,
+};
+use iroh::protocol::{AcceptError, ProtocolHandler, Router};
+use iroh::{Endpoint, RelayMode, SecretKey};
+use iroh_blobs::{ALPN, BlobsProtocol};
+use octet_node::control::PublicKey;
+use octet_node::key::Key;
+use octet_node::sub_key::Certified;
+use tokio::sync::{Semaphore, watch};
+use tokio::time::sleep;
+
+use crate::counters::Counters;
+use crate::limits::Limits;
+use crate::objects::Objects;
+
+/// After how long of silence a connection ends; four times in it, it is said that one is still there.
+const IDLE: Duration = Duration::from_secs(5);
+
+/// How many objects one connection may ask for at the same time.
+const STREAMS: u32 = 16;
+
+/// What is sent and not yet taken by one connection, and received and not yet read, in bytes each: for all of them
+/// it fits into the unit's memory.
+const WINDOW: u32 = 1 << 20;
+
+/// The pause before an address is tried again.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// Says to a node that too many are served: any number does.
+const BUSY: u32 = 1;
+
+/// An endpoint that could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum EndpointError {
+    /// An address makes no sense.
+    #[error("{0}")]
+    Address(String),
+    /// The kernel does not give it.
+    #[error("{0}")]
+    Bind(#[from] BindError),
+}
+
+/// An endpoint that has the key `key` and listens at `at`.
+///
+/// # Errors
+/// An address is taken.
+pub async fn open(key: &Key, at: &[SocketAddr]) -> Result<Endpoint, EndpointError> {
+    let idle = VarInt::from_u32(IDLE.as_millis() as u32).into();
+    let transport = QuicTransportConfig::builder()
+        .max_idle_timeout(Some(idle))
+        .keep_alive_interval(IDLE / 4)
+        .default_path_keep_alive_interval(IDLE / 4)
+        .default_path_max_idle_timeout(IDLE)
+        .max_concurrent_bidi_streams(STREAMS.into())
+        .max_concurrent_uni_streams(0u32.into())
+        .receive_window(WINDOW.into())
+        .stream_receive_window(WINDOW.into())
+        .send_window(WINDOW.into())
+        .build();
+    let mut builder = Endpoint::builder(presets::Minimal)
+        .secret_key(secret(key))
+        .relay_mode(RelayMode::Disabled)
+        .clear_address_lookup()
+        .portmapper_config(PortmapperConfig::Disabled)
+        .transport_config(transport)
+        .clear_ip_transports();
+    for address in at {
+        let bound = builder.bind_addr(*address);
+        builder = bound.map_err(|error| EndpointError::Address(error.to_string()))?;
+    }
+    Ok(builder.bind().await?)
+}
+
+/// The same key as iroh has it.
+fn secret(key: &Key) -> SecretKey {
+    let mut seed = [0; 32];
+    // The end of the encoding is the seed (RFC 8410, section 7).
+    let encoded = key.to_pkcs8();
+    seed.copy_from_slice(&encoded[encoded.len() - 32..]);
+    SecretKey::from_bytes(&seed)
+}
+
+/// Serves the objects at `at` with the key that counts, and hands the endpoint to `opened`; with another key it is
+/// another endpoint. For good.
+pub async fn keep(
+    mut certified: watch::Receiver<Option<Certified>>,
+    at: Vec<SocketAddr>,
+    objects: Arc<Objects>,
+    counters: Arc<Counters>,
+    limits: Limits,
+    opened: watch::Sender<Option<Endpoint>>,
+) {
+    let mut problem = String::new();
+    loop {
+        let Some(own) = certified.borrow_and_update().clone() else {
+            if certified.changed().await.is_err() {
+                return;
+            }
+            continue;
+        };
+        let endpoint = match open(&own.key, &at).await {
+            Ok(endpoint) => endpoint,
+            Err(error) => {
+                // The same again is not said again.
+                let error = error.to_string();
+                if error != problem {
+                    eprintln!("no node is served and none asked yet: {error}");
+                    problem = error;
+                }
+                sleep(PAUSE).await;
+                continue;
+            }
+        };
+        problem.clear();
+        let router = serve(&endpoint, &objects, &counters, limits);
+        opened.send_replace(Some(endpoint));
+        until_other(&mut certified, own.key.public()).await;
+        opened.send_replace(None);
+        if let Err(error) = router.shutdown().await {
+            eprintln!("the endpoint with the key before does not end: {error}");
+        }
+    }
+}
+
+/// Waits until another key counts than `key`.
+async fn until_other(certified: &mut watch::Receiver<Option<Certified>>, key: PublicKey) {
+    let is_other = |now: &Option<Certified>| {
+        now.as_ref().is_some_and(|certified| certified.key.public() != key)
+    };
+    if certified.wait_for(is_other).await.is_err() {
+        // The thread that keeps the key is gone, and this one goes on.
+        std::future::pending::<()>().await;
+    }
+}
+
+/// Serves objects to whoever knows their hashes.
+pub fn serve(
+    endpoint: &Endpoint,
+    objects: &Objects,
+    counters: &Arc<Counters>,
+    limits: Limits,
+) -> Router {
+    let handler = Serving {
+        // Without events: writing by others is off then.
+        blobs: BlobsProtocol::new(objects.store(), None),
+        places: Semaphore::new(limits.peers).into(),
+        counters: Arc::clone(counters),
+    };
+    Router::builder(endpoint.clone()).accept(ALPN, handler).spawn()
+}
+
+/// The protocol of iroh-blobs, for so many at a time. The store outlives it.
+#[derive(Debug)]
+struct Serving {
+    blobs: BlobsProtocol,
+    places: Arc<Semaphore>,
+    counters: Arc<Counters>,
+}
+
+impl ProtocolHandler for Serving {
+    async fn accept(&self, connection: Connection) -> Result<(), AcceptError> {
+        let Ok(_place) = self.places.try_acquire() else {
+            self.counters.peers_refused.add(1);
+            connection.close(BUSY.into(), b"too many are served");
+            return Ok(());
+        };
+        self.counters.peers_served.add(1);
+        self.blobs.accept(connection).await
+    }
+}

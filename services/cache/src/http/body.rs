@@ -1,0 +1,136 @@
+//! Bodies: bytes of an object, read while they are sent, and what stands between several parts of it.
+
+use std::fs::File;
+use std::io;
+use std::sync::Arc;
+
+use axum::body::Body;
+use bytes::Bytes;
+use futures_util::stream::unfold;
+use octet_node::key::random;
+use rustix::buffer::spare_capacity;
+use rustix::io::pread;
+use tokio::task::spawn_blocking;
+
+use super::range::Span;
+use crate::counters::Counters;
+use crate::objects::Content;
+
+/// How much of a file is read at once, in bytes: all that a connection holds of it.
+const PIECE: u64 = 256 << 10;
+
+/// One piece after another.
+enum Part {
+    Text(String),
+    Bytes(Span),
+}
+
+/// A body.
+pub struct Parts {
+    parts: Vec<Part>,
+    /// The kind of several parts, with what stands between them.
+    pub kind: Option<String>,
+}
+
+impl Parts {
+    /// The bytes of one span, which may be empty.
+    pub fn one(span: Span) -> Self {
+        Self { parts: vec![Part::Bytes(span)], kind: None }
+    }
+
+    /// Several spans of an object of `size` and `kind` (RFC 9110, section 14.6).
+    ///
+    /// # Errors
+    /// The kernel gives no random bytes.
+    pub fn several(spans: &[Span], size: u64, kind: &str) -> io::Result<Self> {
+        // Nobody who makes an object knows what will stand between its parts.
+        let random = random::<16>().map_err(io::Error::other)?;
+        let boundary: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
+        let mut parts = vec![];
+        for span in spans {
+            parts.push(Part::Text(format!(
+                "\r\n--{boundary}\r\nContent-Type: {kind}\r\nContent-Range: bytes {}-{}/{size}\r\n\r\n",
+                span.start,
+                span.end - 1
+            )));
+            parts.push(Part::Bytes(*span));
+        }
+        parts.push(Part::Text(format!("\r\n--{boundary}--\r\n")));
+        Ok(Self { parts, kind: Some(format!("multipart/byteranges; boundary={boundary}")) })
+    }
+
+    /// How long it is in bytes.
+    pub fn length(&self) -> u64 {
+        let length = |part: &Part| match part {
+            Part::Text(text) => text.len() as u64,
+            Part::Bytes(span) => span.length(),
+        };
+        self.parts.iter().map(length).sum()
+    }
+
+    /// The bytes, if they are those of one span.
+    pub fn only(&self) -> Option<Span> {
+        match self.parts[..] {
+            [Part::Bytes(span)] => Some(span),
+            _ => None,
+        }
+    }
+
+    /// Makes it of `content`. What is sent is counted.
+    pub fn body(self, content: Content, counters: Arc<Counters>) -> Body {
+        if let (Content::Memory(bytes), [Part::Bytes(span)]) = (&content, &self.parts[..]) {
+            counters.http_bytes.add(span.length());
+            return Body::from(bytes.slice(span.start as usize..span.end as usize));
+        }
+        let mut rest = self.parts;
+        rest.reverse();
+        Body::from_stream(unfold(
+            (content, rest, counters),
+            |(content, mut rest, counters)| async move {
+                let read = match rest.pop()? {
+                    Part::Text(text) => Ok(text.into()),
+                    Part::Bytes(span) => {
+                        let next = span.end.min(span.start + PIECE);
+                        if next < span.end {
+                            rest.push(Part::Bytes(Span { start: next, end: span.end }));
+                        }
+                        read(&content, Span { start: span.start, end: next }).await
+                    }
+                };
+                match &read {
+                    Ok(bytes) => counters.http_bytes.add(bytes.len() as u64),
+                    // Whoever asked sees that it is not the whole, for its length was said.
+                    Err(error) => {
+                        eprintln!("an object cannot be read to its end: {error}");
+                        rest.clear();
+                    }
+                }
+                Some((read, (content, rest, counters)))
+            },
+        ))
+    }
+}
+
+async fn read(content: &Content, span: Span) -> io::Result<Bytes> {
+    match content {
+        Content::Memory(bytes) => Ok(bytes.slice(span.start as usize..span.end as usize)),
+        Content::File(file) => {
+            let file = Arc::clone(file);
+            spawn_blocking(move || read_file(&file, span)).await.map_err(io::Error::other)?
+        }
+    }
+}
+
+fn read_file(file: &File, span: Span) -> io::Result<Bytes> {
+    let length = span.length() as usize;
+    let mut bytes = Vec::with_capacity(length);
+    while bytes.len() < length {
+        let at = span.start + bytes.len() as u64;
+        if pread(file, spare_capacity(&mut bytes), at)? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+    }
+    // There may have been room for more.
+    bytes.truncate(length);
+    Ok(bytes.into())
+}

@@ -1,0 +1,134 @@
+//! Whether a request still wants what it names, by the entity tags that it holds (RFC 9110, section 13).
+
+/// What is to be done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// As if there were no condition.
+    Proceed,
+    /// 304: it has it already.
+    NotModified,
+    /// 412: it wants something else than what the name stands for.
+    Failed,
+}
+
+/// An entity tag as it is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Tag<'a> {
+    is_weak: bool,
+    /// Without its quotation marks.
+    opaque: &'a str,
+}
+
+/// What the fields `If-Match` and `If-None-Match`, each as one list, say of the object whose tag is `own`, without
+/// its quotation marks. A field that makes no sense matches nothing.
+pub fn judge(if_match: Option<&str>, if_none_match: Option<&str>, own: &str) -> Verdict {
+    // RFC 9110, 13.1.1: what is weak never matches.
+    let strong = |tag: &Tag| !tag.is_weak && tag.opaque == own;
+    match (if_match, if_none_match) {
+        (Some(field), _) if !matches(field, strong) => Verdict::Failed,
+        (_, Some(field)) if matches(field, |tag| tag.opaque == own) => Verdict::NotModified,
+        _ => Verdict::Proceed,
+    }
+}
+
+/// Whether the field `If-Range` lets the request have a part: it names this very object. A date never does, for
+/// objects have none.
+pub fn may_have_part(if_range: &str, own: &str) -> bool {
+    let tag = take(if_range.trim());
+    tag.is_some_and(|(tag, rest)| rest.is_empty() && !tag.is_weak && tag.opaque == own)
+}
+
+/// Whether the field is `*`, or a list with a tag that `is_it`.
+fn matches(field: &str, is_it: impl Fn(&Tag) -> bool) -> bool {
+    let blank = [' ', '\t', ','];
+    let mut rest = field.trim_matches(blank);
+    if rest == "*" {
+        return true;
+    }
+    let mut found = false;
+    while !rest.is_empty() {
+        let Some((tag, after)) = take(rest) else { return false };
+        found |= is_it(&tag);
+        let next = after.trim_start_matches([' ', '\t']);
+        if !next.is_empty() && !next.starts_with(',') {
+            return false;
+        }
+        rest = next.trim_start_matches(blank);
+    }
+    found
+}
+
+/// The tag that `text` begins with, and what follows it. A comma may be part of a tag.
+fn take(text: &str) -> Option<(Tag<'_>, &str)> {
+    let (is_weak, quoted) = match text.strip_prefix("W/") {
+        Some(rest) => (true, rest),
+        None => (false, text),
+    };
+    let (opaque, rest) = quoted.strip_prefix('"')?.split_once('"')?;
+    let is_tag = opaque.bytes().all(|byte| byte == 0x21 || (0x23..0x7f).contains(&byte));
+    is_tag.then_some((Tag { is_weak, opaque }, rest))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn as_the_rfc_has_it() {
+        use Verdict::{Failed, NotModified, Proceed};
+        for (if_match, if_none_match, expected) in [
+            (None, None, Proceed),
+            (None, Some("\"a\""), NotModified),
+            (None, Some("W/\"a\""), NotModified),
+            (None, Some("\"b\", \"a,b\" ,W/\"a\""), NotModified),
+            (None, Some("*"), NotModified),
+            (None, Some("\"b\""), Proceed),
+            (None, Some("\"a,b\""), Proceed),
+            (None, Some("a"), Proceed),
+            (None, Some("\"a\" \"b\""), Proceed),
+            (None, Some(""), Proceed),
+            (Some("\"a\""), None, Proceed),
+            (Some("*"), None, Proceed),
+            (Some("\"b\",\"a\""), None, Proceed),
+            (Some("W/\"a\""), None, Failed),
+            (Some("\"b\""), None, Failed),
+            (Some(""), None, Failed),
+            // The first of the two is looked at first (13.2.2).
+            (Some("\"b\""), Some("\"a\""), Failed),
+            (Some("\"a\""), Some("\"a\""), NotModified),
+        ] {
+            let judged = judge(if_match, if_none_match, "a");
+            assert_eq!(judged, expected, "{if_match:?} {if_none_match:?}");
+        }
+        for (field, expected) in [
+            ("\"a\"", true),
+            ("W/\"a\"", false),
+            ("\"b\"", false),
+            ("\"a\", \"a\"", false),
+            ("*", false),
+            ("Sat, 29 Oct 1994 19:43:31 GMT", false),
+        ] {
+            assert_eq!(may_have_part(field, "a"), expected, "{field}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn one_of_a_list(
+            tags in prop::collection::vec("[!#-~]{0,5}", 1..5), at: prop::sample::Index, weak: bool,
+        ) {
+            let own = at.get(&tags);
+            let mark = if weak { "W/" } else { "" };
+            let field: Vec<String> = tags.iter().map(|tag| format!("{mark}\"{tag}\"")).collect();
+            let field = field.join(", ");
+            prop_assert_eq!(judge(None, Some(&field), own), Verdict::NotModified);
+            prop_assert_eq!(judge(Some(&field), None, own) == Verdict::Proceed, !weak);
+        }
+
+        #[test]
+        fn never_panics(field in "\\PC{0,40}", own in "[a-z]{3}") {
+            let _ = (judge(Some(&field), Some(&field), &own), may_have_part(&field, &own));
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! What a name says of the kind of its content.
+
+/// Of what nothing is known.
+pub const UNKNOWN: &str = "application/octet-stream";
+
+/// Kinds by the end of a name. Whoever knows a hash chooses the name, so what a browser runs is not among them:
+/// HTML and SVG are offered as files.
+const KINDS: &[(&str, &str)] = &[
+    ("aac", "audio/aac"),
+    ("avif", "image/avif"),
+    ("css", "text/css; charset=utf-8"),
+    ("csv", "text/csv; charset=utf-8"),
+    ("flac", "audio/flac"),
+    ("gif", "image/gif"),
+    ("gz", "application/gzip"),
+    ("jpeg", "image/jpeg"),
+    ("jpg", "image/jpeg"),
+    ("json", "application/json"),
+    ("m4a", "audio/mp4"),
+    ("m4v", "video/mp4"),
+    ("md", "text/markdown; charset=utf-8"),
+    ("mkv", "video/matroska"),
+    ("mp3", "audio/mpeg"),
+    ("mp4", "video/mp4"),
+    ("ogg", "audio/ogg"),
+    ("opus", "audio/ogg"),
+    ("pdf", "application/pdf"),
+    ("png", "image/png"),
+    ("tar", "application/x-tar"),
+    ("txt", "text/plain; charset=utf-8"),
+    ("wav", "audio/wav"),
+    ("webm", "video/webm"),
+    ("webp", "image/webp"),
+    ("woff2", "font/woff2"),
+    ("zip", "application/zip"),
+    ("zst", "application/zstd"),
+];
+
+/// The kind of what is called `name`.
+pub fn kind(name: &str) -> &'static str {
+    let last = name.rsplit('/').next().unwrap_or_default();
+    let ending = last.rsplit_once('.').map(|(_, ending)| ending.to_ascii_lowercase());
+    let found = KINDS.iter().find(|(known, _)| ending.as_deref() == Some(known));
+    found.map_or(UNKNOWN, |(_, kind)| kind)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn by_the_last_ending_and_nothing_that_runs() {
+        assert_eq!(kind("film.MP4"), "video/mp4");
+        assert_eq!(kind("a.txt/b.tar.gz"), "application/gzip");
+        for unknown in ["", "mp4", "a.mp4/b", "page.html", "drawing.svg", "script.js", "x.xhtml"] {
+            assert_eq!(kind(unknown), UNKNOWN, "{unknown}");
+        }
+        assert!(KINDS.is_sorted(), "in order, and none twice");
+    }
+}

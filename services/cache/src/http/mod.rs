@@ -1,0 +1,232 @@
+//! The gateway: objects over HTTP, for whoever is let to the port.
+
+mod body;
+mod conditions;
+mod door;
+mod media;
+mod range;
+
+pub use door::serve;
+pub use media::UNKNOWN;
+pub use range::{MOST, Span, Wanted, wanted};
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Path, State};
+use axum::http::header::{
+    ACCEPT_RANGES, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderName,
+    IF_MATCH, IF_NONE_MATCH, IF_RANGE, RANGE, X_CONTENT_TYPE_OPTIONS,
+};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
+use axum::response::Response;
+use axum::routing::get;
+use iroh_blobs::Hash;
+
+use crate::counters::Counters;
+use crate::fetch::{Fetcher, Missing};
+use crate::objects::{Object, Objects, StoreError};
+use body::Parts;
+use conditions::{Verdict, judge, may_have_part};
+
+/// What is under a hash never changes: nobody has to ask again for a year, which is the longest that is
+/// understood everywhere.
+const FOR_EVER: HeaderValue = HeaderValue::from_static("public, max-age=31536000, immutable");
+
+/// What the gateway gives out.
+#[derive(Debug, Clone)]
+pub struct Gateway {
+    /// The objects of this node; none without a disk.
+    pub here: Option<Here>,
+    /// What is counted.
+    pub counters: Arc<Counters>,
+}
+
+/// The objects of this node, and how others come here.
+#[derive(Debug, Clone)]
+pub struct Here {
+    /// The store.
+    pub objects: Arc<Objects>,
+    /// The other nodes.
+    pub fetcher: Arc<Fetcher>,
+}
+
+impl Here {
+    /// The object, from this node or another.
+    ///
+    /// # Errors
+    /// It is not to be had.
+    pub async fn find(&self, hash: Hash, counters: &Counters) -> Result<Object, Missing> {
+        if let Some(object) = self.objects.find(hash, counters).await? {
+            return Ok(object);
+        }
+        self.fetcher.fetch(hash).await?;
+        self.objects.find(hash, counters).await?.ok_or(Missing::Nowhere)
+    }
+}
+
+/// Its paths.
+pub fn router(gateway: Gateway) -> Router {
+    Router::new()
+        .route("/b/{hash}", get(without_name))
+        .route("/b/{hash}/{*name}", get(with_name))
+        .fallback(async || plain(StatusCode::NOT_FOUND, "objects are at /b/ and their hash"))
+        .method_not_allowed_fallback(async || {
+            plain(StatusCode::METHOD_NOT_ALLOWED, "objects can be read here: use GET or HEAD")
+        })
+        .with_state(gateway)
+}
+
+async fn without_name(
+    State(gateway): State<Gateway>,
+    method: Method,
+    Path(hash): Path<String>,
+    headers: HeaderMap,
+) -> Response {
+    object(&gateway, &method, &hash, UNKNOWN, &headers).await
+}
+
+async fn with_name(
+    State(gateway): State<Gateway>,
+    method: Method,
+    Path((hash, name)): Path<(String, String)>,
+    headers: HeaderMap,
+) -> Response {
+    object(&gateway, &method, &hash, media::kind(&name), &headers).await
+}
+
+async fn object(
+    gateway: &Gateway,
+    method: &Method,
+    hash: &str,
+    kind: &'static str,
+    headers: &HeaderMap,
+) -> Response {
+    gateway.counters.http_requests.add(1);
+    let Some(hash) = parse(hash) else {
+        return plain(StatusCode::BAD_REQUEST, "a hash is 64 digits, of 0 to 9 and a to f");
+    };
+    let own = hash.to_hex().to_string();
+    let [if_match, if_none_match] = [IF_MATCH, IF_NONE_MATCH].map(|name| list(headers, &name));
+    // What the hash stands for is known without looking at it.
+    match judge(if_match.as_deref(), if_none_match.as_deref(), &own) {
+        Verdict::Proceed => {}
+        Verdict::NotModified => return about(StatusCode::NOT_MODIFIED, &own, Body::empty()),
+        Verdict::Failed => {
+            return plain(StatusCode::PRECONDITION_FAILED, "the hash stands for something else");
+        }
+    }
+    let Some(here) = &gateway.here else {
+        let why = "this node has no disk to keep objects on: ask another one";
+        return plain(StatusCode::SERVICE_UNAVAILABLE, why);
+    };
+    match here.find(hash, &gateway.counters).await {
+        Ok(object) => answer(gateway, method, &own, object, kind, headers),
+        Err(missing) => refuse(&missing),
+    }
+}
+
+fn answer(
+    gateway: &Gateway,
+    method: &Method,
+    own: &str,
+    object: Object,
+    kind: &'static str,
+    headers: &HeaderMap,
+) -> Response {
+    let size = object.size;
+    let range = list(headers, &RANGE).filter(|_| {
+        // Only GET has parts (RFC 9110, 14.2), and only of what the request knows.
+        let if_range = list(headers, &IF_RANGE);
+        method == Method::GET && if_range.is_none_or(|field| may_have_part(&field, own))
+    });
+    let (code, parts) = match range.map_or(Wanted::Whole, |field| wanted(&field, size)) {
+        Wanted::Whole => (StatusCode::OK, Ok(Parts::one(Span { start: 0, end: size }))),
+        Wanted::Parts(spans) => match spans[..] {
+            [span] => (StatusCode::PARTIAL_CONTENT, Ok(Parts::one(span))),
+            _ => (StatusCode::PARTIAL_CONTENT, Parts::several(&spans, size, kind)),
+        },
+        Wanted::Nothing => {
+            let why = format!("the object has {size} bytes, and none of these");
+            let mut response = plain(StatusCode::RANGE_NOT_SATISFIABLE, &why);
+            put(&mut response, CONTENT_RANGE, &format!("bytes */{size}"));
+            return response;
+        }
+    };
+    let parts = match parts {
+        Ok(parts) => parts,
+        Err(error) => return plain(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
+    };
+    let (length, several, one) = (parts.length(), parts.kind.clone(), parts.only());
+    let body = match *method == Method::HEAD {
+        true => Body::empty(),
+        false => parts.body(object.content, Arc::clone(&gateway.counters)),
+    };
+    let mut response = about(code, own, body);
+    put(&mut response, CONTENT_TYPE, several.as_deref().unwrap_or(kind));
+    put(&mut response, CONTENT_LENGTH, &length.to_string());
+    if let Some(span) = one.filter(|_| code == StatusCode::PARTIAL_CONTENT) {
+        let range = format!("bytes {}-{}/{size}", span.start, span.end - 1);
+        put(&mut response, CONTENT_RANGE, &range);
+    }
+    response
+}
+
+/// An answer about the object itself.
+fn about(code: StatusCode, own: &str, body: Body) -> Response {
+    let mut response = Response::new(body);
+    *response.status_mut() = code;
+    put(&mut response, ETAG, &format!("\"{own}\""));
+    let headers = response.headers_mut();
+    headers.insert(CACHE_CONTROL, FOR_EVER);
+    headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
+}
+
+fn refuse(missing: &Missing) -> Response {
+    let code = match missing {
+        Missing::Nowhere => StatusCode::NOT_FOUND,
+        Missing::Silent(_) | Missing::OnItsWay => StatusCode::GATEWAY_TIMEOUT,
+        Missing::Busy => StatusCode::SERVICE_UNAVAILABLE,
+        Missing::Store(StoreError::Full { .. }) => StatusCode::INSUFFICIENT_STORAGE,
+        Missing::Store(StoreError::Broken(why)) => {
+            eprintln!("an object cannot be given out: {why}");
+            StatusCode::INTERNAL_SERVER_ERROR
+        }
+    };
+    plain(code, &missing.to_string())
+}
+
+/// One line for a person. Nobody keeps it: it may be otherwise the next time.
+fn plain(code: StatusCode, why: &str) -> Response {
+    let mut response = Response::new(Body::from(format!("{why}\n")));
+    *response.status_mut() = code;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
+}
+
+fn put(response: &mut Response, name: HeaderName, value: &str) {
+    if let Ok(value) = HeaderValue::from_str(value) {
+        response.headers_mut().insert(name, value);
+    }
+}
+
+/// A field that may be there several times, as one list (RFC 9110, section 5.3).
+fn list(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
+    let mut values = headers.get_all(name).iter().peekable();
+    values.peek()?;
+    let texts: Vec<&str> = values.map(|value| value.to_str().unwrap_or("?")).collect();
+    Some(texts.join(", "))
+}
+
+/// A hash in the one form that it has here.
+pub fn parse(text: &str) -> Option<Hash> {
+    let digits = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+    let is_one = text.len() == 64 && text.bytes().all(digits);
+    is_one.then(|| text.parse().ok())?
+}

@@ -1,0 +1,221 @@
+//! Which bytes of an object a request wants (RFC 9110, section 14).
+
+/// How many parts one answer has at most; who wants more gets the whole.
+pub const MOST: usize = 32;
+
+/// Bytes of an object: from `start` on, up to and without `end`. There is at least one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Span {
+    /// The first byte.
+    pub start: u64,
+    /// The first byte after it.
+    pub end: u64,
+}
+
+/// What a request wants.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Wanted {
+    /// All of it: nothing else was asked for, or in a way that is to be ignored.
+    Whole,
+    /// These parts, in the order in which they were asked for.
+    Parts(Vec<Span>),
+    /// Parts that it does not have.
+    Nothing,
+}
+
+/// One range as it is written.
+enum Spec {
+    From(u64, Option<u64>),
+    Last(u64),
+}
+
+impl Span {
+    /// How many bytes these are.
+    pub fn length(self) -> u64 {
+        self.end - self.start
+    }
+}
+
+/// What the field `Range` asks for of an object of `size` bytes. A field that makes no sense is ignored, as the
+/// RFC has it; so are parts that are more together than the whole, which nobody asks for in earnest.
+pub fn wanted(field: &str, size: u64) -> Wanted {
+    let Some(specs) = parse(field) else { return Wanted::Whole };
+    let spans: Vec<Span> = specs.iter().filter_map(|spec| spec.of(size)).collect();
+    let sum = spans.iter().try_fold(0u64, |sum, span| sum.checked_add(span.length()));
+    match () {
+        () if spans.is_empty() => Wanted::Nothing,
+        () if spans.len() > MOST || (spans.len() > 1 && sum.is_none_or(|sum| sum > size)) => {
+            Wanted::Whole
+        }
+        () => Wanted::Parts(spans),
+    }
+}
+
+/// The ranges of a field, of which there is at least one.
+fn parse(field: &str) -> Option<Vec<Spec>> {
+    let (unit, set) = field.split_once('=')?;
+    if !unit.trim().eq_ignore_ascii_case("bytes") {
+        return None;
+    }
+    // A list may have empty elements (RFC 9110, 5.6.1.2).
+    let elements = set.split(',').map(|element| element.trim_matches([' ', '\t']));
+    let specs: Option<Vec<Spec>> =
+        elements.filter(|element| !element.is_empty()).map(Spec::parse).collect();
+    specs.filter(|specs| !specs.is_empty())
+}
+
+impl Spec {
+    fn parse(text: &str) -> Option<Self> {
+        let (first, last) = text.split_once('-')?;
+        match (first, last) {
+            ("", last) => Some(Self::Last(number(last)?)),
+            (first, "") => Some(Self::From(number(first)?, None)),
+            (first, last) => {
+                let (first, last) = (number(first)?, number(last)?);
+                (first <= last).then_some(Self::From(first, Some(last)))
+            }
+        }
+    }
+
+    /// The bytes that an object of `size` has of it.
+    fn of(&self, size: u64) -> Option<Span> {
+        let (start, end) = match *self {
+            Self::From(first, last) => {
+                (first, last.map_or(size, |last| last.saturating_add(1).min(size)))
+            }
+            Self::Last(count) => (size.saturating_sub(count), size),
+        };
+        (start < end).then_some(Span { start, end })
+    }
+}
+
+/// Digits as a number; one that is too large is larger than every object.
+fn number(digits: &str) -> Option<u64> {
+    let all_digits = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+    all_digits.then(|| digits.parse().unwrap_or(u64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn parts(spans: &[(u64, u64)]) -> Wanted {
+        Wanted::Parts(spans.iter().map(|&(start, end)| Span { start, end }).collect())
+    }
+
+    #[test]
+    fn as_the_rfc_has_it() {
+        // The examples of RFC 9110, 14.1.2, and what is beside them.
+        for (field, expected) in [
+            ("bytes=0-499", parts(&[(0, 500)])),
+            ("bytes=500-999", parts(&[(500, 1000)])),
+            ("bytes=-500", parts(&[(9500, 10000)])),
+            ("bytes=9500-", parts(&[(9500, 10000)])),
+            ("bytes=0-0,-1", parts(&[(0, 1), (9999, 10000)])),
+            ("bytes= 0-999, 4500-5499, -1000", parts(&[(0, 1000), (4500, 5500), (9000, 10000)])),
+            ("bytes=500-600,601-999", parts(&[(500, 601), (601, 1000)])),
+            ("Bytes=,1-1,,", parts(&[(1, 2)])),
+            ("bytes=-20000", parts(&[(0, 10000)])),
+            ("bytes=9999-99999999999999999999999", parts(&[(9999, 10000)])),
+            // What the object has of them.
+            ("bytes=10000-,0-0", parts(&[(0, 1)])),
+            ("bytes=10000-", Wanted::Nothing),
+            ("bytes=-0", Wanted::Nothing),
+            ("bytes=99999999999999999999999-", Wanted::Nothing),
+            ("bytes=", Wanted::Whole),
+            ("bytes=1", Wanted::Whole),
+            ("bytes=2-1", Wanted::Whole),
+            ("bytes=-", Wanted::Whole),
+            ("bytes=0-0,x", Wanted::Whole),
+            ("bytes=+1-2", Wanted::Whole),
+            ("bytes=0-1-2", Wanted::Whole),
+            ("bytes 0-1", Wanted::Whole),
+            ("lines=0-1", Wanted::Whole),
+            ("bytes=0-,0-", Wanted::Whole),
+        ] {
+            assert_eq!(wanted(field, 10000), expected, "{field}");
+        }
+        assert_eq!(wanted("bytes=0-", 0), Wanted::Nothing);
+        assert_eq!(wanted("bytes=-5", 0), Wanted::Nothing);
+    }
+
+    #[test]
+    fn many_small_parts_are_the_whole() {
+        let field = |count: usize| {
+            let all: Vec<String> = (0..count).map(|at| format!("{at}-{at}")).collect();
+            format!("bytes={}", all.join(","))
+        };
+        assert!(matches!(wanted(&field(MOST), 10000), Wanted::Parts(spans) if spans.len() == MOST));
+        assert_eq!(wanted(&field(MOST + 1), 10000), Wanted::Whole);
+    }
+
+    /// A range as a test makes it, and whether a byte of an object of `size` is one of it.
+    #[derive(Debug, Clone)]
+    enum Made {
+        Both(u64, u64),
+        Open(u64),
+        Suffix(u64),
+    }
+
+    impl Made {
+        fn text(&self) -> String {
+            match self {
+                Self::Both(first, more) => format!("{first}-{}", first + more),
+                Self::Open(first) => format!("{first}-"),
+                Self::Suffix(count) => format!("-{count}"),
+            }
+        }
+
+        fn bytes(&self, size: u64) -> Vec<u64> {
+            let is_in = |at: &u64| match self {
+                Self::Both(first, more) => (*first..=first + more).contains(at),
+                Self::Open(first) => at >= first,
+                Self::Suffix(count) => at + count >= size,
+            };
+            (0..size).filter(is_in).collect()
+        }
+    }
+
+    fn made() -> impl Strategy<Value = Made> {
+        prop_oneof![
+            (0u64..80, 0u64..80).prop_map(|(first, more)| Made::Both(first, more)),
+            (0u64..80).prop_map(Made::Open),
+            (0u64..80).prop_map(Made::Suffix),
+        ]
+    }
+
+    proptest! {
+        /// Byte by byte the same as who counts them one by one.
+        #[test]
+        fn the_bytes_that_were_asked_for(
+            all in prop::collection::vec(made(), 1..6), size in 0u64..60, space in "[ \t]{0,2}",
+        ) {
+            let texts: Vec<String> = all.iter().map(Made::text).collect();
+            let field = format!("bytes={}", texts.join(&format!("{space},{space}")));
+            let bytes: Vec<Vec<u64>> =
+                all.iter().map(|made| made.bytes(size)).filter(|bytes| !bytes.is_empty()).collect();
+            let sum: usize = bytes.iter().map(Vec::len).sum();
+            match wanted(&field, size) {
+                Wanted::Nothing => prop_assert!(bytes.is_empty()),
+                Wanted::Whole => prop_assert!(bytes.len() > 1 && sum as u64 > size),
+                Wanted::Parts(spans) => {
+                    let given: Vec<Vec<u64>> =
+                        spans.iter().map(|span| (span.start..span.end).collect()).collect();
+                    prop_assert_eq!(given, bytes);
+                }
+            }
+        }
+
+        /// Whatever is written there.
+        #[test]
+        fn nothing_that_is_not_there(
+            field in prop_oneof!["\\PC{0,40}", "bytes=[-0-9, ]{0,60}"], size: u64,
+        ) {
+            if let Wanted::Parts(spans) = wanted(&field, size) {
+                prop_assert!((1..=MOST).contains(&spans.len()));
+                prop_assert!(spans.iter().all(|span| span.start < span.end && span.end <= size));
+            }
+        }
+    }
+}

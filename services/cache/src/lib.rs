@@ -1,0 +1,108 @@
+//! cache: objects under the hash of what they hold, which nobody can alter (docs/cache.md).
+//!
+//! [`objects`] keeps them in the store of iroh-blobs, [`endpoint`] serves them to other nodes, [`fetch`] has them
+//! from other nodes, [`http`] gives them to whoever is let to the port, and [`verbs`] is what operators use.
+
+pub mod counters;
+pub mod endpoint;
+pub mod fetch;
+pub mod http;
+pub mod limits;
+pub mod objects;
+mod own;
+pub mod peers;
+mod service;
+pub mod verbs;
+
+pub use service::main;
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::os::unix::net::UnixListener;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use octet_node::Callers;
+use tokio::sync::watch;
+
+use crate::counters::Counters;
+use crate::fetch::Fetcher;
+use crate::http::{Gateway, Here};
+use crate::limits::Limits;
+use crate::objects::Objects;
+use crate::verbs::Desk;
+
+/// After how long without work a thread that waits for the disk ends.
+const LINGER: Duration = Duration::from_secs(5);
+
+/// Where the store is, in the data folder.
+const STORE: &str = "store";
+
+/// What a node is made of.
+pub struct Parts {
+    /// What it gives at most.
+    pub limits: Limits,
+    /// Its data folder.
+    pub folder: Option<PathBuf>,
+    /// The folder of the units' sockets.
+    pub sockets: PathBuf,
+    /// Where other nodes ask.
+    pub at: Vec<SocketAddr>,
+    /// Where browsers do.
+    pub http: TcpListener,
+    /// Where the box does.
+    pub control: UnixListener,
+    /// Who of the box may.
+    pub callers: Callers,
+}
+
+/// Serves for good. `ready` is called once it can be asked.
+///
+/// # Errors
+/// It cannot begin, or its socket is gone.
+pub fn run(parts: Parts, ready: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .max_blocking_threads(8)
+        .thread_keep_alive(LINGER)
+        .enable_io()
+        .enable_time()
+        .build()?;
+    let (endpoint, opened) = watch::channel(None);
+    let gateway = runtime.block_on(begin(&parts, endpoint, opened.clone()))?;
+    parts.http.set_nonblocking(true)?;
+    let entered = runtime.enter();
+    let http = tokio::net::TcpListener::from_std(parts.http)?;
+    tokio::spawn(http::serve(http, gateway.clone(), parts.limits));
+    drop(entered);
+    ready()?;
+    let desk = Desk { gateway, endpoint: opened, runtime: runtime.handle().clone() };
+    match verbs::keep(&parts.control, &parts.callers, desk)? {}
+}
+
+async fn begin(
+    parts: &Parts,
+    endpoint: watch::Sender<Option<iroh::Endpoint>>,
+    opened: watch::Receiver<Option<iroh::Endpoint>>,
+) -> io::Result<Gateway> {
+    let counters = Arc::new(Counters::default());
+    let Some(folder) = &parts.folder else {
+        eprintln!("no objects are kept: PID 1 has given no folder to keep them in");
+        return Ok(Gateway { here: None, counters });
+    };
+    let objects = Arc::new(Objects::open(&folder.join(STORE), &parts.limits).await?);
+    let certified = own::certified(folder.clone(), &parts.sockets)?;
+    let peers = own::peers(&parts.sockets)?;
+    let limits = parts.limits;
+    tokio::spawn(endpoint::keep(
+        certified,
+        parts.at.clone(),
+        Arc::clone(&objects),
+        Arc::clone(&counters),
+        limits,
+        endpoint,
+    ));
+    let fetcher = Fetcher::new(Arc::clone(&objects), Arc::clone(&counters), limits, opened, peers);
+    Ok(Gateway { here: Some(Here { objects, fetcher }), counters })
+}

@@ -1,0 +1,57 @@
+//! What this node gives at most.
+
+use std::time::Duration;
+
+/// What is to stay free of the file system: one part in `share`, and `most` bytes at most.
+#[derive(Debug, Clone, Copy)]
+pub struct Reserve {
+    /// Which part of it.
+    pub share: u64,
+    /// In bytes.
+    pub most: u64,
+}
+
+/// The limits.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// What is never filled, so that other units find room.
+    pub reserve: Reserve,
+    /// Bytes of small objects in memory.
+    pub memory: u64,
+    /// Connections over HTTP.
+    pub http: usize,
+    /// Of these, those of one address.
+    pub http_of_one: usize,
+    /// How long the head of a request may take, and a connection wait for the next one.
+    pub head: Duration,
+    /// How long what was sent over HTTP may be left unread.
+    pub unread: Duration,
+    /// Connections of other nodes that are served.
+    pub peers: usize,
+    /// Objects that are fetched at the same time.
+    pub fetches: usize,
+    /// How long another node may take to take a connection.
+    pub connect: Duration,
+    /// How long another node may be silent after that.
+    pub silence: Duration,
+    /// How long who asks for an object waits until it was fetched.
+    pub patience: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            reserve: Reserve { share: 20, most: 1 << 30 },
+            memory: 8 << 20,
+            http: 128,
+            http_of_one: 32,
+            head: Duration::from_secs(30),
+            unread: Duration::from_secs(60),
+            peers: 32,
+            fetches: 16,
+            connect: Duration::from_secs(5),
+            silence: Duration::from_secs(2),
+            patience: Duration::from_secs(60),
+        }
+    }
+}

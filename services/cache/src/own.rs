@@ -1,0 +1,74 @@
+//! What other units say: `identity` of this service's key, `cluster` of the other nodes. A thread waits for each.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::thread::{Builder, sleep};
+use std::time::Duration;
+
+use octet_node::map;
+use octet_node::sub_key::{self, Certified, News};
+use tokio::sync::watch;
+
+use crate::peers::{self, Peer};
+
+/// Room for a thread's stack, in bytes.
+const STACK: usize = 128 << 10;
+
+/// The pause before `cluster` is asked again.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// The key in `folder`, once `identity`, which listens in the folder `sockets`, has certified it.
+///
+/// # Errors
+/// There are no threads to be had.
+pub fn certified(
+    folder: PathBuf,
+    sockets: &Path,
+) -> io::Result<watch::Receiver<Option<Certified>>> {
+    let (sender, certified) = watch::channel(None);
+    let mut problem = String::new();
+    let tell = move |news| match news {
+        News::Certified(next) => {
+            problem.clear();
+            sender.send_replace(Some(*next));
+        }
+        // The same again is not said again.
+        News::Not(why) if why == problem => {}
+        News::Not(why) => {
+            eprintln!("this service's key is not certified now: {why}");
+            problem = why;
+        }
+    };
+    sub_key::keep(Some(folder), sockets.join("identity.sock"), tell)?;
+    Ok(certified)
+}
+
+/// The nodes of the newest map that `cluster`, which listens in the folder `sockets`, has told.
+///
+/// # Errors
+/// There are no threads to be had.
+pub fn peers(sockets: &Path) -> io::Result<watch::Receiver<Vec<Peer>>> {
+    let (sender, all) = watch::channel(vec![]);
+    let socket = sockets.join("cluster.sock");
+    let mut problem = String::new();
+    let run = move || {
+        loop {
+            let followed = map::follow(&socket, |update| {
+                let map = update.map.as_ref();
+                sender.send_replace(map.map(|map| peers::of(map.map())).unwrap_or_default());
+                true
+            });
+            // What it told last stays until it tells something else.
+            if let Err(error) = followed {
+                let error = error.to_string();
+                if error != problem {
+                    eprintln!("cluster does not tell who has objects: {error}");
+                    problem = error;
+                }
+            }
+            sleep(PAUSE);
+        }
+    };
+    Builder::new().name("map".into()).stack_size(STACK).spawn(run)?;
+    Ok(all)
+}

@@ -1,0 +1,112 @@
+//! Which nodes of the box may have an object: those whose `cache` the map names.
+
+use std::net::{IpAddr, SocketAddr};
+
+use iroh::{EndpointAddr, EndpointId, TransportAddr};
+use octet_node::control::PublicKey;
+use octet_node::map::Map;
+
+/// The unit whose key a node serves objects with.
+const UNIT: &str = "cache";
+
+/// Where it listens.
+pub const PORT: u16 = 4433;
+
+/// A node that may have an object.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Peer {
+    /// The node's number.
+    pub number: u8,
+    /// The node's key.
+    pub node: PublicKey,
+    /// The key of its `cache`.
+    pub key: PublicKey,
+    /// Where that listens.
+    pub addresses: Vec<SocketAddr>,
+}
+
+impl Peer {
+    /// As iroh wants it; `None` if the key is no point of the curve.
+    pub fn address(&self) -> Option<EndpointAddr> {
+        let id = EndpointId::from_bytes(self.key.as_bytes()).ok()?;
+        let addrs = self.addresses.iter().map(|at| TransportAddr::Ip(*at)).collect();
+        Some(EndpointAddr { id, addrs })
+    }
+}
+
+/// The nodes of `map`, this one too. The router has no address in the map, and is asked for nothing.
+pub fn of(map: &Map) -> Vec<Peer> {
+    let members = map.members.iter().filter_map(|member| {
+        let key = member.certificate(UNIT)?.statement().key;
+        let at = |address: &IpAddr| SocketAddr::new(*address, PORT);
+        let addresses: Vec<SocketAddr> = member.addresses.iter().map(at).collect();
+        let is_there = !addresses.is_empty();
+        is_there.then_some(Peer { number: member.number, node: member.node, key, addresses })
+    });
+    members.collect()
+}
+
+/// The order in which they are asked for the object whose hash begins with `first`: another one for each object,
+/// so that no node is the first to be asked for all.
+pub fn turn(mut peers: Vec<Peer>, first: u8) -> Vec<Peer> {
+    if !peers.is_empty() {
+        let at = usize::from(first) % peers.len();
+        peers.rotate_left(at);
+    }
+    peers
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use octet_node::certificate::{Certificate, Statement};
+    use octet_node::key::Key;
+    use octet_node::map::{Member, Version};
+
+    fn member(number: u8, addresses: &[&str], units: &[&str]) -> (Member, PublicKey) {
+        let [node, key] = [(); 2].map(|()| Key::generate().unwrap());
+        let certificate = |unit: &&str| {
+            let (unit, of) = (unit.parse().unwrap(), node.public());
+            let statement = Statement { node: of, unit, key: key.public(), epoch: 1, issued: 1 };
+            Certificate::sign(statement, &node).unwrap()
+        };
+        let member = Member {
+            number,
+            node: node.public(),
+            addresses: addresses.iter().map(|address| address.parse().unwrap()).collect(),
+            certificates: units.iter().map(certificate).collect(),
+            record: None,
+            drained: false,
+        };
+        (member, key.public())
+    }
+
+    #[test]
+    fn those_that_have_a_cache_and_an_address() {
+        let (router, _) = member(0, &[], &["cache"]);
+        let (one, key) = member(1, &["10.20.1.2", "fd00::1"], &["cache", "cluster"]);
+        let (two, _) = member(2, &["10.20.2.2"], &["cluster"]);
+        let holder = router.node;
+        let version = Version { epoch: 1, sequence: 1 };
+        let map = Map::new(holder, version, vec![router, one.clone(), two], vec![]);
+        let addresses = ["10.20.1.2:4433", "[fd00::1]:4433"].map(|at| at.parse().unwrap());
+        let expected = Peer { number: 1, node: one.node, key, addresses: addresses.to_vec() };
+        assert_eq!(of(&map), std::slice::from_ref(&expected));
+        let address = expected.address().unwrap();
+        assert_eq!((address.id.as_bytes(), address.addrs.len()), (key.as_bytes(), 2));
+    }
+
+    #[test]
+    fn each_is_the_first_for_some_objects() {
+        let peers: Vec<Peer> = (1..=3u8)
+            .map(|number| {
+                let key = PublicKey::new([number; 32]);
+                Peer { number, node: key, key, addresses: vec![] }
+            })
+            .collect();
+        let order =
+            |first| turn(peers.clone(), first).iter().map(|it| it.number).collect::<Vec<_>>();
+        assert_eq!([order(0), order(4), order(8)], [[1, 2, 3], [2, 3, 1], [3, 1, 2]]);
+        assert!(turn(vec![], 7).is_empty());
+    }
+}

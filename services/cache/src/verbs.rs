@@ -1,0 +1,219 @@
+//! What this unit can be asked.
+
+use std::convert::Infallible;
+use std::io;
+use std::os::unix::net::UnixListener;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::stream::poll_fn;
+use iroh::Endpoint;
+use iroh_blobs::Hash;
+use octet_node::control::file::MAX_WANT;
+use octet_node::control::{
+    ArgKind, Arguments, Capability, ColumnKind, DESCRIBE, Failure, FailureCode, Request, Verb,
+};
+use octet_node::serve::threads::{Limits, serve};
+use octet_node::{Callers, PID_1, Peer};
+use serde_json::{Value, json};
+use tokio::runtime::Handle;
+use tokio::sync::{mpsc, watch};
+
+use crate::fetch::Missing;
+use crate::http::{Gateway, Here, parse};
+use crate::objects::{Listed, StoreError};
+
+/// How many clients there may be, how many of them are kept for operators, and how many one user may be.
+const LIMITS: Limits = Limits { all: 16, for_operators: 8, of_one: 4 };
+
+/// How many lines `ls` gives at once.
+const LINES: u64 = 500;
+
+/// How many parts of a file wait for the disk.
+const AHEAD: usize = 4;
+
+/// All of them.
+pub fn verbs() -> Vec<Verb> {
+    use Capability::{Operate, Read};
+    let hash = |verb: Verb| verb.required("hash", ArgKind::Text, "the object's hash, 64 digits");
+    vec![
+        Verb::new(DESCRIBE, Read, "Lists these verbs"),
+        Verb::new("add", Operate, "Keeps a file as an object, and says its hash")
+            .required("file", ArgKind::File, "what the object is to hold")
+            .shown(ColumnKind::Bytes, &["size"]),
+        hash(Verb::new(
+            "get",
+            Operate,
+            "Has an object here, fetched from another node of the box if need be; its bytes are had over HTTP",
+        ))
+        .shown(ColumnKind::Bytes, &["size"]),
+        Verb::new("ls", Read, "Lists the objects that are here, in the order of their hashes")
+            .optional("after", ArgKind::Option, "only those after this hash")
+            .optional("most", ArgKind::Integer, "so many at most; 500 if nothing is said, and never more")
+            .shown(ColumnKind::Bytes, &["size"]),
+        Verb::new("stats", Read, "Shows the room that is left, what was served, and what other nodes gave")
+            .shown(ColumnKind::Bytes, &["free", "HTTP bytes", "bytes in memory"]),
+    ]
+}
+
+/// What answers.
+pub struct Desk {
+    /// The objects.
+    pub gateway: Gateway,
+    /// By what other nodes are served.
+    pub endpoint: watch::Receiver<Option<Endpoint>>,
+    /// Where what waits for the disk and for others is done.
+    pub runtime: Handle,
+}
+
+/// Serves the `callers` that connect to `listener`, for good.
+///
+/// # Errors
+/// The socket is gone.
+pub fn keep(listener: &UnixListener, callers: &Callers, desk: Desk) -> io::Result<Infallible> {
+    serve(listener, callers, LIMITS, PID_1, move |peer, _, request| desk.answer(peer, request))
+}
+
+impl Desk {
+    fn answer(&self, peer: &mut Peer, request: Request) -> Result<Value, Failure> {
+        let verbs = verbs();
+        let verb = Verb::find(&verbs, &request.verb)?;
+        let args = verb.check(request.args)?;
+        if verb.name == DESCRIBE {
+            return Ok(json!(verbs));
+        }
+        let here = self.gateway.here.as_ref().ok_or_else(|| {
+            let help = "`boot` says how the data partition is; ask another node meanwhile";
+            Failure::new(FailureCode::Failed, "this node has no disk to keep objects on", help)
+        })?;
+        match verb.name.as_str() {
+            "add" => self.add(here, peer, request.id, &args).map(show),
+            "get" => {
+                let hash = hash(&args, "hash")?.ok_or_else(no_hash)?;
+                let found = self.runtime.block_on(here.find(hash, &self.gateway.counters));
+                let size = found.map_err(|missing| missing_as(&missing))?.size;
+                Ok(show(Listed { hash, size }))
+            }
+            "ls" => {
+                let most = args.integer("most").unwrap_or(LINES).min(LINES) as usize;
+                let list = here.objects.list(hash(&args, "after")?, most);
+                let found = self.runtime.block_on(list).map_err(|error| store(&error))?;
+                Ok(found.into_iter().map(show).collect())
+            }
+            _ => self.stats(here), // stats: the list has no other
+        }
+    }
+
+    fn add(
+        &self,
+        here: &Here,
+        peer: &mut Peer,
+        id: u64,
+        args: &Arguments,
+    ) -> Result<Listed, Failure> {
+        let size = args.file("file").and_then(|file| file.size);
+        let (parts, mut came) = mpsc::channel::<io::Result<Bytes>>(AHEAD);
+        let objects = Arc::clone(&here.objects);
+        let came = poll_fn(move |context| came.poll_recv(context));
+        let adding = self.runtime.spawn(async move { objects.add(size, came).await });
+        let mut at = 0;
+        loop {
+            let part = match peer.read_part(id, at, MAX_WANT) {
+                Ok(part) => part,
+                Err(failure) => {
+                    let cut = io::Error::other("the file did not come to its end");
+                    let _ = parts.blocking_send(Err(cut));
+                    return Err(failure);
+                }
+            };
+            let (count, is_last) = (part.len() as u64, part.len() < MAX_WANT as usize);
+            at += count;
+            // The store takes no more: why is what it answers.
+            if parts.blocking_send(Ok(part.into())).is_err() || is_last {
+                break;
+            }
+        }
+        drop(parts);
+        let added = self.runtime.block_on(adding).map_err(|error| {
+            Failure::new(FailureCode::Failed, error.to_string(), "add it again")
+        })?;
+        added.map_err(|error| store(&error))
+    }
+
+    fn stats(&self, here: &Here) -> Result<Value, Failure> {
+        let broken = |error: io::Error| store(&StoreError::Broken(error.to_string()));
+        let free = here.objects.free().map_err(broken)?;
+        let (objects, bytes) = here.objects.in_memory();
+        let key = self.endpoint.borrow().as_ref().map(|it| it.id().to_string());
+        let nodes: Vec<Value> = here
+            .fetcher
+            .peers()
+            .into_iter()
+            .map(|peer| {
+                let dealt = self.gateway.counters.dealings(peer.node);
+                json!({
+                    "board": peer.number, "gave": dealt.gave, "lacked": dealt.lacked,
+                    "silent": dealt.silent, "wrong": dealt.wrong,
+                })
+            })
+            .collect();
+        let mut all = json!({
+            "key": key, "free": free, "objects in memory": objects, "bytes in memory": bytes,
+        });
+        if let (Value::Object(all), Value::Object(counted)) =
+            (&mut all, self.gateway.counters.show())
+        {
+            all.extend(counted);
+            all.insert("nodes".to_owned(), nodes.into());
+        }
+        Ok(all)
+    }
+}
+
+fn show(Listed { hash, size }: Listed) -> Value {
+    let hash = hash.to_hex().to_string();
+    json!({ "hash": hash, "size": size, "path": format!("/b/{hash}") })
+}
+
+fn hash(args: &Arguments, name: &str) -> Result<Option<Hash>, Failure> {
+    let Some(text) = args.text(name) else { return Ok(None) };
+    parse(text).map(Some).ok_or_else(|| {
+        let message = format!("`{text}` is no hash");
+        Failure::new(FailureCode::BadArgument, message, "give the 64 digits that `add` has said")
+    })
+}
+
+fn no_hash() -> Failure {
+    Failure::new(
+        FailureCode::BadArgument,
+        "there is no hash",
+        "give the 64 digits that `add` has said",
+    )
+}
+
+fn store(error: &StoreError) -> Failure {
+    let help = match error {
+        StoreError::Full { .. } => "`cache stats` shows how much room there is",
+        StoreError::Broken(_) => "`logs cache` may say more; what was there before is as it was",
+    };
+    Failure::new(FailureCode::Failed, error.to_string(), help)
+}
+
+fn missing_as(missing: &Missing) -> Failure {
+    match missing {
+        Missing::Nowhere => Failure::new(
+            FailureCode::NotFound,
+            "no node of this box has it",
+            "`add` it at one of them",
+        ),
+        Missing::Busy => {
+            Failure::new(FailureCode::Busy, missing.to_string(), "ask again in a moment")
+        }
+        Missing::Store(error) => store(error),
+        Missing::Silent(_) | Missing::OnItsWay => Failure::new(
+            FailureCode::Failed,
+            missing.to_string(),
+            "`cache stats` shows who is silent",
+        ),
+    }
+}

@@ -1,0 +1,148 @@
+//! Nodes, each with a store, an endpoint and a gateway of its own.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::stream;
+use iroh::protocol::Router;
+use iroh::{Endpoint, EndpointAddr, TransportAddr};
+use iroh_blobs::Hash;
+use octet_cache::counters::Counters;
+use octet_cache::endpoint;
+use octet_cache::fetch::Fetcher;
+use octet_cache::http::{self, Gateway, Here};
+use octet_cache::limits::Limits;
+use octet_cache::objects::{Listed, Objects};
+use octet_cache::peers::Peer;
+use octet_node::control::PublicKey;
+use octet_node::key::Key;
+use tempfile::TempDir;
+use tokio::runtime::Runtime;
+use tokio::sync::watch;
+
+use crate::request::PATIENCE;
+
+/// Any address of this machine.
+pub const LOOPBACK: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+
+/// What nodes of tests give; a busy machine makes nobody late.
+pub fn limits() -> Limits {
+    let default = Limits::default();
+    Limits { connect: PATIENCE, silence: PATIENCE, patience: PATIENCE, ..default }
+}
+
+/// Threads for all nodes of a test.
+pub fn runtime() -> Runtime {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
+}
+
+/// `length` bytes that nobody can guess the next of, the same for the same `seed`.
+pub fn bytes(length: usize, seed: u64) -> Vec<u8> {
+    let mut state = seed.wrapping_mul(2).wrapping_add(0x9e37_79b9_7f4a_7c15) | 1;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state.to_le_bytes()
+    };
+    let mut all = Vec::with_capacity(length + 8);
+    while all.len() < length {
+        all.extend_from_slice(&next());
+    }
+    all.truncate(length);
+    all
+}
+
+/// A node.
+pub struct Node {
+    pub objects: Arc<Objects>,
+    pub counters: Arc<Counters>,
+    pub endpoint: Endpoint,
+    /// Where its gateway is.
+    pub http: SocketAddr,
+    /// Whom it may ask.
+    pub peers: watch::Sender<Vec<Peer>>,
+    key: PublicKey,
+    _router: Router,
+    _opened: watch::Sender<Option<Endpoint>>,
+    pub folder: TempDir,
+}
+
+impl Node {
+    /// A node that knows no other.
+    pub async fn start(limits: Limits) -> Self {
+        let folder = TempDir::new().unwrap();
+        let objects = Arc::new(Objects::open(&folder.path().join("store"), &limits).await.unwrap());
+        let counters = Arc::new(Counters::default());
+        let key = Key::generate().unwrap();
+        let endpoint = endpoint::open(&key, &[LOOPBACK]).await.unwrap();
+        let router = endpoint::serve(&endpoint, &objects, &counters, limits);
+        let (opened, watched) = watch::channel(Some(endpoint.clone()));
+        let (peers, known) = watch::channel(vec![]);
+        let fetcher =
+            Fetcher::new(Arc::clone(&objects), Arc::clone(&counters), limits, watched, known);
+        let here = Here { objects: Arc::clone(&objects), fetcher };
+        let gateway = Gateway { here: Some(here), counters: Arc::clone(&counters) };
+        let listener = tokio::net::TcpListener::bind(LOOPBACK).await.unwrap();
+        let http = listener.local_addr().unwrap();
+        tokio::spawn(http::serve(listener, gateway, limits));
+        Self {
+            objects,
+            counters,
+            endpoint,
+            http,
+            peers,
+            key: key.public(),
+            _router: router,
+            _opened: opened,
+            folder,
+        }
+    }
+
+    /// As the map would show it to others as board `number`.
+    pub fn as_peer(&self, number: u8) -> Peer {
+        peer(number, self.key, self.endpoint.bound_sockets())
+    }
+
+    /// As iroh names it.
+    pub fn address(&self) -> EndpointAddr {
+        address(&self.endpoint)
+    }
+
+    /// Keeps `bytes`, which come in two parts.
+    pub async fn add(&self, bytes: &[u8]) -> Listed {
+        let (first, rest) = bytes.split_at(bytes.len() / 2);
+        let parts = [first, rest].map(|part| Ok(Bytes::copy_from_slice(part)));
+        let listed = self.objects.add(Some(bytes.len() as u64), stream::iter(parts)).await.unwrap();
+        assert_eq!(listed, Listed { hash: Hash::new(bytes), size: bytes.len() as u64 });
+        listed
+    }
+}
+
+/// A node as the map shows it.
+pub fn peer(number: u8, key: PublicKey, addresses: Vec<SocketAddr>) -> Peer {
+    Peer { number, node: PublicKey::new([number; 32]), key, addresses }
+}
+
+/// Where `endpoint` listens.
+pub fn address(endpoint: &Endpoint) -> EndpointAddr {
+    let addrs = endpoint.bound_sockets().into_iter().map(TransportAddr::Ip).collect();
+    EndpointAddr { id: endpoint.id(), addrs }
+}
+
+/// The path of an object.
+pub fn path(hash: Hash) -> String {
+    format!("/b/{}", hash.to_hex())
+}
+
+/// Waits until `wanted` is so.
+pub async fn until(what: &str, mut wanted: impl FnMut() -> bool) {
+    let waiting = async {
+        while !wanted() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, waiting).await.unwrap_or_else(|_| panic!("late: {what}"));
+}

@@ -1,0 +1,176 @@
+//! What a browser is answered, request by request.
+
+use crate::host::{Node, bytes, limits, path, runtime};
+use crate::request::{ask, get};
+
+/// More than is kept in memory, and no multiple of anything.
+const LARGE: usize = 700_001;
+
+#[test]
+fn whole_objects_small_large_and_empty() {
+    let runtime = runtime();
+    let node = runtime.block_on(Node::start(limits()));
+    for (length, from_memory) in [(0, 1), (1, 1), (16 << 10, 1), ((16 << 10) + 1, 0), (LARGE, 0)] {
+        let all = bytes(length, 1);
+        let listed = runtime.block_on(node.add(&all));
+        let at = path(listed.hash);
+        let before = node.counters.from_memory.get();
+        for _ in 0..2 {
+            let answer = get(node.http, &at, &[]);
+            assert_eq!((answer.code, &answer.body), (200, &all), "{length}");
+            assert_eq!(answer.header("content-length"), length.to_string());
+            assert_eq!(answer.header("etag"), format!("\"{}\"", listed.hash.to_hex()));
+            assert_eq!(answer.header("accept-ranges"), "bytes");
+            assert_eq!(answer.header("cache-control"), "public, max-age=31536000, immutable");
+            assert_eq!(answer.header("content-type"), "application/octet-stream");
+            assert_eq!(answer.header("x-content-type-options"), "nosniff");
+        }
+        // The second time a small one is not read from the disk.
+        assert_eq!(node.counters.from_memory.get() - before, from_memory, "{length}");
+        let head = ask(node.http, "HEAD", &at, &[("Range", "bytes=0-0")]);
+        assert_eq!((head.code, head.body.len()), (200, 0));
+        assert_eq!(head.header("content-length"), length.to_string());
+        let named = get(node.http, &format!("{at}/film.mp4"), &[]);
+        assert_eq!((named.header("content-type"), &named.body), ("video/mp4", &all));
+    }
+    assert!(node.counters.http_bytes.get() > 3 * LARGE as u64);
+}
+
+#[test]
+fn parts_of_objects() {
+    let runtime = runtime();
+    let node = runtime.block_on(Node::start(limits()));
+    for length in [1000, LARGE] {
+        let all = bytes(length, 2);
+        let at = path(runtime.block_on(node.add(&all)).hash);
+        let part = |range: &str| get(node.http, &at, &[("Range", range)]);
+        let last = length - 1;
+        for (range, start, end) in [
+            ("bytes=0-0".to_owned(), 0, 1),
+            ("bytes=10-".to_owned(), 10, length),
+            ("bytes=-10".to_owned(), length - 10, length),
+            (format!("bytes=1-{last}"), 1, length),
+            (format!("bytes={last}-99999999999"), last, length),
+            // One of two is there.
+            (format!("bytes=5-6,{length}-"), 5, 7),
+        ] {
+            let answer = part(&range);
+            assert_eq!((answer.code, &answer.body[..]), (206, &all[start..end]), "{range}");
+            let said = format!("bytes {start}-{}/{length}", end - 1);
+            assert_eq!(answer.header("content-range"), said, "{range}");
+            assert_eq!(answer.header("content-length"), (end - start).to_string(), "{range}");
+        }
+        for range in ["bytes=2-1", "lines=1-2", "bytes=x", "bytes=0-,0-"] {
+            let answer = part(range);
+            assert_eq!((answer.code, &answer.body), (200, &all), "{range}");
+        }
+        for range in [format!("bytes={length}-"), "bytes=-0".to_owned()] {
+            let answer = part(&range);
+            assert_eq!(answer.code, 416, "{range}");
+            assert_eq!(answer.header("content-range"), format!("bytes */{length}"));
+            assert_eq!(answer.header("cache-control"), "no-store");
+        }
+    }
+}
+
+#[test]
+fn several_parts_of_one_object() {
+    let runtime = runtime();
+    let node = runtime.block_on(Node::start(limits()));
+    for length in [1000, LARGE] {
+        let all = bytes(length, 3);
+        let at = path(runtime.block_on(node.add(&all)).hash);
+        let wide = length - 300;
+        let range = format!("bytes=0-9, 200-{}, -5", 200 + wide - 1);
+        let answer = get(node.http, &format!("{at}/a.txt"), &[("Range", &range)]);
+        assert_eq!((answer.code, answer.header("content-range")), (206, ""));
+        assert_eq!(answer.header("content-length"), answer.body.len().to_string());
+        let kind = answer.header("content-type");
+        let boundary = kind.strip_prefix("multipart/byteranges; boundary=").unwrap();
+        let mut wanted = vec![];
+        for (start, end) in [(0, 10), (200, 200 + wide), (length - 5, length)] {
+            let head = format!(
+                "\r\n--{boundary}\r\nContent-Type: text/plain; charset=utf-8\r\n\
+                 Content-Range: bytes {start}-{}/{length}\r\n\r\n",
+                end - 1
+            );
+            wanted.extend_from_slice(head.as_bytes());
+            wanted.extend_from_slice(&all[start..end]);
+        }
+        wanted.extend_from_slice(format!("\r\n--{boundary}--\r\n").as_bytes());
+        assert!(answer.body == wanted, "{length}");
+    }
+}
+
+#[test]
+fn conditions() {
+    let runtime = runtime();
+    let node = runtime.block_on(Node::start(limits()));
+    let all = bytes(1000, 4);
+    let hash = runtime.block_on(node.add(&all)).hash;
+    let (at, own) = (path(hash), format!("\"{}\"", hash.to_hex()));
+    let weak = format!("W/{own}");
+    let first = ("Range", "bytes=0-9");
+    for (headers, code) in [
+        (vec![("If-None-Match", own.as_str())], 304),
+        (vec![("If-None-Match", "\"x\""), ("If-None-Match", &weak)], 304),
+        (vec![("If-None-Match", "\"x\"")], 200),
+        (vec![("If-Match", &own)], 200),
+        (vec![("If-Match", "\"x\"")], 412),
+        (vec![("If-Modified-Since", "Sat, 29 Oct 2050 19:43:31 GMT")], 200),
+        (vec![first, ("If-Range", &own)], 206),
+        (vec![first, ("If-Range", &weak)], 200),
+        (vec![first, ("If-Range", "\"x\"")], 200),
+        (vec![first, ("If-Range", "Sat, 29 Oct 2050 19:43:31 GMT")], 200),
+        (vec![first, ("If-None-Match", &own)], 304),
+    ] {
+        for method in ["GET", "HEAD"] {
+            let answer = ask(node.http, method, &at, &headers);
+            let code = if method == "HEAD" && code == 206 { 200 } else { code };
+            assert_eq!(answer.code, code, "{method} {headers:?}");
+            let length = match (method, code) {
+                ("GET", 200) => 1000,
+                ("GET", 206) => 10,
+                ("GET", 412) => answer.header("content-length").parse().unwrap(),
+                _ => 0,
+            };
+            assert_eq!(answer.body.len(), length, "{method} {headers:?}");
+            if code == 304 {
+                assert_eq!(answer.header("etag"), own);
+            }
+        }
+    }
+}
+
+#[test]
+fn what_is_refused() {
+    let runtime = runtime();
+    let node = runtime.block_on(Node::start(limits()));
+    let listed = runtime.block_on(node.add(b"something"));
+    let known = path(listed.hash);
+    assert_eq!(get(node.http, &known, &[]).body, b"something");
+    let unknown = format!("/b/{}", "0".repeat(64));
+    let capitals = known.to_ascii_uppercase().replace("/B/", "/b/");
+    for (method, path, code) in [
+        ("GET", unknown.as_str(), 404),
+        ("HEAD", &unknown, 404),
+        ("GET", "/b/12", 400),
+        ("GET", &format!("{known}0"), 400),
+        ("GET", &capitals, 400),
+        ("GET", "/b/../../etc/passwd", 400),
+        ("GET", "/", 404),
+        ("GET", "/b/", 404),
+        ("PUT", &known, 405),
+        ("POST", &known, 405),
+        ("DELETE", &known, 405),
+    ] {
+        let answer = ask(node.http, method, path, &[]);
+        assert_eq!(answer.code, code, "{method} {path}");
+        assert_eq!(answer.header("cache-control"), "no-store", "{method} {path}");
+        assert_eq!(answer.body.is_empty(), method == "HEAD", "{method} {path}: why is said");
+        if code == 405 {
+            assert_eq!(answer.header("allow"), "GET,HEAD");
+        }
+    }
+    assert_eq!(get(node.http, &known, &[]).body, b"something");
+}

@@ -1,0 +1,14 @@
+//! Nodes over loopback: what browsers get, what a plain client of iroh-blobs gets and gives, what comes from other
+//! nodes, and what is left after a kill.
+
+#![cfg(test)]
+
+mod client;
+mod fetching;
+mod host;
+mod http;
+mod killed;
+mod limits;
+mod request;
+mod rotated;
+mod verbs;

@@ -1,0 +1,62 @@
+//! Another key of the service is another endpoint, and the store stays.
+
+use std::sync::Arc;
+
+use iroh_blobs::{ALPN, HashAndFormat};
+use octet_cache::counters::Counters;
+use octet_cache::endpoint::keep;
+use octet_cache::objects::Objects;
+use octet_node::certificate::{Certificate, Statement};
+use octet_node::key::Key;
+use octet_node::sub_key::Certified;
+use tempfile::TempDir;
+use tokio::sync::watch;
+use tokio::time::timeout;
+
+use crate::host::{LOOPBACK, Node, address, bytes, limits, runtime};
+use crate::request::PATIENCE;
+
+/// A key as `identity` has it certified.
+fn certified(node: &Key) -> Certified {
+    let key = Key::generate().unwrap();
+    let unit = "cache".parse().unwrap();
+    let statement = Statement { node: node.public(), unit, key: key.public(), epoch: 1, issued: 1 };
+    let certificate = Certificate::sign(statement, node).unwrap();
+    Certified { key: Arc::new(key), certificate }
+}
+
+#[test]
+fn with_the_key_that_counts_and_no_other() {
+    let runtime = runtime();
+    let node = Key::generate().unwrap();
+    let folder = TempDir::new().unwrap();
+    runtime.block_on(async {
+        let objects = Arc::new(Objects::open(folder.path(), &limits()).await.unwrap());
+        let client = Node::start(limits()).await;
+        let (key, keys) = watch::channel(None);
+        let (opened, mut endpoints) = watch::channel(None);
+        let counters = Arc::new(Counters::default());
+        tokio::spawn(keep(keys, vec![LOOPBACK], Arc::clone(&objects), counters, limits(), opened));
+        let parts = futures_util::stream::iter([Ok(bytes(100_000, 1).into())]);
+        let hash = objects.add(None, parts).await.unwrap().hash;
+        let mut before: Option<iroh::Endpoint> = None;
+        for _ in 0..2 {
+            let next = certified(&node);
+            let public = next.key.public();
+            key.send_replace(Some(next));
+            let is_it = |it: &Option<iroh::Endpoint>| {
+                it.as_ref().is_some_and(|it| it.id().as_bytes() == public.as_bytes())
+            };
+            let waited = timeout(PATIENCE, endpoints.wait_for(is_it)).await;
+            let endpoint = waited.expect("late: an endpoint").unwrap().clone().unwrap();
+            let connection = client.endpoint.connect(address(&endpoint), ALPN).await.unwrap();
+            let other = Node::start(limits()).await;
+            let fetched =
+                other.objects.store().remote().fetch(connection, HashAndFormat::raw(hash));
+            fetched.complete().await.unwrap();
+            if let Some(before) = before.replace(endpoint) {
+                timeout(PATIENCE, before.closed()).await.expect("late: the end of the one before");
+            }
+        }
+    });
+}

@@ -1,0 +1,157 @@
+//! The whole service, asked at its socket.
+
+use std::net::{SocketAddr, TcpListener};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::thread;
+
+use iroh_blobs::Hash;
+use octet_cache::{Parts, run};
+use octet_node::Callers;
+use octet_node::as_pid_1::Memory;
+use octet_node::control::{CallError, Client, FailureCode};
+use rustix::process::geteuid;
+use serde_json::{Map, Value, json};
+use tempfile::TempDir;
+
+use crate::host::{LOOPBACK, bytes, limits, path};
+use crate::request::{PATIENCE, get};
+
+/// The verbs of those who may.
+pub fn callers() -> String {
+    format!("{}=add,get,ls,stats", geteuid().as_raw())
+}
+
+/// A client of the service that listens at `socket`.
+pub fn connect(socket: &Path) -> Client<UnixStream> {
+    let client = Client::connect(socket).unwrap();
+    client.stream().set_read_timeout(Some(PATIENCE)).unwrap();
+    client
+}
+
+/// Arguments.
+pub fn args(args: Value) -> Map<String, Value> {
+    args.as_object().unwrap().clone()
+}
+
+/// Adds `bytes`.
+pub fn add(client: &mut Client<UnixStream>, bytes: &[u8]) -> Result<Value, CallError> {
+    let mut file = Memory(bytes.to_vec());
+    let size = args(json!({ "file": { "size": bytes.len() } }));
+    client.call_with("add", size, Some(&mut file), |_| true)
+}
+
+/// Starts the service, with a disk or without.
+fn start(folder: &TempDir, state: Option<PathBuf>) -> (PathBuf, SocketAddr) {
+    let socket = folder.path().join("cache.sock");
+    let control = UnixListener::bind(&socket).unwrap();
+    let http = TcpListener::bind(LOOPBACK).unwrap();
+    let at = http.local_addr().unwrap();
+    let parts = Parts {
+        limits: limits(),
+        folder: state,
+        // Nobody listens there: it serves without the other units.
+        sockets: folder.path().to_owned(),
+        at: vec![LOOPBACK],
+        http,
+        control,
+        callers: Callers::parse(&callers()).unwrap(),
+    };
+    thread::spawn(move || run(parts, || Ok(())));
+    (socket, at)
+}
+
+#[test]
+fn objects_are_added_listed_and_had() {
+    let folder = TempDir::new().unwrap();
+    let (socket, http) = start(&folder, Some(folder.path().join("state")));
+    let mut client = connect(&socket);
+    let mut hashes = vec![];
+    // Around the length of one part, and of what is kept in memory.
+    for length in [0, 3, 16_385, 65_535, 65_536, 65_537, 300_000] {
+        let all = bytes(length, 7);
+        let hash = Hash::new(&all).to_hex().to_string();
+        for _ in 0..2 {
+            let added = add(&mut client, &all).unwrap();
+            let expected = json!({ "hash": hash, "size": length, "path": format!("/b/{hash}") });
+            assert_eq!(added, expected);
+            assert_eq!(client.call("get", args(json!({ "hash": hash }))).unwrap(), expected);
+        }
+        assert!(get(http, &path(Hash::new(&all)), &[]).body == all, "{length}");
+        hashes.push(hash);
+    }
+    hashes.sort();
+    let listed = |client: &mut Client<UnixStream>, wanted: Value| -> Vec<String> {
+        let rows = client.call("ls", args(wanted)).unwrap();
+        let rows = rows.as_array().unwrap().iter();
+        rows.map(|row| row["hash"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(listed(&mut client, json!({})), hashes);
+    assert_eq!(listed(&mut client, json!({ "most": 2 })), hashes[..2]);
+    assert_eq!(listed(&mut client, json!({ "after": hashes[3] })), hashes[4..]);
+
+    let code = |client: &mut Client<UnixStream>, verb: &str, wanted: Value| match client
+        .call(verb, args(wanted))
+        .unwrap_err()
+    {
+        CallError::Failure(failure) => failure.code,
+        other => panic!("{other}"),
+    };
+    let unknown = "0".repeat(64);
+    assert_eq!(code(&mut client, "get", json!({ "hash": unknown })), FailureCode::NotFound);
+    assert_eq!(code(&mut client, "get", json!({ "hash": "12" })), FailureCode::BadArgument);
+    assert_eq!(code(&mut client, "ls", json!({ "after": "12" })), FailureCode::BadArgument);
+    let stats = client.call("stats", Map::new()).unwrap();
+    assert_eq!(stats["HTTP requests"], 7, "{stats}");
+    assert!(stats["free"].as_u64().unwrap() > 0 && stats["nodes"] == json!([]), "{stats}");
+    assert!(client.call("describe", Map::new()).unwrap().as_array().unwrap().len() == 5);
+}
+
+#[test]
+fn a_file_that_is_cut_off_is_no_object() {
+    let folder = TempDir::new().unwrap();
+    let (socket, _) = start(&folder, Some(folder.path().join("state")));
+    let all = bytes(300_000, 8);
+    // The client goes away in the middle.
+    let (mut cut, mut file) = (connect(&socket), Cut(all.clone()));
+    let size = args(json!({ "file": { "size": all.len() } }));
+    assert!(cut.call_with("add", size, Some(&mut file), |_| true).is_err());
+    drop(cut);
+    let mut client = connect(&socket);
+    let hash = Hash::new(&all).to_hex().to_string();
+    assert!(client.call("get", args(json!({ "hash": hash }))).is_err());
+    assert_eq!(client.call("ls", Map::new()).unwrap(), json!([]));
+    assert_eq!(add(&mut client, &all).unwrap()["hash"], hash);
+}
+
+/// A file that breaks off.
+struct Cut(Vec<u8>);
+
+impl octet_node::control::file::Source for Cut {
+    fn describe(&self) -> octet_node::control::file::FileArg {
+        octet_node::control::file::FileArg::default()
+    }
+
+    fn read_at(&mut self, at: u64, buffer: &mut [u8]) -> std::io::Result<usize> {
+        if at >= 150_000 {
+            return Err(std::io::Error::other("the stick was pulled out"));
+        }
+        let rest = &self.0[at as usize..];
+        let count = rest.len().min(buffer.len());
+        buffer[..count].copy_from_slice(&rest[..count]);
+        Ok(count)
+    }
+}
+
+#[test]
+fn without_a_disk_it_says_so() {
+    let folder = TempDir::new().unwrap();
+    let (socket, http) = start(&folder, None);
+    let answer = get(http, &path(Hash::new(b"x")), &[]);
+    assert!(answer.code == 503 && answer.text().contains("no disk"), "{answer:?}");
+    let mut client = connect(&socket);
+    for verb in ["ls", "stats"] {
+        let error = client.call(verb, Map::new()).unwrap_err();
+        assert!(error.to_string().contains("no disk"), "{error}");
+    }
+}

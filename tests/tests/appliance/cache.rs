@@ -1,0 +1,89 @@
+//! Objects on a board: added by an operator, had by somebody on its wire over HTTP, and there again after a kill.
+
+use std::io::{Read, Write};
+use std::net::{IpAddr, SocketAddr};
+use std::thread::sleep;
+use std::time::Instant;
+
+use octet_appliance::SETTINGS;
+use octet_machine::Machine;
+use octet_machine::panel::Host;
+use octet_tests::{Bytes, DiskFile, PAUSE, READY, Remake, SOON, USED, shipped};
+use serde_json::{Value, json};
+
+use crate::net::guest::{BOX, BOX_LINK, TEST, kill_unit};
+
+/// Where the gateway is.
+const HTTP: u16 = 8080;
+
+/// More than fits into one part of a file and into memory, and no multiple of anything.
+const LENGTH: usize = 300_001;
+
+/// A board of a box, and who may ask it.
+fn settings() -> Value {
+    let line = json!({ "from": ["lan"], "to": "boards", "protocol": "tcp", "ports": [HTTP] });
+    json!({
+        "appliance": { "name": "octet" }, "cluster": { "boards": 4 }, "lan": {}, "policy": [line],
+    })
+}
+
+/// What is answered to a request for `path`, and its body.
+fn get(host: &Host, path: &str, range: &str) -> (String, Vec<u8>) {
+    let at = SocketAddr::new(BOX_LINK.parse::<IpAddr>().unwrap(), HTTP);
+    let mut stream = host.connect(at).unwrap();
+    stream.set_read_timeout(Some(SOON)).unwrap();
+    let head = format!("GET {path} HTTP/1.1\r\nHost: box\r\nConnection: close\r\n{range}\r\n");
+    stream.write_all(head.as_bytes()).unwrap();
+    let mut all = vec![];
+    stream.read_to_end(&mut all).expect("late: the answer");
+    let end = all.windows(4).position(|four| four == b"\r\n\r\n").unwrap();
+    let head = String::from_utf8(all[..end].to_vec()).unwrap();
+    (head.lines().next().unwrap().to_owned(), all[end + 4..].to_vec())
+}
+
+/// What `cache` answers, once it does.
+fn stats(machine: &Machine) -> Value {
+    machine.call_unit("cache", "stats", json!({})).unwrap()
+}
+
+#[test]
+fn an_object_is_added_had_by_http_and_survives_a_kill() {
+    let shipped = shipped();
+    let image =
+        Remake::of(&shipped).file(SETTINGS, 0o644, settings().to_string().into_bytes()).image();
+    let disk = DiskFile::flashed(&shipped, USED);
+    let machine = image.machine().nic(BOX).kernel_argument("octet.board=2");
+    let machine = machine.disk(disk.disk()).start().unwrap();
+    machine.wait_ready(READY).unwrap();
+    let ours = ["fe80::2"].map(|address| (address.parse().unwrap(), 64));
+    let host = Host::start(machine.port(0).unwrap(), TEST, &ours);
+
+    let bytes: Vec<u8> = (0..LENGTH).map(|at| (at * at / 251 + at) as u8).collect();
+    let added = machine.send_file("cache", "add", "file", &mut Bytes(bytes.clone())).unwrap();
+    assert_eq!(added["size"], LENGTH);
+    let path = added["path"].as_str().unwrap().to_owned();
+    let unknown = format!("/b/{}", "0".repeat(64));
+    let is_served = || {
+        let (line, body) = get(&host, &path, "");
+        assert!(line == "HTTP/1.1 200 OK" && body == bytes, "{line}: {} bytes", body.len());
+        let (line, body) = get(&host, &path, "Range: bytes=100-70000\r\n");
+        assert!(line.starts_with("HTTP/1.1 206 ") && body == bytes[100..=70_000], "{line}");
+        let (line, _) = get(&host, &unknown, "");
+        assert!(line.starts_with("HTTP/1.1 404 "), "{line}");
+    };
+    is_served();
+
+    // In its sandbox the endpoint opens, with the key that the node has certified.
+    let deadline = Instant::now() + SOON;
+    while stats(&machine)["key"].is_null() {
+        assert!(Instant::now() < deadline, "late: a key: {:#?}", machine.logs("cache").unwrap());
+        sleep(PAUSE);
+    }
+    let idle = machine.status().unwrap().unit("cache").and_then(|unit| unit.memory);
+    println!("{idle:?} bytes, {}", stats(&machine));
+
+    kill_unit(&machine, "cache", || {});
+    is_served();
+    let listed = machine.call_unit("cache", "ls", json!({})).unwrap();
+    assert_eq!(listed, json!([added]));
+}
