@@ -18,6 +18,9 @@ const ARROWS: &[(&str, &[&str])] = &[
     // Its tests ask the evaluator, which shares nothing with it.
     ("netd", &["services/node", "tests/evaluator"]),
     ("services/update", &["services/node", "init/bundle"]),
+    // The person's command is the other half of the service, on a machine of its own.
+    ("services/octet-msg", &["services/messenger"]),
+    ("services/messenger", &["services/node"]),
     (SERVICE, &["services/node"]),
     ("services/program", &["netd", SERVICE, "services/update"]),
     ("image", &["init/appliance", "init/bundle", "tests/machine"]),

@@ -34,6 +34,12 @@ pub enum Domain {
     Announcement,
     /// Who has set a path of `forward` up.
     Introduction,
+    /// How somebody is reached by `messenger`.
+    Card,
+    /// With what a first letter to somebody is sealed.
+    Prekey,
+    /// What the owner of a mailbox asks of it.
+    Mailbox,
 }
 
 impl Domain {
@@ -47,6 +53,9 @@ impl Domain {
             Self::Record => b"octet board 1\0",
             Self::Announcement => b"octet announcement 1\0",
             Self::Introduction => b"octet introduction 1\0",
+            Self::Card => b"octet card 1\0",
+            Self::Prekey => b"octet prekey 1\0",
+            Self::Mailbox => b"octet mailbox 1\0",
         }
     }
 
@@ -77,7 +86,8 @@ impl Key {
         Self::from_seed(seed).ok_or(NoRandomness)
     }
 
-    fn from_seed(seed: [u8; 32]) -> Option<Self> {
+    /// The key that is made of `seed` (RFC 8032, 5.1.5), for those who keep it in a way of their own.
+    pub fn from_seed(seed: [u8; 32]) -> Option<Self> {
         let pair = Ed25519KeyPair::from_seed_unchecked(&seed).ok()?;
         Some(Self { seed, pair })
     }
@@ -104,6 +114,11 @@ impl Key {
         let mut secret = [0; 32];
         secret.copy_from_slice(&digest.as_ref()[..32]);
         secret
+    }
+
+    /// Of what it is made.
+    pub fn seed(&self) -> &[u8; 32] {
+        &self.seed
     }
 
     /// As libraries for TLS take it: PKCS #8 (RFC 8410), DER.

@@ -1,0 +1,146 @@
+//! A card: how somebody is reached, by their own word.
+
+use octet_node::bytes::Fields;
+use octet_node::certificate::Certificate;
+use octet_node::control::PublicKey;
+use octet_node::key::{Domain, Key, SIGNATURE, verify};
+
+use crate::place::{self, Place};
+
+/// The version of the encoding, its first byte.
+const VERSION: u8 = 1;
+
+/// For which service the key is certified that signs a card.
+pub const UNIT: &str = "messenger";
+
+/// What a card says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Details {
+    /// The key of sessions (X25519).
+    pub identity: [u8; 32],
+    /// To which envelopes are sealed (X25519).
+    pub seal: [u8; 32],
+    /// Of two cards that differ the one with the higher number counts.
+    pub serial: u64,
+    /// Where letters are left.
+    pub places: Vec<Place>,
+}
+
+/// How somebody is reached, signed by the key that they have certified for it.
+///
+/// Its one encoding (numbers are big-endian): version (1 byte, 1), the certificate (2 bytes of length, then itself),
+/// identity (32), seal (32), serial (8), the [places](Place), and the signature (64) of the certified key over all
+/// before it, in the domain `octet card 1`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Card {
+    certificate: Certificate,
+    details: Details,
+    signature: [u8; SIGNATURE],
+}
+
+/// Bytes that are no card.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidCard {
+    /// They are none at all.
+    #[error("this is no card of version {VERSION}")]
+    Malformed,
+    /// Whom it names has not signed it, or the key that has is for something else.
+    #[error("the card is not signed by whom it names")]
+    Forged,
+}
+
+impl Card {
+    /// Signs `details` with the key that `certificate` is about.
+    ///
+    /// # Errors
+    /// `key` is another one, or not for letters.
+    pub fn sign(
+        details: Details,
+        certificate: Certificate,
+        key: &Key,
+    ) -> Result<Self, InvalidCard> {
+        let said = certificate.statement();
+        if said.key != key.public() || said.unit.as_str() != UNIT {
+            return Err(InvalidCard::Forged);
+        }
+        let signature = key.sign(Domain::Card, &body(&details, &certificate));
+        Ok(Self { certificate, details, signature })
+    }
+
+    /// Whose it is: a person, or a node.
+    pub fn name(&self) -> PublicKey {
+        self.certificate.statement().node
+    }
+
+    /// Which key they have certified for letters.
+    pub fn key(&self) -> PublicKey {
+        self.certificate.statement().key
+    }
+
+    /// How many such keys they have had.
+    pub fn epoch(&self) -> u64 {
+        self.certificate.statement().epoch
+    }
+
+    /// What it says.
+    pub fn details(&self) -> &Details {
+        &self.details
+    }
+
+    /// Whether it counts where `old` was known: it is of the same name, and nothing of it is older.
+    pub fn follows(&self, old: &Self) -> bool {
+        let key = self.epoch() > old.epoch() || self.key() == old.key();
+        let newer = (self.epoch(), self.details.serial) > (old.epoch(), old.details.serial);
+        self.name() == old.name() && key && (newer || self == old)
+    }
+
+    /// The encoding.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = body(&self.details, &self.certificate);
+        bytes.extend_from_slice(&self.signature);
+        bytes
+    }
+
+    /// Reads the encoding, and verifies both signatures. Whether it is the card of whom is meant is for the reader
+    /// to see.
+    ///
+    /// # Errors
+    /// It is no card, or not signed as it says.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, InvalidCard> {
+        let (card, signed) = parse(bytes).ok_or(InvalidCard::Malformed)?;
+        let own = card.certificate.statement().unit.as_str() == UNIT;
+        if !own || !verify(&card.key(), Domain::Card, signed, &card.signature) {
+            return Err(InvalidCard::Forged);
+        }
+        Ok(card)
+    }
+}
+
+fn body(details: &Details, certificate: &Certificate) -> Vec<u8> {
+    let certificate = certificate.to_bytes();
+    let mut out = vec![VERSION];
+    out.extend_from_slice(&(certificate.len() as u16).to_be_bytes());
+    out.extend_from_slice(&certificate);
+    out.extend_from_slice(&details.identity);
+    out.extend_from_slice(&details.seal);
+    out.extend_from_slice(&details.serial.to_be_bytes());
+    place::put(&details.places, &mut out);
+    out
+}
+
+fn parse(bytes: &[u8]) -> Option<(Card, &[u8])> {
+    let mut fields = Fields(bytes);
+    let version = fields.u8()?;
+    let length = usize::from(fields.u16()?);
+    let certificate = Certificate::from_bytes(fields.take(length)?).ok()?;
+    let details = Details {
+        identity: fields.array()?,
+        seal: fields.array()?,
+        serial: fields.u64()?,
+        places: place::take(&mut fields)?,
+    };
+    let signature = fields.array()?;
+    let whole = version == VERSION && fields.0.is_empty();
+    let signed = &bytes[..bytes.len() - SIGNATURE];
+    whole.then_some((Card { certificate, details, signature }, signed))
+}

@@ -1,0 +1,246 @@
+//! Who carries out what a person wants done: it keeps what a step has changed, and only then asks mailboxes.
+
+use octet_node::control::PublicKey;
+
+use crate::person::{Action, Event, Person, Refused};
+use crate::place::Place;
+use crate::request::{Answer, Asked, Letters, Owned, Refusal, Request, to_sign};
+use crate::store::{Store, StoreError};
+
+/// By what mailboxes are reached.
+pub trait Wire {
+    /// Asks the mailbox at `place`. What is asked after a nonce goes over the same connection.
+    ///
+    /// # Errors
+    /// It is not reached, or does not answer.
+    fn ask(&mut self, place: &Place, request: &Request) -> Result<Answer, Unreached>;
+
+    /// Ends the connection with `place`: the next begins anew, as somebody who was never there.
+    fn part(&mut self, place: &Place);
+}
+
+/// A mailbox that does not answer.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the mailbox {0} does not answer: see that it runs and is reached from here")]
+pub struct Unreached(pub String);
+
+/// Why the courier stops.
+#[derive(Debug, thiserror::Error)]
+pub enum CourierError {
+    /// What has changed is not kept. The person in memory is to be dropped.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A person would not have it.
+    #[error(transparent)]
+    Refused(#[from] Refused),
+    /// A mailbox would not have it.
+    #[error("the mailbox: {0}")]
+    Mailbox(#[from] Refusal),
+    /// A mailbox does not answer.
+    #[error(transparent)]
+    Unreached(#[from] Unreached),
+    /// There is no mailbox of one's own.
+    #[error(
+        "you have no mailbox: name one with `octet-msg init --mailbox did:key:…@192.0.2.7:4434`"
+    )]
+    Homeless,
+    /// It was cut.
+    #[error("cut at {0:?}")]
+    Cut(Stage),
+}
+
+/// How far it is: a process can be killed at each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Stage {
+    /// What a step changes is worked out, and not kept.
+    Stepped,
+    /// It is kept, and nothing was sent.
+    Kept,
+    /// A mailbox has answered, and nothing came of it yet.
+    Answered,
+}
+
+impl Stage {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Stepped, Self::Kept, Self::Answered];
+}
+
+/// The courier of one person.
+pub struct Courier<W> {
+    person: Person,
+    store: Store,
+    wire: W,
+    goes_on: Box<dyn FnMut(Stage) -> bool>,
+}
+
+impl<W: Wire> Courier<W> {
+    /// The courier of whom `store` keeps.
+    ///
+    /// # Errors
+    /// There is nobody, or something is damaged.
+    pub fn new(store: Store, wire: W) -> Result<Self, StoreError> {
+        let person = store.load()?;
+        Ok(Self { person, store, wire, goes_on: Box::new(|_| true) })
+    }
+
+    /// The same, as long as `goes_on` says so at each stage.
+    #[must_use]
+    pub fn until(mut self, goes_on: impl FnMut(Stage) -> bool + 'static) -> Self {
+        self.goes_on = Box::new(goes_on);
+        self
+    }
+
+    /// The person.
+    pub fn person(&self) -> &Person {
+        &self.person
+    }
+
+    /// Where the person is kept.
+    pub fn store(&mut self) -> &mut Store {
+        &mut self.store
+    }
+
+    /// The wire.
+    pub fn wire(&mut self) -> &mut W {
+        &mut self.wire
+    }
+
+    /// Has `event` taken, and keeps what it changes.
+    ///
+    /// # Errors
+    /// It is refused, or not kept; after the latter this courier is to be dropped.
+    pub fn tell(&mut self, event: Event, now: u64) -> Result<(), CourierError> {
+        let changes = self.person.step(event, now)?;
+        self.pass(Stage::Stepped)?;
+        self.store.keep(&changes)?;
+        self.pass(Stage::Kept)
+    }
+
+    fn pass(&mut self, stage: Stage) -> Result<(), CourierError> {
+        (self.goes_on)(stage).then_some(()).ok_or(CourierError::Cut(stage))
+    }
+
+    fn ask(&mut self, place: &Place, request: &Request) -> Result<Answer, CourierError> {
+        let answer = self.wire.ask(place, request)?;
+        self.pass(Stage::Answered)?;
+        match answer {
+            Answer::Refused(refusal) => Err(refusal.into()),
+            answer => Ok(answer),
+        }
+    }
+
+    /// Asks what only the owner of a mailbox may.
+    fn ask_as_owner(&mut self, place: &Place, asked: Asked) -> Result<Answer, CourierError> {
+        let Answer::Nonce(nonce) = self.ask(place, &Request::Nonce)? else {
+            return Err(Refusal::Malformed.into());
+        };
+        let name = *self.person.name().as_bytes();
+        let signed = to_sign(&place.mailbox, &nonce, &name, &asked);
+        let signature = self.person.sign(&signed).to_vec();
+        self.ask(place, &Request::Owner(Owned { name, asked, signature }))
+    }
+
+    /// Does all that is to be done, as far as mailboxes answer. What they would not have, or not now, is returned: it
+    /// is tried again the next time.
+    ///
+    /// # Errors
+    /// Something is not kept.
+    pub fn deliver(&mut self, now: u64) -> Result<Vec<CourierError>, CourierError> {
+        let mut left = vec![];
+        // Whose letters and which mailboxes are not tried again in this turn: what comes after must not come before.
+        let (mut held, mut silent) = (vec![], vec![]);
+        // A key that was claimed makes letters, and these are to be left: there is nothing after that.
+        for _ in 0..2 {
+            let mut is_claimed = false;
+            for action in self.person.todo(now) {
+                let (who, mailbox) = about(&action);
+                if held.contains(&who) || silent.contains(&mailbox) {
+                    continue;
+                }
+                let is_claim = matches!(action, Action::Claim { .. });
+                match self.carry_out(action, now) {
+                    Ok(()) => is_claimed |= is_claim,
+                    Err(error @ (CourierError::Store(_) | CourierError::Cut(_))) => {
+                        return Err(error);
+                    }
+                    Err(error) => {
+                        if matches!(error, CourierError::Unreached(_)) {
+                            silent.push(mailbox);
+                        }
+                        held.push(who);
+                        left.push(error);
+                    }
+                }
+            }
+            if !is_claimed {
+                break;
+            }
+        }
+        Ok(left)
+    }
+
+    fn carry_out(&mut self, action: Action, now: u64) -> Result<(), CourierError> {
+        match action {
+            Action::Publish { place, bundle } => {
+                // Who leaves letters is somebody else, as far as the mailbox sees: now, and before.
+                self.wire.part(&place);
+                let published = self.ask_as_owner(&place, Asked::Publish(bundle));
+                self.wire.part(&place);
+                published?;
+                self.tell(Event::Published, now)
+            }
+            Action::Claim { place, peer } => {
+                let answer = self.ask(&place, &Request::Claim(*peer.as_bytes()))?;
+                let Answer::Claimed(card, prekey) = answer else {
+                    return Err(Refusal::Malformed.into());
+                };
+                self.tell(Event::Claimed(peer, card, prekey), now)
+            }
+            Action::Deposit { place, peer, what, envelope } => {
+                self.ask(&place, &Request::Deposit(*peer.as_bytes(), envelope))?;
+                self.tell(Event::Deposited(peer, what), now)
+            }
+        }
+    }
+
+    /// Fetches all that lies in one's own mailbox, and has it deleted there once it is kept here.
+    ///
+    /// # Errors
+    /// The mailbox does not answer, or something is not kept.
+    pub fn fetch(&mut self, now: u64) -> Result<(), CourierError> {
+        let place = self.person.mailbox().cloned().ok_or(CourierError::Homeless)?;
+        // Who fetches is known there; who leaves letters is not, and comes by another connection.
+        self.wire.part(&place);
+        let fetched = self.fetch_all(&place, now);
+        self.wire.part(&place);
+        fetched
+    }
+
+    fn fetch_all(&mut self, place: &Place, now: u64) -> Result<(), CourierError> {
+        loop {
+            let Answer::Letters(found) = self.ask_as_owner(place, Asked::Fetch)? else {
+                return Err(Refusal::Malformed.into());
+            };
+            let Letters { generation, letters, left } = found;
+            let Some(upto) = letters.last().map(|(number, _)| *number) else {
+                return self.tell(Event::Fetched(vec![], left), now);
+            };
+            let envelopes = letters.into_iter().map(|(_, envelope)| envelope).collect();
+            self.tell(Event::Fetched(envelopes, left), now)?;
+            match self.ask_as_owner(place, Asked::Acknowledge(generation, upto)) {
+                Ok(_) | Err(CourierError::Mailbox(Refusal::OtherGeneration)) => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}
+
+/// Whom an action is about, and which mailbox it asks; `None` for oneself.
+fn about(action: &Action) -> (Option<PublicKey>, PublicKey) {
+    match action {
+        Action::Publish { place, .. } => (None, place.mailbox),
+        Action::Claim { place, peer } | Action::Deposit { place, peer, .. } => {
+            (Some(*peer), place.mailbox)
+        }
+    }
+}

@@ -1,0 +1,28 @@
+//! messenger carries letters between people and boxes, who find each other by public key alone: sealed from
+//! end to end, and kept in mailboxes for those who are away (`docs/messenger.md`).
+//!
+//! One half is the mailbox, which the service is. The other is a person: a state machine without clock, file
+//! or socket ([`person`]), where it is kept ([`store`]), and who does what it wants done ([`courier`]).
+
+pub mod card;
+pub mod courier;
+pub mod envelope;
+pub mod history;
+pub mod invite;
+pub mod letter;
+pub mod limits;
+pub mod mailbox;
+pub mod person;
+pub mod place;
+pub mod prekey;
+pub mod quic;
+pub mod rate;
+pub mod record;
+pub mod request;
+pub mod rows;
+pub mod safety;
+mod service;
+pub mod store;
+mod verbs;
+
+pub use service::{Parts, main, run};

@@ -1,0 +1,250 @@
+//! The mailbox: what was left for those who are away. It knows whose letters it keeps, and not whose they are from.
+//!
+//! Every request that changes something is one transaction, and on disk before it is answered. [`Mailbox::handle`]
+//! takes the time and a request; sockets are elsewhere.
+
+mod anybody;
+mod bounds;
+mod owner;
+mod people;
+mod tables;
+
+pub use bounds::Limits;
+pub use people::Resident;
+
+use std::net::IpAddr;
+use std::path::Path;
+
+use octet_node::control::PublicKey;
+use octet_node::key::random;
+use redb::{Database, DatabaseError, ReadableDatabase};
+
+use crate::rate::Rates;
+use crate::request::{Answer, Refusal, Request};
+use tables::{CACHE, GENERATION, LETTERS, META, PEOPLE, PREKEYS, SEEN};
+
+/// One connection.
+#[derive(Debug)]
+pub struct Visit {
+    /// Where it comes from.
+    pub source: IpAddr,
+    /// The number that it was given, and has not used.
+    nonce: Option<[u8; 32]>,
+}
+
+impl Visit {
+    /// A new one.
+    pub fn new(source: IpAddr) -> Self {
+        Self { source, nonce: None }
+    }
+}
+
+/// How far a request is: a process can be killed at each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Stage {
+    /// It has come.
+    Come,
+    /// All that it changes was worked out, and is not on disk.
+    Written,
+    /// It is on disk, and not answered.
+    Kept,
+}
+
+impl Stage {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Come, Self::Written, Self::Kept];
+}
+
+/// Why the mailbox cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum MailboxError {
+    /// The disk does not give or take it.
+    #[error("the file of letters: {0}")]
+    Rows(Box<redb::Error>),
+    /// There is no randomness.
+    #[error(transparent)]
+    Randomness(#[from] octet_node::key::NoRandomness),
+    /// There is no room for another.
+    #[error("there have been {0} mailboxes, which is the most")]
+    Crowded(usize),
+}
+
+impl From<redb::Error> for MailboxError {
+    fn from(error: redb::Error) -> Self {
+        Self::Rows(Box::new(error))
+    }
+}
+
+/// What a request comes to, and whether rows are other than before.
+type Outcome = Result<(Answer, bool), Problem>;
+
+/// Why a request comes to nothing.
+enum Problem {
+    Refused(Refusal),
+    Rows(Box<redb::Error>),
+}
+
+impl From<Refusal> for Problem {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+impl<E: Into<redb::Error>> From<E> for Problem {
+    fn from(error: E) -> Self {
+        Self::Rows(Box::new(error.into()))
+    }
+}
+
+/// The mailbox.
+#[derive(Debug)]
+pub struct Mailbox {
+    rows: Database,
+    /// The key of its endpoint, which is in all that its owners sign.
+    own: PublicKey,
+    generation: [u8; 16],
+    limits: Limits,
+    /// Bytes of all letters.
+    total: u64,
+    keys_of: Rates<[u8; 32]>,
+    claims: Rates<IpAddr>,
+    deposits: Rates<IpAddr>,
+}
+
+impl Mailbox {
+    /// The one in the file `path`, which is made if there is none. `own` is the key of its endpoint.
+    ///
+    /// # Errors
+    /// The disk does not give or take it.
+    pub fn open(path: &Path, own: PublicKey, limits: Limits) -> Result<Self, MailboxError> {
+        let opened = Database::builder().set_cache_size(CACHE).create(path);
+        Self::on(opened, own, limits)
+    }
+
+    /// One in memory, which is gone with this process.
+    ///
+    /// # Errors
+    /// There is no memory.
+    pub fn in_memory(own: PublicKey, limits: Limits) -> Result<Self, MailboxError> {
+        let backend = redb::backends::InMemoryBackend::new();
+        let opened = Database::builder().set_cache_size(CACHE).create_with_backend(backend);
+        Self::on(opened, own, limits)
+    }
+
+    fn on(
+        opened: Result<Database, DatabaseError>,
+        own: PublicKey,
+        limits: Limits,
+    ) -> Result<Self, MailboxError> {
+        let rows = opened.map_err(redb::Error::from)?;
+        let generation = begin(&rows, random()?)?;
+        let mut mailbox = Self {
+            rows,
+            own,
+            total: 0,
+            generation,
+            limits,
+            keys_of: Rates::new(limits.keys_of, limits.people),
+            claims: Rates::new(limits.claims, limits.sources),
+            deposits: Rates::new(limits.deposits, limits.sources),
+        };
+        mailbox.count()?;
+        Ok(mailbox)
+    }
+
+    /// Counts the bytes of all letters again.
+    fn count(&mut self) -> Result<(), MailboxError> {
+        self.total = self.residents()?.iter().map(|resident| resident.bytes).sum();
+        Ok(())
+    }
+
+    /// Has a new key from now on.
+    pub fn rename(&mut self, own: PublicKey) {
+        self.own = own;
+    }
+
+    /// Answers a request of `visit` at `now`, in seconds since 1970.
+    pub fn handle(&mut self, visit: &mut Visit, request: Request, now: u64) -> Answer {
+        let answer = self.handle_until(visit, request, now, |_| true);
+        answer.unwrap_or(Answer::Refused(Refusal::Broken))
+    }
+
+    /// The same, as long as `goes_on` says so at each stage; `None` if it was cut.
+    pub fn handle_until(
+        &mut self,
+        visit: &mut Visit,
+        request: Request,
+        now: u64,
+        mut goes_on: impl FnMut(Stage) -> bool,
+    ) -> Option<Answer> {
+        goes_on(Stage::Come).then_some(())?;
+        if request == Request::Nonce {
+            let Ok(nonce) = random() else { return Some(Answer::Refused(Refusal::Broken)) };
+            visit.nonce = Some(nonce);
+            return Some(Answer::Nonce(nonce));
+        }
+        match self.carry_out(visit, request, now, &mut goes_on) {
+            Ok(answer) => answer,
+            Err(Problem::Refused(refusal)) => Some(Answer::Refused(refusal)),
+            Err(Problem::Rows(error)) => {
+                eprintln!("a request could not be answered: {error}");
+                Some(Answer::Refused(Refusal::Broken))
+            }
+        }
+    }
+
+    fn carry_out(
+        &mut self,
+        visit: &mut Visit,
+        request: Request,
+        now: u64,
+        goes_on: &mut impl FnMut(Stage) -> bool,
+    ) -> Result<Option<Answer>, Problem> {
+        let transaction = self.rows.begin_write()?;
+        let left = match &request {
+            Request::Deposit(_, envelope) => Some(envelope.len() as u64),
+            _ => None,
+        };
+        let (answer, is_changed) = match request {
+            Request::Nonce => return Err(Refusal::Malformed.into()),
+            Request::Claim(name) => self.claim(&transaction, &name, visit.source, now)?,
+            Request::Deposit(name, envelope) => {
+                self.deposit(&transaction, &name, &envelope, visit.source, now)?
+            }
+            Request::Owner(owned) => self.owner(&transaction, visit, &owned, now)?,
+        };
+        if is_changed {
+            if !goes_on(Stage::Written) {
+                return Ok(None);
+            }
+            transaction.commit()?;
+            match left {
+                Some(length) => self.total += length,
+                None => self.count().map_err(|_| Refusal::Broken)?,
+            }
+            if !goes_on(Stage::Kept) {
+                return Ok(None);
+            }
+        }
+        Ok(Some(answer))
+    }
+}
+
+/// Makes what is missing, and returns with which disk numbers began.
+fn begin(rows: &Database, fresh: [u8; 16]) -> Result<[u8; 16], redb::Error> {
+    let kept = rows.begin_read()?.open_table(META);
+    if let Ok(table) = kept
+        && let Some(kept) = table.get(GENERATION)?
+        && let Ok(kept) = kept.value().try_into()
+    {
+        return Ok(kept);
+    }
+    let transaction = rows.begin_write()?;
+    transaction.open_table(META)?.insert(GENERATION, fresh.as_slice())?;
+    transaction.open_table(PEOPLE)?;
+    transaction.open_table(LETTERS)?;
+    transaction.open_table(SEEN)?;
+    transaction.open_table(PREKEYS)?;
+    transaction.commit()?;
+    Ok(fresh)
+}

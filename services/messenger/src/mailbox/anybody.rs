@@ -1,0 +1,82 @@
+//! What anybody may: ask for keys, and leave a letter.
+
+use std::net::IpAddr;
+
+use redb::{ReadableTable, WriteTransaction};
+use sha2::{Digest, Sha256};
+
+use super::tables::{LETTERS, PREKEYS, SEEN, person, put_person};
+use super::{Mailbox, Outcome};
+use crate::envelope;
+use crate::request::{Answer, Refusal};
+
+impl Mailbox {
+    /// A one-time key, or the fallback key if there is none left, or they are asked for too often: so nobody uses up
+    /// all of them, and nobody keeps others from writing.
+    pub(super) fn claim(
+        &mut self,
+        transaction: &WriteTransaction,
+        name: &[u8; 32],
+        source: IpAddr,
+        now: u64,
+    ) -> Outcome {
+        if !self.claims.may(source, now) {
+            return Err(Refusal::Busy.into());
+        }
+        let resident = person(transaction, name)?.ok_or(Refusal::NoMailbox)?;
+        let card = resident.card.ok_or(Refusal::NoKeys)?;
+        let mut prekeys = transaction.open_table(PREKEYS)?;
+        let next = prekeys.range((name, 0)..=(name, u64::MAX))?.next().transpose()?;
+        let next = next.map(|(key, value)| (key.value().1, value.value().to_vec()));
+        match next {
+            Some((number, prekey)) if self.keys_of.may(*name, now) => {
+                prekeys.remove((name, number))?;
+                Ok((Answer::Claimed(card, prekey), true))
+            }
+            _ => {
+                let fallback = resident.fallback.ok_or(Refusal::NoKeys)?;
+                Ok((Answer::Claimed(card, fallback), false))
+            }
+        }
+    }
+
+    pub(super) fn deposit(
+        &mut self,
+        transaction: &WriteTransaction,
+        name: &[u8; 32],
+        envelope: &[u8],
+        source: IpAddr,
+        now: u64,
+    ) -> Outcome {
+        if !envelope::is_size(envelope.len()) {
+            return Err(Refusal::Malformed.into());
+        }
+        if !self.deposits.may(source, now) {
+            return Err(Refusal::Busy.into());
+        }
+        let mut resident = person(transaction, name)?.ok_or(Refusal::NoMailbox)?;
+        let digest: [u8; 32] = Sha256::digest(envelope).into();
+        let mut seen = transaction.open_table(SEEN)?;
+        if seen.get((name, &digest))?.is_some() {
+            // It was answered before, and that was lost.
+            return Ok((Answer::Done, false));
+        }
+        let length = envelope.len() as u64;
+        let limits = self.limits;
+        if resident.letters >= limits.letters
+            || resident.bytes + length > limits.bytes
+            || self.total + length > limits.all_bytes
+        {
+            return Err(Refusal::Full.into());
+        }
+        let number = resident.next;
+        resident.next += 1;
+        resident.letters += 1;
+        resident.bytes += length;
+        let kept = [&now.saturating_add(limits.lifetime).to_be_bytes()[..], envelope].concat();
+        transaction.open_table(LETTERS)?.insert((name, number), kept.as_slice())?;
+        seen.insert((name, &digest), number)?;
+        put_person(transaction, name, &resident)?;
+        Ok((Answer::Done, true))
+    }
+}

@@ -1,0 +1,42 @@
+//! How much a mailbox takes, and how often.
+
+use crate::rate::Rate;
+
+/// What a mailbox gives at most.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Mailboxes there have ever been: their numbers are kept for good.
+    pub people: usize,
+    /// Letters of one.
+    pub letters: u32,
+    /// Bytes of one.
+    pub bytes: u64,
+    /// Bytes of all.
+    pub all_bytes: u64,
+    /// Seconds that a letter lies there.
+    pub lifetime: u64,
+    /// How often one-time keys of one person are given; more often it is the fallback key.
+    pub keys_of: Rate,
+    /// How often one address may ask for keys.
+    pub claims: Rate,
+    /// How often one address may leave a letter.
+    pub deposits: Rate,
+    /// So many addresses are remembered at once.
+    pub sources: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            people: 1024,
+            letters: 1000,
+            bytes: 8 << 20,
+            all_bytes: 256 << 20,
+            lifetime: 30 * 24 * 3600,
+            keys_of: Rate { burst: 20, seconds: 60 },
+            claims: Rate { burst: 60, seconds: 1 },
+            deposits: Rate { burst: 1000, seconds: 1 },
+            sources: 4096,
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! What only the owner of a mailbox may: it signs a number that is used once.
+
+use octet_node::control::PublicKey;
+use octet_node::key::{Domain, verify};
+use redb::{ReadableTable, WriteTransaction};
+use sha2::{Digest, Sha256};
+
+use super::tables::{LETTERS, PREKEYS, Person, SEEN, person, put_person};
+use super::{Mailbox, Outcome, Problem, Visit};
+use crate::card::Card;
+use crate::limits::{BATCH, ONE_TIME};
+use crate::prekey::{Bundle, Use};
+use crate::request::{Answer, Asked, Letters, Owned, Refusal, to_sign};
+
+/// The bytes of the time before each envelope.
+const TIME: usize = 8;
+
+impl Mailbox {
+    pub(super) fn owner(
+        &mut self,
+        transaction: &WriteTransaction,
+        visit: &mut Visit,
+        owned: &Owned,
+        now: u64,
+    ) -> Outcome {
+        // Whatever comes of it, the number was used.
+        let nonce = visit.nonce.take().ok_or(Refusal::Forged)?;
+        let name = &owned.name;
+        let resident = person(transaction, name)?.ok_or(Refusal::NoMailbox)?;
+        let known = match &resident.card {
+            Some(card) => Some(Card::from_bytes(card).map_err(|_| Refusal::Broken)?),
+            None => None,
+        };
+        let bundle = match &owned.asked {
+            Asked::Publish(bundle) => {
+                Some(Bundle::from_bytes(bundle).map_err(|_| Refusal::Malformed)?)
+            }
+            _ => None,
+        };
+        let card = bundle.as_ref().map(|bundle| &bundle.card).or(known.as_ref());
+        let card = card.ok_or(Refusal::NoKeys)?;
+        let signed = to_sign(&self.own, &nonce, name, &owned.asked);
+        let is_own = card.name() == PublicKey::new(*name)
+            && verify(&card.key(), Domain::Mailbox, &signed, &owned.signature);
+        if !is_own || known.as_ref().is_some_and(|known| !card.follows(known)) {
+            return Err(Refusal::Forged.into());
+        }
+        match (&owned.asked, bundle) {
+            (Asked::Publish(_), Some(bundle)) => publish(transaction, name, resident, &bundle),
+            (Asked::Fetch, _) => self.fetch(transaction, name, now),
+            (Asked::Acknowledge(generation, upto), _) => {
+                if *generation != self.generation {
+                    return Err(Refusal::OtherGeneration.into());
+                }
+                Ok((
+                    Answer::Done,
+                    delete(transaction, name, resident, |number, _| number <= *upto)?,
+                ))
+            }
+            (Asked::Publish(_), None) => Err(Refusal::Malformed.into()),
+        }
+    }
+
+    fn fetch(&self, transaction: &WriteTransaction, name: &[u8; 32], now: u64) -> Outcome {
+        let mut letters: Vec<(u64, Vec<u8>)> = vec![];
+        let mut room = BATCH;
+        let table = transaction.open_table(LETTERS)?;
+        for pair in table.range((name, 0)..=(name, u64::MAX))? {
+            let (key, value) = pair?;
+            let Some((goes, envelope)) = value.value().split_first_chunk::<TIME>() else {
+                continue;
+            };
+            if u64::from_be_bytes(*goes) <= now {
+                continue;
+            }
+            if envelope.len() > room && !letters.is_empty() {
+                break;
+            }
+            room = room.saturating_sub(envelope.len());
+            letters.push((key.value().1, envelope.to_vec()));
+        }
+        let left = count(transaction, name)? as u32;
+        Ok((Answer::Letters(Letters { generation: self.generation, letters, left }), false))
+    }
+}
+
+/// How many one-time keys there are.
+fn count(transaction: &WriteTransaction, name: &[u8; 32]) -> Result<usize, redb::Error> {
+    let prekeys = transaction.open_table(PREKEYS)?;
+    Ok(prekeys.range((name, 0)..=(name, u64::MAX))?.count())
+}
+
+fn publish(
+    transaction: &WriteTransaction,
+    name: &[u8; 32],
+    mut resident: Person,
+    bundle: &Bundle,
+) -> Outcome {
+    let mut room = ONE_TIME.saturating_sub(count(transaction, name)?);
+    let mut prekeys = transaction.open_table(PREKEYS)?;
+    let mut last = resident.last_prekey;
+    for prekey in &bundle.prekeys {
+        // What was given once may have been given away.
+        if prekey.number <= resident.last_prekey {
+            continue;
+        }
+        last = last.max(prekey.number);
+        match prekey.usage {
+            Use::Fallback => resident.fallback = Some(prekey.to_bytes()),
+            Use::OneTime if room > 0 => {
+                room -= 1;
+                prekeys.insert((name, prekey.number), prekey.to_bytes().as_slice())?;
+            }
+            Use::OneTime => {}
+        }
+    }
+    resident.last_prekey = last;
+    resident.card = Some(bundle.card.to_bytes());
+    put_person(transaction, name, &resident)?;
+    Ok((Answer::Done, true))
+}
+
+/// Deletes those letters of `name` that `goes`, by their number and when they go. Whether there were some.
+pub(super) fn delete(
+    transaction: &WriteTransaction,
+    name: &[u8; 32],
+    mut resident: Person,
+    goes: impl Fn(u64, u64) -> bool,
+) -> Result<bool, Problem> {
+    let mut letters = transaction.open_table(LETTERS)?;
+    let mut gone = vec![];
+    for pair in letters.range((name, 0)..=(name, u64::MAX))? {
+        let (key, value) = pair?;
+        let (number, value) = (key.value().1, value.value());
+        let (time, envelope) = value.split_at(TIME.min(value.len()));
+        let time = time.try_into().map_or(0, u64::from_be_bytes);
+        if goes(number, time) {
+            let digest: [u8; 32] = Sha256::digest(envelope).into();
+            gone.push((number, digest, envelope.len() as u64));
+        }
+    }
+    let mut seen = transaction.open_table(SEEN)?;
+    for (number, digest, length) in &gone {
+        letters.remove((name, *number))?;
+        seen.remove((name, digest))?;
+        resident.letters = resident.letters.saturating_sub(1);
+        resident.bytes = resident.bytes.saturating_sub(*length);
+    }
+    if !gone.is_empty() {
+        put_person(transaction, name, &resident)?;
+    }
+    Ok(!gone.is_empty())
+}

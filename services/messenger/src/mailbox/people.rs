@@ -1,0 +1,143 @@
+//! Who has a mailbox here: the box's owner says so.
+
+use octet_node::control::PublicKey;
+use redb::{ReadableDatabase, ReadableTable, ReadableTableMetadata};
+
+use super::owner::delete;
+use super::tables::{LETTERS, PEOPLE, PREKEYS, Person, any_person, person, put_person};
+use super::{Mailbox, MailboxError, Problem};
+use crate::rows::decode;
+
+/// What is shown of a mailbox.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Resident {
+    /// Whose it is.
+    pub name: PublicKey,
+    /// Whether they have been there.
+    pub has_keys: bool,
+    /// How many one-time keys are left.
+    pub keys: usize,
+    /// How many letters lie there.
+    pub letters: u32,
+    /// How many bytes that are.
+    pub bytes: u64,
+}
+
+impl Mailbox {
+    /// Makes a mailbox for `name`, if there is none.
+    ///
+    /// # Errors
+    /// The disk does not take it, or there are too many.
+    pub fn admit(&mut self, name: &PublicKey) -> Result<(), MailboxError> {
+        let transaction = self.rows.begin_write().map_err(redb::Error::from)?;
+        let kept = any_person(&transaction, name.as_bytes())?;
+        let count = transaction.open_table(PEOPLE).map_err(redb::Error::from)?.len();
+        let count = count.map_err(redb::Error::from)? as usize;
+        if kept.is_none() && count >= self.limits.people {
+            return Err(MailboxError::Crowded(self.limits.people));
+        }
+        let kept = kept.unwrap_or(Person { next: 1, ..Person::default() });
+        put_person(&transaction, name.as_bytes(), &Person { is_admitted: true, ..kept })?;
+        Ok(transaction.commit().map_err(redb::Error::from)?)
+    }
+
+    /// Takes the mailbox of `name` away, with all that lies in it. Whether there was one.
+    ///
+    /// # Errors
+    /// The disk does not take it.
+    pub fn remove(&mut self, name: &PublicKey) -> Result<bool, MailboxError> {
+        let was_there = self.take_away(name.as_bytes()).map_err(of_rows)?;
+        self.count()?;
+        Ok(was_there)
+    }
+
+    fn take_away(&mut self, name: &[u8; 32]) -> Result<bool, Problem> {
+        let transaction = self.rows.begin_write()?;
+        let Some(resident) = person(&transaction, name)? else { return Ok(false) };
+        let (next, last_prekey) = (resident.next, resident.last_prekey);
+        delete(&transaction, name, resident, |_, _| true)?;
+        let is_own = |key: (&[u8; 32], u64), _: &[u8]| key.0 != name;
+        transaction.open_table(PREKEYS)?.retain(is_own)?;
+        put_person(&transaction, name, &Person { next, last_prekey, ..Person::default() })?;
+        transaction.commit()?;
+        Ok(true)
+    }
+
+    /// Deletes letters whose time has come at `now`, and says how many mailboxes had some.
+    ///
+    /// # Errors
+    /// The disk does not take it.
+    pub fn expire(&mut self, now: u64) -> Result<usize, MailboxError> {
+        let names: Vec<PublicKey> = self.residents()?.into_iter().map(|one| one.name).collect();
+        let run = || -> Result<usize, Problem> {
+            let mut count = 0;
+            let transaction = self.rows.begin_write()?;
+            for name in names {
+                let Some(resident) = person(&transaction, name.as_bytes())? else { continue };
+                let is_some =
+                    delete(&transaction, name.as_bytes(), resident, |_, goes| goes <= now)?;
+                count += usize::from(is_some);
+            }
+            if count > 0 {
+                transaction.commit()?;
+            }
+            Ok(count)
+        };
+        let count = run().map_err(of_rows)?;
+        self.count()?;
+        Ok(count)
+    }
+
+    /// All mailboxes.
+    ///
+    /// # Errors
+    /// The disk does not give them.
+    pub fn residents(&self) -> Result<Vec<Resident>, MailboxError> {
+        let read = || -> Result<Vec<Resident>, redb::Error> {
+            let transaction = self.rows.begin_read()?;
+            let people = transaction.open_table(PEOPLE)?;
+            let prekeys = transaction.open_table(PREKEYS)?;
+            let mut found = vec![];
+            for pair in people.iter()? {
+                let (name, row) = pair?;
+                let Some(person) = decode::<Person>(row.value()).filter(|one| one.is_admitted)
+                else {
+                    continue;
+                };
+                let name = name.value();
+                found.push(Resident {
+                    name: PublicKey::new(*name),
+                    has_keys: person.card.is_some(),
+                    keys: prekeys.range((name, 0)..=(name, u64::MAX))?.count(),
+                    letters: person.letters,
+                    bytes: person.bytes,
+                });
+            }
+            Ok(found)
+        };
+        Ok(read()?)
+    }
+
+    /// The numbers of the letters that lie in the mailbox of `name`.
+    ///
+    /// # Errors
+    /// The disk does not give them.
+    pub fn numbers(&self, name: &PublicKey) -> Result<Vec<u64>, MailboxError> {
+        let read = || -> Result<Vec<u64>, redb::Error> {
+            let letters = self.rows.begin_read()?.open_table(LETTERS)?;
+            let own = (name.as_bytes(), 0)..=(name.as_bytes(), u64::MAX);
+            letters.range(own)?.map(|pair| Ok(pair?.0.value().1)).collect()
+        };
+        Ok(read()?)
+    }
+}
+
+/// The error of the disk: nothing else happens where nobody asks.
+fn of_rows(problem: Problem) -> MailboxError {
+    match problem {
+        Problem::Rows(error) => MailboxError::Rows(error),
+        Problem::Refused(refusal) => {
+            MailboxError::Rows(Box::new(redb::Error::Corrupted(refusal.to_string())))
+        }
+    }
+}

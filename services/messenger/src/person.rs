@@ -1,0 +1,232 @@
+//! A person: who they are, with whom they speak, and what is to be done about it. No clock, file or socket is in it:
+//! [`Person::step`] takes an event, and answers with the rows that are to be kept; once they are,
+//! [`Person::todo`] tells what is to be sent. After a cut that is the same, since it is worked out from what was kept.
+
+mod own;
+mod peer;
+mod read;
+mod todo;
+mod write;
+
+pub use own::Fresh;
+pub use todo::{Action, What};
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use octet_node::control::PublicKey;
+use vodozemac::olm::Account;
+
+use crate::card::Card;
+use crate::history::Entry;
+use crate::invite::Invite;
+use crate::rows::{Change, Row, encode};
+use own::Own;
+use peer::Peer;
+
+/// What has happened.
+#[derive(Debug)]
+pub enum Event {
+    /// Somebody is to be known by a name of one's own.
+    Add(Invite, String),
+    /// Something is to be written to somebody.
+    Write(PublicKey, String),
+    /// A mailbox has given what sessions with somebody begin with: the encodings of a card and a prekey.
+    Claimed(PublicKey, Vec<u8>, Vec<u8>),
+    /// A mailbox has kept something for somebody.
+    Deposited(PublicKey, What),
+    /// The mailbox has given these envelopes, and so many one-time keys are left there.
+    Fetched(Vec<Vec<u8>>, u32),
+    /// The mailbox has what is told to others.
+    Published,
+    /// The history was shown up to this number, which was not.
+    Shown(u64),
+}
+
+/// Why an event changes nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// That is this person.
+    #[error("that is your own name: give the invite of somebody else")]
+    Oneself,
+    /// Nobody is known by that name.
+    #[error("nobody is known by that name: `octet-msg add` their invite first")]
+    Unknown,
+    /// There are too many.
+    #[error("too many people are known")]
+    Crowded,
+    /// It is too long, or there is nothing in it.
+    #[error("a letter has 1 to 32768 bytes: write less, or several")]
+    Length,
+    /// There are too many letters to them of which they have said nothing.
+    #[error("1000 letters to them are on their way: wait until they have come")]
+    OutboxFull,
+    /// What a mailbox has given is not signed by whom it is said to be of.
+    #[error(
+        "the mailbox has given keys that are not theirs: do not trust it, and ask them for a new invite"
+    )]
+    NotTheirs,
+}
+
+/// A person.
+pub struct Person {
+    own: Own,
+    account: Account,
+    peers: BTreeMap<PublicKey, Peer>,
+    /// Which rows are other than before.
+    touched: BTreeSet<Row>,
+    /// New lines of the history.
+    lines: Vec<(u64, Entry)>,
+}
+
+impl std::fmt::Debug for Person {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Person").field("name", &self.name()).finish_non_exhaustive()
+    }
+}
+
+impl Person {
+    /// The person of these rows; `None` if there is none in them, or they are damaged.
+    pub fn load(rows: impl IntoIterator<Item = (Row, Vec<u8>)>) -> Option<Self> {
+        let (mut own, mut account, mut peers) = (None, None, BTreeMap::new());
+        let mut later = vec![];
+        for (row, value) in rows {
+            match row {
+                Row::Own => own = Some(Own::load(&value)?),
+                Row::Account => account = Some(own::load_account(&value)?),
+                Row::Peer(name) => drop(peers.insert(name, Peer::load(&value)?)),
+                Row::Outgoing(..) | Row::Held(..) => later.push((row, value)),
+                Row::History(_) => {}
+            }
+        }
+        for (row, value) in later {
+            match row {
+                Row::Outgoing(name, number) => {
+                    peers.get_mut(&name)?.load_outgoing(number, &value)?;
+                }
+                Row::Held(name, number) => {
+                    peers.get_mut(&name)?.load_held(number, &value)?;
+                }
+                _ => {}
+            }
+        }
+        Some(Self { own: own?, account: account?, peers, touched: BTreeSet::new(), lines: vec![] })
+    }
+
+    /// Takes an event at `now`, in seconds since 1970. What is returned is to be kept, all of it or nothing, before
+    /// anything else happens; if that fails this person is to be loaded anew.
+    ///
+    /// # Errors
+    /// It cannot be; then nothing is changed.
+    pub fn step(&mut self, event: Event, now: u64) -> Result<Vec<Change>, Refused> {
+        match event {
+            Event::Add(invite, alias) => self.add(invite, alias)?,
+            Event::Write(to, text) => self.write(to, text, now)?,
+            Event::Claimed(peer, card, prekey) => self.begin(peer, &card, &prekey)?,
+            Event::Deposited(peer, what) => self.deposited(peer, what, now),
+            Event::Fetched(envelopes, left) => {
+                for envelope in envelopes {
+                    self.read(&envelope);
+                }
+                self.owe_receipts(now);
+                self.refill(left, now);
+            }
+            Event::Published => self.published(),
+            Event::Shown(upto) => {
+                self.own.shown = upto.min(self.own.history);
+                self.touched.insert(Row::Own);
+            }
+        }
+        Ok(self.changes())
+    }
+
+    /// Who they are.
+    pub fn name(&self) -> PublicKey {
+        self.own.certificate.statement().node
+    }
+
+    /// By what others find them.
+    pub fn invite(&self) -> Invite {
+        Invite { name: self.name(), places: self.own.places.clone() }
+    }
+
+    /// Those who are known, and by what name of one's own: it is empty for those who have written by themselves.
+    pub fn peers(&self) -> impl Iterator<Item = (&PublicKey, &str)> {
+        self.peers.iter().map(|(name, peer)| (name, peer.alias.as_str()))
+    }
+
+    /// How many letters to somebody are on their way.
+    pub fn on_their_way(&self, peer: &PublicKey) -> usize {
+        self.peers.get(peer).map_or(0, |peer| peer.outgoing.len())
+    }
+
+    /// How many of them no mailbox has yet.
+    pub fn waiting(&self, peer: &PublicKey) -> usize {
+        let is_left = |outgoing: &&peer::Outgoing| {
+            matches!(outgoing.stage, peer::Stage::Waiting(_) | peer::Stage::Sealed(_, None))
+        };
+        let peer = self.peers.get(peer);
+        peer.map_or(0, |peer| peer.outgoing.values().filter(is_left).count())
+    }
+
+    /// How many lines the history has, and up to which they were shown.
+    pub fn history(&self) -> (u64, u64) {
+        (self.own.history, self.own.shown)
+    }
+
+    /// How many envelopes could not be read.
+    pub fn refused(&self) -> u64 {
+        self.own.refused
+    }
+
+    fn add(&mut self, invite: Invite, alias: String) -> Result<(), Refused> {
+        if invite.name == self.name() {
+            return Err(Refused::Oneself);
+        }
+        let peer = self.peer_or_new(invite.name)?;
+        peer.alias = alias;
+        peer.is_known = true;
+        peer.places = invite.places;
+        self.touched.insert(Row::Peer(invite.name));
+        Ok(())
+    }
+
+    fn peer_or_new(&mut self, name: PublicKey) -> Result<&mut Peer, Refused> {
+        if !self.peers.contains_key(&name) && self.peers.len() >= crate::limits::PEERS {
+            return Err(Refused::Crowded);
+        }
+        Ok(self.peers.entry(name).or_default())
+    }
+
+    fn card(&self) -> Option<Card> {
+        self.own.card(self.account.curve25519_key())
+    }
+
+    fn remember(&mut self, entry: Entry) {
+        let number = self.own.history;
+        self.own.history += 1;
+        self.touched.insert(Row::Own);
+        self.lines.push((number, entry));
+    }
+
+    /// All that is other than before.
+    fn changes(&mut self) -> Vec<Change> {
+        let touched = std::mem::take(&mut self.touched);
+        let lines = std::mem::take(&mut self.lines).into_iter().map(|(number, entry)| Change {
+            row: Row::History(number),
+            value: Some(encode(&entry)),
+        });
+        let rows = touched.into_iter().map(|row| Change { value: self.value(&row), row });
+        rows.chain(lines).collect()
+    }
+
+    fn value(&self, row: &Row) -> Option<Vec<u8>> {
+        match row {
+            Row::Own => Some(self.own.save()),
+            Row::Account => Some(own::save_account(&self.account)),
+            Row::Peer(name) => self.peers.get(name).map(Peer::save),
+            Row::Outgoing(name, number) => self.peers.get(name)?.outgoing.get(number).map(encode),
+            Row::Held(name, number) => self.peers.get(name)?.held.get(number).map(encode),
+            Row::History(_) => None,
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! Letters that have come.
+
+use octet_node::control::PublicKey;
+use vodozemac::Curve25519PublicKey;
+use vodozemac::olm::{Account, OlmMessage, SessionConfig};
+
+use super::Person;
+use super::peer::{Held, Peer};
+use crate::card::Card;
+use crate::history::Entry;
+use crate::letter::Letter;
+use crate::limits::{HELD, SESSIONS};
+use crate::record::Record;
+use crate::rows::Row;
+
+impl Person {
+    /// Reads an envelope. What cannot be read is counted and left: it would lie in the mailbox for ever.
+    pub(super) fn read(&mut self, envelope: &[u8]) {
+        if self.take(envelope).is_none() {
+            self.own.refused += 1;
+            self.touched.insert(Row::Own);
+        }
+    }
+
+    fn take(&mut self, envelope: &[u8]) -> Option<()> {
+        let own = self.name();
+        let letter = Letter::from_bytes(&self.own.seal.open(envelope, &own)?)?;
+        let name = letter.card.name();
+        (name != own).then_some(())?;
+        if !self.peers.contains_key(&name) {
+            return self.take_first(name, &letter);
+        }
+        let peer = self.peers.get_mut(&name)?;
+        let is_newer = is_newer(&letter.card, peer.card.as_ref())?;
+        let Some(text) = decrypt(&mut self.account, peer, &letter) else {
+            // Most likely it has come before, and they do not know.
+            peer.owed = peer.is_known;
+            self.touched.insert(Row::Peer(name));
+            return None;
+        };
+        self.touched.extend([Row::Peer(name), Row::Account]);
+        let record = Record::from_bytes(&text)?;
+        (record.from == name && record.to == own).then_some(())?;
+        if is_newer {
+            peer.card = Some(letter.card);
+        }
+        self.apply(name, record);
+        // What had no session may have one now.
+        self.seal_waiting(name);
+        Some(())
+    }
+
+    /// A letter of somebody who is not known here.
+    fn take_first(&mut self, name: PublicKey, letter: &Letter) -> Option<()> {
+        let own = self.name();
+        let mut peer = Peer::default();
+        let text = decrypt(&mut self.account, &mut peer, letter)?;
+        self.touched.insert(Row::Account);
+        let record = Record::from_bytes(&text)?;
+        (record.from == name && record.to == own).then_some(())?;
+        peer.card = Some(letter.card.clone());
+        *self.peer_or_new(name).ok()? = peer;
+        self.touched.insert(Row::Peer(name));
+        self.apply(name, record);
+        Some(())
+    }
+
+    /// Takes what is said, once, and in the order in which it was written.
+    fn apply(&mut self, name: PublicKey, record: Record) {
+        let Some(peer) = self.peers.get_mut(&name) else { return };
+        // What they have needs no place here any more.
+        let waiting = peer.outgoing.split_off(&(record.received.saturating_add(1)));
+        let done = std::mem::replace(&mut peer.outgoing, waiting);
+        self.touched.extend(done.into_keys().map(|number| Row::Outgoing(name, number)));
+        if record.number == 0 {
+            return;
+        }
+        peer.owed = true;
+        if record.number <= peer.received {
+            return;
+        }
+        if peer.held.len() < HELD || record.number == peer.received + 1 {
+            let held = Held { written: record.written, text: record.text };
+            peer.held.insert(record.number, held);
+            self.touched.insert(Row::Held(name, record.number));
+        }
+        self.release(name);
+    }
+
+    /// Puts into the history what no letter is missing before.
+    fn release(&mut self, name: PublicKey) {
+        while let Some(peer) = self.peers.get_mut(&name) {
+            let number = peer.received + 1;
+            let Some(Held { written, text }) = peer.held.remove(&number) else { return };
+            peer.received = number;
+            self.touched.insert(Row::Held(name, number));
+            self.remember(Entry { peer: name, received: true, number, written, text });
+        }
+    }
+}
+
+/// Whether `card` counts instead of the one that is known; `None` if it does not count at all.
+fn is_newer(card: &Card, known: Option<&Card>) -> Option<bool> {
+    let Some(known) = known else { return Some(true) };
+    let same_key = card.epoch() == known.epoch() && card.key() == known.key();
+    let is_newer = card.follows(known);
+    (is_newer || same_key).then_some(is_newer)
+}
+
+/// What `letter` says. The session that has it is the first afterwards.
+fn decrypt(account: &mut Account, peer: &mut Peer, letter: &Letter) -> Option<Vec<u8>> {
+    if let OlmMessage::PreKey(first) = &letter.message
+        && !peer.sessions.iter().any(|session| session.session_id() == first.session_id())
+    {
+        let identity = Curve25519PublicKey::from_bytes(letter.card.details().identity);
+        let config = SessionConfig::version_2();
+        let created = account.create_inbound_session(config, identity, first).ok()?;
+        peer.sessions.insert(0, created.session);
+        peer.sessions.truncate(SESSIONS);
+        return Some(created.plaintext);
+    }
+    for at in 0..peer.sessions.len() {
+        if let Ok(text) = peer.sessions[at].decrypt(&letter.message) {
+            peer.sessions[..=at].rotate_right(1);
+            return Some(text);
+        }
+    }
+    None
+}

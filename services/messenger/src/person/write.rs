@@ -1,0 +1,136 @@
+//! Letters on their way out.
+
+use octet_node::control::PublicKey;
+use vodozemac::Curve25519PublicKey;
+use vodozemac::olm::SessionConfig;
+
+use super::peer::{Outgoing, Peer, Stage};
+use super::{Person, Refused, What};
+use crate::card::Card;
+use crate::envelope;
+use crate::history::Entry;
+use crate::letter::Letter;
+use crate::limits::{OUTBOX, TEXT};
+use crate::prekey;
+use crate::record::Record;
+use crate::rows::Row;
+
+impl Person {
+    pub(super) fn write(&mut self, to: PublicKey, text: String, now: u64) -> Result<(), Refused> {
+        let peer = self.peers.get_mut(&to).ok_or(Refused::Unknown)?;
+        if text.is_empty() || text.len() > TEXT {
+            return Err(Refused::Length);
+        }
+        if peer.outgoing.len() >= OUTBOX {
+            return Err(Refused::OutboxFull);
+        }
+        peer.is_known = true;
+        peer.written += 1;
+        let number = peer.written;
+        let stage = Stage::Waiting(text.clone());
+        peer.outgoing.insert(number, Outgoing { stage, written: now });
+        self.touched.extend([Row::Peer(to), Row::Outgoing(to, number)]);
+        self.remember(Entry { peer: to, received: false, number, written: now, text });
+        self.seal_waiting(to);
+        Ok(())
+    }
+
+    /// Begins a session with what a mailbox has given.
+    pub(super) fn begin(
+        &mut self,
+        name: PublicKey,
+        card: &[u8],
+        key: &[u8],
+    ) -> Result<(), Refused> {
+        let (card, key) = prekey::check(card, key, &name).ok_or(Refused::NotTheirs)?;
+        let peer = self.peers.get_mut(&name).ok_or(Refused::Unknown)?;
+        // An older card than the one that is known is what a mailbox would show that hides a change.
+        if peer.card.as_ref().is_some_and(|known| !card.follows(known)) {
+            return Err(Refused::NotTheirs);
+        }
+        if peer.sessions.is_empty() {
+            let identity = Curve25519PublicKey::from_bytes(card.details().identity);
+            let session = self.account.create_outbound_session(
+                SessionConfig::version_2(),
+                identity,
+                Curve25519PublicKey::from_bytes(key.key),
+            );
+            peer.sessions.push(session.map_err(|_| Refused::NotTheirs)?);
+        }
+        peer.card = Some(card);
+        self.touched.insert(Row::Peer(name));
+        self.seal_waiting(name);
+        Ok(())
+    }
+
+    /// Seals what waits for a session, if there is one.
+    pub(super) fn seal_waiting(&mut self, name: PublicKey) {
+        let Some(own) = self.card() else { return };
+        let from = self.name();
+        let Some(peer) = self.peers.get_mut(&name) else { return };
+        let waiting: Vec<u64> = peer
+            .outgoing
+            .iter()
+            .filter(|(_, outgoing)| matches!(outgoing.stage, Stage::Waiting(_)))
+            .map(|(number, _)| *number)
+            .collect();
+        for number in waiting {
+            let Some(Outgoing { stage: Stage::Waiting(text), written }) =
+                peer.outgoing.get(&number)
+            else {
+                continue;
+            };
+            let (text, written, received) = (text.clone(), *written, peer.received);
+            let record = Record { from, to: name, number, received, written, text };
+            // Without a session, or with a card that is no key, it goes on waiting.
+            let Some(envelope) = seal(peer, &own, &record) else { return };
+            let stage = Stage::Sealed(envelope, None);
+            peer.outgoing.insert(number, Outgoing { stage, written });
+            peer.owed = false;
+            self.touched.extend([Row::Peer(name), Row::Outgoing(name, number)]);
+        }
+    }
+
+    /// Seals a word to all who are owed one.
+    pub(super) fn owe_receipts(&mut self, now: u64) {
+        let (Some(own), from) = (self.card(), self.name()) else { return };
+        for (name, peer) in &mut self.peers {
+            if !(peer.owed && peer.is_known) {
+                continue;
+            }
+            let (received, text) = (peer.received, String::new());
+            let record = Record { from, to: *name, number: 0, received, written: now, text };
+            if let Some(envelope) = seal(peer, &own, &record) {
+                peer.receipt = Some(envelope);
+                peer.owed = false;
+                self.touched.insert(Row::Peer(*name));
+            }
+        }
+    }
+
+    pub(super) fn deposited(&mut self, name: PublicKey, what: What, now: u64) {
+        let Some(peer) = self.peers.get_mut(&name) else { return };
+        match what {
+            What::Receipt => {
+                peer.receipt = None;
+                self.touched.insert(Row::Peer(name));
+            }
+            What::Text(number) => {
+                if let Some(Outgoing { stage: Stage::Sealed(_, at), .. }) =
+                    peer.outgoing.get_mut(&number)
+                {
+                    *at = Some(now);
+                    self.touched.insert(Row::Outgoing(name, number));
+                }
+            }
+        }
+    }
+}
+
+/// An envelope with `record`: the session has moved on when it returns one.
+fn seal(peer: &mut Peer, own: &Card, record: &Record) -> Option<Vec<u8>> {
+    let to = peer.card.as_ref()?.details().seal;
+    let message = peer.sessions.first_mut()?.encrypt(record.to_bytes()).ok()?;
+    let letter = Letter { card: own.clone(), message };
+    envelope::seal(&letter.to_bytes(), &record.to, &to)
+}

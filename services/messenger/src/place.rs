@@ -1,0 +1,95 @@
+//! Where a mailbox is.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use octet_node::bytes::Fields;
+use octet_node::control::PublicKey;
+
+use crate::limits::{ADDRESSES, PLACES};
+
+/// A mailbox, and where it is reached.
+///
+/// Its encoding: the key of its endpoint (32 bytes), how many addresses there are (1), and each: 4 or 6 (1), the
+/// address (4 or 16), the port (2).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// The key with which its endpoint proves itself.
+    pub mailbox: PublicKey,
+    /// Its addresses: the first that answers is taken.
+    pub addresses: Vec<SocketAddr>,
+}
+
+/// Appends `places`, after how many they are.
+pub fn put(places: &[Place], out: &mut Vec<u8>) {
+    let places = &places[..places.len().min(PLACES)];
+    out.push(places.len() as u8);
+    for place in places {
+        out.extend_from_slice(place.mailbox.as_bytes());
+        let addresses = &place.addresses[..place.addresses.len().min(ADDRESSES)];
+        out.push(addresses.len() as u8);
+        for address in addresses {
+            match address.ip() {
+                IpAddr::V4(ip) => {
+                    out.push(4);
+                    out.extend_from_slice(&ip.octets());
+                }
+                IpAddr::V6(ip) => {
+                    out.push(6);
+                    out.extend_from_slice(&ip.octets());
+                }
+            }
+            out.extend_from_slice(&address.port().to_be_bytes());
+        }
+    }
+}
+
+/// What [`put`] has appended.
+pub fn take(fields: &mut Fields) -> Option<Vec<Place>> {
+    let count = usize::from(fields.u8()?);
+    (count <= PLACES).then_some(())?;
+    (0..count).map(|_| take_one(fields)).collect()
+}
+
+fn take_one(fields: &mut Fields) -> Option<Place> {
+    let (mailbox, count) = (fields.key()?, usize::from(fields.u8()?));
+    (count <= ADDRESSES).then_some(())?;
+    let address = |fields: &mut Fields| {
+        let ip = match fields.u8()? {
+            4 => IpAddr::from(Ipv4Addr::from(fields.array::<4>()?)),
+            6 => IpAddr::from(Ipv6Addr::from(fields.array::<16>()?)),
+            _ => return None,
+        };
+        Some(SocketAddr::new(ip, fields.u16()?))
+    };
+    let addresses = (0..count).map(|_| address(fields)).collect::<Option<_>>()?;
+    Some(Place { mailbox, addresses })
+}
+
+/// A place as a person writes it: `did:key:…@ADDRESS:PORT`, with further addresses after commas.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "this is no mailbox: write it as `octetctl messenger status` prints it, did:key:z6Mk…@192.0.2.7:4434"
+)]
+pub struct InvalidPlace;
+
+impl std::str::FromStr for Place {
+    type Err = InvalidPlace;
+
+    fn from_str(text: &str) -> Result<Self, InvalidPlace> {
+        let (mailbox, addresses) = text.split_once('@').ok_or(InvalidPlace)?;
+        let mailbox = PublicKey::try_from(mailbox.to_owned()).map_err(|_| InvalidPlace)?;
+        let addresses: Vec<SocketAddr> = addresses
+            .split(',')
+            .map(|address| address.parse().map_err(|_| InvalidPlace))
+            .collect::<Result<_, _>>()?;
+        let fits = (1..=ADDRESSES).contains(&addresses.len());
+        fits.then_some(Self { mailbox, addresses }).ok_or(InvalidPlace)
+    }
+}
+
+impl std::fmt::Display for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let addresses: Vec<String> = self.addresses.iter().map(SocketAddr::to_string).collect();
+        write!(f, "{}@{}", self.mailbox, addresses.join(","))
+    }
+}

@@ -1,0 +1,141 @@
+//! Keys for first letters: each is used once, but the last, which is there when all others are used up.
+
+use octet_node::bytes::Fields;
+use octet_node::control::PublicKey;
+use octet_node::key::{Domain, Key, SIGNATURE, verify};
+
+use crate::card::{Card, InvalidCard};
+use crate::limits::ONE_TIME;
+
+/// The version of the encodings, their first byte.
+const VERSION: u8 = 1;
+
+/// The bytes of a prekey.
+pub const PREKEY: usize = 1 + 1 + 8 + 32 + 32 + SIGNATURE;
+
+/// How often a prekey is used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Use {
+    /// For one session: its private half is forgotten with the first letter.
+    OneTime,
+    /// For all that begin while there is no other.
+    Fallback,
+}
+
+/// A key with which a session is begun, signed by whom it is with.
+///
+/// Its one encoding (numbers are big-endian): version (1 byte, 1), use (1: 1 one-time, 2 fallback), number (8), the
+/// key of sessions for which it is (32), the key (32), and the signature (64) over all before it, in the domain
+/// `octet prekey 1`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Prekey {
+    /// How often it is used.
+    pub usage: Use,
+    /// Each has a higher one than those before it.
+    pub number: u64,
+    /// The key of sessions that it goes with.
+    pub identity: [u8; 32],
+    /// The key (X25519).
+    pub key: [u8; 32],
+    signature: [u8; SIGNATURE],
+}
+
+impl Prekey {
+    /// Signs `key`.
+    pub fn sign(usage: Use, number: u64, identity: [u8; 32], key: [u8; 32], signer: &Key) -> Self {
+        let mut prekey = Self { usage, number, identity, key, signature: [0; SIGNATURE] };
+        prekey.signature = signer.sign(Domain::Prekey, &prekey.body());
+        prekey
+    }
+
+    fn body(&self) -> Vec<u8> {
+        let mut out = vec![VERSION, if self.usage == Use::OneTime { 1 } else { 2 }];
+        out.extend_from_slice(&self.number.to_be_bytes());
+        out.extend_from_slice(&self.identity);
+        out.extend_from_slice(&self.key);
+        out
+    }
+
+    /// The encoding.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = self.body();
+        bytes.extend_from_slice(&self.signature);
+        bytes
+    }
+
+    /// Reads the encoding. Nothing is verified yet: see [`is_of`](Self::is_of).
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let mut fields = Fields(bytes);
+        let version = fields.u8()?;
+        let usage = match fields.u8()? {
+            1 => Use::OneTime,
+            2 => Use::Fallback,
+            _ => return None,
+        };
+        let (number, identity, key) = (fields.u64()?, fields.array()?, fields.array()?);
+        let signature = fields.array()?;
+        let whole = version == VERSION && fields.0.is_empty();
+        whole.then_some(Self { usage, number, identity, key, signature })
+    }
+
+    /// Whether the owner of `card` has signed it, for the key of sessions in that card.
+    pub fn is_of(&self, card: &Card) -> bool {
+        self.identity == card.details().identity
+            && verify(&card.key(), Domain::Prekey, &self.body(), &self.signature)
+    }
+}
+
+/// What somebody leaves at their mailbox: a card, and prekeys.
+///
+/// Its encoding: version (1 byte, 1), the card (2 bytes of length, then itself), how many prekeys (1), and each.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Bundle {
+    /// How they are reached.
+    pub card: Card,
+    /// With which first letters can begin.
+    pub prekeys: Vec<Prekey>,
+}
+
+impl Bundle {
+    /// The encoding.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let card = self.card.to_bytes();
+        let mut out = vec![VERSION];
+        out.extend_from_slice(&(card.len() as u16).to_be_bytes());
+        out.extend_from_slice(&card);
+        out.push(self.prekeys.len() as u8);
+        for prekey in &self.prekeys {
+            out.extend_from_slice(&prekey.to_bytes());
+        }
+        out
+    }
+
+    /// Reads the encoding, and verifies all signatures.
+    ///
+    /// # Errors
+    /// It is no bundle, or something in it is not signed by whom the card names.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, InvalidCard> {
+        let mut fields = Fields(bytes);
+        let (card, prekeys) = Self::parse(&mut fields).ok_or(InvalidCard::Malformed)?;
+        let card = Card::from_bytes(card)?;
+        let are_own = prekeys.iter().all(|prekey| prekey.is_of(&card));
+        are_own.then_some(Self { card, prekeys }).ok_or(InvalidCard::Forged)
+    }
+
+    fn parse<'a>(fields: &mut Fields<'a>) -> Option<(&'a [u8], Vec<Prekey>)> {
+        (fields.u8()? == VERSION).then_some(())?;
+        let length = usize::from(fields.u16()?);
+        let card = fields.take(length)?;
+        let count = usize::from(fields.u8()?);
+        (count <= ONE_TIME + 1).then_some(())?;
+        let prekeys = (0..count).map(|_| Prekey::from_bytes(fields.take(PREKEY)?));
+        let prekeys = prekeys.collect::<Option<_>>()?;
+        fields.0.is_empty().then_some((card, prekeys))
+    }
+}
+
+/// Whether `claimed` is what `name` is reached by: what a mailbox has answered is not believed.
+pub fn check(card: &[u8], prekey: &[u8], name: &PublicKey) -> Option<(Card, Prekey)> {
+    let (card, prekey) = (Card::from_bytes(card).ok()?, Prekey::from_bytes(prekey)?);
+    (card.name() == *name && prekey.is_of(&card)).then_some((card, prekey))
+}

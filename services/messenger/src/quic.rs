@@ -1,0 +1,72 @@
+//! The wire between people and mailboxes: QUIC by iroh, and nothing else of what iroh could reach. No relay, no lookup
+//! of addresses elsewhere, no request to a router for a port.
+//!
+//! The mailbox proves itself with the key that people know. A person has a new key for each connection: who leaves a
+//! letter is nobody, and who fetches some shows it by a signature.
+
+mod client;
+mod server;
+
+pub use client::Client;
+pub use server::{Bounds, now, serve};
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use iroh::endpoint::{BindError, PortmapperConfig, QuicTransportConfig, VarInt, presets};
+use iroh::{Endpoint, RelayMode, SecretKey};
+
+/// What both ends say that they speak.
+pub const ALPN: &[u8] = b"octet-messenger/1";
+
+/// The UDP port of a mailbox.
+pub const PORT: u16 = 4434;
+
+/// After how long of silence a connection ends; four times in it, it is said that one is still there.
+const IDLE: Duration = Duration::from_secs(5);
+
+/// What is received and not yet read of one connection, in bytes.
+const WINDOW: u32 = 256 << 10;
+
+/// An endpoint that could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum EndpointError {
+    /// An address makes no sense.
+    #[error("{0}")]
+    Address(String),
+    /// The kernel does not give it.
+    #[error("{0}")]
+    Bind(#[from] BindError),
+}
+
+/// An endpoint whose key is made of `seed`, at the addresses `at`.
+///
+/// # Errors
+/// An address is taken.
+pub async fn open(seed: &[u8; 32], at: &[SocketAddr]) -> Result<Endpoint, EndpointError> {
+    let idle = VarInt::from_u32(IDLE.as_millis() as u32).into();
+    let transport = QuicTransportConfig::builder()
+        .max_idle_timeout(Some(idle))
+        .keep_alive_interval(IDLE / 4)
+        .default_path_keep_alive_interval(IDLE / 4)
+        .default_path_max_idle_timeout(IDLE)
+        .max_concurrent_bidi_streams(1u32.into())
+        .max_concurrent_uni_streams(0u32.into())
+        .receive_window(WINDOW.into())
+        .stream_receive_window(WINDOW.into())
+        .send_window(WINDOW.into())
+        .build();
+    let mut builder = Endpoint::builder(presets::Minimal)
+        .secret_key(SecretKey::from_bytes(seed))
+        .alpns(vec![ALPN.to_vec()])
+        .relay_mode(RelayMode::Disabled)
+        .clear_address_lookup()
+        .portmapper_config(PortmapperConfig::Disabled)
+        .transport_config(transport)
+        .clear_ip_transports();
+    for address in at {
+        let bound = builder.bind_addr(*address);
+        builder = bound.map_err(|error| EndpointError::Address(error.to_string()))?;
+    }
+    Ok(builder.bind().await?)
+}

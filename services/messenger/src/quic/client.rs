@@ -1,0 +1,118 @@
+//! A person's end.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use iroh::endpoint::Connection;
+use iroh::{Endpoint, EndpointAddr, EndpointId};
+use octet_node::control::PublicKey;
+use octet_node::key::random;
+use tokio::runtime::{Builder, Runtime};
+use tokio::time::timeout;
+
+use super::{ALPN, open};
+use crate::courier::{Unreached, Wire};
+use crate::limits::ANSWER;
+use crate::place::Place;
+use crate::request::{Answer, Request};
+
+/// How long a mailbox may take to be reached.
+const REACH: Duration = Duration::from_secs(5);
+
+/// How long it may take to answer.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long the goodbye may take.
+const GOODBYE: Duration = Duration::from_millis(500);
+
+/// Connections to mailboxes.
+pub struct Client {
+    runtime: Runtime,
+    open: BTreeMap<PublicKey, (Endpoint, Connection)>,
+}
+
+impl std::fmt::Debug for Client {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Client").finish_non_exhaustive()
+    }
+}
+
+impl Client {
+    /// None yet.
+    ///
+    /// # Errors
+    /// The kernel gives no descriptors.
+    pub fn new() -> io::Result<Self> {
+        let runtime = Builder::new_current_thread().enable_io().enable_time().build()?;
+        Ok(Self { runtime, open: BTreeMap::new() })
+    }
+}
+
+impl Wire for Client {
+    fn ask(&mut self, place: &Place, request: &Request) -> Result<Answer, Unreached> {
+        let unreached = || Unreached(place.to_string());
+        let (_, connection) = match self.open.remove(&place.mailbox) {
+            Some(open) => self.open.entry(place.mailbox).or_insert(open),
+            None => {
+                let reached = self.runtime.block_on(reach(place)).ok_or_else(unreached)?;
+                self.open.entry(place.mailbox).or_insert(reached)
+            }
+        };
+        let bytes = request.to_bytes();
+        let answered = self.runtime.block_on(async {
+            timeout(PATIENCE, converse(connection, &bytes)).await.ok().flatten()
+        });
+        if answered.is_none() {
+            self.part(place);
+        }
+        answered.ok_or_else(unreached)
+    }
+
+    fn part(&mut self, place: &Place) {
+        if let Some((endpoint, connection)) = self.open.remove(&place.mailbox) {
+            connection.close(0u32.into(), b"");
+            let _ = self.runtime.block_on(async { timeout(GOODBYE, endpoint.close()).await });
+        }
+    }
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        for (_, (endpoint, connection)) in std::mem::take(&mut self.open) {
+            connection.close(0u32.into(), b"");
+            let _ = self.runtime.block_on(async { timeout(GOODBYE, endpoint.close()).await });
+        }
+    }
+}
+
+/// A connection to the mailbox at `place`, as somebody who was never there.
+async fn reach(place: &Place) -> Option<(Endpoint, Connection)> {
+    let id = EndpointId::from_bytes(place.mailbox.as_bytes()).ok()?;
+    let mut at: Vec<SocketAddr> = vec![];
+    if place.addresses.iter().any(SocketAddr::is_ipv4) {
+        at.push(([0; 4], 0).into());
+    }
+    if place.addresses.iter().any(SocketAddr::is_ipv6) {
+        at.push(([0u16; 8], 0).into());
+    }
+    let endpoint = open(&random().ok()?, &at).await.ok()?;
+    let address =
+        place.addresses.iter().fold(EndpointAddr::new(id), |address, at| address.with_ip_addr(*at));
+    let connected = timeout(REACH, endpoint.connect(address, ALPN)).await;
+    match connected {
+        Ok(Ok(connection)) => Some((endpoint, connection)),
+        _ => {
+            let _ = timeout(GOODBYE, endpoint.close()).await;
+            None
+        }
+    }
+}
+
+async fn converse(connection: &Connection, request: &[u8]) -> Option<Answer> {
+    let (mut send, mut receive) = connection.open_bi().await.ok()?;
+    send.write_all(request).await.ok()?;
+    send.finish().ok()?;
+    Answer::from_bytes(&receive.read_to_end(ANSWER).await.ok()?)
+}

@@ -1,0 +1,137 @@
+//! The mailbox's end: one request in each stream, one stream at a time, so many connections.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use iroh::Endpoint;
+use iroh::endpoint::{Connection, Incoming, IncomingAddr, RecvStream, SendStream};
+use tokio::time::timeout;
+
+use crate::limits::REQUEST;
+use crate::mailbox::{Mailbox, Visit};
+use crate::request::{Answer, Refusal, Request};
+
+/// How many are served.
+#[derive(Debug, Clone, Copy)]
+pub struct Bounds {
+    /// Connections.
+    pub all: usize,
+    /// Connections of one address.
+    pub of_one: usize,
+    /// How long a handshake, a request or the taking of an answer may last.
+    pub patience: Duration,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self { all: 64, of_one: 16, patience: Duration::from_secs(10) }
+    }
+}
+
+/// How many connections each address has.
+type Connected = Arc<Mutex<BTreeMap<IpAddr, usize>>>;
+
+/// Serves `mailbox` at `endpoint`, until that is closed.
+pub async fn serve(endpoint: Endpoint, mailbox: Arc<Mutex<Mailbox>>, bounds: Bounds) {
+    let connected = Connected::default();
+    while let Some(incoming) = endpoint.accept().await {
+        let IncomingAddr::Ip(source) = incoming.remote_addr() else {
+            incoming.refuse();
+            continue;
+        };
+        // One address of IPv6 is as good as its neighbours.
+        let Some(place) = Place::take(&connected, network(source.ip()), bounds) else {
+            incoming.refuse();
+            continue;
+        };
+        let mailbox = Arc::clone(&mailbox);
+        tokio::spawn(async move {
+            let place = place;
+            // Whoever breaks the connection knows why.
+            let _ = converse(incoming, &mailbox, place.source, bounds.patience).await;
+        });
+    }
+}
+
+async fn converse(
+    incoming: Incoming,
+    mailbox: &Arc<Mutex<Mailbox>>,
+    source: IpAddr,
+    patience: Duration,
+) -> Option<()> {
+    let connection: Connection = timeout(patience, incoming.accept().ok()?).await.ok()?.ok()?;
+    let mut visit = Visit::new(source);
+    loop {
+        // It ends by itself after a silence.
+        let (send, receive) = connection.accept_bi().await.ok()?;
+        visit = timeout(patience, answer(send, receive, mailbox, visit)).await.ok()??;
+    }
+}
+
+async fn answer(
+    mut send: SendStream,
+    mut receive: RecvStream,
+    mailbox: &Arc<Mutex<Mailbox>>,
+    mut visit: Visit,
+) -> Option<Visit> {
+    let bytes = receive.read_to_end(REQUEST).await.ok()?;
+    let mailbox = Arc::clone(mailbox);
+    // It waits for the disk.
+    let handle = move || {
+        let answer = match Request::from_bytes(&bytes) {
+            Some(request) => {
+                let mut mailbox = mailbox.lock().unwrap_or_else(PoisonError::into_inner);
+                mailbox.handle(&mut visit, request, now())
+            }
+            None => Answer::Refused(Refusal::Malformed),
+        };
+        (visit, answer.to_bytes())
+    };
+    let (visit, answer) = tokio::task::spawn_blocking(handle).await.ok()?;
+    send.write_all(&answer).await.ok()?;
+    send.finish().ok()?;
+    Some(visit)
+}
+
+/// Seconds since 1970.
+pub fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+/// The address, or of IPv6 the network of 64 bits.
+fn network(ip: IpAddr) -> IpAddr {
+    match ip.to_canonical() {
+        IpAddr::V6(ip) => IpAddr::V6((ip.to_bits() >> 64 << 64).into()),
+        ip => ip,
+    }
+}
+
+/// One of those who are connected.
+struct Place {
+    of: Connected,
+    source: IpAddr,
+}
+
+impl Place {
+    fn take(of: &Connected, source: IpAddr, bounds: Bounds) -> Option<Self> {
+        let mut sources = of.lock().unwrap_or_else(PoisonError::into_inner);
+        let all: usize = sources.values().sum();
+        let own = sources.get(&source).copied().unwrap_or_default();
+        (all < bounds.all && own < bounds.of_one).then(|| {
+            sources.insert(source, own + 1);
+            Self { of: Arc::clone(of), source }
+        })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut sources = self.of.lock().unwrap_or_else(PoisonError::into_inner);
+        match sources.get_mut(&self.source) {
+            Some(count) if *count > 1 => *count -= 1,
+            _ => drop(sources.remove(&self.source)),
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! How often somebody may do something: a bucket for each, that fills again.
+
+use std::collections::BTreeMap;
+
+/// How often.
+#[derive(Debug, Clone, Copy)]
+pub struct Rate {
+    /// So often at once.
+    pub burst: u32,
+    /// And once more after so many seconds; 0: as often as they like.
+    pub seconds: u32,
+}
+
+/// Those who have done it of late.
+#[derive(Debug)]
+pub struct Rates<K> {
+    rate: Rate,
+    most: usize,
+    /// How many seconds each has used, and when that was worked out.
+    used: BTreeMap<K, (u64, u64)>,
+}
+
+impl<K: Ord + Copy> Rates<K> {
+    /// At `rate`, for at most so many at once.
+    pub fn new(rate: Rate, most: usize) -> Self {
+        Self { rate, most, used: BTreeMap::new() }
+    }
+
+    /// Whether `who` may at `now`, in seconds: and has, if so.
+    pub fn may(&mut self, who: K, now: u64) -> bool {
+        let seconds = u64::from(self.rate.seconds);
+        let full = u64::from(self.rate.burst) * seconds;
+        if seconds == 0 {
+            return true;
+        }
+        let left = |(used, at): (u64, u64)| used.saturating_sub(now.saturating_sub(at));
+        if self.used.len() >= self.most && !self.used.contains_key(&who) {
+            self.used.retain(|_, bucket| left(*bucket) > 0);
+            if self.used.len() >= self.most {
+                return false;
+            }
+        }
+        let bucket = self.used.entry(who).or_insert((0, now));
+        let used = left(*bucket);
+        let may = used + seconds <= full;
+        *bucket = (if may { used + seconds } else { used }, now.max(bucket.1));
+        may
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn so_often_at_once_and_then_after_a_while() {
+        let mut rates = Rates::new(Rate { burst: 3, seconds: 10 }, 2);
+        assert!((0..3).all(|_| rates.may('a', 100)));
+        assert!(!rates.may('a', 100) && !rates.may('a', 109));
+        assert!(rates.may('a', 110) && !rates.may('a', 110));
+        // One does not keep another out, but there is no room for all.
+        assert!(rates.may('b', 110));
+        assert!(!rates.may('c', 110));
+        assert!(rates.may('c', 200));
+        // A clock that goes back gives nothing.
+        assert!((0..3).filter(|_| rates.may('a', 50)).count() <= 3);
+    }
+}

@@ -1,0 +1,128 @@
+//! What is asked of a mailbox, and what it answers: postcard, one of each in a stream of QUIC.
+
+use octet_node::control::PublicKey;
+use serde::{Deserialize, Serialize};
+
+use crate::limits::{ANSWER, REQUEST};
+use crate::rows::{decode, encode};
+
+/// What is asked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Request {
+    /// A number that is used once, to sign the next thing that an owner asks on this connection.
+    Nonce,
+    /// What sessions with somebody begin with.
+    Claim([u8; 32]),
+    /// To keep an envelope for somebody.
+    Deposit([u8; 32], Vec<u8>),
+    /// Something that only the mailbox's owner may.
+    Owner(Owned),
+}
+
+/// What an owner asks.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Owned {
+    /// Whose mailbox it is.
+    pub name: [u8; 32],
+    /// What.
+    pub asked: Asked,
+    /// The signature over [`to_sign`].
+    pub signature: Vec<u8>,
+}
+
+/// The same, without a signature.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Asked {
+    /// To tell others how one is reached: the encoding of a bundle.
+    Publish(Vec<u8>),
+    /// The oldest letters.
+    Fetch,
+    /// To delete letters up to this one, of those that were given with this generation.
+    Acknowledge([u8; 16], u64),
+}
+
+/// What is answered.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Answer {
+    /// The number.
+    Nonce([u8; 32]),
+    /// It is done, and on disk.
+    Done,
+    /// The encodings of a card and a prekey.
+    Claimed(Vec<u8>, Vec<u8>),
+    /// Letters.
+    Letters(Letters),
+    /// It is not done.
+    Refused(Refusal),
+}
+
+/// Letters that lie in a mailbox.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Letters {
+    /// With which disk their numbers began.
+    pub generation: [u8; 16],
+    /// Each with its number, the oldest first.
+    pub letters: Vec<(u64, Vec<u8>)>,
+    /// How many one-time keys are left.
+    pub left: u32,
+}
+
+/// Why not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+pub enum Refusal {
+    /// There is no such mailbox.
+    #[error(
+        "there is no such mailbox: its box's owner makes one, `octetctl messenger admit did:key:…`"
+    )]
+    NoMailbox,
+    /// They have not said how they are reached.
+    #[error("they have not been at their mailbox yet: it has no keys of theirs")]
+    NoKeys,
+    /// The mailbox is full.
+    #[error("their mailbox is full: try again later")]
+    Full,
+    /// Too often.
+    #[error("that was too often: try again later")]
+    Busy,
+    /// It is not as it must be.
+    #[error("the mailbox does not understand that: it may be of another version")]
+    Malformed,
+    /// The signature is not the owner's, or was for something else.
+    #[error("that is not signed by the owner of the mailbox")]
+    Forged,
+    /// The letters are numbered anew.
+    #[error("the mailbox has lost its disk since: fetch again")]
+    OtherGeneration,
+    /// The mailbox is at fault.
+    #[error("the mailbox cannot do that now: its log says why")]
+    Broken,
+}
+
+/// What is signed: the mailbox, the number that it gave, whose mailbox it is, and what is asked.
+pub fn to_sign(mailbox: &PublicKey, nonce: &[u8; 32], name: &[u8; 32], asked: &Asked) -> Vec<u8> {
+    [mailbox.as_bytes(), nonce, name, encode(asked).as_slice()].concat()
+}
+
+impl Request {
+    /// The encoding.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        encode(self)
+    }
+
+    /// Reads the encoding.
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        (bytes.len() <= REQUEST).then(|| decode(bytes))?
+    }
+}
+
+impl Answer {
+    /// The encoding.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        encode(self)
+    }
+
+    /// Reads the encoding.
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        (bytes.len() <= ANSWER).then(|| decode(bytes))?
+    }
+}

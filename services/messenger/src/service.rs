@@ -1,0 +1,195 @@
+//! The service: what PID 1 gives it, and an endpoint for as long as one key counts.
+
+use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixListener;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use octet_node::control::{PublicKey, SOCKETS};
+use octet_node::sub_key::{self, Certified};
+use octet_node::{Callers, inherited, notify_ready};
+use tokio::sync::watch;
+use tokio::time::{interval, sleep};
+
+use crate::mailbox::{Limits, Mailbox};
+use crate::quic::{self, Bounds, PORT, now};
+use crate::verbs;
+
+/// The file of letters, in the service's data folder.
+const FILE: &str = "letters";
+
+/// How often letters are deleted whose time has come.
+const SWEEP: Duration = Duration::from_secs(3600);
+
+/// The pause before a port is tried again.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// After how long without work a thread that waits for the disk ends.
+const LINGER: Duration = Duration::from_secs(5);
+
+/// What the service is made of.
+#[derive(Debug)]
+pub struct Parts {
+    /// Its data folder.
+    pub folder: Option<PathBuf>,
+    /// The folder of the units' sockets.
+    pub sockets: PathBuf,
+    /// Where the box asks it.
+    pub control: UnixListener,
+    /// Who of the box may.
+    pub callers: Callers,
+    /// Where people reach it.
+    pub at: Vec<SocketAddr>,
+}
+
+/// What the verbs tell.
+#[derive(Debug, Default)]
+pub struct Standing {
+    /// The key by which people know this mailbox, once it is certified.
+    pub own: Option<PublicKey>,
+    /// Where they reach it.
+    pub at: Vec<SocketAddr>,
+    /// Whether letters outlive this process.
+    pub is_on_disk: bool,
+    /// Why nobody is served, if so.
+    pub trouble: Option<String>,
+}
+
+/// Serves until PID 1 ends it.
+pub fn main() -> ExitCode {
+    // First of all, before anything opens a descriptor.
+    let inherited = inherited();
+    match parts(inherited).and_then(|parts| run(parts, notify_ready)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn parts(inherited: Vec<(String, OwnedFd)>) -> io::Result<Parts> {
+    let control = inherited.into_iter().find(|(name, _)| name == "control");
+    let missing = || io::Error::other("PID 1 has not passed the socket `control`");
+    let (_, control) = control.ok_or_else(missing)?;
+    Ok(Parts {
+        // PID 1 sets it when the folder is there and can be written.
+        folder: std::env::var_os("STATE_DIRECTORY").map(PathBuf::from),
+        sockets: SOCKETS.into(),
+        control: UnixListener::from(control),
+        callers: Callers::from_environment(),
+        at: vec![(Ipv4Addr::UNSPECIFIED, PORT).into(), (Ipv6Addr::UNSPECIFIED, PORT).into()],
+    })
+}
+
+/// Serves for good. `ready` is called once it can be asked.
+///
+/// # Errors
+/// It cannot begin.
+pub fn run(parts: Parts, ready: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .enable_time()
+        .max_blocking_threads(2)
+        .thread_keep_alive(LINGER)
+        .build()?;
+    runtime.block_on(serve(parts, ready))
+}
+
+async fn serve(parts: Parts, ready: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
+    let nobody = PublicKey::new([0; 32]);
+    let opened = match &parts.folder {
+        Some(folder) => Mailbox::open(&folder.join(FILE), nobody, Limits::default()),
+        None => Mailbox::in_memory(nobody, Limits::default()),
+    };
+    let mailbox = Arc::new(Mutex::new(opened.map_err(io::Error::other)?));
+    let standing = Standing { is_on_disk: parts.folder.is_some(), ..Standing::default() };
+    let standing = Arc::new(Mutex::new(standing));
+    verbs::keep(parts.control, parts.callers, Arc::clone(&mailbox), Arc::clone(&standing))?;
+    let (news, certified) = watch::channel(None);
+    let (said, socket) = (Arc::clone(&standing), parts.sockets.join("identity.sock"));
+    sub_key::keep(parts.folder, socket, move |told| match told {
+        sub_key::News::Certified(key) => drop(news.send_replace(Some(*key))),
+        sub_key::News::Not(why) => {
+            let why = format!("this service's key is not certified: {why}");
+            eprintln!("{why}");
+            said.lock().unwrap_or_else(PoisonError::into_inner).trouble.get_or_insert(why);
+        }
+    })?;
+    tokio::spawn(sweep(Arc::clone(&mailbox)));
+    ready()?;
+    keep(certified, parts.at, mailbox, standing).await;
+    Err(io::Error::other("the thread that keeps this service's key is gone"))
+}
+
+/// Deletes letters whose time has come, now and then.
+async fn sweep(mailbox: Arc<Mutex<Mailbox>>) {
+    let mut beat = interval(SWEEP);
+    loop {
+        beat.tick().await;
+        let mailbox = Arc::clone(&mailbox);
+        let sweep = move || {
+            let mut mailbox = mailbox.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Err(error) = mailbox.expire(now()) {
+                eprintln!("old letters are not deleted: {error}");
+            }
+        };
+        let _ = tokio::task::spawn_blocking(sweep).await;
+    }
+}
+
+/// Serves with the key that counts; with another key it is another endpoint. Until no key comes any more.
+async fn keep(
+    mut certified: watch::Receiver<Option<Certified>>,
+    at: Vec<SocketAddr>,
+    mailbox: Arc<Mutex<Mailbox>>,
+    standing: Arc<Mutex<Standing>>,
+) {
+    let stand = |own, at, trouble| {
+        let mut standing = standing.lock().unwrap_or_else(PoisonError::into_inner);
+        (standing.own, standing.at, standing.trouble) = (own, at, trouble);
+    };
+    let mut problem = String::new();
+    loop {
+        let own = certified.borrow_and_update().clone();
+        let Some(own) = own else {
+            if certified.changed().await.is_err() {
+                return;
+            }
+            continue;
+        };
+        let endpoint = match quic::open(own.key.seed(), &at).await {
+            Ok(endpoint) => endpoint,
+            Err(error) => {
+                // The same again is not said again.
+                let error = format!("nobody is served: {error}");
+                if error != problem {
+                    eprintln!("{error}");
+                    problem.clone_from(&error);
+                }
+                stand(None, vec![], Some(error));
+                sleep(PAUSE).await;
+                continue;
+            }
+        };
+        problem.clear();
+        let public = own.key.public();
+        mailbox.lock().unwrap_or_else(PoisonError::into_inner).rename(public);
+        stand(Some(public), endpoint.bound_sockets(), None);
+        println!("letters are taken as {public}");
+        let serving =
+            tokio::spawn(quic::serve(endpoint.clone(), Arc::clone(&mailbox), Bounds::default()));
+        let is_other =
+            |now: &Option<Certified>| now.as_ref().is_some_and(|own| own.key.public() != public);
+        if certified.wait_for(is_other).await.is_err() {
+            return;
+        }
+        stand(None, vec![], Some("the key is changed".to_owned()));
+        endpoint.close().await;
+        serving.abort();
+    }
+}

@@ -1,0 +1,190 @@
+//! The service in a process of its own, between stand-ins for PID 1 and identity, over QUIC on loopback.
+
+#![cfg(test)]
+
+use std::net::SocketAddr;
+use std::os::unix::net::{UnixDatagram, UnixListener};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use octet_appliance::UnitSource;
+use octet_messenger::courier::Courier;
+use octet_messenger::person::{Event, Fresh, Person};
+use octet_messenger::place::Place;
+use octet_messenger::quic::{Client, PORT, now};
+use octet_messenger::store::Store;
+use octet_messenger::{Parts, run};
+use octet_node::certificate::{Certificate, Statement};
+use octet_node::control::{self, PublicKey};
+use octet_node::key::{Key, random};
+use octet_node::{Callers, Peer, notify_ready};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+/// Nothing here takes that long, however slow the machine; then a test fails instead of hanging.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Set in the process that is to be the service: where it listens.
+const AT: &str = "OCTET_TEST_AT";
+
+/// Letters that are written while the service is killed now and then.
+const LETTERS: usize = 12;
+
+/// A box with the service.
+struct Host {
+    folder: TempDir,
+    notify: UnixDatagram,
+    child: Option<Child>,
+}
+
+impl Host {
+    fn new() -> Self {
+        let folder = TempDir::new().unwrap();
+        std::fs::create_dir(folder.path().join("state")).unwrap();
+        let notify = UnixDatagram::bind(folder.path().join("notify")).unwrap();
+        notify.set_read_timeout(Some(PATIENCE)).unwrap();
+        identity(&folder.path().join("identity.sock"));
+        Self { folder, notify, child: None }
+    }
+
+    /// Starts the service at `at`, and returns what it is called once people reach it.
+    fn start(&mut self, at: &str) -> Place {
+        let _ = std::fs::remove_file(self.folder.path().join("messenger.sock"));
+        let child = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "service"])
+            .env(AT, at)
+            .env("OCTET_TEST_FOLDER", self.folder.path())
+            .env("NOTIFY_SOCKET", self.folder.path().join("notify"))
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        self.child = Some(child);
+        let mut message = [0; 100];
+        let count = self.notify.recv(&mut message).expect("it does not become ready");
+        assert_eq!(&message[..count], b"READY=1");
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let status = self.ask("status", json!({}));
+            if !status["mailbox"].is_null() {
+                let mailbox = serde_json::from_value(status["mailbox"].clone()).unwrap();
+                let addresses = serde_json::from_value(status["at"].clone()).unwrap();
+                return Place { mailbox, addresses };
+            }
+            assert!(Instant::now() < deadline, "{status:#}");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    fn kill(&mut self) {
+        let mut child = self.child.take().unwrap();
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+
+    fn ask(&self, verb: &str, args: Value) -> Value {
+        let mut client =
+            control::Client::connect(&self.folder.path().join("messenger.sock")).unwrap();
+        client.stream().set_read_timeout(Some(PATIENCE)).unwrap();
+        client.call(verb, args.as_object().unwrap().clone()).unwrap()
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        if self.child.is_some() {
+            self.kill();
+        }
+    }
+}
+
+/// Certifies whatever key is asked about, for as long as it is asked.
+fn identity(socket: &Path) {
+    let listener = UnixListener::bind(socket).unwrap();
+    let node = Key::generate().unwrap();
+    std::thread::spawn(move || {
+        for stream in listener.incoming().map_while(Result::ok) {
+            let mut peer = Peer::new(stream);
+            let Ok(Some(request)) = peer.next_request() else { continue };
+            assert_eq!(request.verb, "certify");
+            let key: PublicKey = request.args["key"].as_str().unwrap().parse().unwrap();
+            let unit = "messenger".parse().unwrap();
+            let statement = Statement { node: node.public(), unit, key, epoch: 1, issued: 1 };
+            let certificate = Certificate::sign(statement, &node).unwrap();
+            if peer.item(request.id, json!(certificate)).is_ok() {
+                // Until it is killed.
+                let _ = peer.next_request();
+            }
+        }
+    });
+}
+
+/// Is the service, in a process that was started for it; otherwise there is nothing to be tested here.
+#[test]
+fn service() {
+    let Ok(at) = std::env::var(AT) else { return };
+    let folder = std::env::var_os("OCTET_TEST_FOLDER").map(PathBuf::from).unwrap();
+    let own = rustix::process::geteuid().as_raw();
+    let parts = Parts {
+        folder: Some(folder.join("state")),
+        sockets: folder.clone(),
+        control: UnixListener::bind(folder.join("messenger.sock")).unwrap(),
+        callers: Callers::parse(&format!("{own}=status,mailboxes,admit,remove")).unwrap(),
+        at: vec![at.parse::<SocketAddr>().unwrap()],
+    };
+    run(parts, notify_ready).unwrap();
+}
+
+/// Somebody whose mailbox is at `place`.
+fn person(folder: &Path, place: &Place) -> Courier<Client> {
+    std::fs::create_dir(folder).unwrap();
+    let fresh = Fresh { name: random().unwrap(), key: random().unwrap(), seal: random().unwrap() };
+    let (_, rows) = Person::new(fresh, vec![place.clone()], now()).unwrap();
+    let store = Store::create(folder, [1; 32]).unwrap();
+    store.keep(&rows).unwrap();
+    Courier::new(store, Client::new().unwrap()).unwrap()
+}
+
+#[test]
+fn its_unit_file_is_one() {
+    let text = include_str!("../unit.toml").to_owned();
+    let unit = UnitSource::parse("unit.toml".into(), text).unwrap().unit;
+    assert_eq!(json!(unit)["ports"]["letters"], json!(format!("udp/{PORT}")));
+}
+
+#[test]
+fn what_was_answered_outlives_the_service() {
+    let mut host = Host::new();
+    let place = host.start("127.0.0.1:0");
+    let at = place.addresses[0].to_string();
+    let mut anna = person(&host.folder.path().join("anna"), &place);
+    let mut ben = person(&host.folder.path().join("ben"), &place);
+    for who in [&mut anna, &mut ben] {
+        assert!(!who.deliver(now()).unwrap().is_empty(), "nobody has let them in");
+        host.ask("admit", json!({"name": who.person().name()}));
+        assert!(who.deliver(now()).unwrap().is_empty());
+    }
+    let to = ben.person().name();
+    anna.tell(Event::Add(ben.person().invite(), "ben".to_owned()), now()).unwrap();
+    let mut wanted = vec![];
+    for round in 0..LETTERS {
+        wanted.push(format!("letter {round}"));
+        anna.tell(Event::Write(to, wanted[round].clone()), now()).unwrap();
+        let left = anna.deliver(now()).unwrap();
+        // The connection is one to a process that is gone, and the next is another.
+        assert!(left.is_empty() || anna.deliver(now()).unwrap().is_empty(), "{left:?}");
+        if [3, 8].contains(&round) {
+            host.kill();
+            // It is known by the same key: the place is the same.
+            assert_eq!(host.start(&at), place);
+        }
+    }
+    let rows = host.ask("mailboxes", json!({}));
+    let own = rows.as_array().unwrap().iter().find(|row| row["name"] == json!(to)).unwrap();
+    assert_eq!(own["letters"], json!(LETTERS));
+    ben.fetch(now()).unwrap();
+    let (end, _) = ben.person().history();
+    let texts = ben.store().history(0, end).unwrap().into_iter().map(|line| line.text);
+    assert_eq!(texts.collect::<Vec<_>>(), wanted);
+    assert_eq!(host.ask("status", json!({}))["letters"], 0);
+}

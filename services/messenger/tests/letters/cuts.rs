@@ -1,0 +1,139 @@
+//! Several hundred letters, while every process is killed again and again, at every state it can be in.
+
+use std::collections::BTreeMap;
+
+use octet_messenger::courier::{self, CourierError};
+use octet_messenger::mailbox;
+use octet_messenger::person::Event;
+
+use crate::world::{Box, ENDLESS, Party};
+
+/// Letters each way.
+const LETTERS: usize = 125;
+
+/// What a process does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Doing {
+    Writing,
+    Delivering,
+    Fetching,
+}
+
+const ALL: [Doing; 3] = [Doing::Writing, Doing::Delivering, Doing::Fetching];
+
+#[test]
+fn each_letter_is_shown_once_and_in_order() {
+    let mut chance = fastrand::Rng::with_seed(27);
+    let here = Box::new(ENDLESS);
+    let mut pair = [Party::new(&[&here]), Party::new(&[&here])];
+    let names = [pair[0].name, pair[1].name];
+    pair[0].deliver();
+    pair[1].deliver();
+    let [anna, ben] = &mut pair;
+    anna.knows(ben, "ben");
+    ben.knows(anna, "anna");
+    let mut written: [Vec<String>; 2] = [vec![], vec![]];
+    let mut cuts: BTreeMap<String, usize> = BTreeMap::new();
+    let (mut steps, mut lines) = (0, [0, 0]);
+    while written.iter().any(|texts| texts.len() < LETTERS) {
+        steps += 1;
+        let who = chance.usize(..2);
+        let doing = ALL[chance.usize(..ALL.len())];
+        let text = format!("letter {steps} of {who}");
+        let (party, other) = (&mut pair[who], names[1 - who]);
+        if doing == Doing::Writing && written[who].len() == LETTERS {
+            continue;
+        }
+        // A quarter of all goes without a cut, a quarter with one of the mailbox, and half with one of the person.
+        let kind = chance.usize(..4);
+        if kind == 1 {
+            let stage = mailbox::Stage::ALL[chance.usize(..3)];
+            // Who fetches changes something there once, by saying what can go.
+            let once = doing == Doing::Fetching && stage != mailbox::Stage::Come;
+            let times = if once { 0 } else { chance.usize(..3) };
+            here.0.borrow_mut().cut = Some((stage, times));
+        }
+        let stage = courier::Stage::ALL[chance.usize(..3)];
+        let times = if kind > 1 { chance.usize(..3) } else { usize::MAX };
+        let started = here.0.borrow().started;
+        let planned = here.0.borrow().cut;
+        let is_cut = party.run_until(stage, times, |courier, now| match doing {
+            Doing::Writing => {
+                for _ in 0..chance.usize(1..4) {
+                    courier.tell(Event::Write(other, text.clone()), now)?;
+                }
+                Ok(())
+            }
+            Doing::Delivering => {
+                courier.deliver(now)?;
+                if chance.u8(..8) == 0 {
+                    courier.store().rotate()?;
+                }
+                Ok(())
+            }
+            Doing::Fetching => match courier.fetch(now) {
+                Err(CourierError::Unreached(_)) => Ok(()),
+                outcome => outcome,
+            },
+        });
+        if is_cut {
+            *cuts.entry(format!("{doing:?}, {stage:?}")).or_default() += 1;
+        }
+        if here.0.borrow().started > started {
+            let (stage, _) = planned.unwrap();
+            *cuts.entry(format!("{doing:?}, mailbox {stage:?}")).or_default() += 1;
+        }
+        here.0.borrow_mut().cut = None;
+        // Whether something was written is for the history to say: who was told of an error looks there.
+        let new = party.history_from(lines[who]);
+        lines[who] += new.len() as u64;
+        let own = new.into_iter().filter(|line| !line.received).map(|line| line.text);
+        written[who].extend(own);
+    }
+    // Nobody is cut any more.
+    for _ in 0..3 {
+        for party in &mut pair {
+            party.deliver();
+            party.fetch();
+        }
+    }
+    for (state, count) in &cuts {
+        println!("{state}: {count}");
+    }
+    println!("{steps} steps, {} letters", written[0].len() + written[1].len());
+    for (who, texts) in written.iter().enumerate() {
+        assert!(texts.len() >= LETTERS);
+        assert_eq!(&pair[1 - who].received(names[who]), texts);
+        assert_eq!(pair[who].courier().person().on_their_way(&names[1 - who]), 0);
+    }
+    // Every state that there is was cut: writing asks nothing of a mailbox.
+    let states = 2 + (3 + 3) + (3 + 3);
+    assert_eq!(cuts.len(), states, "{cuts:?}");
+}
+
+#[test]
+fn a_rotation_that_is_cut_is_finished() {
+    let here = Box::new(ENDLESS);
+    let mut anna = Party::new(&[&here]);
+    anna.deliver();
+    let name = anna.name;
+    let folder = anna.folder.path().to_owned();
+    let old = |file: &str| std::fs::read(folder.join(file)).unwrap();
+    anna.stop();
+    let before = ["rows", "keys"].map(old);
+    anna.courier().store().rotate().unwrap();
+    anna.stop();
+    let after = ["rows", "keys"].map(old);
+    // Rows of before with the keys of now: nobody reads them.
+    std::fs::write(folder.join("rows"), &before[0]).unwrap();
+    let store = octet_messenger::store::Store::open(&folder, anna.key()).unwrap();
+    assert!(store.load().is_err());
+    drop(store);
+    // With their own keys they are read.
+    std::fs::write(folder.join("keys"), &before[1]).unwrap();
+    assert_eq!(anna.courier().person().name(), name);
+    anna.stop();
+    std::fs::write(folder.join("rows"), &after[0]).unwrap();
+    std::fs::write(folder.join("keys"), &after[1]).unwrap();
+    assert_eq!(anna.courier().person().name(), name);
+}

@@ -1,0 +1,12 @@
+//! People and mailboxes, over a wire in memory and on files of redb.
+
+#![cfg(test)]
+
+mod bounds;
+mod cuts;
+mod first_contact;
+mod forged;
+mod order;
+mod parsers;
+mod secrecy;
+mod world;

@@ -1,0 +1,320 @@
+//! Mailboxes and people in one process. Both can be killed: what is on disk at that moment is all that is left.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+use octet_messenger::courier::{self, Courier, CourierError, Unreached, Wire};
+use octet_messenger::history::Entry;
+use octet_messenger::mailbox::{self, Limits, Mailbox, Visit};
+use octet_messenger::person::{Event, Fresh, Person};
+use octet_messenger::place::Place;
+use octet_messenger::rate::Rate;
+use octet_messenger::request::{Answer, Request};
+use octet_messenger::store::Store;
+use octet_node::control::PublicKey;
+use octet_node::key::{Key, random};
+use tempfile::TempDir;
+
+/// Nothing here is too often.
+pub const ENDLESS: Limits = Limits {
+    people: 100,
+    letters: 2000,
+    bytes: 64 << 20,
+    all_bytes: 64 << 20,
+    lifetime: 1000,
+    keys_of: Rate { burst: 0, seconds: 0 },
+    claims: Rate { burst: 0, seconds: 0 },
+    deposits: Rate { burst: 0, seconds: 0 },
+    sources: 100,
+};
+
+/// A folder in memory where there is one: a cut is a copy here, and waits for no disk.
+pub fn folder() -> TempDir {
+    let memory = Path::new("/dev/shm");
+    if memory.is_dir() { TempDir::new_in(memory).unwrap() } else { TempDir::new().unwrap() }
+}
+
+/// A mailbox and its file.
+pub struct Site {
+    folder: TempDir,
+    own: PublicKey,
+    limits: Limits,
+    mailbox: Option<Mailbox>,
+    /// How often it was started: a visit ends with the process.
+    pub started: usize,
+    /// All that went over the wire, both ways.
+    pub heard: Vec<Vec<u8>>,
+    /// Where it is killed next: the how-manieth time that it is at this stage.
+    pub cut: Option<(mailbox::Stage, usize)>,
+    /// What was asked in each visit: as its owner, or as nobody.
+    pub visits: Vec<[bool; 2]>,
+    pub now: u64,
+}
+
+/// A mailbox that several reach.
+#[derive(Clone)]
+pub struct Box(pub Rc<RefCell<Site>>);
+
+impl Box {
+    pub fn new(limits: Limits) -> Self {
+        let own = Key::generate().unwrap().public();
+        let (heard, visits, cut, now) = (vec![], vec![], None, 100_000);
+        let folder = folder();
+        let site = Site { folder, own, limits, mailbox: None, started: 0, heard, cut, visits, now };
+        let made = Self(Rc::new(RefCell::new(site)));
+        made.0.borrow_mut().start();
+        made
+    }
+
+    pub fn place(&self) -> Place {
+        let own = self.0.borrow().own;
+        Place { mailbox: own, addresses: vec![(Ipv4Addr::LOCALHOST, 4434).into()] }
+    }
+
+    pub fn now(&self) -> u64 {
+        self.0.borrow().now
+    }
+
+    /// Does something with the mailbox itself.
+    pub fn with<T>(&self, act: impl FnOnce(&mut Mailbox) -> T) -> T {
+        act(self.0.borrow_mut().mailbox.as_mut().unwrap())
+    }
+
+    /// The bytes of its file.
+    pub fn file(&self) -> Vec<u8> {
+        std::fs::read(self.0.borrow().path()).unwrap()
+    }
+}
+
+impl Site {
+    fn path(&self) -> PathBuf {
+        self.folder.path().join("letters")
+    }
+
+    fn start(&mut self) {
+        self.mailbox = Some(Mailbox::open(&self.path(), self.own, self.limits).unwrap());
+        self.started += 1;
+    }
+
+    pub fn ask(&mut self, visit: &mut Visit, request: &[u8]) -> Option<Answer> {
+        self.heard.push(request.to_vec());
+        let (path, copy) = (self.path(), self.folder.path().join("cut"));
+        let mut cut = self.cut;
+        let goes_on = |stage| match &mut cut {
+            Some((at, 0)) if *at == stage => {
+                std::fs::copy(&path, &copy).unwrap();
+                false
+            }
+            Some((at, times)) if *at == stage => {
+                *times -= 1;
+                true
+            }
+            _ => true,
+        };
+        let request = Request::from_bytes(request).unwrap();
+        let mailbox = self.mailbox.as_mut().unwrap();
+        let answer = mailbox.handle_until(visit, request, self.now, goes_on);
+        self.cut = cut;
+        if answer.is_none() {
+            // What the process did at its end counts for nothing.
+            self.mailbox = None;
+            std::fs::rename(&copy, &path).unwrap();
+            self.start();
+            self.cut = None;
+        }
+        let answer = answer?;
+        let bytes = answer.to_bytes();
+        self.heard.push(bytes.clone());
+        Answer::from_bytes(&bytes)
+    }
+}
+
+/// The wire of one person.
+pub struct Memory {
+    boxes: BTreeMap<PublicKey, Box>,
+    /// In which process of the mailbox each began, and the how-manieth of all it is.
+    visits: BTreeMap<PublicKey, (usize, usize, Visit)>,
+}
+
+impl Wire for Memory {
+    fn ask(&mut self, place: &Place, request: &Request) -> Result<Answer, Unreached> {
+        let unreached = || Unreached(place.to_string());
+        let mut site = self.boxes.get(&place.mailbox).ok_or_else(unreached)?.0.borrow_mut();
+        let mut visit = self.visits.remove(&place.mailbox).unwrap_or_else(|| {
+            site.visits.push([false; 2]);
+            (site.started, site.visits.len() - 1, Visit::new(Ipv4Addr::LOCALHOST.into()))
+        });
+        if visit.0 != site.started {
+            return Err(unreached());
+        }
+        match request {
+            Request::Nonce => {}
+            Request::Owner(_) => site.visits[visit.1][0] = true,
+            Request::Claim(_) | Request::Deposit(..) => site.visits[visit.1][1] = true,
+        }
+        let answer = site.ask(&mut visit.2, &request.to_bytes()).ok_or_else(unreached)?;
+        self.visits.insert(place.mailbox, visit);
+        Ok(answer)
+    }
+
+    fn part(&mut self, place: &Place) {
+        self.visits.remove(&place.mailbox);
+    }
+}
+
+/// A person and the files.
+pub struct Party {
+    pub folder: TempDir,
+    key: [u8; 32],
+    boxes: Vec<Box>,
+    pub name: PublicKey,
+    courier: Option<Courier<Memory>>,
+}
+
+impl Party {
+    /// Somebody whose mailbox is the first of `boxes`, and who reaches all of them.
+    pub fn new(boxes: &[&Box]) -> Self {
+        let boxes: Vec<Box> = boxes.iter().copied().cloned().collect();
+        let (folder, key) = (folder(), random().unwrap());
+        let fresh =
+            Fresh { name: random().unwrap(), key: random().unwrap(), seal: random().unwrap() };
+        let (person, rows) = Person::new(fresh, vec![boxes[0].place()], boxes[0].now()).unwrap();
+        Store::create(folder.path(), key).unwrap().keep(&rows).unwrap();
+        let name = person.name();
+        boxes[0].with(|mailbox| mailbox.admit(&name)).unwrap();
+        Self { folder, key, boxes, name, courier: None }
+    }
+
+    fn now(&self) -> u64 {
+        self.boxes[0].now()
+    }
+
+    /// The key of the keys: what a passphrase gives.
+    pub fn key(&self) -> [u8; 32] {
+        self.key
+    }
+
+    /// Has what opens the files of `other`.
+    pub fn take_key(&mut self, other: &Self) {
+        self.stop();
+        (self.key, self.name) = (other.key, other.name);
+    }
+
+    fn start(&self) -> Courier<Memory> {
+        let boxes = self.boxes.iter().map(|one| (one.place().mailbox, one.clone())).collect();
+        let wire = Memory { boxes, visits: BTreeMap::new() };
+        Courier::new(Store::open(self.folder.path(), self.key).unwrap(), wire).unwrap()
+    }
+
+    /// The courier, which is started if there is none.
+    pub fn courier(&mut self) -> &mut Courier<Memory> {
+        if self.courier.is_none() {
+            self.courier = Some(self.start());
+        }
+        self.courier.as_mut().unwrap()
+    }
+
+    /// Ends the process.
+    pub fn stop(&mut self) {
+        self.courier = None;
+    }
+
+    /// Runs `act` in a process that is killed the `times`th time that it is at `stage`. Whether it was.
+    pub fn run_until(
+        &mut self,
+        stage: courier::Stage,
+        mut times: usize,
+        act: impl FnOnce(&mut Courier<Memory>, u64) -> Result<(), CourierError>,
+    ) -> bool {
+        let (folder, now) = (self.folder.path().to_owned(), self.now());
+        let courier = self.courier.take().unwrap_or_else(|| self.start());
+        let mut courier = courier.until(move |at| {
+            let is_here = at == stage && times == 0;
+            times -= usize::from(at == stage && times > 0);
+            if is_here {
+                for file in ["rows", "keys"] {
+                    std::fs::copy(folder.join(file), folder.join(format!("{file}.cut"))).unwrap();
+                }
+            }
+            !is_here
+        });
+        let outcome = act(&mut courier, now);
+        let is_cut = matches!(outcome, Err(CourierError::Cut(_)));
+        if is_cut {
+            drop(courier);
+            for file in ["rows", "keys"] {
+                let path = self.folder.path().join(file);
+                std::fs::rename(self.folder.path().join(format!("{file}.cut")), path).unwrap();
+            }
+        } else {
+            outcome.unwrap();
+            self.courier = Some(courier.until(|_| true));
+        }
+        is_cut
+    }
+
+    pub fn knows(&mut self, other: &mut Self, alias: &str) {
+        let (invite, now) = (other.courier().person().invite(), self.now());
+        self.courier().tell(Event::Add(invite, alias.to_owned()), now).unwrap();
+    }
+
+    pub fn write(&mut self, to: PublicKey, text: &str) {
+        let now = self.now();
+        self.courier().tell(Event::Write(to, text.to_owned()), now).unwrap();
+    }
+
+    /// Does all that is to be done; whatever a mailbox refuses is an error.
+    pub fn deliver(&mut self) {
+        let now = self.now();
+        let left = self.courier().deliver(now).unwrap();
+        assert!(left.is_empty(), "{left:?}");
+    }
+
+    /// Comes to the mailbox, and says so.
+    pub fn fetch(&mut self) {
+        let now = self.now();
+        self.courier().fetch(now).unwrap();
+        self.deliver();
+    }
+
+    /// Has an envelope read that was taken from elsewhere.
+    pub fn read(&mut self, envelope: &[u8]) {
+        let now = self.now();
+        self.courier().tell(Event::Fetched(vec![envelope.to_vec()], 50), now).unwrap();
+    }
+
+    pub fn history(&mut self) -> Vec<Entry> {
+        self.history_from(0)
+    }
+
+    pub fn history_from(&mut self, start: u64) -> Vec<Entry> {
+        let courier = self.courier();
+        let (end, _) = courier.person().history();
+        courier.store().history(start, end).unwrap()
+    }
+
+    /// The texts that came from `from`, in the order in which they were shown.
+    pub fn received(&mut self, from: PublicKey) -> Vec<String> {
+        let lines = self.history().into_iter();
+        lines.filter(|line| line.received && line.peer == from).map(|line| line.text).collect()
+    }
+
+    /// The envelopes that a mailbox was given, from the `start`th message on its wire on.
+    pub fn envelopes(at: &Box, start: usize) -> Vec<Vec<u8>> {
+        let site = at.0.borrow();
+        let requests = site.heard[start..].iter().filter_map(|bytes| Request::from_bytes(bytes));
+        let envelopes = requests.filter_map(|request| match request {
+            Request::Deposit(_, envelope) => Some(envelope),
+            _ => None,
+        });
+        envelopes.collect()
+    }
+
+    /// The last of them.
+    pub fn last_envelope(at: &Box) -> Vec<u8> {
+        Self::envelopes(at, 0).pop().unwrap()
+    }
+}

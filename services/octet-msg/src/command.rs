@@ -1,0 +1,211 @@
+//! What each command does.
+
+use std::io::{self, Read};
+use std::path::PathBuf;
+
+use octet_messenger::courier::{Courier, CourierError};
+use octet_messenger::invite::{InvalidInvite, Invite};
+use octet_messenger::limits::TEXT;
+use octet_messenger::person::{Event, Person};
+use octet_messenger::quic::{Client, now};
+use octet_messenger::safety;
+use octet_messenger::store::StoreError;
+use octet_node::control::PublicKey;
+use octet_node::key::NoRandomness;
+
+use crate::line::{Command, Line};
+use crate::{home, qr, show};
+
+/// Why a command comes to nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum Failed {
+    /// There is no folder.
+    #[error(
+        "neither XDG_CONFIG_HOME nor HOME says where your files are: name a folder with --folder"
+    )]
+    Homeless,
+    /// There is somebody.
+    #[error("there is somebody in {} already: name another folder with --folder", .0.display())]
+    Existing(PathBuf),
+    /// The disk does not give or take it.
+    #[error("{path}: {error}: see that it can be read and written by you", path = .0.display(), error = .1)]
+    Disk(PathBuf, io::Error),
+    /// No keys can be made.
+    #[error("no keys could be made: try again")]
+    Keys,
+    /// The file beside the keys is none.
+    #[error(
+        "the file `passphrase` beside your letters is damaged or missing: put it back from a copy"
+    )]
+    Damaged,
+    /// Nothing was typed.
+    #[error("there is no passphrase in it: type one, or put one into the file")]
+    NoPassphrase,
+    /// Two were typed.
+    #[error("the two are not the same: begin again")]
+    NotTheSame,
+    /// Nobody can be asked.
+    #[error("there is no terminal to ask for the passphrase: name a file with --passphrase-file")]
+    NoTerminal,
+    /// There is no randomness.
+    #[error(transparent)]
+    Randomness(#[from] NoRandomness),
+    /// The invite is none.
+    #[error(transparent)]
+    Invite(#[from] InvalidInvite),
+    /// Nobody is called so.
+    #[error(
+        "you call nobody `{0}`: `octet-msg people` shows whom you know, and `add` adds somebody"
+    )]
+    Nobody(String),
+    /// Somebody is called so.
+    #[error("you call somebody else `{0}`: take another name")]
+    Taken(String),
+    /// The name is none.
+    #[error("a name has 1 to 64 letters, digits, `-` and `_`: `{0}` is none")]
+    Name(String),
+    /// The letters are not to be had.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A mailbox would not.
+    #[error(transparent)]
+    Courier(#[from] CourierError),
+}
+
+/// Does what `line` says.
+pub fn run(line: Line) -> Result<(), Failed> {
+    let mut courier = match &line.command {
+        Command::Init { mailbox } => home::make(&line, mailbox.clone())?,
+        _ => home::open(&line)?,
+    };
+    match line.command {
+        Command::Init { .. } => init(&mut courier)?,
+        Command::Invite { line } => invite(&courier.person().invite(), line),
+        Command::Add { name, invite } => add(&mut courier, name, &invite)?,
+        Command::Send { name, text } => send(&mut courier, &name, text)?,
+        Command::Receive => receive(&mut courier)?,
+        Command::History { name } => history(&mut courier, name.as_deref())?,
+        Command::People => people(courier.person()),
+    }
+    // What this file had before can be read by nobody from now on.
+    Ok(courier.store().rotate()?)
+}
+
+fn init(courier: &mut Courier<Client>) -> Result<(), Failed> {
+    println!("you are {}", courier.person().name());
+    println!(
+        "your mailbox's owner lets you in: octetctl messenger admit {}",
+        courier.person().name()
+    );
+    deliver(courier)
+}
+
+fn invite(invite: &Invite, line_alone: bool) {
+    println!("{invite}");
+    if !line_alone && let Some(code) = qr::of(&invite.to_string()) {
+        print!("\n{code}");
+    }
+}
+
+fn add(courier: &mut Courier<Client>, name: String, invite: &str) -> Result<(), Failed> {
+    let is_letter = |letter: char| letter.is_alphanumeric() || "-_".contains(letter);
+    if name.is_empty() || name.chars().count() > 64 || !name.chars().all(is_letter) {
+        return Err(Failed::Name(name));
+    }
+    let invite: Invite = invite.parse()?;
+    let is_taken = |(who, alias): (&PublicKey, &str)| alias == name && *who != invite.name;
+    if courier.person().peers().any(is_taken) {
+        return Err(Failed::Taken(name));
+    }
+    let (me, other) = (courier.person().name(), invite.name);
+    courier.tell(Event::Add(invite, name.clone()), now())?;
+    println!("{name} is {other}");
+    println!(
+        "both see the same number, if nobody stands between you: {}",
+        safety::number(&me, &other)
+    );
+    Ok(())
+}
+
+fn send(courier: &mut Courier<Client>, name: &str, text: String) -> Result<(), Failed> {
+    let to = find(courier.person(), name)?;
+    let text = if text == "-" { read_input()? } else { text };
+    courier.tell(Event::Write(to, text), now())?;
+    deliver(courier)?;
+    let waiting = courier.person().waiting(&to);
+    match waiting {
+        0 => println!("left at the mailbox of {name}"),
+        _ => println!("kept here: {waiting} for {name}; the next `send` or `receive` tries again"),
+    }
+    Ok(())
+}
+
+fn read_input() -> Result<String, Failed> {
+    let mut text = String::new();
+    let read = io::stdin().take(TEXT as u64 + 1).read_to_string(&mut text);
+    read.map_err(|error| Failed::Disk("the input".into(), error))?;
+    Ok(text.trim_end_matches('\n').to_owned())
+}
+
+fn receive(courier: &mut Courier<Client>) -> Result<(), Failed> {
+    // The mailbox must know whose it is. What is left undone is tried again below, and said there.
+    courier.deliver(now())?;
+    let fetched = courier.fetch(now());
+    if let Err(CourierError::Store(error)) = fetched {
+        return Err(error.into());
+    }
+    let (end, shown) = courier.person().history();
+    let lines = courier.store().history(shown, end)?;
+    for line in lines.iter().filter(|line| line.received) {
+        println!("{}", show::entry(line, &call(courier.person(), &line.peer)));
+    }
+    // After a cut at this very moment they are shown once more.
+    courier.tell(Event::Shown(end), now())?;
+    deliver(courier)?;
+    Ok(fetched?)
+}
+
+fn history(courier: &mut Courier<Client>, name: Option<&str>) -> Result<(), Failed> {
+    let only = name.map(|name| find(courier.person(), name)).transpose()?;
+    let (end, _) = courier.person().history();
+    for line in courier.store().history(0, end)? {
+        if only.is_none_or(|only| only == line.peer) {
+            println!("{}", show::entry(&line, &call(courier.person(), &line.peer)));
+        }
+    }
+    Ok(())
+}
+
+fn people(person: &Person) {
+    println!("you: {}", person.name());
+    for (name, _) in person.peers() {
+        let number = safety::number(&person.name(), name);
+        println!("{}: {name}\n    {number}", call(person, name));
+    }
+}
+
+/// Says what could not be done, and does the rest.
+fn deliver(courier: &mut Courier<Client>) -> Result<(), Failed> {
+    for error in courier.deliver(now())? {
+        eprintln!("warning: {error}");
+    }
+    Ok(())
+}
+
+/// Whom this person calls `name`, or who is that.
+fn find(person: &Person, name: &str) -> Result<PublicKey, Failed> {
+    let is_called = |(who, alias): &(&PublicKey, &str)| {
+        (!alias.is_empty() && *alias == name) || who.to_string() == name
+    };
+    let found = person.peers().find(is_called).map(|(who, _)| *who);
+    found.ok_or_else(|| Failed::Nobody(name.to_owned()))
+}
+
+/// What this person calls somebody: who has written by themselves has only their key.
+fn call(person: &Person, peer: &PublicKey) -> String {
+    let alias = person.peers().find(|(name, _)| *name == peer).map(|(_, alias)| alias);
+    match alias {
+        Some(alias) if !alias.is_empty() => alias.to_owned(),
+        _ => peer.to_string(),
+    }
+}

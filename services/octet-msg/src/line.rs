@@ -1,0 +1,63 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+use octet_messenger::place::Place;
+
+/// Letters to people and boxes, by public key
+#[derive(Debug, Parser)]
+#[command(version, about)]
+pub struct Line {
+    /// Where your letters are kept; without it ~/.config/octet/letters
+    #[arg(long, global = true, value_name = "FOLDER")]
+    pub folder: Option<PathBuf>,
+
+    /// A file whose first line is the passphrase; without it you are asked
+    #[arg(long, global = true, value_name = "FILE")]
+    pub passphrase_file: Option<PathBuf>,
+
+    /// What to do
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Make your keys, and say where your mailbox is
+    Init {
+        /// Your mailbox: the name that `octetctl messenger status` shows there, and its address
+        #[arg(long, value_name = "did:key:…@ADDRESS:PORT", required = true)]
+        mailbox: Vec<Place>,
+    },
+    /// Show the line by which others find you, and the same as a QR code
+    Invite {
+        /// The line alone
+        #[arg(long)]
+        line: bool,
+    },
+    /// Know somebody by a name of your own
+    Add {
+        /// What you call them
+        name: String,
+        /// The line that they have given you
+        invite: String,
+    },
+    /// Write to somebody
+    Send {
+        /// What you call them
+        name: String,
+        /// What you write; `-` reads it from the input
+        text: String,
+    },
+    /// Show what has come, and leave what has not gone out yet
+    Receive,
+    /// Show what was written and received
+    History {
+        /// With whom; without it all
+        name: Option<String>,
+    },
+    /// Show whom you know, and the numbers to compare with them
+    People,
+}

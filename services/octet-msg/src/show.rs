@@ -1,0 +1,47 @@
+//! What is shown of letters: nothing of it commands the terminal.
+
+use std::time::{Duration, UNIX_EPOCH};
+
+use octet_messenger::history::Entry;
+
+/// A line of the history, between this person and whom they call `name`.
+pub fn entry(entry: &Entry, name: &str) -> String {
+    let written = UNIX_EPOCH.checked_add(Duration::from_secs(entry.written.min(253_402_300_799)));
+    let written = humantime::format_rfc3339_seconds(written.unwrap_or(UNIX_EPOCH));
+    let who = if entry.received { format!("{name}:") } else { format!("to {name}:") };
+    format!("{written} {who} {}", plain(&entry.text))
+}
+
+/// `text` without what a terminal would obey, and with further lines set in.
+pub fn plain(text: &str) -> String {
+    let plain = |letter: char| match letter {
+        '\n' => "\n    ".to_owned(),
+        '\t' => " ".to_owned(),
+        // Also what turns the direction of writing.
+        letter if letter.is_control() || ('\u{202a}'..='\u{202e}').contains(&letter) => {
+            char::REPLACEMENT_CHARACTER.to_string()
+        }
+        letter if ('\u{2066}'..='\u{2069}').contains(&letter) => {
+            char::REPLACEMENT_CHARACTER.to_string()
+        }
+        letter => letter.to_string(),
+    };
+    text.chars().map(plain).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use octet_node::key::Key;
+
+    #[test]
+    fn a_letter_does_not_command_the_terminal() {
+        let peer = Key::generate().unwrap().public();
+        let text = "one\x1b[2J\ntwo\u{202e}\u{9b}".to_owned();
+        let line = Entry { peer, received: true, number: 1, written: 0, text };
+        let shown = entry(&line, "ben");
+        assert_eq!(shown, "1970-01-01T00:00:00Z ben: one\u{fffd}[2J\n    two\u{fffd}\u{fffd}");
+        let far = Entry { written: u64::MAX, ..line };
+        assert!(entry(&far, "ben").starts_with("9999-12-31T23:59:59Z"));
+    }
+}
