@@ -8,36 +8,24 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixListener as StdListener;
 use std::sync::Arc;
 
-use futures_util::StreamExt;
 use octet_appliance::{UNITS, Unit};
 use octet_node::control::Failure;
 use octet_node::settings::Which;
 use octet_node::{Callers, notify_ready};
-use rtnetlink::{MulticastGroup, new_multicast_connection};
+use rtnetlink::new_connection;
 use tokio::net::UnixListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc::channel;
 use tokio::time::{Instant, sleep_until};
 
+use crate::changes::Changes;
 use crate::generation::Generations;
 use crate::kernel::Kernel;
-use crate::netconf::Netconf;
 use crate::network::Network;
 use crate::nft::NftError;
+use crate::pace::Pace;
 use crate::serve::{self, Shared, Wish};
 use crate::told::{Node, Told};
-
-/// What the kernel tells of: everything that netd sets, but what [`Netconf`] hears of.
-const GROUPS: [MulticastGroup; 8] = [
-    MulticastGroup::Link,
-    MulticastGroup::Neigh,
-    MulticastGroup::Ipv4Ifaddr,
-    MulticastGroup::Ipv6Ifaddr,
-    MulticastGroup::Ipv4Route,
-    MulticastGroup::Ipv6Route,
-    MulticastGroup::Ipv4Rule,
-    MulticastGroup::Ipv6Rule,
-];
 
 /// netd cannot do its work.
 #[derive(Debug, thiserror::Error)]
@@ -85,8 +73,9 @@ async fn serve(told: Told, node: Arc<Node>, listener: StdListener) -> Result<(),
     let mut end = signal(SignalKind::terminate())?;
     // Before anything is set: what somebody else does meanwhile is heard of.
     let mut generations = Generations::open()?;
-    let netconf = Netconf::open()?;
-    let (connection, handle, mut events) = new_multicast_connection(&GROUPS)?;
+    let changes = Changes::open()?;
+    // It says nothing unasked; whoever asks is told of it all the same as long as somebody would hear that.
+    let (connection, handle, _unasked) = new_connection()?;
     tokio::spawn(connection);
     let kernel = Kernel::new(handle);
     let (sender, mut wishes) = channel(1);
@@ -98,6 +87,7 @@ async fn serve(told: Told, node: Arc<Node>, listener: StdListener) -> Result<(),
         eprintln!("cannot notify PID 1: {error}");
     }
     tokio::spawn(serve::serve(UnixListener::from_std(listener)?, shared));
+    let mut pace = Pace::new(Instant::now());
     loop {
         let due = network.due();
         tokio::select! {
@@ -117,17 +107,11 @@ async fn serve(told: Told, node: Arc<Node>, listener: StdListener) -> Result<(),
                     let _ = done.send(network.plug(&device, &mac).await?);
                 }
             },
-            event = events.next() => {
-                if event.is_none() {
-                    return Err(NetdError::Io(io::Error::other("the kernel says no more")));
-                }
-                // Each change comes with many; what counts is what there is after all of them.
-                while events.try_recv().is_ok() {}
-                network.settle().await?;
-            }
-            changed = netconf.changed() => {
+            changed = changed(&changes, pace.next()) => {
                 changed?;
+                let began = Instant::now();
                 network.settle().await?;
+                pace.looked(began, Instant::now());
             }
             author = generations.next() => network.rules_changed(&author?).await,
             () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {
@@ -135,4 +119,11 @@ async fn serve(told: Told, node: Arc<Node>, listener: StdListener) -> Result<(),
             }
         }
     }
+}
+
+/// Returns when something has changed, and not before `next`: what there is no room for until then is looked at with
+/// all else.
+async fn changed(changes: &Changes, next: Instant) -> io::Result<()> {
+    sleep_until(next).await;
+    changes.changed().await
 }

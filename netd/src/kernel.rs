@@ -30,6 +30,13 @@ const FOR_EVER: u32 = u32::MAX;
 const FORWARDING: [&str; 2] =
     ["/proc/sys/net/ipv4/ip_forward", "/proc/sys/net/ipv6/conf/all/forwarding"];
 
+/// How many neighbours of each version of IP the kernel notes, on all links together
+/// (Documentation/networking/ip-sysctl.rst, `gc_thresh1`): from the first number on it forgets those that nobody has
+/// needed for long, from the second one within five seconds, and above the last one it looks for nobody else. What the
+/// rules of a router let all ports of 32 boards take is less.
+const NEIGHBOURS: [(&str, &str); 3] =
+    [("gc_thresh1", "1024"), ("gc_thresh2", "4096"), ("gc_thresh3", "8192")];
+
 /// `ENODEV`, `EADDRNOTAVAIL`, `ESRCH` and `ENOENT`: what was to be removed is gone already.
 const GONE: [i32; 4] = [19, 99, 3, 2];
 
@@ -54,6 +61,18 @@ impl Kernel {
         for link in links {
             if let Err(error) = std::fs::write(link.path().join("accept_ra"), "0") {
                 eprintln!("{}: {error}", link.path().display());
+            }
+        }
+    }
+
+    /// Has the kernel note as many neighbours as a router's ports may bring.
+    pub fn note_neighbours(&self) {
+        for version in ["ipv4", "ipv6"] {
+            for (name, count) in NEIGHBOURS {
+                let file = format!("/proc/sys/net/{version}/neigh/default/{name}");
+                if let Err(error) = std::fs::write(&file, count) {
+                    eprintln!("{file}: {error}");
+                }
             }
         }
     }

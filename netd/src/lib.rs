@@ -6,6 +6,7 @@
 //! touches the machine is small: [`nft`], [`kernel`], [`serve`], and [`daemon`] around them.
 
 pub mod advert;
+pub mod changes;
 pub mod conntrack;
 pub mod daemon;
 pub mod fault;
@@ -15,12 +16,12 @@ pub mod kernel;
 pub mod lease;
 pub mod links;
 pub mod manager;
-pub mod netconf;
 pub mod network;
 pub mod nfnetlink;
 pub mod nft;
 pub mod observed;
 pub mod on_board;
+pub mod pace;
 pub mod paths;
 pub mod plan;
 pub mod plugged;

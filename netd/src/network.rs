@@ -89,6 +89,7 @@ impl Network {
         // What is advertised is for `lan` to hear, and for netd to judge.
         self.kernel.ignore_adverts();
         if self.told.router.is_some() {
+            self.kernel.note_neighbours();
             // Who was there when netd ended is there still, if his link was not down since.
             let listed = nft::json(&format!("list set netdev {} mac", guard::TABLE)).await;
             self.plugged = listed.map(|listed| Plugged::of_guard(&listed)).unwrap_or_default();

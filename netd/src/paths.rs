@@ -157,6 +157,7 @@ impl Paths {
             .replace("$mpls", &MPLS_IN_IP.to_string())
             .replace("$ends", ENDS)
             .replace("$end_ports", &END_PORTS.to_string())
+            .replace("$nodes", NODES)
     }
 }
 
@@ -217,6 +218,7 @@ pub fn output() -> String {
 ///
 /// - What comes out where labels end was sent by somebody unknown, with any source: it is no answer to
 ///   anything. By the other devices WireGuard lets only the addresses of whose key it is.
+/// - An error is about something between nodes, and not about what this node says to others.
 const CHAINS: &str = "  chain by_forward {
     iifname fwg goto by_link
     iifname fin goto at_end
@@ -234,8 +236,9 @@ const CHAINS: &str = "  chain by_forward {
     counter name denied_by_path drop
   }
   chain by_path {
-    ct state established,related accept
-    ct state invalid counter name denied_by_path drop
+    ct state established accept
+    ct state related ct original ip6 saddr $nodes ct reply ip6 saddr $nodes accept
+    ct state { invalid, related } counter name denied_by_path drop
     icmpv6 type echo-request counter name paths accept
     @path
     @lines

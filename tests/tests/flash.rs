@@ -11,7 +11,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use media::{Loop, MIB, Mounted, Room, Tmpfs, flash, refused, same, stopped_at, written};
+use media::{DATA, Loop, MIB, Mounted, Room, Tmpfs, flash, refused, same, stopped_at, written};
 use octet_tests::{DiskFile, Output, must, run, shipped};
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -275,6 +275,21 @@ fn without_yes_nothing_is_lost() {
     }
     fs::write(&to, "").unwrap();
     must(media::unasked(&image, &to).stdin(Stdio::null()));
+
+    // One that was started has the keys of a box.
+    let disk = room.open("to");
+    let end = disk.metadata().unwrap().len();
+    disk.write_all_at(b"keys", end - DATA + 1080).unwrap();
+    let before = fs::read(&to).unwrap();
+    let said = run(media::unasked(&image, &to).stdin(Stdio::null()));
+    assert_eq!(said.status, Some(1), "{}", said.stderr);
+    assert!(said.stderr.contains("--yes") && fs::read(&to).unwrap() == before, "{}", said.stderr);
+    let (status, said) = media::type_into(media::unasked(&image, &to), "y");
+    assert!(!status.success() && said.contains("the keys and the data of a box"), "{said}");
+    assert!(fs::read(&to).unwrap() == before);
+    let (status, said) = media::type_into(media::unasked(&image, &to), "to");
+    assert!(status.success(), "{said}");
+    same(&image, &to);
 
     let file = room.filled("precious", 9, 7);
     let device = Loop::new(&room.filled("disk", 9, 7));

@@ -49,7 +49,7 @@ pub fn run(args: Args) -> miette::Result<ExitCode> {
         Some(board) => image.of_board(board)?,
         None => image,
     };
-    if !args.yes && !target.is_ours() {
+    if !args.yes && !target.is_worthless() {
         ask(&target)?;
     }
     let shown = Shown::new()?;

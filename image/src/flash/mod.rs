@@ -31,6 +31,7 @@ mod block;
 pub mod board;
 mod buffer;
 mod check;
+mod data;
 mod error;
 mod extents;
 mod image;

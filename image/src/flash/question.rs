@@ -21,9 +21,13 @@ pub fn ask(target: &Target) -> Result<(), FlashError> {
         Some(disk) => disk.name.clone(),
         None => path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
     };
-    let shown = match target.disk() {
+    let mut shown = match target.disk() {
         Some(disk) => describe(disk),
-        None => format!("{}: a file that is no Octet disk", path.display()),
+        None => format!("{}: a file\n", path.display()),
+    };
+    shown += match target.is_octet() {
+        true => "It is a disk of Octet that was started, with the keys and the data of a box.\n",
+        false => "It is no disk of Octet.\n",
     };
     let question = format!("{shown}All that is on it will be lost. To go on, type {name}: ");
     let typed = read(&question, io::stdin().lock(), io::stderr().lock());

@@ -17,7 +17,7 @@ use super::check::{Found, survey};
 use super::error::{Fault, FlashError};
 use super::image::{Image, is_octet};
 use super::mounts::Number;
-use super::{check, extents};
+use super::{check, data, extents};
 
 /// A target, open for nobody but us.
 pub struct Target {
@@ -95,9 +95,14 @@ impl Target {
     }
 
     /// Whether nothing is lost with what is on it: a new or empty file, or one that holds an Octet
-    /// disk.
-    pub fn is_ours(&self) -> bool {
-        self.disk.is_none() && (self.len == 0 || is_octet(&self.file))
+    /// disk that was never started.
+    pub fn is_worthless(&self) -> bool {
+        self.disk.is_none() && (self.len == 0 || self.is_octet() && !data::is_in_use(&self.file))
+    }
+
+    /// Whether it holds an Octet disk.
+    pub fn is_octet(&self) -> bool {
+        is_octet(&self.file)
     }
 
     /// Sees that `image` has a place on it.

@@ -20,6 +20,9 @@ const MIB: u64 = 1 << 20;
 /// The name of the ESP in the table.
 const ESP_NAME: &str = "octet-esp";
 
+/// The name of the data partition in the table.
+pub const DATA_NAME: &str = "octet-data";
+
 /// Where the ESP begins, in bytes; before it is the table.
 pub const ESP_START: u64 = MIB;
 
@@ -41,7 +44,7 @@ pub fn write(disk: &mut Sparse) -> Result<(), String> {
     let covered = u32::try_from(DISK_SIZE / SECTOR - 1).map_err(|error| error.to_string())?;
     ProtectiveMBR::with_lb_size(covered).overwrite_lba0(disk).map_err(|error| error.to_string())?;
     let esp = partition(EFI, DISK_GUID + 1, ESP_START, ESP_SIZE, ESP_NAME);
-    let data = partition(LINUX_FS, DISK_GUID + 2, ESP_START + ESP_SIZE, DATA_SIZE, "octet-data");
+    let data = partition(LINUX_FS, DISK_GUID + 2, ESP_START + ESP_SIZE, DATA_SIZE, DATA_NAME);
     // Not `add_partition`: that would give random GUIDs.
     let mut table = GptConfig::new()
         .writable(true)

@@ -227,7 +227,9 @@ impl What {
                     1 | 58 => Err(InvalidPolicy::HasName(number, "icmp")),
                     MPLS_IN_IP => Err(InvalidPolicy::HasName(number, MPLS_IN_IP_NAME)),
                     // IANA, "IPv6 Extension Header Types"; without ESP and AH, which carry flows.
-                    0 | 43 | 44 | 60 | 135 | 139 | 140 => Err(InvalidPolicy::Extension(number)),
+                    0 | 43 | 44 | 51 | 60 | 135 | 139 | 140 => {
+                        Err(InvalidPolicy::Extension(number))
+                    }
                     _ => Ok(Self::Number(number)),
                 };
             }

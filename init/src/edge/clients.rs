@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::fs::OpenOptions;
 use std::io;
+use std::iter;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
@@ -23,6 +24,10 @@ const MOST_CLIENTS: usize = 64;
 /// How many of them are kept for operators: a service that holds all the others must not keep them
 /// out.
 const FOR_OPERATORS: usize = 32;
+
+/// How many are let in, or turned away, in one turn: whoever connects without end must not keep PID 1 from all else.
+/// The kernel says again that others wait.
+const AT_ONCE: usize = 16;
 
 /// How long PID 1 looks for the control port before it takes it that there is none.
 const PORT_PATIENCE: Duration = Duration::from_secs(5);
@@ -110,14 +115,14 @@ impl Clients {
         };
     }
 
-    /// Takes everyone who waits at the socket.
+    /// Takes those who wait at the socket, some of them at a time.
     pub fn accept(&mut self, poll: &Poll) {
         let Some(listener) = &self.listener else {
             return;
         };
         let mut accepted = Vec::new();
         let mut count = self.clients.len();
-        while let Ok((stream, _)) = listener.accept() {
+        for (stream, _) in iter::from_fn(|| listener.accept().ok()).take(AT_ONCE) {
             let Ok(peer) = socket_peercred(&stream) else { continue };
             let caller = callers::known(peer.uid.as_raw(), &self.operators);
             if has_room(count, caller) {

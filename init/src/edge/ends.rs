@@ -7,6 +7,10 @@ use crate::console::say;
 use crate::spawn::{self, Ended, Orphan};
 use crate::supervisor::{BoxState, Event, Exit, UnitId, UnitState};
 
+/// How many ends are collected in one turn: whoever starts processes that end at once, without end, must not keep PID 1
+/// from all else.
+const AT_ONCE: usize = 16;
+
 /// From how many notifications of strangers on only every so-manieth is told.
 const TOLD_STRANGERS: u64 = 8;
 
@@ -43,11 +47,13 @@ impl Edge {
         }
     }
 
-    /// Collects every process that has ended.
+    /// Collects processes that have ended, some of them at a time. No signal tells again of the rest.
     pub(super) fn reap(&mut self) {
         // Last words come before the news of the end.
         self.take_notifications();
-        while let Some(ended) = spawn::next_ended() {
+        self.may_have_ended = false;
+        for count in 1.. {
+            let Some(ended) = spawn::next_ended() else { break };
             match self.processes.remove(&ended.pid) {
                 Some(unit) => {
                     let exit = ended.exit;
@@ -55,6 +61,10 @@ impl Edge {
                     self.main_process_ended(unit, exit);
                 }
                 None => self.orphan_ended(ended),
+            }
+            if count == AT_ONCE {
+                self.may_have_ended = true;
+                break;
             }
         }
         self.see_what_is_clear();

@@ -72,6 +72,8 @@ struct Edge {
     clearing: Vec<UnitId>,
     /// How often somebody else than a unit's main process has sent a notification.
     strangers: u64,
+    /// Whether there may be ended processes that were not collected in their turn.
+    may_have_ended: bool,
     notify: Option<Notify>,
     logs: Logs,
     clients: Clients,
@@ -161,6 +163,7 @@ impl Edge {
             processes: HashMap::new(),
             clearing: vec![],
             strangers: 0,
+            may_have_ended: false,
             notify,
             logs: Logs::new(logger)?,
             clients,
@@ -180,12 +183,17 @@ impl Edge {
         loop {
             let unfinished = self.clients.take_unfinished();
             let timeout = self.next_deadline().map(|deadline| deadline.saturating_sub(now()));
-            let timeout = if unfinished.is_empty() { timeout } else { Some(Duration::ZERO) };
+            let more_ended = self.may_have_ended;
+            let is_behind = more_ended || !unfinished.is_empty();
+            let timeout = if is_behind { Some(Duration::ZERO) } else { timeout };
             for source in self.poll.wait(timeout) {
                 self.serve(source, signals);
             }
             for token in unfinished {
                 self.serve_client(token);
+            }
+            if more_ended {
+                self.reap();
             }
             if self.clients.next_try().is_some_and(|due| due <= now()) {
                 self.clients.open_port(&self.poll);

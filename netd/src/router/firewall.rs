@@ -26,7 +26,7 @@ pub const TABLE: &str = "octet_fw";
 pub const NO_LINE: u32 = 0;
 
 /// What is counted by the port that it came in by.
-const COUNTED: [&str; 2] = ["denied", "too_many"];
+const COUNTED: [&str; 3] = ["denied", "too_many", "icmp_error"];
 
 /// How many echo requests the router answers on each port in a second.
 const PINGS: u32 = 20;
@@ -78,6 +78,7 @@ pub fn table(plan: &Plan, on_board: &OnBoard, forward: Option<&Paths>, leased: b
     let mut sets: Vec<_> = COUNTED
         .map(|name| set(name, "type ifname; counter", true, list(plan.devices().map(quoted))))
         .into();
+    sets.extend(members(plan).map(|(name, kind, who)| set(name, kind, false, list(who))));
     sets.push(set(on_board::SET, on_board::KIND, false, list(on_board.elements())));
     sets.extend(maps(plan));
     let mut chains = chains(&rules(plan, forward, leased));
@@ -173,6 +174,21 @@ fn lines(plan: &Plan) -> Vec<Line> {
     lines.sort_by(|a, b| a.name.cmp(&b.name));
     lines.dedup_by(|a, b| a.name == b.name);
     lines
+}
+
+/// The addresses of boards, each with the device that it is behind: nobody else is there.
+fn members(plan: &Plan) -> [(&'static str, &'static str, Vec<String>); 2] {
+    let (mut boards4, mut boards6) = (vec![], vec![]);
+    for segment in &plan.boards {
+        let Some((ip4, ip6)) = segment.board else { continue };
+        let device = quoted(&segment.device);
+        boards4.push(format!("{device} . {ip4}"));
+        boards6.push(format!("{device} . {ip6}"));
+    }
+    [
+        ("boards4", "type ifname . ipv4_addr", boards4),
+        ("boards6", "type ifname . ipv6_addr", boards6),
+    ]
 }
 
 /// By direction of travel, and by what has to be compared: single ports are found at once in a hash,

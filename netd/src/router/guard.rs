@@ -16,7 +16,7 @@ use crate::plugged::Plugged;
 pub const TABLE: &str = "octet_guard";
 
 /// Why a frame is dropped. Each is a set in the table, with a counter for each port.
-pub const REASONS: [&str; 18] = [
+pub const REASONS: [&str; 22] = [
     "vlan",
     "src-mac",
     "dst-mac",
@@ -25,6 +25,9 @@ pub const REASONS: [&str; 18] = [
     "garp",
     "src-ip4",
     "src-ip6",
+    "dst-ip4",
+    "dst-ip6",
+    "malformed",
     "fragment",
     "ip-options",
     "ext-header",
@@ -35,7 +38,18 @@ pub const REASONS: [&str; 18] = [
     "nd",
     "mld",
     "icmp6",
+    "neighbours",
 ];
+
+/// Destinations of nobody that a frame for the router's Ethernet address can mean: this network, loopback, groups, and
+/// what is reserved (RFC 6890). What is above the last of IPv4 is everybody's.
+const NOWHERE: ([&str; 3], [&str; 3]) =
+    (["0.0.0.0/8", "127.0.0.0/8", "224.0.0.0/3"], ["::/127", "::ffff:0:0/96", "ff00::/8"]);
+
+/// Questions where somebody is, in a second from one port of several devices, by each version of IP: the kernel notes
+/// everybody who asks, in one table for all ports, and forgets nobody of the last five seconds (neighbour.c,
+/// `neigh_forced_gc`).
+const QUESTIONS: u32 = 100;
 
 /// The table for those who are `plugged` in. `leased` says whether the uplink's address is asked for by
 /// DHCP.
@@ -51,6 +65,9 @@ pub fn table(plan: &Plan, plugged: &Plugged, leased: bool) -> Table {
     let rules = RULES
         .replace("$first", &first)
         .replace("$ways", &list(ways))
+        .replace("$questions", &QUESTIONS.to_string())
+        .replace("$nowhere4", &list(NOWHERE.0))
+        .replace("$nowhere6", &list(NOWHERE.1))
         .replace("    $leased\n", if leased { LEASED } else { "" })
         .replace("    $advertised\n", if leased { ADVERTISED } else { "" });
     let (mut sets, mut chains) = (vec![], chains(&rules));
@@ -68,7 +85,8 @@ pub fn table(plan: &Plan, plugged: &Plugged, leased: bool) -> Table {
     }
     sets.extend(Bound::of(plan, plugged).sets());
     let frame = format!(
-        "  chain ingress {{ type filter hook ingress devices = {{ {devices} }} priority -500; policy drop; }}\n"
+        "  set questions {{ type ifname . ether_type; size 64; flags dynamic; }}
+  chain ingress {{ type filter hook ingress devices = {{ {devices} }} priority -500; policy drop; }}\n"
     );
     Table { name: ("netdev", TABLE), frame, counters: BTreeSet::new(), sets, chains }
 }
@@ -96,13 +114,9 @@ impl Bound {
             let device = quoted(&segment.device);
             bound.gateway.push(format!("{device} . {}", segment.router.0));
             let Some((ip4, ip6)) = segment.board else {
-                let [a, b, c, _] = segment.router.0.octets();
-                let first = |last| format!("{a}.{b}.{c}.{last}");
-                // Neither the network's own address, nor the router's, nor the broadcast address.
-                bound.lan4.push(format!("{}-{}", first(2), first(254)));
-                let [a, b, c, d, ..] = segment.router.1.segments();
-                let network = format!("{a:x}:{b:x}:{c:x}:{d:x}");
-                bound.lan6.push(format!("{network}::2-{network}:ffff:ffff:ffff:ffff"));
+                let [lan4, lan6] = segment.devices();
+                bound.lan4.push(lan4);
+                bound.lan6.push(lan6);
                 bound.lan6.push("fe80::/10".into());
                 continue;
             };
@@ -179,6 +193,9 @@ const ADVERTISED: &str =
 /// - What boards send most comes first: IPv4 without options (version 4 and a header of five words: 0x45)
 ///   that is no fragment, and TCP or UDP of IPv6, from whom it should be. That is all that the rules behind
 ///   would find out of such a packet; those say what is wrong with any other.
+/// - Which addresses are the router's own, or everybody's where it is, the kernel knows: outside they come and go.
+///   Neighbour discovery is not asked for them: who looks for the other one of an address twice given sends so
+///   (RFC 4862, 5.4.3).
 /// - A frame's EtherType is compared there and not `meta protocol`, which looks behind a tag.
 const RULES: &str = "\
   chain tcp_flags {
@@ -193,11 +210,12 @@ const RULES: &str = "\
     @nh,0,8 0x45 ip frag-off & 0x3fff == 0 return
     ip hdrlength != 5 goto x_ip_options
     ip frag-off & 0x3fff != 0 goto x_fragment
-    drop
+    goto x_malformed
   }
   chain host4 {
     meta l4proto udp goto host4_udp
     meta pkttype != host goto x_dst_mac
+    ip daddr { $nowhere4 } goto x_dst_ip4
     ip protocol tcp jump tcp_flags
     accept
   }
@@ -205,28 +223,31 @@ const RULES: &str = "\
     th sport 67 goto x_dhcp_server
     th dport 68 goto x_dhcp_server
     meta pkttype != host goto x_dst_mac
+    ip daddr { $nowhere4 } goto x_dst_ip4
     accept
   }
   chain plain6 {
-    ip6 nexthdr 0 ip6 daddr ff02::16 goto x_mld
+    ip6 nexthdr 0 ip6 daddr ff02::/16 goto x_mld
     ip6 nexthdr 44 goto x_fragment
     ip6 nexthdr != { $first } goto x_ext_header
     icmpv6 type { nd-router-advert, nd-redirect } goto x_ra
     ip6 version 6 return
-    drop
+    goto x_malformed
   }
   chain host6_udp {
     th sport 546 th dport 547 ip6 daddr ff02::1:2 accept
     th sport 547 goto x_dhcp_server
     th dport 546 goto x_dhcp_server
     meta pkttype != host goto x_dst_mac
+    ip6 daddr { $nowhere6 } goto x_dst_ip6
     accept
   }
   chain host6 {
     meta l4proto udp goto host6_udp
-    icmpv6 type { nd-router-solicit, destination-unreachable, packet-too-big, time-exceeded, parameter-problem } accept
+    icmpv6 type nd-router-solicit ip6 daddr ff02::2 accept
     meta pkttype != host goto x_dst_mac
-    icmpv6 type { echo-request, echo-reply } accept
+    ip6 daddr { $nowhere6 } goto x_dst_ip6
+    icmpv6 type { destination-unreachable, packet-too-big, time-exceeded, parameter-problem, echo-request, echo-reply } accept
     ip6 nexthdr 58 goto x_icmp6
     ip6 nexthdr 6 jump tcp_flags
     accept
@@ -239,6 +260,10 @@ const RULES: &str = "\
     arp htype 1 arp ptype ip arp hlen 6 arp plen 4 arp operation { request, reply } iifname . arp saddr ether . arp saddr ip @bound4 goto arp_to
     goto x_arp
   }
+  chain question {
+    update @questions { iifname . meta protocol limit rate over $questions/second burst $questions packets } goto x_neighbours
+    accept
+  }
   chain arp_to {
     iifname . arp daddr ip @gateway accept
     goto x_garp
@@ -246,6 +271,7 @@ const RULES: &str = "\
   chain board4 {
     jump plain4
     ip saddr 0.0.0.0 udp sport 68 udp dport 67 goto dhcp_request
+    iifname . ether saddr . ip saddr @bound4 ip daddr 255.255.255.255 udp sport 68 udp dport 67 goto dhcp_request
     iifname . ether saddr . ip saddr @bound4 goto host4
     goto x_src_ip4
   }
@@ -267,7 +293,7 @@ const RULES: &str = "\
     goto x_src_ip6
   }
   chain board {
-    ether type ip @nh,0,8 0x45 ip frag-off & 0x3fff == 0 iifname . ether saddr . ip saddr @bound4 goto host4
+    ether type ip @nh,0,8 0x45 ip frag-off & 0x3fff == 0 meta pkttype host iifname . ether saddr . ip saddr @bound4 goto host4
     ether type ip6 ip6 version 6 ip6 nexthdr { tcp, udp } iifname . ether saddr . ip6 saddr @bound6 goto host6
     ether type { 8021q, 8021ad, 0x9100 } goto x_vlan
     iifname . ether saddr @mac goto board_known
@@ -281,21 +307,27 @@ const RULES: &str = "\
   chain lan4 {
     jump plain4
     ip saddr 0.0.0.0 udp sport 68 udp dport 67 goto dhcp_request
+    ip saddr @lan4 ip daddr 255.255.255.255 udp sport 68 udp dport 67 goto dhcp_request
     ip saddr @lan4 goto host4
     goto x_src_ip4
   }
   chain lan_arp {
+    arp htype 1 arp ptype ip arp hlen 6 arp plen 4 arp operation request arp saddr ip 0.0.0.0 iifname . arp daddr ip @gateway goto question
+    arp htype 1 arp ptype ip arp hlen 6 arp plen 4 arp operation request arp saddr ip @lan4 iifname . arp daddr ip @gateway goto question
     arp htype 1 arp ptype ip arp hlen 6 arp plen 4 arp operation { request, reply } arp saddr ip @lan4 goto arp_to
     goto x_arp
   }
   chain lan6 {
     jump plain6
     icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } goto lan_nd
+    fib saddr type { local, anycast } goto x_src_ip6
+    icmpv6 type nd-router-solicit ip6 daddr ff02::2 ip6 saddr @lan6 goto question
     ip6 saddr @lan6 goto host6
     goto x_src_ip6
   }
   chain lan_nd {
     ip6 hoplimit 255 icmpv6 code 0 icmpv6 type nd-neighbor-solicit ip6 saddr :: accept
+    ip6 hoplimit 255 icmpv6 code 0 icmpv6 type nd-neighbor-solicit ip6 saddr @lan6 goto question
     ip6 hoplimit 255 icmpv6 code 0 ip6 saddr @lan6 accept
     goto x_nd
   }
@@ -309,11 +341,14 @@ const RULES: &str = "\
   chain uplink4 {
     jump plain4
     ip saddr @inside4 goto x_src_ip4
+    fib saddr type { local, broadcast, anycast } goto x_src_ip4
     $leased
     goto host4
   }
   chain uplink_arp {
-    arp htype 1 arp ptype ip arp hlen 6 arp plen 4 arp operation { request, reply } arp saddr ip != @inside4 accept
+    arp htype 1 arp ptype ip arp hlen 6 arp plen 4 arp daddr ip @inside4 goto x_garp
+    arp htype 1 arp ptype ip arp hlen 6 arp plen 4 arp operation request arp saddr ip != @inside4 goto question
+    arp htype 1 arp ptype ip arp hlen 6 arp plen 4 arp operation reply arp saddr ip != @inside4 accept
     goto x_arp
   }
   chain uplink6 {
@@ -321,10 +356,13 @@ const RULES: &str = "\
     jump plain6
     icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } goto uplink_nd
     ip6 saddr @inside6 goto x_src_ip6
+    fib saddr type { local, anycast } goto x_src_ip6
+    icmpv6 type nd-router-solicit ip6 daddr ff02::2 goto question
     goto host6
   }
   chain uplink_nd {
     ip6 hoplimit 255 icmpv6 code 0 icmpv6 type nd-neighbor-solicit ip6 saddr :: accept
+    ip6 hoplimit 255 icmpv6 code 0 icmpv6 type nd-neighbor-solicit ip6 saddr != @inside6 goto question
     ip6 hoplimit 255 icmpv6 code 0 ip6 saddr != @inside6 accept
     goto x_nd
   }

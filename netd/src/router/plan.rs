@@ -286,6 +286,16 @@ impl Segment {
     pub fn addresses(&self) -> [(IpAddr, u8); 2] {
         [(self.router.0.into(), 24), (self.router.1.into(), 64)]
     }
+
+    /// The addresses that devices in it may have, of both versions, as nft reads them: neither the network's own,
+    /// nor the router's, nor the one that is everybody's.
+    pub fn devices(&self) -> [String; 2] {
+        let [a, b, c, _] = self.router.0.octets();
+        let ip4 = |last| format!("{a}.{b}.{c}.{last}");
+        let [a, b, c, d, ..] = self.router.1.segments();
+        let ip6 = format!("{a:x}:{b:x}:{c:x}:{d:x}");
+        [format!("{}-{}", ip4(2), ip4(254)), format!("{ip6}::2-{ip6}:ffff:ffff:ffff:ffff")]
+    }
 }
 
 fn router(cluster: &Cluster, number: u8) -> (Ipv4Addr, Ipv6Addr) {

@@ -6,6 +6,7 @@ pub mod threads;
 
 use std::collections::HashMap;
 use std::io;
+use std::iter;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixListener;
 
@@ -21,6 +22,9 @@ const MOST_CLIENTS: usize = 64;
 /// How many of them one user may be, so that a service that is taken over keeps no other out. PID 1,
 /// which asks for operators, has what is left.
 const MOST_OF_ONE: usize = 4;
+
+/// How many are let in, or turned away, before others are served again.
+const AT_ONCE: usize = 16;
 
 /// A request that is to be answered, now or later.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -123,14 +127,14 @@ fn ask(
     service.ask(uid, ticket, &verb.name, &args, answers)
 }
 
-/// Takes everyone who waits at the socket, may ask at all and finds room.
+/// Takes those who wait at the socket, some of them at a time, who may ask at all and find room.
 fn accept(
     listener: &UnixListener,
     callers: &Callers,
     clients: &mut HashMap<u32, Client>,
     last: &mut u32,
 ) {
-    while let Ok((stream, _)) = listener.accept() {
+    for (stream, _) in iter::from_fn(|| listener.accept().ok()).take(AT_ONCE) {
         let Ok(uid) = peer_uid(&stream) else { continue };
         let same = clients.values().filter(|client| client.uid == uid).count();
         let room = clients.len() < MOST_CLIENTS && (uid == PID_1 || same < MOST_OF_ONE);

@@ -75,12 +75,13 @@ impl World {
 
     fn zone_of_other(&self, address: Ipv4Addr) -> Option<Zone> {
         let [a, b, third, last] = address.octets();
-        let group = address.is_multicast() || address.is_broadcast();
+        // This network, groups, and what is reserved.
+        let group = a == 0 || a >= 224;
         if [a, b] == self.cluster.network {
             let lan = third == LAN && last != 0 && last != 255 && self.has(Zone::Lan);
             return lan.then_some(Zone::Lan);
         }
-        let nobody = group || address.is_loopback() || address.is_unspecified();
+        let nobody = group || address.is_loopback();
         (!nobody).then_some(Zone::Uplink)
     }
 
@@ -93,6 +94,7 @@ impl World {
         let nobody = address.is_multicast()
             || address.is_loopback()
             || address.is_unspecified()
+            || address.to_ipv4_mapped().is_some()
             || address.is_unicast_link_local();
         (!nobody).then_some(Zone::Uplink)
     }

@@ -6,6 +6,7 @@ mod addresses;
 mod built_in;
 mod by;
 mod cluster;
+mod error;
 mod faults;
 mod line;
 mod neighbour;
@@ -20,6 +21,7 @@ mod world;
 mod zone;
 
 pub use by::By;
+pub use error::LONGEST_ERROR;
 pub use faults::{FAULTS, Fault};
 pub use table::{Difference, Outcome, Probe, Table, compare};
 pub use traffic::{Traffic, Version};

@@ -35,7 +35,7 @@ impl Version {
 /// IPv6.
 pub(crate) fn no_bare_protocol(number: u8) -> bool {
     let (icmp, tcp, udp, icmp6) = (1, 6, 17, 58);
-    [icmp, tcp, udp, icmp6, 0, 43, 44, 60, 135, 139, 140].contains(&number)
+    [icmp, tcp, udp, icmp6, 0, 43, 44, 51, 60, 135, 139, 140].contains(&number)
 }
 
 impl fmt::Display for Traffic {

@@ -94,6 +94,8 @@ fn who_may_have_an_address() {
         ("255.255.255.255", None),
         ("127.0.0.1", None),
         ("0.0.0.0", None),
+        ("0.1.2.3", None),
+        ("240.0.0.1", None),
         ("fd6f:6374:6574:3::2", Some(Zone::Board(3))),
         ("fd6f:6374:6574:3::3", None),
         ("fd6f:6374:6574:fa::ffff", Some(Zone::Lan)),
@@ -102,6 +104,7 @@ fn who_may_have_an_address() {
         ("ff02::1", None),
         ("::1", None),
         ("::", None),
+        ("::ffff:192.0.2.1", None),
     ] {
         assert_eq!(world.zone_of(address.parse().unwrap()), zone, "{address}");
     }

@@ -14,6 +14,9 @@ use tempfile::TempDir;
 
 pub const MIB: u64 = 1 << 20;
 
+/// Bytes of a data partition, at the end of a disk.
+pub const DATA: u64 = 64 << 10;
+
 /// Opens a disk for us alone.
 pub const O_EXCL: i32 = OFlags::EXCL.bits().cast_signed();
 
@@ -52,12 +55,24 @@ impl Room {
         path
     }
 
-    /// Makes the file `name` look like an Octet disk (docs: the GUID of its table).
+    /// Makes the file `name` look like an Octet disk (docs: the GUID of its table), with a data partition of zeros in
+    /// its last 64 KiB.
     pub fn octet(&self, name: &str) {
         let file = self.open(name);
         file.write_all_at(b"EFI PART", 512).unwrap();
         let guid = [0, 0x70, 0x7e, 0x0c, 0, 0, 0, 0x40, 0x80, 0, 0, 0, 0, 0, 0, 1];
         file.write_all_at(&guid, 512 + 56).unwrap();
+        // One entry, which begins at sector 2 and has 128 bytes.
+        let entries = [[2, 0, 0, 0], [0; 4], [1, 0, 0, 0], [128, 0, 0, 0]].concat();
+        file.write_all_at(&entries, 512 + 72).unwrap();
+        let start = file.metadata().unwrap().len() - DATA;
+        let mut entry = [0; 128];
+        entry[32..40].copy_from_slice(&(start / 512).to_le_bytes());
+        for (at, letter) in "octet-data".bytes().enumerate() {
+            entry[56 + 2 * at] = letter;
+        }
+        file.write_all_at(&entry, 1024).unwrap();
+        file.write_all_at(&[0; DATA as usize], start).unwrap();
     }
 
     /// A file of `mib` MiB full of `byte`; with 0 it is one hole. One that is there keeps its inode.

@@ -34,6 +34,7 @@ pub(super) fn fill(rules: &str, plan: &Plan, forward: Option<&Paths>) -> String 
         .replace("    $by_forward\n", &with(&|_| paths::input()))
         .replace("    $handed_on\n", &leaving::handed_on(plan, forward.is_some()))
         .replace("    $new_of_places\n", &with(&|_| leaving::new(plan)))
+        .replace("    $error_by_path\n", &with(&|_| leaving::errors(plan)))
         .replace("    $as_one\n", &with(&|_| leaving::masquerade(plan)))
         .replace("    $no_path\n", &with(&|_| paths::output()))
         .replace("    $to_forward\n", &with(&|_| TO_DEVICES.to_owned()))

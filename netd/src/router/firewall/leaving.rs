@@ -8,6 +8,7 @@ use super::super::plan::{Plan, VPN};
 use super::super::text::quoted;
 use super::forwarded::PATH;
 use super::standing::NEW_FLOWS;
+use crate::paths::NODES;
 
 /// The devices of those who leave by this router.
 pub(super) const PLACES: &str = "fx*";
@@ -65,9 +66,31 @@ pub(super) fn handed_on(plan: &Plan, forwards: bool) -> String {
 /// How many flows one who leaves by this router may begin: as many as a board.
 pub(super) fn new(plan: &Plan) -> String {
     let limit = format!("limit rate over {NEW_FLOWS}/second burst {NEW_FLOWS} packets");
-    let rule =
-        format!("    iifname \"{PLACES}\" update @new_flows {{ iifname {limit} }} goto too_many\n");
+    let rule = format!(
+        "    iifname \"{PLACES}\" update @new_flows {{ iifname {limit} }} goto too_many
+    iifname \"{PLACES}\" jump next_hop\n"
+    );
     if plan.is_exit() { rule } else { String::new() }
+}
+
+/// Errors that come by paths, by the exit, and from those who leave by this router: about flows of theirs.
+pub(super) fn errors(plan: &Plan) -> String {
+    let mut rules = String::new();
+    let mut from = |device: &str, direction: &str, end: &str| {
+        rules += &format!(
+            "    iifname \"{device}\" ct direction {direction} ct {direction} {end} goto known_error\n"
+        );
+    };
+    for direction in ["reply", "original"] {
+        from(PATH, direction, &format!("ip6 saddr {NODES}"));
+    }
+    if plan.vpn {
+        from(VPN, "reply", &format!("ip saddr != {}", plan.network));
+    }
+    if plan.is_exit() {
+        from(PLACES, "original", &format!("ip saddr {}", places()));
+    }
+    rules
 }
 
 /// Whose address is seen outside.

@@ -24,6 +24,9 @@ const MOST_CLIENTS: usize = 64;
 /// others must not keep an operator from the log.
 const FOR_ROOT: usize = 16;
 
+/// How many are let in, or turned away, in one turn; the rest waits for the next one.
+const AT_ONCE: usize = 16;
+
 /// All clients.
 pub struct Clients {
     tail: Arc<Tail>,
@@ -52,9 +55,10 @@ impl Clients {
         &self.listener
     }
 
-    /// Takes everyone who waits at the socket.
+    /// Takes those who wait at the socket, some of them at a time.
     pub fn accept(&mut self, poll: &Poll) {
-        while let Ok((stream, _)) = self.listener.accept() {
+        for _ in 0..AT_ONCE {
+            let Ok((stream, _)) = self.listener.accept() else { return };
             // Whom the kernel does not name is dropped, as is who finds no room.
             let Ok(uid) = peer_uid(&stream) else { continue };
             let most = if uid == 0 { MOST_CLIENTS } else { MOST_CLIENTS - FOR_ROOT };

@@ -4,6 +4,8 @@
 use std::env;
 use std::fs::File;
 use std::io::{self, Write};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::process::{Command, ExitCode, Stdio, exit};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -11,6 +13,7 @@ use std::thread;
 use std::time::Duration;
 
 use octet_guests::service::{Answer, notify, serve, unknown};
+use octet_node::control::{INIT, SOCKETS};
 use rustix::process::{Pid, Signal, getpid, kill_process, setsid};
 use serde_json::{Map, Value, json};
 use signal_hook::consts::{SIGHUP, SIGTERM};
@@ -27,6 +30,7 @@ fn main() -> ExitCode {
         "bomb" => bomb(),
         "middle" => child("grandchild").map(drop),
         "grandchild" => outlive(),
+        "connect" => connect(),
         "stranger" => notify("READY=1\nWATCHDOG=1\nSTATUS=hijacked"),
         // Without a word to PID 1.
         "quiet" => serve(|| Ok(()), |request| answer(&request.verb, &request.args)),
@@ -78,6 +82,11 @@ fn be(mode: &str, count: u64) -> io::Result<Value> {
         "memory-hog" => drop(thread::spawn(eat_memory)),
         "descriptor-hog" => return Ok(json!({ "held": hold_descriptors(count)? })),
         "log-flood" => drop(thread::spawn(flood)),
+        "connect-hog" => {
+            for _ in 0..count {
+                drop(child("connect")?);
+            }
+        }
         "double-fork" => {
             for _ in 0..count {
                 child("middle")?.wait()?;
@@ -152,6 +161,15 @@ fn flood() {
 
 fn ignore(signal: i32) -> io::Result<()> {
     signal_hook::flag::register(signal, Arc::default()).map(drop)
+}
+
+/// Comes to PID 1's socket and goes, as fast as it can.
+fn connect() -> io::Result<()> {
+    let socket = Path::new(SOCKETS).join(format!("{INIT}.sock"));
+    loop {
+        // Whoever finds no room at the socket comes again.
+        drop(UnixStream::connect(&socket));
+    }
 }
 
 /// Leaves its session, so that no signal to a terminal or a process group reaches it, and stays.

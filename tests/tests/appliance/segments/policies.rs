@@ -58,10 +58,18 @@ fn policies_by_chance() {
     assert!(arrived > 10 * count && arrived < sent);
 }
 
-/// The rules as nft lists them, but for what is counted, and with elements in order.
+/// The rules as nft lists them, but for what is counted and for next hops of the last half minute, and with elements in
+/// order.
 fn listed(site: &Site) -> Vec<String> {
     let shown = site.machine.call_unit("netd", "show", json!({})).unwrap();
     let lines = shown["rules"].as_array().unwrap().iter().filter_map(Value::as_str);
+    let mut passing = false;
+    let lines = lines.filter(|line| {
+        passing |= line.trim().starts_with("set near");
+        let stays = !passing;
+        passing &= line.trim() != "}";
+        stays
+    });
     let text = lines.collect::<Vec<_>>().join("\n");
     let without_counts = text.split("packets ").enumerate().map(|(number, rest)| match number {
         0 => rest,

@@ -31,6 +31,9 @@ const HOUND: &str = r#"
 /// More than two intervals, in milliseconds.
 const FED: u64 = 25_000;
 
+/// Processes that connect.
+const CONNECTING: u64 = 16;
+
 const BULLY: &str = r#"
     user = "extra-2"
     stop.timeout = "1s"
@@ -40,10 +43,11 @@ const BULLY: &str = r#"
 /// A name, and what is done.
 type Attack = (&'static str, fn(&Machine, &mut Pings));
 
-const ATTACKS: [Attack; 8] = [
+const ATTACKS: [Attack; 9] = [
     ("a fork bomb", fork_bomb),
     ("a memory hog", memory_hog),
     ("a descriptor hog", descriptor_hog),
+    ("connections without end", connect_hog),
     ("a flood of the log", log_flood),
     ("processes left behind", double_fork),
     ("a watchdog that is not fed", watchdog),
@@ -122,6 +126,15 @@ fn descriptor_hog(machine: &Machine, pings: &mut Pings) {
     let held = be(machine, "bully", "descriptor-hog", 1 << 20)["held"].as_u64().unwrap();
     assert!((1..FILES).contains(&held), "{held}");
     pings.until(machine, "bully has all the files that it may have", PINGS, |_| true);
+    restart(machine);
+}
+
+/// So many processes come to PID 1's socket and go that somebody always waits there.
+fn connect_hog(machine: &Machine, pings: &mut Pings) {
+    let few = unit(machine, "bully").tasks.unwrap();
+    be(machine, "bully", "connect-hog", CONNECTING);
+    let there = |machine: &Machine| unit(machine, "bully").tasks >= Some(few + CONNECTING);
+    pings.until(machine, "PID 1 answers those who come behind them", PINGS, there);
     restart(machine);
 }
 

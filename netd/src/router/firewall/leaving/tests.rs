@@ -70,7 +70,7 @@ fn the_lan_leaves_by_the_vpn_alone() {
             "ct state vmap",
         ];
         assert!(positions(&with.chains["forward"], refused).is_sorted());
-        assert!(!without.chains["forward"].contains("\"eth5\""));
+        assert!(!without.chains["forward"].contains("iifname \"eth5\""));
         assert_eq!(
             with.chains["source"].contains("oifname \"fvpn\" masquerade"),
             !units.is_empty()

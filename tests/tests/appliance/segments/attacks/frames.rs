@@ -6,7 +6,7 @@ use octet_machine::panel::raw::ethernet::{self, BROADCAST};
 use octet_machine::panel::raw::{
     Extension, Ipv4, Ipv6, arp, dhcp, icmp, mld, nd, source_route, transport,
 };
-use octet_machine::panel::switchboard::{Leg, link_local};
+use octet_machine::panel::switchboard::{self, Leg};
 use octet_machine::panel::{Mac, raw};
 
 /// An attack.
@@ -33,6 +33,17 @@ pub enum Bare {
 /// Words by which a frame is known again.
 pub const MARK: &[u8] = b"octet attack";
 
+/// The address that is everybody's in the network of `own` (RFC 919).
+fn everybody(own: Ipv4Addr) -> Ipv4Addr {
+    let [a, b, c, _] = own.octets();
+    Ipv4Addr::new(a, b, c, 255)
+}
+
+/// The address that is any router's in the network of `own` (RFC 4291, 2.6.1).
+fn any_router(own: Ipv6Addr) -> Ipv6Addr {
+    Ipv6Addr::from(u128::from(own) >> 64 << 64)
+}
+
 /// All that the board at `leg` sends, to the router or by it to `other`, another board.
 pub fn all(leg: &Leg, other: &Leg) -> Vec<Attack> {
     let (own, router) = (&leg.test, &leg.router);
@@ -43,11 +54,12 @@ pub fn all(leg: &Leg, other: &Leg) -> Vec<Attack> {
     };
     let (own4, own6): (IpAddr, IpAddr) = (own.ipv4.into(), own.ipv6.into());
     let (to4, to6): (IpAddr, IpAddr) = (other.test.ipv4.into(), other.test.ipv6.into());
+    let to_router = |from, to| ethernet::ip(macs, &udp(from, to));
     let datagram = transport::udp((own4, to4), (5000, 5000), MARK);
     let datagram6 = transport::udp((own6, to6), (5000, 5000), MARK);
     let v4 = Ipv4::new(own.ipv4, other.test.ipv4, transport::UDP);
     let v6 = Ipv6::new(own.ipv6, other.test.ipv6);
-    let link_local = link_local(own.mac);
+    let link_local = switchboard::link_local(own.mac);
     let chain = |extensions| {
         ethernet::ip(macs, &Ipv6 { extensions, ..v6.clone() }.packet(transport::UDP, &datagram6))
     };
@@ -116,6 +128,72 @@ pub fn all(leg: &Leg, other: &Leg) -> Vec<Attack> {
             "src-ip6",
             Bare::Out,
             ethernet::ip(macs, &udp(router.ipv6.into(), to6)),
+        ),
+        attack(
+            "everybody's IPv4 address",
+            "src-ip4",
+            Bare::In,
+            ethernet::ip(macs, &udp(everybody(own.ipv4).into(), to4)),
+        ),
+        attack(
+            "any router's IPv6 address",
+            "src-ip6",
+            Bare::In,
+            ethernet::ip(macs, &udp(any_router(own.ipv6).into(), to6)),
+        ),
+        attack(
+            "the router's link-local address",
+            "src-ip6",
+            Bare::In,
+            ethernet::ip(
+                macs,
+                &udp(switchboard::link_local(router.mac).into(), router.ipv6.into()),
+            ),
+        ),
+        attack("the loopback address", "dst-ip4", Bare::In, to_router(own4, [127, 0, 0, 1].into())),
+        attack(
+            "an address of this network",
+            "dst-ip4",
+            Bare::In,
+            to_router(own4, [0, 1, 2, 3].into()),
+        ),
+        attack(
+            "a group by the router's Ethernet address",
+            "dst-ip6",
+            Bare::In,
+            to_router(own6, nd::ALL_NODES.into()),
+        ),
+        attack(
+            "IPv6 in a frame for IPv4",
+            "malformed",
+            Bare::In,
+            ethernet::frame(macs, ethernet::IPV4, &[&[0x65][..], &[0; 19], MARK].concat()),
+        ),
+        attack(
+            "an error in a frame for a group",
+            "dst-mac",
+            Bare::In,
+            ethernet::ip(
+                (own.mac, ethernet::group(nd::ALL_NODES)),
+                &raw::packet(
+                    (own6, router.ipv6.into()),
+                    icmp::ICMPV6,
+                    &icmp::v6((own.ipv6, router.ipv6), 1, 0, MARK),
+                ),
+            ),
+        ),
+        attack(
+            "an older report about groups",
+            "mld",
+            Bare::In,
+            ethernet::ip(
+                (own.mac, ethernet::group(nd::ALL_NODES)),
+                &Ipv6 {
+                    extensions: vec![Extension::HopByHop(vec![])],
+                    ..Ipv6::new(link_local, nd::ALL_NODES)
+                }
+                .packet(icmp::ICMPV6, &icmp::v6((link_local, nd::ALL_NODES), 131, 0, MARK)),
+            ),
         ),
         attack(
             "ARP for another board",

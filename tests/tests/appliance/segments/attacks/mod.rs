@@ -2,7 +2,9 @@
 //! out of it where it can, then dropped, and counted under its reason; at the ports of a board, of the
 //! owner's devices and of those outside, or at every one of them.
 
+mod errors;
 mod frames;
+mod neighbours;
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -81,20 +83,13 @@ fn attacks(site: &Site, zone: Zone) -> Vec<Attack> {
 }
 
 /// The reason under which `attack` by `zone` is counted; `None` if it is none there: devices of the
-/// owner's and everybody outside may have any Ethernet address, and each other's IP addresses. The
-/// router's own address outside comes by DHCP, so the guard does not know it.
+/// owner's and everybody outside may have any Ethernet address, and each other's IP addresses.
 fn reason(attack: &Attack, zone: Zone) -> Option<&'static str> {
     match (attack.name, zone) {
         (_, Zone::Board(_)) => Some(attack.reason),
         ("the right board on the wrong port", _) => Some("src-ip4"),
         ("a neighbour's place", _) => None,
-        (
-            "gratuitous ARP"
-            | "ARP for the gateway"
-            | "the router's IPv4 address"
-            | "the router's IPv6 address",
-            Zone::Uplink,
-        ) => None,
+        ("gratuitous ARP" | "ARP for the gateway", Zone::Uplink) => None,
         _ if attack.reason == "src-mac" => None,
         _ => Some(attack.reason),
     }
@@ -107,6 +102,18 @@ fn is_effect(seen: &Seen, attack: &[u8]) -> bool {
     let is_advert = seen.frame.get(12..14) == Some(&ethernet::IPV6.to_be_bytes())
         && seen.frame.get(20) == Some(&icmp::ICMPV6)
         && seen.frame.get(54) == Some(&136);
+    // The router asks for its own sake whether the way out is there; no attack is such a question.
+    let is_ping =
+        [(ethernet::IPV4, 23, icmp::ICMP, 34, 8), (ethernet::IPV6, 20, icmp::ICMPV6, 54, 128)]
+            .iter()
+            .any(|(kind, at, protocol, type_at, asks)| {
+                seen.frame.get(12..14) == Some(&kind.to_be_bytes())
+                    && seen.frame.get(*at) == Some(protocol)
+                    && seen.frame.get(*type_at) == Some(asks)
+            });
+    if is_ping {
+        return false;
+    }
     // Behind all headers, where nothing is changed under way.
     let body = attack.get(62..78).unwrap_or(&attack[attack.len() - 8..]);
     seen.carries(MARK) || seen.carries(body) || is_reply || is_advert
@@ -214,16 +221,18 @@ fn with_rules(site: &mut Site, count: usize) -> Vec<String> {
 
 #[test]
 fn what_a_taken_over_board_tries() {
-    let text = text(4, OPEN);
+    let text = text(4, &[OPEN, errors::LINES, neighbours::LINES].concat());
     let mut bare = Site::with_fault(&text, "bare");
     let count = attacks(&bare, Zone::Board(1)).len();
     let mut wrong = without_rules(&mut bare, count);
     drop(bare);
     let mut site = Site::start(&text);
     wrong.extend(with_rules(&mut site, count));
+    wrong.extend(errors::only_by_those_on_the_way(&mut site));
     println!("{count} attacks at each of {} ports", attackers(&site).len());
     assert!(wrong.is_empty(), "{wrong:#?}");
     thousands_of_sources(&mut site);
+    neighbours::only_so_many(&mut site);
 }
 
 /// A board that poses as ever new senders fills nothing: each is dropped and counted, and others are

@@ -1,0 +1,118 @@
+//! What the kernel tells of changes: in a network of each test's own.
+
+#![cfg(test)]
+
+use std::env;
+use std::fs;
+use std::process::Command;
+use std::time::Duration;
+
+use octet_netd::changes::Changes;
+use rustix::process::geteuid;
+use tokio::runtime::Builder;
+use tokio::time::timeout;
+
+/// Set in the process that has a network of its own.
+const INSIDE: &str = "OCTET_TEST_INSIDE";
+
+const FORWARDING: [&str; 2] =
+    ["/proc/sys/net/ipv4/ip_forward", "/proc/sys/net/ipv6/conf/all/forwarding"];
+
+/// How long the kernel may take to tell; it does so before the change is over.
+const PATIENCE: Duration = Duration::from_secs(180);
+
+/// After this long nothing more is told.
+const QUIET: Duration = Duration::from_millis(50);
+
+/// More changes than there is room for.
+const MANY: usize = 4000;
+
+/// Has `name` run again in a network of its own. Returns whether it is there.
+fn is_inside(name: &str) -> bool {
+    if env::var_os(INSIDE).is_some() {
+        return true;
+    }
+    let mut again = Command::new("unshare");
+    // Who is not root is root of a network of his own.
+    again.args((!geteuid().is_root()).then_some("--map-root-user"));
+    again.arg("--net").arg(env::current_exe().unwrap());
+    let output = again.args([name, "--exact"]).env(INSIDE, "1").output().unwrap();
+    let [said, complained] =
+        [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes));
+    assert!(output.status.success() && said.contains("1 passed"), "{said}{complained}");
+    false
+}
+
+/// Runs with what hears of changes.
+fn run(test: impl AsyncFnOnce(Changes)) {
+    let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async { test(Changes::open().unwrap()).await });
+}
+
+async fn hears(changes: &Changes, patience: Duration) -> bool {
+    timeout(patience, changes.changed()).await.map(Result::unwrap).is_ok()
+}
+
+/// Has the kernel hand packets on, or not.
+fn forward(file: &str, value: &str) {
+    fs::write(file, value).unwrap();
+}
+
+#[test]
+fn whether_packets_are_handed_on() {
+    if !is_inside("whether_packets_are_handed_on") {
+        return;
+    }
+    run(async |changes| {
+        for file in FORWARDING {
+            for value in ["1", "0"] {
+                forward(file, value);
+                assert!(hears(&changes, PATIENCE).await, "late: {file}");
+                // All that was told of it is over, and nothing else is told.
+                assert!(!hears(&changes, QUIET).await, "{file}");
+            }
+        }
+    });
+}
+
+#[test]
+fn links() {
+    if !is_inside("links") {
+        return;
+    }
+    run(async |changes| {
+        let up = Command::new("ip").args(["link", "set", "lo", "up"]).status().unwrap();
+        assert!(up.success());
+        assert!(hears(&changes, PATIENCE).await, "late: lo is up");
+    });
+}
+
+/// The numbers of messages that the kernel had no room for, of all sockets for routes.
+fn lost() -> u64 {
+    let sockets = fs::read_to_string("/proc/self/net/netlink").unwrap();
+    let lost = sockets.lines().skip(1).map(|line| line.split_whitespace().nth(8).unwrap());
+    lost.map(|number| number.parse::<u64>().unwrap()).sum()
+}
+
+/// It goes on to hear when more was told than there is room for.
+#[test]
+fn more_than_there_is_room_for() {
+    if !is_inside("more_than_there_is_room_for") {
+        return;
+    }
+    run(async |changes| {
+        for _ in 0..3 {
+            let before = lost();
+            for number in 0..MANY {
+                forward(FORWARDING[0], if number % 2 == 0 { "1" } else { "0" });
+            }
+            assert!(lost() > before, "there was room for all of it");
+            assert!(hears(&changes, PATIENCE).await, "late: nothing is heard");
+            // The rest of what was told is one change, or a few.
+            while hears(&changes, QUIET).await {}
+            forward(FORWARDING[0], "1");
+            assert!(hears(&changes, PATIENCE).await, "late: nothing more is heard");
+            while hears(&changes, QUIET).await {}
+        }
+    });
+}

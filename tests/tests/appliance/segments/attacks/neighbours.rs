@@ -1,0 +1,117 @@
+//! Who is looked for, or noted, because of what comes by a port: the kernel has one table of neighbours for all of
+//! them. Nobody where nobody can be; and of all others only so many in a second.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use octet_evaluator::Zone;
+use octet_machine::panel::Mac;
+use octet_machine::panel::raw::{self, ethernet, nd, transport};
+use octet_machine::panel::switchboard::Leg;
+
+use super::{Drops, drops};
+use crate::segments::site::Site;
+
+/// A line by which a board reaches any device of the owner's.
+pub const LINES: &str = r#"
+[[policy]]
+from = "boards"
+to = "lan"
+protocol = "udp"
+ports = [7000]
+"#;
+
+/// More than are let in a second, and not so many that the host could be slow enough to let all.
+const MANY: u128 = 256;
+
+fn datagram(leg: &Leg, to: IpAddr, port: u16, says: &[u8]) -> Vec<u8> {
+    let ends = (leg.test.address_like(to), to);
+    let datagram = transport::udp(ends, (5600, port), says);
+    ethernet::ip((leg.test.mac, leg.router.mac), &raw::packet(ends, transport::UDP, &datagram))
+}
+
+/// The `number`th of many addresses in the network of `own`.
+fn one_of_many(own: Ipv6Addr, number: u128) -> Ipv6Addr {
+    Ipv6Addr::from(u128::from(own) & !0xffff_ffff | 0x1_0000 | number)
+}
+
+fn counted(before: &Drops, after: &Drops, device: &str, reason: &str) -> u64 {
+    let count =
+        |drops: &Drops| drops.get(device).and_then(|all| all.get(reason)).copied().unwrap_or(0);
+    count(after) - count(before)
+}
+
+/// A line to a board means the board, and not all its network.
+fn nobody_is_looked_for_where_nobody_can_be(site: &mut Site) {
+    let leg = site.panel.legs()[site.leg(Zone::Board(1))].clone();
+    let at = site.leg(Zone::Board(2));
+    let other = site.panel.legs()[at].test;
+    let [a, b, c, _] = other.ipv4.octets();
+    let absent = [
+        IpAddr::from(Ipv4Addr::new(a, b, c, 77)),
+        Ipv6Addr::from(u128::from(other.ipv6) + 75).into(),
+    ];
+    let there = [IpAddr::from(other.ipv4), other.ipv6.into()];
+    let frames: Vec<_> =
+        there.iter().chain(&absent).map(|to| datagram(&leg, *to, 5000, b"octet whom")).collect();
+    let (sentinels, before) = (site.sentinels(), drops(site));
+    let seen = site.panel.exchange(site.leg(Zone::Board(1)), &frames, &sentinels).unwrap();
+    let came = seen.iter().filter(|seen| seen.leg == at && seen.carries(b"octet whom")).count();
+    assert_eq!(came, there.len(), "the board itself is reached");
+    let asked = seen.iter().find(|seen| {
+        absent.iter().any(|it| match it {
+            IpAddr::V4(it) => seen.carries(&it.octets()),
+            IpAddr::V6(it) => seen.carries(&it.octets()),
+        })
+    });
+    assert_eq!(asked, None);
+    assert_eq!(counted(&before, &drops(site), "eth1", "denied"), absent.len() as u64);
+}
+
+/// Those who ask where the router is, and those for whom it would have to look. Meanwhile others are served.
+fn no_port_fills_the_table(site: &mut Site) {
+    let mut frames = vec![];
+    for zone in [Zone::Lan, Zone::Uplink] {
+        let at = site.leg(zone);
+        let (test, router) = (site.panel.legs()[at].test, site.panel.legs()[at].router);
+        frames.extend((0..MANY).map(|number| {
+            let ends = (one_of_many(test.ipv6, number), router.ipv6);
+            let mac = Mac::number(77);
+            let asks = nd::Message::Solicit { target: router.ipv6 };
+            let packet = asks.packet(ends, nd::HOP_LIMIT, &[nd::Link::Source(mac)]);
+            (at, ethernet::ip((mac, router.mac), &packet))
+        }));
+    }
+    let (board, lan) = (site.leg(Zone::Board(1)), site.leg(Zone::Lan));
+    let leg = site.panel.legs()[board].clone();
+    let devices = site.panel.legs()[lan].test.ipv6;
+    frames.extend((0..MANY).map(|number| {
+        let to = one_of_many(devices, 0x1000 + number).into();
+        (board, datagram(&leg, to, 7000, b"octet absent"))
+    }));
+    let of_another = site.leg(Zone::Board(2));
+    let other = site.panel.legs()[of_another].clone();
+    frames.push((of_another, datagram(&other, devices.into(), 7000, b"octet present")));
+    let (sentinels, before) = (site.sentinels(), drops(site));
+    let seen = site.panel.exchange_all(&frames, &sentinels).unwrap();
+    let after = drops(site);
+    for (device, reason) in [("eth0", "neighbours"), ("eth5", "neighbours"), ("eth1", "too-many")] {
+        let counted = counted(&before, &after, device, reason);
+        println!("{device}: of {MANY} {counted} are {reason}");
+        assert!(counted > 0 && counted < MANY as u64, "{device}: {counted} are {reason}");
+    }
+    let served = seen.iter().any(|seen| seen.leg == lan && seen.carries(b"octet present"));
+    assert!(served, "another board reaches nobody");
+}
+
+/// All of it, after which netd is what it was.
+pub fn only_so_many(site: &mut Site) {
+    let netd = |site: &Site| {
+        let status = site.machine.status().unwrap();
+        let unit = status.unit("netd").unwrap();
+        (unit.restarts, unit.pid)
+    };
+    let before = netd(site);
+    nobody_is_looked_for_where_nobody_can_be(site);
+    no_port_fills_the_table(site);
+    assert_eq!(netd(site), before);
+}
