@@ -1,4 +1,4 @@
-//! The disk image, held against tools that are not ours, for both targets.
+//! The disk image, held against tools that are not ours, for both targets with `--soak`.
 
 #![cfg(test)]
 
@@ -8,10 +8,11 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use octet_machine::Architecture;
-use octet_tests::{AARCH64, DiskFile, Image, must, run, shipped, shipped_for};
+use octet_tests::{AARCH64, DiskFile, Image, must, run, shipped, shipped_for, soak};
 
-fn images() -> [Image; 2] {
-    [shipped(), shipped_for(AARCH64)]
+fn images() -> Vec<Image> {
+    let other = soak().then(|| shipped_for(AARCH64));
+    [shipped()].into_iter().chain(other).collect()
 }
 
 #[test]

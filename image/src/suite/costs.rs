@@ -60,9 +60,9 @@ impl Costs {
         self.0.insert(name.to_owned(), (tier, took.as_secs()));
     }
 
-    /// Forgets tests that are not there any more.
-    pub fn keep(&mut self, is_there: impl Fn(&str) -> bool) {
-        self.0.retain(|name, _| is_there(name));
+    /// Gives each test the tier that it has now, and forgets those that are not there any more.
+    pub fn keep(&mut self, now: impl Fn(&str) -> Option<Tier>) {
+        self.0.retain(|name, (tier, _)| now(name).map(|now| *tier = now).is_some());
     }
 
     /// `text` with this table in place of its own; `None` if it has no place for one.
@@ -102,8 +102,10 @@ mod tests {
         assert!(!written.contains("quick"), "{written}");
         let again = Costs::read(&written);
         assert_eq!(again.written(&written).unwrap(), written);
-        costs.keep(|name| name == "a");
+        costs.keep(|name| (name == "a").then_some(Tier::Long));
         assert_eq!(costs, Costs::read(&text));
+        costs.keep(|_| Some(Tier::Short));
+        assert!(costs.written(&text).unwrap().contains("| `a` | short | 7 |\n"));
     }
 
     #[test]

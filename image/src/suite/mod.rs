@@ -67,7 +67,7 @@ pub fn run(options: &Options, wanted: &Wanted) -> miette::Result<bool> {
     let root = build::workspace()?.root().to_owned();
     // Two compilations side by side: each has times at which it uses one processor.
     let (built, made) = thread::scope(|scope| {
-        let images = scope.spawn(|| images(options));
+        let images = scope.spawn(|| images(options, wanted.soak));
         let made = Made::compile(&root, wanted.soak);
         let built = images.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         built.and_then(|built| Ok((built, made?)))
@@ -81,7 +81,7 @@ pub fn run(options: &Options, wanted: &Wanted) -> miette::Result<bool> {
     let jobs: Vec<Vec<Job>> = made.tests.into_iter().map(Job::of).collect::<Result<_, _>>()?;
     let (mut jobs, left): (Vec<Job>, Vec<Job>) =
         jobs.into_iter().flatten().partition(|job| wanted.soak || job.tier == Tier::Short);
-    costs.keep(|name| jobs.iter().chain(&left).any(|job| job.name == name));
+    costs.keep(|name| jobs.iter().chain(&left).find(|job| job.name == name).map(|job| job.tier));
     if let Some(filter) = &wanted.filter {
         jobs.retain(|job| job.name.contains(filter));
         if jobs.is_empty() {
@@ -102,10 +102,12 @@ pub fn run(options: &Options, wanted: &Wanted) -> miette::Result<bool> {
     Ok(passed)
 }
 
-/// The image that is asked for, and that of the other target.
-fn images(options: &Options) -> miette::Result<Built> {
+/// The image that is asked for, and if `soak` that of the other target.
+fn images(options: &Options, soak: bool) -> miette::Result<Built> {
     let built = build::build(options)?;
-    build::build(&Options { target: Target::QemuAarch64, ..options.clone() })?;
+    if soak {
+        build::build(&Options { target: Target::QemuAarch64, ..options.clone() })?;
+    }
     Ok(built)
 }
 

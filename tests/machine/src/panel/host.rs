@@ -54,6 +54,18 @@ impl Host {
         Self { orders }
     }
 
+    /// The same, with a router on its wire by which it reaches other networks of IPv4.
+    pub fn start_behind(port: Port, mac: Mac, address: (Ipv4Addr, u8), router: Ipv4Addr) -> Self {
+        let (orders, wanted) = channel();
+        thread::spawn(move || {
+            let own = IpCidr::new(IpAddr::V4(address.0).into(), address.1);
+            let mut stack = Stack::new(port, mac, &[own]);
+            stack.lead_by(router);
+            stack.run(&wanted);
+        });
+        Self { orders }
+    }
+
     /// Connects to `to`; the socket is the connection.
     ///
     /// # Errors
@@ -201,11 +213,14 @@ impl Stack {
     fn answer_for_neighbours(&mut self) {
         self.interface.set_any_ip(true);
         if let Some(own) = self.interface.ipv4_addr() {
-            self.interface
-                .routes_mut()
-                .add_default_ipv4_route(own)
-                .expect("the stack has room for a route");
+            self.lead_by(own);
         }
+    }
+
+    /// Other networks are reached by `router`.
+    fn lead_by(&mut self, router: Ipv4Addr) {
+        let routes = self.interface.routes_mut();
+        routes.add_default_ipv4_route(router).expect("the stack has room for a route");
     }
 
     /// Moves bytes of one connection in both directions, and ends it when it is over.

@@ -57,6 +57,7 @@ fn a_first_boot_and_a_second_by_firmware() {
 }
 
 #[test]
+#[ignore = "long: `cargo image test --soak`"]
 fn the_same_on_arm() {
     first_boot_and_second(&shipped_for(AARCH64));
 }

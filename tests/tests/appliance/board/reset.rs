@@ -17,7 +17,7 @@ use serde_json::json;
 const MEDIUM: u64 = 320;
 
 /// How many steps there are with `--soak` between the states that are booted, besides all those in which the
-/// EFI system partition was written last; else it is the first and the last state, and one of those between.
+/// EFI system partition was written last; else it is one of those.
 const STEPS: usize = 100;
 
 /// What the box kept before.
@@ -85,16 +85,16 @@ fn boots(disk: &DiskFile) -> (String, bool) {
     (name, disk.debugfs("ls -p note").contains("/note/"))
 }
 
-/// Some of the numbers of writes from `first` to `last`, both included.
-fn chosen(log: &WriteLog, first: usize, last: usize, sectors: u64) -> Vec<usize> {
+/// Some of the numbers of writes from `first` to `last`, both included; without `--soak` these two only if `ends`.
+fn chosen(log: &WriteLog, (first, last): (usize, usize), ends: bool, sectors: u64) -> Vec<usize> {
     let part = |made: usize| part(&log.writes()[made - 1].range(), sectors);
     let esp: Vec<usize> = (first + 1..=last).filter(|made| part(*made) == "esp").collect();
     let mut all = if soak() {
         let sampled = (0..=STEPS).map(|place| first + place * (last - first) / STEPS);
         esp.into_iter().chain(sampled).collect()
     } else {
-        let middle = esp.get(esp.len() / 2).copied();
-        vec![first, middle.unwrap_or((first + last) / 2), last]
+        let middle = esp.get(esp.len() / 2).copied().unwrap_or((first + last) / 2);
+        if ends { vec![first, last] } else { vec![middle] }
     };
     all.sort_unstable();
     all.dedup();
@@ -138,7 +138,7 @@ fn forgets_everything() {
     machine.kill().unwrap();
     drop(machine);
     let log = WriteLog::read(&log).unwrap();
-    let states = chosen(&log, first, last, disk.sectors());
+    let states = chosen(&log, (first, last), true, disk.sectors());
     println!("asked for between writes {first} and {last}; states: {states:?}");
     in_parallel(state.after_writes(&log, &states), |(writes, disk)| {
         let (name, has_secret) = boots(&disk);
@@ -159,7 +159,7 @@ fn forgets_everything() {
     machine.kill().unwrap();
     drop(machine);
     let log = WriteLog::read(&log).unwrap();
-    let states = chosen(&log, 0, log.writes().len(), disk.sectors());
+    let states = chosen(&log, (0, log.writes().len()), false, disk.sectors());
     println!("done by {} writes; states: {states:?}", log.writes().len());
     let is_esp = |write: &Write| part(&write.range(), disk.sectors()) == "esp";
     let formatted = log.writes().iter().rposition(is_esp).unwrap();

@@ -117,7 +117,7 @@ fn door(at: &Named) -> String {
 }
 
 #[test]
-#[ignore = "long: `cargo image test --soak`"]
+#[ignore = "long: a box of seven for three minutes"]
 fn a_path_over_three_relays() {
     let site = Site::of(8, image());
     let began = Instant::now();

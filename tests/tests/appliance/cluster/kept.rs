@@ -66,7 +66,6 @@ impl Kept {
 }
 
 #[test]
-#[ignore = "long: `cargo image test --soak`"]
 fn a_box_stays_what_it_is() {
     let owner = Owner::new();
     let key = owner.keygen("anna");

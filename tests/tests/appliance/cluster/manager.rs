@@ -43,7 +43,6 @@ fn wait_whole(site: &Site) -> Vec<Value> {
 }
 
 #[test]
-#[ignore = "long: `cargo image test --soak`"]
 fn a_board_holds_the_map_where_the_router_is_none_of_ours() {
     let nodes = [1, 2, 3].map(Node::Board).into_iter().chain([Node::Router]).collect::<Vec<_>>();
     let site = Site::start(4, &text(4, LINES), &nodes);

@@ -87,7 +87,6 @@ fn is_up(name: &str) -> (String, bool) {
 }
 
 #[test]
-#[ignore = "long: `cargo image test --soak`"]
 fn two_routers_are_neighbours_by_their_lines() {
     let began = Instant::now();
     let hill = Site::of(BOARDS, image(HILL));
@@ -101,6 +100,14 @@ fn two_routers_are_neighbours_by_their_lines() {
     }
     let [of_hill, of_lake] = [&hill, &lake].map(card);
     println!("ready after {:?}: {of_hill}", began.elapsed());
+    // What it needs of the kernel was there when it started.
+    let status = hill.machine(Node::Router).status().unwrap();
+    assert_eq!(
+        status.unit("forward").unwrap().restarts,
+        0,
+        "{}",
+        hill.machine(Node::Router).tail(40)
+    );
     assert!([&hill, &lake].iter().all(|site| links(site).is_empty() && !is_open(site)));
 
     // One knows the other, and is not known there: the other's door is shut. So is it to whom nobody has met.

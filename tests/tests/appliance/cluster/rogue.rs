@@ -62,7 +62,6 @@ fn own_key(site: &Site) -> Value {
 }
 
 #[test]
-#[ignore = "long: `cargo image test --soak`"]
 fn rogues_are_heard_by_nobody_who_is_not_plugged_into_them() {
     let image = image(&text(BOARDS, ""));
     let site = Site::of(BOARDS, image.clone());

@@ -17,7 +17,6 @@ services = ["store", "fetcher"]
 "#;
 
 #[test]
-#[ignore = "long: `cargo image test --soak`"]
 fn one_command_makes_of_blank_machines_one_box() {
     let own = ["store", "fetcher"].map(|name| (name, guest("hello")));
     let image = Image::with_services_and(&own, BOARDS);

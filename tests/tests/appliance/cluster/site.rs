@@ -176,11 +176,12 @@ impl Site {
     /// Asks until `wanted` is so, not too often: whoever is asked has less of the processor for what is waited
     /// for.
     pub fn wait(&self, what: &str, mut wanted: impl FnMut() -> bool) {
-        let deadline = Instant::now() + SOON;
+        let began = Instant::now();
         while !wanted() {
-            assert!(Instant::now() < deadline, "late: {what}\n{}", self.told());
+            assert!(began.elapsed() < SOON, "late: {what}\n{}", self.told());
             std::thread::sleep(Duration::from_millis(300));
         }
+        println!("{what}: after {:.1?}", began.elapsed());
     }
 
     /// What the nodes that are on say of the box, for people.

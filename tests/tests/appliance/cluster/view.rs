@@ -29,7 +29,6 @@ fn state(site: &Site, board: u8, unit: &str) -> UnitState {
 }
 
 #[test]
-#[ignore = "long: `cargo image test --soak`"]
 fn the_whole_box_is_seen_drained_and_reached() {
     let owner = Owner::new();
     let site = Site::of(8, image(&owner.keygen("anna")));
