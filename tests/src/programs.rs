@@ -48,7 +48,7 @@ pub fn fault_build() -> PathBuf {
     guest("octet-init")
 }
 
-/// netd, built so that the kernel's command line can make it fail; in the long tier only.
+/// netd, built so that the kernel's command line can make it fail.
 ///
 /// # Panics
 /// `cargo image test` does not run these tests.

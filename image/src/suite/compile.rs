@@ -15,9 +15,15 @@ use crate::target::Target;
 /// Where tests find what was compiled for them, by name; what guests run is in a folder of their target's name.
 const PROGRAMS: &str = "target/tested";
 
-/// PID 1 with faults, which guests run beside the programs of `tests/guests`; and netd with faults, for the long tier.
-const WITH_FAULTS: [&str; 4] = ["--package", "octet-init", "--features", "octet-init/fault"];
-const NETD_WITH_FAULTS: [&str; 4] = ["--package", "octet-netd", "--features", "octet-netd/fault"];
+/// PID 1 and netd with faults, which guests run beside the programs of `tests/guests`.
+const WITH_FAULTS: [&str; 6] = [
+    "--package",
+    "octet-init",
+    "--package",
+    "octet-netd",
+    "--features",
+    "octet-init/fault,octet-netd/fault",
+];
 
 /// Beginnings of variables that cargo sets for a package's programs (the Cargo Book, "Environment Variables").
 const OF_PACKAGE: [&str; 2] = ["CARGO_PKG_", "CARGO_MANIFEST_"];
@@ -65,7 +71,6 @@ impl Made {
                 vec!["build", "--profile", "guests", "--bins", "--package", "octet-guests"];
             args.extend(["--target", target.triple()]);
             match target {
-                Target::QemuX86_64 if soak => args.extend([WITH_FAULTS, NETD_WITH_FAULTS].concat()),
                 Target::QemuX86_64 => args.extend(WITH_FAULTS),
                 Target::QemuAarch64 if !soak => continue,
                 Target::QemuAarch64 => {}

@@ -197,6 +197,7 @@ pub fn clock(site: &Site, node: Node) -> u64 {
 }
 
 #[test]
+#[ignore = "long: two minutes, of which most are waits"]
 fn names_and_time_come_by_it_and_nothing_of_the_inside_goes_there() {
     let board = Node::Board(1);
     let site = Site::start(4, &text(4, LINES), &[Node::Router, board]);

@@ -155,6 +155,9 @@ const NAMES: u16 = 53;
 /// Where `cluster` listens, on a board, too: who holds the map may change.
 const ENROLMENT: u16 = 4041;
 
+/// Where `cache` gives out objects: a program listens there, too.
+const OBJECTS: u16 = 8080;
+
 fn others() -> Vec<IpAddr> {
     OTHER.iter().map(|text| text.parse().unwrap()).collect()
 }
@@ -185,7 +188,7 @@ fn without_rules() {
         assert_eq!(tcp.iter().map(|(port, _)| *port).collect::<BTreeSet<_>>(), ports());
         assert_eq!(
             (open(&tcp), open(&udp)),
-            (vec![NAMES, WEB, GATE, ENROLMENT], vec![GATE, ECHO]),
+            (vec![NAMES, WEB, GATE, ENROLMENT, OBJECTS], vec![GATE, ECHO]),
             "{target}"
         );
     }
