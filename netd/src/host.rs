@@ -10,6 +10,7 @@ use crate::manager::Addresses;
 use crate::on_board::{self, OnBoard};
 use crate::paths::{self, Lets, Paths};
 use crate::router::built_in::ENROLMENT;
+use crate::router::firewall::{ERRORS, LONGEST_ERROR};
 use crate::router::text::{elements, list};
 
 /// For whom the door is open: a unit, which of its ports (all, if none is named), and what counts who comes in.
@@ -140,6 +141,7 @@ impl Inbound {
             ],
             None => Default::default(),
         };
+        let of_links = self.paths.as_ref().map(|_| OF_LINKS.replace("$links", paths::LINKS));
         FRAME
             .replace("$frame", on_board::FRAME)
             .replace("$on_board", on_board::CHAIN)
@@ -151,6 +153,10 @@ impl Inbound {
             .replace("$own_ports", &elements(self.on_board.elements()))
             .replace("    @open\n", &open)
             .replace("    @dhcp\n", dhcp)
+            .replace("    @of_links\n", &of_links.unwrap_or_default())
+            .replace("$longest6", &LONGEST_ERROR[1].to_string())
+            .replace("$longest", &LONGEST_ERROR[0].to_string())
+            .replace("$errors", &ERRORS.to_string())
             .replace("    @pings\n", if self.pings { PINGS } else { "" })
     }
 }
@@ -160,6 +166,10 @@ const PINGS: &str = "    icmp type echo-request counter name neighbours accept
     icmpv6 type echo-request counter name neighbours accept
 ";
 
+/// An error about what is said on links, where nobody is on the way.
+const OF_LINKS: &str =
+    "    ct original ip saddr $links ct reply ip saddr $links counter name icmp_error drop\n";
+
 /// All but what differs. Chains are named first, so that the flush finds them, and filled again.
 ///
 /// - Neighbour discovery comes from the link itself (RFC 4861, 7.1: hop limit 255), questions of
@@ -168,6 +178,7 @@ const PINGS: &str = "    icmp type echo-request counter name neighbours accept
 /// - Who asks for an address has none yet (RFC 2131, 4.1), also where the one before is still set: a router's
 ///   guard lets nobody else ask everybody.
 /// - Router advertisements are heard where the address is asked for, and not by the kernel.
+/// - There is one port: errors about flows that go by it may come from whoever is on the way.
 /// - A node that was a router has a guard; a guard's ports are no concern of this one.
 const FRAME: &str = "\
 table netdev octet_guard { }
@@ -179,6 +190,7 @@ table inet octet_fw {
   counter dhcp { }
   counter neighbours { }
   counter denied { }
+  counter icmp_error { }
   counter not_forwarded { }
   set own_ports { $kind; }
 $frame  @path_frame
@@ -186,16 +198,26 @@ $frame  @path_frame
   chain forward { type filter hook forward priority filter; policy drop; }
   chain output { type filter hook output priority filter; policy accept; }
   chain nobody { type filter hook postrouting priority srcnat + 1; policy accept; }
+  chain known_error { }
 }
 flush table inet octet_fw
 flush set inet octet_fw own_ports
 table inet octet_fw {
   set own_ports { $kind;$own_ports }
 $on_board  @path_chains
+  chain known_error {
+    @of_links
+    ip length > $longest counter name icmp_error drop
+    ip6 length > $longest6 counter name icmp_error drop
+    limit rate over $errors/second burst $errors packets counter name icmp_error drop
+    icmp type { destination-unreachable, time-exceeded, parameter-problem } accept
+    icmpv6 type { destination-unreachable, packet-too-big, time-exceeded, parameter-problem } accept
+    counter name icmp_error drop
+  }
   chain input {
     iif lo accept
     @path_input
-    ct state established,related accept
+    ct state vmap { established : accept, related : goto known_error }
     icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } ip6 hoplimit 255 counter name neighbours accept
     icmpv6 type mld-listener-query ip6 hoplimit 1 ip6 saddr fe80::/10 counter name neighbours accept
     ct state invalid counter name denied drop

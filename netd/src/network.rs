@@ -230,9 +230,11 @@ impl Network {
         let ended = fault::at_step("flows are listed")
             .and_then(|()| conntrack::end(|flow| !plan.still_lets(flow, &own)));
         match ended {
-            Ok(0) => Ok(()),
-            Ok(count) => {
-                eprintln!("{count} flows ended that no line lets any more");
+            Ok(ended) => {
+                if let [first, ..] = &ended[..] {
+                    let count = ended.len();
+                    eprintln!("{count} flows ended that no line lets any more, as {first}");
+                }
                 Ok(())
             }
             Err(error) => Err(format!("flows that no line lets any more go on: {error}")),

@@ -29,6 +29,9 @@ pub const ENDS: &str = "240.0.0.0-255.255.255.254";
 /// Ports of the WireGuard inside of paths, which forward takes from these (UDP).
 pub const END_PORTS: PortRange = PortRange { first: 52000, last: 59999 };
 
+/// Addresses of ends of links, within WireGuard, which no network of the box has (RFC 6598).
+pub const LINKS: &str = "100.64.0.0/10";
+
 /// Addresses of nodes, made of their keys.
 pub const NODES: &str = "fc00::/8";
 
@@ -218,7 +221,8 @@ pub fn output() -> String {
 ///
 /// - What comes out where labels end was sent by somebody unknown, with any source: it is no answer to
 ///   anything. By the other devices WireGuard lets only the addresses of whose key it is.
-/// - An error is about something between nodes, and not about what this node says to others.
+/// - By a link no error is taken: between its ends nobody is on the way. One by a path is about something between nodes,
+///   and not about what this node says to others.
 const CHAINS: &str = "  chain by_forward {
     iifname fwg goto by_link
     iifname fin goto at_end
@@ -226,7 +230,8 @@ const CHAINS: &str = "  chain by_forward {
     counter name denied_by_path drop
   }
   chain by_link {
-    ct state established,related accept
+    ct state established accept
+    ct state { invalid, related } counter name denied_by_path drop
     ip protocol $mpls counter name links accept
     @control
     counter name denied_by_path drop
@@ -237,7 +242,7 @@ const CHAINS: &str = "  chain by_forward {
   }
   chain by_path {
     ct state established accept
-    ct state related ct original ip6 saddr $nodes ct reply ip6 saddr $nodes accept
+    ct state related ct original ip6 saddr $nodes ct reply ip6 saddr $nodes goto known_error
     ct state { invalid, related } counter name denied_by_path drop
     icmpv6 type echo-request counter name paths accept
     @path

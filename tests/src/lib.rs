@@ -19,7 +19,7 @@ pub use image::{AARCH64, Image, shipped, shipped_for, text_of_one_board, workspa
 pub use owner::Owner;
 pub use parallel::in_parallel;
 pub use path::link_programs;
-pub use programs::{builder, fault_build, fault_netd, guest, guest_for, octetctl};
+pub use programs::{builder, fault_build, fault_netd, guest, guest_for, octet_msg, octetctl};
 pub use remake::Remake;
 pub use shared::{one_at_a_time, shared};
 pub use terminal::in_terminal;

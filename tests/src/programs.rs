@@ -20,6 +20,14 @@ pub fn octetctl() -> PathBuf {
     program("octetctl")
 }
 
+/// The person's program for letters, as it runs on their machine.
+///
+/// # Panics
+/// `cargo image test` does not run these tests.
+pub fn octet_msg() -> PathBuf {
+    program("octet-msg")
+}
+
 /// The static program `name` of `tests/guests`, for x86-64.
 ///
 /// # Panics

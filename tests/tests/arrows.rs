@@ -22,7 +22,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("services/octet-msg", &["services/messenger"]),
     ("services/messenger", &["services/node"]),
     (SERVICE, &["services/node"]),
-    ("services/program", &["netd", SERVICE, "services/update"]),
+    ("services/program", &["netd", SERVICE, "services/messenger", "services/update"]),
     ("image", &["init/appliance", "init/bundle", "tests/machine"]),
     ("tests/machine", &["init/control"]),
     ("tests/guests", &["services/node"]),

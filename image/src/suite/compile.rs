@@ -63,7 +63,8 @@ impl Made {
         };
         folder(&programs)?;
         // By a binary's name cargo chooses the features of all crates, as for the tests: nothing is compiled twice.
-        link(&cargo(root, &["build", "--bin", "octetctl"])?, &programs)?;
+        let people = ["build", "--bin", "octetctl", "--bin", "octet-msg"];
+        link(&cargo(root, &people)?, &programs)?;
         let builder = env::current_exe().into_diagnostic()?;
         replace(&builder, &programs.join("octet-image"))?;
         for target in [Target::QemuX86_64, Target::QemuAarch64] {

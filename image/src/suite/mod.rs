@@ -114,8 +114,8 @@ fn images(options: &Options, soak: bool) -> miette::Result<Built> {
 impl Suite {
     /// Runs `jobs` in their order, some at a time.
     fn run_all(&self, jobs: Vec<Job>) -> miette::Result<Vec<Outcome>> {
-        // Guests have slots of their own, one for each processor: who waits for one does nothing else.
-        let workers = thread::available_parallelism().map_or(1, NonZero::get) + 1;
+        // Guests have slots of their own, one more than processors: who waits for one does nothing else.
+        let workers = thread::available_parallelism().map_or(1, NonZero::get) + 2;
         let jobs = Mutex::new(VecDeque::from(jobs));
         let next = || jobs.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
         thread::scope(|scope| {

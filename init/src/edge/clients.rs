@@ -258,4 +258,19 @@ mod tests {
         let (services, all) = (most(Caller::User(901)), most(Caller::Root));
         assert_eq!((services, all - services), (MOST_CLIENTS - FOR_OPERATORS, FOR_OPERATORS));
     }
+
+    /// Whoever waits beyond that waits on.
+    #[test]
+    fn no_turn_is_longer_than_it_may_be() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("init.sock");
+        let listener = UnixListener::bind(&path).unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let mut clients =
+            Clients { listener: Some(listener.try_clone().unwrap()), ..Clients::default() };
+        let _waiting: Vec<_> =
+            (0..AT_ONCE * 2).map(|_| UnixStream::connect(&path).unwrap()).collect();
+        clients.accept(&Poll::new().unwrap());
+        assert_eq!(iter::from_fn(|| listener.accept().ok()).count(), AT_ONCE);
+    }
 }

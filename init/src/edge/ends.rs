@@ -1,5 +1,7 @@
 //! How processes end, and what they say before.
 
+use std::iter;
+
 use super::Edge;
 use crate::cgroup::{self, Group};
 use crate::clock::now;
@@ -51,22 +53,15 @@ impl Edge {
     pub(super) fn reap(&mut self) {
         // Last words come before the news of the end.
         self.take_notifications();
-        self.may_have_ended = false;
-        for count in 1.. {
-            let Some(ended) = spawn::next_ended() else { break };
-            match self.processes.remove(&ended.pid) {
+        self.may_have_ended =
+            some(spawn::next_ended, |ended| match self.processes.remove(&ended.pid) {
                 Some(unit) => {
                     let exit = ended.exit;
                     ended.collect();
                     self.main_process_ended(unit, exit);
                 }
                 None => self.orphan_ended(ended),
-            }
-            if count == AT_ONCE {
-                self.may_have_ended = true;
-                break;
-            }
-        }
+            });
         self.see_what_is_clear();
     }
 
@@ -157,5 +152,30 @@ impl Edge {
         );
         say(&line);
         self.logs.say(&line);
+    }
+}
+
+/// Has `take` take what `next` gives, [`AT_ONCE`] times at most. Returns whether there may be more.
+fn some<T>(next: impl FnMut() -> Option<T>, take: impl FnMut(T)) -> bool {
+    let taken = iter::from_fn(next).take(AT_ONCE).map(take).count();
+    taken == AT_ONCE
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_turn_is_longer_than_it_may_be() {
+        let mut ended = 0..AT_ONCE * 2 + 3;
+        let mut taken = vec![];
+        let mut turn = || {
+            let more = some(|| ended.next(), |pid| taken.push(pid));
+            (taken.len(), more)
+        };
+        let turns = [turn(), turn(), turn(), turn()];
+        let all = AT_ONCE * 2 + 3;
+        assert_eq!(turns, [(AT_ONCE, true), (AT_ONCE * 2, true), (all, false), (all, false)]);
+        assert!(taken.into_iter().eq(0..all));
     }
 }

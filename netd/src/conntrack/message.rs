@@ -1,5 +1,6 @@
 //! The kernel's messages about flows (linux/netfilter/nfnetlink_conntrack.h), as bytes.
 
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::Ends;
@@ -65,6 +66,14 @@ impl Flow {
     /// The request that ends it.
     pub fn delete(&self, sequence: u32) -> Vec<u8> {
         request(DELETE, ACKNOWLEDGED, sequence, self.family, &self.name)
+    }
+}
+
+impl fmt::Display for Flow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { protocol, original: Ends { from, to, port }, .. } = self;
+        write!(f, "{from} to {to}, protocol {protocol}")?;
+        port.map_or(Ok(()), |port| write!(f, " port {port}"))
     }
 }
 

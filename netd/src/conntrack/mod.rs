@@ -12,17 +12,18 @@ use socket::Socket;
 
 use crate::fault;
 
-/// Ends every flow of which `ends` says so. Returns how many.
+/// Ends every flow of which `ends` says so. Returns those.
 ///
 /// # Errors
 /// The kernel refuses.
-pub fn end(ends: impl Fn(&Flow) -> bool) -> io::Result<usize> {
+pub fn end(ends: impl Fn(&Flow) -> bool) -> io::Result<Vec<Flow>> {
     let socket = Socket::open()?;
-    let flows = socket.list()?;
-    let mut ended = 0;
-    for flow in flows.iter().filter(|flow| ends(flow)) {
+    let mut ended = vec![];
+    for flow in socket.list()?.into_iter().filter(|flow| ends(flow)) {
         fault::at_step("a flow is ended")?;
-        ended += usize::from(socket.delete(flow)?);
+        if socket.delete(&flow)? {
+            ended.push(flow);
+        }
     }
     Ok(ended)
 }

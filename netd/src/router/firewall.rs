@@ -17,6 +17,7 @@ use super::built_in::BuiltIn;
 use super::plan::{Plan, Source};
 use super::table::{self, Set, Table, chains};
 use super::text::{list, quoted};
+pub use standing::{ERRORS, LONGEST_ERROR};
 use standing::{FRAME, rules};
 
 /// The table's name.

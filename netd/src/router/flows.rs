@@ -19,6 +19,10 @@ impl Plan {
         if !from.is_empty() && from == to {
             return true;
         }
+        // What it says at a link is no flow through it.
+        if from == [Zone::Router] && is_of_link(original.to) {
+            return true;
+        }
         // It goes to another than it is addressed to.
         if original.to != reply.from {
             return self.is_published(original, reply);
@@ -82,6 +86,16 @@ fn has(segment: &Segment, address: IpAddr) -> bool {
     }
 }
 
+/// Whether nobody hands on what is sent to `address`: all of a link, a group, or somebody at that link alone.
+fn is_of_link(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(address) => {
+            address.is_broadcast() || address.is_multicast() || address.is_link_local()
+        }
+        IpAddr::V6(address) => address.is_multicast() || address.is_unicast_link_local(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -134,6 +148,25 @@ mod tests {
         assert_eq!(lets(&[None]), [true, true, false, false, false, false, false, false]);
         let both = [true, true, false, true, false, false, false, false];
         assert_eq!(lets(&[Some("203.0.113.9:4500"), None]), both);
+    }
+
+    #[test]
+    fn what_the_router_says_at_a_link_goes_on() {
+        let appliance = Appliance::parse("appliance.toml", LINES).unwrap();
+        let settings = appliance.cluster_settings().unwrap();
+        let (segments, _) = Segments::of(&settings, &[], ("appliance.toml", LINES)).unwrap();
+        let plan = Plan::new(&settings, &segments, &[]);
+        let own = ["10.20.1.1", "fe80::1"].map(|text| text.parse().unwrap()).into();
+        let lets = |way: (&str, &str, u16)| plan.still_lets(&flow(17, way, way.1), &own);
+        for way in [
+            ("10.20.1.1", "255.255.255.255", 68),
+            ("fe80::1", "fe80::2", 546),
+            ("fe80::1", "ff02::1", 546),
+        ] {
+            assert!(lets(way), "{way:?}");
+        }
+        assert!(!lets(("10.20.1.1", "10.20.2.2", 68)));
+        assert!(!lets(("fe80::2", "fe80::1", 4040)), "nobody may ask the router at a link");
     }
 
     /// With a VPN those of the owner's devices that have left by the uplink end, and those by the exit go on. Whoever

@@ -196,6 +196,8 @@ const ADVERTISED: &str =
 /// - Which addresses are the router's own, or everybody's where it is, the kernel knows: outside they come and go.
 ///   Neighbour discovery is not asked for them: who looks for the other one of an address twice given sends so
 ///   (RFC 4862, 5.4.3).
+/// - Of a packet that is cut off the kernel tells no protocol above IP: `meta l4proto` is then no match, whatever it is
+///   compared with.
 /// - A frame's EtherType is compared there and not `meta protocol`, which looks behind a tag.
 const RULES: &str = "\
   chain tcp_flags {
@@ -216,8 +218,9 @@ const RULES: &str = "\
     meta l4proto udp goto host4_udp
     meta pkttype != host goto x_dst_mac
     ip daddr { $nowhere4 } goto x_dst_ip4
-    ip protocol tcp jump tcp_flags
-    accept
+    meta l4proto tcp jump tcp_flags
+    meta l4proto != udp accept
+    goto x_malformed
   }
   chain host4_udp {
     th sport 67 goto x_dhcp_server
@@ -227,7 +230,7 @@ const RULES: &str = "\
     accept
   }
   chain plain6 {
-    ip6 nexthdr 0 ip6 daddr ff02::/16 goto x_mld
+    ip6 nexthdr 0 ip6 daddr ff00::/8 goto x_mld
     ip6 nexthdr 44 goto x_fragment
     ip6 nexthdr != { $first } goto x_ext_header
     icmpv6 type { nd-router-advert, nd-redirect } goto x_ra
@@ -248,15 +251,17 @@ const RULES: &str = "\
     meta pkttype != host goto x_dst_mac
     ip6 daddr { $nowhere6 } goto x_dst_ip6
     icmpv6 type { destination-unreachable, packet-too-big, time-exceeded, parameter-problem, echo-request, echo-reply } accept
-    ip6 nexthdr 58 goto x_icmp6
-    ip6 nexthdr 6 jump tcp_flags
-    accept
+    meta l4proto icmpv6 goto x_icmp6
+    meta l4proto tcp jump tcp_flags
+    meta l4proto != udp accept
+    goto x_malformed
   }
   chain stranger {
     iifname @unbound ip hdrlength 5 ip frag-off & 0x3fff == 0 ip saddr 0.0.0.0 udp sport 68 udp dport 67 goto dhcp_request
     goto x_src_mac
   }
   chain board_arp {
+    meta pkttype multicast goto x_dst_mac
     arp htype 1 arp ptype ip arp hlen 6 arp plen 4 arp operation { request, reply } iifname . arp saddr ether . arp saddr ip @bound4 goto arp_to
     goto x_arp
   }
@@ -275,7 +280,13 @@ const RULES: &str = "\
     iifname . ether saddr . ip saddr @bound4 goto host4
     goto x_src_ip4
   }
+  chain next_door {
+    meta pkttype host return
+    ip6 daddr ff02::/16 return
+    goto x_dst_mac
+  }
   chain board_nd {
+    jump next_door
     ip6 hoplimit 255 icmpv6 code 0 icmpv6 type nd-neighbor-advert iifname . ether saddr . @th,64,128 @nd_target goto board_nd_option
     ip6 hoplimit 255 icmpv6 code 0 icmpv6 type nd-neighbor-solicit ip6 saddr :: iifname . ether saddr . @th,64,128 @nd_target accept
     ip6 hoplimit 255 icmpv6 code 0 icmpv6 type nd-neighbor-solicit iifname . ether saddr . ip6 saddr @bound6 goto board_nd_option
@@ -312,6 +323,7 @@ const RULES: &str = "\
     goto x_src_ip4
   }
   chain lan_arp {
+    meta pkttype multicast goto x_dst_mac
     arp htype 1 arp ptype ip arp hlen 6 arp plen 4 arp operation request arp saddr ip 0.0.0.0 iifname . arp daddr ip @gateway goto question
     arp htype 1 arp ptype ip arp hlen 6 arp plen 4 arp operation request arp saddr ip @lan4 iifname . arp daddr ip @gateway goto question
     arp htype 1 arp ptype ip arp hlen 6 arp plen 4 arp operation { request, reply } arp saddr ip @lan4 goto arp_to
@@ -326,6 +338,8 @@ const RULES: &str = "\
     goto x_src_ip6
   }
   chain lan_nd {
+    jump next_door
+    ip6 length < 24 goto x_nd
     ip6 hoplimit 255 icmpv6 code 0 icmpv6 type nd-neighbor-solicit ip6 saddr :: accept
     ip6 hoplimit 255 icmpv6 code 0 icmpv6 type nd-neighbor-solicit ip6 saddr @lan6 goto question
     ip6 hoplimit 255 icmpv6 code 0 ip6 saddr @lan6 accept
@@ -346,6 +360,7 @@ const RULES: &str = "\
     goto host4
   }
   chain uplink_arp {
+    meta pkttype multicast goto x_dst_mac
     arp htype 1 arp ptype ip arp hlen 6 arp plen 4 arp daddr ip @inside4 goto x_garp
     arp htype 1 arp ptype ip arp hlen 6 arp plen 4 arp operation request arp saddr ip != @inside4 goto question
     arp htype 1 arp ptype ip arp hlen 6 arp plen 4 arp operation reply arp saddr ip != @inside4 accept
@@ -361,6 +376,8 @@ const RULES: &str = "\
     goto host6
   }
   chain uplink_nd {
+    jump next_door
+    ip6 length < 24 goto x_nd
     ip6 hoplimit 255 icmpv6 code 0 icmpv6 type nd-neighbor-solicit ip6 saddr :: accept
     ip6 hoplimit 255 icmpv6 code 0 icmpv6 type nd-neighbor-solicit ip6 saddr != @inside6 goto question
     ip6 hoplimit 255 icmpv6 code 0 ip6 saddr != @inside6 accept

@@ -43,10 +43,20 @@ pub struct Advertising {
     next: BTreeMap<u32, (Instant, Option<Instant>)>,
     /// How often it is still asked who is there, and when next.
     asks: Option<(u32, Instant)>,
-    /// What was heard last, from whom.
-    heard: Option<(Ipv6Addr, Advert)>,
+    /// What was heard last.
+    heard: Option<Heard>,
     /// Which board this is.
     board: Option<u8>,
+}
+
+/// An advertisement of the router that leads out.
+#[derive(Debug)]
+struct Heard {
+    /// Who has sent it.
+    from: Ipv6Addr,
+    advert: Advert,
+    /// Until when it leads out.
+    until: Instant,
 }
 
 impl Advertising {
@@ -87,6 +97,9 @@ impl Advertising {
         let carrier = self.out().is_some_and(|link| link.carrier);
         if !carrier {
             self.asks = None;
+        }
+        if !carrier || begins {
+            // It may be another cable now, also if it was not seen that there was none.
             if self.heard.take().is_some() && self.links.is_board {
                 self.report().await;
             }
@@ -147,20 +160,25 @@ impl Advertising {
             return;
         }
         let Ok(advert) = Advert::parse(bytes) else { return };
-        // One router leads out; another is heard when this one says that it does not any more.
-        let is_other =
-            |(from, advert): &(Ipv6Addr, Advert)| *from != came.from && advert.router_seconds > 0;
-        if self.heard.as_ref().is_some_and(is_other) {
+        let now = Instant::now();
+        if !self.hears(came.from, now) {
             return;
         }
         self.asks = None;
-        self.heard = Some((came.from, advert));
+        let until = now + Duration::from_secs(advert.router_seconds.into());
+        self.heard = Some(Heard { from: came.from, advert, until });
         self.report().await;
+    }
+
+    /// Whether a router counts. One leads out; another is heard when that one says that it does not any more, or
+    /// has said nothing for as long as it holds.
+    fn hears(&self, from: Ipv6Addr, now: Instant) -> bool {
+        self.heard.as_ref().is_none_or(|heard| heard.from == from || heard.until <= now)
     }
 
     /// Who answers questions about names, as was heard.
     pub fn names(&self) -> impl Iterator<Item = Ipv6Addr> {
-        let heard = self.heard.iter().flat_map(|(_, advert)| &advert.names);
+        let heard = self.heard.iter().flat_map(|heard| &heard.advert.names);
         heard.filter(|(_, seconds)| *seconds > 0).map(|(server, _)| *server)
     }
 
@@ -178,7 +196,7 @@ impl Advertising {
     }
 
     fn reported(&self) -> Option<Advertised> {
-        let (from, advert) = self.heard.as_ref()?;
+        let Heard { from, advert, .. } = self.heard.as_ref()?;
         let link = self.out()?;
         let prefix = advert.prefixes.iter().find_map(|prefix| {
             Some((own_address(prefix, self.links.is_board, self.board, link.mac)?, prefix.seconds))
@@ -243,11 +261,49 @@ fn own_address(prefix: &Prefix, is_board: bool, board: Option<u8>, mac: Mac) -> 
 
 #[cfg(test)]
 mod tests {
+    use octet_appliance::LinkName;
+
     use super::*;
 
     fn segment() -> Segment {
         let router = (std::net::Ipv4Addr::new(10, 20, 3, 1), "fd00:0:0:3::1".parse().unwrap());
         Segment { number: 3, router, board: None, mac: None }
+    }
+
+    /// A board with this link, which has lost its cable so often.
+    fn board(downs: u32) -> Links {
+        let leads_to = LeadsTo::Out { asks: true, addresses: vec![], gateways: vec![] };
+        let (mac, name) = (Mac::new([2, 0, 0, 0, 0, 7]).unwrap(), LinkName::numbered(0));
+        let link = Link { index: 2, name, mac, carrier: true, downs, leads_to };
+        Links { is_board: true, links: vec![link] }
+    }
+
+    #[tokio::test]
+    async fn one_router_is_heard_until_it_is_gone() {
+        let [one, other] = ["fe80::1", "fe80::2"].map(|text| text.parse().unwrap());
+        let came = |from| Came { length: 0, from, link: 2, is_of_link: true };
+        let bytes = advert(&segment(), false).bytes();
+        let folder = tempfile::tempdir().unwrap();
+        let mut advertising = Advertising::new(Netd::new(folder.path()));
+        let heard = |it: &Advertising| it.heard.as_ref().map(|heard| heard.from);
+
+        advertising.follow(board(0)).await;
+        for from in [one, other] {
+            advertising.came(&bytes, came(from)).await;
+            assert_eq!(heard(&advertising), Some(one));
+        }
+        let now = Instant::now();
+        let holds = Duration::from_secs(ROUTER_SECONDS.into());
+        assert!(!advertising.hears(other, now) && advertising.hears(other, now + holds));
+
+        // Plugged elsewhere, so fast that it was never seen without a cable.
+        advertising.follow(board(1)).await;
+        assert_eq!((heard(&advertising), advertising.asks.unwrap().0), (None, SOLICITATIONS));
+        advertising.came(&bytes, came(other)).await;
+        assert_eq!(heard(&advertising), Some(other));
+        // Nothing has changed.
+        advertising.follow(board(1)).await;
+        assert_eq!(heard(&advertising), Some(other));
     }
 
     #[test]

@@ -49,6 +49,13 @@ pub enum CourierError {
     Cut(Stage),
 }
 
+impl CourierError {
+    /// Whether nothing else is to be tried, either.
+    fn is_final(&self) -> bool {
+        matches!(self, Self::Store(_) | Self::Cut(_))
+    }
+}
+
 /// How far it is: a process can be killed at each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Stage {
@@ -147,32 +154,34 @@ impl<W: Wire> Courier<W> {
     /// Something is not kept.
     pub fn deliver(&mut self, now: u64) -> Result<Vec<CourierError>, CourierError> {
         let mut left = vec![];
-        // Whose letters and which mailboxes are not tried again in this turn: what comes after must not come before.
+        // Whose letters are not tried again at which mailbox in this turn, since what comes after must not come before;
+        // and which mailboxes are not tried at all.
         let (mut held, mut silent) = (vec![], vec![]);
         // A key that was claimed makes letters, and these are to be left: there is nothing after that.
         for _ in 0..2 {
-            let mut is_claimed = false;
+            let mut claimed = vec![];
             for action in self.person.todo(now) {
                 let (who, mailbox) = about(&action);
-                if held.contains(&who) || silent.contains(&mailbox) {
+                let is_claim = matches!(action, Action::Claim { .. });
+                let is_held = held.contains(&(who, mailbox)) || silent.contains(&mailbox);
+                // What is to be left is other than it was before the key was there.
+                if is_held || claimed.contains(&who) {
                     continue;
                 }
-                let is_claim = matches!(action, Action::Claim { .. });
                 match self.carry_out(action, now) {
-                    Ok(()) => is_claimed |= is_claim,
-                    Err(error @ (CourierError::Store(_) | CourierError::Cut(_))) => {
-                        return Err(error);
-                    }
+                    Ok(()) if is_claim => claimed.push(who),
+                    Ok(()) => {}
+                    Err(error) if error.is_final() => return Err(error),
                     Err(error) => {
                         if matches!(error, CourierError::Unreached(_)) {
                             silent.push(mailbox);
                         }
-                        held.push(who);
+                        held.push((who, mailbox));
                         left.push(error);
                     }
                 }
             }
-            if !is_claimed {
+            if claimed.is_empty() {
                 break;
             }
         }
@@ -187,7 +196,7 @@ impl<W: Wire> Courier<W> {
                 let published = self.ask_as_owner(&place, Asked::Publish(bundle));
                 self.wire.part(&place);
                 published?;
-                self.tell(Event::Published, now)
+                self.tell(Event::Published(place.mailbox), now)
             }
             Action::Claim { place, peer } => {
                 let answer = self.ask(&place, &Request::Claim(*peer.as_bytes()))?;
@@ -198,22 +207,34 @@ impl<W: Wire> Courier<W> {
             }
             Action::Deposit { place, peer, what, envelope } => {
                 self.ask(&place, &Request::Deposit(*peer.as_bytes(), envelope))?;
-                self.tell(Event::Deposited(peer, what), now)
+                self.tell(Event::Deposited(peer, place.mailbox, what), now)
             }
         }
     }
 
-    /// Fetches all that lies in one's own mailbox, and has it deleted there once it is kept here.
+    /// Fetches all that lies in one's own mailboxes, and has it deleted there once it is kept here. What some of
+    /// them would not, or not now, is returned.
     ///
     /// # Errors
-    /// The mailbox does not answer, or something is not kept.
-    pub fn fetch(&mut self, now: u64) -> Result<(), CourierError> {
-        let place = self.person.mailbox().cloned().ok_or(CourierError::Homeless)?;
-        // Who fetches is known there; who leaves letters is not, and comes by another connection.
-        self.wire.part(&place);
-        let fetched = self.fetch_all(&place, now);
-        self.wire.part(&place);
-        fetched
+    /// Not one of them answers, or something is not kept.
+    pub fn fetch(&mut self, now: u64) -> Result<Vec<CourierError>, CourierError> {
+        let places: Vec<Place> = self.person.mailboxes().cloned().collect();
+        let mut left = vec![];
+        for place in &places {
+            // Who fetches is known there; who leaves letters is not, and comes by another connection.
+            self.wire.part(place);
+            let fetched = self.fetch_all(place, now);
+            self.wire.part(place);
+            match fetched {
+                Ok(()) => {}
+                Err(error) if error.is_final() => return Err(error),
+                Err(error) => left.push(error),
+            }
+        }
+        if left.len() < places.len() {
+            return Ok(left);
+        }
+        Err(left.into_iter().next().unwrap_or(CourierError::Homeless))
     }
 
     fn fetch_all(&mut self, place: &Place, now: u64) -> Result<(), CourierError> {
@@ -223,10 +244,10 @@ impl<W: Wire> Courier<W> {
             };
             let Letters { generation, letters, left } = found;
             let Some(upto) = letters.last().map(|(number, _)| *number) else {
-                return self.tell(Event::Fetched(vec![], left), now);
+                return self.tell(Event::Fetched(place.mailbox, vec![], left), now);
             };
             let envelopes = letters.into_iter().map(|(_, envelope)| envelope).collect();
-            self.tell(Event::Fetched(envelopes, left), now)?;
+            self.tell(Event::Fetched(place.mailbox, envelopes, left), now)?;
             match self.ask_as_owner(place, Asked::Acknowledge(generation, upto)) {
                 Ok(_) | Err(CourierError::Mailbox(Refusal::OtherGeneration)) => {}
                 Err(error) => return Err(error),

@@ -42,5 +42,8 @@ pub const SESSIONS: usize = 4;
 /// After so many seconds without a word of the peer its letters are given to a mailbox once more.
 pub const AGAIN: u64 = 24 * 3600;
 
+/// So many seconds pass before somebody is asked once more to seal letters anew.
+pub const ASK: u64 = 12 * 3600;
+
 /// So many seconds lives a fallback key.
 pub const FALLBACK: u64 = 7 * 24 * 3600;

@@ -17,7 +17,7 @@ use std::path::Path;
 
 use octet_node::control::PublicKey;
 use octet_node::key::random;
-use redb::{Database, DatabaseError, ReadableDatabase};
+use redb::{Database, ReadableDatabase};
 
 use crate::rate::Rates;
 use crate::request::{Answer, Refusal, Request};
@@ -118,24 +118,6 @@ impl Mailbox {
     /// The disk does not give or take it.
     pub fn open(path: &Path, own: PublicKey, limits: Limits) -> Result<Self, MailboxError> {
         let opened = Database::builder().set_cache_size(CACHE).create(path);
-        Self::on(opened, own, limits)
-    }
-
-    /// One in memory, which is gone with this process.
-    ///
-    /// # Errors
-    /// There is no memory.
-    pub fn in_memory(own: PublicKey, limits: Limits) -> Result<Self, MailboxError> {
-        let backend = redb::backends::InMemoryBackend::new();
-        let opened = Database::builder().set_cache_size(CACHE).create_with_backend(backend);
-        Self::on(opened, own, limits)
-    }
-
-    fn on(
-        opened: Result<Database, DatabaseError>,
-        own: PublicKey,
-        limits: Limits,
-    ) -> Result<Self, MailboxError> {
         let rows = opened.map_err(redb::Error::from)?;
         let generation = begin(&rows, random()?)?;
         let mut mailbox = Self {

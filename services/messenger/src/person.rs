@@ -32,12 +32,12 @@ pub enum Event {
     Write(PublicKey, String),
     /// A mailbox has given what sessions with somebody begin with: the encodings of a card and a prekey.
     Claimed(PublicKey, Vec<u8>, Vec<u8>),
-    /// A mailbox has kept something for somebody.
-    Deposited(PublicKey, What),
-    /// The mailbox has given these envelopes, and so many one-time keys are left there.
-    Fetched(Vec<Vec<u8>>, u32),
-    /// The mailbox has what is told to others.
-    Published,
+    /// Something for somebody, the first, was kept by a mailbox, the second.
+    Deposited(PublicKey, PublicKey, What),
+    /// One's own mailbox of this key has given these envelopes, and so many one-time keys are left there.
+    Fetched(PublicKey, Vec<Vec<u8>>, u32),
+    /// One's own mailbox of this key has what is told to others.
+    Published(PublicKey),
     /// The history was shown up to this number, which was not.
     Shown(u64),
 }
@@ -121,16 +121,16 @@ impl Person {
         match event {
             Event::Add(invite, alias) => self.add(invite, alias)?,
             Event::Write(to, text) => self.write(to, text, now)?,
-            Event::Claimed(peer, card, prekey) => self.begin(peer, &card, &prekey)?,
-            Event::Deposited(peer, what) => self.deposited(peer, what, now),
-            Event::Fetched(envelopes, left) => {
+            Event::Claimed(peer, card, prekey) => self.begin(peer, &card, &prekey, now)?,
+            Event::Deposited(peer, mailbox, what) => self.deposited(peer, mailbox, what, now),
+            Event::Fetched(mailbox, envelopes, left) => {
                 for envelope in envelopes {
-                    self.read(&envelope);
+                    self.read(&envelope, now);
                 }
                 self.owe_receipts(now);
-                self.refill(left, now);
+                self.refill(mailbox, left, now);
             }
-            Event::Published => self.published(),
+            Event::Published(mailbox) => self.published(mailbox),
             Event::Shown(upto) => {
                 self.own.shown = upto.min(self.own.history);
                 self.touched.insert(Row::Own);
@@ -146,7 +146,7 @@ impl Person {
 
     /// By what others find them.
     pub fn invite(&self) -> Invite {
-        Invite { name: self.name(), places: self.own.places.clone() }
+        Invite { name: self.name(), places: self.own.places() }
     }
 
     /// Those who are known, and by what name of one's own: it is empty for those who have written by themselves.
@@ -161,11 +161,11 @@ impl Person {
 
     /// How many of them no mailbox has yet.
     pub fn waiting(&self, peer: &PublicKey) -> usize {
-        let is_left = |outgoing: &&peer::Outgoing| {
-            matches!(outgoing.stage, peer::Stage::Waiting(_) | peer::Stage::Sealed(_, None))
+        let is_nowhere = |outgoing: &&peer::Outgoing| {
+            outgoing.sealed.as_ref().is_none_or(|sealed| sealed.left.is_empty())
         };
         let peer = self.peers.get(peer);
-        peer.map_or(0, |peer| peer.outgoing.values().filter(is_left).count())
+        peer.map_or(0, |peer| peer.outgoing.values().filter(is_nowhere).count())
     }
 
     /// How many lines the history has, and up to which they were shown.

@@ -1,5 +1,6 @@
 //! The service: what PID 1 gives it, and an endpoint for as long as one key counts.
 
+use std::future::pending;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::OwnedFd;
@@ -10,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use octet_node::control::{PublicKey, SOCKETS};
-use octet_node::sub_key::{self, Certified};
+use octet_node::sub_key::{self, Certified, News};
 use octet_node::{Callers, inherited, notify_ready};
 use tokio::sync::watch;
 use tokio::time::{interval, sleep};
@@ -21,6 +22,9 @@ use crate::verbs;
 
 /// The file of letters, in the service's data folder.
 const FILE: &str = "letters";
+
+/// Why nothing is kept on a node that has no data folder.
+pub const NO_DISK: &str = "this node has no disk to keep letters on";
 
 /// How often letters are deleted whose time has come.
 const SWEEP: Duration = Duration::from_secs(3600);
@@ -34,7 +38,7 @@ const LINGER: Duration = Duration::from_secs(5);
 /// What the service is made of.
 #[derive(Debug)]
 pub struct Parts {
-    /// Its data folder.
+    /// Its data folder; without one nobody is served.
     pub folder: Option<PathBuf>,
     /// The folder of the units' sockets.
     pub sockets: PathBuf,
@@ -53,8 +57,6 @@ pub struct Standing {
     pub own: Option<PublicKey>,
     /// Where they reach it.
     pub at: Vec<SocketAddr>,
-    /// Whether letters outlive this process.
-    pub is_on_disk: bool,
     /// Why nobody is served, if so.
     pub trouble: Option<String>,
 }
@@ -101,23 +103,39 @@ pub fn run(parts: Parts, ready: impl FnOnce() -> io::Result<()>) -> io::Result<(
 }
 
 async fn serve(parts: Parts, ready: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
-    let nobody = PublicKey::new([0; 32]);
-    let opened = match &parts.folder {
-        Some(folder) => Mailbox::open(&folder.join(FILE), nobody, Limits::default()),
-        None => Mailbox::in_memory(nobody, Limits::default()),
+    let standing = Arc::new(Mutex::new(Standing::default()));
+    let Some(folder) = parts.folder else {
+        // A letter that was taken is to outlive this process, and the key by which people know it, too.
+        eprintln!("no letters are taken: {NO_DISK}");
+        standing.lock().unwrap_or_else(PoisonError::into_inner).trouble = Some(NO_DISK.to_owned());
+        verbs::keep(parts.control, parts.callers, None, standing)?;
+        ready()?;
+        return pending().await;
     };
+    let nobody = PublicKey::new([0; 32]);
+    let opened = Mailbox::open(&folder.join(FILE), nobody, Limits::default());
     let mailbox = Arc::new(Mutex::new(opened.map_err(io::Error::other)?));
-    let standing = Standing { is_on_disk: parts.folder.is_some(), ..Standing::default() };
-    let standing = Arc::new(Mutex::new(standing));
-    verbs::keep(parts.control, parts.callers, Arc::clone(&mailbox), Arc::clone(&standing))?;
+    let known = Some(Arc::clone(&mailbox));
+    verbs::keep(parts.control, parts.callers, known, Arc::clone(&standing))?;
     let (news, certified) = watch::channel(None);
     let (said, socket) = (Arc::clone(&standing), parts.sockets.join("identity.sock"));
-    sub_key::keep(parts.folder, socket, move |told| match told {
-        sub_key::News::Certified(key) => drop(news.send_replace(Some(*key))),
-        sub_key::News::Not(why) => {
+    let mut problem = String::new();
+    sub_key::keep(Some(folder), socket, move |told| match told {
+        News::Certified(key) => {
+            problem.clear();
+            news.send_replace(Some(*key));
+        }
+        // The same again is not said again.
+        News::Not(why) if why == problem => {}
+        News::Not(why) => {
+            problem.clone_from(&why);
             let why = format!("this service's key is not certified: {why}");
             eprintln!("{why}");
-            said.lock().unwrap_or_else(PoisonError::into_inner).trouble.get_or_insert(why);
+            let mut standing = said.lock().unwrap_or_else(PoisonError::into_inner);
+            // With the key of before it is served on.
+            if standing.own.is_none() {
+                standing.trouble = Some(why);
+            }
         }
     })?;
     tokio::spawn(sweep(Arc::clone(&mailbox)));

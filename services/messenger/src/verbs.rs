@@ -13,7 +13,7 @@ use octet_node::{Callers, PID_1};
 use serde_json::{Value, json};
 
 use crate::mailbox::{Mailbox, MailboxError};
-use crate::service::Standing;
+use crate::service::{NO_DISK, Standing};
 
 /// How many clients there may be, how many of them are kept for operators, and how many one user may be.
 const LIMITS: Limits = Limits { all: 16, for_operators: 8, of_one: 4 };
@@ -32,14 +32,14 @@ pub fn verbs() -> Vec<Verb> {
     ]
 }
 
-/// Serves the `callers` that connect to `listener`, with threads.
+/// Serves the `callers` that connect to `listener`, with threads. Without a `mailbox` there is nothing but `status`.
 ///
 /// # Errors
 /// There are no threads to be had.
 pub fn keep(
     listener: UnixListener,
     callers: Callers,
-    mailbox: Arc<Mutex<Mailbox>>,
+    mailbox: Option<Arc<Mutex<Mailbox>>>,
     standing: Arc<Mutex<Standing>>,
 ) -> io::Result<()> {
     let reply = move |request: Request| {
@@ -49,9 +49,10 @@ pub fn keep(
         if verb.name == DESCRIBE {
             return Ok(json!(verbs));
         }
-        let mut mailbox = mailbox.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut mailbox =
+            mailbox.as_ref().map(|it| it.lock().unwrap_or_else(PoisonError::into_inner));
         let standing = standing.lock().unwrap_or_else(PoisonError::into_inner);
-        answer(&mut mailbox, &standing, &verb.name, &args)
+        answer(mailbox.as_deref_mut(), &standing, &verb.name, &args)
     };
     let run = move || {
         let Err(error) = serve(&listener, &callers, LIMITS, PID_1, move |_, _, it| reply(it));
@@ -61,11 +62,18 @@ pub fn keep(
 }
 
 fn answer(
-    mailbox: &mut Mailbox,
+    mailbox: Option<&mut Mailbox>,
     standing: &Standing,
     verb: &str,
     args: &Arguments,
 ) -> Result<Value, Failure> {
+    if verb == "status" {
+        return status(mailbox.as_deref(), standing);
+    }
+    let mailbox = mailbox.ok_or_else(|| {
+        let help = "`boot` says how the data partition is; ask another node meanwhile";
+        Failure::new(FailureCode::Failed, NO_DISK, help)
+    })?;
     match verb {
         "admit" => {
             mailbox.admit(&named(args)?).map_err(failed)?;
@@ -79,7 +87,8 @@ fn answer(
                 || Failure::new(FailureCode::NotFound, format!("{name} has no mailbox here"), help);
             was_there.then_some(Value::Null).ok_or_else(absent)
         }
-        "mailboxes" => {
+        // mailboxes: the list has no other
+        _ => {
             let residents = mailbox.residents().map_err(failed)?;
             Ok(residents
                 .iter()
@@ -94,19 +103,19 @@ fn answer(
                 })
                 .collect())
         }
-        _ => {
-            let residents = mailbox.residents().map_err(failed)?;
-            let letters: u64 = residents.iter().map(|one| u64::from(one.letters)).sum();
-            Ok(json!({
-                "mailbox": standing.own,
-                "at": standing.at,
-                "kept": if standing.is_on_disk { "on disk" } else { "in memory" },
-                "mailboxes": residents.len(),
-                "letters": letters,
-                "trouble": standing.trouble,
-            }))
-        }
     }
+}
+
+fn status(mailbox: Option<&Mailbox>, standing: &Standing) -> Result<Value, Failure> {
+    let residents = mailbox.map_or(Ok(vec![]), Mailbox::residents).map_err(failed)?;
+    let letters: u64 = residents.iter().map(|one| u64::from(one.letters)).sum();
+    Ok(json!({
+        "mailbox": standing.own,
+        "at": standing.at,
+        "mailboxes": residents.len(),
+        "letters": letters,
+        "trouble": standing.trouble,
+    }))
 }
 
 fn named(args: &Arguments) -> Result<PublicKey, Failure> {
@@ -134,23 +143,30 @@ mod tests {
     #[test]
     fn a_mailbox_is_made_shown_and_taken_away() {
         let own = Key::generate().unwrap().public();
-        let mut mailbox = Mailbox::in_memory(own, Default::default()).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("letters");
+        let mut mailbox = Some(Mailbox::open(&path, own, Default::default()).unwrap());
         let standing = Standing { own: Some(own), ..Standing::default() };
-        let mut ask = |verb: &str, name: Option<&str>| {
+        let ask = |mailbox: &mut Option<Mailbox>, verb: &str, name: Option<&str>| {
             let verbs = verbs();
             let verb = Verb::find(&verbs, verb).unwrap();
             let name = name.map(|name| ("name".to_owned(), Value::from(name)));
             let args = verb.check(Map::from_iter(name)).unwrap();
-            answer(&mut mailbox, &standing, &verb.name, &args)
+            answer(mailbox.as_mut(), &standing, &verb.name, &args)
         };
         let name = Key::generate().unwrap().public().to_string();
-        assert_eq!(ask("mailboxes", None).unwrap(), json!([]));
-        ask("admit", Some(&name)).unwrap();
-        assert_eq!(ask("mailboxes", None).unwrap()[0]["name"], name);
-        let status = ask("status", None).unwrap();
-        assert_eq!((&status["mailboxes"], &status["kept"]), (&json!(1), &json!("in memory")));
-        assert_eq!(ask("admit", Some("anna")).unwrap_err().code, FailureCode::BadArgument);
-        ask("remove", Some(&name)).unwrap();
-        assert_eq!(ask("remove", Some(&name)).unwrap_err().code, FailureCode::NotFound);
+        assert_eq!(ask(&mut mailbox, "mailboxes", None).unwrap(), json!([]));
+        ask(&mut mailbox, "admit", Some(&name)).unwrap();
+        assert_eq!(ask(&mut mailbox, "mailboxes", None).unwrap()[0]["name"], name);
+        assert_eq!(ask(&mut mailbox, "status", None).unwrap()["mailboxes"], 1);
+        let nobody = ask(&mut mailbox, "admit", Some("anna")).unwrap_err();
+        assert_eq!(nobody.code, FailureCode::BadArgument);
+        ask(&mut mailbox, "remove", Some(&name)).unwrap();
+        let gone = ask(&mut mailbox, "remove", Some(&name)).unwrap_err();
+        assert_eq!(gone.code, FailureCode::NotFound);
+        // A node without a disk.
+        assert_eq!(ask(&mut None, "status", None).unwrap()["mailboxes"], 0);
+        let refused = ask(&mut None, "admit", Some(&name)).unwrap_err();
+        assert_eq!(refused.message, NO_DISK);
     }
 }

@@ -174,3 +174,22 @@ fn wait(listener: &UnixListener, clients: &mut HashMap<u32, Client>) -> io::Resu
     }
     Ok(ready)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::net::UnixStream;
+
+    /// Whoever waits beyond that waits on.
+    #[test]
+    fn no_turn_is_longer_than_it_may_be() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("unit.sock");
+        let listener = UnixListener::bind(&path).unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let _waiting: Vec<_> =
+            (0..AT_ONCE * 2).map(|_| UnixStream::connect(&path).unwrap()).collect();
+        accept(&listener, &Callers::default(), &mut HashMap::new(), &mut 0);
+        assert_eq!(iter::from_fn(|| listener.accept().ok()).count(), AT_ONCE);
+    }
+}

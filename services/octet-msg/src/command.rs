@@ -1,5 +1,6 @@
 //! What each command does.
 
+use std::collections::BTreeSet;
 use std::io::{self, Read};
 use std::path::PathBuf;
 
@@ -30,6 +31,9 @@ pub enum Failed {
     /// The disk does not give or take it.
     #[error("{path}: {error}: see that it can be read and written by you", path = .0.display(), error = .1)]
     Disk(PathBuf, io::Error),
+    /// There are too many mailboxes, or one is named twice.
+    #[error("you can have three mailboxes at most: name each once with --mailbox")]
+    Mailboxes,
     /// No keys can be made.
     #[error("no keys could be made: try again")]
     Keys,
@@ -94,7 +98,7 @@ pub fn run(line: Line) -> Result<(), Failed> {
 fn init(courier: &mut Courier<Client>) -> Result<(), Failed> {
     println!("you are {}", courier.person().name());
     println!(
-        "your mailbox's owner lets you in: octetctl messenger admit {}",
+        "who owns your mailbox lets you in: octetctl messenger admit {}",
         courier.person().name()
     );
     deliver(courier)
@@ -148,7 +152,7 @@ fn read_input() -> Result<String, Failed> {
 }
 
 fn receive(courier: &mut Courier<Client>) -> Result<(), Failed> {
-    // The mailbox must know whose it is. What is left undone is tried again below, and said there.
+    // The mailboxes must know whose they are. What is left undone is tried again below, and said there.
     courier.deliver(now())?;
     let fetched = courier.fetch(now());
     if let Err(CourierError::Store(error)) = fetched {
@@ -161,7 +165,9 @@ fn receive(courier: &mut Courier<Client>) -> Result<(), Failed> {
     }
     // After a cut at this very moment they are shown once more.
     courier.tell(Event::Shown(end), now())?;
-    deliver(courier)?;
+    let mut left = courier.deliver(now())?;
+    let fetched = fetched.map(|others| left.extend(others));
+    warn(&left);
     Ok(fetched?)
 }
 
@@ -184,12 +190,17 @@ fn people(person: &Person) {
     }
 }
 
-/// Says what could not be done, and does the rest.
+/// Does what is to be done, and says what could not be.
 fn deliver(courier: &mut Courier<Client>) -> Result<(), Failed> {
-    for error in courier.deliver(now())? {
-        eprintln!("warning: {error}");
-    }
+    warn(&courier.deliver(now())?);
     Ok(())
+}
+
+/// Says of each trouble once that there is it.
+fn warn(left: &[CourierError]) {
+    for warning in left.iter().map(ToString::to_string).collect::<BTreeSet<_>>() {
+        eprintln!("warning: {warning}");
+    }
 }
 
 /// Whom this person calls `name`, or who is that.

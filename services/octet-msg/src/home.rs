@@ -1,14 +1,17 @@
 //! The folder in which a person is kept, and who opens it.
 
+use std::collections::BTreeSet;
 use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use octet_messenger::courier::Courier;
+use octet_messenger::limits::PLACES;
 use octet_messenger::person::{Fresh, Person};
 use octet_messenger::place::Place;
 use octet_messenger::quic::{Client, now};
 use octet_messenger::store::{Store, StoreError};
+use octet_node::control::PublicKey;
 use octet_node::key::random;
 
 use crate::command::Failed;
@@ -31,6 +34,10 @@ pub fn make(line: &Line, places: Vec<Place>) -> Result<Courier<Client>, Failed> 
     let folder = folder(line)?;
     if folder.join(passphrase::FILE).exists() {
         return Err(Failed::Existing(folder));
+    }
+    let mailboxes: BTreeSet<PublicKey> = places.iter().map(|place| place.mailbox).collect();
+    if mailboxes.len() != places.len() || places.len() > PLACES {
+        return Err(Failed::Mailboxes);
     }
     let secret = passphrase::ask_new(line.passphrase_file.as_deref())?;
     let make = DirBuilder::new().recursive(true).mode(0o700).create(&folder);

@@ -25,9 +25,9 @@ pub struct Line {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Make your keys, and say where your mailbox is
+    /// Make your keys, and say where your mailboxes are
     Init {
-        /// Your mailbox: the name that `octetctl messenger status` shows there, and its address
+        /// A mailbox, three at most: the name that `octetctl messenger status` shows there, and its address
         #[arg(long, value_name = "did:key:…@ADDRESS:PORT", required = true)]
         mailbox: Vec<Place>,
     },

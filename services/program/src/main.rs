@@ -30,6 +30,8 @@ fn main() -> ExitCode {
         Some("lan") => octet_lan::main(),
         #[cfg(feature = "logd")]
         Some("logd") => octet_logd::main(),
+        #[cfg(feature = "messenger")]
+        Some("messenger") => octet_messenger::main(),
         #[cfg(feature = "netd")]
         Some("netd") => octet_netd::main(),
         #[cfg(feature = "update")]

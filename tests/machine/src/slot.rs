@@ -1,5 +1,5 @@
-//! How many guests run at once, over all test processes of a user: one per core. More only make
-//! each other late.
+//! How many guests run at once, over all test processes of a user: one per core, and one for those that wait for a
+//! watchdog or a trial to end. More only make each other late.
 
 use std::fs::{self, DirBuilder, File, TryLockError};
 use std::io;
@@ -21,7 +21,7 @@ impl Slot {
     pub fn take() -> io::Result<Self> {
         let uid = rustix::process::getuid().as_raw();
         let folder = std::env::temp_dir().join(format!("octet-machines-{uid}"));
-        let slots = std::thread::available_parallelism().map_or(1, usize::from);
+        let slots = std::thread::available_parallelism().map_or(1, usize::from) + 1;
         Self::take_in(&folder, slots)
     }
 

@@ -34,6 +34,10 @@ pub(super) fn fill(rules: &str, plan: &Plan, forward: Option<&Paths>) -> String 
         .replace("    $by_forward\n", &with(&|_| paths::input()))
         .replace("    $handed_on\n", &leaving::handed_on(plan, forward.is_some()))
         .replace("    $new_of_places\n", &with(&|_| leaving::new(plan)))
+        .replace(
+            "    $error_of_links\n",
+            &with(&|_| ERROR_OF_LINKS.replace("$links", paths::LINKS)),
+        )
         .replace("    $error_by_path\n", &with(&|_| leaving::errors(plan)))
         .replace("    $as_one\n", &with(&|_| leaving::masquerade(plan)))
         .replace("    $no_path\n", &with(&|_| paths::output()))
@@ -137,13 +141,17 @@ fn links_out(plan: &Plan, forward: &Paths) -> String {
     format!("    oifname {uplink} udp sport {port} ip daddr . udp dport {{ {places} }} accept\n")
 }
 
+/// On a link nobody is on the way: an error about what is said there is about nothing.
+const ERROR_OF_LINKS: &str =
+    "    ct original ip saddr $links ct reply ip saddr $links goto stray_error\n";
+
 /// What the router sends by these devices is asked by itself.
 const TO_DEVICES: &str = "    oifname \"f*\" goto to_forward\n";
 
 /// What the unit itself says, and what lines let to paths. Packets that leave a tunnel pass here once more, as
 /// those of the device that carries it.
 const TO_FORWARD: &str = "  chain to_forward {
-    ct state established,related accept
+    ct state vmap { established : accept, related : goto error }
     oifname fwg ip protocol $mpls accept
     @control
     oifname \"fl*\" ip daddr $ends udp dport $end_ports accept
@@ -238,12 +246,27 @@ mod tests {
         );
     }
 
+    /// But within the node itself.
+    #[test]
+    fn no_error_is_taken_unasked() {
+        let chains = chains(&forward(), &[Some("203.0.113.7:51820")]);
+        for (name, rules) in chains.iter().filter(|(name, _)| *name != "on_board") {
+            let takes = ["established,related accept", "related accept", "related : accept"];
+            assert!(!takes.iter().any(|rule| rules.contains(rule)), "{name}: {rules}");
+        }
+        let asked = ["ct original ip saddr 100.64.0.0/10", "iifname . ct reply ip saddr @boards4"];
+        assert!(positions(&chains["error_in"], asked).is_sorted());
+        assert!(chains["by_link"].contains("related } counter name denied_by_path drop"));
+        assert!(chains["by_path"].contains("ct reply ip6 saddr fc00::/8 goto known_error"));
+        assert!(chains["to_forward"].contains("related : goto error "));
+    }
+
     #[test]
     fn without_the_unit_there_is_nothing_of_it() {
         let chains = chains(&[], &[Some("203.0.113.7:51820"), None]);
         assert!(!chains.contains_key("by_forward") && !chains.contains_key("to_forward"));
         assert!(["input", "output"].iter().all(|chain| !chains[*chain].contains("\"f*\"")));
-        assert!(!chains["input"].contains("51820"));
+        assert!(!chains["input"].contains("51820") && !chains["error_in"].contains("100.64"));
     }
 
     #[test]

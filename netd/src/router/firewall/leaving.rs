@@ -85,7 +85,7 @@ pub(super) fn errors(plan: &Plan) -> String {
         from(PATH, direction, &format!("ip6 saddr {NODES}"));
     }
     if plan.vpn {
-        from(VPN, "reply", &format!("ip saddr != {}", plan.network));
+        from(VPN, "reply", &format!("ip saddr != {} ct reply ip saddr != @own4", plan.network));
     }
     if plan.is_exit() {
         from(PLACES, "original", &format!("ip saddr {}", places()));

@@ -19,15 +19,16 @@ const QUESTIONS: u32 = 1000;
 
 /// Errors of ICMP in a second from one port that are handed on or taken: a busy way out says less, and whoever can
 /// guess a flow says no more by them.
-const ERRORS: u32 = 100;
+pub const ERRORS: u32 = 100;
 
-/// Next hops in a second that flows from one port may make the kernel look for, beside those of the last half minute:
-/// whoever does not answer takes a place in its table for three seconds (RFC 4861, 10), in one table for all ports.
+/// Next hops in a second that flows from one port, and answers to it, may make the kernel look for, beside those of the
+/// last half minute: whoever does not answer takes a place in its table for three seconds (RFC 4861, 10), in one table
+/// for all ports.
 const NEXT_HOPS: u32 = 50;
 
 /// The longest error of IPv4, and what follows the header of one of IPv6: as much as a router has to quote
 /// (RFC 1812, 4.3.2.3; RFC 4443, 2.4 c), and nothing behind it.
-const LONGEST_ERROR: [u32; 2] = [576, 1240];
+pub const LONGEST_ERROR: [u32; 2] = [576, 1240];
 
 /// The chains that are always there. They are named first, so that the flush finds them, and filled
 /// again.
@@ -54,7 +55,7 @@ pub(super) const FRAME: &str = "\
   chain stray_error { }
   chain new { }
   chain next_hop { }
-  chain asker { }
+  chain answer { }
   chain refuse { }
   chain refuse_own { }
   chain input { type filter hook input priority filter; policy drop; }
@@ -105,7 +106,6 @@ pub(super) fn rules(plan: &Plan, forward: Option<&Paths>, leased: bool) -> Strin
         .replace("$longest6", &LONGEST_ERROR[1].to_string())
         .replace("$longest", &LONGEST_ERROR[0].to_string())
         .replace("    $error_of_lan\n", &of_lan(ERROR_OF_LAN))
-        .replace("    $asker\n", &of_lan(ASKER))
         .replace("    $nobody_of_lan\n", &of_lan(NOBODY_OF_LAN))
         .replace("$next_hops", &NEXT_HOPS.to_string())
         .replace("$all", &list(plan.devices().map(quoted)))
@@ -138,9 +138,6 @@ const NOBODY_OF_LAN: &str = "    oifname $lan ip daddr != $devices4 goto refuse
     oifname $lan ip6 daddr != $devices6 goto refuse
 ";
 
-/// Whoever asks is looked for, to be answered: of IPv4 there are no more than 253.
-const ASKER: &str = "    iifname $lan meta nfproto ipv6 jump asker\n";
-
 /// What is in the table whatever the file says.
 ///
 /// - Neighbour discovery comes from the link itself (RFC 4861, 7.1: hop limit 255), questions of
@@ -150,6 +147,7 @@ const ASKER: &str = "    iifname $lan meta nfproto ipv6 jump asker\n";
 ///   `nf_conntrack_inet_error`). From the uplink that is whoever is neither inside, nor at the end of a path, nor the
 ///   router: which addresses outside are its own it notes when somebody inside speaks with it by one. Between
 ///   link-local addresses nobody is on the way, so there errors are not needed.
+/// - Whoever has asked is looked for, to be answered. A board is not: it is known where it is.
 /// - A board that is not there has an address that leads nowhere, and by the default route outside. For an address
 ///   that nobody can have, nobody is looked for: a neighbour is after these hooks.
 /// - Who asks for an address has none yet (RFC 2131, 4.1). The kernel takes one of another port: nobody
@@ -163,6 +161,7 @@ const RULES: &str = "\
   }
   chain too_many {
     iifname @too_many drop
+    oifname @too_many drop
     drop
   }
   chain invalid {
@@ -174,6 +173,7 @@ const RULES: &str = "\
     goto refuse
   }
   chain error_in {
+    $error_of_links
     ct direction reply iifname . ct reply ip saddr @boards4 goto known_error
     ct direction original iifname . ct original ip saddr @boards4 goto known_error
     ct direction reply iifname . ct reply ip6 saddr @boards6 goto known_error
@@ -200,19 +200,20 @@ const RULES: &str = "\
     iifname { $boards } update @new_flows { iifname limit rate over $new/second burst $new packets } goto too_many
     $new_of_places
     iifname { $all } oifname { $others } jump next_hop
-    $asker
-  }
-  chain asker {
-    iifname . ip6 saddr @near6 return
-    update @next_hops { iifname limit rate over $next_hops/second burst $next_hops packets } goto too_many
-    update @near6 { iifname . ip6 saddr }
   }
   chain next_hop {
-    iifname . rt ip nexthop @near4 return
-    iifname . rt ip6 nexthop @near6 return
+    iifname . rt ip nexthop @near4 update @near4 { iifname . rt ip nexthop } return
+    iifname . rt ip6 nexthop @near6 update @near6 { iifname . rt ip6 nexthop } return
     update @next_hops { iifname limit rate over $next_hops/second burst $next_hops packets } goto too_many
     update @near4 { iifname . rt ip nexthop }
     update @near6 { iifname . rt ip6 nexthop }
+  }
+  chain answer {
+    oifname . rt ip nexthop @near4 update @near4 { oifname . rt ip nexthop } return
+    oifname . rt ip6 nexthop @near6 update @near6 { oifname . rt ip6 nexthop } return
+    update @next_hops { oifname limit rate over $next_hops/second burst $next_hops packets } goto too_many
+    update @near4 { oifname . rt ip nexthop }
+    update @near6 { oifname . rt ip6 nexthop }
   }
   chain published {
     type nat hook prerouting priority dstnat; policy accept;
@@ -268,6 +269,7 @@ const RULES: &str = "\
     oifname lo goto on_board
     icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert, nd-router-solicit, nd-router-advert, mld-listener-report, mld-listener-done, mld2-listener-report } accept
     $to_forward
+    oifname { $others } ct direction reply jump answer
     ct state vmap { established : accept, related : goto error, invalid : goto invalid, untracked : drop }
     udp sport 67 udp dport 68 accept
     udp sport 547 udp dport 546 accept

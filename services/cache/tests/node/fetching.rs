@@ -20,7 +20,6 @@ use crate::request::get;
 const CROWD: usize = 20;
 
 #[test]
-#[ignore = "long: one of ten runs of them beside each other did not end, and it is not known why"]
 fn once_however_many_ask() {
     let runtime = runtime();
     let [origin, node] = [(); 2].map(|()| runtime.block_on(Node::start(limits())));
@@ -58,7 +57,6 @@ impl ProtocolHandler for Liar {
 }
 
 #[test]
-#[ignore = "long: one of ten runs of them beside each other did not end, and it is not known why"]
 fn not_from_who_is_silent_or_lies() {
     let runtime = runtime();
     // The silent one is left after this; all others are given their time.

@@ -7,7 +7,6 @@ use crate::request::{ask, get};
 const LARGE: usize = 700_001;
 
 #[test]
-#[ignore = "long: one of ten runs of them beside each other did not end, and it is not known why"]
 fn whole_objects_small_large_and_empty() {
     let runtime = runtime();
     let node = runtime.block_on(Node::start(limits()));
@@ -38,7 +37,6 @@ fn whole_objects_small_large_and_empty() {
 }
 
 #[test]
-#[ignore = "long: one of ten runs of them beside each other did not end, and it is not known why"]
 fn parts_of_objects() {
     let runtime = runtime();
     let node = runtime.block_on(Node::start(limits()));
@@ -76,7 +74,6 @@ fn parts_of_objects() {
 }
 
 #[test]
-#[ignore = "long: one of ten runs of them beside each other did not end, and it is not known why"]
 fn several_parts_of_one_object() {
     let runtime = runtime();
     let node = runtime.block_on(Node::start(limits()));
@@ -106,7 +103,6 @@ fn several_parts_of_one_object() {
 }
 
 #[test]
-#[ignore = "long: one of ten runs of them beside each other did not end, and it is not known why"]
 fn conditions() {
     let runtime = runtime();
     let node = runtime.block_on(Node::start(limits()));
@@ -147,7 +143,6 @@ fn conditions() {
 }
 
 #[test]
-#[ignore = "long: one of ten runs of them beside each other did not end, and it is not known why"]
 fn what_is_refused() {
     let runtime = runtime();
     let node = runtime.block_on(Node::start(limits()));

@@ -11,7 +11,6 @@ use crate::host::{Node, bytes, limits, path, runtime, until};
 use crate::request::{PATIENCE, get};
 
 #[test]
-#[ignore = "long: one of ten runs of them beside each other did not end, and it is not known why"]
 fn few_connections_of_one() {
     let runtime = runtime();
     let limits = Limits { http_of_one: 3, peers: 1, ..limits() };
@@ -49,7 +48,6 @@ fn few_connections_of_one() {
 }
 
 #[test]
-#[ignore = "long: one of ten runs of them beside each other did not end, and it is not known why"]
 fn a_full_disk_takes_nothing_and_gives_all() {
     let runtime = runtime();
     let [origin, node] = [(); 2].map(|()| runtime.block_on(Node::start(limits())));

@@ -26,7 +26,6 @@ fn certified(node: &Key) -> Certified {
 }
 
 #[test]
-#[ignore = "long: one of ten runs of them beside each other did not end, and it is not known why"]
 fn with_the_key_that_counts_and_no_other() {
     let runtime = runtime();
     let node = Key::generate().unwrap();

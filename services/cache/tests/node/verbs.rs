@@ -62,7 +62,6 @@ fn start(folder: &TempDir, state: Option<PathBuf>) -> (PathBuf, SocketAddr) {
 }
 
 #[test]
-#[ignore = "long: one of ten runs of them beside each other did not end, and it is not known why"]
 fn objects_are_added_listed_and_had() {
     let folder = TempDir::new().unwrap();
     let (socket, http) = start(&folder, Some(folder.path().join("state")));
@@ -109,7 +108,6 @@ fn objects_are_added_listed_and_had() {
 }
 
 #[test]
-#[ignore = "long: one of ten runs of them beside each other did not end, and it is not known why"]
 fn a_file_that_is_cut_off_is_no_object() {
     let folder = TempDir::new().unwrap();
     let (socket, _) = start(&folder, Some(folder.path().join("state")));
@@ -146,7 +144,6 @@ impl octet_node::control::file::Source for Cut {
 }
 
 #[test]
-#[ignore = "long: one of ten runs of them beside each other did not end, and it is not known why"]
 fn without_a_disk_it_says_so() {
     let folder = TempDir::new().unwrap();
     let (socket, http) = start(&folder, None);

@@ -147,3 +147,29 @@ fn hand_on(tail: &Tail, client: &mut Client, done: Done) {
     reading.cursor = Some(done.cursor);
     client.reading = Some(reading);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::start;
+    use crate::wake::Wake;
+    use std::iter;
+    use std::os::unix::net::UnixStream;
+    use std::sync::mpsc::channel;
+
+    /// Whoever waits beyond that waits on.
+    #[test]
+    fn no_turn_is_longer_than_it_may_be() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("logd.sock");
+        let listener = UnixListener::bind(&path).unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let tail = Arc::new(Tail::new(1 << 16, start::boot(), Wake::new().unwrap()));
+        let ((jobs, _jobs), (_done, done)) = (channel(), channel());
+        let mut clients = Clients::new(tail, listener, Callers::default(), jobs, done);
+        let _waiting: Vec<_> =
+            (0..AT_ONCE * 2).map(|_| UnixStream::connect(&path).unwrap()).collect();
+        clients.accept(&Poll::new().unwrap());
+        assert_eq!(iter::from_fn(|| clients.listener().accept().ok()).count(), AT_ONCE);
+    }
+}

@@ -1,8 +1,10 @@
 //! One's own keys, and what others are told of them.
 
+use std::collections::BTreeSet;
+
 use octet_node::bytes::Fields;
 use octet_node::certificate::{Certificate, Statement};
-use octet_node::control::UnitName;
+use octet_node::control::{PublicKey, UnitName};
 use octet_node::key::Key;
 use serde::{Deserialize, Serialize};
 use vodozemac::Curve25519PublicKey;
@@ -11,7 +13,7 @@ use vodozemac::olm::{Account, AccountPickle};
 use super::Person;
 use crate::card::{Card, Details, UNIT};
 use crate::envelope::Seal;
-use crate::limits::{FALLBACK, FEW, ONE_TIME};
+use crate::limits::{FALLBACK, FEW, ONE_TIME, PLACES};
 use crate::place::{self, Place};
 use crate::prekey::{Bundle, Prekey, Use};
 use crate::rows::{Change, Row, decode, encode};
@@ -36,21 +38,27 @@ pub struct Own {
     pub seal: Seal,
     /// Which card it is.
     pub serial: u64,
-    pub places: Vec<Place>,
+    pub homes: Vec<Home>,
     /// The number of the next prekey.
     next_prekey: u64,
-    /// Prekeys that no mailbox has yet.
-    pending: Vec<Prekey>,
     /// When the last fallback key was made.
     fallback_made: Option<u64>,
-    /// Which card the mailbox has; 0 if none.
-    published: u64,
     /// The number of the next line of the history.
     pub history: u64,
     /// The first line of it that was not shown.
     pub shown: u64,
     /// How many envelopes could not be read.
     pub refused: u64,
+}
+
+/// One of one's own mailboxes, and what it was told.
+pub struct Home {
+    pub place: Place,
+    /// Which card it has; 0 if none.
+    published: u64,
+    /// Prekeys for it that it does not have yet. One-time keys are each for one mailbox: two would give the same one
+    /// to two people.
+    pending: Vec<Prekey>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -61,30 +69,52 @@ struct Saved {
     seal: [u8; 32],
     serial: u64,
     places: Vec<u8>,
+    /// Of each place, in the same order.
+    told: Vec<Told>,
     next_prekey: u64,
-    pending: Vec<Vec<u8>>,
     fallback_made: Option<u64>,
-    published: u64,
     history: u64,
     shown: u64,
     refused: u64,
 }
 
+#[derive(Serialize, Deserialize)]
+struct Told {
+    published: u64,
+    pending: Vec<Vec<u8>>,
+}
+
+impl Home {
+    fn new(place: Place) -> Self {
+        Self { place, published: 0, pending: vec![] }
+    }
+
+    fn load((place, told): (Place, Told)) -> Option<Self> {
+        let pending = told.pending.iter().map(|bytes| Prekey::from_bytes(bytes));
+        Some(Self { place, published: told.published, pending: pending.collect::<Option<_>>()? })
+    }
+
+    fn save(&self) -> Told {
+        let pending = self.pending.iter().map(Prekey::to_bytes).collect();
+        Told { published: self.published, pending }
+    }
+}
+
 impl Own {
     pub fn load(bytes: &[u8]) -> Option<Self> {
         let saved: Saved = decode(bytes)?;
-        let pending = saved.pending.iter().map(|bytes| Prekey::from_bytes(bytes));
+        let places = place::take(&mut Fields(&saved.places))?;
+        (places.len() == saved.told.len()).then_some(())?;
+        let homes = places.into_iter().zip(saved.told).map(Home::load);
         Some(Self {
             name: Key::from_seed(saved.name)?,
             key: Key::from_seed(saved.key)?,
             certificate: Certificate::from_bytes(&saved.certificate).ok()?,
             seal: Seal::new(saved.seal)?,
             serial: saved.serial,
-            places: place::take(&mut Fields(&saved.places))?,
+            homes: homes.collect::<Option<_>>()?,
             next_prekey: saved.next_prekey,
-            pending: pending.collect::<Option<_>>()?,
             fallback_made: saved.fallback_made,
-            published: saved.published,
             history: saved.history,
             shown: saved.shown,
             refused: saved.refused,
@@ -93,7 +123,7 @@ impl Own {
 
     pub fn save(&self) -> Vec<u8> {
         let mut places = vec![];
-        place::put(&self.places, &mut places);
+        place::put(&self.places(), &mut places);
         encode(&Saved {
             name: *self.name.seed(),
             key: *self.key.seed(),
@@ -101,14 +131,17 @@ impl Own {
             seal: *self.seal.secret(),
             serial: self.serial,
             places,
+            told: self.homes.iter().map(Home::save).collect(),
             next_prekey: self.next_prekey,
-            pending: self.pending.iter().map(Prekey::to_bytes).collect(),
             fallback_made: self.fallback_made,
-            published: self.published,
             history: self.history,
             shown: self.shown,
             refused: self.refused,
         })
+    }
+
+    pub fn places(&self) -> Vec<Place> {
+        self.homes.iter().map(|home| home.place.clone()).collect()
     }
 
     pub fn card(&self, identity: Curve25519PublicKey) -> Option<Card> {
@@ -116,7 +149,7 @@ impl Own {
             identity: identity.to_bytes(),
             seal: self.seal.public(),
             serial: self.serial,
-            places: self.places.clone(),
+            places: self.places(),
         };
         Card::sign(details, self.certificate.clone(), &self.key).ok()
     }
@@ -133,8 +166,11 @@ pub fn save_account(account: &Account) -> Vec<u8> {
 }
 
 impl Person {
-    /// A new person whose mailboxes are `places`, and the rows to keep; `None` if no keys can be made of `fresh`.
+    /// A new person whose mailboxes are `places`, and the rows to keep; `None` if no keys can be made of `fresh`, or
+    /// these are more mailboxes than somebody can have, or one of them twice.
     pub fn new(fresh: Fresh, places: Vec<Place>, now: u64) -> Option<(Self, Vec<Change>)> {
+        let mailboxes: BTreeSet<PublicKey> = places.iter().map(|place| place.mailbox).collect();
+        (mailboxes.len() == places.len() && places.len() <= PLACES).then_some(())?;
         let (name, key) = (Key::from_seed(fresh.name)?, Key::from_seed(fresh.key)?);
         let statement = Statement {
             node: name.public(),
@@ -150,11 +186,9 @@ impl Person {
             certificate,
             seal: Seal::new(fresh.seal)?,
             serial: 1,
-            places,
+            homes: places.into_iter().map(Home::new).collect(),
             next_prekey: 1,
-            pending: vec![],
             fallback_made: None,
-            published: 0,
             history: 0,
             shown: 0,
             refused: 0,
@@ -166,19 +200,22 @@ impl Person {
             touched: [Row::Own, Row::Account].into(),
             lines: vec![],
         };
-        person.refill(0, now);
+        for mailbox in mailboxes {
+            person.refill(mailbox, 0, now);
+        }
         let changes = person.changes();
         Some((person, changes))
     }
 
-    /// Makes new one-time keys if only so few are left at the mailbox, and a new fallback key if it is time. The one
-    /// before it still opens letters that are under way.
-    pub(super) fn refill(&mut self, left: u32, now: u64) {
+    /// Makes new one-time keys for `mailbox` if only so few are `left` there, and a new fallback key for all if it is
+    /// time. The one before it still opens letters that are under way.
+    pub(super) fn refill(&mut self, mailbox: PublicKey, left: u32, now: u64) {
         let left = left as usize;
-        if !self.own.pending.is_empty() {
+        let Some(at) = self.own.homes.iter().position(|home| home.place.mailbox == mailbox) else {
             return;
-        }
-        if left < FEW {
+        };
+        let mut pending = self.own.homes[at].pending.iter();
+        if left < FEW && !pending.any(|prekey| prekey.usage == Use::OneTime) {
             self.account.generate_one_time_keys(ONE_TIME - left);
         }
         let made = self.own.fallback_made;
@@ -186,34 +223,49 @@ impl Person {
             self.account.generate_fallback_key();
             self.own.fallback_made = Some(now);
         }
-        let one_time = self.account.one_time_keys().into_values().map(|key| (Use::OneTime, key));
-        let fallback = self.account.fallback_key().into_values().map(|key| (Use::Fallback, key));
-        let keys: Vec<_> = one_time.chain(fallback).collect();
-        if keys.is_empty() {
+        let (one_time, fallback) = (self.account.one_time_keys(), self.account.fallback_key());
+        if one_time.is_empty() && fallback.is_empty() {
             return;
         }
-        let identity = self.account.curve25519_key().to_bytes();
-        for (usage, key) in keys {
-            let number = self.own.next_prekey;
-            self.own.next_prekey += 1;
-            let prekey = Prekey::sign(usage, number, identity, key.to_bytes(), &self.own.key);
-            self.own.pending.push(prekey);
+        for key in one_time.into_values() {
+            let prekey = self.next_prekey(Use::OneTime, key);
+            self.own.homes[at].pending.push(prekey);
+        }
+        for key in fallback.into_values() {
+            let prekey = self.next_prekey(Use::Fallback, key);
+            for home in &mut self.own.homes {
+                home.pending.retain(|pending| pending.usage != Use::Fallback);
+                home.pending.push(prekey.clone());
+            }
         }
         // They are in `pending` from now on, which is kept with them.
         self.account.mark_keys_as_published();
         self.touched.extend([Row::Own, Row::Account]);
     }
 
-    /// What the mailbox is to be told, if there is something.
-    pub(super) fn bundle(&self) -> Option<Bundle> {
-        let is_known = self.own.published == self.own.serial && self.own.pending.is_empty();
-        (!is_known).then_some(())?;
-        Some(Bundle { card: self.card()?, prekeys: self.own.pending.clone() })
+    fn next_prekey(&mut self, usage: Use, key: Curve25519PublicKey) -> Prekey {
+        let number = self.own.next_prekey;
+        self.own.next_prekey += 1;
+        let identity = self.account.curve25519_key().to_bytes();
+        Prekey::sign(usage, number, identity, key.to_bytes(), &self.own.key)
     }
 
-    pub(super) fn published(&mut self) {
-        self.own.pending.clear();
-        self.own.published = self.own.serial;
+    /// What each mailbox is to be told that does not know it.
+    pub(super) fn bundles(&self) -> impl Iterator<Item = (&Place, Bundle)> {
+        self.own.homes.iter().filter_map(|home| {
+            let is_known = home.published == self.own.serial && home.pending.is_empty();
+            (!is_known).then_some(())?;
+            let bundle = Bundle { card: self.card()?, prekeys: home.pending.clone() };
+            Some((&home.place, bundle))
+        })
+    }
+
+    pub(super) fn published(&mut self, mailbox: PublicKey) {
+        let serial = self.own.serial;
+        for home in self.own.homes.iter_mut().filter(|home| home.place.mailbox == mailbox) {
+            home.pending.clear();
+            home.published = serial;
+        }
         self.touched.insert(Row::Own);
     }
 

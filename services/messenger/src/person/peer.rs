@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use octet_node::bytes::Fields;
+use octet_node::control::PublicKey;
 use serde::{Deserialize, Serialize};
 use vodozemac::olm::{Session, SessionPickle};
 
@@ -29,8 +30,14 @@ pub struct Peer {
     pub received: u64,
     /// Whether they are to be told so.
     pub owed: bool,
-    /// An envelope that tells them so.
-    pub receipt: Option<Vec<u8>>,
+    /// An envelope that tells them so, until all their mailboxes have it.
+    pub receipt: Option<Sealed>,
+    /// Whether a text came that no session opens: they are to be asked for it, in a new one.
+    pub lost: bool,
+    /// When that was so last, in seconds since 1970.
+    pub lost_at: Option<u64>,
+    /// Whether the receipt asks, and no mailbox has it yet.
+    pub asking: bool,
     /// Texts that they have not said have come.
     pub outgoing: BTreeMap<u64, Outgoing>,
     /// Texts that came before one that is missing.
@@ -40,17 +47,25 @@ pub struct Peer {
 /// A text on its way.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Outgoing {
-    pub stage: Stage,
     pub written: u64,
+    pub text: String,
+    /// `None` as long as there is no session. What is sealed is sealed a second time only if they ask for it.
+    pub sealed: Option<Sealed>,
 }
 
-/// How far it is.
-#[derive(Debug, Serialize, Deserialize)]
-pub enum Stage {
-    /// There is no session yet.
-    Waiting(String),
-    /// It is sealed, and was given to a mailbox at this time, or not yet. It is never sealed a second time.
-    Sealed(Vec<u8>, Option<u64>),
+/// An envelope, and which mailboxes were given it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Sealed {
+    pub envelope: Vec<u8>,
+    /// When each was, in seconds since 1970.
+    pub left: BTreeMap<PublicKey, u64>,
+}
+
+impl Sealed {
+    /// One that no mailbox was given yet.
+    pub fn new(envelope: Vec<u8>) -> Self {
+        Self { envelope, left: BTreeMap::new() }
+    }
 }
 
 /// A text that came too early.
@@ -70,7 +85,10 @@ struct Saved {
     written: u64,
     received: u64,
     owed: bool,
-    receipt: Option<Vec<u8>>,
+    receipt: Option<Sealed>,
+    lost: bool,
+    lost_at: Option<u64>,
+    asking: bool,
 }
 
 impl Peer {
@@ -93,6 +111,9 @@ impl Peer {
             received: saved.received,
             owed: saved.owed,
             receipt: saved.receipt,
+            lost: saved.lost,
+            lost_at: saved.lost_at,
+            asking: saved.asking,
             outgoing: BTreeMap::new(),
             held: BTreeMap::new(),
         })
@@ -112,6 +133,9 @@ impl Peer {
             received: self.received,
             owed: self.owed,
             receipt: self.receipt.clone(),
+            lost: self.lost,
+            lost_at: self.lost_at,
+            asking: self.asking,
         })
     }
 
@@ -125,9 +149,20 @@ impl Peer {
         Some(())
     }
 
-    /// Where their letters are left: the first place, by their own word or that of an invite.
-    pub fn place(&self) -> Option<&Place> {
-        let own = self.card.as_ref().and_then(|card| card.details().places.first());
-        own.or_else(|| self.places.first())
+    /// Whether a session with them is to be begun.
+    pub fn wants_session(&self) -> bool {
+        let waits = self.outgoing.values().any(|outgoing| outgoing.sealed.is_none());
+        (self.sessions.is_empty() && waits) || self.asks()
+    }
+
+    /// Whether they are to be asked for what no session opens. Who is not known here is told nothing.
+    pub fn asks(&self) -> bool {
+        self.lost && self.is_known
+    }
+
+    /// Where their letters are left, at each: by their own word, or that of an invite.
+    pub fn mailboxes(&self) -> &[Place] {
+        let own = self.card.as_ref().map(|card| card.details().places.as_slice());
+        own.filter(|own| !own.is_empty()).unwrap_or(&self.places)
     }
 }

@@ -9,20 +9,20 @@ use super::peer::{Held, Peer};
 use crate::card::Card;
 use crate::history::Entry;
 use crate::letter::Letter;
-use crate::limits::{HELD, SESSIONS};
+use crate::limits::{ASK, HELD, SESSIONS};
 use crate::record::Record;
 use crate::rows::Row;
 
 impl Person {
     /// Reads an envelope. What cannot be read is counted and left: it would lie in the mailbox for ever.
-    pub(super) fn read(&mut self, envelope: &[u8]) {
-        if self.take(envelope).is_none() {
+    pub(super) fn read(&mut self, envelope: &[u8], now: u64) {
+        if self.take(envelope, now).is_none() {
             self.own.refused += 1;
             self.touched.insert(Row::Own);
         }
     }
 
-    fn take(&mut self, envelope: &[u8]) -> Option<()> {
+    fn take(&mut self, envelope: &[u8], now: u64) -> Option<()> {
         let own = self.name();
         let letter = Letter::from_bytes(&self.own.seal.open(envelope, &own)?)?;
         let name = letter.card.name();
@@ -33,9 +33,7 @@ impl Person {
         let peer = self.peers.get_mut(&name)?;
         let is_newer = is_newer(&letter.card, peer.card.as_ref())?;
         let Some(text) = decrypt(&mut self.account, peer, &letter) else {
-            // Most likely it has come before, and they do not know.
-            peer.owed = peer.is_known;
-            self.touched.insert(Row::Peer(name));
+            self.cannot_open(name, letter.number, now);
             return None;
         };
         self.touched.extend([Row::Peer(name), Row::Account]);
@@ -48,6 +46,23 @@ impl Person {
         // What had no session may have one now.
         self.seal_waiting(name);
         Some(())
+    }
+
+    /// A letter that says that it has this text was opened by no session.
+    fn cannot_open(&mut self, name: PublicKey, number: u64, now: u64) {
+        let Some(peer) = self.peers.get_mut(&name) else { return };
+        if number == 0 || peer.held.contains_key(&number) {
+            // A word about such words would never end.
+            return;
+        }
+        if number <= peer.received {
+            // They may not know that it has come. If they are about to be told, this lay in another mailbox.
+            peer.owed |= peer.receipt.is_none();
+        } else if peer.lost_at.is_none_or(|at| now.saturating_sub(at) >= ASK) {
+            // Whoever has their card can have put it there: so it is asked for seldom.
+            (peer.lost, peer.lost_at) = (true, Some(now));
+        }
+        self.touched.insert(Row::Peer(name));
     }
 
     /// A letter of somebody who is not known here.
@@ -72,6 +87,13 @@ impl Person {
         let waiting = peer.outgoing.split_off(&(record.received.saturating_add(1)));
         let done = std::mem::replace(&mut peer.outgoing, waiting);
         self.touched.extend(done.into_keys().map(|number| Row::Outgoing(name, number)));
+        if record.again {
+            // They are sealed in the session in which that was said.
+            for (number, outgoing) in &mut peer.outgoing {
+                outgoing.sealed = None;
+                self.touched.insert(Row::Outgoing(name, *number));
+            }
+        }
         if record.number == 0 {
             return;
         }

@@ -3,7 +3,7 @@
 use octet_node::control::PublicKey;
 
 use super::Person;
-use super::peer::Stage;
+use super::peer::Sealed;
 use crate::limits::AGAIN;
 use crate::place::Place;
 
@@ -47,37 +47,43 @@ pub enum Action {
 }
 
 impl Person {
-    /// One's own mailbox: the first.
-    pub fn mailbox(&self) -> Option<&Place> {
-        self.own.places.first()
+    /// One's own mailboxes.
+    pub fn mailboxes(&self) -> impl Iterator<Item = &Place> {
+        self.own.homes.iter().map(|home| &home.place)
     }
 
-    /// What is to be done at `now`, in seconds since 1970. Letters to one peer come in their order.
+    /// What is to be done at `now`, in seconds since 1970. Letters to one peer come in their order at each of the
+    /// mailboxes. Of several claims about one peer the first that succeeds is enough.
     pub fn todo(&self, now: u64) -> Vec<Action> {
-        let publish = self.mailbox().zip(self.bundle()).map(|(place, bundle)| Action::Publish {
+        let publish = self.bundles().map(|(place, bundle)| Action::Publish {
             place: place.clone(),
             bundle: bundle.to_bytes(),
         });
-        let mut actions: Vec<Action> = publish.into_iter().collect();
+        let mut actions: Vec<Action> = publish.collect();
         for (name, peer) in &self.peers {
-            let Some(place) = peer.place() else { continue };
-            let mut stages = peer.outgoing.values().map(|outgoing| &outgoing.stage);
-            if peer.sessions.is_empty() && stages.any(|stage| matches!(stage, Stage::Waiting(_))) {
-                actions.push(Action::Claim { place: place.clone(), peer: *name });
-            }
-            let mut deposit = |what, envelope: &[u8]| {
-                let (place, envelope) = (place.clone(), envelope.to_vec());
-                actions.push(Action::Deposit { place, peer: *name, what, envelope });
-            };
-            for (number, outgoing) in &peer.outgoing {
-                if let Stage::Sealed(envelope, at) = &outgoing.stage
-                    && at.is_none_or(|at| now.saturating_sub(at) >= AGAIN)
-                {
-                    deposit(What::Text(*number), envelope);
+            for place in peer.mailboxes() {
+                if peer.wants_session() {
+                    actions.push(Action::Claim { place: place.clone(), peer: *name });
                 }
-            }
-            if let Some(envelope) = &peer.receipt {
-                deposit(What::Receipt, envelope);
+                let mut deposit = |what, sealed: &Sealed| {
+                    let (place, envelope) = (place.clone(), sealed.envelope.clone());
+                    actions.push(Action::Deposit { place, peer: *name, what, envelope });
+                };
+                for (number, outgoing) in &peer.outgoing {
+                    if let Some(sealed) = &outgoing.sealed
+                        && sealed
+                            .left
+                            .get(&place.mailbox)
+                            .is_none_or(|at| now.saturating_sub(*at) >= AGAIN)
+                    {
+                        deposit(What::Text(*number), sealed);
+                    }
+                }
+                if let Some(sealed) = &peer.receipt
+                    && !sealed.left.contains_key(&place.mailbox)
+                {
+                    deposit(What::Receipt, sealed);
+                }
             }
         }
         actions

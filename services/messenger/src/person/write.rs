@@ -4,13 +4,14 @@ use octet_node::control::PublicKey;
 use vodozemac::Curve25519PublicKey;
 use vodozemac::olm::SessionConfig;
 
-use super::peer::{Outgoing, Peer, Stage};
+use super::peer::{Outgoing, Peer, Sealed};
 use super::{Person, Refused, What};
 use crate::card::Card;
 use crate::envelope;
 use crate::history::Entry;
 use crate::letter::Letter;
-use crate::limits::{OUTBOX, TEXT};
+use crate::limits::{OUTBOX, SESSIONS, TEXT};
+use crate::place::Place;
 use crate::prekey;
 use crate::record::Record;
 use crate::rows::Row;
@@ -27,8 +28,8 @@ impl Person {
         peer.is_known = true;
         peer.written += 1;
         let number = peer.written;
-        let stage = Stage::Waiting(text.clone());
-        peer.outgoing.insert(number, Outgoing { stage, written: now });
+        let outgoing = Outgoing { written: now, text: text.clone(), sealed: None };
+        peer.outgoing.insert(number, outgoing);
         self.touched.extend([Row::Peer(to), Row::Outgoing(to, number)]);
         self.remember(Entry { peer: to, received: false, number, written: now, text });
         self.seal_waiting(to);
@@ -41,6 +42,7 @@ impl Person {
         name: PublicKey,
         card: &[u8],
         key: &[u8],
+        now: u64,
     ) -> Result<(), Refused> {
         let (card, key) = prekey::check(card, key, &name).ok_or(Refused::NotTheirs)?;
         let peer = self.peers.get_mut(&name).ok_or(Refused::Unknown)?;
@@ -48,18 +50,27 @@ impl Person {
         if peer.card.as_ref().is_some_and(|known| !card.follows(known)) {
             return Err(Refused::NotTheirs);
         }
-        if peer.sessions.is_empty() {
+        let asks = peer.asks();
+        if peer.sessions.is_empty() || asks {
             let identity = Curve25519PublicKey::from_bytes(card.details().identity);
             let session = self.account.create_outbound_session(
                 SessionConfig::version_2(),
                 identity,
                 Curve25519PublicKey::from_bytes(key.key),
             );
-            peer.sessions.push(session.map_err(|_| Refused::NotTheirs)?);
+            // The others go on opening what is under way.
+            peer.sessions.insert(0, session.map_err(|_| Refused::NotTheirs)?);
+            peer.sessions.truncate(SESSIONS);
         }
         peer.card = Some(card);
         self.touched.insert(Row::Peer(name));
         self.seal_waiting(name);
+        if let Some(peer) = self.peers.get_mut(&name)
+            && asks
+        {
+            (peer.owed, peer.asking, peer.lost) = (true, true, false);
+            self.owe_receipts(now);
+        }
         Ok(())
     }
 
@@ -68,24 +79,19 @@ impl Person {
         let Some(own) = self.card() else { return };
         let from = self.name();
         let Some(peer) = self.peers.get_mut(&name) else { return };
-        let waiting: Vec<u64> = peer
-            .outgoing
-            .iter()
-            .filter(|(_, outgoing)| matches!(outgoing.stage, Stage::Waiting(_)))
-            .map(|(number, _)| *number)
-            .collect();
+        let waits = |(_, outgoing): &(&u64, &Outgoing)| outgoing.sealed.is_none();
+        let waiting: Vec<u64> =
+            peer.outgoing.iter().filter(waits).map(|(number, _)| *number).collect();
         for number in waiting {
-            let Some(Outgoing { stage: Stage::Waiting(text), written }) =
-                peer.outgoing.get(&number)
-            else {
-                continue;
-            };
-            let (text, written, received) = (text.clone(), *written, peer.received);
-            let record = Record { from, to: name, number, received, written, text };
+            let Some(outgoing) = peer.outgoing.get(&number) else { continue };
+            let (text, written, received) =
+                (outgoing.text.clone(), outgoing.written, peer.received);
+            let record = Record { from, to: name, number, received, again: false, written, text };
             // Without a session, or with a card that is no key, it goes on waiting.
             let Some(envelope) = seal(peer, &own, &record) else { return };
-            let stage = Stage::Sealed(envelope, None);
-            peer.outgoing.insert(number, Outgoing { stage, written });
+            if let Some(outgoing) = peer.outgoing.get_mut(&number) {
+                outgoing.sealed = Some(Sealed::new(envelope));
+            }
             peer.owed = false;
             self.touched.extend([Row::Peer(name), Row::Outgoing(name, number)]);
         }
@@ -98,28 +104,32 @@ impl Person {
             if !(peer.owed && peer.is_known) {
                 continue;
             }
-            let (received, text) = (peer.received, String::new());
-            let record = Record { from, to: *name, number: 0, received, written: now, text };
+            let (received, again, text) = (peer.received, peer.asking, String::new());
+            let record = Record { from, to: *name, number: 0, received, again, written: now, text };
             if let Some(envelope) = seal(peer, &own, &record) {
-                peer.receipt = Some(envelope);
+                peer.receipt = Some(Sealed::new(envelope));
                 peer.owed = false;
                 self.touched.insert(Row::Peer(*name));
             }
         }
     }
 
-    pub(super) fn deposited(&mut self, name: PublicKey, what: What, now: u64) {
+    pub(super) fn deposited(&mut self, name: PublicKey, mailbox: PublicKey, what: What, now: u64) {
         let Some(peer) = self.peers.get_mut(&name) else { return };
         match what {
             What::Receipt => {
-                peer.receipt = None;
+                let Some(mut receipt) = peer.receipt.take() else { return };
+                receipt.left.insert(mailbox, now);
+                let lacks = |place: &Place| !receipt.left.contains_key(&place.mailbox);
+                let is_lacking = peer.mailboxes().iter().any(lacks);
+                peer.receipt = is_lacking.then_some(receipt);
+                peer.asking = false;
                 self.touched.insert(Row::Peer(name));
             }
             What::Text(number) => {
-                if let Some(Outgoing { stage: Stage::Sealed(_, at), .. }) =
-                    peer.outgoing.get_mut(&number)
-                {
-                    *at = Some(now);
+                let outgoing = peer.outgoing.get_mut(&number);
+                if let Some(sealed) = outgoing.and_then(|outgoing| outgoing.sealed.as_mut()) {
+                    sealed.left.insert(mailbox, now);
                     self.touched.insert(Row::Outgoing(name, number));
                 }
             }
@@ -131,6 +141,6 @@ impl Person {
 fn seal(peer: &mut Peer, own: &Card, record: &Record) -> Option<Vec<u8>> {
     let to = peer.card.as_ref()?.details().seal;
     let message = peer.sessions.first_mut()?.encrypt(record.to_bytes()).ok()?;
-    let letter = Letter { card: own.clone(), message };
+    let letter = Letter { card: own.clone(), number: record.number, message };
     envelope::seal(&letter.to_bytes(), &record.to, &to)
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use iroh::endpoint::Connection;
 use iroh::{Endpoint, EndpointAddr, EndpointId};
@@ -21,6 +21,9 @@ use crate::request::{Answer, Request};
 /// How long a mailbox may take to be reached.
 const REACH: Duration = Duration::from_secs(5);
 
+/// How long one that was not reached is not tried again.
+const REST: Duration = Duration::from_secs(60);
+
 /// How long it may take to answer.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -31,6 +34,8 @@ const GOODBYE: Duration = Duration::from_millis(500);
 pub struct Client {
     runtime: Runtime,
     open: BTreeMap<PublicKey, (Endpoint, Connection)>,
+    /// When those were tried that were not reached.
+    silent: BTreeMap<PublicKey, Instant>,
 }
 
 impl std::fmt::Debug for Client {
@@ -46,7 +51,7 @@ impl Client {
     /// The kernel gives no descriptors.
     pub fn new() -> io::Result<Self> {
         let runtime = Builder::new_current_thread().enable_io().enable_time().build()?;
-        Ok(Self { runtime, open: BTreeMap::new() })
+        Ok(Self { runtime, open: BTreeMap::new(), silent: BTreeMap::new() })
     }
 }
 
@@ -56,7 +61,14 @@ impl Wire for Client {
         let (_, connection) = match self.open.remove(&place.mailbox) {
             Some(open) => self.open.entry(place.mailbox).or_insert(open),
             None => {
-                let reached = self.runtime.block_on(reach(place)).ok_or_else(unreached)?;
+                let tried = self.silent.get(&place.mailbox);
+                if tried.is_some_and(|tried| tried.elapsed() < REST) {
+                    return Err(unreached());
+                }
+                let Some(reached) = self.runtime.block_on(reach(place)) else {
+                    self.silent.insert(place.mailbox, Instant::now());
+                    return Err(unreached());
+                };
                 self.open.entry(place.mailbox).or_insert(reached)
             }
         };

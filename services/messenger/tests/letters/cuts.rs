@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use octet_messenger::courier::{self, CourierError};
+use octet_messenger::limits::AGAIN;
 use octet_messenger::mailbox;
 use octet_messenger::person::Event;
 
@@ -23,9 +24,22 @@ const ALL: [Doing; 3] = [Doing::Writing, Doing::Delivering, Doing::Fetching];
 
 #[test]
 fn each_letter_is_shown_once_and_in_order() {
+    let cuts = storm(&[&Box::new(ENDLESS)], false);
+    // Every state that there is was cut: writing asks nothing of a mailbox.
+    let states = 2 + (3 + 3) + (3 + 3);
+    assert_eq!(cuts.len(), states, "{cuts:?}");
+}
+
+/// Both have two, of which one is off now and then, or both have lost what lay there.
+#[test]
+fn each_letter_is_shown_once_and_in_order_where_mailboxes_fail() {
+    storm(&[&Box::new(ENDLESS), &Box::new(ENDLESS)], true);
+}
+
+/// Two people write each other by these mailboxes, and every process is killed. In which state how often is returned.
+fn storm(boxes: &[&Box], are_lost: bool) -> BTreeMap<String, usize> {
     let mut chance = fastrand::Rng::with_seed(27);
-    let here = Box::new(ENDLESS);
-    let mut pair = [Party::new(&[&here]), Party::new(&[&here])];
+    let mut pair = [Party::with(boxes.len(), boxes), Party::with(boxes.len(), boxes)];
     let names = [pair[0].name, pair[1].name];
     pair[0].deliver();
     pair[1].deliver();
@@ -37,6 +51,16 @@ fn each_letter_is_shown_once_and_in_order() {
     let (mut steps, mut lines) = (0, [0, 0]);
     while written.iter().any(|texts| texts.len() < LETTERS) {
         steps += 1;
+        if boxes.len() > 1 && chance.u8(..4) == 0 {
+            let off = chance.usize(..=boxes.len());
+            for (at, one) in boxes.iter().enumerate() {
+                one.is_off(at == off);
+            }
+        }
+        if are_lost && chance.u8(..15) == 0 {
+            // A day, or as long as letters lie in a mailbox: they are gone, and left again only after the day.
+            pass(boxes, if chance.u8(..4) == 0 { AGAIN } else { ENDLESS.lifetime });
+        }
         let who = chance.usize(..2);
         let doing = ALL[chance.usize(..ALL.len())];
         let text = format!("letter {steps} of {who}");
@@ -44,8 +68,9 @@ fn each_letter_is_shown_once_and_in_order() {
         if doing == Doing::Writing && written[who].len() == LETTERS {
             continue;
         }
-        // A quarter of all goes without a cut, a quarter with one of the mailbox, and half with one of the person.
+        // A quarter of all goes without a cut, a quarter with one of a mailbox, and half with one of the person.
         let kind = chance.usize(..4);
+        let here = boxes[chance.usize(..boxes.len())];
         if kind == 1 {
             let stage = mailbox::Stage::ALL[chance.usize(..3)];
             // Who fetches changes something there once, by saying what can go.
@@ -72,8 +97,8 @@ fn each_letter_is_shown_once_and_in_order() {
                 Ok(())
             }
             Doing::Fetching => match courier.fetch(now) {
-                Err(CourierError::Unreached(_)) => Ok(()),
-                outcome => outcome,
+                Ok(_) | Err(CourierError::Unreached(_)) => Ok(()),
+                Err(error) => Err(error),
             },
         });
         if is_cut {
@@ -90,11 +115,19 @@ fn each_letter_is_shown_once_and_in_order() {
         let own = new.into_iter().filter(|line| !line.received).map(|line| line.text);
         written[who].extend(own);
     }
-    // Nobody is cut any more.
+    // Nobody is cut or off any more.
+    for one in boxes {
+        one.is_off(false);
+    }
     for _ in 0..3 {
-        for party in &mut pair {
-            party.deliver();
-            party.fetch();
+        if are_lost {
+            pass(boxes, AGAIN);
+        }
+        // What one leaves the other has within the day.
+        for who in [0, 1, 0, 1] {
+            // The first connection may be one of before a mailbox was killed.
+            pair[who].deliver_where_it_can();
+            pair[who].fetch();
         }
     }
     for (state, count) in &cuts {
@@ -106,9 +139,15 @@ fn each_letter_is_shown_once_and_in_order() {
         assert_eq!(&pair[1 - who].received(names[who]), texts);
         assert_eq!(pair[who].courier().person().on_their_way(&names[1 - who]), 0);
     }
-    // Every state that there is was cut: writing asks nothing of a mailbox.
-    let states = 2 + (3 + 3) + (3 + 3);
-    assert_eq!(cuts.len(), states, "{cuts:?}");
+    cuts
+}
+
+fn pass(boxes: &[&Box], seconds: u64) {
+    for one in boxes {
+        one.0.borrow_mut().now += seconds;
+        let now = one.now();
+        one.with(|mailbox| mailbox.expire(now).unwrap());
+    }
 }
 
 #[test]

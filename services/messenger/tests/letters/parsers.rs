@@ -50,12 +50,12 @@ fn letter() -> Letter {
     let one_time: Vec<Curve25519PublicKey> = ben.one_time_keys().into_values().collect();
     let config = SessionConfig::version_2();
     let session = anna.create_outbound_session(config, ben.curve25519_key(), one_time[0]);
-    Letter { card: card(), message: session.unwrap().encrypt("hello").unwrap() }
+    Letter { card: card(), number: 1, message: session.unwrap().encrypt("hello").unwrap() }
 }
 
 fn record() -> Record {
     let (from, to) = (key(1).public(), key(8).public());
-    Record { from, to, number: 1, received: 2, written: 3, text: "hello".to_owned() }
+    Record { from, to, number: 1, received: 2, again: false, written: 3, text: "hello".to_owned() }
 }
 
 /// What there is, and for each whether bytes are one whose encoding they are.

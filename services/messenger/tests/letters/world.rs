@@ -51,6 +51,8 @@ pub struct Site {
     pub cut: Option<(mailbox::Stage, usize)>,
     /// What was asked in each visit: as its owner, or as nobody.
     pub visits: Vec<[bool; 2]>,
+    /// Whether nobody reaches it.
+    pub is_off: bool,
     pub now: u64,
 }
 
@@ -61,9 +63,18 @@ pub struct Box(pub Rc<RefCell<Site>>);
 impl Box {
     pub fn new(limits: Limits) -> Self {
         let own = Key::generate().unwrap().public();
-        let (heard, visits, cut, now) = (vec![], vec![], None, 100_000);
-        let folder = folder();
-        let site = Site { folder, own, limits, mailbox: None, started: 0, heard, cut, visits, now };
+        let site = Site {
+            folder: folder(),
+            own,
+            limits,
+            mailbox: None,
+            started: 0,
+            heard: vec![],
+            cut: None,
+            visits: vec![],
+            is_off: false,
+            now: 100_000,
+        };
         let made = Self(Rc::new(RefCell::new(site)));
         made.0.borrow_mut().start();
         made
@@ -76,6 +87,11 @@ impl Box {
 
     pub fn now(&self) -> u64 {
         self.0.borrow().now
+    }
+
+    /// Has it reached by nobody, or by everybody again.
+    pub fn is_off(&self, is_off: bool) {
+        self.0.borrow_mut().is_off = is_off;
     }
 
     /// Does something with the mailbox itself.
@@ -143,6 +159,9 @@ impl Wire for Memory {
     fn ask(&mut self, place: &Place, request: &Request) -> Result<Answer, Unreached> {
         let unreached = || Unreached(place.to_string());
         let mut site = self.boxes.get(&place.mailbox).ok_or_else(unreached)?.0.borrow_mut();
+        if site.is_off {
+            return Err(unreached());
+        }
         let mut visit = self.visits.remove(&place.mailbox).unwrap_or_else(|| {
             site.visits.push([false; 2]);
             (site.started, site.visits.len() - 1, Visit::new(Ipv4Addr::LOCALHOST.into()))
@@ -177,14 +196,22 @@ pub struct Party {
 impl Party {
     /// Somebody whose mailbox is the first of `boxes`, and who reaches all of them.
     pub fn new(boxes: &[&Box]) -> Self {
+        Self::with(1, boxes)
+    }
+
+    /// Somebody who has a mailbox at the first `homes` of `boxes`.
+    pub fn with(homes: usize, boxes: &[&Box]) -> Self {
         let boxes: Vec<Box> = boxes.iter().copied().cloned().collect();
         let (folder, key) = (folder(), random().unwrap());
         let fresh =
             Fresh { name: random().unwrap(), key: random().unwrap(), seal: random().unwrap() };
-        let (person, rows) = Person::new(fresh, vec![boxes[0].place()], boxes[0].now()).unwrap();
+        let places = boxes[..homes].iter().map(Box::place).collect();
+        let (person, rows) = Person::new(fresh, places, boxes[0].now()).unwrap();
         Store::create(folder.path(), key).unwrap().keep(&rows).unwrap();
         let name = person.name();
-        boxes[0].with(|mailbox| mailbox.admit(&name)).unwrap();
+        for home in &boxes[..homes] {
+            home.with(|mailbox| mailbox.admit(&name)).unwrap();
+        }
         Self { folder, key, boxes, name, courier: None }
     }
 
@@ -273,17 +300,36 @@ impl Party {
         assert!(left.is_empty(), "{left:?}");
     }
 
-    /// Comes to the mailbox, and says so.
+    /// The same, and whoever is off is left out.
+    pub fn deliver_where_it_can(&mut self) {
+        let now = self.now();
+        for error in self.courier().deliver(now).unwrap() {
+            assert!(matches!(error, CourierError::Unreached(_)), "{error}");
+        }
+    }
+
+    /// Comes to the mailboxes, and says so.
     pub fn fetch(&mut self) {
         let now = self.now();
-        self.courier().fetch(now).unwrap();
+        let left = self.courier().fetch(now).unwrap();
+        assert!(left.is_empty(), "{left:?}");
         self.deliver();
+    }
+
+    /// The same, and whoever is off is left out.
+    pub fn fetch_where_it_can(&mut self) {
+        let now = self.now();
+        for error in self.courier().fetch(now).unwrap() {
+            assert!(matches!(error, CourierError::Unreached(_)), "{error}");
+        }
+        self.deliver_where_it_can();
     }
 
     /// Has an envelope read that was taken from elsewhere.
     pub fn read(&mut self, envelope: &[u8]) {
-        let now = self.now();
-        self.courier().tell(Event::Fetched(vec![envelope.to_vec()], 50), now).unwrap();
+        let (mailbox, now) = (self.boxes[0].place().mailbox, self.now());
+        let event = Event::Fetched(mailbox, vec![envelope.to_vec()], 50);
+        self.courier().tell(event, now).unwrap();
     }
 
     pub fn history(&mut self) -> Vec<Entry> {

@@ -1,6 +1,8 @@
 //! A host with TCP on the wire of a guest: what a program of the test's says to one end of a socket
 //! pair comes out of the wire as a connection, and back.
 
+mod datagrams;
+
 use std::collections::HashMap;
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
@@ -15,6 +17,7 @@ use smoltcp::socket::tcp;
 use smoltcp::time::Instant as StackInstant;
 use smoltcp::wire::{EthernetAddress, IpCidr, IpListenEndpoint};
 
+use self::datagrams::Datagrams;
 use super::port::{Mac, Port};
 
 /// How often the program's ends are looked at while nothing comes by wire.
@@ -35,11 +38,12 @@ pub struct Host {
     orders: Sender<Order>,
 }
 
-/// A connection that is wanted.
-struct Order {
-    from: Option<Ipv4Addr>,
-    to: SocketAddr,
-    answer: Sender<io::Result<UnixStream>>,
+/// What is wanted.
+enum Order {
+    /// A connection.
+    Connect { from: Option<Ipv4Addr>, to: SocketAddr, answer: Sender<io::Result<UnixStream>> },
+    /// That datagrams are handed on.
+    HandOn(Datagrams),
 }
 
 impl Host {
@@ -83,6 +87,18 @@ impl Host {
         connect(&self.orders, Some(from), to)
     }
 
+    /// Has datagrams handed on of programs that know nothing of wires: what they send to this address of this computer's
+    /// loopback is sent to `to`, and what comes back is theirs.
+    ///
+    /// # Errors
+    /// This computer refuses.
+    pub fn hand_on(&self, to: SocketAddr) -> io::Result<SocketAddr> {
+        let datagrams = Datagrams::new(to)?;
+        let address = datagrams.address()?;
+        self.orders.send(Order::HandOn(datagrams)).map_err(|_| gone())?;
+        Ok(address)
+    }
+
     /// Listens on this computer's loopback for programs that know nothing of wires: who connects
     /// there is connected to `to`.
     ///
@@ -118,10 +134,13 @@ fn connect(
     from: Option<Ipv4Addr>,
     to: SocketAddr,
 ) -> io::Result<UnixStream> {
-    let gone = || io::Error::other("the host on the wire is gone");
     let (answer, made) = channel();
-    orders.send(Order { from, to, answer }).map_err(|_| gone())?;
+    orders.send(Order::Connect { from, to, answer }).map_err(|_| gone())?;
     made.recv().map_err(|_| gone())?
+}
+
+fn gone() -> io::Error {
+    io::Error::other("the host on the wire is gone")
 }
 
 /// The stack, with all connections.
@@ -130,6 +149,7 @@ struct Stack {
     interface: Interface,
     sockets: SocketSet<'static>,
     connections: HashMap<SocketHandle, Connection>,
+    datagrams: Vec<Datagrams>,
     began: Instant,
     next_port: u16,
 }
@@ -159,6 +179,7 @@ impl Stack {
             interface,
             sockets: SocketSet::new(vec![]),
             connections: HashMap::new(),
+            datagrams: vec![],
             began: Instant::now(),
             next_port: FIRST_PORT,
         }
@@ -169,7 +190,8 @@ impl Stack {
         loop {
             loop {
                 match wanted.try_recv() {
-                    Ok(order) => self.begin(order),
+                    Ok(Order::Connect { from, to, answer }) => self.begin(from, to, answer),
+                    Ok(Order::HandOn(datagrams)) => self.datagrams.push(datagrams),
                     Err(TryRecvError::Empty) => break,
                     Err(TryRecvError::Disconnected) if self.connections.is_empty() => return,
                     Err(TryRecvError::Disconnected) => break,
@@ -183,28 +205,36 @@ impl Stack {
             for handle in handles {
                 self.attend(handle);
             }
+            for datagrams in &mut self.datagrams {
+                let next = &mut self.next_port;
+                datagrams.attend(&mut self.sockets, || take_port(next));
+            }
             if self.wire.come.is_none() {
                 self.wire.come = self.wire.port.receive(Instant::now() + TICK);
             }
         }
     }
 
-    fn begin(&mut self, order: Order) {
+    fn begin(
+        &mut self,
+        from: Option<Ipv4Addr>,
+        to: SocketAddr,
+        answer: Sender<io::Result<UnixStream>>,
+    ) {
         let buffer = || tcp::SocketBuffer::new(vec![0; WINDOW]);
         let mut socket = tcp::Socket::new(buffer(), buffer());
-        let port = self.next_port;
-        self.next_port = self.next_port.checked_add(1).unwrap_or(FIRST_PORT);
-        let to = (smoltcp::wire::IpAddress::from(order.to.ip()), order.to.port());
-        if order.from.is_some() {
+        let port = take_port(&mut self.next_port);
+        let end = (smoltcp::wire::IpAddress::from(to.ip()), to.port());
+        if from.is_some() {
             self.answer_for_neighbours();
         }
-        let from = IpListenEndpoint { addr: order.from.map(Into::into), port };
-        if let Err(error) = socket.connect(self.interface.context(), to, from) {
-            let _ = order.answer.send(Err(io::Error::other(format!("{}: {error:?}", order.to))));
+        let from = IpListenEndpoint { addr: from.map(Into::into), port };
+        if let Err(error) = socket.connect(self.interface.context(), end, from) {
+            let _ = answer.send(Err(io::Error::other(format!("{to}: {error:?}"))));
             return;
         }
         let handle = self.sockets.add(socket);
-        let waiting = Some((order.answer, Instant::now() + PATIENCE));
+        let waiting = Some((answer, Instant::now() + PATIENCE));
         let connection = Connection { waiting, program: None, said_all: false };
         self.connections.insert(handle, connection);
     }
@@ -296,6 +326,13 @@ impl Stack {
             }
         }
     }
+}
+
+/// The next port that connections come from.
+fn take_port(next: &mut u16) -> u16 {
+    let port = *next;
+    *next = port.checked_add(1).unwrap_or(FIRST_PORT);
+    port
 }
 
 /// The port as the stack's device.

@@ -9,7 +9,7 @@ use super::packet::{self, Heard, Kind, Segment};
 use super::port::{Mac, Port};
 
 /// How long an answer that must come may take; long, because the host may be busy.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(180);
 
 /// How often a question is asked again meanwhile: the first ones may come before the guest's link.
 const AGAIN: Duration = Duration::from_millis(500);
@@ -61,7 +61,7 @@ impl Station {
     /// The Ethernet address of `target`, which is asked for until it is said.
     ///
     /// # Errors
-    /// Nobody says it within a minute, or the guest is gone.
+    /// Nobody says it within three minutes, or the guest is gone.
     pub fn resolve(&mut self, target: IpAddr) -> io::Result<Mac> {
         let own = self.address_like(target)?;
         let deadline = Instant::now() + PATIENCE;
@@ -167,6 +167,34 @@ impl Station {
         let mut heard = vec![];
         self.sentinel(to, sentinel, Kind::Syn, |segment| heard.push(segment))?;
         Ok(heard)
+    }
+
+    /// Sends the datagram `asked` to the Ethernet address `to`, again and again until it is answered: a program does
+    /// that, in its own time.
+    ///
+    /// # Errors
+    /// It is not answered within three minutes, or the guest is gone.
+    pub fn ask(&self, to: Mac, asked: &Segment) -> io::Result<()> {
+        let answer = Segment { from: asked.to, to: asked.from, kind: asked.kind };
+        let deadline = Instant::now() + PATIENCE;
+        while Instant::now() < deadline {
+            self.say((self.mac, to), asked)?;
+            let again = deadline.min(Instant::now() + AGAIN);
+            while let Some(heard) = self.hear(again)? {
+                if matches!(heard, Heard::Segment(heard) if heard == answer) {
+                    return Ok(());
+                }
+            }
+        }
+        Err(late(format!("{} port {} does not answer, though it should", asked.to.0, asked.to.1)))
+    }
+
+    /// Sends a frame as it is.
+    ///
+    /// # Errors
+    /// The guest is gone.
+    pub fn send(&self, frame: &[u8]) -> io::Result<()> {
+        self.port.send(frame)
     }
 
     fn scan(

@@ -7,6 +7,7 @@ mod forward;
 mod guessed;
 mod joined;
 mod kept;
+mod letters;
 mod lossy;
 mod manager;
 mod metering;

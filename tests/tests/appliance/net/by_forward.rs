@@ -1,18 +1,24 @@
 //! A board whose image has the unit `forward`: the door of its links is open, and lines to this board, and
-//! to no other, are rules of its kernel.
+//! to no other, are rules of its kernel. What it takes of errors about its flows.
 
-use std::collections::BTreeSet;
+use std::net::IpAddr;
 
 use octet_appliance::SETTINGS;
-use octet_machine::panel::Reply;
+use octet_machine::Machine;
+use octet_machine::panel::raw::{self, ethernet, icmp, transport};
+use octet_machine::panel::{Kind, Reply, Segment, Station};
 use octet_tests::READY;
 use serde_json::json;
 
-use crate::net::guest::{BOX, BOX_LINK, GATE, show, with_doors};
-use crate::net::scan::station;
+use crate::net::guest::{BOX, BOX_LINK, GATE, TEST, show, with_doors};
+use crate::net::scan::station as open;
 
 const LINKS: u16 = 51820;
 const CONTROL: u16 = 4042;
+
+/// The header of IPv6, and the longest error with it.
+const IPV6: usize = 40;
+const LONGEST: usize = 1280;
 
 /// Somebody in its place, who tells everybody that he is there.
 const FORWARD: &str = r#"
@@ -41,12 +47,13 @@ fn the_door_of_its_links_and_lines_to_this_board() {
     let image = remake.unit(FORWARD).image();
     let machine = image.machine().nic(BOX).kernel_argument("octet.board=2").start().unwrap();
     machine.wait_ready(READY).unwrap();
-    let mut station = station(machine.port(0).unwrap());
+    let mut station = open(machine.port(0).unwrap());
     let target = BOX_LINK.parse().unwrap();
-    // Somebody listens at both.
-    let answers = station.scan_udp(target, [LINKS, CONTROL, GATE], GATE).unwrap();
-    let answers: BTreeSet<_> = answers.into_iter().collect();
-    assert_eq!(answers, [(LINKS, Reply::Open), (GATE, Reply::Open)].into());
+    // Somebody listens at both, who answers at once.
+    assert_eq!(
+        station.scan_udp(target, [CONTROL, LINKS], LINKS).unwrap(),
+        [(LINKS, Reply::Open)].into()
+    );
 
     let rules = show(&machine)["rules"].to_string();
     println!("{}", rules.replace("\",\"", "\n"));
@@ -56,4 +63,43 @@ fn the_door_of_its_links_and_lines_to_this_board() {
         assert!(rules.contains(wanted), "{wanted}: {rules}");
     }
     assert!(!rules.contains("{ 81, "), "{rules}");
+    errors_that_are_taken(&machine, station);
+}
+
+/// How many errors the board has refused, as its rules count.
+fn refused(machine: &Machine) -> u64 {
+    let shown = show(machine);
+    let mut rules = shown["rules"].as_array().unwrap().iter().map(|line| line.as_str().unwrap());
+    rules.find(|line| line.trim() == "counter icmp_error {").unwrap();
+    let counted = rules.next().unwrap().split_whitespace().nth(1);
+    counted.unwrap().parse().unwrap()
+}
+
+/// What whoever is on the way says of what the board has answered: that it is too long is taken, and neither an error
+/// that no router sends nor one that is longer than it has to be.
+fn errors_that_are_taken(machine: &Machine, mut station: Station) {
+    let target: IpAddr = BOX_LINK.parse().unwrap();
+    let own = station.address_like(target).unwrap();
+    let (to, ports) = (station.resolve(target).unwrap(), (7000, LINKS));
+    let asks = Segment { from: (own, ports.0), to: (target, ports.1), kind: Kind::Udp };
+    station.ask(to, &asks).unwrap();
+    let said = transport::udp((target, own), (ports.1, ports.0), b"octet");
+    let said = raw::packet((target, own), transport::UDP, &said);
+    let error = |kind, length| {
+        let (IpAddr::V6(from), IpAddr::V6(target)) = (own, target) else { unreachable!() };
+        let mut body = [&1280_u32.to_be_bytes()[..], &said].concat();
+        body.resize(length - IPV6 - 4, 0);
+        let message = icmp::v6((from, target), kind, 0, &body);
+        let packet = raw::packet((from.into(), target.into()), icmp::ICMPV6, &message);
+        ethernet::ip((TEST, BOX), &packet)
+    };
+    let before = refused(machine);
+    let mut counted = vec![];
+    for (kind, length) in [(2, 200), (2, LONGEST), (2, LONGEST + 1), (100, 200)] {
+        station.send(&error(kind, length)).unwrap();
+        // Behind it something that is answered.
+        station.scan_udp(target, [GATE], GATE).unwrap();
+        counted.push(refused(machine) - before);
+    }
+    assert_eq!(counted, [0, 0, 1, 2]);
 }

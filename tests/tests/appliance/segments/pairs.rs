@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use octet_evaluator::{Probe as Asked, Traffic, Verdict, World, Zone};
 use octet_tests::{seed, soak};
 
+use crate::segments::errors::{Much, Wanted, only_by_those_on_the_way};
 use crate::segments::site::{Site, text};
 use crate::segments::sweep::{blurred, pairs};
 
@@ -56,6 +57,12 @@ port = "tcp/443"
 to = "board-2"
 at = "tcp/8443"
 "#;
+
+/// Of requests for addresses there are no flows.
+const DHCP: [u16; 2] = [67, 547];
+
+/// So many flows errors are about.
+const FLOWS: usize = 12;
 
 /// Lines that let everything of which a line can be: from each of `senders` to everybody.
 fn everything(senders: &[Zone], traffic: &[Traffic]) -> String {
@@ -120,6 +127,20 @@ fn by_turns(asked: &mut [Asked]) {
     });
 }
 
+/// A flow of UDP for each ordered pair that a line lets one.
+fn flows(world: &World, asked: &[Asked]) -> Vec<Wanted> {
+    let mut flows = BTreeMap::new();
+    for &(from, to, traffic, version) in asked {
+        if let Traffic::Udp(port) = traffic
+            && !DHCP.contains(&port)
+            && world.reaches(from, to, traffic, version) == Some(to)
+        {
+            flows.entry((from, to)).or_insert((from, to, false, port));
+        }
+    }
+    flows.into_values().collect()
+}
+
 /// What of a box is looked at.
 #[derive(Debug, Clone, Copy)]
 struct Sample {
@@ -139,6 +160,9 @@ fn what_arrives(boards: u8, sample: Option<Sample>) {
     let kinds = kinds(&site.world, &mut chance);
     let mut asked = pairs(&zones, &kinds);
     println!("{} zones, {} kinds, {} probes", zones.len(), kinds.len(), asked.len());
+    let mut flows = flows(&site.world, &asked);
+    chance.shuffle(&mut flows);
+    flows.truncate(FLOWS);
     if let Some(Sample { probes: most, .. }) = sample {
         chance.shuffle(&mut asked);
         // What arrives is seldom: half of what is sent, if there is as much.
@@ -155,6 +179,10 @@ fn what_arrives(boards: u8, sample: Option<Sample>) {
     let swept = site.sweep(&asked);
     swept.must_be_right(&site);
     assert!(swept.arrived > 100 && swept.arrived * 2 <= swept.sent);
+
+    // From everybody who is no end of the flow, and from both ends.
+    let wrong = only_by_those_on_the_way(&mut site, &flows, Much::One);
+    assert!(wrong.is_empty(), "{wrong:#?}");
 
     let is_let = |it: &Asked| site.world.reaches(it.0, it.1, it.2, it.3).is_some();
     let mut senders: Vec<_> = zones.iter().copied().filter(|it| *it != Zone::Router).collect();

@@ -1,6 +1,7 @@
 //! The box: a router with a network card for each board, one for the owner's devices and one outside, all
 //! of which end in the test.
 
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use octet_appliance::{Appliance, SETTINGS};
@@ -83,6 +84,13 @@ impl Site {
         site
     }
 
+    /// The same with so many further devices in `lan`, and as many next to the uplink, whom the router has not met.
+    pub fn among(text: &str, devices: u8) -> Self {
+        let site = Self::built(&image(text, false), text, None, None, devices);
+        site.wait_ready();
+        site
+    }
+
     /// The same with a netd that has this fault (netd/src/fault.rs).
     pub fn with_fault(text: &str, fault: &str) -> Self {
         let site = Self::power_on(text, Some(fault));
@@ -113,6 +121,16 @@ impl Site {
 
     /// Starts `image`, which was made of `text`, with this fault, and with a disk for what is to last.
     pub fn of(image: &Image, text: &str, fault: Option<&str>, disk: Option<Disk>) -> Self {
+        Self::built(image, text, fault, disk, 0)
+    }
+
+    fn built(
+        image: &Image,
+        text: &str,
+        fault: Option<&str>,
+        disk: Option<Disk>,
+        devices: u8,
+    ) -> Self {
         let world = world(text);
         let boards = world.boards();
         let cards = boards + 2;
@@ -125,6 +143,9 @@ impl Site {
         let mut legs = vec![Leg::uplink(Mac::number(200), card(0))];
         legs.extend((1..=boards).map(|number| Leg::board(number, card(number))));
         legs.push(Leg::lan(Mac::number(201), card(boards + 1)));
+        for leg in legs.iter_mut().filter(|leg| ["lan", "uplink"].contains(&leg.zone.as_str())) {
+            leg.others = (0..devices).map(|number| device(leg, number)).collect();
+        }
         let port = |(number, leg)| (machine.port(number).unwrap(), leg);
         let panel = Switchboard::new(legs.into_iter().enumerate().map(port).collect());
         Self { machine, panel, world }
@@ -144,6 +165,15 @@ impl Site {
     pub fn who_is_there(&self) -> Vec<Sentinel> {
         (0..self.panel.legs().len()).map(Sentinel::Neighbour).collect()
     }
+}
+
+/// The address of a further device of `leg`, by its number: of IPv4 and IPv6 in turn.
+fn device(leg: &Leg, number: u8) -> IpAddr {
+    if number.is_multiple_of(2) {
+        let [a, b, c, _] = leg.test.ipv4.octets();
+        return Ipv4Addr::new(a, b, c, 10 + number).into();
+    }
+    Ipv6Addr::from(u128::from(leg.test.ipv6) & !0xffff | 0x1000 | u128::from(number)).into()
 }
 
 /// Something that everybody is let, and hears an answer to: whoever asks the router for a name; outside

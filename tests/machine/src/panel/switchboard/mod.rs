@@ -5,6 +5,7 @@ mod leg;
 mod probe;
 mod sentinel;
 mod sight;
+mod storm;
 mod watch;
 
 #[cfg(test)]
@@ -21,6 +22,7 @@ pub use barrage::Barrage;
 pub use leg::{End, Leg, link_local};
 pub use probe::{Probe, Traffic};
 pub use sentinel::Sentinel;
+pub use storm::Storm;
 pub use watch::Came;
 
 use super::packet::{self, Heard};

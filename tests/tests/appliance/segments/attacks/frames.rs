@@ -33,6 +33,9 @@ pub enum Bare {
 /// Words by which a frame is known again.
 pub const MARK: &[u8] = b"octet attack";
 
+/// A group of more than one network (RFC 4291, 2.7).
+const OF_A_SITE: Ipv6Addr = Ipv6Addr::new(0xff05, 0, 0, 0, 0, 0, 0, 0x77);
+
 /// The address that is everybody's in the network of `own` (RFC 919).
 fn everybody(own: Ipv4Addr) -> Ipv4Addr {
     let [a, b, c, _] = own.octets();
@@ -69,6 +72,7 @@ pub fn all(leg: &Leg, other: &Leg) -> Vec<Attack> {
         ethernet::ip(macs, &raw::packet((own4, to4), transport::TCP, &segment))
     };
     let ipv4_udp = raw::packet((own4, to4), transport::UDP, &datagram);
+    let ipv6_udp = raw::packet((own6, to6), transport::UDP, &datagram6);
     vec![
         attack(
             "a tagged frame",
@@ -170,6 +174,48 @@ pub fn all(leg: &Leg, other: &Leg) -> Vec<Attack> {
             ethernet::frame(macs, ethernet::IPV4, &[&[0x65][..], &[0; 19], MARK].concat()),
         ),
         attack(
+            "IPv4 that is cut off",
+            "malformed",
+            Bare::In,
+            ethernet::ip(macs, &ipv4_udp[..ipv4_udp.len() - 4]),
+        ),
+        attack(
+            "IPv6 that is cut off",
+            "malformed",
+            Bare::In,
+            ethernet::ip(macs, &ipv6_udp[..ipv6_udp.len() - 4]),
+        ),
+        attack(
+            "half a question where the router is",
+            "nd",
+            Bare::In,
+            ethernet::ip(
+                macs,
+                &Ipv6 { hop_limit: nd::HOP_LIMIT, ..Ipv6::new(own.ipv6, router.ipv6) }
+                    .packet(icmp::ICMPV6, &icmp::v6((own.ipv6, router.ipv6), 135, 0, MARK)),
+            ),
+        ),
+        attack(
+            "a question in a frame for a group",
+            "dst-mac",
+            Bare::In,
+            ethernet::ip(
+                (own.mac, ethernet::group(nd::ALL_NODES)),
+                &nd::Message::Solicit { target: router.ipv6 }.packet(
+                    (own.ipv6, router.ipv6),
+                    nd::HOP_LIMIT,
+                    &[nd::Link::Source(own.mac)],
+                ),
+            ),
+        ),
+        attack(
+            "ARP in a frame for a group",
+            "dst-mac",
+            Bare::In,
+            arp::Arp::request((own.mac, own.ipv4), router.ipv4)
+                .frame((own.mac, ethernet::group(nd::ALL_NODES))),
+        ),
+        attack(
             "an error in a frame for a group",
             "dst-mac",
             Bare::In,
@@ -187,12 +233,12 @@ pub fn all(leg: &Leg, other: &Leg) -> Vec<Attack> {
             "mld",
             Bare::In,
             ethernet::ip(
-                (own.mac, ethernet::group(nd::ALL_NODES)),
+                (own.mac, ethernet::group(OF_A_SITE)),
                 &Ipv6 {
                     extensions: vec![Extension::HopByHop(vec![])],
-                    ..Ipv6::new(link_local, nd::ALL_NODES)
+                    ..Ipv6::new(link_local, OF_A_SITE)
                 }
-                .packet(icmp::ICMPV6, &icmp::v6((link_local, nd::ALL_NODES), 131, 0, MARK)),
+                .packet(icmp::ICMPV6, &icmp::v6((link_local, OF_A_SITE), 131, 0, MARK)),
             ),
         ),
         attack(

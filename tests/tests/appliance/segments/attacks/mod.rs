@@ -4,6 +4,7 @@
 
 mod errors;
 mod frames;
+mod mtu;
 mod neighbours;
 
 use std::collections::BTreeMap;
@@ -221,16 +222,18 @@ fn with_rules(site: &mut Site, count: usize) -> Vec<String> {
 
 #[test]
 fn what_a_taken_over_board_tries() {
-    let text = text(4, &[OPEN, errors::LINES, neighbours::LINES].concat());
+    let text = text(4, &[OPEN, errors::LINES, mtu::LINES, neighbours::LINES].concat());
     let mut bare = Site::with_fault(&text, "bare");
     let count = attacks(&bare, Zone::Board(1)).len();
     let mut wrong = without_rules(&mut bare, count);
     drop(bare);
     let mut site = Site::start(&text);
     wrong.extend(with_rules(&mut site, count));
-    wrong.extend(errors::only_by_those_on_the_way(&mut site));
+    wrong.extend(errors::about_every_kind_of_flow(&mut site));
     println!("{count} attacks at each of {} ports", attackers(&site).len());
     assert!(wrong.is_empty(), "{wrong:#?}");
+    mtu::is_discovered(&mut site);
+    errors::as_many_as_nobody_needs(&mut site);
     thousands_of_sources(&mut site);
     neighbours::only_so_many(&mut site);
 }

@@ -5,14 +5,19 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use octet_evaluator::Zone;
 use octet_machine::panel::Mac;
-use octet_machine::panel::raw::{self, ethernet, nd, transport};
+use octet_machine::panel::raw::{self, arp, dhcp, ethernet, icmp, nd, transport};
 use octet_machine::panel::switchboard::Leg;
 
 use super::{Drops, drops};
 use crate::segments::site::Site;
 
-/// A line by which a board reaches any device of the owner's.
+/// Lines by which a board reaches any device of the owner's, and somebody outside is answered by the router.
 pub const LINES: &str = r#"
+[[policy]]
+from = "uplink"
+to = "router"
+protocol = "icmp"
+
 [[policy]]
 from = "boards"
 to = "lan"
@@ -22,6 +27,9 @@ ports = [7000]
 
 /// More than are let in a second, and not so many that the host could be slow enough to let all.
 const MANY: u128 = 256;
+
+/// The numbers of those who ask the router something begin here.
+const ASKERS: u128 = 0x2000;
 
 fn datagram(leg: &Leg, to: IpAddr, port: u16, says: &[u8]) -> Vec<u8> {
     let ends = (leg.test.address_like(to), to);
@@ -67,7 +75,8 @@ fn nobody_is_looked_for_where_nobody_can_be(site: &mut Site) {
     assert_eq!(counted(&before, &drops(site), "eth1", "denied"), absent.len() as u64);
 }
 
-/// Those who ask where the router is, and those for whom it would have to look. Meanwhile others are served.
+/// Those who ask where the router is, those who ask something else of it and are to be answered, and those for whom it
+/// would have to look. Meanwhile others are served.
 fn no_port_fills_the_table(site: &mut Site) {
     let mut frames = vec![];
     for zone in [Zone::Lan, Zone::Uplink] {
@@ -79,6 +88,17 @@ fn no_port_fills_the_table(site: &mut Site) {
             let asks = nd::Message::Solicit { target: router.ipv6 };
             let packet = asks.packet(ends, nd::HOP_LIMIT, &[nd::Link::Source(mac)]);
             (at, ethernet::ip((mac, router.mac), &packet))
+        }));
+        frames.extend((0..MANY).map(|number| {
+            let ends = (one_of_many(test.ipv6, ASKERS + number).into(), router.ipv6.into());
+            let packet = match zone {
+                Zone::Lan => {
+                    let asks = transport::syn(ends, (5700, 53), 0, 1220);
+                    raw::packet(ends, transport::TCP, &asks)
+                }
+                _ => raw::packet(ends, icmp::ICMPV6, &icmp::echo(ends, true, (1, 1), b"octet")),
+            };
+            (at, ethernet::ip((test.mac, router.mac), &packet))
         }));
     }
     let (board, lan) = (site.leg(Zone::Board(1)), site.leg(Zone::Lan));
@@ -99,8 +119,51 @@ fn no_port_fills_the_table(site: &mut Site) {
         println!("{device}: of {MANY} {counted} are {reason}");
         assert!(counted > 0 && counted < MANY as u64, "{device}: {counted} are {reason}");
     }
+    // Who is not answered at once may be so again and again, and is counted each time.
+    for (device, zone) in [("eth0", Zone::Uplink), ("eth5", Zone::Lan)] {
+        let at = site.leg(zone);
+        let own = site.panel.legs()[at].test.ipv6;
+        let is_looked_for = |number: &u128| {
+            let asker = one_of_many(own, ASKERS + number).octets();
+            seen.iter().any(|seen| seen.leg == at && seen.carries(&asker))
+        };
+        let (looked_for, counted) = (
+            (0..MANY).filter(is_looked_for).count() as u128,
+            counted(&before, &after, device, "too-many"),
+        );
+        println!("{zone}: of {MANY} who ask {looked_for} are looked for, {counted} are too-many");
+        assert!(looked_for > 0 && looked_for < MANY && counted > 0, "{zone}: {looked_for}");
+    }
     let served = seen.iter().any(|seen| seen.leg == lan && seen.carries(b"octet present"));
     assert!(served, "another board reaches nobody");
+}
+
+/// Who looks whether somebody has the router's address already (RFC 5227) is told; and who wants to keep his own may ask
+/// everybody for it (RFC 2131, 4.4.5).
+fn who_asks_for_an_address_is_heard(site: &mut Site) {
+    let lan = site.leg(Zone::Lan);
+    let leg = site.panel.legs()[lan].clone();
+    let nobody = Ipv4Addr::UNSPECIFIED;
+    let probe = arp::Arp::request((leg.test.mac, nobody), leg.router.ipv4);
+    let frame = probe.frame((leg.test.mac, ethernet::BROADCAST));
+    let sentinels = site.sentinels();
+    let seen = site.panel.exchange(lan, &[frame], &sentinels).unwrap();
+    let told = arp::Arp::reply((leg.router.mac, leg.router.ipv4), (leg.test.mac, nobody));
+    assert!(seen.iter().any(|seen| seen.leg == lan && seen.carries(&told.packet())), "{seen:?}");
+
+    let asked = |site: &Site| site.shown()["lines"]["built_in_dhcp"].as_u64().unwrap();
+    let before = asked(site);
+    let zones = [Zone::Board(1), Zone::Lan];
+    let frames = zones.map(|zone| {
+        let Leg { test, router, .. } = &site.panel.legs()[site.leg(zone)];
+        let ends = (test.ipv4.into(), Ipv4Addr::BROADCAST.into());
+        let asks = dhcp::request(test.mac, test.ipv4, router.ipv4);
+        let datagram = transport::udp(ends, (dhcp::CLIENT, dhcp::SERVER), &asks);
+        let packet = raw::packet(ends, transport::UDP, &datagram);
+        (site.leg(zone), ethernet::ip((test.mac, ethernet::BROADCAST), &packet))
+    });
+    site.panel.exchange_all(&frames, &sentinels).unwrap();
+    assert_eq!(asked(site) - before, zones.len() as u64);
 }
 
 /// All of it, after which netd is what it was.
@@ -112,6 +175,7 @@ pub fn only_so_many(site: &mut Site) {
     };
     let before = netd(site);
     nobody_is_looked_for_where_nobody_can_be(site);
+    who_asks_for_an_address_is_heard(site);
     no_port_fills_the_table(site);
     assert_eq!(netd(site), before);
 }

@@ -295,3 +295,16 @@ fn who_asks_for_the_test_is_told_and_raw_frames_are_followed() {
     }
     assert_eq!(switchboard.recorded(), [Seen { leg: 0, frame: asks }]);
 }
+
+/// Whatever takes its frames, each once and in their order.
+#[test]
+fn a_storm_goes_on_until_it_is_ended() {
+    let (test, card) = Port::pair().unwrap();
+    let panel = Switchboard::new(vec![(test, Leg::board(1, Mac::number(101)))]);
+    let storm = panel.storm(0, 5000, |number| number.to_be_bytes().to_vec());
+    let soon = Instant::now() + Duration::from_secs(180);
+    for number in 0..100_u64 {
+        assert_eq!(card.receive(soon).as_deref(), Some(&number.to_be_bytes()[..]));
+    }
+    assert!(storm.end().unwrap() >= 100);
+}

@@ -1,0 +1,143 @@
+//! Letters that no session opens: they are asked for in a new one, and shown once and in order like all others.
+
+use octet_messenger::card::Card;
+use octet_messenger::courier::Wire;
+use octet_messenger::envelope;
+use octet_messenger::letter::Letter;
+use octet_messenger::limits::{AGAIN, ASK};
+use octet_messenger::request::{Answer, Request};
+use vodozemac::olm::{Account, SessionConfig};
+
+use crate::world::{Box, ENDLESS, Party};
+
+/// How often keys were asked for.
+fn claims(at: &Box) -> usize {
+    let is_claim = |bytes: &&Vec<u8>| matches!(Request::from_bytes(bytes), Some(Request::Claim(_)));
+    at.0.borrow().heard.iter().filter(is_claim).count()
+}
+
+/// Two people who have written each other.
+fn pair(here: &Box) -> (Party, Party) {
+    let (mut anna, mut ben) = (Party::new(&[here]), Party::new(&[here]));
+    anna.deliver();
+    ben.deliver();
+    anna.knows(&mut ben, "ben");
+    ben.knows(&mut anna, "anna");
+    anna.write(ben.name, "hello");
+    anna.deliver();
+    ben.fetch();
+    ben.write(anna.name, "hello");
+    ben.deliver();
+    anna.fetch();
+    (anna, ben)
+}
+
+/// A letter is lost in the mailbox, so many rounds follow, and it is left there again. How many sessions are begun, and
+/// what is shown.
+fn lost_and_left_again(rounds: usize) -> (usize, Vec<String>) {
+    let here = Box::new(ENDLESS);
+    let (mut anna, mut ben) = pair(&here);
+    anna.write(ben.name, "lost");
+    anna.deliver();
+    here.0.borrow_mut().now += ENDLESS.lifetime;
+    let now = here.now();
+    assert_eq!(here.with(|mailbox| mailbox.expire(now).unwrap()), 1);
+    for round in 0..rounds {
+        anna.write(ben.name, &format!("round {round}"));
+        anna.deliver();
+        ben.fetch();
+        ben.write(anna.name, "I wait");
+        ben.deliver();
+        anna.fetch();
+    }
+    assert_eq!(ben.received(anna.name), ["hello"], "the others wait for what is lost");
+    here.0.borrow_mut().now += AGAIN;
+    let before = claims(&here);
+    for _ in 0..2 {
+        anna.deliver();
+        ben.fetch();
+        anna.fetch();
+    }
+    let begun = claims(&here) - before;
+    let shown = ben.received(anna.name);
+    assert_eq!(anna.courier().person().on_their_way(&ben.name), 0);
+    // And they write on.
+    anna.write(ben.name, "good");
+    anna.deliver();
+    ben.fetch();
+    assert_eq!(ben.received(anna.name), [&shown[..], &["good".to_owned()]].concat());
+    ben.write(anna.name, "good");
+    ben.deliver();
+    anna.fetch();
+    assert_eq!(anna.received(ben.name).len(), rounds + 2);
+    (begun, shown)
+}
+
+#[test]
+fn what_olm_has_forgotten_is_sealed_anew() {
+    let all = |rounds| -> Vec<String> {
+        let later = (0..rounds).map(|round| format!("round {round}"));
+        ["hello", "lost"].map(str::to_owned).into_iter().chain(later).collect()
+    };
+    // Its key is still there after a round, and not after ten: Olm keeps those of five turns.
+    assert_eq!(lost_and_left_again(1), (0, all(1)));
+    assert_eq!(lost_and_left_again(10), (1, all(10)));
+}
+
+#[test]
+fn junk_in_anothers_name_changes_little() {
+    let here = Box::new(ENDLESS);
+    let (mut anna, mut ben) = pair(&here);
+    let mut carl = Party::new(&[&here]);
+    let mut card = |of: &Party| {
+        let request = Request::Claim(*of.name.as_bytes());
+        match carl.courier().wire().ask(&here.place(), &request).unwrap() {
+            Answer::Claimed(card, _) => Card::from_bytes(&card).unwrap(),
+            answer => panic!("{answer:?}"),
+        }
+    };
+    let (hers, his) = (card(&anna), card(&ben));
+    let mut stranger = Account::new();
+    stranger.generate_one_time_keys(1);
+    let key = *stranger.one_time_keys().values().next().unwrap();
+    let session = Account::new().create_outbound_session(
+        SessionConfig::version_2(),
+        stranger.curve25519_key(),
+        key,
+    );
+    let message = session.unwrap().encrypt("junk").unwrap();
+    let letter = Letter { card: hers, number: 7, message }.to_bytes();
+    let junk = |ben: &mut Party| {
+        let before = claims(&here);
+        ben.read(&envelope::seal(&letter, &ben.name, &his.details().seal).unwrap());
+        ben.deliver();
+        claims(&here) - before
+    };
+    assert_eq!(junk(&mut ben), 1);
+    assert_eq!(junk(&mut ben), 0, "once in a while");
+    let write = |anna: &mut Party, ben: &mut Party, text: &str| {
+        anna.fetch();
+        anna.write(ben.name, text);
+        anna.deliver();
+        ben.fetch();
+        ben.received(anna.name).pop().unwrap()
+    };
+    assert_eq!(write(&mut anna, &mut ben, "one"), "one");
+    here.0.borrow_mut().now += ASK;
+    assert_eq!(junk(&mut ben), 1);
+    assert_eq!(write(&mut anna, &mut ben, "two"), "two");
+    assert_eq!(ben.received(anna.name), ["hello", "one", "two"]);
+
+    // Who does not know her tells her nothing.
+    let mut dora = Party::new(&[&here]);
+    dora.deliver();
+    anna.knows(&mut dora, "dora");
+    anna.write(dora.name, "hello");
+    anna.deliver();
+    dora.fetch();
+    let his = card(&dora);
+    let before = here.0.borrow().heard.len();
+    dora.read(&envelope::seal(&letter, &dora.name, &his.details().seal).unwrap());
+    dora.deliver();
+    assert_eq!(here.0.borrow().heard.len(), before);
+}
