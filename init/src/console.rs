@@ -12,7 +12,10 @@ use crate::sys;
 pub fn say(text: &str) {
     let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     if let Ok(console) = open("/dev/console", flags, Mode::empty()) {
-        let _ = rustix::io::write(&console, format!("octet: {text}\n").as_bytes());
+        let _ = rustix::io::write(
+            &console,
+            format!("octet: {}\n", octet_control::one_line(text)).as_bytes(),
+        );
     }
 }
 

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use octet_appliance::{UNITS, Unit};
 use octet_node::control::Failure;
+use octet_node::say;
 use octet_node::settings::Which;
 use octet_node::{Callers, notify_ready};
 use rtnetlink::new_connection;
@@ -84,7 +85,7 @@ async fn serve(told: Told, node: Arc<Node>, listener: StdListener) -> Result<(),
     let mut network = Network::new(told, node, kernel, Arc::clone(&shared));
     network.begin().await?;
     if let Err(error) = notify_ready() {
-        eprintln!("cannot notify PID 1: {error}");
+        say!("cannot notify PID 1: {error}");
     }
     tokio::spawn(serve::serve(UnixListener::from_std(listener)?, shared));
     let mut pace = Pace::new(Instant::now());

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use futures_util::TryStreamExt;
 use octet_appliance::VPN_TABLE;
+use octet_node::say;
 use rtnetlink::packet_route::AddressFamily;
 use rtnetlink::packet_route::address::{AddressAttribute, AddressFlags, CacheInfo};
 use rtnetlink::packet_route::link::{LinkAttribute, LinkFlags, LinkLayerType, LinkMessage};
@@ -60,7 +61,7 @@ impl Kernel {
         let links = std::fs::read_dir("/proc/sys/net/ipv6/conf").into_iter().flatten().flatten();
         for link in links {
             if let Err(error) = std::fs::write(link.path().join("accept_ra"), "0") {
-                eprintln!("{}: {error}", link.path().display());
+                say!("{}: {error}", link.path().display());
             }
         }
     }
@@ -71,7 +72,7 @@ impl Kernel {
             for (name, count) in NEIGHBOURS {
                 let file = format!("/proc/sys/net/{version}/neigh/default/{name}");
                 if let Err(error) = std::fs::write(&file, count) {
-                    eprintln!("{file}: {error}");
+                    say!("{file}: {error}");
                 }
             }
         }

@@ -5,6 +5,9 @@
 //! what the kernel has, [`lease`] and [`plugged`] hold what the unit `lan` reports against the plan. What
 //! touches the machine is small: [`nft`], [`kernel`], [`serve`], and [`daemon`] around them.
 
+// What is said is one line, whatever another has put into it: `octet_node::say`.
+#![warn(clippy::print_stderr, clippy::print_stdout)]
+
 pub mod advert;
 pub mod changes;
 pub mod conntrack;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use octet_appliance::Addressing;
 use octet_node::control::{Client, INIT, SOCKETS};
 use octet_node::links as reported;
+use octet_node::say;
 use serde_json::{Map, json};
 use tokio::task::spawn_blocking;
 use tokio::time::Instant;
@@ -128,7 +129,7 @@ impl Network {
             self.told = before;
             return Ok(Err(error.to_string()));
         }
-        eprintln!("the settings have changed");
+        say!("the settings have changed");
         (self.leased, self.advertised) = (Leased::Unknown, Advertised::Unknown);
         self.settle().await?;
         let trouble = match self.trouble.clone() {
@@ -136,7 +137,7 @@ impl Network {
             trouble => trouble,
         };
         let Some(trouble) = trouble else { return Ok(Ok(())) };
-        eprintln!("{trouble}; all is as it was before");
+        say!("{trouble}; all is as it was before");
         self.told = before;
         self.load().await?;
         (self.leased, self.advertised) = (Leased::Unknown, Advertised::Unknown);
@@ -165,7 +166,7 @@ impl Network {
             self.plugged = before;
             return Ok(Err(error.into()));
         }
-        eprintln!("{mac} is at {device}");
+        say!("{mac} is at {device}");
         self.settle().await?;
         Ok(Ok(()))
     }
@@ -180,7 +181,7 @@ impl Network {
             return;
         }
         let Author { pid, name } = author;
-        eprintln!("ALARM: {name} (process {pid}) has changed the rules; they are put right");
+        say!("ALARM: {name} (process {pid}) has changed the rules; they are put right");
         self.shared.alarm(author).await;
         let now = Instant::now();
         self.mend = Some(self.mended.map_or(now, |last| now.max(last + PAUSE)));
@@ -199,7 +200,7 @@ impl Network {
             Some(change) if change.is_empty() => {}
             Some(change) => match nft::load(&change).await {
                 Err(NftError::Refused(said)) => {
-                    eprintln!("nft refused what differs, so all rules are loaded: {said}");
+                    say!("nft refused what differs, so all rules are loaded: {said}");
                     self.load_whole(&rules).await?;
                 }
                 loaded => loaded?,
@@ -233,7 +234,7 @@ impl Network {
             Ok(ended) => {
                 if let [first, ..] = &ended[..] {
                     let count = ended.len();
-                    eprintln!("{count} flows ended that no line lets any more, as {first}");
+                    say!("{count} flows ended that no line lets any more, as {first}");
                 }
                 Ok(())
             }
@@ -244,7 +245,7 @@ impl Network {
     /// The same where there is nothing to go back to.
     async fn end_flows_or_say(&self) {
         if let Err(error) = self.end_flows().await {
-            eprintln!("{error}");
+            say!("{error}");
         }
     }
 
@@ -280,7 +281,7 @@ impl Network {
             }
             if let Some(trouble) = failed {
                 if self.trouble.as_ref() != Some(&trouble) {
-                    eprintln!("{trouble}");
+                    say!("{trouble}");
                 }
                 self.trouble = Some(trouble);
                 break;
@@ -395,7 +396,7 @@ impl Network {
         if let Leased::Lease(Lease { address, until: Some(until), .. }) = &self.leased
             && *until <= now
         {
-            eprintln!("the time of {address} is over");
+            say!("the time of {address} is over");
             self.leased = Leased::Nothing;
             self.settle().await?;
         }
@@ -446,8 +447,8 @@ async fn tell_number(board: Option<u8>) -> bool {
     };
     match spawn_blocking(call).await {
         Ok(Ok(_)) => return true,
-        Ok(Err(error)) => eprintln!("{error}"),
-        Err(error) => eprintln!("PID 1 was not told the number: {error}"),
+        Ok(Err(error)) => say!("{error}"),
+        Err(error) => say!("PID 1 was not told the number: {error}"),
     }
     false
 }

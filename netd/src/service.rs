@@ -1,5 +1,6 @@
 //! The service: what PID 1 gives it, and what becomes of its end.
 
+use octet_node::say;
 use std::process::ExitCode;
 
 /// Sets the network up and keeps it until PID 1 asks for the end.
@@ -9,7 +10,7 @@ pub fn main() -> ExitCode {
     match crate::daemon::run(inherited) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("{error}");
+            say!("{error}");
             ExitCode::FAILURE
         }
     }

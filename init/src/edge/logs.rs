@@ -54,7 +54,7 @@ impl Logs {
 
     /// Says a line of PID 1's own. One that finds the pipe full is counted.
     pub fn say(&mut self, text: &str) {
-        let line = format!("{text}\n");
+        let line = format!("{}\n", octet_control::one_line(text));
         if rustix::io::write(self.own.writer(), line.as_bytes()).is_err() {
             self.count(octet_control::INIT, line.len() as u64);
         }

@@ -11,6 +11,9 @@
 //! [`decide`](decide::decide) says what time it is at the start, [`keep`] what is to be written and
 //! when, and the [loop](mod@run) carries it out on a [`Machine`](run::Machine).
 
+// What is said is one line, whatever another has put into it: `octet_node::say`.
+#![warn(clippy::print_stderr, clippy::print_stdout)]
+
 pub mod decide;
 pub mod discipline;
 pub mod disk;

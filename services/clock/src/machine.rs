@@ -1,5 +1,6 @@
 //! The machine as it is: the kernel's clocks, one timer, a signal, a disk.
 
+use octet_node::say;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
@@ -146,7 +147,7 @@ impl Machine for System {
     }
 
     fn say(&mut self, text: &str) {
-        eprintln!("{text}");
+        say!("{text}");
     }
 }
 

@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use octet_node::control::{
     ArgKind, Arguments, Capability, DESCRIBE, Failure, FailureCode, Request, Verb,
 };
+use octet_node::say;
 use octet_node::serve::threads::{self, Limits};
 use octet_node::{Callers, PID_1, Peer};
 use rustix::time::{ClockId, Timespec, clock_gettime, clock_settime};
@@ -67,7 +68,7 @@ pub fn serve(listener: &UnixListener, callers: &Callers, stepped: Stepped) {
             answer(&mut known.lock().unwrap_or_else(PoisonError::into_inner), request)
         });
     let Err(error) = ended;
-    eprintln!("nobody is answered any more: {error}");
+    say!("nobody is answered any more: {error}");
 }
 
 fn answer(known: &mut Known, request: Request) -> Result<Value, Failure> {
@@ -105,7 +106,7 @@ fn off(known: &mut Known, args: &Arguments) -> Result<Value, Failure> {
     let word = carry_out(known, decision).map_err(|error| failed(&error))?;
     let is_news = known.last.as_ref().is_none_or(|last| last.done != word);
     if is_news && !matches!(decision, Decision::Slew(_)) {
-        eprintln!("{who} says that the clock is off by {nanos} ns: {word}");
+        say!("{who} says that the clock is off by {nanos} ns: {word}");
     }
     known.last = Some(Last { off: nanos, by: who, done: word.clone() });
     Ok(json!({ "done": word }))

@@ -12,6 +12,7 @@ use crate::run::run;
 use crate::serve::serve;
 use crate::stepped::Stepped;
 use octet_appliance::UNITS;
+use octet_node::say;
 use octet_node::{Callers, inherited};
 
 /// Sets the clock and keeps its time until PID 1 asks for the end.
@@ -29,7 +30,7 @@ pub fn main() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("the clock cannot be set: {error}");
+            say!("the clock cannot be set: {error}");
             ExitCode::FAILURE
         }
     }
@@ -40,7 +41,7 @@ pub fn main() -> ExitCode {
 fn build() -> Time {
     let modified = std::fs::metadata(UNITS).and_then(|units| units.modified());
     modified
-        .map_err(|error| eprintln!("{UNITS} does not tell when the image was built: {error}"))
+        .map_err(|error| say!("{UNITS} does not tell when the image was built: {error}"))
         .ok()
         .and_then(|time| time.duration_since(UNIX_EPOCH).ok())
         .unwrap_or_default()
@@ -51,7 +52,7 @@ fn boot() -> Boot {
     let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
     let digits: String = text.chars().filter(char::is_ascii_hexdigit).collect();
     Boot::from_str_radix(&digits, 16).unwrap_or_else(|_| {
-        eprintln!("the kernel does not tell which boot this is");
+        say!("the kernel does not tell which boot this is");
         0
     })
 }

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use octet_node::durable::{self, Existing};
+use octet_node::say;
 
 use crate::record::Boot;
 
@@ -42,7 +43,7 @@ impl Stepped {
             let line = self.boot.to_string();
             if let Err(error) = durable::write(file, line.as_bytes(), Existing::Replace, |_| Ok(()))
             {
-                eprintln!("that the clock was set cannot be kept: {error}");
+                say!("that the clock was set cannot be kept: {error}");
             }
         }
     }

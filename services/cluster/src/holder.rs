@@ -14,6 +14,7 @@ use octet_node::control::PublicKey;
 use octet_node::digest::sha256;
 use octet_node::map::{InvalidMap, SignedMap};
 use octet_node::record::Record;
+use octet_node::say;
 use octet_node::statement::Statement;
 use octet_node::sub_key::Certified;
 use tokio::sync::{Mutex, watch};
@@ -164,17 +165,17 @@ impl Holder {
         });
         let version = signed.map().version;
         match (kept.await, learned) {
-            (Ok(()), Ok(())) => println!(
+            (Ok(()), Ok(())) => say!(
                 "board {number} has shown the map {} of epoch {} by {}: it is taken over",
                 version.sequence,
                 version.epoch,
                 signed.map().holder
             ),
-            (Err(problem), _) => eprintln!("a map of board {number} is not taken over: {problem}"),
+            (Err(problem), _) => say!("a map of board {number} is not taken over: {problem}"),
             // It was off for a while.
             (_, Err(NotLearned::Old)) => {}
             (_, Err(why)) => {
-                println!("board {number} has shown a map that is not taken over: {why}");
+                say!("board {number} has shown a map that is not taken over: {why}");
             }
         }
     }
@@ -291,7 +292,7 @@ impl Holder {
         let signed = SignedMap::sign(map, certified.certificate.clone(), &certified.key)?;
         book.remember(&signed);
         self.node.keep_book(&book, signed).await?;
-        println!(
+        say!(
             "map {} of epoch {}: {} nodes",
             book.version.sequence,
             book.version.epoch,

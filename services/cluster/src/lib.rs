@@ -4,6 +4,9 @@
 //! One thread does all of it. Four others wait: for PID 1 twice, and for `identity` twice; and while there is
 //! something to be kept or asked, one for the disk or for another unit.
 
+// What is said is one line, whatever another has put into it: `octet_node::say`.
+#![warn(clippy::print_stderr, clippy::print_stdout)]
+
 pub mod book;
 mod holder;
 pub mod limits;
@@ -35,6 +38,7 @@ use std::time::Duration;
 
 use octet_node::Callers;
 use octet_node::map::Update;
+use octet_node::say;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::{LocalSet, spawn_local};
 
@@ -98,7 +102,7 @@ async fn serve(parts: Parts, ready: impl FnOnce() -> io::Result<()>) -> io::Resu
     let (kept, trouble) = match store.kept() {
         Ok(kept) => (kept, None),
         Err(error) => {
-            eprintln!("{error}: nobody is believed to be the holder without an owner's statement");
+            say!("{error}: nobody is believed to be the holder without an owner's statement");
             (Kept::default(), Some(error.to_string()))
         }
     };
@@ -151,7 +155,7 @@ async fn serve(parts: Parts, ready: impl FnOnce() -> io::Result<()>) -> io::Resu
 /// Waits for what has no end but that of the process.
 async fn say_end(task: impl Future<Output = io::Result<()>>) {
     if let Err(error) = task.await {
-        eprintln!("PID 1 is no longer told what is to run here: {error}");
+        say!("PID 1 is no longer told what is to run here: {error}");
     }
 }
 
@@ -159,7 +163,7 @@ async fn say_end(task: impl Future<Output = io::Result<()>>) {
 async fn play(node: &Rc<Node>, place: Option<Place>, port: &tokio::net::TcpListener) {
     match place {
         None => {
-            println!("this box is one board");
+            say!("this box is one board");
             node.role.replace(Role::Idle("this box is one board"));
             turn_away(port).await;
         }
@@ -172,7 +176,7 @@ async fn play(node: &Rc<Node>, place: Option<Place>, port: &tokio::net::TcpListe
         Some(Place::OtherRouter) => {
             const WHY: &str = "a router that runs Octet, in a box whose settings say `router = \"openwrt\"`: \
                                neither the holder of the map nor a board";
-            println!("this is {WHY}");
+            say!("this is {WHY}");
             node.role.replace(Role::Idle(WHY));
             turn_away(port).await;
         }
@@ -201,14 +205,14 @@ async fn hold(node: &Rc<Node>, number: u8, port: &tokio::net::TcpListener) {
             Err(why) => {
                 node.role.replace(Role::Idle("the holder of the map; its book cannot be read"));
                 if why != problem {
-                    eprintln!("nobody is enrolled: {why}; put it back, or reset this node");
+                    say!("nobody is enrolled: {why}; put it back, or reset this node");
                     problem = why;
                 }
                 tokio::time::sleep(PAUSE).await;
             }
         }
     };
-    println!("this node holds the map");
+    say!("this node holds the map");
     node.role.replace(Role::Holder(Rc::clone(&holder)));
     holder::keep(holder, port).await;
 }

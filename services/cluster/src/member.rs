@@ -9,6 +9,7 @@ use octet_node::control::PublicKey;
 use octet_node::digest::sha256;
 use octet_node::frames::{FOR_EVER, Frames, Patience, send};
 use octet_node::map::SignedMap;
+use octet_node::say;
 use octet_node::sub_key::Certified;
 use octet_node::tls::{self, Protocol};
 use serde_json::{Value, json};
@@ -67,7 +68,7 @@ impl Member {
             );
             // The same again is not said again.
             if why != problem {
-                eprintln!("no connection to the holder at {}: {why}", self.holder);
+                say!("no connection to the holder at {}: {why}", self.holder);
                 problem = why;
             }
             if was_there {
@@ -226,7 +227,7 @@ impl Member {
                 if next != kept {
                     let kept = self.node.keep(next).await;
                     kept.map_err(|error| format!("the map cannot be kept: {error}"))?;
-                    println!("map {} of epoch {}", version.sequence, version.epoch);
+                    say!("map {} of epoch {}", version.sequence, version.epoch);
                 }
                 link.pin = pin;
                 self.say(&mut link.to, &FromBoard::Have(version)).await?;

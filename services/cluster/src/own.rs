@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use octet_node::certificate::Certificate;
 use octet_node::control::{CallError, Client};
+use octet_node::say;
 use octet_node::sub_key::{self, CERTIFICATES, Certified, News};
 use serde::Deserialize;
 use serde_json::Map;
@@ -43,7 +44,7 @@ pub fn keep(folder: Option<PathBuf>, sockets: &Path) -> io::Result<Own> {
         // The same again is not said again.
         News::Not(why) if why == problem => {}
         News::Not(why) => {
-            eprintln!("this service's key is not certified now: {why}");
+            say!("this service's key is not certified now: {why}");
             problem = why;
         }
     };

@@ -9,6 +9,7 @@ use std::time::Duration;
 use octet_appliance::Board;
 use octet_node::control::{CallError, Client, FailureCode, INIT, UnitName};
 use octet_node::map::{SignedMap, Update};
+use octet_node::say;
 use serde_json::{Map, Value};
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
@@ -51,13 +52,13 @@ pub async fn keep(node: Rc<Node>) -> io::Result<()> {
             again = matches!(outcome, Err(NotDone::Broken(_)));
             match outcome {
                 Ok(()) => {
-                    println!("placed here: {}", if units.is_empty() { "nothing" } else { &units });
+                    say!("placed here: {}", if units.is_empty() { "nothing" } else { &units });
                     problem.clear();
                 }
                 // The same again is not said again.
                 Err(NotDone::Refused(why) | NotDone::Broken(why)) if why == problem => {}
                 Err(NotDone::Refused(why) | NotDone::Broken(why)) => {
-                    eprintln!("PID 1 does not take what is to run here: {why}");
+                    say!("PID 1 does not take what is to run here: {why}");
                     problem = why;
                 }
             }

@@ -10,6 +10,7 @@ use octet_node::Callers;
 use octet_node::control::{Failure, FailureCode, Message, Reply, ReplyBody, Request, Verb};
 use octet_node::frames::{FOR_EVER, Frames, send};
 use octet_node::map::MAP;
+use octet_node::say;
 use serde_json::json;
 use tokio::io::AsyncWrite;
 use tokio::net::unix::OwnedReadHalf;
@@ -51,7 +52,7 @@ pub async fn keep(node: Rc<Node>, listener: UnixListener, callers: Callers) {
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => stream,
                 Err(error) => {
-                    eprintln!("no connection could be taken: {error}");
+                    say!("no connection could be taken: {error}");
                     sleep(PAUSE).await;
                     continue;
                 }

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use octet_node::control::SOCKETS;
+use octet_node::say;
 use octet_node::settings::Which;
 use octet_node::{Callers, inherited, notify_ready};
 
@@ -23,7 +24,7 @@ pub fn main() -> ExitCode {
     match parts(inherited).and_then(|parts| run(parts, notify_ready)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("{error}");
+            say!("{error}");
             ExitCode::FAILURE
         }
     }

@@ -6,6 +6,7 @@ use octet_node::control::{
 };
 use octet_node::map::MAP;
 use octet_node::record::Record;
+use octet_node::say;
 use octet_node::settings::{self, Which};
 use octet_node::statement::Statement;
 use serde_json::{Value, json};
@@ -67,31 +68,31 @@ pub async fn answer(node: &Node, verb: &str, args: &Arguments) -> Result<Value, 
         "approve" => {
             let (number, record) = (number(args)?, record(args)?);
             let key = holder(node)?.approve(number, record).await.map_err(failure)?;
-            println!("board {number} is {key}: an owner has approved it");
+            say!("board {number} is {key}: an owner has approved it");
             Ok(json!({ "board": number, "node": key }))
         }
         "replace" => {
             let (number, record) = (number(args)?, record(args)?);
             holder(node)?.replace(number, record).await.map_err(failure)?;
-            println!("board {number}: an owner lets one other key take its place");
+            say!("board {number}: an owner lets one other key take its place");
             Ok(json!({ "board": number, "next": "the next key that comes takes its place" }))
         }
         "record" => {
             let (number, record) = (number(args)?, record(args)?.ok_or_else(no_record)?);
             let key = holder(node)?.record(number, record).await.map_err(failure)?;
-            println!("board {number} is {key}: an owner has signed that");
+            say!("board {number} is {key}: an owner has signed that");
             Ok(json!({ "board": number, "node": key }))
         }
         "drain" | "undrain" => {
             let (number, drained) = (number(args)?, verb == "drain");
             let key = holder(node)?.drain(number, drained).await.map_err(failure)?;
-            println!("board {number} is {}drained", if drained { "" } else { "no longer " });
+            say!("board {number} is {}drained", if drained { "" } else { "no longer " });
             Ok(json!({ "board": number, "node": key, "drained": drained }))
         }
         "revoke" => {
             let number = number(args)?;
             let key = holder(node)?.revoke(number).await.map_err(failure)?;
-            println!("board {number}: an owner has revoked its key {key}");
+            say!("board {number}: an owner has revoked its key {key}");
             let next = format!("`cluster replace {number}` lets another key take its place");
             Ok(json!({ "revoked": key, "next": next }))
         }
@@ -102,7 +103,7 @@ pub async fn answer(node: &Node, verb: &str, args: &Arguments) -> Result<Value, 
                 Failure::new(FailureCode::BadArgument, error.to_string(), help)
             })?;
             let epoch = holder(node)?.adopt(statement).await.map_err(failure)?;
-            println!("an owner has stated that this node holds the map: epoch {epoch}");
+            say!("an owner has stated that this node holds the map: epoch {epoch}");
             Ok(json!({ "epoch": epoch }))
         }
         _ => Ok(json!(verbs())), // describe: the list has no other
@@ -198,7 +199,7 @@ async fn apply(node: &Node) -> Result<Value, Failure> {
     if *node.settings.borrow() == settings {
         return Ok(Value::Null);
     }
-    println!("the settings are others now");
+    say!("the settings are others now");
     node.settings.send_replace(settings);
     let role = node.role.borrow().clone();
     match role {

@@ -10,11 +10,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, TryLockError};
 use std::time::{Duration, Instant};
 
 use octet_appliance::Section;
+use octet_appliance::operator::Operator;
 use octet_node::control::{By, Failure, FailureCode, PublicKey};
+use octet_node::say;
 
 use crate::copy::StoredCopy;
 use crate::difference::{changed, changed_of_owners};
-use crate::permit::permit;
+use crate::permit::{is_owner, permit, permit_undoing};
 use crate::settings::Settings;
 use crate::start::Chosen;
 use crate::store::{Folder, Store};
@@ -51,6 +53,8 @@ pub struct Trial {
     pub sequence: u64,
     /// When it is undone.
     pub until: Instant,
+    /// Who has asked for it.
+    by: By,
     /// What was in force before.
     before: Arc<Version>,
 }
@@ -187,17 +191,33 @@ impl<F: Folder, R: Readers> Keeper<F, R> {
     /// It was refused, or could not be kept or applied; then what was in force is in force.
     pub fn apply(&self, wish: Wish, now: Instant) -> Result<Outcome, Failure> {
         let _turn = self.turn()?;
-        let before = self.in_force_and_confirmed()?;
+        let View { in_force, trial: others, .. } = self.view();
+        let before = others.as_ref().map_or(in_force, |trial| trial.before.clone());
+        let (operators, next) =
+            (&before.settings.appliance.operator, &wish.settings.appliance.operator);
+        let signer = wish.signed.as_ref().map(|(key, _)| *key);
+        let owns = signer.map(By::Operator).or(wish.by).is_some_and(|by| is_owner(by, operators));
+        // An owner does not wait for what others try.
+        if let Some(trial) = &others
+            && (!owns || is_owner(trial.by, operators))
+        {
+            return Err(busy(
+                &format!("configuration {} waits to be confirmed", trial.sequence),
+                "`config confirm` keeps it, `config rollback` takes it back",
+            ));
+        }
         let sequence = self.store().next();
-        if let Some(wanted) = wish.sequence.filter(|wanted| *wanted != sequence) {
+        if let Some(wanted) = wish.sequence.filter(|wanted| *wanted != sequence)
+            && !(owns && self.only_others_since(wanted, operators))
+        {
             return Err(wrong_number(wanted, sequence));
         }
-        let operator = |settings: &Settings| settings.appliance.operator.clone();
         let sections = changed(&before.settings.sections, &wish.settings.sections);
-        let signer = wish.signed.as_ref().map(|(key, _)| *key);
-        let (now_in_force, next) = (operator(&before.settings), operator(&wish.settings));
         let owned = changed_of_owners(&before.settings.sections, &wish.settings.sections);
-        let by = permit(wish.by, signer, &now_in_force, &next, &owned)?;
+        let by = permit(wish.by, signer, operators, next, &owned)?;
+        if let Some(trial) = &others {
+            self.put_back(trial, "an owner changes the settings");
+        }
         if wish.settings.text == before.settings.text {
             return Ok(Outcome::Same);
         }
@@ -216,8 +236,8 @@ impl<F: Folder, R: Readers> Keeper<F, R> {
         self.change(|view| view.next = None);
         let not_running = accepted?;
         self.store().keep(&copy).map_err(|error| not_kept(&error))?;
-        eprintln!("configuration {sequence} of {by} is in force until it is confirmed");
-        let trial = Trial { sequence, until: now + wish.confirm, before: before.clone() };
+        say!("configuration {sequence} of {by} is in force until it is confirmed");
+        let trial = Trial { sequence, until: now + wish.confirm, by, before: before.clone() };
         self.change(|view| {
             view.in_force = version;
             view.trial = Some(trial.clone());
@@ -232,16 +252,17 @@ impl<F: Folder, R: Readers> Keeper<F, R> {
         }
     }
 
-    /// What is in force, if nothing is being tried.
-    fn in_force_and_confirmed(&self) -> Result<Arc<Version>, Failure> {
-        let view = self.view();
-        match view.trial {
-            None => Ok(view.in_force),
-            Some(trial) => Err(busy(
-                &format!("configuration {} waits to be confirmed", trial.sequence),
-                "`config confirm` keeps it, `config rollback` takes it back",
-            )),
-        }
+    /// Whether an owner's number `wanted` is passed only because others have tried something since, of which nothing was
+    /// kept: whoever may only configure cannot keep an owner from changing the box by using up numbers.
+    fn only_others_since(&self, wanted: u64, operators: &Operator) -> bool {
+        let store = self.store();
+        let confirmed = store.confirmed();
+        let is_others = |sequence| {
+            let copy = store.read(sequence);
+            copy.is_ok_and(|copy| !is_owner(copy.by, operators)) && !confirmed.contains(&sequence)
+        };
+        // One that is not there any more ends it: whose it was is not known.
+        wanted < store.next() && (wanted..store.next()).all(is_others)
     }
 
     /// Keeps what is being tried for good. Returns its number.
@@ -258,18 +279,26 @@ impl<F: Folder, R: Readers> Keeper<F, R> {
         self.store().confirm(trial.sequence).map_err(|error| not_kept(&error))?;
         self.change(|view| view.trial = None);
         let who = by.map_or_else(|| "a unit".to_owned(), |by| by.to_string());
-        eprintln!("configuration {} was confirmed by {who}", trial.sequence);
+        say!("configuration {} was confirmed by {who}", trial.sequence);
         Ok(trial.sequence)
     }
 
-    /// Takes back what is being tried. Returns its number; `None` if nothing is.
+    /// Takes back what is being tried, if whoever asks may change what would be other then. Returns its number; `None` if
+    /// nothing is being tried.
     ///
     /// # Errors
-    /// Somebody changes something at the moment.
-    pub fn take_back(&self, why: &str) -> Result<Option<u64>, Failure> {
+    /// They may not, or somebody changes something at the moment.
+    pub fn take_back(
+        &self,
+        by: Option<By>,
+        signer: Option<PublicKey>,
+    ) -> Result<Option<u64>, Failure> {
         let _turn = self.turn()?;
-        let Some(trial) = self.view().trial else { return Ok(None) };
-        self.put_back(&trial, why);
+        let View { in_force, trial: Some(trial), .. } = self.view() else { return Ok(None) };
+        let before = &trial.before.settings;
+        let owned = changed_of_owners(&in_force.settings.sections, &before.sections);
+        permit_undoing(by, signer, &before.appliance.operator, &owned)?;
+        self.put_back(&trial, "an operator takes it back");
         Ok(Some(trial.sequence))
     }
 
@@ -293,7 +322,7 @@ impl<F: Folder, R: Readers> Keeper<F, R> {
     /// Has what was in force before `trial` be in force again.
     fn put_back(&self, trial: &Trial, why: &str) {
         let sequence = trial.sequence;
-        eprintln!("configuration {sequence} is undone: {why}");
+        say!("configuration {sequence} is undone: {why}");
         let tried = self.view().in_force;
         self.change(|view| {
             view.in_force = trial.before.clone();
@@ -309,7 +338,7 @@ impl<F: Folder, R: Readers> Keeper<F, R> {
             trouble.push(format!("not everyone is back at configuration {before}: {failure}"));
         }
         for note in &trouble {
-            eprintln!("{note}");
+            say!("{note}");
         }
         self.change(|view| view.notes.extend(trouble));
     }

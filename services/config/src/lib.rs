@@ -6,6 +6,9 @@
 //! follows from the names alone. The [keeper] makes changes in an order in which any cut leaves the old
 //! one or the new one. [Who may](permit) is decided from who has signed.
 
+// What is said is one line, whatever another has put into it: `octet_node::say`.
+#![warn(clippy::print_stderr, clippy::print_stdout)]
+
 pub mod copy;
 pub mod difference;
 pub mod keeper;

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use octet_config::place::{Image, Places};
+use octet_node::say;
 
 fn main() -> ExitCode {
     let mut args = std::env::args_os().skip(1);
@@ -19,7 +20,7 @@ fn main() -> ExitCode {
             let listener = match UnixListener::bind(&socket) {
                 Ok(listener) => listener,
                 Err(error) => {
-                    eprintln!("{}: {error}", socket.display());
+                    say!("{}: {error}", socket.display());
                     return ExitCode::FAILURE;
                 }
             };
@@ -34,7 +35,7 @@ fn main() -> ExitCode {
             octet_config::run(&places, &listener)
         }
         _ => {
-            eprintln!("the only option is `--root FOLDER`");
+            say!("the only option is `--root FOLDER`");
             ExitCode::from(2)
         }
     }

@@ -89,6 +89,39 @@ pub fn permit(
     Ok(by)
 }
 
+/// Checks that `by` may take back a configuration that is being tried, after which something is other in the sections
+/// `owned` that only an owner may change. Nothing is kept then, so whoever is known to ask need not sign it; `now` are
+/// the operators who were confirmed.
+///
+/// # Errors
+/// It may not.
+pub fn permit_undoing(
+    by: Option<By>,
+    signer: Option<PublicKey>,
+    now: &Operator,
+    owned: &[Section],
+) -> Result<(), Denied> {
+    match (by, signer) {
+        (Some(By::Operator(by)), Some(signer)) if by != signer => {
+            Err(Denied::OfAnother { signer, by })
+        }
+        (_, Some(key)) | (Some(By::Operator(key)), None) => check(&key, now, owned),
+        (Some(By::Port), None) => Ok(()),
+        (Some(By::Root), None) if now.keys.is_empty() || owned.is_empty() => Ok(()),
+        (Some(By::Root), None) => Err(Denied::Unsigned),
+        (None, None) => Err(Denied::Nobody),
+    }
+}
+
+/// Whether `by` is an owner of the box, of which `now` are the operators.
+pub fn is_owner(by: By, now: &Operator) -> bool {
+    match by {
+        By::Port => true,
+        By::Root => now.keys.is_empty(),
+        By::Operator(key) => now.keys.iter().any(|operator| operator.key == key && owns(operator)),
+    }
+}
+
 fn check(signer: &PublicKey, now: &Operator, owned: &[Section]) -> Result<(), Denied> {
     let operator = now.keys.iter().find(|operator| operator.key == *signer);
     let operator = operator.ok_or(Denied::Unknown(*signer))?;
@@ -175,6 +208,33 @@ mod tests {
             assert_eq!(permit(by, None, &none, &now, KEYS), is_closed);
             assert_eq!(permit(by, None, &now, &now, KEYS), is_open);
         }
+    }
+
+    #[test]
+    fn who_may_not_change_it_does_not_take_it_back() {
+        let (now, none) = (three(), Operator::default());
+        let ask = |by, signer, owned| permit_undoing(by, signer, &now, owned);
+        for (key, is_owner_too) in [(ANNA, true), (BEN, false)] {
+            assert_eq!(is_owner(By::Operator(key), &now), is_owner_too);
+            for (by, signer) in [
+                (Some(By::Operator(key)), None),
+                (Some(By::Operator(key)), Some(key)),
+                (Some(By::Root), Some(key)),
+                (None, Some(key)),
+            ] {
+                assert_eq!(ask(by, signer, NAME), Ok(()));
+                assert_eq!(ask(by, signer, KEYS).is_ok(), is_owner_too, "{by:?} {signer:?}");
+            }
+        }
+        assert_eq!(ask(Some(By::Operator(CARL)), None, NAME), Err(Denied::MayNot("carl".into())));
+        let of_another = Denied::OfAnother { signer: ANNA, by: BEN };
+        assert_eq!(ask(Some(By::Operator(BEN)), Some(ANNA), KEYS), Err(of_another));
+        assert_eq!(ask(Some(By::Port), None, KEYS), Ok(()));
+        assert_eq!(ask(Some(By::Root), None, NAME), Ok(()));
+        assert_eq!(ask(Some(By::Root), None, KEYS), Err(Denied::Unsigned));
+        assert_eq!(permit_undoing(Some(By::Root), None, &none, KEYS), Ok(()));
+        assert_eq!(ask(None, None, NAME), Err(Denied::Nobody));
+        assert!(is_owner(By::Port, &now) && !is_owner(By::Root, &now) && is_owner(By::Root, &none));
     }
 
     #[test]

@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use octet_appliance::Unit;
 use octet_node::control::{CallError, Client, Failure, FailureCode, PublicKey};
+use octet_node::say;
 use octet_node::{Callers, inherited, notify_ready};
 use serde::Deserialize;
 use serde_json::Map;
@@ -25,7 +26,7 @@ pub fn main() -> ExitCode {
     match inherited().into_iter().find(|(name, _)| name == "control") {
         Some((_, socket)) => run(&Places::of_box(), &socket.into()),
         None => {
-            eprintln!("PID 1 has not passed the socket `control`");
+            say!("PID 1 has not passed the socket `control`");
             ExitCode::FAILURE
         }
     }
@@ -36,7 +37,7 @@ pub fn run(places: &Places, listener: &UnixListener) -> ExitCode {
     match try_run(places, listener) {
         Ok(never) => match never {},
         Err(error) => {
-            eprintln!("config cannot go on: {error}");
+            say!("config cannot go on: {error}");
             ExitCode::FAILURE
         }
     }
@@ -51,9 +52,9 @@ fn try_run(places: &Places, listener: &UnixListener) -> Result<Infallible, Strin
     let shipped = || image.text().unwrap_or_default();
     let chosen = choose(&store, || image.settings(), shipped)?;
     for note in notes.iter().chain(&chosen.skipped) {
-        eprintln!("{note}");
+        say!("{note}");
     }
-    eprintln!("configuration {} is in force", chosen.sequence);
+    say!("configuration {} is in force", chosen.sequence);
     let at_sockets = AtSockets::new(readers.clone(), places.sockets.clone());
     let keeper = Keeper::new(store, notes, chosen, at_sockets);
     let identity = socket(&places.sockets, "identity");

@@ -23,6 +23,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use octet_node::control::{Failure, PublicKey};
 use octet_node::key::random;
 use octet_node::map::Map;
+use octet_node::say;
 use octet_node::sub_key::Certified;
 use serde_json::Value;
 use tokio::net::UdpSocket;
@@ -270,7 +271,7 @@ impl Daemon {
         if let Some(why) = &why
             && self.unlinked.as_ref() != Some(why)
         {
-            eprintln!("links are not as they are to be: {why}");
+            say!("links are not as they are to be: {why}");
         }
         self.unlinked = why;
     }

@@ -1,6 +1,9 @@
 //! forward carries packets over paths that their source alone has chosen: label-switched by the kernels of
 //! the nodes between, which learn the hop before and the hop after, and nothing else (`docs/forwarding.md`).
 
+// What is said is one line, whatever another has put into it: `octet_node::say`.
+#![warn(clippy::print_stderr, clippy::print_stdout)]
+
 pub mod announcement;
 pub mod capacity;
 pub mod constraints;

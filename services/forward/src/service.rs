@@ -9,6 +9,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use octet_node::control::SOCKETS;
+use octet_node::say;
 use octet_node::settings::Which;
 use octet_node::{Callers, inherited, map, notify_ready, sub_key};
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
@@ -33,7 +34,7 @@ pub fn main() -> ExitCode {
     match runtime.and_then(|runtime| runtime.block_on(run(inherited))) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("{error}");
+            say!("{error}");
             ExitCode::FAILURE
         }
     }
@@ -79,7 +80,7 @@ fn follow(folder: Option<PathBuf>, news: UnboundedSender<News>) -> io::Result<()
         sub_key::News::Certified(key) => {
             let _ = certified.send(News::Certified(key));
         }
-        sub_key::News::Not(why) => eprintln!("this service's key is not certified: {why}"),
+        sub_key::News::Not(why) => say!("this service's key is not certified: {why}"),
     })?;
     let socket = sockets.join("cluster.sock");
     let follow = move || {
@@ -88,7 +89,7 @@ fn follow(folder: Option<PathBuf>, news: UnboundedSender<News>) -> io::Result<()
                 news.send(News::Map(update.map.map(|map| map.map().clone()))).is_ok()
             });
             if let Err(error) = followed {
-                eprintln!("cluster does not tell who is a neighbour: {error}");
+                say!("cluster does not tell who is a neighbour: {error}");
             }
             std::thread::sleep(PAUSE);
         }

@@ -10,6 +10,7 @@ use octet_node::control::{
     ArgKind, Arguments, Capability, ColumnKind, DESCRIBE, Failure, FailureCode, Request, SOCKETS,
     Verb,
 };
+use octet_node::say;
 use octet_node::serve::threads::{Limits, serve};
 use octet_node::settings::{self, Which};
 use octet_node::{Callers, PID_1};
@@ -138,7 +139,7 @@ pub fn keep(
     };
     let run = move || {
         let Err(error) = serve(&listener, &callers, LIMITS, PID_1, move |_, _, it| answer(it));
-        eprintln!("the socket is gone: {error}");
+        say!("the socket is gone: {error}");
     };
     std::thread::Builder::new().name("verbs".into()).spawn(run).map(drop)
 }

@@ -10,6 +10,7 @@ use std::time::Instant;
 use octet_node::control::operator::OperatorKey;
 use octet_node::control::{Failure, FailureCode, PublicKey, Reply, ReplyBody};
 use octet_node::hello::Hello;
+use octet_node::say;
 use octet_node::sub_key::Certified;
 use octet_node::tls;
 use rustls::ServerConfig;
@@ -75,7 +76,7 @@ impl Entry {
             match listener.accept().await {
                 Ok((stream, peer)) => self.take(stream, peer),
                 Err(error) => {
-                    eprintln!("no connection could be taken: {error}");
+                    say!("no connection could be taken: {error}");
                     sleep(PAUSE).await;
                 }
             }
@@ -90,13 +91,13 @@ impl Entry {
             answer => {
                 count(&self.gate.counts.limited);
                 if answer == Answer::LimitedFromNow {
-                    println!("{}: tries too often, and is turned away for a while", address(peer));
+                    say!("{}: tries too often, and is turned away for a while", address(peer));
                 }
                 return;
             }
         }
         let Some(shown) = self.shown.borrow().clone() else {
-            println!("{}: turned away, the gate has no certificate yet", address(peer));
+            say!("{}: turned away, the gate has no certificate yet", address(peer));
             return;
         };
         self.make_room();
@@ -145,7 +146,7 @@ impl Entry {
 
     fn keyless(&self, from: &str, problem: &str) {
         count(&self.gate.counts.keyless);
-        println!("{from}: refused, it has shown no key: {problem}");
+        say!("{from}: refused, it has shown no key: {problem}");
     }
 
     /// Says whose gate it is to whom holds `key`, and lets operators in.
@@ -175,7 +176,7 @@ impl Entry {
             }
             Err(failure) => {
                 count(&gate.counts.strangers);
-                println!("{key} from {from}: refused: {failure}");
+                say!("{key} from {from}: refused: {failure}");
                 let reply = Reply { id: 0, body: ReplyBody::Error(failure) };
                 let _ = timeout(limit, send(&mut stream, &reply)).await;
                 let _ = timeout(limit, stream.shutdown()).await;
@@ -198,7 +199,7 @@ async fn converse(
     if let Err(broken) = result
         && !matches!(broken, Broken::Io(_))
     {
-        println!("{name} {key} from {from}: the connection ends: {broken}");
+        say!("{name} {key} from {from}: the connection ends: {broken}");
     }
 }
 

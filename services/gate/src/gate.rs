@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use octet_node::control::operator::{Operator, OperatorKey};
 use octet_node::control::{Capability, DESCRIBE, Failure, FailureCode, PublicKey, UnitName};
+use octet_node::say;
 use serde_json::{Map, Value};
 use tokio::task::AbortHandle;
 
@@ -80,11 +81,11 @@ impl Gate {
         if operators == *self.operators.borrow() {
             return;
         }
-        println!("operators: {} may come in now", operators.keys.len());
+        say!("operators: {} may come in now", operators.keys.len());
         self.connected.borrow_mut().retain(|(operator, task)| {
             let stays = operators.keys.contains(operator);
             if !stays && !task.is_finished() {
-                println!("{} {}: cut off, it may something else now", operator.name, operator.key);
+                say!("{} {}: cut off, it may something else now", operator.name, operator.key);
                 task.abort();
             }
             stays && !task.is_finished()
@@ -136,7 +137,7 @@ impl Who<'_> {
     /// One line of the log about a command of this operator.
     pub fn audit(&self, unit: &UnitName, verb: &str, args: &str, outcome: &str) {
         let OperatorKey { name, key, .. } = self.operator;
-        println!("{name} {key} from {}: {unit} {verb} {args}: {outcome}", self.from);
+        say!("{name} {key} from {}: {unit} {verb} {args}: {outcome}", self.from);
     }
 }
 

@@ -4,6 +4,9 @@
 //! One thread does all of it, and hands what may wait to three others: one waits for `identity`, one for
 //! `cluster`, one for the disk.
 
+// What is said is one line, whatever another has put into it: `octet_node::say`.
+#![warn(clippy::print_stderr, clippy::print_stdout)]
+
 mod boards;
 mod door;
 mod entry;
@@ -31,6 +34,7 @@ use std::time::Duration;
 
 use octet_node::Callers;
 use octet_node::control::operator::Operator;
+use octet_node::say;
 use octet_node::sub_key::{self, News};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::task::{LocalSet, spawn_local};
@@ -87,12 +91,12 @@ async fn serve(parts: Parts, ready: impl FnOnce() -> io::Result<()>) -> io::Resu
     let tell = move |what| drop(sender.send(what));
     sub_key::keep(parts.folder.clone(), parts.sockets.join("identity.sock"), tell)?;
     if parts.operators.keys.is_empty() {
-        println!("no operator is named in appliance.toml: everybody is refused");
+        say!("no operator is named in appliance.toml: everybody is refused");
     }
     let folder = parts.folder.as_deref();
     let ids = Ids::open(folder);
     if let Some(trouble) = ids.trouble() {
-        println!("no signed command is run: {trouble}");
+        say!("no signed command is run: {trouble}");
     }
     let gate = Rc::new(Gate {
         operators: parts.operators.into(),
@@ -132,9 +136,10 @@ async fn follow(
             News::Certified(certified) => {
                 let shown = Shown::new(&certified).map_err(io::Error::other)?;
                 let statement = certified.certificate.statement();
-                println!(
+                say!(
                     "this is the gate of {}, with its key number {}",
-                    statement.node, statement.epoch
+                    statement.node,
+                    statement.epoch
                 );
                 gate.node.set(Some(statement.node));
                 entry.show(shown);
@@ -143,7 +148,7 @@ async fn follow(
             // The same again is not said again.
             News::Not(why) if why == problem => {}
             News::Not(why) => {
-                eprintln!("the gate's key is not certified now: {why}");
+                say!("the gate's key is not certified now: {why}");
                 problem = why;
             }
         }

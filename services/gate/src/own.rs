@@ -14,6 +14,7 @@ use octet_node::control::{
     Request, Verb,
 };
 use octet_node::frames::{FOR_EVER, Frames, send};
+use octet_node::say;
 use octet_node::settings::{self, Which, section_in};
 use serde_json::{Value, json};
 use tokio::io::AsyncWrite;
@@ -72,7 +73,7 @@ pub async fn keep(gate: Rc<Gate>, listener: UnixListener, callers: Callers) {
         let stream = match listener.accept().await {
             Ok((stream, _)) => stream,
             Err(error) => {
-                eprintln!("no connection could be taken: {error}");
+                say!("no connection could be taken: {error}");
                 sleep(PAUSE).await;
                 continue;
             }
@@ -244,7 +245,7 @@ fn trust_time(gate: &Gate, args: &Arguments) -> Result<Value, Failure> {
             "`octetctl boot` tells how the data partition is",
         )
     })?;
-    println!("the time was stated: {}", date(time));
+    say!("the time was stated: {}", date(time));
     Ok(Value::Null)
 }
 

@@ -7,6 +7,7 @@ use octet_node::control::operator::OperatorKey;
 use octet_node::control::{ArgKind, By, Failure, FailureCode, ReplyBody, Request};
 use octet_node::frames::send;
 use octet_node::hello::GATE;
+use octet_node::say;
 use tokio::task::spawn_blocking;
 
 use crate::gate::{Gate, Who, count, shown};
@@ -38,7 +39,7 @@ impl Gate {
         if let Err(failure) = &begun {
             count(&self.counts.refused);
             // A command that is not forged says below who has signed it.
-            println!("a signed command from {from}: refused: {failure}");
+            say!("a signed command from {from}: refused: {failure}");
         }
         begun
     }

@@ -11,6 +11,7 @@ use octet_node::control::{
 };
 use octet_node::frames::{Broken, Frames, Patience, send};
 use octet_node::hello::GATE;
+use octet_node::say;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
 use tokio::sync::Mutex;
 use tokio::task::{AbortHandle, spawn_local};
@@ -171,10 +172,7 @@ impl<S: AsyncRead + AsyncWrite> Client<S> {
     /// What was sent is no request.
     async fn refuse_bytes(&self, problem: &str) {
         count(&self.gate.counts.refused);
-        println!(
-            "{} {} from {}: refused: {problem}",
-            self.operator.name, self.operator.key, self.from
-        );
+        say!("{} {} from {}: refused: {problem}", self.operator.name, self.operator.key, self.from);
         let help = "send frames of JSON as docs/control.md describes";
         let failure = Failure::new(FailureCode::BadRequest, problem, help);
         // It may have gone.
@@ -254,9 +252,10 @@ impl<S: AsyncRead + AsyncWrite> Client<S> {
     async fn send(&self, reply: &Reply) -> io::Result<()> {
         let write = async { send(&mut *self.to.lock().await, reply).await };
         timeout(self.gate.limits.unread_time, write).await.unwrap_or_else(|_| {
-            println!(
+            say!(
                 "{} from {}: leaves its answers unread, and is cut off",
-                self.operator.name, self.from
+                self.operator.name,
+                self.from
             );
             Err(io::ErrorKind::TimedOut.into())
         })

@@ -11,6 +11,7 @@ use crate::limits::Limits;
 use crate::{Parts, run};
 use octet_node::control::SOCKETS;
 use octet_node::hello::GATE_PORT;
+use octet_node::say;
 use octet_node::{Callers, inherited, notify_ready, section};
 
 /// Serves until PID 1 ends it.
@@ -20,7 +21,7 @@ pub fn main() -> ExitCode {
     match parts(inherited).and_then(|parts| run(parts, notify_ready)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("{error}");
+            say!("{error}");
             ExitCode::FAILURE
         }
     }

@@ -9,6 +9,10 @@ use serde::{Deserialize, Serialize};
 /// there is no room, none is added.
 const MOST_GONE: usize = 1024;
 
+/// How much of that room only [`Why::Revoked`] takes: whoever may have keys replaced, or a service that makes ever new
+/// ones, cannot keep an owner from ending one.
+const FOR_REVOKED: usize = 64;
+
 /// What is remembered about all services.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -67,8 +71,13 @@ pub enum Why {
 
 /// The book has no room.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{MOST_GONE} keys of `{0}` are remembered that count no more, and none is forgotten")]
-pub struct Full(pub UnitName);
+#[error("{gone} keys of `{unit}` are remembered that count no more, and none is forgotten")]
+pub struct Full {
+    /// Whose keys.
+    pub unit: UnitName,
+    /// How many.
+    pub gone: usize,
+}
 
 impl Book {
     /// What is remembered of each service.
@@ -113,8 +122,13 @@ impl Book {
     pub fn end(&mut self, unit: &UnitName, why: Why) -> Result<(), Full> {
         let Some(entry) = self.units.get_mut(unit) else { return Ok(()) };
         if let Some(current) = entry.key {
-            if entry.replaced.len() + entry.revoked.len() >= MOST_GONE {
-                return Err(Full(unit.clone()));
+            let room = match why {
+                Why::Replaced => MOST_GONE - FOR_REVOKED,
+                Why::Revoked => MOST_GONE,
+            };
+            let gone = entry.replaced.len() + entry.revoked.len();
+            if gone >= room {
+                return Err(Full { unit: unit.clone(), gone });
             }
             entry.replaced.push(current.key);
             entry.key = None;
@@ -163,11 +177,23 @@ mod tests {
     #[test]
     fn a_full_book_forgets_nothing() {
         let (mut book, gate) = (Book::default(), unit("gate"));
-        for number in 0..=MOST_GONE as u16 {
+        let room = MOST_GONE - FOR_REVOKED;
+        for number in 0..=room as u16 {
             book.accept(&gate, key(number), 0).unwrap();
         }
-        assert_eq!(book.accept(&gate, key(9999), 0), Err(Full(gate.clone())));
-        assert_eq!(book.end(&gate, Why::Revoked), Err(Full(gate.clone())));
+        let full = |gone| Err(Full { unit: gate.clone(), gone });
+        assert_eq!(book.accept(&gate, key(9999), 0), full(room));
+        assert_eq!(book.end(&gate, Why::Replaced), full(room));
+        // An owner ends the one that counts all the same, and those that come after it.
+        for number in 0..FOR_REVOKED {
+            assert!(matches!(
+                book.judge(&gate, &key((room + number) as u16)),
+                Verdict::Counts { .. }
+            ));
+            book.end(&gate, Why::Revoked).unwrap();
+            book.accept(&gate, key((room + number + 1) as u16), 0).unwrap();
+        }
+        assert_eq!(book.end(&gate, Why::Revoked), full(MOST_GONE));
         assert_eq!(book.judge(&gate, &key(0)), Verdict::Gone);
         assert!(matches!(book.judge(&gate, &key(MOST_GONE as u16)), Verdict::Counts { .. }));
         // Others are not touched by it.

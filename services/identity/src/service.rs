@@ -7,6 +7,7 @@ use octet_node::control::{
     ArgKind, Arguments, Capability, DESCRIBE, Failure, FailureCode, PublicKey, ReplyBody, UnitName,
     Verb,
 };
+use octet_node::say;
 use octet_node::serve::{Answers, Service, Ticket};
 use octet_node::sub_key::{CERTIFICATES, CERTIFY};
 use serde_json::{Value, json};
@@ -143,7 +144,7 @@ impl Identity {
             return Err(Failure::new(FailureCode::Failed, "nothing is kept on a disk", help));
         }
         store.reset(|_| Ok(())).map_err(|error| failed(&error))?;
-        println!("everything is erased at the next start");
+        say!("everything is erased at the next start");
         Ok(json!({ "reset": AT_NEXT_START }))
     }
 
@@ -192,7 +193,9 @@ fn unusable(error: &StoreError) -> Failure {
 
 fn failed(error: &StoreError) -> Failure {
     let help = match error {
-        StoreError::Full(_) => "reset the box, which gives it and all its services new keys",
+        StoreError::Full(_) => {
+            "an owner's `revoke` may have room still; a box that is reset has new keys, and so have its services"
+        }
         _ => "`octetctl boot` tells how the data partition is",
     };
     Failure::new(FailureCode::Failed, error.to_string(), help)

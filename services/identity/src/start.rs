@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use crate::service::Identity;
 use crate::store::Store;
+use octet_node::say;
 use octet_node::serve::serve;
 use octet_node::{Callers, inherited, notify_ready, unit_of};
 
@@ -15,15 +16,15 @@ pub fn main() -> ExitCode {
     let socket =
         inherited().into_iter().find(|(name, _)| name == "control").map(|(_, socket)| socket);
     let Some(socket) = socket else {
-        eprintln!("PID 1 has not passed the socket `control`");
+        say!("PID 1 has not passed the socket `control`");
         return ExitCode::FAILURE;
     };
     // PID 1 sets it when the folder is there and can be written.
     let folder = std::env::var_os("STATE_DIRECTORY").map(PathBuf::from);
     let store = Store::open(folder, |_| Ok(()));
     match &store {
-        Ok(store) => println!("this node is {}", store.node()),
-        Err(error) => eprintln!("{error}; no service's key is certified"),
+        Ok(store) => say!("this node is {}", store.node()),
+        Err(error) => say!("{error}; no service's key is certified"),
     }
     let mut identity = Identity::new(store, unit_of);
     let listener = UnixListener::from(socket);
@@ -32,7 +33,7 @@ pub fn main() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("{error}");
+            say!("{error}");
             ExitCode::FAILURE
         }
     }

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use octet_appliance::{Cidr, Mac};
 use octet_node::links::{Advertised, LeadsTo, Link, Links, Segment};
+use octet_node::say;
 
 use crate::icmp::{Came, Icmp};
 use crate::netd::Netd;
@@ -212,7 +213,7 @@ impl Advertising {
     async fn report(&self) {
         let Some(link) = self.out() else { return };
         if let Err(error) = self.netd.advertised(&link.name, self.reported()).await {
-            eprintln!("netd does not take what is advertised: {error}");
+            say!("netd does not take what is advertised: {error}");
         }
     }
 

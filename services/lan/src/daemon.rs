@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use octet_appliance::{Identity, NetworkSettings};
+use octet_node::say;
 use octet_node::{Callers, notify_ready, unit_of};
 use serde_json::{Value, json};
 use tokio::signal::unix::{SignalKind, signal};
@@ -102,7 +103,7 @@ async fn serve(parts: Parts) -> io::Result<()> {
     let to = Loop { changes: sender, names };
     thread::spawn(move || serve::serve(&control, &callers, unit_of, &served, to));
     if let Err(error) = notify_ready() {
-        eprintln!("cannot notify PID 1: {error}");
+        say!("cannot notify PID 1: {error}");
     }
     let (mut question, mut answer) = ([0; LARGEST], [0; LARGEST]);
     let mut message = [0; advertising::LARGEST];

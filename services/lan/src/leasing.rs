@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use octet_appliance::{Cidr, LinkName, Mac};
 use octet_node::links::{LeadsTo, Link, Links, Segment};
+use octet_node::say;
 use serde_json::{Value, json};
 
 use crate::dhcp::client::{Client, Outcome};
@@ -186,12 +187,12 @@ impl Leasing {
 
     async fn carry_out(&mut self, outcome: Outcome, sockets: &Sockets) {
         if let Some(text) = outcome.say {
-            eprintln!("{text}");
+            say!("{text}");
         }
         if let (Some((message, to)), Some(asking)) = (outcome.send, &self.asking) {
             let to = SocketAddrV4::new(address(to), SERVER);
             if let Err(error) = sockets.client.send(&message, to, asking.link.index).await {
-                eprintln!("DHCP on {}: {error}", asking.link.name);
+                say!("DHCP on {}: {error}", asking.link.name);
             }
         }
         match outcome.leased {
@@ -205,7 +206,7 @@ impl Leasing {
         let Some(asking) = &self.asking else { return };
         let lease = lease.map(|lease| lease.reported(self.now()));
         if let Err(error) = self.netd.leased(&asking.link.name, lease).await {
-            eprintln!("netd does not take the address: {error}");
+            say!("netd does not take the address: {error}");
         }
     }
 
@@ -235,7 +236,7 @@ impl Leasing {
         let Some((reply, to)) = answered else { return };
         let to = SocketAddrV4::new(address(to), CLIENT);
         if let Err(error) = sockets.server.send(&reply.bytes(&question), to, came.link).await {
-            eprintln!("DHCP on {name}: {error}");
+            say!("DHCP on {name}: {error}");
         }
     }
 
@@ -255,7 +256,7 @@ impl Leasing {
         }
         match self.netd.plugged(name, mac).await {
             Ok(()) => {
-                eprintln!("{mac} is at {name}, which is board {}'s", segment.number);
+                say!("{mac} is at {name}, which is board {}'s", segment.number);
                 self.refused.remove(name);
                 self.plugged.insert(name.clone(), (mac, downs));
                 true
@@ -263,7 +264,7 @@ impl Leasing {
             Err(error) => {
                 let said = format!("{mac} gets no address at {name}: {error}");
                 if self.refused.get(name) != Some(&said) {
-                    eprintln!("{said}");
+                    say!("{said}");
                     self.refused.insert(name.clone(), said);
                 }
                 false

@@ -1,5 +1,8 @@
 //! What a box says to those who are plugged in, and asks of its uplink: addresses, names, time.
 
+// What is said is one line, whatever another has put into it: `octet_node::say`.
+#![warn(clippy::print_stderr, clippy::print_stdout)]
+
 pub mod advertising;
 pub mod daemon;
 pub mod dhcp;

@@ -6,6 +6,7 @@ use std::rc::Rc;
 
 use octet_node::address::NETWORK;
 use octet_node::links::{LeadsTo, Links, Segment};
+use octet_node::say;
 use serde_json::{Value, json};
 use tokio::task::spawn_local;
 
@@ -84,7 +85,7 @@ impl Naming {
             let serving = Rc::clone(&dns);
             spawn_local(async move {
                 let Err(error) = serving.serve(udp, tcp).await;
-                eprintln!("nobody is told names any more: {error}");
+                say!("nobody is told names any more: {error}");
             });
         }
         self.dns = Some((Rc::clone(&dns), is_board));
@@ -93,7 +94,7 @@ impl Naming {
 
     fn tell(&mut self, refused: Vec<String>) {
         for text in refused.iter().filter(|text| !self.refused.contains(text)) {
-            eprintln!("{text}");
+            say!("{text}");
         }
         self.refused = refused;
     }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use octet_appliance::{LinkName, Mac};
 use octet_node::control::{CallError, Client};
 use octet_node::links::{ADVERTISED, Advertised, LEASED, LINKS, Lease, Links, PLUGGED};
+use octet_node::say;
 use serde_json::{Map, Value, json};
 use tokio::sync::mpsc::{Receiver, channel};
 use tokio::task::spawn_blocking;
@@ -43,7 +44,7 @@ impl Netd {
                 });
                 let trouble = followed.err().map(|error| error.to_string());
                 if trouble.is_some() && trouble != told {
-                    eprintln!("netd: {}", trouble.as_deref().unwrap_or_default());
+                    say!("netd: {}", trouble.as_deref().unwrap_or_default());
                     told = trouble;
                 }
                 thread::sleep(PAUSE);

@@ -6,6 +6,7 @@ use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
 use octet_node::links::{LeadsTo, Links};
+use octet_node::say;
 use serde_json::{Value, json};
 use tokio::net::UdpSocket;
 
@@ -73,7 +74,7 @@ impl Reaching {
     pub async fn tick(&mut self, icmp: &Icmp) {
         let (questions, gone) = self.probe.tick(self.now());
         for peer in gone {
-            eprintln!("{peer} does not answer");
+            say!("{peer} does not answer");
         }
         for (to, question) in questions {
             // What cannot be sent is not answered either.
@@ -109,7 +110,7 @@ impl Reaching {
 
     fn answered(&mut self, from: IpAddr, message: &[u8]) {
         if self.probe.received(from, message) {
-            eprintln!("{from} answers");
+            say!("{from} answers");
         }
     }
 

@@ -9,6 +9,7 @@ use octet_node::control::{
     ArgKind, Capability, DESCRIBE, Failure, FailureCode, Request, UnitName, Verb,
 };
 use octet_node::names::REGISTER;
+use octet_node::say;
 use octet_node::serve::threads::{self, Limits};
 use octet_node::settings::{self, Which};
 use octet_node::{Callers, PID_1, Peer};
@@ -101,7 +102,7 @@ pub fn serve(
         })
     };
     let Err(error) = threads::serve(listener, callers, LIMITS, PID_1, answer);
-    eprintln!("nobody is answered any more: {error}");
+    say!("nobody is answered any more: {error}");
 }
 
 fn no_service(uid: u32) -> Failure {

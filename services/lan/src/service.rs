@@ -8,6 +8,7 @@ use std::process::ExitCode;
 
 use octet_appliance::{Neighbour, Vpn};
 use octet_node::control::SOCKETS;
+use octet_node::say;
 use octet_node::settings::{SettingsError, Which, section_in};
 use octet_node::{Callers, address, inherited};
 use serde::de::DeserializeOwned;
@@ -22,7 +23,7 @@ pub fn main() -> ExitCode {
     match parts(inherited).and_then(run) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("{error}");
+            say!("{error}");
             ExitCode::FAILURE
         }
     }

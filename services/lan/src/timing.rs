@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use octet_node::control::{CallError, Client};
+use octet_node::say;
 use serde_json::{Map, Value, json};
 use tokio::net;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
@@ -118,7 +119,7 @@ impl Timing {
             }
             Some(Todo::Off(sample)) => self.off(sample).await,
             Some(Todo::Nothing(why)) if self.told.replace(why) == Some(why) => {}
-            Some(Todo::Nothing(why)) => eprintln!("{why}; the clock goes on as it is"),
+            Some(Todo::Nothing(why)) => say!("{why}; the clock goes on as it is"),
         }
     }
 
@@ -149,7 +150,7 @@ impl Timing {
                 let Sample { stratum, .. } = sample;
                 self.set_by.set(Some(SetBy { stratum, at: shown() }));
             }
-            Err(error) => eprintln!("clock does not take how far it is off: {error}"),
+            Err(error) => say!("clock does not take how far it is off: {error}"),
         }
     }
 

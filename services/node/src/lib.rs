@@ -1,6 +1,9 @@
 //! What every service of Octet uses: readiness, what PID 1 passes to it, who may ask it for what,
 //! and the way to PID 1.
 
+// What is said is one line, whatever another has put into it: `say`.
+#![warn(clippy::print_stderr, clippy::print_stdout)]
+
 #[cfg(feature = "address")]
 pub mod address;
 #[cfg(any(test, feature = "as-pid-1"))]
@@ -31,6 +34,7 @@ mod peer;
 mod readiness;
 #[cfg(feature = "key")]
 pub mod record;
+pub mod say;
 pub mod serve;
 pub mod settings;
 #[cfg(feature = "key")]

@@ -8,6 +8,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::say;
 use octet_control::{CallError, Client, PublicKey};
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -81,7 +82,7 @@ impl SubKey {
         let key = match kept? {
             KeyFile::Key(key) => key,
             KeyFile::Damaged => {
-                eprintln!("the file of this service's key is damaged: it gets a new key");
+                say!("the file of this service's key is damaged: it gets a new key");
                 make(folder.as_deref())?
             }
             KeyFile::Absent => make(folder.as_deref())?,

@@ -6,6 +6,7 @@ use std::io;
 use octet_appliance::Trust;
 use octet_bundle::{ENTRIES, Entry, EntryName, File, Hasher, Kind, MAX_CHUNK, Manifest, TRIES};
 use octet_node::control::{Failure, FailureCode};
+use octet_node::say;
 use serde::Serialize;
 
 use crate::assemble::{Known, assemble};
@@ -152,7 +153,7 @@ fn by_patch(
                 return Ok(true);
             }
             Err(failure) => {
-                eprintln!("a patch for {path} leads nowhere: {failure}");
+                say!("a patch for {path} leads nowhere: {failure}");
                 medium.remove(path).and_then(|()| medium.sync()).map_err(failed(path))?;
             }
         }

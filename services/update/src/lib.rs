@@ -5,6 +5,9 @@
 //! what it says is [planned](plan) against what is [there](present), and the plan is carried out on
 //! a [medium], chunk by [chunk](assemble), the entry last.
 
+// What is said is one line, whatever another has put into it: `octet_node::say`.
+#![warn(clippy::print_stderr, clippy::print_stdout)]
+
 pub mod assemble;
 pub mod esp;
 pub mod floor;

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use octet_node::Callers;
+use octet_node::say;
 
 use crate::serve::{Work, serve};
 
@@ -14,22 +15,22 @@ pub fn main() -> ExitCode {
     // First of all, before anything opens a descriptor.
     let inherited = octet_node::inherited();
     let Some((_, socket)) = inherited.into_iter().find(|(name, _)| name == "control") else {
-        eprintln!("PID 1 has passed no socket `control`");
+        say!("PID 1 has passed no socket `control`");
         return ExitCode::FAILURE;
     };
     // PID 1 sets it when the folder is there and can be written.
     let state = std::env::var_os("STATE_DIRECTORY").map(PathBuf::from);
     if state.is_none() {
-        eprintln!("the version floor is not kept: PID 1 has given no folder to keep it in");
+        say!("the version floor is not kept: PID 1 has given no folder to keep it in");
     }
     let work = Work::new(state);
     if let Err(error) = octet_node::notify_ready() {
-        eprintln!("cannot notify PID 1: {error}");
+        say!("cannot notify PID 1: {error}");
     }
     if let Err(failure) = work.tidy_up() {
-        eprintln!("what an update has left that was cut off stays until the next: {failure}");
+        say!("what an update has left that was cut off stays until the next: {failure}");
     }
     let Err(error) = serve(&UnixListener::from(socket), work, &Callers::from_environment());
-    eprintln!("the socket is gone: {error}");
+    say!("the socket is gone: {error}");
     ExitCode::FAILURE
 }

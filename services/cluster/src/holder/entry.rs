@@ -7,6 +7,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use octet_node::frames::{FOR_EVER, Frames, send};
+use octet_node::say;
 use octet_node::sub_key::Certified;
 use octet_node::tls::{self, Protocol};
 use tokio::io::split;
@@ -40,7 +41,7 @@ pub async fn keep(holder: Rc<Holder>, listener: &TcpListener) {
             Err(error) if error.to_string() == problem => {}
             Err(error) => {
                 problem = error.to_string();
-                eprintln!("the map stays as it is: {problem}");
+                say!("the map stays as it is: {problem}");
             }
         }
         loop {
@@ -56,7 +57,7 @@ pub async fn keep(holder: Rc<Holder>, listener: &TcpListener) {
                         }
                     }
                     Err(error) => {
-                        eprintln!("no connection could be taken: {error}");
+                        say!("no connection could be taken: {error}");
                         sleep(PAUSE).await;
                     }
                 },
@@ -81,7 +82,7 @@ impl Holder {
         match door.borrow_mut().knock(number, now, &self.node.limits) {
             Answer::Come => Some(number),
             Answer::LimitedFromNow => {
-                eprintln!("board {number} tries too often, and is turned away for a while");
+                say!("board {number} tries too often, and is turned away for a while");
                 None
             }
             Answer::Limited => None,
@@ -101,8 +102,8 @@ impl Holder {
         let _place = self.node.handshakes.acquire().await.ok()?;
         match timeout(limit, self.greet(stream, number, &certified)).await {
             Ok(Ok(newcomer)) => return Some(newcomer),
-            Ok(Err(problem)) => println!("board {number}: turned away: {problem}"),
-            Err(_) => println!("board {number}: turned away: it took too long to say who it is"),
+            Ok(Err(problem)) => say!("board {number}: turned away: {problem}"),
+            Err(_) => say!("board {number}: turned away: it took too long to say who it is"),
         }
         None
     }

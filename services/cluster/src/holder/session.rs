@@ -6,6 +6,7 @@ use std::rc::Rc;
 use octet_node::control::PublicKey;
 use octet_node::frames::{Broken, FOR_EVER, Frames, send};
 use octet_node::map::Version;
+use octet_node::say;
 use tokio::io::{AsyncWriteExt, ReadHalf, WriteHalf};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
@@ -98,7 +99,7 @@ impl Session {
         match ended {
             // It has a line of its own.
             Ended::Refused(_) => {}
-            ended => println!("board {number}: the connection ends: {ended}"),
+            ended => say!("board {number}: the connection ends: {ended}"),
         }
         let limit = session.holder.node.limits.unread;
         let _ = timeout(limit, session.stream.to.shutdown()).await;
@@ -147,11 +148,11 @@ impl Session {
             self.enter(verdict);
             match verdict {
                 Verdict::Welcome => {
-                    println!("board {number} is here: {node}");
+                    say!("board {number} is here: {node}");
                     self.say(&FromHolder::Welcome { number }).await?;
                 }
                 Verdict::Pending => {
-                    println!("{node} waits at board {number}: `cluster approve {number}` takes it");
+                    say!("{node} waits at board {number}: `cluster approve {number}` takes it");
                     self.say(&FromHolder::Pending { number }).await?;
                 }
             }
@@ -181,10 +182,10 @@ impl Session {
         if let Unchanged::Refused(_) = problem {
             let is_news = self.holder.present.borrow_mut().refuse(number, node, reason.clone());
             if is_news {
-                eprintln!("REFUSED: {node} at the port of board {number}: {reason}");
+                say!("REFUSED: {node} at the port of board {number}: {reason}");
             }
         } else {
-            eprintln!("board {number} is not taken now: {reason}");
+            say!("board {number} is not taken now: {reason}");
         }
         let _ = self.say(&FromHolder::Refused { reason: reason.clone() }).await;
         Ended::Refused(reason)
@@ -207,7 +208,7 @@ impl Session {
                 self.candidate.certificates = certificates.into_iter().chain(shown).collect();
                 (self.candidate.claims, self.candidate.complete) = (None, true);
                 match self.holder.join(number, &self.candidate).await {
-                    Ok(_) => println!("board {number} {node}: it has other keys"),
+                    Ok(_) => say!("board {number} {node}: it has other keys"),
                     Err(problem) => return Err(self.refuse(&problem).await),
                 }
             }

@@ -96,17 +96,7 @@ impl<F: Folder, R: Readers> Config<F, R> {
         settings: Settings,
         again: Option<u64>,
     ) -> Result<Value, Failure> {
-        let signed = match args.text(SIGNED) {
-            None => None,
-            Some(text) => {
-                let node = (self.node)()?;
-                let signer = warrant::check(text, &node, &verb.name, &request.args)?;
-                if args.integer("sequence").is_none() {
-                    return Err(bad("a signed configuration has a number: `sequence`"));
-                }
-                Some((signer, text.to_owned()))
-            }
-        };
+        let signed = self.signed(verb, request, args)?;
         let seconds = args.integer("confirm").unwrap_or(CONFIRM.0);
         if !(CONFIRM.1..=CONFIRM.2).contains(&seconds) {
             let message =
@@ -134,6 +124,22 @@ impl<F: Folder, R: Readers> Config<F, R> {
         })
     }
 
+    /// Who has signed `request`, and what, if anybody has.
+    fn signed(
+        &self,
+        verb: &Verb,
+        request: &Request,
+        args: &Arguments,
+    ) -> Result<Option<(PublicKey, String)>, Failure> {
+        let Some(text) = args.text(SIGNED) else { return Ok(None) };
+        let node = (self.node)()?;
+        let signer = warrant::check(text, &node, &verb.name, &request.args)?;
+        if args.integer("sequence").is_none() {
+            return Err(bad("a signed configuration has a number: `sequence`"));
+        }
+        Ok(Some((signer, text.to_owned())))
+    }
+
     fn rollback(
         &self,
         verb: &Verb,
@@ -145,10 +151,13 @@ impl<F: Folder, R: Readers> Config<F, R> {
             Some(to) => {
                 to.parse().map_err(|_| bad(&format!("`{to}` is no number of a configuration")))?
             }
-            None => match self.keeper.take_back("an operator takes it back")? {
-                Some(sequence) => return Ok(json!({ "undone": sequence })),
-                None => self.keeper.before_last()?,
-            },
+            None => {
+                let signer = self.signed(verb, request, args)?.map(|(key, _)| key);
+                match self.keeper.take_back(by, signer)? {
+                    Some(sequence) => return Ok(json!({ "undone": sequence })),
+                    None => self.keeper.before_last()?,
+                }
+            }
         };
         let settings = match to {
             0 => self.image.settings().map_err(|problem| unusable(0, &problem))?,

@@ -106,3 +106,49 @@ fn only_for_this_box_this_text_this_number() {
     }
     config.apply(by, &three, sign(&three, 4, node)).unwrap();
 }
+
+#[test]
+fn what_only_an_owner_may_change_others_do_not_take_back() {
+    let host = Host::new();
+    let (config, people) = owned(&host);
+    let back = |key: &Key| config.call(By::Operator(key.public()), "rollback", json!({}));
+    let eve = Key::generate().unwrap();
+    let line = format!("{{ key = \"{}\", name = \"eve\", may = [\"read\"] }},\n", eve.public());
+    config.apply_signed(&people.anna, &people.text("one", &line), 2).unwrap();
+    let denied = failure(back(&people.ben));
+    assert!(denied.message.contains("`ben` does not own this box"), "{denied}");
+    let denied = failure(config.call(By::Root, "rollback", json!({})));
+    assert!(denied.message.contains("signed by one of them"), "{denied}");
+    assert_eq!(back(&people.anna).unwrap()["undone"], 2);
+    // What he could have changed himself he does take back.
+    config.apply_signed(&people.anna, &people.text("two", ""), 3).unwrap();
+    assert_eq!(back(&people.ben).unwrap()["undone"], 3);
+}
+
+#[test]
+fn an_owner_goes_before_what_others_try() {
+    let host = Host::new();
+    let (config, people) = owned(&host);
+    let text = |name| people.text(name, "");
+    let (node, anna) = (host.node.public(), By::Operator(people.anna.public()));
+    let signed = host.signed(&people.anna, &text("hers"), 2, node);
+    // Meanwhile the number is used up, and something waits to be confirmed.
+    config.apply_signed(&people.ben, &text("his"), 2).unwrap();
+    config.call(By::Operator(people.ben.public()), "rollback", json!({})).unwrap();
+    config.apply_signed(&people.ben, &text("his-again"), 3).unwrap();
+    let busy = failure(config.apply_signed(&people.ben, &text("and-again"), 4));
+    assert_eq!(busy.code, FailureCode::Busy, "{busy}");
+    assert_eq!(config.apply(anna, &text("hers"), signed.clone()).unwrap()["applied"], 4);
+    // He waits for hers. It is good once, also if it is taken back, and only hers was passed by others' alone.
+    let busy = failure(config.apply_signed(&people.ben, &text("and-again"), 5));
+    assert_eq!(busy.code, FailureCode::Busy, "{busy}");
+    config.call(anna, "rollback", json!({})).unwrap();
+    let again = failure(config.apply(anna, &text("hers"), signed));
+    assert!(again.message.contains("the next one is 5"), "{again}");
+    config.apply_signed(&people.ben, &text("his"), 5).unwrap();
+    config.call(By::Operator(people.ben.public()), "confirm", json!({})).unwrap();
+    let passed = failure(config.apply_signed(&people.anna, &text("hers"), 5));
+    assert!(passed.message.contains("the next one is 6"), "{passed}");
+    let passed = failure(config.apply_signed(&people.ben, &text("his"), 5));
+    assert!(passed.message.contains("the next one is 6"), "{passed}");
+}

@@ -139,7 +139,7 @@ impl World {
     }
 
     pub fn take_back(&self) -> Option<u64> {
-        self.keeper.take_back("a test").unwrap()
+        self.keeper.take_back(Some(By::Port), None).unwrap()
     }
 
     pub fn wait(&mut self, seconds: u64) {

@@ -7,6 +7,7 @@ use crate::kernel::meter::{Direction, Gate, Meter};
 use crate::kernel::{KernelError, paths};
 use crate::label::Label;
 use octet_node::address::Address;
+use octet_node::say;
 
 /// What is counted where this is done.
 pub(super) fn counted(action: &Action) -> Option<Meter> {
@@ -32,16 +33,16 @@ impl Daemon {
             if let Action::Send(..) | Action::Introduce(_) = action
                 && let Err(error) = self.settle(std::mem::take(&mut due)).await
             {
-                eprintln!("{error}");
+                say!("{error}");
                 return;
             }
             if let Err(error) = self.carry_out(action, &mut due).await {
-                eprintln!("{error}");
+                say!("{error}");
                 return;
             }
         }
         if let Err(error) = self.settle(due).await {
-            eprintln!("{error}");
+            say!("{error}");
         }
     }
 

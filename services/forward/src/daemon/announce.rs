@@ -1,5 +1,6 @@
 //! What nodes say of their links: this one's own, and what is handed on of others.
 
+use octet_node::say;
 use std::time::{Duration, Instant};
 
 use super::{Daemon, milliseconds, seconds};
@@ -116,7 +117,7 @@ impl Daemon {
                 }
                 self.flood(&bytes, None).await;
             }
-            Err(error) => eprintln!("this node's links are not told: {error}"),
+            Err(error) => say!("this node's links are not told: {error}"),
         }
     }
 }

@@ -7,6 +7,7 @@ use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
 use octet_node::address::Address;
+use octet_node::say;
 use serde_json::{Value, json};
 
 use super::Daemon;
@@ -116,7 +117,7 @@ impl Daemon {
         // Once: it is asked again and again.
         if refused.is_none() || refused != self.leaving.refused {
             let how = refused.as_ref().map_or("now".to_owned(), |why| format!("not: {why}"));
-            println!("the lan leaves by {}: {how}", self.called(exit));
+            say!("the lan leaves by {}: {how}", self.called(exit));
         }
         self.leaving.refused = refused;
     }
@@ -143,7 +144,7 @@ impl Daemon {
         let ended = self.kernel.remove(LEAVE).await.and_then(|()| self.unlearn(PLACE));
         match ended {
             Ok(()) => self.leaving.place = None,
-            Err(error) => eprintln!("{error}"),
+            Err(error) => say!("{error}"),
         }
     }
 
@@ -160,7 +161,7 @@ impl Daemon {
         };
         self.leaving = Leaving { exit: Some(exit), ..Leaving::default() };
         if let Err(error) = self.begin_leaving(exit, address).await {
-            eprintln!("{error}");
+            say!("{error}");
         }
     }
 

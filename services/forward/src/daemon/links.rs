@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use octet_node::control::PublicKey;
+use octet_node::say;
 
 use super::act::counted;
 use super::leaving::Leaving;
@@ -140,7 +141,7 @@ impl Daemon {
         used::prepare().await?;
         self.recount().await?;
         self.kernel.catch(Address::of(&node).ip()).await?;
-        println!("this node is {}", Address::of(&node));
+        say!("this node is {}", Address::of(&node));
         self.topology = Some(Topology::new(Address::of(&node)));
         self.told = None;
         Ok(())
@@ -234,7 +235,7 @@ impl Daemon {
         self.counts.clear();
         self.linked_before.clear();
         self.unlearn(COUNTS)?;
-        println!("{} paths stand from before", self.engine.relayed() + self.engine.paths().count());
+        say!("{} paths stand from before", self.engine.relayed() + self.engine.paths().count());
         Ok(())
     }
 

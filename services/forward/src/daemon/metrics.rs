@@ -1,5 +1,6 @@
 //! Numbers for whoever collects them.
 
+use octet_node::say;
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc::UnboundedSender;
@@ -65,7 +66,7 @@ impl Daemon {
                 let text = match self.snapshot().await {
                     Ok(snapshot) => Some(snapshot.text()),
                     Err(error) => {
-                        eprintln!("{error}");
+                        say!("{error}");
                         None
                     }
                 };

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use octet_appliance::place;
 use octet_node::address::Address;
+use octet_node::say;
 
 use super::Daemon;
 use crate::engine::PathNumber;
@@ -54,10 +55,10 @@ impl Daemon {
         let (number, is_new) = given.ok_or(Why::Full)?;
         if is_new {
             self.begin_place(number, client).await.map_err(|error| {
-                eprintln!("{error}");
+                say!("{error}");
                 Why::Failed
             })?;
-            println!("{} leaves by this node as {}", self.called(client), place(number));
+            say!("{} leaves by this node as {}", self.called(client), place(number));
         }
         Ok(place(number))
     }
@@ -94,7 +95,7 @@ impl Daemon {
         let ended = self.kernel.remove(&device(number)).await;
         match ended.and_then(|()| self.unlearn(&name(number))) {
             Ok(()) => self.places.end(number),
-            Err(error) => eprintln!("{error}"),
+            Err(error) => say!("{error}"),
         }
     }
 
@@ -108,7 +109,7 @@ impl Daemon {
             if self.places.keep(number, client, Instant::now())
                 && let Err(error) = self.begin_place(number, client).await
             {
-                eprintln!("{error}");
+                say!("{error}");
                 self.places.end(number);
             }
         }

@@ -8,6 +8,7 @@ use super::Daemon;
 use super::ways::Way;
 use crate::kernel::used;
 use octet_node::address::Address;
+use octet_node::say;
 
 /// How many such ways there are at most.
 const MOST: usize = 64;
@@ -56,7 +57,7 @@ impl Daemon {
         self.look(now).await;
         let over = self.ways.iter().filter(|(_, way)| is_over(way, now)).map(|(node, _)| *node);
         for node in over.collect::<Vec<_>>() {
-            println!("the way to {node} ends: no program uses it");
+            say!("the way to {node} ends: no program uses it");
             self.end_way(node).await;
         }
     }
@@ -71,7 +72,7 @@ impl Daemon {
         self.looked = Some(now);
         let used = used::devices().await;
         if let Err(error) = &used {
-            eprintln!("{error}");
+            say!("{error}");
         }
         for way in self.ways.values_mut() {
             let is_used = used

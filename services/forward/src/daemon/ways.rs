@@ -5,6 +5,7 @@ use std::net::Ipv6Addr;
 use std::time::{Duration, Instant};
 
 use octet_node::control::Failure;
+use octet_node::say;
 use serde_json::json;
 
 use super::answer::no_path;
@@ -113,7 +114,7 @@ impl Daemon {
             }
             Step::Use(path) => {
                 self.turn(node.ip(), path).await;
-                println!("packets to {node} take path {path} now: {}", self.hops(path));
+                say!("packets to {node} take path {path} now: {}", self.hops(path));
                 let Some(way) = self.ways.get_mut(&node) else { return };
                 if let Some(waiting) = way.waiting.take() {
                     let answer = json!({ "path": path.0, "to": node.to_string() });
@@ -122,7 +123,7 @@ impl Daemon {
             }
             Step::Drop(path) => {
                 let why = self.engine.why_not(path).unwrap_or_else(|| "nobody answers".to_owned());
-                println!("path {path} to {node} is given up: {why}");
+                say!("path {path} to {node} is given up: {why}");
                 let hops = self.engine.path(path).and_then(|path| path.hops.split_last());
                 let relays = hops.map_or(vec![], |(_, relays)| relays.to_vec());
                 self.failed.extend(relays.into_iter().map(|relay| (relay, Instant::now())));
@@ -143,7 +144,7 @@ impl Daemon {
         let Some(node) = self.node() else { return };
         match self.kernel.node(&path.device(), Address::of(&node).ip(), other).await {
             Ok(()) => drop(self.uses.insert(other, path)),
-            Err(error) => eprintln!("{error}"),
+            Err(error) => say!("{error}"),
         }
     }
 
@@ -226,7 +227,7 @@ impl Daemon {
             }
         };
         if let Err(error) = kept {
-            eprintln!("{error}");
+            say!("{error}");
         }
     }
 

@@ -158,6 +158,17 @@ fn each_may_what_it_may() {
 }
 
 #[test]
+fn nobody_writes_a_line_of_the_log_in_anothers_name() {
+    let (anna, ben) = (key(), key());
+    let host = Host::new(&[("anna", &anna, &["own"]), ("ben", &ben, &["read"])]);
+    let forged = format!("anna {} from 10.20.1.2:4040: init reboot {{}}: done", anna.public());
+    let asked = host.at().ask(&ben, &format!("status\n{forged}\n"), json!({}));
+    assert!(asked.is_err());
+    assert!(host.has_logged(&["ben", &format!("\\n{forged}\\n")]), "{}", host.log());
+    assert!(!host.log().lines().any(|line| line.starts_with("anna")), "{}", host.log());
+}
+
+#[test]
 fn what_is_no_request_ends_the_connection() {
     let anna = key();
     let host = Host::new(&[("anna", &anna, &["own"])]);

@@ -1,5 +1,6 @@
 //! Questions by TCP (RFC 7766): several on one connection, answered as answers come.
 
+use octet_node::say;
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -46,7 +47,7 @@ pub(super) async fn keep(dns: Rc<Dns>, listener: TcpListener) -> io::Error {
                 }
             }
             Err(error) => {
-                eprintln!("no connection could be taken: {error}");
+                say!("no connection could be taken: {error}");
                 sleep(PAUSE).await;
             }
         }

@@ -1,5 +1,6 @@
 //! Questions by UDP.
 
+use octet_node::say;
 use std::io::{self, ErrorKind};
 use std::rc::Rc;
 
@@ -47,7 +48,7 @@ pub(super) async fn keep(dns: Rc<Dns>, socket: Rc<Socket>) {
                 }
             }
             Err(error) => {
-                eprintln!("no question could be taken: {error}");
+                say!("no question could be taken: {error}");
                 sleep(PAUSE).await;
             }
         }

@@ -6,6 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 use octet_appliance::Trust;
 use octet_bundle::{Manifest, SlotName};
 use octet_node::control::{Failure, FailureCode};
+use octet_node::say;
 
 use crate::esp::{Access, Esp};
 use crate::floor::Floor;
@@ -65,14 +66,14 @@ impl Work {
         let slot = &offer.manifest.slot;
         self.set_mark(true)?;
         *self.doing.lock().unwrap_or_else(PoisonError::into_inner) = Some(slot.clone());
-        eprintln!("installing slot {slot}, sequence {}", offer.manifest.sequence);
+        say!("installing slot {slot}, sequence {}", offer.manifest.sequence);
         let result = install(&mut esp, source, this, &offer);
         *self.doing.lock().unwrap_or_else(PoisonError::into_inner) = None;
         drop(esp);
         self.set_mark(false)?;
         match &result {
-            Ok(counts) => eprintln!("slot {slot} is to be tried: {} bytes came", counts.received),
-            Err(failure) => eprintln!("slot {slot} is not installed: {failure}"),
+            Ok(counts) => say!("slot {slot} is to be tried: {} bytes came", counts.received),
+            Err(failure) => say!("slot {slot} is not installed: {failure}"),
         }
         result.map(|counts| (offer.manifest, counts))
     }
@@ -84,7 +85,7 @@ impl Work {
         let floor = self.raise_floor(&esp)?;
         let this = This { running: running.slot.as_deref().unwrap_or_default(), floor };
         let slot = rollback(&mut esp, this)?;
-        eprintln!("the next start takes slot {slot}");
+        say!("the next start takes slot {slot}");
         Ok(slot)
     }
 
@@ -96,7 +97,7 @@ impl Work {
         let _held = self.hold()?;
         let (running, mut esp) = self.change()?;
         if tidy(&mut esp, running.slot.as_deref().unwrap_or_default())? {
-            eprintln!("removed what an update has left that was cut off");
+            say!("removed what an update has left that was cut off");
         }
         drop(esp);
         self.set_mark(false)

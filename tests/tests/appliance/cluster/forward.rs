@@ -15,7 +15,7 @@ use std::time::Instant;
 
 use octet_appliance::{Appliance, SETTINGS};
 use octet_machine::Node;
-use octet_tests::{Image, Remake, guest, shipped};
+use octet_tests::{Image, Remake, guest, shipped, soak};
 use serde_json::{Value, json};
 
 use crate::cluster::site::{IMAGE, Site, address, text};
@@ -116,8 +116,9 @@ fn door(at: &Named) -> String {
     SocketAddrV6::new(at.address, PORT, 0, 0).to_string()
 }
 
+/// It takes the kernels of a whole box: nothing in process has labels, WireGuard, or a wire that can be cut. Two of its
+/// three minutes are pauses, in which others run.
 #[test]
-#[ignore = "long: a box of seven for three minutes"]
 fn a_path_over_three_relays() {
     let site = Site::of(8, image());
     let began = Instant::now();
@@ -160,7 +161,9 @@ fn a_path_over_three_relays() {
     relays_know_nothing_of_it(&site, &needles);
     crate::cluster::adopted::passes(&site, &made["path"], &PATH);
     crate::cluster::metering::passes(&site, &wires);
-    crate::cluster::lossy::passes(&site, &wires);
+    if soak() {
+        crate::cluster::lossy::passes(&site, &wires);
+    }
     println!("metered after {:?}", began.elapsed());
     crate::cluster::guessed::passes(&site, &wires);
     crate::cluster::numbers::passes(&site);

@@ -1,0 +1,48 @@
+//! Texts that become a line.
+
+use std::borrow::Cow;
+use std::fmt::Write;
+
+/// `text` as one line, without its end: control characters in it, newlines too, are escaped as Rust writes them. A part of
+/// what is written down may be another's words, and nobody may write a line in somebody else's name.
+pub fn one_line(text: &str) -> Cow<'_, str> {
+    if !text.contains(char::is_control) {
+        return Cow::Borrowed(text);
+    }
+    let mut line = String::with_capacity(text.len() + 8);
+    for c in text.chars() {
+        if c.is_control() {
+            // A string takes everything.
+            let _ = write!(line, "{}", c.escape_default());
+        } else {
+            line.push(c);
+        }
+    }
+    Cow::Owned(line)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn what_another_says_begins_no_line() {
+        let forged = "x\nanna did:key:z6Mk from 10.20.1.2: config apply: done\r\u{1b}[2J\u{85}";
+        let line = one_line(forged);
+        assert_eq!(
+            line,
+            "x\\nanna did:key:z6Mk from 10.20.1.2: config apply: done\\r\\u{1b}[2J\\u{85}"
+        );
+        assert!(matches!(one_line("Grüße, `a` → b"), Cow::Borrowed("Grüße, `a` → b")));
+    }
+
+    proptest! {
+        #[test]
+        fn there_is_nothing_but_one_line(text: String) {
+            let line = one_line(&text);
+            prop_assert!(!line.contains(char::is_control));
+            prop_assert_eq!(line.lines().count(), usize::from(!text.is_empty()));
+        }
+    }
+}
