@@ -11,6 +11,7 @@ pub mod limits;
 pub mod objects;
 mod own;
 pub mod peers;
+pub mod policy;
 mod service;
 pub mod verbs;
 

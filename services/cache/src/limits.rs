@@ -16,6 +16,10 @@ pub struct Reserve {
 pub struct Limits {
     /// What is never filled, so that other units find room.
     pub reserve: Reserve,
+    /// Bytes that objects may take; if nothing is said, three quarters of the file system.
+    pub quota: Option<u64>,
+    /// How many objects there may be: each is known in memory.
+    pub objects: usize,
     /// Bytes of small objects in memory.
     pub memory: u64,
     /// Connections over HTTP.
@@ -42,6 +46,8 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             reserve: Reserve { share: 20, most: 1 << 30 },
+            quota: None,
+            objects: 100_000,
             memory: 8 << 20,
             http: 128,
             http_of_one: 32,

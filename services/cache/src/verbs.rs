@@ -22,6 +22,7 @@ use tokio::sync::{mpsc, watch};
 use crate::fetch::Missing;
 use crate::http::{Gateway, Here, parse};
 use crate::objects::{Listed, StoreError};
+use crate::policy::Kind;
 
 /// How many clients there may be, how many of them are kept for operators, and how many one user may be.
 const LIMITS: Limits = Limits { all: 16, for_operators: 8, of_one: 4 };
@@ -40,6 +41,7 @@ pub fn verbs() -> Vec<Verb> {
         Verb::new(DESCRIBE, Read, "Lists these verbs"),
         Verb::new("add", Operate, "Keeps a file as an object, and says its hash")
             .required("file", ArgKind::File, "what the object is to hold")
+            .optional("loose", ArgKind::Flag, "it may go when room is needed; otherwise it is pinned")
             .shown(ColumnKind::Bytes, &["size"]),
         hash(Verb::new(
             "get",
@@ -51,8 +53,11 @@ pub fn verbs() -> Vec<Verb> {
             .optional("after", ArgKind::Option, "only those after this hash")
             .optional("most", ArgKind::Integer, "so many at most; 500 if nothing is said, and never more")
             .shown(ColumnKind::Bytes, &["size"]),
+        hash(Verb::new("pin", Operate, "Has an object that is here stay, whatever room is needed")),
+        hash(Verb::new("unpin", Operate, "Lets an object go when room is needed and it is its turn")),
+        hash(Verb::new("remove", Operate, "Removes an object from this node; by HTTP it is gone then")),
         Verb::new("stats", Read, "Shows the room that is left, what was served, and what other nodes gave")
-            .shown(ColumnKind::Bytes, &["free", "HTTP bytes", "bytes in memory"]),
+            .shown(ColumnKind::Bytes, &["free", "quota", "used", "pinned", "HTTP bytes", "bytes in memory"]),
     ]
 }
 
@@ -98,7 +103,14 @@ impl Desk {
                 let most = args.integer("most").unwrap_or(LINES).min(LINES) as usize;
                 let list = here.objects.list(hash(&args, "after")?, most);
                 let found = self.runtime.block_on(list).map_err(|error| store(&error))?;
-                Ok(found.into_iter().map(show).collect())
+                Ok(found.into_iter().map(|it| show_with_pin(here, it)).collect())
+            }
+            "pin" | "unpin" => self.pin(here, &args, verb.name == "pin"),
+            "remove" => {
+                let hash = hash(&args, "hash")?.ok_or_else(no_hash)?;
+                let removed = self.runtime.block_on(here.objects.remove(hash));
+                let was_here = removed.map_err(|error| store(&error))?;
+                Ok(json!({ "hash": hash.to_hex().to_string(), "was here": was_here }))
             }
             _ => self.stats(here), // stats: the list has no other
         }
@@ -115,7 +127,8 @@ impl Desk {
         let (parts, mut came) = mpsc::channel::<io::Result<Bytes>>(AHEAD);
         let objects = Arc::clone(&here.objects);
         let came = poll_fn(move |context| came.poll_recv(context));
-        let adding = self.runtime.spawn(async move { objects.add(size, came).await });
+        let kind = if args.flag("loose") { Kind::Loose } else { Kind::Pinned };
+        let adding = self.runtime.spawn(async move { objects.add(size, came, kind).await });
         let mut at = 0;
         loop {
             let part = match peer.read_part(id, at, MAX_WANT) {
@@ -140,6 +153,16 @@ impl Desk {
         added.map_err(|error| store(&error))
     }
 
+    fn pin(&self, here: &Here, args: &Arguments, is_pinned: bool) -> Result<Value, Failure> {
+        let hash = hash(args, "hash")?.ok_or_else(no_hash)?;
+        let changed = self.runtime.block_on(here.objects.pin(hash, is_pinned));
+        if !changed.map_err(|error| store(&error))? {
+            let help = "`add` it, or `get` it from another node";
+            return Err(Failure::new(FailureCode::NotFound, "it is not on this node", help));
+        }
+        Ok(json!({ "hash": hash.to_hex().to_string(), "pinned": is_pinned }))
+    }
+
     fn stats(&self, here: &Here) -> Result<Value, Failure> {
         let broken = |error: io::Error| store(&StoreError::Broken(error.to_string()));
         let free = here.objects.free().map_err(broken)?;
@@ -151,14 +174,17 @@ impl Desk {
             .into_iter()
             .map(|peer| {
                 let dealt = self.gateway.counters.dealings(peer.node);
+                let (given, objects) = here.objects.policy().given_to(peer.key.as_bytes());
                 json!({
                     "board": peer.number, "gave": dealt.gave, "lacked": dealt.lacked,
-                    "silent": dealt.silent, "wrong": dealt.wrong,
+                    "silent": dealt.silent, "wrong": dealt.wrong, "given": given, "of objects": objects,
                 })
             })
             .collect();
+        let usage = here.objects.policy().usage();
         let mut all = json!({
-            "key": key, "free": free, "objects in memory": objects, "bytes in memory": bytes,
+            "key": key, "free": free, "quota": usage.quota, "used": usage.used,
+            "pinned": usage.pinned, "objects": usage.objects, "objects in memory": objects, "bytes in memory": bytes,
         });
         if let (Value::Object(all), Value::Object(counted)) =
             (&mut all, self.gateway.counters.show())
@@ -168,6 +194,15 @@ impl Desk {
         }
         Ok(all)
     }
+}
+
+/// A line of `ls`, with whether it stays.
+fn show_with_pin(here: &Here, listed: Listed) -> Value {
+    let mut line = show(listed);
+    if let Value::Object(line) = &mut line {
+        line.insert("pinned".to_owned(), here.objects.policy().is_pinned(&listed.hash).into());
+    }
+    line
 }
 
 fn show(Listed { hash, size }: Listed) -> Value {
@@ -194,6 +229,7 @@ fn no_hash() -> Failure {
 fn store(error: &StoreError) -> Failure {
     let help = match error {
         StoreError::Full { .. } => "`cache stats` shows how much room there is",
+        StoreError::Quota { .. } => "`cache ls` shows what is pinned",
         StoreError::Broken(_) => "`logs cache` may say more; what was there before is as it was",
     };
     Failure::new(FailureCode::Failed, error.to_string(), help)
@@ -210,7 +246,7 @@ fn missing_as(missing: &Missing) -> Failure {
             Failure::new(FailureCode::Busy, missing.to_string(), "ask again in a moment")
         }
         Missing::Store(error) => store(error),
-        Missing::Silent(_) | Missing::OnItsWay => Failure::new(
+        Missing::Silent(_) | Missing::OnItsWay | Missing::Removed => Failure::new(
             FailureCode::Failed,
             missing.to_string(),
             "`cache stats` shows who is silent",

@@ -64,6 +64,21 @@ impl Here {
         self.fetcher.fetch(hash).await?;
         self.objects.find(hash, counters).await?.ok_or(Missing::Nowhere)
     }
+
+    /// As [`find`](Self::find), but what was removed here by hand does not come back.
+    ///
+    /// # Errors
+    /// It is not to be had.
+    pub async fn find_unless_removed(
+        &self,
+        hash: Hash,
+        counters: &Counters,
+    ) -> Result<Object, Missing> {
+        match self.objects.policy().was_removed(&hash) {
+            true => Err(Missing::Removed),
+            false => self.find(hash, counters).await,
+        }
+    }
 }
 
 /// Its paths.
@@ -121,7 +136,7 @@ async fn object(
         let why = "this node has no disk to keep objects on: ask another one";
         return plain(StatusCode::SERVICE_UNAVAILABLE, why);
     };
-    match here.find(hash, &gateway.counters).await {
+    match here.find_unless_removed(hash, &gateway.counters).await {
         Ok(object) => answer(gateway, method, &own, object, kind, headers),
         Err(missing) => refuse(&missing),
     }
@@ -190,7 +205,10 @@ fn refuse(missing: &Missing) -> Response {
         Missing::Nowhere => StatusCode::NOT_FOUND,
         Missing::Silent(_) | Missing::OnItsWay => StatusCode::GATEWAY_TIMEOUT,
         Missing::Busy => StatusCode::SERVICE_UNAVAILABLE,
-        Missing::Store(StoreError::Full { .. }) => StatusCode::INSUFFICIENT_STORAGE,
+        Missing::Removed => StatusCode::GONE,
+        Missing::Store(StoreError::Full { .. } | StoreError::Quota { .. }) => {
+            StatusCode::INSUFFICIENT_STORAGE
+        }
         Missing::Store(StoreError::Broken(why)) => {
             eprintln!("an object cannot be given out: {why}");
             StatusCode::INTERNAL_SERVER_ERROR

@@ -14,8 +14,9 @@ use octet_cache::endpoint;
 use octet_cache::fetch::Fetcher;
 use octet_cache::http::{self, Gateway, Here};
 use octet_cache::limits::Limits;
-use octet_cache::objects::{Listed, Objects};
+use octet_cache::objects::{Listed, Objects, StoreError};
 use octet_cache::peers::Peer;
+use octet_cache::policy::Kind;
 use octet_node::control::PublicKey;
 use octet_node::key::Key;
 use tempfile::TempDir;
@@ -111,14 +112,19 @@ impl Node {
         address(&self.endpoint)
     }
 
-    /// Keeps `bytes`, which come in two parts.
+    /// Keeps `bytes`, and pins them.
     pub async fn add(&self, bytes: &[u8]) -> Listed {
-        let (first, rest) = bytes.split_at(bytes.len() / 2);
-        let parts = [first, rest].map(|part| Ok(Bytes::copy_from_slice(part)));
-        let listed = self.objects.add(Some(bytes.len() as u64), stream::iter(parts)).await.unwrap();
+        let listed = add(&self.objects, bytes, Kind::Pinned).await.unwrap();
         assert_eq!(listed, Listed { hash: Hash::new(bytes), size: bytes.len() as u64 });
         listed
     }
+}
+
+/// Keeps `bytes`, which come in two parts.
+pub async fn add(objects: &Arc<Objects>, bytes: &[u8], kind: Kind) -> Result<Listed, StoreError> {
+    let (first, rest) = bytes.split_at(bytes.len() / 2);
+    let parts = [first, rest].map(|part| Ok(Bytes::copy_from_slice(part)));
+    objects.add(Some(bytes.len() as u64), stream::iter(parts), kind).await
 }
 
 /// A node as the map shows it.

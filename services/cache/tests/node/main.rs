@@ -9,6 +9,7 @@ mod host;
 mod http;
 mod killed;
 mod limits;
+mod policy;
 mod request;
 mod rotated;
 mod verbs;

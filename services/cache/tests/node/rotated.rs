@@ -6,6 +6,7 @@ use iroh_blobs::{ALPN, HashAndFormat};
 use octet_cache::counters::Counters;
 use octet_cache::endpoint::keep;
 use octet_cache::objects::Objects;
+use octet_cache::policy::Kind;
 use octet_node::certificate::{Certificate, Statement};
 use octet_node::key::Key;
 use octet_node::sub_key::Certified;
@@ -13,7 +14,7 @@ use tempfile::TempDir;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-use crate::host::{LOOPBACK, Node, address, bytes, limits, runtime};
+use crate::host::{LOOPBACK, Node, add, address, bytes, limits, runtime};
 use crate::request::PATIENCE;
 
 /// A key as `identity` has it certified.
@@ -37,8 +38,8 @@ fn with_the_key_that_counts_and_no_other() {
         let (opened, mut endpoints) = watch::channel(None);
         let counters = Arc::new(Counters::default());
         tokio::spawn(keep(keys, vec![LOOPBACK], Arc::clone(&objects), counters, limits(), opened));
-        let parts = futures_util::stream::iter([Ok(bytes(100_000, 1).into())]);
-        let hash = objects.add(None, parts).await.unwrap().hash;
+        let added = add(&objects, &bytes(100_000, 1), Kind::Pinned).await;
+        let hash = added.unwrap().hash;
         let mut before: Option<iroh::Endpoint> = None;
         for _ in 0..2 {
             let next = certified(&node);
