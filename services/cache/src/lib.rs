@@ -13,6 +13,7 @@ mod own;
 pub mod peers;
 pub mod policy;
 mod service;
+mod settings;
 pub mod verbs;
 
 pub use service::main;
@@ -78,7 +79,8 @@ pub fn run(parts: Parts, ready: impl FnOnce() -> io::Result<()>) -> io::Result<(
     tokio::spawn(http::serve(http, gateway.clone(), parts.limits));
     drop(entered);
     ready()?;
-    let desk = Desk { gateway, endpoint: opened, runtime: runtime.handle().clone() };
+    let (runtime, sockets) = (runtime.handle().clone(), parts.sockets);
+    let desk = Desk { gateway, endpoint: opened, runtime, sockets };
     match verbs::keep(&parts.control, &parts.callers, desk)? {}
 }
 

@@ -173,6 +173,21 @@ impl Objects {
         &self.policy
     }
 
+    /// From now on objects may take `quota` bytes; if nothing is said, three quarters of the file system. What is loose
+    /// goes if they take more.
+    ///
+    /// # Errors
+    /// The disk does not take it.
+    pub async fn set_quota(&self, quota: Option<u64>) -> Result<(), StoreError> {
+        let quota = quota.map_or_else(|| share(&self.folder).map_err(broken), Ok)?;
+        let _changing = self.changing.lock().await;
+        self.policy.set_quota(quota);
+        match self.policy.excess() {
+            0 => Ok(()),
+            excess => self.evict(excess).await,
+        }
+    }
+
     /// Keeps what `parts` are together. `size` is its length, where that is known.
     ///
     /// # Errors

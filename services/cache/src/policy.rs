@@ -11,6 +11,7 @@ pub use room::Claim;
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use iroh_blobs::Hash;
@@ -57,7 +58,7 @@ pub struct Usage {
 #[derive(Debug)]
 pub struct Policy {
     rows: Rows,
-    quota: u64,
+    quota: AtomicU64,
     most: usize,
     state: Mutex<State>,
 }
@@ -114,18 +115,28 @@ impl Policy {
                 Stand::Leaving => state.leaving += cost(row.size),
             }
         }
-        Ok(Self { rows, quota, most, state: Mutex::new(state) })
+        Ok(Self { rows, quota: quota.into(), most, state: Mutex::new(state) })
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn quota(&self) -> u64 {
+        self.quota.load(Ordering::Relaxed)
+    }
+
+    /// From now on objects may be charged so much together.
+    pub fn set_quota(&self, quota: u64) {
+        self.quota.store(quota, Ordering::Relaxed);
+        self.state().queues.set_capacity(quota);
+    }
+
     /// How much there is.
     pub fn usage(&self) -> Usage {
         let state = self.state();
         Usage {
-            quota: self.quota,
+            quota: self.quota(),
             used: state.used(),
             pinned: state.pinned,
             objects: state.objects.len(),

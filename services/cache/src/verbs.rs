@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::io;
 use std::os::unix::net::UnixListener;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -10,10 +11,12 @@ use futures_util::stream::poll_fn;
 use iroh::Endpoint;
 use iroh_blobs::Hash;
 use octet_node::control::file::MAX_WANT;
+use octet_node::control::settings::{APPLY, CHECK};
 use octet_node::control::{
     ArgKind, Arguments, Capability, ColumnKind, DESCRIBE, Failure, FailureCode, Request, Verb,
 };
 use octet_node::serve::threads::{Limits, serve};
+use octet_node::settings::Which;
 use octet_node::{Callers, PID_1, Peer};
 use serde_json::{Value, json};
 use tokio::runtime::Handle;
@@ -23,6 +26,7 @@ use crate::fetch::Missing;
 use crate::http::{Gateway, Here, parse};
 use crate::objects::{Listed, StoreError};
 use crate::policy::Kind;
+use crate::settings;
 
 /// How many clients there may be, how many of them are kept for operators, and how many one user may be.
 const LIMITS: Limits = Limits { all: 16, for_operators: 8, of_one: 4 };
@@ -37,7 +41,7 @@ const AHEAD: usize = 4;
 pub fn verbs() -> Vec<Verb> {
     use Capability::{Operate, Read};
     let hash = |verb: Verb| verb.required("hash", ArgKind::Text, "the object's hash, 64 digits");
-    vec![
+    let own = vec![
         Verb::new(DESCRIBE, Read, "Lists these verbs"),
         Verb::new("add", Operate, "Keeps a file as an object, and says its hash")
             .required("file", ArgKind::File, "what the object is to hold")
@@ -58,7 +62,8 @@ pub fn verbs() -> Vec<Verb> {
         hash(Verb::new("remove", Operate, "Removes an object from this node; by HTTP it is gone then")),
         Verb::new("stats", Read, "Shows the room that is left, what was served, and what other nodes gave")
             .shown(ColumnKind::Bytes, &["free", "quota", "used", "pinned", "HTTP bytes", "bytes in memory"]),
-    ]
+    ];
+    own.into_iter().chain(settings::verbs()).collect()
 }
 
 /// What answers.
@@ -69,6 +74,8 @@ pub struct Desk {
     pub endpoint: watch::Receiver<Option<Endpoint>>,
     /// Where what waits for the disk and for others is done.
     pub runtime: Handle,
+    /// The folder of the units' sockets.
+    pub sockets: PathBuf,
 }
 
 /// Serves the `callers` that connect to `listener`, for good.
@@ -87,7 +94,21 @@ impl Desk {
         if verb.name == DESCRIBE {
             return Ok(json!(verbs));
         }
-        let here = self.gateway.here.as_ref().ok_or_else(|| {
+        if verb.name == CHECK {
+            settings::quota(&self.sockets, Which::Next)?;
+            return Ok(json!({}));
+        }
+        let here = self.gateway.here.as_ref();
+        if verb.name == APPLY {
+            let quota = settings::quota(&self.sockets, Which::InForce)?;
+            // Without a disk there is nothing that it could be about.
+            if let Some(here) = here {
+                let set = self.runtime.block_on(here.objects.set_quota(quota));
+                set.map_err(|error| store(&error))?;
+            }
+            return Ok(json!({}));
+        }
+        let here = here.ok_or_else(|| {
             let help = "`boot` says how the data partition is; ask another node meanwhile";
             Failure::new(FailureCode::Failed, "this node has no disk to keep objects on", help)
         })?;

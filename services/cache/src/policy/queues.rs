@@ -81,6 +81,11 @@ impl<K: Copy + Eq + Hash> Queues<K> {
         }
     }
 
+    /// From now on they may cost so much.
+    pub fn set_capacity(&mut self, capacity: u64) {
+        self.capacity = capacity;
+    }
+
     /// What all of them cost.
     pub fn cost(&self) -> u64 {
         self.cost

@@ -35,7 +35,7 @@ impl Policy {
     /// Gives `claim` room for `more` bytes. What is lacking for that, in bytes, if anything is.
     pub fn grow(&self, claim: &mut Claim, more: u64) -> u64 {
         let mut state = self.state();
-        let lacks = state.used().saturating_add(more).saturating_sub(self.quota);
+        let lacks = state.used().saturating_add(more).saturating_sub(self.quota());
         // Of a full list each object that goes makes room for one.
         let lacks = if state.objects.len() < self.most { lacks } else { lacks.max(1) };
         if lacks == 0 {
@@ -53,7 +53,7 @@ impl Policy {
 
     /// How far all that is here is beyond the quota.
     pub fn excess(&self) -> u64 {
-        self.state().used().saturating_sub(self.quota)
+        self.state().used().saturating_sub(self.quota())
     }
 
     /// What came of `hash` takes `bytes`, and stays until room is needed.

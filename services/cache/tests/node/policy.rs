@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader};
+use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -11,10 +12,13 @@ use octet_cache::counters::Counters;
 use octet_cache::limits::Limits;
 use octet_cache::objects::{Objects, StoreError};
 use octet_cache::policy::{Kind, Usage, cost};
+use octet_node::Peer;
+use serde_json::json;
 use tempfile::TempDir;
 
 use crate::host::{Node, add, bytes, limits, path, runtime};
 use crate::request::get;
+use crate::verbs::{args, connect};
 
 /// Bytes of one object, on the disk as a file of its own.
 const SIZE: usize = 100_000;
@@ -154,6 +158,40 @@ fn agree(folder: &Path) -> usize {
         objects.store().shutdown().await.unwrap();
         listed.len()
     })
+}
+
+#[test]
+fn another_quota_holds_at_once() {
+    let folder = TempDir::new().unwrap();
+    let (state, socket) = (folder.path().join("state"), folder.path().join("cache.sock"));
+    let config = |quota: u64| {
+        let path = folder.path().join("config.sock");
+        let _ = fs::remove_file(&path);
+        let listener = UnixListener::bind(path).unwrap();
+        std::thread::spawn(move || {
+            let mut peer = Peer::new(listener.accept().unwrap().0);
+            let request = peer.next_request().unwrap().unwrap();
+            assert_eq!((&request.verb[..], &request.args["section"]), ("section", &json!("cache")));
+            peer.end(request.id, Ok(json!({ "quota": format!("{quota}") }))).unwrap();
+        })
+    };
+    crate::verbs::start_at(&folder, Some(state));
+    let mut client = connect(&socket);
+    for seed in 0..ROOM {
+        let loose = args(json!({ "file": { "size": SIZE }, "loose": true }));
+        let mut file = octet_node::as_pid_1::Memory(bytes(SIZE, seed));
+        client.call_with("add", loose, Some(&mut file), |_| true).unwrap();
+    }
+    let count = |client: &mut octet_node::control::Client<_>| {
+        client.call("ls", args(json!({}))).unwrap().as_array().unwrap().len() as u64
+    };
+    // Asked whether it accepts it, it does nothing yet.
+    for (verb, left) in [("config-check", ROOM), ("config-apply", 3)] {
+        let config = config(3 * cost(SIZE as u64));
+        client.call(verb, args(json!({}))).unwrap();
+        config.join().unwrap();
+        assert_eq!(count(&mut client), left);
+    }
 }
 
 /// Where the other process of the test below keeps its objects.
