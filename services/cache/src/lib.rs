@@ -1,13 +1,14 @@
 //! cache: objects under the hash of what they hold, which nobody can alter (docs/cache.md).
 //!
 //! [`objects`] keeps them in the store of iroh-blobs, [`endpoint`] serves them to other nodes, [`fetch`] has them
-//! from other nodes, [`http`] gives them to whoever is let to the port, and [`verbs`] is what operators use.
+//! from other nodes, [`policy`] says which stay, [`names`] stand for them, [`http`] gives them to whoever is let to the port, and [`verbs`] is what operators use.
 
 pub mod counters;
 pub mod endpoint;
 pub mod fetch;
 pub mod http;
 pub mod limits;
+pub mod names;
 pub mod objects;
 mod own;
 pub mod peers;
@@ -32,6 +33,7 @@ use crate::counters::Counters;
 use crate::fetch::Fetcher;
 use crate::http::{Gateway, Here};
 use crate::limits::Limits;
+use crate::names::Names;
 use crate::objects::Objects;
 use crate::verbs::Desk;
 
@@ -40,6 +42,9 @@ const LINGER: Duration = Duration::from_secs(5);
 
 /// Where the store is, in the data folder.
 const STORE: &str = "store";
+
+/// Where names are, in the data folder.
+const NAMES: &str = "names.db";
 
 /// What a node is made of.
 pub struct Parts {
@@ -98,14 +103,18 @@ async fn begin(
     let certified = own::certified(folder.clone(), &parts.sockets)?;
     let peers = own::peers(&parts.sockets)?;
     let limits = parts.limits;
+    let names =
+        Names::open(&folder.join(NAMES), limits, certified.clone(), opened.clone(), peers.clone());
+    let names = names.map_err(io::Error::other)?;
     tokio::spawn(endpoint::keep(
         certified,
         parts.at.clone(),
         Arc::clone(&objects),
+        Arc::clone(names.kept()),
         Arc::clone(&counters),
         limits,
         endpoint,
     ));
     let fetcher = Fetcher::new(Arc::clone(&objects), Arc::clone(&counters), limits, opened, peers);
-    Ok(Gateway { here: Some(Here { objects, fetcher }), counters })
+    Ok(Gateway { here: Some(Here { objects, fetcher, names }), counters })
 }

@@ -1,5 +1,7 @@
 //! What this unit can be asked.
 
+mod named;
+
 use std::convert::Infallible;
 use std::io;
 use std::os::unix::net::UnixListener;
@@ -60,6 +62,12 @@ pub fn verbs() -> Vec<Verb> {
         hash(Verb::new("pin", Operate, "Has an object that is here stay, whatever room is needed")),
         hash(Verb::new("unpin", Operate, "Lets an object go when room is needed and it is its turn")),
         hash(Verb::new("remove", Operate, "Removes an object from this node; by HTTP it is gone then")),
+        Verb::new("publish", Operate, "Has a path below this node's key stand for an object from now on")
+            .required("path", ArgKind::Text, "the path, such as site/index.html")
+            .required("hash", ArgKind::Text, "the object's hash, 64 digits")
+            .optional("ttl", ArgKind::Integer, "for so many seconds; 30 days if nothing is said"),
+        Verb::new("resolve", Read, "Says for which object a name stands, asking other nodes of the box")
+            .required("name", ArgKind::Text, "the node's key, `/`, and the path"),
         Verb::new("stats", Read, "Shows the room that is left, what was served, and what other nodes gave")
             .shown(ColumnKind::Bytes, &["free", "quota", "used", "pinned", "HTTP bytes", "bytes in memory"]),
     ];
@@ -127,6 +135,8 @@ impl Desk {
                 Ok(found.into_iter().map(|it| show_with_pin(here, it)).collect())
             }
             "pin" | "unpin" => self.pin(here, &args, verb.name == "pin"),
+            "publish" => named::publish(here, &self.runtime, &args),
+            "resolve" => named::resolve(here, &self.runtime, &args),
             "remove" => {
                 let hash = hash(&args, "hash")?.ok_or_else(no_hash)?;
                 let removed = self.runtime.block_on(here.objects.remove(hash));

@@ -4,6 +4,7 @@ mod body;
 mod conditions;
 mod door;
 mod media;
+mod named;
 mod range;
 
 pub use door::serve;
@@ -26,6 +27,7 @@ use iroh_blobs::Hash;
 
 use crate::counters::Counters;
 use crate::fetch::{Fetcher, Missing};
+use crate::names::Names;
 use crate::objects::{Object, Objects, StoreError};
 use body::Parts;
 use conditions::{Verdict, judge, may_have_part};
@@ -50,6 +52,8 @@ pub struct Here {
     pub objects: Arc<Objects>,
     /// The other nodes.
     pub fetcher: Arc<Fetcher>,
+    /// Names that change.
+    pub names: Arc<Names>,
 }
 
 impl Here {
@@ -86,7 +90,13 @@ pub fn router(gateway: Gateway) -> Router {
     Router::new()
         .route("/b/{hash}", get(without_name))
         .route("/b/{hash}/{*name}", get(with_name))
-        .fallback(async || plain(StatusCode::NOT_FOUND, "objects are at /b/ and their hash"))
+        .route("/n/{key}/{*path}", get(named::named))
+        .fallback(async || {
+            plain(
+                StatusCode::NOT_FOUND,
+                "objects are at /b/ and their hash, names at /n/, a key and a path",
+            )
+        })
         .method_not_allowed_fallback(async || {
             plain(StatusCode::METHOD_NOT_ALLOWED, "objects can be read here: use GET or HEAD")
         })

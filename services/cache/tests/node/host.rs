@@ -14,11 +14,14 @@ use octet_cache::endpoint;
 use octet_cache::fetch::Fetcher;
 use octet_cache::http::{self, Gateway, Here};
 use octet_cache::limits::Limits;
+use octet_cache::names::Names;
 use octet_cache::objects::{Listed, Objects, StoreError};
 use octet_cache::peers::Peer;
 use octet_cache::policy::Kind;
+use octet_node::certificate::{Certificate, Statement};
 use octet_node::control::PublicKey;
 use octet_node::key::Key;
+use octet_node::sub_key::Certified;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
@@ -66,6 +69,9 @@ pub struct Node {
     /// Whom it may ask.
     pub peers: watch::Sender<Vec<Peer>>,
     key: PublicKey,
+    /// Its name for people.
+    pub node: PublicKey,
+    pub names: Arc<Names>,
     _router: Router,
     _opened: watch::Sender<Option<Endpoint>>,
     pub folder: TempDir,
@@ -78,13 +84,19 @@ impl Node {
         let objects = Arc::new(Objects::open(&folder.path().join("store"), &limits).await.unwrap());
         let counters = Arc::new(Counters::default());
         let key = Key::generate().unwrap();
+        let key_of_cache = Key::from_seed(*key.seed()).unwrap();
         let endpoint = endpoint::open(&key, &[LOOPBACK]).await.unwrap();
-        let router = endpoint::serve(&endpoint, &objects, &counters, limits);
         let (opened, watched) = watch::channel(Some(endpoint.clone()));
         let (peers, known) = watch::channel(vec![]);
+        let owner = Key::generate().unwrap();
+        let (key, node) = (key.public(), owner.public());
+        let certified = watch::channel(Some(certified(key_of_cache, &owner, 1))).1;
+        let file = folder.path().join("names.db");
+        let names = Names::open(&file, limits, certified, watched.clone(), known.clone()).unwrap();
+        let router = endpoint::serve(&endpoint, &objects, names.kept(), &counters, limits);
         let fetcher =
             Fetcher::new(Arc::clone(&objects), Arc::clone(&counters), limits, watched, known);
-        let here = Here { objects: Arc::clone(&objects), fetcher };
+        let here = Here { objects: Arc::clone(&objects), fetcher, names: Arc::clone(&names) };
         let gateway = Gateway { here: Some(here), counters: Arc::clone(&counters) };
         let listener = tokio::net::TcpListener::bind(LOOPBACK).await.unwrap();
         let http = listener.local_addr().unwrap();
@@ -95,7 +107,9 @@ impl Node {
             endpoint,
             http,
             peers,
-            key: key.public(),
+            key,
+            node,
+            names,
             _router: router,
             _opened: opened,
             folder,
@@ -125,6 +139,14 @@ pub async fn add(objects: &Arc<Objects>, bytes: &[u8], kind: Kind) -> Result<Lis
     let (first, rest) = bytes.split_at(bytes.len() / 2);
     let parts = [first, rest].map(|part| Ok(Bytes::copy_from_slice(part)));
     objects.add(Some(bytes.len() as u64), stream::iter(parts), kind).await
+}
+
+/// A key of `cache` as `identity` has it certified for the node `owner`, as the one of this number.
+pub fn certified(key: Key, owner: &Key, epoch: u64) -> Certified {
+    let unit = "cache".parse().unwrap();
+    let statement = Statement { node: owner.public(), unit, key: key.public(), epoch, issued: 1 };
+    let certificate = Certificate::sign(statement, owner).unwrap();
+    Certified { key: Arc::new(key), certificate }
 }
 
 /// A node as the map shows it.

@@ -9,6 +9,7 @@ mod host;
 mod http;
 mod killed;
 mod limits;
+mod names;
 mod policy;
 mod request;
 mod rotated;

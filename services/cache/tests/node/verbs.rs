@@ -19,7 +19,10 @@ use crate::request::{PATIENCE, get};
 
 /// The verbs of those who may.
 pub fn callers() -> String {
-    format!("{}=add,config-apply,config-check,get,ls,pin,remove,stats,unpin", geteuid().as_raw())
+    format!(
+        "{}=add,config-apply,config-check,get,ls,pin,publish,remove,resolve,stats,unpin",
+        geteuid().as_raw()
+    )
 }
 
 /// A client of the service that listens at `socket`.
@@ -104,7 +107,7 @@ fn objects_are_added_listed_and_had() {
     let stats = client.call("stats", Map::new()).unwrap();
     assert_eq!(stats["HTTP requests"], 7, "{stats}");
     assert!(stats["free"].as_u64().unwrap() > 0 && stats["nodes"] == json!([]), "{stats}");
-    assert!(client.call("describe", Map::new()).unwrap().as_array().unwrap().len() == 10);
+    assert!(client.call("describe", Map::new()).unwrap().as_array().unwrap().len() == 12);
 }
 
 #[test]
