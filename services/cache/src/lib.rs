@@ -1,7 +1,8 @@
 //! cache: objects under the hash of what they hold, which nobody can alter (docs/cache.md).
 //!
-//! [`objects`] keeps them in the store of iroh-blobs, [`endpoint`] serves them to other nodes, [`fetch`] has them
-//! from other nodes, [`policy`] says which stay, [`names`] stand for them, [`http`] gives them to whoever is let to the port, and [`verbs`] is what operators use.
+//! [`objects`] keeps them in the store of iroh-blobs, [`policy`] says which stay, [`endpoint`] serves them to other nodes,
+//! [`fetch`] has them from other nodes, [`names`] stand for them, [`http`] gives them to whoever is let to the port and
+//! takes them from who has a [token](tokens), and [`verbs`] is what operators use.
 
 pub mod counters;
 pub mod endpoint;
@@ -15,6 +16,7 @@ pub mod peers;
 pub mod policy;
 mod service;
 mod settings;
+pub mod tokens;
 pub mod verbs;
 
 pub use service::main;
@@ -27,7 +29,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use octet_node::Callers;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 use crate::counters::Counters;
 use crate::fetch::Fetcher;
@@ -35,6 +37,7 @@ use crate::http::{Gateway, Here};
 use crate::limits::Limits;
 use crate::names::Names;
 use crate::objects::Objects;
+use crate::tokens::Tokens;
 use crate::verbs::Desk;
 
 /// After how long without work a thread that waits for the disk ends.
@@ -106,6 +109,8 @@ async fn begin(
     let names =
         Names::open(&folder.join(NAMES), limits, certified.clone(), opened.clone(), peers.clone());
     let names = names.map_err(io::Error::other)?;
+    let puts = Arc::new(Semaphore::new(limits.puts));
+    let tokens = Arc::new(Tokens::open(folder.clone())?);
     tokio::spawn(endpoint::keep(
         certified,
         parts.at.clone(),
@@ -116,5 +121,5 @@ async fn begin(
         endpoint,
     ));
     let fetcher = Fetcher::new(Arc::clone(&objects), Arc::clone(&counters), limits, opened, peers);
-    Ok(Gateway { here: Some(Here { objects, fetcher, names }), counters })
+    Ok(Gateway { here: Some(Here { objects, fetcher, names, tokens, puts }), counters })
 }

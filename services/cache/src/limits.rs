@@ -34,6 +34,8 @@ pub struct Limits {
     pub peers: usize,
     /// Objects that are fetched at the same time.
     pub fetches: usize,
+    /// Objects that are put over HTTP at the same time.
+    pub puts: usize,
     /// How long another node may take to take a connection.
     pub connect: Duration,
     /// How long another node may be silent after that.
@@ -55,6 +57,7 @@ impl Default for Limits {
             unread: Duration::from_secs(60),
             peers: 32,
             fetches: 16,
+            puts: 8,
             connect: Duration::from_secs(5),
             silence: Duration::from_secs(2),
             patience: Duration::from_secs(60),

@@ -1,6 +1,7 @@
 //! What this unit can be asked.
 
 mod named;
+mod token;
 
 use std::convert::Infallible;
 use std::io;
@@ -68,6 +69,10 @@ pub fn verbs() -> Vec<Verb> {
             .optional("ttl", ArgKind::Integer, "for so many seconds; 30 days if nothing is said"),
         Verb::new("resolve", Read, "Says for which object a name stands, asking other nodes of the box")
             .required("name", ArgKind::Text, "the node's key, `/`, and the path"),
+        Verb::new("token", Operate, "Makes a token with which objects can be put here over HTTP")
+            .required("bytes", ArgKind::Text, "how large one object may be at most: a number and K, M or G")
+            .optional("ttl", ArgKind::Integer, "for so many seconds; a day if nothing is said")
+            .optional("revoke", ArgKind::Flag, "all tokens that were made before end"),
         Verb::new("stats", Read, "Shows the room that is left, what was served, and what other nodes gave")
             .shown(ColumnKind::Bytes, &["free", "quota", "used", "pinned", "HTTP bytes", "bytes in memory"]),
     ];
@@ -137,6 +142,7 @@ impl Desk {
             "pin" | "unpin" => self.pin(here, &args, verb.name == "pin"),
             "publish" => named::publish(here, &self.runtime, &args),
             "resolve" => named::resolve(here, &self.runtime, &args),
+            "token" => token::make(here, &args),
             "remove" => {
                 let hash = hash(&args, "hash")?.ok_or_else(no_hash)?;
                 let removed = self.runtime.block_on(here.objects.remove(hash));

@@ -5,6 +5,7 @@ mod conditions;
 mod door;
 mod media;
 mod named;
+mod put;
 mod range;
 
 pub use door::serve;
@@ -24,11 +25,13 @@ use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use axum::response::Response;
 use axum::routing::get;
 use iroh_blobs::Hash;
+use tokio::sync::Semaphore;
 
 use crate::counters::Counters;
 use crate::fetch::{Fetcher, Missing};
 use crate::names::Names;
 use crate::objects::{Object, Objects, StoreError};
+use crate::tokens::Tokens;
 use body::Parts;
 use conditions::{Verdict, judge, may_have_part};
 
@@ -54,6 +57,10 @@ pub struct Here {
     pub fetcher: Arc<Fetcher>,
     /// Names that change.
     pub names: Arc<Names>,
+    /// Who may put objects here.
+    pub tokens: Arc<Tokens>,
+    /// Places for objects that are put at the same time.
+    pub puts: Arc<Semaphore>,
 }
 
 impl Here {
@@ -90,6 +97,7 @@ pub fn router(gateway: Gateway) -> Router {
     Router::new()
         .route("/b/{hash}", get(without_name))
         .route("/b/{hash}/{*name}", get(with_name))
+        .route("/b", axum::routing::put(put::put_object))
         .route("/n/{key}/{*path}", get(named::named))
         .fallback(async || {
             plain(
@@ -98,7 +106,10 @@ pub fn router(gateway: Gateway) -> Router {
             )
         })
         .method_not_allowed_fallback(async || {
-            plain(StatusCode::METHOD_NOT_ALLOWED, "objects can be read here: use GET or HEAD")
+            plain(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "objects are read by GET or HEAD, and put at /b by PUT",
+            )
         })
         .with_state(gateway)
 }

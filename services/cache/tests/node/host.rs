@@ -18,13 +18,14 @@ use octet_cache::names::Names;
 use octet_cache::objects::{Listed, Objects, StoreError};
 use octet_cache::peers::Peer;
 use octet_cache::policy::Kind;
+use octet_cache::tokens::Tokens;
 use octet_node::certificate::{Certificate, Statement};
 use octet_node::control::PublicKey;
 use octet_node::key::Key;
 use octet_node::sub_key::Certified;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 use crate::request::PATIENCE;
 
@@ -72,6 +73,7 @@ pub struct Node {
     /// Its name for people.
     pub node: PublicKey,
     pub names: Arc<Names>,
+    pub tokens: Arc<Tokens>,
     _router: Router,
     _opened: watch::Sender<Option<Endpoint>>,
     pub folder: TempDir,
@@ -96,7 +98,14 @@ impl Node {
         let router = endpoint::serve(&endpoint, &objects, names.kept(), &counters, limits);
         let fetcher =
             Fetcher::new(Arc::clone(&objects), Arc::clone(&counters), limits, watched, known);
-        let here = Here { objects: Arc::clone(&objects), fetcher, names: Arc::clone(&names) };
+        let tokens = Arc::new(Tokens::open(folder.path().to_owned()).unwrap());
+        let here = Here {
+            objects: Arc::clone(&objects),
+            fetcher,
+            names: Arc::clone(&names),
+            tokens: Arc::clone(&tokens),
+            puts: Arc::new(Semaphore::new(limits.puts)),
+        };
         let gateway = Gateway { here: Some(here), counters: Arc::clone(&counters) };
         let listener = tokio::net::TcpListener::bind(LOOPBACK).await.unwrap();
         let http = listener.local_addr().unwrap();
@@ -110,6 +119,7 @@ impl Node {
             key,
             node,
             names,
+            tokens,
             _router: router,
             _opened: opened,
             folder,

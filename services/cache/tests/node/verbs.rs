@@ -20,7 +20,7 @@ use crate::request::{PATIENCE, get};
 /// The verbs of those who may.
 pub fn callers() -> String {
     format!(
-        "{}=add,config-apply,config-check,get,ls,pin,publish,remove,resolve,stats,unpin",
+        "{}=add,config-apply,config-check,get,ls,pin,publish,remove,resolve,stats,token,unpin",
         geteuid().as_raw()
     )
 }
@@ -107,7 +107,7 @@ fn objects_are_added_listed_and_had() {
     let stats = client.call("stats", Map::new()).unwrap();
     assert_eq!(stats["HTTP requests"], 7, "{stats}");
     assert!(stats["free"].as_u64().unwrap() > 0 && stats["nodes"] == json!([]), "{stats}");
-    assert!(client.call("describe", Map::new()).unwrap().as_array().unwrap().len() == 12);
+    assert!(client.call("describe", Map::new()).unwrap().as_array().unwrap().len() == 13);
 }
 
 #[test]
