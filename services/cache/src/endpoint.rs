@@ -1,6 +1,8 @@
 //! The endpoint of iroh: QUIC with this service's own key, and nothing else of what iroh could reach. No relay, no
 //! lookup of addresses elsewhere, no request to a router for a port: all that leaves are datagrams to whom it was told.
 
+mod given;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,6 +23,7 @@ use crate::counters::Counters;
 use crate::limits::Limits;
 use crate::names::{self, Answering, Kept};
 use crate::objects::Objects;
+use given::noting;
 
 /// After how long of silence a connection ends; four times in it, it is said that one is still there.
 const IDLE: Duration = Duration::from_secs(5);
@@ -152,8 +155,7 @@ pub fn serve(
     limits: Limits,
 ) -> Router {
     let handler = Serving {
-        // Without events: writing by others is off then.
-        blobs: BlobsProtocol::new(objects.store(), None),
+        blobs: BlobsProtocol::new(objects.store(), Some(noting(Arc::clone(objects.policy())))),
         places: Semaphore::new(limits.peers).into(),
         counters: Arc::clone(counters),
     };
