@@ -11,6 +11,7 @@ use crate::file_error::FileError;
 use crate::name::{ApplianceName, ModuleName, PackageName, UnitName};
 use crate::neighbour::{self, Neighbour};
 use crate::network::NetworkSettings;
+use crate::objects::ObjectSettings;
 use crate::operator::Operator;
 use crate::path::ImagePath;
 use crate::policy::{Policy, Publish};
@@ -50,6 +51,9 @@ pub struct Appliance {
     /// By which node the owner's devices leave; without it, by the uplink.
     #[serde(default)]
     pub vpn: Option<Vpn>,
+    /// What objects may take.
+    #[serde(default)]
+    pub cache: ObjectSettings,
     /// What its image carries. Only a build can use this section, and must have it.
     #[serde(default, skip_serializing)]
     pub image: Image,
@@ -211,6 +215,16 @@ mod tests {
 
     const SMALL: &str = "[appliance]\nname = \"octet\"\n[image]\npackages = [\"musl\"]\n\
                          drivers = []\nmodules = [\"nft-ct\"]\nservices = [\"console\"]\n";
+
+    #[test]
+    fn what_objects_may_take() {
+        let read = |line: &str| Appliance::parse("appliance.toml", &format!("{SMALL}{line}"));
+        assert_eq!(read("").unwrap().cache, ObjectSettings::default());
+        let said = read("[cache]\nquota = \"64G\"\n").unwrap().cache.quota;
+        assert_eq!(said.unwrap().get(), 64 << 30);
+        let error = read("[cache]\nquota = \"64GB\"\n").unwrap_err();
+        assert!(error.line == 9 && error.message.contains("no amount of bytes"), "{error}");
+    }
 
     #[test]
     fn parses_three_lines_of_a_service() {

@@ -16,6 +16,7 @@ mod graph;
 mod name;
 pub mod neighbour;
 mod network;
+mod objects;
 mod one_or_more;
 pub mod operator;
 mod path;
@@ -45,6 +46,7 @@ pub use name::{
 };
 pub use neighbour::{Endpoint, InvalidEndpoint, LINKS_PORT, Neighbour};
 pub use network::{Addressing, Cidr, InvalidNetwork, LinkName, NetworkSettings};
+pub use objects::ObjectSettings;
 pub use path::{ImagePath, InvalidPath, TreePath};
 pub use placement::{Placement, boards_in_words, placement};
 pub use policy::{

@@ -35,11 +35,13 @@ pub enum Section {
     Neighbour,
     /// By which node the owner's devices leave.
     Vpn,
+    /// What objects may take.
+    Cache,
 }
 
 impl Section {
     /// All of them.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Appliance,
         Self::Network,
         Self::Operator,
@@ -51,6 +53,7 @@ impl Section {
         Self::Publish,
         Self::Neighbour,
         Self::Vpn,
+        Self::Cache,
     ];
 
     /// Its name, as the file has it.
@@ -67,6 +70,7 @@ impl Section {
             Self::Publish => "publish",
             Self::Neighbour => "neighbour",
             Self::Vpn => "vpn",
+            Self::Cache => "cache",
         }
     }
 
@@ -87,7 +91,8 @@ impl Section {
             | Self::Policy
             | Self::Publish
             | Self::Neighbour
-            | Self::Vpn => false,
+            | Self::Vpn
+            | Self::Cache => false,
             Self::Operator | Self::Trust => true,
         }
     }

@@ -1,6 +1,8 @@
 //! The endpoint of iroh: QUIC with this service's own key, and nothing else of what iroh could reach. No relay, no
 //! lookup of addresses elsewhere, no request to a router for a port: all that leaves are datagrams to whom it was told.
 
+mod given;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,7 +21,9 @@ use tokio::time::sleep;
 
 use crate::counters::Counters;
 use crate::limits::Limits;
+use crate::names::{self, Answering, Kept};
 use crate::objects::Objects;
+use given::noting;
 
 /// After how long of silence a connection ends; four times in it, it is said that one is still there.
 const IDLE: Duration = Duration::from_secs(5);
@@ -94,6 +98,7 @@ pub async fn keep(
     mut certified: watch::Receiver<Option<Certified>>,
     at: Vec<SocketAddr>,
     objects: Arc<Objects>,
+    names: Arc<Kept>,
     counters: Arc<Counters>,
     limits: Limits,
     opened: watch::Sender<Option<Endpoint>>,
@@ -120,7 +125,7 @@ pub async fn keep(
             }
         };
         problem.clear();
-        let router = serve(&endpoint, &objects, &counters, limits);
+        let router = serve(&endpoint, &objects, &names, &counters, limits);
         opened.send_replace(Some(endpoint));
         until_other(&mut certified, own.key.public()).await;
         opened.send_replace(None);
@@ -141,20 +146,22 @@ async fn until_other(certified: &mut watch::Receiver<Option<Certified>>, key: Pu
     }
 }
 
-/// Serves objects to whoever knows their hashes.
+/// Serves objects to whoever knows their hashes, and what is known of names.
 pub fn serve(
     endpoint: &Endpoint,
     objects: &Objects,
+    names: &Arc<Kept>,
     counters: &Arc<Counters>,
     limits: Limits,
 ) -> Router {
     let handler = Serving {
-        // Without events: writing by others is off then.
-        blobs: BlobsProtocol::new(objects.store(), None),
+        blobs: BlobsProtocol::new(objects.store(), Some(noting(Arc::clone(objects.policy())))),
         places: Semaphore::new(limits.peers).into(),
         counters: Arc::clone(counters),
     };
-    Router::builder(endpoint.clone()).accept(ALPN, handler).spawn()
+    let answering = Answering::new(Arc::clone(names), limits);
+    let router = Router::builder(endpoint.clone()).accept(ALPN, handler);
+    router.accept(names::ALPN, answering).spawn()
 }
 
 /// The protocol of iroh-blobs, for so many at a time. The store outlives it.

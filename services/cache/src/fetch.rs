@@ -10,6 +10,7 @@ use iroh::Endpoint;
 use iroh_blobs::api::remote::GetProgressItem;
 use iroh_blobs::get::GetError;
 use iroh_blobs::get::fsm::{AtBlobHeaderNextError, DecodeError};
+use iroh_blobs::get::request::get_verified_size;
 use iroh_blobs::protocol::ERR_INTERNAL;
 use iroh_blobs::{ALPN, Hash, HashAndFormat};
 use octet_node::control::PublicKey;
@@ -20,9 +21,7 @@ use crate::counters::Counters;
 use crate::limits::Limits;
 use crate::objects::{Objects, StoreError};
 use crate::peers::{self, Peer};
-
-/// After how many bytes it is looked again whether there is room.
-const LOOK: u64 = 4 << 20;
+use crate::policy::{Claim, Kind};
 
 /// Why an object is not to be had.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -36,6 +35,9 @@ pub enum Missing {
     /// It is on its way.
     #[error("it is being fetched from another node, and not here yet: ask again")]
     OnItsWay,
+    /// Somebody has removed it.
+    #[error("it was removed: add it again, or `get` it from another node")]
+    Removed,
     /// So many are fetched already.
     #[error("as many objects as may be are being fetched: ask again in a moment")]
     Busy,
@@ -110,7 +112,6 @@ impl Fetcher {
         if flights.len() >= self.limits.fetches {
             return Err(Missing::Busy);
         }
-        self.objects.room(0)?;
         let (sender, flight) = watch::channel(None);
         flights.insert(hash, flight.clone());
         let fetcher = Arc::clone(self);
@@ -133,14 +134,33 @@ impl Fetcher {
                 Missing::Silent(peers.len())
             });
         };
+        // What has come in part does not go while it is gone on with.
+        let tags = self.objects.store().tags();
+        let _tag = tags.temp_tag(HashAndFormat::raw(hash)).await.map_err(broken)?;
+        self.objects.policy().whole(&hash);
+        let mut claim = self.objects.policy().claim();
+        let outcome = self.ask_each(&endpoint, peers, hash, &mut claim).await;
+        if outcome.is_err() {
+            self.objects.given_up(hash);
+        }
+        outcome
+    }
+
+    async fn ask_each(
+        &self,
+        endpoint: &Endpoint,
+        peers: Vec<Peer>,
+        hash: Hash,
+        claim: &mut Claim,
+    ) -> Result<(), Missing> {
         let mut silent = 0;
         for peer in peers {
             let node = peer.node;
-            match self.ask(&endpoint, &peer, hash).await {
+            match self.ask(endpoint, &peer, hash, claim).await {
                 Answer::Gave => {
                     self.counters.dealt(node, |it| it.gave += 1);
                     self.counters.fetched.add(1);
-                    self.objects.keep(hash).await?;
+                    self.objects.keep(hash, Kind::Loose).await?;
                     return Ok(());
                 }
                 Answer::Lacked => self.counters.dealt(node, |it| it.lacked += 1),
@@ -159,31 +179,38 @@ impl Fetcher {
     }
 
     /// Asks one node for what is not here yet of the object.
-    async fn ask(&self, endpoint: &Endpoint, peer: &Peer, hash: Hash) -> Answer {
+    async fn ask(&self, endpoint: &Endpoint, peer: &Peer, hash: Hash, claim: &mut Claim) -> Answer {
         let Some(address) = peer.address() else { return Answer::Silent };
         let connecting = timeout(self.limits.connect, endpoint.connect(address, ALPN)).await;
         let Ok(Ok(connection)) = connecting else { return Answer::Silent };
+        // Nothing goes for what is larger than all that may be here.
+        match timeout(self.limits.silence, get_verified_size(&connection, &hash)).await {
+            Ok(Ok((size, _))) => {
+                if let Err(full) = self.objects.measure(claim, size).await {
+                    return Answer::Unkept(full);
+                }
+            }
+            Ok(Err(error)) => return judge(&error),
+            Err(_) => return Answer::Silent,
+        }
         let fetch = self.objects.store().remote().fetch(connection, HashAndFormat::raw(hash));
-        let (mut parts, mut looked) = (pin!(fetch.stream()), 0);
+        let mut parts = pin!(fetch.stream());
         loop {
             let Ok(part) = timeout(self.limits.silence, parts.next()).await else {
                 return Answer::Silent;
             };
             match part {
-                Some(GetProgressItem::Progress(so_far)) => {
-                    if so_far >= looked + LOOK {
-                        looked = so_far;
-                        if let Err(full) = self.objects.room(0) {
-                            return Answer::Unkept(full);
-                        }
-                    }
-                }
+                Some(GetProgressItem::Progress(_)) => {}
                 Some(GetProgressItem::Done(_)) => return Answer::Gave,
                 Some(GetProgressItem::Error(error)) => return judge(&error),
                 None => return Answer::Silent,
             }
         }
     }
+}
+
+fn broken(error: impl std::fmt::Display) -> StoreError {
+    StoreError::Broken(error.to_string())
 }
 
 /// What an error says of the node that was asked.

@@ -1,17 +1,22 @@
 //! cache: objects under the hash of what they hold, which nobody can alter (docs/cache.md).
 //!
-//! [`objects`] keeps them in the store of iroh-blobs, [`endpoint`] serves them to other nodes, [`fetch`] has them
-//! from other nodes, [`http`] gives them to whoever is let to the port, and [`verbs`] is what operators use.
+//! [`objects`] keeps them in the store of iroh-blobs, [`policy`] says which stay, [`endpoint`] serves them to other nodes,
+//! [`fetch`] has them from other nodes, [`names`] stand for them, [`http`] gives them to whoever is let to the port and
+//! takes them from who has a [token](tokens), and [`verbs`] is what operators use.
 
 pub mod counters;
 pub mod endpoint;
 pub mod fetch;
 pub mod http;
 pub mod limits;
+pub mod names;
 pub mod objects;
 mod own;
 pub mod peers;
+pub mod policy;
 mod service;
+mod settings;
+pub mod tokens;
 pub mod verbs;
 
 pub use service::main;
@@ -24,13 +29,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use octet_node::Callers;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 use crate::counters::Counters;
 use crate::fetch::Fetcher;
 use crate::http::{Gateway, Here};
 use crate::limits::Limits;
+use crate::names::Names;
 use crate::objects::Objects;
+use crate::tokens::Tokens;
 use crate::verbs::Desk;
 
 /// After how long without work a thread that waits for the disk ends.
@@ -38,6 +45,9 @@ const LINGER: Duration = Duration::from_secs(5);
 
 /// Where the store is, in the data folder.
 const STORE: &str = "store";
+
+/// Where names are, in the data folder.
+const NAMES: &str = "names.db";
 
 /// What a node is made of.
 pub struct Parts {
@@ -77,7 +87,8 @@ pub fn run(parts: Parts, ready: impl FnOnce() -> io::Result<()>) -> io::Result<(
     tokio::spawn(http::serve(http, gateway.clone(), parts.limits));
     drop(entered);
     ready()?;
-    let desk = Desk { gateway, endpoint: opened, runtime: runtime.handle().clone() };
+    let (runtime, sockets) = (runtime.handle().clone(), parts.sockets);
+    let desk = Desk { gateway, endpoint: opened, runtime, sockets };
     match verbs::keep(&parts.control, &parts.callers, desk)? {}
 }
 
@@ -95,14 +106,20 @@ async fn begin(
     let certified = own::certified(folder.clone(), &parts.sockets)?;
     let peers = own::peers(&parts.sockets)?;
     let limits = parts.limits;
+    let names =
+        Names::open(&folder.join(NAMES), limits, certified.clone(), opened.clone(), peers.clone());
+    let names = names.map_err(io::Error::other)?;
+    let puts = Arc::new(Semaphore::new(limits.puts));
+    let tokens = Arc::new(Tokens::open(folder.clone())?);
     tokio::spawn(endpoint::keep(
         certified,
         parts.at.clone(),
         Arc::clone(&objects),
+        Arc::clone(names.kept()),
         Arc::clone(&counters),
         limits,
         endpoint,
     ));
     let fetcher = Fetcher::new(Arc::clone(&objects), Arc::clone(&counters), limits, opened, peers);
-    Ok(Gateway { here: Some(Here { objects, fetcher }), counters })
+    Ok(Gateway { here: Some(Here { objects, fetcher, names, tokens, puts }), counters })
 }

@@ -16,6 +16,10 @@ pub struct Reserve {
 pub struct Limits {
     /// What is never filled, so that other units find room.
     pub reserve: Reserve,
+    /// Bytes that objects may take; if nothing is said, three quarters of the file system.
+    pub quota: Option<u64>,
+    /// How many objects there may be: each is known in memory.
+    pub objects: usize,
     /// Bytes of small objects in memory.
     pub memory: u64,
     /// Connections over HTTP.
@@ -30,6 +34,8 @@ pub struct Limits {
     pub peers: usize,
     /// Objects that are fetched at the same time.
     pub fetches: usize,
+    /// Objects that are put over HTTP at the same time.
+    pub puts: usize,
     /// How long another node may take to take a connection.
     pub connect: Duration,
     /// How long another node may be silent after that.
@@ -42,6 +48,8 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             reserve: Reserve { share: 20, most: 1 << 30 },
+            quota: None,
+            objects: 100_000,
             memory: 8 << 20,
             http: 128,
             http_of_one: 32,
@@ -49,6 +57,7 @@ impl Default for Limits {
             unread: Duration::from_secs(60),
             peers: 32,
             fetches: 16,
+            puts: 8,
             connect: Duration::from_secs(5),
             silence: Duration::from_secs(2),
             patience: Duration::from_secs(60),

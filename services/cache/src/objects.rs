@@ -1,7 +1,11 @@
 //! The store: objects under the BLAKE3 hash of what they hold, in the format of iroh-blobs.
 //!
-//! An object counts once its tag is set, and that happens when its files are on the disk: what was cut off before
-//! is not there.
+//! An object counts once its tag is set, and that happens when its files are on the disk and the [policy](crate::policy) knows it:
+//! what was cut off before is not there.
+
+mod reconcile;
+mod room;
+mod sweep;
 
 use std::fs::{self, File};
 use std::io;
@@ -10,6 +14,7 @@ use std::pin::pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures_util::stream::poll_fn;
 use futures_util::{Stream, StreamExt};
 use iroh_blobs::Hash;
 use iroh_blobs::api::TempTag;
@@ -19,10 +24,13 @@ use iroh_blobs::store::fs::options::Options;
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 use rustix::fs::statvfs;
+use tokio::sync::{Mutex, mpsc};
 use tokio::task::spawn_blocking;
 
 use crate::counters::Counters;
 use crate::limits::{Limits, Reserve};
+use crate::policy::{Claim, Kind, Policy, cost};
+use sweep::Sweeper;
 
 /// Objects of at most so many bytes are kept in the database, and in memory once they were asked for.
 pub const SMALL: u64 = 16 << 10;
@@ -33,8 +41,8 @@ const ENTRY: u64 = 128;
 /// What the name of the tag of an object begins with; its hash follows.
 const TAG: &str = "object/";
 
-/// After how many bytes it is looked again whether there is room.
-const LOOK: u64 = 4 << 20;
+/// The file of the policy, in the folder of the store.
+const POLICY: &str = "policy.db";
 
 /// Why there is no object.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -48,6 +56,18 @@ pub enum StoreError {
         free: u64,
         /// In bytes.
         reserve: u64,
+    },
+    /// What may be here is here, and nothing of it may go.
+    #[error(
+        "the quota of {quota} bytes has no room for it: {used} are used, and {pinned} of these pinned: unpin or remove objects, or set a higher `quota` in `[cache]`"
+    )]
+    Quota {
+        /// In bytes.
+        quota: u64,
+        /// In bytes.
+        used: u64,
+        /// In bytes.
+        pinned: u64,
     },
     /// Who sends it has stopped, or the disk does not take or give it.
     #[error("{0}")]
@@ -99,6 +119,10 @@ pub struct Objects {
     folder: PathBuf,
     reserve: Reserve,
     hot: Cache<Hash, Bytes, Weight>,
+    policy: Arc<Policy>,
+    sweeper: Sweeper,
+    /// Held while the policy and then the store are changed, so that they agree.
+    changing: Mutex<()>,
 }
 
 impl Objects {
@@ -109,7 +133,9 @@ impl Objects {
     pub async fn open(folder: &Path, limits: &Limits) -> io::Result<Self> {
         let folder = std::path::absolute(folder)?;
         fs::create_dir_all(&folder)?;
-        let paths = Options::new(&folder);
+        let mut paths = Options::new(&folder);
+        let (sweeper, turns) = Sweeper::new();
+        paths.gc = Some(turns);
         // What was being added when the unit was killed.
         match fs::remove_dir_all(&paths.path.temp_path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -124,7 +150,17 @@ impl Objects {
         })?;
         let entries = (limits.memory / SMALL).max(64) as usize;
         let hot = Cache::with_weighter(entries, limits.memory, Weight);
-        Ok(Self { store, paths, folder, reserve: limits.reserve, hot })
+        let quota = match limits.quota {
+            Some(quota) => quota,
+            None => share(&folder)?,
+        };
+        let file = folder.join(POLICY);
+        let policy = Policy::open(&file, quota, limits.objects).map_err(io::Error::other)?;
+        let (policy, reserve) = (Arc::new(policy), limits.reserve);
+        let changing = Mutex::default();
+        let objects = Self { store, paths, folder, reserve, hot, policy, sweeper, changing };
+        objects.reconcile().await.map_err(io::Error::other)?;
+        Ok(objects)
     }
 
     /// The store itself, for the protocol of iroh-blobs.
@@ -132,56 +168,88 @@ impl Objects {
         &self.store
     }
 
+    /// What stays, and what goes.
+    pub fn policy(&self) -> &Arc<Policy> {
+        &self.policy
+    }
+
+    /// From now on objects may take `quota` bytes; if nothing is said, three quarters of the file system. What is loose
+    /// goes if they take more.
+    ///
+    /// # Errors
+    /// The disk does not take it.
+    pub async fn set_quota(&self, quota: Option<u64>) -> Result<(), StoreError> {
+        let quota = quota.map_or_else(|| share(&self.folder).map_err(broken), Ok)?;
+        let _changing = self.changing.lock().await;
+        self.policy.set_quota(quota);
+        match self.policy.excess() {
+            0 => Ok(()),
+            excess => self.evict(excess).await,
+        }
+    }
+
     /// Keeps what `parts` are together. `size` is its length, where that is known.
     ///
     /// # Errors
     /// There is no room, or a part does not come; then nothing is kept.
     pub async fn add(
-        &self,
+        self: &Arc<Self>,
         size: Option<u64>,
-        parts: impl Stream<Item = io::Result<Bytes>> + Send + Sync + 'static,
+        parts: impl Stream<Item = io::Result<Bytes>> + Send + 'static,
+        kind: Kind,
     ) -> Result<Listed, StoreError> {
-        self.room(size.unwrap_or(0))?;
-        let (folder, reserve) = (self.folder.clone(), self.reserve);
-        let mut unseen = 0;
+        let mut claim = self.policy.claim();
+        self.claim(&mut claim, cost(size.unwrap_or(0))).await?;
+        let (sender, mut came) = mpsc::channel::<io::Result<Bytes>>(1);
+        let objects = Arc::clone(self);
         // The store has no bound of its own.
-        let parts = parts.map(move |part| {
-            let part = part?;
-            unseen += part.len() as u64;
-            if unseen >= LOOK {
-                unseen = 0;
-                room(&folder, reserve, 0).map_err(io::Error::other)?;
+        let measuring = tokio::spawn(async move {
+            let (mut parts, mut seen) = (pin!(parts), 0);
+            let mut end = Ok(());
+            while let Some(part) = parts.next().await {
+                seen += part.as_ref().map_or(0, Bytes::len) as u64;
+                let is_cut = part.is_err();
+                end = objects.measure(&mut claim, seen).await;
+                let part = end.clone().map_err(io::Error::other).and(part);
+                if sender.send(part).await.is_err() || end.is_err() || is_cut {
+                    break;
+                }
             }
-            Ok(part)
+            end.map(|()| claim)
         });
-        let adding = self.store.blobs().add_stream(parts).await;
-        let tag: TempTag = adding.temp_tag().await.map_err(broken)?;
-        self.keep(tag.hash()).await
+        let adding = self.store.blobs().add_stream(poll_fn(move |it| came.poll_recv(it))).await;
+        let added = adding.temp_tag().await;
+        // That there is no room says more than that it broke off.
+        let _claim: Claim = measuring.await.map_err(broken)??;
+        let tag: TempTag = added.map_err(broken)?;
+        self.keep(tag.hash(), kind).await
     }
 
     /// Has a whole object on the disk, and then its tag.
     ///
     /// # Errors
     /// It is not whole, or the disk does not take it.
-    pub async fn keep(&self, hash: Hash) -> Result<Listed, StoreError> {
+    pub async fn keep(&self, hash: Hash, kind: Kind) -> Result<Listed, StoreError> {
+        let _changing = self.changing.lock().await;
         let BlobStatus::Complete { size } =
             self.store.blobs().status(hash).await.map_err(broken)?
         else {
             return Err(StoreError::Broken("not all of the object has come".to_owned()));
         };
-        let paths = self.paths.path.clone();
-        let sync = move || -> io::Result<()> {
+        let (paths, policy) = (self.paths.path.clone(), Arc::clone(&self.policy));
+        let keep = move || -> Result<(), StoreError> {
             for file in [paths.data_path(&hash), paths.outboard_path(&hash)] {
                 match File::open(file) {
-                    Ok(file) => file.sync_all()?,
+                    Ok(file) => file.sync_all().map_err(broken)?,
                     // Small ones are in the database.
                     Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                    Err(error) => return Err(error),
+                    Err(error) => return Err(broken(error)),
                 }
             }
-            File::open(&paths.data_path)?.sync_all()
+            File::open(&paths.data_path).and_then(|it| it.sync_all()).map_err(broken)?;
+            policy.keep(hash, size, kind)
         };
-        spawn_blocking(sync).await.map_err(broken)?.map_err(broken)?;
+        spawn_blocking(keep).await.map_err(broken)??;
         self.store.tags().set(name(hash), hash).await.map_err(broken)?;
         self.store.sync_db().await.map_err(broken)?;
         Ok(Listed { hash, size })
@@ -196,6 +264,7 @@ impl Objects {
         hash: Hash,
         counters: &Counters,
     ) -> Result<Option<Object>, StoreError> {
+        self.policy.hit(&hash);
         if let Some(bytes) = self.hot.get(&hash) {
             counters.from_memory.add(1);
             let size = bytes.len() as u64;
@@ -253,14 +322,6 @@ impl Objects {
         Ok(found)
     }
 
-    /// Sees that `more` bytes have room.
-    ///
-    /// # Errors
-    /// They have none.
-    pub fn room(&self, more: u64) -> Result<(), StoreError> {
-        room(&self.folder, self.reserve, more)
-    }
-
     /// Bytes of the file system that are free.
     ///
     /// # Errors
@@ -276,15 +337,10 @@ impl Objects {
     }
 }
 
-fn room(folder: &Path, reserve: Reserve, more: u64) -> Result<(), StoreError> {
-    let stat = statvfs(folder).map_err(broken)?;
-    let bytes = |blocks: u64| blocks.saturating_mul(stat.f_frsize);
-    let (free, all) = (bytes(stat.f_bavail), bytes(stat.f_blocks));
-    let reserve = (all / reserve.share.max(1)).min(reserve.most);
-    match free < reserve.saturating_add(more) {
-        true => Err(StoreError::Full { free, reserve }),
-        false => Ok(()),
-    }
+/// What objects may take where nothing is said: three quarters of the file system.
+fn share(folder: &Path) -> io::Result<u64> {
+    let stat = statvfs(folder)?;
+    Ok(stat.f_blocks.saturating_mul(stat.f_frsize) / 4 * 3)
 }
 
 fn name(hash: Hash) -> String {

@@ -7,7 +7,7 @@ use octet_node::control::PublicKey;
 use octet_node::map::Map;
 
 /// The unit whose key a node serves objects with.
-const UNIT: &str = "cache";
+pub const UNIT: &str = "cache";
 
 /// Where it listens.
 pub const PORT: u16 = 4433;

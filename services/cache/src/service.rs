@@ -4,15 +4,16 @@ use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixListener;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use octet_node::control::SOCKETS;
+use octet_node::settings::Which;
 use octet_node::{Callers, inherited, notify_ready};
 
 use crate::limits::Limits;
 use crate::peers::PORT;
-use crate::{Parts, run};
+use crate::{Parts, run, settings};
 
 /// Serves until PID 1 ends it.
 pub fn main() -> ExitCode {
@@ -35,8 +36,12 @@ fn parts(inherited: Vec<(String, OwnedFd)>) -> io::Result<Parts> {
     };
     // In the order of their names, as they are passed.
     let (control, http) = (take("control")?, take("http")?);
+    let quota = settings::quota(Path::new(SOCKETS), Which::InForce).unwrap_or_else(|error| {
+        eprintln!("what objects may take is not known: none goes but for what stays free: {error}");
+        Some(u64::MAX)
+    });
     Ok(Parts {
-        limits: Limits::default(),
+        limits: Limits { quota, ..Limits::default() },
         // PID 1 sets it when the folder is there and can be written.
         folder: std::env::var_os("STATE_DIRECTORY").map(PathBuf::from),
         sockets: SOCKETS.into(),

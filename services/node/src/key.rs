@@ -40,6 +40,8 @@ pub enum Domain {
     Prekey,
     /// What the owner of a mailbox asks of it.
     Mailbox,
+    /// What a name of `cache` stands for.
+    Name,
 }
 
 impl Domain {
@@ -56,6 +58,7 @@ impl Domain {
             Self::Card => b"octet card 1\0",
             Self::Prekey => b"octet prekey 1\0",
             Self::Mailbox => b"octet mailbox 1\0",
+            Self::Name => b"octet name 1\0",
         }
     }
 

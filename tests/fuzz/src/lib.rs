@@ -13,6 +13,7 @@ mod enrolment;
 mod frames;
 mod introduction;
 mod map;
+mod name;
 mod notify;
 mod plugged;
 mod report;
@@ -35,6 +36,7 @@ pub use enrolment::enrolment;
 pub use frames::frames;
 pub use introduction::introduction;
 pub use map::map;
+pub use name::name;
 pub use notify::notify;
 pub use plugged::plugged;
 pub use report::report;
@@ -49,7 +51,7 @@ pub use update::update;
 pub type Target = fn(&[u8]);
 
 /// Every target, by the name of its program and of its folder in `corpus/`.
-pub const TARGETS: [(&str, Target); 21] = [
+pub const TARGETS: [(&str, Target); 22] = [
     ("announcement", announcement),
     ("board", board),
     ("certificate", certificate),
@@ -62,6 +64,7 @@ pub const TARGETS: [(&str, Target); 21] = [
     ("frames", frames),
     ("introduction", introduction),
     ("map", map),
+    ("name", name),
     ("notify", notify),
     ("plugged", plugged),
     ("report", report),

@@ -85,5 +85,6 @@ fn an_object_is_added_had_by_http_and_survives_a_kill() {
     kill_unit(&machine, "cache", || {});
     is_served();
     let listed = machine.call_unit("cache", "ls", json!({})).unwrap();
-    assert_eq!(listed, json!([added]));
+    assert_eq!(listed[0]["hash"], added["hash"]);
+    assert_eq!(listed.as_array().unwrap().len(), 1);
 }

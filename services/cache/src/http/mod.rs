@@ -4,6 +4,8 @@ mod body;
 mod conditions;
 mod door;
 mod media;
+mod named;
+mod put;
 mod range;
 
 pub use door::serve;
@@ -23,10 +25,13 @@ use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use axum::response::Response;
 use axum::routing::get;
 use iroh_blobs::Hash;
+use tokio::sync::Semaphore;
 
 use crate::counters::Counters;
 use crate::fetch::{Fetcher, Missing};
+use crate::names::Names;
 use crate::objects::{Object, Objects, StoreError};
+use crate::tokens::Tokens;
 use body::Parts;
 use conditions::{Verdict, judge, may_have_part};
 
@@ -50,6 +55,12 @@ pub struct Here {
     pub objects: Arc<Objects>,
     /// The other nodes.
     pub fetcher: Arc<Fetcher>,
+    /// Names that change.
+    pub names: Arc<Names>,
+    /// Who may put objects here.
+    pub tokens: Arc<Tokens>,
+    /// Places for objects that are put at the same time.
+    pub puts: Arc<Semaphore>,
 }
 
 impl Here {
@@ -64,6 +75,21 @@ impl Here {
         self.fetcher.fetch(hash).await?;
         self.objects.find(hash, counters).await?.ok_or(Missing::Nowhere)
     }
+
+    /// As [`find`](Self::find), but what was removed here by hand does not come back.
+    ///
+    /// # Errors
+    /// It is not to be had.
+    pub async fn find_unless_removed(
+        &self,
+        hash: Hash,
+        counters: &Counters,
+    ) -> Result<Object, Missing> {
+        match self.objects.policy().was_removed(&hash) {
+            true => Err(Missing::Removed),
+            false => self.find(hash, counters).await,
+        }
+    }
 }
 
 /// Its paths.
@@ -71,9 +97,19 @@ pub fn router(gateway: Gateway) -> Router {
     Router::new()
         .route("/b/{hash}", get(without_name))
         .route("/b/{hash}/{*name}", get(with_name))
-        .fallback(async || plain(StatusCode::NOT_FOUND, "objects are at /b/ and their hash"))
+        .route("/b", axum::routing::put(put::put_object))
+        .route("/n/{key}/{*path}", get(named::named))
+        .fallback(async || {
+            plain(
+                StatusCode::NOT_FOUND,
+                "objects are at /b/ and their hash, names at /n/, a key and a path",
+            )
+        })
         .method_not_allowed_fallback(async || {
-            plain(StatusCode::METHOD_NOT_ALLOWED, "objects can be read here: use GET or HEAD")
+            plain(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "objects are read by GET or HEAD, and put at /b by PUT",
+            )
         })
         .with_state(gateway)
 }
@@ -121,7 +157,7 @@ async fn object(
         let why = "this node has no disk to keep objects on: ask another one";
         return plain(StatusCode::SERVICE_UNAVAILABLE, why);
     };
-    match here.find(hash, &gateway.counters).await {
+    match here.find_unless_removed(hash, &gateway.counters).await {
         Ok(object) => answer(gateway, method, &own, object, kind, headers),
         Err(missing) => refuse(&missing),
     }
@@ -190,7 +226,10 @@ fn refuse(missing: &Missing) -> Response {
         Missing::Nowhere => StatusCode::NOT_FOUND,
         Missing::Silent(_) | Missing::OnItsWay => StatusCode::GATEWAY_TIMEOUT,
         Missing::Busy => StatusCode::SERVICE_UNAVAILABLE,
-        Missing::Store(StoreError::Full { .. }) => StatusCode::INSUFFICIENT_STORAGE,
+        Missing::Removed => StatusCode::GONE,
+        Missing::Store(StoreError::Full { .. } | StoreError::Quota { .. }) => {
+            StatusCode::INSUFFICIENT_STORAGE
+        }
         Missing::Store(StoreError::Broken(why)) => {
             eprintln!("an object cannot be given out: {why}");
             StatusCode::INTERNAL_SERVER_ERROR

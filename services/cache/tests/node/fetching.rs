@@ -13,7 +13,7 @@ use octet_cache::limits::Limits;
 use octet_node::control::PublicKey;
 use octet_node::key::Key;
 
-use crate::host::{LOOPBACK, Node, bytes, limits, path, peer, runtime};
+use crate::host::{LOOPBACK, Node, bytes, limits, path, peer, runtime, until};
 use crate::request::get;
 
 /// How many ask for one object at the same time.
@@ -34,6 +34,13 @@ fn once_however_many_ask() {
     });
     assert_eq!((origin.counters.peers_served.get(), node.counters.fetched.get()), (1, 1));
     assert_eq!(node.counters.dealings(origin.as_peer(2).node).gave, 1);
+    // To whom it was given is known, by the key of its service.
+    let key = node.as_peer(1).key;
+    let given = || origin.objects.policy().given_to(key.as_bytes());
+    runtime.block_on(until("it is noted", || given().0 >= all.len() as u64));
+    // The size was asked for before, with the last part.
+    assert_eq!(given().1, 1);
+    assert!(given().0 < all.len() as u64 + 20_000, "{given:?}", given = given());
     // And what nobody has is asked for, and not found.
     assert_eq!(get(node.http, &path(Hash::new(b"nothing")), &[]).code, 404);
     assert_eq!(node.counters.dealings(origin.as_peer(2).node).lacked, 1);

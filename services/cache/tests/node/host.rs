@@ -14,13 +14,18 @@ use octet_cache::endpoint;
 use octet_cache::fetch::Fetcher;
 use octet_cache::http::{self, Gateway, Here};
 use octet_cache::limits::Limits;
-use octet_cache::objects::{Listed, Objects};
+use octet_cache::names::Names;
+use octet_cache::objects::{Listed, Objects, StoreError};
 use octet_cache::peers::Peer;
+use octet_cache::policy::Kind;
+use octet_cache::tokens::Tokens;
+use octet_node::certificate::{Certificate, Statement};
 use octet_node::control::PublicKey;
 use octet_node::key::Key;
+use octet_node::sub_key::Certified;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 use crate::request::PATIENCE;
 
@@ -65,6 +70,10 @@ pub struct Node {
     /// Whom it may ask.
     pub peers: watch::Sender<Vec<Peer>>,
     key: PublicKey,
+    /// Its name for people.
+    pub node: PublicKey,
+    pub names: Arc<Names>,
+    pub tokens: Arc<Tokens>,
     _router: Router,
     _opened: watch::Sender<Option<Endpoint>>,
     pub folder: TempDir,
@@ -77,13 +86,26 @@ impl Node {
         let objects = Arc::new(Objects::open(&folder.path().join("store"), &limits).await.unwrap());
         let counters = Arc::new(Counters::default());
         let key = Key::generate().unwrap();
+        let key_of_cache = Key::from_seed(*key.seed()).unwrap();
         let endpoint = endpoint::open(&key, &[LOOPBACK]).await.unwrap();
-        let router = endpoint::serve(&endpoint, &objects, &counters, limits);
         let (opened, watched) = watch::channel(Some(endpoint.clone()));
         let (peers, known) = watch::channel(vec![]);
+        let owner = Key::generate().unwrap();
+        let (key, node) = (key.public(), owner.public());
+        let certified = watch::channel(Some(certified(key_of_cache, &owner, 1))).1;
+        let file = folder.path().join("names.db");
+        let names = Names::open(&file, limits, certified, watched.clone(), known.clone()).unwrap();
+        let router = endpoint::serve(&endpoint, &objects, names.kept(), &counters, limits);
         let fetcher =
             Fetcher::new(Arc::clone(&objects), Arc::clone(&counters), limits, watched, known);
-        let here = Here { objects: Arc::clone(&objects), fetcher };
+        let tokens = Arc::new(Tokens::open(folder.path().to_owned()).unwrap());
+        let here = Here {
+            objects: Arc::clone(&objects),
+            fetcher,
+            names: Arc::clone(&names),
+            tokens: Arc::clone(&tokens),
+            puts: Arc::new(Semaphore::new(limits.puts)),
+        };
         let gateway = Gateway { here: Some(here), counters: Arc::clone(&counters) };
         let listener = tokio::net::TcpListener::bind(LOOPBACK).await.unwrap();
         let http = listener.local_addr().unwrap();
@@ -94,7 +116,10 @@ impl Node {
             endpoint,
             http,
             peers,
-            key: key.public(),
+            key,
+            node,
+            names,
+            tokens,
             _router: router,
             _opened: opened,
             folder,
@@ -111,14 +136,27 @@ impl Node {
         address(&self.endpoint)
     }
 
-    /// Keeps `bytes`, which come in two parts.
+    /// Keeps `bytes`, and pins them.
     pub async fn add(&self, bytes: &[u8]) -> Listed {
-        let (first, rest) = bytes.split_at(bytes.len() / 2);
-        let parts = [first, rest].map(|part| Ok(Bytes::copy_from_slice(part)));
-        let listed = self.objects.add(Some(bytes.len() as u64), stream::iter(parts)).await.unwrap();
+        let listed = add(&self.objects, bytes, Kind::Pinned).await.unwrap();
         assert_eq!(listed, Listed { hash: Hash::new(bytes), size: bytes.len() as u64 });
         listed
     }
+}
+
+/// Keeps `bytes`, which come in two parts.
+pub async fn add(objects: &Arc<Objects>, bytes: &[u8], kind: Kind) -> Result<Listed, StoreError> {
+    let (first, rest) = bytes.split_at(bytes.len() / 2);
+    let parts = [first, rest].map(|part| Ok(Bytes::copy_from_slice(part)));
+    objects.add(Some(bytes.len() as u64), stream::iter(parts), kind).await
+}
+
+/// A key of `cache` as `identity` has it certified for the node `owner`, as the one of this number.
+pub fn certified(key: Key, owner: &Key, epoch: u64) -> Certified {
+    let unit = "cache".parse().unwrap();
+    let statement = Statement { node: owner.public(), unit, key: key.public(), epoch, issued: 1 };
+    let certificate = Certificate::sign(statement, owner).unwrap();
+    Certified { key: Arc::new(key), certificate }
 }
 
 /// A node as the map shows it.

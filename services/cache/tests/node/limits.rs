@@ -2,12 +2,16 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::sync::Arc;
 
 use iroh_blobs::{ALPN, Hash};
+use octet_cache::counters::Counters;
 use octet_cache::limits::{Limits, Reserve};
-use octet_cache::objects::StoreError;
+use octet_cache::objects::{Objects, StoreError};
+use octet_cache::policy::Kind;
+use tempfile::TempDir;
 
-use crate::host::{Node, bytes, limits, path, runtime, until};
+use crate::host::{Node, add, bytes, limits, path, runtime, until};
 use crate::request::{PATIENCE, get};
 
 #[test]
@@ -50,20 +54,21 @@ fn few_connections_of_one() {
 #[test]
 fn a_full_disk_takes_nothing_and_gives_all() {
     let runtime = runtime();
-    let [origin, node] = [(); 2].map(|()| runtime.block_on(Node::start(limits())));
-    let all = bytes(100_000, 5);
-    let hash = runtime.block_on(node.add(&all)).hash;
+    let origin = runtime.block_on(Node::start(limits()));
     let elsewhere = runtime.block_on(origin.add(b"elsewhere")).hash;
     // All of the disk is to stay free.
     let full = Limits { reserve: Reserve { share: 1, most: u64::MAX }, ..limits() };
     let peers = vec![origin.as_peer(1)];
-    let moved = node.folder;
-    runtime.block_on(node.objects.store().shutdown()).unwrap();
+    let (folder, all) = (TempDir::new().unwrap(), bytes(100_000, 5));
     runtime.block_on(async {
-        let store = moved.path().join("store");
-        let objects = octet_cache::objects::Objects::open(&store, &full).await.unwrap();
-        let counters = octet_cache::counters::Counters::default();
-        let added = objects.add(None, futures_util::stream::iter([Ok("x".into())])).await;
+        let objects = Arc::new(Objects::open(folder.path(), &limits()).await.unwrap());
+        let hash = add(&objects, &all, Kind::Loose).await.unwrap().hash;
+        objects.store().shutdown().await.unwrap();
+        drop(objects);
+        let objects = Arc::new(Objects::open(folder.path(), &full).await.unwrap());
+        let counters = Counters::default();
+        // All that is loose would not be enough, so it does not go either.
+        let added = add(&objects, b"x", Kind::Loose).await;
         assert!(matches!(added, Err(StoreError::Full { .. })), "{added:?}");
         assert!(objects.find(Hash::new(b"x"), &counters).await.unwrap().is_none());
         assert_eq!(objects.find(hash, &counters).await.unwrap().unwrap().size, 100_000);

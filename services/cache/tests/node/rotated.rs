@@ -5,25 +5,16 @@ use std::sync::Arc;
 use iroh_blobs::{ALPN, HashAndFormat};
 use octet_cache::counters::Counters;
 use octet_cache::endpoint::keep;
+use octet_cache::names::Kept;
 use octet_cache::objects::Objects;
-use octet_node::certificate::{Certificate, Statement};
+use octet_cache::policy::Kind;
 use octet_node::key::Key;
-use octet_node::sub_key::Certified;
 use tempfile::TempDir;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-use crate::host::{LOOPBACK, Node, address, bytes, limits, runtime};
+use crate::host::{LOOPBACK, Node, add, address, bytes, certified, limits, runtime};
 use crate::request::PATIENCE;
-
-/// A key as `identity` has it certified.
-fn certified(node: &Key) -> Certified {
-    let key = Key::generate().unwrap();
-    let unit = "cache".parse().unwrap();
-    let statement = Statement { node: node.public(), unit, key: key.public(), epoch: 1, issued: 1 };
-    let certificate = Certificate::sign(statement, node).unwrap();
-    Certified { key: Arc::new(key), certificate }
-}
 
 #[test]
 fn with_the_key_that_counts_and_no_other() {
@@ -36,12 +27,14 @@ fn with_the_key_that_counts_and_no_other() {
         let (key, keys) = watch::channel(None);
         let (opened, mut endpoints) = watch::channel(None);
         let counters = Arc::new(Counters::default());
-        tokio::spawn(keep(keys, vec![LOOPBACK], Arc::clone(&objects), counters, limits(), opened));
-        let parts = futures_util::stream::iter([Ok(bytes(100_000, 1).into())]);
-        let hash = objects.add(None, parts).await.unwrap().hash;
+        let names = Kept::open(&folder.path().join("names.db")).unwrap().into();
+        let at = vec![LOOPBACK];
+        tokio::spawn(keep(keys, at, Arc::clone(&objects), names, counters, limits(), opened));
+        let added = add(&objects, &bytes(100_000, 1), Kind::Pinned).await;
+        let hash = added.unwrap().hash;
         let mut before: Option<iroh::Endpoint> = None;
         for _ in 0..2 {
-            let next = certified(&node);
+            let next = certified(Key::generate().unwrap(), &node, 1);
             let public = next.key.public();
             key.send_replace(Some(next));
             let is_it = |it: &Option<iroh::Endpoint>| {

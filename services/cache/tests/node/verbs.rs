@@ -19,7 +19,10 @@ use crate::request::{PATIENCE, get};
 
 /// The verbs of those who may.
 pub fn callers() -> String {
-    format!("{}=add,get,ls,stats", geteuid().as_raw())
+    format!(
+        "{}=add,config-apply,config-check,get,ls,pin,publish,remove,resolve,stats,token,unpin",
+        geteuid().as_raw()
+    )
 }
 
 /// A client of the service that listens at `socket`.
@@ -42,7 +45,7 @@ pub fn add(client: &mut Client<UnixStream>, bytes: &[u8]) -> Result<Value, CallE
 }
 
 /// Starts the service, with a disk or without.
-fn start(folder: &TempDir, state: Option<PathBuf>) -> (PathBuf, SocketAddr) {
+pub fn start_at(folder: &TempDir, state: Option<PathBuf>) -> (PathBuf, SocketAddr) {
     let socket = folder.path().join("cache.sock");
     let control = UnixListener::bind(&socket).unwrap();
     let http = TcpListener::bind(LOOPBACK).unwrap();
@@ -64,7 +67,7 @@ fn start(folder: &TempDir, state: Option<PathBuf>) -> (PathBuf, SocketAddr) {
 #[test]
 fn objects_are_added_listed_and_had() {
     let folder = TempDir::new().unwrap();
-    let (socket, http) = start(&folder, Some(folder.path().join("state")));
+    let (socket, http) = start_at(&folder, Some(folder.path().join("state")));
     let mut client = connect(&socket);
     let mut hashes = vec![];
     // Around the length of one part, and of what is kept in memory.
@@ -104,13 +107,13 @@ fn objects_are_added_listed_and_had() {
     let stats = client.call("stats", Map::new()).unwrap();
     assert_eq!(stats["HTTP requests"], 7, "{stats}");
     assert!(stats["free"].as_u64().unwrap() > 0 && stats["nodes"] == json!([]), "{stats}");
-    assert!(client.call("describe", Map::new()).unwrap().as_array().unwrap().len() == 5);
+    assert!(client.call("describe", Map::new()).unwrap().as_array().unwrap().len() == 13);
 }
 
 #[test]
 fn a_file_that_is_cut_off_is_no_object() {
     let folder = TempDir::new().unwrap();
-    let (socket, _) = start(&folder, Some(folder.path().join("state")));
+    let (socket, _) = start_at(&folder, Some(folder.path().join("state")));
     let all = bytes(300_000, 8);
     // The client goes away in the middle.
     let (mut cut, mut file) = (connect(&socket), Cut(all.clone()));
@@ -146,7 +149,7 @@ impl octet_node::control::file::Source for Cut {
 #[test]
 fn without_a_disk_it_says_so() {
     let folder = TempDir::new().unwrap();
-    let (socket, http) = start(&folder, None);
+    let (socket, http) = start_at(&folder, None);
     let answer = get(http, &path(Hash::new(b"x")), &[]);
     assert!(answer.code == 503 && answer.text().contains("no disk"), "{answer:?}");
     let mut client = connect(&socket);

@@ -107,6 +107,19 @@ fn what_one_board_had_the_others_give_when_it_is_off() {
         site.machine(Node::Board(board)).call_unit("cache", "get", hash)
     };
     site.wait("board 2 has it", || find(2).is_ok());
+    // A name of board 1, which board 2 has learned of it.
+    let publish = || {
+        let args = json!({ "path": "site/it.bin", "hash": added["hash"] });
+        site.machine(Node::Board(1)).call_unit("cache", "publish", args)
+    };
+    let mut published = json!({});
+    site.wait("board 1 publishes it", || publish().map(|answer| published = answer).is_ok());
+    println!("{published}");
+    let resolve = || {
+        let name = json!({ "name": published["name"] });
+        site.machine(Node::Board(2)).call_unit("cache", "resolve", name)
+    };
+    site.wait("board 2 knows the name", || resolve().is_ok_and(|it| it["hash"] == added["hash"]));
     site.cluster.cut_power(Node::Board(1)).unwrap();
 
     let port = site.cluster.be(9, Socket::Router(LAN)).unwrap();
@@ -120,6 +133,9 @@ fn what_one_board_had_the_others_give_when_it_is_off() {
     assert!(found.1 == object, "it is not what was put in");
     let part = get(&device, 3, &format!("{path}/of.bin"), "Range: bytes=1000000-1000999\r\n");
     assert!(part.0.contains(" 206 ") && part.1 == object[1_000_000..1_001_000], "{}", part.0);
+    // Board 3 has the name from board 2.
+    let (line, body) = get(&device, 3, published["path"].as_str().unwrap(), "");
+    assert!(line.contains(" 200 ") && body == object, "{line}");
     let stats = site.ask(Node::Board(3), "cache", "stats", json!({}));
     println!("{stats}");
     let nodes = stats["nodes"].as_array().unwrap();

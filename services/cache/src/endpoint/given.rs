@@ -1,0 +1,77 @@
+//! What was given to which other node is noted, for accounts that nobody keeps yet.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use iroh_blobs::provider::events::{
+    ConnectMode, EventMask, EventSender, ProviderMessage, RequestMode, RequestUpdate,
+};
+use tokio::sync::mpsc;
+use tokio::task::spawn_blocking;
+use tokio::time::{MissedTickBehavior, interval};
+
+use crate::policy::Policy;
+
+/// What happens is told to `policy` through this; writing by others is off.
+const MASK: EventMask =
+    EventMask { connected: ConnectMode::Notify, get: RequestMode::NotifyLog, ..EventMask::DEFAULT };
+
+/// How much waits to be noted.
+const AHEAD: usize = 64;
+
+/// How often what was noted is put on the disk: a kill loses no more than that.
+const PAUSE: Duration = Duration::from_secs(10);
+
+/// What the store is to tell `policy` through, as long as it is served.
+pub fn noting(policy: Arc<Policy>) -> EventSender {
+    let (events, told) = EventSender::channel(AHEAD, MASK);
+    tokio::spawn(note(told, policy));
+    events
+}
+
+async fn note(mut told: mpsc::Receiver<ProviderMessage>, policy: Arc<Policy>) {
+    let mut peers = HashMap::new();
+    let mut pause = interval(PAUSE);
+    pause.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        let message = tokio::select! {
+            message = told.recv() => message,
+            _ = pause.tick() => {
+                keep(&policy).await;
+                continue;
+            }
+        };
+        match message {
+            Some(ProviderMessage::ClientConnectedNotify(it)) => {
+                if let Some(peer) = it.endpoint_id {
+                    peers.insert(it.connection_id, *peer.as_bytes());
+                }
+            }
+            Some(ProviderMessage::ConnectionClosed(it)) => drop(peers.remove(&it.connection_id)),
+            Some(ProviderMessage::GetRequestReceivedNotify(it)) => {
+                let Some(peer) = peers.get(&it.connection_id).copied() else { continue };
+                let (hash, policy, mut updates) = (it.request.hash, Arc::clone(&policy), it.rx);
+                tokio::spawn(async move {
+                    while let Ok(Some(update)) = updates.recv().await {
+                        let stats = match update {
+                            RequestUpdate::Completed(it) => it.stats,
+                            RequestUpdate::Aborted(it) => it.stats,
+                            _ => continue,
+                        };
+                        policy.give(peer, hash, stats.payload_bytes_sent);
+                    }
+                });
+            }
+            Some(_) => {}
+            None => return keep(&policy).await,
+        }
+    }
+}
+
+async fn keep(policy: &Arc<Policy>) {
+    let policy = Arc::clone(policy);
+    if let Ok(Err(error)) = spawn_blocking(move || policy.keep_given()).await {
+        eprintln!("what was given to others is not kept: {error}");
+    }
+}

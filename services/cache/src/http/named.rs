@@ -1,0 +1,52 @@
+//! Names over HTTP: what the name stands for now, for as long as that is sure to hold.
+
+use axum::extract::{Path, State};
+use axum::http::header::CACHE_CONTROL;
+use axum::http::{HeaderMap, Method, StatusCode};
+use axum::response::Response;
+use octet_node::control::PublicKey;
+
+use super::{Gateway, media, object, plain, put};
+use crate::names::{self, NamePath, Unresolved};
+
+/// For how many seconds nobody has to ask again, at most: then a name that is published anew is seen.
+const KEPT: u64 = 60;
+
+pub(super) async fn named(
+    State(gateway): State<Gateway>,
+    method: Method,
+    Path((key, path)): Path<(String, String)>,
+    headers: HeaderMap,
+) -> Response {
+    let (Ok(node), Ok(path)) = (PublicKey::try_from(key), path.parse::<NamePath>()) else {
+        let why = "a name is a node's key, which begins with did:key:, `/` and a path";
+        return plain(StatusCode::BAD_REQUEST, why);
+    };
+    let Some(here) = &gateway.here else {
+        let why = "this node has no disk to keep objects on: ask another one";
+        return plain(StatusCode::SERVICE_UNAVAILABLE, why);
+    };
+    let kind = media::kind(path.as_str());
+    let record = match here.names.resolve(node, path).await {
+        Ok(record) => record,
+        Err(error) => return plain(code(&error), &error.to_string()),
+    };
+    let hash = record.entry().hash.to_hex().to_string();
+    let mut response = object(&gateway, &method, &hash, kind, &headers).await;
+    // It is the name that may stand for something else, and errors are kept by nobody.
+    if response.status().is_success() || response.status() == StatusCode::NOT_MODIFIED {
+        let left = record.entry().expires.saturating_sub(names::now()).min(KEPT);
+        put(&mut response, CACHE_CONTROL, &format!("public, max-age={left}, must-revalidate"));
+    }
+    response
+}
+
+fn code(error: &Unresolved) -> StatusCode {
+    match error {
+        Unresolved::Unknown => StatusCode::NOT_FOUND,
+        Unresolved::Expired => StatusCode::GONE,
+        Unresolved::Silent(_) => StatusCode::GATEWAY_TIMEOUT,
+        Unresolved::Busy | Unresolved::NoKey => StatusCode::SERVICE_UNAVAILABLE,
+        Unresolved::Kept(_) | Unresolved::Broken(_) => StatusCode::INTERNAL_SERVER_ERROR,
+    }
+}

@@ -1,0 +1,77 @@
+//! Objects that are put over HTTP, with a token.
+
+use std::io;
+use std::time::Duration;
+
+use axum::extract::{Request, State};
+use axum::http::header::{AUTHORIZATION, CONTENT_LENGTH, LOCATION, WWW_AUTHENTICATE};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::Response;
+use futures_util::StreamExt;
+use futures_util::stream::unfold;
+use tokio::time::timeout;
+
+use super::{Gateway, plain, put, refuse};
+use crate::names::now;
+use crate::objects::StoreError;
+use crate::policy::Kind;
+
+/// How long a part of the body may take.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Keeps the body as an object, which may go when room is needed, and says where it is.
+pub(super) async fn put_object(State(gateway): State<Gateway>, request: Request) -> Response {
+    gateway.counters.http_requests.add(1);
+    let Some(here) = &gateway.here else {
+        let why = "this node has no disk to keep objects on: ask another one";
+        return plain(StatusCode::SERVICE_UNAVAILABLE, why);
+    };
+    let Some(token) = bearer(request.headers()) else {
+        let why = "objects are put with a token: Authorization: Bearer TOKEN";
+        let mut response = plain(StatusCode::UNAUTHORIZED, why);
+        put(&mut response, WWW_AUTHENTICATE, "Bearer");
+        return response;
+    };
+    let most = match here.tokens.check(token, now()) {
+        Ok(most) => most,
+        Err(refused) => return plain(StatusCode::FORBIDDEN, &refused.to_string()),
+    };
+    let length =
+        request.headers().get(CONTENT_LENGTH).and_then(|it| it.to_str().ok()?.parse().ok());
+    let Some(length) = length else {
+        return plain(StatusCode::LENGTH_REQUIRED, "say how long it is: Content-Length");
+    };
+    if length > most {
+        let why = format!("with this token an object may have {most} bytes, and it has {length}");
+        return plain(StatusCode::PAYLOAD_TOO_LARGE, &why);
+    }
+    let Ok(_place) = here.puts.try_acquire() else {
+        let why = "as many objects as may be are being put: try again in a moment";
+        return plain(StatusCode::SERVICE_UNAVAILABLE, why);
+    };
+    let parts = unfold(request.into_body().into_data_stream(), |mut parts| async move {
+        let part = match timeout(PATIENCE, parts.next()).await {
+            Ok(part) => part?.map_err(io::Error::other),
+            Err(_) => Err(io::ErrorKind::TimedOut.into()),
+        };
+        Some((part, parts))
+    });
+    match here.objects.add(Some(length), parts, Kind::Loose).await {
+        Ok(listed) => {
+            let path = format!("/b/{}", listed.hash.to_hex());
+            let mut response = plain(StatusCode::CREATED, &path);
+            put(&mut response, LOCATION, &path);
+            response
+        }
+        Err(StoreError::Broken(why)) => {
+            let why = format!("the object did not come to its end, or cannot be kept: {why}");
+            plain(StatusCode::INTERNAL_SERVER_ERROR, &why)
+        }
+        Err(full) => refuse(&full.into()),
+    }
+}
+
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let (scheme, token) = headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+}

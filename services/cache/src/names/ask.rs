@@ -1,0 +1,117 @@
+//! One node asks another for a name: one request, one answer, each on a stream of a connection of its own.
+//!
+//! The request: version (1 byte, 1), the key of the name's node (32), the path (1 byte of length, then ASCII). The
+//! answer is the record, or nothing if it is not known.
+
+use std::sync::Arc;
+
+use iroh::Endpoint;
+use iroh::endpoint::Connection;
+use iroh::protocol::{AcceptError, ProtocolHandler};
+use octet_node::bytes::Fields;
+use octet_node::control::PublicKey;
+use tokio::sync::Semaphore;
+use tokio::task::spawn_blocking;
+use tokio::time::timeout;
+
+use super::Kept;
+use super::record::{LONGEST, LONGEST_PATH, NamePath, Record};
+use crate::limits::Limits;
+use crate::peers::Peer;
+
+/// The protocol.
+pub const ALPN: &[u8] = b"octet-names/1";
+
+/// The version of a request, its first byte.
+const VERSION: u8 = 1;
+
+/// The longest request, in bytes.
+const LONGEST_REQUEST: usize = 1 + 32 + 1 + LONGEST_PATH;
+
+/// Asks `peer`. `None` if it does not answer with a record of this name, or with nothing.
+pub async fn ask(
+    endpoint: &Endpoint,
+    peer: &Peer,
+    node: PublicKey,
+    path: &NamePath,
+) -> Option<Option<Record>> {
+    let connection = endpoint.connect(peer.address()?, ALPN).await.ok()?;
+    let (mut to, mut from) = connection.open_bi().await.ok()?;
+    let path_text = path.as_str().as_bytes();
+    let length = path_text.len() as u8;
+    let request = [&[VERSION][..], node.as_bytes(), &[length], path_text].concat();
+    to.write_all(&request).await.ok()?;
+    to.finish().ok()?;
+    let answer = from.read_to_end(LONGEST).await.ok()?;
+    connection.close(0u32.into(), b"");
+    if answer.is_empty() {
+        return Some(None);
+    }
+    let record = Record::from_bytes(&answer).ok()?;
+    // What was not asked for is no answer.
+    (record.node() == node && record.entry().path == *path).then_some(Some(record))
+}
+
+fn parse(request: &[u8]) -> Option<(PublicKey, NamePath)> {
+    let mut fields = Fields(request);
+    let version = fields.u8()?;
+    let (node, path) = (fields.key()?, fields.text()?.parse().ok()?);
+    (version == VERSION && fields.0.is_empty()).then_some((node, path))
+}
+
+/// Answers from what is known here, for so many at a time.
+#[derive(Debug)]
+pub struct Answering {
+    kept: Arc<Kept>,
+    limits: Limits,
+    places: Semaphore,
+}
+
+impl Answering {
+    /// From `kept`.
+    pub fn new(kept: Arc<Kept>, limits: Limits) -> Self {
+        Self { kept, limits, places: Semaphore::new(limits.peers) }
+    }
+
+    async fn answer(&self, connection: &Connection) -> Option<()> {
+        let (mut to, mut from) = connection.accept_bi().await.ok()?;
+        let (node, path) = parse(&from.read_to_end(LONGEST_REQUEST).await.ok()?)?;
+        let kept = Arc::clone(&self.kept);
+        let known = spawn_blocking(move || kept.get(&node, &path)).await.ok()?.ok()?;
+        if let Some(record) = known {
+            to.write_all(&record.to_bytes()).await.ok()?;
+        }
+        to.finish().ok()?;
+        connection.closed().await;
+        Some(())
+    }
+}
+
+impl ProtocolHandler for Answering {
+    async fn accept(&self, connection: Connection) -> Result<(), AcceptError> {
+        if let Ok(_place) = self.places.try_acquire() {
+            // Whoever breaks off, or is slow, knows why.
+            let _ = timeout(self.limits.silence, self.answer(&connection)).await;
+        }
+        connection.close(0u32.into(), b"");
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn one_encoding(key: [u8; 32], path in "[a-z]{1,9}(/[a-z]{1,9})?", cut in 0usize..40) {
+            let length = path.len() as u8;
+            let request = [&[VERSION][..], &key, &[length], path.as_bytes()].concat();
+            let (node, parsed) = parse(&request).unwrap();
+            prop_assert_eq!((node, parsed.as_str()), (PublicKey::new(key), &path[..]));
+            prop_assert!(cut >= request.len() || parse(&request[..cut]).is_none());
+            prop_assert!(parse(&[&request[..], b"x"].concat()).is_none());
+        }
+    }
+}

@@ -1,0 +1,259 @@
+//! What a name stands for, as its node has signed it.
+
+use std::fmt;
+
+use iroh_blobs::Hash;
+use octet_node::bytes::Fields;
+use octet_node::certificate::Certificate;
+use octet_node::control::PublicKey;
+use octet_node::key::{Domain, Key, SIGNATURE, verify};
+
+use crate::peers::UNIT;
+
+/// The version of the encoding, its first byte.
+const VERSION: u8 = 1;
+
+/// The longest path, in bytes.
+pub const LONGEST_PATH: usize = 200;
+
+/// The longest encoding, in bytes.
+pub const LONGEST: usize = 1024;
+
+/// A path below a node's key: parts of letters, digits, `.`, `_` and `-`, with `/` between them.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NamePath(String);
+
+/// Text that is no path of a name.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "`{0}` is no path of a name: write parts of letters, digits, `.`, `_` and `-`, with `/` between them, {LONGEST_PATH} bytes at most, such as `site/index.html`"
+)]
+pub struct InvalidPath(String);
+
+impl NamePath {
+    /// It as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::str::FromStr for NamePath {
+    type Err = InvalidPath;
+
+    fn from_str(text: &str) -> Result<Self, InvalidPath> {
+        let is_one = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+        let is_part = |part: &str| {
+            !part.is_empty() && part != "." && part != ".." && part.bytes().all(is_one)
+        };
+        match text.len() <= LONGEST_PATH && text.split('/').all(is_part) {
+            true => Ok(Self(text.to_owned())),
+            false => Err(InvalidPath(text.chars().take(LONGEST_PATH).collect())),
+        }
+    }
+}
+
+impl fmt::Display for NamePath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// What a name stands for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// Below the node's key.
+    pub path: NamePath,
+    /// The object.
+    pub hash: Hash,
+    /// How often the name was published. Of two records of one key the one with the higher number counts.
+    pub sequence: u64,
+    /// Until when it holds, in seconds since 1970.
+    pub expires: u64,
+}
+
+/// An entry, signed by the key of the node's `cache`, with the certificate of that key.
+///
+/// Its one encoding (numbers are big-endian): version (1 byte, 1), path (1 byte of length, then ASCII), hash (32),
+/// sequence (8), expires (8), the certificate (2 bytes of length, then as in docs/gate.md), and the signature (64) over
+/// all before it, in the domain `octet name 1`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Record {
+    entry: Entry,
+    certificate: Certificate,
+    signature: [u8; SIGNATURE],
+}
+
+/// Bytes that are no record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidRecord {
+    /// They are none at all.
+    #[error("this is no record of a name of version {VERSION}")]
+    Malformed,
+    /// The node has not certified the key for this, or the key has not signed it.
+    #[error("the record is not signed by the `cache` of the node that it names")]
+    Forged,
+}
+
+impl Record {
+    /// Signs `entry` with the key that `certificate` names.
+    ///
+    /// # Errors
+    /// `key` is another, or it is not certified for this.
+    pub fn sign(entry: Entry, certificate: Certificate, key: &Key) -> Result<Self, InvalidRecord> {
+        if !is_for(&certificate) || certificate.statement().key != key.public() {
+            return Err(InvalidRecord::Forged);
+        }
+        let signature = key.sign(Domain::Name, &body(&entry, &certificate));
+        Ok(Self { entry, certificate, signature })
+    }
+
+    /// What it says. Whether it still holds is for the reader to see.
+    pub fn entry(&self) -> &Entry {
+        &self.entry
+    }
+
+    /// The node whose name it is.
+    pub fn node(&self) -> PublicKey {
+        self.certificate.statement().node
+    }
+
+    /// Which of two records of a name is newer: that of a newer key, and of one key the one with the higher sequence.
+    pub fn version(&self) -> (u64, u64) {
+        (self.certificate.statement().epoch, self.entry.sequence)
+    }
+
+    /// The encoding.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = body(&self.entry, &self.certificate);
+        bytes.extend_from_slice(&self.signature);
+        bytes
+    }
+
+    /// Reads the encoding, and verifies both signatures.
+    ///
+    /// # Errors
+    /// It is no record, or not signed by whom it names.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, InvalidRecord> {
+        let (entry, certificate, signature) = parse(bytes).ok_or(InvalidRecord::Malformed)?;
+        let certificate =
+            Certificate::from_bytes(certificate).map_err(|_| InvalidRecord::Forged)?;
+        let signed = &bytes[..bytes.len() - SIGNATURE];
+        let key = certificate.statement().key;
+        if !is_for(&certificate) || !verify(&key, Domain::Name, signed, &signature) {
+            return Err(InvalidRecord::Forged);
+        }
+        Ok(Self { entry, certificate, signature })
+    }
+}
+
+fn is_for(certificate: &Certificate) -> bool {
+    certificate.statement().unit.as_str() == UNIT
+}
+
+fn body(entry: &Entry, certificate: &Certificate) -> Vec<u8> {
+    let certificate = certificate.to_bytes();
+    let path = entry.path.as_str();
+    // A path has at most 200 bytes, and a certificate is shorter than 1024.
+    let lengths = (path.len() as u8, certificate.len() as u16);
+    let mut out = vec![VERSION, lengths.0];
+    out.extend_from_slice(path.as_bytes());
+    out.extend_from_slice(entry.hash.as_bytes());
+    out.extend_from_slice(&entry.sequence.to_be_bytes());
+    out.extend_from_slice(&entry.expires.to_be_bytes());
+    out.extend_from_slice(&lengths.1.to_be_bytes());
+    out.extend_from_slice(&certificate);
+    out
+}
+
+fn parse(bytes: &[u8]) -> Option<(Entry, &[u8], [u8; SIGNATURE])> {
+    if bytes.len() > LONGEST {
+        return None;
+    }
+    let mut fields = Fields(bytes);
+    let version = fields.u8()?;
+    let path = fields.text()?.parse().ok()?;
+    let hash = Hash::from_bytes(fields.array()?);
+    let (sequence, expires) = (fields.u64()?, fields.u64()?);
+    let length = fields.u16()?;
+    let certificate = fields.take(length.into())?;
+    let signature = fields.array()?;
+    let is_whole = version == VERSION && fields.0.is_empty();
+    is_whole.then_some((Entry { path, hash, sequence, expires }, certificate, signature))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use octet_node::certificate::Statement;
+    use proptest::prelude::*;
+
+    fn certificate(unit: &str) -> (Certificate, Key) {
+        let [node, key] = [(); 2].map(|()| Key::generate().unwrap());
+        let unit = unit.parse().unwrap();
+        let statement =
+            Statement { node: node.public(), unit, key: key.public(), epoch: 3, issued: 1 };
+        (Certificate::sign(statement, &node).unwrap(), key)
+    }
+
+    fn entry() -> Entry {
+        let path = "site/index.html".parse().unwrap();
+        Entry { path, hash: Hash::new(b"it"), sequence: 7, expires: 1_800_000_000 }
+    }
+
+    #[test]
+    fn every_changed_bit_is_seen() {
+        let (certificate, key) = certificate(UNIT);
+        let whole = Record::sign(entry(), certificate, &key).unwrap();
+        let bytes = whole.to_bytes();
+        assert_eq!(Record::from_bytes(&bytes), Ok(whole.clone()));
+        assert_eq!(whole.version(), (3, 7));
+        for bit in 0..bytes.len() * 8 {
+            let mut changed = bytes.clone();
+            changed[bit / 8] ^= 1 << (bit % 8);
+            assert!(Record::from_bytes(&changed).is_err(), "bit {bit}");
+        }
+        for length in 0..bytes.len() {
+            assert!(Record::from_bytes(&bytes[..length]).is_err(), "{length} bytes");
+        }
+        assert!(Record::from_bytes(&[&bytes[..], b"x"].concat()).is_err());
+    }
+
+    #[test]
+    fn nobody_else_signs() {
+        let (own, _) = certificate(UNIT);
+        let (other, other_key) = certificate("messenger");
+        assert!(Record::sign(entry(), own.clone(), &other_key).is_err());
+        assert!(Record::sign(entry(), other.clone(), &other_key).is_err());
+        // With the key of another unit, and with another key than the certificate says.
+        for (certificate, key) in [(other, &other_key), (own, &other_key)] {
+            let body = body(&entry(), &certificate);
+            let signed = [&body[..], &key.sign(Domain::Name, &body)].concat();
+            assert_eq!(Record::from_bytes(&signed), Err(InvalidRecord::Forged));
+        }
+    }
+
+    #[test]
+    fn paths() {
+        let long = "a".repeat(LONGEST_PATH);
+        for good in ["a", "site/index.html", "A-b_c.d/1", &long] {
+            assert_eq!(good.parse::<NamePath>().unwrap().as_str(), good);
+        }
+        let longer = format!("{long}a");
+        for bad in ["", "/", "a/", "/a", "a//b", ".", "a/../b", "ä", "a b", "a?b", &longer] {
+            assert!(bad.parse::<NamePath>().is_err(), "{bad}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn one_encoding(bytes in prop::collection::vec(any::<u8>(), 0..400), path in "[a-z]{1,9}") {
+            prop_assert!(Record::from_bytes(&bytes).is_err());
+            let head = [&[VERSION, path.len() as u8][..], path.as_bytes(), &[5; 48], &[0, 0]].concat();
+            let whole = [&head[..], &[9; 64]].concat();
+            let (entry, certificate, signature) = parse(&whole).unwrap();
+            prop_assert_eq!((entry.path.as_str(), certificate, signature), (&path[..], &[][..], [9; 64]));
+            // Whatever follows.
+            let _ = parse(&[&head[..], &bytes].concat());
+        }
+    }
+}

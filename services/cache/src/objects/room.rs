@@ -1,0 +1,146 @@
+//! Room for what comes: within the quota, and above what stays free of the disk. What is loose goes for it.
+
+use std::os::unix::fs::MetadataExt;
+use std::sync::Arc;
+
+use iroh_blobs::Hash;
+use rustix::fs::statvfs;
+use tokio::task::spawn_blocking;
+
+use super::{Objects, StoreError, broken, name};
+use crate::policy::{Claim, Kind, cost};
+
+/// How often room is made that others take.
+const TRIES: usize = 8;
+
+impl Objects {
+    /// Sees that the disk has room for `more` bytes.
+    ///
+    /// # Errors
+    /// It has none.
+    pub fn room(&self, more: u64) -> Result<(), StoreError> {
+        let (free, reserve) = self.disk()?;
+        match free < reserve.saturating_add(more) {
+            true => Err(StoreError::Full { free, reserve }),
+            false => Ok(()),
+        }
+    }
+
+    /// Bytes that are free, and that stay so.
+    fn disk(&self) -> Result<(u64, u64), StoreError> {
+        let stat = statvfs(&self.folder).map_err(broken)?;
+        let bytes = |blocks: u64| blocks.saturating_mul(stat.f_frsize);
+        let (free, all) = (bytes(stat.f_bavail), bytes(stat.f_blocks));
+        Ok((free, (all / self.reserve.share.max(1)).min(self.reserve.most)))
+    }
+
+    /// Sees that `claim` is enough for `seen` bytes of an object, of which some are on the disk.
+    ///
+    /// # Errors
+    /// There is no room for it.
+    pub async fn measure(&self, claim: &mut Claim, seen: u64) -> Result<(), StoreError> {
+        let wanted = cost(seen);
+        if wanted <= claim.bytes() {
+            return Ok(());
+        }
+        self.claim(claim, wanted - claim.bytes()).await
+    }
+
+    /// Gives `claim` room for `more` bytes; what is loose goes if there is none.
+    ///
+    /// # Errors
+    /// There is none, even so; then nothing has gone for it.
+    pub async fn claim(&self, claim: &mut Claim, more: u64) -> Result<(), StoreError> {
+        for _ in 0..TRIES {
+            if self.room(more).is_ok() && self.policy.grow(claim, more) == 0 {
+                return Ok(());
+            }
+            let _changing = self.changing.lock().await;
+            let (free, reserve) = self.disk()?;
+            let lacks_on_disk = reserve.saturating_add(more).saturating_sub(free);
+            let lacks = match lacks_on_disk {
+                0 => self.policy.grow(claim, more),
+                lacks => lacks,
+            };
+            if lacks == 0 {
+                return Ok(());
+            }
+            if self.policy.to_be_had() < lacks {
+                return Err(self.why(lacks_on_disk > 0, free, reserve));
+            }
+            self.evict(lacks).await?;
+        }
+        let (free, reserve) = self.disk()?;
+        Err(self.why(free < reserve.saturating_add(more), free, reserve))
+    }
+
+    fn why(&self, is_disk: bool, free: u64, reserve: u64) -> StoreError {
+        let usage = self.policy.usage();
+        match is_disk {
+            true => StoreError::Full { free, reserve },
+            false => {
+                StoreError::Quota { quota: usage.quota, used: usage.used, pinned: usage.pinned }
+            }
+        }
+    }
+
+    /// Lets so much go that `lacks` bytes are free. Whoever calls it holds `changing`.
+    pub(super) async fn evict(&self, lacks: u64) -> Result<(), StoreError> {
+        // What is there in part is of no use to anybody yet.
+        let lacks = lacks.saturating_sub(self.policy.drop_parts());
+        let policy = Arc::clone(&self.policy);
+        let gone = spawn_blocking(move || policy.choose(lacks)).await.map_err(broken)??;
+        self.let_go(gone).await
+    }
+
+    /// Has the store let go of what the policy says is leaving. Whoever calls it holds `changing`.
+    pub(super) async fn let_go(&self, these: Vec<Hash>) -> Result<(), StoreError> {
+        for hash in &these {
+            self.store.tags().delete(name(*hash)).await.map_err(broken)?;
+        }
+        for hash in &these {
+            self.hot.remove(hash);
+        }
+        self.sweeper.sweep(self.policy.parts()).await?;
+        let policy = Arc::clone(&self.policy);
+        spawn_blocking(move || policy.gone(&these)).await.map_err(broken)?
+    }
+
+    /// Has an object stay, or lets it go when it is its turn. Whether it is here.
+    ///
+    /// # Errors
+    /// The disk does not take it.
+    pub async fn pin(&self, hash: Hash, is_pinned: bool) -> Result<bool, StoreError> {
+        let _changing = self.changing.lock().await;
+        let policy = Arc::clone(&self.policy);
+        let change = move || match (is_pinned, policy.size(&hash)) {
+            (false, _) => policy.unpin(hash),
+            (true, Some(size)) => policy.keep(hash, size, Kind::Pinned).map(|()| true),
+            (true, None) => Ok(false),
+        };
+        spawn_blocking(change).await.map_err(broken)?
+    }
+
+    /// Removes an object. Whether it was here; it is known to be removed, either way.
+    ///
+    /// # Errors
+    /// The disk does not take it.
+    pub async fn remove(&self, hash: Hash) -> Result<bool, StoreError> {
+        let _changing = self.changing.lock().await;
+        let policy = Arc::clone(&self.policy);
+        let was_here = spawn_blocking(move || policy.remove(hash)).await.map_err(broken)??;
+        if was_here {
+            self.let_go(vec![hash]).await?;
+        }
+        Ok(was_here)
+    }
+
+    /// What came of `hash` stays until room is needed.
+    pub fn given_up(&self, hash: Hash) {
+        let path = self.paths.path.data_path(&hash);
+        // Without a file there is nothing that takes room.
+        if let Ok(file) = path.metadata() {
+            self.policy.part(hash, cost(file.blocks() * 512));
+        }
+    }
+}

@@ -1,0 +1,371 @@
+//! Which objects stay: what is pinned, what goes first when room is needed, and what was removed by hand. It is in a
+//! file of redb, and there before it is acted on; the store follows.
+
+mod given;
+mod queues;
+mod room;
+mod rows;
+
+pub use queues::{Place, Queue};
+pub use room::Claim;
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use iroh_blobs::Hash;
+
+use crate::objects::StoreError;
+use given::Given;
+use queues::Queues;
+use rows::{Change, Row, Rows, Stand};
+
+/// How many hashes that were removed by hand are known. The oldest is forgotten first.
+const MOST_REMOVED: usize = 4096;
+
+/// What an object takes on the disk besides its bytes: rows, and what a file is larger than what it holds.
+const ENTRY: u64 = 4096;
+
+/// What an object of `size` bytes is charged: with the tree of its hashes (64 bytes of 16 KiB) and its rows.
+pub fn cost(size: u64) -> u64 {
+    size.saturating_add(size / 256).saturating_add(ENTRY)
+}
+
+/// What an object is for the policy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// It stays until somebody says otherwise.
+    Pinned,
+    /// It goes when room is needed and it is its turn.
+    Loose,
+}
+
+/// How much there is, in bytes as they are charged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Usage {
+    /// What there may be.
+    pub quota: u64,
+    /// All that is here, or on its way.
+    pub used: u64,
+    /// Of this, what is pinned.
+    pub pinned: u64,
+    /// How many objects are here.
+    pub objects: usize,
+}
+
+/// The policy.
+#[derive(Debug)]
+pub struct Policy {
+    rows: Rows,
+    quota: AtomicU64,
+    most: usize,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    objects: HashMap<Hash, Row>,
+    queues: Queues<Hash>,
+    pinned: u64,
+    /// What leaves, and has its room until the store has let go of it.
+    leaving: u64,
+    /// Room for what is on its way.
+    claimed: u64,
+    /// What came in part and was given up, with what it takes.
+    parts: HashMap<Hash, u64>,
+    removed: BTreeMap<u64, Hash>,
+    given: Given,
+}
+
+impl State {
+    fn used(&self) -> u64 {
+        let parts: u64 = self.parts.values().sum();
+        self.pinned + self.queues.cost() + self.leaving + self.claimed + parts
+    }
+
+    /// The number under which a hash is known to be removed.
+    fn removed(&self, hash: &Hash) -> Option<u64> {
+        self.removed.iter().find(|(_, one)| *one == hash).map(|(number, _)| *number)
+    }
+}
+
+impl Policy {
+    /// Opens the file, which is made if it is not there. Objects may be charged `quota` bytes together, and be `most`.
+    ///
+    /// # Errors
+    /// The disk does not give it.
+    pub fn open(file: &Path, quota: u64, most: usize) -> Result<Self, StoreError> {
+        let (rows, kept) = Rows::open(file).map_err(broken)?;
+        let mut state = State {
+            objects: HashMap::new(),
+            queues: Queues::new(quota),
+            pinned: 0,
+            leaving: 0,
+            claimed: 0,
+            parts: HashMap::new(),
+            removed: kept.removed.into_iter().collect(),
+            given: Given::of(kept.given),
+        };
+        for (hash, row) in kept.objects {
+            state.objects.insert(hash, row);
+            match row.stand {
+                Stand::Pinned => state.pinned += cost(row.size),
+                Stand::Loose(place) => state.queues.restore(hash, cost(row.size), place),
+                Stand::Leaving => state.leaving += cost(row.size),
+            }
+        }
+        Ok(Self { rows, quota: quota.into(), most, state: Mutex::new(state) })
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn quota(&self) -> u64 {
+        self.quota.load(Ordering::Relaxed)
+    }
+
+    /// From now on objects may be charged so much together.
+    pub fn set_quota(&self, quota: u64) {
+        self.quota.store(quota, Ordering::Relaxed);
+        self.state().queues.set_capacity(quota);
+    }
+
+    /// How much there is.
+    pub fn usage(&self) -> Usage {
+        let state = self.state();
+        Usage {
+            quota: self.quota(),
+            used: state.used(),
+            pinned: state.pinned,
+            objects: state.objects.len(),
+        }
+    }
+
+    /// Its size, if it is to be here.
+    pub fn size(&self, hash: &Hash) -> Option<u64> {
+        let row = self.state().objects.get(hash).copied()?;
+        (row.stand != Stand::Leaving).then_some(row.size)
+    }
+
+    /// Whether it is here, and pinned.
+    pub fn is_pinned(&self, hash: &Hash) -> bool {
+        self.state().objects.get(hash).is_some_and(|row| row.stand == Stand::Pinned)
+    }
+
+    /// Whether it was removed by hand, as far as that is known.
+    pub fn was_removed(&self, hash: &Hash) -> bool {
+        self.state().removed(hash).is_some()
+    }
+
+    /// It was asked for.
+    pub fn hit(&self, hash: &Hash) {
+        self.state().queues.hit(hash);
+    }
+
+    /// All that leaves.
+    pub fn leaving(&self) -> Vec<Hash> {
+        let state = self.state();
+        let leaves = state.objects.iter().filter(|(_, row)| row.stand == Stand::Leaving);
+        leaves.map(|(hash, _)| *hash).collect()
+    }
+
+    /// All that is to be here.
+    pub fn all(&self) -> Vec<Hash> {
+        let state = self.state();
+        let here = state.objects.iter().filter(|(_, row)| row.stand != Stand::Leaving);
+        here.map(|(hash, _)| *hash).collect()
+    }
+
+    /// It is here now. What is pinned stays so; what was removed by hand is not any more.
+    ///
+    /// # Errors
+    /// The disk does not take it.
+    pub fn keep(&self, hash: Hash, size: u64, kind: Kind) -> Result<(), StoreError> {
+        let mut state = self.state();
+        let before = state.objects.get(&hash).map(|row| row.stand);
+        let regret = state.removed(&hash);
+        let stand = match (before, kind) {
+            (Some(Stand::Pinned), _) | (_, Kind::Pinned) => Stand::Pinned,
+            (Some(Stand::Loose(place)), Kind::Loose) => Stand::Loose(place),
+            _ => Stand::Loose(state.queues.place_of_new(&hash)),
+        };
+        let row = Row { size, stand };
+        if before != Some(stand) || regret.is_some() {
+            let mut changes = vec![Change::Put(hash, row)];
+            changes.extend(regret.map(Change::Regret));
+            self.rows.change(&changes).map_err(broken)?;
+        }
+        if let Some(number) = regret {
+            state.removed.remove(&number);
+        }
+        state.parts.remove(&hash);
+        if before == Some(stand) {
+            return Ok(());
+        }
+        match before {
+            Some(Stand::Leaving) => state.leaving -= cost(size),
+            Some(_) => state.queues.leave(&hash),
+            None => {}
+        }
+        match stand {
+            Stand::Pinned => state.pinned += cost(size),
+            _ => state.queues.enter(hash, cost(size)),
+        }
+        state.objects.insert(hash, row);
+        Ok(())
+    }
+
+    /// Lets it go when it is its turn. Whether it is here.
+    ///
+    /// # Errors
+    /// The disk does not take it.
+    pub fn unpin(&self, hash: Hash) -> Result<bool, StoreError> {
+        let mut state = self.state();
+        let Some(Row { size, stand }) = state.objects.get(&hash).copied() else { return Ok(false) };
+        match stand {
+            Stand::Leaving => return Ok(false),
+            Stand::Loose(_) => return Ok(true),
+            Stand::Pinned => {}
+        }
+        let row = Row { size, stand: Stand::Loose(state.queues.place_of_new(&hash)) };
+        self.rows.change(&[Change::Put(hash, row)]).map_err(broken)?;
+        state.pinned -= cost(size);
+        state.queues.enter(hash, cost(size));
+        state.objects.insert(hash, row);
+        Ok(true)
+    }
+
+    /// It leaves, and that it was removed by hand is known. Whether it was here.
+    ///
+    /// # Errors
+    /// The disk does not take it.
+    pub fn remove(&self, hash: Hash) -> Result<bool, StoreError> {
+        let mut state = self.state();
+        let before = state.objects.get(&hash).copied();
+        let number = state.removed.last_key_value().map_or(0, |(last, _)| last + 1);
+        let mut changes = vec![Change::Removed(number, hash)];
+        let known = state.removed(&hash);
+        let oldest = state.removed.first_key_value().map(|(number, _)| *number);
+        let regret = known.or(oldest.filter(|_| state.removed.len() >= MOST_REMOVED));
+        changes.extend(regret.map(Change::Regret));
+        if let Some(row) = before {
+            changes.push(Change::Put(hash, Row { stand: Stand::Leaving, ..row }));
+        }
+        self.rows.change(&changes).map_err(broken)?;
+        if let Some(number) = regret {
+            state.removed.remove(&number);
+        }
+        state.removed.insert(number, hash);
+        let Some(row) = before.filter(|row| row.stand != Stand::Leaving) else { return Ok(false) };
+        match row.stand {
+            Stand::Pinned => state.pinned -= cost(row.size),
+            _ => state.queues.leave(&hash),
+        }
+        state.leaving += cost(row.size);
+        state.objects.insert(hash, Row { stand: Stand::Leaving, ..row });
+        Ok(true)
+    }
+
+    /// The store has let go of `these`.
+    ///
+    /// # Errors
+    /// The disk does not take it.
+    pub fn gone(&self, these: &[Hash]) -> Result<(), StoreError> {
+        let mut state = self.state();
+        let is_leaving =
+            |hash: &&Hash| state.objects.get(*hash).is_some_and(|row| row.stand == Stand::Leaving);
+        let these: Vec<Hash> = these.iter().filter(is_leaving).copied().collect();
+        let changes: Vec<Change> = these.iter().copied().map(Change::Forget).collect();
+        self.rows.change(&changes).map_err(broken)?;
+        for hash in these {
+            if let Some(row) = state.objects.remove(&hash) {
+                state.leaving -= cost(row.size);
+            }
+        }
+        Ok(())
+    }
+
+    /// Nothing is known of `hash` any more, whatever was said.
+    ///
+    /// # Errors
+    /// The disk does not take it.
+    pub fn forget(&self, hash: Hash) -> Result<(), StoreError> {
+        let mut state = self.state();
+        self.rows.change(&[Change::Forget(hash)]).map_err(broken)?;
+        if let Some(row) = state.objects.remove(&hash) {
+            match row.stand {
+                Stand::Pinned => state.pinned -= cost(row.size),
+                Stand::Loose(_) => state.queues.leave(&hash),
+                Stand::Leaving => state.leaving -= cost(row.size),
+            }
+        }
+        Ok(())
+    }
+
+    /// Chooses who leaves so that `lacks` bytes are free.
+    ///
+    /// # Errors
+    /// The disk does not take it; then nothing leaves.
+    pub fn choose(&self, lacks: u64) -> Result<Vec<Hash>, StoreError> {
+        let mut state = self.state();
+        let chosen = state.queues.choose(lacks);
+        let mut changes = vec![];
+        let mut changed = vec![];
+        let stands = chosen.moved.iter().map(|(hash, place)| (*hash, Stand::Loose(*place)));
+        for (hash, stand) in stands.chain(chosen.gone.iter().map(|hash| (*hash, Stand::Leaving))) {
+            let Some(row) = state.objects.get(&hash) else { continue };
+            let row = Row { stand, ..*row };
+            changes.push(Change::Put(hash, row));
+            changed.push((hash, row));
+        }
+        if let Err(error) = self.rows.change(&changes) {
+            for hash in chosen.gone {
+                if let Some(row) = state.objects.get(&hash).copied() {
+                    state.queues.enter(hash, cost(row.size));
+                }
+            }
+            return Err(broken(error));
+        }
+        for (hash, row) in changed {
+            if row.stand == Stand::Leaving {
+                state.leaving += cost(row.size);
+            }
+            state.objects.insert(hash, row);
+        }
+        Ok(chosen.gone)
+    }
+
+    /// Notes that `bytes` of an object were given to the one of this key.
+    pub fn give(&self, to: [u8; 32], hash: Hash, bytes: u64) {
+        self.state().given.add(to, hash, bytes);
+    }
+
+    /// Keeps what was noted of what was given.
+    ///
+    /// # Errors
+    /// The disk does not take it.
+    pub fn keep_given(&self) -> Result<(), StoreError> {
+        let mut state = self.state();
+        let changes = state.given.changes();
+        if changes.is_empty() {
+            return Ok(());
+        }
+        self.rows.change(&changes).map_err(broken)?;
+        state.given.kept();
+        Ok(())
+    }
+
+    /// Bytes that were given to the one of this key, and of how many objects that is known.
+    pub fn given_to(&self, to: &[u8; 32]) -> (u64, usize) {
+        self.state().given.to(to)
+    }
+}
+
+fn broken(error: impl std::fmt::Display) -> StoreError {
+    StoreError::Broken(format!("the policy: {error}"))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,95 @@
+//! How many bytes of which object were given to which other node: for accounts that nobody keeps yet.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use iroh_blobs::Hash;
+
+use super::rows::Change;
+
+/// How many rows are kept. The one of the fewest bytes goes first.
+const MOST: usize = 4096;
+
+/// The name of a row: to whom, of what.
+type Name = ([u8; 32], Hash);
+
+/// The rows.
+#[derive(Debug, Default)]
+pub struct Given {
+    rows: BTreeMap<Name, u64>,
+    by_bytes: BTreeSet<(u64, Name)>,
+    /// Those that are not on the disk as they are here.
+    changed: BTreeSet<Name>,
+}
+
+impl Given {
+    /// Those that were kept.
+    pub fn of(rows: Vec<([u8; 32], Hash, u64)>) -> Self {
+        let mut given = Self::default();
+        for (to, hash, bytes) in rows {
+            given.add(to, hash, bytes);
+        }
+        given.changed.clear();
+        given
+    }
+
+    /// So many more.
+    pub fn add(&mut self, to: [u8; 32], hash: Hash, bytes: u64) {
+        let name = (to, hash);
+        let before = self.rows.get(&name).copied();
+        if let Some(before) = before {
+            self.by_bytes.remove(&(before, name));
+        } else if self.rows.len() >= MOST
+            && let Some((_, least)) = self.by_bytes.pop_first()
+        {
+            self.rows.remove(&least);
+            self.changed.insert(least);
+        }
+        let bytes = before.unwrap_or_default().saturating_add(bytes);
+        self.rows.insert(name, bytes);
+        self.by_bytes.insert((bytes, name));
+        self.changed.insert(name);
+    }
+
+    /// All to one, and of how many objects.
+    pub fn to(&self, to: &[u8; 32]) -> (u64, usize) {
+        let own = self.rows.iter().filter(|((one, _), _)| one == to);
+        own.fold((0, 0), |(bytes, count), (_, more)| (bytes + more, count + 1))
+    }
+
+    /// What is to be kept.
+    pub fn changes(&self) -> Vec<Change> {
+        let change = |name: &Name| match self.rows.get(name) {
+            Some(bytes) => Change::Given(name.0, name.1, *bytes),
+            None => Change::Ungiven(name.0, name.1),
+        };
+        self.changed.iter().map(change).collect()
+    }
+
+    /// It is.
+    pub fn kept(&mut self) {
+        self.changed.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_least_goes_first() {
+        let mut given = Given::default();
+        let name = |at: usize| Hash::new(at.to_be_bytes());
+        for at in 0..MOST {
+            given.add([1; 32], name(at), 100 + at as u64);
+        }
+        given.kept();
+        given.add([2; 32], name(0), 7);
+        given.add([2; 32], name(0), 8);
+        assert_eq!(given.to(&[2; 32]), (15, 1));
+        assert_eq!(given.to(&[1; 32]).1, MOST - 1);
+        let mut changes = given.changes();
+        changes.sort_by_key(|change| matches!(change, Change::Given(..)));
+        let expected = [Change::Ungiven([1; 32], name(0)), Change::Given([2; 32], name(0), 15)];
+        assert_eq!(changes, expected);
+    }
+}

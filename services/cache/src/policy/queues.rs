@@ -1,0 +1,201 @@
+//! Which objects go first when room is needed: S3-FIFO (Yang and others, "FIFO queues are all you need for cache
+//! eviction", SOSP 2023), by cost instead of by number.
+//!
+//! What is new comes into the small queue. Who was asked for twice there goes on to the main one, others go, and are
+//! remembered as ghosts; a ghost that comes again comes into the main queue. What is asked for once, however much
+//! there is of it, so passes by what is asked for often.
+
+use std::collections::{BTreeMap, HashMap};
+use std::hash::Hash;
+
+/// Hits beyond these do not count.
+const MOST_HITS: u8 = 3;
+
+/// The small queue has this part of all, one in so many.
+const SMALL: u64 = 10;
+
+/// Ghosts: as many as there are objects, within these bounds.
+const GHOSTS: (usize, usize) = (64, 1 << 16);
+
+/// Where an object waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Queue {
+    /// What is new.
+    Small,
+    /// What was asked for again.
+    Main,
+}
+
+/// The place of an object: of two in one queue, the one with the lower number goes first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    /// In which queue.
+    pub queue: Queue,
+    /// At which number. No two objects have the same.
+    pub number: u64,
+}
+
+#[derive(Debug)]
+struct Slot {
+    cost: u64,
+    hits: u8,
+    place: Place,
+}
+
+/// What is to go, and what has another place now.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Chosen<K> {
+    /// These go.
+    pub gone: Vec<K>,
+    /// These stay.
+    pub moved: Vec<(K, Place)>,
+}
+
+/// The queues of all objects that may go.
+#[derive(Debug)]
+pub struct Queues<K> {
+    capacity: u64,
+    slots: HashMap<K, Slot>,
+    small: BTreeMap<u64, K>,
+    main: BTreeMap<u64, K>,
+    small_cost: u64,
+    cost: u64,
+    ghosts: HashMap<K, u64>,
+    ghosts_by_age: BTreeMap<u64, K>,
+    next: u64,
+}
+
+impl<K: Copy + Eq + Hash> Queues<K> {
+    /// Nothing yet, of what may cost `capacity` together.
+    pub fn new(capacity: u64) -> Self {
+        Self {
+            capacity,
+            slots: HashMap::new(),
+            small: BTreeMap::new(),
+            main: BTreeMap::new(),
+            small_cost: 0,
+            cost: 0,
+            ghosts: HashMap::new(),
+            ghosts_by_age: BTreeMap::new(),
+            next: 0,
+        }
+    }
+
+    /// From now on they may cost so much.
+    pub fn set_capacity(&mut self, capacity: u64) {
+        self.capacity = capacity;
+    }
+
+    /// What all of them cost.
+    pub fn cost(&self) -> u64 {
+        self.cost
+    }
+
+    /// Puts one where it was.
+    pub fn restore(&mut self, key: K, cost: u64, place: Place) {
+        self.leave(&key);
+        self.next = self.next.max(place.number + 1);
+        self.put(key, Slot { cost, hits: 0, place });
+    }
+
+    /// The place that one will have that comes now.
+    pub fn place_of_new(&self, key: &K) -> Place {
+        let queue = if self.ghosts.contains_key(key) { Queue::Main } else { Queue::Small };
+        Place { queue, number: self.next }
+    }
+
+    /// Puts one at its [place](Self::place_of_new).
+    pub fn enter(&mut self, key: K, cost: u64) {
+        let place = self.place_of_new(&key);
+        if let Some(age) = self.ghosts.remove(&key) {
+            self.ghosts_by_age.remove(&age);
+        }
+        self.restore(key, cost, place);
+    }
+
+    /// It was asked for.
+    pub fn hit(&mut self, key: &K) {
+        if let Some(slot) = self.slots.get_mut(key) {
+            slot.hits = (slot.hits + 1).min(MOST_HITS);
+        }
+    }
+
+    /// Takes one out, whatever its place.
+    pub fn leave(&mut self, key: &K) {
+        let Some(slot) = self.slots.remove(key) else { return };
+        self.cost -= slot.cost;
+        match slot.place.queue {
+            Queue::Small => {
+                self.small_cost -= slot.cost;
+                self.small.remove(&slot.place.number);
+            }
+            Queue::Main => drop(self.main.remove(&slot.place.number)),
+        }
+    }
+
+    /// Takes out who is to go so that `lacks` is free, or all.
+    pub fn choose(&mut self, lacks: u64) -> Chosen<K> {
+        let mut chosen = Chosen { gone: vec![], moved: vec![] };
+        let mut moved = HashMap::new();
+        let wanted = self.cost.saturating_sub(lacks);
+        while self.cost > wanted {
+            let of_small = self.main.is_empty() || self.small_cost * SMALL >= self.capacity;
+            let queue = match of_small && !self.small.is_empty() {
+                true => &self.small,
+                false => &self.main,
+            };
+            let Some(key) = queue.values().next().copied() else { break };
+            let Some(slot) = self.slots.get(&key) else { break };
+            let (cost, hits, from) = (slot.cost, slot.hits, slot.place.queue);
+            self.leave(&key);
+            // In the small queue once is not enough; in the main one each hit is one more round.
+            let stays = match from {
+                Queue::Small => (hits > 1).then_some(0),
+                Queue::Main => hits.checked_sub(1),
+            };
+            match stays {
+                Some(hits) => {
+                    let place = Place { queue: Queue::Main, number: self.next };
+                    self.next += 1;
+                    self.put(key, Slot { cost, hits, place });
+                    moved.insert(key, place);
+                }
+                None => {
+                    if from == Queue::Small {
+                        self.remember(key);
+                    }
+                    moved.remove(&key);
+                    chosen.gone.push(key);
+                }
+            }
+        }
+        chosen.moved = moved.into_iter().collect();
+        chosen
+    }
+
+    fn put(&mut self, key: K, slot: Slot) {
+        self.cost += slot.cost;
+        match slot.place.queue {
+            Queue::Small => {
+                self.small_cost += slot.cost;
+                self.small.insert(slot.place.number, key);
+            }
+            Queue::Main => drop(self.main.insert(slot.place.number, key)),
+        }
+        self.slots.insert(key, slot);
+    }
+
+    fn remember(&mut self, key: K) {
+        self.ghosts.insert(key, self.next);
+        self.ghosts_by_age.insert(self.next, key);
+        self.next += 1;
+        let most = self.slots.len().clamp(GHOSTS.0, GHOSTS.1);
+        while self.ghosts.len() > most {
+            let Some((_, oldest)) = self.ghosts_by_age.pop_first() else { break };
+            self.ghosts.remove(&oldest);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

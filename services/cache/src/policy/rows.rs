@@ -1,0 +1,215 @@
+//! What the policy knows, as rows in a file of redb. Each call is one transaction, and on the disk when it returns.
+
+use std::path::Path;
+
+use iroh_blobs::Hash;
+use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
+
+use super::queues::{Place, Queue};
+
+/// Objects: the hash, and a row.
+const OBJECTS: TableDefinition<&[u8; 32], &[u8]> = TableDefinition::new("objects");
+
+/// What was removed by hand: a number that grows, and the hash.
+const REMOVED: TableDefinition<u64, &[u8; 32]> = TableDefinition::new("removed");
+
+/// Bytes given to another node's service, of an object: both names, and the number.
+const GIVEN: TableDefinition<&[u8; 64], u64> = TableDefinition::new("given");
+
+/// The version of a row, its first byte.
+const VERSION: u8 = 1;
+
+/// The memory that redb may use for what it has read, in bytes.
+const CACHE: usize = 1 << 20;
+
+/// What is said of an object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Row {
+    /// In bytes.
+    pub size: u64,
+    /// Whether it stays, and where it waits if not.
+    pub stand: Stand,
+}
+
+/// Whether an object stays.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stand {
+    /// It stays until it is unpinned or removed.
+    Pinned,
+    /// It goes when room is needed and it is its turn.
+    Loose(Place),
+    /// It is no longer here, but the store may not know yet.
+    Leaving,
+}
+
+/// A change of one transaction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change {
+    /// This is said of the object now.
+    Put(Hash, Row),
+    /// Nothing is.
+    Forget(Hash),
+    /// It was removed by hand, as the one of this number.
+    Removed(u64, Hash),
+    /// That is not known any more.
+    Regret(u64),
+    /// So many bytes were given in all to the one of this name, of the object.
+    Given([u8; 32], Hash, u64),
+    /// That is not known any more.
+    Ungiven([u8; 32], Hash),
+}
+
+/// All that was kept.
+#[derive(Debug, Default)]
+pub struct Kept {
+    /// Objects.
+    pub objects: Vec<(Hash, Row)>,
+    /// What was removed by hand, the oldest first.
+    pub removed: Vec<(u64, Hash)>,
+    /// What was given to whom.
+    pub given: Vec<([u8; 32], Hash, u64)>,
+}
+
+/// The file.
+#[derive(Debug)]
+pub struct Rows(Database);
+
+impl Rows {
+    /// Opens the file, which is made if it is not there, and reads all of it. Rows of another version are not known.
+    ///
+    /// # Errors
+    /// The disk does not give it.
+    pub fn open(file: &Path) -> Result<(Self, Kept), Box<redb::Error>> {
+        let open = || -> Result<_, redb::Error> {
+            let rows = Database::builder().set_cache_size(CACHE).create(file)?;
+            let transaction = rows.begin_write()?;
+            transaction.open_table(OBJECTS)?;
+            transaction.open_table(REMOVED)?;
+            transaction.open_table(GIVEN)?;
+            transaction.commit()?;
+            let mut kept = Kept::default();
+            let transaction = rows.begin_read()?;
+            for pair in transaction.open_table(OBJECTS)?.iter()? {
+                let (hash, row) = pair?;
+                if let Some(row) = Row::from_bytes(row.value()) {
+                    kept.objects.push((Hash::from_bytes(*hash.value()), row));
+                }
+            }
+            for pair in transaction.open_table(REMOVED)?.iter()? {
+                let (number, hash) = pair?;
+                kept.removed.push((number.value(), Hash::from_bytes(*hash.value())));
+            }
+            for pair in transaction.open_table(GIVEN)?.iter()? {
+                let (key, bytes) = pair?;
+                let (to, hash) = apart(key.value());
+                kept.given.push((to, hash, bytes.value()));
+            }
+            Ok((Self(rows), kept))
+        };
+        open().map_err(Box::new)
+    }
+
+    /// Makes all `changes`, or none.
+    ///
+    /// # Errors
+    /// The disk does not take them.
+    pub fn change(&self, changes: &[Change]) -> Result<(), Box<redb::Error>> {
+        let write = || -> Result<(), redb::Error> {
+            // It is synced, which is what redb does unless it is told otherwise.
+            let transaction = self.0.begin_write()?;
+            {
+                let mut objects = transaction.open_table(OBJECTS)?;
+                let mut removed = transaction.open_table(REMOVED)?;
+                let mut given = transaction.open_table(GIVEN)?;
+                for change in changes {
+                    match change {
+                        Change::Put(hash, row) => {
+                            drop(objects.insert(hash.as_bytes(), row.to_bytes().as_slice())?);
+                        }
+                        Change::Forget(hash) => drop(objects.remove(hash.as_bytes())?),
+                        Change::Removed(number, hash) => {
+                            drop(removed.insert(number, hash.as_bytes())?);
+                        }
+                        Change::Regret(number) => drop(removed.remove(number)?),
+                        Change::Given(to, hash, bytes) => {
+                            drop(given.insert(&together(to, hash), bytes)?);
+                        }
+                        Change::Ungiven(to, hash) => drop(given.remove(&together(to, hash))?),
+                    }
+                }
+            }
+            Ok(transaction.commit()?)
+        };
+        write().map_err(Box::new)
+    }
+}
+
+impl Row {
+    /// Its one encoding (numbers are big-endian): version (1 byte, 1), stand (1: 0 leaving, 1 pinned, 2 in the small
+    /// queue, 3 in the main one), size (8), the number of its place (8; 0 without one).
+    fn to_bytes(self) -> Vec<u8> {
+        let (stand, number) = match self.stand {
+            Stand::Leaving => (0, 0),
+            Stand::Pinned => (1, 0),
+            Stand::Loose(Place { queue: Queue::Small, number }) => (2, number),
+            Stand::Loose(Place { queue: Queue::Main, number }) => (3, number),
+        };
+        [&[VERSION, stand][..], &self.size.to_be_bytes(), &number.to_be_bytes()].concat()
+    }
+
+    fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let (&[version, stand], numbers) = bytes.split_first_chunk()?;
+        let (size, number) = numbers.split_first_chunk()?;
+        let (size, number) =
+            (u64::from_be_bytes(*size), u64::from_be_bytes(number.try_into().ok()?));
+        let stand = match (version, stand) {
+            (VERSION, 0) => Stand::Leaving,
+            (VERSION, 1) => Stand::Pinned,
+            (VERSION, 2) => Stand::Loose(Place { queue: Queue::Small, number }),
+            (VERSION, 3) => Stand::Loose(Place { queue: Queue::Main, number }),
+            _ => return None,
+        };
+        Some(Self { size, stand })
+    }
+}
+
+fn together(to: &[u8; 32], hash: &Hash) -> [u8; 64] {
+    let mut key = [0; 64];
+    key[..32].copy_from_slice(to);
+    key[32..].copy_from_slice(hash.as_bytes());
+    key
+}
+
+fn apart(key: &[u8; 64]) -> ([u8; 32], Hash) {
+    let (mut to, mut hash) = ([0; 32], [0; 32]);
+    to.copy_from_slice(&key[..32]);
+    hash.copy_from_slice(&key[32..]);
+    (to, Hash::from_bytes(hash))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn a_row_is_read_as_it_was_written(size: u64, number: u64, stand in 0u8..4) {
+            let stand = match stand {
+                0 => Stand::Leaving,
+                1 => Stand::Pinned,
+                2 => Stand::Loose(Place { queue: Queue::Small, number }),
+                _ => Stand::Loose(Place { queue: Queue::Main, number }),
+            };
+            let row = Row { size, stand };
+            prop_assert_eq!(Row::from_bytes(&row.to_bytes()), Some(row));
+        }
+
+        #[test]
+        fn never_panics(bytes in prop::collection::vec(any::<u8>(), 0..30)) {
+            if let Some(row) = Row::from_bytes(&bytes) {
+                prop_assert_eq!(row.to_bytes().len(), bytes.len());
+            }
+        }
+    }
+}

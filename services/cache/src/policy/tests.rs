@@ -1,0 +1,89 @@
+use super::*;
+use std::sync::Arc;
+use tempfile::TempDir;
+
+fn name(at: u64) -> Hash {
+    Hash::new(at.to_be_bytes())
+}
+
+#[test]
+fn what_was_said_is_known_after_a_start() {
+    let folder = TempDir::new().unwrap();
+    let open = || Policy::open(&folder.path().join("policy.db"), 100_000, 100).unwrap();
+    let policy = open();
+    for at in 0..6 {
+        policy.keep(name(at), 1000, if at == 0 { Kind::Pinned } else { Kind::Loose }).unwrap();
+    }
+    assert!(policy.unpin(name(5)).unwrap());
+    policy.keep(name(1), 1000, Kind::Pinned).unwrap();
+    assert!(policy.remove(name(2)).unwrap());
+    assert!(!policy.remove(name(9)).unwrap());
+    policy.give([7; 32], name(0), 5000);
+    policy.keep_given().unwrap();
+    let usage = policy.usage();
+    drop(policy);
+
+    let policy = open();
+    assert_eq!(policy.usage(), usage);
+    assert_eq!((usage.used, usage.pinned), (6 * cost(1000), 2 * cost(1000)));
+    assert!(
+        policy.is_pinned(&name(0)) && policy.is_pinned(&name(1)) && !policy.is_pinned(&name(3))
+    );
+    assert!(policy.was_removed(&name(2)) && policy.was_removed(&name(9)));
+    assert_eq!(policy.leaving(), [name(2)]);
+    assert_eq!(policy.given_to(&[7; 32]), (5000, 1));
+    // What is chosen leaves at once, and has its room until the store has let go of it.
+    let gone = policy.choose(1).unwrap();
+    assert_eq!(gone, [name(3)]);
+    assert_eq!(policy.usage().used, usage.used);
+    drop(policy);
+    let policy = open();
+    let mut leaving = policy.leaving();
+    assert_eq!(leaving.len(), 2);
+    policy.gone(&leaving).unwrap();
+    assert_eq!(policy.usage().used, 4 * cost(1000));
+    // It comes again.
+    leaving.retain(|hash| *hash == name(2));
+    policy.keep(name(2), 1000, Kind::Loose).unwrap();
+    assert!(!policy.was_removed(&name(2)) && !open_again(policy, open).was_removed(&name(2)));
+}
+
+fn open_again(policy: Policy, open: impl Fn() -> Policy) -> Policy {
+    drop(policy);
+    open()
+}
+
+#[test]
+fn the_oldest_that_was_removed_is_forgotten() {
+    let folder = TempDir::new().unwrap();
+    let policy = Policy::open(&folder.path().join("policy.db"), 100_000, 100).unwrap();
+    {
+        let mut state = policy.state();
+        state.removed = (1..=MOST_REMOVED as u64).map(|at| (at, name(at))).collect();
+    }
+    policy.remove(name(0)).unwrap();
+    // The same again has no second place.
+    policy.remove(name(0)).unwrap();
+    assert!(policy.was_removed(&name(0)) && policy.was_removed(&name(2)));
+    assert!(!policy.was_removed(&name(1)));
+    assert_eq!(policy.state().removed.len(), MOST_REMOVED);
+}
+
+#[test]
+fn claims_hold_room_as_long_as_they_are_there() {
+    let folder = TempDir::new().unwrap();
+    let policy = Arc::new(Policy::open(&folder.path().join("policy.db"), 20_000, 3).unwrap());
+    let (mut one, mut two) = (policy.claim(), policy.claim());
+    assert_eq!(policy.grow(&mut one, 15_000), 0);
+    assert_eq!(policy.grow(&mut two, 6000), 1000);
+    policy.part(name(1), 1000);
+    drop(one);
+    assert_eq!(policy.grow(&mut two, 19_001), 1);
+    assert_eq!((policy.drop_parts(), policy.grow(&mut two, 19_001)), (1000, 0));
+    drop(two);
+    // Of a full list one has to go, however small.
+    for at in 0..3 {
+        policy.keep(name(at), 1, Kind::Loose).unwrap();
+    }
+    assert_eq!(policy.grow(&mut policy.claim(), 1), 1);
+}

@@ -1,0 +1,25 @@
+//! What `appliance.toml` says of objects.
+
+use std::path::Path;
+
+use octet_appliance::ObjectSettings;
+use octet_node::SettingsError;
+use octet_node::control::Verb;
+use octet_node::settings::{self, Which, section_in};
+
+/// The section.
+const SECTION: &str = "cache";
+
+/// The verbs by which `config` asks.
+pub fn verbs() -> [Verb; 2] {
+    settings::verbs()
+}
+
+/// What objects may take, from the socket of `config` in the folder `sockets`; nothing if nothing is said.
+///
+/// # Errors
+/// `config` does not answer, or says what cannot be.
+pub fn quota(sockets: &Path, which: Which) -> Result<Option<u64>, SettingsError> {
+    let said: ObjectSettings = section_in(sockets, SECTION, which)?;
+    Ok(said.quota.map(octet_appliance::Bytes::get))
+}

@@ -1,0 +1,70 @@
+//! The verbs about names.
+
+use std::time::Duration;
+
+use octet_node::control::{Arguments, Failure, FailureCode, PublicKey};
+use serde_json::{Value, json};
+use tokio::runtime::Handle;
+
+use super::{hash, no_hash};
+use crate::http::Here;
+use crate::names::{NamePath, Record, Unresolved};
+
+/// For how long a name holds if nothing is said, and at most, in seconds.
+const TTL: u64 = 30 * DAY;
+const MOST: u64 = 366 * DAY;
+const DAY: u64 = 24 * 60 * 60;
+
+pub(super) fn publish(here: &Here, runtime: &Handle, args: &Arguments) -> Result<Value, Failure> {
+    let path = path(args.text("path").unwrap_or_default())?;
+    let hash = hash(args, "hash")?.ok_or_else(no_hash)?;
+    let ttl = args.integer("ttl").unwrap_or(TTL);
+    if !(1..=MOST).contains(&ttl) {
+        let message = format!("a name cannot hold for {ttl} seconds");
+        let help = format!("give 1 to {MOST} seconds");
+        return Err(Failure::new(FailureCode::BadArgument, message, help));
+    }
+    let published = here.names.publish(path, hash, Duration::from_secs(ttl));
+    runtime.block_on(published).map(|record| show(&record)).map_err(|error| failure(&error))
+}
+
+pub(super) fn resolve(here: &Here, runtime: &Handle, args: &Arguments) -> Result<Value, Failure> {
+    let name = args.text("name").unwrap_or_default();
+    let (node, rest) = name.split_once('/').unwrap_or((name, ""));
+    let node = PublicKey::try_from(node.to_owned()).map_err(|_| {
+        let message = format!("`{node}` is no key of a node");
+        let help = "write the key, which begins with did:key:, `/` and the path";
+        Failure::new(FailureCode::BadArgument, message, help)
+    })?;
+    let resolved = here.names.resolve(node, path(rest)?);
+    runtime.block_on(resolved).map(|record| show(&record)).map_err(|error| failure(&error))
+}
+
+fn path(text: &str) -> Result<NamePath, Failure> {
+    text.parse().map_err(|error: crate::names::InvalidPath| {
+        Failure::new(FailureCode::BadArgument, error.to_string(), "see docs/cache.md, \"Names\"")
+    })
+}
+
+fn show(record: &Record) -> Value {
+    let entry = record.entry();
+    let name = format!("{}/{}", record.node(), entry.path);
+    json!({
+        "path": format!("/n/{name}"), "name": name, "hash": entry.hash.to_hex().to_string(),
+        "sequence": entry.sequence, "expires": entry.expires,
+    })
+}
+
+fn failure(error: &Unresolved) -> Failure {
+    let (code, help) = match error {
+        Unresolved::Unknown | Unresolved::Expired => {
+            (FailureCode::NotFound, "`publish` it at its node")
+        }
+        Unresolved::Busy | Unresolved::NoKey => (FailureCode::Busy, "try it again in a moment"),
+        Unresolved::Silent(_) => (FailureCode::Failed, "see which boards are off"),
+        Unresolved::Kept(_) | Unresolved::Broken(_) => {
+            (FailureCode::Failed, "`logs cache` may say more")
+        }
+    };
+    Failure::new(code, error.to_string(), help)
+}

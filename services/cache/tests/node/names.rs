@@ -1,0 +1,215 @@
+//! Names that change: from the node that has signed them to others, never back, and no longer than they hold.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use iroh_blobs::Hash;
+use octet_cache::names::{Entry, Kept, NamePath, NotKept, Record, Unresolved, now};
+use octet_node::control::PublicKey;
+use octet_node::key::Key;
+use octet_node::sub_key::Certified;
+use serde_json::json;
+use tempfile::TempDir;
+
+use crate::host::{Node, certified, limits, runtime};
+use crate::request::get;
+use crate::verbs::{args, connect, start_at};
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+fn at(text: &str) -> NamePath {
+    text.parse().unwrap()
+}
+
+fn url(node: PublicKey, path: &str) -> String {
+    format!("/n/{node}/{path}")
+}
+
+/// A record for the object `what`.
+fn record(own: &Certified, what: &[u8], sequence: u64, expires: u64) -> Record {
+    let entry = Entry { path: at("a/b.html"), hash: Hash::new(what), sequence, expires };
+    Record::sign(entry, own.certificate.clone(), &own.key).unwrap()
+}
+
+#[test]
+fn published_here_and_resolved_there_when_its_node_is_off() {
+    let runtime = runtime();
+    let nodes = [(); 3].map(|()| runtime.block_on(Node::start(limits())));
+    let [home, two, three] = &nodes;
+    two.peers.send_replace(vec![two.as_peer(2), home.as_peer(1)]);
+    three.peers.send_replace(vec![two.as_peer(2), three.as_peer(3)]);
+    let name = url(home.node, "site/index.html");
+    let answer = get(two.http, &name, &[]);
+    assert_eq!((answer.code, answer.header("cache-control")), (404, "no-store"));
+
+    let hash = runtime.block_on(home.add(b"<p>first")).hash;
+    let path = || at("site/index.html");
+    let first = runtime.block_on(home.names.publish(path(), hash, HOUR)).unwrap();
+    // Whoever has asked a moment ago is told what was known then.
+    let other = url(home.node, "site/new.html");
+    let record = runtime.block_on(home.names.publish(at("site/new.html"), hash, HOUR)).unwrap();
+    assert_eq!((first.entry().sequence, record.entry().sequence), (1, 1));
+    let answer = get(two.http, &other, &[]);
+    assert_eq!((answer.code, &answer.body[..]), (200, &b"<p>first"[..]));
+    assert_eq!(answer.header("cache-control"), "public, max-age=60, must-revalidate");
+    let tag = answer.header("etag").to_owned();
+    assert_eq!(tag, format!("\"{}\"", hash.to_hex()));
+    let answer = get(two.http, &other, &[("If-None-Match", &tag)]);
+    assert_eq!((answer.code, answer.body.len()), (304, 0));
+    // Its node is off, and another one has learned it.
+    runtime.block_on(home.endpoint.close());
+    assert_eq!(get(three.http, &other, &[]).code, 200);
+    assert_eq!(
+        runtime.block_on(three.names.resolve(home.node, at("site/new.html"))).unwrap(),
+        record
+    );
+    // Nobody else's key has that name.
+    let unknown = Key::generate().unwrap().public();
+    assert_eq!(get(three.http, &url(unknown, "site/new.html"), &[]).code, 404);
+    for bad in ["/n/x/y".to_owned(), url(home.node, "a//b"), url(home.node, "%2e%2e")] {
+        assert_eq!(get(three.http, &bad, &[]).code, 400, "{bad}");
+    }
+}
+
+#[test]
+fn a_new_one_takes_the_place_of_the_old_one_and_none_goes_back() {
+    let runtime = runtime();
+    let [home, other] = [(); 2].map(|()| runtime.block_on(Node::start(limits())));
+    other.peers.send_replace(vec![home.as_peer(1)]);
+    let name = url(home.node, "now");
+    for (sequence, what) in [(1, &b"one"[..]), (2, b"two"), (3, b"one")] {
+        let hash = runtime.block_on(home.add(what)).hash;
+        let published = runtime.block_on(home.names.publish(at("now"), hash, HOUR)).unwrap();
+        assert_eq!(published.entry().sequence, sequence);
+        assert_eq!(get(home.http, &name, &[]).body, what);
+    }
+    assert_eq!(get(other.http, &name, &[]).body, b"one");
+
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("names.db");
+    let owner = Key::generate().unwrap();
+    let [old, new] = [1, 2].map(|epoch| certified(Key::generate().unwrap(), &owner, epoch));
+    let until = now() + 1000;
+    let kept = Kept::open(&file).unwrap();
+    kept.keep(&record(&old, b"seven", 7, until)).unwrap();
+    kept.keep(&record(&old, b"seven", 7, until)).unwrap();
+    // Not even as another of the same number, nor after a restart.
+    drop(kept);
+    let kept = Kept::open(&file).unwrap();
+    for (what, sequence) in [(&b"six"[..], 6), (b"other", 7)] {
+        let refused = kept.keep(&record(&old, what, sequence, until)).unwrap_err();
+        assert!(matches!(refused, NotKept::Older), "{refused}");
+    }
+    // A new key of the service counts more than all that the old one has signed.
+    kept.keep(&record(&new, b"one", 1, until)).unwrap();
+    assert!(kept.keep(&record(&old, b"far", 1000, until)).is_err());
+    let known = kept.get(&owner.public(), &at("a/b.html")).unwrap().unwrap();
+    assert_eq!(known.version(), (2, 1));
+}
+
+#[test]
+fn the_newest_of_those_who_answer_and_none_that_has_expired() {
+    let runtime = runtime();
+    let nodes = [(); 3].map(|()| runtime.block_on(Node::start(limits())));
+    let [one, two, asks] = &nodes;
+    let own = certified(Key::generate().unwrap(), &Key::generate().unwrap(), 1);
+    let node = own.certificate.statement().node;
+    one.names.kept().keep(&record(&own, b"old", 4, now() + 1000)).unwrap();
+    two.names.kept().keep(&record(&own, b"new", 5, now() + 1000)).unwrap();
+    asks.peers.send_replace(vec![one.as_peer(1), two.as_peer(2)]);
+    let found = runtime.block_on(asks.names.resolve(node, at("a/b.html"))).unwrap();
+    assert_eq!(found.entry().hash, Hash::new(b"new"));
+
+    let own = certified(Key::generate().unwrap(), &Key::generate().unwrap(), 1);
+    let node = own.certificate.statement().node;
+    one.names.kept().keep(&record(&own, b"past", 1, now())).unwrap();
+    let past = runtime.block_on(asks.names.resolve(node, at("a/b.html"))).unwrap_err();
+    assert!(matches!(past, Unresolved::Expired), "{past}");
+    assert_eq!(get(asks.http, &url(node, "a/b.html"), &[]).code, 410);
+    // Somebody does not answer, and nobody else knows it: then it is not said that there is none.
+    let gone = runtime.block_on(Node::start(limits()));
+    let silent = octet_cache::limits::Limits { silence: Duration::from_millis(300), ..limits() };
+    let asks = runtime.block_on(Node::start(silent));
+    asks.peers.send_replace(vec![gone.as_peer(1)]);
+    runtime.block_on(gone.endpoint.close());
+    assert_eq!(get(asks.http, &url(node, "a/b.html"), &[]).code, 504);
+}
+
+#[test]
+fn by_verbs() {
+    let folder = TempDir::new().unwrap();
+    start_at(&folder, Some(folder.path().join("state")));
+    let mut client = connect(&folder.path().join("cache.sock"));
+    let hash = Hash::new(b"x").to_hex().to_string();
+    for (wanted, why) in [
+        (json!({ "path": "a//b", "hash": hash }), "no path"),
+        (json!({ "path": "a", "hash": "12" }), "no hash"),
+        (json!({ "path": "a", "hash": hash, "ttl": 0 }), "cannot hold"),
+        // There is no `identity` here.
+        (json!({ "path": "a", "hash": hash }), "not certified yet"),
+    ] {
+        let error = client.call("publish", args(wanted)).unwrap_err();
+        assert!(error.to_string().contains(why), "{error}");
+    }
+    let key = Key::generate().unwrap().public();
+    for (name, why) in [("a/b".to_owned(), "no key"), (format!("{key}/a"), "knows this name")] {
+        let error = client.call("resolve", args(json!({ "name": name }))).unwrap_err();
+        assert!(error.to_string().contains(why), "{error}");
+    }
+}
+
+/// Where the other process of the test below keeps its names.
+const FILE: &str = "OCTET_TEST_NAMES";
+
+/// Whose name it is there.
+fn own() -> Certified {
+    let [key, owner] = [1, 2].map(|seed| Key::from_seed([seed; 32]).unwrap());
+    certified(key, &owner, 1)
+}
+
+/// Not a test of its own: what the next one kills.
+#[test]
+fn publishes_until_it_is_killed() {
+    let Some(file) = std::env::var_os(FILE) else { return };
+    let (kept, own) = (Kept::open(Path::new(&file)).unwrap(), own());
+    let node = own.certificate.statement().node;
+    let known = kept.get(&node, &at("a/b.html")).unwrap();
+    for sequence in known.map_or(1, |known| known.entry().sequence + 1).. {
+        kept.keep(&record(&own, b"x", sequence, now() + 1000)).unwrap();
+        println!("kept {sequence}");
+    }
+}
+
+#[test]
+fn what_was_told_is_known_after_a_kill() {
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("names.db");
+    let node = own().certificate.statement().node;
+    let mut told = 0;
+    for round in 0..6 {
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "names::publishes_until_it_is_killed", "--nocapture"])
+            .env(FILE, &file)
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut count = 0;
+        for line in BufReader::new(child.stdout.take().unwrap()).lines() {
+            let line = line.unwrap();
+            let Some((_, sequence)) = line.split_once("kept ") else { continue };
+            told = sequence.parse::<u64>().unwrap();
+            count += 1;
+            if count > round {
+                break;
+            }
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let known = Kept::open(&file).unwrap().get(&node, &at("a/b.html")).unwrap().unwrap();
+        assert!(known.entry().sequence >= told, "{told}");
+    }
+    assert!(fs::metadata(&file).unwrap().len() < 4 << 20);
+}

@@ -1,0 +1,278 @@
+//! What stays, what goes, and what is left after a kill while something goes.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::os::unix::net::UnixListener;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+
+use iroh_blobs::Hash;
+use octet_cache::counters::Counters;
+use octet_cache::limits::Limits;
+use octet_cache::objects::{Objects, StoreError};
+use octet_cache::policy::{Kind, Usage, cost};
+use octet_node::Peer;
+use serde_json::json;
+use tempfile::TempDir;
+
+use crate::host::{Node, add, bytes, limits, path, runtime};
+use crate::request::get;
+use crate::verbs::{args, connect};
+
+/// Bytes of one object, on the disk as a file of its own.
+const SIZE: usize = 100_000;
+
+/// How many of them have room.
+const ROOM: u64 = 8;
+
+fn small() -> Limits {
+    Limits { quota: Some(ROOM * cost(SIZE as u64)), ..limits() }
+}
+
+async fn open(folder: &Path, limits: &Limits) -> Arc<Objects> {
+    Arc::new(Objects::open(folder, limits).await.unwrap())
+}
+
+/// The hashes of which there are files.
+fn files(folder: &Path) -> usize {
+    let files = fs::read_dir(folder.join("data")).unwrap();
+    files
+        .filter(|it| it.as_ref().unwrap().path().extension().is_some_and(|it| it == "data"))
+        .count()
+}
+
+#[test]
+fn no_more_than_the_quota_and_what_is_pinned_stays() {
+    let runtime = runtime();
+    let [origin, node] = [limits(), small()].map(|it| runtime.block_on(Node::start(it)));
+    node.peers.send_replace(vec![origin.as_peer(1)]);
+    let pinned = bytes(SIZE, 1);
+    let hash = runtime.block_on(node.add(&pinned)).hash;
+    let mut fetched = vec![];
+    for seed in 0..30 {
+        let all = bytes(SIZE, 100 + seed);
+        if seed % 2 == 0 {
+            runtime.block_on(add(&node.objects, &all, Kind::Loose)).unwrap();
+        } else {
+            let hash = runtime.block_on(origin.add(&all)).hash;
+            let answer = get(node.http, &path(hash), &[]);
+            assert!(answer.body == all, "{seed}: {} {}", answer.code, answer.text());
+            fetched.push((hash, all));
+        }
+        let Usage { quota, used, .. } = node.objects.policy().usage();
+        assert!(used <= quota, "{seed}: {used}");
+        assert!(files(&node.folder.path().join("store")) as u64 <= ROOM);
+    }
+    assert_eq!(node.objects.policy().usage().objects as u64, ROOM);
+    assert_eq!(files(&node.folder.path().join("store")) as u64, ROOM);
+    assert!(get(node.http, &path(hash), &[]).body == pinned);
+    // What has gone comes again.
+    let (hash, all) = &fetched[0];
+    assert!(runtime.block_on(node.objects.look(*hash)).unwrap().is_none());
+    assert!(get(node.http, &path(*hash), &[]).body == *all);
+}
+
+#[test]
+fn of_pinned_ones_none_goes() {
+    let runtime = runtime();
+    let node = runtime.block_on(Node::start(small()));
+    let all: Vec<Vec<u8>> = (0..ROOM).map(|seed| bytes(SIZE, seed)).collect();
+    let hashes: Vec<Hash> =
+        all.iter().map(|bytes| runtime.block_on(node.add(bytes)).hash).collect();
+    runtime.block_on(async {
+        let more = bytes(SIZE, 99);
+        for kind in [Kind::Pinned, Kind::Loose] {
+            let refused = add(&node.objects, &more, kind).await.unwrap_err();
+            let StoreError::Quota { used, pinned, .. } = refused else { panic!("{refused}") };
+            assert_eq!(used, pinned);
+            assert!(refused.to_string().contains("unpin or remove"), "{refused}");
+        }
+        // A file whose length nobody has said.
+        let parts = futures_util::stream::iter([Ok(more.clone().into())]);
+        let refused = node.objects.add(None, parts, Kind::Loose).await.unwrap_err();
+        assert!(matches!(refused, StoreError::Quota { .. }), "{refused}");
+        for hash in &hashes {
+            assert!(node.objects.look(*hash).await.unwrap().is_some());
+        }
+        assert!(node.objects.pin(hashes[3], false).await.unwrap());
+        add(&node.objects, &more, Kind::Loose).await.unwrap();
+        assert!(node.objects.look(hashes[3]).await.unwrap().is_none());
+        // Pinned by hand it stays as well.
+        let more = Hash::new(&more);
+        assert!(node.objects.pin(more, true).await.unwrap());
+        assert!(!node.objects.pin(hashes[3], true).await.unwrap());
+        let refused = add(&node.objects, &bytes(SIZE, 98), Kind::Loose).await;
+        assert!(refused.is_err());
+        // What is larger than all drives nothing out.
+        node.objects.pin(more, false).await.unwrap();
+        assert!(add(&node.objects, &bytes(SIZE * 9, 97), Kind::Loose).await.is_err());
+        assert!(node.objects.look(more).await.unwrap().is_some());
+    });
+}
+
+#[test]
+fn what_was_removed_is_gone() {
+    let runtime = runtime();
+    let [origin, node] = [limits(), limits()].map(|it| runtime.block_on(Node::start(it)));
+    node.peers.send_replace(vec![origin.as_peer(1)]);
+    for length in [9, SIZE] {
+        let all = bytes(length, 4);
+        let hash = runtime.block_on(node.add(&all)).hash;
+        runtime.block_on(origin.add(&all));
+        assert_eq!(get(node.http, &path(hash), &[]).code, 200);
+        assert!(runtime.block_on(node.objects.remove(hash)).unwrap());
+        assert!(!runtime.block_on(node.objects.remove(hash)).unwrap());
+        // Also from memory, and although another has it.
+        let answer = get(node.http, &path(hash), &[]);
+        assert_eq!(answer.code, 410, "{}", answer.text());
+        assert!(!runtime.block_on(node.objects.store().blobs().has(hash)).unwrap());
+        runtime.block_on(node.add(&all));
+        assert!(get(node.http, &path(hash), &[]).body == all);
+    }
+    assert_eq!(files(&node.folder.path().join("store")), 1);
+}
+
+/// What is on the disk, and what the policy says, after the next start.
+fn agree(folder: &Path) -> usize {
+    runtime().block_on(async {
+        let objects = open(folder, &small()).await;
+        let listed = objects.list(None, 1000).await.unwrap();
+        let usage = objects.policy().usage();
+        assert_eq!(usage.objects, listed.len());
+        assert_eq!(usage.used, listed.iter().map(|it| cost(it.size)).sum::<u64>());
+        assert!(usage.used <= usage.quota);
+        let mut blobs = objects.store().blobs().list().hashes().await.unwrap();
+        // The object that holds nothing is always there for the store.
+        blobs.retain(|hash| *hash != Hash::EMPTY);
+        let mut hashes: Vec<Hash> = listed.iter().map(|it| it.hash).collect();
+        blobs.sort();
+        hashes.sort();
+        assert_eq!(blobs, hashes);
+        for one in &listed {
+            let found = objects.find(one.hash, &Counters::default()).await.unwrap().unwrap();
+            assert_eq!(found.size, one.size);
+            let all = objects.store().blobs().get_bytes(one.hash).await.unwrap();
+            assert_eq!(Hash::new(&all), one.hash);
+        }
+        objects.store().shutdown().await.unwrap();
+        listed.len()
+    })
+}
+
+#[test]
+fn another_quota_holds_at_once() {
+    let folder = TempDir::new().unwrap();
+    let (state, socket) = (folder.path().join("state"), folder.path().join("cache.sock"));
+    let config = |quota: u64| {
+        let path = folder.path().join("config.sock");
+        let _ = fs::remove_file(&path);
+        let listener = UnixListener::bind(path).unwrap();
+        std::thread::spawn(move || {
+            let mut peer = Peer::new(listener.accept().unwrap().0);
+            let request = peer.next_request().unwrap().unwrap();
+            assert_eq!((&request.verb[..], &request.args["section"]), ("section", &json!("cache")));
+            peer.end(request.id, Ok(json!({ "quota": format!("{quota}") }))).unwrap();
+        })
+    };
+    crate::verbs::start_at(&folder, Some(state));
+    let mut client = connect(&socket);
+    for seed in 0..ROOM {
+        let loose = args(json!({ "file": { "size": SIZE }, "loose": true }));
+        let mut file = octet_node::as_pid_1::Memory(bytes(SIZE, seed));
+        client.call_with("add", loose, Some(&mut file), |_| true).unwrap();
+    }
+    let count = |client: &mut octet_node::control::Client<_>| {
+        client.call("ls", args(json!({}))).unwrap().as_array().unwrap().len() as u64
+    };
+    // Asked whether it accepts it, it does nothing yet.
+    for (verb, left) in [("config-check", ROOM), ("config-apply", 3)] {
+        let config = config(3 * cost(SIZE as u64));
+        client.call(verb, args(json!({}))).unwrap();
+        config.join().unwrap();
+        assert_eq!(count(&mut client), left);
+    }
+}
+
+/// Where the other process of the test below keeps its objects.
+const FOLDER: &str = "OCTET_TEST_FOLDER";
+
+/// Not a test of its own: what the next one kills. Each object that comes has another go.
+#[test]
+fn lets_go_until_it_is_killed() {
+    let Some(folder) = std::env::var_os(FOLDER) else { return };
+    runtime().block_on(async {
+        let objects = open(Path::new(&folder), &small()).await;
+        add(&objects, &bytes(SIZE, 5), Kind::Pinned).await.unwrap();
+        for seed in u64::from(std::process::id()) << 16.. {
+            let listed = add(&objects, &bytes(SIZE, seed), Kind::Loose).await.unwrap();
+            println!("added {}", listed.hash);
+            if seed % 5 == 0 {
+                objects.remove(listed.hash).await.unwrap();
+                println!("removed {}", listed.hash);
+            }
+        }
+    });
+}
+
+#[test]
+fn killed_while_something_goes() {
+    let folder = TempDir::new().unwrap();
+    for round in 0..6 {
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "policy::lets_go_until_it_is_killed", "--nocapture"])
+            .env(FOLDER, folder.path())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let (mut added, mut removed) = (0, None);
+        for line in BufReader::new(child.stdout.take().unwrap()).lines() {
+            let line = line.unwrap();
+            added += u64::from(line.contains("added "));
+            if let Some((_, hash)) = line.split_once("removed ") {
+                removed = Some(hash.parse::<Hash>().unwrap());
+            }
+            // From here on every one that comes has another go.
+            if added > ROOM + round && removed.is_some() {
+                break;
+            }
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let count = agree(folder.path());
+        assert!((1..=ROOM as usize).contains(&count), "{count}");
+        runtime().block_on(async {
+            let objects = open(folder.path(), &small()).await;
+            assert!(objects.policy().is_pinned(&Hash::new(bytes(SIZE, 5))));
+            assert!(objects.policy().was_removed(&removed.expect("late: one was removed")));
+            objects.store().shutdown().await.unwrap();
+        });
+    }
+}
+
+/// The store as it was left between two steps: the policy says more, or less, than the store has.
+#[test]
+fn they_agree_after_each_step() {
+    let runtime = runtime();
+    let folder = TempDir::new().unwrap();
+    runtime.block_on(async {
+        let objects = open(folder.path(), &small()).await;
+        for seed in 0..4 {
+            add(&objects, &bytes(SIZE, seed), Kind::Loose).await.unwrap();
+        }
+        // Chosen to go, and nothing else done yet.
+        objects.policy().choose(1).unwrap();
+        // Known, and its tag not set yet.
+        objects.policy().keep(Hash::new(b"never came"), 10, Kind::Pinned).unwrap();
+        // Here, and not known.
+        objects.store().blobs().add_bytes(bytes(SIZE, 50)).temp_tag().await.unwrap().leak();
+        // With a tag, from a time before there was a policy.
+        let tag = objects.store().blobs().add_bytes(bytes(SIZE, 51)).temp_tag().await.unwrap();
+        let name = format!("object/{}", tag.hash().to_hex());
+        objects.store().tags().set(name, tag.hash()).await.unwrap();
+        objects.store().shutdown().await.unwrap();
+    });
+    drop(runtime);
+    assert_eq!(agree(folder.path()), 4);
+    assert_eq!(files(folder.path()), 4);
+}

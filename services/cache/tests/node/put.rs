@@ -1,0 +1,91 @@
+//! Objects that are put over HTTP.
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+
+use iroh_blobs::Hash;
+use octet_cache::limits::Limits;
+use octet_cache::names::now;
+use octet_cache::policy::cost;
+use serde_json::json;
+use tempfile::TempDir;
+
+use crate::host::{Node, bytes, limits, path, runtime};
+use crate::request::{PATIENCE, get};
+use crate::verbs::{args, connect, start_at};
+
+/// Puts `body`, of which so many bytes are said to come. The head of what is answered.
+fn put(at: SocketAddr, token: Option<&str>, length: Option<usize>, body: &[u8]) -> String {
+    let mut stream = TcpStream::connect(at).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let token = token.map(|it| format!("Authorization: Bearer {it}\r\n")).unwrap_or_default();
+    let kind = match length {
+        Some(length) => format!("Content-Length: {length}\r\n"),
+        None => "Transfer-Encoding: chunked\r\n".to_owned(),
+    };
+    let head = format!("PUT /b HTTP/1.1\r\nHost: box\r\nConnection: close\r\n{token}{kind}\r\n");
+    stream.write_all(head.as_bytes()).unwrap();
+    // Whoever is refused may be cut off before all was read.
+    let _ = stream.write_all(body);
+    if !body.is_empty() && length.is_some_and(|length| length > body.len()) {
+        let _ = stream.shutdown(Shutdown::Write);
+    }
+    let mut answer = vec![];
+    let _ = stream.read_to_end(&mut answer);
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+#[test]
+fn with_a_token_and_as_much_as_it_says() {
+    let runtime = runtime();
+    let node = runtime.block_on(Node::start(Limits { quota: Some(cost(200_000)), ..limits() }));
+    let all = bytes(100_000, 3);
+    let put = |token: Option<&str>, length, body: &[u8]| put(node.http, token, length, body);
+    let token = node.tokens.make(150_000, now() + 1000);
+    let (token, length) = (Some(&token[..]), Some(all.len()));
+    let answer = put(token, length, &all);
+    assert!(answer.starts_with("HTTP/1.1 201 "), "{answer}");
+    let place = path(Hash::new(&all));
+    assert!(answer.contains(&format!("location: {place}\r\n")), "{answer}");
+    assert!(get(node.http, &place, &[]).body == all);
+    assert!(!node.objects.policy().is_pinned(&Hash::new(&all)));
+
+    let other = bytes(100_000, 4);
+    let past = node.tokens.make(150_000, now());
+    let large = node.tokens.make(1 << 40, now() + 1000);
+    for (token, length, body, code) in [
+        (None, length, &other[..], 401),
+        (Some("AAAA"), length, &other, 403),
+        (Some(&past), length, &other, 403),
+        (token, None, b"0\r\n\r\n", 411),
+        (token, Some(150_001), b"", 413),
+        (Some(&large), Some(300_000), b"", 507),
+    ] {
+        let answer = put(token, length, body);
+        assert!(answer.starts_with(&format!("HTTP/1.1 {code} ")), "{answer}");
+        assert!(!answer.contains("location"), "{answer}");
+    }
+    // Room was made for nothing of that.
+    assert!(get(node.http, &place, &[]).body == all);
+    // What breaks off is no object.
+    put(token, length, &other[..50_000]);
+    for wrong in [&other[..], &other[..50_000]] {
+        assert_eq!(get(node.http, &path(Hash::new(wrong)), &[]).code, 404);
+    }
+}
+
+#[test]
+fn a_token_by_the_verb() {
+    let folder = TempDir::new().unwrap();
+    let (socket, http) = start_at(&folder, Some(folder.path().join("state")));
+    let mut client = connect(&socket);
+    let mut make = |wanted| client.call("token", args(wanted));
+    let token = make(json!({ "bytes": "1K" })).unwrap()["token"].as_str().unwrap().to_owned();
+    assert!(put(http, Some(&token), Some(5), b"hello").contains(" 201 "));
+    for wrong in [json!({ "bytes": "1KB" }), json!({ "bytes": "1K", "ttl": 0 })] {
+        make(wrong).unwrap_err();
+    }
+    let next = make(json!({ "bytes": "1K", "revoke": true })).unwrap();
+    assert!(put(http, Some(&token), Some(5), b"hello").contains(" 403 "));
+    assert!(put(http, next["token"].as_str(), Some(5), b"hello").contains(" 201 "));
+}

@@ -1,0 +1,21 @@
+//! What a name of `cache` stands for.
+
+use octet_cache::names::{NamePath, Record};
+
+/// Bytes are refused, or are the one encoding of a record; a path that is read says the same again.
+///
+/// # Panics
+/// It is not so.
+pub fn name(bytes: &[u8]) {
+    if let Ok(record) = Record::from_bytes(bytes) {
+        assert_eq!(record.to_bytes(), bytes);
+        let path = record.entry().path.as_str();
+        assert_eq!(path.parse(), Ok(record.entry().path.clone()));
+        assert!(path.split('/').all(|part| !part.is_empty() && part != ".."));
+    }
+    if let Ok(text) = str::from_utf8(bytes)
+        && let Ok(path) = text.parse::<NamePath>()
+    {
+        assert_eq!(path.as_str(), text);
+    }
+}
