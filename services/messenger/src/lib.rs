@@ -4,13 +4,16 @@
 //! One half is the mailbox, which the service is. The other is a person: a state machine without clock, file
 //! or socket ([`person`]), where it is kept ([`store`]), and who does what it wants done ([`courier`]).
 
+mod bot;
 pub mod card;
 pub mod courier;
 pub mod envelope;
+mod gate;
 pub mod history;
 pub mod invite;
 pub mod letter;
 pub mod limits;
+mod local;
 pub mod mailbox;
 pub mod person;
 pub mod place;

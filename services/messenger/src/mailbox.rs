@@ -14,6 +14,7 @@ pub use people::Resident;
 
 use std::net::IpAddr;
 use std::path::Path;
+use std::sync::Arc;
 
 use octet_node::control::PublicKey;
 use octet_node::key::random;
@@ -109,6 +110,18 @@ pub struct Mailbox {
     keys_of: Rates<[u8; 32]>,
     claims: Rates<IpAddr>,
     deposits: Rates<IpAddr>,
+    /// Whose letters are told of when they come, and to whom.
+    bell: Option<([u8; 32], Bell)>,
+}
+
+/// Is told that a letter has come.
+#[derive(Clone)]
+pub struct Bell(pub Arc<dyn Fn() + Send + Sync>);
+
+impl std::fmt::Debug for Bell {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Bell")
+    }
 }
 
 impl Mailbox {
@@ -129,6 +142,7 @@ impl Mailbox {
             keys_of: Rates::new(limits.keys_of, limits.people),
             claims: Rates::new(limits.claims, limits.sources),
             deposits: Rates::new(limits.deposits, limits.sources),
+            bell: None,
         };
         mailbox.count()?;
         Ok(mailbox)
@@ -138,6 +152,16 @@ impl Mailbox {
     fn count(&mut self) -> Result<(), MailboxError> {
         self.total = self.residents()?.iter().map(|resident| resident.bytes).sum();
         Ok(())
+    }
+
+    /// Has `bell` told from now on whenever a letter for `name` is on disk.
+    pub fn tell_of(&mut self, name: PublicKey, bell: Bell) {
+        self.bell = Some((*name.as_bytes(), bell));
+    }
+
+    /// Whether `key` is that of its endpoint.
+    pub fn is(&self, key: &PublicKey) -> bool {
+        self.own == *key
     }
 
     /// Has a new key from now on.
@@ -184,7 +208,7 @@ impl Mailbox {
     ) -> Result<Option<Answer>, Problem> {
         let transaction = self.rows.begin_write()?;
         let left = match &request {
-            Request::Deposit(_, envelope) => Some(envelope.len() as u64),
+            Request::Deposit(name, envelope) => Some((*name, envelope.len() as u64)),
             _ => None,
         };
         let (answer, is_changed) = match request {
@@ -201,7 +225,14 @@ impl Mailbox {
             }
             transaction.commit()?;
             match left {
-                Some(length) => self.total += length,
+                Some((name, length)) => {
+                    self.total += length;
+                    if let Some((own, bell)) = &self.bell
+                        && *own == name
+                    {
+                        bell.0();
+                    }
+                }
                 None => self.count().map_err(|_| Refusal::Broken)?,
             }
             if !goes_on(Stage::Kept) {

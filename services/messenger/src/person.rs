@@ -14,11 +14,13 @@ pub use todo::{Action, What};
 use std::collections::{BTreeMap, BTreeSet};
 
 use octet_node::control::PublicKey;
+use octet_node::sub_key::Certified;
 use vodozemac::olm::Account;
 
 use crate::card::Card;
 use crate::history::Entry;
 use crate::invite::Invite;
+use crate::place::Place;
 use crate::rows::{Change, Row, encode};
 use own::Own;
 use peer::Peer;
@@ -40,6 +42,11 @@ pub enum Event {
     Published(PublicKey),
     /// The history was shown up to this number, which was not.
     Shown(u64),
+    /// The first line of the history that was not shown, by somebody, was answered, or is not to be. It and the answer
+    /// are not kept: what is written on is kept by whom it is for.
+    Answered(PublicKey, Option<String>),
+    /// A node has this key for letters now, and these mailboxes.
+    Moved(Certified, Vec<Place>),
 }
 
 /// Why an event changes nothing.
@@ -135,6 +142,8 @@ impl Person {
                 self.own.shown = upto.min(self.own.history);
                 self.touched.insert(Row::Own);
             }
+            Event::Answered(to, answer) => self.answered(to, answer, now)?,
+            Event::Moved(certified, places) => self.moved(&certified, places, now),
         }
         Ok(self.changes())
     }
@@ -187,6 +196,19 @@ impl Person {
         peer.is_known = true;
         peer.places = invite.places;
         self.touched.insert(Row::Peer(invite.name));
+        Ok(())
+    }
+
+    fn answered(&mut self, to: PublicKey, answer: Option<String>, now: u64) -> Result<(), Refused> {
+        if let Some(answer) = answer {
+            self.write(to, answer, now)?;
+        }
+        self.own.history -= self.lines.len() as u64;
+        self.lines.clear();
+        if self.own.shown < self.own.history {
+            self.touched.extend([Row::Own, Row::History(self.own.shown)]);
+            self.own.shown += 1;
+        }
         Ok(())
     }
 

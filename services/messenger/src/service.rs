@@ -16,6 +16,7 @@ use octet_node::{Callers, inherited, notify_ready};
 use tokio::sync::watch;
 use tokio::time::{interval, sleep};
 
+use crate::bot::{self, Call};
 use crate::mailbox::{Limits, Mailbox};
 use crate::quic::{self, Bounds, PORT, now};
 use crate::verbs;
@@ -115,7 +116,8 @@ async fn serve(parts: Parts, ready: impl FnOnce() -> io::Result<()>) -> io::Resu
     let nobody = PublicKey::new([0; 32]);
     let opened = Mailbox::open(&folder.join(FILE), nobody, Limits::default());
     let mailbox = Arc::new(Mutex::new(opened.map_err(io::Error::other)?));
-    let known = Some(Arc::clone(&mailbox));
+    let bot = bot::keep(&folder, &parts.sockets, Arc::clone(&mailbox))?;
+    let known = Some((Arc::clone(&mailbox), bot.clone()));
     verbs::keep(parts.control, parts.callers, known, Arc::clone(&standing))?;
     let (news, certified) = watch::channel(None);
     let (said, socket) = (Arc::clone(&standing), parts.sockets.join("identity.sock"));
@@ -123,6 +125,8 @@ async fn serve(parts: Parts, ready: impl FnOnce() -> io::Result<()>) -> io::Resu
     sub_key::keep(Some(folder), socket, move |told| match told {
         News::Certified(key) => {
             problem.clear();
+            // Without it letters are still taken: it has said why it is gone.
+            let _ = bot.send(Call::Key((*key).clone()));
             news.send_replace(Some(*key));
         }
         // The same again is not said again.

@@ -1,8 +1,11 @@
 //! What this unit can be asked.
 
 use std::io;
+use std::net::SocketAddr;
 use std::os::unix::net::UnixListener;
+use std::sync::mpsc::{SyncSender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use octet_node::control::{
     ArgKind, Arguments, Capability, ColumnKind, DESCRIBE, Failure, FailureCode, PublicKey, Request,
@@ -12,6 +15,8 @@ use octet_node::serve::threads::{Limits, serve};
 use octet_node::{Callers, PID_1};
 use serde_json::{Value, json};
 
+use crate::bot::Call;
+use crate::limits::ADDRESSES;
 use crate::mailbox::{Mailbox, MailboxError};
 use crate::service::{NO_DISK, Standing};
 
@@ -29,7 +34,35 @@ pub fn verbs() -> Vec<Verb> {
             .shown(ColumnKind::Bytes, &["bytes"]),
         named(Verb::new("admit", Operate, "Makes a mailbox for somebody")),
         named(Verb::new("remove", Operate, "Takes a mailbox away, with all that lies in it")),
+        Verb::new(INVITE, Operate, "Shows the line by which operators write commands to this box")
+            .required("at", ArgKind::Text, "Where they reach it: 192.0.2.7:4434, three at most"),
     ]
+}
+
+/// The verb that makes the box somebody to write to.
+const INVITE: &str = "invite";
+
+/// How long the line may take.
+const PATIENCE: Duration = Duration::from_secs(90);
+
+fn invite(args: &Arguments, bot: &SyncSender<Call>) -> Result<Value, Failure> {
+    let at = args.text("at").unwrap_or_default();
+    let addresses: Option<Vec<SocketAddr>> =
+        at.split(',').map(|address| address.parse().ok()).collect();
+    let addresses = addresses.filter(|all| all.len() <= ADDRESSES).ok_or_else(|| {
+        let help = "write it as 192.0.2.7:4434, with further ones after commas, three at most";
+        Failure::new(FailureCode::BadArgument, format!("`{at}` is no address"), help)
+    })?;
+    let (to, line) = channel();
+    let gone = |_| "commands by letter are not taken".to_owned();
+    let asked = bot.send(Call::Invite(addresses, to)).map_err(|error| gone(error.to_string()));
+    let line = asked.and_then(|()| {
+        line.recv_timeout(PATIENCE).map_err(|error| gone(error.to_string())).and_then(|line| line)
+    });
+    line.map(|line| json!({ "invite": line })).map_err(|problem| {
+        let help = "see what `octetctl logs --unit messenger` says, and ask again";
+        Failure::new(FailureCode::Failed, problem, help)
+    })
 }
 
 /// Serves the `callers` that connect to `listener`, with threads. Without a `mailbox` there is nothing but `status`.
@@ -39,7 +72,7 @@ pub fn verbs() -> Vec<Verb> {
 pub fn keep(
     listener: UnixListener,
     callers: Callers,
-    mailbox: Option<Arc<Mutex<Mailbox>>>,
+    mailbox: Option<(Arc<Mutex<Mailbox>>, SyncSender<Call>)>,
     standing: Arc<Mutex<Standing>>,
 ) -> io::Result<()> {
     let reply = move |request: Request| {
@@ -49,8 +82,11 @@ pub fn keep(
         if verb.name == DESCRIBE {
             return Ok(json!(verbs));
         }
+        if let (INVITE, Some((_, bot))) = (verb.name.as_str(), &mailbox) {
+            return invite(&args, bot);
+        }
         let mut mailbox =
-            mailbox.as_ref().map(|it| it.lock().unwrap_or_else(PoisonError::into_inner));
+            mailbox.as_ref().map(|(it, _)| it.lock().unwrap_or_else(PoisonError::into_inner));
         let standing = standing.lock().unwrap_or_else(PoisonError::into_inner);
         answer(mailbox.as_deref_mut(), &standing, &verb.name, &args)
     };

@@ -44,6 +44,8 @@ pub mod sub_key;
 mod sys;
 #[cfg(feature = "tls")]
 pub mod tls;
+#[cfg(feature = "key")]
+pub mod words;
 
 pub use callers::{Callers, PID_1, peer_uid, unit_of};
 pub use inherited::inherited;

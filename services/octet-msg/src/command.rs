@@ -13,9 +13,10 @@ use octet_messenger::safety;
 use octet_messenger::store::StoreError;
 use octet_node::control::PublicKey;
 use octet_node::key::NoRandomness;
+use octet_node::words::WordsError;
 
 use crate::line::{Command, Line};
-use crate::{home, qr, show};
+use crate::{home, order, qr, show};
 
 /// Why a command comes to nothing.
 #[derive(Debug, thiserror::Error)]
@@ -68,6 +69,15 @@ pub enum Failed {
     /// The name is none.
     #[error("a name has 1 to 64 letters, digits, `-` and `_`: `{0}` is none")]
     Name(String),
+    /// There is no key of an operator.
+    #[error("{}: there is no key of an operator in it: name another file with --key", .0.display())]
+    NoKey(PathBuf),
+    /// There is no such unit anywhere.
+    #[error("`{0}` is the name of no unit: write `status`, `boards`, or UNIT VERB NAME=VALUE…")]
+    NoUnit(String),
+    /// The command cannot be said.
+    #[error("{0}: {help}", help = .0.help())]
+    Words(#[from] WordsError),
     /// The letters are not to be had.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -87,6 +97,10 @@ pub fn run(line: Line) -> Result<(), Failed> {
         Command::Invite { line } => invite(&courier.person().invite(), line),
         Command::Add { name, invite } => add(&mut courier, name, &invite)?,
         Command::Send { name, text } => send(&mut courier, &name, text)?,
+        Command::Order(order) => {
+            let text = order::sign(courier.person(), &order)?;
+            send(&mut courier, &order.name, text)?;
+        }
         Command::Receive => receive(&mut courier)?,
         Command::History { name } => history(&mut courier, name.as_deref())?,
         Command::People => people(courier.person()),
@@ -204,7 +218,7 @@ fn warn(left: &[CourierError]) {
 }
 
 /// Whom this person calls `name`, or who is that.
-fn find(person: &Person, name: &str) -> Result<PublicKey, Failed> {
+pub fn find(person: &Person, name: &str) -> Result<PublicKey, Failed> {
     let is_called = |(who, alias): &(&PublicKey, &str)| {
         (!alias.is_empty() && *alias == name) || who.to_string() == name
     };

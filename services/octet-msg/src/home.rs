@@ -18,14 +18,17 @@ use crate::command::Failed;
 use crate::line::Line;
 use crate::passphrase::{self, Cost};
 
+/// Where this person's settings are (XDG Base Directory Specification).
+pub fn settings() -> Option<PathBuf> {
+    let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty());
+    let home = || Some(PathBuf::from(variable("HOME")?).join(".config"));
+    let folder = variable("XDG_CONFIG_HOME").map(PathBuf::from).or_else(home);
+    Some(folder?.join("octet"))
+}
+
 /// Where a person is kept who names no folder.
 fn folder(line: &Line) -> Result<PathBuf, Failed> {
-    let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty());
-    let usual = || {
-        let home = || Some(PathBuf::from(variable("HOME")?).join(".config"));
-        let folder = variable("XDG_CONFIG_HOME").map(PathBuf::from).or_else(home);
-        Some(folder?.join("octet").join("letters"))
-    };
+    let usual = || Some(settings()?.join("letters"));
     line.folder.clone().or_else(usual).ok_or(Failed::Homeless)
 }
 

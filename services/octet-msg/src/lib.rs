@@ -3,6 +3,7 @@
 mod command;
 mod home;
 mod line;
+mod order;
 pub mod passphrase;
 mod qr;
 mod show;

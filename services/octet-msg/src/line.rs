@@ -1,8 +1,9 @@
 //! The command line.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
-use clap::{Parser, Subcommand};
+use clap::{Args, Parser, Subcommand};
 use octet_messenger::place::Place;
 
 /// Letters to people and boxes, by public key
@@ -51,6 +52,9 @@ pub enum Command {
         /// What you write; `-` reads it from the input
         text: String,
     },
+    /// Write a signed command to a box; its answer comes as a letter
+    #[command(name = "command")]
+    Order(Order),
     /// Show what has come, and leave what has not gone out yet
     Receive,
     /// Show what was written and received
@@ -60,4 +64,20 @@ pub enum Command {
     },
     /// Show whom you know, and the numbers to compare with them
     People,
+}
+
+/// A command to a box.
+#[derive(Debug, Args)]
+pub struct Order {
+    /// The file of the operator's key; without it ~/.config/octet/key
+    #[arg(long, value_name = "FILE")]
+    pub key: Option<PathBuf>,
+    /// For how long it is good, 24 hours at most
+    #[arg(long = "for", value_name = "TIME", default_value = "1h", value_parser = humantime::parse_duration)]
+    pub good_for: Duration,
+    /// What you call the box
+    pub name: String,
+    /// `status` or `boards`, or UNIT VERB NAME=VALUE…; `init` is PID 1
+    #[arg(required = true, value_name = "WORD")]
+    pub words: Vec<String>,
 }

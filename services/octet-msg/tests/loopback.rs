@@ -10,7 +10,8 @@ use std::sync::{Arc, Mutex};
 use octet_messenger::mailbox::{Limits, Mailbox};
 use octet_messenger::quic::{self, Bounds};
 use octet_node::control::PublicKey;
-use octet_node::key::{Key, random};
+use octet_node::durable::Existing;
+use octet_node::key::{self, Key, random};
 use tempfile::TempDir;
 use tokio::runtime::{Builder, Runtime};
 
@@ -146,8 +147,35 @@ fn two_people_who_are_never_there_at_the_same_time() {
     assert_eq!(ben.say(&["send", "anna", "yes, I am"]), "left at the mailbox of anna\n");
     assert_eq!(lines(&anna.say(&["receive"])), ["ben: yes, I am"]);
 
+    // A command is a letter whose text is signed with another key: that of an operator.
+    let path = folder.path().join("key");
+    let key = path.to_str().unwrap();
+    let complaint = anna.complain(&["command", "--key", key, "ben", "status"]);
+    assert!(complaint.contains("no key of an operator"), "{complaint}");
+    let operator = key::make(&path, Existing::Keep, |_| Ok(())).unwrap();
+    for words in [&["status"][..], &["boards"], &["init", "logs", "lines=3", "unit=cache"]] {
+        let line = [&["command", "--key", key, "ben"], words].concat();
+        assert_eq!(anna.say(&line), "left at the mailbox of ben\n");
+    }
+    let complaint = anna.complain(&["command", "--key", key, "ben", "init", "logs", "lines"]);
+    assert!(complaint.contains("NAME=VALUE"), "{complaint}");
+    let said = ben.say(&["receive"]);
+    let orders = lines(&said).into_iter().map(|line| {
+        let text = line.strip_prefix("anna: ").unwrap().to_owned();
+        let command = octet_node::command::Command::try_from(text).unwrap();
+        let order = command.order();
+        assert_eq!(
+            (order.target.to_string(), order.operator),
+            (names[1].clone(), operator.public())
+        );
+        let args = serde_json::Value::Object(order.args.clone());
+        format!("{} {} {args}", order.unit, order.verb)
+    });
+    let wanted = ["init status {}", "cluster show {}", r#"init logs {"lines":3,"unit":"cache"}"#];
+    assert_eq!(orders.collect::<Vec<_>>(), wanted);
+
     let history = ["to ben: are you there?", "to ben: it is me", "to ben: anna", "ben: yes, I am"];
-    assert_eq!(lines(&anna.say(&["history", "ben"])), history);
+    assert_eq!(lines(&anna.say(&["history", "ben"]))[..history.len()], history);
     let stranger = Person { passphrase: ben.passphrase.clone(), folder: anna.folder.clone() };
     let complaint = stranger.complain(&["history"]);
     assert!(complaint.contains("passphrase is wrong"), "{complaint}");

@@ -5,9 +5,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use octet_control::cli::Signer;
 use octet_control::{PublicKey, UnitName};
-use octet_node::command::{Command, InvalidCommand, Order};
-use octet_node::key::{Key, NoRandomness, random};
+use octet_node::command::{Command, Order};
+use octet_node::key::{Key, random};
 use octet_node::statement::{Appointment, InvalidStatement, Statement};
+use octet_node::words::{Words, WordsError};
 use serde_json::{Map, Value};
 
 use crate::line::{SignHolderLine, SignLine};
@@ -18,32 +19,24 @@ const FIRST_EPOCH: u64 = 1;
 /// Why it is not signed.
 #[derive(Debug, thiserror::Error)]
 pub enum SignError {
-    /// An argument has no value.
-    #[error("`{0}` is no argument")]
-    Argument(String),
+    /// The command cannot be said.
+    #[error(transparent)]
+    Words(#[from] WordsError),
     /// No box is at such an epoch.
     #[error("a statement of epoch {0} counts nowhere: every box begins with 1")]
     Epoch(u64),
     /// The key cannot sign it.
     #[error(transparent)]
     Statement(#[from] InvalidStatement),
-    /// It cannot be carried.
-    #[error(transparent)]
-    Command(#[from] InvalidCommand),
-    /// There is no id.
-    #[error(transparent)]
-    Randomness(#[from] NoRandomness),
 }
 
 impl SignError {
     /// What to do about it.
     pub fn help(&self) -> &'static str {
         match self {
-            Self::Argument(_) => "write NAME=VALUE: a whole number, true, or text",
+            Self::Words(error) => error.help(),
             Self::Epoch(_) => "give one more than `octetctl cluster show` says",
             Self::Statement(_) => "sign it with the key of an owner",
-            Self::Command(_) => "use fewer or shorter arguments",
-            Self::Randomness(_) => "try again",
         }
     }
 }
@@ -53,17 +46,14 @@ impl SignError {
 /// # Errors
 /// It cannot be said.
 pub fn sign(line: &SignLine, key: &Key) -> Result<String, SignError> {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let order = Order {
+    let words = Words {
         target: line.node,
-        operator: key.public(),
-        id: random()?,
-        expires: (now + line.good_for).as_secs(),
-        unit: line.unit.clone(),
-        verb: line.verb.clone(),
-        args: line.args.iter().map(|arg| argument(arg)).collect::<Result<Map<_, _>, _>>()?,
+        unit: &line.unit,
+        verb: &line.verb,
+        args: &line.args,
+        good_for: line.good_for,
     };
-    Ok(Command::sign(order, key)?.into())
+    Ok(words.sign(key)?)
 }
 
 /// The statement of `line`, signed with the owner's `key`, as text.
@@ -119,16 +109,6 @@ impl Signer for Caller<'_> {
     }
 }
 
-/// Which kind a verb wants is not known here: what looks like a number or a flag is one.
-fn argument(text: &str) -> Result<(String, Value), SignError> {
-    let (name, value) = text.split_once('=').ok_or_else(|| SignError::Argument(text.to_owned()))?;
-    let value = match value {
-        "true" => Value::Bool(true),
-        _ => value.parse::<u64>().map_or_else(|_| value.into(), Value::from),
-    };
-    Ok((name.to_owned(), value))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -168,6 +148,5 @@ mod tests {
         let args = serde_json::json!({"unit": "cache", "lines": 3, "follow": true});
         assert_eq!(Value::Object(order.args.clone()), args);
         assert_ne!(sign(&line, &key).unwrap(), text);
-        assert!(argument("unit").is_err());
     }
 }

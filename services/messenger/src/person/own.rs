@@ -6,6 +6,7 @@ use octet_node::bytes::Fields;
 use octet_node::certificate::{Certificate, Statement};
 use octet_node::control::{PublicKey, UnitName};
 use octet_node::key::Key;
+use octet_node::sub_key::Certified;
 use serde::{Deserialize, Serialize};
 use vodozemac::Curve25519PublicKey;
 use vodozemac::olm::{Account, AccountPickle};
@@ -30,7 +31,7 @@ pub struct Fresh {
 
 /// One's own keys.
 pub struct Own {
-    /// The key that is the name.
+    /// The key that is the name; of a node the same as `key`.
     name: Key,
     /// The key that it has certified.
     pub key: Key,
@@ -180,11 +181,33 @@ impl Person {
             issued: now,
         };
         let certificate = Certificate::sign(statement, &name).ok()?;
+        Self::begin_as((name, key, certificate), fresh.seal, places, now)
+    }
+
+    /// The person that a node is, whose key for letters is `certified`; `seal` are 32 random bytes. `None` as above.
+    pub fn of_node(
+        certified: &Certified,
+        seal: [u8; 32],
+        places: Vec<Place>,
+        now: u64,
+    ) -> Option<(Self, Vec<Change>)> {
+        let key = || Key::from_seed(*certified.key.seed());
+        // The key that is the node's name is with `identity` alone.
+        Self::begin_as((key()?, key()?, certified.certificate.clone()), seal, places, now)
+    }
+
+    fn begin_as(
+        (name, key, certificate): (Key, Key, Certificate),
+        seal: [u8; 32],
+        places: Vec<Place>,
+        now: u64,
+    ) -> Option<(Self, Vec<Change>)> {
+        let mailboxes: BTreeSet<PublicKey> = places.iter().map(|place| place.mailbox).collect();
         let own = Own {
             name,
             key,
             certificate,
-            seal: Seal::new(fresh.seal)?,
+            seal: Seal::new(seal)?,
             serial: 1,
             homes: places.into_iter().map(Home::new).collect(),
             next_prekey: 1,
@@ -205,6 +228,24 @@ impl Person {
         }
         let changes = person.changes();
         Some((person, changes))
+    }
+
+    /// Has another key for letters, or other mailboxes, which are told everything anew.
+    pub(super) fn moved(&mut self, certified: &Certified, places: Vec<Place>, now: u64) {
+        let key = Key::from_seed(*certified.key.seed());
+        if let Some(key) = key
+            && (self.own.certificate != certified.certificate || self.own.places() != places)
+        {
+            (self.own.key, self.own.certificate) = (key, certified.certificate.clone());
+            self.own.serial += 1;
+            self.own.fallback_made = None;
+            let mailboxes: Vec<PublicKey> = places.iter().map(|place| place.mailbox).collect();
+            self.own.homes = places.into_iter().map(Home::new).collect();
+            self.touched.insert(Row::Own);
+            for mailbox in mailboxes {
+                self.refill(mailbox, 0, now);
+            }
+        }
     }
 
     /// Makes new one-time keys for `mailbox` if only so few are `left` there, and a new fallback key for all if it is

@@ -1,14 +1,18 @@
-//! Two people whose mailboxes are on two boards write to each other, and one of the boards loses its power. It needs
+//! Two people whose mailboxes are on two boards write to each other, and one of the boards loses its power; then one
+//! of them runs a board by letter. It needs
 //! the kernels of three machines, the rules between them and a disk that is cut, so it cannot be in process.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::process::{Command, Output};
+use std::time::SystemTime;
 
 use memchr::memmem;
 use octet_control::PublicKey;
 use octet_machine::panel::{Host, Mac};
 use octet_machine::{Node, Socket};
+use octet_node::durable::Existing;
+use octet_node::key;
 use octet_tests::{DiskFile, USED, octet_msg, shipped};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -62,6 +66,11 @@ impl Person {
 
     fn passphrase(&self) -> PathBuf {
         self.folder.path().join("its passphrase")
+    }
+
+    /// The file of a key as operators have one.
+    fn key(&self) -> PathBuf {
+        self.folder.path().join("key")
     }
 
     fn run(&self, words: &[&str]) -> Output {
@@ -120,6 +129,44 @@ impl Person {
     }
 }
 
+/// Receives until the box has answered, and returns that.
+fn answer(site: &Site, person: &Person) -> String {
+    let mut said = String::new();
+    site.wait("the box answers", || {
+        said = String::from_utf8(person.run(&["receive"]).stdout).unwrap();
+        said.contains(" box: ")
+    });
+    said
+}
+
+/// The box is run by letter: by its operator, and once.
+fn is_run_by_letter(site: &Site, at: &str, operator: &Person, stranger: &Person) {
+    let invite = ask(site, 2, "invite", json!({ "at": at }))["invite"].clone();
+    for person in [operator, stranger] {
+        person.say(&["add", "box", invite.as_str().unwrap()]);
+    }
+    let command = |person: &Person| {
+        let key = person.key().to_str().unwrap().to_owned();
+        person.say(&["command", "--key", &key, "box", "status"]);
+        answer(site, person)
+    };
+    let early = command(operator);
+    assert!(early.contains("the time is not trusted"), "{early}");
+    let time = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
+    site.ask(Node::Board(2), "gate", "trust-time", json!({ "time": time }));
+    let status = command(operator);
+    assert!(status.contains("\"board\": 2"), "{status}");
+
+    // The same signed text again, and another's.
+    let history = lines(operator.say(&["history", "box"]).as_bytes());
+    let mut signed = history.iter().filter_map(|line| line.strip_prefix("to box: "));
+    operator.say(&["send", "box", signed.next_back().unwrap()]);
+    let again = answer(site, operator);
+    assert!(again.contains("run before"), "{again}");
+    let refused = command(stranger);
+    assert!(refused.contains("is no operator of this box"), "{refused}");
+}
+
 /// What stands behind the time of each line.
 fn lines(said: &[u8]) -> Vec<String> {
     String::from_utf8_lossy(said)
@@ -135,7 +182,13 @@ fn ask(site: &Site, board: u8, verb: &str, args: Value) -> Value {
 
 #[test]
 fn letters_come_once_and_in_order_when_a_board_is_off() {
-    let site = Site::new(PORTS, &text(PORTS, LINES));
+    let folder = tempfile::tempdir().unwrap();
+    let key = key::make(&folder.path().join("key"), Existing::Keep, |_| Ok(())).unwrap();
+    let operator = format!(
+        "[operator]\nkeys = [{{ key = \"{}\", name = \"anna\", may = [\"read\"] }}]\n",
+        key.public()
+    );
+    let site = Site::new(PORTS, &text(PORTS, &format!("{LINES}{operator}")));
     let disks = BOARDS.map(|board| (Node::Board(board), DiskFile::flashed(&shipped(), USED)));
     site.power_on(Node::Router);
     for (board, disk) in &disks {
@@ -212,4 +265,9 @@ fn letters_come_once_and_in_order_when_a_board_is_off() {
     let history = lines(ben.say(&["history"]).as_bytes());
     let all = ["anna: it is me", "anna: anna", "to anna: yes, I am", "anna: good"];
     assert_eq!(history, [&[format!("anna: {FIRST}")], &all.map(str::to_owned)[..]].concat());
+
+    std::fs::copy(folder.path().join("key"), anna.key()).unwrap();
+    key::make(&ben.key(), Existing::Keep, |_| Ok(())).unwrap();
+    let (_, at) = mailboxes[1].split_once('@').unwrap();
+    is_run_by_letter(&site, at, &anna, &ben);
 }

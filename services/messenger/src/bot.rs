@@ -1,0 +1,226 @@
+//! The node as a person: it takes commands that operators have signed, carries each to the gate, and writes what the
+//! gate answers. Whether a command counts is for the gate alone to say.
+
+use std::fs::DirBuilder;
+use std::io;
+use std::net::SocketAddr;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use octet_node::command::Command;
+use octet_node::control::PublicKey;
+use octet_node::durable::{self, Existing};
+use octet_node::key::random;
+use octet_node::sub_key::Certified;
+
+use crate::courier::{Courier, CourierError};
+use crate::gate;
+use crate::local::Local;
+use crate::mailbox::{Bell, Mailbox, MailboxError};
+use crate::person::{Event, Person, Refused};
+use crate::place::Place;
+use crate::quic::now;
+use crate::rate::{Rate, Rates};
+use crate::store::{Store, StoreError};
+
+/// The folder of the person, in the service's data folder, and the file of the key of its store.
+const FOLDER: &str = "bot";
+const SECRET: &str = "secret";
+
+/// What is not left where it is to go is tried again after so long.
+const AGAIN: Duration = Duration::from_secs(60);
+
+/// How often one person is answered, and how many are at once.
+const ANSWERS: Rate = Rate { burst: 30, seconds: 2 };
+const ASKERS: usize = 256;
+
+/// What wakes it.
+pub enum Call {
+    /// A letter has come.
+    Letter,
+    /// The service has this key now.
+    Key(Certified),
+    /// It is to be reached at these addresses, and to say by what line it is found.
+    Invite(Vec<SocketAddr>, Sender<Result<String, String>>),
+}
+
+/// Why it ends.
+#[derive(Debug, thiserror::Error)]
+enum Trouble {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Courier(#[from] CourierError),
+    #[error(transparent)]
+    Mailbox(#[from] MailboxError),
+    #[error("{0}")]
+    Disk(#[from] io::Error),
+    #[error("no keys could be made")]
+    Keys,
+}
+
+struct Bot {
+    folder: PathBuf,
+    gate: PathBuf,
+    mailbox: Arc<Mutex<Mailbox>>,
+    bell: SyncSender<Call>,
+    certified: Option<Certified>,
+    courier: Option<Courier<Local>>,
+    answers: Rates<PublicKey>,
+}
+
+/// Begins a thread that is woken by what is returned. Its files are in `folder`, and the gate's socket in `sockets`.
+///
+/// # Errors
+/// There is no thread to be had.
+pub fn keep(
+    folder: &Path,
+    sockets: &Path,
+    mailbox: Arc<Mutex<Mailbox>>,
+) -> io::Result<SyncSender<Call>> {
+    // A letter that finds no room here is fetched with those that have filled it.
+    let (bell, calls) = sync_channel(16);
+    let (folder, gate, own) = (folder.join(FOLDER), sockets.join("gate.sock"), bell.clone());
+    let run = move || {
+        let answers = Rates::new(ANSWERS, ASKERS);
+        let (certified, courier) = (None, None);
+        let bot = Bot { folder, gate, mailbox, bell: own, certified, courier, answers };
+        if let Err(error) = bot.go_on(&calls) {
+            eprintln!("commands by letter are not taken until the next start: {error}");
+        }
+    };
+    std::thread::Builder::new().name("bot".into()).spawn(run)?;
+    Ok(bell)
+}
+
+impl Bot {
+    fn go_on(mut self, calls: &Receiver<Call>) -> Result<(), Trouble> {
+        let mut is_waiting = false;
+        loop {
+            let call = if is_waiting {
+                calls.recv_timeout(AGAIN)
+            } else {
+                calls.recv().map_err(|_| RecvTimeoutError::Disconnected)
+            };
+            match call {
+                Err(RecvTimeoutError::Disconnected) => return Ok(()),
+                Err(RecvTimeoutError::Timeout) | Ok(Call::Letter) => {}
+                Ok(Call::Key(certified)) => {
+                    self.certified = Some(certified);
+                    self.load()?;
+                }
+                Ok(Call::Invite(addresses, to)) => {
+                    // Whoever has asked may have gone.
+                    let _ = to.send(self.invite(addresses)?);
+                }
+            }
+            is_waiting = self.turn()?;
+        }
+    }
+
+    /// The line, or why there is none.
+    fn invite(&mut self, addresses: Vec<SocketAddr>) -> Result<Result<String, String>, Trouble> {
+        let Some(certified) = self.certified.clone() else {
+            return Ok(Err("this service's key is not certified yet".to_owned()));
+        };
+        let place = Place { mailbox: certified.key.public(), addresses };
+        if self.courier.is_none() {
+            self.make(&certified, &place)?;
+        }
+        self.become_known(&certified, place)?;
+        Ok(self.line().ok_or_else(|| "there is no person yet".to_owned()))
+    }
+
+    fn line(&self) -> Option<String> {
+        Some(self.courier.as_ref()?.person().invite().to_string())
+    }
+
+    fn make(&mut self, certified: &Certified, place: &Place) -> Result<(), Trouble> {
+        DirBuilder::new().recursive(true).mode(0o700).create(&self.folder)?;
+        // What a cut has left was never told to anybody.
+        for file in ["keys", "rows"] {
+            match std::fs::remove_file(self.folder.join(file)) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
+                _ => {}
+            }
+        }
+        let secret: [u8; 32] = random().map_err(|_| Trouble::Keys)?;
+        let seal = random().map_err(|_| Trouble::Keys)?;
+        let made = Person::of_node(certified, seal, vec![place.clone()], now());
+        let (_, rows) = made.ok_or(Trouble::Keys)?;
+        let store = Store::create(&self.folder, secret)?;
+        store.keep(&rows)?;
+        // With this file the person is there.
+        durable::write(&self.folder.join(SECRET), &secret, Existing::Replace, |_| Ok(()))?;
+        self.courier = Some(Courier::new(store, Local::new(Arc::clone(&self.mailbox))?)?);
+        Ok(())
+    }
+
+    /// The person that is kept, if there is one.
+    fn load(&mut self) -> Result<(), Trouble> {
+        let Some(certified) = self.certified.clone() else { return Ok(()) };
+        if self.courier.is_none() {
+            let Some(bytes) = durable::read(&self.folder.join(SECRET), 32)? else { return Ok(()) };
+            let secret = <[u8; 32]>::try_from(bytes).map_err(|_| StoreError::WrongKey)?;
+            let store = Store::open(&self.folder, secret)?;
+            self.courier = Some(Courier::new(store, Local::new(Arc::clone(&self.mailbox))?)?);
+        }
+        let kept = self.courier.as_ref().and_then(|courier| courier.person().mailboxes().next());
+        let Some(kept) = kept.cloned() else { return Ok(()) };
+        self.become_known(&certified, Place { mailbox: certified.key.public(), ..kept })
+    }
+
+    /// Has the mailbox know the person, and whoever asks there find it at `place`.
+    fn become_known(&mut self, certified: &Certified, place: Place) -> Result<(), Trouble> {
+        let Some(courier) = &mut self.courier else { return Ok(()) };
+        courier.tell(Event::Moved(certified.clone(), vec![place]), now())?;
+        let bell = self.bell.clone();
+        // No room means that it is about to look anyway.
+        let ring = move || drop(bell.try_send(Call::Letter));
+        let mut mailbox = self.mailbox.lock().unwrap_or_else(PoisonError::into_inner);
+        mailbox.rename(certified.key.public());
+        mailbox.admit(&courier.person().name())?;
+        mailbox.tell_of(courier.person().name(), Bell(Arc::new(ring)));
+        Ok(())
+    }
+
+    /// Does all that there is to do; whether something is left for later.
+    fn turn(&mut self) -> Result<bool, Trouble> {
+        let Some(courier) = &mut self.courier else { return Ok(false) };
+        let mut left = courier.deliver(now())?;
+        match courier.fetch(now()) {
+            Err(CourierError::Store(error)) => return Err(error.into()),
+            Err(error) => left.push(error),
+            Ok(others) => left.extend(others),
+        }
+        let mut is_answered = false;
+        loop {
+            let (end, next) = courier.person().history();
+            if next >= end {
+                break;
+            }
+            let lines = courier.store().history(next, next + 1)?;
+            let Some(line) = lines.into_iter().next() else { break };
+            // Who has not signed, or asks too often, is told nothing: a stranger's letter costs little.
+            let is_command = Command::try_from(line.text.trim().to_owned()).is_ok();
+            let is_run = is_command && self.answers.may(line.peer, now());
+            let answer = is_run.then(|| gate::run(&self.gate, line.text.trim()));
+            match courier.tell(Event::Answered(line.peer, answer), now()) {
+                // They have not fetched a thousand answers.
+                Err(CourierError::Refused(Refused::OutboxFull)) => {
+                    courier.tell(Event::Answered(line.peer, None), now())?;
+                }
+                told => told?,
+            }
+            is_answered = true;
+        }
+        if is_answered {
+            left = courier.deliver(now())?;
+            courier.store().rotate()?;
+        }
+        Ok(!left.is_empty())
+    }
+}

@@ -1,0 +1,73 @@
+//! The gate of this node, to which signed commands are brought. What it answers becomes the text of a letter.
+
+use std::io;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use octet_node::control::{CallError, Client};
+use serde_json::{Map, Value};
+
+use crate::limits::TEXT;
+
+/// How long a command may be silent.
+const SILENCE: Duration = Duration::from_secs(30);
+
+/// How long it may go on: one that never ends is answered with what it has said until then.
+const LONGEST: Duration = Duration::from_secs(60);
+
+/// What stands at the end of an answer that was cut.
+const CUT: &str = "\n(cut here: the answer is longer than a letter)";
+
+/// What stands at the end of one that did not end.
+const ENDLESS: &str = "\n(cut here: the answer did not end in a minute)";
+
+/// Has the gate at `socket` run `command`, and returns what it answers.
+pub fn run(socket: &Path, command: &str) -> String {
+    let mut said = String::new();
+    let (begin, mut is_endless) = (Instant::now(), false);
+    let outcome = ask(socket, command, |item| {
+        add(&mut said, item);
+        is_endless = begin.elapsed() > LONGEST;
+        said.len() <= TEXT && !is_endless
+    });
+    match outcome {
+        Ok(Value::Null) if said.is_empty() => said.push_str("done"),
+        Ok(Value::Null) => {}
+        Ok(end) => add(&mut said, &end),
+        Err(CallError::Failure(failure)) => {
+            add(
+                &mut said,
+                &Value::from(format!("not done: {}: {}", failure.message, failure.help)),
+            );
+        }
+        Err(CallError::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => is_endless = true,
+        Err(error) => {
+            let trouble = format!("the gate does not answer: {error}: say it again with another");
+            add(&mut said, &Value::from(trouble));
+        }
+    }
+    let mark = if is_endless { ENDLESS } else { CUT };
+    if is_endless || said.len() > TEXT {
+        let room = TEXT - mark.len();
+        let end = (0..=room.min(said.len())).rev().find(|end| said.is_char_boundary(*end));
+        said.truncate(end.unwrap_or(0));
+        said.push_str(mark);
+    }
+    said
+}
+
+fn ask(socket: &Path, command: &str, item: impl FnMut(&Value) -> bool) -> Result<Value, CallError> {
+    let mut client = Client::connect(socket)?;
+    client.stream().set_read_timeout(Some(SILENCE))?;
+    client.call_each("run", Map::from_iter([("command".to_owned(), command.into())]), item)
+}
+
+fn add(said: &mut String, value: &Value) {
+    if !said.is_empty() {
+        said.push('\n');
+    }
+    match value {
+        Value::String(text) => said.push_str(text),
+        value => said.push_str(&format!("{value:#}")),
+    }
+}

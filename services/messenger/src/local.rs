@@ -1,0 +1,56 @@
+//! The wire of a person who lives where a mailbox is: that one is asked without a network.
+
+use std::io;
+use std::net::Ipv4Addr;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use octet_node::control::PublicKey;
+
+use crate::courier::{Unreached, Wire};
+use crate::mailbox::{Mailbox, Visit};
+use crate::place::Place;
+use crate::quic::{Client, now};
+use crate::request::{Answer, Request};
+
+/// The mailbox here, and the way to others.
+pub struct Local {
+    mailbox: Arc<Mutex<Mailbox>>,
+    visit: Visit,
+    others: Client,
+}
+
+impl Local {
+    /// Nobody was asked yet.
+    ///
+    /// # Errors
+    /// The kernel gives no descriptors.
+    pub fn new(mailbox: Arc<Mutex<Mailbox>>) -> io::Result<Self> {
+        Ok(Self { mailbox, visit: visit(), others: Client::new()? })
+    }
+
+    fn is_here(&self, mailbox: &PublicKey) -> bool {
+        self.mailbox.lock().unwrap_or_else(PoisonError::into_inner).is(mailbox)
+    }
+}
+
+impl Wire for Local {
+    fn ask(&mut self, place: &Place, request: &Request) -> Result<Answer, Unreached> {
+        if !self.is_here(&place.mailbox) {
+            return self.others.ask(place, request);
+        }
+        let mut mailbox = self.mailbox.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(mailbox.handle(&mut self.visit, request.clone(), now()))
+    }
+
+    fn part(&mut self, place: &Place) {
+        if self.is_here(&place.mailbox) {
+            self.visit = visit();
+        } else {
+            self.others.part(place);
+        }
+    }
+}
+
+fn visit() -> Visit {
+    Visit::new(Ipv4Addr::LOCALHOST.into())
+}

@@ -1,0 +1,132 @@
+//! Commands by letter, from the operator to the gate and back.
+
+use std::time::{Duration, Instant};
+
+use octet_messenger::courier::Courier;
+use octet_messenger::invite::Invite;
+use octet_messenger::limits::TEXT;
+use octet_messenger::person::Event;
+use octet_messenger::quic::{Client, now};
+use octet_node::control::PublicKey;
+use octet_node::key::Key;
+use octet_node::words::Words;
+use serde_json::json;
+
+use crate::gate::Gate;
+use crate::{Host, PATIENCE, person};
+
+/// An operator who knows a box.
+struct Operator {
+    key: Key,
+    courier: Courier<Client>,
+    node: PublicKey,
+}
+
+impl Operator {
+    /// Lets somebody in at `host`, and has them know the box by its invite.
+    fn new(host: &Host, place: &octet_messenger::place::Place) -> Self {
+        let mut courier = person(&host.folder.path().join("anna"), place);
+        host.ask("admit", json!({"name": courier.person().name()}));
+        let at = place.addresses[0].to_string();
+        let shown = host.ask("invite", json!({ "at": at }));
+        let invite: Invite = shown["invite"].as_str().unwrap().parse().unwrap();
+        assert_eq!(host.ask("invite", json!({ "at": at })), shown, "it is the same again");
+        let node = invite.name;
+        courier.tell(Event::Add(invite, "box".to_owned()), now()).unwrap();
+        Self { key: Key::generate().unwrap(), courier, node }
+    }
+
+    fn sign(&self, verb: &str) -> String {
+        let (unit, args) = ("cache".parse().unwrap(), ["n=1".to_owned()]);
+        let good_for = Duration::from_secs(600);
+        let words = Words { target: self.node, unit: &unit, verb, args: &args, good_for };
+        words.sign(&self.key).unwrap()
+    }
+
+    fn write(&mut self, text: &str) {
+        self.courier.tell(Event::Write(self.node, text.to_owned()), now()).unwrap();
+        self.go_on(|it| it.deliver(now()).unwrap().is_empty());
+    }
+
+    /// Until `done`: a connection may be one to a process that is gone.
+    fn go_on(&mut self, mut done: impl FnMut(&mut Courier<Client>) -> bool) {
+        let deadline = Instant::now() + PATIENCE;
+        while !done(&mut self.courier) {
+            assert!(Instant::now() < deadline);
+        }
+    }
+
+    /// All answers, once there are so many.
+    fn answers(&mut self, count: usize) -> Vec<String> {
+        let mut texts = vec![];
+        self.go_on(|it| {
+            // That fails while the service is away.
+            let _ = it.fetch(now());
+            let (end, _) = it.person().history();
+            let lines = it.store().history(0, end).unwrap().into_iter();
+            texts = lines.filter(|line| line.received).map(|line| line.text).collect();
+            texts.len() >= count
+        });
+        assert_eq!(texts.len(), count, "{texts:?}");
+        texts
+    }
+}
+
+#[test]
+fn what_is_signed_is_carried_and_answered() {
+    let mut host = Host::new();
+    let gate = Gate::start(&host.folder.path().join("gate.sock"));
+    let place = host.start("127.0.0.1:0");
+    let mut anna = Operator::new(&host, &place);
+    let command = anna.sign("stats");
+    anna.write(&command);
+    let said = anna.answers(1).pop().unwrap();
+    for part in ["stats", "cache", "\"n\": 1"] {
+        assert!(said.contains(part), "{said}");
+    }
+    assert_eq!(gate.begun.recv_timeout(PATIENCE).unwrap(), "stats");
+
+    // The same again: the gate says no, and that is answered.
+    anna.write(&command);
+    let said = anna.answers(2).pop().unwrap();
+    assert!(said.contains("not done: this command was run before: sign a new one"), "{said}");
+
+    // What nobody has signed is neither carried nor answered: the next answer is that of the next command.
+    let altered = format!("{}x", anna.sign("purge"));
+    for text in ["help", "cache purge", &altered] {
+        anna.write(text);
+    }
+    anna.write(&anna.sign("show"));
+    assert!(anna.answers(3).pop().unwrap().contains("show"));
+    assert_eq!(gate.begun.recv_timeout(PATIENCE).unwrap(), "show");
+
+    // What is longer than a letter is cut, between two letters of the alphabet, and says so.
+    anna.write(&anna.sign("long"));
+    let said = anna.answers(4).pop().unwrap();
+    assert!(said.len() <= TEXT && said.len() > TEXT - 4, "{}", said.len());
+    assert!(said.starts_with("ää") && said.ends_with("longer than a letter)"));
+}
+
+/// Killed after the gate has begun a command, and before it has answered.
+#[test]
+fn killed_before_the_answer() {
+    let mut host = Host::new();
+    let gate = Gate::start(&host.folder.path().join("gate.sock"));
+    let place = host.start("127.0.0.1:0");
+    let at = place.addresses[0].to_string();
+    let mut anna = Operator::new(&host, &place);
+    anna.write(&anna.sign("hang"));
+    assert_eq!(gate.begun.recv_timeout(PATIENCE).unwrap(), "hang");
+    host.kill();
+    assert_eq!(host.start(&at), place);
+    let said = anna.answers(1).pop().unwrap();
+    assert!(said.contains("run before"), "{said}");
+
+    // Killed when all is answered: nothing is answered again.
+    host.kill();
+    assert_eq!(host.start(&at), place);
+    anna.write(&anna.sign("stats"));
+    assert!(anna.answers(2).pop().unwrap().contains("stats"));
+    assert_eq!(gate.begun.recv_timeout(PATIENCE).unwrap(), "stats");
+    assert!(gate.begun.try_recv().is_err(), "each has begun once");
+}

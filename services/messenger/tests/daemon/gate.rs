@@ -1,0 +1,63 @@
+//! A stand-in for the gate, as far as the messenger sees it. What the real one checks is shown by its own tests: here it
+//! counts what is brought, and runs no command twice.
+
+use std::os::unix::net::UnixListener;
+use std::path::Path;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex};
+
+use octet_node::Peer;
+use octet_node::command::Command;
+use octet_node::control::{Failure, FailureCode};
+use serde_json::json;
+
+/// The gate, and what it was brought.
+pub struct Gate {
+    /// The verb of each command that has begun, when it begins. One that is called `hang` is not answered.
+    pub begun: Receiver<String>,
+}
+
+impl Gate {
+    pub fn start(socket: &Path) -> Self {
+        let listener = UnixListener::bind(socket).unwrap();
+        let (tell, begun) = channel();
+        let known = Arc::<Mutex<Vec<[u8; 16]>>>::default();
+        std::thread::spawn(move || {
+            for stream in listener.incoming().map_while(Result::ok) {
+                let (known, tell) = (Arc::clone(&known), tell.clone());
+                std::thread::spawn(move || serve(Peer::new(stream), &known, &tell));
+            }
+        });
+        Self { begun }
+    }
+}
+
+fn serve(mut peer: Peer, known: &Mutex<Vec<[u8; 16]>>, tell: &Sender<String>) {
+    while let Ok(Some(request)) = peer.next_request() {
+        assert_eq!(request.verb, "run", "it may ask for nothing else");
+        let command: Command = serde_json::from_value(request.args["command"].clone()).unwrap();
+        let order = command.order();
+        let refused = |message: &str| Failure::new(FailureCode::Denied, message, "sign a new one");
+        let mut known = known.lock().unwrap();
+        let answer = if known.contains(&order.id) {
+            Err(refused("this command was run before"))
+        } else {
+            known.push(order.id);
+            // The test may have ended.
+            let _ = tell.send(order.verb.clone());
+            Ok(json!({ "unit": order.unit, "verb": order.verb, "args": order.args }))
+        };
+        drop(known);
+        let is_answered = match order.verb.as_str() {
+            "hang" if answer.is_ok() => Ok(()),
+            "long" => {
+                let lines = ["ä".repeat(20_000), "x".repeat(20_000)];
+                lines.into_iter().try_for_each(|line| peer.item(request.id, json!(line)))
+            }
+            _ => peer.end(request.id, answer),
+        };
+        if is_answered.is_err() {
+            return;
+        }
+    }
+}

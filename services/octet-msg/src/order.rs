@@ -1,0 +1,39 @@
+//! Commands to boxes, signed with the operator's key: the file that `octetctl keygen` has made.
+
+use octet_messenger::person::Person;
+use octet_node::control::{DESCRIBE, INIT};
+use octet_node::key::{self, KeyFile};
+use octet_node::map::CLUSTER;
+use octet_node::words::Words;
+
+use crate::command::{Failed, find};
+use crate::home;
+use crate::line::Order;
+
+/// The text of a letter to the box that `order` names.
+///
+/// # Errors
+/// There is no key, or it cannot be said.
+pub fn sign(person: &Person, order: &Order) -> Result<String, Failed> {
+    let target = find(person, &order.name)?;
+    let usual = || Some(home::settings()?.join("key"));
+    let path = order.key.clone().or_else(usual).ok_or(Failed::Homeless)?;
+    let key = match key::read(&path) {
+        Ok(KeyFile::Key(key)) => key,
+        Ok(KeyFile::Absent | KeyFile::Damaged) => return Err(Failed::NoKey(path)),
+        Err(error) => return Err(Failed::Disk(path, error)),
+    };
+    let (unit, verb, args) = split(&order.words);
+    let unit = unit.parse().map_err(|_| Failed::NoUnit(unit.to_owned()))?;
+    Ok(Words { target, unit: &unit, verb, args, good_for: order.good_for }.sign(&key)?)
+}
+
+/// Unit, verb and arguments. A word alone is one of those that every box knows.
+fn split(words: &[String]) -> (&str, &str, &[String]) {
+    match words {
+        [unit, verb, args @ ..] => (unit, verb, args),
+        [word] if word == "boards" => (CLUSTER, "show", &[]),
+        [verb] => (INIT, verb, &[]),
+        [] => (INIT, DESCRIBE, &[]),
+    }
+}
