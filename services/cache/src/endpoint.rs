@@ -15,6 +15,7 @@ use iroh::{Endpoint, RelayMode, SecretKey};
 use iroh_blobs::{ALPN, BlobsProtocol};
 use octet_node::control::PublicKey;
 use octet_node::key::Key;
+use octet_node::say;
 use octet_node::sub_key::Certified;
 use tokio::sync::{Semaphore, watch};
 use tokio::time::sleep;
@@ -117,7 +118,7 @@ pub async fn keep(
                 // The same again is not said again.
                 let error = error.to_string();
                 if error != problem {
-                    eprintln!("no node is served and none asked yet: {error}");
+                    say!("no node is served and none asked yet: {error}");
                     problem = error;
                 }
                 sleep(PAUSE).await;
@@ -130,7 +131,7 @@ pub async fn keep(
         until_other(&mut certified, own.key.public()).await;
         opened.send_replace(None);
         if let Err(error) = router.shutdown().await {
-            eprintln!("the endpoint with the key before does not end: {error}");
+            say!("the endpoint with the key before does not end: {error}");
         }
     }
 }

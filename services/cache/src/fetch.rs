@@ -14,6 +14,7 @@ use iroh_blobs::get::request::get_verified_size;
 use iroh_blobs::protocol::ERR_INTERNAL;
 use iroh_blobs::{ALPN, Hash, HashAndFormat};
 use octet_node::control::PublicKey;
+use octet_node::say;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
@@ -169,7 +170,7 @@ impl Fetcher {
                     self.counters.dealt(node, |it| it.silent += 1);
                 }
                 Answer::Wrong => {
-                    eprintln!("board {} sent something else than {hash}", peer.number);
+                    say!("board {} sent something else than {hash}", peer.number);
                     self.counters.dealt(node, |it| it.wrong += 1);
                 }
                 Answer::Unkept(error) => return Err(error.into()),

@@ -4,6 +4,9 @@
 //! [`fetch`] has them from other nodes, [`names`] stand for them, [`http`] gives them to whoever is let to the port and
 //! takes them from who has a [token](tokens), and [`verbs`] is what operators use.
 
+// What is said is one line, whatever another has put into it: `octet_node::say`.
+#![warn(clippy::print_stderr, clippy::print_stdout)]
+
 pub mod counters;
 pub mod endpoint;
 pub mod fetch;
@@ -29,6 +32,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use octet_node::Callers;
+use octet_node::say;
 use tokio::sync::{Semaphore, watch};
 
 use crate::counters::Counters;
@@ -99,7 +103,7 @@ async fn begin(
 ) -> io::Result<Gateway> {
     let counters = Arc::new(Counters::default());
     let Some(folder) = &parts.folder else {
-        eprintln!("no objects are kept: PID 1 has given no folder to keep them in");
+        say!("no objects are kept: PID 1 has given no folder to keep them in");
         return Ok(Gateway { here: None, counters });
     };
     let objects = Arc::new(Objects::open(&folder.join(STORE), &parts.limits).await?);

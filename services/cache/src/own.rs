@@ -6,6 +6,7 @@ use std::thread::{Builder, sleep};
 use std::time::Duration;
 
 use octet_node::map;
+use octet_node::say;
 use octet_node::sub_key::{self, Certified, News};
 use tokio::sync::watch;
 
@@ -35,7 +36,7 @@ pub fn certified(
         // The same again is not said again.
         News::Not(why) if why == problem => {}
         News::Not(why) => {
-            eprintln!("this service's key is not certified now: {why}");
+            say!("this service's key is not certified now: {why}");
             problem = why;
         }
     };
@@ -62,7 +63,7 @@ pub fn peers(sockets: &Path) -> io::Result<watch::Receiver<Vec<Peer>>> {
             if let Err(error) = followed {
                 let error = error.to_string();
                 if error != problem {
-                    eprintln!("cluster does not tell who has objects: {error}");
+                    say!("cluster does not tell who has objects: {error}");
                     problem = error;
                 }
             }

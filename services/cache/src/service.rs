@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use octet_node::control::SOCKETS;
+use octet_node::say;
 use octet_node::settings::Which;
 use octet_node::{Callers, inherited, notify_ready};
 
@@ -22,7 +23,7 @@ pub fn main() -> ExitCode {
     match parts(inherited).and_then(|parts| run(parts, notify_ready)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("{error}");
+            say!("{error}");
             ExitCode::FAILURE
         }
     }
@@ -37,7 +38,7 @@ fn parts(inherited: Vec<(String, OwnedFd)>) -> io::Result<Parts> {
     // In the order of their names, as they are passed.
     let (control, http) = (take("control")?, take("http")?);
     let quota = settings::quota(Path::new(SOCKETS), Which::InForce).unwrap_or_else(|error| {
-        eprintln!("what objects may take is not known: none goes but for what stays free: {error}");
+        say!("what objects may take is not known: none goes but for what stays free: {error}");
         Some(u64::MAX)
     });
     Ok(Parts {

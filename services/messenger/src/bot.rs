@@ -14,6 +14,7 @@ use octet_node::command::Command;
 use octet_node::control::PublicKey;
 use octet_node::durable::{self, Existing};
 use octet_node::key::random;
+use octet_node::say;
 use octet_node::sub_key::Certified;
 
 use crate::courier::{Courier, CourierError};
@@ -89,7 +90,7 @@ pub fn keep(
         let (certified, courier) = (None, None);
         let bot = Bot { folder, gate, mailbox, bell: own, certified, courier, answers };
         if let Err(error) = bot.go_on(&calls) {
-            eprintln!("commands by letter are not taken until the next start: {error}");
+            say!("commands by letter are not taken until the next start: {error}");
         }
     };
     std::thread::Builder::new().name("bot".into()).spawn(run)?;

@@ -4,6 +4,9 @@
 //! One half is the mailbox, which the service is. The other is a person: a state machine without clock, file
 //! or socket ([`person`]), where it is kept ([`store`]), and who does what it wants done ([`courier`]).
 
+// What is said is one line, whatever another has put into it: `octet_node::say`.
+#![warn(clippy::print_stderr, clippy::print_stdout)]
+
 mod bot;
 pub mod card;
 pub mod courier;

@@ -18,6 +18,7 @@ use std::sync::Arc;
 
 use octet_node::control::PublicKey;
 use octet_node::key::random;
+use octet_node::say;
 use redb::{Database, ReadableDatabase};
 
 use crate::rate::Rates;
@@ -193,7 +194,7 @@ impl Mailbox {
             Ok(answer) => answer,
             Err(Problem::Refused(refusal)) => Some(Answer::Refused(refusal)),
             Err(Problem::Rows(error)) => {
-                eprintln!("a request could not be answered: {error}");
+                say!("a request could not be answered: {error}");
                 Some(Answer::Refused(Refusal::Broken))
             }
         }

@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use octet_node::control::{PublicKey, SOCKETS};
+use octet_node::say;
 use octet_node::sub_key::{self, Certified, News};
 use octet_node::{Callers, inherited, notify_ready};
 use tokio::sync::watch;
@@ -69,7 +70,7 @@ pub fn main() -> ExitCode {
     match parts(inherited).and_then(|parts| run(parts, notify_ready)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("{error}");
+            say!("{error}");
             ExitCode::FAILURE
         }
     }
@@ -107,7 +108,7 @@ async fn serve(parts: Parts, ready: impl FnOnce() -> io::Result<()>) -> io::Resu
     let standing = Arc::new(Mutex::new(Standing::default()));
     let Some(folder) = parts.folder else {
         // A letter that was taken is to outlive this process, and the key by which people know it, too.
-        eprintln!("no letters are taken: {NO_DISK}");
+        say!("no letters are taken: {NO_DISK}");
         standing.lock().unwrap_or_else(PoisonError::into_inner).trouble = Some(NO_DISK.to_owned());
         verbs::keep(parts.control, parts.callers, None, standing)?;
         ready()?;
@@ -134,7 +135,7 @@ async fn serve(parts: Parts, ready: impl FnOnce() -> io::Result<()>) -> io::Resu
         News::Not(why) => {
             problem.clone_from(&why);
             let why = format!("this service's key is not certified: {why}");
-            eprintln!("{why}");
+            say!("{why}");
             let mut standing = said.lock().unwrap_or_else(PoisonError::into_inner);
             // With the key of before it is served on.
             if standing.own.is_none() {
@@ -157,7 +158,7 @@ async fn sweep(mailbox: Arc<Mutex<Mailbox>>) {
         let sweep = move || {
             let mut mailbox = mailbox.lock().unwrap_or_else(PoisonError::into_inner);
             if let Err(error) = mailbox.expire(now()) {
-                eprintln!("old letters are not deleted: {error}");
+                say!("old letters are not deleted: {error}");
             }
         };
         let _ = tokio::task::spawn_blocking(sweep).await;
@@ -190,7 +191,7 @@ async fn keep(
                 // The same again is not said again.
                 let error = format!("nobody is served: {error}");
                 if error != problem {
-                    eprintln!("{error}");
+                    say!("{error}");
                     problem.clone_from(&error);
                 }
                 stand(None, vec![], Some(error));
@@ -202,7 +203,7 @@ async fn keep(
         let public = own.key.public();
         mailbox.lock().unwrap_or_else(PoisonError::into_inner).rename(public);
         stand(Some(public), endpoint.bound_sockets(), None);
-        println!("letters are taken as {public}");
+        say!("letters are taken as {public}");
         let serving =
             tokio::spawn(quic::serve(endpoint.clone(), Arc::clone(&mailbox), Bounds::default()));
         let is_other =

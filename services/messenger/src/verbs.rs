@@ -11,6 +11,7 @@ use octet_node::control::{
     ArgKind, Arguments, Capability, ColumnKind, DESCRIBE, Failure, FailureCode, PublicKey, Request,
     Verb,
 };
+use octet_node::say;
 use octet_node::serve::threads::{Limits, serve};
 use octet_node::{Callers, PID_1};
 use serde_json::{Value, json};
@@ -92,7 +93,7 @@ pub fn keep(
     };
     let run = move || {
         let Err(error) = serve(&listener, &callers, LIMITS, PID_1, move |_, _, it| reply(it));
-        eprintln!("the socket is gone: {error}");
+        say!("the socket is gone: {error}");
     };
     std::thread::Builder::new().name("verbs".into()).spawn(run).map(drop)
 }

@@ -1,5 +1,6 @@
 //! What was given to which other node is noted, for accounts that nobody keeps yet.
 
+use octet_node::say;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -72,6 +73,6 @@ async fn note(mut told: mpsc::Receiver<ProviderMessage>, policy: Arc<Policy>) {
 async fn keep(policy: &Arc<Policy>) {
     let policy = Arc::clone(policy);
     if let Ok(Err(error)) = spawn_blocking(move || policy.keep_given()).await {
-        eprintln!("what was given to others is not kept: {error}");
+        say!("what was given to others is not kept: {error}");
     }
 }

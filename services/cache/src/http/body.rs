@@ -8,6 +8,7 @@ use axum::body::Body;
 use bytes::Bytes;
 use futures_util::stream::unfold;
 use octet_node::key::random;
+use octet_node::say;
 use rustix::buffer::spare_capacity;
 use rustix::io::pread;
 use tokio::task::spawn_blocking;
@@ -101,7 +102,7 @@ impl Parts {
                     Ok(bytes) => counters.http_bytes.add(bytes.len() as u64),
                     // Whoever asked sees that it is not the whole, for its length was said.
                     Err(error) => {
-                        eprintln!("an object cannot be read to its end: {error}");
+                        say!("an object cannot be read to its end: {error}");
                         rest.clear();
                     }
                 }

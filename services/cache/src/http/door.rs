@@ -1,5 +1,6 @@
 //! Connections over HTTP: so many at a time, and few of one address; who is silent or does not read is let go.
 
+use octet_node::say;
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -34,7 +35,7 @@ pub async fn serve(listener: TcpListener, gateway: Gateway, limits: Limits) {
         let (stream, from) = match listener.accept().await {
             Ok(accepted) => accepted,
             Err(error) => {
-                eprintln!("no connection could be taken: {error}");
+                say!("no connection could be taken: {error}");
                 sleep(PAUSE).await;
                 continue;
             }

@@ -12,6 +12,7 @@ pub use door::serve;
 pub use media::UNKNOWN;
 pub use range::{MOST, Span, Wanted, wanted};
 
+use octet_node::say;
 use std::sync::Arc;
 
 use axum::Router;
@@ -231,7 +232,7 @@ fn refuse(missing: &Missing) -> Response {
             StatusCode::INSUFFICIENT_STORAGE
         }
         Missing::Store(StoreError::Broken(why)) => {
-            eprintln!("an object cannot be given out: {why}");
+            say!("an object cannot be given out: {why}");
             StatusCode::INTERNAL_SERVER_ERROR
         }
     };
