@@ -47,6 +47,7 @@ mod on_demand {
     use std::thread::sleep;
     use std::time::Duration;
 
+    use octet_node::say;
     use rustix::process::{Signal, getpid, kill_process};
 
     /// Any number that netd may write and nothing depends on: it outlives the process, and no boot.
@@ -75,7 +76,7 @@ mod on_demand {
         let is_first = fs::read_to_string(MARKER).is_ok_and(|it| it != MARKED);
         STEPS.set(is_first.then_some(0));
         if is_first && let Err(error) = fs::write(MARKER, MARKED) {
-            eprintln!("{MARKER}: {error}");
+            say!("{MARKER}: {error}");
         }
     }
 
@@ -88,12 +89,12 @@ mod on_demand {
         let now = before + 1;
         STEPS.set(Some(now));
         if kind == "list" {
-            eprintln!("step {now}: {name}");
+            say!("step {now}: {name}");
         }
         if now != step {
             return Ok(());
         }
-        eprintln!("{kind} at step {now}: {name}");
+        say!("{kind} at step {now}: {name}");
         // So that the log has it.
         sleep(Duration::from_millis(200));
         match kind.as_str() {
