@@ -25,17 +25,17 @@ pub fn passes(site: &Site, board: u8, to: &str) {
         said("tcp", to, 1000).is_ok_and(|it| it["back"] == 1000 && it["same"] == true)
     });
     // On a busy host it may have seemed silent just now, and another one was asked for.
-    let mut found = vec![];
+    let mut all = vec![];
     site.wait("it is in use", || {
-        found = paths(site, board);
-        found.iter().any(|row| row["in use"] == true)
+        all = paths(site, board);
+        all.iter().any(|row| row["in use"] == true)
     });
-    println!("unasked: {found:?}");
+    println!("unasked: {all:?}");
     // Its name is known without asking anybody, and leads there.
     let shown = site.ask(Node::Board(5), "forward", "status", json!({}));
     let found = site.ask(Node::Board(board), "lan", "lookup", json!({ "name": shown["name"] }));
     assert_eq!(found["addresses"], json!([shown["address"]]));
     // To nobody there is none.
     let ends = |row: &Value| row["hops"].as_str().unwrap().ends_with("board-5");
-    assert!(found.iter().all(ends), "{found:?}");
+    assert!(all.iter().all(ends), "{all:?}");
 }
