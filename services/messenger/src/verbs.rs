@@ -61,7 +61,7 @@ fn invite(args: &Arguments, bot: &SyncSender<Call>) -> Result<Value, Failure> {
         line.recv_timeout(PATIENCE).map_err(|error| gone(error.to_string())).and_then(|line| line)
     });
     line.map(|line| json!({ "invite": line })).map_err(|problem| {
-        let help = "see what `octetctl logs --unit messenger` says, and ask again";
+        let help = "`logs messenger` may say more; then ask again";
         Failure::new(FailureCode::Failed, problem, help)
     })
 }
