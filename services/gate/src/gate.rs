@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use octet_node::control::operator::{Operator, OperatorKey};
 use octet_node::control::{Capability, DESCRIBE, Failure, FailureCode, PublicKey, UnitName};
+use octet_node::hello::GATE;
 use octet_node::say;
 use serde_json::{Map, Value};
 use tokio::task::AbortHandle;
@@ -15,6 +16,7 @@ use crate::boards::Boards;
 use crate::ids::Ids;
 use crate::init::Init;
 use crate::limits::Limits;
+use crate::offer::VERBS;
 use crate::places::Places;
 use crate::trusted::Trusted;
 
@@ -104,7 +106,7 @@ impl Gate {
         verb: &str,
     ) -> Result<(), Failure> {
         // What there is to be asked is no secret to who may ask anything at all.
-        if verb == DESCRIBE {
+        if verb == DESCRIBE || unit.as_str() == GATE && verb == VERBS {
             return Ok(());
         }
         let verb = self.init.verb(unit, verb).await?;

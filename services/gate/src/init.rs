@@ -10,10 +10,15 @@ use octet_node::control::{
     DESCRIBE, Failure, FailureCode, INIT, MAX_PAYLOAD, Reply, ReplyBody, Request, UnitName, Verb,
 };
 use octet_node::frames::{FOR_EVER, Frames, reply, send};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::Map;
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::time::timeout;
+
+/// The verb of PID 1 that names the units.
+const STATUS: &str = "status";
 
 /// How long a unit may take to describe itself.
 const DESCRIBED: Duration = Duration::from_secs(10);
@@ -22,6 +27,17 @@ const DESCRIBED: Duration = Duration::from_secs(10);
 pub struct Init {
     socket: PathBuf,
     verbs: RefCell<HashMap<UnitName, Rc<Vec<Verb>>>>,
+}
+
+/// What counts here of PID 1's answer.
+#[derive(Deserialize)]
+struct Status {
+    units: Vec<Named>,
+}
+
+#[derive(Deserialize)]
+struct Named {
+    name: UnitName,
 }
 
 /// A connection to PID 1.
@@ -54,32 +70,52 @@ impl Init {
     /// # Errors
     /// The unit is not there, or does not answer, or has no such verb.
     pub async fn verb(&self, unit: &UnitName, name: &str) -> Result<Verb, Failure> {
-        let known = self.verbs.borrow().get(unit).cloned();
-        let verbs = match known {
-            Some(verbs) => verbs,
-            None => {
-                let described = timeout(DESCRIBED, self.describe(unit)).await;
-                let verbs = Rc::new(described.map_err(|_| broken("it does not describe itself"))??);
-                self.verbs.borrow_mut().insert(unit.clone(), Rc::clone(&verbs));
-                verbs
-            }
-        };
-        Verb::find(&verbs, name).cloned()
+        Verb::find(&self.verbs(unit).await?, name).cloned()
     }
 
-    async fn describe(&self, unit: &UnitName) -> Result<Vec<Verb>, Failure> {
-        let mut link = self.connect().await?;
-        let (verb, args) = (DESCRIBE.to_owned(), Map::new());
-        let request = Request { id: 1, unit: elsewhere(unit), verb, args, by: None };
-        send(&mut link.asks, &request).await.map_err(|error| broken(&error.to_string()))?;
-        let answer = link.answer().await?;
-        match answer.body {
-            ReplyBody::Error(failure) => Err(failure),
-            ReplyBody::End(verbs) => {
-                serde_json::from_value(verbs).map_err(|error| broken(&error.to_string()))
-            }
-            _ => Err(broken("it does not describe itself")),
+    /// All verbs of `unit`, in the same way.
+    ///
+    /// # Errors
+    /// The unit is not there, or does not answer.
+    pub async fn verbs(&self, unit: &UnitName) -> Result<Rc<Vec<Verb>>, Failure> {
+        if let Some(verbs) = self.verbs.borrow().get(unit) {
+            return Ok(Rc::clone(verbs));
         }
+        let verbs: Rc<Vec<Verb>> = Rc::new(self.ask(elsewhere(unit), DESCRIBE).await?);
+        self.verbs.borrow_mut().insert(unit.clone(), Rc::clone(&verbs));
+        Ok(verbs)
+    }
+
+    /// The units that there are.
+    ///
+    /// # Errors
+    /// PID 1 does not say.
+    pub async fn units(&self) -> Result<Vec<UnitName>, Failure> {
+        let status: Status = self.ask(None, STATUS).await?;
+        Ok(status.units.into_iter().map(|unit| unit.name).collect())
+    }
+
+    /// What a verb without arguments answers, in one piece and in time.
+    async fn ask<T: DeserializeOwned>(
+        &self,
+        unit: Option<UnitName>,
+        verb: &str,
+    ) -> Result<T, Failure> {
+        let asked = async {
+            let mut link = self.connect().await?;
+            let (verb, args) = (verb.to_owned(), Map::new());
+            let request = Request { id: 1, unit, verb, args, by: None };
+            send(&mut link.asks, &request).await.map_err(|error| broken(&error.to_string()))?;
+            match link.answer().await?.body {
+                ReplyBody::Error(failure) => Err(failure),
+                ReplyBody::End(end) => {
+                    serde_json::from_value(end).map_err(|error| broken(&error.to_string()))
+                }
+                _ => Err(broken("it answers in pieces")),
+            }
+        };
+        let answered = timeout(DESCRIBED, asked).await;
+        answered.unwrap_or_else(|_| Err(broken("it takes too long")))
     }
 }
 

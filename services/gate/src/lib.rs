@@ -14,6 +14,7 @@ mod gate;
 pub mod ids;
 mod init;
 pub mod limits;
+mod offer;
 mod own;
 mod places;
 mod relay;

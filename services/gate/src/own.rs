@@ -10,7 +10,7 @@ use octet_node::Callers;
 use octet_node::control::operator::Operator;
 use octet_node::control::settings::{APPLY, CHECK};
 use octet_node::control::{
-    ArgKind, Arguments, Capability, DESCRIBE, Failure, FailureCode, Message, Reply, ReplyBody,
+    ArgKind, Arguments, By, Capability, DESCRIBE, Failure, FailureCode, Message, Reply, ReplyBody,
     Request, Verb,
 };
 use octet_node::frames::{FOR_EVER, Frames, send};
@@ -23,6 +23,7 @@ use tokio::task::{spawn_blocking, spawn_local};
 use tokio::time::{sleep, timeout};
 
 use crate::gate::Gate;
+use crate::offer::VERBS;
 use crate::relay::RELAY;
 use crate::run::RUN;
 
@@ -47,6 +48,9 @@ fn verbs() -> Vec<Verb> {
     let own = vec![
         Verb::new(DESCRIBE, Read, "Lists these verbs"),
         Verb::new("show", Read, "Shows who may come in, who is in, and who was turned away"),
+        // Whoever may ask anything may ask what that is.
+        Verb::new(VERBS, Read, "Lists what you may ask of this box: UNIT VERB NAME=VALUE…")
+            .optional("signed", ArgKind::Flag, "Only what a signed command can ask for"),
         // What it needs is in the command.
         Verb::new(RUN, Read, "Runs a command that an operator has signed, at most once").required(
             "command",
@@ -129,7 +133,7 @@ async fn answer(
     request: Request,
     to: &mut (impl AsyncWrite + Unpin),
 ) -> std::io::Result<Result<Value, Failure>> {
-    let (verbs, id) = (verbs(), request.id);
+    let (verbs, id, by) = (verbs(), request.id, request.by);
     let verb = Verb::find(&verbs, &request.verb);
     let checked = verb.and_then(|verb| Ok((verb, verb.check(request.args)?)));
     let (verb, args) = match checked {
@@ -154,6 +158,7 @@ async fn answer(
             }
         }
         "show" => Ok(show(gate)),
+        VERBS => offer(gate, by, args.flag("signed")).await,
         // Whatever config offers is a list of operators: it has checked that.
         CHECK => operators(gate, Which::Next).await.map(|_| Value::Null),
         APPLY => operators(gate, Which::InForce).await.map(|operators| {
@@ -169,6 +174,18 @@ async fn answer(
         )),
         _ => Ok(json!(verbs)), // describe: the list has no other
     })
+}
+
+/// What may be asked for by who asks.
+async fn offer(gate: &Gate, by: Option<By>, signed: bool) -> Result<Value, Failure> {
+    let operator = match by {
+        Some(By::Operator(key)) => Some(gate.operator(&key).ok_or_else(|| {
+            let message = format!("{key} is no operator of this box");
+            Failure::new(FailureCode::Denied, message, "an owner adds it to `[operator] keys`")
+        })?),
+        _ => None,
+    };
+    gate.offer(operator.as_ref(), signed).await.map(Value::from)
 }
 
 /// The operators, as `config` names them. A thread waits for it, and nobody else does.

@@ -13,18 +13,20 @@ use std::time::Duration;
 use octet_node::command::Command;
 use octet_node::control::PublicKey;
 use octet_node::durable::{self, Existing};
-use octet_node::key::random;
+use octet_node::key::{Key, random};
 use octet_node::say;
 use octet_node::sub_key::Certified;
 
+use crate::boards::Boards;
 use crate::courier::{Courier, CourierError};
 use crate::gate;
 use crate::local::Local;
 use crate::mailbox::{Bell, Mailbox, MailboxError};
 use crate::person::{Event, Person, Refused};
 use crate::place::Place;
-use crate::quic::now;
+use crate::quic::{bring, now};
 use crate::rate::{Rate, Rates};
+use crate::request::Answer;
 use crate::store::{Store, StoreError};
 
 /// The folder of the person, in the service's data folder, and the file of the key of its store.
@@ -66,6 +68,7 @@ enum Trouble {
 struct Bot {
     folder: PathBuf,
     gate: PathBuf,
+    boards: Boards,
     mailbox: Arc<Mutex<Mailbox>>,
     bell: SyncSender<Call>,
     certified: Option<Certified>,
@@ -81,6 +84,7 @@ pub fn keep(
     folder: &Path,
     sockets: &Path,
     mailbox: Arc<Mutex<Mailbox>>,
+    boards: Boards,
 ) -> io::Result<SyncSender<Call>> {
     // A letter that finds no room here is fetched with those that have filled it.
     let (bell, calls) = sync_channel(16);
@@ -88,7 +92,7 @@ pub fn keep(
     let run = move || {
         let answers = Rates::new(ANSWERS, ASKERS);
         let (certified, courier) = (None, None);
-        let bot = Bot { folder, gate, mailbox, bell: own, certified, courier, answers };
+        let bot = Bot { folder, gate, boards, mailbox, bell: own, certified, courier, answers };
         if let Err(error) = bot.go_on(&calls) {
             say!("commands by letter are not taken until the next start: {error}");
         }
@@ -190,7 +194,9 @@ impl Bot {
 
     /// Does all that there is to do; whether something is left for later.
     fn turn(&mut self) -> Result<bool, Trouble> {
-        let Some(courier) = &mut self.courier else { return Ok(false) };
+        let (Some(courier), Some(certified)) = (&mut self.courier, &self.certified) else {
+            return Ok(false);
+        };
         let mut left = courier.deliver(now())?;
         match courier.fetch(now()) {
             Err(CourierError::Store(error)) => return Err(error.into()),
@@ -206,9 +212,16 @@ impl Bot {
             let lines = courier.store().history(next, next + 1)?;
             let Some(line) = lines.into_iter().next() else { break };
             // Who has not signed, or asks too often, is told nothing: a stranger's letter costs little.
-            let is_command = Command::try_from(line.text.trim().to_owned()).is_ok();
-            let is_run = is_command && self.answers.may(line.peer, now());
-            let answer = is_run.then(|| gate::run(&self.gate, line.text.trim()));
+            let command = Command::try_from(line.text.trim().to_owned()).ok();
+            let command = command.filter(|_| self.answers.may(line.peer, now()));
+            let answer = command.map(|command| {
+                let target = command.order().target;
+                let is_own = certified.certificate.statement().node == target;
+                match self.boards.place(&target).filter(|_| !is_own) {
+                    Some(place) => carried(&certified.key, &place, line.text.trim()),
+                    None => gate::run(&self.gate, line.text.trim()),
+                }
+            });
             match courier.tell(Event::Answered(line.peer, answer), now()) {
                 // They have not fetched a thousand answers.
                 Err(CourierError::Refused(Refused::OutboxFull)) => {
@@ -223,5 +236,14 @@ impl Bot {
             courier.store().rotate()?;
         }
         Ok(!left.is_empty())
+    }
+}
+
+/// What the board whose messenger is at `place` answers to `command`.
+fn carried(own: &Key, place: &Place, command: &str) -> String {
+    match bring(own.seed(), place, command) {
+        Some(Answer::Said(said)) => gate::cut(said),
+        Some(Answer::Refused(why)) => format!("not done: the board says: {why}"),
+        _ => "not known whether it was done: the board does not answer: see `boards`, and say it again".to_owned(),
     }
 }

@@ -10,10 +10,10 @@ use serde_json::{Map, Value};
 use crate::limits::TEXT;
 
 /// How long a command may be silent.
-const SILENCE: Duration = Duration::from_secs(30);
+pub const SILENCE: Duration = Duration::from_secs(30);
 
 /// How long it may go on: one that never ends is answered with what it has said until then.
-const LONGEST: Duration = Duration::from_secs(60);
+pub const LONGEST: Duration = Duration::from_secs(60);
 
 /// What stands at the end of an answer that was cut.
 const CUT: &str = "\n(cut here: the answer is longer than a letter)";
@@ -46,13 +46,19 @@ pub fn run(socket: &Path, command: &str) -> String {
             add(&mut said, &Value::from(trouble));
         }
     }
-    let mark = if is_endless { ENDLESS } else { CUT };
-    if is_endless || said.len() > TEXT {
-        let room = TEXT - mark.len();
-        let end = (0..=room.min(said.len())).rev().find(|end| said.is_char_boundary(*end));
-        said.truncate(end.unwrap_or(0));
-        said.push_str(mark);
-    }
+    if is_endless { end_with(said, ENDLESS) } else { cut(said) }
+}
+
+/// The text as it fits a letter.
+pub fn cut(said: String) -> String {
+    if said.len() > TEXT { end_with(said, CUT) } else { said }
+}
+
+fn end_with(mut said: String, mark: &str) -> String {
+    let room = TEXT - mark.len();
+    let end = (0..=room.min(said.len())).rev().find(|end| said.is_char_boundary(*end));
+    said.truncate(end.unwrap_or(0));
+    said.push_str(mark);
     said
 }
 

@@ -213,7 +213,8 @@ impl Mailbox {
             _ => None,
         };
         let (answer, is_changed) = match request {
-            Request::Nonce => return Err(Refusal::Malformed.into()),
+            // Who is to run a command is not the mailbox.
+            Request::Nonce | Request::Run(_) => return Err(Refusal::Malformed.into()),
             Request::Claim(name) => self.claim(&transaction, &name, visit.source, now)?,
             Request::Deposit(name, envelope) => {
                 self.deposit(&transaction, &name, &envelope, visit.source, now)?

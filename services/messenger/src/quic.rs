@@ -7,8 +7,8 @@
 mod client;
 mod server;
 
-pub use client::Client;
-pub use server::{Bounds, now, serve};
+pub use client::{Client, bring};
+pub use server::{Bounds, Served, now, serve};
 
 use std::net::SocketAddr;
 use std::time::Duration;

@@ -17,6 +17,9 @@ pub enum Request {
     Deposit([u8; 32], Vec<u8>),
     /// Something that only the mailbox's owner may.
     Owner(Owned),
+    /// To have the node's gate run a command that an operator has signed: from the messenger of another board of
+    /// the box.
+    Run(String),
 }
 
 /// What an owner asks.
@@ -54,6 +57,8 @@ pub enum Answer {
     Letters(Letters),
     /// It is not done.
     Refused(Refusal),
+    /// What the gate says.
+    Said(String),
 }
 
 /// Letters that lie in a mailbox.
@@ -96,6 +101,9 @@ pub enum Refusal {
     /// The mailbox is at fault.
     #[error("the mailbox cannot do that now: its log says why")]
     Broken,
+    /// It comes from somebody else.
+    #[error("only another board of the same box brings commands here")]
+    NoBoard,
 }
 
 /// What is signed: the mailbox, the number that it gave, whose mailbox it is, and what is asked.

@@ -17,9 +17,10 @@ use octet_node::{Callers, inherited, notify_ready};
 use tokio::sync::watch;
 use tokio::time::{interval, sleep};
 
+use crate::boards::{Boards, Brought};
 use crate::bot::{self, Call};
 use crate::mailbox::{Limits, Mailbox};
-use crate::quic::{self, Bounds, PORT, now};
+use crate::quic::{self, Bounds, PORT, Served, now};
 use crate::verbs;
 
 /// The file of letters, in the service's data folder.
@@ -50,6 +51,8 @@ pub struct Parts {
     pub callers: Callers,
     /// Where people reach it.
     pub at: Vec<SocketAddr>,
+    /// Where the messengers of other boards listen.
+    pub board_port: u16,
 }
 
 /// What the verbs tell.
@@ -59,6 +62,8 @@ pub struct Standing {
     pub own: Option<PublicKey>,
     /// Where they reach it.
     pub at: Vec<SocketAddr>,
+    /// The boards to which commands are carried.
+    pub boards: Boards,
     /// Why nobody is served, if so.
     pub trouble: Option<String>,
 }
@@ -87,6 +92,7 @@ fn parts(inherited: Vec<(String, OwnedFd)>) -> io::Result<Parts> {
         control: UnixListener::from(control),
         callers: Callers::from_environment(),
         at: vec![(Ipv4Addr::UNSPECIFIED, PORT).into(), (Ipv6Addr::UNSPECIFIED, PORT).into()],
+        board_port: PORT,
     })
 }
 
@@ -98,7 +104,8 @@ pub fn run(parts: Parts, ready: impl FnOnce() -> io::Result<()>) -> io::Result<(
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_io()
         .enable_time()
-        .max_blocking_threads(2)
+        // Two for the disk, and one that waits for the gate.
+        .max_blocking_threads(3)
         .thread_keep_alive(LINGER)
         .build()?;
     runtime.block_on(serve(parts, ready))
@@ -117,7 +124,10 @@ async fn serve(parts: Parts, ready: impl FnOnce() -> io::Result<()>) -> io::Resu
     let nobody = PublicKey::new([0; 32]);
     let opened = Mailbox::open(&folder.join(FILE), nobody, Limits::default());
     let mailbox = Arc::new(Mutex::new(opened.map_err(io::Error::other)?));
-    let bot = bot::keep(&folder, &parts.sockets, Arc::clone(&mailbox))?;
+    let boards = Boards::follow(&parts.sockets, parts.board_port)?;
+    let bot = bot::keep(&folder, &parts.sockets, Arc::clone(&mailbox), boards.clone())?;
+    standing.lock().unwrap_or_else(PoisonError::into_inner).boards = boards.clone();
+    let brought = Arc::new(Brought::new(boards, &parts.sockets));
     let known = Some((Arc::clone(&mailbox), bot.clone()));
     verbs::keep(parts.control, parts.callers, known, Arc::clone(&standing))?;
     let (news, certified) = watch::channel(None);
@@ -145,7 +155,7 @@ async fn serve(parts: Parts, ready: impl FnOnce() -> io::Result<()>) -> io::Resu
     })?;
     tokio::spawn(sweep(Arc::clone(&mailbox)));
     ready()?;
-    keep(certified, parts.at, mailbox, standing).await;
+    keep(certified, parts.at, Served { mailbox, brought }, standing).await;
     Err(io::Error::other("the thread that keeps this service's key is gone"))
 }
 
@@ -169,7 +179,7 @@ async fn sweep(mailbox: Arc<Mutex<Mailbox>>) {
 async fn keep(
     mut certified: watch::Receiver<Option<Certified>>,
     at: Vec<SocketAddr>,
-    mailbox: Arc<Mutex<Mailbox>>,
+    served: Served,
     standing: Arc<Mutex<Standing>>,
 ) {
     let stand = |own, at, trouble| {
@@ -201,11 +211,11 @@ async fn keep(
         };
         problem.clear();
         let public = own.key.public();
-        mailbox.lock().unwrap_or_else(PoisonError::into_inner).rename(public);
+        served.mailbox.lock().unwrap_or_else(PoisonError::into_inner).rename(public);
         stand(Some(public), endpoint.bound_sockets(), None);
         say!("letters are taken as {public}");
         let serving =
-            tokio::spawn(quic::serve(endpoint.clone(), Arc::clone(&mailbox), Bounds::default()));
+            tokio::spawn(quic::serve(endpoint.clone(), served.clone(), Bounds::default()));
         let is_other =
             |now: &Option<Certified>| now.as_ref().is_some_and(|own| own.key.public() != public);
         if certified.wait_for(is_other).await.is_err() {

@@ -151,6 +151,7 @@ fn status(mailbox: Option<&Mailbox>, standing: &Standing) -> Result<Value, Failu
         "at": standing.at,
         "mailboxes": residents.len(),
         "letters": letters,
+        "boards": standing.boards.count(),
         "trouble": standing.trouble,
     }))
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use octet_messenger::place::Place;
+use octet_node::control::PublicKey;
 
 /// Letters to people and boxes, by public key
 #[derive(Debug, Parser)]
@@ -75,9 +76,12 @@ pub struct Order {
     /// For how long it is good, 24 hours at most
     #[arg(long = "for", value_name = "TIME", default_value = "1h", value_parser = humantime::parse_duration)]
     pub good_for: Duration,
+    /// Another board of the box, which is to do it: its node, as `boards` shows it
+    #[arg(long, value_name = "did:key:…")]
+    pub board: Option<PublicKey>,
     /// What you call the box
     pub name: String,
-    /// `status` or `boards`, or UNIT VERB NAME=VALUE…; `init` is PID 1
+    /// `help`, `status` or `boards`, or UNIT VERB NAME=VALUE…; `init` is PID 1
     #[arg(required = true, value_name = "WORD")]
     pub words: Vec<String>,
 }

@@ -2,6 +2,7 @@
 
 use octet_messenger::person::Person;
 use octet_node::control::{DESCRIBE, INIT};
+use octet_node::hello::GATE;
 use octet_node::key::{self, KeyFile};
 use octet_node::map::CLUSTER;
 use octet_node::words::Words;
@@ -15,7 +16,8 @@ use crate::line::Order;
 /// # Errors
 /// There is no key, or it cannot be said.
 pub fn sign(person: &Person, order: &Order) -> Result<String, Failed> {
-    let target = find(person, &order.name)?;
+    // The box is known, whoever of it is to do it.
+    let target = order.board.map_or_else(|| find(person, &order.name), Ok)?;
     let usual = || Some(home::settings()?.join("key"));
     let path = order.key.clone().or_else(usual).ok_or(Failed::Homeless)?;
     let key = match key::read(&path) {
@@ -25,15 +27,16 @@ pub fn sign(person: &Person, order: &Order) -> Result<String, Failed> {
     };
     let (unit, verb, args) = split(&order.words);
     let unit = unit.parse().map_err(|_| Failed::NoUnit(unit.to_owned()))?;
-    Ok(Words { target, unit: &unit, verb, args, good_for: order.good_for }.sign(&key)?)
+    Ok(Words { target, unit: &unit, verb, args: &args, good_for: order.good_for }.sign(&key)?)
 }
 
 /// Unit, verb and arguments. A word alone is one of those that every box knows.
-fn split(words: &[String]) -> (&str, &str, &[String]) {
+fn split(words: &[String]) -> (&str, &str, Vec<String>) {
     match words {
-        [unit, verb, args @ ..] => (unit, verb, args),
-        [word] if word == "boards" => (CLUSTER, "show", &[]),
-        [verb] => (INIT, verb, &[]),
-        [] => (INIT, DESCRIBE, &[]),
+        [unit, verb, args @ ..] => (unit, verb, args.to_vec()),
+        [word] if word == "help" => (GATE, "verbs", vec!["signed=true".to_owned()]),
+        [word] if word == "boards" => (CLUSTER, "show", vec![]),
+        [verb] => (INIT, verb, vec![]),
+        [] => (INIT, DESCRIBE, vec![]),
     }
 }

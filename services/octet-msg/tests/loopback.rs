@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::{Arc, Mutex};
 
+use octet_messenger::boards::{Boards, Brought};
 use octet_messenger::mailbox::{Limits, Mailbox};
-use octet_messenger::quic::{self, Bounds};
+use octet_messenger::quic::{self, Bounds, Served};
 use octet_node::control::PublicKey;
 use octet_node::durable::Existing;
 use octet_node::key::{self, Key, random};
@@ -36,7 +37,10 @@ impl Site {
             .unwrap();
         let endpoint = runtime.block_on(quic::open(&seed, &[at])).unwrap();
         let at = endpoint.bound_sockets()[0];
-        runtime.spawn(quic::serve(endpoint, Arc::clone(&mailbox), Bounds::default()));
+        // No board of a box brings anything here.
+        let brought = Arc::new(Brought::new(Boards::default(), Path::new("")));
+        let served = Served { mailbox: Arc::clone(&mailbox), brought };
+        runtime.spawn(quic::serve(endpoint, served, Bounds::default()));
         Self { mailbox, at, runtime: Some(runtime) }
     }
 

@@ -240,7 +240,7 @@ fn gate() {
     let own = rustix::process::geteuid().as_raw();
     // As PID 1 tells it. No other thread looks at the environment yet.
     let callers =
-        Callers::parse(&format!("{own}=run,show,trust-time,relay,config-check,config-apply"))
+        Callers::parse(&format!("{own}=run,show,verbs,trust-time,relay,config-check,config-apply"))
             .unwrap();
     let parts = Parts {
         operators: serde_json::from_str(&operators).unwrap(),

@@ -157,3 +157,45 @@ fn killed_at_any_moment() {
         assert!(total == commands.len() || total == commands.len() - 1, "{total}");
     }
 }
+
+/// Who asks what may be asked is told that, and no more; what is told is then done.
+#[test]
+fn each_is_told_what_they_may_ask() {
+    let [anna, ben] = [(); 2].map(|()| Key::generate().unwrap());
+    let host = Host::new(&[("anna", &anna, &["own"]), ("ben", &ben, &["operate:cache"])]);
+    let node = host.identity.node();
+    host.ask("trust-time", json!({ "time": "2030-01-01T00:00:00Z" })).unwrap();
+    let told = |by: &Key, signed: bool| {
+        let mut asked = order(by, node, "gate", "verbs");
+        if signed {
+            asked.args.insert("signed".to_owned(), true.into());
+        }
+        let text = host.bring(&sign(&asked, by)).unwrap();
+        let lines = text.as_str().unwrap().lines().map(|line| {
+            let (verb, _) = line.split_once(": ").unwrap();
+            verb.to_owned()
+        });
+        lines.collect::<Vec<_>>()
+    };
+    assert_eq!(told(&ben, true), ["gate verbs [signed=true]", "cache purge"]);
+    let of_anna = told(&anna, false);
+    for verb in ["update install file=FILE", "gate run command=TEXT", "gate relay board=NUMBER"] {
+        assert!(of_anna.contains(&verb.to_owned()), "{of_anna:?}");
+    }
+    let signed = told(&anna, true);
+    let left = of_anna.iter().filter(|line| !signed.contains(line)).map(String::as_str);
+    let left: Vec<_> = left.collect();
+    assert_eq!(
+        left,
+        ["gate run command=TEXT", "gate relay board=NUMBER", "update install file=FILE"]
+    );
+
+    // All that is told is not refused, and what is not is.
+    for line in told(&ben, true) {
+        let words: Vec<_> = line.split(' ').collect();
+        host.bring(&sign(&order(&ben, node, words[0], words[1]), &ben)).unwrap();
+    }
+    for (unit, verb) in [("cache", "stats"), ("update", "revoke"), ("gate", "show")] {
+        refused(&host, &sign(&order(&ben, node, unit, verb), &ben), "needs");
+    }
+}

@@ -113,6 +113,11 @@ impl Conversation {
             (_, "flood") => loop {
                 self.say(id, ReplyBody::Item("x".repeat(100_000).into()))?;
             },
+            ("init", "status") if request.by.is_none() => {
+                let units =
+                    ["gate", "cache", "update", "silent"].map(|name| json!({ "name": name }));
+                self.say(id, ReplyBody::End(json!({ "units": units })))
+            }
             (_, "install") => self.want(id, 0, 0, 0),
             (_, "watch") => self.say(id, ReplyBody::Item("as it is".into())),
             (unit, verb) => {
@@ -128,6 +133,9 @@ impl Conversation {
         request.unit = None;
         let mut client =
             octet_node::control::Client::connect(&self.gate).map_err(io::Error::other)?;
+        if let Some(by) = request.by {
+            client = client.asks_for(by);
+        }
         let body = match client.call(&request.verb, request.args) {
             Ok(end) => ReplyBody::End(end),
             Err(octet_node::control::CallError::Failure(failure)) => ReplyBody::Error(failure),

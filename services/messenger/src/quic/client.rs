@@ -14,6 +14,7 @@ use tokio::time::timeout;
 
 use super::{ALPN, open};
 use crate::courier::{Unreached, Wire};
+use crate::gate::{LONGEST, SILENCE};
 use crate::limits::ANSWER;
 use crate::place::Place;
 use crate::request::{Answer, Request};
@@ -26,6 +27,9 @@ const REST: Duration = Duration::from_secs(60);
 
 /// How long it may take to answer.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long a board may take to have a command run: longer than its gate.
+const CARRIED: Duration = Duration::from_secs(LONGEST.as_secs() + SILENCE.as_secs() + 10);
 
 /// How long the goodbye may take.
 const GOODBYE: Duration = Duration::from_millis(500);
@@ -65,7 +69,10 @@ impl Wire for Client {
                 if tried.is_some_and(|tried| tried.elapsed() < REST) {
                     return Err(unreached());
                 }
-                let Some(reached) = self.runtime.block_on(reach(place)) else {
+                // As somebody who was never there.
+                let reached =
+                    random().ok().and_then(|seed| self.runtime.block_on(reach(&seed, place)));
+                let Some(reached) = reached else {
                     self.silent.insert(place.mailbox, Instant::now());
                     return Err(unreached());
                 };
@@ -99,8 +106,22 @@ impl Drop for Client {
     }
 }
 
-/// A connection to the mailbox at `place`, as somebody who was never there.
-async fn reach(place: &Place) -> Option<(Endpoint, Connection)> {
+/// Has the board whose messenger is at `place` run the signed `command`. It knows this one by the key made of `seed`.
+/// Returns what it answers, if it does.
+pub fn bring(seed: &[u8; 32], place: &Place, command: &str) -> Option<Answer> {
+    let request = Request::Run(command.to_owned()).to_bytes();
+    let runtime = Builder::new_current_thread().enable_io().enable_time().build().ok()?;
+    runtime.block_on(async {
+        let (endpoint, connection) = reach(seed, place).await?;
+        let answered = timeout(CARRIED, converse(&connection, &request)).await;
+        connection.close(0u32.into(), b"");
+        let _ = timeout(GOODBYE, endpoint.close()).await;
+        answered.ok().flatten()
+    })
+}
+
+/// A connection to the mailbox at `place`, with the key made of `seed`.
+async fn reach(seed: &[u8; 32], place: &Place) -> Option<(Endpoint, Connection)> {
     let id = EndpointId::from_bytes(place.mailbox.as_bytes()).ok()?;
     let mut at: Vec<SocketAddr> = vec![];
     if place.addresses.iter().any(SocketAddr::is_ipv4) {
@@ -109,7 +130,7 @@ async fn reach(place: &Place) -> Option<(Endpoint, Connection)> {
     if place.addresses.iter().any(SocketAddr::is_ipv6) {
         at.push(([0u16; 8], 0).into());
     }
-    let endpoint = open(&random().ok()?, &at).await.ok()?;
+    let endpoint = open(seed, &at).await.ok()?;
     let address =
         place.addresses.iter().fold(EndpointAddr::new(id), |address, at| address.with_ip_addr(*at));
     let connected = timeout(REACH, endpoint.connect(address, ALPN)).await;

@@ -6,9 +6,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use iroh::Endpoint;
-use iroh::endpoint::{Connection, Incoming, IncomingAddr, RecvStream, SendStream};
+use iroh::endpoint::{Connection, Incoming, IncomingAddr};
+use octet_node::control::PublicKey;
 use tokio::time::timeout;
 
+use crate::boards::Brought;
 use crate::limits::REQUEST;
 use crate::mailbox::{Mailbox, Visit};
 use crate::request::{Answer, Refusal, Request};
@@ -33,8 +35,17 @@ impl Default for Bounds {
 /// How many connections each address has.
 type Connected = Arc<Mutex<BTreeMap<IpAddr, usize>>>;
 
-/// Serves `mailbox` at `endpoint`, until that is closed.
-pub async fn serve(endpoint: Endpoint, mailbox: Arc<Mutex<Mailbox>>, bounds: Bounds) {
+/// What is served.
+#[derive(Debug, Clone)]
+pub struct Served {
+    /// The mailbox.
+    pub mailbox: Arc<Mutex<Mailbox>>,
+    /// What other boards bring.
+    pub brought: Arc<Brought>,
+}
+
+/// Serves what is `served` at `endpoint`, until that is closed.
+pub async fn serve(endpoint: Endpoint, served: Served, bounds: Bounds) {
     let connected = Connected::default();
     while let Some(incoming) = endpoint.accept().await {
         let IncomingAddr::Ip(source) = incoming.remote_addr() else {
@@ -46,53 +57,46 @@ pub async fn serve(endpoint: Endpoint, mailbox: Arc<Mutex<Mailbox>>, bounds: Bou
             incoming.refuse();
             continue;
         };
-        let mailbox = Arc::clone(&mailbox);
+        let served = served.clone();
         tokio::spawn(async move {
             let place = place;
             // Whoever breaks the connection knows why.
-            let _ = converse(incoming, &mailbox, place.source, bounds.patience).await;
+            let _ = converse(incoming, &served, place.source, bounds.patience).await;
         });
     }
 }
 
 async fn converse(
     incoming: Incoming,
-    mailbox: &Arc<Mutex<Mailbox>>,
+    served: &Served,
     source: IpAddr,
     patience: Duration,
 ) -> Option<()> {
     let connection: Connection = timeout(patience, incoming.accept().ok()?).await.ok()?.ok()?;
+    let peer = PublicKey::new(*connection.remote_id().as_bytes());
     let mut visit = Visit::new(source);
     loop {
         // It ends by itself after a silence.
-        let (send, receive) = connection.accept_bi().await.ok()?;
-        visit = timeout(patience, answer(send, receive, mailbox, visit)).await.ok()??;
-    }
-}
-
-async fn answer(
-    mut send: SendStream,
-    mut receive: RecvStream,
-    mailbox: &Arc<Mutex<Mailbox>>,
-    mut visit: Visit,
-) -> Option<Visit> {
-    let bytes = receive.read_to_end(REQUEST).await.ok()?;
-    let mailbox = Arc::clone(mailbox);
-    // It waits for the disk.
-    let handle = move || {
-        let answer = match Request::from_bytes(&bytes) {
-            Some(request) => {
-                let mut mailbox = mailbox.lock().unwrap_or_else(PoisonError::into_inner);
-                mailbox.handle(&mut visit, request, now())
-            }
-            None => Answer::Refused(Refusal::Malformed),
+        let (mut send, mut receive) = connection.accept_bi().await.ok()?;
+        let bytes = timeout(patience, receive.read_to_end(REQUEST)).await.ok()?.ok()?;
+        let served = served.clone();
+        // It waits for the disk, or for the gate.
+        let handle = move || {
+            let answer = match Request::from_bytes(&bytes) {
+                Some(Request::Run(command)) => served.brought.run(&peer, &command),
+                Some(request) => {
+                    let mut mailbox = served.mailbox.lock().unwrap_or_else(PoisonError::into_inner);
+                    mailbox.handle(&mut visit, request, now())
+                }
+                None => Answer::Refused(Refusal::Malformed),
+            };
+            (visit, answer.to_bytes())
         };
-        (visit, answer.to_bytes())
-    };
-    let (visit, answer) = tokio::task::spawn_blocking(handle).await.ok()?;
-    send.write_all(&answer).await.ok()?;
-    send.finish().ok()?;
-    Some(visit)
+        let answer;
+        (visit, answer) = tokio::task::spawn_blocking(handle).await.ok()?;
+        timeout(patience, send.write_all(&answer)).await.ok()?.ok()?;
+        send.finish().ok()?;
+    }
 }
 
 /// Seconds since 1970.

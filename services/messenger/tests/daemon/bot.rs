@@ -16,7 +16,7 @@ use crate::gate::Gate;
 use crate::{Host, PATIENCE, person};
 
 /// An operator who knows a box.
-struct Operator {
+pub struct Operator {
     key: Key,
     courier: Courier<Client>,
     node: PublicKey,
@@ -24,7 +24,7 @@ struct Operator {
 
 impl Operator {
     /// Lets somebody in at `host`, and has them know the box by its invite.
-    fn new(host: &Host, place: &octet_messenger::place::Place) -> Self {
+    pub fn new(host: &Host, place: &octet_messenger::place::Place) -> Self {
         let mut courier = person(&host.folder.path().join("anna"), place);
         host.ask("admit", json!({"name": courier.person().name()}));
         let at = place.addresses[0].to_string();
@@ -37,13 +37,18 @@ impl Operator {
     }
 
     fn sign(&self, verb: &str) -> String {
+        self.sign_for(self.node, verb)
+    }
+
+    /// A command for the node `target`.
+    pub fn sign_for(&self, target: PublicKey, verb: &str) -> String {
         let (unit, args) = ("cache".parse().unwrap(), ["n=1".to_owned()]);
         let good_for = Duration::from_secs(600);
-        let words = Words { target: self.node, unit: &unit, verb, args: &args, good_for };
+        let words = Words { target, unit: &unit, verb, args: &args, good_for };
         words.sign(&self.key).unwrap()
     }
 
-    fn write(&mut self, text: &str) {
+    pub fn write(&mut self, text: &str) {
         self.courier.tell(Event::Write(self.node, text.to_owned()), now()).unwrap();
         self.go_on(|it| it.deliver(now()).unwrap().is_empty());
     }
@@ -57,7 +62,7 @@ impl Operator {
     }
 
     /// All answers, once there are so many.
-    fn answers(&mut self, count: usize) -> Vec<String> {
+    pub fn answers(&mut self, count: usize) -> Vec<String> {
         let mut texts = vec![];
         self.go_on(|it| {
             // That fails while the service is away.

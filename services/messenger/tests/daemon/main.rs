@@ -3,12 +3,14 @@
 #![cfg(test)]
 
 mod bot;
+mod carried;
 mod gate;
 
 use std::net::SocketAddr;
 use std::os::unix::net::{UnixDatagram, UnixListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use octet_appliance::UnitSource;
@@ -38,6 +40,7 @@ const LETTERS: usize = 12;
 struct Host {
     folder: TempDir,
     notify: UnixDatagram,
+    node: Arc<Key>,
     child: Option<Child>,
 }
 
@@ -47,8 +50,9 @@ impl Host {
         std::fs::create_dir(folder.path().join("state")).unwrap();
         let notify = UnixDatagram::bind(folder.path().join("notify")).unwrap();
         notify.set_read_timeout(Some(PATIENCE)).unwrap();
-        identity(&folder.path().join("identity.sock"));
-        Self { folder, notify, child: None }
+        let node = Arc::new(Key::generate().unwrap());
+        identity(&folder.path().join("identity.sock"), Arc::clone(&node));
+        Self { folder, notify, node, child: None }
     }
 
     /// Starts the service at `at`, and returns what it is called once people reach it.
@@ -102,24 +106,28 @@ impl Drop for Host {
 }
 
 /// Certifies whatever key is asked about, for as long as it is asked.
-fn identity(socket: &Path) {
+fn identity(socket: &Path, node: Arc<Key>) {
     let listener = UnixListener::bind(socket).unwrap();
-    let node = Key::generate().unwrap();
     std::thread::spawn(move || {
         for stream in listener.incoming().map_while(Result::ok) {
             let mut peer = Peer::new(stream);
             let Ok(Some(request)) = peer.next_request() else { continue };
             assert_eq!(request.verb, "certify");
             let key: PublicKey = request.args["key"].as_str().unwrap().parse().unwrap();
-            let unit = "messenger".parse().unwrap();
-            let statement = Statement { node: node.public(), unit, key, epoch: 1, issued: 1 };
-            let certificate = Certificate::sign(statement, &node).unwrap();
+            let certificate = certificate(&node, key);
             if peer.item(request.id, json!(certificate)).is_ok() {
                 // Until it is killed.
                 let _ = peer.next_request();
             }
         }
     });
+}
+
+/// What `node` says of the `key` of its messenger.
+fn certificate(node: &Key, key: PublicKey) -> Certificate {
+    let unit = "messenger".parse().unwrap();
+    let statement = Statement { node: node.public(), unit, key, epoch: 1, issued: 1 };
+    Certificate::sign(statement, node).unwrap()
 }
 
 /// Is the service, in a process that was started for it; otherwise there is nothing to be tested here.
@@ -134,6 +142,7 @@ fn service() {
         control: UnixListener::bind(folder.join("messenger.sock")).unwrap(),
         callers: Callers::parse(&format!("{own}=status,mailboxes,admit,remove,invite")).unwrap(),
         at: vec![at.parse::<SocketAddr>().unwrap()],
+        board_port: at.parse::<SocketAddr>().unwrap().port(),
     };
     run(parts, notify_ready).unwrap();
 }
@@ -154,7 +163,10 @@ fn its_unit_file_is_one() {
     let unit = UnitSource::parse("unit.toml".into(), text).unwrap().unit;
     assert_eq!(json!(unit)["ports"]["letters"], json!(format!("udp/{PORT}")));
     // Whoever takes it over can have commands run that operators have signed, and nothing else.
-    assert_eq!(json!(unit)["talks"], json!({"identity": ["certify"], "gate": ["run"]}));
+    assert_eq!(
+        json!(unit)["talks"],
+        json!({"identity": ["certify"], "gate": ["run"], "cluster": ["map"]})
+    );
 }
 
 #[test]

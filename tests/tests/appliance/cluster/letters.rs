@@ -157,6 +157,24 @@ fn is_run_by_letter(site: &Site, at: &str, operator: &Person, stranger: &Person)
     let status = command(operator);
     assert!(status.contains("\"board\": 2"), "{status}");
 
+    // What an operator who may only read is told to be possible, and nothing else.
+    let key = operator.key().to_str().unwrap().to_owned();
+    operator.say(&["command", "--key", &key, "box", "help"]);
+    let help = answer(site, operator);
+    for verb in ["init status: ", "messenger mailboxes: ", "cache ls", "gate verbs "] {
+        assert!(help.contains(verb), "{verb}: {help}");
+    }
+    for verb in ["messenger admit", "init reboot", "gate run", "gate trust-time"] {
+        assert!(!help.contains(verb), "{verb}: {help}");
+    }
+
+    // The other board, by this one.
+    let other = site.ask(Node::Board(1), "gate", "show", json!({}))["node"].clone();
+    site.ask(Node::Board(1), "gate", "trust-time", json!({ "time": time }));
+    operator.say(&["command", "--key", &key, "--board", other.as_str().unwrap(), "box", "status"]);
+    let status = answer(site, operator);
+    assert!(status.contains("\"board\": 1"), "{status}");
+
     // The same signed text again, and another's.
     let history = lines(operator.say(&["history", "box"]).as_bytes());
     let mut signed = history.iter().filter_map(|line| line.strip_prefix("to box: "));

@@ -1,0 +1,66 @@
+//! What an operator may ask of this box: a line for each verb, made from what every unit says of itself.
+
+use std::fmt::Write;
+
+use octet_node::control::operator::OperatorKey;
+use octet_node::control::{ArgKind, DESCRIBE, Failure, INIT, UnitName, Verb};
+use octet_node::hello::GATE;
+
+use crate::gate::Gate;
+use crate::relay::RELAY;
+use crate::run::RUN;
+
+/// The verb that shows it.
+pub const VERBS: &str = "verbs";
+
+impl Gate {
+    /// A line for each verb that `operator` may use, or for each that there is; with `signed` only for those that a
+    /// signed command can ask for. What a unit that does not answer now would offer is missing.
+    ///
+    /// # Errors
+    /// PID 1 does not name the units.
+    pub async fn offer(
+        &self,
+        operator: Option<&OperatorKey>,
+        signed: bool,
+    ) -> Result<String, Failure> {
+        let mut lines = String::new();
+        let init = INIT.parse().ok();
+        for unit in init.into_iter().chain(self.init.units().await?) {
+            let Ok(verbs) = self.init.verbs(&unit).await else { continue };
+            let may = |verb: &&Verb| {
+                // Where the gate is asked, who may be asked is no secret.
+                let is_open = unit.as_str() == GATE && verb.name == VERBS;
+                is_open || operator.is_none_or(|operator| operator.may(verb.capability, &unit))
+            };
+            let verbs = verbs.iter().filter(|verb| verb.name != DESCRIBE).filter(may);
+            for verb in verbs.filter(|verb| !signed || can_be_signed(&unit, verb)) {
+                // Text takes all that is written.
+                let _ = writeln!(lines, "{unit} {}: {}", with_args(verb), verb.help);
+            }
+        }
+        lines.truncate(lines.trim_end().len());
+        Ok(lines)
+    }
+}
+
+/// Whether a signed command may ask for `verb`: one carries no file, and no connection or command in it.
+fn can_be_signed(unit: &UnitName, verb: &Verb) -> bool {
+    let is_way = unit.as_str() == GATE && [RUN, RELAY].contains(&verb.name.as_str());
+    !is_way && verb.args.iter().all(|arg| arg.kind != ArgKind::File)
+}
+
+/// The verb and its arguments, those in brackets that may be left out.
+fn with_args(verb: &Verb) -> String {
+    verb.args.iter().fold(verb.name.clone(), |mut line, arg| {
+        let value = match arg.kind {
+            ArgKind::Flag => "true",
+            ArgKind::Integer => "NUMBER",
+            ArgKind::File => "FILE",
+            ArgKind::Text | ArgKind::Option => "TEXT",
+        };
+        let (open, close) = if arg.required { ("", "") } else { ("[", "]") };
+        let _ = write!(line, " {open}{}={value}{close}", arg.name);
+        line
+    })
+}

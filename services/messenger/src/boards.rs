@@ -1,0 +1,147 @@
+//! The nodes of this box, as the map names them: a command for one of them is carried there, and they bring some here.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::sleep;
+use std::time::Duration;
+
+use octet_node::command::Command;
+use octet_node::control::PublicKey;
+use octet_node::map::{self, Map};
+use octet_node::say;
+
+use crate::gate;
+use crate::place::Place;
+use crate::quic::now;
+use crate::rate::{Rate, Rates};
+use crate::request::{Answer, Refusal};
+
+/// The unit whose key a node takes letters with.
+const UNIT: &str = "messenger";
+
+/// The pause before `cluster` is asked again.
+const PAUSE: Duration = Duration::from_secs(5);
+
+/// How many commands one board brings at once, and then one in so many seconds.
+const BROUGHT: Rate = Rate { burst: 30, seconds: 2 };
+
+/// More nodes than a box has.
+const MOST: usize = 64;
+
+/// The boards that the map names last, each with its node.
+#[derive(Debug, Clone, Default)]
+pub struct Boards(Arc<Mutex<Vec<(PublicKey, Place)>>>);
+
+impl Boards {
+    /// Those that `cluster` names in the folder `sockets`, from now on; their messengers listen at `port`.
+    ///
+    /// # Errors
+    /// There is no thread to be had.
+    pub fn follow(sockets: &Path, port: u16) -> io::Result<Self> {
+        let (boards, socket) = (Self::default(), sockets.join("cluster.sock"));
+        let (known, mut problem) = (boards.clone(), String::new());
+        let run = move || {
+            loop {
+                let followed = map::follow(&socket, |update| {
+                    let boards = update.map.map(|map| of(map.map(), port));
+                    *known.0.lock().unwrap_or_else(PoisonError::into_inner) =
+                        boards.unwrap_or_default();
+                    true
+                });
+                // What it told last stays until it tells something else.
+                if let Err(error) = followed.map_err(|error| error.to_string())
+                    && error != problem
+                {
+                    say!("cluster does not tell who is in this box: {error}");
+                    problem = error;
+                }
+                sleep(PAUSE);
+            }
+        };
+        std::thread::Builder::new().name("map".into()).spawn(run)?;
+        Ok(boards)
+    }
+
+    /// Where the messenger of `node` is.
+    pub fn place(&self, node: &PublicKey) -> Option<Place> {
+        let boards = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        boards.iter().find(|(it, _)| it == node).map(|(_, place)| place.clone())
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
+    /// Whether `key` is that of the messenger of one of them.
+    fn have(&self, key: &PublicKey) -> bool {
+        let boards = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        boards.iter().any(|(_, place)| place.mailbox == *key)
+    }
+}
+
+/// Those of `map` that have an address. The router has none in the map.
+fn of(map: &Map, port: u16) -> Vec<(PublicKey, Place)> {
+    let places = map.members.iter().filter_map(|member| {
+        let mailbox = member.certificate(UNIT)?.statement().key;
+        let addresses = member.addresses.iter().map(|it| SocketAddr::new(*it, port));
+        let place = Place { mailbox, addresses: addresses.collect() };
+        (!place.addresses.is_empty()).then_some((member.node, place))
+    });
+    places.collect()
+}
+
+/// What other boards bring here.
+#[derive(Debug)]
+pub struct Brought {
+    boards: Boards,
+    gate: PathBuf,
+    /// Held as long as one is run: it is one at a time.
+    rates: Mutex<Rates<PublicKey>>,
+}
+
+impl Brought {
+    /// For the gate whose socket is in the folder `sockets`.
+    pub fn new(boards: Boards, sockets: &Path) -> Self {
+        let rates = Mutex::new(Rates::new(BROUGHT, MOST));
+        Self { boards, gate: sockets.join("gate.sock"), rates }
+    }
+
+    /// Has the gate run `command`, which the messenger with the key `by` brings.
+    pub fn run(&self, by: &PublicKey, command: &str) -> Answer {
+        if !self.boards.have(by) {
+            return Answer::Refused(Refusal::NoBoard);
+        }
+        let Ok(mut rates) = self.rates.try_lock() else { return Answer::Refused(Refusal::Busy) };
+        if !rates.may(*by, now()) {
+            return Answer::Refused(Refusal::Busy);
+        }
+        if Command::try_from(command.to_owned()).is_err() {
+            return Answer::Refused(Refusal::Malformed);
+        }
+        Answer::Said(gate::run(&self.gate, command))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use octet_node::key::Key;
+
+    #[test]
+    fn only_boards_of_the_box_bring_commands() {
+        let folder = tempfile::tempdir().unwrap();
+        let [own, other] = [(); 2].map(|()| Key::generate().unwrap().public());
+        let place = Place { mailbox: own, addresses: vec![] };
+        let boards = Boards(Arc::new(Mutex::new(vec![(other, place)])));
+        let brought = Brought::new(boards, folder.path());
+        assert_eq!(brought.run(&other, "x"), Answer::Refused(Refusal::NoBoard));
+        // The other is heard, so far as what it brings is a command.
+        assert_eq!(brought.run(&own, "x"), Answer::Refused(Refusal::Malformed));
+        let so_many =
+            (1..).take_while(|_| brought.run(&own, "x") != Answer::Refused(Refusal::Busy));
+        assert!(so_many.count() < 2 * BROUGHT.burst as usize);
+    }
+}

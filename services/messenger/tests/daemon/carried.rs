@@ -1,0 +1,111 @@
+//! Commands for another board of the box, to which the one that has the letter carries them.
+
+use std::net::{SocketAddr, UdpSocket};
+use std::os::unix::net::UnixListener;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use octet_messenger::place::Place;
+use octet_messenger::quic::bring;
+use octet_messenger::request::{Answer, Refusal};
+use octet_node::Peer;
+use octet_node::certificate::{Certificate, Statement};
+use octet_node::key::{Key, random};
+use octet_node::map::{CLUSTER, MAP, Map, Member, SignedMap, Update, Version};
+use serde_json::json;
+
+use crate::bot::Operator;
+use crate::gate::Gate;
+use crate::{Host, PATIENCE, certificate};
+
+/// What `cluster` tells, once it is known.
+type Told = Arc<Mutex<Option<SignedMap>>>;
+
+/// `cluster`, as far as the messenger sees it.
+fn cluster(socket: &Path) -> Told {
+    let (listener, told) = (UnixListener::bind(socket).unwrap(), Told::default());
+    let shared = Arc::clone(&told);
+    std::thread::spawn(move || {
+        for stream in listener.incoming().map_while(Result::ok) {
+            let (told, mut peer) = (Arc::clone(&shared), Peer::new(stream));
+            std::thread::spawn(move || {
+                let Ok(Some(request)) = peer.next_request() else { return };
+                assert_eq!(request.verb, MAP);
+                let map = loop {
+                    match told.lock().unwrap().clone() {
+                        Some(map) => break map,
+                        None => std::thread::sleep(Duration::from_millis(10)),
+                    }
+                };
+                let update = Update { number: None, map: Some(map) };
+                // Until the service is killed.
+                if peer.item(request.id, json!(update)).is_ok() {
+                    let _ = peer.next_request();
+                }
+            });
+        }
+    });
+    told
+}
+
+/// The map of a box with these boards.
+fn map(boards: &[(&Host, &Place)]) -> SignedMap {
+    let members = boards.iter().zip(1..).map(|((host, place), number)| Member {
+        number,
+        node: host.node.public(),
+        addresses: place.addresses.iter().map(SocketAddr::ip).collect(),
+        certificates: vec![certificate(&host.node, place.mailbox)],
+        record: None,
+        drained: false,
+    });
+    let (holder, key) = (&boards[0].0.node, Key::generate().unwrap());
+    let version = Version { epoch: 1, sequence: 1 };
+    let map = Map::new(holder.public(), version, members.collect(), vec![]);
+    let (unit, node) = (CLUSTER.parse().unwrap(), holder.public());
+    let statement = Statement { node, unit, key: key.public(), epoch: 1, issued: 1 };
+    SignedMap::sign(map, Certificate::sign(statement, holder).unwrap(), &key).unwrap()
+}
+
+#[test]
+fn what_is_for_another_board_is_carried_there() {
+    let mut hosts = [Host::new(), Host::new()];
+    let gates = hosts.each_ref().map(|host| Gate::start(&host.folder.path().join("gate.sock")));
+    let told = hosts.each_ref().map(|host| cluster(&host.folder.path().join("cluster.sock")));
+    // One port for both, at an address each.
+    let port = UdpSocket::bind("127.0.0.2:0").unwrap().local_addr().unwrap().port();
+    let places = [0, 1].map(|it: usize| hosts[it].start(&format!("127.0.0.{}:{port}", it + 2)));
+    let all = map(&[(&hosts[0], &places[0]), (&hosts[1], &places[1])]);
+    told.iter().for_each(|told| *told.lock().unwrap() = Some(all.clone()));
+    let deadline = Instant::now() + PATIENCE;
+    while hosts.iter().any(|host| host.ask("status", json!({}))["boards"] != 2) {
+        assert!(Instant::now() < deadline, "the map is not known");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+
+    let mut anna = Operator::new(&hosts[0], &places[0]);
+    let other = hosts[1].node.public();
+    let command = anna.sign_for(other, "stats");
+    anna.write(&command);
+    let said = anna.answers(1).pop().unwrap();
+    assert!(said.contains("stats") && said.contains("\"n\": 1"), "{said}");
+    assert_eq!(gates[1].begun.recv_timeout(PATIENCE).unwrap(), "stats");
+    assert!(gates[0].begun.try_recv().is_err(), "it is for the other");
+
+    // A second time that board's gate says no, and who is none of the box is not let to the gate.
+    anna.write(&command);
+    assert!(anna.answers(2).pop().unwrap().contains("run before"));
+    let fresh = anna.sign_for(other, "show");
+    let stranger = bring(&random().unwrap(), &places[1], &fresh);
+    assert_eq!(stranger, Some(Answer::Refused(Refusal::NoBoard)));
+    anna.write(&fresh);
+    assert!(anna.answers(3).pop().unwrap().contains("show"), "the same from a board is run");
+    assert_eq!(gates[1].begun.recv_timeout(PATIENCE).unwrap(), "show");
+
+    // It is away; then what it was is not known. What is for nobody of the box is for this gate to refuse.
+    hosts[1].kill();
+    anna.write(&anna.sign_for(other, "stats"));
+    assert!(anna.answers(4).pop().unwrap().contains("the board does not answer"));
+    anna.write(&anna.sign_for(Key::generate().unwrap().public(), "ls"));
+    assert_eq!(gates[0].begun.recv_timeout(PATIENCE).unwrap(), "ls");
+}
