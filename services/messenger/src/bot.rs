@@ -8,7 +8,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use octet_node::command::Command;
 use octet_node::control::PublicKey;
@@ -17,6 +17,7 @@ use octet_node::key::{Key, random};
 use octet_node::say;
 use octet_node::sub_key::Certified;
 
+use crate::alerts::Alerts;
 use crate::boards::Boards;
 use crate::courier::{Courier, CourierError};
 use crate::gate;
@@ -35,6 +36,9 @@ const SECRET: &str = "secret";
 
 /// What is not left where it is to go is tried again after so long.
 const AGAIN: Duration = Duration::from_secs(60);
+
+/// At most so often is it told what is wrong.
+const ALERT: Duration = Duration::from_secs(60);
 
 /// How often one person is answered, and how many are at once.
 const ANSWERS: Rate = Rate { burst: 30, seconds: 2 };
@@ -69,6 +73,9 @@ struct Bot {
     folder: PathBuf,
     gate: PathBuf,
     boards: Boards,
+    alerts: Alerts,
+    /// When it was told last what is wrong.
+    told: Option<Instant>,
     mailbox: Arc<Mutex<Mailbox>>,
     bell: SyncSender<Call>,
     certified: Option<Certified>,
@@ -85,6 +92,7 @@ pub fn keep(
     sockets: &Path,
     mailbox: Arc<Mutex<Mailbox>>,
     boards: Boards,
+    alerts: Alerts,
 ) -> io::Result<SyncSender<Call>> {
     // A letter that finds no room here is fetched with those that have filled it.
     let (bell, calls) = sync_channel(16);
@@ -92,7 +100,19 @@ pub fn keep(
     let run = move || {
         let answers = Rates::new(ANSWERS, ASKERS);
         let (certified, courier) = (None, None);
-        let bot = Bot { folder, gate, boards, mailbox, bell: own, certified, courier, answers };
+        let told = None;
+        let bot = Bot {
+            folder,
+            gate,
+            boards,
+            alerts,
+            told,
+            mailbox,
+            bell: own,
+            certified,
+            courier,
+            answers,
+        };
         if let Err(error) = bot.go_on(&calls) {
             say!("commands by letter are not taken until the next start: {error}");
         }
@@ -203,6 +223,8 @@ impl Bot {
             Err(error) => left.push(error),
             Ok(others) => left.extend(others),
         }
+        let known = courier.person().peers().map(|(name, _)| *name);
+        self.alerts.lock().known = known.collect();
         let mut is_answered = false;
         loop {
             let (end, next) = courier.person().history();
@@ -231,11 +253,33 @@ impl Bot {
             }
             is_answered = true;
         }
+        let letter = self.alerts.lock().letter();
+        // What changes again and again is told now and then.
+        let is_early = self.told.is_some_and(|told| told.elapsed() < ALERT);
+        let is_later = letter.is_some() && is_early;
+        if let Some(letter) = letter.filter(|_| !is_early) {
+            let (who, wrong) = {
+                let alerts = self.alerts.lock();
+                (alerts.who().copied().collect::<Vec<_>>(), alerts.wrong().clone())
+            };
+            for name in who {
+                match courier.tell(Event::Told(name, letter.clone()), now()) {
+                    // They have not fetched a thousand letters.
+                    Err(CourierError::Refused(_)) => {}
+                    told => told?,
+                }
+            }
+            if let Err(error) = self.alerts.lock().told(wrong) {
+                say!("that it was told what is wrong is not kept: {error}");
+            }
+            self.told = Some(Instant::now());
+            is_answered = true;
+        }
         if is_answered {
             left = courier.deliver(now())?;
             courier.store().rotate()?;
         }
-        Ok(!left.is_empty())
+        Ok(is_later || !left.is_empty())
     }
 }
 

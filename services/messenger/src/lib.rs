@@ -7,6 +7,7 @@
 // What is said is one line, whatever another has put into it: `octet_node::say`.
 #![warn(clippy::print_stderr, clippy::print_stdout)]
 
+mod alerts;
 pub mod boards;
 mod bot;
 pub mod card;

@@ -45,6 +45,8 @@ pub enum Event {
     /// The first line of the history that was not shown, by somebody, was answered, or is not to be. It and the answer
     /// are not kept: what is written on is kept by whom it is for.
     Answered(PublicKey, Option<String>),
+    /// Something is to be written to somebody, and not kept.
+    Told(PublicKey, String),
     /// A node has this key for letters now, and these mailboxes.
     Moved(Certified, Vec<Place>),
 }
@@ -143,6 +145,10 @@ impl Person {
                 self.touched.insert(Row::Own);
             }
             Event::Answered(to, answer) => self.answered(to, answer, now)?,
+            Event::Told(to, text) => {
+                self.write(to, text, now)?;
+                self.forget_lines();
+            }
             Event::Moved(certified, places) => self.moved(&certified, places, now),
         }
         Ok(self.changes())
@@ -203,13 +209,18 @@ impl Person {
         if let Some(answer) = answer {
             self.write(to, answer, now)?;
         }
-        self.own.history -= self.lines.len() as u64;
-        self.lines.clear();
+        self.forget_lines();
         if self.own.shown < self.own.history {
             self.touched.extend([Row::Own, Row::History(self.own.shown)]);
             self.own.shown += 1;
         }
         Ok(())
+    }
+
+    /// What this step has written is no line of the history.
+    fn forget_lines(&mut self) {
+        self.own.history -= self.lines.len() as u64;
+        self.lines.clear();
     }
 
     fn peer_or_new(&mut self, name: PublicKey) -> Result<&mut Peer, Refused> {

@@ -17,14 +17,18 @@ use octet_node::{Callers, inherited, notify_ready};
 use tokio::sync::watch;
 use tokio::time::{interval, sleep};
 
+use crate::alerts::Alerts;
 use crate::boards::{Boards, Brought};
 use crate::bot::{self, Call};
 use crate::mailbox::{Limits, Mailbox};
 use crate::quic::{self, Bounds, PORT, Served, now};
-use crate::verbs;
+use crate::verbs::{self, Known};
 
 /// The file of letters, in the service's data folder.
 const FILE: &str = "letters";
+
+/// The file of who is told what is wrong, in the same folder.
+const ALERTS: &str = "alerts";
 
 /// Why nothing is kept on a node that has no data folder.
 pub const NO_DISK: &str = "this node has no disk to keep letters on";
@@ -125,10 +129,13 @@ async fn serve(parts: Parts, ready: impl FnOnce() -> io::Result<()>) -> io::Resu
     let opened = Mailbox::open(&folder.join(FILE), nobody, Limits::default());
     let mailbox = Arc::new(Mutex::new(opened.map_err(io::Error::other)?));
     let boards = Boards::follow(&parts.sockets, parts.board_port)?;
-    let bot = bot::keep(&folder, &parts.sockets, Arc::clone(&mailbox), boards.clone())?;
+    let alerts = Alerts::open(folder.join(ALERTS))?;
+    let bot =
+        bot::keep(&folder, &parts.sockets, Arc::clone(&mailbox), boards.clone(), alerts.clone())?;
+    alerts.watch(&parts.sockets, bot.clone())?;
     standing.lock().unwrap_or_else(PoisonError::into_inner).boards = boards.clone();
     let brought = Arc::new(Brought::new(boards, &parts.sockets));
-    let known = Some((Arc::clone(&mailbox), bot.clone()));
+    let known = Some(Known { mailbox: Arc::clone(&mailbox), bot: bot.clone(), alerts });
     verbs::keep(parts.control, parts.callers, known, Arc::clone(&standing))?;
     let (news, certified) = watch::channel(None);
     let (said, socket) = (Arc::clone(&standing), parts.sockets.join("identity.sock"));

@@ -16,6 +16,7 @@ use octet_node::serve::threads::{Limits, serve};
 use octet_node::{Callers, PID_1};
 use serde_json::{Value, json};
 
+use crate::alerts::{Alerts, AlertsError};
 use crate::bot::Call;
 use crate::limits::ADDRESSES;
 use crate::mailbox::{Mailbox, MailboxError};
@@ -35,6 +36,13 @@ pub fn verbs() -> Vec<Verb> {
             .shown(ColumnKind::Bytes, &["bytes"]),
         named(Verb::new("admit", Operate, "Makes a mailbox for somebody")),
         named(Verb::new("remove", Operate, "Takes a mailbox away, with all that lies in it")),
+        Verb::new(
+            ALERTS,
+            Read,
+            "Shows what is wrong with this board, and who is told of it by letter",
+        ),
+        named(Verb::new(SUBSCRIBE, Read, "Has somebody who has written here told what is wrong")),
+        named(Verb::new(UNSUBSCRIBE, Read, "Has somebody told nothing any more")),
         Verb::new(INVITE, Operate, "Shows the line by which operators write commands to this box")
             .required("at", ArgKind::Text, "Where they reach it: 192.0.2.7:4434, three at most"),
     ]
@@ -42,6 +50,21 @@ pub fn verbs() -> Vec<Verb> {
 
 /// The verb that makes the box somebody to write to.
 const INVITE: &str = "invite";
+
+/// The verbs about who is told what is wrong.
+const ALERTS: &str = "alerts";
+const SUBSCRIBE: &str = "subscribe";
+const UNSUBSCRIBE: &str = "unsubscribe";
+
+/// What there is on a node with a disk.
+pub struct Known {
+    /// The letters.
+    pub mailbox: Arc<Mutex<Mailbox>>,
+    /// The node as a person.
+    pub bot: SyncSender<Call>,
+    /// Who is told what is wrong.
+    pub alerts: Alerts,
+}
 
 /// How long the line may take.
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -66,14 +89,36 @@ fn invite(args: &Arguments, bot: &SyncSender<Call>) -> Result<Value, Failure> {
     })
 }
 
-/// Serves the `callers` that connect to `listener`, with threads. Without a `mailbox` there is nothing but `status`.
+fn alerts(verb: &str, args: &Arguments, alerts: &Alerts) -> Result<Value, Failure> {
+    let failed =
+        |error: AlertsError| Failure::new(FailureCode::Failed, error.to_string(), error.help());
+    let mut state = alerts.lock();
+    match verb {
+        SUBSCRIBE => {
+            let wrong = state.subscribe(named(args)?).map_err(failed)?;
+            Ok(json!({ "wrong": wrong }))
+        }
+        UNSUBSCRIBE => {
+            let name = named(args)?;
+            let help = "`octetctl messenger alerts` shows who is told";
+            let absent =
+                || Failure::new(FailureCode::NotFound, format!("{name} is not told"), help);
+            let was_told = state.unsubscribe(&name).map_err(failed)?;
+            was_told.then_some(Value::Null).ok_or_else(absent)
+        }
+        // alerts: there is no other
+        _ => Ok(json!({ "wrong": state.wrong(), "told": state.who().collect::<Vec<_>>() })),
+    }
+}
+
+/// Serves the `callers` that connect to `listener`, with threads. Without what is `known` there is nothing but `status`.
 ///
 /// # Errors
 /// There are no threads to be had.
 pub fn keep(
     listener: UnixListener,
     callers: Callers,
-    mailbox: Option<(Arc<Mutex<Mailbox>>, SyncSender<Call>)>,
+    known: Option<Known>,
     standing: Arc<Mutex<Standing>>,
 ) -> io::Result<()> {
     let reply = move |request: Request| {
@@ -83,11 +128,16 @@ pub fn keep(
         if verb.name == DESCRIBE {
             return Ok(json!(verbs));
         }
-        if let (INVITE, Some((_, bot))) = (verb.name.as_str(), &mailbox) {
-            return invite(&args, bot);
+        match (verb.name.as_str(), &known) {
+            (INVITE, Some(known)) => return invite(&args, &known.bot),
+            (ALERTS | SUBSCRIBE | UNSUBSCRIBE, Some(known)) => {
+                return alerts(&verb.name, &args, &known.alerts);
+            }
+            _ => {}
         }
-        let mut mailbox =
-            mailbox.as_ref().map(|(it, _)| it.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut mailbox = known
+            .as_ref()
+            .map(|known| known.mailbox.lock().unwrap_or_else(PoisonError::into_inner));
         let standing = standing.lock().unwrap_or_else(PoisonError::into_inner);
         answer(mailbox.as_deref_mut(), &standing, &verb.name, &args)
     };

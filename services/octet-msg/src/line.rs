@@ -81,7 +81,7 @@ pub struct Order {
     pub board: Option<PublicKey>,
     /// What you call the box
     pub name: String,
-    /// `help`, `status` or `boards`, or UNIT VERB NAME=VALUE…; `init` is PID 1
+    /// `help`, `status`, `boards`, `subscribe alerts` or `unsubscribe alerts`, or UNIT VERB NAME=VALUE…; `init` is PID 1
     #[arg(required = true, value_name = "WORD")]
     pub words: Vec<String>,
 }

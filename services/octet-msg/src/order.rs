@@ -1,7 +1,7 @@
 //! Commands to boxes, signed with the operator's key: the file that `octetctl keygen` has made.
 
 use octet_messenger::person::Person;
-use octet_node::control::{DESCRIBE, INIT};
+use octet_node::control::{DESCRIBE, INIT, PublicKey};
 use octet_node::hello::GATE;
 use octet_node::key::{self, KeyFile};
 use octet_node::map::CLUSTER;
@@ -10,6 +10,9 @@ use octet_node::words::Words;
 use crate::command::{Failed, find};
 use crate::home;
 use crate::line::Order;
+
+/// The unit that writes when something is wrong.
+const MESSENGER: &str = "messenger";
 
 /// The text of a letter to the box that `order` names.
 ///
@@ -25,14 +28,19 @@ pub fn sign(person: &Person, order: &Order) -> Result<String, Failed> {
         Ok(KeyFile::Absent | KeyFile::Damaged) => return Err(Failed::NoKey(path)),
         Err(error) => return Err(Failed::Disk(path, error)),
     };
-    let (unit, verb, args) = split(&order.words);
+    let (unit, verb, args) = split(&order.words, &person.name());
     let unit = unit.parse().map_err(|_| Failed::NoUnit(unit.to_owned()))?;
     Ok(Words { target, unit: &unit, verb, args: &args, good_for: order.good_for }.sign(&key)?)
 }
 
 /// Unit, verb and arguments. A word alone is one of those that every box knows.
-fn split(words: &[String]) -> (&str, &str, Vec<String>) {
+fn split<'a>(words: &'a [String], own: &PublicKey) -> (&'a str, &'a str, Vec<String>) {
     match words {
+        [verb, what]
+            if what == "alerts" && ["subscribe", "unsubscribe"].contains(&verb.as_str()) =>
+        {
+            (MESSENGER, verb, vec![format!("name={own}")])
+        }
         [unit, verb, args @ ..] => (unit, verb, args.to_vec()),
         [word] if word == "help" => (GATE, "verbs", vec!["signed=true".to_owned()]),
         [word] if word == "boards" => (CLUSTER, "show", vec![]),

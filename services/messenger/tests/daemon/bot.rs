@@ -24,8 +24,8 @@ pub struct Operator {
 
 impl Operator {
     /// Lets somebody in at `host`, and has them know the box by its invite.
-    pub fn new(host: &Host, place: &octet_messenger::place::Place) -> Self {
-        let mut courier = person(&host.folder.path().join("anna"), place);
+    pub fn new(host: &Host, place: &octet_messenger::place::Place, name: &str) -> Self {
+        let mut courier = person(&host.folder.path().join(name), place);
         host.ask("admit", json!({"name": courier.person().name()}));
         let at = place.addresses[0].to_string();
         let shown = host.ask("invite", json!({ "at": at }));
@@ -36,7 +36,13 @@ impl Operator {
         Self { key: Key::generate().unwrap(), courier, node }
     }
 
-    fn sign(&self, verb: &str) -> String {
+    /// What others know them by.
+    pub fn name(&self) -> String {
+        self.courier.person().name().to_string()
+    }
+
+    /// A command for the box.
+    pub fn sign(&self, verb: &str) -> String {
         self.sign_for(self.node, verb)
     }
 
@@ -82,7 +88,7 @@ fn what_is_signed_is_carried_and_answered() {
     let mut host = Host::new();
     let gate = Gate::start(&host.folder.path().join("gate.sock"));
     let place = host.start("127.0.0.1:0");
-    let mut anna = Operator::new(&host, &place);
+    let mut anna = Operator::new(&host, &place, "anna");
     let command = anna.sign("stats");
     anna.write(&command);
     let said = anna.answers(1).pop().unwrap();
@@ -119,7 +125,7 @@ fn killed_before_the_answer() {
     let gate = Gate::start(&host.folder.path().join("gate.sock"));
     let place = host.start("127.0.0.1:0");
     let at = place.addresses[0].to_string();
-    let mut anna = Operator::new(&host, &place);
+    let mut anna = Operator::new(&host, &place, "anna");
     anna.write(&anna.sign("hang"));
     assert_eq!(gate.begun.recv_timeout(PATIENCE).unwrap(), "hang");
     host.kill();

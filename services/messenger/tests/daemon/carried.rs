@@ -83,7 +83,7 @@ fn what_is_for_another_board_is_carried_there() {
         std::thread::sleep(Duration::from_millis(10));
     }
 
-    let mut anna = Operator::new(&hosts[0], &places[0]);
+    let mut anna = Operator::new(&hosts[0], &places[0], "anna");
     let other = hosts[1].node.public();
     let command = anna.sign_for(other, "stats");
     anna.write(&command);

@@ -2,6 +2,7 @@
 
 #![cfg(test)]
 
+mod alerts;
 mod bot;
 mod carried;
 mod gate;
@@ -140,7 +141,10 @@ fn service() {
         folder: Some(folder.join("state")),
         sockets: folder.clone(),
         control: UnixListener::bind(folder.join("messenger.sock")).unwrap(),
-        callers: Callers::parse(&format!("{own}=status,mailboxes,admit,remove,invite")).unwrap(),
+        callers: Callers::parse(&format!(
+            "{own}=status,mailboxes,admit,remove,invite,alerts,subscribe,unsubscribe"
+        ))
+        .unwrap(),
         at: vec![at.parse::<SocketAddr>().unwrap()],
         board_port: at.parse::<SocketAddr>().unwrap().port(),
     };
@@ -165,7 +169,7 @@ fn its_unit_file_is_one() {
     // Whoever takes it over can have commands run that operators have signed, and nothing else.
     assert_eq!(
         json!(unit)["talks"],
-        json!({"identity": ["certify"], "gate": ["run"], "cluster": ["map"]})
+        json!({"identity": ["certify"], "gate": ["run"], "cluster": ["map"], "init": ["watch"]})
     );
 }
 
