@@ -2,7 +2,11 @@
 //!
 //! The file is replaced whole, and has the new id before its command is run. A file that is damaged
 //! lets no command through: it could be one that was run.
+//!
+//! Who has signed them is in a file of its own, which only bounds need: without it nothing is run twice, and
+//! the release before, which has no such file, reads the other.
 
+use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -26,13 +30,16 @@ const OF_ONE_OWN: usize = 256;
 pub const AHEAD: u64 = 24 * 60 * 60;
 
 /// What the file begins with: the version of the format.
-const VERSION: &str = "octet-ids-2";
+const VERSION: &str = "octet-ids-1";
 
-/// The version before, which did not say who has signed.
-const VERSION_BEFORE: &str = "octet-ids-1";
+/// What the file of signers begins with.
+const SIGNERS: &str = "octet-signers-1";
 
-/// More than the file takes, in bytes: for each id 32 digits, a number, a key and three separators.
-const LONGEST: u64 = 128 << 10;
+/// More than the file takes, in bytes: for each id 32 digits, a number and two separators.
+const LONGEST: u64 = 64 << 10;
+
+/// More than the file of signers takes: for each id 32 digits, a key and two separators.
+const LONGEST_SIGNERS: u64 = 128 << 10;
 
 /// Who has signed a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,7 +56,7 @@ struct Ran {
     id: CommandId,
     /// Seconds since 1970.
     expires: u64,
-    /// Whose it was; the version before did not say.
+    /// Whose it was, if that is known.
     by: Option<PublicKey>,
 }
 
@@ -101,13 +108,20 @@ impl Ids {
         let Some(path) = folder.map(|folder| folder.join("ids")) else {
             return Self { path: None, known: Err("there is no data partition".into()) };
         };
-        let known = match durable::read(&path, LONGEST) {
+        let mut known = match durable::read(&path, LONGEST) {
             Ok(None) => Ok(Known::default()),
             Ok(Some(bytes)) => {
                 parse(&bytes).ok_or_else(|| format!("{} is damaged", path.display()))
             }
             Err(error) => Err(format!("{}: {error}", path.display())),
         };
+        let signers = durable::read(&signers(&path), LONGEST_SIGNERS);
+        if let (Ok(known), Ok(Some(bytes))) = (&mut known, signers) {
+            let signers = parse_signers(&bytes).unwrap_or_default();
+            for ran in &mut known.ran {
+                ran.by = signers.get(&ran.id).copied();
+            }
+        }
         Self { path: Some(path), known }
     }
 
@@ -152,8 +166,10 @@ impl Ids {
         let known = self.known.as_mut().map_err(|problem| Refused::Store(problem.clone()))?;
         let path = self.path.as_ref().ok_or_else(|| Refused::Store("it has no place".into()))?;
         let next = known.with(by, id, expires, now)?;
-        durable::write(path, &encode(&next), Existing::Replace, before)
-            .map_err(|error| Refused::Store(error.to_string()))?;
+        let store = |error: io::Error| Refused::Store(error.to_string());
+        durable::write(&signers(path), &encode_signers(&next), Existing::Replace, |_| Ok(()))
+            .map_err(store)?;
+        durable::write(path, &encode(&next), Existing::Replace, before).map_err(store)?;
         *known = next;
         Ok(())
     }
@@ -191,38 +207,61 @@ impl Known {
     }
 }
 
+/// The file of signers beside that of the ids.
+fn signers(ids: &Path) -> PathBuf {
+    ids.with_file_name("signers")
+}
+
 fn encode(known: &Known) -> Vec<u8> {
-    let mut text = format!("{VERSION} {}\n", known.floor);
-    for Ran { id, expires, by } in &known.ran {
-        text += &format!("{:032x} {expires}", u128::from_be_bytes(*id));
-        text.extend(by.iter().map(|key| format!(" {key}")));
-        text.push('\n');
-    }
+    let lines = known.ran.iter().map(|ran| format!("{} {}\n", hex(ran.id), ran.expires));
+    summed(format!("{VERSION} {}\n", known.floor) + &lines.collect::<String>())
+}
+
+fn encode_signers(known: &Known) -> Vec<u8> {
+    let lines = known.ran.iter().filter_map(|ran| Some(format!("{} {}\n", hex(ran.id), ran.by?)));
+    summed(format!("{SIGNERS}\n") + &lines.collect::<String>())
+}
+
+fn hex(id: CommandId) -> String {
+    format!("{:032x}", u128::from_be_bytes(id))
+}
+
+fn id_of(hex: &str) -> Option<CommandId> {
+    Some(u128::from_str_radix(hex, 16).ok()?.to_be_bytes())
+}
+
+/// `text` and its checksum.
+fn summed(text: String) -> Vec<u8> {
     let crc = crc32fast::hash(text.as_bytes());
     (text + &format!("{crc:08x}\n")).into_bytes()
 }
 
-fn parse(bytes: &[u8]) -> Option<Known> {
+/// The lines of a text whose checksum is right.
+fn lines(bytes: &[u8]) -> Option<impl Iterator<Item = &str>> {
     let text = std::str::from_utf8(bytes).ok()?;
     let (body, crc) = text.split_at_checked(text.len().checked_sub(9)?)?;
-    if format!("{:08x}\n", crc32fast::hash(body.as_bytes())) != crc {
-        return None;
-    }
-    let mut lines = body.strip_suffix('\n')?.split('\n');
-    let (version, floor) = lines.next()?.split_once(' ')?;
-    if version != VERSION && version != VERSION_BEFORE {
-        return None;
-    }
+    let is_whole = format!("{:08x}\n", crc32fast::hash(body.as_bytes())) == crc;
+    is_whole.then_some(body.strip_suffix('\n')?.split('\n'))
+}
+
+fn parse(bytes: &[u8]) -> Option<Known> {
+    let mut lines = lines(bytes)?;
+    let floor = lines.next()?.strip_prefix(VERSION)?.strip_prefix(' ')?.parse().ok()?;
     let ran = lines.map(|line| {
-        let (id, rest) = line.split_once(' ')?;
-        let (expires, by) = match rest.split_once(' ') {
-            Some((expires, key)) => (expires, Some(key.parse().ok()?)),
-            None => (rest, None),
-        };
-        let id = u128::from_str_radix(id, 16).ok()?.to_be_bytes();
-        Some(Ran { id, expires: expires.parse().ok()?, by })
+        let (id, expires) = line.split_once(' ')?;
+        Some(Ran { id: id_of(id)?, expires: expires.parse().ok()?, by: None })
     });
-    Some(Known { floor: floor.parse().ok()?, ran: ran.collect::<Option<_>>()? })
+    Some(Known { floor, ran: ran.collect::<Option<_>>()? })
+}
+
+fn parse_signers(bytes: &[u8]) -> Option<HashMap<CommandId, PublicKey>> {
+    let mut lines = lines(bytes)?;
+    (lines.next()? == SIGNERS).then_some(())?;
+    let signers = lines.map(|line| {
+        let (id, key) = line.split_once(' ')?;
+        Some((id_of(id)?, key.parse().ok()?))
+    });
+    signers.collect()
 }
 
 #[cfg(test)]
@@ -313,20 +352,32 @@ mod tests {
         let longest = Ran { id: [0xff; 16], expires: u64::MAX, by: Some(owner(0xff).key) };
         let full = Known { floor: u64::MAX, ran: vec![longest; MOST] };
         assert!((encode(&full).len() as u64) < LONGEST);
+        assert!((encode_signers(&full).len() as u64) < LONGEST_SIGNERS);
     }
 
-    /// What the version before has remembered stays refused.
+    /// Without the file of signers, as the release before leaves it, or with a damaged one nothing is run twice, and
+    /// what is run from then on is counted.
     #[test]
-    fn the_file_of_the_version_before() {
-        let folder = TempDir::new().unwrap();
-        let text = format!("octet-ids-1 7\n{:032x} {}\n", 9, NOW + 60);
-        let crc = crc32fast::hash(text.as_bytes());
-        std::fs::write(folder.path().join("ids"), format!("{text}{crc:08x}\n")).unwrap();
-        let mut ids = Ids::open(Some(folder.path()));
-        assert_eq!((ids.count(), ids.floor()), (1, 7));
-        assert_eq!(run(&mut ids, 9, NOW + 60, NOW), Err(Refused::Again));
-        assert_eq!(run(&mut ids, 10, NOW + 60, NOW), Ok(()));
-        assert_eq!(Ids::open(Some(folder.path())).count(), 2);
+    fn without_signers() {
+        for left in [None, Some(&b"damaged"[..])] {
+            let folder = TempDir::new().unwrap();
+            let mut ids = Ids::open(Some(folder.path()));
+            for number in 0..OF_ONE as u16 {
+                ids.run(other(2), id(number), NOW + 60, NOW, |_| Ok(())).unwrap();
+            }
+            let file = folder.path().join("signers");
+            match left {
+                None => std::fs::remove_file(&file).unwrap(),
+                Some(bytes) => std::fs::write(&file, bytes).unwrap(),
+            }
+            let mut ids = Ids::open(Some(folder.path()));
+            let again = ids.run(other(2), id(0), NOW + 60, NOW, |_| Ok(()));
+            assert_eq!(again, Err(Refused::Again));
+            ids.run(other(2), id(5000), NOW + 60, NOW, |_| Ok(())).unwrap();
+            let ids = Ids::open(Some(folder.path()));
+            let counted = ids.known.unwrap().ran.iter().filter(|ran| ran.by.is_some()).count();
+            assert_eq!(counted, 1);
+        }
     }
 
     /// Cut before each step of writing: what was allowed is remembered, and what was not allowed can
@@ -391,6 +442,7 @@ mod tests {
         #[test]
         fn never_panics(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
             prop_assert_eq!(parse(&bytes), None);
+            prop_assert_eq!(parse_signers(&bytes), None);
         }
     }
 }

@@ -15,7 +15,7 @@ pub mod ids;
 mod init;
 pub mod limits;
 mod own;
-mod places;
+pub mod places;
 mod relay;
 mod run;
 mod session;
