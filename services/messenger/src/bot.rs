@@ -210,8 +210,8 @@ impl Bot {
             let is_run = is_command && self.answers.may(line.peer, now());
             let answer = is_run.then(|| gate::run(&self.gate, line.text.trim()));
             match courier.tell(Event::Answered(line.peer, answer), now()) {
-                // They have not fetched a thousand answers.
-                Err(CourierError::Refused(Refused::OutboxFull)) => {
+                // They have not fetched a thousand answers, or were forgotten as strangers.
+                Err(CourierError::Refused(Refused::OutboxFull | Refused::Unknown)) => {
                     courier.tell(Event::Answered(line.peer, None), now())?;
                 }
                 told => told?,
