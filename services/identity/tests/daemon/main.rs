@@ -102,7 +102,7 @@ fn nobody_follows_without_end() {
     assert_eq!(followed(&host), 4);
     // Who goes makes room; that identity has seen it is waited for.
     while followed(&host) == 0 {
-        std::thread::yield_now();
+        thread::yield_now();
     }
 }
 
