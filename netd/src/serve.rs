@@ -14,13 +14,14 @@ use octet_node::control::{
     Message, Reply, ReplyBody, Request, Verb,
 };
 use octet_node::links::{ADVERTISED, Advertised, LEASED, LINKS, Lease, Links, PLUGGED, TRAFFIC};
+use octet_node::serve::places::{Limits, Places};
 use octet_node::settings::{self, Which};
 use octet_node::{Callers, peer_uid};
 use serde_json::{Value, json};
 use tokio::io::Interest;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::mpsc::Sender;
-use tokio::sync::{Mutex, Semaphore, oneshot, watch};
+use tokio::sync::{Mutex, oneshot, watch};
 use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 
@@ -35,7 +36,7 @@ use crate::router::report::asked;
 use crate::told::{self, Node, Told};
 
 /// How many may be connected at once; a further one is turned away.
-const MOST_CLIENTS: usize = 16;
+const LIMITS: Limits = Limits { all: 32, for_operators: 12, of_one: 6 };
 
 /// The pause when nobody can be let in.
 const BREATH: Duration = Duration::from_millis(100);
@@ -45,7 +46,7 @@ const BREATH: Duration = Duration::from_millis(100);
 pub struct Shared {
     callers: Callers,
     kernel: Kernel,
-    room: Arc<Semaphore>,
+    places: Places,
     /// Held while nft lists the rules: one at a time.
     listing: Mutex<()>,
     /// What is known beside what the kernel says.
@@ -111,9 +112,9 @@ pub enum Wish {
 impl Shared {
     /// Answers for `callers`, from what the kernel says at the time. What is to be done goes to `wishes`.
     pub fn new(callers: Callers, kernel: Kernel, node: Arc<Node>, wishes: Sender<Wish>) -> Self {
-        let room = Arc::new(Semaphore::new(MOST_CLIENTS));
+        let places = Places::new(LIMITS);
         let (listing, noted, links) = Default::default();
-        Self { callers, kernel, room, listing, noted, links, node, wishes }
+        Self { callers, kernel, places, listing, noted, links, node, wishes }
     }
 
     /// Notes what a DHCP server has given, who is plugged in, and how the links are.
@@ -189,11 +190,8 @@ pub async fn serve(listener: UnixListener, shared: Arc<Shared>) {
             sleep(BREATH).await;
             continue;
         };
-        let (Ok(uid), Ok(place)) =
-            (peer_uid(&stream), Arc::clone(&shared.room).try_acquire_owned())
-        else {
-            continue;
-        };
+        let Ok(uid) = peer_uid(&stream) else { continue };
+        let Some(place) = shared.places.admit(&shared.callers, uid) else { continue };
         let shared = Arc::clone(&shared);
         tokio::spawn(async move {
             // Who breaks the connection is not told about it.

@@ -9,6 +9,7 @@ use clap::ValueEnum;
 use miette::{Diagnostic, IntoDiagnostic};
 use octet_control::CallError;
 use octet_control::cli::{self, CliError};
+use octet_control::lines;
 use octet_machine::connect;
 
 use crate::running;
@@ -62,8 +63,8 @@ pub fn run(args: Args) -> miette::Result<ExitCode> {
         }
         Err(error) => match error.help() {
             Some(help) => {
-                let help = help.to_owned();
-                Err(CtlError::Refused { message: error.to_string(), help }.into())
+                let help = lines(help);
+                Err(CtlError::Refused { message: lines(&error.to_string()), help }.into())
             }
             None => Err(error).into_diagnostic(),
         },

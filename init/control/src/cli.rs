@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 
 use crate::client::{CallError, Client};
 use crate::file::{FileArg, LocalFile, Source};
+use crate::line::lines;
 use crate::message::FailureCode;
 use crate::render::render;
 use crate::verb::{Arg, ArgKind, Verb};
@@ -176,19 +177,20 @@ fn command(program: &str, verbs: &[Verb]) -> Command {
                 .action(ArgAction::SetTrue)
                 .help("Print JSON, one value per line"),
         )
+        // A unit's own words: they command no terminal.
         .subcommands(verbs.iter().map(|verb| {
-            Command::new(verb.name.clone())
-                .about(verb.help.clone())
+            Command::new(lines(&verb.name))
+                .about(lines(&verb.help))
                 .args(verb.args.iter().map(argument))
         }))
 }
 
 fn argument(arg: &Arg) -> clap::Arg {
-    let shown = clap::Arg::new(arg.name.clone()).help(arg.help.clone()).required(arg.required);
-    let named = shown.clone().long(arg.name.clone()).short(arg.short);
+    let shown = clap::Arg::new(arg.name.clone()).help(lines(&arg.help)).required(arg.required);
+    let named = shown.clone().long(lines(&arg.name)).short(arg.short);
     match arg.kind {
-        ArgKind::Text => shown.value_name(arg.name.to_uppercase()),
-        ArgKind::File => shown.value_name(format!("{}|-", arg.name.to_uppercase())),
+        ArgKind::Text => shown.value_name(lines(&arg.name).to_uppercase()),
+        ArgKind::File => shown.value_name(format!("{}|-", lines(&arg.name).to_uppercase())),
         ArgKind::Option => named.value_name("VALUE"),
         ArgKind::Integer => named.value_name("N").value_parser(clap::value_parser!(u64)),
         ArgKind::Flag => named.action(ArgAction::SetTrue),

@@ -22,7 +22,7 @@ mod verb;
 pub use client::{CallError, Client};
 pub use connection::{Connection, Overflow};
 pub use frame::{Decoder, FrameError, HEADER, MAX_PAYLOAD, encode};
-pub use line::one_line;
+pub use line::{lines, one_line};
 pub use logs::{LOGS, logs_verb};
 pub use message::{By, Failure, FailureCode, Message, Piece, PieceBody, Reply, ReplyBody, Request};
 pub use octet_appliance::operator::{self, Capability};

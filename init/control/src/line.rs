@@ -21,6 +21,12 @@ pub fn one_line(text: &str) -> Cow<'_, str> {
     Cow::Owned(line)
 }
 
+/// `text` with its lines as they are, each as [`one_line`] writes it: what another says commands no terminal.
+pub fn lines(text: &str) -> String {
+    let lines: Vec<_> = text.lines().map(one_line).collect();
+    lines.join("\n")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -35,6 +41,12 @@ mod tests {
             "x\\nanna did:key:z6Mk from 10.20.1.2: config apply: done\\r\\u{1b}[2J\\u{85}"
         );
         assert!(matches!(one_line("Grüße, `a` → b"), Cow::Borrowed("Grüße, `a` → b")));
+    }
+
+    #[test]
+    fn what_another_says_commands_no_terminal() {
+        let text = "no such unit\n  help: \u{1b}[2J\u{1b}]0;x\u{7}look\r\n";
+        assert_eq!(lines(text), "no such unit\n  help: \\u{1b}[2J\\u{1b}]0;x\\u{7}look");
     }
 
     proptest! {

@@ -7,8 +7,8 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 
 use octet_control::{
-    Decoder, Failure, FailureCode, Message, Piece, Reply, ReplyBody, Request, SOCKETS, UnitName,
-    encode,
+    By, Decoder, Failure, FailureCode, Message, Piece, PublicKey, Reply, ReplyBody, Request,
+    SOCKETS, UnitName, encode,
 };
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
 
@@ -17,6 +17,18 @@ use super::poll::{Poll, Source};
 
 /// How many units one box's clients may be connected to through PID 1 at once, in all.
 const MOST: usize = 64;
+
+/// How many of them may be for one operator.
+const OF_ONE: usize = 16;
+
+/// How many of them may be for operators with keys; the rest is for root and the port.
+const OF_ALL: usize = 48;
+
+/// How many connections to one unit may be for one operator.
+const OF_ONE_TO_UNIT: usize = 3;
+
+/// How many connections to one unit may be for operators with keys: fewer than any unit has places for PID 1.
+const OF_ALL_TO_UNIT: usize = 7;
 
 /// How many requests of one client may wait for one unit.
 const MOST_OPEN: usize = 64;
@@ -34,9 +46,11 @@ pub struct Relays {
     last_token: u32,
 }
 
-/// The connection to one unit, for one client.
+/// The connection to one unit, for one client; it ends when all is answered.
 struct Relay {
     client: ClientId,
+    /// The operator who asks, if it has a key.
+    key: Option<PublicKey>,
     unit: UnitName,
     stream: UnixStream,
     decoder: Decoder,
@@ -61,13 +75,17 @@ impl Relays {
     ) -> Result<(), Failure> {
         request.unit = None;
         let id = request.id;
+        let key = match request.by {
+            Some(By::Operator(key)) => Some(key),
+            _ => None,
+        };
         let Some(frame) = framed(&Message::Request(request)) else {
             return Err(unreachable(&unit, "the request does not fit a frame"));
         };
         let known = self.relays.iter_mut().find(|(_, relay)| relay.is_of(client, &unit));
         let token = match known.map(|(token, _)| *token) {
             Some(token) => token,
-            None => self.connect(poll, client, &unit)?,
+            None => self.connect(poll, client, key, &unit)?,
         };
         let Some(relay) = self.relays.get_mut(&token) else {
             return Err(unreachable(&unit, "the connection is gone"));
@@ -108,13 +126,37 @@ impl Relays {
         }
     }
 
-    fn connect(&mut self, poll: &Poll, client: ClientId, unit: &UnitName) -> Result<u32, Failure> {
-        if self.relays.len() >= MOST {
-            return Err(unreachable(unit, "too many connections are open"));
-        }
+    fn connect(
+        &mut self,
+        poll: &Poll,
+        client: ClientId,
+        key: Option<PublicKey>,
+        unit: &UnitName,
+    ) -> Result<u32, Failure> {
+        self.see_room(key, unit)?;
         connect_to(unit)
-            .and_then(|stream| self.adopt(poll, client, unit, stream.into()))
+            .and_then(|stream| self.adopt(poll, client, key, unit, stream.into()))
             .map_err(|error| unreachable(unit, &error.to_string()))
+    }
+
+    /// Sees that one more connection to `unit` may be open for the operator `key`, so that none keeps
+    /// others from a unit.
+    fn see_room(&self, key: Option<PublicKey>, unit: &UnitName) -> Result<(), Failure> {
+        let with_key = || self.relays.values().filter(|relay| relay.key.is_some());
+        let to_unit = || with_key().filter(|relay| relay.unit == *unit);
+        let own = |relay: &&Relay| relay.key == key;
+        let full = self.relays.len() >= MOST
+            || key.is_some()
+                && (with_key().count() >= OF_ALL
+                    || with_key().filter(own).count() >= OF_ONE
+                    || to_unit().count() >= OF_ALL_TO_UNIT
+                    || to_unit().filter(own).count() >= OF_ONE_TO_UNIT);
+        if full {
+            let message = format!("too many operators wait for `{unit}`, or this one too often");
+            let help = "end another request, or try again later";
+            return Err(Failure::new(FailureCode::Busy, message, help));
+        }
+        Ok(())
     }
 
     /// Uses `stream`, at whose other end `unit` is, for `client` from now on.
@@ -122,6 +164,7 @@ impl Relays {
         &mut self,
         poll: &Poll,
         client: ClientId,
+        key: Option<PublicKey>,
         unit: &UnitName,
         stream: UnixStream,
     ) -> io::Result<u32> {
@@ -129,7 +172,7 @@ impl Relays {
         let (token, unit) = (self.last_token, unit.clone());
         poll.add(&stream, Source::Relay(token))?;
         let (decoder, open, paused) = (Decoder::default(), vec![], false);
-        self.relays.insert(token, Relay { client, unit, stream, decoder, open, paused });
+        self.relays.insert(token, Relay { client, key, unit, stream, decoder, open, paused });
         Ok(token)
     }
 
@@ -137,6 +180,8 @@ impl Relays {
     pub fn serve(&mut self, token: u32, poll: &Poll, clients: &mut Clients) {
         let Some(relay) = self.relays.get_mut(&token) else { return };
         match relay.hand_on(clients) {
+            // Nobody holds a place at a unit from whom nothing is asked.
+            Ok(()) if relay.open.is_empty() => drop(self.relays.remove(&token)),
             Ok(()) => {}
             Err(problem) => self.end(token, problem, clients),
         }
@@ -234,7 +279,7 @@ mod tests {
     use crate::edge::callers::Caller;
     use octet_control::PieceBody;
     use octet_control::file::{Chunk, MAX_CHUNK, MAX_WANT};
-    use serde_json::Map;
+    use serde_json::{Map, json};
     use std::io::Write;
 
     /// PID 1 between an operator and the unit `update`, each at a socket of its own.
@@ -255,7 +300,7 @@ mod tests {
             let client = clients.adopt(&poll, theirs, Caller::Root).unwrap();
             let (ours, unit) = UnixStream::pair().unwrap();
             ours.set_nonblocking(true).unwrap();
-            relays.adopt(&poll, client, &name(), ours).unwrap();
+            relays.adopt(&poll, client, None, &name(), ours).unwrap();
             operator.set_nonblocking(true).unwrap();
             unit.set_nonblocking(true).unwrap();
             Self { poll, clients, relays, client, operator, unit }
@@ -351,5 +396,59 @@ mod tests {
             "{replies:?}"
         );
         assert!(between.relays.relays.is_empty());
+    }
+
+    /// A connection ends with the last answer that is waited for, and so gives its place back.
+    #[test]
+    fn it_ends_with_its_answer() {
+        let mut between = Between::new();
+        between.ask(5);
+        between.ask(6);
+        let answer = |between: &mut Between, id: u64| {
+            let mut frame = Vec::new();
+            let reply = Reply { id, body: ReplyBody::End(json!(id)) };
+            encode(&serde_json::to_vec(&reply).unwrap(), &mut frame).unwrap();
+            between.unit.write_all(&frame).unwrap();
+            between.relays.serve(1, &between.poll, &mut between.clients);
+            assert_eq!(between.at_operator(), [reply]);
+        };
+        answer(&mut between, 6);
+        assert_eq!(between.relays.relays.len(), 1);
+        answer(&mut between, 5);
+        assert!(between.relays.relays.is_empty());
+        assert_eq!(between.at_unit().len(), 2);
+        assert_eq!(between.unit.read(&mut [0]).unwrap(), 0);
+    }
+
+    /// However much operators ask for and leave open, other operators and root reach the unit.
+    #[test]
+    fn no_operator_keeps_others_from_a_unit() {
+        let (mut between, mut held) = (Between::new(), vec![]);
+        between.relays.relays.clear();
+        let mut open = |between: &mut Between, key: Option<u8>, unit: &str| -> usize {
+            let (key, unit) = (key.map(|key| PublicKey::new([key; 32])), unit.parse().unwrap());
+            let mut count = 0;
+            while count < 100 && between.relays.see_room(key, &unit).is_ok() {
+                let (ours, theirs) = UnixStream::pair().unwrap();
+                let (poll, client) = (&between.poll, between.client);
+                between.relays.adopt(poll, client, key, &unit, ours).unwrap();
+                held.push(theirs);
+                count += 1;
+            }
+            count
+        };
+        assert_eq!(open(&mut between, Some(1), "update"), OF_ONE_TO_UNIT);
+        assert_eq!(open(&mut between, Some(2), "update"), OF_ONE_TO_UNIT);
+        assert_eq!(open(&mut between, Some(3), "update"), OF_ALL_TO_UNIT - 2 * OF_ONE_TO_UNIT);
+        assert!(between.relays.see_room(None, &name()).is_ok());
+        let others = (0..50).map(|unit| open(&mut between, Some(1), &format!("unit-{unit}")));
+        assert_eq!(others.sum::<usize>(), OF_ONE - OF_ONE_TO_UNIT);
+        assert_ne!(open(&mut between, Some(2), "logd"), 0);
+        for key in 4..20 {
+            for unit in 0..50 {
+                open(&mut between, Some(key), &format!("unit-{unit}"));
+            }
+        }
+        assert_eq!(open(&mut between, None, "update"), MOST - OF_ALL);
     }
 }

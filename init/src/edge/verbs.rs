@@ -2,8 +2,22 @@
 
 use octet_control::{ArgKind, Capability, ColumnKind, DESCRIBE, Verb, logs_verb};
 
-/// Every verb; `describe` answers with this list, and nothing else knows it.
-pub fn verbs() -> Vec<Verb> {
+/// Verbs by which a slot that is on trial can be kept from becoming good: what was installed is undone.
+const UNDO_A_TRIAL: [&str; 5] = ["stop", "restart", "signal", "poweroff", "reboot"];
+
+/// Every verb; `describe` answers with this list, and nothing else knows it. While the slot is on trial
+/// (`on_trial`) some need what installing has needed.
+pub fn verbs(on_trial: bool) -> Vec<Verb> {
+    let mut verbs = all();
+    for verb in &mut verbs {
+        if on_trial && UNDO_A_TRIAL.contains(&verb.name.as_str()) {
+            verb.capability = Capability::Update;
+        }
+    }
+    verbs
+}
+
+fn all() -> Vec<Verb> {
     use Capability::{Operate, Own, Read};
 
     let status = |name, help| {
@@ -58,4 +72,24 @@ pub fn verbs() -> Vec<Verb> {
         Verb::new("poweroff", Operate, "Stops every unit and powers off"),
         Verb::new("reboot", Operate, "Stops every unit and starts again"),
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_may_only_operate_ends_no_trial() {
+        let needs = |on_trial, name: &str| {
+            verbs(on_trial).into_iter().find(|verb| verb.name == name).unwrap().capability
+        };
+        for name in UNDO_A_TRIAL {
+            let both = (needs(false, name), needs(true, name));
+            assert_eq!(both, (Capability::Operate, Capability::Update), "{name}");
+        }
+        for verb in verbs(true) {
+            let changed = UNDO_A_TRIAL.contains(&verb.name.as_str());
+            assert_eq!(needs(false, &verb.name) != verb.capability, changed, "{}", verb.name);
+        }
+    }
 }

@@ -4,13 +4,13 @@ use std::os::fd::BorrowedFd;
 
 use rustix::fs::Mode;
 use rustix::process::{Resource, Rlimit, chdir, setrlimit, setsid, umask};
-use rustix::thread::set_no_new_privs;
+use rustix::thread::{UnshareFlags, set_no_new_privs};
 
 use super::failure::Failure;
 use super::{
     Order, data_folder, descriptors, landlock, memory_folder, mounts, network, privileges, program,
 };
-use crate::sys::{exit_now, reset_signals};
+use crate::sys::{exit_now, reset_signals, unshare};
 
 /// What the steps know and find out.
 pub struct Start<'a> {
@@ -45,6 +45,7 @@ const STEPS: &[Step] = &[
     program::read_filters,
     data_folder::make,
     memory_folder::make,
+    ipc,
     mounts::set_up,
     landlock::restrict,
     network::set_up,
@@ -94,6 +95,11 @@ fn signals(_: &mut Start<'_>) -> Result<(), Failure> {
 
 fn session(_: &mut Start<'_>) -> Result<(), Failure> {
     setsid().map(drop).map_err(Failure::to("begin a session"))
+}
+
+/// Queues and segments of System V and of POSIX are its own, and end with it.
+fn ipc(_: &mut Start<'_>) -> Result<(), Failure> {
+    unshare(UnshareFlags::NEWIPC).map_err(Failure::to("enter an IPC namespace of its own"))
 }
 
 /// After the last step that opens files of its own: the limit may be small.

@@ -115,7 +115,7 @@ impl Names {
             let entry = Entry { path, hash, sequence, expires };
             let record = Record::sign(entry, own.certificate, &own.key)
                 .map_err(|error| Unresolved::Broken(error.to_string()))?;
-            kept.keep(&record)?;
+            kept.publish(&record)?;
             Ok(record)
         };
         spawn_blocking(publish).await.map_err(broken)?

@@ -164,7 +164,10 @@ impl Entry {
             return;
         }
         let known = gate.operator(&key).ok_or_else(|| stranger(&key));
-        let admitted = known.and_then(|known| Ok((known, admit(&gate, key)?)));
+        let admitted = known.and_then(|known| {
+            let place = admit(&gate, &known)?;
+            Ok((known, place))
+        });
         match admitted {
             Ok((operator, place)) => {
                 self.door.borrow_mut().welcome(origin, &gate.limits);
@@ -204,8 +207,8 @@ async fn converse(
 }
 
 /// A place among the operators that are connected.
-fn admit(gate: &Gate, key: PublicKey) -> Result<Place, Failure> {
-    let place = gate.sessions.take(key, gate.limits.sessions, gate.limits.sessions_of_one);
+fn admit(gate: &Gate, operator: &OperatorKey) -> Result<Place, Failure> {
+    let place = gate.sessions.take(operator, &gate.limits.sessions);
     place.ok_or_else(|| {
         Failure::new(
             FailureCode::Busy,

@@ -143,6 +143,11 @@ impl Who<'_> {
     }
 }
 
+/// Whether `operator` has `own`.
+pub fn owns(operator: &OperatorKey) -> bool {
+    operator.may.iter().any(|grant| grant.to_string() == Capability::Own.name())
+}
+
 /// The arguments of a command, as the log shows them: JSON has no control characters.
 pub fn shown(args: &Map<String, Value>) -> String {
     let mut text = Value::Object(args.clone()).to_string();

@@ -2,15 +2,29 @@
 //!
 //! The file is replaced whole, and has the new id before its command is run. A file that is damaged
 //! lets no command through: it could be one that was run.
+//!
+//! Who has signed them is in a file of its own, which only bounds need: without it nothing is run twice, and
+//! the release before, which has no such file, reads the other.
 
+use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use octet_node::command::CommandId;
+use octet_node::control::PublicKey;
 use octet_node::durable::{self, Existing, Step};
 
 /// How many commands are remembered at once. When there is no room, none is run.
 const MOST: usize = 1024;
+
+/// How many of them are kept for keys with `own`.
+const FOR_OWN: usize = 512;
+
+/// How many may be of one key, so that it takes no other's room.
+const OF_ONE: usize = 128;
+
+/// The same for a key with `own`.
+const OF_ONE_OWN: usize = 256;
 
 /// The longest time ahead that a command may expire, in seconds: so long it must be remembered.
 pub const AHEAD: u64 = 24 * 60 * 60;
@@ -18,16 +32,41 @@ pub const AHEAD: u64 = 24 * 60 * 60;
 /// What the file begins with: the version of the format.
 const VERSION: &str = "octet-ids-1";
 
+/// What the file of signers begins with.
+const SIGNERS: &str = "octet-signers-1";
+
 /// More than the file takes, in bytes: for each id 32 digits, a number and two separators.
 const LONGEST: u64 = 64 << 10;
+
+/// More than the file of signers takes: for each id 32 digits, a key and two separators.
+const LONGEST_SIGNERS: u64 = 128 << 10;
+
+/// Who has signed a command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Signer {
+    /// The key.
+    pub key: PublicKey,
+    /// Whether it has `own`.
+    pub own: bool,
+}
+
+/// A command that was run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Ran {
+    id: CommandId,
+    /// Seconds since 1970.
+    expires: u64,
+    /// Whose it was, if that is known.
+    by: Option<PublicKey>,
+}
 
 /// What is remembered.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct Known {
     /// Commands that expire no later than this are no longer remembered, and not run.
     floor: u64,
-    /// Every other one that was run, and when it expires (seconds since 1970).
-    ids: Vec<(CommandId, u64)>,
+    /// Every other one that was run.
+    ran: Vec<Ran>,
 }
 
 /// The file, or why there is none that can be used.
@@ -50,8 +89,13 @@ pub enum Refused {
     #[error("the command expires more than 24 hours ahead")]
     TooFarAhead,
     /// There is no room to remember it.
-    #[error("{MOST} commands of the last 24 hours are remembered, and none is forgotten")]
+    #[error(
+        "of the {MOST} commands that are remembered until they expire, no more may be of keys like this one"
+    )]
     Full,
+    /// Too many of this key are remembered.
+    #[error("{0} commands of this key are remembered until they expire, and no more may be")]
+    TooMany(usize),
     /// It could not be remembered.
     #[error("the gate cannot remember that it runs this command: {0}")]
     Store(String),
@@ -64,13 +108,20 @@ impl Ids {
         let Some(path) = folder.map(|folder| folder.join("ids")) else {
             return Self { path: None, known: Err("there is no data partition".into()) };
         };
-        let known = match durable::read(&path, LONGEST) {
+        let mut known = match durable::read(&path, LONGEST) {
             Ok(None) => Ok(Known::default()),
             Ok(Some(bytes)) => {
                 parse(&bytes).ok_or_else(|| format!("{} is damaged", path.display()))
             }
             Err(error) => Err(format!("{}: {error}", path.display())),
         };
+        let signers = durable::read(&signers(&path), LONGEST_SIGNERS);
+        if let (Ok(known), Ok(Some(bytes))) = (&mut known, signers) {
+            let signers = parse_signers(&bytes).unwrap_or_default();
+            for ran in &mut known.ran {
+                ran.by = signers.get(&ran.id).copied();
+            }
+        }
         Self { path: Some(path), known }
     }
 
@@ -81,7 +132,7 @@ impl Ids {
 
     /// How many commands are remembered.
     pub fn count(&self) -> usize {
-        self.known.as_ref().map_or(0, |known| known.ids.len())
+        self.known.as_ref().map_or(0, |known| known.ran.len())
     }
 
     /// The time up to which commands were forgotten: it is at least as late.
@@ -89,14 +140,24 @@ impl Ids {
         self.known.as_ref().map_or(0, |known| known.floor)
     }
 
-    /// Command `id`, which expires at `expires`, is to be run at `now` (seconds since 1970). When this
-    /// returns without an error, that is on disk. `before` is called before each step of writing, and
-    /// can forbid it.
+    /// Sees that a command is in time at `now` that may be run more than once, and so is not remembered.
+    ///
+    /// # Errors
+    /// It is not, or no command can be run at all.
+    pub fn in_time(&self, expires: u64, now: u64) -> Result<(), Refused> {
+        let known = self.known.as_ref().map_err(|problem| Refused::Store(problem.clone()))?;
+        known.in_time(expires, now)
+    }
+
+    /// Command `id` of `by`, which expires at `expires`, is to be run at `now` (seconds since 1970).
+    /// When this returns without an error, that is on disk. `before` is called before each step of
+    /// writing, and can forbid it.
     ///
     /// # Errors
     /// It is not to be run.
     pub fn run(
         &mut self,
+        by: Signer,
         id: CommandId,
         expires: u64,
         now: u64,
@@ -104,58 +165,103 @@ impl Ids {
     ) -> Result<(), Refused> {
         let known = self.known.as_mut().map_err(|problem| Refused::Store(problem.clone()))?;
         let path = self.path.as_ref().ok_or_else(|| Refused::Store("it has no place".into()))?;
-        let next = known.with(id, expires, now)?;
-        durable::write(path, &encode(&next), Existing::Replace, before)
-            .map_err(|error| Refused::Store(error.to_string()))?;
+        let next = known.with(by, id, expires, now)?;
+        let store = |error: io::Error| Refused::Store(error.to_string());
+        durable::write(&signers(path), &encode_signers(&next), Existing::Replace, |_| Ok(()))
+            .map_err(store)?;
+        durable::write(path, &encode(&next), Existing::Replace, before).map_err(store)?;
         *known = next;
         Ok(())
     }
 }
 
 impl Known {
-    fn with(&self, id: CommandId, expires: u64, now: u64) -> Result<Self, Refused> {
+    /// Whether a command is in time at `now`.
+    fn in_time(&self, expires: u64, now: u64) -> Result<(), Refused> {
         if expires <= now || expires <= self.floor {
             return Err(Refused::Expired);
         }
         if expires > now.saturating_add(AHEAD) {
             return Err(Refused::TooFarAhead);
         }
-        if self.ids.iter().any(|(known, _)| *known == id) {
+        Ok(())
+    }
+
+    fn with(&self, by: Signer, id: CommandId, expires: u64, now: u64) -> Result<Self, Refused> {
+        self.in_time(expires, now)?;
+        if self.ran.iter().any(|ran| ran.id == id) {
             return Err(Refused::Again);
         }
-        let (mut ids, gone): (Vec<_>, Vec<_>) =
-            self.ids.iter().copied().partition(|(_, expires)| *expires > now);
-        let floor = gone.iter().map(|(_, expires)| *expires).fold(self.floor, u64::max);
-        if ids.len() >= MOST {
+        let (mut ran, gone): (Vec<_>, Vec<_>) =
+            self.ran.iter().copied().partition(|ran| ran.expires > now);
+        let floor = gone.iter().map(|ran| ran.expires).fold(self.floor, u64::max);
+        let (all, of_one) = if by.own { (MOST, OF_ONE_OWN) } else { (MOST - FOR_OWN, OF_ONE) };
+        if ran.iter().filter(|ran| ran.by == Some(by.key)).count() >= of_one {
+            return Err(Refused::TooMany(of_one));
+        }
+        if ran.len() >= all {
             return Err(Refused::Full);
         }
-        ids.push((id, expires));
-        Ok(Self { floor, ids })
+        ran.push(Ran { id, expires, by: Some(by.key) });
+        Ok(Self { floor, ran })
     }
 }
 
+/// The file of signers beside that of the ids.
+fn signers(ids: &Path) -> PathBuf {
+    ids.with_file_name("signers")
+}
+
 fn encode(known: &Known) -> Vec<u8> {
-    let mut text = format!("{VERSION} {}\n", known.floor);
-    for (id, expires) in &known.ids {
-        text += &format!("{:032x} {expires}\n", u128::from_be_bytes(*id));
-    }
+    let lines = known.ran.iter().map(|ran| format!("{} {}\n", hex(ran.id), ran.expires));
+    summed(format!("{VERSION} {}\n", known.floor) + &lines.collect::<String>())
+}
+
+fn encode_signers(known: &Known) -> Vec<u8> {
+    let lines = known.ran.iter().filter_map(|ran| Some(format!("{} {}\n", hex(ran.id), ran.by?)));
+    summed(format!("{SIGNERS}\n") + &lines.collect::<String>())
+}
+
+fn hex(id: CommandId) -> String {
+    format!("{:032x}", u128::from_be_bytes(id))
+}
+
+fn id_of(hex: &str) -> Option<CommandId> {
+    Some(u128::from_str_radix(hex, 16).ok()?.to_be_bytes())
+}
+
+/// `text` and its checksum.
+fn summed(text: String) -> Vec<u8> {
     let crc = crc32fast::hash(text.as_bytes());
     (text + &format!("{crc:08x}\n")).into_bytes()
 }
 
-fn parse(bytes: &[u8]) -> Option<Known> {
+/// The lines of a text whose checksum is right.
+fn lines(bytes: &[u8]) -> Option<impl Iterator<Item = &str>> {
     let text = std::str::from_utf8(bytes).ok()?;
     let (body, crc) = text.split_at_checked(text.len().checked_sub(9)?)?;
-    if format!("{:08x}\n", crc32fast::hash(body.as_bytes())) != crc {
-        return None;
-    }
-    let mut lines = body.strip_suffix('\n')?.split('\n');
+    let is_whole = format!("{:08x}\n", crc32fast::hash(body.as_bytes())) == crc;
+    is_whole.then_some(body.strip_suffix('\n')?.split('\n'))
+}
+
+fn parse(bytes: &[u8]) -> Option<Known> {
+    let mut lines = lines(bytes)?;
     let floor = lines.next()?.strip_prefix(VERSION)?.strip_prefix(' ')?.parse().ok()?;
-    let ids = lines.map(|line| {
+    let ran = lines.map(|line| {
         let (id, expires) = line.split_once(' ')?;
-        Some((u128::from_str_radix(id, 16).ok()?.to_be_bytes(), expires.parse().ok()?))
+        Some(Ran { id: id_of(id)?, expires: expires.parse().ok()?, by: None })
     });
-    Some(Known { floor, ids: ids.collect::<Option<_>>()? })
+    Some(Known { floor, ran: ran.collect::<Option<_>>()? })
+}
+
+fn parse_signers(bytes: &[u8]) -> Option<HashMap<CommandId, PublicKey>> {
+    let mut lines = lines(bytes)?;
+    (lines.next()? == SIGNERS).then_some(())?;
+    let signers = lines.map(|line| {
+        let (id, key) = line.split_once(' ')?;
+        Some((id_of(id)?, key.parse().ok()?))
+    });
+    signers.collect()
 }
 
 #[cfg(test)]
@@ -170,8 +276,27 @@ mod tests {
         u128::from(number).to_be_bytes()
     }
 
+    fn owner(key: u8) -> Signer {
+        Signer { key: PublicKey::new([key; 32]), own: true }
+    }
+
+    fn other(key: u8) -> Signer {
+        Signer { key: PublicKey::new([key; 32]), own: false }
+    }
+
     fn run(ids: &mut Ids, number: u16, expires: u64, now: u64) -> Result<(), Refused> {
-        ids.run(id(number), expires, now, |_| Ok(()))
+        ids.run(owner(1), id(number), expires, now, |_| Ok(()))
+    }
+
+    /// Adds commands `from` on of `by` until none is taken. Returns their number, and why.
+    fn fill(known: &mut Known, by: Signer, from: u16) -> (usize, Refused) {
+        for count in 0.. {
+            match known.with(by, id(from + count), NOW + 60, NOW) {
+                Ok(next) => *known = next,
+                Err(why) => return (count.into(), why),
+            }
+        }
+        unreachable!()
     }
 
     #[test]
@@ -191,18 +316,68 @@ mod tests {
         assert_eq!(Ids::open(Some(folder.path())).floor(), NOW + 60);
     }
 
+    /// Whoever signs as much as they can takes no room of others, also not after a start.
+    #[test]
+    fn nobody_uses_up_the_room_of_others() {
+        let folder = TempDir::new().unwrap();
+        let mut ids = Ids::open(Some(folder.path()));
+        let known = ids.known.as_mut().unwrap();
+        assert_eq!(fill(known, other(2), 0), (OF_ONE, Refused::TooMany(OF_ONE)));
+        assert_eq!(fill(known, other(3), 1000).0, OF_ONE);
+        // All others together, too, leave room for those with `own`.
+        let greedy = (4..40).map(|key| fill(known, other(key), u16::from(key) * 1000).0);
+        assert_eq!(greedy.sum::<usize>(), MOST - FOR_OWN - 2 * OF_ONE);
+        assert_eq!(known.with(other(40), id(60_000), NOW + 60, NOW), Err(Refused::Full));
+        assert_eq!(run(&mut ids, 60_000, NOW + 60, NOW), Ok(()));
+        let mut ids = Ids::open(Some(folder.path()));
+        let again = ids.run(other(2), id(60_001), NOW + 60, NOW, |_| Ok(()));
+        assert_eq!(again, Err(Refused::TooMany(OF_ONE)));
+        assert_eq!(run(&mut ids, 60_001, NOW + 60, NOW), Ok(()));
+        let known = ids.known.as_mut().unwrap();
+        assert_eq!(fill(known, owner(1), 61_000).0, OF_ONE_OWN - 2);
+        assert_eq!(fill(known, owner(40), 62_000).0, FOR_OWN - OF_ONE_OWN);
+        // What has expired makes room.
+        assert_eq!(run(&mut ids, 65_000, NOW + 100, NOW + 60), Ok(()));
+    }
+
     #[test]
     fn full_refuses_and_forgets_nothing() {
         let folder = TempDir::new().unwrap();
         let mut ids = Ids::open(Some(folder.path()));
-        let all = (0..MOST as u16).map(|number| (id(number), NOW + 60)).collect();
-        ids.known = Ok(Known { floor: 0, ids: all });
+        let ran = |number| Ran { id: id(number), expires: NOW + 60, by: None };
+        ids.known = Ok(Known { floor: 0, ran: (0..MOST as u16).map(ran).collect() });
         assert_eq!(run(&mut ids, 5000, NOW + 60, NOW), Err(Refused::Full));
         assert_eq!(run(&mut ids, 0, NOW + 60, NOW), Err(Refused::Again));
         assert_eq!(run(&mut ids, 5000, NOW + 100, NOW + 60), Ok(()));
-        assert!(encode(ids.known.as_ref().unwrap()).len() as u64 <= LONGEST);
-        let full = Known { floor: u64::MAX, ids: vec![(id(1), u64::MAX); MOST] };
+        let longest = Ran { id: [0xff; 16], expires: u64::MAX, by: Some(owner(0xff).key) };
+        let full = Known { floor: u64::MAX, ran: vec![longest; MOST] };
         assert!((encode(&full).len() as u64) < LONGEST);
+        assert!((encode_signers(&full).len() as u64) < LONGEST_SIGNERS);
+    }
+
+    /// Without the file of signers, as the release before leaves it, or with a damaged one nothing is run twice, and
+    /// what is run from then on is counted.
+    #[test]
+    fn without_signers() {
+        for left in [None, Some(&b"damaged"[..])] {
+            let folder = TempDir::new().unwrap();
+            let mut ids = Ids::open(Some(folder.path()));
+            for number in 0..OF_ONE as u16 {
+                ids.run(other(2), id(number), NOW + 60, NOW, |_| Ok(())).unwrap();
+            }
+            let file = folder.path().join("signers");
+            match left {
+                None => std::fs::remove_file(&file).unwrap(),
+                Some(bytes) => std::fs::write(&file, bytes).unwrap(),
+            }
+            let mut ids = Ids::open(Some(folder.path()));
+            let again = ids.run(other(2), id(0), NOW + 60, NOW, |_| Ok(()));
+            assert_eq!(again, Err(Refused::Again));
+            ids.run(other(2), id(5000), NOW + 60, NOW, |_| Ok(())).unwrap();
+            let ids = Ids::open(Some(folder.path()));
+            let counted = ids.known.unwrap().ran.iter().filter(|ran| ran.by.is_some()).count();
+            assert_eq!(counted, 1);
+        }
     }
 
     /// Cut before each step of writing: what was allowed is remembered, and what was not allowed can
@@ -213,7 +388,7 @@ mod tests {
             let folder = TempDir::new().unwrap();
             let mut ids = Ids::open(Some(folder.path()));
             assert_eq!(run(&mut ids, 1, NOW + 60, NOW), Ok(()));
-            let outcome = ids.run(id(2), NOW + 60, NOW, |step| {
+            let outcome = ids.run(owner(1), id(2), NOW + 60, NOW, |step| {
                 if step == cut { Err(io::Error::other("cut")) } else { Ok(()) }
             });
             assert!(matches!(outcome, Err(Refused::Store(_))), "{cut:?}");
@@ -267,6 +442,7 @@ mod tests {
         #[test]
         fn never_panics(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
             prop_assert_eq!(parse(&bytes), None);
+            prop_assert_eq!(parse_signers(&bytes), None);
         }
     }
 }

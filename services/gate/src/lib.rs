@@ -16,7 +16,7 @@ mod init;
 pub mod limits;
 mod offer;
 mod own;
-mod places;
+pub mod places;
 mod relay;
 mod run;
 mod session;

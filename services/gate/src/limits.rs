@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::places::Room;
+
 /// All bounds.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
@@ -11,9 +13,7 @@ pub struct Limits {
     /// How long a peer has to show its key.
     pub handshake_time: Duration,
     /// Operators connected at once; a further one is turned away.
-    pub sessions: usize,
-    /// Connections of one operator.
-    pub sessions_of_one: usize,
+    pub sessions: Room,
     /// How many connections an address may open at once, after it has been quiet, that do not turn
     /// out to be an operator's.
     pub burst: u32,
@@ -28,9 +28,7 @@ pub struct Limits {
     /// Requests of one connection that wait for an answer.
     pub open: usize,
     /// Connections that are handed on to boards.
-    pub relays: usize,
-    /// Those of one operator.
-    pub relays_of_one: usize,
+    pub relays: Room,
     /// How long nothing may pass through one. The board's own gate ends those sooner who want nothing.
     pub relay_idle: Duration,
 }
@@ -40,16 +38,14 @@ impl Default for Limits {
         Self {
             handshakes: 32,
             handshake_time: Duration::from_secs(10),
-            sessions: 16,
-            sessions_of_one: 8,
+            sessions: Room { all: 24, for_own: 8, of_one: 4, of_one_own: 8 },
             burst: 20,
             interval: Duration::from_secs(2),
             frame_time: Duration::from_secs(30),
             idle_time: Duration::from_secs(600),
             unread_time: Duration::from_secs(60),
             open: 32,
-            relays: 8,
-            relays_of_one: 4,
+            relays: Room { all: 8, for_own: 4, of_one: 2, of_one_own: 4 },
             relay_idle: Duration::from_secs(3600),
         }
     }

@@ -1,6 +1,5 @@
 //! The gate's own verbs, on its socket.
 
-use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::PoisonError;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -15,6 +14,7 @@ use octet_node::control::{
 };
 use octet_node::frames::{FOR_EVER, Frames, send};
 use octet_node::say;
+use octet_node::serve::places::{Limits, Places};
 use octet_node::settings::{self, Which, section_in};
 use serde_json::{Value, json};
 use tokio::io::AsyncWrite;
@@ -28,10 +28,7 @@ use crate::relay::RELAY;
 use crate::run::RUN;
 
 /// How many connections are served at once.
-const MOST: usize = 32;
-
-/// How many of them are kept for PID 1, which asks for operators.
-const FOR_ROOT: usize = 16;
+const LIMITS: Limits = Limits { all: 32, for_operators: 16, of_one: 8 };
 
 /// The largest message that is taken, in bytes (docs/control.md).
 const MAX_MESSAGE: usize = 16 << 10;
@@ -72,7 +69,7 @@ fn verbs() -> Vec<Verb> {
 
 /// Serves the `callers` that connect to `listener`, for good.
 pub async fn keep(gate: Rc<Gate>, listener: UnixListener, callers: Callers) {
-    let (count, callers) = (Rc::new(Cell::new(0)), Rc::new(callers));
+    let (places, callers) = (Places::new(LIMITS), Rc::new(callers));
     loop {
         let stream = match listener.accept().await {
             Ok((stream, _)) => stream,
@@ -83,16 +80,12 @@ pub async fn keep(gate: Rc<Gate>, listener: UnixListener, callers: Callers) {
             }
         };
         let Some(uid) = stream.peer_cred().ok().map(|peer| peer.uid()) else { continue };
-        let room = if uid == 0 { MOST } else { MOST - FOR_ROOT };
-        if count.get() >= room || !callers.knows(uid) {
-            continue;
-        }
-        count.set(count.get() + 1);
-        let (gate, callers, count) = (Rc::clone(&gate), Rc::clone(&callers), Rc::clone(&count));
+        let Some(place) = places.admit(&callers, uid) else { continue };
+        let (gate, callers) = (Rc::clone(&gate), Rc::clone(&callers));
         spawn_local(async move {
             // Whoever breaks the connection knows why.
             let _ = converse(&gate, stream, uid, &callers).await;
-            count.set(count.get() - 1);
+            drop(place);
         });
     }
 }

@@ -5,10 +5,26 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 use octet_node::control::PublicKey;
+use octet_node::control::operator::OperatorKey;
+
+use crate::gate::owns;
 
 /// How many places each operator has.
 #[derive(Debug, Clone, Default)]
 pub struct Places(Rc<RefCell<HashMap<PublicKey, usize>>>);
+
+/// How many places there are.
+#[derive(Debug, Clone, Copy)]
+pub struct Room {
+    /// All of them.
+    pub all: usize,
+    /// Those of `all` that are kept for operators with `own`, who may have the rest, too.
+    pub for_own: usize,
+    /// Those of one operator.
+    pub of_one: usize,
+    /// Those of one with `own`.
+    pub of_one_own: usize,
+}
 
 /// A place.
 #[derive(Debug)]
@@ -18,8 +34,13 @@ pub struct Place {
 }
 
 impl Places {
-    /// One for `key`, if there are fewer than `all`, and fewer than `of_one` are its own.
-    pub fn take(&self, key: PublicKey, all: usize, of_one: usize) -> Option<Place> {
+    /// One of `room` for `operator`, if there is one.
+    pub fn take(&self, operator: &OperatorKey, room: &Room) -> Option<Place> {
+        let key = operator.key;
+        let (all, of_one) = match owns(operator) {
+            true => (room.all, room.of_one_own),
+            false => (room.all.saturating_sub(room.for_own), room.of_one),
+        };
         if self.all() >= all || self.of(&key) >= of_one {
             return None;
         }
@@ -54,18 +75,39 @@ impl Drop for Place {
 mod tests {
     use super::*;
 
+    fn operator(key: u8, may: &str) -> OperatorKey {
+        let key = PublicKey::new([key; 32]);
+        let may = vec![may.to_owned().try_into().unwrap()];
+        OperatorKey { key, name: "anna".parse().unwrap(), may }
+    }
+
     #[test]
     fn so_many_in_all_and_of_one() {
         let places = Places::default();
-        let [anna, ben, carl] = [1, 2, 3].map(|key| PublicKey::new([key; 32]));
-        let first = places.take(anna, 3, 2).unwrap();
-        let _second = places.take(anna, 3, 2).unwrap();
-        assert!(places.take(anna, 3, 2).is_none());
-        let _ben = places.take(ben, 3, 2).unwrap();
-        assert!(places.take(carl, 3, 2).is_none());
+        let room = Room { all: 3, for_own: 0, of_one: 2, of_one_own: 2 };
+        let [anna, ben, carl] = [1, 2, 3].map(|key| operator(key, "read"));
+        let first = places.take(&anna, &room).unwrap();
+        let _second = places.take(&anna, &room).unwrap();
+        assert!(places.take(&anna, &room).is_none());
+        let _ben = places.take(&ben, &room).unwrap();
+        assert!(places.take(&carl, &room).is_none());
         drop(first);
-        assert_eq!((places.all(), places.of(&anna)), (2, 1));
-        assert!(places.take(carl, 3, 2).is_some());
-        assert_eq!(places.of(&carl), 0);
+        assert_eq!((places.all(), places.of(&anna.key)), (2, 1));
+        assert!(places.take(&carl, &room).is_some());
+        assert_eq!(places.of(&carl.key), 0);
+    }
+
+    /// However many keys without `own` take all that they can, those with it come in.
+    #[test]
+    fn some_are_kept_for_own() {
+        let places = Places::default();
+        let room = Room { all: 10, for_own: 4, of_one: 2, of_one_own: 3 };
+        let all = |operator: &OperatorKey| -> Vec<Place> {
+            std::iter::from_fn(|| places.take(operator, &room)).take(100).collect()
+        };
+        let greedy: Vec<_> = (1..9).map(|key| all(&operator(key, "operate"))).collect();
+        assert_eq!(greedy.iter().map(Vec::len).sum::<usize>(), room.all - room.for_own);
+        let owners: Vec<_> = (9..12).map(|key| all(&operator(key, "own"))).collect();
+        assert_eq!(owners.iter().map(Vec::len).collect::<Vec<_>>(), [3, 1, 0]);
     }
 }

@@ -57,7 +57,7 @@ impl Gate {
         shown: &str,
     ) -> Result<Relay, Failure> {
         let limits = &self.limits;
-        let place = self.relays.take(operator.key, limits.relays, limits.relays_of_one);
+        let place = self.relays.take(operator, &limits.relays);
         let place = place.ok_or_else(|| {
             Failure::new(
                 FailureCode::Busy,

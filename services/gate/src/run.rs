@@ -4,14 +4,14 @@ use std::sync::{Arc, PoisonError};
 
 use octet_node::command::{Command, Order};
 use octet_node::control::operator::OperatorKey;
-use octet_node::control::{ArgKind, By, Failure, FailureCode, ReplyBody, Request};
+use octet_node::control::{ArgKind, By, DESCRIBE, Failure, FailureCode, ReplyBody, Request};
 use octet_node::frames::send;
 use octet_node::hello::GATE;
 use octet_node::say;
 use tokio::task::spawn_blocking;
 
-use crate::gate::{Gate, Who, count, shown};
-use crate::ids::Refused;
+use crate::gate::{Gate, Who, count, owns, shown};
+use crate::ids::{Refused, Signer};
 use crate::init::{Link, elsewhere};
 
 /// The verb that takes them.
@@ -71,7 +71,7 @@ impl Gate {
             return Err(refused(&message, "connect to the gate"));
         }
         described.check(order.args.clone())?;
-        self.remember(order).await?;
+        self.remember(&operator, order).await?;
         let who = Who { operator: &operator, from };
         who.audit(unit, verb, &shown(&order.args), "allowed, signed");
         count(&self.counts.commands);
@@ -90,17 +90,23 @@ impl Gate {
         })
     }
 
-    /// Has the disk keep that this command was run, if it is in time and new.
-    async fn remember(&self, order: &Order) -> Result<(), Failure> {
+    /// Has the disk keep that this command of `operator` was run, if it is in time and new. `describe`
+    /// changes nothing, however often it is run: it takes no room.
+    async fn remember(&self, operator: &OperatorKey, order: &Order) -> Result<(), Failure> {
         let Some(now) = self.trusted.borrow().now() else {
             let help = "an owner states it: `octetctl gate trust-time TIME`";
             return Err(refused("the time is not trusted, so nothing can be in time", help));
         };
         let (id, expires, ids) = (order.id, order.expires, Arc::clone(&self.ids));
+        let by = Signer { key: operator.key, own: owns(operator) };
+        let changes = order.verb != DESCRIBE;
         // A thread waits for the disk, and nobody else does.
         let ran = spawn_blocking(move || {
             let mut ids = ids.lock().unwrap_or_else(PoisonError::into_inner);
-            ids.run(id, expires, now, |_| Ok(()))
+            match changes {
+                true => ids.run(by, id, expires, now, |_| Ok(())),
+                false => ids.in_time(expires, now),
+            }
         });
         ran.await.unwrap_or_else(|error| Err(Refused::Store(error.to_string()))).map_err(why)
     }
@@ -134,9 +140,12 @@ fn why(problem: Refused) -> Failure {
         Refused::Expired | Refused::TooFarAhead => {
             "sign it anew, for at most 24 hours; `octetctl gate show` tells the box's time"
         }
-        Refused::Full | Refused::Store(_) => "connect to the gate instead",
+        Refused::Full | Refused::TooMany(_) | Refused::Store(_) => "connect to the gate instead",
     };
-    let code = if problem == Refused::Full { FailureCode::Busy } else { FailureCode::Denied };
+    let code = match problem {
+        Refused::Full | Refused::TooMany(_) => FailureCode::Busy,
+        _ => FailureCode::Denied,
+    };
     Failure::new(code, problem.to_string(), help)
 }
 

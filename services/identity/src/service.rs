@@ -21,6 +21,9 @@ const MOST_WAITING: usize = 16;
 /// How many may wait to hear of other certificates.
 const MOST_FOLLOWING: usize = 8;
 
+/// How many of them may be of one user, so that operators keep no service out.
+const MOST_FOLLOWING_OF_ONE: usize = 4;
+
 /// identity, as its socket shows it.
 pub struct Identity {
     store: Result<Store, StoreError>,
@@ -29,7 +32,8 @@ pub struct Identity {
     /// Those who have a certificate, and are to hear when it no longer holds.
     waiting: Vec<Waiting>,
     /// Those who have all certificates, and are to hear when there are others; with what they were told.
-    following: Vec<Ticket>,
+    /// With their users.
+    following: Vec<(u32, Ticket)>,
     told: Vec<Certificate>,
 }
 
@@ -90,15 +94,21 @@ impl Identity {
         });
     }
 
-    fn certificates(&mut self, ticket: Ticket, answers: &mut Answers) -> Result<(), Failure> {
-        if self.following.len() >= MOST_FOLLOWING {
-            let message = format!("{MOST_FOLLOWING} requests for all certificates wait already");
+    fn certificates(
+        &mut self,
+        uid: u32,
+        ticket: Ticket,
+        answers: &mut Answers,
+    ) -> Result<(), Failure> {
+        let own = self.following.iter().filter(|(user, _)| *user == uid).count();
+        if self.following.len() >= MOST_FOLLOWING || own >= MOST_FOLLOWING_OF_ONE {
+            let message = "too many requests for all certificates wait already";
             return Err(Failure::new(FailureCode::Busy, message, "keep one, and end the others"));
         }
         let store = self.store.as_ref().map_err(unusable)?;
         self.told = store.certificates().map_err(|error| failed(&error))?;
         answers.put(ticket, ReplyBody::Item(json!(self.told)));
-        self.following.push(ticket);
+        self.following.push((uid, ticket));
         Ok(())
     }
 
@@ -109,7 +119,7 @@ impl Identity {
         }
         let Some(Ok(now)) = self.store.as_ref().ok().map(Store::certificates) else { return };
         if now != self.told {
-            for ticket in &self.following {
+            for (_, ticket) in &self.following {
                 answers.put(*ticket, ReplyBody::Item(json!(now)));
             }
             self.told = now;
@@ -257,7 +267,7 @@ impl Service for Identity {
                 self.tell_all(answers);
                 return Ok(());
             }
-            CERTIFICATES => return self.certificates(ticket, answers),
+            CERTIFICATES => return self.certificates(uid, ticket, answers),
             "rotate" => self.end(args, Why::Replaced, answers)?,
             "revoke" => self.end(args, Why::Revoked, answers)?,
             "reset" => self.reset(args)?,
@@ -270,6 +280,6 @@ impl Service for Identity {
 
     fn forget(&mut self, gone: &dyn Fn(Ticket) -> bool) {
         self.waiting.retain(|waiting| !gone(waiting.ticket));
-        self.following.retain(|ticket| !gone(*ticket));
+        self.following.retain(|(_, ticket)| !gone(*ticket));
     }
 }

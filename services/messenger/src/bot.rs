@@ -245,8 +245,8 @@ impl Bot {
                 }
             });
             match courier.tell(Event::Answered(line.peer, answer), now()) {
-                // They have not fetched a thousand answers.
-                Err(CourierError::Refused(Refused::OutboxFull)) => {
+                // They have not fetched a thousand answers, or were forgotten as strangers.
+                Err(CourierError::Refused(Refused::OutboxFull | Refused::Unknown)) => {
                     courier.tell(Event::Answered(line.peer, None), now())?;
                 }
                 told => told?,

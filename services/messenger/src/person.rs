@@ -225,9 +225,20 @@ impl Person {
 
     fn peer_or_new(&mut self, name: PublicKey) -> Result<&mut Peer, Refused> {
         if !self.peers.contains_key(&name) && self.peers.len() >= crate::limits::PEERS {
-            return Err(Refused::Crowded);
+            self.forget_stranger()?;
         }
         Ok(self.peers.entry(name).or_default())
+    }
+
+    /// Forgets, of those who were neither added nor written to, the one who has written least.
+    fn forget_stranger(&mut self) -> Result<(), Refused> {
+        let strangers = self.peers.iter().filter(|(_, peer)| !peer.is_known);
+        let stranger = strangers.min_by_key(|(_, peer)| peer.received).map(|(name, _)| *name);
+        let name = stranger.ok_or(Refused::Crowded)?;
+        let peer = self.peers.remove(&name).ok_or(Refused::Crowded)?;
+        self.touched.insert(Row::Peer(name));
+        self.touched.extend(peer.held.into_keys().map(|number| Row::Held(name, number)));
+        Ok(())
     }
 
     fn card(&self) -> Option<Card> {
@@ -261,5 +272,49 @@ impl Person {
             Row::Held(name, number) => self.peers.get(name)?.held.get(number).map(encode),
             Row::History(_) => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limits::PEERS;
+    use crate::place::Place;
+
+    fn name(number: usize) -> PublicKey {
+        let mut bytes = [0; 32];
+        bytes[..8].copy_from_slice(&number.to_be_bytes());
+        PublicKey::new(bytes)
+    }
+
+    fn add(person: &mut Person, number: usize) -> Result<Vec<Change>, Refused> {
+        let invite = Invite { name: name(number), places: Vec::<Place>::new() };
+        person.step(Event::Add(invite, "ben".into()), 0)
+    }
+
+    /// However many strangers write, there is room for those whom one adds; and whom one has added stays.
+    #[test]
+    fn strangers_make_room() {
+        let fresh = Fresh { name: [1; 32], key: [2; 32], seal: [3; 32] };
+        let (mut person, _) = Person::new(fresh, vec![], 0).unwrap();
+        add(&mut person, 1000).unwrap();
+        for number in 1..PEERS {
+            person.peer_or_new(name(number)).unwrap().received = 2;
+        }
+        person.peers.get_mut(&name(7)).unwrap().received = 1;
+        let gone = |changes: &[Change], number| {
+            let row = Row::Peer(name(number));
+            changes.iter().any(|change| change.row == row && change.value.is_none())
+        };
+        assert!(gone(&add(&mut person, 1001).unwrap(), 7));
+        // One more stranger makes another one go.
+        person.peer_or_new(name(2000)).unwrap();
+        assert_eq!(person.peers.len(), PEERS);
+        for number in 1002..1000 + PEERS {
+            add(&mut person, number).unwrap();
+        }
+        assert!(person.peers.values().all(|peer| peer.is_known));
+        assert_eq!(add(&mut person, 3000).unwrap_err(), Refused::Crowded);
+        assert!(person.peer_or_new(name(2001)).is_err());
     }
 }

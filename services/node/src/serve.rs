@@ -2,6 +2,7 @@
 //! that wait while they answer use [`threads`].
 
 mod client;
+pub mod places;
 pub mod threads;
 
 use std::collections::HashMap;

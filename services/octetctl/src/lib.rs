@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use octet_control::cli::{self, CliError};
+use octet_control::lines;
 use octet_control::{Client, INIT, SOCKETS};
 
 use crate::board::Board;
@@ -74,9 +75,10 @@ pub fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         Err(error) => {
-            eprintln!("octetctl: {error}");
+            // It may be another's words.
+            eprintln!("octetctl: {}", lines(&error.to_string()));
             if let Some(help) = error.help() {
-                eprintln!("  help: {help}");
+                eprintln!("  help: {}", lines(help));
             }
             ExitCode::FAILURE
         }

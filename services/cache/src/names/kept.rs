@@ -13,6 +13,9 @@ const NAMES: TableDefinition<&[u8], &[u8]> = TableDefinition::new("names");
 /// How many are known at most.
 const MOST: u64 = 4096;
 
+/// How many of them are kept for those that this node publishes itself.
+const FOR_OWN: u64 = 512;
+
 /// The memory that redb may use for what it has read, in bytes.
 const CACHE: usize = 256 << 10;
 
@@ -23,7 +26,7 @@ pub enum NotKept {
     #[error("a newer record of this name is known")]
     Older,
     /// There is no room for another name.
-    #[error("{MOST} names are known already: more are not")]
+    #[error("as many names are known already as may be: more are not")]
     Full,
     /// The disk does not take or give it.
     #[error("the names: {0}")]
@@ -63,11 +66,23 @@ impl Kept {
         get().map_err(|error| NotKept::Disk(error.into()))
     }
 
-    /// Keeps a record; it is on the disk when it returns. The same again is nothing new.
+    /// Keeps a record of another node; it is on the disk when it returns. The same again is nothing new.
     ///
     /// # Errors
     /// A newer one is known, or there is no room. A name for which there is room never loses it.
     pub fn keep(&self, record: &Record) -> Result<(), NotKept> {
+        self.keep_within(record, MOST - FOR_OWN)
+    }
+
+    /// The same of one's own record: others' names do not take all the room.
+    ///
+    /// # Errors
+    /// As above.
+    pub fn publish(&self, record: &Record) -> Result<(), NotKept> {
+        self.keep_within(record, MOST)
+    }
+
+    fn keep_within(&self, record: &Record, most: u64) -> Result<(), NotKept> {
         let name = name(&record.node(), &record.entry().path);
         let keep = || -> Result<Result<(), NotKept>, redb::Error> {
             let transaction = self.0.begin_write()?;
@@ -80,7 +95,7 @@ impl Kept {
                     Some(before) if before.version() >= record.version() => {
                         return Ok(Err(NotKept::Older));
                     }
-                    None if table.len()? >= MOST => return Ok(Err(NotKept::Full)),
+                    None if table.len()? >= most => return Ok(Err(NotKept::Full)),
                     _ => drop(table.insert(name.as_slice(), record.to_bytes().as_slice())?),
                 }
             }
@@ -93,4 +108,47 @@ impl Kept {
 
 fn name(node: &PublicKey, path: &NamePath) -> Vec<u8> {
     [node.as_bytes(), path.as_str().as_bytes()].concat()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::record::Entry;
+    use super::*;
+    use crate::peers::UNIT;
+    use iroh_blobs::Hash;
+    use octet_node::certificate::{Certificate, Statement};
+    use octet_node::key::Key;
+
+    fn record(path: &str) -> Record {
+        let [node, key] = [(); 2].map(|()| Key::generate().unwrap());
+        let unit = UNIT.parse().unwrap();
+        let statement =
+            Statement { node: node.public(), unit, key: key.public(), epoch: 1, issued: 1 };
+        let certificate = Certificate::sign(statement, &node).unwrap();
+        let path = path.parse().unwrap();
+        let entry = Entry { path, hash: Hash::new(b"it"), sequence: 1, expires: 1_800_000_000 };
+        Record::sign(entry, certificate, &key).unwrap()
+    }
+
+    #[test]
+    fn others_names_do_not_take_all_the_room() {
+        let folder = tempfile::tempdir().unwrap();
+        let kept = Kept::open(&folder.path().join("names")).unwrap();
+        let fill = |from: u64, to: u64| {
+            let transaction = kept.0.begin_write().unwrap();
+            {
+                let mut table = transaction.open_table(NAMES).unwrap();
+                for number in from..to {
+                    table.insert(&number.to_be_bytes()[..], &b""[..]).unwrap();
+                }
+            }
+            transaction.commit().unwrap();
+        };
+        fill(0, MOST - FOR_OWN - 1);
+        kept.keep(&record("last")).unwrap();
+        assert!(matches!(kept.keep(&record("more")), Err(NotKept::Full)));
+        kept.publish(&record("own")).unwrap();
+        fill(MOST - FOR_OWN, MOST);
+        assert!(matches!(kept.publish(&record("own")), Err(NotKept::Full)));
+    }
 }

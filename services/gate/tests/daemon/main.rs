@@ -157,6 +157,42 @@ fn each_may_what_it_may() {
     client.call("status", Map::new()).unwrap();
 }
 
+/// What PID 1's verbs need is asked each time: while a slot is on trial, who may only operate ends no trial.
+#[test]
+fn what_ends_a_trial_needs_update() {
+    let (anna, ben) = (key(), key());
+    let host = Host::new(&[("anna", &anna, &["update"]), ("ben", &ben, &["operate"])]);
+    let restart = |key: &Key| host.at().ask(key, "restart", json!({"unit": "cache"}));
+    restart(&ben).unwrap();
+    let trial = host.state().with_file_name(stand_in::TRIAL);
+    std::fs::write(&trial, "").unwrap();
+    denied(restart(&ben), "needs `update`");
+    restart(&anna).unwrap();
+    std::fs::remove_file(&trial).unwrap();
+    denied(restart(&anna), "needs `operate`");
+    restart(&ben).unwrap();
+}
+
+/// Whoever has no `own` keeps no owner out, however many keys take all that they can.
+#[test]
+fn owners_have_places_of_their_own() {
+    let (anna, others) = (key(), [(); 5].map(|()| key()));
+    let mut operators = vec![("anna", &anna, &["own"][..])];
+    operators.extend(others.iter().map(|key| ("ben", key, &["read"][..])));
+    let host = Host::new(&operators);
+    let at = host.at();
+    let all = |key: &Key| -> Vec<_> {
+        let connect = || {
+            let mut client = at.client(key).ok()?;
+            client.call("status", Map::new()).ok().map(|_| client)
+        };
+        std::iter::from_fn(connect).take(100).collect()
+    };
+    let held: Vec<_> = others.iter().map(all).collect();
+    assert_eq!(held.iter().map(Vec::len).collect::<Vec<_>>(), [4, 4, 4, 4, 0]);
+    assert_eq!(all(&anna).len(), 8);
+}
+
 #[test]
 fn nobody_writes_a_line_of_the_log_in_anothers_name() {
     let (anna, ben) = (key(), key());

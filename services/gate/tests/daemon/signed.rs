@@ -102,6 +102,36 @@ fn a_signed_command_is_run_at_most_once() {
     assert_eq!(host.pid1.total(), asked + 1);
 }
 
+/// An operator who signs as much as he can keeps no other's commands out, and who asks what there is
+/// to be asked takes no room at all.
+#[test]
+fn one_operator_takes_no_others_room() {
+    let (anna, ben) = (Key::generate().unwrap(), Key::generate().unwrap());
+    let mut host = Host::new(&[("anna", &anna, &["own"]), ("ben", &ben, &["read"])]);
+    let node = host.identity.node();
+    host.ask("trust-time", json!({"time": "2030-01-01T00:00:00Z"})).unwrap();
+    let remembered =
+        |host: &Host| host.ask("show", json!({})).unwrap()["signed commands"]["remembered"].clone();
+    let described = sign(&order(&ben, node, "init", "describe"), &ben);
+    for _ in 0..2 {
+        assert!(host.bring(&described).is_ok());
+    }
+    assert_eq!(remembered(&host), 0);
+    let expired = Order { expires: NOW - 1, ..order(&ben, node, "init", "describe") };
+    refused(&host, &sign(&expired, &ben), "has expired");
+
+    let bens =
+        (0..).take_while(|_| host.bring(&sign(&order(&ben, node, "init", "status"), &ben)).is_ok());
+    assert_eq!(bens.count(), 128);
+    refused(&host, &sign(&order(&ben, node, "init", "status"), &ben), "128 commands of this key");
+    host.kill();
+    host.start();
+    refused(&host, &sign(&order(&ben, node, "init", "status"), &ben), "128 commands of this key");
+    host.bring(&sign(&order(&anna, node, "init", "status"), &anna)).unwrap();
+    host.bring(&described).unwrap();
+    assert_eq!(remembered(&host), 129);
+}
+
 /// The file of what was run is damaged: no command is let through, and operators still are.
 #[test]
 fn a_damaged_store_lets_nothing_through() {

@@ -20,6 +20,9 @@ use serde_json::json;
 
 use crate::host::listen;
 
+/// A file beside the sockets: while it is there the slot is on trial.
+pub const TRIAL: &str = "trial";
+
 type Asked = Arc<Mutex<Vec<String>>>;
 
 /// PID 1, and behind it the units `cache` and `update`, and the gate itself.
@@ -102,7 +105,7 @@ impl Conversation {
         }
         match (unit, request.verb.as_str()) {
             ("gate", _) => self.hand_on(request),
-            (_, "describe") => match verbs(unit) {
+            (_, "describe") => match verbs(unit, self.gate.with_file_name(TRIAL).exists()) {
                 Some(verbs) => self.say(id, ReplyBody::End(json!(verbs))),
                 None => {
                     let message = format!("there is no unit `{unit}`");
@@ -152,7 +155,7 @@ impl Conversation {
     }
 }
 
-fn verbs(unit: &str) -> Option<Vec<Verb>> {
+fn verbs(unit: &str, on_trial: bool) -> Option<Vec<Verb>> {
     use Capability::{Operate, Own, Read, Update};
 
     let mut verbs = vec![Verb::new("describe", Read, "")];
@@ -161,7 +164,11 @@ fn verbs(unit: &str) -> Option<Vec<Verb>> {
             Verb::new("status", Read, ""),
             Verb::new("watch", Read, ""),
             Verb::new("flood", Read, ""),
-            Verb::new("restart", Operate, "").required("unit", ArgKind::Text, ""),
+            Verb::new("restart", if on_trial { Update } else { Operate }, "").required(
+                "unit",
+                ArgKind::Text,
+                "",
+            ),
         ],
         "cache" => vec![Verb::new("purge", Operate, ""), Verb::new("stats", Read, "")],
         "update" => vec![

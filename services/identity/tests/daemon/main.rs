@@ -85,6 +85,27 @@ fn all_certificates_and_each_change() {
     assert_eq!((seen[2].len(), seen[2][0].1), (1, 2));
 }
 
+/// One user, as operators together are, takes not all places of those who follow.
+#[test]
+fn nobody_follows_without_end() {
+    fn followed(host: &Host) -> usize {
+        let mut count = 0;
+        let end = host.call_each("certificates", json!({}), |_| {
+            count = 1 + followed(host);
+            false
+        });
+        assert_eq!(end.is_ok(), count > 0, "{end:?}");
+        count
+    }
+    let host = Host::new();
+    let _identity = host.start();
+    assert_eq!(followed(&host), 4);
+    // Who goes makes room; that identity has seen it is waited for.
+    while followed(&host) == 0 {
+        thread::yield_now();
+    }
+}
+
 /// Killed while it writes, again and again: what it has answered stays, and the node is the same.
 #[test]
 fn killed_at_any_moment() {

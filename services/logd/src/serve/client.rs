@@ -4,6 +4,7 @@ use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
 
 use octet_node::control::{Connection, Message, Reply, ReplyBody};
+use octet_node::serve::places::Place;
 
 use crate::read::Cursor;
 
@@ -22,6 +23,7 @@ pub struct Client {
     done_asking: bool,
     /// What is waited for: whether it can be read, whether it can be written.
     pub interest: (bool, bool),
+    _place: Place,
 }
 
 /// An answer of many lines.
@@ -39,8 +41,8 @@ pub struct Reading {
 }
 
 impl Client {
-    /// A client that has just connected, a process of user `uid`.
-    pub fn new(stream: UnixStream, uid: u32) -> Self {
+    /// A client that has just connected, a process of user `uid`, and has this place.
+    pub fn new(stream: UnixStream, uid: u32, place: Place) -> Self {
         Self {
             stream,
             uid,
@@ -49,6 +51,7 @@ impl Client {
             given_up: false,
             done_asking: false,
             interest: (true, false),
+            _place: place,
         }
     }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender};
 
 use octet_node::control::{Message, ReplyBody, Request};
+use octet_node::serve::places::{Limits, Places};
 use octet_node::{Callers, peer_uid};
 use serde_json::Value;
 
@@ -18,11 +19,7 @@ use super::client::Client;
 use super::show::show;
 
 /// How many clients may be connected at once; a further one is turned away.
-const MOST_CLIENTS: usize = 64;
-
-/// How many of them are kept for PID 1, which asks for operators: a service that holds all the
-/// others must not keep an operator from the log.
-const FOR_ROOT: usize = 16;
+const LIMITS: Limits = Limits { all: 64, for_operators: 16, of_one: 16 };
 
 /// How many are let in, or turned away, in one turn; the rest waits for the next one.
 const AT_ONCE: usize = 16;
@@ -32,6 +29,7 @@ pub struct Clients {
     tail: Arc<Tail>,
     listener: UnixListener,
     callers: Callers,
+    places: Places,
     clients: HashMap<u32, Client>,
     last_token: u32,
     jobs: Sender<Job>,
@@ -47,7 +45,8 @@ impl Clients {
         jobs: Sender<Job>,
         done: Receiver<Done>,
     ) -> Self {
-        Self { tail, listener, callers, clients: HashMap::new(), last_token: 0, jobs, done }
+        let (places, clients) = (Places::new(LIMITS), HashMap::new());
+        Self { tail, listener, callers, places, clients, last_token: 0, jobs, done }
     }
 
     /// The socket.
@@ -59,15 +58,15 @@ impl Clients {
     pub fn accept(&mut self, poll: &Poll) {
         for _ in 0..AT_ONCE {
             let Ok((stream, _)) = self.listener.accept() else { return };
-            // Whom the kernel does not name is dropped, as is who finds no room.
+            // Whom the kernel does not name is dropped, as is who may ask nothing or finds no room.
             let Ok(uid) = peer_uid(&stream) else { continue };
-            let most = if uid == 0 { MOST_CLIENTS } else { MOST_CLIENTS - FOR_ROOT };
-            if self.clients.len() >= most || stream.set_nonblocking(true).is_err() {
+            let Some(place) = self.places.admit(&self.callers, uid) else { continue };
+            if stream.set_nonblocking(true).is_err() {
                 continue;
             }
             self.last_token = self.last_token.wrapping_add(1);
             if poll.add(&stream, Source::Client(self.last_token)).is_ok() {
-                self.clients.insert(self.last_token, Client::new(stream, uid));
+                self.clients.insert(self.last_token, Client::new(stream, uid, place));
             }
         }
     }

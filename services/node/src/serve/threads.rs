@@ -1,11 +1,10 @@
 //! A service's socket with a thread for each client: for services that wait while they answer, be it
 //! for a client's file, a disk or another unit. Few clients, and nobody keeps the others out.
 
-use std::collections::HashMap;
 use std::convert::Infallible;
 use std::io;
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use octet_control::{Failure, Request};
 use serde_json::Value;
@@ -13,19 +12,11 @@ use serde_json::Value;
 use crate::callers::{Callers, peer_uid};
 use crate::peer::Peer;
 
+pub use super::places::Limits;
+use super::places::Places;
+
 /// Room for the stack of one client's thread, in bytes; what is not used takes no memory.
 const STACK: usize = 512 << 10;
-
-/// How many clients may be connected at once; a further one is turned away.
-#[derive(Debug, Clone, Copy)]
-pub struct Limits {
-    /// All of them.
-    pub all: usize,
-    /// Those of `all` that are kept for PID 1, which asks for operators and may have the rest, too.
-    pub for_operators: usize,
-    /// One other user, so that a service that is taken over keeps no other out.
-    pub of_one: usize,
-}
 
 /// Serves whoever connects to `listener`, for ever: `answer` is given the requests of `callers` that
 /// these may make. Who is not listed at all is turned away. `pid_1` is the user that asks for
@@ -58,7 +49,7 @@ fn serve_users<A>(
 where
     A: Fn(&mut Peer, u32, Request) -> Result<Value, Failure> + Send + Sync + 'static,
 {
-    let (connected, shared) = (Connected::default(), Arc::new((callers.clone(), answer)));
+    let (places, shared) = (Places::new(limits), Arc::new((callers.clone(), answer)));
     loop {
         let (stream, _) = match listener.accept() {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
@@ -69,7 +60,7 @@ where
         if !callers.knows(uid) {
             continue;
         }
-        let Some(place) = Place::take(&connected, limits, uid, uid == pid_1) else { continue };
+        let Some(place) = places.take(uid, uid == pid_1) else { continue };
         let shared = shared.clone();
         let serve = move || {
             let (callers, answer) = &*shared;
@@ -87,41 +78,6 @@ where
         };
         // Without room for a thread the client is turned away, and may try again.
         let _ = std::thread::Builder::new().stack_size(STACK).spawn(serve);
-    }
-}
-
-/// How often each user is connected.
-type Connected = Arc<Mutex<HashMap<u32, usize>>>;
-
-/// One of those who are connected.
-struct Place {
-    of: Connected,
-    uid: u32,
-}
-
-impl Place {
-    fn take(of: &Connected, limits: Limits, uid: u32, is_pid_1: bool) -> Option<Self> {
-        let mut users = of.lock().unwrap_or_else(PoisonError::into_inner);
-        let all: usize = users.values().sum();
-        let own = users.entry(uid).or_default();
-        let (most, of_one) = match is_pid_1 {
-            true => (limits.all, limits.all),
-            false => (limits.all.saturating_sub(limits.for_operators), limits.of_one),
-        };
-        if all >= most || *own >= of_one {
-            return None;
-        }
-        *own += 1;
-        Some(Self { of: of.clone(), uid })
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let mut users = self.of.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = users.get_mut(&self.uid) {
-            *count -= 1;
-        }
     }
 }
 

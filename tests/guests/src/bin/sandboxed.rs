@@ -13,6 +13,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use octet_node::control::{CallError, Client, SOCKETS};
+use rustix::mount::{MountFlags, mount};
 use rustix::net::{AddressFamily, SocketType, ipproto, socket};
 use rustix::process::{PidfdFlags, PidfdGetfdFlags, geteuid, getpid, pidfd_getfd, pidfd_open};
 use rustix::time::{ClockId, clock_gettime};
@@ -40,6 +41,9 @@ fn main() {
         }
         ["setuid", program] => setuid(program),
         ["look-into-process"] => look_into_process().into(),
+        ["queue", name] => queue(name),
+        // Not a try: connects to a unit's socket as often as that, and says nothing.
+        ["crowd", unit, count] => crowd(unit, number(count)).into(),
         ["read", path] => fs::read(path).map(drop).into(),
         ["open", path] => File::open(path).map(drop).into(),
         ["write", path] => File::options().append(true).create(true).open(path).map(drop).into(),
@@ -127,6 +131,40 @@ fn listen(name: &str) -> io::Result<()> {
 
 fn connect(name: &str) -> io::Result<()> {
     UnixStream::connect_addr(&SocketAddr::from_abstract_name(name)?).map(drop)
+}
+
+/// Where POSIX queues are seen as files.
+const QUEUES: &str = "/tmp/queues";
+
+/// Is there a queue called `name`? If `MAKES` is set it is made first; if that is `and-stays`, this program goes
+/// on until it is killed.
+fn queue(name: &str) -> Outcome {
+    let path = format!("{QUEUES}/{name}");
+    let seen = || -> io::Result<()> {
+        fs::create_dir(QUEUES)?;
+        mount("mqueue", QUEUES, "mqueue", MountFlags::empty(), None)?;
+        let makes = env::var("MAKES").unwrap_or_default();
+        if !makes.is_empty() {
+            File::create(&path)?;
+        }
+        if makes == "and-stays" {
+            octet_node::notify_ready()?;
+            loop {
+                thread::park();
+            }
+        }
+        File::open(&path).map(drop)
+    };
+    seen().into()
+}
+
+fn crowd(unit: &str, count: u64) -> io::Result<()> {
+    let path = format!("{SOCKETS}/{unit}.sock");
+    let _all = (0..count).map(|_| UnixStream::connect(&path)).collect::<io::Result<Vec<_>>>()?;
+    octet_node::notify_ready()?;
+    loop {
+        thread::park();
+    }
 }
 
 fn call(unit: &str, verb: &str) -> Outcome {

@@ -139,6 +139,17 @@ const KEYS: &[Key] = &[
             ["", ""],
         )
     },
+    // One unit has left a queue of that name and is over, another holds one: only what the unit itself makes is seen.
+    Key {
+        users: ROOTS,
+        ..key(
+            "(another's queue)",
+            &["queue", "held"],
+            "needs = [\"left-queue\", \"held-queue\"]\n\
+             sandbox = { capabilities = [\"SYS_ADMIN\"], system_calls = [\"all\"], read = [\"/\"], write = [\"/\"] }",
+            ["", "env.MAKES = \"one\""],
+        )
+    },
     key("limits.memory_max", &["memory", "48"], "", ["limits.memory_max = \"16M\"", ""]),
     key("limits.pids_max", &["threads", "40"], "", ["limits.pids_max = 20", ""]),
     key("limits.nofile", &["files", "100"], "", ["limits.nofile = 50", ""]),
@@ -190,6 +201,36 @@ const LISTENS_HOST: &str = r#"
     sandbox.network = "host"
 "#;
 
+/// Makes a POSIX queue, and is over.
+const LEFT_QUEUE: &str = r#"
+    name = "left-queue"
+    type = "one-shot"
+    exec = "/usr/lib/octet/sandboxed"
+    args = ["queue", "held"]
+    user = "root"
+    env.MAKES = "one"
+    sandbox = { capabilities = ["SYS_ADMIN"], system_calls = ["all"], read = ["/"], write = ["/"] }
+"#;
+
+/// Makes one of the same name, and stays.
+const HELD_QUEUE: &str = r#"
+    name = "held-queue"
+    exec = "/usr/lib/octet/sandboxed"
+    args = ["queue", "held"]
+    user = "root"
+    env.MAKES = "and-stays"
+    sandbox = { capabilities = ["SYS_ADMIN"], system_calls = ["all"], read = ["/"], write = ["/"] }
+"#;
+
+/// May ask netd for nothing, and connects to it all the same, more often than netd has places.
+const CROWD: &str = r#"
+    name = "crowd"
+    exec = "/usr/lib/octet/sandboxed"
+    args = ["crowd", "netd", "40"]
+    user = "extra-2"
+    after = ["netd"]
+"#;
+
 const SIDES: [&str; 2] = ["with", "without"];
 
 fn name(index: usize, side: usize) -> String {
@@ -219,7 +260,10 @@ fn remake(shipped: &Image) -> Remake {
         .unit(LEAVES)
         .unit(LISTENS_OWN)
         .unit(LISTENS_HOST)
-        .unit(OWNER);
+        .unit(OWNER)
+        .unit(LEFT_QUEUE)
+        .unit(HELD_QUEUE)
+        .unit(CROWD);
     let mut before: Option<String> = None;
     for (index, key) in KEYS.iter().enumerate() {
         for side in 0..SIDES.len() {
@@ -280,6 +324,11 @@ fn every_key_forbids(shipped: &Image) {
         }
     }
     assert!(wrong.is_empty(), "not as the key says: {wrong:?}");
+    assert_eq!(unit(&machine, "left-queue").state, UnitState::Done);
+    assert_eq!(unit(&machine, "held-queue").state, UnitState::Ready);
+    // Who says nothing, and may not, keeps nobody out: netd answers, also config when settings change.
+    assert_eq!(unit(&machine, "crowd").state, UnitState::Ready);
+    machine.call_unit("netd", "show", json!({ "links": true })).unwrap();
     // Denied or not, all of it was a matter of those units.
     machine.call_unit("echo", "ping", json!({ "n": 1 })).unwrap();
 }

@@ -1,0 +1,93 @@
+//! Places at a service's socket: few, and nobody keeps the others out.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::callers::{Callers, PID_1};
+
+/// How many clients may be connected at once; a further one is turned away.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// All of them.
+    pub all: usize,
+    /// Those of `all` that are kept for PID 1, which asks for operators and may have the rest, too.
+    pub for_operators: usize,
+    /// One other user, so that a service that is taken over keeps no other out.
+    pub of_one: usize,
+}
+
+/// The places of one service.
+#[derive(Debug, Clone)]
+pub struct Places {
+    /// How often each user is connected.
+    taken: Arc<Mutex<HashMap<u32, usize>>>,
+    limits: Limits,
+}
+
+/// One of them, for as long as it is held.
+#[derive(Debug)]
+pub struct Place {
+    of: Places,
+    uid: u32,
+}
+
+impl Places {
+    /// As many as `limits` say.
+    pub fn new(limits: Limits) -> Self {
+        Self { taken: Arc::default(), limits }
+    }
+
+    /// One for user `uid`, if it is one of the `callers` and there is room.
+    pub fn admit(&self, callers: &Callers, uid: u32) -> Option<Place> {
+        callers.knows(uid).then(|| self.take(uid, uid == PID_1)).flatten()
+    }
+
+    /// One for user `uid`, who is a caller, if there is room.
+    pub(super) fn take(&self, uid: u32, is_pid_1: bool) -> Option<Place> {
+        let Limits { all, for_operators, of_one } = self.limits;
+        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        let sum: usize = taken.values().sum();
+        let own = taken.entry(uid).or_default();
+        let (most, of_one) = match is_pid_1 {
+            true => (all, all),
+            false => (all.saturating_sub(for_operators), of_one),
+        };
+        if sum >= most || *own >= of_one {
+            return None;
+        }
+        *own += 1;
+        Some(Place { of: self.clone(), uid })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut taken = self.of.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = taken.get_mut(&self.uid) {
+            *count -= 1;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_takes_the_places_of_others() {
+        let places = Places::new(Limits { all: 7, for_operators: 2, of_one: 3 });
+        let callers = Callers::parse("901=show;902=show;903=show").unwrap();
+        let all = |uid| -> Vec<Place> {
+            std::iter::from_fn(|| places.admit(&callers, uid)).take(100).collect()
+        };
+        // Who is no caller has none.
+        assert_eq!(all(904).len(), 0);
+        let (first, second) = (all(901), all(902));
+        assert_eq!((first.len(), second.len(), all(903).len()), (3, 2, 0));
+        let root = all(PID_1);
+        assert_eq!(root.len(), 2);
+        drop(first);
+        assert_eq!(all(903).len(), 1);
+        assert_eq!(all(PID_1).len(), 3);
+    }
+}
