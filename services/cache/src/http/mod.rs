@@ -31,7 +31,7 @@ use tokio::sync::Semaphore;
 use crate::counters::Counters;
 use crate::fetch::{Fetcher, Missing};
 use crate::names::Names;
-use crate::objects::{Object, Objects, StoreError};
+use crate::objects::{Content, Object, Objects, StoreError};
 use crate::tokens::Tokens;
 use body::Parts;
 use conditions::{Verdict, judge, may_have_part};
@@ -77,18 +77,21 @@ impl Here {
         self.objects.find(hash, counters).await?.ok_or(Missing::Nowhere)
     }
 
-    /// As [`find`](Self::find), but what was removed here by hand does not come back.
+    /// As [`find`](Self::find), but a large object that comes from other nodes is read while it comes, and what was
+    /// removed here by hand does not come back.
     ///
     /// # Errors
     /// It is not to be had.
-    pub async fn find_unless_removed(
-        &self,
-        hash: Hash,
-        counters: &Counters,
-    ) -> Result<Object, Missing> {
-        match self.objects.policy().was_removed(&hash) {
-            true => Err(Missing::Removed),
-            false => self.find(hash, counters).await,
+    pub async fn begin(&self, hash: Hash, counters: &Counters) -> Result<Object, Missing> {
+        if self.objects.policy().was_removed(&hash) {
+            return Err(Missing::Removed);
+        }
+        if let Some(object) = self.objects.find(hash, counters).await? {
+            return Ok(object);
+        }
+        match self.fetcher.begin(hash).await? {
+            Some((size, coming)) => Ok(Object { size, content: Content::Coming(coming) }),
+            None => self.objects.find(hash, counters).await?.ok_or(Missing::Nowhere),
         }
     }
 }
@@ -158,7 +161,7 @@ async fn object(
         let why = "this node has no disk to keep objects on: ask another one";
         return plain(StatusCode::SERVICE_UNAVAILABLE, why);
     };
-    match here.find_unless_removed(hash, &gateway.counters).await {
+    match here.begin(hash, &gateway.counters).await {
         Ok(object) => answer(gateway, method, &own, object, kind, headers),
         Err(missing) => refuse(&missing),
     }

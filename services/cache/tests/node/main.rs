@@ -11,6 +11,7 @@ mod killed;
 mod limits;
 mod names;
 mod policy;
+mod provider;
 mod put;
 mod request;
 mod rotated;
