@@ -3,6 +3,7 @@
 
 #![cfg(test)]
 
+mod beside;
 mod client;
 mod fetching;
 mod host;
