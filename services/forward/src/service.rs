@@ -16,7 +16,6 @@ use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
 use crate::daemon::{Asks, Daemon, News};
 use crate::memory::Memory;
-use crate::metrics::server;
 use crate::settings::Settings;
 use crate::verbs;
 

@@ -23,6 +23,7 @@ use axum::http::header::{
     IF_MATCH, IF_NONE_MATCH, IF_RANGE, RANGE, X_CONTENT_TYPE_OPTIONS,
 };
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
+use axum::middleware::map_response;
 use axum::response::Response;
 use axum::routing::get;
 use iroh_blobs::Hash;
@@ -71,8 +72,10 @@ impl Here {
     /// It is not to be had.
     pub async fn find(&self, hash: Hash, counters: &Counters) -> Result<Object, Missing> {
         if let Some(object) = self.objects.find(hash, counters).await? {
+            counters.hits.add(1);
             return Ok(object);
         }
+        counters.misses.add(1);
         self.fetcher.fetch(hash).await?;
         self.objects.find(hash, counters).await?.ok_or(Missing::Nowhere)
     }
@@ -87,8 +90,10 @@ impl Here {
             return Err(Missing::Removed);
         }
         if let Some(object) = self.objects.find(hash, counters).await? {
+            counters.hits.add(1);
             return Ok(object);
         }
+        counters.misses.add(1);
         match self.fetcher.begin(hash).await? {
             Some((size, coming)) => Ok(Object { size, content: Content::Coming(coming) }),
             None => self.objects.find(hash, counters).await?.ok_or(Missing::Nowhere),
@@ -98,6 +103,11 @@ impl Here {
 
 /// Its paths.
 pub fn router(gateway: Gateway) -> Router {
+    let counters = Arc::clone(&gateway.counters);
+    let count = move |response: Response| {
+        counters.answered(response.status().as_u16());
+        std::future::ready(response)
+    };
     Router::new()
         .route("/b/{hash}", get(without_name))
         .route("/b/{hash}/{*name}", get(with_name))
@@ -115,6 +125,7 @@ pub fn router(gateway: Gateway) -> Router {
                 "objects are read by GET or HEAD, and put at /b by PUT",
             )
         })
+        .layer(map_response(count))
         .with_state(gateway)
 }
 

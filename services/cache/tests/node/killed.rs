@@ -66,18 +66,19 @@ fn start(folder: &Path, round: u64) -> Running {
     let socket = folder.join(format!("{round}.sock"));
     let control = UnixListener::bind(&socket).unwrap();
     let http = TcpListener::bind(LOOPBACK).unwrap();
+    let metrics = TcpListener::bind(LOOPBACK).unwrap();
     let at = http.local_addr().unwrap();
     let state = folder.join("state");
     fs::create_dir_all(&state).unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_octet-cache"));
     command
         .env_clear()
-        .env("LISTEN_FDS", "2")
-        .env("LISTEN_FDNAMES", "control:http")
+        .env("LISTEN_FDS", "3")
+        .env("LISTEN_FDNAMES", "control:http:metrics")
         .env("OCTET_CALLERS", callers())
         .env("STATE_DIRECTORY", state)
         .stderr(std::process::Stdio::null());
-    pass(&mut command, &[control.as_fd(), http.as_fd()]).unwrap();
+    pass(&mut command, &[control.as_fd(), http.as_fd(), metrics.as_fd()]).unwrap();
     Running { child: command.spawn().unwrap(), socket, http: at }
 }
 

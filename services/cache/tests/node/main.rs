@@ -11,6 +11,7 @@ mod http;
 mod killed;
 mod limits;
 mod names;
+mod numbers;
 mod policy;
 mod provider;
 mod put;
