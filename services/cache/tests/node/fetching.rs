@@ -108,7 +108,34 @@ fn not_from_who_is_silent_or_lies() {
 const SILENCE: Duration = Duration::from_secs(1);
 
 #[test]
-fn from_several_at_once_and_who_lies_or_falls_silent_is_left() {
+fn from_several_at_once() {
+    let runtime = runtime();
+    let node = runtime.block_on(Node::start(limits()));
+    let all = bytes(5 * PIECE as usize + 17, 6);
+    let (go, goes) = watch::channel(false);
+    let start = |number| runtime.block_on(Provider::start(number, &all, Way::Once(goes.clone())));
+    let started: Vec<_> = (1..=3).map(start).collect();
+    node.peers.send_replace(started.iter().map(|it| it.1.clone()).collect());
+    thread::scope(|scope| {
+        let asks = scope.spawn(|| get(node.http, &path(Hash::new(&all)), &[]));
+        // None of them gives a piece before all were asked for one.
+        for (provider, ..) in &started {
+            runtime.block_on(until("asked for a piece", || provider.pieces() > 0));
+        }
+        go.send_replace(true);
+        assert!(asks.join().unwrap().body == all);
+    });
+    runtime.block_on(until("it is kept", || node.counters.fetched.get() == 1));
+    for (_, peer, _) in &started {
+        let expected = Dealings { gave: 1, ..Dealings::default() };
+        assert_eq!(node.counters.dealings(peer.node), expected);
+    }
+    let pieces: usize = started.iter().map(|it| it.0.pieces()).sum();
+    assert_eq!(pieces, 6);
+}
+
+#[test]
+fn who_lies_or_falls_silent_is_left() {
     let runtime = runtime();
     let node = runtime.block_on(Node::start(Limits { silence: SILENCE, ..limits() }));
     let all = bytes(6 * PIECE as usize + 17, 3);
