@@ -9,6 +9,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use octet_node::control::SOCKETS;
+use octet_node::metrics::server;
 use octet_node::say;
 use octet_node::settings::Which;
 use octet_node::{Callers, inherited, map, notify_ready, sub_key};
