@@ -45,6 +45,12 @@ pub struct Counters {
     pub http_bytes: Counter,
     /// Answers from memory.
     pub from_memory: Counter,
+    /// Requests of objects that were here.
+    pub hits: Counter,
+    /// Requests of objects that were not.
+    pub misses: Counter,
+    /// Answers over HTTP, by their code.
+    answers: Mutex<BTreeMap<u16, u64>>,
     /// Connections over HTTP that were turned away.
     pub http_refused: Counter,
     /// Connections of other nodes.
@@ -68,6 +74,17 @@ impl Counters {
     pub fn dealings(&self, node: PublicKey) -> Dealings {
         let nodes = self.nodes.lock().unwrap_or_else(PoisonError::into_inner);
         nodes.get(&node).copied().unwrap_or_default()
+    }
+
+    /// Notes an answer over HTTP.
+    pub fn answered(&self, code: u16) {
+        let mut answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
+        *answers.entry(code).or_default() += 1;
+    }
+
+    /// Answers over HTTP, by their code.
+    pub fn answers(&self) -> BTreeMap<u16, u64> {
+        self.answers.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// As `stats` shows them.

@@ -1,17 +1,23 @@
-//! Objects that are not here come from other nodes of the box, one node after the other, and are verified as they
-//! come. However many ask for one, it is fetched once.
+//! Objects that are not here come from other nodes of the box, large ones from several at once, and are verified as
+//! they come. However many ask for one, it is fetched once.
 
-use std::collections::HashMap;
+mod flight;
+mod piece;
+mod plan;
+
+pub use flight::Coming;
+pub use plan::PIECE;
+
+use std::collections::{HashMap, VecDeque};
+use std::future::pending;
+use std::num::NonZeroU64;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use iroh::Endpoint;
-use iroh_blobs::api::remote::GetProgressItem;
-use iroh_blobs::get::GetError;
-use iroh_blobs::get::fsm::{AtBlobHeaderNextError, DecodeError};
-use iroh_blobs::get::request::get_verified_size;
-use iroh_blobs::protocol::ERR_INTERNAL;
+use iroh_blobs::protocol::ChunkRanges;
 use iroh_blobs::{ALPN, Hash, HashAndFormat};
 use octet_node::control::PublicKey;
 use octet_node::say;
@@ -20,9 +26,16 @@ use tokio::time::timeout;
 
 use crate::counters::Counters;
 use crate::limits::Limits;
-use crate::objects::{Objects, StoreError};
+use crate::objects::{Objects, SMALL, StoreError};
 use crate::peers::{self, Peer};
 use crate::policy::{Claim, Kind};
+use flight::{Flight, Progress};
+use piece::Fault;
+use plan::{Plan, lacking};
+
+/// How many nodes are asked for pieces of one object at the same time: what comes from them for all fetches has to
+/// fit into the unit's memory.
+const NODES: usize = 3;
 
 /// Why an object is not to be had.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -47,18 +60,6 @@ pub enum Missing {
     Store(#[from] StoreError),
 }
 
-/// What came of asking one node.
-enum Answer {
-    Gave,
-    Lacked,
-    Silent,
-    Wrong,
-    Unkept(StoreError),
-}
-
-/// What a fetch has come to; nothing as long as it goes on.
-type Outcome = Option<Result<(), Missing>>;
-
 /// Fetches objects.
 #[derive(Debug)]
 pub struct Fetcher {
@@ -67,7 +68,7 @@ pub struct Fetcher {
     limits: Limits,
     endpoint: watch::Receiver<Option<Endpoint>>,
     peers: watch::Receiver<Vec<Peer>>,
-    flights: Mutex<HashMap<Hash, watch::Receiver<Outcome>>>,
+    flights: Mutex<HashMap<Hash, Arc<Flight>>>,
 }
 
 impl Fetcher {
@@ -95,37 +96,65 @@ impl Fetcher {
     /// # Errors
     /// It is not to be had, or not yet.
     pub async fn fetch(self: &Arc<Self>, hash: Hash) -> Result<(), Missing> {
-        let mut flight = self.board(hash)?;
-        let landed = flight.wait_for(Option::is_some);
-        match timeout(self.limits.patience, landed).await {
-            Ok(Ok(outcome)) => outcome.clone().unwrap_or(Err(Missing::OnItsWay)),
-            Ok(Err(_)) => Err(StoreError::Broken("nobody fetches it any more".to_owned()).into()),
-            Err(_) => Err(Missing::OnItsWay),
+        let flight = self.board(hash)?;
+        let landed = self.wait(&flight, |it| it.outcome.is_some()).await?;
+        landed.outcome.unwrap_or(Err(Missing::OnItsWay))
+    }
+
+    /// Waits until the object is here, or its size is known and it is a large one, which can be read while it comes;
+    /// but not for ever.
+    ///
+    /// # Errors
+    /// It is not to be had, or not yet.
+    pub async fn begin(self: &Arc<Self>, hash: Hash) -> Result<Option<(u64, Coming)>, Missing> {
+        let flight = self.board(hash)?;
+        let is_large = |it: &Progress| it.size.is_some_and(|size| size > SMALL);
+        let begun = self.wait(&flight, |it| it.outcome.is_some() || is_large(it)).await?;
+        match (begun.outcome, begun.size) {
+            (Some(outcome), _) => outcome.map(|()| None),
+            (None, Some(size)) => {
+                let path = self.objects.file(hash);
+                Ok(Some((size, Coming::new(flight, path, self.limits.patience))))
+            }
+            (None, None) => Err(Missing::OnItsWay),
+        }
+    }
+
+    async fn wait(
+        &self,
+        flight: &Flight,
+        wanted: impl FnMut(&Progress) -> bool,
+    ) -> Result<Progress, Missing> {
+        let mut watch = flight.watch();
+        match timeout(self.limits.patience, watch.wait_for(wanted)).await {
+            Ok(Ok(progress)) => Ok(progress.clone()),
+            _ => Err(Missing::OnItsWay),
         }
     }
 
     /// The fetch that is under way for it, or a new one.
-    fn board(self: &Arc<Self>, hash: Hash) -> Result<watch::Receiver<Outcome>, Missing> {
+    fn board(self: &Arc<Self>, hash: Hash) -> Result<Arc<Flight>, Missing> {
         let mut flights = self.flights.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(flight) = flights.get(&hash) {
-            return Ok(flight.clone());
+            return Ok(Arc::clone(flight));
         }
         if flights.len() >= self.limits.fetches {
             return Err(Missing::Busy);
         }
-        let (sender, flight) = watch::channel(None);
-        flights.insert(hash, flight.clone());
-        let fetcher = Arc::clone(self);
+        let flight = Arc::new(Flight::new(hash));
+        flights.insert(hash, Arc::clone(&flight));
+        let (fetcher, begun) = (Arc::clone(self), Arc::clone(&flight));
         tokio::spawn(async move {
-            let outcome = fetcher.run(hash).await;
+            let outcome = fetcher.run(&begun).await;
             // Whoever asks from now on finds the object, or begins anew.
             fetcher.flights.lock().unwrap_or_else(PoisonError::into_inner).remove(&hash);
-            sender.send_replace(Some(outcome));
+            begun.end(outcome);
         });
         Ok(flight)
     }
 
-    async fn run(&self, hash: Hash) -> Result<(), Missing> {
+    async fn run(&self, flight: &Flight) -> Result<(), Missing> {
+        let hash = flight.hash;
         let peers = peers::turn(self.peers(), hash.as_bytes()[0]);
         let Some(endpoint) = self.endpoint.borrow().clone() else {
             // Nobody can be asked before this service's key counts.
@@ -136,105 +165,135 @@ impl Fetcher {
             });
         };
         // What has come in part does not go while it is gone on with.
-        let tags = self.objects.store().tags();
-        let _tag = tags.temp_tag(HashAndFormat::raw(hash)).await.map_err(broken)?;
+        let store = self.objects.store();
+        let _tag = store.tags().temp_tag(HashAndFormat::raw(hash)).await.map_err(broken)?;
         self.objects.policy().whole(&hash);
-        let mut claim = self.objects.policy().claim();
-        let outcome = self.ask_each(&endpoint, peers, hash, &mut claim).await;
-        if outcome.is_err() {
-            self.objects.given_up(hash);
+        let claim = tokio::sync::Mutex::new(self.objects.policy().claim());
+        let mut here = pin!(store.blobs().observe(hash).stream().await.map_err(broken)?);
+        let watching = async {
+            while let Some(it) = here.next().await {
+                flight.is_here(it.ranges);
+            }
+            pending().await
+        };
+        let outcome = tokio::select! {
+            outcome = self.ask_all(&endpoint, peers.into(), flight, &claim) => outcome,
+            outcome = watching => outcome,
+        };
+        // Whoever reads it has what has come, also the last of it.
+        if let Ok(here) = self.here(hash).await {
+            flight.is_here(here);
+        }
+        for node in flight.givers() {
+            self.counters.dealt(node, |it| it.gave += 1);
+        }
+        match outcome {
+            Ok(()) => {
+                self.objects.keep(hash, Kind::Loose).await?;
+                self.counters.fetched.add(1);
+            }
+            Err(_) => self.objects.given_up(hash),
         }
         outcome
     }
 
-    async fn ask_each(
+    /// Asks one node after the other how large it is, and then several at once for what is lacking; another one for
+    /// each that does not give it.
+    async fn ask_all(
         &self,
         endpoint: &Endpoint,
-        peers: Vec<Peer>,
-        hash: Hash,
-        claim: &mut Claim,
+        mut peers: VecDeque<Peer>,
+        flight: &Flight,
+        claim: &tokio::sync::Mutex<Claim>,
     ) -> Result<(), Missing> {
-        let mut silent = 0;
-        for peer in peers {
-            let node = peer.node;
-            match self.ask(endpoint, &peer, hash, claim).await {
-                Answer::Gave => {
-                    self.counters.dealt(node, |it| it.gave += 1);
-                    self.counters.fetched.add(1);
-                    self.objects.keep(hash, Kind::Loose).await?;
-                    return Ok(());
-                }
-                Answer::Lacked => self.counters.dealt(node, |it| it.lacked += 1),
-                Answer::Silent => {
+        let (mut asked, mut silent) = (FuturesUnordered::new(), 0);
+        let mut progress = flight.watch();
+        while !flight.is_done() {
+            // A small one comes from one node.
+            let most = NODES.min(asked.len() + flight.waiting()).max(1);
+            while asked.len() < most
+                && let Some(peer) = peers.pop_front()
+            {
+                asked.push(async {
+                    let fault = self.ask(endpoint, &peer, flight, claim).await;
+                    (peer, fault)
+                });
+            }
+            let is_sized = flight.size().is_some();
+            let ended = tokio::select! {
+                ended = asked.next() => ended,
+                // Others can be asked as well from now on.
+                _ = progress.wait_for(|it| it.size.is_some()), if !is_sized => continue,
+            };
+            let Some((peer, fault)) = ended else {
+                return Err(if silent == 0 { Missing::Nowhere } else { Missing::Silent(silent) });
+            };
+            let Err(fault) = fault else { continue };
+            match fault {
+                Fault::Lacks => self.counters.dealt(peer.node, |it| it.lacked += 1),
+                Fault::Silent => {
                     silent += 1;
-                    self.counters.dealt(node, |it| it.silent += 1);
+                    self.counters.dealt(peer.node, |it| it.silent += 1);
                 }
-                Answer::Wrong => {
-                    say!("board {} sent something else than {hash}", peer.number);
-                    self.counters.dealt(node, |it| it.wrong += 1);
+                Fault::Wrong => {
+                    say!("board {} sent something else than {}", peer.number, flight.hash);
+                    self.counters.dealt(peer.node, |it| it.wrong += 1);
                 }
-                Answer::Unkept(error) => return Err(error.into()),
+                Fault::Unkept(error) => return Err(error.into()),
             }
         }
-        Err(if silent == 0 { Missing::Nowhere } else { Missing::Silent(silent) })
+        Ok(())
     }
 
-    /// Asks one node for what is not here yet of the object.
-    async fn ask(&self, endpoint: &Endpoint, peer: &Peer, hash: Hash, claim: &mut Claim) -> Answer {
-        let Some(address) = peer.address() else { return Answer::Silent };
+    /// Asks one node for pieces until all have come.
+    async fn ask(
+        &self,
+        endpoint: &Endpoint,
+        peer: &Peer,
+        flight: &Flight,
+        claim: &tokio::sync::Mutex<Claim>,
+    ) -> Result<(), Fault> {
+        let (hash, silence) = (flight.hash, self.limits.silence);
+        let address = peer.address().ok_or(Fault::Silent)?;
         let connecting = timeout(self.limits.connect, endpoint.connect(address, ALPN)).await;
-        let Ok(Ok(connection)) = connecting else { return Answer::Silent };
-        // Nothing goes for what is larger than all that may be here.
-        match timeout(self.limits.silence, get_verified_size(&connection, &hash)).await {
-            Ok(Ok((size, _))) => {
-                if let Err(full) = self.objects.measure(claim, size).await {
-                    return Answer::Unkept(full);
+        let Ok(Ok(connection)) = connecting else { return Err(Fault::Silent) };
+        let size = match flight.size() {
+            Some(size) => size,
+            None => {
+                let size = piece::size(&connection, hash, silence).await?;
+                // Nothing goes for what is larger than all that may be here.
+                let room = self.objects.measure(&mut *claim.lock().await, size).await;
+                room.map_err(Fault::Unkept)?;
+                flight.begin(Plan::new(size, &self.here(hash).await?));
+                size
+            }
+        };
+        // There are no pieces of what is empty.
+        let Some(size) = NonZeroU64::new(size) else { return Ok(()) };
+        while let Some(number) = flight.take().await {
+            let came = async {
+                let lacks = lacking(number, size.get(), &self.here(hash).await?);
+                let store = self.objects.store();
+                piece::piece(store, &connection, hash, size, lacks, silence).await
+            };
+            match came.await {
+                Ok(()) => flight.came(peer.node),
+                Err(fault) => {
+                    flight.back(number);
+                    return Err(fault);
                 }
             }
-            Ok(Err(error)) => return judge(&error),
-            Err(_) => return Answer::Silent,
         }
-        let fetch = self.objects.store().remote().fetch(connection, HashAndFormat::raw(hash));
-        let mut parts = pin!(fetch.stream());
-        loop {
-            let Ok(part) = timeout(self.limits.silence, parts.next()).await else {
-                return Answer::Silent;
-            };
-            match part {
-                Some(GetProgressItem::Progress(_)) => {}
-                Some(GetProgressItem::Done(_)) => return Answer::Gave,
-                Some(GetProgressItem::Error(error)) => return judge(&error),
-                None => return Answer::Silent,
-            }
-        }
+        Ok(())
+    }
+
+    /// What of it is here.
+    async fn here(&self, hash: Hash) -> Result<ChunkRanges, Fault> {
+        let here = self.objects.store().blobs().observe(hash).await;
+        here.map(|it| it.ranges).map_err(|error| Fault::Unkept(broken(error)))
     }
 }
 
 fn broken(error: impl std::fmt::Display) -> StoreError {
     StoreError::Broken(error.to_string())
-}
-
-/// What an error says of the node that was asked.
-fn judge(error: &GetError) -> Answer {
-    match error {
-        // So a node of iroh-blobs ends what it cannot give.
-        _ if error.iroh_error_code() == Some(ERR_INTERNAL) => Answer::Lacked,
-        GetError::AtBlobHeaderNext { source: AtBlobHeaderNextError::NotFound { .. }, .. } => {
-            Answer::Lacked
-        }
-        GetError::Decode { source, .. } => match source {
-            DecodeError::ChunkNotFound { .. }
-            | DecodeError::ParentNotFound { .. }
-            | DecodeError::LeafNotFound { .. } => Answer::Lacked,
-            DecodeError::ParentHashMismatch { .. } | DecodeError::LeafHashMismatch { .. } => {
-                Answer::Wrong
-            }
-            DecodeError::Write { .. } => Answer::Unkept(StoreError::Broken(error.to_string())),
-            _ => Answer::Silent,
-        },
-        GetError::LocalFailure { .. } | GetError::IrpcSend { .. } => {
-            Answer::Unkept(StoreError::Broken(error.to_string()))
-        }
-        _ => Answer::Silent,
-    }
 }

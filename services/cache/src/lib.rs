@@ -12,6 +12,7 @@ pub mod endpoint;
 pub mod fetch;
 pub mod http;
 pub mod limits;
+pub mod metrics;
 pub mod names;
 pub mod objects;
 mod own;
@@ -32,6 +33,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use octet_node::Callers;
+use octet_node::metrics::server;
 use octet_node::say;
 use tokio::sync::{Semaphore, watch};
 
@@ -39,6 +41,7 @@ use crate::counters::Counters;
 use crate::fetch::Fetcher;
 use crate::http::{Gateway, Here};
 use crate::limits::Limits;
+use crate::metrics::Numbers;
 use crate::names::Names;
 use crate::objects::Objects;
 use crate::tokens::Tokens;
@@ -65,6 +68,8 @@ pub struct Parts {
     pub at: Vec<SocketAddr>,
     /// Where browsers do.
     pub http: TcpListener,
+    /// Where whoever collects numbers does.
+    pub metrics: TcpListener,
     /// Where the box does.
     pub control: UnixListener,
     /// Who of the box may.
@@ -89,6 +94,9 @@ pub fn run(parts: Parts, ready: impl FnOnce() -> io::Result<()>) -> io::Result<(
     let entered = runtime.enter();
     let http = tokio::net::TcpListener::from_std(parts.http)?;
     tokio::spawn(http::serve(http, gateway.clone(), parts.limits));
+    parts.metrics.set_nonblocking(true)?;
+    let metrics = tokio::net::TcpListener::from_std(parts.metrics)?;
+    tokio::spawn(server::serve(metrics, Numbers(gateway.clone())));
     drop(entered);
     ready()?;
     let (runtime, sockets) = (runtime.handle().clone(), parts.sockets);

@@ -28,6 +28,7 @@ use tokio::sync::{Mutex, mpsc};
 use tokio::task::spawn_blocking;
 
 use crate::counters::Counters;
+use crate::fetch::Coming;
 use crate::limits::{Limits, Reserve};
 use crate::policy::{Claim, Kind, Policy, cost};
 use sweep::Sweeper;
@@ -81,6 +82,8 @@ pub enum Content {
     Memory(Bytes),
     /// The file of a large one.
     File(Arc<File>),
+    /// A large one that comes from other nodes.
+    Coming(Coming),
 }
 
 /// An object.
@@ -277,11 +280,16 @@ impl Objects {
             Content::Memory(bytes)
         } else {
             // What the store gives itself goes through its actor, at a fifth of the file's speed.
-            let path = self.paths.path.data_path(&hash);
+            let path = self.file(hash);
             let file = spawn_blocking(|| File::open(path)).await.map_err(broken)?;
             Content::File(file.map_err(broken)?.into())
         };
         Ok(Some(Object { size, content }))
+    }
+
+    /// Where the file of a large object is, also while it comes.
+    pub fn file(&self, hash: Hash) -> PathBuf {
+        self.paths.path.data_path(&hash)
     }
 
     /// Whether it is here, and how large.

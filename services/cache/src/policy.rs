@@ -16,6 +16,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use iroh_blobs::Hash;
 
+use crate::counters::Counter;
 use crate::objects::StoreError;
 use given::Given;
 use queues::Queues;
@@ -61,6 +62,10 @@ pub struct Policy {
     quota: AtomicU64,
     most: usize,
     state: Mutex<State>,
+    /// Objects that have gone because room was needed, since the start.
+    pub evicted: Counter,
+    /// Bytes of objects that were given to other nodes, since the start.
+    pub given: Counter,
 }
 
 #[derive(Debug)]
@@ -115,7 +120,14 @@ impl Policy {
                 Stand::Leaving => state.leaving += cost(row.size),
             }
         }
-        Ok(Self { rows, quota: quota.into(), most, state: Mutex::new(state) })
+        Ok(Self {
+            rows,
+            quota: quota.into(),
+            most,
+            state: Mutex::new(state),
+            evicted: Counter::default(),
+            given: Counter::default(),
+        })
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -334,11 +346,13 @@ impl Policy {
             }
             state.objects.insert(hash, row);
         }
+        self.evicted.add(chosen.gone.len() as u64);
         Ok(chosen.gone)
     }
 
     /// Notes that `bytes` of an object were given to the one of this key.
     pub fn give(&self, to: [u8; 32], hash: Hash, bytes: u64) {
+        self.given.add(bytes);
         self.state().given.add(to, hash, bytes);
     }
 

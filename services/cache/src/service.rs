@@ -36,7 +36,7 @@ fn parts(inherited: Vec<(String, OwnedFd)>) -> io::Result<Parts> {
         sockets.find(|(name, _)| name == wanted).map(|(_, socket)| socket).ok_or_else(missing)
     };
     // In the order of their names, as they are passed.
-    let (control, http) = (take("control")?, take("http")?);
+    let (control, http, metrics) = (take("control")?, take("http")?, take("metrics")?);
     let quota = settings::quota(Path::new(SOCKETS), Which::InForce).unwrap_or_else(|error| {
         say!("what objects may take is not known: none goes but for what stays free: {error}");
         Some(u64::MAX)
@@ -51,6 +51,7 @@ fn parts(inherited: Vec<(String, OwnedFd)>) -> io::Result<Parts> {
             SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), PORT),
         ],
         http: TcpListener::from(http),
+        metrics: TcpListener::from(metrics),
         control: UnixListener::from(control),
         callers: Callers::from_environment(),
     })

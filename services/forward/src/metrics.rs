@@ -3,12 +3,9 @@
 //! Nothing here has a label, a key, or the number of a path in it: those come and go, and a series for each of
 //! them would stay with whoever collects them, and would tell him who talks to whom.
 
-mod exposition;
-mod request;
-pub mod server;
 pub mod sums;
 
-use exposition::{Exposition, Kind};
+use octet_node::metrics::exposition::{Exposition, Kind};
 
 use crate::kernel::meter::{Count, Direction};
 use crate::probe::Quality;

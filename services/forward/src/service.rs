@@ -9,6 +9,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use octet_node::control::SOCKETS;
+use octet_node::metrics::server;
 use octet_node::say;
 use octet_node::settings::Which;
 use octet_node::{Callers, inherited, map, notify_ready, sub_key};
@@ -16,7 +17,6 @@ use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
 use crate::daemon::{Asks, Daemon, News};
 use crate::memory::Memory;
-use crate::metrics::server;
 use crate::settings::Settings;
 use crate::verbs;
 

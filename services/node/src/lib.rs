@@ -29,6 +29,8 @@ pub mod key;
 pub mod links;
 #[cfg(feature = "key")]
 pub mod map;
+#[cfg(feature = "metrics")]
+pub mod metrics;
 pub mod names;
 mod peer;
 mod readiness;

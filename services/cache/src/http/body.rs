@@ -90,13 +90,15 @@ impl Parts {
             |(content, mut rest, counters)| async move {
                 let read = match rest.pop()? {
                     Part::Text(text) => Ok(text.into()),
-                    Part::Bytes(span) => {
-                        let next = span.end.min(span.start + PIECE);
-                        if next < span.end {
-                            rest.push(Part::Bytes(Span { start: next, end: span.end }));
+                    Part::Bytes(span) => match ready(&content, span).await {
+                        Ok(next) => {
+                            if next < span.end {
+                                rest.push(Part::Bytes(Span { start: next, end: span.end }));
+                            }
+                            read(&content, Span { start: span.start, end: next }).await
                         }
-                        read(&content, Span { start: span.start, end: next }).await
-                    }
+                        Err(error) => Err(error),
+                    },
                 };
                 match &read {
                     Ok(bytes) => counters.http_bytes.add(bytes.len() as u64),
@@ -112,14 +114,24 @@ impl Parts {
     }
 }
 
-async fn read(content: &Content, span: Span) -> io::Result<Bytes> {
+/// Up to where `span` can be read now, once its first byte is here.
+async fn ready(content: &Content, span: Span) -> io::Result<u64> {
+    let most = span.end.min(span.start + PIECE);
     match content {
-        Content::Memory(bytes) => Ok(bytes.slice(span.start as usize..span.end as usize)),
-        Content::File(file) => {
-            let file = Arc::clone(file);
-            spawn_blocking(move || read_file(&file, span)).await.map_err(io::Error::other)?
-        }
+        Content::Coming(coming) => Ok(coming.until(span.start).await?.min(most)),
+        Content::Memory(_) | Content::File(_) => Ok(most),
     }
+}
+
+async fn read(content: &Content, span: Span) -> io::Result<Bytes> {
+    let file = match content {
+        Content::Memory(bytes) => {
+            return Ok(bytes.slice(span.start as usize..span.end as usize));
+        }
+        Content::File(file) => Arc::clone(file),
+        Content::Coming(coming) => coming.file().await?,
+    };
+    spawn_blocking(move || read_file(&file, span)).await.map_err(io::Error::other)?
 }
 
 fn read_file(file: &File, span: Span) -> io::Result<Bytes> {

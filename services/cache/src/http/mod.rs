@@ -23,6 +23,7 @@ use axum::http::header::{
     IF_MATCH, IF_NONE_MATCH, IF_RANGE, RANGE, X_CONTENT_TYPE_OPTIONS,
 };
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
+use axum::middleware::map_response;
 use axum::response::Response;
 use axum::routing::get;
 use iroh_blobs::Hash;
@@ -31,7 +32,7 @@ use tokio::sync::Semaphore;
 use crate::counters::Counters;
 use crate::fetch::{Fetcher, Missing};
 use crate::names::Names;
-use crate::objects::{Object, Objects, StoreError};
+use crate::objects::{Content, Object, Objects, StoreError};
 use crate::tokens::Tokens;
 use body::Parts;
 use conditions::{Verdict, judge, may_have_part};
@@ -71,30 +72,42 @@ impl Here {
     /// It is not to be had.
     pub async fn find(&self, hash: Hash, counters: &Counters) -> Result<Object, Missing> {
         if let Some(object) = self.objects.find(hash, counters).await? {
+            counters.hits.add(1);
             return Ok(object);
         }
+        counters.misses.add(1);
         self.fetcher.fetch(hash).await?;
         self.objects.find(hash, counters).await?.ok_or(Missing::Nowhere)
     }
 
-    /// As [`find`](Self::find), but what was removed here by hand does not come back.
+    /// As [`find`](Self::find), but a large object that comes from other nodes is read while it comes, and what was
+    /// removed here by hand does not come back.
     ///
     /// # Errors
     /// It is not to be had.
-    pub async fn find_unless_removed(
-        &self,
-        hash: Hash,
-        counters: &Counters,
-    ) -> Result<Object, Missing> {
-        match self.objects.policy().was_removed(&hash) {
-            true => Err(Missing::Removed),
-            false => self.find(hash, counters).await,
+    pub async fn begin(&self, hash: Hash, counters: &Counters) -> Result<Object, Missing> {
+        if self.objects.policy().was_removed(&hash) {
+            return Err(Missing::Removed);
+        }
+        if let Some(object) = self.objects.find(hash, counters).await? {
+            counters.hits.add(1);
+            return Ok(object);
+        }
+        counters.misses.add(1);
+        match self.fetcher.begin(hash).await? {
+            Some((size, coming)) => Ok(Object { size, content: Content::Coming(coming) }),
+            None => self.objects.find(hash, counters).await?.ok_or(Missing::Nowhere),
         }
     }
 }
 
 /// Its paths.
 pub fn router(gateway: Gateway) -> Router {
+    let counters = Arc::clone(&gateway.counters);
+    let count = move |response: Response| {
+        counters.answered(response.status().as_u16());
+        std::future::ready(response)
+    };
     Router::new()
         .route("/b/{hash}", get(without_name))
         .route("/b/{hash}/{*name}", get(with_name))
@@ -112,6 +125,7 @@ pub fn router(gateway: Gateway) -> Router {
                 "objects are read by GET or HEAD, and put at /b by PUT",
             )
         })
+        .layer(map_response(count))
         .with_state(gateway)
 }
 
@@ -158,7 +172,7 @@ async fn object(
         let why = "this node has no disk to keep objects on: ask another one";
         return plain(StatusCode::SERVICE_UNAVAILABLE, why);
     };
-    match here.find_unless_removed(hash, &gateway.counters).await {
+    match here.begin(hash, &gateway.counters).await {
         Ok(object) => answer(gateway, method, &own, object, kind, headers),
         Err(missing) => refuse(&missing),
     }

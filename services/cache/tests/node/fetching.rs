@@ -1,6 +1,8 @@
 //! Objects that come from other nodes: once, from those that give them, and never something else.
 
-use std::net::UdpSocket;
+use std::io::{Read, Write};
+use std::net::{TcpStream, UdpSocket};
+use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
@@ -9,12 +11,16 @@ use iroh::protocol::{AcceptError, ProtocolHandler, Router};
 use iroh_blobs::{ALPN, Hash};
 use octet_cache::counters::Dealings;
 use octet_cache::endpoint;
+use octet_cache::fetch::PIECE;
 use octet_cache::limits::Limits;
 use octet_node::control::PublicKey;
 use octet_node::key::Key;
 
+use tokio::sync::watch;
+
 use crate::host::{LOOPBACK, Node, bytes, limits, path, peer, runtime, until};
-use crate::request::get;
+use crate::provider::{Provider, Way};
+use crate::request::{PATIENCE, get};
 
 /// How many ask for one object at the same time.
 const CROWD: usize = 20;
@@ -32,6 +38,8 @@ fn once_however_many_ask() {
             scope.spawn(|| assert!(get(node.http, &path(hash), &[]).body == all));
         }
     });
+    // Its last byte may be read before it is kept.
+    runtime.block_on(until("it is kept", || node.counters.fetched.get() > 0));
     assert_eq!((origin.counters.peers_served.get(), node.counters.fetched.get()), (1, 1));
     assert_eq!(node.counters.dealings(origin.as_peer(2).node).gave, 1);
     // To whom it was given is known, by the key of its service.
@@ -89,8 +97,169 @@ fn not_from_who_is_silent_or_lies() {
     let answer = get(node.http, &path(hash), &[]);
     assert_eq!(answer.code, 200);
     assert!(answer.body == all);
+    runtime.block_on(until("it is kept", || node.counters.fetched.get() == 1));
     let dealt = |number| node.counters.dealings(PublicKey::new([number; 32]));
     assert_eq!(dealt(7), Dealings { silent: 2, ..Dealings::default() });
     assert_eq!(dealt(8), Dealings { wrong: 2, ..Dealings::default() });
     assert_eq!(dealt(9), Dealings { gave: 1, ..Dealings::default() });
+}
+
+/// How long nodes of these tests may be silent; who is named so wrongly is asked again.
+const SILENCE: Duration = Duration::from_secs(1);
+
+#[test]
+fn from_several_at_once() {
+    let runtime = runtime();
+    let node = runtime.block_on(Node::start(limits()));
+    let all = bytes(5 * PIECE as usize + 17, 6);
+    let (go, goes) = watch::channel(false);
+    let start = |number| runtime.block_on(Provider::start(number, &all, Way::Once(goes.clone())));
+    let started: Vec<_> = (1..=3).map(start).collect();
+    node.peers.send_replace(started.iter().map(|it| it.1.clone()).collect());
+    thread::scope(|scope| {
+        let asks = scope.spawn(|| get(node.http, &path(Hash::new(&all)), &[]));
+        // None of them gives a piece before all were asked for one.
+        for (provider, ..) in &started {
+            runtime.block_on(until("asked for a piece", || provider.pieces() > 0));
+        }
+        go.send_replace(true);
+        assert!(asks.join().unwrap().body == all);
+    });
+    runtime.block_on(until("it is kept", || node.counters.fetched.get() == 1));
+    for (_, peer, _) in &started {
+        let expected = Dealings { gave: 1, ..Dealings::default() };
+        assert_eq!(node.counters.dealings(peer.node), expected);
+    }
+    let pieces: usize = started.iter().map(|it| it.0.pieces()).sum();
+    assert_eq!(pieces, 6);
+}
+
+#[test]
+fn who_lies_or_falls_silent_is_left() {
+    let runtime = runtime();
+    let node = runtime.block_on(Node::start(Limits { silence: SILENCE, ..limits() }));
+    let all = bytes(6 * PIECE as usize + 17, 3);
+    let hash = Hash::new(&all);
+    let (both, happened) = watch::channel(false);
+    let [flips, silent, honest] = [Way::Flips, Way::FallsSilent, Way::Once(happened)];
+    let start = |number, way| runtime.block_on(Provider::start(number, &all, way));
+    let (flips, silent, honest) = (start(7, flips), start(8, silent), start(9, honest));
+    node.peers.send_replace(vec![flips.1, silent.1, honest.1.clone()]);
+    // The honest one gives nothing before the two others were asked as well.
+    let [mut first, mut second] = [&flips.0, &silent.0].map(|it| it.asked.subscribe());
+    let bad = [flips.0, silent.0];
+    runtime.spawn(async move {
+        while bad.iter().any(|it| it.pieces() == 0) {
+            tokio::select! { _ = first.changed() => {} _ = second.changed() => {} }
+        }
+        both.send_replace(true);
+        std::future::pending::<()>().await;
+    });
+    let mut answers = 0;
+    loop {
+        let answer = get(node.http, &path(hash), &[]);
+        answers += 1;
+        if answer.code == 200 {
+            // However far it came, it is right.
+            assert!(all.starts_with(&answer.body), "after {} bytes", answer.body.len());
+            if answer.body.len() == all.len() {
+                break;
+            }
+        } else {
+            assert_eq!(answer.code, 504, "{}", answer.text());
+        }
+        // On a slow machine the honest one can be late, too; but for that one fetch is enough.
+        let honest = node.counters.dealings(PublicKey::new([9; 32]));
+        assert!(honest.silent >= answers, "after {answers}: {honest:?}");
+        assert!(answers < 100, "late: it never comes");
+    }
+    runtime.block_on(until("it is kept", || node.counters.fetched.get() == 1));
+    let dealt = |number| node.counters.dealings(PublicKey::new([number; 32]));
+    assert!(dealt(7).wrong > 0 && dealt(7).silent == 0, "{:?}", dealt(7));
+    assert!(dealt(8).silent > 0 && dealt(8).wrong == 0, "{:?}", dealt(8));
+    assert!(dealt(9).gave > 0 && dealt(9).wrong == 0, "{:?}", dealt(9));
+    // What it has is right, also for others, with all hashes that prove it.
+    let other = runtime.block_on(Node::start(limits()));
+    other.peers.send_replace(vec![node.as_peer(1)]);
+    assert!(get(other.http, &path(hash), &[]).body == all);
+}
+
+/// Asks for `hash`, and reads until a byte of the body has come.
+fn until_first_byte(node: &Node, hash: Hash) -> (TcpStream, Vec<u8>) {
+    let mut stream = TcpStream::connect(node.http).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let head = format!("GET {} HTTP/1.1\r\nHost: box\r\nConnection: close\r\n\r\n", path(hash));
+    stream.write_all(head.as_bytes()).unwrap();
+    let mut read = vec![];
+    let body = loop {
+        let mut part = [0; 1000];
+        let count = stream.read(&mut part).expect("late: no byte of the body");
+        assert!(count > 0, "{}", String::from_utf8_lossy(&read));
+        read.extend_from_slice(&part[..count]);
+        if let Some(end) = read.windows(4).position(|four| four == b"\r\n\r\n")
+            && read.len() > end + 4
+        {
+            break read.split_off(end + 4);
+        }
+    };
+    let head = String::from_utf8(read).unwrap();
+    assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
+    (stream, body)
+}
+
+#[test]
+fn read_by_many_while_it_comes_once() {
+    let runtime = runtime();
+    let node = runtime.block_on(Node::start(limits()));
+    let all = bytes(2 * PIECE as usize + 400_000, 4);
+    let hash = Hash::new(&all);
+    let (go, goes) = watch::channel(false);
+    let (origin, peer, _router) = runtime.block_on(Provider::start(2, &all, Way::EndOnce(goes)));
+    node.peers.send_replace(vec![peer]);
+    let (has_a_byte, have) = mpsc::channel();
+    thread::scope(|scope| {
+        for _ in 0..CROWD {
+            let (node, all, has_a_byte) = (&node, &all, has_a_byte.clone());
+            scope.spawn(move || {
+                let (mut stream, mut body) = until_first_byte(node, hash);
+                has_a_byte.send(()).unwrap();
+                stream.read_to_end(&mut body).expect("late: the rest");
+                assert!(body == *all);
+            });
+        }
+        for _ in 0..CROWD {
+            have.recv_timeout(PATIENCE).expect("late: somebody has no byte");
+        }
+        // The node itself does not have the end yet.
+        assert_eq!(node.counters.fetched.get(), 0);
+        go.send_replace(true);
+    });
+    // One request of the size, and one of each piece.
+    runtime.block_on(until("it is kept", || node.counters.fetched.get() > 0));
+    assert_eq!((origin.pieces(), origin.asked.borrow().len()), (3, 4));
+    assert_eq!(node.counters.fetched.get(), 1);
+}
+
+#[test]
+fn what_does_not_come_is_cut_short_and_gone_on_with() {
+    let runtime = runtime();
+    let [origin, node] = [limits(), Limits { silence: SILENCE, ..limits() }]
+        .map(|limits| runtime.block_on(Node::start(limits)));
+    let all = bytes(2 * PIECE as usize, 5);
+    let hash = runtime.block_on(origin.add(&all)).hash;
+    let (_provider, silent, _router) = runtime.block_on(Provider::start(2, &all, Way::FallsSilent));
+    node.peers.send_replace(vec![silent]);
+    let answer = get(node.http, &path(hash), &[]);
+    assert_eq!((answer.code, answer.header("content-length")), (200, &*all.len().to_string()));
+    let came = answer.body.len();
+    assert!(came > 0 && came < all.len() && all.starts_with(&answer.body), "{came}");
+    // The rest comes from another, and no more than that, with the proofs of the size.
+    node.peers.send_replace(vec![origin.as_peer(3)]);
+    let answer = get(node.http, &path(hash), &[]);
+    assert!(answer.body == all, "{} {}", answer.code, answer.body.len());
+    let key = node.as_peer(1).key;
+    let given = || origin.objects.policy().given_to(key.as_bytes()).0;
+    let lacked = (all.len() - came) as u64;
+    runtime.block_on(until("it is noted", || given() >= lacked));
+    assert!(given() < lacked + 100_000, "{} of {lacked}", given());
 }

@@ -74,6 +74,7 @@ pub struct Node {
     pub node: PublicKey,
     pub names: Arc<Names>,
     pub tokens: Arc<Tokens>,
+    pub gateway: Gateway,
     _router: Router,
     _opened: watch::Sender<Option<Endpoint>>,
     pub folder: TempDir,
@@ -109,7 +110,7 @@ impl Node {
         let gateway = Gateway { here: Some(here), counters: Arc::clone(&counters) };
         let listener = tokio::net::TcpListener::bind(LOOPBACK).await.unwrap();
         let http = listener.local_addr().unwrap();
-        tokio::spawn(http::serve(listener, gateway, limits));
+        tokio::spawn(http::serve(listener, gateway.clone(), limits));
         Self {
             objects,
             counters,
@@ -120,6 +121,7 @@ impl Node {
             node,
             names,
             tokens,
+            gateway,
             _router: router,
             _opened: opened,
             folder,

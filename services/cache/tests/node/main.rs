@@ -3,6 +3,7 @@
 
 #![cfg(test)]
 
+mod beside;
 mod client;
 mod fetching;
 mod host;
@@ -10,7 +11,9 @@ mod http;
 mod killed;
 mod limits;
 mod names;
+mod numbers;
 mod policy;
+mod provider;
 mod put;
 mod request;
 mod rotated;

@@ -4,6 +4,7 @@ use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::thread::sleep;
 use std::time::Duration;
 
 use iroh_blobs::Hash;
@@ -15,6 +16,7 @@ use serde_json::json;
 use tempfile::TempDir;
 
 use crate::host::{Node, certified, limits, runtime};
+use crate::killed::{moment, soak};
 use crate::request::get;
 use crate::verbs::{args, connect, start_at};
 
@@ -161,6 +163,9 @@ fn by_verbs() {
     }
 }
 
+/// How often a publisher is killed.
+const KILLS: u64 = 8;
+
 /// Where the other process of the test below keeps its names.
 const FILE: &str = "OCTET_TEST_NAMES";
 
@@ -183,13 +188,15 @@ fn publishes_until_it_is_killed() {
     }
 }
 
+/// Each kill follows a publication, by some of the time that the next one takes.
 #[test]
 fn what_was_told_is_known_after_a_kill() {
+    let kills = if soak() { 100 } else { KILLS };
     let folder = TempDir::new().unwrap();
     let file = folder.path().join("names.db");
     let node = own().certificate.statement().node;
     let mut told = 0;
-    for round in 0..6 {
+    for round in 0..kills {
         let mut child = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "names::publishes_until_it_is_killed", "--nocapture"])
             .env(FILE, &file)
@@ -197,19 +204,27 @@ fn what_was_told_is_known_after_a_kill() {
             .spawn()
             .unwrap();
         let mut count = 0;
-        for line in BufReader::new(child.stdout.take().unwrap()).lines() {
+        // It goes on while somebody hears it.
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        for line in lines.by_ref() {
             let line = line.unwrap();
             let Some((_, sequence)) = line.split_once("kept ") else { continue };
             told = sequence.parse::<u64>().unwrap();
             count += 1;
-            if count > round {
+            if count > round % KILLS {
                 break;
             }
         }
+        sleep(moment(round));
         child.kill().unwrap();
         child.wait().unwrap();
-        let known = Kept::open(&file).unwrap().get(&node, &at("a/b.html")).unwrap().unwrap();
-        assert!(known.entry().sequence >= told, "{told}");
+        let kept = Kept::open(&file).unwrap();
+        let known = kept.get(&node, &at("a/b.html")).unwrap().unwrap().entry().sequence;
+        assert!(known >= told, "round {round}: {known}, and {told} was told");
+        // And it does not go back.
+        let older = kept.keep(&record(&own(), b"y", known - 1, now() + 1000));
+        assert!(matches!(older, Err(NotKept::Older)), "round {round}");
+        told = known;
     }
     assert!(fs::metadata(&file).unwrap().len() < 4 << 20);
 }

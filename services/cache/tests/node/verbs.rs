@@ -57,6 +57,7 @@ pub fn start_at(folder: &TempDir, state: Option<PathBuf>) -> (PathBuf, SocketAdd
         sockets: folder.path().to_owned(),
         at: vec![LOOPBACK],
         http,
+        metrics: TcpListener::bind(LOOPBACK).unwrap(),
         control,
         callers: Callers::parse(&callers()).unwrap(),
     };

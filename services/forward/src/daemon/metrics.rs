@@ -1,5 +1,6 @@
 //! Numbers for whoever collects them.
 
+use octet_node::metrics::server::Source;
 use octet_node::say;
 use std::time::{Duration, Instant};
 
@@ -11,7 +12,6 @@ use crate::engine::{Refusal, State};
 use crate::kernel::KernelError;
 use crate::kernel::meter::{self, Counts, Meter};
 use crate::memory::Memory;
-use crate::metrics::server::Source;
 use crate::metrics::sums::Sums;
 use crate::metrics::{Link, Snapshot};
 use crate::topology::Topology;

@@ -1,0 +1,129 @@
+//! What one node is asked: how large an object is, and pieces of it. What comes is verified against the hash, 16 KiB
+//! at a time, before the store has it.
+
+use std::num::NonZeroU64;
+use std::time::Duration;
+
+use iroh::endpoint::Connection;
+use iroh_blobs::Hash;
+use iroh_blobs::get::fsm::{
+    AtBlobHeaderNextError, BlobContentNext, ConnectedNext, DecodeError, EndBlobNext, start,
+};
+use iroh_blobs::get::request::get_verified_size;
+use iroh_blobs::get::{GetError, GetResult};
+use iroh_blobs::protocol::{ChunkRanges, ERR_INTERNAL, GetRequest};
+use iroh_blobs::store::fs::FsStore;
+use tokio::time::timeout;
+
+use crate::objects::StoreError;
+
+/// How much of a piece waits for the store, in parts of 16 KiB.
+const AHEAD: usize = 16;
+
+/// Why a node does not give what it was asked for.
+#[derive(Debug)]
+pub enum Fault {
+    /// It does not have it.
+    Lacks,
+    /// It could not be reached, or says nothing.
+    Silent,
+    /// It sent something else.
+    Wrong,
+    /// It is this node that cannot keep it.
+    Unkept(StoreError),
+}
+
+/// Waits for what a node says, for so long as it may be silent.
+async fn heard<T>(silence: Duration, said: impl Future<Output = GetResult<T>>) -> Result<T, Fault> {
+    match timeout(silence, said).await {
+        Ok(said) => said.map_err(|error| judge(&error)),
+        Err(_) => Err(Fault::Silent),
+    }
+}
+
+/// How large the object is, which the node proves.
+///
+/// # Errors
+/// It does not.
+pub async fn size(connection: &Connection, hash: Hash, silence: Duration) -> Result<u64, Fault> {
+    let (size, _) = heard(silence, get_verified_size(connection, &hash)).await?;
+    Ok(size)
+}
+
+/// Has `ranges` of the object of `size` bytes in the store.
+///
+/// # Errors
+/// Not all of it came. What did is in the store.
+pub async fn piece(
+    store: &FsStore,
+    connection: &Connection,
+    hash: Hash,
+    size: NonZeroU64,
+    ranges: ChunkRanges,
+    silence: Duration,
+) -> Result<(), Fault> {
+    let request = GetRequest::blob_ranges(hash, ranges);
+    let asked = async {
+        let connected = start(connection.clone(), request, Default::default()).next().await?;
+        match connected.next().await? {
+            ConnectedNext::StartRoot(root) => Ok(Some(root.next().next().await?)),
+            _ => Ok(None),
+        }
+    };
+    // Nothing comes of an empty request.
+    let Some((mut content, said)) = heard(silence, asked).await? else { return Ok(()) };
+    // With another size hashes could be put where they do not belong.
+    if said != size.get() {
+        return Err(Fault::Wrong);
+    }
+    let import = store.import_bao(hash, size, AHEAD).await.map_err(broken)?;
+    let end = loop {
+        match timeout(silence, content.next()).await {
+            Err(_) => break Err(Fault::Silent),
+            Ok(BlobContentNext::More((_, Err(error)))) => break Err(judge(&error.into())),
+            Ok(BlobContentNext::More((next, Ok(item)))) => {
+                if import.tx.send(item).await.is_err() {
+                    // Why is what the store answers.
+                    break Ok(());
+                }
+                content = next;
+            }
+            Ok(BlobContentNext::Done(end)) => {
+                if let EndBlobNext::Closing(closing) = end.next() {
+                    // All has come; how it ends is of no matter.
+                    let _ = timeout(silence, closing.next()).await;
+                }
+                break Ok(());
+            }
+        }
+    };
+    // What has come is there before somebody looks what is lacking.
+    drop(import.tx);
+    import.rx.await.map_err(broken)?.map_err(broken)?;
+    end
+}
+
+fn broken(error: impl std::fmt::Display) -> Fault {
+    Fault::Unkept(StoreError::Broken(error.to_string()))
+}
+
+/// What an error says of the node that was asked.
+fn judge(error: &GetError) -> Fault {
+    match error {
+        // So a node of iroh-blobs ends what it cannot give.
+        _ if error.iroh_error_code() == Some(ERR_INTERNAL) => Fault::Lacks,
+        GetError::AtBlobHeaderNext { source: AtBlobHeaderNextError::NotFound { .. }, .. } => {
+            Fault::Lacks
+        }
+        GetError::Decode { source, .. } => match source {
+            DecodeError::ChunkNotFound { .. }
+            | DecodeError::ParentNotFound { .. }
+            | DecodeError::LeafNotFound { .. } => Fault::Lacks,
+            DecodeError::ParentHashMismatch { .. } | DecodeError::LeafHashMismatch { .. } => {
+                Fault::Wrong
+            }
+            _ => Fault::Silent,
+        },
+        _ => Fault::Silent,
+    }
+}

@@ -1,0 +1,173 @@
+//! What is still to come of an object, piece by piece, and which piece is asked for next.
+
+use std::collections::VecDeque;
+
+use iroh_blobs::protocol::{ChunkRanges, ChunkRangesExt};
+
+/// How long a piece is, in bytes; the last one of an object may be shorter.
+pub const PIECE: u64 = 1 << 20;
+
+/// The plan of one object.
+#[derive(Debug)]
+pub struct Plan {
+    size: u64,
+    waiting: VecDeque<u64>,
+    asked: usize,
+}
+
+impl Plan {
+    /// What is lacking of an object of `size` bytes, of which `here` is here.
+    pub fn new(size: u64, here: &ChunkRanges) -> Self {
+        let lacks = |piece: &u64| !lacking(*piece, size, here).is_empty();
+        let waiting = (0..size.div_ceil(PIECE)).filter(lacks).collect();
+        Self { size, waiting, asked: 0 }
+    }
+
+    /// The object's size in bytes.
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// A piece that nobody was asked for; it is from now on.
+    pub fn take(&mut self) -> Option<u64> {
+        let piece = self.waiting.pop_front()?;
+        self.asked += 1;
+        Some(piece)
+    }
+
+    /// A piece that was asked for is here.
+    pub fn came(&mut self) {
+        self.asked -= 1;
+    }
+
+    /// A piece that was asked for does not come: it is the next for somebody else.
+    pub fn back(&mut self, piece: u64) {
+        self.asked -= 1;
+        self.waiting.push_front(piece);
+    }
+
+    /// Somebody waits for the byte at `at`: its piece is the next, if nobody was asked for it.
+    pub fn sooner(&mut self, at: u64) {
+        let found = self.waiting.iter().position(|piece| *piece == at / PIECE);
+        if let Some(piece) = found.and_then(|found| self.waiting.remove(found)) {
+            self.waiting.push_front(piece);
+        }
+    }
+
+    /// How many pieces nobody was asked for.
+    pub fn waiting(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// Whether all is here.
+    pub fn is_done(&self) -> bool {
+        self.waiting.is_empty() && self.asked == 0
+    }
+}
+
+/// What is lacking of a piece of an object of `size` bytes, of which `here` is here.
+pub fn lacking(piece: u64, size: u64, here: &ChunkRanges) -> ChunkRanges {
+    let start = piece.saturating_mul(PIECE);
+    &ChunkRanges::bytes(start..start.saturating_add(PIECE).min(size)) - here
+}
+
+/// Up to which byte, and without it, all is here from the byte `at` on; `at` itself if that one is not.
+pub fn here_until(at: u64, here: &ChunkRanges) -> u64 {
+    let bytes = |chunk: u64| chunk.saturating_mul(1024);
+    // A start, an end, and so on; the last end may be open.
+    for run in here.boundaries().chunks(2) {
+        let end = run.get(1).map_or(u64::MAX, |end| bytes(end.0));
+        if bytes(run[0].0) <= at && at < end {
+            return end;
+        }
+    }
+    at
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::BTreeSet;
+
+    /// Some runs of chunks of the first 5000.
+    fn here() -> impl Strategy<Value = ChunkRanges> {
+        let runs = prop::collection::vec((0u64..5000, 0u64..2000), 0..5);
+        runs.prop_map(|runs| {
+            runs.iter().fold(ChunkRanges::empty(), |all, (start, more)| {
+                all | ChunkRanges::chunks(*start..start + more)
+            })
+        })
+    }
+
+    fn has(ranges: &ChunkRanges, chunk: u64) -> bool {
+        !(ranges & &ChunkRanges::chunk(chunk)).is_empty()
+    }
+
+    proptest! {
+        /// Together the pieces lack what the object does, chunk by chunk.
+        #[test]
+        fn pieces_lack_what_is_not_here(size in 0u64..5_000_000, here in here()) {
+            let mut plan = Plan::new(size, &here);
+            let mut lacks = ChunkRanges::empty();
+            while let Some(piece) = plan.take() {
+                let of_it = lacking(piece, size, &here);
+                prop_assert!(!of_it.is_empty());
+                lacks |= of_it;
+                plan.came();
+            }
+            prop_assert!(plan.is_done());
+            for chunk in 0..5000 {
+                let is_lacking = chunk * 1024 < size && !has(&here, chunk);
+                prop_assert_eq!(has(&lacks, chunk), is_lacking, "{}", chunk);
+            }
+        }
+
+        #[test]
+        fn here_as_far_as_every_chunk_is(at in 0u64..5_200_000, here in here()) {
+            let until = here_until(at, &here);
+            prop_assert!(until == at || (at / 1024..until / 1024).all(|chunk| has(&here, chunk)));
+            let goes_on = has(&here, until / 1024);
+            prop_assert!(!goes_on);
+        }
+
+        /// Whatever happens to pieces, each comes once, and none is forgotten.
+        #[test]
+        fn each_piece_once(steps in prop::collection::vec((0u8..4, 0u64..8), 0..60)) {
+            let mut plan = Plan::new(8 * PIECE, &ChunkRanges::empty());
+            let (mut asked, mut came) = (vec![], BTreeSet::new());
+            let mut end = vec![];
+            // In the end all that was asked for comes, and the rest.
+            for _ in 0..8 {
+                end.extend([(1, 0), (0, 0), (1, 0)]);
+            }
+            for (step, number) in steps.into_iter().chain(end) {
+                match step {
+                    0 => asked.extend(plan.take()),
+                    1 if !asked.is_empty() => {
+                        prop_assert!(came.insert(asked.remove(number as usize % asked.len())));
+                        plan.came();
+                    }
+                    2 if !asked.is_empty() => {
+                        plan.back(asked.remove(number as usize % asked.len()));
+                    }
+                    3 => {
+                        plan.sooner(number * PIECE + 5);
+                        if !asked.contains(&number) && !came.contains(&number) {
+                            let next = plan.take();
+                            prop_assert_eq!(next, Some(number));
+                            asked.extend(next);
+                        }
+                    }
+                    _ => {}
+                }
+                prop_assert_eq!(plan.is_done(), came.len() == 8);
+            }
+            while let Some(piece) = asked.pop() {
+                came.insert(piece);
+                plan.came();
+            }
+            prop_assert!(plan.is_done() && came.len() == 8);
+        }
+    }
+}
