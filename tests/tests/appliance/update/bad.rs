@@ -1,7 +1,7 @@
 //! New slots that do not become good, each in a way of its own: the old one is back without a hand.
 
 use octet_bundle::Standing;
-use octet_tests::{Release, fault_build, guest};
+use octet_tests::{Release, fault_build, guest, soak};
 
 use crate::update::base::{boot, flashed, power_off, release, remake, wait_good};
 
@@ -43,12 +43,15 @@ fn the_old_one_is_back_without_a_hand() {
     // It is the watchdog that ends this one, before its trial is over.
     let mut hangs = with(Release::of(&hangs, 4), "octet.fault=stall:35");
     hangs.manifest.trial = 600;
-    let bad = [
+    let mut bad = vec![
         ("panics", with(Release::of(&panics, 5), "octet.fault=panic:12")),
         ("hangs", hangs),
         ("is never ready", with(Release::of(&never, 3), "")),
         ("fails its check", with(Release::of(&check, 2), "")),
     ];
+    // The short tier has one that ends by itself, and one that PID 1 ends; that a watchdog ends what stands still, it
+    // shows without an update.
+    bad.retain(|(how, _)| soak() || ["panics", "fails its check"].contains(how));
     let disk = flashed(&old);
     for (_, release) in &bad {
         // One try for each, so that this ends today.
@@ -60,9 +63,9 @@ fn the_old_one_is_back_without_a_hand() {
     let console = machine.console().text();
     let restarts = console.matches("the new slot is not good in time").count();
     println!("restarted {restarts} times by PID 1; {:?}", machine.events());
-    assert_eq!(restarts, 2, "{}", machine.tail(60));
+    assert_eq!(restarts, if soak() { 2 } else { 1 }, "{}", machine.tail(60));
     assert!(console.contains("as the command line asks"), "{}", machine.tail(60));
-    assert!(machine.events().contains(&"WATCHDOG".to_owned()), "{:?}", machine.events());
+    assert_eq!(machine.events().contains(&"WATCHDOG".to_owned()), soak(), "{:?}", machine.events());
     power_off(&machine);
     drop(machine);
     let mut wanted = vec![format!("octet-{}.conf", old.slot())];
