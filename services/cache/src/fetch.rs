@@ -190,6 +190,8 @@ impl Fetcher {
         match outcome {
             Ok(()) => {
                 self.objects.keep(hash, Kind::Loose).await?;
+                // What is kept has its own room.
+                drop(claim);
                 self.counters.fetched.add(1);
             }
             Err(_) => self.objects.given_up(hash),

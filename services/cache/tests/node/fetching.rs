@@ -253,7 +253,9 @@ fn what_does_not_come_is_cut_short_and_gone_on_with() {
     assert_eq!((answer.code, answer.header("content-length")), (200, &*all.len().to_string()));
     let came = answer.body.len();
     assert!(came > 0 && came < all.len() && all.starts_with(&answer.body), "{came}");
-    // The rest comes from another, and no more than that, with the proofs of the size.
+    // After a kill the rest comes from another, and no more than that, with the proofs of the size.
+    let killed = runtime.block_on(node.killed());
+    let node = runtime.block_on(Node::start_in(killed, limits()));
     node.peers.send_replace(vec![origin.as_peer(3)]);
     let answer = get(node.http, &path(hash), &[]);
     assert!(answer.body == all, "{} {}", answer.code, answer.body.len());

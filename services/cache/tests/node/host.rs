@@ -1,5 +1,6 @@
 //! Nodes, each with a store, an endpoint and a gateway of its own.
 
+use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -83,7 +84,11 @@ pub struct Node {
 impl Node {
     /// A node that knows no other.
     pub async fn start(limits: Limits) -> Self {
-        let folder = TempDir::new().unwrap();
+        Self::start_in(TempDir::new().unwrap(), limits).await
+    }
+
+    /// The same with what is in `folder`.
+    pub async fn start_in(folder: TempDir, limits: Limits) -> Self {
         let objects = Arc::new(Objects::open(&folder.path().join("store"), &limits).await.unwrap());
         let counters = Arc::new(Counters::default());
         let key = Key::generate().unwrap();
@@ -136,6 +141,23 @@ impl Node {
     /// As iroh names it.
     pub fn address(&self) -> EndpointAddr {
         address(&self.endpoint)
+    }
+
+    /// What would be on the disk if it was killed now.
+    pub async fn killed(&self) -> TempDir {
+        self.objects.store().sync_db().await.unwrap();
+        let copy = TempDir::new().unwrap();
+        for folder in ["store", "store/data"] {
+            fs::create_dir(copy.path().join(folder)).unwrap();
+            for entry in fs::read_dir(self.folder.path().join(folder)).unwrap() {
+                let from = entry.unwrap().path();
+                if from.is_file() {
+                    let to = copy.path().join(folder).join(from.file_name().unwrap());
+                    fs::copy(&from, to).unwrap();
+                }
+            }
+        }
+        copy
     }
 
     /// Keeps `bytes`, and pins them.
