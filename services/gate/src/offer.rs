@@ -39,7 +39,7 @@ impl Gate {
                 let _ = writeln!(lines, "{unit} {}: {}", with_args(verb), verb.help);
             }
         }
-        lines.truncate(lines.trim_end().len());
+        lines.pop(); // the last line break
         Ok(lines)
     }
 }
