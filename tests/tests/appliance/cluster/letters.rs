@@ -161,7 +161,7 @@ fn is_run_by_letter(site: &Site, at: &str, operator: &Person, stranger: &Person)
     let key = operator.key().to_str().unwrap().to_owned();
     operator.say(&["command", "--key", &key, "box", "help"]);
     let help = answer(site, operator);
-    for verb in ["init status: ", "messenger mailboxes: ", "cache ls", "gate verbs "] {
+    for verb in ["init status", "messenger mailboxes: ", "cache ls", "gate verbs "] {
         assert!(help.contains(verb), "{verb}: {help}");
     }
     for verb in ["messenger admit", "init reboot", "gate run", "gate trust-time"] {
