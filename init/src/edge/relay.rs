@@ -180,8 +180,10 @@ impl Relays {
     pub fn serve(&mut self, token: u32, poll: &Poll, clients: &mut Clients) {
         let Some(relay) = self.relays.get_mut(&token) else { return };
         match relay.hand_on(clients) {
-            // Nobody holds a place at a unit from whom nothing is asked.
-            Ok(()) if relay.open.is_empty() => drop(self.relays.remove(&token)),
+            // No operator holds a place at a unit who asks it nothing. Root and the port have theirs for themselves.
+            Ok(()) if relay.key.is_some() && relay.open.is_empty() => {
+                drop(self.relays.remove(&token))
+            }
             Ok(()) => {}
             Err(problem) => self.end(token, problem, clients),
         }
@@ -300,7 +302,8 @@ mod tests {
             let client = clients.adopt(&poll, theirs, Caller::Root).unwrap();
             let (ours, unit) = UnixStream::pair().unwrap();
             ours.set_nonblocking(true).unwrap();
-            relays.adopt(&poll, client, None, &name(), ours).unwrap();
+            let key = Some(PublicKey::new([1; 32]));
+            relays.adopt(&poll, client, key, &name(), ours).unwrap();
             operator.set_nonblocking(true).unwrap();
             unit.set_nonblocking(true).unwrap();
             Self { poll, clients, relays, client, operator, unit }
