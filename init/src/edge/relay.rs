@@ -182,7 +182,7 @@ impl Relays {
         match relay.hand_on(clients) {
             // No operator holds a place at a unit who asks it nothing. Root and the port have theirs for themselves.
             Ok(()) if relay.key.is_some() && relay.open.is_empty() => {
-                drop(self.relays.remove(&token))
+                drop(self.relays.remove(&token));
             }
             Ok(()) => {}
             Err(problem) => self.end(token, problem, clients),
