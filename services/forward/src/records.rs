@@ -1,6 +1,6 @@
 //! What paths have carried, for whoever settles accounts (`docs/forwarding.md`).
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 
 use serde_json::{Value, json};
 
@@ -38,7 +38,22 @@ impl Records {
         let number = self.0.back().map_or(now, |(last, _)| now.max(last + 1));
         self.0.push_back((number, record(carried, counts, Some((number, now / 1000)))));
         if self.0.len() > MOST {
-            self.0.pop_front();
+            self.make_room();
+        }
+    }
+
+    /// Forgets the oldest of the neighbour from whom the most have come: who has paths set up and ended without end
+    /// has its own forgotten by that.
+    fn make_room(&mut self) {
+        let from = |row: &Value| row["before"]["node"].as_str().unwrap_or_default().to_owned();
+        let mut counts: HashMap<String, usize> = HashMap::new();
+        for (_, row) in &self.0 {
+            *counts.entry(from(row)).or_default() += 1;
+        }
+        let most = counts.values().copied().max();
+        let of_it = |(_, row): &(u64, Value)| counts.get(&from(row)).copied() == most;
+        if let Some(place) = self.0.iter().position(of_it) {
+            self.0.remove(place);
         }
     }
 
@@ -172,6 +187,23 @@ mod tests {
         // One answer is one message.
         let standing = vec![relayed(); 4096];
         assert!(records.shown(0, &standing, &counted()).to_string().len() < 1_000_000);
+    }
+
+    /// Who has more paths than all others together forgets only its own.
+    #[test]
+    fn no_neighbour_has_those_of_others_forgotten() {
+        let from = |key: u8| {
+            let node = Address::of(&PublicKey::new([key; 32]));
+            let before = relayed().before.map(|side| Side { node, ..side });
+            Carried { before, ..relayed() }
+        };
+        let mut records = Records::default();
+        let few = [from(1), Carried { before: None, ..relayed() }, from(2), from(1)];
+        few.iter().for_each(|carried| records.add(carried, &counted(), 1_000));
+        (0..2 * MOST).for_each(|_| records.add(&from(3), &counted(), 2_000));
+        assert_eq!(records.0.len(), MOST);
+        let first: Vec<u64> = records.0.iter().map(|(number, _)| *number).take(5).collect();
+        assert_eq!(first, [1_000, 1_001, 1_002, 1_003, 2_000 + (MOST + 4) as u64]);
     }
 
     proptest! {

@@ -15,7 +15,8 @@ pub struct Start {
 
 impl Default for Start {
     fn default() -> Self {
-        Self { timeout: Span::from_secs(10) }
+        // Far more than a board needs whose flash is slow and whose other units all start at the same time.
+        Self { timeout: Span::from_secs(60) }
     }
 }
 

@@ -132,6 +132,21 @@ fn one_operator_takes_no_others_room() {
     assert_eq!(remembered(&host), 129);
 }
 
+/// Who is an operator no more has nothing run, whatever they have signed before.
+#[test]
+fn whose_key_was_taken_out_is_refused() {
+    let (anna, ben) = (Key::generate().unwrap(), Key::generate().unwrap());
+    let mut host = Host::new(&[("anna", &anna, &["own"]), ("ben", &ben, &["read"])]);
+    let node = host.identity.node();
+    host.ask("trust-time", json!({"time": "2030-01-01T00:00:00Z"})).unwrap();
+    let [first, second] = [(); 2].map(|()| sign(&order(&ben, node, "init", "status"), &ben));
+    host.bring(&first).unwrap();
+    host.restart_for(&[("anna", &anna, &["own"])]);
+    refused(&host, &second, "is no operator");
+    refused(&host, &first, "is no operator");
+    host.bring(&sign(&order(&anna, node, "init", "status"), &anna)).unwrap();
+}
+
 /// The file of what was run is damaged: no command is let through, and operators still are.
 #[test]
 fn a_damaged_store_lets_nothing_through() {

@@ -5,11 +5,15 @@ use std::fs;
 use std::io::{Read, Write};
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 
 use octet_guests::frames::frame;
+use octet_node::control::{CallError, Client};
 use rustix::process::{Pid, Signal, kill_process};
+use serde_json::{Value, json};
 
 const SOCKET: &str = "/run/octet/init.sock";
+const GATE: &str = "/run/octet/gate.sock";
 
 fn main() {
     for (name, request) in [
@@ -19,6 +23,14 @@ fn main() {
         ("kill a unit", r#"{"id":4,"verb":"signal","args":{"unit":"console","signal":"KILL"}}"#),
     ] {
         tell(name, ask(request));
+    }
+    let gate = [
+        ("run what nobody has signed", "run", json!({ "command": "AAAA" })),
+        ("run nothing", "verbs", json!({})),
+        ("state the time", "trust-time", json!({ "time": "2030-01-01T00:00:00Z" })),
+    ];
+    for (name, verb, args) in gate {
+        println!("{name}: {}", ask_gate(verb, &args));
     }
     for (name, path) in [
         ("write to /tmp", "/tmp/probe"),
@@ -40,6 +52,16 @@ fn main() {
     let own = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = own.lines().find(|line| line.starts_with("NoNewPrivs")).unwrap_or_default();
     tell("gain privileges by exec", Ok(line.split_whitespace().collect::<Vec<_>>().join(" ")));
+}
+
+/// What the gate says.
+fn ask_gate(verb: &str, args: &Value) -> String {
+    let args = args.as_object().cloned().unwrap_or_default();
+    match Client::connect(Path::new(GATE)).and_then(|mut gate| gate.call(verb, args)) {
+        Ok(_) => "done".into(),
+        Err(CallError::Failure(failure)) => failure.message,
+        Err(error) => error.to_string(),
+    }
 }
 
 fn tell(name: &str, outcome: std::io::Result<String>) {

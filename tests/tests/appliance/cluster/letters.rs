@@ -2,17 +2,19 @@
 //! of them runs a board by letter. It needs
 //! the kernels of three machines, the rules between them and a disk that is cut, so it cannot be in process.
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::process::{Command, Output};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use memchr::memmem;
 use octet_control::PublicKey;
 use octet_machine::panel::{Host, Mac};
 use octet_machine::{Node, Socket};
 use octet_node::durable::Existing;
-use octet_node::key;
+use octet_node::key::{self, Key, KeyFile};
+use octet_node::words::Words;
 use octet_tests::{DiskFile, USED, octet_msg, shipped};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -66,11 +68,6 @@ impl Person {
 
     fn passphrase(&self) -> PathBuf {
         self.folder.path().join("its passphrase")
-    }
-
-    /// The file of a key as operators have one.
-    fn key(&self) -> PathBuf {
-        self.folder.path().join("key")
     }
 
     fn run(&self, words: &[&str]) -> Output {
@@ -139,50 +136,123 @@ fn answer(site: &Site, person: &Person) -> String {
     said
 }
 
-/// The box is run by letter: by its operator, and once.
-fn is_run_by_letter(site: &Site, at: &str, operator: &Person, stranger: &Person) {
+/// Files of keys: of an operator who may read, of one who may operate the messenger, and of nobody.
+struct Keys(TempDir);
+
+impl Keys {
+    /// New ones, and the lines of `appliance.toml` that name the operators.
+    fn new() -> (Self, String) {
+        let keys = Self(tempfile::tempdir().unwrap());
+        let make = |name| key::make(&keys.path(name), Existing::Keep, |_| Ok(())).unwrap().public();
+        let [reads, operates, _] = ["reads", "operates", "nobody"].map(make);
+        let lines = format!(
+            "[operator]\nkeys = [\n  {{ key = \"{reads}\", name = \"anna\", may = [\"read\"] }},\n  \
+             {{ key = \"{operates}\", name = \"ben\", may = [\"operate:messenger\"] }},\n]\n"
+        );
+        (keys, lines)
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn read(&self, name: &str) -> Key {
+        let KeyFile::Key(key) = key::read(&self.path(name)).unwrap() else { panic!("{name}") };
+        key
+    }
+}
+
+/// Board 2 is run by letter: by its operators, by each as far as they may, and once.
+fn is_run_by_letter(site: &Site, at: &str, keys: &Keys, anna: &Person, ben: &Person) {
     let invite = ask(site, 2, "invite", json!({ "at": at }))["invite"].clone();
-    for person in [operator, stranger] {
+    for person in [anna, ben] {
         person.say(&["add", "box", invite.as_str().unwrap()]);
     }
-    let command = |person: &Person| {
-        let key = person.key().to_str().unwrap().to_owned();
-        person.say(&["command", "--key", &key, "box", "status"]);
+    let command = |person: &Person, key: &str, words: &[&str]| {
+        let key = keys.path(key).to_str().unwrap().to_owned();
+        person.say(&[&["command", "--key", &key], words].concat());
         answer(site, person)
     };
-    let early = command(operator);
+    let trust = |board: u8, time: SystemTime| {
+        let time = humantime::format_rfc3339_seconds(time).to_string();
+        site.ask(Node::Board(board), "gate", "trust-time", json!({ "time": time }));
+    };
+    let early = command(anna, "reads", &["box", "status"]);
     assert!(early.contains("the time is not trusted"), "{early}");
-    let time = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
-    site.ask(Node::Board(2), "gate", "trust-time", json!({ "time": time }));
-    let status = command(operator);
+    BOARDS.iter().for_each(|board| trust(*board, SystemTime::now()));
+    let status = command(anna, "reads", &["box", "status"]);
     assert!(status.contains("\"board\": 2"), "{status}");
 
-    // What an operator who may only read is told to be possible, and nothing else.
-    let key = operator.key().to_str().unwrap().to_owned();
-    operator.say(&["command", "--key", &key, "box", "help"]);
-    let help = answer(site, operator);
+    // Each may what it may.
+    let help = command(anna, "reads", &["box", "help"]);
     for verb in ["init status", "messenger mailboxes: ", "cache ls", "gate verbs "] {
         assert!(help.contains(verb), "{verb}: {help}");
     }
-    for verb in ["messenger admit", "init reboot", "gate run", "gate trust-time"] {
-        assert!(!help.contains(verb), "{verb}: {help}");
+    let admit = ["box", "messenger", "admit", &format!("name={}", anna.name)];
+    let refused = command(anna, "reads", &admit);
+    assert!(refused.contains("needs `operate`"), "{refused}");
+    assert!(!command(ben, "operates", &admit).contains("not done"));
+    let refused = command(ben, "operates", &["box", "status"]);
+    assert!(refused.contains("needs `read`"), "{refused}");
+    for key in ["reads", "operates"] {
+        is_offered_what_it_may(site, &keys.read(key));
     }
 
-    // The other board, by this one.
+    // The other board, by this one; and none of the box.
     let other = site.ask(Node::Board(1), "gate", "show", json!({}))["node"].clone();
-    site.ask(Node::Board(1), "gate", "trust-time", json!({ "time": time }));
-    operator.say(&["command", "--key", &key, "--board", other.as_str().unwrap(), "box", "status"]);
-    let status = answer(site, operator);
+    let to_board = |node: &str| command(anna, "reads", &["--board", node, "box", "status"]);
+    let status = to_board(other.as_str().unwrap());
     assert!(status.contains("\"board\": 1"), "{status}");
+    let refused = to_board(&anna.name);
+    assert!(refused.contains("not done"), "{refused}");
 
-    // The same signed text again, and another's.
-    let history = lines(operator.say(&["history", "box"]).as_bytes());
-    let mut signed = history.iter().filter_map(|line| line.strip_prefix("to box: "));
-    operator.say(&["send", "box", signed.next_back().unwrap()]);
-    let again = answer(site, operator);
+    // The same signed text again, another's, and one whose time has gone by.
+    command(anna, "reads", &["box", "status"]);
+    anna.say(&["send", "box", &last_to_box(anna)]);
+    let again = answer(site, anna);
     assert!(again.contains("run before"), "{again}");
-    let refused = command(stranger);
+    let refused = command(ben, "nobody", &["box", "status"]);
     assert!(refused.contains("is no operator of this box"), "{refused}");
+    trust(2, SystemTime::now() + Duration::from_secs(3_600));
+    let refused = command(anna, "reads", &["--for", "10m", "box", "status"]);
+    assert!(refused.contains("has expired"), "{refused}");
+    let status = command(anna, "reads", &["--for", "2h", "box", "status"]);
+    assert!(status.contains("\"board\": 2"), "{status}");
+}
+
+/// What `person` has written to the box last.
+fn last_to_box(person: &Person) -> String {
+    let history = lines(person.say(&["history", "box"]).as_bytes());
+    let mut signed = history.iter().filter_map(|line| line.strip_prefix("to box: "));
+    signed.next_back().unwrap().to_owned()
+}
+
+/// The gate of board 2 lists to the operator with `key` what it does for it, and nothing else: every verb of every unit
+/// is asked for, with an argument that none has.
+fn is_offered_what_it_may(site: &Site, key: &Key) {
+    let board = Node::Board(2);
+    let node = site.ask(board, "gate", "show", json!({}))["node"].clone();
+    let bring = |unit: &str, verb: &str, argument: &str| {
+        let (target, unit) = (node.as_str().unwrap().parse().unwrap(), unit.parse().unwrap());
+        let (args, good_for) = ([argument.to_owned()], Duration::from_secs(600));
+        let words = Words { target, unit: &unit, verb, args: &args, good_for };
+        let text = words.sign(key).unwrap();
+        site.machine(board).call_unit("gate", "run", json!({ "command": text }))
+    };
+    let verbs = |text: &Value| -> BTreeSet<String> {
+        let line = |line: &str| line.split([' ', ':']).take(2).collect::<Vec<_>>().join(" ");
+        text.as_str().unwrap().lines().map(line).collect()
+    };
+    let told = verbs(&bring("gate", "verbs", "signed=true").unwrap());
+    let all = verbs(&site.ask(board, "gate", "verbs", json!({ "signed": true })));
+    println!("{} of {} verbs: {told:?}", told.len(), all.len());
+    assert!(told.is_subset(&all) && told.len() < all.len());
+    for name in &all {
+        let (unit, verb) = name.split_once(' ').unwrap();
+        let refused = format!("{:?}", bring(unit, verb, "other=1").unwrap_err());
+        let why = if told.contains(name) { "takes no argument `other`" } else { "needs `" };
+        assert!(refused.contains(why), "{name}: {refused}");
+    }
 }
 
 /// What stands behind the time of each line.
@@ -200,13 +270,8 @@ fn ask(site: &Site, board: u8, verb: &str, args: Value) -> Value {
 
 #[test]
 fn letters_come_once_and_in_order_when_a_board_is_off() {
-    let folder = tempfile::tempdir().unwrap();
-    let key = key::make(&folder.path().join("key"), Existing::Keep, |_| Ok(())).unwrap();
-    let operator = format!(
-        "[operator]\nkeys = [{{ key = \"{}\", name = \"anna\", may = [\"read\"] }}]\n",
-        key.public()
-    );
-    let site = Site::new(PORTS, &text(PORTS, &format!("{LINES}{operator}")));
+    let (keys, operators) = Keys::new();
+    let site = Site::new(PORTS, &text(PORTS, &format!("{LINES}{operators}")));
     let disks = BOARDS.map(|board| (Node::Board(board), DiskFile::flashed(&shipped(), USED)));
     site.power_on(Node::Router);
     for (board, disk) in &disks {
@@ -284,8 +349,6 @@ fn letters_come_once_and_in_order_when_a_board_is_off() {
     let all = ["anna: it is me", "anna: anna", "to anna: yes, I am", "anna: good"];
     assert_eq!(history, [&[format!("anna: {FIRST}")], &all.map(str::to_owned)[..]].concat());
 
-    std::fs::copy(folder.path().join("key"), anna.key()).unwrap();
-    key::make(&ben.key(), Existing::Keep, |_| Ok(())).unwrap();
     let (_, at) = mailboxes[1].split_once('@').unwrap();
-    is_run_by_letter(&site, at, &anna, &ben);
+    is_run_by_letter(&site, at, &keys, &anna, &ben);
 }
