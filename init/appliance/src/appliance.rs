@@ -209,6 +209,9 @@ fn twice<T>(
 }
 
 #[cfg(test)]
+mod places;
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;

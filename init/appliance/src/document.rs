@@ -1,5 +1,7 @@
 //! From text to a checked type, with every mistake placed in the text.
 
+mod fault;
+
 use std::ops::Range;
 
 use serde::de::DeserializeOwned;
@@ -15,7 +17,7 @@ pub fn parse<T: DeserializeOwned>(file: &str, text: &str) -> Result<T, Box<FileE
     toml::from_str(text).map_err(|error| {
         let message = error.message().to_owned();
         let hint = hint(&message);
-        FileError::new(file, text, error.span().unwrap_or(0..0), message, hint)
+        FileError::new(file, text, fault::place::<T>(text, &error), message, hint)
     })
 }
 

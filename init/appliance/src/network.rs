@@ -64,20 +64,20 @@ pub enum InvalidNetwork {
     #[error("`{0}` is no name of a network device, such as `eth0`")]
     Link(String),
     /// A gateway that cannot be reached.
-    #[error("the gateway {0} is in the network of none of the addresses")]
+    #[error("`gateway`: {0} is in the network of none of the addresses")]
     Gateway(IpAddr),
     /// Two gateways of one kind.
-    #[error("there are two gateways for {0}: a box has one way out")]
+    #[error("`gateway` names two for {0}: a box has one way out")]
     Gateways(&'static str),
     /// A gateway without addresses.
     #[error("`gateway` goes with a list of addresses: a DHCP server says its own")]
     GatewayOfDhcp,
     /// Twice the same.
-    #[error("{0} is there twice")]
-    Twice(IpAddr),
+    #[error("`{0}`: {1} is there twice")]
+    Twice(&'static str, String),
     /// Nobody can be asked there.
-    #[error("{0} is no address of a server")]
-    Server(IpAddr),
+    #[error("`{0}`: {1} is no address of a server")]
+    Server(&'static str, IpAddr),
     /// More than are asked.
     #[error("`{0}` names more than {MOST_SERVERS} servers")]
     Servers(&'static str),
@@ -117,7 +117,7 @@ impl TryFrom<Raw> for NetworkSettings {
             RawAddress::Fixed(addresses) => {
                 for (at, cidr) in addresses.iter().enumerate() {
                     if addresses[..at].iter().any(|other| other.address == cidr.address) {
-                        return Err(InvalidNetwork::Twice(cidr.address));
+                        return Err(InvalidNetwork::Twice("address", cidr.to_string()));
                     }
                 }
                 for gateway in &gateways {
@@ -160,11 +160,13 @@ fn servers(name: &'static str, servers: OneOrMore<IpAddr>) -> Result<Vec<IpAddr>
     }
     let is_none = |it: &&IpAddr| it.is_unspecified() || it.is_loopback() || it.is_multicast();
     if let Some(server) = servers.iter().find(is_none) {
-        return Err(InvalidNetwork::Server(*server));
+        return Err(InvalidNetwork::Server(name, *server));
     }
     let twice = servers.iter().enumerate().find(|(at, it)| servers[..*at].contains(it));
-    twice.map_or(Ok(()), |(_, server)| Err(InvalidNetwork::Twice(*server)))?;
-    Ok(servers)
+    match twice {
+        Some((_, server)) => Err(InvalidNetwork::Twice(name, server.to_string())),
+        None => Ok(servers),
+    }
 }
 
 impl Cidr {

@@ -1,5 +1,7 @@
 //! `[[policy]]` and `[[publish]]`: what may go from where to where.
 
+mod protocol;
+
 use std::fmt;
 use std::num::NonZeroU32;
 
@@ -8,6 +10,8 @@ use serde::{Deserialize, Serialize};
 use crate::name::{RoleName, UnitName};
 use crate::one_or_more::OneOrMore;
 use crate::unit::{Port, Protocol};
+
+use protocol::Named;
 
 /// `[[policy]]`: new flows that are let.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,9 +51,6 @@ pub enum Who {
 
 /// MPLS in IP (RFC 4023, section 8): a plain link between two boards, for the unit `forward`.
 pub const MPLS_IN_IP: u8 = 137;
-
-/// Its name in a policy.
-const MPLS_IN_IP_NAME: &str = "mpls-in-ip";
 
 /// What a policy lets.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -134,7 +135,7 @@ pub enum InvalidPolicy {
     #[error("say either `service` or `protocol`")]
     What,
     /// Ports are missing.
-    #[error("{0} needs `ports`, such as `ports = [80, \"8000-8010\"]`")]
+    #[error("`protocol = \"{0}\"` needs `ports`, such as `ports = [80, \"8000-8010\"]`")]
     NoPorts(&'static str),
     /// Ports that there cannot be.
     #[error("`ports` goes with `protocol = \"tcp\"` or \"udp\"")]
@@ -146,7 +147,7 @@ pub enum InvalidPolicy {
     #[error("say either `service` or `at`")]
     Target,
     /// Two protocols.
-    #[error("the router's port is of {0}, the board's of {1}")]
+    #[error("`at` is of {1}, the router's `port` of {0}")]
     Protocols(&'static str, &'static str),
 }
 
@@ -158,20 +159,13 @@ struct RawPolicy {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     service: Option<ServiceName>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    protocol: Option<RawProtocol>,
+    protocol: Option<Named>,
     #[serde(default, skip_serializing_if = "OneOrMore::is_empty")]
     ports: OneOrMore<PortRange>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     rate: Option<NonZeroU32>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     comment: Option<String>,
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(untagged)]
-enum RawProtocol {
-    Number(i64),
-    Name(String),
 }
 
 #[derive(Serialize, Deserialize)]
@@ -213,54 +207,27 @@ impl TryFrom<RawPolicy> for Policy {
 }
 
 impl What {
-    fn of(protocol: RawProtocol, ports: Vec<PortRange>) -> Result<Self, InvalidPolicy> {
-        let name = match protocol {
-            RawProtocol::Number(number) => {
-                let wrong = || InvalidPolicy::Protocol(number.to_string());
-                let number = u8::try_from(number).map_err(|_| wrong())?;
-                if !ports.is_empty() {
-                    return Err(InvalidPolicy::Ports);
-                }
-                return match number {
-                    6 => Err(InvalidPolicy::HasName(number, "tcp")),
-                    17 => Err(InvalidPolicy::HasName(number, "udp")),
-                    1 | 58 => Err(InvalidPolicy::HasName(number, "icmp")),
-                    MPLS_IN_IP => Err(InvalidPolicy::HasName(number, MPLS_IN_IP_NAME)),
-                    // IANA, "IPv6 Extension Header Types"; without ESP and AH, which carry flows.
-                    0 | 43 | 44 | 51 | 60 | 135 | 139 | 140 => {
-                        Err(InvalidPolicy::Extension(number))
-                    }
-                    _ => Ok(Self::Number(number)),
-                };
+    fn of(protocol: Named, ports: Vec<PortRange>) -> Result<Self, InvalidPolicy> {
+        match protocol {
+            Named::Transport(protocol) if ports.is_empty() => {
+                Err(InvalidPolicy::NoPorts(protocol.as_str()))
             }
-            RawProtocol::Name(name) => name,
-        };
-        let (protocol, text) = match name.as_str() {
-            "tcp" => (Protocol::Tcp, "tcp"),
-            "udp" => (Protocol::Udp, "udp"),
-            "icmp" if ports.is_empty() => return Ok(Self::Ping),
-            MPLS_IN_IP_NAME if ports.is_empty() => return Ok(Self::Number(MPLS_IN_IP)),
-            "icmp" | MPLS_IN_IP_NAME => return Err(InvalidPolicy::Ports),
-            _ => return Err(InvalidPolicy::Protocol(name)),
-        };
-        if ports.is_empty() {
-            return Err(InvalidPolicy::NoPorts(text));
+            Named::Transport(protocol) => Ok(Self::Ports(protocol, ports)),
+            _ if !ports.is_empty() => Err(InvalidPolicy::Ports),
+            Named::Ping => Ok(Self::Ping),
+            Named::Number(number) => Ok(Self::Number(number)),
         }
-        Ok(Self::Ports(protocol, ports))
     }
 }
 
 impl From<Policy> for RawPolicy {
     fn from(policy: Policy) -> RawPolicy {
         let Policy { from, to, what, rate, comment } = policy;
-        let name = |name: &str| Some(RawProtocol::Name(name.to_owned()));
         let (service, protocol, ports) = match what {
             What::Service(service) => (Some(service), None, vec![]),
-            What::Ports(Protocol::Tcp, ports) => (None, name("tcp"), ports),
-            What::Ports(Protocol::Udp, ports) => (None, name("udp"), ports),
-            What::Ping => (None, name("icmp"), vec![]),
-            What::Number(MPLS_IN_IP) => (None, name(MPLS_IN_IP_NAME), vec![]),
-            What::Number(number) => (None, Some(RawProtocol::Number(number.into())), vec![]),
+            What::Ports(protocol, ports) => (None, Some(Named::Transport(protocol)), ports),
+            What::Ping => (None, Some(Named::Ping), vec![]),
+            What::Number(number) => (None, Some(Named::Number(number)), vec![]),
         };
         let (from, to) = (OneOrMore(from), OneOrMore(to));
         RawPolicy { from, to, service, protocol, ports: OneOrMore(ports), rate, comment }
@@ -313,7 +280,7 @@ impl fmt::Display for What {
                 write!(f, "{} {}", protocol.as_str(), ports.join(", "))
             }
             Self::Ping => f.write_str("icmp"),
-            Self::Number(MPLS_IN_IP) => f.write_str(MPLS_IN_IP_NAME),
+            Self::Number(MPLS_IN_IP) => f.write_str(protocol::MPLS_IN_IP),
             Self::Number(number) => write!(f, "protocol {number}"),
         }
     }

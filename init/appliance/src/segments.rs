@@ -105,13 +105,17 @@ struct Mistake {
     section: &'static str,
     index: usize,
     key: &'static str,
+    /// Which of the key's list, if it is one of them.
+    item: Option<usize>,
     message: String,
     hint: String,
 }
 
 impl Mistake {
     fn at(self, file: &str, text: &str) -> Box<FileError> {
-        let at = place(text, &[self.section, &self.index.to_string(), self.key]);
+        let (index, item) = (self.index.to_string(), self.item.map(|item| item.to_string()));
+        let keys = [self.section, &index, self.key].into_iter().chain(item.as_deref());
+        let at = place(text, &keys.collect::<Vec<_>>());
         // What was read from JSON has no lines: then it is told by its number.
         let message = match text {
             "" => format!("{} {}: {}", self.section, self.index + 1, self.message),
@@ -162,12 +166,14 @@ impl Reading<'_> {
                 section: "policy",
                 index,
                 key,
+                item: None,
                 message,
                 hint,
             };
+            let of_list = |key, (item, said)| Mistake { item: Some(item), ..wrong(key, said) };
             self.segments.rates.push(policy.rate);
-            let from = self.zones(&policy.from).map_err(|said| wrong("from", said))?;
-            let to = self.zones(&policy.to).map_err(|said| wrong("to", said))?;
+            let from = self.zones(&policy.from).map_err(|said| of_list("from", said))?;
+            let to = self.zones(&policy.to).map_err(|said| of_list("to", said))?;
             let what = self.what(&policy.what).map_err(|said| wrong("service", said))?;
             for (list, zones, key) in [(&policy.from, &from, "from"), (&policy.to, &to, "to")] {
                 if zones.is_empty() {
@@ -213,15 +219,15 @@ impl Reading<'_> {
     }
 
     /// The zones that `list` names, each once.
-    fn zones(&self, list: &[Who]) -> Result<Vec<Zone>, (String, String)> {
+    fn zones(&self, list: &[Who]) -> Result<Vec<Zone>, (usize, (String, String))> {
         let boards = self.settings.cluster.boards;
         let mut zones = vec![];
-        for who in list {
+        for (index, who) in list.iter().enumerate() {
             match who {
                 Who::Board(number) if *number <= boards => zones.push(Zone::Board(*number)),
                 Who::Board(number) => {
                     let message = format!("there is no board {number}: the box has {boards}");
-                    return Err((message, "see `boards` in [cluster]".into()));
+                    return Err((index, (message, "see `boards` in [cluster]".into())));
                 }
                 Who::Boards => zones.extend((1..=boards).map(Zone::Board)),
                 Who::Role(role) => {
@@ -233,7 +239,8 @@ impl Reading<'_> {
                 Who::Router => zones.push(Zone::Router),
                 Who::Lan if self.settings.lan.is_some() => zones.push(Zone::Lan),
                 Who::Lan => {
-                    return Err(("the box has no `lan`".into(), "add a section [lan]".into()));
+                    let said = ("the box has no `lan`".into(), "add a section [lan]".into());
+                    return Err((index, said));
                 }
                 Who::Path => zones.push(Zone::Path),
             }
@@ -314,6 +321,7 @@ impl Reading<'_> {
             section: "publish",
             index,
             key,
+            item: None,
             message,
             hint: hint.into(),
         };
@@ -352,7 +360,7 @@ impl Reading<'_> {
     fn neighbour(&self, (index, neighbour): (usize, &Neighbour)) -> Result<(), Mistake> {
         let Neighbour { name, at, board, .. } = neighbour;
         let wrong = |key, message: String, hint: String| {
-            Err(Mistake { section: "neighbour", index, key, message, hint })
+            Err(Mistake { section: "neighbour", index, key, item: None, message, hint })
         };
         let mut published = self.segments.published.iter();
         let Some(board) = *board else {

@@ -71,7 +71,7 @@ fn a_port_is_published_to_one_board() {
     assert!(matches!(published.target, Target::Port(port) if port.number == 8443));
     for (from, to, words) in [
         ("board-3", "boards", "one board"),
-        ("tcp/8443", "udp/8443", "the board's of udp"),
+        ("tcp/8443", "udp/8443", "`at` is of udp"),
         ("at = \"tcp/8443\"\n", "", "either"),
     ] {
         let error = read(&good.replacen(from, to, 1)).unwrap_err();

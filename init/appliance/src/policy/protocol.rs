@@ -1,0 +1,71 @@
+//! A protocol, as a policy names it.
+
+use serde::{Deserialize, Serialize};
+
+use super::InvalidPolicy;
+use crate::unit::Protocol;
+
+/// The name of [`super::MPLS_IN_IP`].
+pub(super) const MPLS_IN_IP: &str = "mpls-in-ip";
+
+/// `"tcp"`, `"icmp"` or a number.
+#[derive(Clone, Copy, Serialize, Deserialize)]
+#[serde(try_from = "Raw", into = "Raw")]
+pub(super) enum Named {
+    /// One with ports.
+    Transport(Protocol),
+    /// Echo requests.
+    Ping,
+    /// One without ports that has no name here, or [`super::MPLS_IN_IP`].
+    Number(u8),
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+enum Raw {
+    Number(i64),
+    Name(String),
+}
+
+impl TryFrom<Raw> for Named {
+    type Error = InvalidPolicy;
+
+    fn try_from(raw: Raw) -> Result<Self, InvalidPolicy> {
+        match raw {
+            Raw::Number(number) => match u8::try_from(number) {
+                Ok(number) => numbered(number),
+                Err(_) => Err(InvalidPolicy::Protocol(number.to_string())),
+            },
+            Raw::Name(name) => match name.as_str() {
+                "tcp" => Ok(Self::Transport(Protocol::Tcp)),
+                "udp" => Ok(Self::Transport(Protocol::Udp)),
+                "icmp" => Ok(Self::Ping),
+                MPLS_IN_IP => Ok(Self::Number(super::MPLS_IN_IP)),
+                _ => Err(InvalidPolicy::Protocol(name)),
+            },
+        }
+    }
+}
+
+fn numbered(number: u8) -> Result<Named, InvalidPolicy> {
+    match number {
+        6 => Err(InvalidPolicy::HasName(number, "tcp")),
+        17 => Err(InvalidPolicy::HasName(number, "udp")),
+        1 | 58 => Err(InvalidPolicy::HasName(number, "icmp")),
+        super::MPLS_IN_IP => Err(InvalidPolicy::HasName(number, MPLS_IN_IP)),
+        // IANA, "IPv6 Extension Header Types"; without ESP and AH, which carry flows.
+        0 | 43 | 44 | 51 | 60 | 135 | 139 | 140 => Err(InvalidPolicy::Extension(number)),
+        _ => Ok(Named::Number(number)),
+    }
+}
+
+impl From<Named> for Raw {
+    fn from(protocol: Named) -> Raw {
+        match protocol {
+            Named::Transport(protocol) => Raw::Name(protocol.as_str().into()),
+            Named::Ping => Raw::Name("icmp".into()),
+            Named::Number(super::MPLS_IN_IP) => Raw::Name(MPLS_IN_IP.into()),
+            Named::Number(number) => Raw::Number(number.into()),
+        }
+    }
+}
