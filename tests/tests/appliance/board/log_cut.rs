@@ -67,6 +67,12 @@ impl Reference {
         let last = self.moments.iter().enumerate().rfind(within);
         last.map_or(0, |(_, (uptime, _))| *uptime)
     }
+
+    /// How many lines are to be there after so many writes.
+    fn due(&self, made: usize) -> usize {
+        let cut = self.cut(made);
+        self.said.iter().filter(|line| line.uptime + LOST + STALL <= cut).count()
+    }
 }
 
 fn reference(image: &Image, disk: &DiskFile) -> Reference {
@@ -112,6 +118,7 @@ fn after_any_write_of_the_log() {
         (0..count).map(|place| from + (place + 1) * (writes - from) / count).collect();
     println!("{writes} writes, {from} of them before the first line; cuts after {chosen:?}");
     assert!(count >= STATES, "too few writes to cut after");
+    assert!(reference.due(writes) > 0, "nothing would have to be there");
     in_parallel(used.after_writes(&reference.log, &chosen), |(made, disk)| {
         keeps_what_was_said(&shipped, &reference, made, &disk);
     });
@@ -130,9 +137,7 @@ fn keeps_what_was_said(image: &Image, reference: &Reference, made: usize, disk: 
     assert_eq!(numbers, prefix, "after {made}: a gap; {of_logd:?}");
     assert!(kept.iter().all(|line| line.boot == reference.said[0].boot), "after {made}: {kept:?}");
 
-    let cut = reference.cut(made);
-    let due = |line: &&Numbered| line.uptime + LOST + STALL <= cut;
-    let due = reference.said.iter().filter(due).count();
+    let (cut, due) = (reference.cut(made), reference.due(made));
     println!("after write {made}, at {cut} ms: {} lines kept, {due} due", kept.len());
     assert!(kept.len() >= due, "after {made}: {} lines of {due}; {of_logd:?}", kept.len());
     // It goes on: what the kernel has said in this boot is there, soon if not at once.
