@@ -46,7 +46,10 @@ impl Mailbox {
             return Err(Refusal::Forged.into());
         }
         match (&owned.asked, bundle) {
-            (Asked::Publish(_), Some(bundle)) => publish(transaction, name, resident, &bundle),
+            (Asked::Publish(_), Some(bundle)) => {
+                let begins_anew = known.is_some_and(|known| is_other(&known, &bundle.card));
+                publish(transaction, name, resident, &bundle, begins_anew)
+            }
             (Asked::Fetch, _) => self.fetch(transaction, name, now),
             (Asked::Acknowledge(generation, upto), _) => {
                 if *generation != self.generation {
@@ -90,12 +93,24 @@ fn count(transaction: &WriteTransaction, name: &[u8; 32]) -> Result<usize, redb:
     Ok(prekeys.range((name, 0)..=(name, u64::MAX))?.count())
 }
 
+/// Whether prekeys that go with the one card do not go with the other.
+fn is_other(known: &Card, card: &Card) -> bool {
+    card.key() != known.key() || card.details().identity != known.details().identity
+}
+
 fn publish(
     transaction: &WriteTransaction,
     name: &[u8; 32],
     mut resident: Person,
     bundle: &Bundle,
+    begins_anew: bool,
 ) -> Outcome {
+    if begins_anew {
+        // No session begins with them any more. They do not come back: the card that they go with is an older one.
+        let mut prekeys = transaction.open_table(PREKEYS)?;
+        prekeys.retain_in((name, 0)..=(name, u64::MAX), |_, _| false)?;
+        (resident.fallback, resident.last_prekey) = (None, 0);
+    }
     let mut room = ONE_TIME.saturating_sub(count(transaction, name)?);
     let mut prekeys = transaction.open_table(PREKEYS)?;
     let mut last = resident.last_prekey;

@@ -2,7 +2,7 @@
 
 use octet_node::control::PublicKey;
 use vodozemac::Curve25519PublicKey;
-use vodozemac::olm::{Account, OlmMessage, SessionConfig};
+use vodozemac::olm::{Account, OlmMessage, Session, SessionConfig};
 
 use super::Person;
 use super::peer::{Held, Peer};
@@ -31,15 +31,19 @@ impl Person {
             return self.take_first(name, &letter);
         }
         let peer = self.peers.get_mut(&name)?;
-        let is_newer = is_newer(&letter.card, peer.card.as_ref())?;
-        let Some(text) = decrypt(&mut self.account, peer, &letter) else {
+        let standing = Standing::of(&letter.card, peer.card.as_ref());
+        // What goes on with a session is theirs, however old the card is. With an older one none begins.
+        let text = decrypt_in(&mut peer.sessions, &letter).or_else(|| {
+            (standing != Standing::Older).then(|| begin(&mut self.account, peer, &letter))?
+        });
+        let Some(text) = text else {
             self.cannot_open(name, letter.number, now);
             return None;
         };
         self.touched.extend([Row::Peer(name), Row::Account]);
         let record = Record::from_bytes(&text)?;
         (record.from == name && record.to == own).then_some(())?;
-        if is_newer {
+        if standing == Standing::Newer {
             peer.card = Some(letter.card);
         }
         self.apply(name, record);
@@ -69,7 +73,7 @@ impl Person {
     fn take_first(&mut self, name: PublicKey, letter: &Letter) -> Option<()> {
         let own = self.name();
         let mut peer = Peer::default();
-        let text = decrypt(&mut self.account, &mut peer, letter)?;
+        let text = begin(&mut self.account, &mut peer, letter)?;
         self.touched.insert(Row::Account);
         let record = Record::from_bytes(&text)?;
         (record.from == name && record.to == own).then_some(())?;
@@ -121,29 +125,51 @@ impl Person {
     }
 }
 
-/// Whether `card` counts instead of the one that is known; `None` if it does not count at all.
-fn is_newer(card: &Card, known: Option<&Card>) -> Option<bool> {
-    let Some(known) = known else { return Some(true) };
-    let same_key = card.epoch() == known.epoch() && card.key() == known.key();
-    let is_newer = card.follows(known);
-    (is_newer || same_key).then_some(is_newer)
+/// What a card is to the one that is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Standing {
+    /// It counts instead.
+    Newer,
+    /// It is the same, or was before, with the same key.
+    Same,
+    /// It is signed by a key that does not count, or no longer.
+    Older,
 }
 
-/// What `letter` says. The session that has it is the first afterwards.
-fn decrypt(account: &mut Account, peer: &mut Peer, letter: &Letter) -> Option<Vec<u8>> {
-    if let OlmMessage::PreKey(first) = &letter.message
-        && !peer.sessions.iter().any(|session| session.session_id() == first.session_id())
-    {
-        let identity = Curve25519PublicKey::from_bytes(letter.card.details().identity);
-        let config = SessionConfig::version_2();
-        let created = account.create_inbound_session(config, identity, first).ok()?;
-        peer.sessions.insert(0, created.session);
-        peer.sessions.truncate(SESSIONS);
-        return Some(created.plaintext);
+impl Standing {
+    fn of(card: &Card, known: Option<&Card>) -> Self {
+        let same_key = |known: &Card| card.epoch() == known.epoch() && card.key() == known.key();
+        match known {
+            Some(known) if !card.follows(known) => {
+                if same_key(known) {
+                    Self::Same
+                } else {
+                    Self::Older
+                }
+            }
+            _ => Self::Newer,
+        }
     }
-    for at in 0..peer.sessions.len() {
-        if let Ok(text) = peer.sessions[at].decrypt(&letter.message) {
-            peer.sessions[..=at].rotate_right(1);
+}
+
+/// What `letter` says, in the session that it begins, which is the first afterwards.
+fn begin(account: &mut Account, peer: &mut Peer, letter: &Letter) -> Option<Vec<u8>> {
+    let OlmMessage::PreKey(first) = &letter.message else { return None };
+    let is_known = |session: &Session| session.session_id() == first.session_id();
+    (!peer.sessions.iter().any(is_known)).then_some(())?;
+    let identity = Curve25519PublicKey::from_bytes(letter.card.details().identity);
+    let config = SessionConfig::version_2();
+    let created = account.create_inbound_session(config, identity, first).ok()?;
+    peer.sessions.insert(0, created.session);
+    peer.sessions.truncate(SESSIONS);
+    Some(created.plaintext)
+}
+
+/// What `letter` says, in a session that there is. It is the first afterwards.
+fn decrypt_in(sessions: &mut [Session], letter: &Letter) -> Option<Vec<u8>> {
+    for at in 0..sessions.len() {
+        if let Ok(text) = sessions[at].decrypt(&letter.message) {
+            sessions[..=at].rotate_right(1);
             return Some(text);
         }
     }

@@ -9,6 +9,7 @@ mod forged;
 mod lost;
 mod order;
 mod parsers;
+mod renewed;
 mod replicas;
 mod secrecy;
 mod world;

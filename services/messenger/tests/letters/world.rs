@@ -190,6 +190,8 @@ pub struct Party {
     key: [u8; 32],
     boxes: Vec<Box>,
     pub name: PublicKey,
+    /// The seed of the key that is the name.
+    pub seed: [u8; 32],
     courier: Option<Courier<Memory>>,
 }
 
@@ -202,9 +204,8 @@ impl Party {
     /// Somebody who has a mailbox at the first `homes` of `boxes`.
     pub fn with(homes: usize, boxes: &[&Box]) -> Self {
         let boxes: Vec<Box> = boxes.iter().copied().cloned().collect();
-        let (folder, key) = (folder(), random().unwrap());
-        let fresh =
-            Fresh { name: random().unwrap(), key: random().unwrap(), seal: random().unwrap() };
+        let (folder, key, seed) = (folder(), random().unwrap(), random().unwrap());
+        let fresh = Fresh { name: seed, key: random().unwrap(), seal: random().unwrap() };
         let places = boxes[..homes].iter().map(Box::place).collect();
         let (person, rows) = Person::new(fresh, places, boxes[0].now()).unwrap();
         Store::create(folder.path(), key).unwrap().keep(&rows).unwrap();
@@ -212,7 +213,7 @@ impl Party {
         for home in &boxes[..homes] {
             home.with(|mailbox| mailbox.admit(&name)).unwrap();
         }
-        Self { folder, key, boxes, name, courier: None }
+        Self { folder, key, boxes, name, seed, courier: None }
     }
 
     fn now(&self) -> u64 {
