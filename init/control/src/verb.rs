@@ -98,10 +98,13 @@ impl Verb {
     /// # Errors
     /// It has no such verb.
     pub fn find<'a>(verbs: &'a [Self], name: &str) -> Result<&'a Self, Failure> {
-        verbs.iter().find(|verb| verb.name == name).ok_or_else(|| {
-            let message = format!("there is no verb `{name}`");
-            Failure::new(FailureCode::NotFound, message, "`describe` lists all verbs")
-        })
+        verbs.iter().find(|verb| verb.name == name).ok_or_else(|| Self::unknown(name))
+    }
+
+    /// The answer to who asks for `name`, which is no verb.
+    pub fn unknown(name: &str) -> Failure {
+        let message = format!("there is no verb `{name}`");
+        Failure::new(FailureCode::NotFound, message, "`describe` lists all verbs")
     }
 
     /// A verb without arguments.
@@ -191,6 +194,11 @@ impl Verb {
 pub struct Arguments(Map<String, Value>);
 
 impl Arguments {
+    /// All of them, by name.
+    pub fn all(&self) -> &Map<String, Value> {
+        &self.0
+    }
+
     /// The text argument `name`, if it was given.
     pub fn text(&self, name: &str) -> Option<&str> {
         self.0.get(name).and_then(Value::as_str)

@@ -4,16 +4,10 @@ use std::path::Path;
 
 use octet_appliance::ObjectSettings;
 use octet_node::SettingsError;
-use octet_node::control::Verb;
-use octet_node::settings::{self, Which, section_in};
+use octet_node::settings::{Which, section_in};
 
 /// The section.
 const SECTION: &str = "cache";
-
-/// The verbs by which `config` asks.
-pub fn verbs() -> [Verb; 2] {
-    settings::verbs()
-}
 
 /// What objects may take, from the socket of `config` in the folder `sockets`; nothing if nothing is said.
 ///

@@ -14,13 +14,11 @@ use futures_util::stream::poll_fn;
 use iroh::Endpoint;
 use iroh_blobs::Hash;
 use octet_node::control::file::MAX_WANT;
-use octet_node::control::settings::{APPLY, CHECK};
-use octet_node::control::{
-    ArgKind, Arguments, Capability, ColumnKind, DESCRIBE, Failure, FailureCode, Request, Verb,
-};
+use octet_node::control::{Capability, ColumnKind, Failure, FailureCode, Verb};
 use octet_node::serve::threads::{Limits, serve};
+use octet_node::serve::verbs::{Call, Verbs, file, flag, nothing, option, optional_integer, text};
 use octet_node::settings::Which;
-use octet_node::{Callers, PID_1, Peer};
+use octet_node::{Callers, PID_1};
 use serde_json::{Value, json};
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
@@ -41,42 +39,116 @@ const LINES: u64 = 500;
 const AHEAD: usize = 4;
 
 /// All of them.
-pub fn verbs() -> Vec<Verb> {
+pub fn verbs() -> Verbs<Desk> {
     use Capability::{Operate, Read};
-    let hash = |verb: Verb| verb.required("hash", ArgKind::Text, "the object's hash, 64 digits");
-    let own = vec![
-        Verb::new(DESCRIBE, Read, "Lists these verbs"),
-        Verb::new("add", Operate, "Keeps a file as an object, and says its hash")
-            .required("file", ArgKind::File, "what the object is to hold")
-            .optional("loose", ArgKind::Flag, "it may go when room is needed; otherwise it is pinned")
-            .shown(ColumnKind::Bytes, &["size"]),
-        hash(Verb::new(
-            "get",
-            Operate,
-            "Has an object here, fetched from another node of the box if need be; its bytes are had over HTTP",
-        ))
-        .shown(ColumnKind::Bytes, &["size"]),
-        Verb::new("ls", Read, "Lists the objects that are here, in the order of their hashes")
-            .optional("after", ArgKind::Option, "only those after this hash")
-            .optional("most", ArgKind::Integer, "so many at most; 500 if nothing is said, and never more")
-            .shown(ColumnKind::Bytes, &["size"]),
-        hash(Verb::new("pin", Operate, "Has an object that is here stay, whatever room is needed")),
-        hash(Verb::new("unpin", Operate, "Lets an object go when room is needed and it is its turn")),
-        hash(Verb::new("remove", Operate, "Removes an object from this node; by HTTP it is gone then")),
-        Verb::new("publish", Operate, "Has a path below this node's key stand for an object from now on")
-            .required("path", ArgKind::Text, "the path, such as site/index.html")
-            .required("hash", ArgKind::Text, "the object's hash, 64 digits")
-            .optional("ttl", ArgKind::Integer, "for so many seconds; 30 days if nothing is said"),
-        Verb::new("resolve", Read, "Says for which object a name stands, asking other nodes of the box")
-            .required("name", ArgKind::Text, "the node's key, `/`, and the path"),
-        Verb::new("token", Operate, "Makes a token with which objects can be put here over HTTP")
-            .required("bytes", ArgKind::Text, "how large one object may be at most: a number and K, M or G")
-            .optional("ttl", ArgKind::Integer, "for so many seconds; a day if nothing is said")
-            .optional("revoke", ArgKind::Flag, "all tokens that were made before end"),
-        Verb::new("stats", Read, "Shows the room that is left, what was served, and what other nodes gave")
-            .shown(ColumnKind::Bytes, &["free", "quota", "used", "pinned", "HTTP bytes", "bytes in memory"]),
-    ];
-    own.into_iter().chain(settings::verbs()).collect()
+
+    let object = || text("hash", "the object's hash, 64 digits").parse(hash);
+    let bytes = |verb: Verb, fields: &[&str]| verb.shown(ColumnKind::Bytes, fields);
+    Verbs::default()
+        .with(
+            bytes(Verb::new("add", Operate, "Keeps a file as an object, and says its hash"), &["size"]),
+            file("file", "what the object is to hold")
+                .and(flag("loose", "it may go when room is needed; otherwise it is pinned")),
+            |desk: &Desk, call, (file, is_loose)| {
+                let kind = if is_loose { Kind::Loose } else { Kind::Pinned };
+                desk.add(call, file.size, kind).map(show)
+            },
+        )
+        .with(
+            bytes(
+                Verb::new(
+                    "get",
+                    Operate,
+                    "Has an object here, fetched from another node of the box if need be; its bytes are had over HTTP",
+                ),
+                &["size"],
+            ),
+            object(),
+            |desk, _, hash| {
+                let found = desk.here()?.find(hash, &desk.gateway.counters);
+                let found = desk.runtime.block_on(found);
+                let size = found.map_err(|missing| missing_as(&missing))?.size;
+                Ok(show(Listed { hash, size }))
+            },
+        )
+        .with(
+            bytes(
+                Verb::new("ls", Read, "Lists the objects that are here, in the order of their hashes"),
+                &["size"],
+            ),
+            option("after", "only those after this hash")
+                .parse(|after| after.map(hash).transpose())
+                .and(optional_integer(
+                    "most",
+                    "so many at most; 500 if nothing is said, and never more",
+                )),
+            |desk, _, (after, most)| desk.list(after, most),
+        )
+        .with(
+            Verb::new("pin", Operate, "Has an object that is here stay, whatever room is needed"),
+            object(),
+            |desk, _, hash| desk.pin(hash, true),
+        )
+        .with(
+            Verb::new("unpin", Operate, "Lets an object go when room is needed and it is its turn"),
+            object(),
+            |desk, _, hash| desk.pin(hash, false),
+        )
+        .with(
+            Verb::new("remove", Operate, "Removes an object from this node; by HTTP it is gone then"),
+            object(),
+            |desk, _, hash| {
+                let removed = desk.runtime.block_on(desk.here()?.objects.remove(hash));
+                let was_here = removed.map_err(|error| store(&error))?;
+                Ok(json!({ "hash": hash.to_hex().to_string(), "was here": was_here }))
+            },
+        )
+        .with(
+            Verb::new(
+                "publish",
+                Operate,
+                "Has a path below this node's key stand for an object from now on",
+            ),
+            text("path", "the path, such as site/index.html").parse(named::path).and(object()).and(
+                optional_integer("ttl", "for so many seconds; 30 days if nothing is said")
+                    .parse(named::time_to_live),
+            ),
+            |desk, _, ((path, hash), seconds)| {
+                named::publish(desk.here()?, &desk.runtime, path, hash, seconds)
+            },
+        )
+        .with(
+            Verb::new(
+                "resolve",
+                Read,
+                "Says for which object a name stands, asking other nodes of the box",
+            ),
+            text("name", "the node's key, `/`, and the path").parse(named::name),
+            |desk, _, (key, path)| named::resolve(desk.here()?, &desk.runtime, key, path),
+        )
+        .with(
+            Verb::new("token", Operate, "Makes a token with which objects can be put here over HTTP"),
+            text("bytes", "how large one object may be at most: a number and K, M or G")
+                .parse(token::most)
+                .and(
+                    optional_integer("ttl", "for so many seconds; a day if nothing is said")
+                        .parse(token::time_to_live),
+                )
+                .and(flag("revoke", "all tokens that were made before end")),
+            |desk, _, ((most, seconds), revoke)| token::make(desk.here()?, most, seconds, revoke),
+        )
+        .with(
+            bytes(
+                Verb::new("stats", Read, "Shows the room that is left, what was served, and what other nodes gave"),
+                &["free", "quota", "used", "pinned", "HTTP bytes", "bytes in memory"],
+            ),
+            nothing(),
+            |desk, _, ()| desk.stats(),
+        )
+        .with_settings(
+            |desk| Ok(settings::quota(&desk.sockets, Which::Next).map(drop)?),
+            Desk::apply,
+        )
 }
 
 /// What answers.
@@ -96,79 +168,42 @@ pub struct Desk {
 /// # Errors
 /// The socket is gone.
 pub fn keep(listener: &UnixListener, callers: &Callers, desk: Desk) -> io::Result<Infallible> {
-    serve(listener, callers, LIMITS, PID_1, move |peer, _, request| desk.answer(peer, request))
+    serve(listener, callers, LIMITS, PID_1, verbs(), desk)
 }
 
 impl Desk {
-    fn answer(&self, peer: &mut Peer, request: Request) -> Result<Value, Failure> {
-        let verbs = verbs();
-        let verb = Verb::find(&verbs, &request.verb)?;
-        let args = verb.check(request.args)?;
-        if verb.name == DESCRIBE {
-            return Ok(json!(verbs));
-        }
-        if verb.name == CHECK {
-            settings::quota(&self.sockets, Which::Next)?;
-            return Ok(json!({}));
-        }
-        let here = self.gateway.here.as_ref();
-        if verb.name == APPLY {
-            let quota = settings::quota(&self.sockets, Which::InForce)?;
-            // Without a disk there is nothing that it could be about.
-            if let Some(here) = here {
-                let set = self.runtime.block_on(here.objects.set_quota(quota));
-                set.map_err(|error| store(&error))?;
-            }
-            return Ok(json!({}));
-        }
-        let here = here.ok_or_else(|| {
+    /// What is kept here.
+    fn here(&self) -> Result<&Here, Failure> {
+        self.gateway.here.as_ref().ok_or_else(|| {
             let help = "`boot` says how the data partition is; ask another node meanwhile";
             Failure::new(FailureCode::Failed, "this node has no disk to keep objects on", help)
-        })?;
-        match verb.name.as_str() {
-            "add" => self.add(here, peer, request.id, &args).map(show),
-            "get" => {
-                let hash = hash(&args, "hash")?.ok_or_else(no_hash)?;
-                let found = self.runtime.block_on(here.find(hash, &self.gateway.counters));
-                let size = found.map_err(|missing| missing_as(&missing))?.size;
-                Ok(show(Listed { hash, size }))
-            }
-            "ls" => {
-                let most = args.integer("most").unwrap_or(LINES).min(LINES) as usize;
-                let list = here.objects.list(hash(&args, "after")?, most);
-                let found = self.runtime.block_on(list).map_err(|error| store(&error))?;
-                Ok(found.into_iter().map(|it| show_with_pin(here, it)).collect())
-            }
-            "pin" | "unpin" => self.pin(here, &args, verb.name == "pin"),
-            "publish" => named::publish(here, &self.runtime, &args),
-            "resolve" => named::resolve(here, &self.runtime, &args),
-            "token" => token::make(here, &args),
-            "remove" => {
-                let hash = hash(&args, "hash")?.ok_or_else(no_hash)?;
-                let removed = self.runtime.block_on(here.objects.remove(hash));
-                let was_here = removed.map_err(|error| store(&error))?;
-                Ok(json!({ "hash": hash.to_hex().to_string(), "was here": was_here }))
-            }
-            _ => self.stats(here), // stats: the list has no other
-        }
+        })
     }
 
-    fn add(
-        &self,
-        here: &Here,
-        peer: &mut Peer,
-        id: u64,
-        args: &Arguments,
-    ) -> Result<Listed, Failure> {
-        let size = args.file("file").and_then(|file| file.size);
+    /// Has the settings in force count. Without a disk there is nothing that they could be about.
+    fn apply(&self) -> Result<(), Failure> {
+        let quota = settings::quota(&self.sockets, Which::InForce)?;
+        let Some(here) = &self.gateway.here else { return Ok(()) };
+        self.runtime.block_on(here.objects.set_quota(quota)).map_err(|error| store(&error))
+    }
+
+    fn list(&self, after: Option<Hash>, most: Option<u64>) -> Result<Value, Failure> {
+        let (here, most) = (self.here()?, most.unwrap_or(LINES).min(LINES) as usize);
+        let found = self.runtime.block_on(here.objects.list(after, most));
+        let found = found.map_err(|error| store(&error))?;
+        Ok(found.into_iter().map(|it| show_with_pin(here, it)).collect())
+    }
+
+    /// Takes a file of `size` bytes, if that is known.
+    fn add(&self, call: &mut Call<'_>, size: Option<u64>, kind: Kind) -> Result<Listed, Failure> {
+        let here = self.here()?;
         let (parts, mut came) = mpsc::channel::<io::Result<Bytes>>(AHEAD);
         let objects = Arc::clone(&here.objects);
         let came = poll_fn(move |context| came.poll_recv(context));
-        let kind = if args.flag("loose") { Kind::Loose } else { Kind::Pinned };
         let adding = self.runtime.spawn(async move { objects.add(size, came, kind).await });
         let mut at = 0;
         loop {
-            let part = match peer.read_part(id, at, MAX_WANT) {
+            let part = match call.peer.read_part(call.id, at, MAX_WANT) {
                 Ok(part) => part,
                 Err(failure) => {
                     let cut = io::Error::other("the file did not come to its end");
@@ -190,9 +225,8 @@ impl Desk {
         added.map_err(|error| store(&error))
     }
 
-    fn pin(&self, here: &Here, args: &Arguments, is_pinned: bool) -> Result<Value, Failure> {
-        let hash = hash(args, "hash")?.ok_or_else(no_hash)?;
-        let changed = self.runtime.block_on(here.objects.pin(hash, is_pinned));
+    fn pin(&self, hash: Hash, is_pinned: bool) -> Result<Value, Failure> {
+        let changed = self.runtime.block_on(self.here()?.objects.pin(hash, is_pinned));
         if !changed.map_err(|error| store(&error))? {
             let help = "`add` it, or `get` it from another node";
             return Err(Failure::new(FailureCode::NotFound, "it is not on this node", help));
@@ -200,7 +234,8 @@ impl Desk {
         Ok(json!({ "hash": hash.to_hex().to_string(), "pinned": is_pinned }))
     }
 
-    fn stats(&self, here: &Here) -> Result<Value, Failure> {
+    fn stats(&self) -> Result<Value, Failure> {
+        let here = self.here()?;
         let broken = |error: io::Error| store(&StoreError::Broken(error.to_string()));
         let free = here.objects.free().map_err(broken)?;
         let (objects, bytes) = here.objects.in_memory();
@@ -247,20 +282,11 @@ fn show(Listed { hash, size }: Listed) -> Value {
     json!({ "hash": hash, "size": size, "path": format!("/b/{hash}") })
 }
 
-fn hash(args: &Arguments, name: &str) -> Result<Option<Hash>, Failure> {
-    let Some(text) = args.text(name) else { return Ok(None) };
-    parse(text).map(Some).ok_or_else(|| {
+fn hash(text: String) -> Result<Hash, Failure> {
+    parse(&text).ok_or_else(|| {
         let message = format!("`{text}` is no hash");
         Failure::new(FailureCode::BadArgument, message, "give the 64 digits that `add` has said")
     })
-}
-
-fn no_hash() -> Failure {
-    Failure::new(
-        FailureCode::BadArgument,
-        "there is no hash",
-        "give the 64 digits that `add` has said",
-    )
 }
 
 fn store(error: &StoreError) -> Failure {

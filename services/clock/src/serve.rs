@@ -2,15 +2,14 @@
 
 use std::io;
 use std::os::unix::net::UnixListener;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use octet_node::control::{
-    ArgKind, Arguments, Capability, DESCRIBE, Failure, FailureCode, Request, Verb,
-};
+use octet_node::control::{Capability, Failure, FailureCode, Verb};
 use octet_node::say;
 use octet_node::serve::threads::{self, Limits};
-use octet_node::{Callers, PID_1, Peer};
+use octet_node::serve::verbs::{Verbs, nothing, text};
+use octet_node::{Callers, PID_1};
 use rustix::time::{ClockId, Timespec, clock_gettime, clock_settime};
 use serde_json::{Value, json};
 
@@ -40,47 +39,55 @@ struct Last {
     done: String,
 }
 
-fn verbs() -> Vec<Verb> {
-    vec![
-        Verb::new(DESCRIBE, Capability::Read, "Lists these verbs"),
-        Verb::new(
-            "show",
-            Capability::Read,
-            "Shows the time, and what became of others' word for it",
-        ),
-        Verb::new("off", Capability::Own, "Takes how far the clock is off, by somebody's word")
-            .required("nanoseconds", ArgKind::Text, "How far behind; negative if it is ahead")
-            .required("by", ArgKind::Text, "Whose word it is"),
-        Verb::new("set", Capability::Own, "Sets the clock ahead; it never goes back").required(
-            "time",
-            ArgKind::Text,
-            "UTC, as 2026-01-31T12:00:00Z",
-        ),
-    ]
+fn verbs() -> Verbs<Mutex<Known>> {
+    use Capability::{Own, Read};
+
+    Verbs::default()
+        .with(
+            Verb::new("show", Read, "Shows the time, and what became of others' word for it"),
+            nothing(),
+            |known, _, ()| Ok(show(&lock(known))),
+        )
+        .with(
+            Verb::new("off", Own, "Takes how far the clock is off, by somebody's word"),
+            text("nanoseconds", "How far behind; negative if it is ahead")
+                .parse(nanoseconds)
+                .and(text("by", "Whose word it is")),
+            |known, _, (behind, by)| off(&mut lock(known), behind, &by),
+        )
+        .with(
+            Verb::new("set", Own, "Sets the clock ahead; it never goes back"),
+            text("time", "UTC, as 2026-01-31T12:00:00Z").parse(time),
+            |known, _, time| set(&mut lock(known), time),
+        )
+}
+
+fn lock(known: &Mutex<Known>) -> MutexGuard<'_, Known> {
+    known.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn nanoseconds(text: String) -> Result<i64, Failure> {
+    text.parse().map_err(|_| {
+        let message = format!("`{text}` is no number of nanoseconds");
+        Failure::new(FailureCode::BadArgument, message, "give a whole number")
+    })
+}
+
+/// Since 1970.
+fn time(text: String) -> Result<Duration, Failure> {
+    let time = humantime::parse_rfc3339(&text).ok();
+    time.and_then(|time| time.duration_since(UNIX_EPOCH).ok()).ok_or_else(|| {
+        let help = "write a date (UTC) as 2026-01-31T12:00:00Z";
+        Failure::new(FailureCode::BadArgument, format!("`{text}` is no time"), help)
+    })
 }
 
 /// Serves whoever connects, for ever.
 pub fn serve(listener: &UnixListener, callers: &Callers, stepped: Stepped) {
     let discipline = Discipline::new(stepped.was());
     let known = Mutex::new(Known { discipline, stepped, last: None });
-    let ended =
-        threads::serve(listener, callers, LIMITS, PID_1, move |_: &mut Peer, _, request| {
-            answer(&mut known.lock().unwrap_or_else(PoisonError::into_inner), request)
-        });
-    let Err(error) = ended;
+    let Err(error) = threads::serve(listener, callers, LIMITS, PID_1, verbs(), known);
     say!("nobody is answered any more: {error}");
-}
-
-fn answer(known: &mut Known, request: Request) -> Result<Value, Failure> {
-    let verbs = verbs();
-    let verb = Verb::find(&verbs, &request.verb)?;
-    let args = verb.check(request.args)?;
-    match verb.name.as_str() {
-        "show" => Ok(show(known)),
-        "off" => off(known, &args),
-        "set" => set(known, &args),
-        _ => Ok(json!(verbs)), // describe: the list has no other
-    }
 }
 
 fn show(known: &Known) -> Value {
@@ -93,16 +100,12 @@ fn show(known: &Known) -> Value {
     })
 }
 
-fn off(known: &mut Known, args: &Arguments) -> Result<Value, Failure> {
-    let text = args.text("nanoseconds").unwrap_or_default();
-    let Ok(nanos) = text.parse::<i64>() else {
-        let message = format!("`{text}` is no number of nanoseconds");
-        return Err(Failure::new(FailureCode::BadArgument, message, "give a whole number"));
-    };
-    let by = Duration::from_nanos(nanos.unsigned_abs());
-    let off = if nanos < 0 { Off::Ahead(by) } else { Off::Behind(by) };
+/// `by` says that the clock is `nanos` nanoseconds behind.
+fn off(known: &mut Known, nanos: i64, by: &str) -> Result<Value, Failure> {
+    let far = Duration::from_nanos(nanos.unsigned_abs());
+    let off = if nanos < 0 { Off::Ahead(far) } else { Off::Behind(far) };
     let decision = known.discipline.decide(off, uptime());
-    let who: String = args.text("by").unwrap_or_default().chars().take(64).collect();
+    let who: String = by.chars().take(64).collect();
     let word = carry_out(known, decision).map_err(|error| failed(&error))?;
     let is_news = known.last.as_ref().is_none_or(|last| last.done != word);
     if is_news && !matches!(decision, Decision::Slew(_)) {
@@ -112,14 +115,7 @@ fn off(known: &mut Known, args: &Arguments) -> Result<Value, Failure> {
     Ok(json!({ "done": word }))
 }
 
-fn set(known: &mut Known, args: &Arguments) -> Result<Value, Failure> {
-    let text = args.text("time").unwrap_or_default();
-    let time = humantime::parse_rfc3339(text).ok();
-    let Some(time) = time.and_then(|time| time.duration_since(UNIX_EPOCH).ok()) else {
-        let message = format!("`{text}` is no time");
-        let help = "write a date (UTC) as 2026-01-31T12:00:00Z";
-        return Err(Failure::new(FailureCode::BadArgument, message, help));
-    };
+fn set(known: &mut Known, time: Duration) -> Result<Value, Failure> {
     match known.discipline.told(time, now()) {
         Decision::Refuse(why) => {
             let help = "a box whose clock is too far ahead is reset (`identity reset`)";

@@ -1,53 +1,73 @@
-//! What a person wants of a path: from the arguments of `path-add` to the limits of the graph.
+//! What a person wants of a path: from what `path-add` is asked to the limits of the graph.
 
 use std::collections::BTreeSet;
 
-use octet_node::control::{Arguments, Failure, FailureCode};
+use octet_node::control::{Failure, FailureCode};
 
 use crate::graph::{HOPS, Limits};
 use octet_node::address::Address;
 use octet_node::bytes::Fields;
 
-/// Arguments that say what a path that nobody has chosen by hand must be like.
-pub const ALL: [&str; 5] = ["avoid", "most-milliseconds", "least-kilobits", "most-price", "hops"];
+/// What `path-add` is asked. Nodes are as people call them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Wanted {
+    /// The node at its end.
+    pub to: String,
+    /// `via`: the nodes between, with commas.
+    pub via: Option<String>,
+    /// `avoid`: nodes that it does not pass, with commas.
+    pub avoid: Option<String>,
+    /// `most-milliseconds`: there and back.
+    pub milliseconds: Option<u64>,
+    /// `least-kilobits`: what each of its links carries at least, in kbit/s.
+    pub kilobits: Option<u64>,
+    /// `most-price`: for 2^30 bytes, in millionths of the unit of account.
+    pub price: Option<u64>,
+    /// `hops`: how many relays it has at least.
+    pub hops: Option<u64>,
+    /// What it may carry at most each way, in kbit/s; 0 is no bound.
+    pub rate: u32,
+    /// Whether there is none to fall back on.
+    pub alone: bool,
+}
 
-/// Reads them. `node` says which node people call so.
+/// The limits of a path to `to` that is as it is `wanted`. `node` says which node people call so.
 ///
 /// # Errors
-/// One says what no path can be, or does not go with another; the failure names it.
+/// Something that is wanted is what no path can be, or does not go with another; the failure names it.
 pub fn limits(
-    args: &Arguments,
+    wanted: &Wanted,
     to: Address,
     node: impl Fn(&str) -> Result<Address, Failure>,
 ) -> Result<Limits, Failure> {
-    let given = given(args);
-    if let (Some(_), Some(first)) = (args.text("via"), given.first()) {
+    let given = given(wanted);
+    if let (Some(_), Some(first)) = (&wanted.via, given.first()) {
         let message = format!("`{first}` and `via` do not go together");
         return Err(bad(message, "`via` names all relays: leave one of the two out"));
     }
-    let avoid = args.text("avoid").unwrap_or_default().split(',').map(str::trim);
+    let avoid = wanted.avoid.as_deref().unwrap_or_default().split(',').map(str::trim);
     let avoid: BTreeSet<_> =
         avoid.filter(|it| !it.is_empty()).map(node).collect::<Result<_, _>>()?;
     if avoid.contains(&to) {
         let help = "leave it out there: a path does not avoid its end";
         return Err(bad("`avoid` names the node that the path is to lead to".to_owned(), help));
     }
-    if args.text("avoid").is_some() && avoid.is_empty() {
+    if wanted.avoid.is_some() && avoid.is_empty() {
         return Err(bad("`avoid` names no node".to_owned(), "give nodes with commas between"));
     }
-    let number = |name: &str| {
+    let number = |name: &str, given: Option<u64>| {
         let too_much = || {
             let help = format!("give at most {}", u32::MAX);
             bad(format!("`{name}` is too large a number"), &help)
         };
-        args.integer(name).map(|it| u32::try_from(it).map_err(|_| too_much())).transpose()
+        given.map(|it| u32::try_from(it).map_err(|_| too_much())).transpose()
     };
-    let milliseconds = number("most-milliseconds")?;
+    let milliseconds = number("most-milliseconds", wanted.milliseconds)?;
     if milliseconds == Some(0) {
         let help = "give whole milliseconds, there and back";
         return Err(bad("`most-milliseconds` is 0: no path is that short".to_owned(), help));
     }
-    let relays = args.integer("hops").unwrap_or(0);
+    let relays = wanted.hops.unwrap_or(0);
     let relays = usize::try_from(relays).ok().filter(|it| *it < HOPS).ok_or_else(|| {
         let help =
             format!("give 0 to {}: a path has {HOPS} hops at most, its end included", HOPS - 1);
@@ -55,18 +75,24 @@ pub fn limits(
     })?;
     Ok(Limits {
         avoid,
-        price: number("most-price")?,
+        price: number("most-price", wanted.price)?,
         // There and back in milliseconds; the graph has one way, in tenths.
         length: milliseconds.map(|it| it.saturating_mul(5)),
-        capacity: number("least-kilobits")?.unwrap_or(0),
+        capacity: number("least-kilobits", wanted.kilobits)?.unwrap_or(0),
         relays,
     })
 }
 
-/// Those that are given.
-pub fn given(args: &Arguments) -> Vec<&'static str> {
-    let is_given = |name: &&str| args.text(name).is_some() || args.integer(name).is_some();
-    ALL.into_iter().filter(is_given).collect()
+/// Which arguments say what a path is to be like that nobody has chosen by hand.
+fn given(wanted: &Wanted) -> Vec<&'static str> {
+    let all = [
+        ("avoid", wanted.avoid.is_some()),
+        ("most-milliseconds", wanted.milliseconds.is_some()),
+        ("least-kilobits", wanted.kilobits.is_some()),
+        ("most-price", wanted.price.is_some()),
+        ("hops", wanted.hops.is_some()),
+    ];
+    all.into_iter().filter(|(_, is_given)| *is_given).map(|(name, _)| name).collect()
 }
 
 /// As they are kept: relays (1 byte), capacity (4), length and price (4 each; all ones: any), and the addresses
@@ -101,61 +127,64 @@ fn bad(message: String, help: &str) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use octet_node::control::{PublicKey, Verb};
+    use octet_node::control::PublicKey;
     use proptest::prelude::*;
-    use serde_json::{Value, json};
 
     fn board(number: u8) -> Address {
         Address::of(&PublicKey::new([number; 32]))
     }
 
-    /// As they come to the unit, for a path to board 5.
-    fn read(args: Value) -> Result<Limits, Failure> {
-        let Value::Object(args) = args else { panic!("{args}") };
-        let verbs = crate::verbs::verbs();
-        let args = Verb::find(&verbs, "path-add").unwrap().check(args).unwrap();
+    /// For a path to board 5.
+    fn read(wanted: &Wanted) -> Result<Limits, Failure> {
         let unknown = || Failure::new(FailureCode::BadArgument, "no node", "");
-        limits(&args, board(5), |text| text.parse().map(board).map_err(|_| unknown()))
+        limits(wanted, board(5), |text| text.parse().map(board).map_err(|_| unknown()))
     }
 
     #[test]
     fn each_is_a_limit() {
-        let all = json!({
-            "to": "5", "avoid": "2, 3", "most-milliseconds": 40, "least-kilobits": 1000,
-            "most-price": 7, "hops": 2,
-        });
-        let wanted = Limits {
+        let all = Wanted {
+            avoid: Some("2, 3".into()),
+            milliseconds: Some(40),
+            kilobits: Some(1000),
+            price: Some(7),
+            hops: Some(2),
+            ..Wanted::default()
+        };
+        let expected = Limits {
             avoid: [board(2), board(3)].into(),
             price: Some(7),
             length: Some(200),
             capacity: 1000,
             relays: 2,
         };
-        assert_eq!(read(all).unwrap(), wanted);
-        assert_eq!(read(json!({ "to": "5", "via": "2,3" })).unwrap(), Limits::default());
+        assert_eq!(read(&all).unwrap(), expected);
+        let via = Wanted { via: Some("2,3".into()), ..Wanted::default() };
+        assert_eq!(read(&via).unwrap(), Limits::default());
     }
 
     #[test]
     fn what_cannot_be_is_named() {
         let large = u64::from(u32::MAX) + 1;
-        for (args, named) in [
-            (json!({ "avoid": "2,5" }), "`avoid`"),
-            (json!({ "avoid": " ," }), "`avoid`"),
-            (json!({ "avoid": "x" }), "no node"),
-            (json!({ "hops": 7 }), "`hops` is 7"),
-            (json!({ "hops": u64::MAX }), "`hops`"),
-            (json!({ "most-milliseconds": 0 }), "`most-milliseconds`"),
-            (json!({ "most-milliseconds": large }), "`most-milliseconds`"),
-            (json!({ "least-kilobits": large }), "`least-kilobits`"),
-            (json!({ "most-price": large }), "`most-price`"),
-            (json!({ "via": "2", "hops": 1 }), "`hops` and `via`"),
+        let none = Wanted::default;
+        let avoid = |text: &str| Wanted { avoid: Some(text.into()), ..none() };
+        let hops = |hops| Wanted { hops: Some(hops), ..none() };
+        let milliseconds = |it| Wanted { milliseconds: Some(it), ..none() };
+        for (wanted, named) in [
+            (avoid("2,5"), "`avoid`"),
+            (avoid(" ,"), "`avoid`"),
+            (avoid("x"), "no node"),
+            (hops(7), "`hops` is 7"),
+            (hops(u64::MAX), "`hops`"),
+            (milliseconds(0), "`most-milliseconds`"),
+            (milliseconds(large), "`most-milliseconds`"),
+            (Wanted { kilobits: Some(large), ..none() }, "`least-kilobits`"),
+            (Wanted { price: Some(large), ..none() }, "`most-price`"),
+            (Wanted { via: Some("2".into()), ..hops(1) }, "`hops` and `via`"),
         ] {
-            let Value::Object(mut args) = args else { panic!() };
-            args.insert("to".into(), "5".into());
-            let failure = read(Value::Object(args.clone())).unwrap_err();
-            assert!(failure.message.contains(named), "{args:?}: {failure:?}");
+            let failure = read(&wanted).unwrap_err();
+            assert!(failure.message.contains(named), "{wanted:?}: {failure:?}");
         }
-        assert!(read(json!({ "to": "5", "hops": 6 })).is_ok());
+        assert!(read(&hops(6)).is_ok());
     }
 
     proptest! {
@@ -178,8 +207,8 @@ mod tests {
 
         #[test]
         fn any_are_read_or_refused(avoid in "[0-9, x]{0,12}", hops: u64, milliseconds: u64) {
-            let args = json!({ "to": "5", "avoid": avoid, "hops": hops, "most-milliseconds": milliseconds });
-            if let Ok(limits) = read(args) {
+            let (avoid, hops, milliseconds) = (Some(avoid), Some(hops), Some(milliseconds));
+            if let Ok(limits) = read(&Wanted { avoid, hops, milliseconds, ..Wanted::default() }) {
                 prop_assert!(limits.relays < HOPS && !limits.avoid.contains(&board(5)));
             }
         }

@@ -14,6 +14,7 @@ mod wanted;
 mod ways;
 
 pub use metrics::Asks;
+pub use rates::rate;
 
 use std::collections::{BTreeMap, HashMap};
 use std::io;

@@ -4,15 +4,13 @@ use std::os::unix::net::UnixListener;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError};
 
-use octet_node::control::settings::{APPLY, CHECK};
-use octet_node::control::{
-    ArgKind, Capability, DESCRIBE, Failure, FailureCode, Request, UnitName, Verb,
-};
+use octet_node::control::{Capability, Failure, FailureCode, UnitName, Verb};
 use octet_node::names::REGISTER;
 use octet_node::say;
 use octet_node::serve::threads::{self, Limits};
-use octet_node::settings::{self, Which};
-use octet_node::{Callers, PID_1, Peer};
+use octet_node::serve::verbs::{Verbs, nothing, text};
+use octet_node::settings::Which;
+use octet_node::{Callers, PID_1};
 use serde_json::{Value, json};
 use tokio::sync::mpsc::Sender;
 use tokio::sync::oneshot;
@@ -34,36 +32,60 @@ pub struct Loop {
     pub names: Sender<Asked>,
 }
 
-fn verbs() -> Vec<Verb> {
-    let own = vec![
-        Verb::new(DESCRIBE, Capability::Read, "Lists these verbs"),
-        Verb::new(
-            "show",
-            Capability::Read,
-            "Shows who has which address, and from whom, and which names services have",
-        ),
-        Verb::new(
-            "lookup",
-            Capability::Read,
-            "Asks this node's resolver for the addresses of a name",
+/// What answers.
+struct Desk {
+    shown: Shown,
+    to: Loop,
+    /// Tells the unit that a user runs.
+    unit_of: fn(u32) -> Option<UnitName>,
+    /// How many connections have registered names.
+    registered: AtomicU64,
+}
+
+fn verbs() -> Verbs<Desk> {
+    use Capability::{Own, Read};
+
+    Verbs::default()
+        .with(
+            Verb::new(
+                "show",
+                Read,
+                "Shows who has which address, and from whom, and which names services have",
+            ),
+            nothing(),
+            |desk: &Desk, _, ()| {
+                Ok(desk.shown.lock().unwrap_or_else(PoisonError::into_inner).clone())
+            },
         )
-        .required(
-            "name",
-            ArgKind::Text,
-            "As board-3.octet.internal; the box's own without its end",
-        ),
-        Verb::new(
-            REGISTER,
-            Capability::Own,
-            "For services: tells the caller's own names until it hangs up",
+        .with(
+            Verb::new("lookup", Read, "Asks this node's resolver for the addresses of a name"),
+            text("name", "As board-3.octet.internal; the box's own without its end"),
+            |desk, _, name| lookup(&desk.shown, &name),
         )
-        .required(
-            "names",
-            ArgKind::Text,
-            "A JSON object of names, each with a list of addresses",
-        ),
-    ];
-    own.into_iter().chain(settings::verbs()).collect()
+        .with(
+            Verb::new(
+                REGISTER,
+                Own,
+                "For services: tells the caller's own names until it hangs up",
+            ),
+            text("names", "A JSON object of names, each with a list of addresses"),
+            |desk, call, names| {
+                // PID 1 asks for operators, whose names these are not.
+                let unit = (desk.unit_of)(call.uid).ok_or_else(|| no_service(call.uid))?;
+                let by = desk.registered.fetch_add(1, Ordering::Relaxed);
+                hold(call.peer, call.id, &unit, &names, by, &desk.to.names)
+            },
+        )
+        .with_settings(
+            |_| Ok(told(Which::Next).map(drop)?),
+            |desk| {
+                let (done, is_done) = oneshot::channel();
+                // Without the loop there is nobody to be told, and nobody who says that it is done.
+                let _ = desk.to.changes.blocking_send((told(Which::InForce)?, done));
+                let _ = is_done.blocking_recv();
+                Ok(())
+            },
+        )
 }
 
 /// Serves whoever connects, for ever. `unit_of` tells the unit that a user runs.
@@ -74,34 +96,8 @@ pub fn serve(
     shown: &Shown,
     to: Loop,
 ) {
-    let shown = Arc::clone(shown);
-    let registered = AtomicU64::new(0);
-    let answer = move |peer: &mut Peer, uid, request: Request| {
-        let verbs = verbs();
-        let verb = Verb::find(&verbs, &request.verb)?;
-        let args = verb.check(request.args)?;
-        Ok(match verb.name.as_str() {
-            "lookup" => lookup(&shown, args.text("name").unwrap_or_default())?,
-            "show" => shown.lock().unwrap_or_else(PoisonError::into_inner).clone(),
-            REGISTER => {
-                // PID 1 asks for operators, whose names these are not.
-                let unit = unit_of(uid).ok_or_else(|| no_service(uid))?;
-                let names = args.text("names").unwrap_or_default();
-                let by = registered.fetch_add(1, Ordering::Relaxed);
-                hold(peer, request.id, &unit, names, by, &to.names)?
-            }
-            CHECK => told(Which::Next).map(|_| Value::Null)?,
-            APPLY => {
-                let (done, is_done) = oneshot::channel();
-                // Without the loop there is nobody to be told, and nobody who says that it is done.
-                let _ = to.changes.blocking_send((told(Which::InForce)?, done));
-                let _ = is_done.blocking_recv();
-                Value::Null
-            }
-            _ => json!(verbs), // describe: the list has no other
-        })
-    };
-    let Err(error) = threads::serve(listener, callers, LIMITS, PID_1, answer);
+    let desk = Desk { shown: Arc::clone(shown), to, unit_of, registered: AtomicU64::new(0) };
+    let Err(error) = threads::serve(listener, callers, LIMITS, PID_1, verbs(), desk);
     say!("nobody is answered any more: {error}");
 }
 

@@ -4,57 +4,108 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::unix::net::UnixListener;
 use std::sync::mpsc::{SyncSender, channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use octet_node::control::{
-    ArgKind, Arguments, Capability, ColumnKind, DESCRIBE, Failure, FailureCode, PublicKey, Request,
-    Verb,
-};
+use octet_node::control::{Capability, ColumnKind, Failure, FailureCode, PublicKey, Verb};
 use octet_node::say;
 use octet_node::serve::threads::{Limits, serve};
+use octet_node::serve::verbs::{Verbs, nothing, text};
 use octet_node::{Callers, PID_1};
 use serde_json::{Value, json};
 
 use crate::alerts::{Alerts, AlertsError};
 use crate::bot::Call;
 use crate::limits::ADDRESSES;
-use crate::mailbox::{Mailbox, MailboxError};
+use crate::mailbox::{Mailbox, MailboxError, Resident};
 use crate::service::{NO_DISK, Standing};
 
 /// How many clients there may be, how many of them are kept for operators, and how many one user may be.
 const LIMITS: Limits = Limits { all: 16, for_operators: 8, of_one: 4 };
 
 /// All of them.
-pub fn verbs() -> Vec<Verb> {
+pub fn verbs() -> Verbs<Desk> {
     use Capability::{Operate, Read};
-    let named = |verb: Verb| verb.required("name", ArgKind::Text, "Whose it is: did:key:z6Mk…");
-    vec![
-        Verb::new(DESCRIBE, Read, "Lists these verbs"),
-        Verb::new("status", Read, "Shows by what people know this mailbox, and what lies in it"),
-        Verb::new("mailboxes", Read, "Shows who has a mailbox here, and what lies in each")
-            .shown(ColumnKind::Bytes, &["bytes"]),
-        named(Verb::new("admit", Operate, "Makes a mailbox for somebody")),
-        named(Verb::new("remove", Operate, "Takes a mailbox away, with all that lies in it")),
-        Verb::new(
-            ALERTS,
-            Read,
-            "Shows what is wrong with this board, and who is told of it by letter",
-        ),
-        named(Verb::new(SUBSCRIBE, Read, "Has somebody who has written here told what is wrong")),
-        named(Verb::new(UNSUBSCRIBE, Read, "Has somebody told nothing any more")),
-        Verb::new(INVITE, Operate, "Shows the line by which operators write commands to this box")
-            .required("at", ArgKind::Text, "Where they reach it: 192.0.2.7:4434, three at most"),
-    ]
+
+    let named = || text("name", "Whose it is: did:key:z6Mk…").parse(name);
+    Verbs::default()
+        .with(
+            Verb::new(
+                "status",
+                Read,
+                "Shows by what people know this mailbox, and what lies in it",
+            ),
+            nothing(),
+            |desk: &Desk, _, ()| desk.status(),
+        )
+        .with(
+            Verb::new("mailboxes", Read, "Shows who has a mailbox here, and what lies in each")
+                .shown(ColumnKind::Bytes, &["bytes"]),
+            nothing(),
+            |desk, _, ()| mailboxes(&*desk.mailbox()?),
+        )
+        .with(
+            Verb::new("admit", Operate, "Makes a mailbox for somebody"),
+            named(),
+            |desk, _, name| {
+                desk.mailbox()?.admit(&name).map_err(failed)?;
+                Ok(Value::Null)
+            },
+        )
+        .with(
+            Verb::new("remove", Operate, "Takes a mailbox away, with all that lies in it"),
+            named(),
+            |desk, _, name| {
+                let was_there = desk.mailbox()?.remove(&name).map_err(failed)?;
+                let help = "`octetctl messenger mailboxes` shows who has one";
+                was_there.then_some(Value::Null).ok_or_else(|| {
+                    let message = format!("{name} has no mailbox here");
+                    Failure::new(FailureCode::NotFound, message, help)
+                })
+            },
+        )
+        .with(
+            Verb::new(
+                "alerts",
+                Read,
+                "Shows what is wrong with this board, and who is told of it by letter",
+            ),
+            nothing(),
+            |desk, _, ()| {
+                let state = desk.known()?.alerts.lock();
+                Ok(json!({ "wrong": state.wrong(), "told": state.who().collect::<Vec<_>>() }))
+            },
+        )
+        .with(
+            Verb::new("subscribe", Read, "Has somebody who has written here told what is wrong"),
+            named(),
+            |desk, _, name| {
+                let mut state = desk.known()?.alerts.lock();
+                let wrong = state.subscribe(name).map_err(untold)?;
+                Ok(json!({ "wrong": wrong }))
+            },
+        )
+        .with(
+            Verb::new("unsubscribe", Read, "Has somebody told nothing any more"),
+            named(),
+            |desk, _, name| {
+                let was_told = desk.known()?.alerts.lock().unsubscribe(&name).map_err(untold)?;
+                let help = "`octetctl messenger alerts` shows who is told";
+                was_told.then_some(Value::Null).ok_or_else(|| {
+                    Failure::new(FailureCode::NotFound, format!("{name} is not told"), help)
+                })
+            },
+        )
+        .with(
+            Verb::new(
+                "invite",
+                Operate,
+                "Shows the line by which operators write commands to this box",
+            ),
+            text("at", "Where they reach it: 192.0.2.7:4434, three at most").parse(addresses),
+            |desk, _, at| invite(at, &desk.known()?.bot),
+        )
 }
-
-/// The verb that makes the box somebody to write to.
-const INVITE: &str = "invite";
-
-/// The verbs about who is told what is wrong.
-const ALERTS: &str = "alerts";
-const SUBSCRIBE: &str = "subscribe";
-const UNSUBSCRIBE: &str = "unsubscribe";
 
 /// What there is on a node with a disk.
 pub struct Known {
@@ -66,20 +117,68 @@ pub struct Known {
     pub alerts: Alerts,
 }
 
+/// What answers. Without what is known there is nothing but `status`.
+pub struct Desk {
+    known: Option<Known>,
+    standing: Arc<Mutex<Standing>>,
+}
+
 /// How long the line may take.
 const PATIENCE: Duration = Duration::from_secs(90);
 
-fn invite(args: &Arguments, bot: &SyncSender<Call>) -> Result<Value, Failure> {
-    let at = args.text("at").unwrap_or_default();
+impl Desk {
+    fn known(&self) -> Result<&Known, Failure> {
+        let help = "`boot` says how the data partition is; ask another node meanwhile";
+        self.known.as_ref().ok_or_else(|| Failure::new(FailureCode::Failed, NO_DISK, help))
+    }
+
+    fn mailbox(&self) -> Result<MutexGuard<'_, Mailbox>, Failure> {
+        Ok(self.known()?.mailbox.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn status(&self) -> Result<Value, Failure> {
+        let mailbox = self.mailbox().ok();
+        let residents = mailbox.map_or(Ok(vec![]), |it| it.residents()).map_err(failed)?;
+        let letters: u64 = residents.iter().map(|one| u64::from(one.letters)).sum();
+        let standing = self.standing.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(json!({
+            "mailbox": standing.own,
+            "at": standing.at,
+            "mailboxes": residents.len(),
+            "letters": letters,
+            "boards": standing.boards.count(),
+            "trouble": standing.trouble,
+        }))
+    }
+}
+
+fn mailboxes(mailbox: &Mailbox) -> Result<Value, Failure> {
+    let residents = mailbox.residents().map_err(failed)?;
+    let row = |one: &Resident| {
+        json!({
+            "name": one.name,
+            "has keys": one.has_keys,
+            "one-time keys": one.keys,
+            "letters": one.letters,
+            "bytes": one.bytes,
+        })
+    };
+    Ok(residents.iter().map(row).collect())
+}
+
+fn addresses(at: String) -> Result<Vec<SocketAddr>, Failure> {
     let addresses: Option<Vec<SocketAddr>> =
         at.split(',').map(|address| address.parse().ok()).collect();
-    let addresses = addresses.filter(|all| all.len() <= ADDRESSES).ok_or_else(|| {
+    addresses.filter(|all| all.len() <= ADDRESSES).ok_or_else(|| {
         let help = "write it as 192.0.2.7:4434, with further ones after commas, three at most";
         Failure::new(FailureCode::BadArgument, format!("`{at}` is no address"), help)
-    })?;
+    })
+}
+
+fn invite(at: Vec<SocketAddr>, bot: &SyncSender<Call>) -> Result<Value, Failure> {
     let (to, line) = channel();
     let gone = |_| "commands by letter are not taken".to_owned();
-    let asked = bot.send(Call::Invite(addresses, to)).map_err(|error| gone(error.to_string()));
+    let asked = bot.send(Call::Invite(at, to)).map_err(|error| gone(error.to_string()));
     let line = asked.and_then(|()| {
         line.recv_timeout(PATIENCE).map_err(|error| gone(error.to_string())).and_then(|line| line)
     });
@@ -87,28 +186,6 @@ fn invite(args: &Arguments, bot: &SyncSender<Call>) -> Result<Value, Failure> {
         let help = "`logs messenger` may say more; then ask again";
         Failure::new(FailureCode::Failed, problem, help)
     })
-}
-
-fn alerts(verb: &str, args: &Arguments, alerts: &Alerts) -> Result<Value, Failure> {
-    let failed =
-        |error: AlertsError| Failure::new(FailureCode::Failed, error.to_string(), error.help());
-    let mut state = alerts.lock();
-    match verb {
-        SUBSCRIBE => {
-            let wrong = state.subscribe(named(args)?).map_err(failed)?;
-            Ok(json!({ "wrong": wrong }))
-        }
-        UNSUBSCRIBE => {
-            let name = named(args)?;
-            let help = "`octetctl messenger alerts` shows who is told";
-            let absent =
-                || Failure::new(FailureCode::NotFound, format!("{name} is not told"), help);
-            let was_told = state.unsubscribe(&name).map_err(failed)?;
-            was_told.then_some(Value::Null).ok_or_else(absent)
-        }
-        // alerts: there is no other
-        _ => Ok(json!({ "wrong": state.wrong(), "told": state.who().collect::<Vec<_>>() })),
-    }
 }
 
 /// Serves the `callers` that connect to `listener`, with threads. Without what is `known` there is nothing but `status`.
@@ -121,140 +198,71 @@ pub fn keep(
     known: Option<Known>,
     standing: Arc<Mutex<Standing>>,
 ) -> io::Result<()> {
-    let reply = move |request: Request| {
-        let verbs = verbs();
-        let verb = Verb::find(&verbs, &request.verb)?;
-        let args = verb.check(request.args)?;
-        if verb.name == DESCRIBE {
-            return Ok(json!(verbs));
-        }
-        match (verb.name.as_str(), &known) {
-            (INVITE, Some(known)) => return invite(&args, &known.bot),
-            (ALERTS | SUBSCRIBE | UNSUBSCRIBE, Some(known)) => {
-                return alerts(&verb.name, &args, &known.alerts);
-            }
-            _ => {}
-        }
-        let mut mailbox = known
-            .as_ref()
-            .map(|known| known.mailbox.lock().unwrap_or_else(PoisonError::into_inner));
-        let standing = standing.lock().unwrap_or_else(PoisonError::into_inner);
-        answer(mailbox.as_deref_mut(), &standing, &verb.name, &args)
-    };
+    let desk = Desk { known, standing };
     let run = move || {
-        let Err(error) = serve(&listener, &callers, LIMITS, PID_1, move |_, _, it| reply(it));
+        let Err(error) = serve(&listener, &callers, LIMITS, PID_1, verbs(), desk);
         say!("the socket is gone: {error}");
     };
     std::thread::Builder::new().name("verbs".into()).spawn(run).map(drop)
 }
 
-fn answer(
-    mailbox: Option<&mut Mailbox>,
-    standing: &Standing,
-    verb: &str,
-    args: &Arguments,
-) -> Result<Value, Failure> {
-    if verb == "status" {
-        return status(mailbox.as_deref(), standing);
-    }
-    let mailbox = mailbox.ok_or_else(|| {
-        let help = "`boot` says how the data partition is; ask another node meanwhile";
-        Failure::new(FailureCode::Failed, NO_DISK, help)
-    })?;
-    match verb {
-        "admit" => {
-            mailbox.admit(&named(args)?).map_err(failed)?;
-            Ok(Value::Null)
-        }
-        "remove" => {
-            let name = named(args)?;
-            let was_there = mailbox.remove(&name).map_err(failed)?;
-            let help = "`octetctl messenger mailboxes` shows who has one";
-            let absent =
-                || Failure::new(FailureCode::NotFound, format!("{name} has no mailbox here"), help);
-            was_there.then_some(Value::Null).ok_or_else(absent)
-        }
-        // mailboxes: the list has no other
-        _ => {
-            let residents = mailbox.residents().map_err(failed)?;
-            Ok(residents
-                .iter()
-                .map(|one| {
-                    json!({
-                        "name": one.name,
-                        "has keys": one.has_keys,
-                        "one-time keys": one.keys,
-                        "letters": one.letters,
-                        "bytes": one.bytes,
-                    })
-                })
-                .collect())
-        }
-    }
-}
-
-fn status(mailbox: Option<&Mailbox>, standing: &Standing) -> Result<Value, Failure> {
-    let residents = mailbox.map_or(Ok(vec![]), Mailbox::residents).map_err(failed)?;
-    let letters: u64 = residents.iter().map(|one| u64::from(one.letters)).sum();
-    Ok(json!({
-        "mailbox": standing.own,
-        "at": standing.at,
-        "mailboxes": residents.len(),
-        "letters": letters,
-        "boards": standing.boards.count(),
-        "trouble": standing.trouble,
-    }))
-}
-
-fn named(args: &Arguments) -> Result<PublicKey, Failure> {
-    let name = args.text("name").unwrap_or_default().to_owned();
+fn name(name: String) -> Result<PublicKey, Failure> {
     PublicKey::try_from(name).map_err(|error| {
         let help = "`octet-msg invite` shows it on their machine";
         Failure::new(FailureCode::BadArgument, error.to_string(), help)
     })
 }
 
+fn untold(error: AlertsError) -> Failure {
+    Failure::new(FailureCode::Failed, error.to_string(), error.help())
+}
+
 fn failed(error: MailboxError) -> Failure {
-    Failure::new(
-        FailureCode::Failed,
-        error.to_string(),
-        "see what `octetctl logs` says of the disk",
-    )
+    let help = "see what `octetctl logs` says of the disk";
+    Failure::new(FailureCode::Failed, error.to_string(), help)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use octet_node::Peer;
+    use octet_node::control::Request;
     use octet_node::key::Key;
     use serde_json::Map;
+    use std::os::unix::net::UnixStream;
+    use std::sync::mpsc::sync_channel;
+
+    fn ask(desk: &Desk, verb: &str, name: Option<&str>) -> Result<Value, Failure> {
+        let name = name.map(|name| ("name".to_owned(), Value::from(name)));
+        let args = Map::from_iter(name);
+        let request = Request { id: 1, unit: None, verb: verb.to_owned(), args, by: None };
+        verbs().answer(desk, &mut Peer::new(UnixStream::pair().unwrap().0), PID_1, request)
+    }
 
     #[test]
     fn a_mailbox_is_made_shown_and_taken_away() {
         let own = Key::generate().unwrap().public();
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("letters");
-        let mut mailbox = Some(Mailbox::open(&path, own, Default::default()).unwrap());
+        let path = |name| folder.path().join(name);
+        let mailbox = Mailbox::open(&path("letters"), own, Default::default()).unwrap();
+        let alerts = Alerts::open(path("alerts")).unwrap();
+        let known =
+            Known { mailbox: Arc::new(Mutex::new(mailbox)), bot: sync_channel(1).0, alerts };
         let standing = Standing { own: Some(own), ..Standing::default() };
-        let ask = |mailbox: &mut Option<Mailbox>, verb: &str, name: Option<&str>| {
-            let verbs = verbs();
-            let verb = Verb::find(&verbs, verb).unwrap();
-            let name = name.map(|name| ("name".to_owned(), Value::from(name)));
-            let args = verb.check(Map::from_iter(name)).unwrap();
-            answer(mailbox.as_mut(), &standing, &verb.name, &args)
-        };
+        let mut desk = Desk { known: Some(known), standing: Arc::new(Mutex::new(standing)) };
         let name = Key::generate().unwrap().public().to_string();
-        assert_eq!(ask(&mut mailbox, "mailboxes", None).unwrap(), json!([]));
-        ask(&mut mailbox, "admit", Some(&name)).unwrap();
-        assert_eq!(ask(&mut mailbox, "mailboxes", None).unwrap()[0]["name"], name);
-        assert_eq!(ask(&mut mailbox, "status", None).unwrap()["mailboxes"], 1);
-        let nobody = ask(&mut mailbox, "admit", Some("anna")).unwrap_err();
+        assert_eq!(ask(&desk, "mailboxes", None).unwrap(), json!([]));
+        ask(&desk, "admit", Some(&name)).unwrap();
+        assert_eq!(ask(&desk, "mailboxes", None).unwrap()[0]["name"], name);
+        assert_eq!(ask(&desk, "status", None).unwrap()["mailboxes"], 1);
+        let nobody = ask(&desk, "admit", Some("anna")).unwrap_err();
         assert_eq!(nobody.code, FailureCode::BadArgument);
-        ask(&mut mailbox, "remove", Some(&name)).unwrap();
-        let gone = ask(&mut mailbox, "remove", Some(&name)).unwrap_err();
+        ask(&desk, "remove", Some(&name)).unwrap();
+        let gone = ask(&desk, "remove", Some(&name)).unwrap_err();
         assert_eq!(gone.code, FailureCode::NotFound);
-        // A node without a disk.
-        assert_eq!(ask(&mut None, "status", None).unwrap()["mailboxes"], 0);
-        let refused = ask(&mut None, "admit", Some(&name)).unwrap_err();
+        desk.known = None; // a node without a disk
+        assert_eq!(ask(&desk, "status", None).unwrap()["mailboxes"], 0);
+        let refused = ask(&desk, "admit", Some(&name)).unwrap_err();
         assert_eq!(refused.message, NO_DISK);
     }
 }

@@ -4,6 +4,7 @@
 mod client;
 pub mod places;
 pub mod threads;
+pub mod verbs;
 
 use std::collections::HashMap;
 use std::io;

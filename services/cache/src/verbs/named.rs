@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use octet_node::control::{Arguments, Failure, FailureCode, PublicKey};
+use iroh_blobs::Hash;
+use octet_node::control::{Failure, FailureCode, PublicKey};
 use serde_json::{Value, json};
 use tokio::runtime::Handle;
 
-use super::{hash, no_hash};
 use crate::http::Here;
 use crate::names::{NamePath, Record, Unresolved};
 
@@ -15,32 +15,50 @@ const TTL: u64 = 30 * DAY;
 const MOST: u64 = 366 * DAY;
 const DAY: u64 = 24 * 60 * 60;
 
-pub(super) fn publish(here: &Here, runtime: &Handle, args: &Arguments) -> Result<Value, Failure> {
-    let path = path(args.text("path").unwrap_or_default())?;
-    let hash = hash(args, "hash")?.ok_or_else(no_hash)?;
-    let ttl = args.integer("ttl").unwrap_or(TTL);
-    if !(1..=MOST).contains(&ttl) {
-        let message = format!("a name cannot hold for {ttl} seconds");
-        let help = format!("give 1 to {MOST} seconds");
-        return Err(Failure::new(FailureCode::BadArgument, message, help));
-    }
-    let published = here.names.publish(path, hash, Duration::from_secs(ttl));
+pub(super) fn publish(
+    here: &Here,
+    runtime: &Handle,
+    path: NamePath,
+    hash: Hash,
+    ttl: Duration,
+) -> Result<Value, Failure> {
+    let published = here.names.publish(path, hash, ttl);
     runtime.block_on(published).map(|record| show(&record)).map_err(|error| failure(&error))
 }
 
-pub(super) fn resolve(here: &Here, runtime: &Handle, args: &Arguments) -> Result<Value, Failure> {
-    let name = args.text("name").unwrap_or_default();
-    let (node, rest) = name.split_once('/').unwrap_or((name, ""));
+pub(super) fn resolve(
+    here: &Here,
+    runtime: &Handle,
+    node: PublicKey,
+    path: NamePath,
+) -> Result<Value, Failure> {
+    let resolved = here.names.resolve(node, path);
+    runtime.block_on(resolved).map(|record| show(&record)).map_err(|error| failure(&error))
+}
+
+/// For how long a name holds for which `seconds` were given.
+pub(super) fn time_to_live(seconds: Option<u64>) -> Result<Duration, Failure> {
+    let seconds = seconds.unwrap_or(TTL);
+    if (1..=MOST).contains(&seconds) {
+        return Ok(Duration::from_secs(seconds));
+    }
+    let message = format!("a name cannot hold for {seconds} seconds");
+    let help = format!("give 1 to {MOST} seconds");
+    Err(Failure::new(FailureCode::BadArgument, message, help))
+}
+
+/// A name's node and path.
+pub(super) fn name(name: String) -> Result<(PublicKey, NamePath), Failure> {
+    let (node, rest) = name.split_once('/').unwrap_or((&name, ""));
     let node = PublicKey::try_from(node.to_owned()).map_err(|_| {
         let message = format!("`{node}` is no key of a node");
         let help = "write the key, which begins with did:key:, `/` and the path";
         Failure::new(FailureCode::BadArgument, message, help)
     })?;
-    let resolved = here.names.resolve(node, path(rest)?);
-    runtime.block_on(resolved).map(|record| show(&record)).map_err(|error| failure(&error))
+    Ok((node, path(rest.to_owned())?))
 }
 
-fn path(text: &str) -> Result<NamePath, Failure> {
+pub(super) fn path(text: String) -> Result<NamePath, Failure> {
     text.parse().map_err(|error: crate::names::InvalidPath| {
         Failure::new(FailureCode::BadArgument, error.to_string(), "see docs/cache.md, \"Names\"")
     })

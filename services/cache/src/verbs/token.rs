@@ -1,7 +1,7 @@
 //! The verb that makes tokens.
 
 use octet_appliance::Bytes;
-use octet_node::control::{Arguments, Failure, FailureCode};
+use octet_node::control::{Failure, FailureCode};
 use serde_json::{Value, json};
 
 use crate::http::Here;
@@ -11,23 +11,33 @@ use crate::names::now;
 const TTL: u64 = 24 * 60 * 60;
 const MOST: u64 = 366 * TTL;
 
-pub(super) fn make(here: &Here, args: &Arguments) -> Result<Value, Failure> {
-    let bad = |message: String, help: String| Failure::new(FailureCode::BadArgument, message, help);
-    let bytes = Bytes::try_from(args.text("bytes").unwrap_or_default().to_owned());
-    let bytes = bytes.map_err(|error| bad(error.to_string(), "such as 64M".to_owned()))?;
-    let ttl = args.integer("ttl").unwrap_or(TTL);
-    if !(1..=MOST).contains(&ttl) {
-        let message = format!("a token cannot hold for {ttl} seconds");
-        return Err(bad(message, format!("give 1 to {MOST} seconds")));
+/// How large an object may be.
+pub(super) fn most(text: String) -> Result<u64, Failure> {
+    let bad = |error| Failure::new(FailureCode::BadArgument, format!("{error}"), "such as 64M");
+    Bytes::try_from(text).map(Bytes::get).map_err(bad)
+}
+
+/// For how many seconds a token holds.
+pub(super) fn time_to_live(seconds: Option<u64>) -> Result<u64, Failure> {
+    let seconds = seconds.unwrap_or(TTL);
+    if (1..=MOST).contains(&seconds) {
+        return Ok(seconds);
     }
+    let message = format!("a token cannot hold for {seconds} seconds");
+    let help = format!("give 1 to {MOST} seconds");
+    Err(Failure::new(FailureCode::BadArgument, message, help))
+}
+
+/// A token for objects of `most` bytes, which holds for `seconds`; with `revoke` it is the only one.
+pub(super) fn make(here: &Here, most: u64, seconds: u64, revoke: bool) -> Result<Value, Failure> {
     let failed = |error: std::io::Error| {
         let help = "no token was made, and those before hold as they did";
         Failure::new(FailureCode::Failed, error.to_string(), help)
     };
-    if args.flag("revoke") {
+    if revoke {
         here.tokens.revoke().map_err(failed)?;
     }
-    let expires = now() + ttl;
-    let token = here.tokens.make(bytes.get(), expires);
-    Ok(json!({ "token": token, "bytes": bytes.get(), "expires": expires }))
+    let expires = now() + seconds;
+    let token = here.tokens.make(most, expires);
+    Ok(json!({ "token": token, "bytes": most, "expires": expires }))
 }

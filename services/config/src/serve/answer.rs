@@ -5,12 +5,12 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use humantime::format_rfc3339_seconds;
 use octet_appliance::{FileError, Section, Unit};
-use octet_node::Peer;
-use octet_node::control::{Arguments, By, Failure, FailureCode, PublicKey, Request, Verb};
+use octet_node::control::file::FileArg;
+use octet_node::control::{By, Failure, FailureCode, PublicKey};
 use octet_node::digest::sha256;
-use serde_json::{Map, Value, json};
+use octet_node::serve::verbs::Call;
+use serde_json::{Value, json};
 
-use super::verbs::{CONFIRM, verbs};
 use crate::copy::MAX_TEXT;
 use crate::difference::differences;
 use crate::keeper::{Keeper, Outcome, Readers, Version, Wish};
@@ -41,40 +41,32 @@ pub struct Config<F, R> {
 }
 
 impl<F: Folder, R: Readers> Config<F, R> {
-    /// The answer to `request` of `peer`, a process of user `uid`.
-    ///
-    /// # Errors
-    /// It was refused or failed; that is the answer.
-    pub fn answer(&self, uid: u32, peer: &mut Peer, request: Request) -> Result<Value, Failure> {
-        let verbs = verbs(self.keeper.view().next_number);
-        let verb = Verb::find(&verbs, &request.verb)?;
-        let args = verb.check(request.args.clone())?;
-        let by = request.by.filter(|_| uid == self.pid_1);
-        match verb.name.as_str() {
-            "show" => self.show(&args),
-            "diff" => self.diff(&self.parse(peer.read_file(request.id, MAX_TEXT)?)?.0),
-            "apply" => {
-                let bytes = peer.read_file(request.id, MAX_TEXT)?;
-                if let Some(wrong) = wrong_digest(&request.args, &bytes) {
-                    return Err(wrong);
-                }
-                let (settings, warnings) = self.parse(bytes)?;
-                let mut answer = self.change(verb, &request, &args, by, settings, None)?;
-                if !warnings.is_empty() {
-                    answer["warnings"] = json!(warnings);
-                }
-                Ok(answer)
-            }
-            "confirm" => self.keeper.confirm(by).map(|sequence| json!({ "confirmed": sequence })),
-            "history" => self.history(),
-            "rollback" => self.rollback(verb, &request, &args, by),
-            "section" => self.section(uid, &args),
-            _ => Ok(json!(verbs)), // describe: the list has no other
+    /// For whom it is called. PID 1's word is believed.
+    pub(super) fn by(&self, call: &Call<'_>) -> Option<By> {
+        call.by.filter(|_| call.uid == self.pid_1)
+    }
+
+    /// Tries what the file of `call` says.
+    pub(super) fn apply(
+        &self,
+        call: &mut Call<'_>,
+        file: &FileArg,
+        confirm: Duration,
+    ) -> Result<Value, Failure> {
+        let bytes = call.peer.read_file(call.id, MAX_TEXT)?;
+        if let Some(wrong) = wrong_digest(file, &bytes) {
+            return Err(wrong);
         }
+        let (settings, warnings) = self.parse(bytes)?;
+        let mut answer = self.change(call, settings, None, confirm)?;
+        if !warnings.is_empty() {
+            answer["warnings"] = json!(warnings);
+        }
+        Ok(answer)
     }
 
     /// What `bytes` say, and lines of which nothing comes.
-    fn parse(&self, bytes: Vec<u8>) -> Result<(Settings, Vec<String>), Failure> {
+    pub(super) fn parse(&self, bytes: Vec<u8>) -> Result<(Settings, Vec<String>), Failure> {
         let text = String::from_utf8(bytes).map_err(|error| {
             let at = error.utf8_error().valid_up_to();
             let message = format!("the file is no text in UTF-8: byte {at} is wrong");
@@ -86,25 +78,17 @@ impl<F: Folder, R: Readers> Config<F, R> {
         Ok((settings, useless))
     }
 
-    /// Tries `settings`, which `request` asks for.
+    /// Tries `settings`, which `call` asks for; those of configuration `again`, if they were there before.
     fn change(
         &self,
-        verb: &Verb,
-        request: &Request,
-        args: &Arguments,
-        by: Option<By>,
+        call: &Call<'_>,
         settings: Settings,
         again: Option<u64>,
+        confirm: Duration,
     ) -> Result<Value, Failure> {
-        let signed = self.signed(verb, request, args)?;
-        let seconds = args.integer("confirm").unwrap_or(CONFIRM.0);
-        if !(CONFIRM.1..=CONFIRM.2).contains(&seconds) {
-            let message =
-                format!("`confirm` is {seconds}, and can be {} to {}", CONFIRM.1, CONFIRM.2);
-            return Err(bad(&message));
-        }
+        let signed = self.signed(call)?;
         let taken = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-        let (confirm, sequence) = (Duration::from_secs(seconds), args.integer("sequence"));
+        let (by, sequence) = (self.by(call), call.args.integer("sequence"));
         let wish = Wish { settings, by, signed, sequence, again, taken, confirm };
         let outcome = self.keeper.apply(wish, Instant::now())?;
         Ok(match outcome {
@@ -114,7 +98,7 @@ impl<F: Folder, R: Readers> Config<F, R> {
                 self.tried.1.notify_all();
                 let mut answer = json!({
                     "applied": sequence,
-                    "next": format!("`config confirm` within {seconds} s, or it undoes itself"),
+                    "next": format!("`config confirm` within {} s, or it undoes itself", confirm.as_secs()),
                 });
                 if !not_running.is_empty() {
                     answer["not_running"] = json!(not_running);
@@ -124,36 +108,29 @@ impl<F: Folder, R: Readers> Config<F, R> {
         })
     }
 
-    /// Who has signed `request`, and what, if anybody has.
-    fn signed(
-        &self,
-        verb: &Verb,
-        request: &Request,
-        args: &Arguments,
-    ) -> Result<Option<(PublicKey, String)>, Failure> {
-        let Some(text) = args.text(SIGNED) else { return Ok(None) };
+    /// Who has signed `call`, and what, if anybody has.
+    fn signed(&self, call: &Call<'_>) -> Result<Option<(PublicKey, String)>, Failure> {
+        let Some(text) = call.args.text(SIGNED) else { return Ok(None) };
         let node = (self.node)()?;
-        let signer = warrant::check(text, &node, &verb.name, &request.args)?;
-        if args.integer("sequence").is_none() {
+        let signer = warrant::check(text, &node, call.verb, call.args.all())?;
+        if call.args.integer("sequence").is_none() {
             return Err(bad("a signed configuration has a number: `sequence`"));
         }
         Ok(Some((signer, text.to_owned())))
     }
 
-    fn rollback(
+    /// Goes back to configuration `to`, or takes back what is tried, or goes back to the one before.
+    pub(super) fn rollback(
         &self,
-        verb: &Verb,
-        request: &Request,
-        args: &Arguments,
-        by: Option<By>,
+        call: &Call<'_>,
+        to: Option<u64>,
+        confirm: Duration,
     ) -> Result<Value, Failure> {
-        let to = match args.text("to") {
-            Some(to) => {
-                to.parse().map_err(|_| bad(&format!("`{to}` is no number of a configuration")))?
-            }
+        let to = match to {
+            Some(to) => to,
             None => {
-                let signer = self.signed(verb, request, args)?.map(|(key, _)| key);
-                match self.keeper.take_back(by, signer)? {
+                let signer = self.signed(call)?.map(|(key, _)| key);
+                match self.keeper.take_back(self.by(call), signer)? {
                     Some(sequence) => return Ok(json!({ "undone": sequence })),
                     None => self.keeper.before_last()?,
                 }
@@ -168,14 +145,14 @@ impl<F: Folder, R: Readers> Config<F, R> {
                     .map_err(|problem| unusable(to, &problem))?
             }
         };
-        self.change(verb, request, args, by, settings, Some(to))
+        self.change(call, settings, Some(to), confirm)
     }
 
-    fn show(&self, args: &Arguments) -> Result<Value, Failure> {
+    pub(super) fn show(&self, section: Option<Section>) -> Result<Value, Failure> {
         let view = self.keeper.view();
         let Version { sequence, settings } = &*view.in_force;
-        if let Some(name) = args.text("section") {
-            return Ok(settings.section(named(name)?));
+        if let Some(section) = section {
+            return Ok(settings.section(section));
         }
         let mut answer = json!({ "sequence": sequence });
         match sequence {
@@ -204,12 +181,12 @@ impl<F: Folder, R: Readers> Config<F, R> {
         Ok(answer)
     }
 
-    fn diff(&self, next: &Settings) -> Result<Value, Failure> {
+    pub(super) fn diff(&self, next: &Settings) -> Result<Value, Failure> {
         let in_force = self.keeper.view().in_force;
         Ok(json!(differences(&in_force.settings.sections, &next.sections)))
     }
 
-    fn history(&self) -> Result<Value, Failure> {
+    pub(super) fn history(&self) -> Result<Value, Failure> {
         let in_force = self.keeper.view().in_force.sequence;
         let store = self.keeper.store();
         let copies = store.all().map(|name| {
@@ -232,8 +209,7 @@ impl<F: Folder, R: Readers> Config<F, R> {
     }
 
     /// The section that a unit asks for. PID 1 asks for operators, who may see all.
-    fn section(&self, uid: u32, args: &Arguments) -> Result<Value, Failure> {
-        let section = named(args.text("section").unwrap_or_default())?;
+    pub(super) fn section(&self, uid: u32, section: Section, next: bool) -> Result<Value, Failure> {
         let reads = self.readers.iter().any(|unit| unit.uid() == uid && unit.reads(section));
         if uid != self.pid_1 && !reads {
             let message = format!("user {uid} may not read section `{section}`");
@@ -241,7 +217,7 @@ impl<F: Folder, R: Readers> Config<F, R> {
             return Err(Failure::new(FailureCode::Denied, message, help));
         }
         let view = self.keeper.view();
-        let version = match args.flag("next") {
+        let version = match next {
             false => view.in_force,
             true => view.next.ok_or_else(|| {
                 let help = "read this only when `config` asks about it";
@@ -259,17 +235,9 @@ fn date(seconds: u64) -> String {
     format_rfc3339_seconds(at).to_string()
 }
 
-fn named(name: &str) -> Result<Section, Failure> {
-    Section::named(name).ok_or_else(|| {
-        let known = Section::ALL.map(Section::name).join(", ");
-        let message = format!("there is no section `{name}` that a box can be given");
-        Failure::new(FailureCode::NotFound, message, format!("the sections are: {known}"))
-    })
-}
-
 /// What is wrong, if the call says what digest its file has and that is another.
-fn wrong_digest(args: &Map<String, Value>, bytes: &[u8]) -> Option<Failure> {
-    let said = args["file"].get("sha256")?;
+fn wrong_digest(file: &FileArg, bytes: &[u8]) -> Option<Failure> {
+    let said = file.sha256.as_ref()?;
     let is = sha256(bytes);
     (*said != is).then(|| {
         let message = format!("the file that came has the SHA-256 {is}, and not {said}");
@@ -286,6 +254,6 @@ fn unusable(sequence: u64, problem: &str) -> Failure {
     Failure::new(FailureCode::Failed, message, "`config history` lists those that there are")
 }
 
-fn bad(message: &str) -> Failure {
+pub(super) fn bad(message: &str) -> Failure {
     Failure::new(FailureCode::BadArgument, message, "see `octetctl config --help`")
 }

@@ -32,7 +32,5 @@ where
     R: Readers + 'static,
 {
     let (pid_1, config) = (config.pid_1, config.clone());
-    threads::serve(listener, callers, LIMITS, pid_1, move |peer, uid, request| {
-        config.answer(uid, peer, request)
-    })
+    threads::serve(listener, callers, LIMITS, pid_1, verbs::verbs(), config)
 }

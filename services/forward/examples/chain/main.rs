@@ -21,8 +21,9 @@ use std::os::unix::net::UnixListener;
 use std::process::ExitCode;
 use std::sync::{Mutex, PoisonError};
 
-use octet_node::control::{Failure, FailureCode, Request};
+use octet_node::control::{Capability, Failure, FailureCode, Verb};
 use octet_node::serve::threads::{Limits, serve};
+use octet_node::serve::verbs::{Takes, Verbs, integer, nothing, text};
 use octet_node::{Callers, PID_1, inherited};
 use serde_json::Value;
 
@@ -54,37 +55,52 @@ fn main() -> ExitCode {
 
 fn run() -> Result<Infallible, Failed> {
     let (_, socket) = inherited().pop().ok_or("PID 1 has passed no socket")?;
-    let chain = Mutex::<Option<Chain>>::default();
-    let ask = move |request: &Request| {
-        let mut chain = chain.lock().unwrap_or_else(PoisonError::into_inner);
-        answer(&mut chain, request).map_err(|error| {
-            let help = "see services/forward/examples/chain for what it does";
-            Failure::new(FailureCode::Failed, error.to_string(), help)
-        })
-    };
     let (listener, callers) = (UnixListener::from(socket), Callers::from_environment());
-    Ok(serve(&listener, &callers, CLIENTS, PID_1, move |_, _, request| ask(&request))?)
+    Ok(serve(&listener, &callers, CLIENTS, PID_1, verbs(), Mutex::default())?)
 }
 
-fn answer(chain: &mut Option<Chain>, request: &Request) -> Result<Value, Failed> {
-    let chain = match chain {
-        Some(chain) => chain,
-        None => chain.insert(Chain::make()?),
+/// The nodes, once somebody has asked for a way.
+type Made = Mutex<Option<Chain>>;
+
+fn verbs() -> Verbs<Made> {
+    use Capability::Operate;
+
+    Verbs::default()
+        .with(Verb::new("begin", Operate, "Has a way's programs run"), way(), |made, _, way| {
+            with(made, |chain| chain.begin(way))
+        })
+        .with(
+            Verb::new("carry", Operate, "Answers when so many bytes have come to the last node"),
+            way().and(integer("bytes", "How many")),
+            |made, _, (way, bytes)| with(made, |chain| chain.carry(way, bytes)),
+        )
+        .with(Verb::new("end", Operate, "Ends these programs"), nothing(), |made, _, ()| {
+            with(made, |chain| {
+                chain.overlay = None;
+                Ok(())
+            })
+        })
+}
+
+fn way() -> Takes<Way> {
+    text("way", "By what")
+        .parse(|name| Way::named(&name).ok_or_else(|| failed(&format!("there is no way `{name}`"))))
+}
+
+fn with(
+    made: &Made,
+    what: impl FnOnce(&mut Chain) -> Result<(), Failed>,
+) -> Result<Value, Failure> {
+    let mut chain = made.lock().unwrap_or_else(PoisonError::into_inner);
+    let done = match &mut *chain {
+        Some(chain) => what(chain),
+        empty => Chain::make().and_then(|made| what(empty.insert(made))),
     };
-    let way = || {
-        let way = request.args.get("way").and_then(Value::as_str).and_then(Way::named);
-        way.ok_or("there is no such way")
-    };
-    match request.verb.as_str() {
-        "begin" => chain.begin(way()?)?,
-        "carry" => {
-            let bytes = request.args.get("bytes").and_then(Value::as_u64);
-            chain.carry(way()?, bytes.ok_or("how many bytes?")?)?;
-        }
-        "end" => chain.overlay = None,
-        _ => return Err("there is no such verb".into()),
-    }
-    Ok(Value::Null)
+    done.map(|()| Value::Null).map_err(|error| failed(&error.to_string()))
+}
+
+fn failed(why: &str) -> Failure {
+    Failure::new(FailureCode::Failed, why, "see services/forward/examples/chain for what it does")
 }
 
 /// The nodes, and all that they are to each other.

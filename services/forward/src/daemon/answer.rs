@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use data_encoding::BASE64;
-use octet_node::control::{Arguments, Failure, FailureCode};
+use octet_node::control::{Failure, FailureCode};
 use octet_node::key::random;
 use octet_node::map::Member;
 use serde_json::{Value, json};
 
 use super::ways::Way;
-use super::{Daemon, Pinged, Waiting, rates, seconds};
-use crate::constraints;
+use super::{Daemon, Pinged, Waiting, seconds};
+use crate::constraints::{self, Wanted};
 use crate::engine::{PathNumber, Stretch};
 use crate::exchange;
 use crate::graph::{HOPS, Limits};
@@ -21,7 +21,7 @@ use crate::kernel::meter::{self, Count, Meter};
 use crate::label::Label;
 use crate::topology::Topology;
 use crate::trace;
-use crate::verbs::Question;
+use crate::verbs::{Asked, Question};
 use octet_node::address::{Address, name};
 
 /// The other end of a path has not answered.
@@ -64,25 +64,20 @@ fn keys(stretch: &Stretch) -> [String; 2] {
 
 impl Daemon {
     pub(super) async fn answer(&mut self, question: Question) {
-        let Question { verb, args, answer } = question;
+        let Question { asked, answer } = question;
         let now = Waiting { answer, since: Instant::now() };
-        let answered = match verb.as_str() {
-            "ping" => return self.ping(&args, now, None).await,
-            "trace" => return self.trace(&args, now).await,
-            "path-add" => return self.add(&args, now).await,
-            "status" => Ok(self.status()),
-            "card" => self.card(),
-            "links" => Ok(self.shown_links()),
-            "paths" => Ok(self.shown_paths()),
-            "labels" => self.labels().await,
-            "records" => self.shown_records(&args).await,
-            "drop" => self.drop_path(&args).await,
-            "rate" => self.change_rate(&args).await,
-            _ => Err(Failure::new(
-                FailureCode::BadRequest,
-                "there is no such verb",
-                "see `describe`",
-            )),
+        let answered = match asked {
+            Asked::Ping(path) => return self.ping(path, now, None).await,
+            Asked::Trace(path) => return self.trace(path, now).await,
+            Asked::Add(wanted) => return self.add(&wanted, now).await,
+            Asked::Status => Ok(self.status()),
+            Asked::Card => self.card(),
+            Asked::Links => Ok(self.shown_links()),
+            Asked::Paths => Ok(self.shown_paths()),
+            Asked::Labels => self.labels().await,
+            Asked::Records { after } => self.shown_records(after).await,
+            Asked::Drop(path) => self.drop_path(path).await,
+            Asked::Rate(path, rate) => self.change_rate(path, rate).await,
         };
         let _ = now.answer.send(answered);
     }
@@ -158,9 +153,8 @@ impl Daemon {
         board.or_else(named).unwrap_or_else(|| node.to_string())
     }
 
-    async fn shown_records(&self, args: &Arguments) -> Result<Value, Failure> {
+    async fn shown_records(&self, after: u64) -> Result<Value, Failure> {
         let counts = meter::counts().await.map_err(uncounted)?;
-        let after = args.integer("after").unwrap_or_default();
         Ok(self.records.shown(after, &self.engine.carried(), &counts))
     }
 
@@ -194,8 +188,8 @@ impl Daemon {
         found.or_else(by_name).ok_or_else(|| unknown(text))
     }
 
-    async fn add(&mut self, args: &Arguments, waiting: Waiting) {
-        match self.begin_way(args).await {
+    async fn add(&mut self, wanted: &Wanted, waiting: Waiting) {
+        match self.begin_way(wanted).await {
             Ok((number, None)) => drop(self.alone.insert(number, waiting)),
             Ok((number, Some((to, limits, rate)))) => {
                 let mut way = Way { limits, rate, waiting: Some(waiting), ..Way::default() };
@@ -211,10 +205,10 @@ impl Daemon {
     /// like, and how much they are to carry at most.
     async fn begin_way(
         &mut self,
-        args: &Arguments,
+        wanted: &Wanted,
     ) -> Result<(PathNumber, Option<(Address, Limits, u32)>), Failure> {
-        let to = self.meant(args.text("to").unwrap_or_default())?;
-        let (alone, rate) = (args.flag("alone"), rates::asked(args)?.unwrap_or(0));
+        let to = self.meant(&wanted.to)?;
+        let (alone, rate) = (wanted.alone, wanted.rate);
         // Who says what it is to be like is heard before who has only sent something.
         if self.ways.get(&to).is_some_and(|way| way.wanted.is_some()) {
             self.end_way(to).await;
@@ -222,10 +216,10 @@ impl Daemon {
         if !alone && self.ways.contains_key(&to) {
             return Err(no_path(&format!("{} has one already: drop it first", self.called(to))));
         }
-        let via = args.text("via").unwrap_or_default();
+        let via = wanted.via.as_deref().unwrap_or_default();
         let between = via.split(',').map(str::trim).filter(|it| !it.is_empty());
         let between: Vec<_> = between.map(|hop| self.meant(hop)).collect::<Result<_, _>>()?;
-        let mut limits = constraints::limits(args, to, |node| self.meant(node))?;
+        let mut limits = constraints::limits(wanted, to, |node| self.meant(node))?;
         let hops = if between.is_empty() {
             self.free_hops(to, &limits)?
         } else {
@@ -238,25 +232,17 @@ impl Daemon {
         Ok((number, (!alone).then_some((to, limits, rate))))
     }
 
-    pub(super) fn number(args: &Arguments) -> Result<PathNumber, Failure> {
-        let number = args.integer("path").and_then(|number| u16::try_from(number).ok());
-        let help = "`forward paths` lists them";
-        let none = || Failure::new(FailureCode::BadArgument, "a path has a number", help);
-        number.map(PathNumber).ok_or_else(none)
-    }
-
     /// Shows the hops of a path, and what comes of a ping.
-    async fn trace(&mut self, args: &Arguments, waiting: Waiting) {
-        match self.traced(args) {
-            Ok((hops, true)) => self.ping(args, waiting, Some(hops)).await,
+    async fn trace(&mut self, number: PathNumber, waiting: Waiting) {
+        match self.traced(number) {
+            Ok((hops, true)) => self.ping(number, waiting, Some(hops)).await,
             Ok((hops, false)) => drop(waiting.answer.send(Ok(with_whole(hops, None)))),
             Err(failure) => drop(waiting.answer.send(Err(failure))),
         }
     }
 
     /// The hops of a path that begins here, and whether it stands.
-    fn traced(&self, args: &Arguments) -> Result<(Vec<Value>, bool), Failure> {
-        let number = Self::number(args)?;
+    fn traced(&self, number: PathNumber) -> Result<(Vec<Value>, bool), Failure> {
         let none = || no_path(&format!("none that begins here has the number {number}"));
         let path = self.engine.path(number).ok_or_else(none)?;
         let own = self.node().map(|node| Address::of(&node)).ok_or_else(none)?;
@@ -274,25 +260,21 @@ impl Daemon {
         Ok((rows.map(row).collect(), self.inner_end(number).is_some()))
     }
 
-    async fn ping(&mut self, args: &Arguments, waiting: Waiting, hops: Option<Vec<Value>>) {
-        let target = Self::number(args).and_then(|number| {
-            let gone = || no_path(&format!("none has the number {number}"));
-            self.inner_end(number).ok_or_else(gone)
-        });
-        match target {
-            Ok(to) => {
+    async fn ping(&mut self, number: PathNumber, waiting: Waiting, hops: Option<Vec<Value>>) {
+        match self.inner_end(number) {
+            Some(to) => {
                 let token = u64::from_be_bytes(random().unwrap_or_default());
                 self.pings.insert(token, Pinged { waiting, hops });
                 let _ = self.ends.send_to(&Inner::Ping(token).to_bytes(), to).await;
             }
-            Err(failure) => {
-                let _ = waiting.answer.send(Err(failure));
+            None => {
+                let gone = no_path(&format!("none has the number {number}"));
+                let _ = waiting.answer.send(Err(gone));
             }
         }
     }
 
-    async fn drop_path(&mut self, args: &Arguments) -> Result<Value, Failure> {
-        let number = Self::number(args)?;
+    async fn drop_path(&mut self, number: PathNumber) -> Result<Value, Failure> {
         if !self.engine.paths().any(|(it, _)| it == number) {
             return Err(no_path(&format!("none that begins here has the number {number}")));
         }

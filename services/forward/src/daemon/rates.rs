@@ -1,27 +1,26 @@
 //! How much paths carry at most, as people ask for it.
 
-use octet_node::control::{Arguments, Failure, FailureCode};
+use octet_node::control::{Failure, FailureCode};
 use serde_json::{Value, json};
 
 use super::answer::no_path;
 use super::ways::Way;
 use super::{Daemon, seconds};
-use crate::engine::HIGHEST_RATE;
+use crate::engine::{HIGHEST_RATE, PathNumber};
 use octet_node::address::Address;
 
 /// The lowest rate that is asked for, in kbit/s: below that what watches a path would take a large part of it, and
 /// be dropped with the rest.
 const LOWEST: u32 = 64;
 
-/// The rate that somebody asks for, if he does.
+/// The rate that somebody asks for, in kbit/s; 0 is no bound.
 ///
 /// # Errors
 /// No path has this one.
-pub(super) fn asked(args: &Arguments) -> Result<Option<u32>, Failure> {
-    let Some(asked) = args.integer("rate") else { return Ok(None) };
+pub fn rate(asked: u64) -> Result<u32, Failure> {
     let range = LOWEST..=HIGHEST_RATE;
     let rate = u32::try_from(asked).ok().filter(|rate| *rate == 0 || range.contains(rate));
-    rate.map(Some).ok_or_else(|| {
+    rate.ok_or_else(|| {
         let help = format!("give {LOWEST} to {HIGHEST_RATE} kbit/s, or 0 for no bound");
         Failure::new(FailureCode::BadArgument, format!("no path has a rate of {asked}"), help)
     })
@@ -29,9 +28,11 @@ pub(super) fn asked(args: &Arguments) -> Result<Option<u32>, Failure> {
 
 impl Daemon {
     /// Has a path carry another rate at most, and all of its way.
-    pub(super) async fn change_rate(&mut self, args: &Arguments) -> Result<Value, Failure> {
-        let number = Self::number(args)?;
-        let rate = asked(args)?.unwrap_or(0);
+    pub(super) async fn change_rate(
+        &mut self,
+        number: PathNumber,
+        rate: u32,
+    ) -> Result<Value, Failure> {
         if self.engine.path(number).is_none() {
             return Err(no_path(&format!("none that begins here has the number {number}")));
         }
@@ -54,24 +55,14 @@ impl Daemon {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use octet_node::control::Verb;
-
-    fn read(verb: &str, args: Value) -> Result<Option<u32>, Failure> {
-        let Value::Object(args) = args else { panic!("{args}") };
-        let verbs = crate::verbs::verbs();
-        asked(&Verb::find(&verbs, verb).unwrap().check(args).unwrap())
-    }
 
     #[test]
     fn what_no_path_has_is_refused() {
-        let add = |rate: u64| read("path-add", json!({ "to": "5", "rate": rate }));
-        assert_eq!(read("path-add", json!({ "to": "5" })), Ok(None));
-        for rate in [0, 64, 100_000_000] {
-            assert_eq!(add(rate), Ok(Some(rate as u32)));
-            assert_eq!(read("rate", json!({ "path": 1, "rate": rate })), Ok(Some(rate as u32)));
+        for asked in [0, 64, 100_000_000] {
+            assert_eq!(rate(asked), Ok(asked as u32));
         }
-        for rate in [1, 63, 100_000_001, 1 << 32, u64::MAX] {
-            assert!(add(rate).unwrap_err().message.contains(&rate.to_string()));
+        for asked in [1, 63, 100_000_001, 1 << 32, u64::MAX] {
+            assert!(rate(asked).unwrap_err().message.contains(&asked.to_string()));
         }
     }
 }

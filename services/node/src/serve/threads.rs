@@ -6,50 +6,42 @@ use std::io;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::sync::Arc;
 
-use octet_control::{Failure, Request};
-use serde_json::Value;
-
 use crate::callers::{Callers, peer_uid};
 use crate::peer::Peer;
 
 pub use super::places::Limits;
 use super::places::Places;
+use super::verbs::Verbs;
 
 /// Room for the stack of one client's thread, in bytes; what is not used takes no memory.
 const STACK: usize = 512 << 10;
 
-/// Serves whoever connects to `listener`, for ever: `answer` is given the requests of `callers` that
-/// these may make. Who is not listed at all is turned away. `pid_1` is the user that asks for
-/// operators.
+/// Serves whoever connects to `listener`, for ever: `callers` are answered by those of `verbs`, with `state`, that they
+/// may ask for. Who is not listed at all is turned away. `pid_1` is the user that asks for operators.
 ///
 /// # Errors
 /// The socket is gone.
-pub fn serve<A>(
+pub fn serve<S: Send + Sync + 'static>(
     listener: &UnixListener,
     callers: &Callers,
     limits: Limits,
     pid_1: u32,
-    answer: A,
-) -> io::Result<Infallible>
-where
-    A: Fn(&mut Peer, u32, Request) -> Result<Value, Failure> + Send + Sync + 'static,
-{
-    serve_users(listener, callers, limits, pid_1, |stream| peer_uid(stream), answer)
+    verbs: Verbs<S>,
+    state: S,
+) -> io::Result<Infallible> {
+    let answers = (callers.clone(), verbs, state);
+    serve_users(listener, limits, pid_1, |stream| peer_uid(stream), answers)
 }
 
 /// The same, with another word than the kernel's on whose a connection is.
-fn serve_users<A>(
+fn serve_users<S: Send + Sync + 'static>(
     listener: &UnixListener,
-    callers: &Callers,
     limits: Limits,
     pid_1: u32,
     user: impl Fn(&UnixStream) -> io::Result<u32>,
-    answer: A,
-) -> io::Result<Infallible>
-where
-    A: Fn(&mut Peer, u32, Request) -> Result<Value, Failure> + Send + Sync + 'static,
-{
-    let (places, shared) = (Places::new(limits), Arc::new((callers.clone(), answer)));
+    answers: (Callers, Verbs<S>, S),
+) -> io::Result<Infallible> {
+    let (places, shared) = (Places::new(limits), Arc::new(answers));
     loop {
         let (stream, _) = match listener.accept() {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
@@ -57,20 +49,20 @@ where
         };
         // Whom the kernel does not name is turned away, as is who finds no room.
         let Ok(uid) = user(&stream) else { continue };
-        if !callers.knows(uid) {
+        if !shared.0.knows(uid) {
             continue;
         }
         let Some(place) = places.take(uid, uid == pid_1) else { continue };
         let shared = shared.clone();
         let serve = move || {
-            let (callers, answer) = &*shared;
+            let (callers, verbs, state) = &*shared;
             let mut peer = Peer::new(stream);
             // Given back before the connection ends: who sees that end finds the room.
             let _place = place;
             while let Ok(Some(request)) = peer.next_request() {
                 let id = request.id;
                 let allowed = callers.check(uid, &request.verb);
-                let answer = allowed.and_then(|()| answer(&mut peer, uid, request));
+                let answer = allowed.and_then(|()| verbs.answer(state, &mut peer, uid, request));
                 if peer.end(id, answer).is_err() {
                     break;
                 }
@@ -85,7 +77,8 @@ where
 mod tests {
     use super::*;
     use crate::callers::PID_1;
-    use octet_control::{CallError, Client, FailureCode};
+    use crate::serve::verbs::nothing;
+    use octet_control::{CallError, Capability, Client, FailureCode, Verb};
     use serde_json::{Map, json};
     use std::io::Read;
     use std::net::Shutdown;
@@ -116,8 +109,10 @@ mod tests {
             let (users, next) = channel();
             std::thread::spawn(move || {
                 let user = |_: &UnixStream| next.recv().map_err(io::Error::other);
-                let answer = |_: &mut Peer, uid, request: Request| Ok(json!([uid, request.verb]));
-                serve_users(&listener, &callers, LIMITS, PID_1, user, answer)
+                let who = Verb::new("who", Capability::Read, "");
+                let verbs = Verbs::default()
+                    .with(who, nothing(), |(), call, ()| Ok(json!([call.uid, call.verb])));
+                serve_users(&listener, LIMITS, PID_1, user, (callers, verbs, ()))
             });
             Self { _folder: folder, socket, users }
         }

@@ -1,6 +1,5 @@
 //! The server: one client may change slots at a time, and others may ask meanwhile.
 
-mod answer;
 mod sent;
 mod verbs;
 mod work;
@@ -22,7 +21,5 @@ const LIMITS: Limits = Limits { all: 8, for_operators: 4, of_one: 2 };
 /// # Errors
 /// The socket is gone.
 pub fn serve(listener: &UnixListener, work: Work, callers: &Callers) -> io::Result<Infallible> {
-    threads::serve(listener, callers, LIMITS, PID_1, move |peer, _, request| {
-        answer::answer(&work, peer, request)
-    })
+    threads::serve(listener, callers, LIMITS, PID_1, verbs::verbs(), work)
 }

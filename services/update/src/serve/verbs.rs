@@ -1,28 +1,104 @@
-//! What update can be asked.
+//! What update can be asked, and what it answers.
 
-use octet_node::control::{ArgKind, Capability, ColumnKind, DESCRIBE, Verb};
-use octet_node::settings;
+use octet_appliance::Trust;
+use octet_bundle::{Manifest, Standing};
+use octet_node::control::file::FileArg;
+use octet_node::control::{Capability, ColumnKind, Failure, Verb};
+use octet_node::section;
+use octet_node::serve::verbs::{Call, Verbs, file, nothing};
+use octet_node::settings::next_section;
+use serde_json::{Value, json};
 
-/// Every verb; `describe` answers with this list.
-pub fn verbs() -> Vec<Verb> {
+use super::sent::Sent;
+use super::work::Work;
+use crate::present::{Present, Slot};
+use crate::running::Running;
+
+/// Every verb.
+pub fn verbs() -> Verbs<Work> {
     use Capability::{Read, Update};
 
-    let own = vec![
-        Verb::new(DESCRIBE, Read, "Lists these verbs"),
-        Verb::new("status", Read, "Shows the slots, which of them runs, and which one starts next")
+    Verbs::default()
+        .with(
+            Verb::new(
+                "status",
+                Read,
+                "Shows the slots, which of them runs, and which one starts next",
+            )
             .shown(ColumnKind::Bytes, &["free"]),
-        Verb::new(
-            "install",
-            Update,
-            "Writes a signed update as a new slot; it is tried at the next start",
+            nothing(),
+            |work: &Work, _, ()| {
+                work.status().map(|(running, present, floor)| match present {
+                    Some(present) => status(&running, &present, floor),
+                    None => json!({ "running": running.slot, "installing": work.doing() }),
+                })
+            },
         )
-        .required("file", ArgKind::File, "what `cargo image bundle` made")
-        .shown(ColumnKind::Bytes, &["size", "received", "copied", "patched", "shared"]),
-        Verb::new(
-            "rollback",
-            Update,
-            "Has the next start take the newest other slot that was good",
-        ),
-    ];
-    own.into_iter().chain(settings::verbs()).collect()
+        .with(
+            Verb::new(
+                "install",
+                Update,
+                "Writes a signed update as a new slot; it is tried at the next start",
+            )
+            .shown(ColumnKind::Bytes, &["size", "received", "copied", "patched", "shared"]),
+            file("file", "what `cargo image bundle` made"),
+            install,
+        )
+        .with(
+            Verb::new(
+                "rollback",
+                Update,
+                "Has the next start take the newest other slot that was good",
+            ),
+            nothing(),
+            |work, _, ()| {
+                let slot = work.rollback()?;
+                Ok(json!({ "slot": slot, "next": "`reboot` starts it" }))
+            },
+        )
+        // Each update is held against what is in force then: all there is to do is to read it.
+        .with_settings(
+            |_| Ok(next_section::<Trust>("trust").map(drop)?),
+            |_| Ok(section::<Trust>("trust").map(drop)?),
+        )
+}
+
+fn install(work: &Work, call: &mut Call<'_>, file: FileArg) -> Result<Value, Failure> {
+    let mut sent = Sent { peer: call.peer, id: call.id, size: file.size };
+    let (manifest, counts) = work.install(&mut sent)?;
+    let mut answer = json!({ "slot": manifest.slot, "sequence": manifest.sequence });
+    if let (Value::Object(answer), Value::Object(counts)) = (&mut answer, json!(counts)) {
+        answer.extend(counts);
+    }
+    answer["next"] = json!("`reboot` tries it");
+    Ok(answer)
+}
+
+fn status(running: &Running, present: &Present, floor: u64) -> Value {
+    let slots: Vec<Value> = present.slots.iter().map(|slot| show(slot, running)).collect();
+    let manifest =
+        |slot: &Slot| slot.manifest.as_ref().map(|manifest: &Manifest| manifest.sequence);
+    let now = running.slot.as_deref().and_then(|name| present.slot(name));
+    json!({
+        "running": running.slot,
+        "sequence": now.and_then(manifest),
+        "floor": floor,
+        "next": present.next().map(|slot| &slot.name),
+        "free": present.free,
+        "slots": slots,
+    })
+}
+
+fn show(slot: &Slot, running: &Running) -> Value {
+    let standing = match slot.standing {
+        Standing::Good => "good".to_owned(),
+        Standing::Trying { left: 0, .. } => "no tries left".to_owned(),
+        Standing::Trying { left, .. } => format!("{left} tries left"),
+    };
+    json!({
+        "slot": slot.name,
+        "sequence": slot.sequence,
+        "standing": standing,
+        "running": running.slot.as_deref() == Some(slot.name.as_str()),
+    })
 }

@@ -1,23 +1,24 @@
-//! Attacks PID 1's socket from inside: waits for SIGHUP, then sends 10 000 random frames, each on
-//! a connection of its own, and reads whatever comes back to its end.
+//! Attacks PID 1's socket from inside: waits for SIGHUP, then sends 2 000 random frames, or for SIGQUIT and sends
+//! 10 000, each on a connection of its own, and reads whatever comes back to its end.
 
 use std::io::{Read, Write};
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 
 use octet_guests::frames::Frames;
-use signal_hook::consts::SIGHUP;
+use signal_hook::consts::{SIGHUP, SIGQUIT};
 use signal_hook::iterator::Signals;
 
 const SOCKET: &str = "/run/octet/init.sock";
-const COUNT: usize = 10_000;
+const COUNT: usize = 2_000;
+const LONG: usize = 10_000;
 
 fn main() -> std::io::Result<()> {
-    let mut go = Signals::new([SIGHUP])?;
-    println!("waits for SIGHUP");
-    go.forever().next();
+    let mut go = Signals::new([SIGHUP, SIGQUIT])?;
+    println!("waits for SIGHUP or SIGQUIT");
+    let count = if go.forever().next() == Some(SIGQUIT) { LONG } else { COUNT };
     let (mut answered, mut answers) = (0, Vec::new());
-    for frame in Frames::new(1).take(COUNT) {
+    for frame in Frames::new(1).take(count) {
         let mut stream = UnixStream::connect(SOCKET)?;
         // PID 1 may hang up on the first wrong byte: it owes nobody its attention.
         let _ = stream.write_all(&frame).and_then(|()| stream.shutdown(Shutdown::Write));
@@ -25,6 +26,6 @@ fn main() -> std::io::Result<()> {
         let _ = stream.read_to_end(&mut answers);
         answered += usize::from(!answers.is_empty());
     }
-    println!("{COUNT} frames sent, {answered} answered");
+    println!("{count} frames sent, {answered} answered");
     Ok(())
 }

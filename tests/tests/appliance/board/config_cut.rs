@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 /// How many states are looked at with other tools, besides those around a promise, and three are
 /// booted; with `--soak` it is all.
-const STATES: usize = 24;
+const STATES: usize = 12;
 
 /// The name that the box has before, and those that it is given one after the other.
 const NAMES: [&str; 3] = ["octet", "one", "two"];

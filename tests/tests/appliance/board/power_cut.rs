@@ -11,10 +11,10 @@ use octet_tests::{DiskFile, Image, READY, SOON, guest, in_parallel, part, soak};
 const MEDIUM: u64 = 320;
 
 /// How many states are booted with `--soak`: those in which table or EFI system partition was written last, and
-/// so many of the others. Else every twelfth of the former, and some of the latter.
+/// so many of the others. Else every sixteenth of the former, and some of the latter.
 const STATES: usize = 300;
-const EVERY: usize = 12;
-const SOME: usize = 2;
+const EVERY: usize = 16;
+const SOME: usize = 1;
 
 /// Lines that the diary adds at each boot.
 const LINES: usize = 6;

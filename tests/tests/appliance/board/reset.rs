@@ -85,16 +85,15 @@ fn boots(disk: &DiskFile) -> (String, bool) {
     (name, disk.debugfs("ls -p note").contains("/note/"))
 }
 
-/// Some of the numbers of writes from `first` to `last`, both included; without `--soak` these two only if `ends`.
-fn chosen(log: &WriteLog, (first, last): (usize, usize), ends: bool, sectors: u64) -> Vec<usize> {
+/// Some of the numbers of writes from `first` to `last`, both included; without `--soak` one of the middle.
+fn chosen(log: &WriteLog, (first, last): (usize, usize), sectors: u64) -> Vec<usize> {
     let part = |made: usize| part(&log.writes()[made - 1].range(), sectors);
     let esp: Vec<usize> = (first + 1..=last).filter(|made| part(*made) == "esp").collect();
     let mut all = if soak() {
         let sampled = (0..=STEPS).map(|place| first + place * (last - first) / STEPS);
         esp.into_iter().chain(sampled).collect()
     } else {
-        let middle = esp.get(esp.len() / 2).copied().unwrap_or((first + last) / 2);
-        if ends { vec![first, last] } else { vec![middle] }
+        vec![esp.get(esp.len() / 2).copied().unwrap_or((first + last) / 2)]
     };
     all.sort_unstable();
     all.dedup();
@@ -138,7 +137,7 @@ fn forgets_everything() {
     machine.kill().unwrap();
     drop(machine);
     let log = WriteLog::read(&log).unwrap();
-    let states = chosen(&log, (first, last), true, disk.sectors());
+    let states = chosen(&log, (first, last), disk.sectors());
     println!("asked for between writes {first} and {last}; states: {states:?}");
     in_parallel(state.after_writes(&log, &states), |(writes, disk)| {
         let (name, has_secret) = boots(&disk);
@@ -159,7 +158,7 @@ fn forgets_everything() {
     machine.kill().unwrap();
     drop(machine);
     let log = WriteLog::read(&log).unwrap();
-    let states = chosen(&log, (0, log.writes().len()), false, disk.sectors());
+    let states = chosen(&log, (0, log.writes().len()), disk.sectors());
     println!("done by {} writes; states: {states:?}", log.writes().len());
     let is_esp = |write: &Write| part(&write.range(), disk.sectors()) == "esp";
     let formatted = log.writes().iter().rposition(is_esp).unwrap();

@@ -13,7 +13,7 @@ use crate::update::base::{boot, flashed, key, power_off, release, wait_good};
 
 /// How many states are looked at: the first writes, where another slot goes and the new one begins, the
 /// last ones, where the entry appears, and others evenly.
-const STATES: usize = 40;
+const STATES: usize = 16;
 const STATES_SOAK: usize = 300;
 
 /// The states, as numbers of writes of the `esp` writes that were made: all of the first and last ones.

@@ -1,0 +1,301 @@
+//! A service's verbs, each with what answers it, and the arguments of both.
+//!
+//! What a verb takes is said once: `describe` lists it, a request is checked against it, and the answer is given it
+//! with its types.
+
+use octet_control::file::FileArg;
+use octet_control::settings::{APPLY, CHECK};
+use octet_control::{
+    Arg, ArgKind, Arguments, By, Capability, DESCRIBE, Failure, Request, Signed, Verb,
+};
+use serde_json::{Value, json};
+
+use crate::peer::Peer;
+
+/// What answers a verb of a service with the state `S`.
+type Answer<S> = Box<dyn Fn(&S, &mut Call<'_>) -> Result<Value, Failure> + Send + Sync>;
+
+/// How arguments are read that were checked.
+type Read<T> = Box<dyn Fn(&Arguments) -> Result<T, Failure> + Send + Sync>;
+
+/// The number that is to be signed next.
+type Next<S> = Box<dyn Fn(&S) -> u64 + Send + Sync>;
+
+/// All verbs of a service with the state `S`; `describe` is among them.
+pub struct Verbs<S> {
+    all: Vec<Entry<S>>,
+}
+
+struct Entry<S> {
+    verb: Verb,
+    signed: Option<Next<S>>,
+    answer: Answer<S>,
+}
+
+/// A request of a client, whose arguments fit its verb.
+pub struct Call<'a> {
+    /// The client.
+    pub peer: &'a mut Peer,
+    /// Whose process it is.
+    pub uid: u32,
+    /// The request's number.
+    pub id: u64,
+    /// The verb.
+    pub verb: &'a str,
+    /// All that was given with it.
+    pub args: Arguments,
+    /// For whom it is asked; to be believed if PID 1 says it.
+    pub by: Option<By>,
+}
+
+/// What a verb takes, and as what.
+pub struct Takes<T> {
+    args: Vec<Arg>,
+    read: Read<T>,
+}
+
+impl<S: 'static> Default for Verbs<S> {
+    /// `describe` alone.
+    fn default() -> Self {
+        // It is answered with the list, which no entry has.
+        let verb = Verb::new(DESCRIBE, Capability::Read, "Lists these verbs");
+        Self { all: vec![Entry { verb, signed: None, answer: Box::new(|_, _| Ok(Value::Null)) }] }
+    }
+}
+
+impl<S: 'static> Verbs<S> {
+    /// Adds `verb`, which takes `takes`, and is answered by `answer`.
+    #[must_use]
+    pub fn with<T: 'static>(
+        mut self,
+        mut verb: Verb,
+        takes: Takes<T>,
+        answer: impl Fn(&S, &mut Call<'_>, T) -> Result<Value, Failure> + Send + Sync + 'static,
+    ) -> Self {
+        verb.args.extend(takes.args);
+        let read = takes.read;
+        let answer: Answer<S> = Box::new(move |state, call| {
+            let taken = read(&call.args)?;
+            answer(state, call, taken)
+        });
+        self.all.push(Entry { verb, signed: None, answer });
+        self
+    }
+
+    /// Has calls of the verb that was added last signed by whoever has a key, with the number that `next` gives.
+    #[must_use]
+    pub fn signed(mut self, next: impl Fn(&S) -> u64 + Send + Sync + 'static) -> Self {
+        if let Some(last) = self.all.last_mut() {
+            last.verb = last.verb.clone().signed(0);
+            last.signed = Some(Box::new(next));
+        }
+        self
+    }
+
+    /// Adds the verbs by which `config` asks: whether what is to come is accepted, and that what is in force is read.
+    #[must_use]
+    pub fn with_settings(
+        self,
+        check: impl Fn(&S) -> Result<(), Failure> + Send + Sync + 'static,
+        apply: impl Fn(&S) -> Result<(), Failure> + Send + Sync + 'static,
+    ) -> Self {
+        let [of_check, of_apply] = crate::settings::verbs();
+        debug_assert_eq!((of_check.name.as_str(), of_apply.name.as_str()), (CHECK, APPLY));
+        self.with(of_check, nothing(), move |state, _, ()| check(state).map(|()| Value::Null)).with(
+            of_apply,
+            nothing(),
+            move |state, _, ()| apply(state).map(|()| Value::Null),
+        )
+    }
+
+    /// What `describe` lists.
+    pub fn list(&self, state: &S) -> Vec<Verb> {
+        let described = |entry: &Entry<S>| {
+            let sequence = entry.signed.as_ref().map(|next| next(state));
+            let signed = sequence.map(|sequence| Signed { sequence });
+            Verb { signed, ..entry.verb.clone() }
+        };
+        self.all.iter().map(described).collect()
+    }
+
+    /// The answer to `request` of `peer`, a process of user `uid`.
+    ///
+    /// # Errors
+    /// There is no such verb, it takes other arguments, or it was refused or failed: that is the answer.
+    pub fn answer(
+        &self,
+        state: &S,
+        peer: &mut Peer,
+        uid: u32,
+        request: Request,
+    ) -> Result<Value, Failure> {
+        let Request { id, verb, args, by, .. } = request;
+        let entry = self.all.iter().find(|entry| entry.verb.name == verb);
+        let entry = entry.ok_or_else(|| Verb::unknown(&verb))?;
+        let args = entry.verb.check(args)?;
+        if verb == DESCRIBE {
+            return Ok(json!(self.list(state)));
+        }
+        (entry.answer)(state, &mut Call { peer, uid, id, verb: &verb, args, by })
+    }
+}
+
+impl<T: 'static> Takes<T> {
+    fn one(
+        name: &'static str,
+        kind: ArgKind,
+        required: bool,
+        help: &str,
+        read: impl Fn(&Arguments) -> T + Send + Sync + 'static,
+    ) -> Self {
+        let arg = Arg { name: name.to_owned(), help: help.to_owned(), kind, required, short: None };
+        Self { args: vec![arg], read: Box::new(move |args| Ok(read(args))) }
+    }
+
+    /// This, and then `next`.
+    #[must_use]
+    pub fn and<U: 'static>(self, next: Takes<U>) -> Takes<(T, U)> {
+        let (first, second) = (self.read, next.read);
+        let args = [self.args, next.args].concat();
+        Takes { args, read: Box::new(move |args| Ok((first(args)?, second(args)?))) }
+    }
+
+    /// As what `parse` makes of it; what it refuses is the answer.
+    #[must_use]
+    pub fn parse<U>(
+        self,
+        parse: impl Fn(T) -> Result<U, Failure> + Send + Sync + 'static,
+    ) -> Takes<U> {
+        let read = self.read;
+        Takes { args: self.args, read: Box::new(move |args| parse(read(args)?)) }
+    }
+}
+
+/// No argument.
+pub fn nothing() -> Takes<()> {
+    Takes { args: vec![], read: Box::new(|_| Ok(())) }
+}
+
+/// A text that must be given; on a command line in its place.
+pub fn text(name: &'static str, help: &str) -> Takes<String> {
+    let read = move |args: &Arguments| args.text(name).unwrap_or_default().to_owned();
+    Takes::one(name, ArgKind::Text, true, help, read)
+}
+
+/// A text that may be given; on a command line in its place.
+pub fn optional_text(name: &'static str, help: &str) -> Takes<Option<String>> {
+    let read = move |args: &Arguments| args.text(name).map(str::to_owned);
+    Takes::one(name, ArgKind::Text, false, help, read)
+}
+
+/// A text that may be given; on a command line `--name VALUE`.
+pub fn option(name: &'static str, help: &str) -> Takes<Option<String>> {
+    let read = move |args: &Arguments| args.text(name).map(str::to_owned);
+    Takes::one(name, ArgKind::Option, false, help, read)
+}
+
+/// A whole number that must be given; on a command line `--name N`.
+pub fn integer(name: &'static str, help: &str) -> Takes<u64> {
+    let read = move |args: &Arguments| args.integer(name).unwrap_or_default();
+    Takes::one(name, ArgKind::Integer, true, help, read)
+}
+
+/// A whole number that may be given; on a command line `--name N`.
+pub fn optional_integer(name: &'static str, help: &str) -> Takes<Option<u64>> {
+    Takes::one(name, ArgKind::Integer, false, help, move |args| args.integer(name))
+}
+
+/// Yes or no; on a command line `--name`.
+pub fn flag(name: &'static str, help: &str) -> Takes<bool> {
+    Takes::one(name, ArgKind::Flag, false, help, move |args| args.flag(name))
+}
+
+/// A file that must be given; its content is read from the [`Call`]'s peer. On a command line its path, in its place.
+pub fn file(name: &'static str, help: &str) -> Takes<FileArg> {
+    let none = FileArg { size: None, sha256: None };
+    let read = move |args: &Arguments| args.file(name).unwrap_or_else(|| none.clone());
+    Takes::one(name, ArgKind::File, true, help, read)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use octet_control::FailureCode;
+    use serde_json::Map;
+    use std::os::unix::net::UnixStream;
+
+    fn verbs() -> Verbs<u64> {
+        let even = |number: u64| {
+            let odd = || Failure::new(FailureCode::BadArgument, format!("{number} is odd"), "");
+            number.is_multiple_of(2).then_some(number).ok_or_else(odd)
+        };
+        Verbs::default()
+            .with(
+                Verb::new("add", Capability::Operate, "Adds"),
+                integer("to", "an even number").parse(even).and(flag("twice", "two times")),
+                |state: &u64, call, (to, twice)| {
+                    Ok(json!([to + state * if twice { 2 } else { 1 }, call.uid]))
+                },
+            )
+            .signed(|state| state + 1)
+            .with(
+                Verb::new("say", Capability::Read, "Says"),
+                text("what", "").and(option("how", "")).and(optional_text("why", "")),
+                |_, call, ((what, how), why)| Ok(json!([call.verb, what, how, why])),
+            )
+            .with_settings(
+                |_| Ok(()),
+                |state| Err(Failure::new(FailureCode::Failed, state.to_string(), "")),
+            )
+    }
+
+    fn ask(verb: &str, args: Value) -> Result<Value, Failure> {
+        let args: Map<String, Value> = serde_json::from_value(args).unwrap();
+        let request = Request { id: 7, unit: None, verb: verb.to_owned(), args, by: None };
+        let mut peer = Peer::new(UnixStream::pair().unwrap().0);
+        verbs().answer(&20, &mut peer, 901, request)
+    }
+
+    #[test]
+    fn a_verb_is_answered_with_what_it_says_that_it_takes() {
+        assert_eq!(ask("add", json!({ "to": 2 })).unwrap(), json!([22, 901]));
+        assert_eq!(ask("add", json!({ "to": 2, "twice": true })).unwrap(), json!([42, 901]));
+        let said = ask("say", json!({ "what": "a", "how": "b" })).unwrap();
+        assert_eq!(said, json!(["say", "a", "b", null]));
+        assert_eq!(ask(CHECK, json!({})).unwrap(), Value::Null);
+        assert_eq!(ask(APPLY, json!({})).unwrap_err().message, "20");
+        for (verb, args, code) in [
+            ("add", json!({ "to": 3 }), FailureCode::BadArgument),
+            ("add", json!({}), FailureCode::BadArgument),
+            ("add", json!({ "to": "2" }), FailureCode::BadArgument),
+            ("say", json!({ "what": "a", "who": "b" }), FailureCode::BadArgument),
+            ("describe", json!({ "who": "b" }), FailureCode::BadArgument),
+            ("subtract", json!({}), FailureCode::NotFound),
+        ] {
+            assert_eq!(ask(verb, args.clone()).unwrap_err().code, code, "{verb} {args}");
+        }
+    }
+
+    #[test]
+    fn describe_lists_all_in_their_order() {
+        let list: Vec<Verb> = serde_json::from_value(ask(DESCRIBE, json!({})).unwrap()).unwrap();
+        let names: Vec<&str> = list.iter().map(|verb| verb.name.as_str()).collect();
+        assert_eq!(names, [DESCRIBE, "add", "say", CHECK, APPLY]);
+        let args = |verb: &Verb| -> Vec<(String, ArgKind, bool)> {
+            verb.args.iter().map(|arg| (arg.name.clone(), arg.kind, arg.required)).collect()
+        };
+        let as_before = Verb::new("add", Capability::Operate, "Adds")
+            .required("to", ArgKind::Integer, "an even number")
+            .optional("twice", ArgKind::Flag, "two times")
+            .signed(21);
+        assert_eq!(list[1], as_before);
+        assert_eq!(
+            args(&list[2]),
+            [
+                ("what".to_owned(), ArgKind::Text, true),
+                ("how".to_owned(), ArgKind::Option, false),
+                ("why".to_owned(), ArgKind::Text, false),
+            ]
+        );
+    }
+}
