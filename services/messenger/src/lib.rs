@@ -8,6 +8,7 @@
 #![warn(clippy::print_stderr, clippy::print_stdout)]
 
 mod alerts;
+pub mod backup;
 pub mod boards;
 mod bot;
 pub mod card;
@@ -29,6 +30,7 @@ pub mod record;
 pub mod request;
 pub mod rows;
 pub mod safety;
+pub mod sealed;
 mod service;
 pub mod store;
 mod verbs;

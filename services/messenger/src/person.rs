@@ -5,6 +5,7 @@
 mod own;
 mod peer;
 mod read;
+mod restore;
 mod todo;
 mod write;
 
@@ -290,6 +291,17 @@ mod tests {
     fn add(person: &mut Person, number: usize) -> Result<Vec<Change>, Refused> {
         let invite = Invite { name: name(number), places: Vec::<Place>::new() };
         person.step(Event::Add(invite, "ben".into()), 0)
+    }
+
+    #[test]
+    fn a_row_of_before_there_were_epochs_is_read() {
+        let fresh = Fresh { name: [1; 32], key: [2; 32], seal: [3; 32] };
+        let (person, _) = Person::new(fresh, vec![], 0).unwrap();
+        let row = person.own.save();
+        let (added, before) = row.split_last().unwrap();
+        assert_eq!(*added, 0);
+        assert!(Own::load(before).unwrap().save() == row && Own::load(&row).unwrap().save() == row);
+        assert!(Own::load(&before[..before.len() - 1]).is_none());
     }
 
     /// However many strangers write, there is room for those whom one adds; and whom one has added stays.

@@ -6,22 +6,29 @@ use octet_node::control::PublicKey;
 use crate::limits::TEXT;
 
 /// The version of the encoding, its first byte.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 /// What a record says. Both names are in it, since a card could be laid to somebody else's keys.
 ///
-/// Its one encoding (numbers are big-endian): version (1 byte, 1), who says it (32), to whom (32), number (8; 0 if
-/// there is no text), how many of the other's were received in order (8), whether the others are wanted again (1: 0 or
-/// 1, and 0 if there is a text), when it was written, in seconds since 1970 (8), and the text, in UTF-8.
+/// Its one encoding (numbers are big-endian): version (1 byte, 2), who says it (32), to whom (32), epoch (8), number (8;
+/// 0 if there is no text), first (8), of which epoch of the other the next is (8), how many of the other's were received
+/// in order (8), whether the others are wanted again (1: 0 or 1, and 0 if there is a text), when it was written, in
+/// seconds since 1970 (8), and the text, in UTF-8.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {
     /// Who says it.
     pub from: PublicKey,
     /// To whom.
     pub to: PublicKey,
-    /// The how-manieth text from one to the other it is, from 1 on; 0 if there is none.
+    /// In which epoch of who says it: with each, which is higher than those before, numbers begin at 1.
+    pub epoch: u64,
+    /// The how-manieth text from one to the other it is in that epoch, from 1 on; 0 if there is none.
     pub number: u64,
-    /// How many texts of the other were received, without a gap.
+    /// The first text that the other has not said has come, or the next one: none before it comes any more.
+    pub first: u64,
+    /// Of which epoch of the other what is said of its texts is.
+    pub of: u64,
+    /// How many texts of that epoch were received, without a gap.
     pub received: u64,
     /// Whether there are others that cannot be opened: they are to be sealed anew.
     pub again: bool,
@@ -37,8 +44,9 @@ impl Record {
         let mut out = vec![VERSION];
         out.extend_from_slice(self.from.as_bytes());
         out.extend_from_slice(self.to.as_bytes());
-        out.extend_from_slice(&self.number.to_be_bytes());
-        out.extend_from_slice(&self.received.to_be_bytes());
+        for number in [self.epoch, self.number, self.first, self.of, self.received] {
+            out.extend_from_slice(&number.to_be_bytes());
+        }
         out.push(self.again.into());
         out.extend_from_slice(&self.written.to_be_bytes());
         out.extend_from_slice(self.text.as_bytes());
@@ -50,7 +58,8 @@ impl Record {
         let mut fields = Fields(bytes);
         (fields.u8()? == VERSION).then_some(())?;
         let (from, to) = (fields.key()?, fields.key()?);
-        let (number, received) = (fields.u64()?, fields.u64()?);
+        let (epoch, number, first) = (fields.u64()?, fields.u64()?, fields.u64()?);
+        let (of, received) = (fields.u64()?, fields.u64()?);
         let again = match fields.u8()? {
             0 => false,
             1 => true,
@@ -58,7 +67,10 @@ impl Record {
         };
         let written = fields.u64()?;
         let text = std::str::from_utf8(fields.0).ok()?.to_owned();
-        let right = text.len() <= TEXT && if number > 0 { !again } else { text.is_empty() };
-        right.then_some(Self { from, to, number, received, again, written, text })
+        // After each number there is another one.
+        let counts = number < u64::MAX && (1..u64::MAX).contains(&first);
+        let right = if number > 0 { !again && first <= number } else { text.is_empty() };
+        (counts && right && text.len() <= TEXT).then_some(())?;
+        Some(Self { from, to, epoch, number, first, of, received, again, written, text })
     }
 }

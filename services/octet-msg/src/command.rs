@@ -16,7 +16,7 @@ use octet_node::key::NoRandomness;
 use octet_node::words::WordsError;
 
 use crate::line::{Command, Line};
-use crate::{home, order, qr, show};
+use crate::{backup, home, order, qr, show};
 
 /// Why a command comes to nothing.
 #[derive(Debug, thiserror::Error)]
@@ -27,8 +27,23 @@ pub enum Failed {
     )]
     Homeless,
     /// There is somebody.
-    #[error("there is somebody in {} already: name another folder with --folder", .0.display())]
+    #[error("there is somebody in {} already, or something else: name another folder with --folder", .0.display())]
     Existing(PathBuf),
+    /// Somebody was not made to the end.
+    #[error("{} is left of an `init` or `restore` that was cut: nobody is in it, take it away", .0.display())]
+    Cut(PathBuf),
+    /// There is a file.
+    #[error("there is a file {} already: name another", .0.display())]
+    ExistingFile(PathBuf),
+    /// The file is no back-up.
+    #[error("{}: this is no back-up of version 1, or not all of it: take another copy", .0.display())]
+    NoBackup(PathBuf),
+    /// The back-up does not open.
+    #[error(
+        "{}: the passphrase is not the one that your letters had when this back-up was made, or the file was altered: \
+         try another", .0.display()
+    )]
+    Sealed(PathBuf),
     /// The disk does not give or take it.
     #[error("{path}: {error}: see that it can be read and written by you", path = .0.display(), error = .1)]
     Disk(PathBuf, io::Error),
@@ -88,8 +103,9 @@ pub enum Failed {
 
 /// Does what `line` says.
 pub fn run(line: Line) -> Result<(), Failed> {
-    let mut courier = match &line.command {
+    let (mut courier, passphrase) = match &line.command {
         Command::Init { mailbox } => home::make(&line, mailbox.clone())?,
+        Command::Restore { file } => home::restore(&line, file)?,
         _ => home::open(&line)?,
     };
     match line.command {
@@ -103,6 +119,10 @@ pub fn run(line: Line) -> Result<(), Failed> {
         }
         Command::Receive => receive(&mut courier)?,
         Command::History { name } => history(&mut courier, name.as_deref())?,
+        Command::Backup { file } => {
+            backup::write(&file, &courier.person().backup(), &passphrase)?;
+        }
+        Command::Restore { .. } => restored(&mut courier)?,
         Command::People => people(courier.person()),
     }
     // What this file had before can be read by nobody from now on.
@@ -115,6 +135,12 @@ fn init(courier: &mut Courier<Client>) -> Result<(), Failed> {
         "who owns your mailbox lets you in: octetctl messenger admit {}",
         courier.person().name()
     );
+    deliver(courier)
+}
+
+fn restored(courier: &mut Courier<Client>) -> Result<(), Failed> {
+    println!("you are {}", courier.person().name());
+    println!("whom you know is asked for what waits for you; use the copy before this one no more");
     deliver(courier)
 }
 

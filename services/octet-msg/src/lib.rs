@@ -1,10 +1,12 @@
 //! octet-msg: letters to people and boxes, by public key (`docs/messenger.md`).
 
+mod backup;
 mod command;
+mod derivation;
 mod home;
 mod line;
 mod order;
-pub mod passphrase;
+mod passphrase;
 mod qr;
 mod show;
 

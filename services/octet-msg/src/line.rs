@@ -63,6 +63,16 @@ pub enum Command {
         /// With whom; without it all
         name: Option<String>,
     },
+    /// Write who you are and whom you know into a file, sealed with your passphrase; letters are not in it
+    Backup {
+        /// A file that is not there yet
+        file: PathBuf,
+    },
+    /// Be again who you were, once the folder of your letters is lost, by a back-up and the passphrase that it had
+    Restore {
+        /// The file that `backup` has written
+        file: PathBuf,
+    },
     /// Show whom you know, and the numbers to compare with them
     People,
 }

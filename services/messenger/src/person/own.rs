@@ -32,7 +32,7 @@ pub struct Fresh {
 /// One's own keys.
 pub struct Own {
     /// The key that is the name; of a node the same as `key`.
-    name: Key,
+    pub name: Key,
     /// The key that it has certified.
     pub key: Key,
     pub certificate: Certificate,
@@ -40,6 +40,8 @@ pub struct Own {
     /// Which card it is.
     pub serial: u64,
     pub homes: Vec<Home>,
+    /// In which epoch texts are numbered: each restoring begins one.
+    pub epoch: u64,
     /// The number of the next prekey.
     next_prekey: u64,
     /// When the last fallback key was made.
@@ -77,6 +79,7 @@ struct Saved {
     history: u64,
     shown: u64,
     refused: u64,
+    epoch: u64,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -103,7 +106,8 @@ impl Home {
 
 impl Own {
     pub fn load(bytes: &[u8]) -> Option<Self> {
-        let saved: Saved = decode(bytes)?;
+        // Before there were epochs a row ended where it stands now.
+        let saved: Saved = decode(bytes).or_else(|| decode(&[bytes, &[0]].concat()))?;
         let places = place::take(&mut Fields(&saved.places))?;
         (places.len() == saved.told.len()).then_some(())?;
         let homes = places.into_iter().zip(saved.told).map(Home::load);
@@ -119,6 +123,7 @@ impl Own {
             history: saved.history,
             shown: saved.shown,
             refused: saved.refused,
+            epoch: saved.epoch,
         })
     }
 
@@ -138,6 +143,7 @@ impl Own {
             history: self.history,
             shown: self.shown,
             refused: self.refused,
+            epoch: self.epoch,
         })
     }
 
@@ -170,6 +176,13 @@ impl Person {
     /// A new person whose mailboxes are `places`, and the rows to keep; `None` if no keys can be made of `fresh`, or
     /// these are more mailboxes than somebody can have, or one of them twice.
     pub fn new(fresh: Fresh, places: Vec<Place>, now: u64) -> Option<(Self, Vec<Change>)> {
+        let mut person = Self::make(fresh, places, 0, now)?;
+        let changes = person.changes();
+        Some((person, changes))
+    }
+
+    /// Somebody whose texts are numbered in `epoch`, and whose key for letters is the one that belongs to it.
+    pub(super) fn make(fresh: Fresh, places: Vec<Place>, epoch: u64, now: u64) -> Option<Self> {
         let mailboxes: BTreeSet<PublicKey> = places.iter().map(|place| place.mailbox).collect();
         (mailboxes.len() == places.len() && places.len() <= PLACES).then_some(())?;
         let (name, key) = (Key::from_seed(fresh.name)?, Key::from_seed(fresh.key)?);
@@ -177,11 +190,13 @@ impl Person {
             node: name.public(),
             unit: UNIT.parse::<UnitName>().ok()?,
             key: key.public(),
-            epoch: 1,
+            epoch: epoch.checked_add(1)?,
             issued: now,
         };
         let certificate = Certificate::sign(statement, &name).ok()?;
-        Self::begin_as((name, key, certificate), fresh.seal, places, now)
+        let mut person = Self::begin_as((name, key, certificate), fresh.seal, places, now)?;
+        person.own.epoch = epoch;
+        Some(person)
     }
 
     /// The person that a node is, whose key for letters is `certified`; `seal` are 32 random bytes. `None` as above.
@@ -193,7 +208,10 @@ impl Person {
     ) -> Option<(Self, Vec<Change>)> {
         let key = || Key::from_seed(*certified.key.seed());
         // The key that is the node's name is with `identity` alone.
-        Self::begin_as((key()?, key()?, certified.certificate.clone()), seal, places, now)
+        let keys = (key()?, key()?, certified.certificate.clone());
+        let mut person = Self::begin_as(keys, seal, places, now)?;
+        let changes = person.changes();
+        Some((person, changes))
     }
 
     fn begin_as(
@@ -201,7 +219,7 @@ impl Person {
         seal: [u8; 32],
         places: Vec<Place>,
         now: u64,
-    ) -> Option<(Self, Vec<Change>)> {
+    ) -> Option<Self> {
         let mailboxes: BTreeSet<PublicKey> = places.iter().map(|place| place.mailbox).collect();
         let own = Own {
             name,
@@ -210,6 +228,7 @@ impl Person {
             seal: Seal::new(seal)?,
             serial: 1,
             homes: places.into_iter().map(Home::new).collect(),
+            epoch: 0,
             next_prekey: 1,
             fallback_made: None,
             history: 0,
@@ -226,8 +245,7 @@ impl Person {
         for mailbox in mailboxes {
             person.refill(mailbox, 0, now);
         }
-        let changes = person.changes();
-        Some((person, changes))
+        Some(person)
     }
 
     /// Has another key for letters, or other mailboxes, which are told everything anew.

@@ -9,6 +9,7 @@ use vodozemac::olm::{Session, SessionPickle};
 
 use crate::card::Card;
 use crate::place::{self, Place};
+use crate::record::Record;
 use crate::rows::{decode, encode};
 
 /// Somebody else.
@@ -26,8 +27,12 @@ pub struct Peer {
     pub sessions: Vec<Session>,
     /// How many texts were written to them.
     pub written: u64,
-    /// How many of theirs have come, without a gap.
+    /// In which epoch of theirs they were last heard.
+    pub epoch: u64,
+    /// How many texts of that epoch have come, without a gap.
     pub received: u64,
+    /// The last text of an earlier epoch that was shown: the epoch, and its number.
+    pub before: (u64, u64),
     /// Whether they are to be told so.
     pub owed: bool,
     /// An envelope that tells them so, until all their mailboxes have it.
@@ -89,11 +94,14 @@ struct Saved {
     lost: bool,
     lost_at: Option<u64>,
     asking: bool,
+    epoch: u64,
+    before: (u64, u64),
 }
 
 impl Peer {
     pub fn load(bytes: &[u8]) -> Option<Self> {
-        let saved: Saved = decode(bytes)?;
+        // Before there were epochs a row ended where they stand now.
+        let saved: Saved = decode(bytes).or_else(|| decode(&[bytes, &[0; 3]].concat()))?;
         let sessions = saved.sessions.iter().map(|session| {
             let pickle: SessionPickle = serde_json::from_slice(session).ok()?;
             Some(Session::from_pickle(pickle))
@@ -114,6 +122,8 @@ impl Peer {
             lost: saved.lost,
             lost_at: saved.lost_at,
             asking: saved.asking,
+            epoch: saved.epoch,
+            before: saved.before,
             outgoing: BTreeMap::new(),
             held: BTreeMap::new(),
         })
@@ -136,6 +146,8 @@ impl Peer {
             lost: self.lost,
             lost_at: self.lost_at,
             asking: self.asking,
+            epoch: self.epoch,
+            before: self.before,
         })
     }
 
@@ -147,6 +159,18 @@ impl Peer {
     pub fn load_held(&mut self, number: u64, bytes: &[u8]) -> Option<()> {
         self.held.insert(number, decode(bytes)?);
         Some(())
+    }
+
+    /// The first text that they have not said has come, or the next one.
+    fn first(&self) -> u64 {
+        self.outgoing.keys().next().copied().unwrap_or(self.written + 1)
+    }
+
+    /// What is said to them with each record: there is no text in it.
+    pub fn word(&self, from: PublicKey, epoch: u64, to: PublicKey) -> Record {
+        let (first, of, received) = (self.first(), self.epoch, self.received);
+        let (number, again, written, text) = (0, false, 0, String::new());
+        Record { from, to, epoch, number, first, of, received, again, written, text }
     }
 
     /// Whether a session with them is to be begun.
@@ -164,5 +188,22 @@ impl Peer {
     pub fn mailboxes(&self) -> &[Place] {
         let own = self.card.as_ref().map(|card| card.details().places.as_slice());
         own.filter(|own| !own.is_empty()).unwrap_or(&self.places)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_of_before_there_were_epochs_is_read() {
+        let peer = Peer { alias: "ben".into(), written: 3, received: 2, ..Peer::default() };
+        let row = peer.save();
+        let (before, added) = row.split_at(row.len() - 3);
+        assert_eq!(added, [0; 3]);
+        assert!(
+            Peer::load(before).unwrap().save() == row && Peer::load(&row).unwrap().save() == row
+        );
+        assert!(Peer::load(&before[..before.len() - 1]).is_none());
     }
 }

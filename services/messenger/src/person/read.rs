@@ -37,7 +37,7 @@ impl Person {
             (standing != Standing::Older).then(|| begin(&mut self.account, peer, &letter))?
         });
         let Some(text) = text else {
-            self.cannot_open(name, letter.number, now);
+            self.cannot_open(name, letter.number, standing, now);
             return None;
         };
         self.touched.extend([Row::Peer(name), Row::Account]);
@@ -53,13 +53,15 @@ impl Person {
     }
 
     /// A letter that says that it has this text was opened by no session.
-    fn cannot_open(&mut self, name: PublicKey, number: u64, now: u64) {
+    fn cannot_open(&mut self, name: PublicKey, number: u64, standing: Standing, now: u64) {
         let Some(peer) = self.peers.get_mut(&name) else { return };
-        if number == 0 || peer.held.contains_key(&number) {
+        // Who has another card may have begun anew, and then their numbers are others.
+        let is_there = |there: bool| there && standing != Standing::Newer;
+        if number == 0 || is_there(peer.held.contains_key(&number)) {
             // A word about such words would never end.
             return;
         }
-        if number <= peer.received {
+        if is_there(number <= peer.received) {
             // They may not know that it has come. If they are about to be told, this lay in another mailbox.
             peer.owed |= peer.receipt.is_none();
         } else if peer.lost_at.is_none_or(|at| now.saturating_sub(at) >= ASK) {
@@ -87,10 +89,17 @@ impl Person {
     /// Takes what is said, once, and in the order in which it was written.
     fn apply(&mut self, name: PublicKey, record: Record) {
         let Some(peer) = self.peers.get_mut(&name) else { return };
-        // What they have needs no place here any more.
-        let waiting = peer.outgoing.split_off(&(record.received.saturating_add(1)));
-        let done = std::mem::replace(&mut peer.outgoing, waiting);
-        self.touched.extend(done.into_keys().map(|number| Row::Outgoing(name, number)));
+        if record.of == self.own.epoch {
+            // What they have needs no place here any more.
+            let waiting = peer.outgoing.split_off(&(record.received.saturating_add(1)));
+            let done = std::mem::replace(&mut peer.outgoing, waiting);
+            self.touched.extend(done.into_keys().map(|number| Row::Outgoing(name, number)));
+        }
+        if record.epoch < peer.epoch {
+            // Nobody reads any more what is written in the session in which that was said.
+            peer.sessions.rotate_left(1);
+            return self.apply_late(name, record);
+        }
         if record.again {
             // They are sealed in the session in which that was said.
             for (number, outgoing) in &mut peer.outgoing {
@@ -98,26 +107,52 @@ impl Person {
                 self.touched.insert(Row::Outgoing(name, *number));
             }
         }
-        if record.number == 0 {
-            return;
+        if record.epoch > peer.epoch {
+            self.begin_epoch(name, record.epoch);
         }
-        peer.owed = true;
-        if record.number <= peer.received {
-            return;
+        self.release(name, record.first);
+        let Some(peer) = self.peers.get_mut(&name) else { return };
+        peer.received = peer.received.max(record.first.saturating_sub(1));
+        if record.number > 0 {
+            peer.owed = true;
+            let is_next = record.number == peer.received + 1;
+            if record.number > peer.received && (is_next || peer.held.len() < HELD) {
+                let held = Held { written: record.written, text: record.text };
+                peer.held.insert(record.number, held);
+                self.touched.insert(Row::Held(name, record.number));
+            }
         }
-        if peer.held.len() < HELD || record.number == peer.received + 1 {
-            let held = Held { written: record.written, text: record.text };
-            peer.held.insert(record.number, held);
-            self.touched.insert(Row::Held(name, record.number));
-        }
-        self.release(name);
+        self.release(name, record.first);
     }
 
-    /// Puts into the history what no letter is missing before.
-    fn release(&mut self, name: PublicKey) {
+    /// They have begun anew: what is missing of before may still come, and nothing waits for it.
+    fn begin_epoch(&mut self, name: PublicKey, epoch: u64) {
+        self.release(name, u64::MAX);
+        let Some(peer) = self.peers.get_mut(&name) else { return };
+        peer.before = (peer.epoch, peer.received);
+        (peer.epoch, peer.received) = (epoch, 0);
+    }
+
+    /// Takes what was said before they have begun anew. It is told by nobody that it has come: who has said it has
+    /// forgotten it.
+    fn apply_late(&mut self, name: PublicKey, record: Record) {
+        let Some(peer) = self.peers.get_mut(&name) else { return };
+        let Record { number, written, text, .. } = record;
+        if number > 0 && (record.epoch, number) > peer.before {
+            peer.before = (record.epoch, number);
+            self.remember(Entry { peer: name, received: true, number, written, text });
+        }
+    }
+
+    /// Puts into the history what no letter is missing before, and what is before `first`: nothing else comes there.
+    fn release(&mut self, name: PublicKey, first: u64) {
         while let Some(peer) = self.peers.get_mut(&name) {
-            let number = peer.received + 1;
-            let Some(Held { written, text }) = peer.held.remove(&number) else { return };
+            let Some(next) = peer.held.first_entry() else { return };
+            let number = *next.key();
+            if number >= first && number != peer.received + 1 {
+                return;
+            }
+            let Held { written, text } = next.remove();
             peer.received = number;
             self.touched.insert(Row::Held(name, number));
             self.remember(Entry { peer: name, received: true, number, written, text });
@@ -138,16 +173,12 @@ enum Standing {
 
 impl Standing {
     fn of(card: &Card, known: Option<&Card>) -> Self {
-        let same_key = |known: &Card| card.epoch() == known.epoch() && card.key() == known.key();
-        match known {
-            Some(known) if !card.follows(known) => {
-                if same_key(known) {
-                    Self::Same
-                } else {
-                    Self::Older
-                }
-            }
-            _ => Self::Newer,
+        let Some(known) = known else { return Self::Newer };
+        let same_key = card.epoch() == known.epoch() && card.key() == known.key();
+        match card.follows(known) {
+            true if card != known => Self::Newer,
+            false if !same_key => Self::Older,
+            _ => Self::Same,
         }
     }
 }

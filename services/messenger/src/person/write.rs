@@ -77,16 +77,15 @@ impl Person {
     /// Seals what waits for a session, if there is one.
     pub(super) fn seal_waiting(&mut self, name: PublicKey) {
         let Some(own) = self.card() else { return };
-        let from = self.name();
+        let (from, epoch) = (self.name(), self.own.epoch);
         let Some(peer) = self.peers.get_mut(&name) else { return };
         let waits = |(_, outgoing): &(&u64, &Outgoing)| outgoing.sealed.is_none();
         let waiting: Vec<u64> =
             peer.outgoing.iter().filter(waits).map(|(number, _)| *number).collect();
         for number in waiting {
             let Some(outgoing) = peer.outgoing.get(&number) else { continue };
-            let (text, written, received) =
-                (outgoing.text.clone(), outgoing.written, peer.received);
-            let record = Record { from, to: name, number, received, again: false, written, text };
+            let (written, text) = (outgoing.written, outgoing.text.clone());
+            let record = Record { number, written, text, ..peer.word(from, epoch, name) };
             // Without a session, or with a card that is no key, it goes on waiting.
             let Some(envelope) = seal(peer, &own, &record) else { return };
             if let Some(outgoing) = peer.outgoing.get_mut(&number) {
@@ -99,13 +98,14 @@ impl Person {
 
     /// Seals a word to all who are owed one.
     pub(super) fn owe_receipts(&mut self, now: u64) {
-        let (Some(own), from) = (self.card(), self.name()) else { return };
+        let Some(own) = self.card() else { return };
+        let (from, epoch) = (self.name(), self.own.epoch);
         for (name, peer) in &mut self.peers {
             if !(peer.owed && peer.is_known) {
                 continue;
             }
-            let (received, again, text) = (peer.received, peer.asking, String::new());
-            let record = Record { from, to: *name, number: 0, received, again, written: now, text };
+            let word = peer.word(from, epoch, *name);
+            let record = Record { again: peer.asking, written: now, ..word };
             if let Some(envelope) = seal(peer, &own, &record) {
                 peer.receipt = Some(Sealed::new(envelope));
                 peer.owed = false;

@@ -3,8 +3,6 @@
 use std::io;
 use std::path::Path;
 
-use chacha20poly1305::XChaCha20Poly1305;
-use chacha20poly1305::aead::{Aead, KeyInit, Payload};
 use octet_node::durable::{self, Existing};
 use octet_node::key::{NoRandomness, random};
 use serde::{Deserialize, Serialize};
@@ -12,6 +10,7 @@ use sha2::{Digest, Sha256};
 
 use super::StoreError;
 use crate::rows::{Row, decode, encode};
+use crate::sealed::{open, seal};
 
 /// The file, in the folder of the store.
 const FILE: &str = "keys";
@@ -25,9 +24,8 @@ const LONGEST: u64 = 4096;
 /// The number of the key of the history.
 const HISTORY: u32 = 0;
 
-/// The bytes before what is sealed: the number of the key, and a nonce.
+/// The bytes of the number of the key, before what is sealed.
 const NUMBER: usize = 4;
-const NONCE: usize = 24;
 
 /// The keys.
 #[derive(Serialize, Deserialize)]
@@ -118,20 +116,4 @@ impl Ring {
         let (row, value): (Row, Vec<u8>) = decode(&open(key, sealed, name)?)?;
         (self.name(&row) == *name).then_some((row, value))
     }
-}
-
-/// A nonce, and `bytes` sealed with it and `key`.
-fn seal(key: &[u8; 32], bytes: &[u8], about: &[u8]) -> Result<Vec<u8>, NoRandomness> {
-    let nonce: [u8; NONCE] = random()?;
-    let payload = Payload { msg: bytes, aad: about };
-    // It fails for what is longer than memory.
-    let sealed = XChaCha20Poly1305::new(key.into()).encrypt(&nonce.into(), payload);
-    Ok([&nonce[..], &sealed.map_err(|_| NoRandomness)?].concat())
-}
-
-fn open(key: &[u8; 32], sealed: &[u8], about: &[u8]) -> Option<Vec<u8>> {
-    let (nonce, sealed) = sealed.split_at_checked(NONCE)?;
-    let nonce: [u8; NONCE] = nonce.try_into().ok()?;
-    let payload = Payload { msg: sealed, aad: about };
-    XChaCha20Poly1305::new(key.into()).decrypt(&nonce.into(), payload).ok()
 }

@@ -11,5 +11,6 @@ mod order;
 mod parsers;
 mod renewed;
 mod replicas;
+mod restored;
 mod secrecy;
 mod world;

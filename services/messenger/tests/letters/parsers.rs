@@ -2,6 +2,7 @@
 
 use std::sync::LazyLock;
 
+use octet_messenger::backup::{Backup, Contact};
 use octet_messenger::card::{Card, Details, UNIT};
 use octet_messenger::envelope::{Seal, is_size, seal};
 use octet_messenger::invite::Invite;
@@ -55,7 +56,25 @@ fn letter() -> Letter {
 
 fn record() -> Record {
     let (from, to) = (key(1).public(), key(8).public());
-    Record { from, to, number: 1, received: 2, again: false, written: 3, text: "hello".to_owned() }
+    let (epoch, number, first, of, received) = (4, 6, 5, 7, 2);
+    let (again, written, text) = (false, 3, "hello".to_owned());
+    Record { from, to, epoch, number, first, of, received, again, written, text }
+}
+
+fn backup() -> Backup {
+    let contact = |name: u8, card| Contact {
+        name: key(name).public(),
+        alias: "ben".to_owned(),
+        is_known: true,
+        places: vec![place()],
+        card,
+        epoch: 4,
+        received: 6,
+        before: (3, 5),
+    };
+    let mut contacts = vec![contact(1, Some(card())), contact(8, None)];
+    contacts.sort_by_key(|contact| contact.name);
+    Backup { name: [1; 32], seal: [2; 32], epoch: 3, places: vec![place()], contacts }
 }
 
 /// What there is, and for each whether bytes are one whose encoding they are.
@@ -69,6 +88,7 @@ static READERS: LazyLock<Vec<Reader>> = LazyLock::new(|| {
             Some(Prekey::from_bytes(bytes)?.to_bytes())
         }),
         ("record", record().to_bytes(), |bytes| Some(Record::from_bytes(bytes)?.to_bytes())),
+        ("backup", backup().to_bytes(), |bytes| Some(Backup::from_bytes(bytes)?.to_bytes())),
         ("letter", letter().to_bytes(), |bytes| Some(Letter::from_bytes(bytes)?.to_bytes())),
     ]
 });
@@ -161,7 +181,7 @@ proptest! {
 
     #[test]
     fn nothing_panics_near_the_truth(
-        which in 0..5usize,
+        which in 0..6usize,
         cut in any::<prop::sample::Index>(),
         at in any::<prop::sample::Index>(),
         byte in any::<u8>(),

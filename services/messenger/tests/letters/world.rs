@@ -6,6 +6,7 @@ use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
+use octet_messenger::backup::Backup;
 use octet_messenger::courier::{self, Courier, CourierError, Unreached, Wire};
 use octet_messenger::history::Entry;
 use octet_messenger::mailbox::{self, Limits, Mailbox, Visit};
@@ -214,6 +215,21 @@ impl Party {
             home.with(|mailbox| mailbox.admit(&name)).unwrap();
         }
         Self { folder, key, boxes, name, seed, courier: None }
+    }
+
+    /// The person of a back-up, on another machine.
+    pub fn restore(&self, backup: &[u8]) -> Self {
+        let (folder, key) = (folder(), random().unwrap());
+        let backup = Backup::from_bytes(backup).unwrap();
+        let (person, rows) = Person::restore(backup, random().unwrap(), self.now()).unwrap();
+        assert_eq!(person.name(), self.name);
+        Store::create(folder.path(), key).unwrap().keep(&rows).unwrap();
+        let (boxes, name, seed) = (self.boxes.clone(), self.name, self.seed);
+        Self { folder, key, boxes, name, seed, courier: None }
+    }
+
+    pub fn backup(&mut self) -> Vec<u8> {
+        self.courier().person().backup().to_bytes()
     }
 
     fn now(&self) -> u64 {

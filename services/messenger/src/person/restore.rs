@@ -1,0 +1,61 @@
+//! Somebody who has lost their folder.
+
+use super::Person;
+use super::own::Fresh;
+use super::peer::Peer;
+use crate::backup::{Backup, Contact};
+use crate::rows::{Change, Row};
+
+impl Person {
+    /// What is to be backed up.
+    pub fn backup(&self) -> Backup {
+        let contacts = self.peers.iter().map(|(name, peer)| Contact {
+            name: *name,
+            alias: peer.alias.clone(),
+            is_known: peer.is_known,
+            places: peer.places.clone(),
+            card: peer.card.clone(),
+            epoch: peer.epoch,
+            received: peer.received,
+            before: peer.before,
+        });
+        Backup {
+            name: *self.own.name.seed(),
+            seal: *self.own.seal.secret(),
+            epoch: self.own.epoch,
+            places: self.own.places(),
+            contacts: contacts.collect(),
+        }
+    }
+
+    /// The person of `backup`, who begins anew at `now`, in seconds since 1970, and the rows to keep. `key` are 32 random
+    /// bytes. `None` if no keys can be made of it.
+    ///
+    /// Others take a later epoch as a new beginning, so it is later than all that there were before: also than those of
+    /// an earlier restoring of the same back-up, as long as the clock does not go back.
+    pub fn restore(backup: Backup, key: [u8; 32], now: u64) -> Option<(Self, Vec<Change>)> {
+        let epoch = backup.epoch.checked_add(1)?.max(now);
+        let fresh = Fresh { name: backup.name, key, seal: backup.seal };
+        let mut person = Self::make(fresh, backup.places, epoch, now)?;
+        for contact in backup.contacts {
+            person.touched.insert(Row::Peer(contact.name));
+            // What they have written was sealed for keys that are gone.
+            let is_lost = contact.card.is_some();
+            let peer = Peer {
+                alias: contact.alias,
+                is_known: contact.is_known,
+                places: contact.places,
+                card: contact.card,
+                epoch: contact.epoch,
+                received: contact.received,
+                before: contact.before,
+                lost: is_lost,
+                lost_at: is_lost.then_some(now),
+                ..Peer::default()
+            };
+            person.peers.insert(contact.name, peer);
+        }
+        let changes = person.changes();
+        Some((person, changes))
+    }
+}

@@ -1,0 +1,81 @@
+//! The file of a back-up: what a key is made of, and what is sealed with that key.
+
+use std::io;
+use std::path::Path;
+
+use octet_messenger::backup::Backup;
+use octet_messenger::sealed;
+use octet_node::durable::{self, Existing};
+use octet_node::key::NoRandomness;
+
+use crate::command::Failed;
+use crate::derivation::{Cost, Derivation, LENGTH};
+
+/// More than a back-up takes, in bytes: with 512 people it has 600 000 at most.
+const LONGEST: u64 = 1 << 20;
+
+/// Puts `backup` into a new file at `path`, sealed with `passphrase`.
+///
+/// # Errors
+/// There is a file, or the disk does not take it.
+pub fn write(path: &Path, backup: &Backup, passphrase: &[u8]) -> Result<(), Failed> {
+    let derivation = Derivation::new(Cost::usual())?;
+    let key = derivation.key(passphrase).ok_or(Failed::Keys)?;
+    let sealed = seal(derivation, &key, backup)?;
+    let written = durable::write(path, &sealed, Existing::Keep, |_| Ok(()));
+    written.map_err(|error| match error.kind() {
+        io::ErrorKind::AlreadyExists => Failed::ExistingFile(path.to_owned()),
+        _ => Failed::Disk(path.to_owned(), error),
+    })
+}
+
+/// What is in the file at `path`.
+///
+/// # Errors
+/// It is no back-up, was altered, or sealed with another passphrase.
+pub fn read(path: &Path, passphrase: &[u8]) -> Result<Backup, Failed> {
+    let disk = |error| Failed::Disk(path.to_owned(), error);
+    let bytes = durable::read(path, LONGEST).map_err(disk)?;
+    let bytes = bytes.ok_or_else(|| disk(io::ErrorKind::NotFound.into()))?;
+    let no_backup = || Failed::NoBackup(path.to_owned());
+    let derivation = bytes.get(..LENGTH).and_then(Derivation::from_bytes).ok_or_else(no_backup)?;
+    let key = derivation.key(passphrase).ok_or_else(no_backup)?;
+    open(&key, &bytes).ok_or_else(|| Failed::Sealed(path.to_owned()))
+}
+
+/// The file: the derivation of the key (29 bytes), and the encoding of `backup` sealed with the key, about the former.
+fn seal(derivation: Derivation, key: &[u8; 32], backup: &Backup) -> Result<Vec<u8>, NoRandomness> {
+    let head = derivation.to_bytes();
+    let sealed = sealed::seal(key, &backup.to_bytes(), &head)?;
+    Ok([head, sealed].concat())
+}
+
+fn open(key: &[u8; 32], bytes: &[u8]) -> Option<Backup> {
+    let (head, sealed) = bytes.split_at_checked(LENGTH)?;
+    Backup::from_bytes(&sealed::open(key, sealed, head)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn backup() -> Backup {
+        Backup { name: [1; 32], seal: [2; 32], epoch: 3, places: vec![], contacts: vec![] }
+    }
+
+    #[test]
+    fn every_bit_is_seen() {
+        let derivation = Derivation::new(Cost::CHEAP).unwrap();
+        let key = derivation.key(b"correct horse").unwrap();
+        let bytes = seal(derivation, &key, &backup()).unwrap();
+        assert_eq!(open(&key, &bytes).unwrap().to_bytes(), backup().to_bytes());
+        for bit in 0..bytes.len() * 8 {
+            let mut altered = bytes.clone();
+            altered[bit / 8] ^= 1 << (bit % 8);
+            assert!(open(&key, &altered).is_none(), "bit {bit}");
+        }
+        assert!((0..bytes.len()).all(|length| open(&key, &bytes[..length]).is_none()));
+        assert!(open(&key, &[&bytes[..], &[0]].concat()).is_none());
+        assert!(open(&derivation.key(b"correct horsf").unwrap(), &bytes).is_none());
+    }
+}
