@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::io::{self, Read};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use octet_messenger::courier::{Courier, CourierError};
 use octet_messenger::invite::{InvalidInvite, Invite};
@@ -119,9 +119,7 @@ pub fn run(line: Line) -> Result<(), Failed> {
         }
         Command::Receive => receive(&mut courier)?,
         Command::History { name } => history(&mut courier, name.as_deref())?,
-        Command::Backup { file } => {
-            backup::write(&file, &courier.person().backup(), &passphrase)?;
-        }
+        Command::Backup { file } => back_up(courier.person(), &file, &passphrase)?,
         Command::Restore { .. } => restored(&mut courier)?,
         Command::People => people(courier.person()),
     }
@@ -138,9 +136,18 @@ fn init(courier: &mut Courier<Client>) -> Result<(), Failed> {
     deliver(courier)
 }
 
+fn back_up(person: &Person, file: &Path, passphrase: &[u8]) -> Result<(), Failed> {
+    backup::write(file, &person.backup(), passphrase)?;
+    println!(
+        "{} says who you are and whom you know: the passphrase of your letters opens it",
+        file.display()
+    );
+    Ok(())
+}
+
 fn restored(courier: &mut Courier<Client>) -> Result<(), Failed> {
     println!("you are {}", courier.person().name());
-    println!("whom you know is asked for what waits for you; use the copy before this one no more");
+    println!("whom you know is asked for what waits for you; be this person in no other folder");
     deliver(courier)
 }
 

@@ -1,105 +1,10 @@
-//! Two people with the command itself, and a mailbox, over QUIC on loopback: from the first line to an answer.
+//! From the first line to an answer.
 
-#![cfg(test)]
-
-use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
-use std::sync::{Arc, Mutex};
-
-use octet_messenger::boards::{Boards, Brought};
-use octet_messenger::mailbox::{Limits, Mailbox};
-use octet_messenger::quic::{self, Bounds, Served};
-use octet_node::control::PublicKey;
 use octet_node::durable::Existing;
-use octet_node::key::{self, Key, random};
+use octet_node::key::{self, random};
 use tempfile::TempDir;
-use tokio::runtime::{Builder, Runtime};
 
-/// A mailbox that serves as long as this lives.
-struct Site {
-    mailbox: Arc<Mutex<Mailbox>>,
-    at: SocketAddr,
-    runtime: Option<Runtime>,
-}
-
-impl Site {
-    /// Serves what is in `file` at `at`, with the key of `seed`.
-    fn start(file: &Path, seed: [u8; 32], at: SocketAddr) -> Self {
-        let own = Key::from_seed(seed).unwrap().public();
-        let mailbox = Mailbox::open(file, own, Limits::default()).unwrap();
-        let mailbox = Arc::new(Mutex::new(mailbox));
-        let runtime = Builder::new_multi_thread()
-            .worker_threads(1)
-            .enable_io()
-            .enable_time()
-            .build()
-            .unwrap();
-        let endpoint = runtime.block_on(quic::open(&seed, &[at])).unwrap();
-        let at = endpoint.bound_sockets()[0];
-        // No board of a box brings anything here.
-        let brought = Arc::new(Brought::new(Boards::default(), Path::new("")));
-        let served = Served { mailbox: Arc::clone(&mailbox), brought };
-        runtime.spawn(quic::serve(endpoint, served, Bounds::default()));
-        Self { mailbox, at, runtime: Some(runtime) }
-    }
-
-    fn admit(&self, name: &str) {
-        let name = PublicKey::try_from(name.to_owned()).unwrap();
-        self.mailbox.lock().unwrap().admit(&name).unwrap();
-    }
-}
-
-impl Drop for Site {
-    fn drop(&mut self) {
-        // Nobody is told.
-        self.runtime.take().unwrap().shutdown_timeout(std::time::Duration::from_secs(5));
-    }
-}
-
-/// A person with files of their own.
-struct Person {
-    folder: PathBuf,
-    passphrase: PathBuf,
-}
-
-impl Person {
-    fn new(at: &Path, name: &str) -> Self {
-        let passphrase = at.join(format!("{name}.passphrase"));
-        std::fs::write(&passphrase, format!("the passphrase of {name}\n")).unwrap();
-        Self { folder: at.join(name), passphrase }
-    }
-
-    fn run(&self, words: &[&str]) -> Output {
-        Command::new(env!("CARGO_BIN_EXE_octet-msg"))
-            .arg("--folder")
-            .arg(&self.folder)
-            .arg("--passphrase-file")
-            .arg(&self.passphrase)
-            .args(words)
-            .output()
-            .unwrap()
-    }
-
-    /// What it says, if it does what it is asked and complains of nothing.
-    fn say(&self, words: &[&str]) -> String {
-        let output = self.run(words);
-        let said = String::from_utf8(output.stdout).unwrap();
-        let complained = String::from_utf8(output.stderr).unwrap();
-        assert!(output.status.success() && complained.is_empty(), "{words:?}: {complained}");
-        said
-    }
-
-    /// What it complains of.
-    fn complain(&self, words: &[&str]) -> String {
-        String::from_utf8(self.run(words).stderr).unwrap()
-    }
-}
-
-/// What stands behind the time of each line.
-fn lines(said: &str) -> Vec<&str> {
-    said.lines().map(|line| line.split_once(' ').unwrap().1).collect()
-}
+use crate::world::{Person, Site, lines};
 
 #[test]
 fn two_people_who_are_never_there_at_the_same_time() {
@@ -107,21 +12,9 @@ fn two_people_who_are_never_there_at_the_same_time() {
     let (file, seed) = (folder.path().join("letters"), random().unwrap());
     let site = Site::start(&file, seed, ([127, 0, 0, 1], 0).into());
     let at = site.at;
-    let mailbox = format!("{}@{at}", Key::from_seed(seed).unwrap().public());
     let (anna, ben) = (Person::new(folder.path(), "anna"), Person::new(folder.path(), "ben"));
-
-    // Both make their keys; the mailbox takes them when its owner has said so, and not before.
-    let mut names = vec![];
-    for person in [&anna, &ben] {
-        let complaint = person.complain(&["init", "--mailbox", &mailbox]);
-        assert!(complaint.contains("octetctl messenger admit"), "{complaint}");
-        let said = person.say(&["people"]);
-        let name = said.trim().strip_prefix("you: ").unwrap().to_owned();
-        site.admit(&name);
-        assert_eq!(person.say(&["receive"]), "");
-        names.push(name);
-    }
-    assert!(ben.complain(&["init", "--mailbox", &mailbox]).contains("already"));
+    let names = [&anna, &ben].map(|person| person.join(&site));
+    assert!(ben.complain(&["init", "--mailbox", &site.name()]).contains("already"));
     let invite = ben.say(&["invite", "--line"]);
     assert!(invite.starts_with("OCTET-MSG:") && invite.lines().count() == 1);
     let with_code = ben.say(&["invite"]);

@@ -1,0 +1,125 @@
+//! A mailbox, and people who have files of their own. Each time that they run the command it is another process.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::{Arc, Mutex};
+
+use octet_messenger::boards::{Boards, Brought};
+use octet_messenger::mailbox::{Limits, Mailbox};
+use octet_messenger::quic::{self, Bounds, Served};
+use octet_node::control::PublicKey;
+use octet_node::key::Key;
+use tokio::runtime::{Builder, Runtime};
+
+/// A mailbox that serves as long as this lives.
+pub struct Site {
+    mailbox: Arc<Mutex<Mailbox>>,
+    key: PublicKey,
+    /// Where it is reached.
+    pub at: SocketAddr,
+    runtime: Option<Runtime>,
+}
+
+impl Site {
+    /// Serves what is in `file` at `at`, with the key of `seed`.
+    pub fn start(file: &Path, seed: [u8; 32], at: SocketAddr) -> Self {
+        let key = Key::from_seed(seed).unwrap().public();
+        let mailbox = Mailbox::open(file, key, Limits::default()).unwrap();
+        let mailbox = Arc::new(Mutex::new(mailbox));
+        let runtime = Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_io()
+            .enable_time()
+            .build()
+            .unwrap();
+        let endpoint = runtime.block_on(quic::open(&seed, &[at])).unwrap();
+        let at = endpoint.bound_sockets()[0];
+        // No board of a box brings anything here.
+        let brought = Arc::new(Brought::new(Boards::default(), Path::new("")));
+        let served = Served { mailbox: Arc::clone(&mailbox), brought };
+        runtime.spawn(quic::serve(endpoint, served, Bounds::default()));
+        Self { mailbox, key, at, runtime: Some(runtime) }
+    }
+
+    /// How people name it.
+    pub fn name(&self) -> String {
+        format!("{}@{}", self.key, self.at)
+    }
+
+    pub fn admit(&self, name: &str) {
+        let name = PublicKey::try_from(name.to_owned()).unwrap();
+        self.mailbox.lock().unwrap().admit(&name).unwrap();
+    }
+}
+
+impl Drop for Site {
+    fn drop(&mut self) {
+        // Nobody is told.
+        self.runtime.take().unwrap().shutdown_timeout(std::time::Duration::from_secs(5));
+    }
+}
+
+/// A person with files of their own.
+pub struct Person {
+    pub folder: PathBuf,
+    pub passphrase: PathBuf,
+}
+
+impl Person {
+    pub fn new(at: &Path, name: &str) -> Self {
+        let passphrase = at.join(format!("{name}.passphrase"));
+        std::fs::write(&passphrase, format!("the passphrase of {name}\n")).unwrap();
+        Self { folder: at.join(name), passphrase }
+    }
+
+    /// Makes their keys. The mailbox takes them when its owner has said so, and not before. Returns their name.
+    pub fn join(&self, site: &Site) -> String {
+        let output = self.run(&["init", "--mailbox", &site.name()]);
+        let complaint = String::from_utf8(output.stderr).unwrap();
+        assert!(complaint.contains("octetctl messenger admit"), "{complaint}");
+        let said = String::from_utf8(output.stdout).unwrap();
+        let name = said.lines().next().unwrap().strip_prefix("you are ").unwrap().to_owned();
+        site.admit(&name);
+        assert_eq!(self.say(&["receive"]), "");
+        name
+    }
+
+    /// The command, as this person runs it.
+    pub fn command(&self, words: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_octet-msg"));
+        command.arg("--folder").arg(&self.folder);
+        command.arg("--passphrase-file").arg(&self.passphrase).args(words);
+        command
+    }
+
+    pub fn run(&self, words: &[&str]) -> Output {
+        self.command(words).output().unwrap()
+    }
+
+    /// What it says, if it does what it is asked and complains of nothing.
+    pub fn say(&self, words: &[&str]) -> String {
+        let output = self.run(words);
+        let said = String::from_utf8(output.stdout).unwrap();
+        let complained = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.success() && complained.is_empty(), "{words:?}: {complained}");
+        said
+    }
+
+    /// What it complains of.
+    pub fn complain(&self, words: &[&str]) -> String {
+        String::from_utf8(self.run(words).stderr).unwrap()
+    }
+
+    /// Why it does nothing of what it is asked.
+    pub fn refuse(&self, words: &[&str]) -> String {
+        let output = self.run(words);
+        assert!(!output.status.success() && output.stdout.is_empty(), "{words:?}: {output:?}");
+        String::from_utf8(output.stderr).unwrap()
+    }
+}
+
+/// What stands behind the time of each line.
+pub fn lines(said: &str) -> Vec<&str> {
+    said.lines().map(|line| line.split_once(' ').unwrap().1).collect()
+}
