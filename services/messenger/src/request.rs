@@ -93,7 +93,10 @@ pub enum Refusal {
     #[error("the mailbox does not understand that: it may be of another version")]
     Malformed,
     /// The signature is not the owner's, or was for something else.
-    #[error("that is not signed by the owner of the mailbox")]
+    #[error(
+        "that is not signed by whom the mailbox knows as its owner: who was restored by a back-up is let in from there \
+         alone, and only if the clock was right"
+    )]
     Forged,
     /// The letters are numbered anew.
     #[error("the mailbox has lost its disk since: fetch again")]

@@ -63,12 +63,12 @@ pub enum Command {
         /// With whom; without it all
         name: Option<String>,
     },
-    /// Write who you are and whom you know into a file, sealed with your passphrase; letters are not in it
+    /// Put who you are and whom you know into a file, sealed with your passphrase; letters are not in it
     Backup {
-        /// A file that is not there yet
+        /// A file that is not there yet; keep it where the folder is not lost with it
         file: PathBuf,
     },
-    /// Be again who you were, once the folder of your letters is lost, by a back-up and the passphrase that it had
+    /// Be who you were, when the folder of your letters is lost: by a back-up and its passphrase
     Restore {
         /// The file that `backup` has written
         file: PathBuf,

@@ -1,6 +1,7 @@
 //! Somebody has lost their folder, and begins anew with a back-up: others see one person, each text once, and in order.
 
 use octet_messenger::courier::CourierError;
+use octet_messenger::limits::AGAIN;
 use octet_messenger::mailbox::Limits;
 use octet_messenger::request::Refusal;
 
@@ -206,6 +207,31 @@ fn a_stranger_begins_with_new_keys() {
     carl.knows(&mut anna, "anna");
     carl.write(anna.name, "hello");
     carl.deliver();
+    anna.fetch();
+    assert_eq!(anna.received(carl.name), ["hello"]);
+}
+
+/// What they wrote was sealed for keys that are gone, and nobody is asked for it who is not known.
+#[test]
+fn who_is_not_in_the_back_up_is_heard_once_they_are_added() {
+    let here = Box::new(PATIENT);
+    let (mut anna, mut carl) = (Party::new(&[&here]), Party::new(&[&here]));
+    anna.deliver();
+    carl.deliver();
+    let backup = anna.backup();
+    carl.knows(&mut anna, "anna");
+    carl.write(anna.name, "hello");
+    carl.deliver();
+    later(&here);
+    let mut anna = anna.restore(&backup);
+    anna.deliver();
+    anna.fetch();
+    assert!(anna.history().is_empty() && anna.courier().person().refused() == 1);
+    anna.knows(&mut carl, "carl");
+    here.0.borrow_mut().now += AGAIN;
+    carl.deliver();
+    anna.fetch();
+    carl.fetch();
     anna.fetch();
     assert_eq!(anna.received(carl.name), ["hello"]);
 }

@@ -77,7 +77,8 @@ fn a_folder_is_lost_and_its_person_goes_on() {
     assert!(files(folder) == before);
 
     // Her folder is lost. What Ben writes now is sealed for keys that were in it.
-    fs::remove_dir_all(&anna.folder).unwrap();
+    let stolen = Person { folder: folder.join("stolen"), ..Person::new(folder, "anna") };
+    fs::rename(&anna.folder, &stolen.folder).unwrap();
     ben.say(&["send", "anna", "two"]);
     let said = elsewhere.say(&["restore", backup]);
     assert_eq!(said.lines().next(), Some(&*format!("you are {}", names[0])));
@@ -86,6 +87,8 @@ fn a_folder_is_lost_and_its_person_goes_on() {
     let known = format!("ben: {}\n    {}", names[1], number.trim().rsplit_once(": ").unwrap().1);
     assert!(people.contains(&known), "{people}");
     assert_eq!(elsewhere.say(&["receive"]), "");
+    let complaint = stolen.refuse(&["receive"]);
+    assert!(complaint.contains("restored by a back-up is let in from there alone"), "{complaint}");
 
     // Ben seals it anew, and both write on.
     ben.say(&["receive"]);
