@@ -118,7 +118,7 @@ pub static RUN: [Need; 11] = [
 ];
 
 /// What the tests need besides: they hold what was built against tools that are not ours.
-pub static TEST: [Need; 12] = [
+pub static TEST: [Need; 14] = [
     debian("git", "makes the clones that must give the same bytes", &["git"]),
     debian("unsquashfs", "must accept the root file system", &["squashfs-tools"]),
     debian("cpio", "must accept the initrd", &["cpio"]),
@@ -160,6 +160,8 @@ pub static TEST: [Need; 12] = [
         ]),
     },
     debian("losetup", "makes a disk of a file", &["mount"]),
+    debian("tmux", "is the terminal in which letters are written", &["tmux"]),
+    debian("zbarimg", "must read the QR code of an invite from a terminal", &["zbar-tools"]),
     Need {
         name: "spdx-tools",
         why: "must accept the SBOM",

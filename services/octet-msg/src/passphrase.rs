@@ -82,10 +82,13 @@ fn type_in(prompt: &str) -> Result<Vec<u8>, Failed> {
         let before = tcgetattr(&terminal)?;
         let mut silent = before.clone();
         silent.local_modes.remove(LocalModes::ECHO);
-        write!(terminal, "{prompt}")?;
+        // What is typed as soon as it asks is neither shown nor lost.
         tcsetattr(&terminal, OptionalActions::Flush, &silent)?;
         let mut line = vec![];
-        let read = BufReader::new((&terminal).take(PASSPHRASE)).read_until(b'\n', &mut line);
+        let asked = write!(terminal, "{prompt}");
+        let read = asked.and_then(|()| {
+            BufReader::new((&terminal).take(PASSPHRASE)).read_until(b'\n', &mut line)
+        });
         tcsetattr(&terminal, OptionalActions::Flush, &before)?;
         writeln!(terminal)?;
         read.map(|_| line)

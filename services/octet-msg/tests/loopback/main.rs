@@ -2,6 +2,9 @@
 
 #![cfg(test)]
 
+mod picture;
 mod restored;
+mod terminal;
 mod two_people;
+mod typed;
 mod world;

@@ -1,0 +1,74 @@
+//! One of two has no file of a passphrase: what she does she does in a terminal.
+
+use octet_node::key::random;
+use tempfile::TempDir;
+
+use crate::picture::codes;
+use crate::terminal::{Ended, Terminal};
+use crate::world::{Person, Site, lines};
+
+const PASSPHRASE: &str = "correct horse, über allem";
+
+/// Runs the command for her, who types the passphrase.
+fn run(terminal: &Terminal, words: &[&str], passphrase: &str) -> Ended {
+    let typed: &[(&str, &str)] = match words {
+        ["init", ..] => {
+            &[("A passphrase for your letters:", passphrase), ("The same again:", passphrase)]
+        }
+        _ => &[("Passphrase:", passphrase)],
+    };
+    let ended = terminal.run(env!("CARGO_BIN_EXE_octet-msg"), words, typed);
+    assert!(!ended.screen.contains(passphrase), "{}", ended.screen);
+    ended
+}
+
+/// What is said below what she was asked.
+fn say(terminal: &Terminal, words: &[&str]) -> String {
+    let ended = run(terminal, words, PASSPHRASE);
+    assert_eq!(ended.status, 0, "{}", ended.screen);
+    let said = ended.screen.strip_prefix("Passphrase:").unwrap().split_once('\n').unwrap().1;
+    said.trim_end().to_owned()
+}
+
+#[test]
+fn in_a_terminal_from_the_first_line_to_a_history() {
+    let folder = TempDir::new().unwrap();
+    let (file, home) = (folder.path().join("letters"), TempDir::new().unwrap());
+    let site = Site::start(&file, random().unwrap(), ([127, 0, 0, 1], 0).into());
+    let ben = Person::new(folder.path(), "ben");
+    ben.join(&site);
+
+    // A first line: her name.
+    let terminal = Terminal::new(home.path());
+    let made = run(&terminal, &["init", "--mailbox", &site.name()], PASSPHRASE);
+    let name = made.screen.lines().find_map(|line| line.strip_prefix("you are ")).unwrap();
+    assert!(home.path().join(".config/octet/letters").is_dir());
+    site.admit(name.trim_end());
+    assert_eq!(say(&terminal, &["receive"]), "");
+
+    // Ben reads her invite from her screen, with what reads codes.
+    let shown = run(&terminal, &["invite"], PASSPHRASE);
+    let read = codes(&shown.coloured, folder.path());
+    assert!(read.starts_with("OCTET-MSG:") && shown.screen.contains(read.trim()), "{read}");
+    ben.say(&["add", "anna", read.trim()]);
+    let invite = ben.say(&["invite", "--line"]);
+    let added = say(&terminal, &["add", "ben", invite.trim()]);
+    assert!(added.starts_with("ben is did:key:"), "{added}");
+
+    // Each writes to the other.
+    assert_eq!(say(&terminal, &["send", "ben", "bist du da?"]), "left at the mailbox of ben");
+    assert_eq!(lines(&ben.say(&["receive"])), ["anna: bist du da?"]);
+    ben.say(&["send", "anna", "für dich immer"]);
+    assert_eq!(lines(&say(&terminal, &["receive"])), ["ben: für dich immer"]);
+
+    // In another terminal all is there; for who does not know the passphrase nothing is.
+    drop(terminal);
+    let terminal = Terminal::new(home.path());
+    let history = ["to ben: bist du da?", "ben: für dich immer"];
+    assert_eq!(lines(&say(&terminal, &["history"])), history);
+    let refused = run(&terminal, &["history"], "correct horsf");
+    assert_eq!(refused.status, 1);
+    let screen = refused.screen;
+    assert!(screen.contains("passphrase is wrong") && !screen.contains("immer"), "{screen}");
+    drop(site);
+}
