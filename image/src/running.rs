@@ -1,13 +1,11 @@
-//! The machine that `cargo image run` boots, and as another shell finds it.
+//! The machines that `cargo image run` boots, and as another shell finds them.
 
 mod disk;
+mod place;
 mod services;
 pub mod together;
 pub mod whole;
 
-use std::fs;
-use std::io;
-use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use miette::{Diagnostic, IntoDiagnostic, WrapErr};
@@ -17,13 +15,53 @@ use crate::build::Built;
 use crate::target::Target;
 
 use disk::WorkingDisk;
+use place::Running;
+pub use place::{Place, SOCKETS};
 
-/// No machine runs.
+/// Which machine is meant cannot be told.
 #[derive(Debug, thiserror::Error, Diagnostic)]
-#[error("no machine is running from {}", folder.display())]
-#[diagnostic(help("start one with `cargo image run` in another terminal"))]
-pub struct NotRunning {
-    folder: PathBuf,
+pub enum NotFound {
+    /// None runs.
+    #[error("no machine is running from {}", out.display())]
+    #[diagnostic(help("start one with `cargo image run` in another terminal"))]
+    None {
+        /// The folder of images.
+        out: PathBuf,
+    },
+    /// Several run.
+    #[error("several machines are running:\n{list}")]
+    #[diagnostic(help("say which one with --machine N"))]
+    Several {
+        /// One line for each.
+        list: String,
+    },
+    /// Others run.
+    #[error("no machine {number} is running, but:\n{list}")]
+    #[diagnostic(help("say which one with --machine N"))]
+    Other {
+        /// What was asked for.
+        number: u32,
+        /// One line for each.
+        list: String,
+    },
+    /// It has no such board.
+    #[error("there is no board {board}: what is running is {what}")]
+    #[diagnostic(help("a box with boards is started with `cargo image run --cluster N`"))]
+    Board {
+        /// What was asked for.
+        board: u8,
+        /// What the machine is.
+        what: String,
+    },
+    /// It is not known which run.
+    #[error("cannot see which machines are running from {}: {why}", out.display())]
+    #[diagnostic(help("make its folder `machines` readable and writable for you"))]
+    Folder {
+        /// The folder of images.
+        out: PathBuf,
+        /// Why.
+        why: std::io::Error,
+    },
 }
 
 /// The processor of a machine for `target`.
@@ -56,89 +94,80 @@ pub fn machine(built: &Built, from_disk: bool, node: Option<Node>) -> miette::Re
     Ok(Machine::from_disk(architecture, Disk::new(&disk.path)))
 }
 
-/// `out/<target>/run`: a link to the machine's folder of sockets. That folder is elsewhere because
-/// the path of a socket has at most 107 bytes, however deep the clone lies.
-#[derive(Debug)]
-pub struct Pointer {
-    link: PathBuf,
-    to: PathBuf,
-}
-
-impl Pointer {
-    /// Says that the machine whose sockets are in `sockets` was booted from `image`.
-    ///
-    /// # Errors
-    /// The folder cannot be written.
-    pub fn set(image: &Path, sockets: &Path) -> io::Result<Self> {
-        let link = link(image);
-        match fs::remove_file(&link) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-        symlink(sockets, &link)?;
-        Ok(Self { link, to: sockets.to_owned() })
-    }
-}
-
-impl Drop for Pointer {
-    fn drop(&mut self) {
-        // A machine started later has put its own link there.
-        if fs::read_link(&self.link).is_ok_and(|to| to == self.to) {
-            let _ = fs::remove_file(&self.link);
-        }
-    }
-}
-
 /// The folder of the sockets of `node`, of several machines whose folders are in `all`.
 pub fn folder_of(all: &Path, node: Node) -> PathBuf {
     all.join(node.to_string())
 }
 
-/// The control port of the machine that was booted from `image`; of several the router's, or that of
-/// `board`.
+/// The control port of the machine with this `number`, or of the only one that runs from `out`; of several that are
+/// one box the router's, or that of `board`.
 ///
 /// # Errors
-/// There is none, or it has gone.
-pub fn control_port(image: &Path, board: Option<u8>) -> Result<PathBuf, NotRunning> {
-    let of_board = |router: PathBuf| match board {
-        Some(number) => Some(folder_of(router.parent()?, Node::Board(number))),
-        None => Some(router),
+/// There is none, or it is not said which.
+pub fn control_port(
+    out: &Path,
+    number: Option<u32>,
+    board: Option<u8>,
+) -> Result<PathBuf, NotFound> {
+    let all = place::all(out).map_err(|why| NotFound::Folder { out: out.to_owned(), why })?;
+    let machine = match (number, &all[..]) {
+        (_, []) => return Err(NotFound::None { out: out.to_owned() }),
+        (None, [only]) => only,
+        (None, _) => return Err(NotFound::Several { list: list(&all) }),
+        (Some(number), _) => {
+            let found = all.iter().find(|it| it.number == number);
+            found.ok_or_else(|| NotFound::Other { number, list: list(&all) })?
+        }
     };
-    fs::read_link(link(image))
-        .ok()
-        .and_then(of_board)
-        .map(|folder| folder.join("control"))
-        .filter(|socket| socket.exists())
-        .ok_or_else(|| NotRunning { folder: image.to_owned() })
+    let folder = match board {
+        Some(board) => {
+            let of_board = machine.sockets.parent().map(|it| folder_of(it, Node::Board(board)));
+            let of_board = of_board.filter(|folder| folder.is_dir());
+            of_board.ok_or_else(|| NotFound::Board { board, what: machine.what.clone() })?
+        }
+        None => machine.sockets.clone(),
+    };
+    Ok(folder.join("control"))
 }
 
-fn link(image: &Path) -> PathBuf {
-    image.join("run")
+/// One line per machine.
+fn list(all: &[Running]) -> String {
+    let line = |it: &Running| format!("  {}: {}", it.number, it.what);
+    all.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
 
     #[test]
-    fn the_last_one_started_is_found() {
+    fn the_only_one_is_found_and_of_several_the_one_that_is_named() {
         let folder = tempfile::tempdir().unwrap();
-        let image = folder.path().join("image");
-        fs::create_dir(&image).unwrap();
-        let sockets = ["a", "b"].map(|name| {
+        let out = folder.path().join("out");
+        let sockets = ["octet-a", "octet-b/router", "octet-b/board-3"].map(|name| {
             let sockets = folder.path().join(name);
-            fs::create_dir(&sockets).unwrap();
-            fs::write(sockets.join("control"), "").unwrap();
+            fs::create_dir_all(&sockets).unwrap();
             sockets
         });
-        assert!(control_port(&image, None).is_err());
-        let first = Pointer::set(&image, &sockets[0]).unwrap();
-        assert_eq!(control_port(&image, None).unwrap(), sockets[0].join("control"));
-        let second = Pointer::set(&image, &sockets[1]).unwrap();
-        drop(first);
-        assert_eq!(control_port(&image, None).unwrap(), sockets[1].join("control"));
-        drop(second);
-        let error = control_port(&image, None).unwrap_err();
+        assert_eq!(folder_of(&folder.path().join("octet-b"), Node::Board(3)), sockets[2]);
+        let error = control_port(&out, None, None).unwrap_err();
         assert!(error.help().is_some_and(|help| help.to_string().contains("cargo image run")));
+        let first = Place::take(&out, "one machine", &sockets[0]).unwrap();
+        let port = |number, board| control_port(&out, number, board).map_err(|it| it.to_string());
+        assert_eq!(port(None, None).unwrap(), sockets[0].join("control"));
+        assert!(port(None, Some(3)).unwrap_err().contains("one machine"));
+
+        let second = Place::take(&out, "a box", &sockets[1]).unwrap();
+        let error = port(None, None).unwrap_err();
+        assert!(error.contains("1: one machine") && error.contains("2: a box"), "{error}");
+        assert_eq!(port(Some(1), None).unwrap(), sockets[0].join("control"));
+        assert_eq!(port(Some(2), None).unwrap(), sockets[1].join("control"));
+        assert_eq!(port(Some(2), Some(3)).unwrap(), sockets[2].join("control"));
+        assert!(port(Some(3), None).unwrap_err().contains("2: a box"));
+        drop(first);
+        assert_eq!(port(None, None).unwrap(), sockets[1].join("control"));
+        drop(second);
+        assert!(port(None, None).is_err());
     }
 }

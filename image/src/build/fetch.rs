@@ -55,7 +55,7 @@ fn take_successor(
         return Err(NotNewer { name, version, offered }.into());
     }
     let step = steps.start("fetch", &name);
-    let fetched = inputs.store.fetch_new(deb, Some(&offered))?;
+    let fetched = inputs.store.fetch_new(deb, Some(&offered), steps)?;
     let (lock, diff) = succeed(path, &inputs.lock, deb, &fetched)?;
     inputs.lock = lock;
     step.done(&format!("{name} {offered}, {:.1} MB", fetched.size as f64 / 1e6));

@@ -119,7 +119,7 @@ pub fn build(options: &Options) -> miette::Result<Built> {
     let out = options.out_folder(&workspace);
     let folder = options.folder(&workspace);
     // Two builds do not write the same files.
-    let _one_at_a_time = file::lock(&out.join("cache/.lock"))?;
+    let _one_at_a_time = file::lock(&out.join("cache/.lock"), &steps)?;
     let built = Built {
         target: options.target,
         linux: folder.join("boot/linux"),

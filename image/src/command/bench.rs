@@ -27,15 +27,19 @@ pub struct Args {
 /// Runs the subcommand.
 pub fn run(args: Args) -> miette::Result<ExitCode> {
     // Peers are needed only where something stands beside them.
-    let needs: &[&[setup::Need]] = match args.only {
-        Some(bench::Part::Forward) => &[],
-        Some(bench::Part::Box | bench::Part::Cluster) => &[&setup::RUN],
-        Some(bench::Part::Supervisors) => &[&setup::RUN, &setup::SUPERVISORS],
-        Some(bench::Part::Segments) => &[&setup::RUN, &setup::SEGMENTS],
-        Some(bench::Part::Paths) => &[&setup::RUN, &setup::PATHS],
-        None => &[&setup::RUN, &setup::SUPERVISORS, &setup::SEGMENTS, &setup::PATHS],
+    let beside: &[&'static [setup::Need]] = match args.only {
+        Some(bench::Part::Forward | bench::Part::Box | bench::Part::Cluster) => &[],
+        Some(bench::Part::Supervisors) => &[&setup::SUPERVISORS],
+        Some(bench::Part::Segments) => &[&setup::SEGMENTS],
+        Some(bench::Part::Paths) => &[&setup::PATHS],
+        None => &[&setup::SUPERVISORS, &setup::SEGMENTS, &setup::PATHS],
     };
-    setup::require(needs, args.setup)?;
+    let mut needs = beside.to_vec();
+    // This one boots nothing.
+    if !matches!(args.only, Some(bench::Part::Forward)) {
+        needs.extend(setup::run(args.build.target));
+    }
+    setup::require(&needs, args.setup)?;
     let path = build::workspace()?.root().join("docs/BENCHMARKS.md");
     let runs = args.runs.into();
     let page = match args.only {

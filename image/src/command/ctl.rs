@@ -1,11 +1,11 @@
 //! `cargo image ctl`
 
-use std::io;
-use std::path::PathBuf;
+use std::fs::{self, File, TryLockError};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use clap::ValueEnum;
 use miette::{Diagnostic, IntoDiagnostic};
 use octet_control::CallError;
 use octet_control::cli::{self, CliError};
@@ -13,16 +13,18 @@ use octet_control::lines;
 use octet_machine::connect;
 
 use crate::running;
-use crate::target::Target;
 use crate::workspace::Workspace;
 
-/// How long the first answer may take: someone else may have the port, or the kernel still boots.
+/// How long the first answer may take: the kernel may still boot.
 const FIRST_ANSWER: Duration = Duration::from_secs(10);
 
 /// Sends a verb to the appliance that `cargo image run` has booted
 #[derive(clap::Args)]
 #[command(disable_help_flag = true)]
 pub struct Args {
+    /// The machine that is asked, if several `cargo image run` run; without it they are listed
+    #[arg(long, value_name = "N")]
+    machine: Option<u32>,
     /// The board of `cargo image run --cluster N` that is asked; without it the router is
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=32))]
     board: Option<u8>,
@@ -33,9 +35,14 @@ pub struct Args {
 
 #[derive(Debug, thiserror::Error, Diagnostic)]
 enum CtlError {
+    #[error(
+        "another `cargo image ctl` asks this machine, and its control port serves one at a time"
+    )]
+    #[diagnostic(help("end that one (process {0}) first"))]
+    Taken(String),
     #[error("the machine does not answer on its control port ({0})")]
     #[diagnostic(help(
-        "the port serves one client at a time: end the other `cargo image ctl`, or wait until the machine has booted"
+        "wait until the machine has booted: the terminal of `cargo image run` shows it"
     ))]
     Silent(CallError),
     #[error("{message}")]
@@ -48,7 +55,10 @@ enum CtlError {
 
 /// Runs the subcommand.
 pub fn run(args: Args) -> miette::Result<ExitCode> {
-    let port = running_port(args.board)?;
+    let here = std::env::current_dir().into_diagnostic()?;
+    let out = Workspace::find(&here)?.root().join("out");
+    let port = running::control_port(&out, args.machine, args.board)?;
+    let _alone = alone_at(&port)?;
     // After the first answer a verb may take its time.
     let mut client = connect(&port, Instant::now() + FIRST_ANSWER).map_err(CtlError::Silent)?;
     match cli::run_on_box(&mut client, &args.words, "cargo image ctl", None) {
@@ -71,12 +81,38 @@ pub fn run(args: Args) -> miette::Result<ExitCode> {
     }
 }
 
-/// The control port of the machine that `cargo image run` has booted, whatever it was for. If there
-/// are several it is that of the first target in the order of `--help`.
-fn running_port(board: Option<u8>) -> miette::Result<PathBuf> {
-    let here = std::env::current_dir().into_diagnostic()?;
-    let out = Workspace::find(&here)?.root().join("out");
-    let folders = Target::value_variants().iter().map(|target| out.join(target.name()));
-    let found = folders.map(|folder| running::control_port(&folder, board)).find_map(Result::ok);
-    Ok(found.map_or_else(|| running::control_port(&out, board), Ok)?)
+/// Sees that no other `cargo image ctl` uses the control port until the value is dropped: a file beside the port is
+/// locked, and has the number of the process that has locked it.
+fn alone_at(port: &Path) -> miette::Result<File> {
+    let path: PathBuf = port.with_extension("client");
+    let file = File::options().create(true).truncate(false).write(true).open(&path);
+    let mut file = file.into_diagnostic()?;
+    match file.try_lock() {
+        Ok(()) => {
+            file.set_len(0).into_diagnostic()?;
+            write!(file, "{}", std::process::id()).into_diagnostic()?;
+            Ok(file)
+        }
+        Err(TryLockError::WouldBlock) => {
+            Err(CtlError::Taken(fs::read_to_string(&path).unwrap_or_default()).into())
+        }
+        Err(TryLockError::Error(error)) => Err(error).into_diagnostic(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_has_the_port_is_said() {
+        let folder = tempfile::tempdir().unwrap();
+        let port = folder.path().join("control");
+        let first = alone_at(&port).unwrap();
+        let error = alone_at(&port).unwrap_err();
+        let help = error.help().unwrap().to_string();
+        assert!(help.contains(&std::process::id().to_string()), "{error}: {help}");
+        drop(first);
+        alone_at(&port).unwrap();
+    }
 }

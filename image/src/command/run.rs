@@ -3,18 +3,19 @@
 mod many;
 
 use std::io::{IsTerminal, Write};
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use miette::IntoDiagnostic;
-use octet_machine::{Builder, MachineError, Status, UnitState};
-use signal_hook::consts::{SIGINT, SIGTERM};
+use octet_machine::{Builder, Machine, MachineError, Status, UnitState};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use crate::build::{self, Built};
 use crate::report;
 use crate::running::together::{self, Size};
-use crate::running::{self, Pointer};
+use crate::running::{self, Place};
 use crate::setup;
 
 /// From QEMU's start until all base units are ready. A quiet host takes two seconds.
@@ -48,7 +49,7 @@ pub struct Args {
 
 /// Runs the subcommand.
 pub fn run(args: Args) -> miette::Result<ExitCode> {
-    setup::require(&[&setup::RUN], args.setup)?;
+    setup::require(&setup::run(args.build.target), args.setup)?;
     let said = args.cluster.map(|boards| together::said(&args.build, boards));
     let said = said.transpose()?;
     let built = build::build(&args.build)?;
@@ -64,46 +65,83 @@ pub fn run(args: Args) -> miette::Result<ExitCode> {
     }
 }
 
+/// What a person, or the end of their terminal, ends us by.
+const ENDS: [i32; 3] = [SIGINT, SIGTERM, SIGHUP];
+
+/// Says something to a person whose terminal may have gone.
+fn tell(text: &str) {
+    let _ = writeln!(std::io::stderr(), "{text}");
+}
+
+/// The place of what runs, by which `cargo image ctl` finds it; without one it is told of, and runs all the same.
+fn place(built: &Built, what: &str, sockets: &Path) -> Option<Place> {
+    let out = built.folder.parent()?;
+    match Place::take(out, what, sockets) {
+        Ok(place) => {
+            tell(&format!(
+                "machine {}: `cargo image ctl` in another terminal asks it; ctrl-C turns it off",
+                place.number
+            ));
+            Some(place)
+        }
+        Err(error) => {
+            let out = out.display();
+            tell(&format!(
+                "warning: `cargo image ctl` does not find it: cannot write {out}/machines: {error}"
+            ));
+            None
+        }
+    }
+}
+
+/// Waits by `wait`; whoever ends us meanwhile has the machine powered off. A second ctrl-C kills it.
+fn until_ended<T>(machine: &Machine, mut signals: Signals, wait: impl FnOnce() -> T) -> T {
+    let handle = signals.handle();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut asked = false;
+            for signal in signals.forever() {
+                if !asked {
+                    asked = true;
+                    tell("\nThe appliance is asked to power off; ctrl-C again kills it.");
+                    scope.spawn(move || match machine.power_off(POWER_OFF) {
+                        // Nobody is left to press it.
+                        Err(_) if signal == SIGHUP => drop(machine.kill()),
+                        Err(error) => tell(&format!("{error}\nctrl-C kills it.")),
+                        Ok(_) => {}
+                    });
+                } else if signal != SIGHUP
+                    && let Err(error) = machine.kill()
+                {
+                    tell(&error.to_string());
+                }
+            }
+        });
+        let waited = wait();
+        handle.close();
+        waited
+    })
+}
+
 /// Shows the console until the machine ends or is asked to.
 fn in_terminal(built: &Built, machine: Builder) -> miette::Result<ExitCode> {
     // Before the machine starts: a ctrl-C from now on is the machine's, not ours.
-    let mut signals = Signals::new([SIGINT, SIGTERM]).into_diagnostic()?;
-    eprintln!("`cargo image ctl` in another terminal asks this machine; ctrl-C turns it off");
+    let signals = Signals::new(ENDS).into_diagnostic()?;
     let machine = machine
         .unlimited()
         .on_console(|bytes| {
-            // A terminal that has gone away ends us by a signal of its own.
+            // A terminal that has gone away ends us by a signal.
             let mut out = std::io::stdout().lock();
             let _ = out.write_all(bytes).and_then(|()| out.flush());
         })
         .start()
         .into_diagnostic()?;
-    let _pointer = Pointer::set(&built.folder, machine.folder()).into_diagnostic()?;
-    let handle = signals.handle();
-    let exit = std::thread::scope(|scope| {
-        scope.spawn(|| {
-            for (count, _) in signals.forever().enumerate() {
-                if count == 0 {
-                    eprintln!("\nThe appliance is asked to power off; ctrl-C again kills it.");
-                    scope.spawn(|| {
-                        if let Err(error) = machine.power_off(POWER_OFF) {
-                            eprintln!("{error}\nctrl-C kills it.");
-                        }
-                    });
-                } else if let Err(error) = machine.kill() {
-                    eprintln!("{error}");
-                }
-            }
-        });
-        let exit = machine.wait_exit(FOREVER);
-        handle.close();
-        exit
-    });
-    let exit = exit.into_diagnostic()?;
+    let _place = place(built, built.target.name(), machine.folder());
+    let exit = until_ended(&machine, signals, || machine.wait_exit(FOREVER)).into_diagnostic()?;
     if exit.is_power_off() || exit.is_reboot() {
         return Ok(ExitCode::SUCCESS);
     }
-    eprintln!("The machine ended: {exit}.\n{}", machine.tail(20));
+    tell(&format!("The machine ended: {exit}.\n{}", machine.tail(20)));
     Ok(ExitCode::FAILURE)
 }
 
@@ -115,8 +153,13 @@ fn slot_settled(status: &Status) -> bool {
 
 /// Boots, tells what came up and how long it took, and turns off again.
 fn until_ready(built: &Built, machine: Builder) -> miette::Result<ExitCode> {
+    let signals = Signals::new(ENDS).into_diagnostic()?;
     let machine = machine.start().into_diagnostic()?;
-    let _pointer = Pointer::set(&built.folder, machine.folder()).into_diagnostic()?;
+    let _place = place(built, built.target.name(), machine.folder());
+    until_ended(&machine, signals, || report_and_end(&machine))
+}
+
+fn report_and_end(machine: &Machine) -> miette::Result<ExitCode> {
     let ready = machine.wait_ready(READY);
     let took = machine.started().elapsed();
     if let Err(error @ MachineError::Degraded { .. }) = ready {

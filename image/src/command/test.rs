@@ -26,7 +26,8 @@ pub struct Args {
 
 /// Runs the subcommand.
 pub fn run(args: Args) -> miette::Result<ExitCode> {
-    setup::require(&[&setup::RUN, &setup::TEST, &setup::VERIFY], args.setup)?;
+    let built = [&setup::BUILD[..], &setup::X86_64, &setup::AARCH64];
+    setup::require(&[&built[..], &[&setup::TEST, &setup::VERIFY]].concat(), args.setup)?;
     let Args { name: filter, soak, write_costs, .. } = args;
     let passed = suite::run(&args.build, &Wanted { filter, soak, write_costs })?;
     Ok(if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })

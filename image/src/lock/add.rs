@@ -12,6 +12,7 @@ use super::{Input, InputSource, Lock};
 use crate::appliance_file::Mistake;
 use crate::digest::Sha256;
 use crate::output::file;
+use crate::steps::Steps;
 use crate::store::{Fetched, Store};
 use crate::target::Target;
 
@@ -28,9 +29,9 @@ pub fn add(path: &Path, lock: &Lock, name: &str, store: &Store) -> miette::Resul
     if lock.content.input.iter().any(is_it) {
         return Err(Twice(name.to_owned()).into());
     }
-    let mut text = lock.text.clone();
+    let (mut text, steps) = (lock.text.clone(), Steps::new());
     for target in Target::value_variants() {
-        let fetched = store.fetch_new(&unknown(name, *target), None)?;
+        let fetched = store.fetch_new(&unknown(name, *target), None, &steps)?;
         text += &section(name, *target, &fetched);
     }
     // What is written is what can be read.

@@ -11,6 +11,7 @@ use super::edit::Edit;
 use super::{Input, Lock, Toolchain};
 use crate::appliance_file::Mistake;
 use crate::output::file;
+use crate::steps::Steps;
 use crate::store::{Fetched, Store};
 
 /// The lock cannot be brought up to date.
@@ -54,8 +55,9 @@ pub fn update(
         if inputs.is_empty() {
             return Err(unknown(lock, name).into());
         }
+        let steps = Steps::new();
         for input in inputs {
-            let fetched = store.fetch_new(input, version)?;
+            let fetched = store.fetch_new(input, version, &steps)?;
             versions.insert(input.name.get_ref(), fetched.version.clone());
             edit.input(input, &fetched);
         }

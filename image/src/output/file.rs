@@ -1,10 +1,12 @@
 //! Files that are either whole or not there.
 
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use miette::Diagnostic;
+
+use crate::steps::Steps;
 
 /// A file could not be written.
 #[derive(Debug, thiserror::Error, Diagnostic)]
@@ -20,9 +22,7 @@ fn advice(error: &io::Error) -> &'static str {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
             "free space on that file system, or choose another with --out"
         }
-        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
-            "make it writable for you, or choose another folder with --out"
-        }
+        _ if is_read_only(error) => "make it writable for you, or choose another folder with --out",
         _ => "see that its folder can be written, or choose another with --out",
     }
 }
@@ -65,17 +65,38 @@ pub fn write_with(
     })
 }
 
-/// Waits until nobody else holds the lock file at `path`, and holds it until it is dropped.
-pub fn lock(path: &Path) -> Result<File, WriteError> {
+/// Waits until nobody else holds the lock file at `path`, says so if it has to, and holds it until it is dropped. Where
+/// nothing can be written, one that is there will do.
+pub fn lock(path: &Path, steps: &Steps) -> Result<File, WriteError> {
     let take = || -> io::Result<File> {
-        if let Some(folder) = path.parent() {
-            fs::create_dir_all(folder)?;
+        let file = match open_lock(path) {
+            Err(error) if is_read_only(&error) => File::open(path).map_err(|_| error)?,
+            file => file?,
+        };
+        match file.try_lock() {
+            Err(TryLockError::WouldBlock) => {
+                steps.warn(&format!(
+                    "waiting for another `cargo image`, which holds {}",
+                    path.display()
+                ));
+                file.lock()?;
+            }
+            taken => taken?,
         }
-        let file = File::options().create(true).truncate(false).write(true).open(path)?;
-        file.lock()?;
         Ok(file)
     };
     take().map_err(WriteError::at(path))
+}
+
+fn open_lock(path: &Path) -> io::Result<File> {
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder)?;
+    }
+    File::options().create(true).truncate(false).write(true).open(path)
+}
+
+fn is_read_only(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem)
 }
 
 /// Removes the file at `path`, if there is one.

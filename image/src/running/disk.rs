@@ -48,9 +48,9 @@ impl WorkingDisk {
         }
         // Without its mark a disk that is half made is made again.
         file::remove(&mark).map_err(io::Error::other)?;
-        let disk = File::create(&path)?;
-        image.write_to(&disk)?;
-        disk.set_len(MEDIUM)?;
+        // A machine that still runs from the one before keeps that.
+        let fill = |disk: &File| image.write_to(disk).and_then(|()| disk.set_len(MEDIUM));
+        file::write_with(&path, fill).map_err(io::Error::other)?;
         fs::write(&mark, sums)?;
         Ok(Self { path, fresh: true })
     }

@@ -7,7 +7,9 @@ mod need;
 use miette::Diagnostic;
 
 pub use find::guests_folder;
-pub use need::{Need, PATHS, RUN, SEGMENTS, SUPERVISORS, TEST, VERIFY};
+pub use need::{AARCH64, BUILD, Need, PATHS, SEGMENTS, SUPERVISORS, TEST, VERIFY, X86_64};
+
+use crate::target::Target;
 
 /// Things are missing, and were not to be installed.
 #[derive(Debug, thiserror::Error, Diagnostic)]
@@ -15,6 +17,14 @@ pub use need::{Need, PATHS, RUN, SEGMENTS, SUPERVISORS, TEST, VERIFY};
 #[diagnostic(help("the same command with --setup installs it"))]
 struct Missing {
     needs: Vec<&'static Need>,
+}
+
+/// What building for `target` needs, and booting that.
+pub fn run(target: Target) -> [&'static [Need]; 2] {
+    match target {
+        Target::QemuX86_64 => [&BUILD, &X86_64],
+        Target::QemuAarch64 => [&BUILD, &AARCH64],
+    }
 }
 
 /// Sees that all of `needs` is there; with `setup` installs what is not.

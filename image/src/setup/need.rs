@@ -87,8 +87,8 @@ const fn rust(name: &'static str, target: &'static str) -> Need {
     Need { name, why, test: Test::RustTarget(target), source: Source::Rustup(target) }
 }
 
-/// What building and booting needs.
-pub static RUN: [Need; 11] = [
+/// What building needs, whatever the image is for.
+pub static BUILD: [Need; 5] = [
     debian("cc", "links the builder's own programs", &["gcc", "libc6-dev"]),
     debian("python3", "fetches the image's inputs, which are published as wheels", &["python3"]),
     Need {
@@ -98,23 +98,31 @@ pub static RUN: [Need; 11] = [
         source: Source::Debian(&["python3-pip"]),
     },
     debian("apt-get", "fetches the image's inputs that are packages of Debian", &["apt"]),
+    debian("setpriv", "sees that QEMU ends when its parent does", &["util-linux"]),
+];
+
+/// What building for x86-64 needs besides, and booting that.
+pub static X86_64: [Need; 3] = [
     rust("static Rust programs", "x86_64-unknown-linux-musl"),
-    rust("static Rust programs for Arm", "aarch64-unknown-linux-musl"),
     debian("qemu-system-x86_64", "boots the image", &["qemu-system-x86"]),
-    debian("qemu-system-aarch64", "boots the image for Arm", &["qemu-system-arm"]),
     file(
         "OVMF",
         "/usr/share/OVMF/OVMF_CODE_4M.fd",
         "firmware that boots the image from its disk",
         &["ovmf"],
     ),
+];
+
+/// The same for 64-bit Arm.
+pub static AARCH64: [Need; 3] = [
+    rust("static Rust programs for Arm", "aarch64-unknown-linux-musl"),
+    debian("qemu-system-aarch64", "boots the image for Arm", &["qemu-system-arm"]),
     file(
         "AAVMF",
         "/usr/share/AAVMF/AAVMF_CODE.fd",
         "firmware that boots the image for Arm from its disk",
         &["qemu-efi-aarch64"],
     ),
-    debian("setpriv", "sees that QEMU ends when its parent does", &["util-linux"]),
 ];
 
 /// What the tests need besides: they hold what was built against tools that are not ours.
@@ -228,7 +236,7 @@ mod tests {
 
     #[test]
     fn nothing_is_listed_twice() {
-        let all = [&RUN[..], &TEST, &SUPERVISORS, &SEGMENTS, &PATHS, &VERIFY];
+        let all = [&BUILD[..], &X86_64, &AARCH64, &TEST, &SUPERVISORS, &SEGMENTS, &PATHS, &VERIFY];
         let mut names: Vec<_> = all.into_iter().flatten().map(|need| need.name).collect();
         names.sort_unstable();
         let before = names.len();

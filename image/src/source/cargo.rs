@@ -169,7 +169,7 @@ impl CargoSource<'_> {
             return Ok(compiled);
         }
         // Whatever cargo makes is in one place, and is overwritten by the next build with other services.
-        let _one_at_a_time = file::lock(&self.root.join("target/appliance/.lock"))?;
+        let _one_at_a_time = file::lock(&self.root.join("target/appliance/.lock"), self.steps)?;
         if let Some(compiled) = Compiled::load(&folder) {
             return Ok(compiled);
         }

@@ -58,7 +58,7 @@ pub fn unpack(
     let wheel = store.verified(lock, input, steps)?;
     let name = input.name.get_ref();
     let step = steps.start("unpack", name);
-    let _one_at_a_time = store.lock()?;
+    let _one_at_a_time = store.lock(steps)?;
     if folder.is_dir() && matches!(intact(&folder), Ok(true)) {
         return Ok(folder); // another build was faster
     }

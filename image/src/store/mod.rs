@@ -171,7 +171,7 @@ impl Store {
             return Err(StoreError::Offline { name: name.clone(), what, path, megabytes });
         }
         let step = steps.start("fetch", name);
-        let _one_at_a_time = self.lock()?;
+        let _one_at_a_time = self.lock(steps)?;
         if digest(&path, String::new())
             .is_ok_and(|it| (it.size, it.sha256) == (input.size, *input.sha256.get_ref()))
         {
@@ -199,8 +199,13 @@ impl Store {
 
     /// Fetches `input` as it is published now, whatever the lock says, in `version` or in the one
     /// that its source would choose.
-    pub fn fetch_new(&self, input: &Input, version: Option<&str>) -> Result<Fetched, StoreError> {
-        let _one_at_a_time = self.lock()?;
+    pub fn fetch_new(
+        &self,
+        input: &Input,
+        version: Option<&str>,
+        steps: &Steps,
+    ) -> Result<Fetched, StoreError> {
+        let _one_at_a_time = self.lock(steps)?;
         let part = self.part()?;
         let fetched = self.download(input, version, &part)?;
         self.keep(&part.join(&fetched.file), &self.path(fetched.sha256))?;
@@ -242,8 +247,8 @@ impl Store {
     }
 
     /// Held while something is added, so that two builds do not fetch the same thing twice.
-    fn lock(&self) -> Result<File, StoreError> {
-        Ok(file::lock(&self.root.join(".lock"))?)
+    fn lock(&self, steps: &Steps) -> Result<File, StoreError> {
+        Ok(file::lock(&self.root.join(".lock"), steps)?)
     }
 
     /// An empty folder in the store; what an interrupted run left in it is gone. Only with the

@@ -14,7 +14,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 use crate::bench::guest;
-use crate::running::Pointer;
+use crate::running::Place;
 use crate::target::Target;
 
 /// The operator's key, in the owner's folder.
@@ -73,22 +73,22 @@ impl Owner {
 
     /// `cargo image ctl`, without cargo, at the control port of `machine`.
     pub fn by_port(&self, machine: &Machine, target: Target) -> miette::Result<Way> {
-        // It looks for the machine that was started last from the clone that it is in.
+        // It looks for the only machine that runs from the clone that it is in.
         let clone = self.file("clone");
-        let image = clone.join("out").join(target.name());
-        for folder in [&image, &clone.join("overlays")] {
+        let out = clone.join("out");
+        for folder in [&out, &clone.join("overlays")] {
             std::fs::create_dir_all(folder).into_diagnostic()?;
         }
         std::fs::write(clone.join("Cargo.toml"), "").into_diagnostic()?;
-        let _pointer = Some(Pointer::set(&image, machine.folder()).into_diagnostic()?);
+        let place = Place::take(&out, target.name(), machine.folder()).into_diagnostic()?;
         let (program, first) = (self.builder.clone(), vec!["ctl".into()]);
-        Ok(Way { program, first, folder: clone, _pointer, ..self.nothing() })
+        Ok(Way { program, first, folder: clone, _place: Some(place), ..self.nothing() })
     }
 
     fn nothing(&self) -> Way {
         let folder = self.folder.path().to_owned();
         let (program, first) = (PathBuf::new(), vec![]);
-        Way { program, first, home: folder.clone(), folder, _pointer: None }
+        Way { program, first, home: folder.clone(), folder, _place: None }
     }
 }
 
@@ -100,7 +100,7 @@ pub struct Way {
     folder: PathBuf,
     home: PathBuf,
     /// By which `cargo image ctl` finds the machine.
-    _pointer: Option<Pointer>,
+    _place: Option<Place>,
 }
 
 impl Way {

@@ -1,39 +1,38 @@
 //! `cargo image run --cluster N`: a router and its boards, wired as in the box.
 
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 
 use miette::{IntoDiagnostic, miette};
 use octet_appliance::Board;
 use octet_machine::{Cluster, Node};
-use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-use super::POWER_OFF;
+use super::{ENDS, POWER_OFF, place, tell};
 use crate::build::Built;
 use crate::running::together::{self, Size, Together};
-use crate::running::{Pointer, folder_of, whole};
+use crate::running::{SOCKETS, folder_of, whole};
 
 /// Boots a box as it is `said`, each machine from a disk of its own, if `from_disk`.
 pub fn run(built: &Built, size: Size, said: &[Board], from_disk: bool) -> miette::Result<ExitCode> {
-    let mut signals = Signals::new([SIGINT, SIGTERM]).into_diagnostic()?;
-    let folder = tempfile::Builder::new().prefix("octet-").tempdir().into_diagnostic()?;
+    let mut signals = Signals::new(ENDS).into_diagnostic()?;
+    let folder = tempfile::Builder::new().prefix(SOCKETS).tempdir().into_diagnostic()?;
     // Others find the router while it starts.
     let router = folder_of(folder.path(), Node::Router);
-    let _pointer = Pointer::set(&built.folder, &router).into_diagnostic()?;
+    let what = format!("{}, a router and {} boards", built.target.name(), size.boards);
+    let _place = place(built, &what, &router);
     let Together { cluster, rows, sequence, seen, took } =
         together::start(built, size, said, from_disk, folder.path())?;
     print!("{}", whole::table(&rows, sequence, &seen));
     let took = took.as_secs_f64();
     println!("{} machines are one box {took:.3} s after the first one's start", rows.len());
     if std::io::stdin().is_terminal() && std::io::stdout().is_terminal() {
-        eprintln!(
-            "`cargo image ctl [--board N]` in another terminal asks them; ctrl-C turns them off"
-        );
+        tell("`cargo image ctl --board N` in another terminal asks board N; ctrl-C turns all off");
         signals.forever().next();
     }
     power_off(&cluster)?;
-    println!("powered off");
+    // Whoever has closed the terminal does not read it.
+    let _ = writeln!(std::io::stdout(), "powered off");
     Ok(ExitCode::SUCCESS)
 }
 

@@ -3,13 +3,18 @@
 use std::fs;
 use std::io::Read;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, channel};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use octet_machine::Architecture;
 use octet_tests::{
-    READY, SOON, builder, in_terminal, link_programs, must, one_at_a_time, run, shipped, workspace,
+    PAUSE, READY, SOON, builder, in_terminal, link_programs, must, one_at_a_time, run, shipped,
+    workspace,
 };
+use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Pid, Signal, kill_process};
 
 /// `cargo image` of the workspace, with the image built already.
@@ -28,20 +33,41 @@ struct InTerminal {
     child: Child,
     said: Receiver<Vec<u8>>,
     text: String,
+    /// Whether the terminal is to be closed, and who reads it until then.
+    closing: Arc<AtomicBool>,
+    reader: Option<JoinHandle<()>>,
 }
 
 impl InTerminal {
     fn start(command: Command) -> Self {
-        let (child, mut ours) = in_terminal(command);
+        // It is the terminal that its end is told of.
+        let mut own = Command::new("setsid");
+        own.arg("--ctty").arg(command.get_program()).args(command.get_args());
+        own.current_dir(workspace());
+        let (child, mut ours) = in_terminal(own);
         let (sender, said) = channel();
-        std::thread::spawn(move || {
+        let closing = Arc::new(AtomicBool::new(false));
+        let closes = Arc::clone(&closing);
+        let reader = std::thread::spawn(move || {
             let mut buffer = [0; 4096];
-            // The read fails once nobody has the other end.
-            while let Ok(count) = ours.read(&mut buffer) {
+            while !closes.load(Ordering::Relaxed) {
+                let mut fds = [PollFd::new(&ours, PollFlags::IN)];
+                let pause = PAUSE.try_into().unwrap();
+                if poll(&mut fds, Some(&pause)).unwrap() == 0 {
+                    continue;
+                }
+                // The read fails once nobody has the other end.
+                let Ok(count) = ours.read(&mut buffer) else { break };
                 let _ = sender.send(buffer[..count].to_vec());
             }
         });
-        Self { child, said, text: String::new() }
+        Self { child, said, text: String::new(), closing, reader: Some(reader) }
+    }
+
+    /// Closes the terminal, as a person closes its window.
+    fn close(&mut self) {
+        self.closing.store(true, Ordering::Relaxed);
+        self.reader.take().unwrap().join().unwrap();
     }
 
     fn wait_for(&mut self, what: &str, within: Duration) {
@@ -99,11 +125,47 @@ fn a_person_watches_asks_and_turns_it_off() {
     assert_ne!(wrong.status, Some(0));
     assert!(wrong.stderr.contains("no-such-unit"), "{}", wrong.stderr);
 
+    two_are_told_apart();
+    one_asks_at_a_time();
+
     terminal.signal(Signal::INT);
     terminal.wait_for("powering off", SOON);
     let status = terminal.end();
     assert!(status.success(), "{status}:\n{}", terminal.text);
     assert_ne!(run(&mut image(&["ctl", "status"])).status, Some(0));
+}
+
+/// While a machine runs another one is started, and turned off by closing its terminal.
+fn two_are_told_apart() {
+    let mut other = InTerminal::start(image(&["run", "--memory", "200"]));
+    other.wait_for("machine 2", READY);
+    other.wait_for("READY", READY);
+    let which = run(&mut image(&["ctl", "status"]));
+    assert_ne!(which.status, Some(0));
+    for word in ["1: qemu-x86_64", "2: qemu-x86_64", "--machine"] {
+        assert!(which.stderr.contains(word), "no `{word}` in:\n{}", which.stderr);
+    }
+    for number in ["1", "2"] {
+        let status = must(&mut image(&["ctl", "--machine", number, "status"])).stdout;
+        assert!(status.contains("ready"), "{number}: {status}");
+    }
+    other.close();
+    let status = other.end();
+    assert!(status.success(), "{status}: {}", other.text);
+    must(&mut image(&["ctl", "status"]));
+}
+
+/// Whoever asks while another `ctl` follows the log is told at once who that is.
+fn one_asks_at_a_time() {
+    let mut follows = image(&["ctl", "logs", "-f"]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut line = [0];
+    follows.stdout.as_mut().unwrap().read_exact(&mut line).unwrap();
+    let taken = run(&mut image(&["ctl", "status"]));
+    assert_ne!(taken.status, Some(0));
+    assert!(taken.stderr.contains(&format!("process {}", follows.id())), "{}", taken.stderr);
+    follows.kill().unwrap();
+    follows.wait().unwrap();
+    must(&mut image(&["ctl", "status"]));
 }
 
 #[test]
