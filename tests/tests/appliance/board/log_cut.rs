@@ -7,7 +7,7 @@ use octet_machine::{LogLine, Machine, UnitState, WriteLog};
 use octet_tests::{DiskFile, Image, READY, Remake, SOON, guest, in_parallel, shipped, soak};
 
 /// How many states are booted.
-const STATES: usize = 4;
+const STATES: usize = 2;
 
 /// How long the lines are said, in milliseconds.
 const RUN: u64 = 10_000;

@@ -1,21 +1,20 @@
 //! A neighbour guesses labels: nothing passes but what was given to it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use octet_machine::panel::raw;
 use octet_machine::{Mac, Node, Socket, router_card};
 use octet_tests::soak;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::cluster::metering::{Count, Place, counted, quiet};
+use crate::cluster::metering::{Counts, PATH, Place, counted};
 use crate::cluster::site::{Site, address};
 use crate::cluster::wires::Wires;
 
-/// A path over a relay whose links are plain, as `metering.rs` has it: what its source says to the relay can be
-/// forged on the wire. And one of others by the same relay, over WireGuard.
-const PATH: [u8; 3] = [6, 1, 3];
-const OTHERS: [u8; 3] = [2, 1, 5];
+/// A path of others by the relay of that in `metering.rs`, over WireGuard. There the relay's links are plain: what the
+/// source says to it can be forged on the wire.
+pub const OTHERS: [u8; 3] = [2, 1, 5];
 
 /// All labels (RFC 3032, 2.1).
 const LABELS: u32 = 1 << 20;
@@ -45,7 +44,7 @@ fn frame(label: u32) -> Vec<u8> {
 }
 
 /// What the relay has counted.
-fn counts(site: &Site) -> BTreeMap<Place, Count> {
+fn counts(site: &Site) -> Counts {
     counted(site, PATH[1])
 }
 
@@ -56,17 +55,19 @@ fn received(site: &Site) -> u64 {
     links.find(|it| it["name"] == "eth0").unwrap()["received"].as_u64().unwrap()
 }
 
-/// The source guesses labels at the relay.
+/// The path of others, set up.
+pub fn others(site: &Site) -> Value {
+    let [from, via, to] = OTHERS;
+    let asked = json!({ "to": to.to_string(), "via": via.to_string(), "alone": true });
+    let path = site.ask(Node::Board(from), "forward", "path-add", asked)["path"].clone();
+    site.ask(Node::Board(from), "forward", "ping", json!({ "path": path }));
+    path
+}
+
+/// The source guesses labels at the relay. Nothing else goes by there.
 pub fn passes(site: &Site, wires: &Wires) {
     let [source, relay, end] = PATH;
-    let mut paths = vec![];
-    for [from, via, to] in [PATH, OTHERS] {
-        let asked = json!({ "to": to.to_string(), "via": via.to_string(), "alone": true });
-        let path = site.ask(Node::Board(from), "forward", "path-add", asked)["path"].clone();
-        site.ask(Node::Board(from), "forward", "ping", json!({ "path": path }));
-        paths.push((from, path));
-    }
-    let before = quiet(site, &[relay]);
+    let before = counts(site);
     let is_given = |place: &Place| place.1 == "in" && place.2 == source;
     let given: BTreeSet<_> = before.keys().filter(|place| is_given(place)).collect();
     assert_eq!(given.len(), 1, "{before:?}");
@@ -129,7 +130,4 @@ pub fn passes(site: &Site, wires: &Wires) {
     assert_eq!(grown.len(), 2, "{grown:?}");
     assert!(grown.contains_key(&into) && out.len() == 1 && out[0].2 == end, "{grown:?}");
     assert_eq!(on_wire(), passed + 2);
-    for (from, path) in paths {
-        site.ask(Node::Board(from), "forward", "drop", json!({ "path": path }));
-    }
 }

@@ -71,6 +71,7 @@ fn a_box_stays_what_it_is() {
     let key = owner.keygen("anna");
     let kept = Kept::start(&lines(&key));
     println!("enrolled: {:?}", kept.site.wait_whole(&PLACES));
-    let old = trouble::passes(&kept);
+    trouble::passes(&kept);
+    let old = trouble::router_dies(&kept);
     refused::are_told_of(&kept, &owner, &key, old);
 }

@@ -42,7 +42,9 @@ fn wait_whole(site: &Site) -> Vec<Value> {
     [2, 1, 3].iter().map(|number| row(&own, *number)["node"].clone()).collect()
 }
 
+/// In process the daemon shows the same, but for the view of the whole box and units that are killed.
 #[test]
+#[ignore = "long: `services/cluster/tests/daemon/manager.rs` shows it"]
 fn a_board_holds_the_map_where_the_router_is_none_of_ours() {
     let nodes = [1, 2, 3].map(Node::Board).into_iter().chain([Node::Router]).collect::<Vec<_>>();
     let site = Site::start(4, &text(4, LINES), &nodes);

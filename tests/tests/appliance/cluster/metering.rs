@@ -7,24 +7,24 @@ use std::time::Duration;
 use octet_machine::Node;
 use serde_json::{Value, json};
 
-use crate::cluster::lossy;
 use crate::cluster::site::Site;
 use crate::cluster::uplink::kill;
 use crate::cluster::wires::Wires;
+use crate::cluster::{guessed, lossy};
 
 /// The source, the relay and the end. All links between others are WireGuard.
-const PATH: [u8; 3] = [6, 1, 3];
+pub const PATH: [u8; 3] = [4, 1, 3];
 
 /// What makes the links of the path plain.
 pub const LINES: &str = r#"
 [[policy]]
-from = ["board-6", "board-3"]
+from = ["board-4", "board-3"]
 to = "board-1"
 protocol = "mpls-in-ip"
 
 [[policy]]
 from = "board-1"
-to = ["board-6", "board-3"]
+to = ["board-4", "board-3"]
 protocol = "mpls-in-ip"
 "#;
 
@@ -41,17 +41,18 @@ pub type Count = (u64, u64);
 pub type Counts = BTreeMap<Place, Count>;
 
 /// On a path over plain links each hop counts what its wire has: while the daemons are killed, and at last in
-/// the records of the path.
+/// the records of the path. Before that ends, a neighbour guesses labels.
 pub fn passes(site: &Site, wires: &Wires) {
     let [source, relay, end] = PATH;
     let forward = |board, verb, args| site.ask(Node::Board(board), "forward", verb, args);
-    for (board, plain) in [(source, vec![1]), (relay, vec![3, 6]), (end, vec![1])] {
+    for (board, plain) in [(source, vec![1]), (relay, vec![3, 4]), (end, vec![1])] {
         let links = forward(board, "links", json!({}));
         let rows = links.as_array().unwrap().iter().filter(|row| row["by"] == "plain");
         assert_eq!(rows.map(|row| row["board"].clone()).collect::<Vec<_>>(), plain, "{board}");
     }
     let asked = json!({ "to": end.to_string(), "via": relay.to_string(), "alone": true });
     let path = forward(source, "path-add", asked)["path"].clone();
+    let others = guessed::others(site);
     let node = forward(end, "status", json!({}))["address"].as_str().unwrap().to_owned();
     let ping = || forward(source, "ping", json!({ "path": path }));
     let talk = || {
@@ -80,7 +81,7 @@ pub fn passes(site: &Site, wires: &Wires) {
     });
     talk();
     let lost = lossy::plainly(site, wires, &PATH, &node);
-    quiet(site, &PATH);
+    quiet(site);
     let last = same(site, wires);
     println!("{first:?} -> {last:?}, {lost:?} were lost on the wires");
     assert_eq!(last.keys().collect::<Vec<_>>(), first.keys().collect::<Vec<_>>());
@@ -117,10 +118,14 @@ pub fn passes(site: &Site, wires: &Wires) {
         assert_eq!(record(board, false), here(board), "{board}");
         assert_eq!(record(board, true), Counts::new(), "{board}");
     }
+    guessed::passes(site, wires);
+    let at_last: Counts = PATH.into_iter().flat_map(|board| counted(site, board)).collect();
     forward(source, "drop", json!({ "path": path }));
+    forward(guessed::OTHERS[0], "drop", json!({ "path": others }));
     site.wait("all have recorded it", || PATH.iter().all(|board| !record(*board, true).is_empty()));
     for board in PATH {
-        assert_eq!(record(board, true), here(board), "{board}");
+        let here = at_last.iter().filter(|(place, _)| place.0 == board && last.contains_key(place));
+        assert_eq!(record(board, true), here.map(|(place, count)| (*place, *count)).collect());
         assert_eq!(record(board, false), Counts::new(), "{board}");
     }
 }
@@ -139,17 +144,16 @@ fn same(site: &Site, wires: &Wires) -> Counts {
     counts
 }
 
-/// Waits until nothing goes by the labels of `boards` any more, and says what they have counted: nothing comes by
-/// itself then, as long as nobody says anything.
-pub fn quiet(site: &Site, boards: &[u8]) -> Counts {
-    let all = || boards.iter().flat_map(|board| counted(site, *board)).collect::<Counts>();
+/// Waits until nothing goes by the labels of the path's boards any more: nothing comes by itself then, as long as
+/// nobody says anything.
+fn quiet(site: &Site) {
+    let all = || PATH.into_iter().flat_map(|board| counted(site, board)).collect::<Counts>();
     let mut counts = all();
     site.wait("nothing goes by any more", || {
         std::thread::sleep(SILENCE);
         let before = std::mem::replace(&mut counts, all());
         before == counts
     });
-    counts
 }
 
 /// What a board has counted.

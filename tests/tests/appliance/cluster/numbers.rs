@@ -3,6 +3,7 @@
 use octet_machine::Node;
 use serde_json::{Value, json};
 
+use crate::cluster::forward::BOARDS;
 use crate::cluster::site::{Site, address};
 use crate::cluster::uplink::kill;
 
@@ -58,7 +59,7 @@ pub fn passes(site: &Site) {
     });
     // No key and no address of a node is in it.
     let address = |value: &Value| value.as_str().unwrap().to_owned();
-    for board in 1..=6 {
+    for board in 1..=BOARDS {
         let status = site.ask(Node::Board(board), "forward", "status", json!({}));
         assert!(!page.contains(&address(&status["address"])), "{board}");
     }

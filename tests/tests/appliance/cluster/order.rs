@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use octet_machine::panel::Mac;
 use octet_machine::{Node, Socket};
-use octet_tests::{Image, seed, soak};
+use octet_tests::{Image, seed};
 use serde_json::json;
 
 use crate::cluster::site::{Site, address, image, text};
@@ -115,9 +115,12 @@ fn is_moved(site: &Site, boards: u8) {
     assert_eq!(site.wait_whole(&all), keys);
 }
 
+/// The short tier has boxes of blank boards in every other test here, swapped cables in `refused.rs`, and who says that
+/// he is another in process (`services/cluster/tests/daemon/attacks.rs`).
 #[test]
+#[ignore = "long: `cargo image test --soak`"]
 fn blank_boards_in_any_order_become_one_box() {
-    let (rounds, boards) = if soak() { (5, 8) } else { (1, 3) };
+    let (rounds, boards) = (5, 8);
     let (seed, image) = (seed(), image(&text(ports(boards), "")));
     for round in 0..rounds {
         let site = any_order(boards, image.clone(), seed.wrapping_add(round));

@@ -16,31 +16,29 @@ const UNITS: [&str; 6] = ["netd", "lan", "cluster", "identity", "config", "gate"
 /// A name, and what happens; to a board, if it is about one.
 type Trouble = (&'static str, fn(&Kept, u8));
 
-/// Without `--soak` it is the first `SHORT`: the router loses its power at the end in any case, and boards lose theirs
-/// when they are swapped.
 const TROUBLES: [Trouble; 4] = [
     ("a cable is cut", cable),
     ("the router's units are killed", units),
     ("a board is killed", board),
     ("the router loses its power", router),
 ];
-const SHORT: usize = 2;
 
-/// The first troubles once, or all of them ten times each at moments by chance with `--soak`. Returns the router's disk
-/// as it was when it lost its power at the end.
-pub fn passes(kept: &Kept) -> DiskFile {
+/// How often each happens.
+const ROUNDS: u32 = 10;
+
+/// Each at moments by chance, with `--soak`. The short tier has each of it elsewhere: cables and boards are swapped
+/// (`refused.rs`), every unit is killed (`board::units`), and the router loses its power here.
+pub fn passes(kept: &Kept) {
     let seed = seed();
     println!("troubles: seed {seed}");
     let mut chance = fastrand::Rng::with_seed(seed);
     let keys = kept.site.wait_whole(&PLACES);
     let mut sequence = 0;
-    for round in 0..if soak() { 10 } else { 1 } {
-        let mut troubles = TROUBLES[..if soak() { TROUBLES.len() } else { SHORT }].to_vec();
+    for round in 0..if soak() { ROUNDS } else { 0 } {
+        let mut troubles = TROUBLES;
         chance.shuffle(&mut troubles);
         for (name, happens) in troubles {
-            if soak() {
-                sleep(Duration::from_millis(chance.u64(..4_000)));
-            }
+            sleep(Duration::from_millis(chance.u64(..4_000)));
             let number = chance.u8(1..=3);
             println!("{round}: {name} (board {number})");
             happens(kept, number);
@@ -51,6 +49,11 @@ pub fn passes(kept: &Kept) -> DiskFile {
             sequence = now;
         }
     }
+}
+
+/// The router loses its power, and the box is whole again. Returns its disk as it was then.
+pub fn router_dies(kept: &Kept) -> DiskFile {
+    let keys = kept.site.wait_whole(&PLACES);
     kept.power_off(Node::Router);
     let old = DiskFile::copy(&kept.router.path());
     kept.power_on(Node::Router);

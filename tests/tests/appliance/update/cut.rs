@@ -69,8 +69,6 @@ fn is(release: &Release, found: &(String, [Digest; 2])) -> bool {
 /// What was found in a state.
 struct Found {
     is_new: bool,
-    /// The slot that makes room is still one of the boot loader's.
-    has_gone: bool,
     /// There is something of a slot that the boot loader does not know.
     is_left: bool,
 }
@@ -117,7 +115,7 @@ fn after_any_write_the_old_or_the_new_one_is_whole() {
         let has_gone = entries.contains(gone.slot().as_str());
         let is_begun = is_there(&disk, &new);
         let is_left = is_begun && !is_new || is_there(&disk, &gone) && !has_gone;
-        seen.lock().unwrap().insert(made, Found { is_new, has_gone, is_left });
+        seen.lock().unwrap().insert(made, Found { is_new, is_left });
     });
     let seen = seen.into_inner().unwrap();
     let (of_new, of_old): (Vec<usize>, Vec<usize>) = seen.keys().partition(|it| seen[*it].is_new);
@@ -128,15 +126,12 @@ fn after_any_write_the_old_or_the_new_one_is_whole() {
     let started = if soak() {
         chosen
     } else {
-        // Where the one that makes room goes, and it goes over to the new one, of which the last state of the old one
-        // has all but the entry.
-        let going = of_old.iter().find(|made| !seen[*made].has_gone);
-        let over = of_old.last().into_iter().chain(of_new.first());
-        going.into_iter().chain(over).copied().collect()
+        // Where it goes over to the new one, of which the last state of the old one has all but the entry.
+        of_old.last().into_iter().chain(of_new.first()).copied().collect()
     };
     let cleared = AtomicUsize::new(0);
     in_parallel(fresh.after_writes(&log, &started), |(made, disk)| {
-        let Found { is_new, is_left, .. } = seen[&made];
+        let Found { is_new, is_left } = seen[&made];
         let machine = boot(&disk);
         let expected = if is_new { &new } else { &old };
         assert_eq!(wait_good(&machine), expected.slot().as_str(), "after {made}");
