@@ -27,7 +27,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("tests/machine", &["init/control"]),
     ("tests/guests", &["services/node"]),
     ("tests/evaluator", &[]),
-    ("tests/fuzz", &[SERVICE, "init/bundle", "netd"]),
+    ("tests/fuzz", &[SERVICE, "services/messenger", "init/bundle", "netd"]),
     ("tests", &["tests/machine", "tests/guests", "tests/evaluator", "init/bundle"]),
 ];
 

@@ -3,6 +3,7 @@
 
 mod announcement;
 mod board;
+mod bundle;
 mod certificate;
 mod change;
 mod command;
@@ -10,6 +11,7 @@ mod control;
 mod dhcp;
 mod dns;
 mod enrolment;
+mod envelope;
 mod frames;
 mod introduction;
 mod map;
@@ -26,6 +28,7 @@ mod update;
 
 pub use announcement::announcement;
 pub use board::board;
+pub use bundle::bundle;
 pub use certificate::certificate;
 pub use change::change;
 pub use command::command;
@@ -33,6 +36,7 @@ pub use control::control;
 pub use dhcp::dhcp;
 pub use dns::dns;
 pub use enrolment::enrolment;
+pub use envelope::envelope;
 pub use frames::frames;
 pub use introduction::introduction;
 pub use map::map;
@@ -51,9 +55,10 @@ pub use update::update;
 pub type Target = fn(&[u8]);
 
 /// Every target, by the name of its program and of its folder in `corpus/`.
-pub const TARGETS: [(&str, Target); 22] = [
+pub const TARGETS: [(&str, Target); 24] = [
     ("announcement", announcement),
     ("board", board),
+    ("bundle", bundle),
     ("certificate", certificate),
     ("change", change),
     ("command", command),
@@ -61,6 +66,7 @@ pub const TARGETS: [(&str, Target); 22] = [
     ("dhcp", dhcp),
     ("dns", dns),
     ("enrolment", enrolment),
+    ("envelope", envelope),
     ("frames", frames),
     ("introduction", introduction),
     ("map", map),

@@ -1,0 +1,42 @@
+//! What mailboxes and those who write and receive say to each other.
+
+use octet_messenger::envelope::{Seal, is_size, seal};
+use octet_messenger::letter::Letter;
+use octet_messenger::record::Record;
+use octet_messenger::request::{Answer, Request};
+use octet_node::key::Key;
+
+/// The secret to whose other half the inputs in `corpus/` were sealed, and the seed of the key for whom they are.
+const SECRET: [u8; 32] = [1; 32];
+const NAME: [u8; 32] = [2; 32];
+
+/// Bytes are refused, or come back as they were read. What is opened was sealed for that name, and for no other.
+///
+/// # Panics
+/// It is not so.
+pub fn envelope(bytes: &[u8]) {
+    if let Some(request) = Request::from_bytes(bytes) {
+        assert_eq!(Request::from_bytes(&request.to_bytes()), Some(request));
+    }
+    if let Some(answer) = Answer::from_bytes(bytes) {
+        assert_eq!(Answer::from_bytes(&answer.to_bytes()), Some(answer));
+    }
+    if let Some(record) = Record::from_bytes(bytes) {
+        assert_eq!(record.to_bytes(), bytes);
+    }
+    if let Some(letter) = Letter::from_bytes(bytes) {
+        let again = Letter::from_bytes(&letter.to_bytes()).map(|it| (it.card, it.number));
+        assert_eq!(again, Some((letter.card, letter.number)));
+    }
+    let own = Seal::new(SECRET).expect("32 bytes");
+    let [name, other] = [NAME, SECRET].map(|seed| Key::from_seed(seed).expect("32 bytes").public());
+    if own.open(bytes, &name).is_some() {
+        assert!(is_size(bytes.len()) && own.open(bytes, &other).is_none());
+    }
+    // What is sealed here is as long as it may be, and opens.
+    if let Some(sealed) = seal(bytes, &name, &own.public()) {
+        assert!(is_size(sealed.len()));
+        assert_eq!(own.open(&sealed, &name).as_deref(), Some(bytes));
+        assert_eq!(own.open(&sealed, &other), None);
+    }
+}
