@@ -1,8 +1,13 @@
 //! A service's socket, served by one thread: for daemons that have little to do but answer. Those
-//! that wait while they answer use [`threads`].
+//! that wait while they answer use [`threads`], or `tasks`.
 
+#[cfg(test)]
+#[cfg(feature = "tasks")]
+mod bounds;
 mod client;
 pub mod places;
+#[cfg(feature = "tasks")]
+pub mod tasks;
 pub mod threads;
 pub mod verbs;
 
