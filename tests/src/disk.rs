@@ -237,14 +237,6 @@ impl DiskFile {
         must(self.mtools("mcopy").args(["-D", "o"]).arg(&from).arg(format!("::{path}")));
     }
 
-    /// Gives a file on the EFI system partition another name.
-    ///
-    /// # Panics
-    /// It fails.
-    pub fn esp_rename(&self, from: &str, to: &str) {
-        must(self.mtools("mren").arg(format!("::{from}")).arg(format!("::{to}")));
-    }
-
     /// Removes a folder of the EFI system partition, or a file.
     ///
     /// # Panics

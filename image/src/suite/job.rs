@@ -72,12 +72,20 @@ impl Job {
         Ok(tests.into_iter().map(job).collect())
     }
 
+    /// Whether it boots the image, looks at it, or builds others.
+    pub fn needs_image(&self) -> bool {
+        ["tests/", "image/tests/"].iter().any(|folder| self.name.starts_with(folder))
+    }
+
     /// Runs it to its end.
     pub fn run(self, suite: &Suite) -> miette::Result<Outcome> {
         let mut output =
             tempfile::tempfile().into_diagnostic().wrap_err("no place for what tests say")?;
         let mut command = Command::new(&self.program);
-        command.current_dir(&self.package).env("OCTET_IMAGE_BUILT", &suite.built.folder);
+        command.current_dir(&self.package);
+        if let Some(built) = &suite.built {
+            command.env("OCTET_IMAGE_BUILT", &built.folder);
+        }
         command.env("OCTET_PROGRAMS", &suite.programs).env("OCTET_SHARED", suite.shared.path());
         match &self.test {
             Some(test) => command.args(["--exact", test, "--include-ignored"]),

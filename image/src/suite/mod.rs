@@ -18,7 +18,7 @@ use tempfile::TempDir;
 use crate::build::{self, Built, Options};
 use crate::target::Target;
 
-use self::compile::Made;
+use self::compile::{Made, TestProgram};
 use self::costs::{Costs, Tier};
 use self::job::{Job, Outcome};
 
@@ -52,7 +52,8 @@ pub struct Wanted {
 
 /// The suite, with all that it needs.
 struct Suite {
-    built: Built,
+    /// The image, once there is one.
+    built: Option<Built>,
     programs: PathBuf,
     /// What one test makes and others use.
     shared: TempDir,
@@ -65,20 +66,49 @@ struct Suite {
 /// Something cannot be made or started, or no test is called like that.
 pub fn run(options: &Options, wanted: &Wanted) -> miette::Result<bool> {
     let root = build::workspace()?.root().to_owned();
-    // Two compilations side by side: each has times at which it uses one processor.
-    let (built, made) = thread::scope(|scope| {
-        let images = scope.spawn(|| images(options, wanted.soak));
-        let made = Made::compile(&root, wanted.soak);
-        let built = images.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-        built.and_then(|built| Ok((built, made?)))
-    })?;
-    let shared = tempfile::tempdir().into_diagnostic()?;
-    let suite = Suite { built, programs: made.programs, shared, soak: wanted.soak };
-
     let file = root.join(COSTS);
     let text = fs::read_to_string(&file).into_diagnostic().wrap_err(COSTS)?;
     let mut costs = Costs::read(&text);
-    let jobs: Vec<Vec<Job>> = made.tests.into_iter().map(Job::of).collect::<Result<_, _>>()?;
+    let mut suite = Suite::new(wanted.soak)?;
+    let mut outcomes = vec![];
+    // Two compilations side by side: each has times at which it uses one processor.
+    let (jobs, left) = thread::scope(|scope| -> miette::Result<_> {
+        let images = scope.spawn(|| images(options, wanted.soak));
+        let made = Made::compile(&root, wanted.soak)?;
+        suite.programs = made.programs;
+        let (mut jobs, left) = chosen(made.tests, wanted, &mut costs)?;
+        // The image's end, the link of its programs, is such a time.
+        while !images.is_finished()
+            && let Some(at) = jobs.iter().rposition(|job| !job.needs_image())
+        {
+            let outcome = jobs.remove(at).run(&suite)?;
+            outcome.print();
+            outcomes.push(outcome);
+        }
+        let built = images.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        suite.built = Some(built?);
+        Ok((jobs, left))
+    })?;
+
+    outcomes.extend(suite.run_all(jobs)?);
+    for Outcome { job, took, .. } in &outcomes {
+        costs.note(&job.name, job.tier, *took);
+    }
+    let passed = suite.judge(outcomes, left)?;
+    if wanted.write_costs {
+        let text = costs.written(&text).ok_or(NoTable)?;
+        fs::write(&file, text).into_diagnostic().wrap_err(COSTS)?;
+    }
+    Ok(passed)
+}
+
+/// What of `programs` is run, that which takes longest first, and how much is left to the long tier.
+fn chosen(
+    programs: Vec<TestProgram>,
+    wanted: &Wanted,
+    costs: &mut Costs,
+) -> miette::Result<(Vec<Job>, usize)> {
+    let jobs: Vec<Vec<Job>> = programs.into_iter().map(Job::of).collect::<Result<_, _>>()?;
     let (mut jobs, left): (Vec<Job>, Vec<Job>) =
         jobs.into_iter().flatten().partition(|job| wanted.soak || job.tier == Tier::Short);
     costs.keep(|name| jobs.iter().chain(&left).find(|job| job.name == name).map(|job| job.tier));
@@ -89,17 +119,7 @@ pub fn run(options: &Options, wanted: &Wanted) -> miette::Result<bool> {
         }
     }
     jobs.sort_by_key(|job| Reverse(costs.of(&job.name)));
-
-    let outcomes = suite.run_all(jobs)?;
-    for Outcome { job, took, .. } in &outcomes {
-        costs.note(&job.name, job.tier, *took);
-    }
-    let passed = suite.judge(outcomes, left.len())?;
-    if wanted.write_costs {
-        let text = costs.written(&text).ok_or(NoTable)?;
-        fs::write(&file, text).into_diagnostic().wrap_err(COSTS)?;
-    }
-    Ok(passed)
+    Ok((jobs, left.len()))
 }
 
 /// The image that is asked for, and if `soak` that of the other target.
@@ -112,6 +132,12 @@ fn images(options: &Options, soak: bool) -> miette::Result<Built> {
 }
 
 impl Suite {
+    /// One for which nothing is made yet.
+    fn new(soak: bool) -> miette::Result<Self> {
+        let shared = tempfile::tempdir().into_diagnostic()?;
+        Ok(Self { built: None, programs: PathBuf::new(), shared, soak })
+    }
+
     /// Runs `jobs` in their order, some at a time.
     fn run_all(&self, jobs: Vec<Job>) -> miette::Result<Vec<Outcome>> {
         // Guests have slots of their own, one more than processors: who waits for one does nothing else.

@@ -172,10 +172,11 @@ fn one_asks_at_a_time() {
 fn without_a_terminal_it_reports_and_ends_and_a_missing_qemu_is_said() {
     let _one = one_at_a_time(RUN);
     let qemu = Architecture::X86_64.emulator().program;
-    // The machine's own programs, once with QEMU and once without.
+    // The machine's own programs, once with the QEMU that is needed and no other, and once without it.
+    let other = Architecture::Aarch64.emulator().program;
     let folder = tempfile::tempdir().unwrap();
     let (with, without) = (folder.path().join("with"), folder.path().join("without"));
-    for (to, leave_out) in [(&with, ""), (&without, qemu)] {
+    for (to, leave_out) in [(&with, other), (&without, qemu)] {
         fs::create_dir(to).unwrap();
         link_programs(to, leave_out);
     }

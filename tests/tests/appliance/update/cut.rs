@@ -71,8 +71,6 @@ struct Found {
     is_new: bool,
     /// The slot that makes room is still one of the boot loader's.
     has_gone: bool,
-    /// There is something of the new slot.
-    is_begun: bool,
     /// There is something of a slot that the boot loader does not know.
     is_left: bool,
 }
@@ -119,7 +117,7 @@ fn after_any_write_the_old_or_the_new_one_is_whole() {
         let has_gone = entries.contains(gone.slot().as_str());
         let is_begun = is_there(&disk, &new);
         let is_left = is_begun && !is_new || is_there(&disk, &gone) && !has_gone;
-        seen.lock().unwrap().insert(made, Found { is_new, has_gone, is_begun, is_left });
+        seen.lock().unwrap().insert(made, Found { is_new, has_gone, is_left });
     });
     let seen = seen.into_inner().unwrap();
     let (of_new, of_old): (Vec<usize>, Vec<usize>) = seen.keys().partition(|it| seen[*it].is_new);
@@ -130,11 +128,11 @@ fn after_any_write_the_old_or_the_new_one_is_whole() {
     let started = if soak() {
         chosen
     } else {
-        // Where the one that makes room goes, the new one begins, and it goes over to that.
+        // Where the one that makes room goes, and it goes over to the new one, of which the last state of the old one
+        // has all but the entry.
         let going = of_old.iter().find(|made| !seen[*made].has_gone);
-        let begun = of_old.iter().filter(|made| seen[*made].is_begun).take(1);
         let over = of_old.last().into_iter().chain(of_new.first());
-        going.into_iter().chain(begun).chain(over).copied().collect()
+        going.into_iter().chain(over).copied().collect()
     };
     let cleared = AtomicUsize::new(0);
     in_parallel(fresh.after_writes(&log, &started), |(made, disk)| {
