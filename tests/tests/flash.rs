@@ -11,7 +11,9 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use media::{DATA, Loop, MIB, Mounted, Room, Tmpfs, flash, refused, same, stopped_at, written};
+use media::{
+    DATA, Guest, Loop, MIB, Mounted, Room, Tmpfs, flash, refused, same, stopped_at, written,
+};
 use octet_tests::{DiskFile, Output, must, run, shipped};
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -212,10 +214,16 @@ fn a_disk_that_somebody_uses() {
         File::options().read(true).custom_flags(media::O_EXCL).open(&device.path).unwrap();
     refused(&image, &device.path, &["in use by another program"]);
     drop(exclusive);
+    let guest = Guest::new(&device.path);
+    refused(&image, &device.path, &["in use by another program"]);
+    drop(guest);
     flash(&image, &device.path);
     same(&image, &device.path);
 
     drop(device);
+    let guest = Guest::new(&file);
+    refused(&image, &file, &["in use by another program"]);
+    drop(guest);
     flash(&image, &file);
     let device = Loop::with(&file, &["--read-only"]);
     refused(&image, &device.path, &["can only be read"]);

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
+use octet_machine::Architecture;
 use octet_tests::{Output, builder, in_terminal, must, run};
 use rustix::fs::OFlags;
 use rustix::process::{Pid, Signal, kill_process};
@@ -19,6 +20,31 @@ pub const DATA: u64 = 64 << 10;
 
 /// Opens a disk for us alone.
 pub const O_EXCL: i32 = OFlags::EXCL.bits().cast_signed();
+
+/// A QEMU whose guest has a disk, and has not begun.
+pub struct Guest(Child);
+
+impl Guest {
+    pub fn new(disk: &Path) -> Self {
+        let drive = format!("if=virtio,format=raw,file={}", disk.display());
+        let mut qemu = Command::new(Architecture::X86_64.emulator().program);
+        qemu.args(["-M", "q35", "-nodefaults", "-display", "none", "-S", "-qmp", "stdio"]);
+        qemu.args(["-drive", &drive]).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = qemu.spawn().unwrap();
+        // It greets when it has opened all that it needs.
+        let mut greeting = [0; 6];
+        child.stdout.as_mut().unwrap().read_exact(&mut greeting).unwrap();
+        assert_eq!(&greeting, b"{\"QMP\"");
+        Self(child)
+    }
+}
+
+impl Drop for Guest {
+    fn drop(&mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+}
 
 /// A folder with images and disks in it.
 pub struct Room(TempDir);

@@ -57,18 +57,15 @@ pub fn sysroot() -> Result<PathBuf, CargoError> {
     let output = Command::new("rustc")
         .args(["--print", "sysroot"])
         .output()
-        .map_err(|source| CargoError::NoProgram { program: "rustc".into(), source })?;
+        .map_err(|why| CargoError::NoProgram { program: "rustc".into(), why })?;
     Ok(PathBuf::from(String::from_utf8_lossy(&output.stdout).trim_end()))
 }
 
 /// Flags of rustc, in cargo's encoding: every folder of this machine gets a name that is the same
-/// on all. The last match counts, so the longest path comes last.
-pub fn flags(root: &Path, sysroot: &Path) -> OsString {
-    let folder =
-        |name: &str| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    let home = folder("CARGO_HOME").or_else(|| folder("HOME").map(|home| home.join(".cargo")));
+/// on all, those of the cargo `homes` too. The last match counts, so the longest path comes last.
+pub fn flags(root: &Path, sysroot: &Path, homes: [&Path; 2]) -> OsString {
     let mut folders = vec![(root.to_owned(), "/octet"), (sysroot.to_owned(), "/rust")];
-    if let Some(home) = home {
+    for home in homes.map(Path::to_owned) {
         let sources = home.join("registry/src");
         // Which folder a registry has depends on how it was reached.
         let registries = std::fs::read_dir(&sources).into_iter().flatten().filter_map(Result::ok);
