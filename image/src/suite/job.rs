@@ -74,7 +74,8 @@ impl Job {
 
     /// Whether it boots the image, looks at it, or builds others.
     pub fn needs_image(&self) -> bool {
-        ["tests/", "image/tests/"].iter().any(|folder| self.name.starts_with(folder))
+        let images = |folder: &&str| self.name.starts_with(folder);
+        self.test.is_some() || ["tests/", "image/tests/"].iter().any(images)
     }
 
     /// Runs it to its end.
