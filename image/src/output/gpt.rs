@@ -1,7 +1,7 @@
 //! The partition table of an image (UEFI 2.10, chapter 5).
 
 use std::collections::BTreeMap;
-use std::io::{Seek, SeekFrom};
+use std::io::SeekFrom;
 use std::ops::Range;
 
 use gpt::disk::LogicalBlockSize;
@@ -59,7 +59,7 @@ pub fn write(disk: &mut Sparse) -> Result<(), String> {
 }
 
 /// Where the ESP of `disk` is, in bytes, if `disk` is as an image is.
-pub fn find_esp(disk: &mut (impl DiskDevice + Seek)) -> Option<Range<u64>> {
+pub fn find_esp(disk: &mut impl DiskDevice) -> Option<Range<u64>> {
     let table = GptConfig::new().writable(false).open_from_device(&mut *disk).ok()?;
     let esp = table.partitions().values().find(|partition| partition.name == ESP_NAME)?;
     let end = esp.last_lba.checked_add(1)?.checked_mul(SECTOR)?;
