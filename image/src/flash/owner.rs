@@ -9,7 +9,7 @@ use octet_control::PublicKey;
 
 use crate::output::gpt;
 
-/// Where the key is, in base64 and with a line break behind it.
+/// Where the key is, as a `did:key` and with a line break behind it.
 const FILE: &str = "octet/node.pub";
 
 /// More bytes than a key has there.
@@ -17,7 +17,8 @@ const MOST: u64 = 128;
 
 /// The key on the disk `file`, if it was started and has said it.
 pub fn of(file: &File) -> Option<PublicKey> {
-    let mut file = file.try_clone().ok()?;
+    // Not a copy of it: when that is closed the kernel takes our locks away.
+    let mut file = file;
     let esp = gpt::find_esp(&mut file)?;
     let esp = StreamSlice::new(file, esp.start, esp.end).ok()?;
     let esp = FileSystem::new(esp, FsOptions::new()).ok()?;
@@ -32,7 +33,7 @@ mod tests {
     use crate::output::esp::{Item, build};
     use crate::output::sparse::Sparse;
 
-    const KEY: &str = "AsAa+jmYXHSGgyRMvHIVZOv7HQw8t3qhWVrC3uQdHGM=";
+    const KEY: &str = "did:key:z6MkhaXgBZDvotDkL5257faiztiGiC2QtKLGpbnnEGta2doK";
 
     fn disk(said: Option<&[u8]>) -> File {
         let mut items = vec![Item { path: "octet".into(), content: None }];
