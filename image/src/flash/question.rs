@@ -25,10 +25,10 @@ pub fn ask(target: &Target) -> Result<(), FlashError> {
         Some(disk) => describe(disk),
         None => format!("{}: a file\n", path.display()),
     };
-    shown += &match (target.is_octet(), target.node()) {
-        (true, Some(node)) => format!("It has the keys and the data of the box {node}.\n"),
-        (true, None) => "It has the keys and the data of a box of Octet.\n".to_owned(),
-        (false, _) => "It is no disk of Octet.\n".to_owned(),
+    shown += &match target.is_octet().then(|| target.node()) {
+        Some(Some(node)) => format!("It has the keys and the data of the box {node}.\n"),
+        Some(None) => "It has the keys and the data of a box of Octet.\n".to_owned(),
+        None => "It is no disk of Octet.\n".to_owned(),
     };
     let question = format!("{shown}All that is on it will be lost.\nTo go on, type {name}: ");
     let typed = read(&question, io::stdin().lock(), io::stderr().lock());

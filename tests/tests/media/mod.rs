@@ -25,17 +25,18 @@ pub const O_EXCL: i32 = OFlags::EXCL.bits().cast_signed();
 pub struct Guest(Child);
 
 impl Guest {
-    pub fn new(disk: &Path) -> Self {
+    /// `None` if QEMU cannot have `disk`.
+    pub fn new(disk: &Path) -> Option<Self> {
         let drive = format!("if=virtio,format=raw,file={}", disk.display());
         let mut qemu = Command::new(Architecture::X86_64.emulator().program);
         qemu.args(["-M", "q35", "-nodefaults", "-display", "none", "-S", "-qmp", "stdio"]);
         qemu.args(["-drive", &drive]).stdin(Stdio::piped()).stdout(Stdio::piped());
-        let mut child = qemu.spawn().unwrap();
-        // It greets when it has opened all that it needs.
+        let mut guest = Self(qemu.spawn().unwrap());
+        // It greets when it has opened all that it needs, and ends if it cannot.
         let mut greeting = [0; 6];
-        child.stdout.as_mut().unwrap().read_exact(&mut greeting).unwrap();
+        guest.0.stdout.as_mut().unwrap().read_exact(&mut greeting).ok()?;
         assert_eq!(&greeting, b"{\"QMP\"");
-        Self(child)
+        Some(guest)
     }
 }
 
@@ -260,6 +261,15 @@ pub fn stopped_at(image: &Path, to: &Path, file: &Path, bytes: u64) -> Child {
 
 /// Runs `command` in a terminal, types `line` once it is asked, and returns all that it said.
 pub fn type_into(command: Command, line: &str) -> (ExitStatus, String) {
+    type_after(command, || (), line)
+}
+
+/// The same; `meanwhile` is done before it is answered.
+pub fn type_after(
+    command: Command,
+    mut meanwhile: impl FnMut(),
+    line: &str,
+) -> (ExitStatus, String) {
     let (mut child, mut ours) = in_terminal(command);
     let mut said = vec![];
     let mut buffer = [0; 4096];
@@ -269,6 +279,7 @@ pub fn type_into(command: Command, line: &str) -> (ExitStatus, String) {
         said.extend_from_slice(&buffer[..count]);
         if !asked && String::from_utf8_lossy(&said).contains("type ") && said.ends_with(b": ") {
             asked = true;
+            meanwhile();
             writeln!(ours, "{line}").unwrap();
         }
     }

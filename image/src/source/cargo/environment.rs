@@ -9,10 +9,9 @@ use super::CargoError;
 
 /// Variables that are passed on: where things are, and how the network is reached. Everything
 /// else, above all flags and wrappers of the user's, could change the programs' bytes.
-const PASSED: [&str; 18] = [
+const PASSED: [&str; 17] = [
     "PATH",
     "HOME",
-    "CARGO_HOME",
     "RUSTUP_HOME",
     "RUSTUP_TOOLCHAIN",
     "TMPDIR",

@@ -8,7 +8,7 @@ use std::env;
 use std::fs;
 use std::io;
 use std::os::unix::fs::symlink;
-use std::path::{Path, PathBuf};
+use std::path::{self, Path, PathBuf};
 
 use toml::{Table, Value};
 
@@ -28,11 +28,12 @@ const FOLDERS: [&str; 2] = ["git", "registry"];
 const FILES: [&str; 5] =
     [".global-cache", ".package-cache", ".package-cache-mutate", "credentials", "credentials.toml"];
 
-/// The user's cargo home.
+/// The user's cargo home, from the root folder.
 pub fn of_user() -> Option<PathBuf> {
     let folder =
         |name: &str| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    folder("CARGO_HOME").or_else(|| Some(folder("HOME")?.join(".cargo")))
+    let home = folder("CARGO_HOME").or_else(|| Some(folder("HOME")?.join(".cargo")))?;
+    path::absolute(home).ok()
 }
 
 /// Makes ours in `folder`, beside the home `user` of the user's.
