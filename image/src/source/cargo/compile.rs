@@ -8,7 +8,7 @@ use std::thread;
 
 use cargo_metadata::{Artifact, CrateType, Message};
 
-use super::environment::{clean, flags, sysroot};
+use super::environment::{flags, sysroot};
 use super::record::{Compiled, Program};
 use super::{CargoError, CargoSource, PROGRAMS, SERVICES_PACKAGE, Unpacked, crates, home};
 
@@ -26,18 +26,14 @@ pub fn run(source: &CargoSource<'_>, tools: &Unpacked) -> Result<Compiled, Cargo
     let own = folder.join("home");
     home::make(&own, &user)?;
     let manifest = source.root.join("Cargo.toml");
-    let alone = |command: &mut Command| {
-        clean(command).current_dir(home::RUNS_IN).env("CARGO_HOME", &own);
-    };
     let step = source.steps.start("compile", "crates");
     if !source.offline {
         let mut cargo = Command::new("cargo");
-        alone(&mut cargo);
+        home::run_with(&own, &mut cargo);
         fetch(cargo.arg("fetch").arg("--manifest-path").arg(&manifest), triple)?;
     }
     let mut command = Command::new(&tools.zigbuild);
-    alone(&mut command);
-    command
+    home::run_with(&own, &mut command)
         .args(["zigbuild", "--profile", "appliance", "--locked", "--target", triple])
         .arg("--manifest-path")
         .arg(&manifest)

@@ -9,13 +9,15 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::symlink;
 use std::path::{self, Path, PathBuf};
+use std::process::Command;
 
 use toml::{Table, Value};
 
 use super::CargoError;
+use super::environment::clean;
 
 /// Where cargo runs. Only root can configure it there.
-pub const RUNS_IN: &str = "/";
+const RUNS_IN: &str = "/";
 
 /// The tables of how crates are reached.
 const TAKEN: [&str; 5] = ["http", "net", "registries", "registry", "source"];
@@ -58,6 +60,11 @@ pub fn make(folder: &Path, user: &Path) -> Result<(), CargoError> {
         _ => Table::new(),
     };
     fs::write(folder.join("config.toml"), said.to_string()).map_err(failed(folder))
+}
+
+/// Has `command`, which is cargo or calls it, run with the home `own`, and with no configuration of the user's but that.
+pub fn run_with<'a>(own: &Path, command: &'a mut Command) -> &'a mut Command {
+    clean(command).current_dir(RUNS_IN).env("CARGO_HOME", own)
 }
 
 /// What is taken of the configuration at `path`.
@@ -135,5 +142,52 @@ mod tests {
         }
         let (_folder, made) = made("[source");
         assert!(made.unwrap_err().to_string().contains("user/config.toml"));
+    }
+
+    /// Fails where a configuration has changed what is compiled.
+    const SCRIPT: &str = r#"fn main() {
+        let is = |name, wanted| std::env::var(name).as_deref().unwrap_or_default() == wanted;
+        assert!(is("CFLAGS", "") && is("DEBUG", "false") && is("CARGO_ENCODED_RUSTFLAGS", ""));
+    }"#;
+
+    #[test]
+    fn cargo_is_told_nothing_else() {
+        let configs = [
+            "",
+            "[env]\nCFLAGS = \"-O0\"\n",
+            "[profile.release]\ndebug = true\n",
+            "[build]\nrustflags = [\"-Cdebuginfo=2\"]\n",
+            "[build]\nrustc-wrapper = \"/no/wrapper\"\n",
+            "[patch.crates-io]\nother = { path = \"/no/folder\" }\n",
+        ];
+        for config in configs {
+            let (folder, made) = made(config);
+            made.unwrap();
+            let [user, own, work] = ["user", "own", "work"].map(|name| folder.path().join(name));
+            let package = "[package]\nname = \"small\"\nedition = \"2024\"\n[workspace]\n";
+            let files = [
+                ("Cargo.toml", package),
+                ("build.rs", SCRIPT),
+                ("src/lib.rs", ""),
+                ("../.cargo/config.toml", config),
+            ];
+            for (path, text) in files {
+                let path = work.join(path);
+                fs::create_dir_all(path.parent().unwrap()).unwrap();
+                fs::write(path, text).unwrap();
+            }
+            let check = |command: &mut Command| {
+                command.args(["check", "--offline", "--release", "--manifest-path"]);
+                command.arg(work.join("Cargo.toml")).output().unwrap()
+            };
+            let mut cargo = Command::new("cargo");
+            let home = check(clean(&mut cargo).current_dir(RUNS_IN).env("CARGO_HOME", &user));
+            let mut cargo = Command::new("cargo");
+            let above = check(clean(&mut cargo).current_dir(&work).env("CARGO_HOME", &own));
+            let ours = check(run_with(&own, Command::new("cargo").current_dir(&work)));
+            assert_eq!(home.status.success(), config.is_empty(), "{config}{home:?}");
+            assert_eq!(above.status.success(), config.is_empty(), "{config}{above:?}");
+            assert!(ours.status.success(), "{config}{ours:?}");
+        }
     }
 }
