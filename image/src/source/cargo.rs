@@ -89,6 +89,13 @@ pub enum CargoError {
         /// What is wrong.
         problem: String,
     },
+    /// A configuration of cargo that nothing keeps from the image.
+    #[error("cargo reads {path} wherever it runs, and it could change the image")]
+    #[diagnostic(help("move it into the home of a user, and set CARGO_HOME to that"))]
+    Everywhere {
+        /// The file.
+        path: PathBuf,
+    },
     /// A program that cannot be run.
     #[error("{program} cannot be run: {why}")]
     #[diagnostic(help("install the Rust toolchain, and see that it is on PATH"))]

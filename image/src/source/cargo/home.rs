@@ -16,8 +16,11 @@ use toml::{Table, Value};
 use super::CargoError;
 use super::environment::clean;
 
-/// Where cargo runs. Only root can configure it there.
+/// Where cargo runs: no folder is above it.
 const RUNS_IN: &str = "/";
+
+/// The names of a configuration; the first one counts.
+const CONFIGS: [&str; 2] = ["config", "config.toml"];
 
 /// The tables of how crates are reached.
 const TAKEN: [&str; 5] = ["http", "net", "registries", "registry", "source"];
@@ -41,8 +44,9 @@ pub fn of_user() -> Option<PathBuf> {
 /// Makes ours in `folder`, beside the home `user` of the user's.
 ///
 /// # Errors
-/// That home cannot be read, or has a source that is a folder.
+/// That home cannot be read, or has a source that is a folder; or cargo would be told more where it runs.
 pub fn make(folder: &Path, user: &Path) -> Result<(), CargoError> {
+    not_told_in(Path::new(RUNS_IN))?;
     let failed = |path: &Path| {
         let path = path.to_owned();
         move |why| CargoError::Home { path, why }
@@ -54,17 +58,23 @@ pub fn make(folder: &Path, user: &Path) -> Result<(), CargoError> {
     for name in FOLDERS.into_iter().chain(FILES) {
         link(&user.join(name), &folder.join(name)).map_err(failed(folder))?;
     }
-    let said = match ["config", "config.toml"].map(|name| user.join(name)) {
-        [old, _] if old.is_file() => taken(&old)?,
-        [_, new] if new.is_file() => taken(&new)?,
-        _ => Table::new(),
-    };
+    let config = CONFIGS.map(|name| user.join(name)).into_iter().find(|path| path.is_file());
+    let said = config.map(|path| taken(&path)).transpose()?.unwrap_or_default();
     fs::write(folder.join("config.toml"), said.to_string()).map_err(failed(folder))
 }
 
 /// Has `command`, which is cargo or calls it, run with the home `own`, and with no configuration of the user's but that.
 pub fn run_with<'a>(own: &Path, command: &'a mut Command) -> &'a mut Command {
     clean(command).current_dir(RUNS_IN).env("CARGO_HOME", own)
+}
+
+/// Sees that no configuration is in `folder` itself: cargo would read all of it.
+fn not_told_in(folder: &Path) -> Result<(), CargoError> {
+    let mut configs = CONFIGS.map(|name| folder.join(".cargo").join(name)).into_iter();
+    match configs.find(|path| path.exists()) {
+        Some(path) => Err(CargoError::Everywhere { path }),
+        None => Ok(()),
+    }
 }
 
 /// What is taken of the configuration at `path`.
@@ -142,6 +152,19 @@ mod tests {
         }
         let (_folder, made) = made("[source");
         assert!(made.unwrap_err().to_string().contains("user/config.toml"));
+    }
+
+    #[test]
+    fn a_configuration_for_all_of_the_machine_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir(folder.path().join(".cargo")).unwrap();
+        not_told_in(folder.path()).unwrap();
+        for name in CONFIGS {
+            let path = folder.path().join(".cargo").join(name);
+            fs::write(&path, "").unwrap();
+            assert!(not_told_in(folder.path()).unwrap_err().to_string().contains(name));
+            fs::remove_file(path).unwrap();
+        }
     }
 
     /// Fails where a configuration has changed what is compiled.
