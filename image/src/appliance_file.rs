@@ -26,13 +26,22 @@ pub struct ApplianceFile {
 #[derive(Debug, thiserror::Error, Diagnostic)]
 pub enum ApplianceError {
     /// It cannot be read.
-    #[error("cannot read {path}: {source}")]
+    #[error("cannot read {path}: {why}")]
     #[diagnostic(help("name the appliance's file with --appliance FILE"))]
     Unreadable {
         /// The file.
         path: PathBuf,
         /// Why.
-        source: std::io::Error,
+        why: std::io::Error,
+    },
+    /// It is no text.
+    #[error("{path}:{line}: this line is not UTF-8")]
+    #[diagnostic(help("save the file as UTF-8 in your editor, or write this line anew"))]
+    NotText {
+        /// The file.
+        path: PathBuf,
+        /// The first line that is not, from 1.
+        line: usize,
     },
     /// It is wrong.
     #[error(transparent)]
@@ -49,8 +58,13 @@ pub struct Mistake(#[from] Box<FileError>);
 impl ApplianceFile {
     /// Reads and checks the file at `path`.
     pub fn read(path: &Path) -> Result<Self, ApplianceError> {
-        let text = fs::read_to_string(path)
-            .map_err(|source| ApplianceError::Unreadable { path: path.to_owned(), source })?;
+        let bytes = fs::read(path)
+            .map_err(|why| ApplianceError::Unreadable { path: path.to_owned(), why })?;
+        let text = String::from_utf8(bytes).map_err(|error| {
+            let valid = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+            let line = 1 + valid.iter().filter(|byte| **byte == b'\n').count();
+            ApplianceError::NotText { path: path.to_owned(), line }
+        })?;
         let file = path.display().to_string();
         let appliance = Appliance::parse(&file, &text)?;
         let folder = path.parent().unwrap_or(Path::new("")).to_owned();

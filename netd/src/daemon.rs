@@ -6,17 +6,19 @@
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixListener as StdListener;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use octet_appliance::{UNITS, Unit};
 use octet_node::control::Failure;
 use octet_node::say;
+use octet_node::serve::tasks;
 use octet_node::settings::Which;
 use octet_node::{Callers, notify_ready};
 use rtnetlink::new_connection;
-use tokio::net::UnixListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc::channel;
+use tokio::task::LocalSet;
 use tokio::time::{Instant, sleep_until};
 
 use crate::changes::Changes;
@@ -25,7 +27,7 @@ use crate::kernel::Kernel;
 use crate::network::Network;
 use crate::nft::NftError;
 use crate::pace::Pace;
-use crate::serve::{self, Shared, Wish};
+use crate::serve::{LIMITS, Shared, Wish, verbs};
 use crate::told::{Node, Told};
 
 /// netd cannot do its work.
@@ -62,12 +64,11 @@ pub fn run(inherited: Vec<(String, OwnedFd)>) -> Result<(), NetdError> {
         io::Error::other("PID 1 has passed no socket: unit.toml has to have `[sockets.control]`")
     })?;
     let listener = StdListener::from(socket);
-    listener.set_nonblocking(true)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .max_blocking_threads(1)
         .build()?;
-    runtime.block_on(serve(told, node, listener))
+    LocalSet::new().block_on(&runtime, serve(told, node, listener))
 }
 
 async fn serve(told: Told, node: Arc<Node>, listener: StdListener) -> Result<(), NetdError> {
@@ -80,14 +81,13 @@ async fn serve(told: Told, node: Arc<Node>, listener: StdListener) -> Result<(),
     tokio::spawn(connection);
     let kernel = Kernel::new(handle);
     let (sender, mut wishes) = channel(1);
-    let callers = Callers::from_environment();
-    let shared = Arc::new(Shared::new(callers, kernel.clone(), Arc::clone(&node), sender));
-    let mut network = Network::new(told, node, kernel, Arc::clone(&shared));
+    let shared = Rc::new(Shared::new(kernel.clone(), Arc::clone(&node), sender));
+    let mut network = Network::new(told, node, kernel, Rc::clone(&shared));
     network.begin().await?;
     if let Err(error) = notify_ready() {
         say!("cannot notify PID 1: {error}");
     }
-    tokio::spawn(serve::serve(UnixListener::from_std(listener)?, shared));
+    tasks::serve(listener, Callers::from_environment(), LIMITS, verbs(), shared)?;
     let mut pace = Pace::new(Instant::now());
     loop {
         let due = network.due();

@@ -1,6 +1,7 @@
 //! The network as it is kept: rules, then links and addresses, as what is told says.
 
 use std::path::Path;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -43,7 +44,7 @@ pub struct Network {
     told: Told,
     node: Arc<Node>,
     kernel: Kernel,
-    shared: Arc<Shared>,
+    shared: Rc<Shared>,
     began: Instant,
     plugged: Plugged,
     /// The rules that the kernel has, unless that is not known.
@@ -63,7 +64,7 @@ pub struct Network {
 
 impl Network {
     /// As `told` says, once it is [`begin`](Self::begin)un.
-    pub fn new(told: Told, node: Arc<Node>, kernel: Kernel, shared: Arc<Shared>) -> Self {
+    pub fn new(told: Told, node: Arc<Node>, kernel: Kernel, shared: Rc<Shared>) -> Self {
         Self {
             told,
             number: node.number,

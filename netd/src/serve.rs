@@ -1,29 +1,20 @@
-//! netd's socket: what it can be asked, and by whom.
+//! What netd can be asked, on its socket.
 
 mod reported;
 mod show;
 
-use std::io;
 use std::sync::Arc;
-use std::time::Duration;
 
-use octet_appliance::{InvalidPolicy, Zone};
-use octet_node::control::settings::{APPLY, CHECK};
-use octet_node::control::{
-    ArgKind, Arguments, Capability, ColumnKind, Connection, DESCRIBE, Failure, FailureCode,
-    Message, Reply, ReplyBody, Request, Verb,
-};
+use octet_appliance::{InvalidPolicy, Traffic, Zone};
+use octet_node::control::{Capability, ColumnKind, Failure, FailureCode, Verb};
 use octet_node::links::{ADVERTISED, Advertised, LEASED, LINKS, Lease, Links, PLUGGED, TRAFFIC};
-use octet_node::serve::places::{Limits, Places};
-use octet_node::settings::{self, Which};
-use octet_node::{Callers, peer_uid};
+use octet_node::serve::tasks::{Call, Limits, Verbs};
+use octet_node::serve::verbs::{flag, nothing, option, text};
+use octet_node::settings::Which;
 use serde_json::{Value, json};
-use tokio::io::Interest;
-use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::mpsc::Sender;
 use tokio::sync::{Mutex, oneshot, watch};
 use tokio::task::spawn_blocking;
-use tokio::time::sleep;
 
 use crate::generation::Author;
 use crate::kernel::Kernel;
@@ -36,17 +27,12 @@ use crate::router::report::asked;
 use crate::told::{self, Node, Told};
 
 /// How many may be connected at once; a further one is turned away.
-const LIMITS: Limits = Limits { all: 32, for_operators: 12, of_one: 6 };
-
-/// The pause when nobody can be let in.
-const BREATH: Duration = Duration::from_millis(100);
+pub const LIMITS: Limits = Limits { all: 32, for_operators: 12, of_one: 6 };
 
 /// What answers are made of.
 #[derive(Debug)]
 pub struct Shared {
-    callers: Callers,
     kernel: Kernel,
-    places: Places,
     /// Held while nft lists the rules: one at a time.
     listing: Mutex<()>,
     /// What is known beside what the kernel says.
@@ -110,11 +96,10 @@ pub enum Wish {
 }
 
 impl Shared {
-    /// Answers for `callers`, from what the kernel says at the time. What is to be done goes to `wishes`.
-    pub fn new(callers: Callers, kernel: Kernel, node: Arc<Node>, wishes: Sender<Wish>) -> Self {
-        let places = Places::new(LIMITS);
+    /// Answers from what the kernel says at the time. What is to be done goes to `wishes`.
+    pub fn new(kernel: Kernel, node: Arc<Node>, wishes: Sender<Wish>) -> Self {
         let (listing, noted, links) = Default::default();
-        Self { callers, kernel, places, listing, noted, links, node, wishes }
+        Self { kernel, listing, noted, links, node, wishes }
     }
 
     /// Notes what a DHCP server has given, who is plugged in, and how the links are.
@@ -139,170 +124,104 @@ impl Shared {
     }
 }
 
-/// Everything netd can be asked; `describe` answers with this list.
-pub fn verbs() -> Vec<Verb> {
-    let own = vec![
-        Verb::new(DESCRIBE, Capability::Read, "Lists these verbs"),
-        Verb::new(
-            "show",
-            Capability::Read,
-            "Shows the box, links, addresses, routes, and rules with counters",
+/// Everything netd can be asked.
+pub fn verbs() -> Verbs<Shared> {
+    use Capability::{Own, Read};
+
+    let link = || text("link", "The link that asks, as eth0");
+    Verbs::default()
+        .with(
+            Verb::new(
+                "show",
+                Read,
+                "Shows the box, links, addresses, routes, and rules with counters",
+            )
+            .shown(ColumnKind::Lines, &["box", "rules"]),
+            flag("links", "Only links, addresses and routes, without asking nft"),
+            async |shared, _, links| show::show(shared, links).await,
         )
-        .optional("links", ArgKind::Flag, "Only links, addresses and routes, without asking nft")
-        .shown(ColumnKind::Lines, &["box", "rules"]),
-    ];
-    let own = own.into_iter().chain([
-        Verb::new("plan", Capability::Read, "Lists what the file comes to on a router")
-            .shown(ColumnKind::Lines, &["plan"]),
-        Verb::new("explain", Capability::Read, "Says which line decides about one kind of flow")
-            .required("from", ArgKind::Text, "Who begins it: board-3, lan, uplink, router or path")
-            .required("to", ArgKind::Text, "With whom")
-            .required(
-                "what",
-                ArgKind::Text,
-                "tcp/PORT, udp/PORT, icmp, mpls-in-ip or a protocol's number",
+        .with(
+            Verb::new("plan", Read, "Lists what the file comes to on a router")
+                .shown(ColumnKind::Lines, &["plan"]),
+            nothing(),
+            async |shared, _, ()| Ok(json!({ "plan": plan(shared).await?.lines_of_text() })),
+        )
+        .with(
+            Verb::new("explain", Read, "Says which line decides about one kind of flow"),
+            text("from", "Who begins it: board-3, lan, uplink, router or path")
+                .parse(zone)
+                .and(text("to", "With whom").parse(zone))
+                .and(
+                    text("what", "tcp/PORT, udp/PORT, icmp, mpls-in-ip or a protocol's number")
+                        .parse(flow),
+                ),
+            async |shared, _, ((from, to), flow)| explain(shared, from, to, flow).await,
+        )
+        .with(
+            Verb::new(LINKS, Read, "Tells of the links, and again when they change"),
+            nothing(),
+            async |shared, call, ()| Ok(tell_links(shared, call).await),
+        )
+        .with(
+            Verb::new(TRAFFIC, Read, "Shows what has passed each link, and whether it is up")
+                .shown(ColumnKind::Bytes, &["received_bytes", "sent_bytes"]),
+            nothing(),
+            async |shared, _, ()| show::traffic(shared).await,
+        )
+        .with(
+            Verb::new(LEASED, Own, "Takes what a DHCP server has given"),
+            link().and(
+                option("lease", "The lease as JSON; without it there is none")
+                    .parse(reported::read("lease")),
             ),
-        Verb::new(LINKS, Capability::Read, "Tells of the links, and again when they change"),
-        Verb::new(
-            TRAFFIC,
-            Capability::Read,
-            "Shows what has passed each link, and whether it is up",
+            async |shared, _, (link, lease)| reported::leased(shared, link, lease).await,
         )
-        .shown(ColumnKind::Bytes, &["received_bytes", "sent_bytes"]),
-        Verb::new(LEASED, Capability::Own, "Takes what a DHCP server has given")
-            .required("link", ArgKind::Text, "The link that asks, as eth0")
-            .optional("lease", ArgKind::Option, "The lease as JSON; without it there is none"),
-        Verb::new(ADVERTISED, Capability::Own, "Takes what a router has advertised")
-            .required("link", ArgKind::Text, "The link that asks, as eth0")
-            .optional("advert", ArgKind::Option, "It as JSON; without it there is none"),
-        Verb::new(PLUGGED, Capability::Own, "Takes who has first asked for an address at a port")
-            .required("port", ArgKind::Text, "The router's device, as eth3")
-            .required("mac", ArgKind::Text, "His Ethernet address"),
-    ]);
-    own.chain(settings::verbs()).collect()
+        .with(
+            Verb::new(ADVERTISED, Own, "Takes what a router has advertised"),
+            link().and(
+                option("advert", "It as JSON; without it there is none")
+                    .parse(reported::read("advert")),
+            ),
+            async |shared, _, (link, advert)| reported::advertised(shared, link, advert).await,
+        )
+        .with(
+            Verb::new(PLUGGED, Own, "Takes who has first asked for an address at a port"),
+            text("port", "The router's device, as eth3").and(text("mac", "His Ethernet address")),
+            async |shared, _, (device, mac)| reported::plugged(shared, device, mac).await,
+        )
+        .with_settings(check, apply)
 }
 
-/// Serves everyone who connects, each for itself.
-pub async fn serve(listener: UnixListener, shared: Arc<Shared>) {
-    loop {
-        let Ok((stream, _)) = listener.accept().await else {
-            // There are no descriptors: those who leave give theirs back.
-            sleep(BREATH).await;
-            continue;
-        };
-        let Ok(uid) = peer_uid(&stream) else { continue };
-        let Some(place) = shared.places.admit(&shared.callers, uid) else { continue };
-        let shared = Arc::clone(&shared);
-        tokio::spawn(async move {
-            // Who breaks the connection is not told about it.
-            let _ = converse(&stream, uid, &shared).await;
-            drop(place);
-        });
-    }
+fn zone(name: String) -> Result<Zone, Failure> {
+    name.parse().map_err(|error: InvalidPolicy| {
+        Failure::new(FailureCode::BadArgument, error.to_string(), "name one zone")
+    })
 }
 
-/// Sends what waits. Returns whether the other end is still there.
-async fn send(stream: &UnixStream, connection: &mut Connection) -> io::Result<bool> {
-    while connection.has_pending() {
-        stream.ready(Interest::WRITABLE).await?;
-        match stream.try_write(connection.pending()) {
-            Ok(0) => return Ok(false),
-            Ok(count) => connection.sent(count),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(true)
+/// A kind of flow, with the port that it is to.
+type Flow = (Traffic, u16);
+
+fn flow(what: String) -> Result<Flow, Failure> {
+    asked(&what).ok_or_else(|| {
+        let message = format!("`{what}` is no kind of flow");
+        let help = "write tcp/PORT, udp/PORT, icmp, mpls-in-ip or the number of a protocol";
+        Failure::new(FailureCode::BadArgument, message, help)
+    })
 }
 
-/// Tells of the links until whoever has asked goes: then the connection has nothing else to carry.
-async fn tell_links(
-    stream: &UnixStream,
-    id: u64,
-    mut connection: Connection,
-    shared: &Shared,
-) -> io::Result<()> {
+/// Tells of the links until whoever has asked goes.
+async fn tell_links(shared: &Shared, call: &mut Call<'_>) -> Value {
     let mut links = shared.links.subscribe();
     loop {
         let told = json!(*links.borrow_and_update());
-        if connection.reply(&Reply { id, body: ReplyBody::Item(told) }).is_err()
-            || !send(stream, &mut connection).await?
-        {
-            return Ok(());
+        if call.peer.item(call.id, told).await.is_err() {
+            return Value::Null;
         }
         tokio::select! {
-            changed = links.changed() => if changed.is_err() { return Ok(()) },
-            gone = is_gone(stream) => return gone,
+            // What is shared lasts longer than this.
+            _ = links.changed() => {}
+            () = call.peer.gone() => return Value::Null,
         }
-    }
-}
-
-/// Returns when the other end goes, or says something where nothing more is asked.
-async fn is_gone(stream: &UnixStream) -> io::Result<()> {
-    loop {
-        stream.ready(Interest::READABLE).await?;
-        // Readiness may be what is left of an earlier message.
-        match stream.try_read(&mut [0; 64]) {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            read => return read.map(drop),
-        }
-    }
-}
-
-async fn converse(stream: &UnixStream, uid: u32, shared: &Shared) -> io::Result<()> {
-    let mut connection = Connection::default();
-    let mut buffer = [0; 4096];
-    loop {
-        if !send(stream, &mut connection).await? {
-            return Ok(());
-        }
-        if connection.finished() {
-            return Ok(());
-        }
-        stream.ready(Interest::READABLE).await?;
-        let count = match stream.try_read(&mut buffer) {
-            Ok(0) => return Ok(()),
-            Ok(count) => count,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
-            Err(error) => return Err(error),
-        };
-        for message in connection.received(&buffer[..count], true) {
-            // Pieces of files are for verbs that ask for them; there is none here.
-            let Message::Request(request) = message else { continue };
-            let id = request.id;
-            if request.verb == LINKS && shared.callers.check(uid, LINKS).is_ok() {
-                return tell_links(stream, id, connection, shared).await;
-            }
-            let body = match answer(request, uid, shared).await {
-                Ok(value) => ReplyBody::End(value),
-                Err(failure) => ReplyBody::Error(failure),
-            };
-            if connection.reply(&Reply { id, body }).is_err() {
-                return Ok(());
-            }
-        }
-    }
-}
-
-async fn answer(request: Request, uid: u32, shared: &Shared) -> Result<Value, Failure> {
-    shared.callers.check(uid, &request.verb)?;
-    let verbs = verbs();
-    let Some(verb) = verbs.iter().find(|verb| verb.name == request.verb) else {
-        let message = format!("there is no verb `{}`", request.verb);
-        return Err(Failure::new(FailureCode::NotFound, message, "`describe` lists all verbs"));
-    };
-    let args = verb.check(request.args)?;
-    match verb.name.as_str() {
-        "show" => show::show(shared, args.flag("links")).await,
-        "plan" => Ok(json!({ "plan": plan(shared).await?.lines_of_text() })),
-        "explain" => explain(shared, &args).await,
-        TRAFFIC => show::traffic(shared).await,
-        LEASED => reported::leased(shared, &args).await,
-        ADVERTISED => reported::advertised(shared, &args).await,
-        PLUGGED => reported::plugged(shared, &args).await,
-        CHECK => check(shared).await,
-        APPLY => apply(shared).await,
-        _ => Ok(json!(verbs)), // describe: the list has no other
     }
 }
 
@@ -316,20 +235,12 @@ async fn plan(shared: &Shared) -> Result<Plan, Failure> {
     })
 }
 
-async fn explain(shared: &Shared, args: &Arguments) -> Result<Value, Failure> {
-    let zone = |name| -> Result<Zone, Failure> {
-        let zone = args.text(name).unwrap_or_default().parse();
-        zone.map_err(|error: InvalidPolicy| {
-            Failure::new(FailureCode::BadArgument, error.to_string(), "name one zone")
-        })
-    };
-    let what = args.text("what").unwrap_or_default();
-    let (traffic, port) = asked(what).ok_or_else(|| {
-        let message = format!("`{what}` is no kind of flow");
-        let help = "write tcp/PORT, udp/PORT, icmp, mpls-in-ip or the number of a protocol";
-        Failure::new(FailureCode::BadArgument, message, help)
-    })?;
-    let (from, to) = (zone("from")?, zone("to")?);
+async fn explain(
+    shared: &Shared,
+    from: Zone,
+    to: Zone,
+    (traffic, port): Flow,
+) -> Result<Value, Failure> {
     Ok(match plan(shared).await?.explain(from, to, traffic, port) {
         Answer::Let { by, text } => {
             json!({ "answer": "let", "by": by.to_string(), "line": text })
@@ -345,7 +256,7 @@ async fn explain(shared: &Shared, args: &Arguments) -> Result<Value, Failure> {
 }
 
 /// Accepts what is to come, unless it names a link that is not there.
-async fn check(shared: &Shared) -> Result<Value, Failure> {
+async fn check(shared: &Shared) -> Result<(), Failure> {
     let next = read(shared, Which::Next).await?;
     let observed = shared.kernel.observe().await.map_err(|error| failed(error.to_string()))?;
     let planned = next.router.iter().flat_map(Plan::devices);
@@ -357,17 +268,16 @@ async fn check(shared: &Shared) -> Result<Value, Failure> {
         let help = format!("the links are: {}", links.join(", "));
         return Err(Failure::new(FailureCode::BadArgument, message, help));
     }
-    Ok(Value::Null)
+    Ok(())
 }
 
 /// Has the network be as the settings in force say.
-async fn apply(shared: &Shared) -> Result<Value, Failure> {
+async fn apply(shared: &Shared) -> Result<(), Failure> {
     let told = read(shared, Which::InForce).await?;
     let (done, is_done) = oneshot::channel();
     let gone = |_| failed("netd is about to end".to_owned());
     shared.wishes.send(Wish::Told { told: Box::new(told), done }).await.map_err(|_| gone(()))?;
-    is_done.await.map_err(|_| gone(()))?.map_err(failed)?;
-    Ok(Value::Null)
+    is_done.await.map_err(|_| gone(()))?.map_err(failed)
 }
 
 /// Asks `config`, which may take a while.

@@ -11,12 +11,17 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use media::{DATA, Loop, MIB, Mounted, Room, Tmpfs, flash, refused, same, stopped_at, written};
+use media::{
+    DATA, Guest, Loop, MIB, Mounted, Room, Tmpfs, flash, refused, same, stopped_at, written,
+};
 use octet_tests::{DiskFile, Output, must, run, shipped};
 use rustix::process::{Pid, Signal, kill_process};
 
 /// What is written as one, if one byte of it differs.
 const GRANULE: u64 = 64 << 10;
+
+/// Where the data partition of what ships begins.
+const SHIPPED_DATA: u64 = 257 * MIB;
 
 /// The first page: zero while the rest is written.
 const GUARD: u64 = 4096;
@@ -212,10 +217,16 @@ fn a_disk_that_somebody_uses() {
         File::options().read(true).custom_flags(media::O_EXCL).open(&device.path).unwrap();
     refused(&image, &device.path, &["in use by another program"]);
     drop(exclusive);
+    let guest = Guest::new(&device.path).unwrap();
+    refused(&image, &device.path, &["in use by another program"]);
+    drop(guest);
     flash(&image, &device.path);
     same(&image, &device.path);
 
     drop(device);
+    let guest = Guest::new(&file).unwrap();
+    refused(&image, &file, &["in use by another program"]);
+    drop(guest);
     flash(&image, &file);
     let device = Loop::with(&file, &["--read-only"]);
     refused(&image, &device.path, &["can only be read"]);
@@ -304,6 +315,25 @@ fn without_yes_nothing_is_lost() {
         );
         assert!(fs::read(path).unwrap().iter().all(|byte| *byte == 7));
     }
+}
+
+#[test]
+fn the_box_is_named_and_nobody_takes_its_disk_meanwhile() {
+    const NODE: &str = "did:key:z6MkhaXgBZDvotDkL5257faiztiGiC2QtKLGpbnnEGta2doK";
+    let ships = shipped();
+    let disk = DiskFile::flashed_for(&ships, 400, "3");
+    // As after its first start.
+    disk.esp_put("octet/node.pub", format!("{NODE}\n").as_bytes());
+    let (image, to) = (ships.file("octet.img"), disk.path());
+    let file = File::options().write(true).open(&to).unwrap();
+    file.write_all_at(b"keys", SHIPPED_DATA + 1080).unwrap();
+    drop(file);
+    drop(Guest::new(&to).unwrap());
+    let meanwhile = || assert!(Guest::new(&to).is_none());
+    let (status, said) = media::type_after(media::unasked(&image, &to), meanwhile, "y");
+    assert!(!status.success(), "{said}");
+    assert!(said.contains(&format!("the keys and the data of the box {NODE}.")), "{said}");
+    drop(Guest::new(&to).unwrap());
 }
 
 #[test]

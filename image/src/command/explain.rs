@@ -37,27 +37,28 @@ pub fn run(args: Args) -> miette::Result<ExitCode> {
     let no_image = || ExplainError::NoImage(folder.display().to_string());
     let text = fs::read(folder.join("manifest.json")).map_err(|_| no_image())?;
     let manifest: Manifest = serde_json::from_slice(&text).map_err(|_| no_image())?;
-    let found: Vec<_> = manifest
-        .root
-        .iter()
-        .chain(&manifest.initrd)
-        .filter(|item| item.path == args.path)
+    let systems = [("the root file system", &manifest.root), ("the initramfs", &manifest.initrd)];
+    let found: Vec<_> = systems
+        .into_iter()
+        .flat_map(|(system, items)| items.iter().map(move |item| (system, item)))
+        .filter(|(_, item)| item.path == args.path)
         .collect();
     if found.is_empty() {
         let near = nearest(&args.path, manifest.root.iter().map(|item| item.path.as_str()));
         let hint = nearest_hint(&near, "manifest.json lists all paths");
         return Err(ExplainError::Unknown { path: args.path, hint }.into());
     }
-    for item in found {
-        print!("{}", describe(item));
+    for (system, item) in found {
+        print!("{}", describe(item, system));
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// All that is known of one path, a line each.
-fn describe(item: &Item) -> String {
+/// All that is known of one path in `system`, a line each.
+fn describe(item: &Item, system: &str) -> String {
     let mut text = format!("{}\n", item.path);
     let mut line = |name: &str, value: &str| text += &format!("  {name:9} {value}\n");
+    line("in", system);
     line("type", &item.kind);
     line("from", &item.origin);
     if let Some(replaced) = &item.replaced {

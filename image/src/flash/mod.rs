@@ -37,6 +37,7 @@ mod extents;
 mod image;
 mod in_use;
 mod mounts;
+mod owner;
 mod pieces;
 mod question;
 mod target;

@@ -25,11 +25,12 @@ pub fn ask(target: &Target) -> Result<(), FlashError> {
         Some(disk) => describe(disk),
         None => format!("{}: a file\n", path.display()),
     };
-    shown += match target.is_octet() {
-        true => "It is a disk of Octet that was started, with the keys and the data of a box.\n",
-        false => "It is no disk of Octet.\n",
+    shown += &match target.is_octet().then(|| target.node()) {
+        Some(Some(node)) => format!("It has the keys and the data of the box {node}.\n"),
+        Some(None) => "It has the keys and the data of a box of Octet.\n".to_owned(),
+        None => "It is no disk of Octet.\n".to_owned(),
     };
-    let question = format!("{shown}All that is on it will be lost. To go on, type {name}: ");
+    let question = format!("{shown}All that is on it will be lost.\nTo go on, type {name}: ");
     let typed = read(&question, io::stdin().lock(), io::stderr().lock());
     let failed = |why| FlashError::Open { path: path.clone(), why };
     let typed = typed.map_err(failed)?;

@@ -8,7 +8,8 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{Advice, OFlags, fadvise};
+use octet_control::PublicKey;
+use rustix::fs::{Advice, FlockOperation, OFlags, fadvise, fcntl_lock};
 use rustix::io::Errno;
 
 use super::block::{Block, Host};
@@ -17,7 +18,7 @@ use super::check::{Found, survey};
 use super::error::{Fault, FlashError};
 use super::image::{Image, is_octet};
 use super::mounts::Number;
-use super::{check, data, extents};
+use super::{check, data, extents, owner};
 
 /// A target, open for nobody but us.
 pub struct Target {
@@ -30,6 +31,16 @@ pub struct Target {
     /// The disk, if it is one.
     disk: Option<Block>,
     len: u64,
+}
+
+/// Sees that no QEMU has it for a guest, and that none takes it before we end: it locks bytes of what it opens (its
+/// docs/system/images.rst, "Disk image file locking").
+fn held_by_nobody(file: &File, path: &Path) -> Result<(), FlashError> {
+    match fcntl_lock(file, FlockOperation::NonBlockingLockExclusive) {
+        Err(Errno::AGAIN | Errno::ACCESS) => Err(FlashError::Busy { path: path.to_owned() }),
+        // Not every file system has locks.
+        _ => Ok(()),
+    }
 }
 
 impl Target {
@@ -52,6 +63,7 @@ impl Target {
                 if file.try_lock().is_err() {
                     return Err(FlashError::Busy { path: path.to_owned() });
                 }
+                held_by_nobody(&file, path)?;
                 (file, None)
             }
             Found::Disk(disk) => {
@@ -65,6 +77,7 @@ impl Target {
                     return Err(changed());
                 }
                 check::disk(path, &disk, host)?;
+                held_by_nobody(&file, path)?;
                 (file, Some(disk))
             }
         };
@@ -103,6 +116,11 @@ impl Target {
     /// Whether it holds an Octet disk.
     pub fn is_octet(&self) -> bool {
         is_octet(&self.file)
+    }
+
+    /// The public key of the box whose disk it is, if that has said it.
+    pub fn node(&self) -> Option<PublicKey> {
+        owner::of(&self.file)
     }
 
     /// Sees that `image` has a place on it.

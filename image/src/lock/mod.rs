@@ -83,13 +83,13 @@ pub enum InputSource {
 #[derive(Debug, thiserror::Error, Diagnostic)]
 pub enum LockError {
     /// It cannot be read.
-    #[error("cannot read {path}: {source}")]
+    #[error("cannot read {path}: {why}")]
     #[diagnostic(help("restore it: `git checkout appliance.lock`"))]
     Unreadable {
         /// The file.
         path: PathBuf,
         /// Why.
-        source: std::io::Error,
+        why: std::io::Error,
     },
     /// It is wrong.
     #[error(transparent)]
@@ -101,7 +101,7 @@ impl Lock {
     /// Reads and checks the lock at `path`.
     pub fn read(path: &Path) -> Result<Self, LockError> {
         let text = fs::read_to_string(path)
-            .map_err(|source| LockError::Unreadable { path: path.to_owned(), source })?;
+            .map_err(|why| LockError::Unreadable { path: path.to_owned(), why })?;
         Ok(Self::parse(&path.display().to_string(), text)?)
     }
 

@@ -10,11 +10,11 @@ use crate::steps::Steps;
 
 /// A file could not be written.
 #[derive(Debug, thiserror::Error, Diagnostic)]
-#[error("cannot write {path}: {source}")]
-#[diagnostic(help("{}", advice(source)))]
+#[error("cannot write {path}: {why}")]
+#[diagnostic(help("{}", advice(why)))]
 pub struct WriteError {
     path: PathBuf,
-    source: io::Error,
+    why: io::Error,
 }
 
 fn advice(error: &io::Error) -> &'static str {
@@ -31,7 +31,7 @@ impl WriteError {
     /// The error of whatever was done at `path`.
     pub fn at(path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();
-        move |source| Self { path, source }
+        move |why| Self { path, why }
     }
 }
 
@@ -58,10 +58,10 @@ pub fn write_with(
         file.sync_data()?;
         fs::rename(&part, path)
     };
-    write().map_err(|source| {
+    write().map_err(|why| {
         // A partial file on a full disk would only keep it full.
         let _ = fs::remove_file(&part);
-        WriteError::at(path)(source)
+        WriteError::at(path)(why)
     })
 }
 

@@ -1,13 +1,14 @@
 //! The partition table of an image (UEFI 2.10, chapter 5).
 
 use std::collections::BTreeMap;
+use std::io::SeekFrom;
 use std::ops::Range;
 
-use gpt::GptConfig;
 use gpt::disk::LogicalBlockSize;
 use gpt::mbr::ProtectiveMBR;
 use gpt::partition::Partition;
 use gpt::partition_types::{EFI, LINUX_FS, Type};
+use gpt::{DiskDevice, GptConfig};
 use uuid::Uuid;
 
 use super::sparse::Sparse;
@@ -58,12 +59,13 @@ pub fn write(disk: &mut Sparse) -> Result<(), String> {
 }
 
 /// Where the ESP of `disk` is, in bytes, if `disk` is as an image is.
-pub fn find_esp(disk: &mut Sparse) -> Option<Range<u64>> {
+pub fn find_esp(disk: &mut impl DiskDevice) -> Option<Range<u64>> {
     let table = GptConfig::new().writable(false).open_from_device(&mut *disk).ok()?;
     let esp = table.partitions().values().find(|partition| partition.name == ESP_NAME)?;
     let end = esp.last_lba.checked_add(1)?.checked_mul(SECTOR)?;
     let start = esp.first_lba.checked_mul(SECTOR)?;
-    (start.is_multiple_of(MIB) && end <= disk.len()).then_some(start..end)
+    let len = disk.seek(SeekFrom::End(0)).ok()?;
+    (start.is_multiple_of(MIB) && end <= len).then_some(start..end)
 }
 
 /// A partition that is given in bytes.

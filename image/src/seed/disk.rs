@@ -37,12 +37,12 @@ pub enum DiskError {
     #[error("the seed's disk image is not usable: {0}")]
     Bounds(&'static str),
     /// The file system is damaged.
-    #[error("the seed's file system: {path}: {source}")]
+    #[error("the seed's file system: {path}: {why}")]
     Ext4 {
         /// The file.
         path: String,
         /// What the reader says.
-        source: Ext4Error,
+        why: Ext4Error,
     },
     /// A file is larger than such a file may be.
     #[error("the seed's file system: {0} is too large")]
@@ -204,5 +204,5 @@ impl Disk {
 
 fn at(path: &str) -> impl FnOnce(Ext4Error) -> DiskError {
     let path = path.to_owned();
-    move |source| DiskError::Ext4 { path, source }
+    move |why| DiskError::Ext4 { path, why }
 }

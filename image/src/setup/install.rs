@@ -32,13 +32,13 @@ pub enum InstallError {
         status: ExitStatus,
     },
     /// The client could not be started.
-    #[error("`{command}` cannot be started: {source}")]
+    #[error("`{command}` cannot be started: {why}")]
     #[diagnostic(help("install it by hand, then run the same command again"))]
     NotStarted {
         /// What was to be run.
         command: String,
         /// Why not.
-        source: std::io::Error,
+        why: std::io::Error,
     },
     /// There is no folder for what only we use.
     #[error("there is no folder for what only we use: neither XDG_CACHE_HOME nor HOME is set")]
@@ -49,13 +49,13 @@ pub enum InstallError {
     #[diagnostic(transparent)]
     Apt(#[from] AptError),
     /// That folder refuses.
-    #[error("cannot write {path}: {source}")]
+    #[error("cannot write {path}: {why}")]
     #[diagnostic(help("make it writable for you"))]
     Folder {
         /// The folder.
         path: PathBuf,
         /// Why.
-        source: std::io::Error,
+        why: std::io::Error,
     },
     /// It was installed and still cannot be found.
     #[error("these were installed and still cannot be found:\n{0}")]
@@ -128,7 +128,7 @@ fn unpack(
 ) -> Result<(), InstallError> {
     let folder = folder.ok_or(InstallError::NoFolder)?;
     let part = folder.with_extension("part");
-    let no_folder = |source| InstallError::Folder { path: part.clone(), source };
+    let no_folder = |why| InstallError::Folder { path: part.clone(), why };
     let clear = || if part.exists() { std::fs::remove_dir_all(&part) } else { Ok(()) };
     clear().map_err(no_folder)?;
     eprintln!("setup      fetches lists of packages for {architecture}");
@@ -174,6 +174,6 @@ fn run(command: &mut Command) -> Result<(), InstallError> {
     let status = command
         .stdout(std::io::stderr())
         .status()
-        .map_err(|source| InstallError::NotStarted { command: text.clone(), source })?;
+        .map_err(|why| InstallError::NotStarted { command: text.clone(), why })?;
     if status.success() { Ok(()) } else { Err(InstallError::Failed { command: text, status }) }
 }

@@ -4,6 +4,7 @@ mod compile;
 mod crates;
 mod environment;
 mod fingerprint;
+mod home;
 mod record;
 
 use std::collections::BTreeMap;
@@ -64,14 +65,45 @@ struct Link {
 /// The workspace's own programs cannot be compiled.
 #[derive(Debug, thiserror::Error, Diagnostic)]
 pub enum CargoError {
+    /// There is no home of cargo's.
+    #[error("nothing says where cargo keeps what it fetches")]
+    #[diagnostic(help("set HOME, or CARGO_HOME"))]
+    NoHome,
+    /// The user's home of cargo's, or ours, cannot be used.
+    #[error("cannot use {path} for cargo: {why}")]
+    #[diagnostic(help("see that it can be read and written, or set CARGO_HOME to another folder"))]
+    Home {
+        /// The file or folder.
+        path: PathBuf,
+        /// Why.
+        why: std::io::Error,
+    },
+    /// The user's configuration of cargo would change the image.
+    #[error("{path} cannot be used for an image: {problem}")]
+    #[diagnostic(help(
+        "crates have to come from a registry, or their place on this machine would be in the image: take that out, or set CARGO_HOME to another folder"
+    ))]
+    Config {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        problem: String,
+    },
+    /// A configuration of cargo that nothing keeps from the image.
+    #[error("cargo reads {path} wherever it runs, and it could change the image")]
+    #[diagnostic(help("move it into the home of a user, and set CARGO_HOME to that"))]
+    Everywhere {
+        /// The file.
+        path: PathBuf,
+    },
     /// A program that cannot be run.
-    #[error("{program} cannot be run: {source}")]
+    #[error("{program} cannot be run: {why}")]
     #[diagnostic(help("install the Rust toolchain, and see that it is on PATH"))]
     NoProgram {
         /// The program.
         program: String,
         /// Why.
-        source: std::io::Error,
+        why: std::io::Error,
     },
     /// The standard library of the target is missing.
     #[error("the Rust toolchain has no target {triple}")]
@@ -99,13 +131,13 @@ pub enum CargoError {
     #[diagnostic(help("mend what the compiler complains about"))]
     Failed(String),
     /// A file that should be there.
-    #[error("cannot read {path}: {source}")]
+    #[error("cannot read {path}: {why}")]
     #[diagnostic(help("build again; if that does not help, remove target/appliance"))]
     Unreadable {
         /// The file.
         path: PathBuf,
         /// Why.
-        source: std::io::Error,
+        why: std::io::Error,
     },
 }
 

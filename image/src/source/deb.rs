@@ -54,13 +54,13 @@ pub enum DebError {
         reason: String,
     },
     /// The store's file cannot be read.
-    #[error("cannot read {path}: {source}")]
+    #[error("cannot read {path}: {why}")]
     #[diagnostic(help("see that the store can be read"))]
     Unreadable {
         /// The file.
         path: PathBuf,
         /// Why.
-        source: std::io::Error,
+        why: std::io::Error,
     },
     /// A file that the image needs is in none of the packages.
     #[error("no locked Debian package has {path}, which the image for {target} needs")]
@@ -168,7 +168,7 @@ fn package(target: Target, input: &Input, path: &Path) -> Result<(String, Packag
         reason,
     };
     let bytes =
-        fs::read(path).map_err(|source| DebError::Unreadable { path: path.to_owned(), source })?;
+        fs::read(path).map_err(|why| DebError::Unreadable { path: path.to_owned(), why })?;
     let package = Package::read(&bytes).map_err(|error| unusable(error.to_string()))?;
     for (field, wanted) in [
         ("Package", name.as_str()),

@@ -35,13 +35,13 @@ pub enum AptError {
         reason: String,
     },
     /// The folder for its lists refuses.
-    #[error("cannot write {path}: {source}")]
+    #[error("cannot write {path}: {why}")]
     #[diagnostic(help("make the store's folder writable, or set OCTET_STORE to another"))]
     Folder {
         /// The folder.
         path: PathBuf,
         /// Why.
-        source: io::Error,
+        why: io::Error,
     },
     /// There is no such package.
     #[error("this host's sources of apt offer no package `{name}`")]
@@ -73,7 +73,7 @@ impl Apt {
             fs::write(folder.join("status"), "")?;
             fs::write(&config, settings(&folder, architecture))
         };
-        prepare().map_err(|source| AptError::Folder { path: folder.clone(), source })?;
+        prepare().map_err(|why| AptError::Folder { path: folder.clone(), why })?;
         let apt = Self { config };
         // Without all lists nobody knows which versions are offered.
         apt.run("apt-get", &["--quiet", "--error-on=any", "update"], None)?;

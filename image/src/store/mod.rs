@@ -6,7 +6,7 @@ mod pip;
 
 use std::fs::{self, File};
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::{self, Path, PathBuf};
 
 use miette::Diagnostic;
 use octet_appliance::FileError;
@@ -101,6 +101,8 @@ impl Store {
         let root = folder("OCTET_STORE")
             .or_else(|| folder("XDG_CACHE_HOME").map(|cache| cache.join("octet/store")))
             .or_else(|| folder("HOME").map(|home| home.join(".cache/octet/store")))
+            // Its programs do not run in the current folder.
+            .and_then(|root| path::absolute(root).ok())
             .ok_or(StoreError::NoFolder)?;
         Ok(Self { root, offline })
     }

@@ -36,7 +36,7 @@ const ENOSYS: u32 = 38;
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum FilterError {
     /// It cannot be compiled.
-    #[error("cannot compile the filter {name} of system calls: {source}")]
+    #[error("cannot compile the filter {name} of system calls: {why}")]
     #[diagnostic(help(
         "a call in init/appliance/src/unit/system_calls.rs is not one of the target's"
     ))]
@@ -44,7 +44,7 @@ pub enum FilterError {
         /// The filter.
         name: String,
         /// Why.
-        source: seccompiler::Error,
+        why: seccompiler::Error,
     },
     /// Its place is taken.
     #[error(transparent)]
@@ -79,7 +79,7 @@ pub fn put<'a>(
                 continue;
             }
             let filter = filter(&unit.sandbox.system_calls, target)
-                .map_err(|source| FilterError::Compile { name: name.clone(), source })?;
+                .map_err(|why| FilterError::Compile { name: name.clone(), why })?;
             let because = Because::always(format!("unit `{}` runs with it", unit.name));
             tree.put(&path, Node::file(bytes(&filter), 0o644, Origin::Generated, because))?;
         }

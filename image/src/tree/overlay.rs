@@ -84,13 +84,13 @@ impl TryFrom<String> for Mode {
 #[derive(Debug, thiserror::Error, Diagnostic)]
 pub enum OverlayError {
     /// It cannot be read.
-    #[error("cannot read {path}: {source}")]
+    #[error("cannot read {path}: {why}")]
     #[diagnostic(help("restore it: `git checkout overlays`"))]
     Unreadable {
         /// The file.
         path: PathBuf,
         /// Why.
-        source: std::io::Error,
+        why: std::io::Error,
     },
     /// A name or a kind of file that an image cannot have.
     #[error("{0} cannot be in an image")]
@@ -122,7 +122,7 @@ impl Overlays {
     pub fn load(root: &Path, target: Target) -> Result<Self, OverlayError> {
         let text = |file: &str| {
             let path = root.join(file);
-            fs::read_to_string(&path).map_err(|source| OverlayError::Unreadable { path, source })
+            fs::read_to_string(&path).map_err(|why| OverlayError::Unreadable { path, why })
         };
         let layout_text = text("overlays/layout.toml")?;
         let scripts_text = text("overlays/scripts.toml")?;
@@ -188,7 +188,7 @@ fn walk(
 ) -> Result<(), OverlayError> {
     let unreadable = |path: &Path| {
         let path = path.to_owned();
-        move |source| OverlayError::Unreadable { path, source }
+        move |why| OverlayError::Unreadable { path, why }
     };
     let mut paths = vec![];
     for entry in fs::read_dir(folder).map_err(unreadable(folder))? {

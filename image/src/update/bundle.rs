@@ -18,9 +18,9 @@ use crate::output::file;
 /// The image was not signed, or something else was.
 pub fn bundle(folder: &Path, disk: &Path, name: &SlotName, to: &Path) -> miette::Result<u64> {
     let read = |path: &PathBuf| {
-        fs::read(path).map_err(|source| UpdateError::Read {
+        fs::read(path).map_err(|why| UpdateError::Read {
             path: path.clone(),
-            source,
+            why,
             help: "sign the image first: `cargo image sign --key FILE`",
         })
     };

@@ -8,13 +8,13 @@ use miette::Diagnostic;
 #[derive(Debug, thiserror::Error, Diagnostic)]
 pub enum UpdateError {
     /// A file cannot be read.
-    #[error("cannot read {}: {source}", path.display())]
+    #[error("cannot read {}: {why}", path.display())]
     #[diagnostic(help("{help}"))]
     Read {
         /// The file.
         path: PathBuf,
         /// Why.
-        source: std::io::Error,
+        why: std::io::Error,
         /// What to do.
         help: &'static str,
     },
@@ -28,13 +28,13 @@ pub enum UpdateError {
         problem: String,
     },
     /// A key cannot be made or used.
-    #[error("{}: {source}", path.display())]
+    #[error("{}: {why}", path.display())]
     #[diagnostic(help("{help}"))]
     Key {
         /// The file.
         path: PathBuf,
         /// Why.
-        source: minisign::PError,
+        why: minisign::PError,
         /// What to do.
         help: &'static str,
     },

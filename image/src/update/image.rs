@@ -26,9 +26,9 @@ impl ImageSlot {
     /// # Errors
     /// It cannot be read, or is not as the builder makes it.
     pub fn read(path: &Path, name: &SlotName) -> Result<Self, UpdateError> {
-        let unreadable = |source| {
+        let unreadable = |why| {
             let help = "build the image first: `cargo image build`";
-            UpdateError::Read { path: path.to_owned(), source, help }
+            UpdateError::Read { path: path.to_owned(), why, help }
         };
         let wrong = |problem: String| UpdateError::Image { path: path.to_owned(), problem };
         let mut disk = File::open(path).and_then(|file| Sparse::read(&file)).map_err(unreadable)?;

@@ -27,9 +27,9 @@ pub fn make_key(path: &Path, password: bool) -> miette::Result<(PathBuf, String)
             return Err(UpdateError::KeyThere(file.to_owned()).into());
         }
     }
-    let key = |source| UpdateError::Key {
+    let key = |why| UpdateError::Key {
         path: path.to_owned(),
-        source,
+        why,
         help: "give the same password two times; --no-password makes a key without one",
     };
     let pair = match password {
@@ -49,14 +49,14 @@ pub fn make_key(path: &Path, password: bool) -> miette::Result<(PathBuf, String)
 /// # Errors
 /// It cannot be read, or is none.
 pub fn secret_key(path: &Path) -> Result<SecretKey, UpdateError> {
-    let text = fs::read_to_string(path).map_err(|source| UpdateError::Read {
+    let text = fs::read_to_string(path).map_err(|why| UpdateError::Read {
         path: path.to_owned(),
-        source,
+        why,
         help: "name the file of the secret key; `cargo image sign --new-key FILE` makes one",
     })?;
-    let key = |source| UpdateError::Key {
+    let key = |why| UpdateError::Key {
         path: path.to_owned(),
-        source,
+        why,
         help: "name the file of a secret key of minisign, and give its password",
     };
     let parsed = || SecretKeyBox::from_string(&text).map_err(key);

@@ -20,7 +20,7 @@ const LEVEL: i32 = 19;
 /// It cannot be read, or is no update.
 pub fn files_of(path: &Path) -> Result<(Manifest, Vec<Vec<u8>>), UpdateError> {
     let help = "name a file that `cargo image bundle` has made";
-    let unreadable = |source| UpdateError::Read { path: path.to_owned(), source, help };
+    let unreadable = |why| UpdateError::Read { path: path.to_owned(), why, help };
     let wrong = |problem: String| unreadable(io::Error::other(problem));
     let bytes = fs::read(path).map_err(unreadable)?;
     let head = Head::parse(&bytes).map_err(|error| wrong(error.to_string()))?;

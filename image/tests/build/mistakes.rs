@@ -30,6 +30,10 @@ fn the_appliance_without_a_mistake_builds() {
     {
         assert!(explained.out.contains(words), "{}", explained.out);
     }
+    let both: Said = sandbox.command("explain").arg("/root").output().unwrap().into();
+    for words in ["in        the root file system", "in        the initramfs"] {
+        assert!(both.out.contains(words), "{}", both.out);
+    }
     let needed: Said = sandbox
         .command("explain")
         .arg("/lib/modules/6.18.56-0-virt/kernel/net/802/mrp.ko")
@@ -99,7 +103,21 @@ fn a_unit_that_could_not_be_healthy() {
 fn an_appliance_that_does_not_exist() {
     let sandbox = Sandbox::new();
     std::fs::remove_file(sandbox.path("appliance.toml")).unwrap();
-    sandbox.build(&["--offline"]).refused(&["cannot read", "appliance.toml", "--appliance FILE"]);
+    let said = sandbox.build(&["--offline"]);
+    said.refused(&["cannot read", "appliance.toml", "--appliance FILE"]);
+    assert_eq!(said.err.matches("No such file").count(), 1, "{}", said.err);
+}
+
+#[test]
+fn an_appliance_that_is_no_text() {
+    let sandbox = Sandbox::new();
+    let text = sandbox.read("appliance.toml").replacen('\n', "\n# caf?\n", 1);
+    let at = text.find('?').unwrap();
+    let mut bytes = text.into_bytes();
+    // As Latin-1 has it.
+    bytes[at] = 0xe9;
+    std::fs::write(sandbox.path("appliance.toml"), bytes).unwrap();
+    sandbox.build(&["--offline"]).refused(&["appliance.toml:2: ", "UTF-8"]);
 }
 
 /// Three lines that add a program of the owner's.

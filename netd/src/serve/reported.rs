@@ -1,6 +1,7 @@
 //! What the unit `lan` reports: handed on to whoever holds it against the plan.
 
-use octet_node::control::{Arguments, Failure, FailureCode};
+use octet_node::control::{Failure, FailureCode};
+use octet_node::links::{Advertised, Lease};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::sync::oneshot;
@@ -9,26 +10,32 @@ use super::{Shared, Wish, failed};
 use crate::lease;
 use crate::network::PlugError;
 
+/// Reads what is reported as the argument `name`.
+pub(super) fn read<T: DeserializeOwned>(
+    name: &'static str,
+) -> impl Fn(Option<String>) -> Result<Option<T>, Failure> {
+    move |text| {
+        let read = text.as_deref().map(serde_json::from_str).transpose();
+        read.map_err(|error| not_taken(format!("`{name}` is none: {error}")))
+    }
+}
+
 /// A DHCP server has given an address, or there is none any more.
-pub(super) async fn leased(shared: &Shared, args: &Arguments) -> Result<Value, Failure> {
-    let (link, lease) = reported(args, "lease")?;
+pub(super) async fn leased(
+    shared: &Shared,
+    link: String,
+    lease: Option<Lease>,
+) -> Result<Value, Failure> {
     hand_on(shared, |done| Wish::Leased { link, lease, done }).await
 }
 
 /// A router has advertised something, or there is none any more.
-pub(super) async fn advertised(shared: &Shared, args: &Arguments) -> Result<Value, Failure> {
-    let (link, advert) = reported(args, "advert")?;
+pub(super) async fn advertised(
+    shared: &Shared,
+    link: String,
+    advert: Option<Advertised>,
+) -> Result<Value, Failure> {
     hand_on(shared, |done| Wish::Advertised { link, advert, done }).await
-}
-
-/// The link, and what is reported of it as the argument `name`.
-fn reported<T: DeserializeOwned>(
-    args: &Arguments,
-    name: &str,
-) -> Result<(String, Option<T>), Failure> {
-    let read = args.text(name).map(serde_json::from_str::<T>).transpose();
-    let read = read.map_err(|error| not_taken(format!("`{name}` is none: {error}")))?;
-    Ok((args.text("link").unwrap_or_default().to_owned(), read))
 }
 
 async fn hand_on(
@@ -48,11 +55,14 @@ fn not_taken(message: String) -> Failure {
 }
 
 /// Somebody has asked for an address at a port.
-pub(super) async fn plugged(shared: &Shared, args: &Arguments) -> Result<Value, Failure> {
-    let text = |name| args.text(name).unwrap_or_default().to_owned();
+pub(super) async fn plugged(
+    shared: &Shared,
+    device: String,
+    mac: String,
+) -> Result<Value, Failure> {
     let (done, is_done) = oneshot::channel();
     let gone = |_| failed("netd is about to end".to_owned());
-    let wish = Wish::Plugged { device: text("port"), mac: text("mac"), done };
+    let wish = Wish::Plugged { device, mac, done };
     shared.wishes.send(wish).await.map_err(|_| gone(()))?;
     is_done.await.map_err(|_| gone(()))?.map_err(|error| match error {
         PlugError::Rules(error) => failed(error.to_string()),

@@ -7,8 +7,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use octet_node::control::{Capability, Failure, FailureCode, Verb};
 use octet_node::say;
-use octet_node::serve::threads::{self, Limits};
-use octet_node::serve::verbs::{Verbs, nothing, text};
+use octet_node::serve::threads::{self, Limits, Verbs};
+use octet_node::serve::verbs::{nothing, text};
 use octet_node::{Callers, PID_1};
 use rustix::time::{ClockId, Timespec, clock_gettime, clock_settime};
 use serde_json::{Value, json};

@@ -20,7 +20,6 @@ pub mod place;
 mod placed;
 pub mod report;
 pub mod rules;
-mod serve;
 mod service;
 pub mod settings;
 pub mod store;
@@ -39,6 +38,7 @@ use std::time::Duration;
 use octet_node::Callers;
 use octet_node::map::Update;
 use octet_node::say;
+use octet_node::serve::tasks;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::{LocalSet, spawn_local};
 
@@ -122,11 +122,9 @@ async fn serve(parts: Parts, ready: impl FnOnce() -> io::Result<()>) -> io::Resu
         kept: kept.into(),
         role: Role::Idle("a node that does not know yet what it is").into(),
     });
-    parts.control.set_nonblocking(true)?;
     parts.port.set_nonblocking(true)?;
-    let control = tokio::net::UnixListener::from_std(parts.control)?;
     let port = tokio::net::TcpListener::from_std(parts.port)?;
-    spawn_local(serve::keep(Rc::clone(&node), control, parts.callers));
+    tasks::serve(parts.control, parts.callers, verbs::LIMITS, verbs::verbs(), Rc::clone(&node))?;
     spawn_local(say_end(placed::keep(Rc::clone(&node))));
     ready()?;
     let (mut told, mut settings) = (node.told.clone(), node.settings.subscribe());

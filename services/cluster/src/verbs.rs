@@ -1,13 +1,12 @@
-//! What this unit can be asked, and how it answers; but for `map`, which goes on.
+//! What this unit can be asked, and how it answers.
 
-use octet_node::control::settings::{APPLY, CHECK};
-use octet_node::control::{
-    ArgKind, Arguments, Capability, ColumnKind, DESCRIBE, Failure, FailureCode, Verb,
-};
+use octet_node::control::{Capability, ColumnKind, Failure, FailureCode, Verb};
 use octet_node::map::MAP;
 use octet_node::record::Record;
 use octet_node::say;
-use octet_node::settings::{self, Which};
+use octet_node::serve::tasks::{Call, Limits, Verbs};
+use octet_node::serve::verbs::{nothing, option, optional_integer, text};
+use octet_node::settings::Which;
 use octet_node::statement::Statement;
 use serde_json::{Value, json};
 use tokio::task::spawn_blocking;
@@ -18,100 +17,128 @@ use crate::place::Place;
 use crate::settings::Settings;
 use crate::traffic;
 
+/// Each service may stay for the sake of the map.
+pub const LIMITS: Limits = Limits { all: 48, for_operators: 16, of_one: 4 };
+
 /// All of them.
-pub fn verbs() -> Vec<Verb> {
+pub fn verbs() -> Verbs<Node> {
     use Capability::{Operate, Own, Read};
 
-    let number = |verb: Verb| verb.required("number", ArgKind::Text, "The board's number");
-    let record = |verb: Verb| {
-        verb.optional("record", ArgKind::Option, "An owner's record of the board's key")
-    };
-    let own = vec![
-        Verb::new(DESCRIBE, Read, "Lists these verbs"),
-        Verb::new("show", Read, "Shows each board: its key, whether it is there, who was refused")
-            .optional("board", ArgKind::Integer, "All about one, with what it says of itself"),
-        Verb::new("status", Read, "Shows how each node of the box is; PID 1's is `status --box`")
+    let board = || text("number", "The board's number").parse(number);
+    let recorded = || option("record", "An owner's record of the board's key").parse(maybe_record);
+    Verbs::default()
+        .with(
+            Verb::new(
+                "show",
+                Read,
+                "Shows each board: its key, whether it is there, who was refused",
+            ),
+            optional_integer("board", "All about one, with what it says of itself"),
+            async |node: &Node, _, board| show(node, board),
+        )
+        .with(
+            Verb::new(
+                "status",
+                Read,
+                "Shows how each node of the box is; PID 1's is `status --box`",
+            )
             .shown(ColumnKind::Bytes, &["received", "sent", "memory", "total"])
             .shown(ColumnKind::Milliseconds, &["uptime"]),
-        Verb::new(MAP, Read, "Gives the map, and again whenever there is a newer one"),
-        record(number(Verb::new("approve", Own, "Takes the key that waits at a board"))),
-        record(number(Verb::new(
-            "replace",
-            Own,
-            "Lets one other key be a board, the next that comes",
-        ))),
-        number(Verb::new("record", Own, "Puts an owner's word on a board's key into the map"))
-            .required("record", ArgKind::Text, "As `octetctl vouch` signs and sends it"),
-        number(Verb::new("revoke", Own, "Takes a board's key away: it never comes back")),
-        number(Verb::new("drain", Operate, "Stops what is placed on a board, until `undrain`")),
-        number(Verb::new(
-            "undrain",
-            Operate,
-            "Has run on a board again what the settings place there",
-        )),
-        Verb::new("adopt", Own, "Makes this node the holder of the map, as an owner has stated")
-            .required("statement", ArgKind::Text, "As `octetctl sign-holder` prints it"),
-    ];
-    own.into_iter().chain(settings::verbs()).collect()
+            nothing(),
+            async |node, _, ()| status(node).await,
+        )
+        .with(
+            Verb::new(MAP, Read, "Gives the map, and again whenever there is a newer one"),
+            nothing(),
+            async |node, call, ()| Ok(follow(node, call).await),
+        )
+        .with(
+            Verb::new("approve", Own, "Takes the key that waits at a board"),
+            board().and(recorded()),
+            async |node, _, (number, record)| {
+                let key = holder(node)?.approve(number, record).await.map_err(failure)?;
+                say!("board {number} is {key}: an owner has approved it");
+                Ok(json!({ "board": number, "node": key }))
+            },
+        )
+        .with(
+            Verb::new("replace", Own, "Lets one other key be a board, the next that comes"),
+            board().and(recorded()),
+            async |node, _, (number, record)| {
+                holder(node)?.replace(number, record).await.map_err(failure)?;
+                say!("board {number}: an owner lets one other key take its place");
+                Ok(json!({ "board": number, "next": "the next key that comes takes its place" }))
+            },
+        )
+        .with(
+            Verb::new("record", Own, "Puts an owner's word on a board's key into the map"),
+            board().and(text("record", "As `octetctl vouch` signs and sends it").parse(record)),
+            async |node, _, (number, record)| {
+                let key = holder(node)?.record(number, record).await.map_err(failure)?;
+                say!("board {number} is {key}: an owner has signed that");
+                Ok(json!({ "board": number, "node": key }))
+            },
+        )
+        .with(
+            Verb::new("revoke", Own, "Takes a board's key away: it never comes back"),
+            board(),
+            async |node, _, number| {
+                let key = holder(node)?.revoke(number).await.map_err(failure)?;
+                say!("board {number}: an owner has revoked its key {key}");
+                let next = format!("`cluster replace {number}` lets another key take its place");
+                Ok(json!({ "revoked": key, "next": next }))
+            },
+        )
+        .with(
+            Verb::new("drain", Operate, "Stops what is placed on a board, until `undrain`"),
+            board(),
+            async |node, _, number| drain(node, number, true).await,
+        )
+        .with(
+            Verb::new("undrain", Operate, "Has run on a board again what the settings place there"),
+            board(),
+            async |node, _, number| drain(node, number, false).await,
+        )
+        .with(
+            Verb::new(
+                "adopt",
+                Own,
+                "Makes this node the holder of the map, as an owner has stated",
+            ),
+            text("statement", "As `octetctl sign-holder` prints it").parse(statement),
+            async |node, _, statement| {
+                let epoch = holder(node)?.adopt(statement).await.map_err(failure)?;
+                say!("an owner has stated that this node holds the map: epoch {epoch}");
+                Ok(json!({ "epoch": epoch }))
+            },
+        )
+        .with_settings(async |node| read(node, Which::Next).await.map(drop), apply)
 }
 
-/// The answer of `node` to `verb`, which is one of these.
-///
-/// # Errors
-/// It cannot be.
-pub async fn answer(node: &Node, verb: &str, args: &Arguments) -> Result<Value, Failure> {
-    match verb {
-        "show" => show(node, args),
-        "status" => status(node).await,
-        CHECK => read(node, Which::Next).await.map(|_| Value::Null),
-        APPLY => apply(node).await,
-        "approve" => {
-            let (number, record) = (number(args)?, record(args)?);
-            let key = holder(node)?.approve(number, record).await.map_err(failure)?;
-            say!("board {number} is {key}: an owner has approved it");
-            Ok(json!({ "board": number, "node": key }))
+/// Gives the map at once, and whenever there is a newer one, until the client is gone.
+async fn follow(node: &Node, call: &mut Call<'_>) -> Value {
+    let mut update = node.update.subscribe();
+    loop {
+        let item = json!(&*update.borrow_and_update());
+        if call.peer.item(call.id, item).await.is_err() {
+            return Value::Null;
         }
-        "replace" => {
-            let (number, record) = (number(args)?, record(args)?);
-            holder(node)?.replace(number, record).await.map_err(failure)?;
-            say!("board {number}: an owner lets one other key take its place");
-            Ok(json!({ "board": number, "next": "the next key that comes takes its place" }))
+        tokio::select! {
+            // The node lasts longer than this.
+            _ = update.changed() => {}
+            () = call.peer.gone() => return Value::Null,
         }
-        "record" => {
-            let (number, record) = (number(args)?, record(args)?.ok_or_else(no_record)?);
-            let key = holder(node)?.record(number, record).await.map_err(failure)?;
-            say!("board {number} is {key}: an owner has signed that");
-            Ok(json!({ "board": number, "node": key }))
-        }
-        "drain" | "undrain" => {
-            let (number, drained) = (number(args)?, verb == "drain");
-            let key = holder(node)?.drain(number, drained).await.map_err(failure)?;
-            say!("board {number} is {}drained", if drained { "" } else { "no longer " });
-            Ok(json!({ "board": number, "node": key, "drained": drained }))
-        }
-        "revoke" => {
-            let number = number(args)?;
-            let key = holder(node)?.revoke(number).await.map_err(failure)?;
-            say!("board {number}: an owner has revoked its key {key}");
-            let next = format!("`cluster replace {number}` lets another key take its place");
-            Ok(json!({ "revoked": key, "next": next }))
-        }
-        "adopt" => {
-            let text = args.text("statement").unwrap_or_default().to_owned();
-            let statement = Statement::try_from(text).map_err(|error| {
-                let help = "give it as `octetctl sign-holder` has printed it";
-                Failure::new(FailureCode::BadArgument, error.to_string(), help)
-            })?;
-            let epoch = holder(node)?.adopt(statement).await.map_err(failure)?;
-            say!("an owner has stated that this node holds the map: epoch {epoch}");
-            Ok(json!({ "epoch": epoch }))
-        }
-        _ => Ok(json!(verbs())), // describe: the list has no other
     }
 }
 
-fn show(node: &Node, args: &Arguments) -> Result<Value, Failure> {
-    if let Some(board) = args.integer("board") {
+async fn drain(node: &Node, number: u8, drained: bool) -> Result<Value, Failure> {
+    let key = holder(node)?.drain(number, drained).await.map_err(failure)?;
+    say!("board {number} is {}drained", if drained { "" } else { "no longer " });
+    Ok(json!({ "board": number, "node": key, "drained": drained }))
+}
+
+fn show(node: &Node, board: Option<u64>) -> Result<Value, Failure> {
+    if let Some(board) = board {
         // What is larger than a number can be is no board either.
         let number = u8::try_from(board).unwrap_or(u8::MAX);
         return holder(node)?.show_board(number).map_err(failure);
@@ -161,25 +188,29 @@ fn failure(problem: Unchanged) -> Failure {
     Failure::new(code, problem.to_string(), problem.help())
 }
 
-fn number(args: &Arguments) -> Result<u8, Failure> {
-    let text = args.text("number").unwrap_or_default();
+fn number(text: String) -> Result<u8, Failure> {
     text.parse().map_err(|_| {
         let message = format!("`{text}` is no number of a board");
         Failure::new(FailureCode::BadArgument, message, "`cluster show` lists them")
     })
 }
 
-fn record(args: &Arguments) -> Result<Option<Record>, Failure> {
-    let Some(text) = args.text("record") else { return Ok(None) };
-    Record::try_from(text.to_owned()).map(Some).map_err(|error| {
+fn maybe_record(text: Option<String>) -> Result<Option<Record>, Failure> {
+    text.map(record).transpose()
+}
+
+fn record(text: String) -> Result<Record, Failure> {
+    Record::try_from(text).map_err(|error| {
         let help = "give it as an owner has signed it, or leave it out";
         Failure::new(FailureCode::BadArgument, error.to_string(), help)
     })
 }
 
-fn no_record() -> Failure {
-    let help = "give it as an owner has signed it: `octetctl vouch` does";
-    Failure::new(FailureCode::BadArgument, "there is no record", help)
+fn statement(text: String) -> Result<Statement, Failure> {
+    Statement::try_from(text).map_err(|error| {
+        let help = "give it as `octetctl sign-holder` has printed it";
+        Failure::new(FailureCode::BadArgument, error.to_string(), help)
+    })
 }
 
 /// A thread waits for `config`, and nobody else does.
@@ -194,10 +225,10 @@ async fn read(node: &Node, which: Which) -> Result<Settings, Failure> {
     }
 }
 
-async fn apply(node: &Node) -> Result<Value, Failure> {
+async fn apply(node: &Node) -> Result<(), Failure> {
     let settings = read(node, Which::InForce).await?;
     if *node.settings.borrow() == settings {
-        return Ok(Value::Null);
+        return Ok(());
     }
     say!("the settings are others now");
     node.settings.send_replace(settings);
@@ -206,10 +237,10 @@ async fn apply(node: &Node) -> Result<Value, Failure> {
         // It is in force when this is answered. What an owner has not stated yet is no fault of the settings.
         Role::Holder(holder) if matches!(node.place(), Some(Place::Holder(_))) => {
             match holder.renew().await {
-                Ok(()) | Err(Unchanged::NotStated(_)) => Ok(Value::Null),
+                Ok(()) | Err(Unchanged::NotStated(_)) => Ok(()),
                 Err(problem) => Err(failure(problem)),
             }
         }
-        _ => Ok(Value::Null),
+        _ => Ok(()),
     }
 }

@@ -7,10 +7,8 @@ use std::time::Duration;
 
 use octet_node::control::{Capability, ColumnKind, Failure, FailureCode, SOCKETS, Verb};
 use octet_node::say;
-use octet_node::serve::threads::{Limits, serve};
-use octet_node::serve::verbs::{
-    Call, Takes, Verbs, flag, integer, nothing, option, optional_integer, text,
-};
+use octet_node::serve::threads::{Call, Limits, Verbs, serve};
+use octet_node::serve::verbs::{Takes, flag, integer, nothing, option, optional_integer, text};
 use octet_node::settings::Which;
 use octet_node::{Callers, PID_1};
 use serde_json::Value;

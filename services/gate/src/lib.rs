@@ -36,6 +36,7 @@ use std::time::Duration;
 use octet_node::Callers;
 use octet_node::control::operator::Operator;
 use octet_node::say;
+use octet_node::serve::tasks;
 use octet_node::sub_key::{self, News};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::task::{LocalSet, spawn_local};
@@ -114,11 +115,9 @@ async fn serve(parts: Parts, ready: impl FnOnce() -> io::Result<()>) -> io::Resu
         counts: Default::default(),
     });
     let entry = Entry::new(Rc::clone(&gate));
-    parts.control.set_nonblocking(true)?;
     parts.port.set_nonblocking(true)?;
-    let control = tokio::net::UnixListener::from_std(parts.control)?;
     let port = tokio::net::TcpListener::from_std(parts.port)?;
-    spawn_local(own::keep(Rc::clone(&gate), control, parts.callers));
+    tasks::serve(parts.control, parts.callers, own::LIMITS, own::verbs(), Rc::clone(&gate))?;
     spawn_local(Rc::clone(&entry).keep(port));
     follow(&gate, &entry, news, ready).await
 }

@@ -11,4 +11,4 @@ mod start;
 pub mod store;
 
 pub use octet_node::control::{PublicKey, UnitName};
-pub use start::main;
+pub use start::{main, run};

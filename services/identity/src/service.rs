@@ -1,149 +1,189 @@
 //! What identity can be asked.
 
+use std::cell::RefCell;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use octet_node::certificate::Certificate;
-use octet_node::control::{
-    ArgKind, Arguments, Capability, DESCRIBE, Failure, FailureCode, PublicKey, ReplyBody, UnitName,
-    Verb,
-};
+use octet_node::control::{Capability, Failure, FailureCode, PublicKey, UnitName, Verb};
 use octet_node::say;
-use octet_node::serve::{Answers, Service, Ticket};
+use octet_node::serve::places::Places;
+use octet_node::serve::tasks::{Call, Limits, Verbs};
+use octet_node::serve::verbs::{nothing, text};
 use octet_node::sub_key::{CERTIFICATES, CERTIFY};
 use serde_json::{Value, json};
+use tokio::sync::watch;
 
-use crate::book::{Entry, Why};
+use crate::book::{Entry, Verdict, Why};
 use crate::store::{Store, StoreError};
 
-/// How many requests of one service may wait to hear that its key no longer counts.
-const MOST_WAITING: usize = 16;
+/// Each service may stay for the sake of its key, and of all certificates.
+pub const LIMITS: Limits = Limits { all: 64, for_operators: 16, of_one: 4 };
 
-/// How many may wait to hear of other certificates.
-const MOST_FOLLOWING: usize = 8;
-
-/// How many of them may be of one user, so that operators keep no service out.
-const MOST_FOLLOWING_OF_ONE: usize = 4;
+/// How many may wait to hear of other certificates; operators together are one of them, so that they keep no service
+/// out.
+const FOLLOWING: Limits = Limits { all: 8, for_operators: 0, of_one: 4 };
 
 /// identity, as its socket shows it.
 pub struct Identity {
-    store: Result<Store, StoreError>,
+    store: RefCell<Result<Store, StoreError>>,
     /// Tells the unit that a user runs.
     unit_of: fn(u32) -> Option<UnitName>,
-    /// Those who have a certificate, and are to hear when it no longer holds.
-    waiting: Vec<Waiting>,
-    /// Those who have all certificates, and are to hear when there are others; with what they were told.
-    /// With their users.
-    following: Vec<(u32, Ticket)>,
-    told: Vec<Certificate>,
+    /// Those who are to hear of other certificates.
+    following: Places,
+    /// Told when keys may be others.
+    changed: watch::Sender<()>,
 }
 
-struct Waiting {
-    ticket: Ticket,
-    unit: UnitName,
-    key: PublicKey,
+/// All verbs.
+pub fn verbs() -> Verbs<Identity> {
+    use Capability::{Operate, Own, Read};
+
+    let service = || text("unit", "The service");
+    Verbs::default()
+        .with(
+            Verb::new(
+                "show",
+                Read,
+                "Shows the node's name (a did:key), and the keys of its services",
+            ),
+            nothing(),
+            async |identity: &Identity, _, ()| Ok(identity.show()),
+        )
+        .with(
+            Verb::new(CERTIFY, Own, "For services: certifies the caller's own key"),
+            text("key", "The public key (a did:key)"),
+            async |identity, call, key| identity.certify(call, &key).await,
+        )
+        .with(
+            Verb::new(
+                CERTIFICATES,
+                Read,
+                "Lists what the node says about the keys of its services; again at every change",
+            ),
+            nothing(),
+            async |identity, call, ()| identity.certificates(call).await,
+        )
+        .with(
+            Verb::new(
+                "rotate",
+                Operate,
+                "Has a service make a new key; the old one counts no more",
+            ),
+            service(),
+            async |identity, _, unit| identity.end(&unit, Why::Replaced),
+        )
+        .with(
+            Verb::new("revoke", Own, "The same for a service whose keys may be in others' hands"),
+            service(),
+            async |identity, _, unit| identity.end(&unit, Why::Revoked),
+        )
+        .with(
+            Verb::new(
+                "reset",
+                Own,
+                "Has the next start erase all data and keys; the box is another one then",
+            ),
+            text("node", "This box's name, so that it is no other (a did:key)"),
+            async |identity, _, node| identity.reset(&node),
+        )
 }
 
 impl Identity {
     /// Without a store that is whole, it still answers, and says what is wrong: nobody could look
     /// at it otherwise.
     pub fn new(store: Result<Store, StoreError>, unit_of: fn(u32) -> Option<UnitName>) -> Self {
-        Self { store, unit_of, waiting: vec![], following: vec![], told: vec![] }
+        let (following, changed) = (Places::new(FOLLOWING), watch::Sender::default());
+        Self { store: store.into(), unit_of, following, changed }
     }
 
-    fn certify(
-        &mut self,
-        uid: u32,
-        ticket: Ticket,
-        args: &Arguments,
-        answers: &mut Answers,
-    ) -> Result<(), Failure> {
+    /// Certifies the caller's `key`, and waits until it counts no more.
+    async fn certify(&self, call: &mut Call<'_>, key: &str) -> Result<Value, Failure> {
         // PID 1 asks for operators, who have no key here.
-        let unit = (self.unit_of)(uid).ok_or_else(|| {
-            let message = format!("user {uid} is no service, so it has no key to certify");
+        let unit = (self.unit_of)(call.uid).ok_or_else(|| {
+            let message = format!("user {} is no service, so it has no key to certify", call.uid);
             Failure::new(FailureCode::Denied, message, "a service asks this for itself")
         })?;
-        let key = args.text("key").unwrap_or_default().parse::<PublicKey>().map_err(|error| {
+        let key = key.parse::<PublicKey>().map_err(|error| {
             Failure::new(FailureCode::BadArgument, error.to_string(), "give the public key")
         })?;
-        if self.waiting.iter().filter(|waiting| waiting.unit == unit).count() >= MOST_WAITING {
-            let message = format!("{MOST_WAITING} requests of `{unit}` wait already");
-            return Err(Failure::new(FailureCode::Busy, message, "keep one, and end the others"));
-        }
+        let mut changed = self.changed.subscribe();
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-        let store = self.store.as_mut().map_err(|error| unusable(error))?;
-        let Some(certificate) = store.certify(&unit, key, now).map_err(|error| failed(&error))?
-        else {
-            answers.put(ticket, renew());
-            return Ok(());
-        };
-        answers.put(ticket, ReplyBody::Item(json!(certificate)));
-        self.waiting.push(Waiting { ticket, unit: unit.clone(), key });
-        // A new key takes the place of an old one, whose holder is to hear that.
-        self.tell(&unit, Some(key), answers);
-        Ok(())
-    }
-
-    /// Tells those who hold a key of `unit` that no longer counts; only `counts` does.
-    fn tell(&mut self, unit: &UnitName, counts: Option<PublicKey>, answers: &mut Answers) {
-        self.waiting.retain(|waiting| {
-            let gone = waiting.unit == *unit && Some(waiting.key) != counts;
-            if gone {
-                answers.put(waiting.ticket, renew());
+        let certificate = self.change(|store| store.certify(&unit, key, now))?;
+        let Some(certificate) = certificate else { return Ok(renew()) };
+        if call.peer.item(call.id, json!(certificate)).await.is_err() {
+            return Ok(Value::Null);
+        }
+        while self.counts(&unit, &key) {
+            tokio::select! {
+                // This lasts longer.
+                _ = changed.changed() => {}
+                () = call.peer.gone() => return Ok(Value::Null),
             }
-            !gone
-        });
+        }
+        Ok(renew())
     }
 
-    fn certificates(
-        &mut self,
-        uid: u32,
-        ticket: Ticket,
-        answers: &mut Answers,
-    ) -> Result<(), Failure> {
-        let own = self.following.iter().filter(|(user, _)| *user == uid).count();
-        if self.following.len() >= MOST_FOLLOWING || own >= MOST_FOLLOWING_OF_ONE {
+    fn counts(&self, unit: &UnitName, key: &PublicKey) -> bool {
+        let store = self.store.borrow();
+        store.as_ref().is_ok_and(|it| matches!(it.book().judge(unit, key), Verdict::Counts { .. }))
+    }
+
+    /// Gives all certificates, and again whenever they are others.
+    async fn certificates(&self, call: &mut Call<'_>) -> Result<Value, Failure> {
+        let _place = self.following.take(call.uid, false).ok_or_else(|| {
             let message = "too many requests for all certificates wait already";
-            return Err(Failure::new(FailureCode::Busy, message, "keep one, and end the others"));
-        }
-        let store = self.store.as_ref().map_err(unusable)?;
-        self.told = store.certificates().map_err(|error| failed(&error))?;
-        answers.put(ticket, ReplyBody::Item(json!(self.told)));
-        self.following.push((uid, ticket));
-        Ok(())
-    }
-
-    /// Tells those who follow all certificates, if there are others now.
-    fn tell_all(&mut self, answers: &mut Answers) {
-        if self.following.is_empty() {
-            return;
-        }
-        let Some(Ok(now)) = self.store.as_ref().ok().map(Store::certificates) else { return };
-        if now != self.told {
-            for (_, ticket) in &self.following {
-                answers.put(*ticket, ReplyBody::Item(json!(now)));
+            Failure::new(FailureCode::Busy, message, "keep one, and end the others")
+        })?;
+        let mut changed = self.changed.subscribe();
+        let all = || self.store.borrow().as_ref().map_err(unusable)?.certificates().map_err(failed);
+        let mut told = all()?;
+        loop {
+            if call.peer.item(call.id, json!(told)).await.is_err() {
+                return Ok(Value::Null);
             }
-            self.told = now;
+            told = loop {
+                tokio::select! {
+                    _ = changed.changed() => {}
+                    () = call.peer.gone() => return Ok(Value::Null),
+                }
+                match all() {
+                    Ok(now) if now != told => break now,
+                    _ => {}
+                }
+            };
         }
     }
 
-    fn end(&mut self, args: &Arguments, why: Why, answers: &mut Answers) -> Result<Value, Failure> {
-        let store = self.store.as_mut().map_err(|error| unusable(error))?;
-        let name = args.text("unit").unwrap_or_default();
-        let known = store.book().units().map(|(unit, _)| unit).find(|unit| unit.as_str() == name);
-        let Some(unit) = known.cloned() else {
-            let known: Vec<&str> = store.book().units().map(|(unit, _)| unit.as_str()).collect();
+    /// Changes what is kept, and tells those who wait.
+    fn change<T>(
+        &self,
+        change: impl FnOnce(&mut Store) -> Result<T, StoreError>,
+    ) -> Result<T, Failure> {
+        let mut store = self.store.borrow_mut();
+        let changed = change(store.as_mut().map_err(|error| unusable(error))?);
+        self.changed.send_replace(());
+        changed.map_err(failed)
+    }
+
+    fn end(&self, name: &str, why: Why) -> Result<Value, Failure> {
+        let known: Vec<UnitName> = {
+            let store = self.store.borrow();
+            let book = store.as_ref().map_err(unusable)?.book();
+            book.units().map(|(unit, _)| unit.clone()).collect()
+        };
+        let Some(unit) = known.iter().find(|unit| unit.as_str() == name) else {
+            let known: Vec<&str> = known.iter().map(UnitName::as_str).collect();
             let help = format!("those that have one: {}", known.join(", "));
             let message = format!("no unit `{name}` has had a key");
             return Err(Failure::new(FailureCode::NotFound, message, help));
         };
-        store.end(&unit, why).map_err(|error| failed(&error))?;
-        self.tell(&unit, None, answers);
+        self.change(|store| store.end(unit, why))?;
         Ok(Value::Null)
     }
 
-    fn reset(&self, args: &Arguments) -> Result<Value, Failure> {
-        let store = self.store.as_ref().map_err(unusable)?;
-        let (meant, node) = (args.text("node").unwrap_or_default(), store.node());
+    fn reset(&self, meant: &str) -> Result<Value, Failure> {
+        let store = self.store.borrow();
+        let store = store.as_ref().map_err(unusable)?;
+        let node = store.node();
         if meant != node.to_string() {
             let message = format!("this box is {node}, and not {meant}");
             let help = "name the box that is to forget everything, as `identity show` does";
@@ -153,13 +193,14 @@ impl Identity {
             let help = "`octetctl reboot` has the box forget all that it knows";
             return Err(Failure::new(FailureCode::Failed, "nothing is kept on a disk", help));
         }
-        store.reset(|_| Ok(())).map_err(|error| failed(&error))?;
+        store.reset(|_| Ok(())).map_err(failed)?;
         say!("everything is erased at the next start");
         Ok(json!({ "reset": AT_NEXT_START }))
     }
 
     fn show(&self) -> Value {
-        let store = match &self.store {
+        let store = self.store.borrow();
+        let store = match &*store {
             Ok(store) => store,
             Err(error) => return json!({ "trouble": error.to_string(), "help": HELP }),
         };
@@ -193,15 +234,15 @@ fn shown(unit: &UnitName, entry: &Entry) -> Value {
     json!({ "unit": unit, "key": key, "epoch": entry.epoch, "issued": entry.key.map(|key| key.issued) })
 }
 
-fn renew() -> ReplyBody {
-    ReplyBody::End(json!({ "renew": true }))
+fn renew() -> Value {
+    json!({ "renew": true })
 }
 
 fn unusable(error: &StoreError) -> Failure {
     Failure::new(FailureCode::Failed, error.to_string(), HELP)
 }
 
-fn failed(error: &StoreError) -> Failure {
+fn failed(error: StoreError) -> Failure {
     let help = match error {
         StoreError::Full(_) => {
             "an owner's `revoke` may have room still; a box that is reset has new keys, and so have its services"
@@ -209,77 +250,4 @@ fn failed(error: &StoreError) -> Failure {
         _ => "`octetctl boot` tells how the data partition is",
     };
     Failure::new(FailureCode::Failed, error.to_string(), help)
-}
-
-impl Service for Identity {
-    fn verbs(&self) -> Vec<Verb> {
-        use Capability::{Operate, Own, Read};
-
-        vec![
-            Verb::new(DESCRIBE, Read, "Lists these verbs"),
-            Verb::new(
-                "show",
-                Read,
-                "Shows the node's name (a did:key), and the keys of its services",
-            ),
-            Verb::new(CERTIFY, Own, "For services: certifies the caller's own key").required(
-                "key",
-                ArgKind::Text,
-                "The public key (a did:key)",
-            ),
-            Verb::new(
-                CERTIFICATES,
-                Read,
-                "Lists what the node says about the keys of its services; again at every change",
-            ),
-            Verb::new(
-                "rotate",
-                Operate,
-                "Has a service make a new key; the old one counts no more",
-            )
-            .required("unit", ArgKind::Text, "The service"),
-            Verb::new("revoke", Own, "The same for a service whose keys may be in others' hands")
-                .required("unit", ArgKind::Text, "The service"),
-            Verb::new(
-                "reset",
-                Own,
-                "Has the next start erase all data and keys; the box is another one then",
-            )
-            .required(
-                "node",
-                ArgKind::Text,
-                "This box's name, so that it is no other (a did:key)",
-            ),
-        ]
-    }
-
-    fn ask(
-        &mut self,
-        uid: u32,
-        ticket: Ticket,
-        verb: &str,
-        args: &Arguments,
-        answers: &mut Answers,
-    ) -> Result<(), Failure> {
-        let answer = match verb {
-            CERTIFY => {
-                self.certify(uid, ticket, args, answers)?;
-                self.tell_all(answers);
-                return Ok(());
-            }
-            CERTIFICATES => return self.certificates(uid, ticket, answers),
-            "rotate" => self.end(args, Why::Replaced, answers)?,
-            "revoke" => self.end(args, Why::Revoked, answers)?,
-            "reset" => self.reset(args)?,
-            _ => self.show(), // the list above has no other
-        };
-        self.tell_all(answers);
-        answers.put(ticket, ReplyBody::End(answer));
-        Ok(())
-    }
-
-    fn forget(&mut self, gone: &dyn Fn(Ticket) -> bool) {
-        self.waiting.retain(|waiting| !gone(waiting.ticket));
-        self.following.retain(|(_, ticket)| !gone(*ticket));
-    }
 }

@@ -1,14 +1,18 @@
 //! The service: where its facts come from, and what becomes of its end.
 
+use std::convert::Infallible;
+use std::io;
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::rc::Rc;
 
-use crate::service::Identity;
+use crate::service::{Identity, LIMITS, verbs};
 use crate::store::Store;
 use octet_node::say;
-use octet_node::serve::serve;
+use octet_node::serve::tasks;
 use octet_node::{Callers, inherited, notify_ready, unit_of};
+use tokio::task::LocalSet;
 
 /// Serves until PID 1 ends it.
 pub fn main() -> ExitCode {
@@ -26,15 +30,27 @@ pub fn main() -> ExitCode {
         Ok(store) => say!("this node is {}", store.node()),
         Err(error) => say!("{error}; no service's key is certified"),
     }
-    let mut identity = Identity::new(store, unit_of);
-    let listener = UnixListener::from(socket);
-    let result =
-        notify_ready().and_then(|()| serve(&listener, &Callers::from_environment(), &mut identity));
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            say!("{error}");
-            ExitCode::FAILURE
-        }
-    }
+    let Err(error) = run(Identity::new(store, unit_of), UnixListener::from(socket), notify_ready);
+    say!("{error}");
+    ExitCode::FAILURE
+}
+
+/// Serves whoever connects to `control`, for good. `ready` is called once it can be asked.
+///
+/// # Errors
+/// It cannot begin.
+pub fn run(
+    identity: Identity,
+    control: UnixListener,
+    ready: impl FnOnce() -> io::Result<()>,
+) -> io::Result<Infallible> {
+    // One thread, which waits for the disk, too: there is little to do but that.
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
+    LocalSet::new().block_on(&runtime, async {
+        let (callers, identity) = (Callers::from_environment(), Rc::new(identity));
+        let served = tasks::serve(control, callers, LIMITS, verbs(), identity)?;
+        ready()?;
+        Ok(served.await?)
+    })
 }

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use octet_node::control::{Capability, ColumnKind, Failure, FailureCode, PublicKey, Verb};
 use octet_node::say;
-use octet_node::serve::threads::{Limits, serve};
-use octet_node::serve::verbs::{Verbs, nothing, text};
+use octet_node::serve::threads::{Limits, Verbs, serve};
+use octet_node::serve::verbs::{nothing, text};
 use octet_node::{Callers, PID_1};
 use serde_json::{Value, json};
 

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
+use octet_machine::Architecture;
 use octet_tests::{Output, builder, in_terminal, must, run};
 use rustix::fs::OFlags;
 use rustix::process::{Pid, Signal, kill_process};
@@ -19,6 +20,32 @@ pub const DATA: u64 = 64 << 10;
 
 /// Opens a disk for us alone.
 pub const O_EXCL: i32 = OFlags::EXCL.bits().cast_signed();
+
+/// A QEMU whose guest has a disk, and has not begun.
+pub struct Guest(Child);
+
+impl Guest {
+    /// `None` if QEMU cannot have `disk`.
+    pub fn new(disk: &Path) -> Option<Self> {
+        let drive = format!("if=virtio,format=raw,file={}", disk.display());
+        let mut qemu = Command::new(Architecture::X86_64.emulator().program);
+        qemu.args(["-M", "q35", "-nodefaults", "-display", "none", "-S", "-qmp", "stdio"]);
+        qemu.args(["-drive", &drive]).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut guest = Self(qemu.spawn().unwrap());
+        // It greets when it has opened all that it needs, and ends if it cannot.
+        let mut greeting = [0; 6];
+        guest.0.stdout.as_mut().unwrap().read_exact(&mut greeting).ok()?;
+        assert_eq!(&greeting, b"{\"QMP\"");
+        Some(guest)
+    }
+}
+
+impl Drop for Guest {
+    fn drop(&mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+}
 
 /// A folder with images and disks in it.
 pub struct Room(TempDir);
@@ -234,6 +261,15 @@ pub fn stopped_at(image: &Path, to: &Path, file: &Path, bytes: u64) -> Child {
 
 /// Runs `command` in a terminal, types `line` once it is asked, and returns all that it said.
 pub fn type_into(command: Command, line: &str) -> (ExitStatus, String) {
+    type_after(command, || (), line)
+}
+
+/// The same; `meanwhile` is done before it is answered.
+pub fn type_after(
+    command: Command,
+    mut meanwhile: impl FnMut(),
+    line: &str,
+) -> (ExitStatus, String) {
     let (mut child, mut ours) = in_terminal(command);
     let mut said = vec![];
     let mut buffer = [0; 4096];
@@ -243,6 +279,7 @@ pub fn type_into(command: Command, line: &str) -> (ExitStatus, String) {
         said.extend_from_slice(&buffer[..count]);
         if !asked && String::from_utf8_lossy(&said).contains("type ") && said.ends_with(b": ") {
             asked = true;
+            meanwhile();
             writeln!(ours, "{line}").unwrap();
         }
     }

@@ -20,13 +20,13 @@ const OTHER_LIBRARIES: &str = "/usr/lib/x86_64-linux-gnu";
 
 /// A file of the packages that is not as it has to be.
 #[derive(Debug, thiserror::Error, Diagnostic)]
-#[error("{path} cannot be used: {source}")]
+#[error("{path} cannot be used: {why}")]
 #[diagnostic(help(
     "remove the folder it is in; `cargo image bench --setup` unpacks the packages again"
 ))]
 pub struct Unusable {
     path: PathBuf,
-    source: io::Error,
+    why: io::Error,
 }
 
 /// A root file system under construction.
@@ -100,7 +100,7 @@ impl<'a> Root<'a> {
 
     fn read(&self, path: &str) -> Result<Vec<u8>, Unusable> {
         let path = self.packages.join(path.trim_start_matches('/'));
-        fs::read(&path).map_err(|source| Unusable { path, source })
+        fs::read(&path).map_err(|why| Unusable { path, why })
     }
 
     /// The initramfs.

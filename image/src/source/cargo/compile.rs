@@ -8,9 +8,9 @@ use std::thread;
 
 use cargo_metadata::{Artifact, CrateType, Message};
 
-use super::environment::{clean, flags, sysroot};
+use super::environment::{flags, sysroot};
 use super::record::{Compiled, Program};
-use super::{CargoError, CargoSource, PROGRAMS, SERVICES_PACKAGE, Unpacked, crates};
+use super::{CargoError, CargoSource, PROGRAMS, SERVICES_PACKAGE, Unpacked, crates, home};
 
 /// Compiles the programs.
 pub fn run(source: &CargoSource<'_>, tools: &Unpacked) -> Result<Compiled, CargoError> {
@@ -22,14 +22,21 @@ pub fn run(source: &CargoSource<'_>, tools: &Unpacked) -> Result<Compiled, Cargo
     let folder = source.root.join("target/appliance");
     let features: Vec<_> =
         source.services().iter().map(|name| format!("{SERVICES_PACKAGE}/{name}")).collect();
+    let user = home::of_user().ok_or(CargoError::NoHome)?;
+    let own = folder.join("home");
+    home::make(&own, &user)?;
+    let manifest = source.root.join("Cargo.toml");
     let step = source.steps.start("compile", "crates");
     if !source.offline {
-        fetch(source.root, triple)?;
+        let mut cargo = Command::new("cargo");
+        home::run_with(&own, &mut cargo);
+        fetch(cargo.arg("fetch").arg("--manifest-path").arg(&manifest), triple)?;
     }
     let mut command = Command::new(&tools.zigbuild);
-    clean(&mut command)
-        .current_dir(source.root)
+    home::run_with(&own, &mut command)
         .args(["zigbuild", "--profile", "appliance", "--locked", "--target", triple])
+        .arg("--manifest-path")
+        .arg(&manifest)
         .args(["--message-format", "json-render-diagnostics", "--target-dir"])
         .arg(&folder);
     if source.offline {
@@ -40,13 +47,12 @@ pub fn run(source: &CargoSource<'_>, tools: &Unpacked) -> Result<Compiled, Cargo
     }
     command.args(["--no-default-features", "--features", &features.join(",")]);
     command
-        .env("CARGO_ENCODED_RUSTFLAGS", flags(source.root, &sysroot))
+        .env("CARGO_ENCODED_RUSTFLAGS", flags(source.root, &sysroot, [&own, &user]))
         .env("CARGO_ZIGBUILD_ZIG_PATH", tools.zig.join("zig"))
         .env("CARGO_ZIGBUILD_CACHE_DIR", folder.join("zigbuild"))
         .env("ZIG_GLOBAL_CACHE_DIR", folder.join("zig/global"))
         .env("ZIG_LOCAL_CACHE_DIR", folder.join("zig/local"));
-    let no_program =
-        |error| CargoError::NoProgram { program: "cargo-zigbuild".into(), source: error };
+    let no_program = |error| CargoError::NoProgram { program: "cargo-zigbuild".into(), why: error };
     let mut child = command
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -83,12 +89,11 @@ pub fn run(source: &CargoSource<'_>, tools: &Unpacked) -> Result<Compiled, Cargo
 
 /// Fetches the crates' sources first, because the folders that they are unpacked to have to be
 /// known before the compiler is told what to call them.
-fn fetch(root: &Path, triple: &str) -> Result<(), CargoError> {
-    let output = clean(&mut Command::new("cargo"))
-        .current_dir(root)
-        .args(["fetch", "--quiet", "--locked", "--target", triple])
+fn fetch(cargo: &mut Command, triple: &str) -> Result<(), CargoError> {
+    let output = cargo
+        .args(["--quiet", "--locked", "--target", triple])
         .output()
-        .map_err(|source| CargoError::NoProgram { program: "cargo".into(), source })?;
+        .map_err(|why| CargoError::NoProgram { program: "cargo".into(), why })?;
     if output.status.success() {
         Ok(())
     } else {
@@ -138,7 +143,7 @@ impl Artifacts {
             let path =
                 self.programs.get(name).ok_or_else(|| CargoError::NoPackage(name.to_owned()))?;
             let bytes = std::fs::read(path)
-                .map_err(|source| CargoError::Unreadable { path: path.clone(), source })?;
+                .map_err(|why| CargoError::Unreadable { path: path.clone(), why })?;
             programs.push(Program { name: name.to_owned(), bytes });
         }
         Ok(Compiled { programs, crates: crates::list(root, &self.manifests)? })

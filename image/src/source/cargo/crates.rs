@@ -98,7 +98,7 @@ pub fn list(root: &Path, manifests: &BTreeSet<PathBuf>) -> Result<Vec<Crate>, Ca
 
 fn read<T: DeserializeOwned>(path: &Path) -> Result<T, CargoError> {
     let text = fs::read_to_string(path)
-        .map_err(|source| CargoError::Unreadable { path: path.to_owned(), source })?;
+        .map_err(|why| CargoError::Unreadable { path: path.to_owned(), why })?;
     toml::from_str(&text)
         .map_err(|error| CargoError::Metadata(format!("{}: {error}", path.display())))
 }

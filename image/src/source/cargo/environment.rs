@@ -2,6 +2,7 @@
 
 use std::env;
 use std::ffi::OsString;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -9,10 +10,9 @@ use super::CargoError;
 
 /// Variables that are passed on: where things are, and how the network is reached. Everything
 /// else, above all flags and wrappers of the user's, could change the programs' bytes.
-const PASSED: [&str; 18] = [
+const PASSED: [&str; 17] = [
     "PATH",
     "HOME",
-    "CARGO_HOME",
     "RUSTUP_HOME",
     "RUSTUP_TOOLCHAIN",
     "TMPDIR",
@@ -57,22 +57,22 @@ pub fn sysroot() -> Result<PathBuf, CargoError> {
     let output = Command::new("rustc")
         .args(["--print", "sysroot"])
         .output()
-        .map_err(|source| CargoError::NoProgram { program: "rustc".into(), source })?;
+        .map_err(|why| CargoError::NoProgram { program: "rustc".into(), why })?;
     Ok(PathBuf::from(String::from_utf8_lossy(&output.stdout).trim_end()))
 }
 
 /// Flags of rustc, in cargo's encoding: every folder of this machine gets a name that is the same
-/// on all. The last match counts, so the longest path comes last.
-pub fn flags(root: &Path, sysroot: &Path) -> OsString {
-    let folder =
-        |name: &str| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    let home = folder("CARGO_HOME").or_else(|| folder("HOME").map(|home| home.join(".cargo")));
+/// on all, those of the cargo `homes` too. The last match counts, so the longest path comes last.
+pub fn flags(root: &Path, sysroot: &Path, homes: [&Path; 2]) -> OsString {
     let mut folders = vec![(root.to_owned(), "/octet"), (sysroot.to_owned(), "/rust")];
-    if let Some(home) = home {
+    for home in homes.map(Path::to_owned) {
         let sources = home.join("registry/src");
         // Which folder a registry has depends on how it was reached.
-        let registries = std::fs::read_dir(&sources).into_iter().flatten().filter_map(Result::ok);
-        folders.extend(registries.map(|entry| (entry.path(), "/crates")));
+        for entry in fs::read_dir(&sources).into_iter().flatten().filter_map(Result::ok) {
+            // The compiler runs in it, and knows it by where links lead to.
+            folders.extend(fs::canonicalize(entry.path()).map(|real| (real, "/crates")));
+            folders.push((entry.path(), "/crates"));
+        }
         folders.push((home, "/cargo"));
     }
     folders.sort_by_key(|(path, _)| (path.as_os_str().len(), path.clone()));
@@ -87,4 +87,29 @@ pub fn flags(root: &Path, sysroot: &Path) -> OsString {
         flags.push(name);
     }
     flags
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::symlink;
+
+    #[test]
+    fn crates_have_one_name_however_they_are_reached() {
+        let folder = tempfile::tempdir().unwrap();
+        let whole = fs::canonicalize(folder.path()).unwrap();
+        let [real, link] = ["real", "link"].map(|name| whole.join(name));
+        fs::create_dir_all(real.join("registry/src/index")).unwrap();
+        symlink(&real, &link).unwrap();
+        let flags = flags(Path::new("/w"), Path::new("/r"), [&link, &link]);
+        let flags: Vec<_> = flags.to_str().unwrap().split('\x1f').collect();
+        for home in [&real, &link] {
+            let sources = home.join("registry/src/index");
+            let wanted = format!("--remap-path-prefix={}=/crates", sources.display());
+            assert!(flags.contains(&wanted.as_str()), "no {wanted} in {flags:?}");
+        }
+        // The last one counts.
+        let at = |name| flags.iter().position(|flag| flag.ends_with(name));
+        assert!(at("link=/cargo") < at("link/registry/src/index=/crates"));
+    }
 }

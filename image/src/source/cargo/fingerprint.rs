@@ -14,6 +14,8 @@ pub fn of(source: &CargoSource<'_>) -> Result<String, CargoError> {
     let mut hasher = Hasher::default();
     hasher
         .field(env!("CARGO_PKG_VERSION"))
+        // What was compiled with the user's configuration is not taken.
+        .field("a cargo home of our own")
         .field(source.target.triple())
         .field(&source.tools.rustc);
     for digest in &source.tools.digests {
@@ -21,7 +23,7 @@ pub fn of(source: &CargoSource<'_>) -> Result<String, CargoError> {
     }
     for file in ["Cargo.toml", "Cargo.lock"] {
         let path = source.root.join(file);
-        hasher.field(fs::read(&path).map_err(|source| CargoError::Unreadable { path, source })?);
+        hasher.field(fs::read(&path).map_err(|why| CargoError::Unreadable { path, why })?);
     }
     let services = source.services();
     for folder in folders(source.root, &services)? {
@@ -71,7 +73,7 @@ fn folders(root: &Path, services: &[String]) -> Result<BTreeSet<PathBuf>, CargoE
 fn walk(package: &Path, folder: &Path, hasher: &mut Hasher) -> Result<(), CargoError> {
     let unreadable = |path: &Path| {
         let path = path.to_owned();
-        move |source| CargoError::Unreadable { path, source }
+        move |why| CargoError::Unreadable { path, why }
     };
     let mut paths = vec![];
     for entry in fs::read_dir(folder).map_err(unreadable(folder))? {

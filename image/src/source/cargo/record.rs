@@ -78,7 +78,7 @@ impl Compiled {
         let record = Record { programs, crates: self.crates.clone() };
         let text = serde_json::to_vec_pretty(&record)
             .map_err(io::Error::other)
-            .map_err(|source| CargoError::Unreadable { path: folder.join(RECORD), source })?;
+            .map_err(|why| CargoError::Unreadable { path: folder.join(RECORD), why })?;
         file::write(&folder.join(RECORD), &text)?;
         if let Some(all) = folder.parent() {
             forget(all);

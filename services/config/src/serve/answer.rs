@@ -8,7 +8,7 @@ use octet_appliance::{FileError, Section, Unit};
 use octet_node::control::file::FileArg;
 use octet_node::control::{By, Failure, FailureCode, PublicKey};
 use octet_node::digest::sha256;
-use octet_node::serve::verbs::Call;
+use octet_node::serve::threads::Call;
 use serde_json::{Value, json};
 
 use crate::copy::MAX_TEXT;
@@ -112,7 +112,7 @@ impl<F: Folder, R: Readers> Config<F, R> {
     fn signed(&self, call: &Call<'_>) -> Result<Option<(PublicKey, String)>, Failure> {
         let Some(text) = call.args.text(SIGNED) else { return Ok(None) };
         let node = (self.node)()?;
-        let signer = warrant::check(text, &node, call.verb, call.args.all())?;
+        let signer = warrant::check(text, &node, &call.verb, call.args.all())?;
         if call.args.integer("sequence").is_none() {
             return Err(bad("a signed configuration has a number: `sequence`"));
         }

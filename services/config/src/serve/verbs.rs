@@ -6,8 +6,9 @@ use std::time::Duration;
 use octet_appliance::Section;
 use octet_node::control::settings::SECTION;
 use octet_node::control::{Capability, ColumnKind, Failure, FailureCode, Verb};
+use octet_node::serve::threads::Verbs;
 use octet_node::serve::verbs::{
-    Takes, Verbs, file, flag, nothing, option, optional_integer, optional_text, text,
+    Takes, file, flag, nothing, option, optional_integer, optional_text, text,
 };
 use serde_json::json;
 

@@ -22,8 +22,8 @@ use std::process::ExitCode;
 use std::sync::{Mutex, PoisonError};
 
 use octet_node::control::{Capability, Failure, FailureCode, Verb};
-use octet_node::serve::threads::{Limits, serve};
-use octet_node::serve::verbs::{Takes, Verbs, integer, nothing, text};
+use octet_node::serve::threads::{Limits, Verbs, serve};
+use octet_node::serve::verbs::{Takes, integer, nothing, text};
 use octet_node::{Callers, PID_1, inherited};
 use serde_json::Value;
 

@@ -12,8 +12,7 @@ use octet_identity::service::Identity;
 use octet_identity::store::Store;
 use octet_node::as_pid_1::pass;
 use octet_node::control::{CallError, Client};
-use octet_node::serve::serve;
-use octet_node::{Callers, inherited, notify_ready};
+use octet_node::{inherited, notify_ready};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -131,7 +130,7 @@ fn identity() {
     }
     let (_, socket) = inherited().into_iter().next().unwrap();
     let folder = std::env::var_os("STATE_DIRECTORY").map(PathBuf::from);
-    let mut identity = Identity::new(Store::open(folder, |_| Ok(())), |_| "gate".parse().ok());
-    notify_ready().unwrap();
-    serve(&UnixListener::from(socket), &Callers::from_environment(), &mut identity).unwrap();
+    let identity = Identity::new(Store::open(folder, |_| Ok(())), |_| "gate".parse().ok());
+    let Err(error) = octet_identity::run(identity, UnixListener::from(socket), notify_ready);
+    panic!("{error}");
 }

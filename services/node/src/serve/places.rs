@@ -43,7 +43,7 @@ impl Places {
     }
 
     /// One for user `uid`, who is a caller, if there is room.
-    pub(super) fn take(&self, uid: u32, is_pid_1: bool) -> Option<Place> {
+    pub fn take(&self, uid: u32, is_pid_1: bool) -> Option<Place> {
         let Limits { all, for_operators, of_one } = self.limits;
         let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
         let sum: usize = taken.values().sum();

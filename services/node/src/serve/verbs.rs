@@ -1,47 +1,42 @@
 //! A service's verbs, each with what answers it, and the arguments of both.
 //!
 //! What a verb takes is said once: `describe` lists it, a request is checked against it, and the answer is given it
-//! with its types.
+//! with its types. How it is answered is the server's: by a function that may wait ([`threads`](super::threads)), or by
+//! a future (`tasks`).
 
 use octet_control::file::FileArg;
-use octet_control::settings::{APPLY, CHECK};
 use octet_control::{
     Arg, ArgKind, Arguments, By, Capability, DESCRIBE, Failure, Request, Signed, Verb,
 };
-use serde_json::{Value, json};
-
-use crate::peer::Peer;
-
-/// What answers a verb of a service with the state `S`.
-type Answer<S> = Box<dyn Fn(&S, &mut Call<'_>) -> Result<Value, Failure> + Send + Sync>;
 
 /// How arguments are read that were checked.
-type Read<T> = Box<dyn Fn(&Arguments) -> Result<T, Failure> + Send + Sync>;
+pub(super) type Read<T> = Box<dyn Fn(&Arguments) -> Result<T, Failure> + Send + Sync>;
 
 /// The number that is to be signed next.
 type Next<S> = Box<dyn Fn(&S) -> u64 + Send + Sync>;
 
-/// All verbs of a service with the state `S`; `describe` is among them.
-pub struct Verbs<S> {
-    all: Vec<Entry<S>>,
+/// All verbs of a service with the state `S`, each answered by an `A`; `describe`, which lists them, is among them.
+pub struct Verbs<S, A> {
+    all: Vec<Entry<S, A>>,
 }
 
-struct Entry<S> {
+struct Entry<S, A> {
     verb: Verb,
     signed: Option<Next<S>>,
-    answer: Answer<S>,
+    /// `describe` has none.
+    answer: Option<A>,
 }
 
-/// A request of a client, whose arguments fit its verb.
-pub struct Call<'a> {
+/// A request of a client `P`, whose arguments fit its verb.
+pub struct Call<'a, P> {
     /// The client.
-    pub peer: &'a mut Peer,
+    pub peer: &'a mut P,
     /// Whose process it is.
     pub uid: u32,
     /// The request's number.
     pub id: u64,
     /// The verb.
-    pub verb: &'a str,
+    pub verb: String,
     /// All that was given with it.
     pub args: Arguments,
     /// For whom it is asked; to be believed if PID 1 says it.
@@ -50,35 +45,23 @@ pub struct Call<'a> {
 
 /// What a verb takes, and as what.
 pub struct Takes<T> {
-    args: Vec<Arg>,
-    read: Read<T>,
+    pub(super) args: Vec<Arg>,
+    pub(super) read: Read<T>,
 }
 
-impl<S: 'static> Default for Verbs<S> {
+impl<S, A> Default for Verbs<S, A> {
     /// `describe` alone.
     fn default() -> Self {
-        // It is answered with the list, which no entry has.
         let verb = Verb::new(DESCRIBE, Capability::Read, "Lists these verbs");
-        Self { all: vec![Entry { verb, signed: None, answer: Box::new(|_, _| Ok(Value::Null)) }] }
+        Self { all: vec![Entry { verb, signed: None, answer: None }] }
     }
 }
 
-impl<S: 'static> Verbs<S> {
-    /// Adds `verb`, which takes `takes`, and is answered by `answer`.
-    #[must_use]
-    pub fn with<T: 'static>(
-        mut self,
-        mut verb: Verb,
-        takes: Takes<T>,
-        answer: impl Fn(&S, &mut Call<'_>, T) -> Result<Value, Failure> + Send + Sync + 'static,
-    ) -> Self {
-        verb.args.extend(takes.args);
-        let read = takes.read;
-        let answer: Answer<S> = Box::new(move |state, call| {
-            let taken = read(&call.args)?;
-            answer(state, call, taken)
-        });
-        self.all.push(Entry { verb, signed: None, answer });
+impl<S, A> Verbs<S, A> {
+    /// Adds `verb`, which takes `args`, and is answered by `answer`.
+    pub(super) fn add(mut self, mut verb: Verb, args: Vec<Arg>, answer: A) -> Self {
+        verb.args.extend(args);
+        self.all.push(Entry { verb, signed: None, answer: Some(answer) });
         self
     }
 
@@ -92,25 +75,9 @@ impl<S: 'static> Verbs<S> {
         self
     }
 
-    /// Adds the verbs by which `config` asks: whether what is to come is accepted, and that what is in force is read.
-    #[must_use]
-    pub fn with_settings(
-        self,
-        check: impl Fn(&S) -> Result<(), Failure> + Send + Sync + 'static,
-        apply: impl Fn(&S) -> Result<(), Failure> + Send + Sync + 'static,
-    ) -> Self {
-        let [of_check, of_apply] = crate::settings::verbs();
-        debug_assert_eq!((of_check.name.as_str(), of_apply.name.as_str()), (CHECK, APPLY));
-        self.with(of_check, nothing(), move |state, _, ()| check(state).map(|()| Value::Null)).with(
-            of_apply,
-            nothing(),
-            move |state, _, ()| apply(state).map(|()| Value::Null),
-        )
-    }
-
     /// What `describe` lists.
     pub fn list(&self, state: &S) -> Vec<Verb> {
-        let described = |entry: &Entry<S>| {
+        let described = |entry: &Entry<S, A>| {
             let sequence = entry.signed.as_ref().map(|next| next(state));
             let signed = sequence.map(|sequence| Signed { sequence });
             Verb { signed, ..entry.verb.clone() }
@@ -118,25 +85,21 @@ impl<S: 'static> Verbs<S> {
         self.all.iter().map(described).collect()
     }
 
-    /// The answer to `request` of `peer`, a process of user `uid`.
+    /// `request` of `peer`, a process of user `uid`, as a call, and what answers it: nothing, if it asks for the list.
     ///
     /// # Errors
-    /// There is no such verb, it takes other arguments, or it was refused or failed: that is the answer.
-    pub fn answer(
+    /// There is no such verb, or it takes other arguments.
+    pub(super) fn call<'a, P>(
         &self,
-        state: &S,
-        peer: &mut Peer,
+        peer: &'a mut P,
         uid: u32,
         request: Request,
-    ) -> Result<Value, Failure> {
+    ) -> Result<(Call<'a, P>, Option<&A>), Failure> {
         let Request { id, verb, args, by, .. } = request;
         let entry = self.all.iter().find(|entry| entry.verb.name == verb);
         let entry = entry.ok_or_else(|| Verb::unknown(&verb))?;
         let args = entry.verb.check(args)?;
-        if verb == DESCRIBE {
-            return Ok(json!(self.list(state)));
-        }
-        (entry.answer)(state, &mut Call { peer, uid, id, verb: &verb, args, by })
+        Ok((Call { peer, uid, id, verb, args, by }, entry.answer.as_ref()))
     }
 }
 
@@ -220,8 +183,11 @@ pub fn file(name: &'static str, help: &str) -> Takes<FileArg> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::peer::Peer;
+    use crate::serve::threads::Verbs;
     use octet_control::FailureCode;
-    use serde_json::Map;
+    use octet_control::settings::{APPLY, CHECK};
+    use serde_json::{Map, Value, json};
     use std::os::unix::net::UnixStream;
 
     fn verbs() -> Verbs<u64> {

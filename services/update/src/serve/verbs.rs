@@ -5,7 +5,8 @@ use octet_bundle::{Manifest, Standing};
 use octet_node::control::file::FileArg;
 use octet_node::control::{Capability, ColumnKind, Failure, Verb};
 use octet_node::section;
-use octet_node::serve::verbs::{Call, Verbs, file, nothing};
+use octet_node::serve::threads::{Call, Verbs};
+use octet_node::serve::verbs::{file, nothing};
 use octet_node::settings::next_section;
 use serde_json::{Value, json};
 

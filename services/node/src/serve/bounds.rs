@@ -1,0 +1,154 @@
+//! What both servers hold: few clients, and nobody keeps the others out.
+
+use std::convert::Infallible;
+use std::io::{self, Read};
+use std::net::Shutdown;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread;
+use std::time::Duration;
+
+use octet_control::{CallError, Capability, Client, FailureCode, Verb};
+use serde_json::{Map, json};
+use tempfile::TempDir;
+use tokio::task::LocalSet;
+
+use super::places::Limits;
+use super::verbs::nothing;
+use super::{tasks, threads};
+use crate::callers::{Callers, PID_1};
+
+/// Nothing here takes that long, however slow the machine; then a test fails instead of hanging.
+const PATIENCE: Duration = Duration::from_secs(180);
+
+const LIMITS: Limits = Limits { all: 7, for_operators: 2, of_one: 3 };
+
+/// Serves for as long as the test runs, and tells every user who it is.
+type Serve = fn(UnixListener, Callers, Receiver<u32>) -> Infallible;
+
+fn with_threads(listener: UnixListener, callers: Callers, users: Receiver<u32>) -> Infallible {
+    let user = |_: &UnixStream| users.recv().map_err(io::Error::other);
+    let who = Verb::new("who", Capability::Read, "");
+    let verbs = threads::Verbs::default()
+        .with(who, nothing(), |(), call, ()| Ok(json!([call.uid, call.verb])));
+    let Err(error) = threads::serve_users(&listener, LIMITS, PID_1, user, (callers, verbs, ()));
+    panic!("{error}")
+}
+
+fn with_tasks(listener: UnixListener, callers: Callers, users: Receiver<u32>) -> Infallible {
+    let user = |_: &tokio::net::UnixStream| users.recv().map_err(io::Error::other);
+    let who = Verb::new("who", Capability::Read, "");
+    let verbs = tasks::Verbs::default()
+        .with(who, nothing(), async |(), call, ()| Ok(json!([call.uid, call.verb])));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    LocalSet::new().block_on(&runtime, async {
+        listener.set_nonblocking(true).unwrap();
+        let listener = tokio::net::UnixListener::from_std(listener).unwrap();
+        let answers = Rc::new((callers, verbs, Rc::new(())));
+        tasks::serve_users(listener, LIMITS, user, answers).await
+    })
+}
+
+/// A service.
+struct Server {
+    _folder: TempDir,
+    socket: PathBuf,
+    /// Whose the next connection is.
+    users: Sender<u32>,
+}
+
+impl Server {
+    fn start(serve: Serve, callers: &str) -> Self {
+        let folder = TempDir::new().unwrap();
+        let socket = folder.path().join("socket");
+        let listener = UnixListener::bind(&socket).unwrap();
+        let callers = Callers::parse(callers).unwrap();
+        let (users, next) = channel();
+        thread::spawn(move || serve(listener, callers, next));
+        Self { _folder: folder, socket, users }
+    }
+
+    fn connect(&self, uid: u32) -> Client<UnixStream> {
+        self.users.send(uid).unwrap();
+        let client = Client::connect(&self.socket).unwrap();
+        client.stream().set_read_timeout(Some(PATIENCE)).unwrap();
+        client
+    }
+
+    /// A connection of `uid` that is served; `None` if it is turned away.
+    fn served(&self, uid: u32) -> Option<Client<UnixStream>> {
+        let mut client = self.connect(uid);
+        match client.call("who", Map::new()) {
+            Ok(answer) => {
+                assert_eq!(answer, json!([uid, "who"]));
+                Some(client)
+            }
+            Err(CallError::Failure(failure)) => panic!("answered: {failure}"),
+            Err(_) => None,
+        }
+    }
+
+    /// All connections that `uid` can have.
+    fn all(&self, uid: u32) -> Vec<Client<UnixStream>> {
+        std::iter::from_fn(|| self.served(uid)).take(100).collect()
+    }
+}
+
+/// Ends a connection, and sees that the server has ended it too.
+fn leave(client: &Client<UnixStream>) {
+    let mut stream = client.stream();
+    stream.shutdown(Shutdown::Write).unwrap();
+    assert_eq!(stream.read(&mut [0]).unwrap(), 0);
+}
+
+#[test]
+fn nobody_keeps_the_others_out() {
+    for serve in [with_threads as Serve, with_tasks] {
+        let server = Server::start(serve, "901=who;902=who;903=who");
+        // Below its bound a user is served, as often as it comes.
+        for _ in 0..10 {
+            leave(&server.served(901).unwrap());
+        }
+        let mut greedy = server.all(901);
+        assert_eq!(greedy.len(), LIMITS.of_one);
+        // One that says nothing has a place as well.
+        let mut silent = server.connect(902);
+        let other = server.served(902).unwrap();
+        assert!(server.served(902).is_none() && server.served(903).is_none());
+        let operators = server.all(PID_1);
+        assert_eq!(operators.len(), LIMITS.for_operators);
+        // Nobody is thrown out for another, and who leaves makes room.
+        for client in greedy.iter_mut().chain([&mut silent]) {
+            client.call("who", Map::new()).unwrap();
+        }
+        leave(&greedy[0]);
+        assert!(server.served(901).is_none() && server.served(903).is_none());
+        let operator = server.served(PID_1).unwrap();
+        for client in operators.iter().chain([&operator]) {
+            leave(client);
+        }
+        for client in [&server.served(903).unwrap(), &other, &silent] {
+            leave(client);
+        }
+        assert_eq!(server.all(PID_1).len(), LIMITS.all - (LIMITS.of_one - 1));
+    }
+}
+
+#[test]
+fn only_callers_and_only_what_they_may() {
+    for serve in [with_threads as Serve, with_tasks] {
+        let server = Server::start(serve, "901=who");
+        let mut known = server.served(901).unwrap();
+        let denied = known.call("change", Map::new()).unwrap_err();
+        let CallError::Failure(denied) = denied else { panic!("{denied}") };
+        assert_eq!(denied.code, FailureCode::Denied);
+        // A stranger has no place, and is told nothing.
+        for _ in 0..2 * LIMITS.all {
+            assert!(server.served(902).is_none());
+        }
+        let _strangers: Vec<_> = (0..2 * LIMITS.all).map(|_| server.connect(902)).collect();
+        assert!(server.served(901).is_some() && server.served(PID_1).is_some());
+    }
+}

@@ -1,0 +1,159 @@
+//! A service's socket with a task for each client, all of them on one thread: for services that answer with futures. It
+//! lets in as few as [`threads`](super::threads) does, and nobody keeps the others out.
+
+mod peer;
+
+pub use peer::Peer;
+
+use std::convert::Infallible;
+use std::io;
+use std::os::unix::net::UnixListener as StdListener;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::time::Duration;
+
+use octet_control::{Failure, Request, Verb};
+use serde_json::{Value, json};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::task::{JoinHandle, spawn_local, yield_now};
+use tokio::time::sleep;
+
+use crate::callers::{Callers, peer_uid};
+use crate::say;
+use crate::settings;
+
+pub use super::places::Limits;
+use super::places::Places;
+use super::verbs::{self, Takes, nothing};
+
+/// How many are let in, or turned away, before others are served again.
+const AT_ONCE: usize = 16;
+
+/// The pause after the kernel could not give a connection: those who leave give their descriptors back.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// A request of a client.
+pub type Call<'a> = verbs::Call<'a, Peer>;
+
+/// What a verb is answered with in the end.
+type Answered<'a> = Pin<Box<dyn Future<Output = Result<Value, Failure>> + 'a>>;
+
+/// What answers a verb of a service with the state `S`.
+type Answer<S> = Box<dyn for<'a> Fn(&'a S, &'a mut Call<'_>) -> Answered<'a>>;
+
+/// All verbs of a service with the state `S`.
+pub type Verbs<S> = verbs::Verbs<S, Answer<S>>;
+
+impl<S: 'static> Verbs<S> {
+    /// Adds `verb`, which takes `takes`, and is answered by `answer`.
+    #[must_use]
+    pub fn with<T: 'static>(
+        self,
+        verb: Verb,
+        takes: Takes<T>,
+        answer: impl AsyncFn(&S, &mut Call<'_>, T) -> Result<Value, Failure> + 'static,
+    ) -> Self {
+        let Takes { args, read } = takes;
+        let answer = Rc::new(answer);
+        let answer: Answer<S> = Box::new(move |state, call| {
+            let (taken, answer) = (read(&call.args), Rc::clone(&answer));
+            Box::pin(async move { answer(state, call, taken?).await })
+        });
+        self.add(verb, args, answer)
+    }
+
+    /// Adds the verbs by which `config` asks: whether what is to come is accepted, and that what is in force is read.
+    #[must_use]
+    pub fn with_settings(
+        self,
+        check: impl AsyncFn(&S) -> Result<(), Failure> + 'static,
+        apply: impl AsyncFn(&S) -> Result<(), Failure> + 'static,
+    ) -> Self {
+        let [of_check, of_apply] = settings::verbs();
+        self.with(of_check, nothing(), async move |state, _, ()| {
+            check(state).await.map(|()| Value::Null)
+        })
+        .with(of_apply, nothing(), async move |state, _, ()| {
+            apply(state).await.map(|()| Value::Null)
+        })
+    }
+
+    /// The answer to `request` of `peer`, a process of user `uid`.
+    async fn answer(
+        &self,
+        state: &S,
+        peer: &mut Peer,
+        uid: u32,
+        request: Request,
+    ) -> Result<Value, Failure> {
+        let (mut call, answer) = self.call(peer, uid, request)?;
+        match answer {
+            Some(answer) => answer(state, &mut call).await,
+            None => Ok(json!(self.list(state))),
+        }
+    }
+}
+
+/// Serves from now on whoever connects to `listener`, as a task of this thread's: `callers` are answered by those of
+/// `verbs`, with `state`, that they may ask for. Who is not listed at all is turned away.
+///
+/// # Errors
+/// The kernel does not say when somebody connects.
+pub fn serve<S: 'static>(
+    listener: StdListener,
+    callers: Callers,
+    limits: Limits,
+    verbs: Verbs<S>,
+    state: Rc<S>,
+) -> io::Result<JoinHandle<Infallible>> {
+    listener.set_nonblocking(true)?;
+    let listener = UnixListener::from_std(listener)?;
+    let answers = Rc::new((callers, verbs, state));
+    Ok(spawn_local(serve_users(listener, limits, |stream| peer_uid(stream), answers)))
+}
+
+/// The same, with another word than the kernel's on whose a connection is.
+pub(super) async fn serve_users<S: 'static>(
+    listener: UnixListener,
+    limits: Limits,
+    user: impl Fn(&UnixStream) -> io::Result<u32>,
+    answers: Rc<(Callers, Verbs<S>, Rc<S>)>,
+) -> Infallible {
+    let places = Places::new(limits);
+    loop {
+        for _ in 0..AT_ONCE {
+            let stream = match listener.accept().await {
+                Ok((stream, _)) => stream,
+                Err(error) => {
+                    say!("no connection could be taken: {error}");
+                    sleep(PAUSE).await;
+                    continue;
+                }
+            };
+            // Whom the kernel does not name is turned away, as is who finds no room.
+            let Ok(uid) = user(&stream) else { continue };
+            let Some(place) = places.admit(&answers.0, uid) else { continue };
+            let answers = Rc::clone(&answers);
+            spawn_local(async move {
+                let (callers, verbs, state) = &*answers;
+                let mut peer = Peer::new(stream);
+                // Given back before the connection ends: who sees that end finds the room.
+                let _place = place;
+                while let Ok(Some(request)) = peer.next_request().await {
+                    let id = request.id;
+                    let answer = match callers.check(uid, &request.verb) {
+                        Ok(()) => verbs.answer(state, &mut peer, uid, request).await,
+                        Err(failure) => Err(failure),
+                    };
+                    if peer.end(id, answer).await.is_err() {
+                        break;
+                    }
+                }
+            });
+        }
+        yield_now().await;
+    }
+}
+
+#[cfg(test)]
+mod tests;
