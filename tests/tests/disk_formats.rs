@@ -2,6 +2,7 @@
 
 #![cfg(test)]
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
@@ -9,6 +10,7 @@ use std::process::Command;
 
 use octet_machine::Architecture;
 use octet_tests::{AARCH64, DiskFile, Image, must, run, shipped, shipped_for, soak};
+use serde_json::Value;
 
 fn images() -> Vec<Image> {
     let other = soak().then(|| shipped_for(AARCH64));
@@ -76,6 +78,11 @@ fn mtools_find_every_file_and_bootctl_the_entry() {
             same(&image.file("boot/linux"), &kernel);
         }
 
+        // The manifest names these files, and no others.
+        let sums = "find . -type f -exec sha256sum {} + | sed 's, \\., ,' | sort";
+        let sums = must(Command::new("sh").args(["-c", sums]).current_dir(&esp)).stdout;
+        assert_eq!(manifested(&image), sums);
+
         let listed = bootctl(&esp);
         for words in [
             "tries: 3 left".to_owned(),
@@ -90,6 +97,17 @@ fn mtools_find_every_file_and_bootctl_the_entry() {
         fs::write(entry, "nothing\n").unwrap();
         assert!(!bootctl(&esp).contains(&format!("octet.slot={slot}")));
     }
+}
+
+/// What the manifest says of the ESP, as sha256sum says it.
+fn manifested(image: &Image) -> String {
+    let manifest = fs::read(image.file("manifest.json")).unwrap();
+    let manifest: Value = serde_json::from_slice(&manifest).unwrap();
+    let items = manifest["esp"].as_array().unwrap().iter();
+    let line = |item: &Value| {
+        format!("{}  {}\n", item["sha256"].as_str().unwrap(), item["path"].as_str().unwrap())
+    };
+    items.map(line).collect::<BTreeSet<_>>().into_iter().collect()
 }
 
 /// The kernel of the slot, which unpacks itself under UEFI, unpacked by gzip.

@@ -21,8 +21,10 @@ pub struct Composed {
     pub early: Vec<String>,
     /// The kernel, as UEFI starts it.
     pub linux: Vec<u8>,
-    /// The program that firmware starts, which starts the kernel.
-    pub boot_loader: Vec<u8>,
+    /// Whose it is.
+    pub kernel: Origin,
+    /// The program that firmware starts, which starts the kernel, and whose it is.
+    pub boot_loader: (Vec<u8>, Origin),
     /// A digest of this workspace's programs.
     pub programs: Sha256,
 }
@@ -71,6 +73,9 @@ pub fn compose(inputs: &Inputs, steps: &Steps) -> miette::Result<Composed> {
         let because = Because::always(because);
         tree.put(path, Node::file(list.into_bytes(), 0o644, Origin::Generated, because))?;
     }
+    // Modules are of the same package as the kernel that they are for.
+    let module = all.early.iter().find_map(|path| tree.get(path));
+    let kernel = module.map(|node| node.origin.clone());
     let init = tree.take(INIT).ok_or_else(|| miette::miette!("no source has made PID 1"))?;
     inputs.units.put(&mut tree, inputs.target)?;
     let appliance = &inputs.appliance.appliance;
@@ -97,6 +102,7 @@ pub fn compose(inputs: &Inputs, steps: &Steps) -> miette::Result<Composed> {
         tree,
         components: all.components,
         linux,
+        kernel: kernel.ok_or_else(|| miette::miette!("no source has given a module"))?,
         boot_loader: debian.boot_loader()?,
         programs: cargo.compiled()?.digest(),
     })

@@ -19,7 +19,7 @@ use crate::output::sparse::Sparse;
 use crate::output::sums;
 use crate::steps::Steps;
 use crate::target::Target;
-use crate::tree::Tree;
+use crate::tree::{Origin, Tree};
 use crate::workspace::Workspace;
 
 use self::inputs::Inputs;
@@ -164,7 +164,8 @@ pub fn disk_with(
     let (target, epoch) = (options.target, inputs.lock.content.epoch);
     let of = Of { target, version: env!("CARGO_PKG_VERSION"), sequence: epoch.into(), trial: 60 };
     let slot = Slot::new(&of, linux, initrd).into_diagnostic()?;
-    let parts = Parts { target, slot: &slot, boot_loader: &boot_loader, epoch };
+    let (kernel, boot_loader) = (&Origin::Generated, (&boot_loader.0[..], &boot_loader.1));
+    let parts = Parts { target, slot: &slot, kernel, boot_loader, epoch };
     let disk = disk::build(&parts).into_diagnostic()?;
     Ok((slot.manifest.slot, disk))
 }

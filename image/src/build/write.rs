@@ -40,14 +40,16 @@ pub fn write(
     let of = entry::Of { target, version, sequence, trial };
     let slot = Slot::new(&of, &composed.linux, &initrd).into_diagnostic()?;
     let name = slot.manifest.slot.as_str();
-    let boot_loader = &composed.boot_loader;
-    let disk = disk::build(&disk::Parts { target, slot: &slot, boot_loader, epoch })?;
+    let (kernel, (loader, of_loader)) = (&composed.kernel, &composed.boot_loader);
+    let boot_loader = (&loader[..], of_loader);
+    let parts = disk::Parts { target, slot: &slot, kernel, boot_loader, epoch };
+    let disk = disk::build(&parts)?;
     let (packed, disk_sha256) = pack(&disk)?;
     step.done(&format!("slot {name}"));
 
     let step = steps.start("image", "writing");
     let of = Of { target, version, slot: name, epoch };
-    let manifest = Manifest::new(&of, &composed.tree, &entries);
+    let manifest = Manifest::new(&of, &composed.tree, &entries, &disk::files(&parts));
     let appliance = inputs.appliance.appliance.appliance.name.as_str();
     let content = composed.tree.digest();
     let subject = sbom::Subject { name: appliance, version, target, epoch, content };

@@ -37,14 +37,26 @@ pub fn run(args: Args) -> miette::Result<ExitCode> {
     let no_image = || ExplainError::NoImage(folder.display().to_string());
     let text = fs::read(folder.join("manifest.json")).map_err(|_| no_image())?;
     let manifest: Manifest = serde_json::from_slice(&text).map_err(|_| no_image())?;
-    let systems = [("the root file system", &manifest.root), ("the initramfs", &manifest.initrd)];
+    let systems = [
+        ("the root file system", &manifest.root),
+        ("the initramfs", &manifest.initrd),
+        ("the EFI system partition", &manifest.esp),
+    ];
+    // The same two files lie in `boot/` beside the image's disk.
+    let path = match args.path.strip_prefix("/boot/") {
+        Some(file) => format!("/octet/{}/{file}", manifest.slot),
+        None => args.path.clone(),
+    };
     let found: Vec<_> = systems
         .into_iter()
         .flat_map(|(system, items)| items.iter().map(move |item| (system, item)))
-        .filter(|(_, item)| item.path == args.path)
+        .filter(|(_, item)| item.path == path)
         .collect();
     if found.is_empty() {
-        let near = nearest(&args.path, manifest.root.iter().map(|item| item.path.as_str()));
+        let near = nearest(
+            &args.path,
+            manifest.root.iter().chain(&manifest.esp).map(|item| item.path.as_str()),
+        );
         let hint = nearest_hint(&near, "manifest.json lists all paths");
         return Err(ExplainError::Unknown { path: args.path, hint }.into());
     }

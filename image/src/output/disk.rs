@@ -1,5 +1,6 @@
 //! `octet.img`: the disk that firmware boots from, and that is written onto flash.
 
+use std::borrow::Cow;
 use std::io::{self, Write};
 
 use miette::Diagnostic;
@@ -11,6 +12,7 @@ use super::esp::{self, Item};
 use super::gpt;
 use super::sparse::Sparse;
 use crate::target::Target;
+use crate::tree::Origin;
 
 /// The name of the disk's file.
 pub const DISK: &str = "octet.img";
@@ -31,10 +33,25 @@ pub struct Parts<'a> {
     pub target: Target,
     /// The one slot it has.
     pub slot: &'a Slot<'a>,
-    /// The program systemd-boot.
-    pub boot_loader: &'a [u8],
+    /// Whose the kernel is.
+    pub kernel: &'a Origin,
+    /// The program systemd-boot, and whose it is.
+    pub boot_loader: (&'a [u8], &'a Origin),
     /// The time of every file, in seconds since 1970.
     pub epoch: u32,
+}
+
+/// A file on the ESP.
+#[derive(Debug)]
+pub struct File<'a> {
+    /// Its path, without a leading `/`.
+    pub path: String,
+    /// Its content.
+    pub content: Cow<'a, [u8]>,
+    /// Whose it is.
+    pub origin: &'a Origin,
+    /// Why it is there.
+    pub because: &'static str,
 }
 
 /// The disk cannot be made.
@@ -67,32 +84,52 @@ pub fn build(parts: &Parts<'_>) -> Result<Sparse, DiskError> {
     }
     let mut disk = Sparse::new(gpt::DISK_SIZE);
     gpt::write(&mut disk).map_err(DiskError::Table)?;
-    disk.put(gpt::ESP_START, esp(parts).map_err(DiskError::Esp)?);
+    disk.put(gpt::ESP_START, esp(parts, &files(parts)).map_err(DiskError::Esp)?);
     Ok(disk)
 }
 
-fn esp(parts: &Parts<'_>) -> io::Result<Sparse> {
-    let (target, slot) = (parts.target, parts.slot);
-    let (entry, manifest) = (slot.entry(), slot.manifest.render());
-    let name = &slot.manifest.slot;
-    let folder = name.folder();
-    let mut items = vec![];
-    for path in ["EFI", "EFI/BOOT", "EFI/systemd", "loader", "loader/entries", "octet", &folder] {
-        items.push(Item { path: path.to_owned(), content: None });
-    }
-    for (path, content) in [
-        (format!("EFI/BOOT/{}", target.efi_boot_name()), parts.boot_loader),
-        // bootctl(1) looks for it here.
-        (format!("EFI/systemd/{}", target.systemd_boot_name()), parts.boot_loader),
-        ("loader/loader.conf".to_owned(), LOADER_CONF.as_bytes()),
-        (slot.entry_path(), entry.as_bytes()),
-        (name.file(Kind::Linux), slot.linux),
-        (name.file(Kind::Initrd), slot.initrd),
-        (name.manifest(), &manifest),
-        (FIRST_BOOT.to_owned(), b""),
-    ] {
-        items.push(Item { path, content: Some(content) });
-    }
+/// What firmware, boot loader and the first start look for on the ESP.
+pub fn files<'a>(parts: &Parts<'a>) -> Vec<File<'a>> {
+    let (target, slot, (loader, of_loader)) = (parts.target, parts.slot, parts.boot_loader);
+    let (name, own) = (&slot.manifest.slot, &Origin::Generated);
+    let entry = slot.entry().into_bytes();
+    [
+        (
+            format!("EFI/BOOT/{}", target.efi_boot_name()),
+            loader.into(),
+            of_loader,
+            "firmware starts it, and it starts the kernel",
+        ),
+        (
+            format!("EFI/systemd/{}", target.systemd_boot_name()),
+            loader.into(),
+            of_loader,
+            "bootctl(1) looks for it here",
+        ),
+        (
+            "loader/loader.conf".to_owned(),
+            LOADER_CONF.as_bytes().into(),
+            own,
+            "the boot loader's settings",
+        ),
+        (slot.entry_path(), entry.into(), own, "the boot loader's entry of the slot"),
+        (name.file(Kind::Linux), slot.linux.into(), parts.kernel, "the boot loader starts it"),
+        (name.file(Kind::Initrd), slot.initrd.into(), own, "the kernel starts PID 1 from there"),
+        (name.manifest(), slot.manifest.render().into(), own, "updates share what it names"),
+        (FIRST_BOOT.to_owned(), [][..].into(), own, "the first start makes the data partition"),
+    ]
+    .into_iter()
+    .map(|(path, content, origin, because)| File { path, content, origin, because })
+    .collect()
+}
+
+fn esp(parts: &Parts<'_>, files: &[File<'_>]) -> io::Result<Sparse> {
+    let folder = parts.slot.manifest.slot.folder();
+    let folders = ["EFI", "EFI/BOOT", "EFI/systemd", "loader", "loader/entries", "octet", &folder];
+    let folders = folders.map(|path| Item { path: path.to_owned(), content: None });
+    let files =
+        files.iter().map(|file| Item { path: file.path.clone(), content: Some(&file.content) });
+    let items: Vec<_> = folders.into_iter().chain(files).collect();
     esp::build(gpt::ESP_SIZE, parts.epoch, &items)
 }
 
@@ -121,8 +158,10 @@ mod tests {
 
     fn disk(linux: &[u8]) -> Result<Sparse, DiskError> {
         let slot = slot(linux);
-        let target = Target::QemuX86_64;
-        build(&Parts { target, slot: &slot, boot_loader: b"MZ", epoch: 1_795_132_800 })
+        let (target, own) = (Target::QemuX86_64, &Origin::Generated);
+        let boot_loader = (&b"MZ"[..], own);
+        let epoch = 1_795_132_800;
+        build(&Parts { target, slot: &slot, kernel: own, boot_loader, epoch })
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::initrd;
+use super::{disk, initrd};
 use crate::digest::Sha256;
 use crate::target::Target;
 use crate::tree::{Content, Node, Tree};
@@ -22,6 +22,8 @@ pub struct Manifest {
     pub root: Vec<Item>,
     /// What is around it in the initramfs.
     pub initrd: Vec<Item>,
+    /// What is on the EFI system partition.
+    pub esp: Vec<Item>,
 }
 
 /// What the image as a whole is.
@@ -76,8 +78,13 @@ pub struct Item {
 }
 
 impl Manifest {
-    /// Lists `tree` and the `entries` of the initramfs around it.
-    pub fn new(of: &Of<'_>, tree: &Tree, entries: &[initrd::Entry]) -> Self {
+    /// Lists `tree`, the `entries` of the initramfs around it, and the files on the ESP.
+    pub fn new(
+        of: &Of<'_>,
+        tree: &Tree,
+        entries: &[initrd::Entry],
+        on_esp: &[disk::File<'_>],
+    ) -> Self {
         Self {
             target: of.target,
             version: of.version.to_owned(),
@@ -85,6 +92,7 @@ impl Manifest {
             epoch: of.epoch,
             root: tree.iter().map(|(path, node)| item(path, node)).collect(),
             initrd: entries.iter().map(early).collect(),
+            esp: on_esp.iter().map(of_esp).collect(),
         }
     }
 }
@@ -140,5 +148,24 @@ fn early(entry: &initrd::Entry) -> Item {
         because: entry.because.to_string(),
         line: entry.because.line.as_ref().map(|(line, _)| *line),
         text: entry.because.line.as_ref().map(|(_, text)| text.clone()),
+    }
+}
+
+fn of_esp(file: &disk::File<'_>) -> Item {
+    Item {
+        path: format!("/{}", file.path),
+        kind: "file".into(),
+        // FAT has no permissions; PID 1 mounts it so.
+        mode: "0700".into(),
+        uid: 0,
+        gid: 0,
+        size: Some(file.content.len() as u64),
+        sha256: Some(Sha256::of(&file.content)),
+        target: None,
+        origin: file.origin.to_string(),
+        replaced: None,
+        because: file.because.to_owned(),
+        line: None,
+        text: None,
     }
 }

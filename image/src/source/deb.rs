@@ -15,7 +15,7 @@ use super::{Component, Kind, Source, Taken};
 use crate::lock::Input;
 use crate::seed::Handled;
 use crate::target::Target;
-use crate::tree::{Because, Tree};
+use crate::tree::{Because, Origin, Tree};
 
 /// The package with the boot loader.
 const BOOT_LOADER: &str = "systemd-boot-efi";
@@ -127,11 +127,14 @@ impl DebSource {
         Ok(Self { target, packages, wanted, handled })
     }
 
-    /// The program that firmware starts.
-    pub fn boot_loader(&self) -> Result<Vec<u8>, DebError> {
+    /// The program that firmware starts, and whose it is.
+    pub fn boot_loader(&self) -> Result<(Vec<u8>, Origin), DebError> {
         let path = format!("/usr/lib/systemd/boot/efi/{}", self.target.systemd_boot_name());
-        let found = self.packages.iter().find_map(|(_, package)| package.file(&path));
-        found.map(<[u8]>::to_vec).ok_or(DebError::NoFile { path, target: self.target })
+        let mut packages = self.packages.iter();
+        let found =
+            packages.find_map(|(name, package)| Some((name, package, package.file(&path)?)));
+        let (name, package, bytes) = found.ok_or(DebError::NoFile { path, target: self.target })?;
+        Ok((bytes.to_vec(), package.origin(name)))
     }
 }
 

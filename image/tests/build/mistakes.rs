@@ -34,6 +34,20 @@ fn the_appliance_without_a_mistake_builds() {
     for words in ["in        the root file system", "in        the initramfs"] {
         assert!(both.out.contains(words), "{}", both.out);
     }
+    let explain =
+        |path: &str| -> Said { sandbox.command("explain").arg(path).output().unwrap().into() };
+    for (path, origin) in [
+        ("/boot/linux", "from      package linux-virt 6."),
+        ("/boot/initrd", "from      the builder"),
+        ("/EFI/BOOT/BOOTX64.EFI", "from      package systemd-boot-efi"),
+    ] {
+        let said = explain(path);
+        said.succeeded();
+        for words in ["in        the EFI system partition", origin, "sha256", "because"] {
+            assert!(said.out.contains(words), "{path}: {}", said.out);
+        }
+    }
+    explain("/boot/grub").refused(&["the image has no /boot/grub"]);
     let needed: Said = sandbox
         .command("explain")
         .arg("/lib/modules/6.18.56-0-virt/kernel/net/802/mrp.ko")

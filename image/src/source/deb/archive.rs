@@ -7,6 +7,8 @@ use flate2::read::GzDecoder;
 use lzma_rust2::XzReader;
 use tar::{Archive, EntryType};
 
+use crate::tree::Origin;
+
 /// Bytes that a package may have unpacked. Kernels are the largest ones there are.
 const MOST: u64 = 1 << 30;
 
@@ -100,6 +102,11 @@ impl Package {
     /// A field of its control file, such as `Version`.
     pub fn field(&self, name: &str) -> &str {
         self.control.get(name).map_or("", String::as_str)
+    }
+
+    /// What is said of its files, where it goes by `name`.
+    pub fn origin(&self, name: &str) -> Origin {
+        Origin::Package { name: name.to_owned(), version: self.field("Version").to_owned() }
     }
 
     /// The content of the regular file at the absolute `path`.

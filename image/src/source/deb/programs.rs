@@ -7,7 +7,7 @@ use super::archive::{Content, Entry, Package};
 use super::{DebError, Wanted};
 use crate::seed::Handled;
 use crate::target::Target;
-use crate::tree::{Because, Libc, Node, Origin, Program, normal};
+use crate::tree::{Because, Libc, Node, Program, normal};
 
 /// Links that lead to further links, at most.
 const MOST_LINKS: usize = 40;
@@ -126,8 +126,7 @@ fn put(
             kinds: package.scripts().join(", "),
         });
     }
-    let origin =
-        Origin::Package { name: name.to_owned(), version: package.field("Version").to_owned() };
+    let origin = package.origin(name);
     let node = match &entry.content {
         Content::File(bytes) => Node::file(bytes.clone(), entry.mode, origin, because.clone()),
         Content::Link(target) => Node::link(target.clone(), origin, because.clone()),
