@@ -12,6 +12,7 @@ mod guest;
 mod host;
 mod live;
 mod memory;
+mod messenger;
 mod packages;
 mod page;
 mod paths;
@@ -46,6 +47,8 @@ pub enum Part {
     Cluster,
     /// Networks of up to 10 000 nodes that forward, in virtual time
     Forward,
+    /// How long letters take, what a mailbox takes, and what both cost
+    Messenger,
     /// What paths carry beside WireGuard, Yggdrasil and Nebula, how one is set up, and 1000 through one relay
     Paths,
 }
@@ -59,6 +62,7 @@ impl Part {
             Self::Segments => segments::TITLE,
             Self::Cluster => cluster::TITLE,
             Self::Forward => forward::TITLE,
+            Self::Messenger => messenger::TITLE,
             Self::Paths => paths::TITLE,
         }
     }
@@ -71,6 +75,7 @@ impl Part {
             Self::Segments => segments::measure(options, runs)?.markdown(),
             Self::Cluster => cluster::measure(options, runs)?.markdown(),
             Self::Forward => forward::measure()?.markdown(),
+            Self::Messenger => messenger::measure(runs)?.markdown(),
             Self::Paths => paths::measure(options, runs)?.markdown(),
         })
     }
@@ -91,6 +96,7 @@ pub fn measure(options: &Options, runs: usize) -> miette::Result<Report> {
     let segments = segments::measure(options, runs)?;
     let cluster = cluster::measure(options, runs)?;
     let forward = forward::measure()?;
+    let messenger = messenger::measure(runs)?;
     let paths = paths::measure(options, runs)?;
     let host = host::describe();
     Ok(Report {
@@ -104,6 +110,7 @@ pub fn measure(options: &Options, runs: usize) -> miette::Result<Report> {
         segments,
         cluster,
         forward,
+        messenger,
         paths,
     })
 }

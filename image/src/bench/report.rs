@@ -9,6 +9,7 @@ use super::flash::Flashes;
 use super::forward::Forward;
 use super::live::Live;
 use super::memory::Memory;
+use super::messenger::Messenger;
 use super::page::table;
 use super::paths::Paths;
 use super::rebuild::Rebuilds;
@@ -42,6 +43,8 @@ pub struct Report {
     pub cluster: Cluster,
     /// Large networks.
     pub forward: Forward,
+    /// Letters.
+    pub messenger: Messenger,
     /// What paths carry.
     pub paths: Paths,
 }
@@ -150,6 +153,8 @@ impl Report {
         page += &self.cluster.markdown();
         page.push('\n');
         page += &self.forward.markdown();
+        page.push('\n');
+        page += &self.messenger.markdown();
         page.push('\n');
         page += &self.paths.markdown();
         page
@@ -287,6 +292,7 @@ mod tests {
             segments: Segments::default(),
             cluster: Cluster::default(),
             forward: Forward::default(),
+            messenger: Messenger::default(),
             paths: Paths::default(),
         }
     }

@@ -24,6 +24,12 @@ impl Sample {
         }
     }
 
+    /// The shortest that is not shorter than this part of them all, such as 0.99, in seconds. 0 of none.
+    pub fn at(&self, part: f64) -> f64 {
+        let place = (self.0.len() as f64 * part).ceil() as usize;
+        self.0.get(place.saturating_sub(1)).map_or(0.0, Duration::as_secs_f64)
+    }
+
     /// The shortest and the longest, in seconds.
     pub fn range(&self) -> (f64, f64) {
         let seconds = |time: Option<&Duration>| time.map_or(0.0, Duration::as_secs_f64);
@@ -66,5 +72,12 @@ mod tests {
         assert!((Sample::from([4000, 1000, 2000, 3000]).median() - 2.5).abs() < 1e-9);
         assert_eq!(Sample::from([3000, 1000]).range(), (1.0, 3.0));
         assert_eq!(Sample::default().median(), 0.0);
+    }
+
+    #[test]
+    fn a_part_of_all() {
+        let all = Sample::from([5000, 1000, 2000, 4000, 3000]);
+        assert_eq!([0.0, 0.2, 0.5, 0.99, 1.0].map(|part| all.at(part)), [1.0, 1.0, 3.0, 5.0, 5.0]);
+        assert_eq!(Sample::default().at(0.99), 0.0);
     }
 }

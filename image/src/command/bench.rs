@@ -28,15 +28,17 @@ pub struct Args {
 pub fn run(args: Args) -> miette::Result<ExitCode> {
     // Peers are needed only where something stands beside them.
     let beside: &[&'static [setup::Need]] = match args.only {
-        Some(bench::Part::Forward | bench::Part::Box | bench::Part::Cluster) => &[],
+        Some(
+            bench::Part::Forward | bench::Part::Box | bench::Part::Cluster | bench::Part::Messenger,
+        ) => &[],
         Some(bench::Part::Supervisors) => &[&setup::SUPERVISORS],
         Some(bench::Part::Segments) => &[&setup::SEGMENTS],
         Some(bench::Part::Paths) => &[&setup::PATHS],
         None => &[&setup::SUPERVISORS, &setup::SEGMENTS, &setup::PATHS],
     };
     let mut needs = beside.to_vec();
-    // This one boots nothing.
-    if !matches!(args.only, Some(bench::Part::Forward)) {
+    // These boot nothing.
+    if !matches!(args.only, Some(bench::Part::Forward | bench::Part::Messenger)) {
         needs.extend(setup::run(args.build.target));
     }
     setup::require(&needs, args.setup)?;

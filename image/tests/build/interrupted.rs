@@ -1,5 +1,6 @@
 //! A build that is cut short, by a full disk or by ctrl-C, leaves nothing that looks complete.
 
+use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Command, Stdio};
 
@@ -7,48 +8,72 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::sandbox::{Said, Sandbox};
 
+/// A build whose folder `out` is mounted as `how` says meanwhile; only root may mount, others are root in a name space
+/// of their own.
+fn build_on(sandbox: &Sandbox, how: &str) -> Said {
+    let mut command = Command::new("unshare");
+    if rustix::process::geteuid().is_root() {
+        command = Command::new("sh");
+    } else {
+        command.args(["--user", "--map-root-user", "--mount", "sh"]);
+    }
+    let out = sandbox.path("out");
+    command.arg("-c").arg(format!(
+        "out={out}; {how} || exit 99; \
+         (cd {root} && {builder} build --offline --appliance {appliance} --out $out); \
+         status=$?; ls -R $out >&2; umount $out; exit $status",
+        out = out.display(),
+        root = crate::sandbox::root().display(),
+        builder = env!("CARGO_BIN_EXE_octet-image"),
+        appliance = sandbox.path("appliance.toml").display(),
+    ));
+    command.output().unwrap().into()
+}
+
 #[test]
 fn a_full_disk() {
     let sandbox = Sandbox::new();
     std::fs::create_dir_all(sandbox.path("out")).unwrap();
-    for (size, words) in [("256m", None), ("4m", Some("No space left on device"))] {
-        // Only root may mount; others are root in a name space of their own.
-        let mut command = Command::new("unshare");
-        if rustix::process::geteuid().is_root() {
-            command = Command::new("sh");
-        } else {
-            command.args(["--user", "--map-root-user", "--mount", "sh"]);
-        }
-        command.arg("-c").arg(format!(
-            "mount -t tmpfs -o size={size} none {out} || exit 99; \
-             (cd {root} && {builder} build --offline --appliance {appliance} --out {out}); \
-             status=$?; ls -R {out} >&2; umount {out}; exit $status",
-            out = sandbox.path("out").display(),
-            root = crate::sandbox::root().display(),
-            builder = env!("CARGO_BIN_EXE_octet-image"),
-            appliance = sandbox.path("appliance.toml").display(),
-        ));
-        let said: Said = command.output().unwrap().into();
-        match words {
-            None => {
-                said.succeeded();
-                assert!(said.err.contains("SHA256SUMS"), "{}", said.err);
-            }
-            Some(words) => {
-                said.refused(&[
-                    "cannot write",
-                    &sandbox.path("out").display().to_string(),
-                    words,
-                    "--out",
-                ]);
-                assert!(
-                    !said.err.contains("SHA256SUMS") && !said.err.contains(".part"),
-                    "{}",
-                    said.err
-                );
-            }
-        }
-    }
+    let on = |size: &str| build_on(&sandbox, &format!("mount -t tmpfs -o size={size} none $out"));
+    let fits = on("256m");
+    fits.succeeded();
+    assert!(fits.err.contains("SHA256SUMS"), "{}", fits.err);
+    let full = on("4m");
+    let out = sandbox.path("out").display().to_string();
+    full.refused(&["cannot write", &out, "No space left on device", "--out"]);
+    assert!(!full.err.contains("SHA256SUMS") && !full.err.contains(".part"), "{}", full.err);
+}
+
+#[test]
+fn where_nothing_can_be_written() {
+    let sandbox = Sandbox::new();
+    let read_only = "mount --bind $out $out && mount -o remount,ro,bind $out";
+    std::fs::create_dir_all(sandbox.path("out")).unwrap();
+    let out = sandbox.path("out").display().to_string();
+    build_on(&sandbox, read_only).refused(&["cannot write", &out, "--out"]);
+    sandbox.build(&["--offline"]).succeeded();
+    let said = build_on(&sandbox, read_only);
+    said.succeeded();
+    assert!(said.err.contains("unchanged"), "{}", said.err);
+}
+
+#[test]
+fn another_build_is_waited_for() {
+    let sandbox = Sandbox::new();
+    std::fs::create_dir_all(sandbox.path("out/cache")).unwrap();
+    let lock = File::create(sandbox.path("out/cache/.lock")).unwrap();
+    lock.lock().unwrap();
+    let mut command = sandbox.command("build");
+    let mut child = command.arg("--offline").stderr(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    let told = lines.by_ref().map(Result::unwrap).find(|line| line.contains("waiting for another"));
+    let told = told.expect("it has not waited");
+    assert!(told.contains(&sandbox.path("out/cache/.lock").display().to_string()), "{told}");
+    assert_eq!(sandbox.sums(), None);
+    drop(lock);
+    lines.for_each(drop);
+    assert!(child.wait().unwrap().success());
+    assert!(sandbox.sums().is_some());
 }
 
 #[test]

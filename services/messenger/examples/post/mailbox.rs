@@ -1,0 +1,127 @@
+//! A mailbox, in a process of its own.
+
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread::{self, sleep};
+use std::time::{Duration, Instant};
+
+use octet_messenger::place::Place;
+use octet_messenger::{Parts, run as run_messenger};
+use octet_node::certificate::{Certificate, Statement};
+use octet_node::control::{Client, PublicKey};
+use octet_node::key::Key;
+use octet_node::{Callers, Peer};
+use rustix::process::{Signal, geteuid, set_parent_process_death_signal};
+use serde_json::{Value, json};
+
+use super::{Failed, PATIENCE};
+
+/// The word that makes a process a mailbox.
+pub const ROLE: &str = "mailbox";
+
+/// The service's own socket, and identity's, in its folder.
+const SOCKET: &str = "messenger.sock";
+const IDENTITY: &str = "identity.sock";
+
+/// Its data folder, in its folder.
+const STATE: &str = "state";
+
+/// Is the mailbox of `folder`.
+pub fn run(folder: &Path) -> Result<Value, Failed> {
+    // It does not outlive the one that measures, whatever that died of.
+    set_parent_process_death_signal(Some(Signal::KILL))?;
+    let parts = Parts {
+        folder: Some(folder.join(STATE)),
+        sockets: folder.to_owned(),
+        control: UnixListener::bind(folder.join(SOCKET))?,
+        callers: Callers::parse(&format!("{}=status,admit", geteuid().as_raw()))?,
+        at: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 0))],
+        board_port: 0,
+    };
+    run_messenger(parts, || Ok(()))?;
+    Ok(Value::Null)
+}
+
+/// A process that is one.
+pub struct Mailbox {
+    child: Child,
+    folder: PathBuf,
+    /// Where it is reached.
+    pub place: Place,
+}
+
+impl Mailbox {
+    /// Starts one in `folder`, and waits until people reach it.
+    pub fn start(folder: &Path) -> Result<Self, Failed> {
+        fs::create_dir_all(folder.join(STATE))?;
+        identity(&folder.join(IDENTITY))?;
+        let mut command = Command::new(std::env::current_exe()?);
+        let child = command.arg(ROLE).arg(folder).stdout(Stdio::null()).spawn()?;
+        let (place, folder) =
+            (Place { mailbox: PublicKey::new([0; 32]), addresses: vec![] }, folder.to_owned());
+        let mut mailbox = Self { child, folder, place };
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let status = mailbox.ask("status", &json!({})).unwrap_or_default();
+            if !status["mailbox"].is_null() {
+                mailbox.place.mailbox = serde_json::from_value(status["mailbox"].clone())?;
+                mailbox.place.addresses = serde_json::from_value(status["at"].clone())?;
+                return Ok(mailbox);
+            }
+            if Instant::now() > deadline {
+                return Err(format!("the mailbox is not reached: {status:#}").into());
+            }
+            sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// Lets somebody have letters here.
+    pub fn admit(&self, name: PublicKey) -> Result<(), Failed> {
+        self.ask("admit", &json!({ "name": name }))?;
+        Ok(())
+    }
+
+    fn ask(&self, verb: &str, args: &Value) -> Result<Value, Failed> {
+        let mut client = Client::connect(&self.folder.join(SOCKET))?;
+        client.stream().set_read_timeout(Some(PATIENCE))?;
+        Ok(client.call(verb, args.as_object().cloned().unwrap_or_default())?)
+    }
+
+    /// Bytes of memory of the process (`VmRSS` of proc_pid_status(5)).
+    pub fn resident(&self) -> Result<u64, Failed> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kilobytes = line.and_then(|line| line.trim().strip_suffix(" kB"));
+        Ok(kilobytes.ok_or("the kernel does not say it")?.trim().parse::<u64>()? << 10)
+    }
+}
+
+impl Drop for Mailbox {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Certifies, at `socket`, whatever key it is asked about.
+fn identity(socket: &Path) -> Result<(), Failed> {
+    let (listener, node) = (UnixListener::bind(socket)?, Key::generate()?);
+    thread::spawn(move || {
+        for stream in listener.incoming().map_while(Result::ok) {
+            let mut peer = Peer::new(stream);
+            let Ok(Some(request)) = peer.next_request() else { continue };
+            let key = request.args["key"].as_str().and_then(|key| key.parse().ok());
+            let (Some(key), Ok(unit)) = (key, "messenger".parse()) else { continue };
+            let statement = Statement { node: node.public(), unit, key, epoch: 1, issued: 1 };
+            let Ok(certificate) = Certificate::sign(statement, &node) else { continue };
+            if peer.item(request.id, json!(certificate)).is_ok() {
+                // Until the service ends.
+                let _ = peer.next_request();
+            }
+        }
+    });
+    Ok(())
+}

@@ -1,0 +1,147 @@
+//! Letters between two people, each with a mailbox of their own.
+
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use data_encoding::BASE64_NOPAD;
+use octet_messenger::courier::{Courier, Unreached, Wire};
+use octet_messenger::person::{Event, Fresh, Person};
+use octet_messenger::place::Place;
+use octet_messenger::quic::{Client, now};
+use octet_messenger::request::{Answer, Request};
+use octet_messenger::store::Store;
+use octet_node::key::random;
+use serde_json::{Value, json};
+use vodozemac::olm::{Account, OlmMessage, SessionConfig};
+
+use super::Failed;
+use super::mailbox::Mailbox;
+
+/// A letter's text, in bytes.
+const TEXT: usize = 100;
+
+/// What came of it.
+pub struct Letters {
+    /// From the word until the other has it on disk and would show it, asking at once.
+    pub shown: Vec<Duration>,
+    /// From the word until it lies in the other's mailbox.
+    pub left: Vec<Duration>,
+    /// Bytes of requests and answers that a letter costs its writer.
+    pub sent: usize,
+    /// And the reader, who asks for it alone.
+    pub fetched: usize,
+    /// Bytes of the same text by Olm within JSON.
+    pub olm_in_json: usize,
+}
+
+/// The wire that ships, and how many bytes go by in requests and answers.
+struct Counted {
+    wire: Client,
+    bytes: usize,
+}
+
+impl Wire for Counted {
+    fn ask(&mut self, place: &Place, request: &Request) -> Result<Answer, Unreached> {
+        let answer = self.wire.ask(place, request)?;
+        self.bytes += request.to_bytes().len() + answer.to_bytes().len();
+        Ok(answer)
+    }
+
+    fn part(&mut self, place: &Place) {
+        self.wire.part(place);
+    }
+}
+
+/// Somebody whose mailbox is `mailbox`, and who was there.
+fn person(folder: &Path, mailbox: &Mailbox) -> Result<Courier<Counted>, Failed> {
+    fs::create_dir(folder)?;
+    let fresh = Fresh { name: random()?, key: random()?, seal: random()? };
+    let made = Person::new(fresh, vec![mailbox.place.clone()], now());
+    let (_, rows) = made.ok_or("nobody is made of random bytes")?;
+    let store = Store::create(folder, [1; 32])?;
+    store.keep(&rows)?;
+    let mut person = Courier::new(store, Counted { wire: Client::new()?, bytes: 0 })?;
+    mailbox.admit(person.person().name())?;
+    deliver(&mut person)?;
+    Ok(person)
+}
+
+fn deliver(person: &mut Courier<Counted>) -> Result<(), Failed> {
+    let left = person.deliver(now())?;
+    left.into_iter().next().map_or(Ok(()), |error| Err(error.into()))
+}
+
+/// So many letters from the one to the other, each fetched as soon as it was left.
+pub fn letters(folder: &Path, boxes: &[Mailbox; 2], count: usize) -> Result<Letters, Failed> {
+    let mut anna = person(&folder.join("anna"), &boxes[0])?;
+    let mut ben = person(&folder.join("ben"), &boxes[1])?;
+    let names = [anna.person().name(), ben.person().name()];
+    anna.tell(Event::Add(ben.person().invite(), "ben".to_owned()), now())?;
+    ben.tell(Event::Add(anna.person().invite(), "anna".to_owned()), now())?;
+    // After that a session stands, of which both have heard.
+    for (writer, reader, to) in [(0, 1, names[1]), (1, 0, names[0])] {
+        let people = [&mut anna, &mut ben];
+        let [writer, reader] = if writer < reader {
+            people
+        } else {
+            let [a, b] = people;
+            [b, a]
+        };
+        writer.tell(Event::Write(to, "hello".to_owned()), now())?;
+        deliver(writer)?;
+        reader.fetch(now())?;
+        deliver(reader)?;
+    }
+    let (mut shown, mut left) = (vec![], vec![]);
+    let before = [anna.wire().bytes, ben.wire().bytes];
+    for number in 0..count {
+        let text = format!("{number:0TEXT$}");
+        let lines = ben.person().history().1;
+        let began = Instant::now();
+        anna.tell(Event::Write(names[1], text), now())?;
+        deliver(&mut anna)?;
+        left.push(began.elapsed());
+        ben.fetch(now())?;
+        shown.push(began.elapsed());
+        if ben.person().history().1 == lines {
+            return Err(format!("letter {number} was not there").into());
+        }
+    }
+    let bytes = [anna.wire().bytes - before[0], ben.wire().bytes - before[1]];
+    let [sent, fetched] = bytes.map(|bytes| bytes / count.max(1));
+    Ok(Letters { shown, left, sent, fetched, olm_in_json: olm_in_json()? })
+}
+
+/// How long a text is as others send it: the second message of a session of Olm, in base64, within JSON that names both
+/// keys and, once more within, what it is.
+fn olm_in_json() -> Result<usize, Failed> {
+    let (anna, mut ben) = (Account::new(), Account::new());
+    ben.generate_one_time_keys(1);
+    let key = *ben.one_time_keys().values().next().ok_or("no one-time key")?;
+    let config = SessionConfig::version_2();
+    let mut sender = anna.create_outbound_session(config, ben.curve25519_key(), key)?;
+    let OlmMessage::PreKey(first) = sender.encrypt("hello")? else {
+        return Err("the first message begins no session".into());
+    };
+    let made = ben.create_inbound_session(config, anna.curve25519_key(), &first)?;
+    let mut receiver = made.session;
+    sender.decrypt(&receiver.encrypt("hello")?)?;
+    let within = json!({
+        "content": { "body": "x".repeat(TEXT), "msgtype": "m.text" },
+        "keys": { "ed25519": BASE64_NOPAD.encode(anna.ed25519_key().as_bytes()) },
+        "recipient": "@ben:example.org",
+        "recipient_keys": { "ed25519": BASE64_NOPAD.encode(ben.ed25519_key().as_bytes()) },
+        "sender": "@anna:example.org",
+        "type": "m.room.message",
+    });
+    let (kind, message) = sender.encrypt(within.to_string())?.to_parts();
+    let to = BASE64_NOPAD.encode(ben.curve25519_key().as_bytes());
+    let message: Value = json!({ to: { "body": BASE64_NOPAD.encode(&message), "type": kind } });
+    let whole = json!({
+        "algorithm": "m.olm.v1.curve25519-aes-sha2",
+        "ciphertext": message,
+        "sender_key": BASE64_NOPAD.encode(anna.curve25519_key().as_bytes()),
+    });
+    Ok(whole.to_string().len())
+}
