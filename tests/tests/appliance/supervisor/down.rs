@@ -78,8 +78,8 @@ fn terminate(machine: &Machine) {
 #[test]
 fn every_way_down_is_in_order_and_bounded() {
     let image = image();
-    // The verb poweroff is also what the last way asks for.
-    for Way { name, deaf, ask, end } in WAYS.into_iter().skip(usize::from(!soak())) {
+    // The verb poweroff is also what the last way asks for, and a reboot also what the keys do.
+    for Way { name, deaf, ask, end } in WAYS.into_iter().skip(if soak() { 0 } else { 2 }) {
         let machine = image.machine().cpus(1).start().unwrap();
         machine.wait_ready(READY).unwrap();
         for unit in ["echo", "deaf", "deaf-for-long", "mighty"] {

@@ -152,7 +152,12 @@ fn groups(count: usize) -> impl Iterator<Item = Range<usize>> {
 fn without_rules(site: &mut Site, count: usize) -> Vec<String> {
     let mut wrong = vec![];
     let asks = site.who_is_there();
-    let sent = all_of(site, &(0..count));
+    let mut sent = all_of(site, &(0..count));
+    if !soak() {
+        // All that the others send is sent by the first, too.
+        let first = attackers(site)[0];
+        sent.retain(|sent| sent.zone == first);
+    }
     let before = received(site);
     for Sent { zone, attack, .. } in &sent {
         // One at a time: what comes out came by this one.
