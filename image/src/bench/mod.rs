@@ -2,6 +2,7 @@
 
 mod altered;
 mod boot;
+mod cache;
 mod cluster;
 mod disk;
 mod firmware;
@@ -45,6 +46,8 @@ pub enum Part {
     Segments,
     /// Power-on of a whole box, a router's memory with 32 leases, and how long a map takes to 32 boards
     Cluster,
+    /// Objects beside nginx and iroh-blobs, and the memory that giving them takes
+    Cache,
     /// Networks of up to 10 000 nodes that forward, in virtual time
     Forward,
     /// How long letters take, what a mailbox takes, and what both cost
@@ -61,6 +64,7 @@ impl Part {
             Self::Box => live::TITLE,
             Self::Segments => segments::TITLE,
             Self::Cluster => cluster::TITLE,
+            Self::Cache => cache::TITLE,
             Self::Forward => forward::TITLE,
             Self::Messenger => messenger::TITLE,
             Self::Paths => paths::TITLE,
@@ -74,6 +78,7 @@ impl Part {
             Self::Box => live::measure(options, runs)?.markdown(),
             Self::Segments => segments::measure(options, runs)?.markdown(),
             Self::Cluster => cluster::measure(options, runs)?.markdown(),
+            Self::Cache => cache::measure(runs)?.markdown(),
             Self::Forward => forward::measure()?.markdown(),
             Self::Messenger => messenger::measure(runs)?.markdown(),
             Self::Paths => paths::measure(options, runs)?.markdown(),
@@ -95,6 +100,7 @@ pub fn measure(options: &Options, runs: usize) -> miette::Result<Report> {
     let live = live::measure(options, runs)?;
     let segments = segments::measure(options, runs)?;
     let cluster = cluster::measure(options, runs)?;
+    let cache = cache::measure(runs)?;
     let forward = forward::measure()?;
     let messenger = messenger::measure(runs)?;
     let paths = paths::measure(options, runs)?;
@@ -109,6 +115,7 @@ pub fn measure(options: &Options, runs: usize) -> miette::Result<Report> {
         live,
         segments,
         cluster,
+        cache,
         forward,
         messenger,
         paths,

@@ -1,4 +1,4 @@
-//! Packages of Debian that guests run: where they are unpacked, and in which versions.
+//! Packages of Debian that stand beside what is ours: where those that guests run are unpacked, and in which versions.
 
 use std::fs::File;
 use std::io::Read;

@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use super::boot::Boots;
+use super::cache::Cache;
 use super::cluster::Cluster;
 use super::disk::DiskBoots;
 use super::flash::Flashes;
@@ -41,6 +42,8 @@ pub struct Report {
     pub segments: Segments,
     /// A whole box.
     pub cluster: Cluster,
+    /// Objects.
+    pub cache: Cache,
     /// Large networks.
     pub forward: Forward,
     /// Letters.
@@ -151,6 +154,8 @@ impl Report {
         page += &self.segments.markdown();
         page.push('\n');
         page += &self.cluster.markdown();
+        page.push('\n');
+        page += &self.cache.markdown();
         page.push('\n');
         page += &self.forward.markdown();
         page.push('\n');
@@ -291,6 +296,7 @@ mod tests {
             live: Live::default(),
             segments: Segments::default(),
             cluster: Cluster::default(),
+            cache: Cache::default(),
             forward: Forward::default(),
             messenger: Messenger::default(),
             paths: Paths::default(),

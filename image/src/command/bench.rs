@@ -33,12 +33,17 @@ pub fn run(args: Args) -> miette::Result<ExitCode> {
         ) => &[],
         Some(bench::Part::Supervisors) => &[&setup::SUPERVISORS],
         Some(bench::Part::Segments) => &[&setup::SEGMENTS],
+        Some(bench::Part::Cache) => &[&setup::CACHE],
         Some(bench::Part::Paths) => &[&setup::PATHS],
-        None => &[&setup::SUPERVISORS, &setup::SEGMENTS, &setup::PATHS],
+        None => &[&setup::SUPERVISORS, &setup::SEGMENTS, &setup::CACHE, &setup::PATHS],
     };
     let mut needs = beside.to_vec();
     // These boot nothing.
-    if !matches!(args.only, Some(bench::Part::Forward | bench::Part::Messenger)) {
+    let boots = !matches!(
+        args.only,
+        Some(bench::Part::Forward | bench::Part::Messenger | bench::Part::Cache)
+    );
+    if boots {
         needs.extend(setup::run(args.build.target));
     }
     setup::require(&needs, args.setup)?;

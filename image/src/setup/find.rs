@@ -12,7 +12,7 @@ pub fn is_there(need: &Need) -> bool {
     match need.test {
         Test::Program(name) => program(name).is_some(),
         Test::File(path) => Path::new(path).is_file(),
-        Test::Unpacked(program) => starts_unpacked(program),
+        Test::Unpacked(program, args) => starts_unpacked(program, args),
         Test::InGuests(files) => guests_folder()
             .is_some_and(|folder| files.iter().all(|file| folder.join(file).is_file())),
         Test::Succeeds(command) => succeeds(command),
@@ -31,7 +31,7 @@ fn program(name: &str) -> Option<PathBuf> {
     find_program(name).or_else(|| in_sbin().find(|path| path.is_file()))
 }
 
-/// Where packages of Debian go that only our tests use and that are not to be installed.
+/// Where packages of Debian go that only our tests and benchmarks use and that are not to be installed.
 pub fn unpacked_folder() -> Option<PathBuf> {
     cache().map(|cache| cache.join("octet/debian"))
 }
@@ -42,15 +42,19 @@ pub fn guests_folder() -> Option<PathBuf> {
     cache().map(|cache| cache.join("octet/guests"))
 }
 
-/// Whether the `program` of our own folder starts with the libraries there.
-fn starts_unpacked(program: &str) -> bool {
-    let Some(folder) = unpacked_folder() else { return false };
+/// Where the libraries of what is unpacked into `folder` are, as `LD_LIBRARY_PATH` has it (ld.so(8)).
+pub fn libraries(folder: &Path) -> String {
     let name = format!("{}-linux-gnu", std::env::consts::ARCH);
     let libraries =
         [format!("usr/lib/{name}/systemd"), format!("usr/lib/{name}"), format!("lib/{name}")];
-    let libraries = libraries.map(|path| folder.join(path).display().to_string()).join(":");
+    libraries.map(|path| folder.join(path).display().to_string()).join(":")
+}
+
+/// Whether the `program` of our own folder ends well with the libraries there.
+fn starts_unpacked(program: &str, args: &[&str]) -> bool {
+    let Some(folder) = unpacked_folder() else { return false };
     let mut command = Command::new(folder.join(program));
-    succeeds_as(command.arg("--version").env("LD_LIBRARY_PATH", libraries))
+    succeeds_as(command.args(args).env("LD_LIBRARY_PATH", libraries(&folder)))
 }
 
 /// Where Python packages go that only our tests use. Not where the system's or the user's are: a

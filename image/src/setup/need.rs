@@ -23,8 +23,8 @@ pub enum Test {
     Program(&'static str),
     /// This file is there.
     File(&'static str),
-    /// Our own folder of unpacked packages has this program, and it starts.
-    Unpacked(&'static str),
+    /// This command, whose program our own folder of unpacked packages has, ends with status 0.
+    Unpacked(&'static str, &'static [&'static str]),
     /// Our own folder of what guests run has these files.
     InGuests(&'static [&'static str]),
     /// This command ends with status 0.
@@ -139,7 +139,7 @@ pub static TEST: [Need; 14] = [
     Need {
         name: "bootctl",
         why: "must find the slot",
-        test: Test::Unpacked("usr/bin/bootctl"),
+        test: Test::Unpacked("usr/bin/bootctl", &["--version"]),
         // Installed, systemd-boot would put itself onto the ESP of a host that has one. The others
         // are what its libsystemd-shared depends on, as its control file says, but the C library.
         source: Source::Unpacked(&[
@@ -209,6 +209,19 @@ pub static SEGMENTS: [Need; 2] = [
     debian("ip", "makes a router's ports, and sets links and addresses beside netd", &["iproute2"]),
 ];
 
+/// What the benchmark of objects needs besides.
+pub static CACHE: [Need; 2] = [
+    Need {
+        name: "nginx",
+        why: "gives the same files, beside cache",
+        test: Test::Unpacked("usr/sbin/nginx", &["-v"]),
+        // Installed, it would serve at port 80 of this host. The others are what it depends on, as its control file
+        // says, but the C library.
+        source: Source::Unpacked(&["nginx", "libcrypt1", "libpcre2-8-0", "libssl3", "zlib1g"]),
+    },
+    debian("wrk", "asks cache and nginx for small objects", &["wrk"]),
+];
+
 /// What the benchmark of paths needs besides.
 pub static PATHS: [Need; 1] = [Need {
     name: "Yggdrasil and Nebula",
@@ -236,7 +249,17 @@ mod tests {
 
     #[test]
     fn nothing_is_listed_twice() {
-        let all = [&BUILD[..], &X86_64, &AARCH64, &TEST, &SUPERVISORS, &SEGMENTS, &PATHS, &VERIFY];
+        let all = [
+            &BUILD[..],
+            &X86_64,
+            &AARCH64,
+            &TEST,
+            &SUPERVISORS,
+            &SEGMENTS,
+            &CACHE,
+            &PATHS,
+            &VERIFY,
+        ];
         let mut names: Vec<_> = all.into_iter().flatten().map(|need| need.name).collect();
         names.sort_unstable();
         let before = names.len();

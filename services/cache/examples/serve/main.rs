@@ -1,0 +1,193 @@
+//! Measures objects on this computer itself, for `cargo image bench --only cache`, which compiles it as what ships.
+//! Prints JSON: memory in bytes, and pairs of what cache does and what stands beside it does, in bytes or requests a
+//! second.
+//!
+//! ```text
+//! serve FOLDER NGINX LARGE BETWEEN ROUNDS SECONDS CONNECTIONS...
+//!     a node with objects of LARGE and BETWEEN bytes and a small one; the program NGINX gives the first and the last
+//!     of them, too, and iroh-blobs alone the one between. Each ROUNDS times; the small one for SECONDS each time, to
+//!     so many CONNECTIONS
+//! ```
+//!
+//! `FOLDER` is for the files and sockets of all of them: its path is short. All that an object goes by is what ships:
+//! the service, its store, HTTP and QUIC on loopback. Only PID 1, identity and cluster are played, by this process.
+
+mod http;
+mod nginx;
+mod node;
+mod noise;
+mod plain;
+mod stand_in;
+mod wrk;
+
+use std::env;
+use std::error::Error;
+use std::fs;
+use std::path::Path;
+use std::process::ExitCode;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use octet_cache::objects::SMALL;
+use rustix::process::{Signal, set_parent_process_death_signal};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use nginx::Nginx;
+use node::Node;
+use noise::Noise;
+use plain::Giver;
+
+/// Why nothing was measured.
+type Failed = Box<dyn Error>;
+
+/// What cache does, and what stands beside it, measured one right after the other.
+type Pair = [f64; 2];
+
+/// Nothing here takes that long, however slow the machine.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// How long a node is left alone before its memory is counted: threads that wait for work end after 5 s.
+const IDLE: Duration = Duration::from_secs(10);
+
+/// What nginx calls its files.
+const LARGE: &str = "large";
+const HOT: &str = "hot";
+
+const USAGE: &str = "serve FOLDER NGINX LARGE BETWEEN ROUNDS SECONDS CONNECTIONS...";
+
+fn main() -> ExitCode {
+    match run(env::args().skip(1).collect()) {
+        Ok(measured) => {
+            if !measured.is_null() {
+                println!("{measured}");
+            }
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(words: Vec<String>) -> Result<Value, Failed> {
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    match words.as_slice() {
+        [node::ROLE, folder, number] => node::run(Path::new(folder), number.parse()?),
+        [nginx::ROLE, program, folder] => nginx::run(Path::new(program), Path::new(folder)),
+        [plain::GIVER, folder, file] => plain::give(Path::new(folder), Path::new(file)),
+        [plain::TAKER, folder, from, hash] => plain::take(Path::new(folder), from, hash),
+        [folder, nginx, large, between, rounds, seconds, connections @ ..] => {
+            let wanted = Wanted {
+                large: large.parse()?,
+                between: between.parse()?,
+                rounds: rounds.parse()?,
+                seconds: seconds.parse()?,
+                connections: connections.iter().map(|it| it.parse()).collect::<Result<_, _>>()?,
+            };
+            measure(Path::new(folder), Path::new(nginx), &wanted)
+        }
+        _ => Err(USAGE.into()),
+    }
+}
+
+/// No process outlives the one that measures, whatever that died of.
+fn end_with_parent(by: Signal) -> Result<(), Failed> {
+    Ok(set_parent_process_death_signal(Some(by))?)
+}
+
+/// How much is measured.
+struct Wanted {
+    large: u64,
+    between: u64,
+    rounds: u32,
+    seconds: u32,
+    connections: Vec<u32>,
+}
+
+fn measure(folder: &Path, program: &Path, wanted: &Wanted) -> Result<Value, Failed> {
+    let mut node = Node::start(&folder.join("1"), 1, None)?;
+    let large = node.put(Noise::new(1), wanted.large)?;
+    let between = node.put(Noise::new(2), wanted.between)?;
+    let hot = node.put(Noise::new(3), SMALL)?;
+    // What it took to keep them is gone.
+    node.restart()?;
+    sleep(IDLE);
+    let idle = node.resident()?;
+    node.forget_peak()?;
+    http::get(node.at(), &large.path, wanted.large)?;
+    let peak = node.peak()?;
+
+    let nginx = Nginx::start(program, &folder.join("nginx"), |files| {
+        // The same file.
+        std::os::unix::fs::symlink(node.file(&large.hash), files.join(LARGE))?;
+        std::io::copy(&mut Noise::new(3).of(SMALL), &mut fs::File::create(files.join(HOT))?)?;
+        Ok(())
+    })?;
+    let speed = |took: Duration, bytes: u64| bytes as f64 / took.as_secs_f64();
+    let get = |at, path: &str| -> Result<f64, Failed> {
+        Ok(speed(http::get(at, path, wanted.large)?, wanted.large))
+    };
+    get(nginx.at, &format!("/{LARGE}"))?;
+    let whole = in_turn(
+        wanted.rounds,
+        || get(node.at(), &large.path),
+        || get(nginx.at, &format!("/{LARGE}")),
+    )?;
+
+    // From the first answer on it is in memory.
+    http::get(node.at(), &hot.path, SMALL)?;
+    http::get(nginx.at, &format!("/{HOT}"), SMALL)?;
+    let mut small = vec![];
+    for connections in &wanted.connections {
+        let rate = |at, path: &str| wrk::rate(at, path, *connections, wanted.seconds);
+        small.push(in_turn(
+            wanted.rounds,
+            || rate(node.at(), &hot.path),
+            || rate(nginx.at, &format!("/{HOT}")),
+        )?);
+    }
+    drop(nginx);
+
+    let giver = Giver::start(&folder.join("giver"), &node.file(&between.hash))?;
+    let map = node.map()?;
+    let fetched = in_turn(
+        wanted.rounds,
+        || {
+            let own = TempDir::new_in(folder)?;
+            let taker = Node::start(own.path(), 2, Some(map.clone()))?;
+            let began = Instant::now();
+            taker.fetch(&between.hash, wanted.between)?;
+            Ok(speed(began.elapsed(), wanted.between))
+        },
+        || {
+            let own = TempDir::new_in(folder)?;
+            Ok(speed(giver.give_to(own.path(), &between.hash)?, wanted.between))
+        },
+    )?;
+    Ok(json!({
+        "idle_bytes": idle,
+        "peak_bytes": peak,
+        "whole": whole,
+        "small": small,
+        "fetched": fetched,
+    }))
+}
+
+/// Both so often, each of them first in every other round.
+fn in_turn(
+    rounds: u32,
+    cache: impl Fn() -> Result<f64, Failed>,
+    other: impl Fn() -> Result<f64, Failed>,
+) -> Result<Vec<Pair>, Failed> {
+    let round = |number: u32| {
+        if number.is_multiple_of(2) {
+            Ok([cache()?, other()?])
+        } else {
+            let other = other()?;
+            Ok([cache()?, other])
+        }
+    };
+    (0..rounds).map(round).collect()
+}

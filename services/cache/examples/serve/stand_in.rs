@@ -1,0 +1,72 @@
+//! Identity and cluster of a node, as far as cache sees them: threads at sockets of the same names.
+
+use std::net::IpAddr;
+use std::os::unix::net::UnixListener;
+use std::path::Path;
+use std::sync::Arc;
+use std::thread;
+
+use octet_cache::peers::UNIT;
+use octet_node::Peer;
+use octet_node::certificate::{Certificate, Statement};
+use octet_node::control::{PublicKey, Request};
+use octet_node::key::Key;
+use octet_node::map::{CLUSTER, Map, Member, SignedMap, Update, Version};
+use serde_json::{Value, json};
+
+use super::Failed;
+
+/// Plays both in `folder`: the node `owner` certifies whatever key it is asked about, and this is what there is to know
+/// of others.
+pub fn start(folder: &Path, owner: Arc<Key>, update: &Update) -> Result<(), Failed> {
+    serve(&folder.join("identity.sock"), move |request| {
+        let key = request.args.get("key")?.as_str()?.parse().ok()?;
+        Some(json!(certify(&owner, UNIT, key).ok()?))
+    })?;
+    let update = json!(update);
+    serve(&folder.join("cluster.sock"), move |_| Some(update.clone()))
+}
+
+/// Has `answer` answer whoever connects, one after the other. What it says holds for good, so no answer ends.
+fn serve(
+    socket: &Path,
+    answer: impl Fn(&Request) -> Option<Value> + Send + 'static,
+) -> Result<(), Failed> {
+    let listener = UnixListener::bind(socket)?;
+    thread::spawn(move || {
+        for stream in listener.incoming().map_while(Result::ok) {
+            let mut peer = Peer::new(stream);
+            let Ok(Some(request)) = peer.next_request() else { continue };
+            let Some(item) = answer(&request) else { continue };
+            if peer.item(request.id, item).is_ok() {
+                // Until the service ends.
+                let _ = peer.next_request();
+            }
+        }
+    });
+    Ok(())
+}
+
+fn certify(owner: &Key, unit: &str, key: PublicKey) -> Result<Certificate, Failed> {
+    let (node, unit) = (owner.public(), unit.parse()?);
+    let statement = Statement { node, unit, key, epoch: 1, issued: 1 };
+    Ok(Certificate::sign(statement, owner)?)
+}
+
+/// The map of a box in which the node `owner` has the objects: it is board `number` at `address`, and its cache has
+/// `key`.
+pub fn map(owner: &Key, number: u8, address: IpAddr, key: PublicKey) -> Result<SignedMap, Failed> {
+    let member = Member {
+        number,
+        node: owner.public(),
+        addresses: vec![address],
+        certificates: vec![certify(owner, UNIT, key)?],
+        record: None,
+        drained: false,
+    };
+    let version = Version { epoch: 1, sequence: 1 };
+    let map = Map::new(owner.public(), version, vec![member], vec![]);
+    let signs = Key::generate()?;
+    let certificate = certify(owner, CLUSTER, signs.public())?;
+    Ok(SignedMap::sign(map, certificate, &signs)?)
+}

@@ -1,0 +1,26 @@
+//! wrk, which asks for one object again and again.
+
+use std::net::SocketAddr;
+use std::process::Command;
+use std::thread::available_parallelism;
+
+use super::Failed;
+
+/// How long it waits for an answer.
+const TIMEOUT: &str = "30s";
+
+/// Requests a second that are answered, by so many connections.
+pub fn rate(at: SocketAddr, path: &str, connections: u32, seconds: u32) -> Result<f64, Failed> {
+    let processors = u32::try_from(available_parallelism()?.get())?;
+    let mut command = Command::new("wrk");
+    command.args(["--threads", &connections.min(processors).to_string()]);
+    command.args(["--connections", &connections.to_string()]);
+    command.args(["--duration", &format!("{seconds}s"), "--timeout", TIMEOUT]);
+    let output = command.arg(format!("http://{at}{path}")).output()?;
+    let said = String::from_utf8_lossy(&output.stdout);
+    let of = |what: &str| said.lines().find_map(|line| line.trim().strip_prefix(what));
+    let is_whole = of("Non-2xx or 3xx responses:").or_else(|| of("Socket errors:")).is_none();
+    let rate = of("Requests/sec:").filter(|_| is_whole && output.status.success());
+    let why = || format!("wrk: {said}{}", String::from_utf8_lossy(&output.stderr));
+    Ok(rate.ok_or_else(why)?.trim().parse()?)
+}
