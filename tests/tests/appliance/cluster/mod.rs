@@ -20,6 +20,7 @@ mod rates;
 mod refused;
 mod rogue;
 mod run;
+mod served;
 mod site;
 mod trouble;
 mod unasked;

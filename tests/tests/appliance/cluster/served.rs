@@ -1,0 +1,34 @@
+//! What a box does for people: letters between them, and the way out.
+
+use octet_machine::Node;
+use octet_tests::{DiskFile, USED, shipped};
+
+use crate::cluster::site::{Site, text};
+use crate::cluster::{letters, uplink};
+
+/// Ports of the box.
+pub const PORTS: u8 = 4;
+
+/// Two minutes and more, of which most are waits. It needs the kernels of three machines, the rules between them, a disk
+/// that is cut, and units that are killed and come back: nothing in process has these.
+#[test]
+fn people_get_letters_names_and_the_time() {
+    let (keys, operators) = letters::Keys::new();
+    let lines = [letters::LINES, uplink::LINES, &operators].concat();
+    let site = Site::new(PORTS, &text(PORTS, &lines));
+    let disks =
+        letters::BOARDS.map(|board| (Node::Board(board), DiskFile::flashed(&shipped(), USED)));
+    site.power_on(Node::Router);
+    for (board, disk) in &disks {
+        site.power_on_with(*board, disk);
+    }
+    site.wait_ready(Node::Router);
+    for (board, _) in &disks {
+        site.wait_ready(*board);
+    }
+    letters::passes(&site, &disks, &keys);
+    // Nobody needs the other board any more, and the rest is cheaper without it.
+    let [(board, _), (other, _)] = disks.each_ref();
+    site.cluster.cut_power(*other).unwrap();
+    uplink::passes(&site, *board);
+}
