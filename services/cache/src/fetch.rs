@@ -272,21 +272,17 @@ impl Fetcher {
         };
         // There are no pieces of what is empty.
         let Some(size) = NonZeroU64::new(size) else { return Ok(()) };
-        while let Some(number) = flight.take().await {
-            let came = async {
-                let lacks = lacking(number, size.get(), &self.here(hash).await?);
+        // While the store takes in the last of one piece, the next one is on its way.
+        let one_by_one = || async {
+            while let Some(taken) = flight.take().await {
+                let lacks = lacking(taken.number(), size.get(), &self.here(hash).await?);
                 let store = self.objects.store();
-                piece::piece(store, &connection, hash, size, lacks, silence).await
-            };
-            match came.await {
-                Ok(()) => flight.came(peer.node),
-                Err(fault) => {
-                    flight.back(number);
-                    return Err(fault);
-                }
+                piece::piece(store, &connection, hash, size, lacks, silence).await?;
+                taken.came(peer.node);
             }
-        }
-        Ok(())
+            Ok(())
+        };
+        tokio::try_join!(one_by_one(), one_by_one()).map(drop)
     }
 
     /// What of it is here.

@@ -92,7 +92,7 @@ impl Flight {
     }
 
     /// The next piece to ask for, also one that another node was asked for in vain; nothing once all have come.
-    pub async fn take(&self) -> Option<u64> {
+    pub async fn take(&self) -> Option<Taken<'_>> {
         loop {
             let mut changed = std::pin::pin!(self.changed.notified());
             // What happens from here on is not missed.
@@ -100,8 +100,8 @@ impl Flight {
             match self.plan().as_mut() {
                 Some(plan) if plan.is_done() => return None,
                 Some(plan) => {
-                    if let Some(piece) = plan.take() {
-                        return Some(piece);
+                    if let Some(number) = plan.take() {
+                        return Some(Taken { flight: self, number, has_come: false });
                     }
                 }
                 None => {}
@@ -110,26 +110,42 @@ impl Flight {
         }
     }
 
-    /// A piece that was taken has come from `node`.
-    pub fn came(&self, node: PublicKey) {
-        self.givers.lock().unwrap_or_else(PoisonError::into_inner).insert(node);
-        if let Some(plan) = self.plan().as_mut() {
-            plan.came();
-        }
-        self.changed.notify_waiters();
-    }
-
-    /// A piece that was taken does not come.
-    pub fn back(&self, piece: u64) {
-        if let Some(plan) = self.plan().as_mut() {
-            plan.back(piece);
-        }
-        self.changed.notify_waiters();
-    }
-
     /// Who has given a piece.
     pub fn givers(&self) -> BTreeSet<PublicKey> {
         self.givers.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// A piece that a node is asked for. If it is dropped before it came, another node is asked.
+#[derive(Debug)]
+pub struct Taken<'a> {
+    flight: &'a Flight,
+    number: u64,
+    has_come: bool,
+}
+
+impl Taken<'_> {
+    /// Which one it is.
+    pub fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// It has come from `node`.
+    pub fn came(mut self, node: PublicKey) {
+        self.flight.givers.lock().unwrap_or_else(PoisonError::into_inner).insert(node);
+        self.has_come = true;
+    }
+}
+
+impl Drop for Taken<'_> {
+    fn drop(&mut self) {
+        if let Some(plan) = self.flight.plan().as_mut() {
+            match self.has_come {
+                true => plan.came(),
+                false => plan.back(self.number),
+            }
+        }
+        self.flight.changed.notify_waiters();
     }
 }
 

@@ -18,7 +18,7 @@ use tokio::time::timeout;
 use crate::objects::StoreError;
 
 /// How much of a piece waits for the store, in parts of 16 KiB.
-const AHEAD: usize = 16;
+const AHEAD: usize = 8;
 
 /// Why a node does not give what it was asked for.
 #[derive(Debug)]
