@@ -96,6 +96,39 @@ fn unsquashfs_finds_what_the_manifest_says() {
     must(Command::new("sha256sum").current_dir(&unpacked).args(check));
 }
 
+/// What is known of the place of a static program's code, and whether its stack can be code.
+#[test]
+fn programs_of_ours_have_no_fixed_address() {
+    let (image, folder) = (shipped(), tempfile::tempdir().unwrap());
+    let root = root(&image, folder.path());
+    let initrd = fs::File::open(image.file("boot/initrd")).unwrap();
+    let args = ["--extract", "--quiet", "init"];
+    must(Command::new("cpio").current_dir(folder.path()).args(args).stdin(Stdio::from(initrd)));
+    let unpacked = folder.path().join("unpacked");
+    must(
+        Command::new("unsquashfs").args(["-quiet", "-no-progress", "-d"]).arg(&unpacked).arg(&root),
+    );
+    let items = manifest(&image).into_iter().filter(|item| {
+        item["type"] == "file" && item["origin"].as_str().unwrap().starts_with("crate ")
+    });
+    let path = |item: Value| unpacked.join(&item["path"].as_str().unwrap()[1..]);
+    let programs: Vec<_> = items.map(path).chain([folder.path().join("init")]).collect();
+    assert!(programs.len() >= 2, "{programs:?}");
+    for program in programs {
+        let said = must(Command::new("readelf").args(["-hldW"]).arg(&program)).stdout;
+        let line = |of: &str| said.lines().find(|line| line.contains(of)).unwrap_or_default();
+        for (of, words) in [
+            ("Type:", "DYN (Position-Independent Executable file)"),
+            ("(FLAGS_1)", "NOW PIE"),
+            ("GNU_RELRO", "R "),
+            ("GNU_STACK", "RW "),
+        ] {
+            assert!(line(of).contains(words), "{}: {of}\n{said}", program.display());
+        }
+        assert!(!said.contains("INTERP"), "{} is not static", program.display());
+    }
+}
+
 #[test]
 fn unsquashfs_refuses_half_a_root() {
     let (image, folder) = (shipped(), tempfile::tempdir().unwrap());
