@@ -78,6 +78,11 @@ impl Job {
         self.test.is_some() || ["tests/", "image/tests/"].iter().any(images)
     }
 
+    /// Whether it boots a router and boards.
+    pub fn is_of_box(&self) -> bool {
+        self.test.is_some() && self.name.starts_with("cluster::")
+    }
+
     /// Runs it to its end.
     pub fn run(self, suite: &Suite) -> miette::Result<Outcome> {
         let mut output =

@@ -142,12 +142,21 @@ impl Suite {
     fn run_all(&self, jobs: Vec<Job>) -> miette::Result<Vec<Outcome>> {
         // Guests have slots of their own, one more than processors: who waits for one does nothing else.
         let workers = thread::available_parallelism().map_or(1, NonZero::get) + 2;
-        let jobs = Mutex::new(VecDeque::from(jobs));
-        let next = || jobs.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+        // Guests that wait for each other are not idle, so two whole boxes side by side take longer than one after the
+        // other: the first worker alone runs them.
+        let (boxes, others): (VecDeque<_>, _) = jobs.into_iter().partition(Job::is_of_box);
+        let (boxes, others) = (Mutex::new(boxes), Mutex::new(others));
+        let take = |jobs: &Mutex<VecDeque<Job>>| {
+            jobs.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
+        };
         thread::scope(|scope| {
             let (sender, outcomes) = mpsc::channel();
-            for _ in 0..workers {
-                let (sender, next) = (sender.clone(), &next);
+            for worker in 0..workers {
+                let (sender, boxes, others) = (sender.clone(), &boxes, &others);
+                let next = move || {
+                    let of_box = if worker == 0 { take(boxes) } else { None };
+                    of_box.or_else(|| take(others))
+                };
                 scope.spawn(move || {
                     // Nobody listens any more once one could not be started.
                     while let Some(job) = next()

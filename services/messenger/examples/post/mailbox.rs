@@ -37,7 +37,8 @@ pub fn run(folder: &Path) -> Result<Value, Failed> {
         folder: Some(folder.join(STATE)),
         sockets: folder.to_owned(),
         control: UnixListener::bind(folder.join(SOCKET))?,
-        callers: Callers::parse(&format!("{}=status,admit", geteuid().as_raw()))?,
+        callers: Callers::parse(&format!("{}=status,admit", geteuid().as_raw()))
+            .unwrap_or_default(),
         at: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 0))],
         board_port: 0,
     };

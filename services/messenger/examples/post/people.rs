@@ -97,14 +97,14 @@ pub fn letters(folder: &Path, boxes: &[Mailbox; 2], count: usize) -> Result<Lett
     let before = [anna.wire().bytes, ben.wire().bytes];
     for number in 0..count {
         let text = format!("{number:0TEXT$}");
-        let lines = ben.person().history().1;
+        let lines = ben.person().history().0;
         let began = Instant::now();
         anna.tell(Event::Write(names[1], text), now())?;
         deliver(&mut anna)?;
         left.push(began.elapsed());
         ben.fetch(now())?;
         shown.push(began.elapsed());
-        if ben.person().history().1 == lines {
+        if ben.person().history().0 == lines {
             return Err(format!("letter {number} was not there").into());
         }
     }
