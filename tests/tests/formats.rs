@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use octet_tests::{Image, Owner, SigningKey, must, run, shipped};
+use octet_tests::{AARCH64, Image, Owner, SigningKey, must, run, shipped, shipped_for, soak};
 use serde_json::Value;
 
 /// The squashfs out of the initrd, unpacked by cpio.
@@ -94,6 +94,48 @@ fn unsquashfs_finds_what_the_manifest_says() {
     fs::write(folder.path().join("sums"), sums).unwrap();
     let check = ["--check", "--strict", "--quiet", "../sums"];
     must(Command::new("sha256sum").current_dir(&unpacked).args(check));
+}
+
+/// A program at a fixed address tells whoever finds a fault in it where its code is. For both targets with `--soak`.
+#[test]
+fn programs_of_ours_have_no_fixed_address() {
+    let other = soak().then(|| shipped_for(AARCH64));
+    for image in [shipped()].into_iter().chain(other) {
+        let folder = tempfile::tempdir().unwrap();
+        let root = root(&image, folder.path());
+        let initrd = fs::File::open(image.file("boot/initrd")).unwrap();
+        let args = ["--extract", "--quiet", "init"];
+        must(Command::new("cpio").current_dir(folder.path()).args(args).stdin(Stdio::from(initrd)));
+        let unpacked = folder.path().join("unpacked");
+        let args = ["-quiet", "-no-progress", "-d"];
+        must(Command::new("unsquashfs").args(args).arg(&unpacked).arg(&root));
+        let items = manifest(&image).into_iter().filter(|item| {
+            item["type"] == "file" && item["origin"].as_str().unwrap().starts_with("crate ")
+        });
+        let path = |item: Value| unpacked.join(&item["path"].as_str().unwrap()[1..]);
+        let programs: Vec<_> = items.map(path).chain([folder.path().join("init")]).collect();
+        assert!(programs.len() >= 2, "{programs:?}");
+        for program in programs {
+            moves_itself(&program);
+        }
+    }
+}
+
+fn moves_itself(program: &Path) {
+    let said = must(Command::new("readelf").args(["-hldW"]).arg(program)).stdout;
+    let line = |of: &str| said.lines().find(|line| line.contains(of)).unwrap_or_default();
+    for (of, words) in [
+        ("Type:", "DYN (Position-Independent Executable file)"),
+        ("(FLAGS_1)", "NOW PIE"),
+        ("GNU_RELRO", "R "),
+        ("GNU_STACK", "RW "),
+    ] {
+        assert!(line(of).contains(words), "{}: {of}\n{said}", program.display());
+    }
+    // It is static, and nothing is filled in where its code is.
+    for word in ["INTERP", "NEEDED", "TEXTREL"] {
+        assert!(!said.contains(word), "{}: {word}\n{said}", program.display());
+    }
 }
 
 #[test]

@@ -44,8 +44,7 @@ impl Inputs {
         let lock = Lock::read(&options.lock_file(workspace))?;
         let units = Units::load(&root, &appliance).map_err(Mistake::from)?;
         let overlays = Overlays::load(&root, options.target)?;
-        let toolchain =
-            Toolchain::here(&lock.tool("ziglang")?.version, &lock.tool("cargo-zigbuild")?.version)?;
+        let toolchain = Toolchain::here(&lock.tool("ziglang")?.version)?;
         let store = Store::open(options.offline)?;
         Ok(Self {
             root,
@@ -77,11 +76,8 @@ impl Inputs {
         steps: &'a Steps,
         unpack: &'a dyn Fn() -> miette::Result<Unpacked>,
     ) -> CargoSource<'a> {
-        let digests = ["ziglang", "cargo-zigbuild"]
-            .iter()
-            .filter_map(|name| self.lock.tool(name).ok())
-            .map(|input| input.sha256.get_ref().to_string())
-            .collect();
+        let zig = self.lock.tool("ziglang").ok();
+        let digests = zig.map(|input| input.sha256.get_ref().to_string()).into_iter().collect();
         CargoSource {
             root: &self.root,
             target: self.target,
@@ -98,13 +94,7 @@ impl Inputs {
         let zig = self.derived(self.lock.tool("ziglang")?, "zig", false, steps, &|member| {
             member.strip_prefix("ziglang/").map(PathBuf::from)
         })?;
-        let zigbuild =
-            self.derived(self.lock.tool("cargo-zigbuild")?, "zigbuild", true, steps, &|member| {
-                let name = member.rsplit('/').next()?;
-                (member.contains(".data/scripts/") && name == "cargo-zigbuild")
-                    .then(|| PathBuf::from(name))
-            })?;
-        Ok(Unpacked { zig, zigbuild: zigbuild.join("cargo-zigbuild") })
+        Ok(Unpacked { zig })
     }
 
     /// The folder with `linux` and `qcow2` out of the seed.

@@ -27,8 +27,8 @@ pub struct Toolchain {
 pub struct Unusable(String);
 
 impl Toolchain {
-    /// The toolchain that a build with these versions of the tools would use here.
-    pub fn here(zig: &str, zigbuild: &str) -> Result<Self, Unusable> {
+    /// The toolchain that a build with this version of ziglang would use here.
+    pub fn here(zig: &str) -> Result<Self, Unusable> {
         let output = Command::new("rustc")
             .arg("-Vv")
             .env_remove("RUSTC_WRAPPER")
@@ -39,7 +39,7 @@ impl Toolchain {
         }
         Ok(Self {
             rustc: String::from_utf8_lossy(&output.stdout).into_owned(),
-            linker: format!("zig cc, ziglang {zig} via cargo-zigbuild {zigbuild}"),
+            linker: format!("rust-lld, bundled with rustc; C by zig cc, ziglang {zig}"),
             libc: LIBC.to_owned(),
         })
     }

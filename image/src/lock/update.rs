@@ -63,7 +63,7 @@ pub fn update(
         }
     }
     let version = |name: &str| versions.get(name).cloned().unwrap_or_default();
-    edit.toolchain(&Toolchain::here(&version("ziglang"), &version("cargo-zigbuild"))?);
+    edit.toolchain(&Toolchain::here(&version("ziglang"))?);
     let epoch = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .ok()

@@ -126,9 +126,10 @@ pub static AARCH64: [Need; 3] = [
 ];
 
 /// What the tests need besides: they hold what was built against tools that are not ours.
-pub static TEST: [Need; 14] = [
+pub static TEST: [Need; 15] = [
     debian("git", "makes the clones that must give the same bytes", &["git"]),
     debian("unsquashfs", "must accept the root file system", &["squashfs-tools"]),
+    debian("readelf", "tells how programs are linked", &["binutils"]),
     debian("cpio", "must accept the initrd", &["cpio"]),
     debian("sha256sum", "must accept SHA256SUMS", &["coreutils"]),
     debian("sgdisk", "must accept the partition table", &["gdisk"]),

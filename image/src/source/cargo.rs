@@ -5,6 +5,7 @@ mod crates;
 mod environment;
 mod fingerprint;
 mod home;
+mod linker;
 mod record;
 
 use std::collections::BTreeMap;
@@ -51,8 +52,6 @@ pub struct Tools {
 pub struct Unpacked {
     /// The folder of ziglang.
     pub zig: PathBuf,
-    /// The program cargo-zigbuild.
-    pub zigbuild: PathBuf,
 }
 
 /// A link to the one program that all services are.

@@ -1,4 +1,4 @@
-//! One run of cargo-zigbuild, in an environment that is the same everywhere.
+//! One run of cargo, in an environment that is the same everywhere.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufReader, Read};
@@ -9,6 +9,7 @@ use std::thread;
 use cargo_metadata::{Artifact, CrateType, Message};
 
 use super::environment::{flags, sysroot};
+use super::linker::Linker;
 use super::record::{Compiled, Program};
 use super::{CargoError, CargoSource, PROGRAMS, SERVICES_PACKAGE, Unpacked, crates, home};
 
@@ -26,15 +27,19 @@ pub fn run(source: &CargoSource<'_>, tools: &Unpacked) -> Result<Compiled, Cargo
     let own = folder.join("home");
     home::make(&own, &user)?;
     let manifest = source.root.join("Cargo.toml");
+    let host = source.tools.rustc.lines().find_map(|line| line.strip_prefix("host: "));
+    let (tools_in, zig) = (folder.join("tools"), tools.zig.join("zig"));
+    let linker = Linker::write(&tools_in, source.target, zig, &sysroot, host.unwrap_or_default())
+        .map_err(|why| CargoError::Home { path: tools_in, why })?;
     let step = source.steps.start("compile", "crates");
     if !source.offline {
         let mut cargo = Command::new("cargo");
         home::run_with(&own, &mut cargo);
         fetch(cargo.arg("fetch").arg("--manifest-path").arg(&manifest), triple)?;
     }
-    let mut command = Command::new(&tools.zigbuild);
+    let mut command = Command::new("cargo");
     home::run_with(&own, &mut command)
-        .args(["zigbuild", "--profile", "appliance", "--locked", "--target", triple])
+        .args(["build", "--profile", "appliance", "--locked", "--target", triple])
         .arg("--manifest-path")
         .arg(&manifest)
         .args(["--message-format", "json-render-diagnostics", "--target-dir"])
@@ -48,11 +53,10 @@ pub fn run(source: &CargoSource<'_>, tools: &Unpacked) -> Result<Compiled, Cargo
     command.args(["--no-default-features", "--features", &features.join(",")]);
     command
         .env("CARGO_ENCODED_RUSTFLAGS", flags(source.root, &sysroot, [&own, &user]))
-        .env("CARGO_ZIGBUILD_ZIG_PATH", tools.zig.join("zig"))
-        .env("CARGO_ZIGBUILD_CACHE_DIR", folder.join("zigbuild"))
+        .envs(linker.environment())
         .env("ZIG_GLOBAL_CACHE_DIR", folder.join("zig/global"))
         .env("ZIG_LOCAL_CACHE_DIR", folder.join("zig/local"));
-    let no_program = |error| CargoError::NoProgram { program: "cargo-zigbuild".into(), why: error };
+    let no_program = |error| CargoError::NoProgram { program: "cargo".into(), why: error };
     let mut child = command
         .stdin(Stdio::null())
         .stdout(Stdio::piped())

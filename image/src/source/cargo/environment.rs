@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::CargoError;
+use super::linker::Linker;
 
 /// Variables that are passed on: where things are, and how the network is reached. Everything
 /// else, above all flags and wrappers of the user's, could change the programs' bytes.
@@ -61,7 +62,7 @@ pub fn sysroot() -> Result<PathBuf, CargoError> {
     Ok(PathBuf::from(String::from_utf8_lossy(&output.stdout).trim_end()))
 }
 
-/// Flags of rustc, in cargo's encoding: every folder of this machine gets a name that is the same
+/// Flags of rustc, in cargo's encoding: how it links, and every folder of this machine gets a name that is the same
 /// on all, those of the cargo `homes` too. The last match counts, so the longest path comes last.
 pub fn flags(root: &Path, sysroot: &Path, homes: [&Path; 2]) -> OsString {
     let mut folders = vec![(root.to_owned(), "/octet"), (sysroot.to_owned(), "/rust")];
@@ -77,8 +78,12 @@ pub fn flags(root: &Path, sysroot: &Path, homes: [&Path; 2]) -> OsString {
     }
     folders.sort_by_key(|(path, _)| (path.as_os_str().len(), path.clone()));
     let mut flags = OsString::new();
-    for (path, name) in folders {
-        if !flags.is_empty() {
+    for flag in Linker::FLAGS {
+        flags.push(flag);
+        flags.push("\x1f");
+    }
+    for (at, (path, name)) in folders.into_iter().enumerate() {
+        if at > 0 {
             flags.push("\x1f");
         }
         flags.push("--remap-path-prefix=");

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use cargo_metadata::MetadataCommand;
 
+use super::linker::Linker;
 use super::{CargoError, CargoSource, PROGRAMS, SERVICES_PACKAGE};
 use crate::digest::{Hasher, Sha256};
 
@@ -16,6 +17,7 @@ pub fn of(source: &CargoSource<'_>) -> Result<String, CargoError> {
         .field(env!("CARGO_PKG_VERSION"))
         // What was compiled with the user's configuration is not taken.
         .field("a cargo home of our own")
+        .field(Linker::recipe())
         .field(source.target.triple())
         .field(&source.tools.rustc);
     for digest in &source.tools.digests {
