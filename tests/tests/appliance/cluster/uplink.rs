@@ -204,8 +204,7 @@ fn resolve(peer: &Peer, name: &str) -> (u8, Option<Ipv4Addr>) {
 /// What a node's clock shows, in seconds since 1970.
 pub fn clock(site: &Site, node: Node) -> u64 {
     let shown = site.ask(node, "clock", "show", json!({}));
-    let text = shown["time"].as_str().unwrap();
-    let time = humantime::parse_rfc3339(text).unwrap();
+    let time = humantime::parse_rfc3339(shown["time"].as_str().unwrap()).unwrap();
     time.duration_since(std::time::UNIX_EPOCH).unwrap().as_secs()
 }
 
