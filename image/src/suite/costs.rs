@@ -84,6 +84,13 @@ impl Costs {
 mod tests {
     use super::*;
 
+    /// Without it tests are started in the order of their names, and the longest is alone at the end.
+    #[test]
+    fn the_table_is_there() {
+        let costs = Costs::read(include_str!("../../../tests/README.md"));
+        assert!(costs.0.len() > 50, "{costs:?}");
+    }
+
     #[test]
     fn what_is_written_is_read_again() {
         let text = format!(
