@@ -19,8 +19,9 @@ const NFT: &str = "/usr/sbin/nft";
 /// Where a text for it is; in a /tmp of netd's own.
 const FILE: &str = "/tmp/rules.nft";
 
-/// How long it may take: long, because the board may be busy.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// How long it may take: long, because the board may be busy, and its kernel forwards before it lets a
+/// program run.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Of what it says when it fails, this much is told.
 const MOST_SAID: usize = 2000;

@@ -13,11 +13,12 @@ use serde_json::{Map, Value};
 
 use crate::keeper::Readers;
 
-/// How long a unit may take to say whether it accepts something.
-const TO_CHECK: Duration = Duration::from_secs(10);
+/// How long a unit may take to say whether it accepts something. It only ends a hang: on a board that forwards
+/// all that it can, whoever answers has little time left.
+const TO_CHECK: Duration = Duration::from_secs(60);
 
-/// How long it may take to live with it: netd has programs to run.
-const TO_APPLY: Duration = Duration::from_secs(30);
+/// How long it may take to live with it: netd has programs to run, and gives each of them a minute.
+const TO_APPLY: Duration = Duration::from_secs(150);
 
 /// States of units in which nobody could be asked; each reads its settings when it starts.
 const NOT_RUNNING: [&str; 5] = ["waiting", "backoff", "stopped", "failed", "done"];

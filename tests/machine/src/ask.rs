@@ -15,8 +15,8 @@ use crate::log_line::LogLine;
 use crate::machine::{Machine, TAIL};
 use crate::status::{Boot, State, Status, UnitState};
 
-/// How long a verb may take. Long, because the host may be busy.
-const ANSWER: Duration = Duration::from_secs(60);
+/// How long a verb may take: longer than any that ends by itself, which only a hang does not.
+const ANSWER: Duration = Duration::from_secs(300);
 
 /// How long a watch goes on without news before it is asked for again: on a serial port a request
 /// can get lost (see [`connect`](crate::connect)).

@@ -1,4 +1,5 @@
-//! A good citizen: answers every ping with its number and how many there were, and logs each.
+//! A good citizen: answers every ping with its number and how many there were, and logs each. It says at which
+//! address it is.
 
 use octet_guests::service::{notify, serve, unknown};
 use serde_json::json;
@@ -14,6 +15,7 @@ fn main() -> std::io::Result<()> {
                 println!("ping {number}");
                 Ok(json!({ "n": number, "count": count }))
             }
+            "where" => Ok(json!(format!("{:p}", main as fn() -> std::io::Result<()>))),
             verb => Err(unknown(verb)),
         },
     )

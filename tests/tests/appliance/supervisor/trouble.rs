@@ -3,7 +3,7 @@
 
 use octet_machine::{Machine, UnitState};
 use octet_tests::{DiskFile, READY, SOON, guest, shipped, soak};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::supervisor::guest::{
     Pings, be, bully, restart_fast, unit, wait, wait_init_says, wait_state, with_echo,
@@ -62,7 +62,7 @@ fn one_unit_does_its_worst_and_nobody_notices() {
     let image = image.change_units(restart_fast).image();
     // With a disk, the log keeps more than what one unit floods it with.
     let disk = DiskFile::flashed(&shipped(), MEDIUM);
-    let machine = image.machine().disk(disk.disk()).cpus(1).start().unwrap();
+    let machine = image.machine_as_shipped().disk(disk.disk()).cpus(1).start().unwrap();
     machine.wait_ready(READY).unwrap();
     let mut pings = Pings::default();
     for name in ["echo", "bully", "hound"] {
@@ -227,6 +227,7 @@ fn kill_all(machine: &Machine, pings: &mut Pings) {
     for _ in 0..rounds {
         for name in &names {
             let before = unit(machine, name);
+            let at = (name == "echo").then(|| address_of_echo(machine));
             machine.call("signal", json!({ "unit": name, "signal": "KILL" })).unwrap();
             let back = |status: &octet_machine::Status| {
                 let unit = status.unit(name).unwrap();
@@ -236,11 +237,21 @@ fn kill_all(machine: &Machine, pings: &mut Pings) {
             let after = unit(machine, name);
             assert_eq!(after.restarts, before.restarts + 1, "{name}");
             assert_ne!(after.pid, before.pid, "{name}");
-            if name == "echo" {
+            if let Some(before) = at {
+                assert_ne!(
+                    address_of_echo(machine),
+                    before,
+                    "a program is where it was the last time"
+                );
                 pings.begin_again();
             }
             pings.one(machine);
         }
     }
     println!("  killed and back, {rounds} times each: {}", names.join(", "));
+}
+
+/// Where the code of `echo` is in its memory.
+fn address_of_echo(machine: &Machine) -> Value {
+    machine.call_unit("echo", "where", json!({})).unwrap()
 }

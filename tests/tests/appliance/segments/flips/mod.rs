@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use fastrand::Rng;
 use octet_evaluator::{Probe as Asked, World, Zone};
 use octet_machine::panel::switchboard::Came;
-use octet_tests::{seed, soak};
+use octet_tests::{PAUSE, seed, soak};
 
 use crate::segments::change::{change, quiet};
 use crate::segments::flows::{Flow, Side, begin};
@@ -26,8 +26,8 @@ const ORDER: [usize; 6] = [1, 0, 2, 1, 2, 0];
 /// How many probes are under way between two looks at all flows.
 const AT_ONCE: usize = 100;
 
-/// Before the next look, at least: a router without a processor of its own is to have as much time for the
-/// change as for probes, also where it has only part of one, else it is never done.
+/// Before the second look at a change; before each further one it is twice as long. Its kernel deals with probes
+/// before netd, so a router with part of a processor is done only if in the end most of the time is free of them.
 const PACE: Duration = Duration::from_millis(100);
 
 /// What was seen of all flips.
@@ -215,10 +215,14 @@ impl Flips {
             is_done.store(true, Ordering::SeqCst);
         });
         let before = self.tally.probes;
+        let mut pause = PACE;
         while !done.load(Ordering::SeqCst) && !changing.is_finished() {
-            let began = Instant::now();
             self.piece(&[old, next]);
-            sleep(began.elapsed().max(PACE));
+            let until = Instant::now() + pause;
+            while Instant::now() < until && !changing.is_finished() {
+                sleep(PAUSE);
+            }
+            pause *= 2;
         }
         self.tally.during += self.tally.probes - before;
         changing.join().unwrap();
