@@ -1,10 +1,12 @@
 //! The image that ships.
 
 use std::fs;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 
+use flate2::read::GzDecoder;
 use octet_machine::{Architecture, Builder, Disk, Machine};
 use tempfile::TempDir;
 
@@ -57,26 +59,7 @@ impl Image {
     /// It cannot be built.
     pub fn with_services_and(services: &[(&str, PathBuf)], sections: &str) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        let mut image = Self::build_in(folder.path(), services, sections);
-        image.temporary = Some(Arc::new(folder));
-        image
-    }
-
-    /// The same for several tests that call it `name`: the first one builds it.
-    ///
-    /// # Panics
-    /// It cannot be built.
-    pub fn shared(name: &str, services: &[(&str, PathBuf)], sections: &str) -> Self {
-        let folder = shared(name, |folder| {
-            Self::build_in(folder, services, sections);
-        });
-        let folder = folder.join("out").join(X86_64);
-        Self { folder, architecture: Architecture::X86_64, temporary: None }
-    }
-
-    /// Builds the image in `folder` with these services and sections.
-    fn build_in(folder: &Path, services: &[(&str, PathBuf)], sections: &str) -> Self {
-        let path = |name: &str| folder.join(name);
+        let path = |name: &str| folder.path().join(name);
         let copy = |from: &Path, to: &str| fs::copy(from, path(to)).expect("a copy");
         let mut text = fs::read_to_string(workspace().join("appliance.toml")).expect("text");
         for (name, program) in services {
@@ -88,16 +71,22 @@ impl Image {
         text += sections;
         fs::write(path("appliance.toml"), text).expect("room for a file");
         let appliance = path("appliance.toml").to_string_lossy().into_owned();
-        Self::build(&path("out"), &["--appliance", &appliance])
+        let mut image = Self::build(&path("out"), &["--appliance", &appliance]);
+        image.temporary = Some(Arc::new(folder));
+        image
     }
 
-    /// A machine that boots it without a disk. Its programs are where they were the last time, as QEMU then has
-    /// their code already.
+    /// A machine that boots it without a disk, as cheaply as QEMU can: the host has unpacked the kernel, and programs
+    /// are where they were the last time, so that their code is known already.
     pub fn machine(&self) -> Builder {
-        self.machine_as_shipped().kernel_argument("norandmaps")
+        let linux = self.file("boot/linux");
+        let linux =
+            if self.architecture == Architecture::X86_64 { unpacked(&linux) } else { linux };
+        let builder = Machine::builder(linux, self.file("boot/initrd"));
+        builder.architecture(self.architecture).kernel_argument("norandmaps")
     }
 
-    /// The same with programs at random addresses, as everywhere but in tests.
+    /// The same with the kernel as it ships and programs at random addresses, as everywhere but in tests.
     pub fn machine_as_shipped(&self) -> Builder {
         Machine::builder(self.file("boot/linux"), self.file("boot/initrd"))
             .architecture(self.architecture)
@@ -158,4 +147,24 @@ pub fn text_of_one_board() -> String {
 pub fn workspace() -> PathBuf {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     here.parent().unwrap_or(here).to_owned()
+}
+
+/// The ELF file within a kernel for x86-64, which is packed by gzip (Documentation/arch/x86/boot.rst).
+///
+/// # Panics
+/// It is none, or the host refuses.
+fn unpacked(linux: &Path) -> PathBuf {
+    let packed = fs::read(linux).expect("the kernel");
+    let number =
+        |bytes: &[u8]| u32::from_le_bytes(bytes[..4].try_into().expect("4 bytes")) as usize;
+    let code = (usize::from(packed[0x1f1]) + 1) * 512;
+    let payload = &packed[code + number(&packed[0x248..])..][..number(&packed[0x24c..])];
+    // Its check sum, and how long it is, are the end of it (RFC 1952).
+    let sum = number(&payload[payload.len() - 8..]);
+    let folder = shared(&format!("linux-{sum:08x}"), |folder| {
+        let mut elf = vec![];
+        GzDecoder::new(payload).read_to_end(&mut elf).expect("a kernel packed by gzip");
+        fs::write(folder.join("linux"), elf).expect("room for a file");
+    });
+    folder.join("linux")
 }

@@ -51,6 +51,10 @@ fn fits_into_96_mib_knows_its_number_and_reboots() {
     let machine = machine.kernel_argument(&format!("test.said={said}")).start().unwrap();
     let status = machine.wait_ready(READY).unwrap();
     assert_eq!(status.board, Some(3));
+    // The command line has the last word on the number.
+    let other = machine.call("board", serde_json::json!({ "number": 4 })).unwrap_err().to_string();
+    assert!(other.contains("by its port this is board 4"), "{other}");
+    assert_eq!(machine.status().unwrap().board, Some(3));
     // What a guest knows is found in its memory, and what it does not know is not.
     let dump = machine.dump_memory().unwrap();
     let needles = [("said", said.as_bytes()), ("unsaid", unsaid.as_bytes())];

@@ -21,7 +21,7 @@ services = [\"store\"]
 fn image() -> Image {
     let own = ["store", "fetcher", "local"].map(|name| (name, guest("hello")));
     // Nobody but the test says what runs: `cluster`, which does so in a box, may not.
-    let quiet = Remake::of(&Image::shared("placed", &own, BOARDS)).change_units(|unit| {
+    let quiet = Remake::of(&Image::with_services_and(&own, BOARDS)).change_units(|unit| {
         if unit["name"] == "cluster" {
             unit["talks"]["init"] = json!(["watch"]);
         }
@@ -64,56 +64,13 @@ fn refused(result: Result<serde_json::Value, impl std::fmt::Display>) -> String 
 }
 
 #[test]
-#[ignore = "long: the tests below show it by the port's number"]
+#[ignore = "long: the test below shows it by the port's number"]
 fn all_that_is_for_a_board_runs_there() {
     let machine = ready(&["octet.board=3"]);
     wait(&machine, "fetcher", UnitState::Ready);
     let status = machine.status().unwrap();
     assert_eq!(status.board, Some(3));
     assert_eq!(told(&status, "store"), (UnitState::Ready, String::new()));
-}
-
-#[test]
-fn what_is_for_another_board_does_not_run() {
-    let machine = ready(&["octet.board=4"]);
-    let status = wait(&machine, "store", UnitState::Ready);
-    assert_eq!(told(&status, "fetcher"), stopped("is for board 3"));
-    assert_eq!(status.unit("fetcher").unwrap().pid, None);
-    assert_eq!(machine.logs("fetcher").unwrap().len(), 0, "it has never said a word");
-
-    // Nobody can start it here: what runs can be, so that is not why.
-    machine.call("restart", json!({"unit": "store"})).unwrap();
-    wait(&machine, "store", UnitState::Ready);
-    for verb in ["start", "restart"] {
-        let said = refused(machine.call(verb, json!({"unit": "fetcher"})));
-        assert!(said.contains("`fetcher` is for board 3"), "{said}");
-    }
-    assert_eq!(told(&machine.status().unwrap(), "fetcher"), stopped("is for board 3"));
-    // The command line has the last word on the number.
-    let said = refused(machine.call("board", json!({"number": 3})));
-    assert!(said.contains("by its port this is board 3"), "{said}");
-
-    // Whoever knows that the settings are others says so.
-    machine.call("place", json!({"units": "store,fetcher"})).unwrap();
-    wait(&machine, "fetcher", UnitState::Ready);
-    for wrong in ["local", "console", "gone"] {
-        let said = refused(machine.call("place", json!({"units": wrong})));
-        assert!(said.contains(&format!("`{wrong}`")), "{said}");
-    }
-    assert_eq!(told(&machine.status().unwrap(), "fetcher").0, UnitState::Ready);
-    machine.call("place", json!({"units": ""})).unwrap();
-    let status = wait(&machine, "store", UnitState::Stopped);
-    assert_eq!(told(&status, "store"), stopped("is for other boards"));
-    assert_eq!(told(&status, "fetcher"), stopped("is for board 3"));
-    // A unit of which the list says nothing, and back.
-    machine.call("place", json!({"units": "store", "of": "store,local"})).unwrap();
-    let status = wait(&machine, "local", UnitState::Stopped);
-    assert_eq!(told(&status, "local"), stopped("is for other boards"));
-    wait(&machine, "fetcher", UnitState::Ready);
-    machine.call("place", json!({"units": "store"})).unwrap();
-    wait(&machine, "local", UnitState::Ready);
-    wait(&machine, "fetcher", UnitState::Stopped);
-    assert_eq!(machine.status().unwrap().state, State::Ready);
 }
 
 #[test]
@@ -132,6 +89,8 @@ fn units_follow_the_number_that_the_port_has() {
     assert!(said.contains("waits for the board's number"), "{said}");
 
     let plug = |number: u8| machine.call("board", json!({"number": number})).unwrap();
+    plug(4);
+    what_is_for_another_board_does_not_run(&machine);
     plug(3);
     let status = wait(&machine, "fetcher", UnitState::Ready);
     assert_eq!(status.board, Some(3));
@@ -163,5 +122,47 @@ fn units_follow_the_number_that_the_port_has() {
         let seen = machine.console().wait_for(shown, Instant::now() + SOON);
         assert!(seen.is_some(), "{}", machine.tail(40));
     }
+    assert_eq!(machine.status().unwrap().state, State::Ready);
+    plug(4);
+    wait(&machine, "store", UnitState::Ready);
+    who_knows_that_the_settings_are_others_says_so(&machine);
+}
+
+fn what_is_for_another_board_does_not_run(machine: &Machine) {
+    let status = wait(machine, "store", UnitState::Ready);
+    assert_eq!(told(&status, "fetcher"), stopped("is for board 3"));
+    assert_eq!(status.unit("fetcher").unwrap().pid, None);
+    assert_eq!(machine.logs("fetcher").unwrap().len(), 0, "it has never said a word");
+
+    // Nobody can start it here: what runs can be, so that is not why.
+    machine.call("restart", json!({"unit": "store"})).unwrap();
+    wait(machine, "store", UnitState::Ready);
+    for verb in ["start", "restart"] {
+        let said = refused(machine.call(verb, json!({"unit": "fetcher"})));
+        assert!(said.contains("`fetcher` is for board 3"), "{said}");
+    }
+    assert_eq!(told(&machine.status().unwrap(), "fetcher"), stopped("is for board 3"));
+}
+
+fn who_knows_that_the_settings_are_others_says_so(machine: &Machine) {
+    machine.call("place", json!({"units": "store,fetcher"})).unwrap();
+    wait(machine, "fetcher", UnitState::Ready);
+    for wrong in ["local", "console", "gone"] {
+        let said = refused(machine.call("place", json!({"units": wrong})));
+        assert!(said.contains(&format!("`{wrong}`")), "{said}");
+    }
+    assert_eq!(told(&machine.status().unwrap(), "fetcher").0, UnitState::Ready);
+    machine.call("place", json!({"units": ""})).unwrap();
+    let status = wait(machine, "store", UnitState::Stopped);
+    assert_eq!(told(&status, "store"), stopped("is for other boards"));
+    assert_eq!(told(&status, "fetcher"), stopped("is for board 3"));
+    // A unit of which the list says nothing, and back.
+    machine.call("place", json!({"units": "store", "of": "store,local"})).unwrap();
+    let status = wait(machine, "local", UnitState::Stopped);
+    assert_eq!(told(&status, "local"), stopped("is for other boards"));
+    wait(machine, "fetcher", UnitState::Ready);
+    machine.call("place", json!({"units": "store"})).unwrap();
+    wait(machine, "local", UnitState::Ready);
+    wait(machine, "fetcher", UnitState::Stopped);
     assert_eq!(machine.status().unwrap().state, State::Ready);
 }

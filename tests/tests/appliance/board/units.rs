@@ -7,7 +7,7 @@ use std::process::Command;
 
 use octet_guests::frames::{Frames, frame};
 use octet_machine::{Machine, UnitState};
-use octet_tests::{Image, READY, SOON, builder, guest, must, shipped, soak, workspace};
+use octet_tests::{Image, READY, SOON, builder, guest, must, soak, workspace};
 use serde_json::json;
 
 /// Kills the unit's main process and waits until it is ready again, started once more.
@@ -32,24 +32,10 @@ fn lines(machine: &Machine, unit: &str) -> String {
     machine.logs(unit).unwrap().join("\n")
 }
 
-#[test]
-fn every_unit_that_ships_comes_back_when_killed() {
-    let machine = shipped().machine().start().unwrap();
-    let status = machine.wait_ready(READY).unwrap();
-    let running: Vec<&str> = status
-        .units
-        .iter()
-        .filter(|unit| unit.state == UnitState::Ready)
-        .map(|unit| unit.name.as_str())
-        .collect();
-    assert!(running.contains(&"console"), "{running:?}");
-    for name in running {
-        kill_and_wait(&machine, name);
-    }
-    machine.wait_ready(SOON).unwrap();
-}
+/// Services of our own.
+const OWN: [&str; 4] = ["hello", "crash", "frames", "probe"];
 
-/// The appliance with services of our own, each added by three lines.
+/// The appliance with them, each added by three lines.
 fn with_services() -> Image {
     // A program header table (e_phnum) that is longer than Linux takes: it says ENOEXEC.
     let mut program = fs::read(guest("hello")).unwrap();
@@ -57,27 +43,49 @@ fn with_services() -> Image {
     let folder = tempfile::tempdir().unwrap();
     let no_program = folder.path().join("no-program");
     fs::write(&no_program, program).unwrap();
-    let own = ["hello", "crash", "frames", "probe"].map(|name| (name, guest(name)));
-    Image::shared("units", &[&own[..], &[("no-program", no_program)]].concat(), "")
+    let own = OWN.map(|name| (name, guest(name)));
+    Image::with_services(&[&own[..], &[("no-program", no_program)]].concat())
 }
 
+/// Half a minute: PID 1 is looked at in the kernel that it is for, beside everything that ships.
 #[test]
-fn a_service_of_ones_own_comes_up_and_is_explained() {
+fn services_of_ones_own_and_what_they_can_do_to_others() {
     let image = with_services();
     let machine = image.machine().start().unwrap();
     machine.wait_ready(READY).unwrap();
+    one_comes_up_and_is_explained(&machine, &image);
+    one_that_cannot_run_is_failed_and_the_rest_is_up(&machine);
+    one_that_is_taken_over_commands_and_changes_nothing(&machine);
+    every_unit_that_ships_comes_back_when_killed(&machine);
+    pid_1_survives_random_frames_on_its_socket(&machine);
+    pid_1_survives_random_frames_on_its_port(&machine);
+}
+
+fn every_unit_that_ships_comes_back_when_killed(machine: &Machine) {
+    let status = machine.status().unwrap();
+    let ready = status.units.iter().filter(|unit| unit.state == UnitState::Ready);
+    let ready = ready.map(|unit| unit.name.as_str());
+    let running: Vec<&str> = ready.filter(|name| !OWN.contains(name)).collect();
+    assert!(running.contains(&"console"), "{running:?}");
+    for name in running {
+        kill_and_wait(machine, name);
+    }
+    machine.wait_ready(SOON).unwrap();
+}
+
+fn one_comes_up_and_is_explained(machine: &Machine, image: &Image) {
     let ready =
         |status: &octet_machine::Status| status.unit("hello").unwrap().state == UnitState::Ready;
     machine.wait_status("hello ready", SOON, ready).unwrap();
-    assert!(lines(&machine, "hello").contains("hello from a service of my own"));
+    assert!(lines(machine, "hello").contains("hello from a service of my own"));
     // Its unit file names every module of the image; each one loads.
     let settled = |status: &octet_machine::Status| {
         matches!(status.unit("modules").unwrap().state, UnitState::Done | UnitState::Failed)
     };
     let status = machine.wait_status("modules loaded", SOON, settled).unwrap();
-    let said = lines(&machine, "modules");
+    let said = lines(machine, "modules");
     assert_eq!(status.unit("modules").unwrap().state, UnitState::Done, "{said}");
-    kill_and_wait(&machine, "hello");
+    kill_and_wait(machine, "hello");
 
     let out = image.folder.parent().unwrap();
     let mut explain = Command::new(builder());
@@ -88,9 +96,7 @@ fn a_service_of_ones_own_comes_up_and_is_explained() {
     assert!(said.contains("appliance.toml:"), "{said}");
 }
 
-#[test]
-fn a_unit_that_cannot_run_is_failed_and_the_rest_is_up() {
-    let machine = with_services().machine().start().unwrap();
+fn one_that_cannot_run_is_failed_and_the_rest_is_up(machine: &Machine) {
     let settled = machine
         .wait_status("crash and no-program given up", READY, |status| {
             let failed = |name| status.unit(name).unwrap().state == UnitState::Failed;
@@ -101,7 +107,7 @@ fn a_unit_that_cannot_run_is_failed_and_the_rest_is_up() {
     assert!(reason("crash").contains("status 7"), "{}", reason("crash"));
     assert!(reason("no-program").contains("cannot execute"), "{}", reason("no-program"));
     assert_eq!(settled.unit("crash").unwrap().restarts, 2);
-    assert!(lines(&machine, "crash").contains("this service never works"));
+    assert!(lines(machine, "crash").contains("this service never works"));
 
     let status = machine.wait_ready(SOON).unwrap();
     for name in ["console", "hello"] {
@@ -110,10 +116,7 @@ fn a_unit_that_cannot_run_is_failed_and_the_rest_is_up() {
 }
 
 /// What a service's user can and cannot do, tried from inside: the allowed case of each kind first.
-#[test]
-fn a_taken_over_service_commands_and_changes_nothing() {
-    let machine = with_services().machine().start().unwrap();
-    machine.wait_ready(READY).unwrap();
+fn one_that_is_taken_over_commands_and_changes_nothing(machine: &Machine) {
     let done =
         |status: &octet_machine::Status| status.unit("probe").unwrap().state == UnitState::Done;
     machine.wait_status("the probe has tried everything", SOON, done).unwrap();
@@ -134,7 +137,7 @@ fn a_taken_over_service_commands_and_changes_nothing() {
                     signal itself: done\n\
                     signal PID 1: PermissionDenied\n\
                     gain privileges by exec: NoNewPrivs: 1";
-    let said = lines(&machine, "probe");
+    let said = lines(machine, "probe");
     let (_, rest) = said.split_once("user ").unwrap_or_else(|| panic!("{said}"));
     let (uid, _) = rest.split_once(' ').unwrap();
     assert_eq!(said, expected.replace("UID", uid));
@@ -142,30 +145,26 @@ fn a_taken_over_service_commands_and_changes_nothing() {
     assert_eq!(console, 0, "a refused signal was sent all the same");
 }
 
-#[test]
-fn pid_1_survives_random_frames_on_its_socket() {
-    let machine = with_services().machine().start().unwrap();
-    let before = machine.wait_ready(READY).unwrap();
+fn pid_1_survives_random_frames_on_its_socket(machine: &Machine) {
+    let before = machine.status().unwrap();
     let (signal, count) = if soak() { ("QUIT", 10_000) } else { ("HUP", 2_000) };
     machine.call("signal", json!({"unit": "frames", "signal": signal})).unwrap();
     let done = |status: &octet_machine::Status| {
         !matches!(status.unit("frames").unwrap().state, UnitState::Starting | UnitState::Waiting)
     };
     let after = machine.wait_status("all frames sent", READY, done).unwrap();
-    let said = lines(&machine, "frames");
+    let said = lines(machine, "frames");
     assert_eq!(after.unit("frames").unwrap().state, UnitState::Done, "{said}");
     // Most were looked at: every one that is not just the beginning of a frame has an answer.
     let sent = format!("{count} frames sent, ");
     let answered = said.split(&sent).nth(1).unwrap_or_else(|| panic!("{said}"));
     let answered: u32 = answered.split_whitespace().next().unwrap().parse().unwrap();
     assert!(answered > count / 2, "{said}");
-    still_the_same(&machine, &before);
+    still_the_same(machine, &before);
 }
 
-#[test]
-fn pid_1_survives_random_frames_on_its_port() {
-    let machine = shipped().machine().start().unwrap();
-    let before = machine.wait_ready(READY).unwrap();
+fn pid_1_survives_random_frames_on_its_port(machine: &Machine) {
+    let before = machine.status().unwrap();
     machine.release_control();
     let port = UnixStream::connect(machine.control_path()).unwrap();
     port.set_read_timeout(Some(READY)).unwrap();
@@ -191,7 +190,7 @@ fn pid_1_survives_random_frames_on_its_port() {
     (&port).write_all(&frame(br#"{"id":424242,"verb":"status"}"#)).unwrap();
     reading.join().unwrap();
     drop(port);
-    still_the_same(&machine, &before);
+    still_the_same(machine, &before);
 }
 
 /// PID 1 still answers, has not started again, and holds no more memory than it should.

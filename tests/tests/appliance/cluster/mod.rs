@@ -15,6 +15,7 @@ mod neighbours;
 mod numbers;
 mod objects;
 mod order;
+mod owned;
 mod question;
 mod rates;
 mod refused;

@@ -1,20 +1,22 @@
 //! An object that was put into one board is had from the others, also by a device in the lan, when that board is off
-//! and nothing leads out. It needs the kernels of five machines and the rules between them, so it cannot be in process.
+//! and nothing leads out.
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
 
+use octet_machine::panel::Port;
 use octet_machine::panel::{Host, Mac};
 use octet_machine::{Fate, Node, Socket};
-use octet_tests::{Bytes, DiskFile, USED, seed, shipped};
+use octet_tests::{Bytes, seed};
 use serde_json::json;
 
-use crate::cluster::site::{Site, address, text};
+use crate::cluster::owned::{BOARDS, LAN};
+use crate::cluster::site::{Site, address};
 
 /// Boards reach each other's objects; devices in the lan reach what boards give out over HTTP.
-const LINES: &str = r#"
+pub const LINES: &str = r#"
 [[policy]]
 from = "boards"
 to = "boards"
@@ -28,12 +30,7 @@ protocol = "tcp"
 ports = [8080]
 "#;
 
-/// Ports of the box, and the boards that are on.
-const PORTS: u8 = 4;
-const BOARDS: [u8; 3] = [1, 2, 3];
-
-/// The router's card for the owner's devices, one of these, and the router as it knows it.
-const LAN: u8 = PORTS + 1;
+/// A device of the owner's, and the router as it knows it.
 const DEVICE: Ipv4Addr = Ipv4Addr::new(10, 20, 250, 77);
 const ROUTER: Ipv4Addr = Ipv4Addr::new(10, 20, 250, 1);
 
@@ -69,28 +66,23 @@ fn get(device: &Host, board: u8, path: &str, more: &str) -> (String, Vec<u8>) {
     (head.lines().next().unwrap().to_owned(), body)
 }
 
-#[test]
-fn what_one_board_had_the_others_give_when_it_is_off() {
-    let nodes: Vec<_> = [Node::Router].into_iter().chain(BOARDS.map(Node::Board)).collect();
-    let site = Site::new(PORTS, &text(PORTS, LINES));
-    let seen = Arc::new(Mutex::new(BTreeMap::<Socket, usize>::new()));
+/// How many frames of objects a socket has sent.
+pub type Seen = Arc<Mutex<BTreeMap<Socket, usize>>>;
+
+/// Counts frames of objects from now on, as long as the port is held.
+pub fn count(site: &Site) -> (Seen, Port) {
+    let seen = Seen::default();
     let sees = Arc::clone(&seen);
     site.cluster.watch(move |from, frame| {
         *sees.lock().unwrap().entry(from).or_default() += usize::from(is_of_objects(frame));
         Fate::Goes
     });
     // Somebody at the uplink, who hears all and answers nothing.
-    let _outside = site.cluster.be(0, Socket::Router(0)).unwrap();
-    let disks = BOARDS.map(|board| (Node::Board(board), DiskFile::flashed(&shipped(), USED)));
-    site.power_on(Node::Router);
-    for (board, disk) in &disks {
-        site.power_on_with(*board, disk);
-    }
-    for node in &nodes {
-        site.wait_ready(*node);
-    }
-    site.wait_whole(&BOARDS.map(|number| (Node::Board(number), number)));
+    (seen, site.cluster.be(0, Socket::Router(0)).unwrap())
+}
 
+/// What one board had the others give when it is off. In the end board 1 is.
+pub fn passes(site: &Site, seen: &Seen) {
     let mut chance = fastrand::Rng::with_seed(seed());
     let object: Vec<u8> = (0..SIZE).map(|_| chance.u8(..)).collect();
     let add = || {

@@ -38,12 +38,21 @@ pub fn text(boards: u8, lines: &str) -> String {
     format!("[appliance]\nname = \"octet\"\n[cluster]\nboards = {boards}\n{lines}\n[lan]\n")
 }
 
-/// What ships, with the settings of `text`. forward, which has a test of its own, is placed on a board that is not
-/// there: its links between all boards are more than two processors have to spare beside the rest.
+/// What ships, with the settings of `text`, without forward.
 pub fn image(text: &str) -> Image {
     let appliance = Appliance::parse("appliance.toml", &format!("{text}\n{IMAGE}")).unwrap();
     let settings = serde_json::to_vec(&appliance).unwrap();
-    let remake = Remake::of(&shipped()).file(SETTINGS, 0o644, settings);
+    place_forward_nowhere(Remake::of(&shipped()).file(SETTINGS, 0o644, settings))
+}
+
+/// The same as `image`, without forward.
+pub fn without_forward(image: &Image) -> Image {
+    place_forward_nowhere(Remake::of(image))
+}
+
+/// forward, which has a test of its own, is placed on a board that is not there: its links between all boards are more
+/// than two processors have to spare beside the rest.
+fn place_forward_nowhere(remake: Remake) -> Image {
     let remake = remake.change_units(|unit| {
         if unit["name"] == "forward" {
             unit["boards"] = json!([32]);

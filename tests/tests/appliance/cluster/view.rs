@@ -4,46 +4,34 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use octet_machine::panel::{Host, Mac};
 use octet_machine::{Node, Socket, UnitState};
-use octet_tests::{Image, Owner, guest};
+use octet_tests::Owner;
 use serde_json::{Value, json};
 
+use crate::cluster::owned::{Keys, LAN};
 use crate::cluster::site::Site;
 use crate::cluster::uplink::newcomer;
 
-/// The router's card for the owner's devices, and one of these.
-const LAN: u8 = 9;
+/// A device of the owner's, and the router as it knows it.
 const DEVICE: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 20, 250, 77));
 const ROUTER: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 20, 250, 1));
 
 /// A service of the owner's for board 1 alone, and an owner.
-fn image(key: &str) -> Image {
-    let lines = format!(
+pub fn lines(key: &str) -> String {
+    format!(
         "[[board]]\nnumber = 1\nservices = [\"named\"]\n\
          [operator]\nkeys = [{{ key = {key:?}, name = \"anna\", may = [\"own\"] }}]\n"
-    );
-    Image::with_services_and(&[("named", guest("named"))], &lines)
+    )
 }
 
 fn state(site: &Site, board: u8, unit: &str) -> UnitState {
     site.machine(Node::Board(board)).status().unwrap().unit(unit).unwrap().state
 }
 
-#[test]
-fn the_whole_box_is_seen_drained_and_reached() {
-    let owner = Owner::new();
-    let site = Site::of(8, image(&owner.keygen("anna")));
-    let nodes = [Node::Router, Node::Board(1), Node::Board(2)];
-    for node in nodes {
-        site.power_on(node);
-    }
-    for node in nodes {
-        site.wait_ready(node);
-    }
-    let keys = site.wait_whole(&[(Node::Board(1), 1), (Node::Board(2), 2)]);
-
+/// The whole box is seen, drained and reached. `keys` are those of its boards.
+pub fn passes(site: &Site, owner: &Owner, keys: &Keys) {
     // What runs is what the file says.
-    site.wait("the service is on its board", || state(&site, 1, "named") == UnitState::Ready);
-    assert_eq!(state(&site, 2, "named"), UnitState::Stopped);
+    site.wait("the service is on its board", || state(site, 1, "named") == UnitState::Ready);
+    assert_eq!(state(site, 2, "named"), UnitState::Stopped);
     site.wait("the router knows of it", || {
         let shown = site.machine(Node::Router).call("status", json!({ "box": true })).unwrap();
         let row = |number: u8| {
@@ -52,7 +40,7 @@ fn the_whole_box_is_seen_drained_and_reached() {
         };
         let more = |row: &Value| row["ready"].as_u64();
         // One unit more than the other board has.
-        row(1)["box"] == "ready" && more(&row(1)) > more(&row(2)) && row(3)["state"] == "none"
+        row(1)["box"] == "ready" && more(&row(1)) > more(&row(2)) && row(4)["state"] == "none"
     });
 
     // Its name is told while it runs.
@@ -65,15 +53,15 @@ fn the_whole_box_is_seen_drained_and_reached() {
 
     // Drained, and not.
     site.ask(Node::Router, "cluster", "drain", json!({ "number": "1" }));
-    site.wait("nothing runs on it", || state(&site, 1, "named") == UnitState::Stopped);
+    site.wait("nothing runs on it", || state(site, 1, "named") == UnitState::Stopped);
     assert_eq!(site.row(1)["state"], "drained");
     site.wait("its name has gone with it", || !has_name());
     site.ask(Node::Router, "cluster", "undrain", json!({ "number": "1" }));
-    site.wait("it runs again", || state(&site, 1, "named") == UnitState::Ready);
+    site.wait("it runs again", || state(site, 1, "named") == UnitState::Ready);
     site.wait("it has a name again", has_name);
 
     // A device in the lan gets an address there.
-    let (device, offered) = newcomer(&site, LAN, Ipv4Addr::new(10, 20, 250, 78));
+    let (device, offered) = newcomer(site, LAN, Ipv4Addr::new(10, 20, 250, 78));
     assert_eq!(offered.octets()[..3], [10, 20, 250]);
     drop(device);
 

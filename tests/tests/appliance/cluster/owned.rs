@@ -1,0 +1,42 @@
+//! A box as its owner has it: what runs where, an operator at a board, and objects that stay.
+
+use std::collections::BTreeMap;
+
+use octet_machine::Node;
+use octet_tests::{DiskFile, Image, Owner, USED, guest, shipped};
+use serde_json::Value;
+
+use crate::cluster::site::{Site, without_forward};
+use crate::cluster::{objects, view};
+
+/// Ports of the box, and the boards that are on.
+const PORTS: u8 = 8;
+pub const BOARDS: [u8; 3] = [1, 2, 3];
+
+/// The router's card for the owner's devices.
+pub const LAN: u8 = PORTS + 1;
+
+/// Node keys of boards, by number.
+pub type Keys = BTreeMap<u8, Value>;
+
+/// It needs the kernels of four machines and the rules between them: nothing in process has these.
+#[test]
+fn an_owner_sees_it_reaches_it_and_finds_objects_of_a_board_that_is_off() {
+    let owner = Owner::new();
+    let lines = [&*view::lines(&owner.keygen("anna")), objects::LINES].concat();
+    let image = Image::with_services_and(&[("named", guest("named"))], &lines);
+    let site = Site::of(PORTS, without_forward(&image));
+    let disks = BOARDS.map(|board| (Node::Board(board), DiskFile::flashed(&shipped(), USED)));
+    let (seen, _outside) = objects::count(&site);
+    site.power_on(Node::Router);
+    for (board, disk) in &disks {
+        site.power_on_with(*board, disk);
+    }
+    site.wait_ready(Node::Router);
+    for (board, _) in &disks {
+        site.wait_ready(*board);
+    }
+    let keys = site.wait_whole(&BOARDS.map(|number| (Node::Board(number), number)));
+    view::passes(&site, &owner, &keys);
+    objects::passes(&site, &seen);
+}
