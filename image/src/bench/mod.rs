@@ -52,7 +52,7 @@ pub enum Part {
     Forward,
     /// How long letters take, what a mailbox takes, and what both cost
     Messenger,
-    /// What paths carry beside WireGuard, Yggdrasil and Nebula, how one is set up, and 1000 through one relay
+    /// What paths carry beside WireGuard, Yggdrasil and Nebula, how one is set up, and 960 through one relay
     Paths,
 }
 

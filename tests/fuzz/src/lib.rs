@@ -18,6 +18,7 @@ mod map;
 mod name;
 mod notify;
 mod plugged;
+mod ranges;
 mod report;
 mod segments;
 mod settings;
@@ -43,6 +44,7 @@ pub use map::map;
 pub use name::name;
 pub use notify::notify;
 pub use plugged::plugged;
+pub use ranges::ranges;
 pub use report::report;
 pub use segments::segments;
 pub use settings::settings;
@@ -55,7 +57,7 @@ pub use update::update;
 pub type Target = fn(&[u8]);
 
 /// Every target, by the name of its program and of its folder in `corpus/`.
-pub const TARGETS: [(&str, Target); 24] = [
+pub const TARGETS: [(&str, Target); 25] = [
     ("announcement", announcement),
     ("board", board),
     ("bundle", bundle),
@@ -73,6 +75,7 @@ pub const TARGETS: [(&str, Target); 24] = [
     ("name", name),
     ("notify", notify),
     ("plugged", plugged),
+    ("ranges", ranges),
     ("report", report),
     ("segments", segments),
     ("settings", settings),
