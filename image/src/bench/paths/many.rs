@@ -24,9 +24,8 @@ const RELAY: u8 = 3;
 /// How many of the first and of the last are looked at.
 pub const SOME: u32 = 50;
 
-/// So many may come to nothing. Each draws one of 8000 ports for both ends, and finds it taken at the source or at the
-/// end about 58 times in all.
-const SPARE: u32 = 200;
+/// So many may come to nothing: two of a node may have drawn one port.
+const SPARE: u32 = 50;
 
 /// Sets them up, one after the other, and asks the other end of each.
 pub fn measure(site: &Site, all: &mut Many) -> miette::Result<()> {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use octet_machine::Node;
-use octet_tests::{DiskFile, Image, Owner, USED, guest, shipped};
+use octet_tests::{Image, Owner, guest};
 use serde_json::Value;
 
 use crate::cluster::site::{Site, without_forward};
@@ -26,16 +26,8 @@ fn an_owner_sees_it_reaches_it_and_finds_objects_of_a_board_that_is_off() {
     let lines = [&*view::lines(&owner.keygen("anna")), objects::LINES].concat();
     let image = Image::with_services_and(&[("named", guest("named"))], &lines);
     let site = Site::of(PORTS, without_forward(&image));
-    let disks = BOARDS.map(|board| (Node::Board(board), DiskFile::flashed(&shipped(), USED)));
     let (seen, _outside) = objects::count(&site);
-    site.power_on(Node::Router);
-    for (board, disk) in &disks {
-        site.power_on_with(*board, disk);
-    }
-    site.wait_ready(Node::Router);
-    for (board, _) in &disks {
-        site.wait_ready(*board);
-    }
+    let _disks = site.start_with_disks(BOARDS);
     let keys = site.wait_whole(&BOARDS.map(|number| (Node::Board(number), number)));
     view::passes(&site, &owner, &keys);
     objects::passes(&site, &seen);

@@ -1,8 +1,5 @@
 //! What a box does for people: letters between them, and the way out.
 
-use octet_machine::Node;
-use octet_tests::{DiskFile, USED, shipped};
-
 use crate::cluster::site::{Site, text};
 use crate::cluster::{letters, uplink};
 
@@ -16,16 +13,7 @@ fn people_get_letters_names_and_the_time() {
     let (keys, operators) = letters::Keys::new();
     let lines = [letters::LINES, uplink::LINES, &operators].concat();
     let site = Site::new(PORTS, &text(PORTS, &lines));
-    let disks =
-        letters::BOARDS.map(|board| (Node::Board(board), DiskFile::flashed(&shipped(), USED)));
-    site.power_on(Node::Router);
-    for (board, disk) in &disks {
-        site.power_on_with(*board, disk);
-    }
-    site.wait_ready(Node::Router);
-    for (board, _) in &disks {
-        site.wait_ready(*board);
-    }
+    let disks = site.start_with_disks(letters::BOARDS);
     letters::passes(&site, &disks, &keys);
     // Nobody needs the other board any more, and the rest is cheaper without it.
     let [(board, _), (other, _)] = disks.each_ref();

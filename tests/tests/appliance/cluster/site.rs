@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use octet_appliance::{Appliance, SETTINGS};
 use octet_machine::{Builder, Cluster, Machine, Node, State, Status};
-use octet_tests::{DiskFile, Image, Remake, shipped};
+use octet_tests::{DiskFile, Image, Remake, USED, shipped};
 use serde_json::{Value, json};
 
 /// From a machine's start until it is ready and knows which board it is: nine machines share the host.
@@ -83,6 +83,23 @@ impl Site {
             site.wait_ready(*node);
         }
         site
+    }
+
+    /// Powers the router and these boards on, each board with a disk, and waits until all are ready.
+    pub fn start_with_disks<const COUNT: usize>(
+        &self,
+        boards: [u8; COUNT],
+    ) -> [(Node, DiskFile); COUNT] {
+        let disks = boards.map(|it| (Node::Board(it), DiskFile::flashed(&shipped(), USED)));
+        self.power_on(Node::Router);
+        for (board, disk) in &disks {
+            self.power_on_with(*board, disk);
+        }
+        self.wait_ready(Node::Router);
+        for (board, _) in &disks {
+            self.wait_ready(*board);
+        }
+        disks
     }
 
     /// Powers a node on, with nothing that lasts.
