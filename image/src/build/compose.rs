@@ -1,10 +1,12 @@
 //! From inputs to the tree of the root file system.
 
-use octet_appliance::{APPLIANCE, SETTINGS};
+use miette::IntoDiagnostic;
+use octet_appliance::{APPLIANCE, LICENSES, SETTINGS};
 
 use super::inputs::{self, Inputs};
 use crate::appliance_file::Mistake;
 use crate::digest::Sha256;
+use crate::output::licenses::Licenses;
 use crate::source::{Component, INIT, NamedModule, PathSource, SeedSource, Source, Taken};
 use crate::steps::Steps;
 use crate::tree::{Because, Facts, Node, Origin, Tree, check_closure, generate};
@@ -85,6 +87,9 @@ pub fn compose(inputs: &Inputs, steps: &Steps) -> miette::Result<Composed> {
         let bytes = text.clone().into_bytes();
         tree.put(path, Node::file(bytes, 0o644, Origin::Generated, because.clone()))?;
     }
+    let licenses = serde_json::to_vec(&Licenses::of(&all.components)).into_diagnostic()?;
+    let because = Because::always("who is given a box is given them");
+    tree.put(LICENSES, Node::file(licenses, 0o644, Origin::Generated, because))?;
     let facts = Facts {
         name: appliance.appliance.name.to_string(),
         version: env!("CARGO_PKG_VERSION").to_owned(),

@@ -13,6 +13,7 @@ use crate::output::disk::{self, DISK, PACKED};
 use crate::output::entry::{self, Slot};
 use crate::output::file::WriteError;
 use crate::output::initrd::Entry;
+use crate::output::licenses::Licenses;
 use crate::output::manifest::{Manifest, Of};
 use crate::output::sparse::Sparse;
 use crate::output::{file, initrd, sbom, squashfs, sums};
@@ -53,22 +54,26 @@ pub fn write(
     let appliance = inputs.appliance.appliance.appliance.name.as_str();
     let content = composed.tree.digest();
     let subject = sbom::Subject { name: appliance, version, target, epoch, content };
-    let files = [
-        ("boot/initrd", initrd.as_slice()),
-        ("boot/linux", &unpack_kernel(&composed.linux)?),
-        ("manifest.json", &json(&manifest)?),
-        (PACKED, &packed),
-        ("sbom.spdx.json", &json(&sbom::render(&subject, &composed.components))?),
+    let mut files = vec![
+        ("boot/initrd", initrd),
+        (PACKED, packed),
+        ("boot/linux", unpack_kernel(&composed.linux)?.into_owned()),
+        ("manifest.json", json(&manifest)?),
     ];
+    for (name, document) in sbom::render(&subject, &composed.components) {
+        files.push((name, json(&document)?));
+    }
+    let licenses = Licenses::of(&composed.components).files();
+    files.extend(licenses.map(|(name, text)| (name, text.into_bytes())));
     file::remove(&folder.join(sums::NAME))?;
     let mut list = vec![(DISK, disk_sha256)];
     file::write_with(&folder.join(DISK), |file| disk.write_to(file))?;
-    for (name, content) in files {
+    for (name, content) in &files {
         file::write(&folder.join(name), content)?;
-        list.push((name, Sha256::of(content)));
+        list.push((*name, Sha256::of(content)));
     }
     file::write(&folder.join(sums::NAME), sums::render(list).as_bytes())?;
-    let sizes: Vec<_> = [files[0], files[1], files[3]]
+    let sizes: Vec<_> = files[..3]
         .iter()
         .map(|(name, content)| format!("{name} {}", megabytes(content.len())))
         .collect();

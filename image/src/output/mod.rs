@@ -8,6 +8,7 @@ pub mod esp;
 pub mod file;
 pub mod gpt;
 pub mod initrd;
+pub mod licenses;
 pub mod manifest;
 pub mod sbom;
 pub mod sparse;

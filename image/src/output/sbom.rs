@@ -1,10 +1,16 @@
-//! `sbom.spdx.json`: what the image is made of (SPDX 2.3).
+//! Bills of materials: what the image is made of, for those who look for known holes in it.
+//!
+//! `sbom.spdx.json` (SPDX 2.3) and `sbom.cdx.json` (CycloneDX 1.6) say the same.
+
+mod cyclonedx;
+mod spdx;
 
 use std::collections::BTreeMap;
 use std::time::{Duration, UNIX_EPOCH};
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
+use super::licenses;
 use crate::digest::Sha256;
 use crate::source::{Component, Kind};
 use crate::target::Target;
@@ -19,69 +25,77 @@ pub struct Subject<'a> {
     pub target: Target,
     /// The only date there is.
     pub epoch: u32,
-    /// A digest of what is in the image, from which the document gets its name.
+    /// A digest of what is in the image, from which the documents get their names.
     pub content: Sha256,
 }
 
-const NONE: &str = "NOASSERTION";
-const IMAGE: &str = "SPDXRef-image";
+/// The identifier of the image.
+const IMAGE: &str = "image";
 
-/// The document. The same image gives the same bytes.
-pub fn render(subject: &Subject<'_>, components: &[Component]) -> Value {
+/// Who publishes the image.
+const SUPPLIER: &str = "Octet";
+
+/// The component of an image, and which of the others it uses.
+struct Part<'a> {
+    /// Letters, digits, `.` and `-`; no other has it.
+    id: String,
+    /// What it is.
+    component: &'a Component,
+    /// A valid expression.
+    license: Option<String>,
+    /// Identifiers.
+    uses: Vec<String>,
+}
+
+/// The files, by name. The same image gives the same bytes.
+pub fn render(subject: &Subject<'_>, components: &[Component]) -> [(&'static str, Value); 2] {
+    let parts = parts(components);
+    [
+        ("sbom.spdx.json", spdx::document(subject, &parts)),
+        ("sbom.cdx.json", cyclonedx::document(subject, &parts)),
+    ]
+}
+
+impl Subject<'_> {
+    fn title(&self) -> String {
+        format!("{} image for {}", self.name, self.target)
+    }
+
+    fn time(&self) -> String {
+        let time = UNIX_EPOCH + Duration::from_secs(self.epoch.into());
+        humantime::format_rfc3339_seconds(time).to_string()
+    }
+}
+
+fn parts(components: &[Component]) -> Vec<Part<'_>> {
     let mut components: Vec<_> = components.iter().collect();
-    components.sort_by_key(|it| (it.kind, it.name.as_str(), it.version.as_deref()));
+    components.sort_by_key(|it| (it.kind, it.name.as_str(), it.version.as_str()));
     components.dedup();
     let ids = ids(&components);
-    let mut packages = vec![json!({
-        "SPDXID": IMAGE,
-        "name": format!("{} image for {}", subject.name, subject.target),
-        "versionInfo": subject.version,
-        "downloadLocation": NONE,
-        "filesAnalyzed": false,
-        "licenseConcluded": NONE,
-        "licenseDeclared": NONE,
-        "copyrightText": NONE,
-        "primaryPackagePurpose": "OPERATING-SYSTEM",
-    })];
-    let mut relationships = vec![relationship("SPDXRef-DOCUMENT", "DESCRIBES", IMAGE)];
-    for (component, id) in components.iter().zip(&ids) {
-        packages.push(package(component, id));
-        relationships.push(relationship(IMAGE, "CONTAINS", id));
-    }
     let by_name: BTreeMap<_, _> =
         components.iter().zip(&ids).map(|(it, id)| ((it.kind, key(it)), id)).collect();
-    for (component, id) in components.iter().zip(&ids) {
-        for used in &component.uses {
-            if let Some(other) = by_name.get(&(component.kind, used.clone())) {
-                relationships.push(relationship(id, "DEPENDS_ON", other));
-            }
-        }
+    let mut parts = vec![];
+    for (component, id) in components.iter().copied().zip(&ids) {
+        let other = |name: &String| by_name.get(&(component.kind, name.clone()));
+        parts.push(Part {
+            id: id.clone(),
+            component,
+            license: licenses::expression(component).map(|it| it.to_string()),
+            uses: component.uses.iter().filter_map(other).map(|id| (*id).clone()).collect(),
+        });
     }
-    let created = UNIX_EPOCH + Duration::from_secs(subject.epoch.into());
-    json!({
-        "spdxVersion": "SPDX-2.3",
-        "dataLicense": "CC0-1.0",
-        "SPDXID": "SPDXRef-DOCUMENT",
-        "name": format!("{}-{}", subject.name, subject.target),
-        "documentNamespace": format!("urn:octet:sbom:{}:{}", subject.target, subject.content),
-        "creationInfo": {
-            "created": humantime::format_rfc3339_seconds(created).to_string(),
-            "creators": [format!("Tool: octet-image-{}", subject.version)],
-        },
-        "packages": packages,
-        "relationships": relationships,
-    })
+    parts
 }
 
 /// How `uses` names a component: packages by name, crates by name and version.
 fn key(component: &Component) -> String {
-    match (&component.kind, &component.version) {
-        (Kind::Crate, Some(version)) => format!("{} {version}", component.name),
+    match component.kind {
+        Kind::Crate => format!("{} {}", component.name, component.version),
         _ => component.name.clone(),
     }
 }
 
-/// An identifier for each component: letters, digits, `.` and `-` only, none twice.
+/// An identifier for each component, none twice.
 fn ids(components: &[&Component]) -> Vec<String> {
     let mut taken: BTreeMap<String, u32> = BTreeMap::new();
     let mut ids = vec![];
@@ -90,14 +104,14 @@ fn ids(components: &[&Component]) -> Vec<String> {
             Kind::Alpine => "alpine",
             Kind::Debian => "deb",
             Kind::Crate => "crate",
+            Kind::Toolchain => "toolchain",
             Kind::File => "file",
         };
-        let version = component.version.as_deref().unwrap_or_default();
-        let plain: String = format!("{}-{version}", component.name)
+        let plain: String = format!("{}-{}", component.name, component.version)
             .chars()
             .map(|c| if c.is_ascii_alphanumeric() || c == '.' { c } else { '-' })
             .collect();
-        let id = format!("SPDXRef-{kind}-{}", plain.trim_end_matches('-'));
+        let id = format!("{kind}-{plain}");
         let count = taken.entry(id.clone()).or_default();
         *count += 1;
         ids.push(if *count == 1 { id } else { format!("{id}-{count}") });
@@ -105,67 +119,26 @@ fn ids(components: &[&Component]) -> Vec<String> {
     ids
 }
 
-fn package(component: &Component, id: &str) -> Value {
-    let mut package = json!({
-        "SPDXID": id,
-        "name": component.name,
-        "downloadLocation": NONE,
-        "filesAnalyzed": false,
-        "licenseConcluded": NONE,
-        "licenseDeclared": component.license.as_deref().map_or(NONE.to_owned(), license),
-        "copyrightText": NONE,
-    });
-    if let Some(version) = &component.version {
-        package["versionInfo"] = json!(version);
-    }
-    if let Some(purl) = &component.purl {
-        package["externalRefs"] = json!([{
-            "referenceCategory": "PACKAGE-MANAGER",
-            "referenceType": "purl",
-            "referenceLocator": purl,
-        }]);
-    }
-    package
-}
-
-/// `text` as a valid expression, or `NOASSERTION`: Alpine and old crates use words of their own.
-fn license(text: &str) -> String {
-    let text = match spdx::Expression::canonicalize(text) {
-        Ok(Some(canonical)) => canonical,
-        _ => text.to_owned(),
-    };
-    match spdx::Expression::parse(&text) {
-        Ok(_) => text,
-        Err(_) => NONE.to_owned(),
-    }
-}
-
-fn relationship(from: &str, kind: &str, to: &str) -> Value {
-    json!({ "spdxElementId": from, "relationshipType": kind, "relatedSpdxElement": to })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn licences_are_valid_or_none() {
-        assert_eq!(license("MIT/Apache-2.0"), "MIT OR Apache-2.0");
-        assert_eq!(license("GPL-2.0-only"), "GPL-2.0-only");
-        assert_eq!(license("my own"), NONE);
-    }
 
     #[test]
     fn identifiers_differ() {
         let component = |name: &str| Component {
             kind: Kind::Crate,
             name: name.into(),
-            version: Some("1".into()),
+            version: "1".into(),
+            supplier: "somebody",
             license: None,
             purl: None,
+            checksum: None,
+            source: String::new(),
+            common: vec![],
+            notices: vec![],
             uses: vec![],
         };
         let (one, two) = (component("a_b"), component("a-b"));
-        assert_eq!(ids(&[&one, &two]), ["SPDXRef-crate-a-b-1", "SPDXRef-crate-a-b-1-2"]);
+        assert_eq!(ids(&[&one, &two]), ["crate-a-b-1", "crate-a-b-1-2"]);
     }
 }

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use data_encoding::HEXLOWER;
 use miette::Diagnostic;
 use octet_appliance::ImagePath;
 
@@ -32,6 +33,10 @@ pub struct Package {
     pub arch: String,
     /// `o:`, the recipe it was built from
     pub origin: String,
+    /// `c:`, the commit of Alpine's recipes that it was built from
+    pub commit: String,
+    /// `C:`, the SHA-1 of its control segment, in hexadecimal digits
+    pub sha1: String,
     /// `D:`, names without versions
     pub depends: Vec<String>,
     /// `F:` and `M:`
@@ -87,6 +92,11 @@ impl Installed {
                 "A" => package.arch = value.to_owned(),
                 "L" => package.license = value.to_owned(),
                 "o" => package.origin = value.to_owned(),
+                "c" => package.commit = value.to_owned(),
+                "C" => {
+                    let sha1 = sha1(value).ok_or(error("an unreadable checksum"))?;
+                    package.sha1 = HEXLOWER.encode(&sha1);
+                }
                 "D" => package.depends = value.split_whitespace().map(bare).collect(),
                 "p" => provides = value.split_whitespace().map(bare).collect(),
                 "F" => {

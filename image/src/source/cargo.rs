@@ -1,5 +1,6 @@
 //! This workspace's own programs, compiled static.
 
+mod bundled;
 mod compile;
 mod crates;
 mod environment;
@@ -13,7 +14,8 @@ use std::path::{Path, PathBuf};
 
 use miette::Diagnostic;
 
-use super::{Component, Kind, Source, Taken};
+use super::purl::purl;
+use super::{Checksum, Component, Kind, Source, Taken};
 use crate::output::file;
 use crate::steps::Steps;
 use crate::target::Target;
@@ -240,7 +242,8 @@ impl Source for CargoSource<'_> {
                 Node::link(SERVICES_PROGRAM.to_owned(), origin(SERVICES_PACKAGE), link.because);
             tree.put(&link.path, node)?;
         }
-        let components = compiled.crates.iter().map(component).collect();
+        let mut components: Vec<_> = compiled.crates.iter().map(component).collect();
+        components.extend(bundled::components(&self.tools.rustc, &compiled.musl));
         let summary =
             format!("{} programs, {} crates", compiled.programs.len(), compiled.crates.len());
         Ok(Taken { components, summary, ..Taken::default() })
@@ -252,12 +255,25 @@ fn origin(package: &str) -> Origin {
 }
 
 fn component(it: &Crate) -> Component {
+    let crate_of_that = format!("{} {}", it.name, it.version);
+    // A crate of this workspace is none of that name which a registry has.
+    let (supplier, kind, source) = match &it.checksum {
+        Some(sha256) => {
+            ("the Rust crate registry", "cargo", format!("crate {crate_of_that}, SHA-256 {sha256}"))
+        }
+        None => ("Octet", "generic", format!("Octet {}, package {}", it.version, it.name)),
+    };
     Component {
         kind: Kind::Crate,
         name: it.name.clone(),
-        version: Some(it.version.clone()),
+        version: it.version.clone(),
+        supplier,
         license: it.license.clone(),
-        purl: Some(format!("pkg:cargo/{}@{}", it.name, it.version)),
+        purl: purl(kind, None, &it.name, &it.version, &[]),
+        checksum: it.checksum.clone().map(Checksum::Sha256),
+        source,
+        common: vec![],
+        notices: it.notices.clone(),
         uses: it.uses.clone(),
     }
 }

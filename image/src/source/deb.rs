@@ -11,7 +11,8 @@ use std::path::{Path, PathBuf};
 use miette::Diagnostic;
 
 use self::archive::Package;
-use super::{Component, Kind, Source, Taken};
+use super::purl::purl;
+use super::{Checksum, Component, Kind, Source, Taken};
 use crate::lock::Input;
 use crate::seed::Handled;
 use crate::target::Target;
@@ -154,9 +155,10 @@ impl Source for DebSource {
             tree.put(&path, node)?;
         }
         let of = |name: &str| gathered.uses.get(name).into_iter().flatten().cloned().collect();
+        let release = release(&self.packages);
         let packages = self.packages.iter();
         let components: Vec<_> =
-            packages.map(|(name, package)| component(name, package, of(name))).collect();
+            packages.map(|(name, package)| component(name, package, release, of(name))).collect();
         let summary = format!("{} packages, {files} files for the root", components.len());
         Ok(Taken { components, summary, ..Taken::default() })
     }
@@ -186,20 +188,47 @@ fn package(target: Target, input: &Input, path: &Path) -> Result<(String, Packag
     Ok((name.clone(), package))
 }
 
-fn component(name: &str, package: &Package, uses: Vec<String>) -> Component {
+/// The release of Debian that the packages are of: updates of a stable release have its number in
+/// their versions, such as `+deb12u2`.
+fn release(packages: &[(String, Package)]) -> Option<u32> {
+    let versions = packages.iter().map(|(_, package)| package.field("Version"));
+    let numbers = versions.filter_map(|version| {
+        let (_, rest) = version.rsplit_once("deb")?;
+        rest.split_once('u')?.0.parse().ok()
+    });
+    numbers.max()
+}
+
+fn component(name: &str, package: &Package, release: Option<u32>, uses: Vec<String>) -> Component {
     let version = package.field("Version");
-    // A package URL has a meaning of its own for these two (purl-spec, "Rules").
-    let escaped = version.replace('+', "%2B").replace(':', "%3A");
+    // `Source: NAME (VERSION)`, where one differs from the package's.
+    let field = package.field("Source");
+    let (source, of) = match field.split_once(" (") {
+        Some((source, of)) => (source, of.trim_end_matches(')')),
+        None if field.is_empty() => (name, version),
+        None => (field, version),
+    };
+    let upstream = if of == version { source.to_owned() } else { format!("{source}@{of}") };
+    let mut qualifiers =
+        vec![("arch", package.field("Architecture").to_owned()), ("upstream", upstream)];
+    qualifiers.extend(release.map(|number| ("distro", format!("debian-{number}"))));
     let copyright = package.file(&format!("/usr/share/doc/{name}/copyright"));
+    let copyright = copyright.map(|text| String::from_utf8_lossy(text).into_owned());
+    let reference = format!("LicenseRef-Debian-{}", name.replace('+', "-"));
     Component {
         kind: Kind::Debian,
         name: name.to_owned(),
-        version: Some(version.to_owned()),
-        license: copyright.and_then(|text| copyright::license(&String::from_utf8_lossy(text))),
-        purl: Some(format!(
-            "pkg:deb/debian/{name}@{escaped}?arch={}",
-            package.field("Architecture")
-        )),
+        version: version.to_owned(),
+        supplier: "Debian",
+        license: copyright.as_deref().map(|text| copyright::license(text, &reference)),
+        purl: purl("deb", Some("debian"), name, version, &qualifiers),
+        checksum: Some(Checksum::Sha256(package.sha256().to_string())),
+        source: format!(
+            "Debian's source package {source} {of}; what was built from it has SHA-256 {}",
+            package.sha256()
+        ),
+        common: copyright.as_deref().map(copyright::common).unwrap_or_default(),
+        notices: copyright.into_iter().collect(),
         uses,
     }
 }

@@ -3,6 +3,7 @@
 mod cargo;
 mod deb;
 mod path;
+mod purl;
 mod seed;
 
 use crate::tree::Tree;
@@ -54,14 +55,33 @@ pub struct Component {
     pub kind: Kind,
     /// Its name.
     pub name: String,
-    /// Its version, if it has one.
-    pub version: Option<String>,
-    /// Its licence as its publisher gives it.
+    /// Its version; of a file the beginning of its SHA-256.
+    pub version: String,
+    /// Who publishes it.
+    pub supplier: &'static str,
+    /// Its licence as its publisher gives it. The text of a `LicenseRef` is all of `notices`.
     pub license: Option<String>,
     /// Package URL (purl-spec), if its kind has one.
     pub purl: Option<String>,
+    /// Of what its publisher distributes.
+    pub checksum: Option<Checksum>,
+    /// What its complete source is, by version and hash.
+    pub source: String,
+    /// Licences that its notices leave to others to give in full, as SPDX names them.
+    pub common: Vec<String>,
+    /// Licences and notices that come with it, in full.
+    pub notices: Vec<String>,
     /// Names of other components of the same kind that it uses.
     pub uses: Vec<String>,
+}
+
+/// A digest, in hexadecimal digits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Checksum {
+    /// Of the control segment of an Alpine package, as apk compares it.
+    Sha1(String),
+    /// Of a file.
+    Sha256(String),
 }
 
 /// What kind of thing a component is.
@@ -73,6 +93,8 @@ pub enum Kind {
     Debian,
     /// A Rust crate, compiled in.
     Crate,
+    /// A library that comes with the compiler.
+    Toolchain,
     /// A file of the owner's.
     File,
 }

@@ -13,7 +13,8 @@ pub use named::{NamedModule, When};
 use octet_appliance::FileError;
 use sha1::Digest as _;
 
-use super::{Component, Source, Taken};
+use super::purl::purl;
+use super::{Checksum, Component, Kind, Source, Taken};
 use crate::appliance_file::ApplianceFile;
 use crate::seed::{Disk, DiskError, Entry, Handled, Installed, InstalledError, Package, within};
 use crate::target::Target;
@@ -100,6 +101,8 @@ pub enum SeedError {
 /// What comes out of the seed.
 #[derive(Default)]
 struct Gathered {
+    /// Alpine's release.
+    release: String,
     nodes: Vec<(String, Node)>,
     taken: Taken,
 }
@@ -134,7 +137,8 @@ fn gather(
 ) -> Result<Gathered, SeedError> {
     let disk = Disk::open(qcow2)?;
     let installed = Installed::parse(&disk.text("/lib/apk/db/installed", MOST)?)?;
-    let mut gathered = Gathered::default();
+    let release = disk.text("/etc/alpine-release", 1 << 10)?.trim().to_owned();
+    let mut gathered = Gathered { release, ..Gathered::default() };
     packages::gather(&disk, &installed, appliance, handled, &mut gathered)?;
     let packages = gathered.taken.components.len();
     modules::gather(&disk, &installed, target, named, &mut gathered)?;
@@ -162,17 +166,27 @@ fn checksum(package: &Package, entry: &Entry, bytes: &[u8]) -> Result<(), SeedEr
     Err(SeedError::Checksum { path: entry.path.clone(), package: package.name.clone() })
 }
 
-fn component(package: &Package, uses: Vec<String>) -> Component {
-    let purl = format!(
-        "pkg:apk/alpine/{}@{}?arch={}&distro=alpine-3.23",
-        package.name, package.version, package.arch
-    );
+/// `release` is Alpine's.
+fn component(package: &Package, release: &str, uses: Vec<String>) -> Component {
+    let qualifiers = [
+        ("arch", package.arch.clone()),
+        ("distro", format!("alpine-{release}")),
+        ("upstream", package.origin.clone()),
+    ];
     Component {
-        kind: super::Kind::Alpine,
+        kind: Kind::Alpine,
         name: package.name.clone(),
-        version: Some(package.version.clone()),
+        version: package.version.clone(),
+        supplier: "Alpine Linux",
         license: Some(package.license.clone()),
-        purl: Some(purl),
+        purl: purl("apk", Some("alpine"), &package.name, &package.version, &qualifiers),
+        checksum: Some(Checksum::Sha1(package.sha1.clone())),
+        source: format!(
+            "Alpine's aports at commit {}, recipe {}, which names each part by SHA-512",
+            package.commit, package.origin
+        ),
+        common: vec![],
+        notices: vec![],
         uses,
     }
 }

@@ -76,6 +76,10 @@ pub const APPLIANCE: &str = "/usr/lib/octet/appliance.toml";
 /// with the box parses no TOML.
 pub const SETTINGS: &str = "/usr/lib/octet/settings.json";
 
+/// Where the builder puts the licences of all that is in the image, and where the complete source of
+/// each part is, as JSON.
+pub const LICENSES: &str = "/usr/lib/octet/licenses.json";
+
 /// The folder in the image of filters of system calls: each file an array of `struct sock_filter`
 /// (linux/filter.h), little-endian.
 pub const FILTERS: &str = "/usr/lib/octet/seccomp";

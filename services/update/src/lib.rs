@@ -12,6 +12,7 @@ pub mod assemble;
 pub mod esp;
 pub mod floor;
 pub mod install;
+pub mod licenses;
 pub mod medium;
 pub mod patch;
 pub mod plan;

@@ -11,7 +11,7 @@ use cargo_metadata::{Artifact, CrateType, Message};
 use super::environment::{flags, sysroot};
 use super::linker::Linker;
 use super::record::{Compiled, Program};
-use super::{CargoError, CargoSource, PROGRAMS, SERVICES_PACKAGE, Unpacked, crates, home};
+use super::{CargoError, CargoSource, PROGRAMS, SERVICES_PACKAGE, Unpacked, bundled, crates, home};
 
 /// Compiles the programs.
 pub fn run(source: &CargoSource<'_>, tools: &Unpacked) -> Result<Compiled, CargoError> {
@@ -86,7 +86,7 @@ pub fn run(source: &CargoSource<'_>, tools: &Unpacked) -> Result<Compiled, Cargo
     if !status.success() {
         return Err(failed(&stderr));
     }
-    let compiled = artifacts.finish(source.root)?;
+    let compiled = artifacts.finish(source.root, bundled::musl(&sysroot, triple)?)?;
     step.done(&format!("{} crates compiled for {triple}", artifacts.compiled));
     Ok(compiled)
 }
@@ -141,7 +141,7 @@ impl Artifacts {
         self.manifests.insert(artifact.manifest_path.into_std_path_buf());
     }
 
-    fn finish(&self, root: &Path) -> Result<Compiled, CargoError> {
+    fn finish(&self, root: &Path, musl: String) -> Result<Compiled, CargoError> {
         let mut programs = vec![];
         for (name, _) in PROGRAMS {
             let path =
@@ -150,6 +150,6 @@ impl Artifacts {
                 .map_err(|why| CargoError::Unreadable { path: path.clone(), why })?;
             programs.push(Program { name: name.to_owned(), bytes });
         }
-        Ok(Compiled { programs, crates: crates::list(root, &self.manifests)? })
+        Ok(Compiled { programs, crates: crates::list(root, &self.manifests)?, musl })
     }
 }

@@ -10,6 +10,9 @@ use serde::de::DeserializeOwned;
 use super::CargoError;
 use super::record::Crate;
 
+/// How the names of such files begin, in capitals.
+const NOTICES: [&str; 6] = ["LICENSE", "LICENCE", "COPYING", "COPYRIGHT", "NOTICE", "UNLICENSE"];
+
 #[derive(Deserialize)]
 struct Manifest {
     package: Package,
@@ -55,6 +58,7 @@ struct Lock {
 struct Locked {
     name: String,
     version: String,
+    checksum: Option<String>,
     #[serde(default)]
     dependencies: Vec<String>,
 }
@@ -63,37 +67,69 @@ struct Locked {
 pub fn list(root: &Path, manifests: &BTreeSet<PathBuf>) -> Result<Vec<Crate>, CargoError> {
     let inherited = read::<Root>(&root.join("Cargo.toml"))?.workspace.package;
     let lock: Lock = read(&root.join("Cargo.lock"))?;
-    let mut crates = vec![];
+    let mut found = vec![];
     for path in manifests {
         let package = read::<Manifest>(path)?.package;
         let own = |field: Field, other: &str| match field {
             Field::Own(value) => value,
             Field::Inherited {} => other.to_owned(),
         };
-        crates.push(Crate {
-            name: package.name,
-            version: own(package.version, &inherited.version),
-            license: package.license.map(|license| own(license, &inherited.license)),
-            uses: vec![],
-        });
+        found.push((
+            path,
+            Crate {
+                name: package.name,
+                version: own(package.version, &inherited.version),
+                license: package.license.map(|license| own(license, &inherited.license)),
+                checksum: None,
+                notices: vec![],
+                uses: vec![],
+            },
+        ));
     }
     // Cargo.lock names a version only where there are several of one name.
     let mut present = BTreeMap::new();
-    for it in &crates {
+    for (_, it) in &found {
         let whole = format!("{} {}", it.name, it.version);
         present.insert(it.name.clone(), whole.clone());
         present.insert(whole.clone(), whole);
     }
-    for it in &mut crates {
+    for (path, it) in &mut found {
         let locked = lock
             .package
             .iter()
             .find(|locked| locked.name == it.name && locked.version == it.version);
         let dependencies = locked.into_iter().flat_map(|locked| &locked.dependencies);
         it.uses = dependencies.filter_map(|name| present.get(name).cloned()).collect();
+        it.checksum = locked.and_then(|locked| locked.checksum.clone());
+        // The workspace's own have theirs in common.
+        let folder = if it.checksum.is_some() { path.parent().unwrap_or(root) } else { root };
+        it.notices = notices(folder)?;
     }
+    let mut crates: Vec<_> = found.into_iter().map(|(_, it)| it).collect();
     crates.sort();
     Ok(crates)
+}
+
+/// The texts of `folder` by whose names authors say that they are licences or notices, by name.
+fn notices(folder: &Path) -> Result<Vec<String>, CargoError> {
+    let unreadable = |path: &Path| {
+        let path = path.to_owned();
+        move |why| CargoError::Unreadable { path, why }
+    };
+    let mut paths = vec![];
+    for entry in fs::read_dir(folder).map_err(unreadable(folder))? {
+        let path = entry.map_err(unreadable(folder))?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy().to_uppercase();
+        if NOTICES.iter().any(|begin| name.starts_with(begin)) && path.is_file() {
+            paths.push(path);
+        }
+    }
+    paths.sort();
+    let text = |path: &PathBuf| {
+        let bytes = fs::read(path).map_err(unreadable(path))?;
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    };
+    paths.iter().map(text).collect()
 }
 
 fn read<T: DeserializeOwned>(path: &Path) -> Result<T, CargoError> {

@@ -21,6 +21,8 @@ pub struct Compiled {
     pub programs: Vec<Program>,
     /// The crates, by name and version.
     pub crates: Vec<Crate>,
+    /// The version of musl that the compiler brings along.
+    pub musl: String,
 }
 
 /// One program.
@@ -41,6 +43,10 @@ pub struct Crate {
     pub version: String,
     /// Its licence, an SPDX expression by crates' rules.
     pub license: Option<String>,
+    /// The SHA-256 of what the registry gives; the workspace's own have none.
+    pub checksum: Option<String>,
+    /// Its licences and notices, in full.
+    pub notices: Vec<String>,
     /// `NAME VERSION` of the crates that it uses.
     pub uses: Vec<String>,
 }
@@ -49,6 +55,7 @@ pub struct Crate {
 struct Record {
     programs: Vec<(String, Sha256)>,
     crates: Vec<Crate>,
+    musl: String,
 }
 
 const RECORD: &str = "programs.json";
@@ -65,7 +72,7 @@ impl Compiled {
             }
             programs.push(Program { name, bytes });
         }
-        Some(Self { programs, crates: record.crates })
+        Some(Self { programs, crates: record.crates, musl: record.musl })
     }
 
     /// Keeps the programs in `folder`; the record comes last, so that it vouches for all.
@@ -75,7 +82,8 @@ impl Compiled {
             file::write(&folder.join(&program.name), &program.bytes)?;
             programs.push((program.name.clone(), Sha256::of(&program.bytes)));
         }
-        let record = Record { programs, crates: self.crates.clone() };
+        let (crates, musl) = (self.crates.clone(), self.musl.clone());
+        let record = Record { programs, crates, musl };
         let text = serde_json::to_vec_pretty(&record)
             .map_err(io::Error::other)
             .map_err(|why| CargoError::Unreadable { path: folder.join(RECORD), why })?;
@@ -92,9 +100,8 @@ impl Compiled {
         for program in &self.programs {
             hasher.field(&program.name).field(&program.bytes);
         }
-        for it in &self.crates {
-            hasher.field(&it.name).field(&it.version);
-        }
+        // A list of texts and of lists of them has nothing that JSON could not say.
+        hasher.field(serde_json::to_vec(&self.crates).unwrap_or_default()).field(&self.musl);
         hasher.finish()
     }
 }

@@ -7,6 +7,7 @@ use flate2::read::GzDecoder;
 use lzma_rust2::XzReader;
 use tar::{Archive, EntryType};
 
+use crate::digest::Sha256;
 use crate::tree::Origin;
 
 /// Bytes that a package may have unpacked. Kernels are the largest ones there are.
@@ -30,6 +31,7 @@ const SCRIPTS: [&str; 5] = ["config", "preinst", "postinst", "prerm", "postrm"];
 /// A package, unpacked.
 #[derive(Debug)]
 pub struct Package {
+    sha256: Sha256,
     /// The fields of its control file, by name.
     control: BTreeMap<String, String>,
     /// Which of [`SCRIPTS`] it has.
@@ -81,7 +83,7 @@ impl Package {
         };
         let Some(data) = member("data.tar") else { return wrong("it has no data.tar") };
         let control = fields(&String::from_utf8_lossy(control));
-        Ok(Self { control, scripts, files: files(data?)? })
+        Ok(Self { sha256: Sha256::of(deb), control, scripts, files: files(data?)? })
     }
 
     /// A package of tests, with files of root's.
@@ -91,7 +93,12 @@ impl Package {
             |content: &Content| Entry { mode: 0o755, uid: 0, gid: 0, content: content.clone() };
         let files = files.iter().map(|(path, content)| ((*path).to_owned(), entry(content)));
         let control = BTreeMap::from([("Version".to_owned(), "1-2".to_owned())]);
-        Self { control, scripts: scripts.to_vec(), files: files.collect() }
+        Self { sha256: Sha256::of(b""), control, scripts: scripts.to_vec(), files: files.collect() }
+    }
+
+    /// The digest of the package as it is distributed.
+    pub fn sha256(&self) -> Sha256 {
+        self.sha256
     }
 
     /// The kinds of scripts that it has, such as `postinst`.

@@ -66,7 +66,7 @@ pub fn gather(
     gathered.nodes.push((format!("{folder}/modules.dep"), dep));
     let builtin = Node::file(builtin.into_bytes(), 0o644, origin(), always());
     gathered.nodes.push((format!("{folder}/modules.builtin"), builtin));
-    gathered.taken.components.push(component(package, vec![]));
+    gathered.taken.components.push(component(package, &gathered.release, vec![]));
     Ok(())
 }
 

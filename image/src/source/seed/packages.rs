@@ -62,7 +62,7 @@ pub fn gather(
         uses.sort();
         uses.dedup();
         take(disk, package, &because, gathered)?;
-        gathered.taken.components.push(component(package, uses));
+        gathered.taken.components.push(component(package, &gathered.release, uses));
         chosen.insert(&package.name, because);
     }
     for (package, need, provider) in others {

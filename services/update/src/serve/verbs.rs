@@ -1,17 +1,20 @@
 //! What update can be asked, and what it answers.
 
-use octet_appliance::Trust;
+use std::path::Path;
+
+use octet_appliance::{LICENSES, Trust};
 use octet_bundle::{Manifest, Standing};
 use octet_node::control::file::FileArg;
 use octet_node::control::{Capability, ColumnKind, Failure, Verb};
 use octet_node::section;
 use octet_node::serve::threads::{Call, Verbs};
-use octet_node::serve::verbs::{file, nothing};
+use octet_node::serve::verbs::{file, nothing, optional_text};
 use octet_node::settings::next_section;
 use serde_json::{Value, json};
 
 use super::sent::Sent;
 use super::work::Work;
+use crate::licenses;
 use crate::present::{Present, Slot};
 use crate::running::Running;
 
@@ -56,6 +59,16 @@ pub fn verbs() -> Verbs<Work> {
                 let slot = work.rollback()?;
                 Ok(json!({ "slot": slot, "next": "`reboot` starts it" }))
             },
+        )
+        .with(
+            Verb::new(
+                "licenses",
+                Read,
+                "Lists what the software is made of; of one part its licence in full, and where its source is",
+            )
+            .shown(ColumnKind::Lines, &["text"]),
+            optional_text("name", "a part, such as busybox"),
+            |_, _, name| licenses::show(Path::new(LICENSES), name.as_deref()),
         )
         // Each update is held against what is in force then: all there is to do is to read it.
         .with_settings(
