@@ -27,7 +27,11 @@ pub struct Args {
 /// Runs the subcommand.
 pub fn run(args: Args) -> miette::Result<ExitCode> {
     let built = [&setup::BUILD[..], &setup::X86_64, &setup::AARCH64];
-    setup::require(&[&built[..], &[&setup::TEST, &setup::VERIFY]].concat(), args.setup)?;
+    let mut needs = [&built[..], &[&setup::TEST, &setup::VERIFY]].concat();
+    if args.soak {
+        needs.push(&setup::SOAK);
+    }
+    setup::require(&needs, args.setup)?;
     let Args { name: filter, soak, write_costs, .. } = args;
     let passed = suite::run(&args.build, &Wanted { filter, soak, write_costs })?;
     Ok(if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })

@@ -7,7 +7,9 @@ mod need;
 use miette::Diagnostic;
 
 pub use find::{guests_folder, libraries, unpacked_folder};
-pub use need::{AARCH64, BUILD, CACHE, Need, PATHS, SEGMENTS, SUPERVISORS, TEST, VERIFY, X86_64};
+pub use need::{
+    AARCH64, BUILD, CACHE, Need, PATHS, SEGMENTS, SOAK, SUPERVISORS, TEST, VERIFY, X86_64,
+};
 
 use crate::target::Target;
 

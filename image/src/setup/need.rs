@@ -179,6 +179,22 @@ pub static TEST: [Need; 15] = [
     },
 ];
 
+/// What the long tier of the suite needs besides.
+pub static SOAK: [Need; 2] = [
+    Need {
+        name: "ntia-checker",
+        why: "must find in the SBOM all that has to be in one",
+        test: Test::Python("ntia_conformance_checker-6.0.0"),
+        source: Source::Pip("ntia-conformance-checker==6.0.0"),
+    },
+    Need {
+        name: "cyclonedx-python-lib",
+        why: "must accept the other SBOM",
+        test: Test::Python("cyclonedx_python_lib-11.12.0"),
+        source: Source::Pip("cyclonedx-python-lib[json-validation]==11.12.0"),
+    },
+];
+
 /// What the benchmark of supervisors needs besides.
 pub static SUPERVISORS: [Need; 1] = [Need {
     name: "s6, runit and finit",
@@ -255,6 +271,7 @@ mod tests {
             &X86_64,
             &AARCH64,
             &TEST,
+            &SOAK,
             &SUPERVISORS,
             &SEGMENTS,
             &CACHE,

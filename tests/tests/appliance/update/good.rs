@@ -86,6 +86,12 @@ fn one_that_is_good_those_that_are_refused_and_the_way_back() {
     let status = machine.call_unit("update", "status", Value::Null).unwrap();
     assert_eq!(status["next"], json!(second.slot()), "{status}");
     assert_eq!(status["running"], json!(first.slot()), "{status}");
+    // Whoever has the box is given what it is made of.
+    let parts = machine.call_unit("update", "licenses", Value::Null).unwrap();
+    assert!(parts.as_array().unwrap().iter().any(|it| it["name"] == "busybox"), "{parts}");
+    let part = machine.call_unit("update", "licenses", json!({ "name": "busybox" })).unwrap();
+    let text = part["text"].as_str().unwrap();
+    assert!(text.contains("GNU GENERAL PUBLIC LICENSE") && text.contains("aports"), "{text}");
     machine.call("reboot", Value::Null).unwrap();
     assert_eq!(wait_good(&machine), second.slot().as_str());
 
