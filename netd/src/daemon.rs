@@ -4,7 +4,6 @@
 //! in one transaction, and changes what is not as it should be. What it has set stays when it ends.
 
 use std::io;
-use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixListener as StdListener;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -14,7 +13,7 @@ use octet_node::control::Failure;
 use octet_node::say;
 use octet_node::serve::tasks;
 use octet_node::settings::Which;
-use octet_node::{Callers, notify_ready};
+use octet_node::{Callers, Given, notify_ready};
 use rtnetlink::new_connection;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc::channel;
@@ -54,24 +53,26 @@ pub enum NetdError {
 ///
 /// # Errors
 /// The rules cannot be loaded, or the kernel does not answer. PID 1 starts netd again.
-pub fn run(inherited: Vec<(String, OwnedFd)>) -> Result<(), NetdError> {
+pub fn run(mut given: Given) -> Result<(), NetdError> {
     let units = std::fs::read(UNITS).map_err(NetdError::Units)?;
     let units: Vec<Unit> = serde_json::from_slice(&units)
         .map_err(|error| NetdError::Units(io::Error::other(error)))?;
     let node = Arc::new(Node::new(units));
     let told = Told::read(&node, Which::InForce).map_err(NetdError::Told)?;
-    let (_, socket) = inherited.into_iter().next().ok_or_else(|| {
-        io::Error::other("PID 1 has passed no socket: unit.toml has to have `[sockets.control]`")
-    })?;
-    let listener = StdListener::from(socket);
+    let listener = given.socket("control")?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .max_blocking_threads(1)
         .build()?;
-    LocalSet::new().block_on(&runtime, serve(told, node, listener))
+    LocalSet::new().block_on(&runtime, serve(told, node, listener, given.callers))
 }
 
-async fn serve(told: Told, node: Arc<Node>, listener: StdListener) -> Result<(), NetdError> {
+async fn serve(
+    told: Told,
+    node: Arc<Node>,
+    listener: StdListener,
+    callers: Callers,
+) -> Result<(), NetdError> {
     let mut end = signal(SignalKind::terminate())?;
     // Before anything is set: what somebody else does meanwhile is heard of.
     let mut generations = Generations::open()?;
@@ -87,7 +88,7 @@ async fn serve(told: Told, node: Arc<Node>, listener: StdListener) -> Result<(),
     if let Err(error) = notify_ready() {
         say!("cannot notify PID 1: {error}");
     }
-    tasks::serve(listener, Callers::from_environment(), LIMITS, verbs(), shared)?;
+    tasks::serve(listener, callers, LIMITS, verbs(), shared)?;
     let mut pace = Pace::new(Instant::now());
     loop {
         let due = network.due();

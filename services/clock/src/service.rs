@@ -1,7 +1,6 @@
 //! The service: where its facts come from, and what becomes of its end.
 
 use std::os::unix::net::UnixListener;
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::UNIX_EPOCH;
 
@@ -12,28 +11,20 @@ use crate::run::run;
 use crate::serve::serve;
 use crate::stepped::Stepped;
 use octet_appliance::UNITS;
-use octet_node::say;
-use octet_node::{Callers, inherited};
+use octet_node::{Given, say};
 
 /// Sets the clock and keeps its time until PID 1 asks for the end.
 pub fn main() -> ExitCode {
-    // PID 1 sets it when the folder is there and can be written.
-    let folder = std::env::var_os("STATE_DIRECTORY").map(PathBuf::from);
-    // First of all, before anything opens a descriptor.
-    let control = inherited().into_iter().find(|(name, _)| name == "control");
-    if let Some((_, socket)) = control {
-        let (listener, callers) = (UnixListener::from(socket), Callers::from_environment());
-        let folder = folder.clone();
-        std::thread::spawn(move || serve(&listener, &callers, Stepped::open(folder, boot())));
-    }
-    let result = System::new(folder).and_then(|mut system| run(&mut system, build(), boot()));
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            say!("the clock cannot be set: {error}");
-            ExitCode::FAILURE
+    octet_node::run(|mut given: Given| {
+        let folder = given.state.take();
+        if let Ok(listener) = given.socket::<UnixListener>("control") {
+            let (folder, callers) = (folder.clone(), given.callers);
+            std::thread::spawn(move || serve(&listener, &callers, Stepped::open(folder, boot())));
         }
-    }
+        System::new(folder)
+            .and_then(|mut system| run(&mut system, build(), boot()))
+            .map_err(|error| format!("the clock cannot be set: {error}"))
+    })
 }
 
 /// When the image was built, as far as that may be known: the builder gives every file the time of

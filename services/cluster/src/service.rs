@@ -1,16 +1,12 @@
 //! The service: where its facts come from, and what becomes of its end.
 
 use std::io;
-use std::net::TcpListener;
-use std::os::fd::OwnedFd;
-use std::os::unix::net::UnixListener;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 
 use octet_node::control::SOCKETS;
-use octet_node::say;
 use octet_node::settings::Which;
-use octet_node::{Callers, inherited, notify_ready};
+use octet_node::{Given, notify_ready};
 
 use crate::limits::Limits;
 use crate::place::Wiring;
@@ -19,34 +15,18 @@ use crate::{Parts, run};
 
 /// Serves until PID 1 ends it.
 pub fn main() -> ExitCode {
-    // First of all, before anything opens a descriptor.
-    let inherited = inherited();
-    match parts(inherited).and_then(|parts| run(parts, notify_ready)) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            say!("{error}");
-            ExitCode::FAILURE
-        }
-    }
+    octet_node::run(|given| run(parts(given)?, notify_ready))
 }
 
-fn parts(inherited: Vec<(String, OwnedFd)>) -> io::Result<Parts> {
-    let mut sockets = inherited.into_iter();
-    let mut take = |wanted: &str| {
-        let missing = || io::Error::other(format!("PID 1 has not passed the socket `{wanted}`"));
-        sockets.find(|(name, _)| name == wanted).map(|(_, socket)| socket).ok_or_else(missing)
-    };
-    // In the order of their names, as they are passed.
-    let (control, port) = (take("control")?, take("enrolment")?);
+fn parts(mut given: Given) -> io::Result<Parts> {
     Ok(Parts {
         settings: Settings::read(Path::new(SOCKETS), Which::InForce).map_err(io::Error::other)?,
         limits: Limits::default(),
         wiring: Wiring::default(),
-        // PID 1 sets it when the folder is there and can be written.
-        folder: std::env::var_os("STATE_DIRECTORY").map(PathBuf::from),
+        folder: given.state.take(),
         sockets: SOCKETS.into(),
-        port: TcpListener::from(port),
-        control: UnixListener::from(control),
-        callers: Callers::from_environment(),
+        port: given.socket("enrolment")?,
+        control: given.socket("control")?,
+        callers: given.callers,
     })
 }

@@ -17,13 +17,6 @@ fn main() -> ExitCode {
             let socket = root.join("config.sock");
             // That of a life before; whether there is one does not matter.
             let _ = std::fs::remove_file(&socket);
-            let listener = match UnixListener::bind(&socket) {
-                Ok(listener) => listener,
-                Err(error) => {
-                    say!("{}: {error}", socket.display());
-                    return ExitCode::FAILURE;
-                }
-            };
             let (text, settings) = (root.join("appliance.toml"), root.join("settings.json"));
             let places = Places {
                 image: Image { text, settings },
@@ -32,7 +25,11 @@ fn main() -> ExitCode {
                 state: std::env::var_os("STATE_DIRECTORY").map(PathBuf::from),
                 pid_1: rustix::process::geteuid().as_raw(),
             };
-            octet_config::run(&places, &listener)
+            octet_node::run(|_| {
+                let listener = UnixListener::bind(&socket)
+                    .map_err(|error| format!("{}: {error}", socket.display()))?;
+                octet_config::run(&places, &listener).map(|never| match never {})
+            })
         }
         _ => {
             say!("the only option is `--root FOLDER`");

@@ -34,13 +34,13 @@ pub struct Image {
 }
 
 impl Places {
-    /// Those of a box.
-    pub fn of_box() -> Self {
+    /// Those of a box, with `state` as the folder for copies.
+    pub fn of_box(state: Option<PathBuf>) -> Self {
         Self {
             image: Image { text: APPLIANCE.into(), settings: SETTINGS.into() },
             units: UNITS.into(),
             sockets: SOCKETS.into(),
-            state: std::env::var_os("STATE_DIRECTORY").map(PathBuf::from),
+            state,
             pid_1: PID_1,
         }
     }

@@ -9,7 +9,7 @@ use std::time::Instant;
 use octet_appliance::Unit;
 use octet_node::control::{CallError, Client, Failure, FailureCode, PublicKey};
 use octet_node::say;
-use octet_node::{Callers, inherited, notify_ready};
+use octet_node::{Callers, Given, notify_ready};
 use serde::Deserialize;
 use serde_json::Map;
 
@@ -22,28 +22,17 @@ use crate::store::{Folder, InMemory, OnDisk, Store};
 
 /// Says which settings are in force, and changes them, until PID 1 asks for the end.
 pub fn main() -> ExitCode {
-    // First of all, before anything opens a descriptor.
-    match inherited().into_iter().find(|(name, _)| name == "control") {
-        Some((_, socket)) => run(&Places::of_box(), &socket.into()),
-        None => {
-            say!("PID 1 has not passed the socket `control`");
-            ExitCode::FAILURE
-        }
-    }
+    octet_node::run(|mut given: Given| {
+        let control = given.socket("control").map_err(|error| error.to_string())?;
+        run(&Places::of_box(given.state), &control).map(|never| match never {})
+    })
 }
 
 /// The same with things in other places, for whoever connects to `listener`.
-pub fn run(places: &Places, listener: &UnixListener) -> ExitCode {
-    match try_run(places, listener) {
-        Ok(never) => match never {},
-        Err(error) => {
-            say!("config cannot go on: {error}");
-            ExitCode::FAILURE
-        }
-    }
-}
-
-fn try_run(places: &Places, listener: &UnixListener) -> Result<Infallible, String> {
+///
+/// # Errors
+/// It cannot go on, in words.
+pub fn run(places: &Places, listener: &UnixListener) -> Result<Infallible, String> {
     let units = std::fs::read(&places.units).map_err(|error| error.to_string())?;
     let readers = Reader::all(&units).map_err(|error| error.to_string())?;
     let units: Vec<Unit> = serde_json::from_slice(&units).map_err(|error| error.to_string())?;

@@ -2,8 +2,6 @@
 
 use std::io;
 use std::net::{TcpListener, UdpSocket};
-use std::os::fd::OwnedFd;
-use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -12,7 +10,8 @@ use octet_node::control::SOCKETS;
 use octet_node::metrics::server;
 use octet_node::say;
 use octet_node::settings::Which;
-use octet_node::{Callers, inherited, map, notify_ready, sub_key};
+use octet_node::{Given, map, notify_ready, sub_key};
+use tokio::runtime::Builder;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
 use crate::daemon::{Asks, Daemon, News};
@@ -28,44 +27,28 @@ const PAUSE: Duration = Duration::from_secs(1);
 
 /// Serves until PID 1 ends it.
 pub fn main() -> ExitCode {
-    // First of all, before anything opens a descriptor.
-    let inherited = inherited();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build();
-    match runtime.and_then(|runtime| runtime.block_on(run(inherited))) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            say!("{error}");
-            ExitCode::FAILURE
-        }
-    }
+    octet_node::run(|given| {
+        let runtime = Builder::new_current_thread().enable_io().enable_time().build();
+        runtime.and_then(|runtime| runtime.block_on(run(given)))
+    })
 }
 
-async fn run(inherited: Vec<(String, OwnedFd)>) -> io::Result<()> {
-    let mut sockets = inherited.into_iter();
-    let mut take = |wanted: &str| {
-        let missing = || io::Error::other(format!("PID 1 has not passed the socket `{wanted}`"));
-        sockets.find(|(name, _)| name == wanted).map(|(_, socket)| socket).ok_or_else(missing)
-    };
-    // In the order of their names, as they are passed.
-    let (control, metrics) = (take("control")?, take("metrics")?);
-    let (neighbours, paths) = (take("neighbours")?, take("paths")?);
-    let udp = |socket: OwnedFd| {
-        let socket = UdpSocket::from(socket);
+async fn run(mut given: Given) -> io::Result<()> {
+    let udp = |socket: UdpSocket| {
         socket.set_nonblocking(true)?;
         tokio::net::UdpSocket::from_std(socket)
     };
-    // PID 1 sets it when the folder is there and can be written.
-    let folder = std::env::var_os("STATE_DIRECTORY").map(PathBuf::from);
+    let (neighbours, paths) = (udp(given.socket("neighbours")?)?, udp(given.socket("paths")?)?);
     let (news, heard) = unbounded_channel();
-    follow(folder, news.clone())?;
+    follow(given.state.take(), news.clone())?;
     let asks = Asks(news.clone());
-    verbs::keep(UnixListener::from(control), Callers::from_environment(), news)?;
-    let memory = std::env::var_os("RUNTIME_DIRECTORY")
-        .ok_or_else(|| io::Error::other("PID 1 has given no folder in memory"))?;
-    let memory = Memory::new(memory.into());
+    verbs::keep(given.socket("control")?, given.callers.clone(), news)?;
+    let memory = given.runtime.take();
+    let memory = memory.ok_or_else(|| io::Error::other("PID 1 has given no folder in memory"))?;
+    let memory = Memory::new(memory);
     let settings = Settings::read(Path::new(SOCKETS), Which::InForce).map_err(io::Error::other)?;
-    let daemon = Daemon::open(udp(neighbours)?, udp(paths)?, heard, memory, settings).await?;
-    let metrics = TcpListener::from(metrics);
+    let daemon = Daemon::open(neighbours, paths, heard, memory, settings).await?;
+    let metrics: TcpListener = given.socket("metrics")?;
     metrics.set_nonblocking(true)?;
     tokio::spawn(server::serve(tokio::net::TcpListener::from_std(metrics)?, asks));
     notify_ready()?;

@@ -1,49 +1,28 @@
 //! The service: where its facts come from, and what becomes of its end.
 
 use std::io;
-use std::net::TcpListener;
-use std::os::fd::OwnedFd;
-use std::os::unix::net::UnixListener;
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use crate::limits::Limits;
 use crate::{Parts, run};
 use octet_node::control::SOCKETS;
 use octet_node::hello::GATE_PORT;
-use octet_node::say;
-use octet_node::{Callers, inherited, notify_ready, section};
+use octet_node::{Given, notify_ready, section};
 
 /// Serves until PID 1 ends it.
 pub fn main() -> ExitCode {
-    // First of all, before anything opens a descriptor.
-    let inherited = inherited();
-    match parts(inherited).and_then(|parts| run(parts, notify_ready)) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            say!("{error}");
-            ExitCode::FAILURE
-        }
-    }
+    octet_node::run(|given| run(parts(given)?, notify_ready))
 }
 
-fn parts(inherited: Vec<(String, OwnedFd)>) -> io::Result<Parts> {
-    let mut sockets = inherited.into_iter();
-    let mut take = |wanted: &str| {
-        let missing = || io::Error::other(format!("PID 1 has not passed the socket `{wanted}`"));
-        sockets.find(|(name, _)| name == wanted).map(|(_, socket)| socket).ok_or_else(missing)
-    };
-    // In the order of their names, as they are passed.
-    let (control, port) = (take("control")?, take("gate")?);
+fn parts(mut given: Given) -> io::Result<Parts> {
     Ok(Parts {
         operators: section("operator").map_err(io::Error::other)?,
         limits: Limits::default(),
-        // PID 1 sets it when the folder is there and can be written.
-        folder: std::env::var_os("STATE_DIRECTORY").map(PathBuf::from),
+        folder: given.state.take(),
         sockets: SOCKETS.into(),
-        port: TcpListener::from(port),
+        port: given.socket("gate")?,
         board_port: GATE_PORT,
-        control: UnixListener::from(control),
-        callers: Callers::from_environment(),
+        control: given.socket("control")?,
+        callers: given.callers,
     })
 }

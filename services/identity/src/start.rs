@@ -3,7 +3,6 @@
 use std::convert::Infallible;
 use std::io;
 use std::os::unix::net::UnixListener;
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::rc::Rc;
 
@@ -11,28 +10,20 @@ use crate::service::{Identity, LIMITS, verbs};
 use crate::store::Store;
 use octet_node::say;
 use octet_node::serve::tasks;
-use octet_node::{Callers, inherited, notify_ready, unit_of};
+use octet_node::{Callers, Given, notify_ready, unit_of};
 use tokio::task::LocalSet;
 
 /// Serves until PID 1 ends it.
 pub fn main() -> ExitCode {
-    // First of all, before anything opens a descriptor.
-    let socket =
-        inherited().into_iter().find(|(name, _)| name == "control").map(|(_, socket)| socket);
-    let Some(socket) = socket else {
-        say!("PID 1 has not passed the socket `control`");
-        return ExitCode::FAILURE;
-    };
-    // PID 1 sets it when the folder is there and can be written.
-    let folder = std::env::var_os("STATE_DIRECTORY").map(PathBuf::from);
-    let store = Store::open(folder, |_| Ok(()));
-    match &store {
-        Ok(store) => say!("this node is {}", store.node()),
-        Err(error) => say!("{error}; no service's key is certified"),
-    }
-    let Err(error) = run(Identity::new(store, unit_of), UnixListener::from(socket), notify_ready);
-    say!("{error}");
-    ExitCode::FAILURE
+    octet_node::run(|mut given: Given| {
+        let control = given.socket("control")?;
+        let store = Store::open(given.state, |_| Ok(()));
+        match &store {
+            Ok(store) => say!("this node is {}", store.node()),
+            Err(error) => say!("{error}; no service's key is certified"),
+        }
+        run(Identity::new(store, unit_of), control, notify_ready).map(|never| match never {})
+    })
 }
 
 /// Serves whoever connects to `control`, for good. `ready` is called once it can be asked.

@@ -2,15 +2,13 @@
 
 use std::io;
 use std::net::IpAddr;
-use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::process::ExitCode;
 
 use octet_appliance::{Neighbour, Vpn};
 use octet_node::control::SOCKETS;
-use octet_node::say;
 use octet_node::settings::{SettingsError, Which, section_in};
-use octet_node::{Callers, address, inherited};
+use octet_node::{Given, address};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
@@ -18,35 +16,21 @@ use crate::daemon::{Parts, Told, run};
 
 /// Serves until PID 1 ends it.
 pub fn main() -> ExitCode {
-    // First of all, before anything opens a descriptor.
-    let inherited = inherited();
-    match parts(inherited).and_then(run) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            say!("{error}");
-            ExitCode::FAILURE
-        }
-    }
+    octet_node::run(|given| run(parts(given)?))
 }
 
-fn parts(inherited: Vec<(String, OwnedFd)>) -> io::Result<Parts> {
-    let mut sockets = inherited;
-    let mut take = |wanted: &str| {
-        let missing = || io::Error::other(format!("PID 1 has not passed the socket `{wanted}`"));
-        let at = sockets.iter().position(|(name, _)| name == wanted).ok_or_else(missing)?;
-        Ok::<_, io::Error>(sockets.swap_remove(at).1)
-    };
+fn parts(mut given: Given) -> io::Result<Parts> {
     Ok(Parts {
         sockets: SOCKETS.into(),
         told: told(Which::InForce).map_err(io::Error::other)?,
-        dhcp: take("dhcp")?.into(),
-        dhcp_client: take("dhcp-client")?.into(),
-        ra: take("ra")?,
-        icmp: take("icmp")?,
-        dns: (take("dns")?.into(), take("dns-tcp")?.into()),
-        time: take("time")?.into(),
-        control: take("control")?.into(),
-        callers: Callers::from_environment(),
+        dhcp: given.socket("dhcp")?,
+        dhcp_client: given.socket("dhcp-client")?,
+        ra: given.socket("ra")?,
+        icmp: given.socket("icmp")?,
+        dns: (given.socket("dns")?, given.socket("dns-tcp")?),
+        time: given.socket("time")?,
+        control: given.socket("control")?,
+        callers: given.callers,
     })
 }
 

@@ -3,7 +3,6 @@
 use std::future::pending;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -13,7 +12,7 @@ use std::time::Duration;
 use octet_node::control::{PublicKey, SOCKETS};
 use octet_node::say;
 use octet_node::sub_key::{self, Certified, News};
-use octet_node::{Callers, inherited, notify_ready};
+use octet_node::{Callers, Given, notify_ready};
 use tokio::sync::watch;
 use tokio::time::{interval, sleep};
 
@@ -74,27 +73,15 @@ pub struct Standing {
 
 /// Serves until PID 1 ends it.
 pub fn main() -> ExitCode {
-    // First of all, before anything opens a descriptor.
-    let inherited = inherited();
-    match parts(inherited).and_then(|parts| run(parts, notify_ready)) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            say!("{error}");
-            ExitCode::FAILURE
-        }
-    }
+    octet_node::run(|given| run(parts(given)?, notify_ready))
 }
 
-fn parts(inherited: Vec<(String, OwnedFd)>) -> io::Result<Parts> {
-    let control = inherited.into_iter().find(|(name, _)| name == "control");
-    let missing = || io::Error::other("PID 1 has not passed the socket `control`");
-    let (_, control) = control.ok_or_else(missing)?;
+fn parts(mut given: Given) -> io::Result<Parts> {
     Ok(Parts {
-        // PID 1 sets it when the folder is there and can be written.
-        folder: std::env::var_os("STATE_DIRECTORY").map(PathBuf::from),
+        folder: given.state.take(),
         sockets: SOCKETS.into(),
-        control: UnixListener::from(control),
-        callers: Callers::from_environment(),
+        control: given.socket("control")?,
+        callers: given.callers,
         at: vec![(Ipv4Addr::UNSPECIFIED, PORT).into(), (Ipv6Addr::UNSPECIFIED, PORT).into()],
         board_port: PORT,
     })

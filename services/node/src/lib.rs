@@ -36,6 +36,7 @@ mod peer;
 mod readiness;
 #[cfg(feature = "key")]
 pub mod record;
+mod run;
 pub mod say;
 pub mod serve;
 pub mod settings;
@@ -55,4 +56,5 @@ pub use init::watch_status;
 pub use octet_control as control;
 pub use peer::Peer;
 pub use readiness::notify_ready;
+pub use run::{Given, run};
 pub use settings::{SettingsError, section};
