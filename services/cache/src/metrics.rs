@@ -19,7 +19,8 @@ impl Source for Numbers {
 }
 
 impl Numbers {
-    fn now(&self) -> String {
+    /// The text of that.
+    pub fn now(&self) -> String {
         let mut out = Exposition::default();
         let counters = &self.0.counters;
         if let Some(here) = &self.0.here {

@@ -25,6 +25,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::fetch::Missing;
 use crate::http::{Gateway, Here, parse};
+use crate::metrics::Numbers;
 use crate::objects::{Listed, StoreError};
 use crate::policy::Kind;
 use crate::settings;
@@ -145,6 +146,7 @@ pub fn verbs() -> Verbs<Desk> {
             nothing(),
             |desk, _, ()| desk.stats(),
         )
+        .with_metrics(|desk: &Desk| Some(Numbers(desk.gateway.clone()).now()))
         .with_settings(
             |desk| Ok(settings::quota(&desk.sockets, Which::Next).map(drop)?),
             Desk::apply,

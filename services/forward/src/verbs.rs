@@ -144,6 +144,11 @@ pub fn verbs() -> Verbs<Desk> {
             path(),
             |desk, _, path| ask(desk, Asked::Drop(path)),
         )
+        .with_metrics(|desk| {
+            let (answer, answered) = oneshot::channel();
+            desk.send(News::Collected(answer)).ok()?;
+            answered.blocking_recv().ok()?
+        })
         .with_settings(
             |_| Ok(settings(Which::Next).map(drop)?),
             |desk| {

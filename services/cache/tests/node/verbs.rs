@@ -108,7 +108,10 @@ fn objects_are_added_listed_and_had() {
     let stats = client.call("stats", Map::new()).unwrap();
     assert_eq!(stats["HTTP requests"], 7, "{stats}");
     assert!(stats["free"].as_u64().unwrap() > 0 && stats["nodes"] == json!([]), "{stats}");
-    assert!(client.call("describe", Map::new()).unwrap().as_array().unwrap().len() == 13);
+    assert!(client.call("describe", Map::new()).unwrap().as_array().unwrap().len() == 14);
+    let numbers = client.call("metrics", Map::new()).unwrap();
+    let numbers = numbers["text"].as_str().unwrap();
+    assert!(numbers.contains("\noctet_cache_objects 7\n"), "{numbers}");
 }
 
 #[test]

@@ -6,6 +6,8 @@ use std::io;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::sync::Arc;
 
+#[cfg(feature = "metrics")]
+use octet_control::{Capability, ColumnKind, FailureCode};
 use octet_control::{Failure, Request, Verb};
 use serde_json::{Value, json};
 
@@ -59,6 +61,21 @@ impl<S: 'static> Verbs<S> {
             nothing(),
             move |state, _, ()| apply(state).map(|()| Value::Null),
         )
+    }
+
+    /// Adds `metrics`, by which operators are given the numbers that others collect over HTTP. `read` gives their text,
+    /// or nothing if it cannot be read.
+    #[cfg(feature = "metrics")]
+    #[must_use]
+    pub fn with_metrics(self, read: impl Fn(&S) -> Option<String> + Send + Sync + 'static) -> Self {
+        let verb = Verb::new("metrics", Capability::Read, "Shows the numbers for Prometheus");
+        self.with(verb.shown(ColumnKind::Lines, &["text"]), nothing(), move |state, _, ()| {
+            let text = read(state).ok_or_else(|| {
+                let message = "what is counted cannot be read";
+                Failure::new(FailureCode::Failed, message, "the log says why")
+            })?;
+            Ok(json!({ "text": text }))
+        })
     }
 
     /// The answer to `request` of `peer`, a process of user `uid`.

@@ -46,6 +46,9 @@ pub fn passes(site: &Site) {
     let up = r#"octet_forward_link_up{link="fl1",by="wireguard"}"#;
     assert_eq!(number(&page, up), 1.0);
     assert_eq!(number(&page, "octet_forward_nodes "), status["nodes"].as_f64().unwrap());
+    // An operator is shown the same.
+    let shown = site.ask(Node::Board(SHOWS), "forward", "metrics", json!({}));
+    assert_eq!(number(shown["text"].as_str().unwrap(), up), 1.0, "{shown}");
     // Paths have gone through here, and are gone: what they have carried is counted still.
     let carried = r#"octet_forward_link_bytes_total{link="fl1",way="in"}"#;
     let before = number(&page, carried);
