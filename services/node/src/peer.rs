@@ -99,20 +99,12 @@ impl Peer {
     /// # Errors
     /// It is longer than `longest` bytes, or does not come.
     pub fn read_file(&mut self, id: u64, longest: u64) -> Result<Vec<u8>, Failure> {
-        let mut all = vec![];
+        let mut file = Whole::new(longest);
         loop {
-            let at = all.len() as u64;
-            let want = u32::try_from(longest + 1 - at).unwrap_or(u32::MAX);
-            let wanted = want.min(MAX_WANT) as usize;
-            let part = self.read_part(id, at, want)?;
-            all.extend_from_slice(&part);
-            if all.len() as u64 > longest {
-                let message = format!("the file is longer than {longest} bytes");
-                let help = "see whether it is the file that you mean";
-                return Err(Failure::new(FailureCode::BadArgument, message, help));
-            }
-            if part.len() < wanted {
-                return Ok(all);
+            let (at, length) = file.wants();
+            let part = self.read_part(id, at, length)?;
+            if file.take(&part)? {
+                return Ok(file.bytes);
             }
         }
     }
@@ -152,7 +144,38 @@ impl Peer {
     }
 }
 
-fn broken(why: &str) -> Failure {
+/// A file that is asked for part by part until all of it is there.
+pub(crate) struct Whole {
+    longest: u64,
+    pub(crate) bytes: Vec<u8>,
+}
+
+impl Whole {
+    /// It may have `longest` bytes.
+    pub(crate) fn new(longest: u64) -> Self {
+        Self { longest, bytes: vec![] }
+    }
+
+    /// Where the next part begins, and how long it is: a byte more than there may be, to see the end.
+    pub(crate) fn wants(&self) -> (u64, u32) {
+        let at = self.bytes.len() as u64;
+        (at, u32::try_from(self.longest + 1 - at).unwrap_or(u32::MAX).min(MAX_WANT))
+    }
+
+    /// Takes that part, and says whether the file ends with it.
+    pub(crate) fn take(&mut self, part: &[u8]) -> Result<bool, Failure> {
+        let (_, wanted) = self.wants();
+        self.bytes.extend_from_slice(part);
+        if self.bytes.len() as u64 > self.longest {
+            let message = format!("the file is longer than {} bytes", self.longest);
+            let help = "see whether it is the file that you mean";
+            return Err(Failure::new(FailureCode::BadArgument, message, help));
+        }
+        Ok(part.len() < wanted as usize)
+    }
+}
+
+pub(crate) fn broken(why: &str) -> Failure {
     let message = format!("the file did not come to its end: {why}");
     Failure::new(FailureCode::Failed, message, "what is in force is as it was; send it again")
 }

@@ -1,5 +1,6 @@
 use super::*;
-use crate::serve::verbs::{integer, text};
+use crate::as_pid_1::Memory;
+use crate::serve::verbs::{file, integer, text};
 use octet_control::settings::{APPLY, CHECK};
 use octet_control::{CallError, Capability, Client, DESCRIBE, FailureCode};
 use serde_json::Map;
@@ -15,6 +16,9 @@ use tokio::task::{LocalSet, spawn_blocking};
 
 /// Nothing here takes that long, however slow the machine; then a test fails instead of hanging.
 const LONG: Duration = Duration::from_secs(180);
+
+/// Bytes of a file that is taken.
+const LONGEST: u64 = 70_000;
 
 const LIMITS: Limits = Limits { all: 40, for_operators: 4, of_one: 40 };
 
@@ -45,6 +49,11 @@ fn verbs() -> Verbs<State> {
             Verb::new("follow", Capability::Read, "Gives the number, and every other"),
             nothing(),
             follow,
+        )
+        .with(
+            Verb::new("take", Capability::Operate, "Takes a file"),
+            file("file", ""),
+            async |_, call, _| Ok(json!(call.peer.read_file(call.id, LONGEST).await?.len())),
         )
         .with_settings(
             async |_| Ok(()),
@@ -80,7 +89,7 @@ fn with_service<F: Future<Output = ()>>(test: impl FnOnce(Connect, Rc<State>) ->
         let listener = StdListener::bind(&path).unwrap();
         // Who runs this need not be root, who may ask for all.
         let uid = rustix::process::geteuid().as_raw();
-        let callers = Callers::parse(&format!("{uid}=set,follow,{CHECK},{APPLY},gone")).unwrap();
+        let callers = Callers::parse(&format!("{uid}=set,follow,take,{CHECK},{APPLY},gone")).unwrap();
         let state = Rc::<State>::default();
         serve(listener, callers, LIMITS, verbs(), Rc::clone(&state)).unwrap();
         test(Connect(folder), state).await;
@@ -137,7 +146,29 @@ fn a_verb_is_answered_with_what_it_says_that_it_takes() {
         let list = service.ask(DESCRIBE, json!({})).await.unwrap();
         let list: Vec<Verb> = serde_json::from_value(list).unwrap();
         let names: Vec<&str> = list.iter().map(|verb| verb.name.as_str()).collect();
-        assert_eq!(names, [DESCRIBE, "set", "follow", CHECK, APPLY]);
+        assert_eq!(names, [DESCRIBE, "set", "follow", "take", CHECK, APPLY]);
+    });
+}
+
+#[test]
+fn files_come_whole_or_not_at_all() {
+    with_service(async |service, _| {
+        for (length, is_taken) in
+            [(0, true), (1, true), (LONGEST, true), (LONGEST + 1, false), (3 * LONGEST, false)]
+        {
+            let mut client = service.connect();
+            let sent = spawn_blocking(move || {
+                let mut file = Memory(vec![7; usize::try_from(length).unwrap()]);
+                client.call_with("take", Map::new(), Some(&mut file), |_| true)
+            });
+            match sent.await.unwrap() {
+                Ok(taken) => assert!(is_taken && taken == length, "{length}: {taken}"),
+                Err(CallError::Failure(failure)) => {
+                    assert!(!is_taken && failure.message.contains("longer than"), "{failure}");
+                }
+                Err(error) => panic!("{error}"),
+            }
+        }
     });
 }
 
