@@ -159,7 +159,9 @@ fn files_come_whole_or_not_at_all() {
             let mut client = service.connect();
             let sent = spawn_blocking(move || {
                 let mut file = Memory(vec![7; usize::try_from(length).unwrap()]);
-                client.call_with("take", Map::new(), Some(&mut file), |_| true)
+                let args = json!({ "file": { "size": length } });
+                let args = serde_json::from_value(args).unwrap();
+                client.call_with("take", args, Some(&mut file), |_| true)
             });
             match sent.await.unwrap() {
                 Ok(taken) => assert!(is_taken && taken == length, "{length}: {taken}"),

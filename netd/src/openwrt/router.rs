@@ -1,0 +1,144 @@
+//! What a router's configuration says of its switch and its zones.
+
+use octet_appliance::LinkName;
+use serde::Deserialize;
+
+use super::sections::PREFIX;
+use super::uci::{self, Section, UciError};
+use crate::router::plan::Plan;
+
+/// A router, as it is.
+#[derive(Debug)]
+pub struct Router {
+    /// What it is, as its maker calls it.
+    pub model: String,
+    /// Its configuration.
+    pub sections: Vec<Section>,
+    /// The bridge that all ports of the plan are in.
+    pub bridge: String,
+    /// The bridge's other ports.
+    pub others: Vec<String>,
+    /// The zone that the uplink is in.
+    pub outside: String,
+}
+
+/// A router that the plan cannot be put on.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RouterError {
+    /// Its configuration cannot be read.
+    #[error("its configuration cannot be read: {0}")]
+    Uci(#[from] UciError),
+    /// Its description cannot be read.
+    #[error("what /etc/board.json says cannot be read: {0}")]
+    Board(String),
+    /// Its switch is set up in another way.
+    #[error("{0} has a switch that is set up by `swconfig`, and has no port of its own for each board")]
+    Swconfig(String),
+    /// A port is not one of the switch.
+    #[error("{model} has no bridge with the ports {wanted}; {there}")]
+    NoBridge {
+        /// What it is.
+        model: String,
+        /// What the plan has.
+        wanted: String,
+        /// What there is.
+        there: String,
+    },
+    /// Nothing leads out.
+    #[error("no zone of the firewall has a network by `{0}`, the port that leads out")]
+    NoOutside(LinkName),
+}
+
+impl RouterError {
+    /// What to do.
+    pub fn help(&self) -> &'static str {
+        match self {
+            Self::Uci(_) | Self::Board(_) => {
+                "give what `uci export network; uci export firewall; uci export dhcp; \
+                 cat /etc/board.json` says on the router"
+            }
+            Self::Swconfig(_) => "take a router whose switch is a bridge (DSA), as OpenWrt's have since 21.02",
+            Self::NoBridge { .. } => "name the switch's ports in `[cluster] ports` and `[lan] port`",
+            Self::NoOutside(_) => "name the router's port that leads out in `[cluster] uplink`",
+        }
+    }
+}
+
+/// `/etc/board.json`, as far as it matters.
+#[derive(Deserialize)]
+struct Board {
+    model: Model,
+}
+
+#[derive(Deserialize)]
+struct Model {
+    name: String,
+}
+
+impl Router {
+    /// Reads what `uci export` has said, and behind it `/etc/board.json`, of a router that `plan` is for.
+    ///
+    /// # Errors
+    /// It cannot be read, or is none that the plan can be put on.
+    pub fn read(text: &str, plan: &Plan) -> Result<Self, RouterError> {
+        let json = text.find("\n{").map_or(text.len(), |at| at + 1);
+        let (exported, board) = text.split_at(json);
+        let model = match board.trim() {
+            "" => "the router".to_owned(),
+            board => {
+                let board: Board = serde_json::from_str(board)
+                    .map_err(|error| RouterError::Board(error.to_string()))?;
+                board.model.name
+            }
+        };
+        let sections = uci::parse(exported)?;
+        let of = |config: &'static str, kind: &'static str| {
+            sections.iter().filter(move |it| it.config == config && it.kind == kind)
+        };
+        if of("network", "switch").next().is_some() {
+            return Err(RouterError::Swconfig(model));
+        }
+        let wanted: Vec<&str> = plan.segments().map(|it| it.device.as_str()).collect();
+        let bridges = of("network", "device").filter(|it| it.one("type") == Some("bridge"));
+        let bridges: Vec<(&str, Vec<&str>)> = bridges
+            .filter_map(|it| Some((it.one("name")?, it.all("ports").collect())))
+            .collect();
+        let found = bridges.iter().find(|(_, ports)| wanted.iter().all(|it| ports.contains(it)));
+        let (bridge, ports) = found.ok_or_else(|| {
+            let there: Vec<_> = bridges
+                .iter()
+                .map(|(name, ports)| format!("`{name}` has {}", ports.join(", ")))
+                .collect();
+            let there = if there.is_empty() { "there is none".into() } else { there.join("; ") };
+            RouterError::NoBridge { model: model.clone(), wanted: wanted.join(", "), there }
+        })?;
+        let (bridge, others) = (
+            (*bridge).to_owned(),
+            ports.iter().filter(|it| !wanted.contains(it)).map(|it| (*it).to_owned()).collect(),
+        );
+        let outside: Vec<&str> = of("network", "interface")
+            .filter(|it| it.one("device") == Some(plan.uplink.as_str()))
+            .filter_map(|it| it.name.as_deref())
+            .collect();
+        let outside = of("firewall", "zone")
+            .find(|zone| zone.all("network").any(|network| outside.contains(&network)))
+            .and_then(|zone| zone.one("name"))
+            .ok_or_else(|| RouterError::NoOutside(plan.uplink.clone()))?
+            .to_owned();
+        Ok(Self { model, bridge, others, outside, sections })
+    }
+
+    /// The sections that are ours.
+    pub fn ours(&self) -> impl Iterator<Item = &Section> {
+        self.sections.iter().filter(|it| is_ours(it))
+    }
+
+    /// The owner's sections of this kind.
+    pub fn owners(&self, config: &str, kind: &str) -> impl Iterator<Item = &Section> {
+        self.sections.iter().filter(move |it| !is_ours(it) && it.config == config && it.kind == kind)
+    }
+}
+
+fn is_ours(section: &Section) -> bool {
+    section.name.as_deref().is_some_and(|name| name.starts_with(PREFIX))
+}
