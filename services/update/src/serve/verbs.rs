@@ -2,6 +2,7 @@
 
 use octet_appliance::Trust;
 use octet_bundle::{Manifest, Standing};
+use octet_esp::present::{Present, Slot};
 use octet_node::control::file::FileArg;
 use octet_node::control::{Capability, ColumnKind, Failure, Verb};
 use octet_node::section;
@@ -12,7 +13,6 @@ use serde_json::{Value, json};
 
 use super::sent::Sent;
 use super::work::Work;
-use crate::present::{Present, Slot};
 use crate::running::Running;
 
 /// Every verb.
