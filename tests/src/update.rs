@@ -94,6 +94,13 @@ impl Release {
         Self { manifest: manifest.checked().expect("a manifest"), linux, initrd }
     }
 
+    /// The same with another kernel.
+    #[must_use]
+    pub fn with_kernel(mut self, linux: Vec<u8>) -> Self {
+        self.manifest.files.linux = file(&linux);
+        Self { linux, ..self }
+    }
+
     /// Its slot.
     pub fn slot(&self) -> &SlotName {
         &self.manifest.slot

@@ -12,18 +12,19 @@ use cargo_metadata::{DependencyKind, Metadata, MetadataCommand};
 const ARROWS: &[(&str, &[&str])] = &[
     ("init/appliance", &[]),
     ("init/bundle", &[]),
+    ("init/esp", &["init/bundle"]),
     ("init/control", &["init/appliance"]),
-    ("init", &["init/control", "init/bundle"]),
+    ("init", &["init/control", "init/esp"]),
     ("services/node", &["init/control"]),
     // Its tests ask the evaluator, which shares nothing with it.
     ("netd", &["services/node", "tests/evaluator"]),
-    ("services/update", &["services/node", "init/bundle"]),
+    ("services/update", &["services/node", "init/esp"]),
     // The person's command is the other half of the service, on a machine of its own.
     ("services/octet-msg", &["services/messenger"]),
     ("services/messenger", &["services/node"]),
     (SERVICE, &["services/node"]),
     ("services/program", &["netd", SERVICE, "services/messenger", "services/update"]),
-    ("image", &["init/appliance", "init/bundle", "tests/machine"]),
+    ("image", &["init/appliance", "init/esp", "tests/machine"]),
     ("tests/machine", &["init/control"]),
     ("tests/guests", &["services/node"]),
     ("tests/evaluator", &[]),

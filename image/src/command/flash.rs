@@ -11,7 +11,10 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 
 use crate::build;
-use crate::flash::{Host, Image, Phase, Report, Target, Watch, ask, flash, survey};
+use crate::flash::{
+    FlashError, Found, Host, Image, LOST, Phase, Report, Target, Unkept, Watch, Work, ask, flash,
+    flash_slot, keep, survey,
+};
 use crate::steps::{Step, Steps};
 
 /// Writes the image onto a disk or into a file: only what differs, all of it read back
@@ -26,6 +29,10 @@ pub struct Args {
     /// Which node of a box it is for: a board by its port's number, or `router`
     #[arg(long, value_name = "N|router")]
     board: Option<BoardId>,
+    /// Write only the slot and its boot entry onto a disk that has an Octet, as an update does: keys,
+    /// data, and which board it is stay as they are
+    #[arg(long, conflicts_with = "board")]
+    keep_data: bool,
     /// Do not ask whether what is there may be overwritten
     #[arg(long)]
     yes: bool,
@@ -37,7 +44,11 @@ pub struct Args {
 pub fn run(args: Args) -> miette::Result<ExitCode> {
     let host = Host::here();
     // First of all: nobody waits for a build to be told of a slip of the finger.
-    survey(&args.to, &host)?;
+    let found = survey(&args.to, &host)?;
+    if args.keep_data && matches!(found, Found::Nothing) {
+        let why = Unkept::NoOctet("there is nothing");
+        return Err(FlashError::Unkept { path: args.to, why }.into());
+    }
     let file = match args.image {
         Some(file) => file,
         None => build::build(&args.build)?.disk,
@@ -45,12 +56,15 @@ pub fn run(args: Args) -> miette::Result<ExitCode> {
     let image = Image::open(&file)?;
     let target = Target::open(&args.to, &host)?;
     target.fits(&image)?;
+    if args.keep_data {
+        return slot_alone(&image, &target, args.yes);
+    }
     let image = match args.board {
         Some(board) => image.of_board(board)?,
         None => image,
     };
     if !args.yes && !target.is_worthless() {
-        ask(&target)?;
+        ask(&target, LOST)?;
     }
     let shown = Shown::new()?;
     let report = flash(&image, &target, &shown)?;
@@ -62,6 +76,32 @@ pub fn run(args: Args) -> miette::Result<ExitCode> {
     if let Some(disk) = target.disk() {
         println!("{}", next(&disk.path().display().to_string()));
     }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Writes the slot of `image`, and keeps all else.
+fn slot_alone(image: &Image, target: &Target, yes: bool) -> miette::Result<ExitCode> {
+    let keep = keep(image, target)?;
+    let (slot, to) = (&keep.manifest.slot, target.path().display());
+    if keep.is_done() {
+        println!("{to}: slot {slot} is there, whole, and starts next: nothing to do");
+        return Ok(ExitCode::SUCCESS);
+    }
+    if !yes && !target.is_worthless() {
+        ask(target, &keep.fate())?;
+    }
+    let shown = Shown::new()?;
+    let written = flash_slot(&keep, image, target, &shown)?;
+    shown.end();
+    println!("{} -> {to}: {written} bytes written and read back", image.path().display());
+    let next = match (&keep.work, &keep.back) {
+        (Work::Nothing, _) => format!("slot {slot} was there, and starts next"),
+        (_, Some(back)) => {
+            format!("slot {slot} is tried next; if it does not become good, {back} starts again")
+        }
+        (_, None) => format!("slot {slot} starts next"),
+    };
+    println!("All else is as it was; {next}.");
     Ok(ExitCode::SUCCESS)
 }
 
@@ -111,6 +151,9 @@ impl Shown {
         let now = self.now.lock().unwrap_or_else(PoisonError::into_inner).take();
         match now {
             Some((Phase::Write, total, step)) => step.done(&format!("{total} bytes compared")),
+            Some((Phase::Slot, total, step)) => {
+                step.done(&format!("{total} bytes of its files"));
+            }
             Some((Phase::Verify, total, step)) => step.done(&format!("{total} bytes read back")),
             None => {}
         }
@@ -123,6 +166,7 @@ impl Watch for Shown {
         let (name, doing) = match phase {
             Phase::Write => ("flash", "writing what differs"),
             Phase::Verify => ("verify", "reading back"),
+            Phase::Slot => ("flash", "writing the slot, and reading it back"),
         };
         let step = self.steps.start(name, doing);
         step.bytes(total);

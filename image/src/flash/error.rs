@@ -4,6 +4,9 @@ use std::io;
 use std::path::PathBuf;
 
 use miette::Diagnostic;
+use octet_bundle::SlotName;
+use octet_esp::fat;
+use octet_esp::plan::NoRoom;
 
 use super::in_use::Use;
 
@@ -133,7 +136,7 @@ pub enum FlashError {
         path: PathBuf,
     },
     /// Nobody to ask.
-    #[error("{} would be overwritten, and there is no terminal to ask whether it may", path.display())]
+    #[error("{} would be written to, and there is no terminal to ask whether it may", path.display())]
     #[diagnostic(help("--yes says that it may"))]
     Unasked {
         /// The path.
@@ -141,7 +144,7 @@ pub enum FlashError {
     },
     /// The answer was no.
     #[error("that was not the name of {}: nothing was written", path.display())]
-    #[diagnostic(help("to overwrite it, type its name; --yes does not ask"))]
+    #[diagnostic(help("to have it written to, type its name; --yes does not ask"))]
     Declined {
         /// The path.
         path: PathBuf,
@@ -157,6 +160,24 @@ pub enum FlashError {
         /// What went wrong.
         fault: Fault,
     },
+    /// The slot cannot be written alone.
+    #[error("{} {why}", path.display())]
+    #[diagnostic(help("{}", why.advice()))]
+    Unkept {
+        /// The path.
+        path: PathBuf,
+        /// Why.
+        why: Unkept,
+    },
+    /// It went wrong while the slot was written.
+    #[error("{}: {fault}", path.display())]
+    #[diagnostic(help("{}\nwhat started before still starts, or the new slot does", fault.remedy()))]
+    Unfinished {
+        /// The path.
+        path: PathBuf,
+        /// What went wrong.
+        fault: Fault,
+    },
 }
 
 fn open_advice(error: &io::Error) -> &'static str {
@@ -164,6 +185,71 @@ fn open_advice(error: &io::Error) -> &'static str {
         io::ErrorKind::PermissionDenied => "devices belong to root: run it with `sudo`",
         io::ErrorKind::NotFound => "see that its folder is there",
         _ => "see that it is there and can be written",
+    }
+}
+
+/// Why `--keep-data` leaves a disk as it is.
+#[derive(Debug, thiserror::Error)]
+pub enum Unkept {
+    /// There is nothing to keep.
+    #[error("is no disk of Octet's with a slot: {0}")]
+    NoOctet(&'static str),
+    /// Its partitions are elsewhere.
+    #[error("has its partitions elsewhere than the image")]
+    Layout,
+    /// Its files cannot be trusted.
+    #[error("has an EFI system partition that is damaged: {0}")]
+    Damaged(fat::Problem),
+    /// They cannot be read.
+    #[error("has an EFI system partition that cannot be read: {0}")]
+    Unread(io::Error),
+    /// It is for another kind of machine.
+    #[error("is for {this}, and the image is for {image}")]
+    OtherTarget {
+        /// What the disk is for.
+        this: String,
+        /// What the image is for.
+        image: String,
+    },
+    /// The slots could not use each other's data.
+    #[error("has data that cannot be used by both its slot {0} and the image")]
+    Data(SlotName),
+    /// There is no room.
+    #[error(
+        "has no room: the slot needs {} bytes on the EFI system partition, and {} are free",
+        .0.needed, .0.free
+    )]
+    NoRoom(NoRoom),
+    /// The image's own files.
+    #[error("stays as it is: the slot of the image cannot be read: {0}")]
+    Image(String),
+}
+
+impl From<NoRoom> for Unkept {
+    fn from(no_room: NoRoom) -> Self {
+        Self::NoRoom(no_room)
+    }
+}
+
+impl Unkept {
+    fn advice(&self) -> &'static str {
+        match self {
+            Self::NoOctet(_) | Self::Layout => {
+                "flash it without --keep-data: then all that is on it is lost"
+            }
+            Self::Damaged(_) => {
+                "`fsck.vfat -a` on its first partition mends what can be mended; or flash it \
+                 without --keep-data: then all that is on it is lost"
+            }
+            Self::Unread(_) => "see that it is still plugged in, then run the same command again",
+            Self::OtherTarget { .. } => "build the image with --target for this kind of machine",
+            Self::Data(_) => "go over in two steps: first to a version that reads both formats",
+            Self::NoRoom(_) => {
+                "leave packages or modules out of appliance.toml, or remove what is not Octet's \
+                 from its first partition"
+            }
+            Self::Image(_) => "`cargo image build` makes an image that has a slot",
+        }
     }
 }
 
@@ -218,6 +304,9 @@ pub enum Fault {
         /// Its bytes now.
         now: u64,
     },
+    /// The files on it.
+    #[error("its EFI system partition cannot be changed: {0}")]
+    Esp(io::Error),
     /// Somebody asked to stop.
     #[error("stopped before it was done")]
     Stopped,
@@ -226,7 +315,15 @@ pub enum Fault {
 impl Fault {
     /// What to do about it.
     fn advice(&self, touched: bool) -> String {
-        let first = match self {
+        let state = match touched {
+            true => "what is on it now is incomplete and does not start",
+            false => "nothing was written to it",
+        };
+        format!("{}\n{state}", self.remedy())
+    }
+
+    fn remedy(&self) -> &'static str {
+        match self {
             Self::Image { .. } => "build the image again, or see to the disk that it is on",
             Self::Write { why, .. } if why.kind() == io::ErrorKind::StorageFull => {
                 "free space where it is, then run the same command again"
@@ -237,12 +334,7 @@ impl Fault {
             _ => {
                 "see that it is still plugged in, then run the same command again, or take another"
             }
-        };
-        let state = match touched {
-            true => "what is on it now is incomplete and does not start",
-            false => "nothing was written to it",
-        };
-        format!("{first}\n{state}")
+        }
     }
 
     /// Where it went wrong; what concerns the whole comes last.
@@ -254,5 +346,12 @@ impl Fault {
             | Self::Differs { at, .. } => *at,
             _ => u64::MAX,
         }
+    }
+}
+
+/// What a [`Fault`] becomes on its way through the files of an EFI system partition, taken back.
+impl From<io::Error> for Fault {
+    fn from(error: io::Error) -> Self {
+        error.downcast().unwrap_or_else(Self::Esp)
     }
 }

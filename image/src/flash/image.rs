@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 
 use super::error::{Fault, FlashError};
 use super::extents;
+use super::volume::Store;
+use crate::output::gpt::{self, Layout};
 use crate::output::sparse::Sparse;
 
 /// The unit in which an unpacked image is looked at for zeros.
@@ -104,9 +106,35 @@ impl Image {
         self.file.metadata().is_ok_and(|file| (file.dev(), file.ino()) == (device, inode))
     }
 
+    /// Where its partitions are.
+    ///
+    /// # Errors
+    /// It is no image of Octet's.
+    pub fn layout(&self) -> Result<Layout, FlashError> {
+        gpt::find(&mut &self.file).ok_or_else(|| FlashError::BadImage {
+            path: self.path.clone(),
+            what: "it has no EFI system partition of Octet's".into(),
+        })
+    }
+
     /// Whether it has a partition table for sectors of 512 bytes.
     pub fn has_table(&self) -> bool {
         table(&self.file).is_some()
+    }
+}
+
+/// It is only read.
+impl Store for Image {
+    fn read(&self, at: u64, into: &mut [u8]) -> Result<(), Fault> {
+        Self::read(self, at, into)
+    }
+
+    fn write(&self, at: u64, _: &[u8]) -> Result<(), Fault> {
+        Err(Fault::Write { at, why: io::ErrorKind::ReadOnlyFilesystem.into() })
+    }
+
+    fn sync(&self) -> Result<(), Fault> {
+        Ok(())
     }
 }
 

@@ -26,6 +26,9 @@
 //! way to the medium begins with the first piece, not with the sync at the end. Reading back is
 //! not mixed with writing: cards and sticks do one thing at a time, and on the disk this was
 //! measured on the mixture was slower than one after the other.
+//!
+//! **What is kept.** With `--keep-data` none of this: see [`keep`]. There a medium that is pulled out
+//! half-way starts what it started before, or the new slot.
 
 mod block;
 pub mod board;
@@ -36,11 +39,14 @@ mod error;
 mod extents;
 mod image;
 mod in_use;
+mod keep;
 mod mounts;
 mod owner;
 mod pieces;
 mod question;
+mod slots;
 mod target;
+mod volume;
 mod watch;
 mod work;
 mod writer;
@@ -50,15 +56,17 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 pub use block::Host;
-pub use check::survey;
-pub use error::FlashError;
+pub use check::{Found, survey};
+pub use error::{FlashError, Unkept};
 pub use image::Image;
-pub use question::ask;
+pub use keep::{Keep, Work};
+pub use question::{LOST, ask};
 pub use target::Target;
 pub use watch::{Phase, Unwatched, Watch};
 
 use error::Fault;
 use pieces::{Piece, cut};
+use volume::Store;
 use work::{Hands, each};
 use writer::{HEAD, Writer};
 
@@ -92,6 +100,52 @@ pub fn flash(image: &Image, target: &Target, watch: &dyn Watch) -> Result<Report
         touched: writer.touched(),
         fault,
     })
+}
+
+/// Decides how the slot of `image` gets onto `target`, of which all else is kept. Nothing is written.
+///
+/// # Errors
+/// It cannot be done without losing something; the error says what.
+pub fn keep(image: &Image, target: &Target) -> Result<Keep, FlashError> {
+    target.fits(image)?;
+    keep::keep((image, &image.layout()?), (target, target.layout()))
+        .map_err(|why| FlashError::Unkept { path: target.path().to_owned(), why })
+}
+
+/// Does what `keep` says. Returns how many bytes were written and read back.
+///
+/// # Errors
+/// A disk was pulled out or does not keep what it is given, somebody asked to stop.
+pub fn flash_slot(
+    keep: &Keep,
+    image: &Image,
+    target: &Target,
+    watch: &dyn Watch,
+) -> Result<u64, FlashError> {
+    watch.begin(Phase::Slot, keep.size());
+    keep.carry_out((image, &image.layout()?), &Stoppable(target, watch))
+        .map_err(|fault| FlashError::Unfinished { path: target.path().to_owned(), fault })
+}
+
+/// A target that takes nothing more once it is to stop.
+struct Stoppable<'a>(&'a Target, &'a dyn Watch);
+
+impl Store for Stoppable<'_> {
+    fn read(&self, at: u64, into: &mut [u8]) -> Result<(), Fault> {
+        Store::read(self.0, at, into)
+    }
+
+    fn write(&self, at: u64, bytes: &[u8]) -> Result<(), Fault> {
+        if self.1.stopped() {
+            return Err(Fault::Stopped);
+        }
+        self.1.advance(bytes.len() as u64);
+        self.0.write(at, bytes)
+    }
+
+    fn sync(&self) -> Result<(), Fault> {
+        self.0.sync()
+    }
 }
 
 fn run(writer: &Writer<'_>, watch: &dyn Watch) -> Result<Report, Fault> {

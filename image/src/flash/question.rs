@@ -7,12 +7,15 @@ use super::block::Block;
 use super::error::FlashError;
 use super::target::Target;
 
-/// Asks on the terminal whether all on `target` may go. What the person has to type is the
+/// What becomes of a disk of which nothing is kept.
+pub const LOST: &str = "All that is on it will be lost.";
+
+/// Asks on the terminal whether `fate` may become of `target`. What the person has to type is the
 /// target's name, not a letter that is typed without reading.
 ///
 /// # Errors
 /// It was not typed, or there is no terminal.
-pub fn ask(target: &Target) -> Result<(), FlashError> {
+pub fn ask(target: &Target, fate: &str) -> Result<(), FlashError> {
     let path = target.path().to_owned();
     if !io::stdin().is_terminal() {
         return Err(FlashError::Unasked { path });
@@ -30,7 +33,7 @@ pub fn ask(target: &Target) -> Result<(), FlashError> {
         Some(None) => "It has the keys and the data of a box of Octet.\n".to_owned(),
         None => "It is no disk of Octet.\n".to_owned(),
     };
-    let question = format!("{shown}All that is on it will be lost.\nTo go on, type {name}: ");
+    let question = format!("{shown}{fate}\nTo go on, type {name}: ");
     let typed = read(&question, io::stdin().lock(), io::stderr().lock());
     let failed = |why| FlashError::Open { path: path.clone(), why };
     let typed = typed.map_err(failed)?;

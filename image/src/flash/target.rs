@@ -18,7 +18,9 @@ use super::check::{Found, survey};
 use super::error::{Fault, FlashError};
 use super::image::{Image, is_octet};
 use super::mounts::Number;
+use super::volume::Store;
 use super::{check, data, extents, owner};
+use crate::output::gpt::{self, Layout};
 
 /// A target, open for nobody but us.
 pub struct Target {
@@ -123,6 +125,11 @@ impl Target {
         owner::of(&self.file)
     }
 
+    /// Where its partitions are, if it is an Octet disk.
+    pub fn layout(&self) -> Option<Layout> {
+        self.is_octet().then(|| gpt::find(&mut &self.file))?
+    }
+
     /// Sees that `image` has a place on it.
     ///
     /// # Errors
@@ -204,6 +211,20 @@ impl Target {
 
     fn now(&self) -> io::Result<u64> {
         (&self.file).seek(SeekFrom::End(0))
+    }
+}
+
+impl Store for Target {
+    fn read(&self, at: u64, into: &mut [u8]) -> Result<(), Fault> {
+        self.read_medium(at, into)
+    }
+
+    fn write(&self, at: u64, bytes: &[u8]) -> Result<(), Fault> {
+        Self::write(self, at, bytes)
+    }
+
+    fn sync(&self) -> Result<(), Fault> {
+        Self::sync(self)
     }
 }
 

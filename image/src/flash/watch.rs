@@ -7,6 +7,8 @@ pub enum Phase {
     Write,
     /// Reading back what was written.
     Verify,
+    /// Writing a slot alone, and reading it back.
+    Slot,
 }
 
 /// Looks on, and may stop it. Its methods are called from several threads.

@@ -1,6 +1,6 @@
 //! The EFI system partition: FAT32, with the same bytes for the same files.
 
-mod dots;
+pub mod dots;
 
 use std::io::{self, Seek, Write};
 use std::time::{Duration, UNIX_EPOCH};
@@ -53,9 +53,7 @@ pub fn build(size: u64, epoch: u32, items: &[Item<'_>]) -> io::Result<Sparse> {
         .volume_id(VOLUME_ID)
         .volume_label(LABEL);
     fatfs::format_volume(&mut esp, format)?;
-    // fatfs keeps it for good; it is one date.
-    let clock: &'static Clock = Box::leak(Box::new(Clock(time(epoch))));
-    let options = FsOptions::new().time_provider(clock).update_accessed_date(false);
+    let options = options(epoch);
 
     let fs = mount(&mut esp, options)?;
     for item in items.iter().filter(|item| item.content.is_none()) {
@@ -77,6 +75,17 @@ pub fn build(size: u64, epoch: u32, items: &[Item<'_>]) -> io::Result<Sparse> {
     Ok(esp)
 }
 
+/// With these, what is written has the time `epoch`, in seconds since 1970.
+pub fn options(epoch: u32) -> FsOptions {
+    at(time(epoch))
+}
+
+fn at(time: DateTime) -> FsOptions {
+    // fatfs keeps it for good; it is one date.
+    let clock: &'static Clock = Box::leak(Box::new(Clock(time)));
+    FsOptions::new().time_provider(clock).update_accessed_date(false)
+}
+
 /// Puts a file into a folder of the file system `esp`, in place of the one that may be there. It gets
 /// the folder's time: the same file in the same file system makes the same bytes.
 pub fn add(esp: &mut Sparse, (folder, name): (&str, &str), content: &[u8]) -> io::Result<()> {
@@ -87,10 +96,7 @@ pub fn add(esp: &mut Sparse, (folder, name): (&str, &str), content: &[u8]) -> io
     });
     fs.unmount()?;
     let Some(time) = found else { return Err(io::ErrorKind::NotFound.into()) };
-    // As above.
-    let clock: &'static Clock = Box::leak(Box::new(Clock(time)));
-    let options = FsOptions::new().time_provider(clock).update_accessed_date(false);
-    let fs = mount(esp, options)?;
+    let fs = mount(esp, at(time))?;
     let mut file = fs.root_dir().open_dir(folder)?.create_file(name)?;
     file.truncate()?;
     file.write_all(content)?;

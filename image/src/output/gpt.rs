@@ -60,12 +60,29 @@ pub fn write(disk: &mut Sparse) -> Result<(), String> {
 
 /// Where the ESP of `disk` is, in bytes, if `disk` is as an image is.
 pub fn find_esp(disk: &mut impl DiskDevice) -> Option<Range<u64>> {
+    Some(find(disk)?.esp)
+}
+
+/// Where the partitions of a disk are, in bytes. Where its data ends is the medium's matter.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Layout {
+    /// The ESP.
+    pub esp: Range<u64>,
+    /// Where the data partition begins, if there is one.
+    pub data: Option<u64>,
+}
+
+/// Where the partitions of `disk` are, if it has an ESP as an image has.
+pub fn find(disk: &mut impl DiskDevice) -> Option<Layout> {
     let table = GptConfig::new().writable(false).open_from_device(&mut *disk).ok()?;
-    let esp = table.partitions().values().find(|partition| partition.name == ESP_NAME)?;
+    let named = |name| table.partitions().values().find(move |partition| partition.name == name);
+    let esp = named(ESP_NAME)?;
     let end = esp.last_lba.checked_add(1)?.checked_mul(SECTOR)?;
     let start = esp.first_lba.checked_mul(SECTOR)?;
+    let data = named(DATA_NAME).and_then(|data| data.first_lba.checked_mul(SECTOR));
     let len = disk.seek(SeekFrom::End(0)).ok()?;
-    (start.is_multiple_of(MIB) && end <= len).then_some(start..end)
+    (start.is_multiple_of(MIB) && start < end && end <= len)
+        .then_some(Layout { esp: start..end, data })
 }
 
 /// A partition that is given in bytes.

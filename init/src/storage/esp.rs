@@ -6,11 +6,11 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use octet_esp::fat::{self, Check};
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 
 use super::disk::{at, device};
-use super::fat::{self, Check};
 
 /// Where it is mounted meanwhile.
 const POINT: &str = "/efi";

@@ -12,7 +12,6 @@ mod board;
 pub mod disk;
 pub mod esp;
 mod ext4;
-mod fat;
 mod gpt;
 mod reset;
 mod superblock;
@@ -22,6 +21,7 @@ use std::io::Write;
 use std::path::Path;
 
 use octet_bundle::{DATA as FORMATS, ENTRIES};
+use octet_esp::fat::Check;
 use rustix::rand::{GetRandomFlags, getrandom};
 use serde_json::{Value, json};
 
@@ -30,7 +30,6 @@ use crate::kernel_modules::{Afterwards, load_list};
 use crate::slot;
 use disk::{Disk, at, device};
 use esp::Esp;
-use fat::Check;
 
 /// Modules without which no disk is seen, as the builder has listed them.
 const MODULES: &str = "/usr/lib/octet/modules.disk";

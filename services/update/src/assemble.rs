@@ -3,12 +3,12 @@
 use std::collections::HashMap;
 
 use octet_bundle::{Chunk, Digest, File, Hasher, Kind, MAX_CHUNK, Place};
+use octet_esp::medium::Medium;
+use octet_esp::present::Present;
 use octet_node::control::Failure;
 use ruzstd::decoding::FrameDecoder;
 
 use crate::install::{Counts, damaged, failed};
-use crate::medium::Medium;
-use crate::present::Present;
 use crate::source::Source;
 
 /// Memory for no more than that is taken at the word of a frame of zstd, in bytes.

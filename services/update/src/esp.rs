@@ -6,9 +6,8 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
+use octet_esp::medium::{Item, Medium};
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
-
-use crate::medium::{Item, Medium};
 
 /// Where it is mounted.
 const POINT: &str = "/efi";

@@ -4,16 +4,18 @@
 use std::io;
 
 use octet_appliance::Trust;
-use octet_bundle::{ENTRIES, Entry, EntryName, File, Hasher, Kind, MAX_CHUNK, Manifest, TRIES};
+use octet_bundle::{ENTRIES, File, Kind, Manifest};
+use octet_esp::medium::{Medium, staged, write_whole};
+use octet_esp::plan::{Plan, clear};
+use octet_esp::present::Present;
+use octet_esp::steps::{NotThere, finish, make_room, read_back, write_entry};
 use octet_node::control::{Failure, FailureCode};
 use octet_node::say;
 use serde::Serialize;
 
 use crate::assemble::{Known, assemble};
-use crate::medium::{Medium, staged, write_whole};
 use crate::patch::make;
-use crate::plan::{Plan, This, clear, kept, plan};
-use crate::present::Present;
+use crate::plan::{This, kept, plan};
 use crate::refusal::Refusal;
 use crate::source::{Source, read_head};
 use crate::trust::check;
@@ -122,15 +124,12 @@ fn carry_out(
     written.push(path);
     finish(medium, &written).map_err(failed(&folder))?;
     medium.reopen().map_err(failed("the EFI system partition"))?;
-    read_back(medium, manifest, plan)?;
-    write_entry(medium, manifest, plan).map_err(failed(ENTRIES))?;
+    read_back(medium, manifest, plan).map_err(|not_there| match not_there {
+        NotThere::Unread(path, error) => failed(&path)(error),
+        NotThere::Differs(path) => damaged(&path),
+    })?;
+    write_entry(medium, manifest, plan, true).map_err(failed(ENTRIES))?;
     Ok(counts)
-}
-
-/// Gives files their names, once all of them are on the medium.
-fn finish(medium: &mut impl Medium, written: &[String]) -> io::Result<()> {
-    written.iter().try_for_each(|path| medium.rename(&staged(path), path))?;
-    medium.sync()
 }
 
 /// Makes a file by a patch, if there is one for what the box has. Returns whether it did: one that
@@ -159,53 +158,6 @@ fn by_patch(
         }
     }
     Ok(false)
-}
-
-/// Entries go before the files that they name.
-fn make_room(medium: &mut impl Medium, plan: &Plan) -> io::Result<()> {
-    if !plan.entries.is_empty() {
-        plan.entries.iter().try_for_each(|entry| medium.remove(entry))?;
-        medium.sync()?;
-    }
-    plan.files.iter().try_for_each(|file| medium.remove(file))?;
-    plan.folders.iter().try_for_each(|folder| medium.remove_folder(folder))?;
-    medium.sync()
-}
-
-/// Reads everything that the new slot needs from the medium, also what it shares with another.
-fn read_back(medium: &impl Medium, manifest: &Manifest, plan: &Plan) -> Result<(), Failure> {
-    for kind in Kind::ALL {
-        let (path, file) = (plan.path(manifest, kind), manifest.files.get(kind));
-        let mut hasher = Hasher::default();
-        let mut piece = vec![0; MAX_CHUNK as usize];
-        let mut at = 0;
-        while at < file.size {
-            let size = usize::try_from(file.size - at).unwrap_or(usize::MAX).min(piece.len());
-            medium.read_at(&path, at, &mut piece[..size]).map_err(failed(&path))?;
-            hasher.add(&piece[..size]);
-            at += size as u64;
-        }
-        if hasher.finish() != file.sha256 {
-            return Err(damaged(&path));
-        }
-    }
-    let path = manifest.slot.manifest();
-    let bytes = manifest.render();
-    let found = medium.read(&path, bytes.len() as u64 + 1).map_err(failed(&path))?;
-    if found == bytes { Ok(()) } else { Err(damaged(&path)) }
-}
-
-/// From here on the boot loader knows the slot. Its entry appears under its name only when its
-/// content is on the medium.
-fn write_entry(medium: &mut impl Medium, manifest: &Manifest, plan: &Plan) -> io::Result<()> {
-    let path = |kind| format!("/{}", plan.path(manifest, kind));
-    let (linux, initrd) = (path(Kind::Linux), path(Kind::Initrd));
-    let text = Entry { manifest, linux: &linux, initrd: &initrd, on_trial: true }.render();
-    let name = EntryName::tried(&manifest.slot, TRIES);
-    let staged = staged(&format!("{ENTRIES}/octet-{}", manifest.slot));
-    write_whole(medium, &staged, text.as_bytes())?;
-    medium.rename(&staged, &format!("{ENTRIES}/{name}"))?;
-    medium.sync()
 }
 
 /// Removes what no slot needs. Returns whether there was anything.

@@ -2,8 +2,8 @@
 //! (docs/updates.md).
 //!
 //! From bytes to a slot: the head of a bundle is [checked](trust) against the keys of `[trust]`,
-//! what it says is [planned](plan) against what is [there](present), and the plan is carried out on
-//! a [medium], chunk by [chunk](assemble), the entry last.
+//! what it says is [planned](plan) against what is there, and the plan is carried out on a medium
+//! (`octet_esp`), chunk by [chunk](assemble), the entry last.
 
 // What is said is one line, whatever another has put into it: `octet_node::say`.
 #![warn(clippy::print_stderr, clippy::print_stdout)]
@@ -13,10 +13,8 @@ pub mod esp;
 pub mod floor;
 pub mod install;
 pub mod licenses;
-pub mod medium;
 pub mod patch;
 pub mod plan;
-pub mod present;
 pub mod refusal;
 pub mod rollback;
 pub mod running;

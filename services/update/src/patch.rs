@@ -5,11 +5,11 @@ use std::cell::RefCell;
 use std::io::{self, Read, Seek, SeekFrom};
 
 use octet_bundle::{File, Hasher, MAX_CHUNK, PATCH_WINDOW, Patch};
+use octet_esp::medium::Medium;
 use octet_node::control::Failure;
 use ruzstd::decoding::{FrameDecoder, StreamingDecoder};
 
 use crate::install::{damaged, failed};
-use crate::medium::Medium;
 use crate::source::Source;
 
 /// Makes `file` at `path` from the file at `old`, which has `old_size` bytes, by `patch`, which begins

@@ -1,38 +1,11 @@
 //! What is to be done so that an update becomes a slot. Pure: from what is there and what is
 //! offered to a list, or to the reason why not.
 
-use octet_bundle::{Kind, Manifest};
+use octet_bundle::Manifest;
+use octet_esp::plan::{Plan, place};
+use octet_esp::present::{Present, Slot};
 
-use crate::present::{Present, Slot};
 use crate::refusal::Refusal;
-
-/// Bytes beyond the files that a slot takes: its manifest and entry, folders, and the ends of
-/// clusters.
-const BESIDES: u64 = 256 << 10;
-
-/// What is to be done, in this order.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Plan {
-    /// What goes first: entries of slots that are not kept. Once that is on the medium the boot
-    /// loader does not know them any more.
-    pub entries: Vec<String>,
-    /// Files that nobody needs then.
-    pub files: Vec<String>,
-    /// Folders that are empty then.
-    pub folders: Vec<String>,
-    /// Files of the new slot that another slot has already, and where.
-    pub shared: Vec<(Kind, String)>,
-    /// Files of the new slot that are to be written.
-    pub written: Vec<Kind>,
-}
-
-impl Plan {
-    /// Where a file of the slot will be.
-    pub fn path(&self, manifest: &Manifest, kind: Kind) -> String {
-        let shared = self.shared.iter().find(|(shared, _)| *shared == kind);
-        shared.map_or_else(|| manifest.slot.file(kind), |(_, path)| path.clone())
-    }
-}
 
 /// What this box is.
 #[derive(Debug, Clone, Copy)]
@@ -64,42 +37,7 @@ pub fn plan(present: &Present, this: This<'_>, update: &Manifest) -> Result<Plan
     if kept.iter().any(|slot| slot.name == update.slot) {
         return Err(Refusal::InUse(update.slot.to_string()));
     }
-    let mut plan = clear(present, &kept);
-    let mut needed = BESIDES;
-    for kind in Kind::ALL {
-        let wanted = update.files.get(kind);
-        let same = kept.iter().find_map(|slot| {
-            let has = slot.manifest.as_ref()?.files.get(kind);
-            let path = slot.path(kind)?;
-            let is_same = has.sha256 == wanted.sha256 && has.size == wanted.size;
-            (is_same && present.files.get(path) == Some(&wanted.size)).then(|| path.clone())
-        });
-        match same {
-            Some(path) => plan.shared.push((kind, path)),
-            None => {
-                needed += wanted.size;
-                plan.written.push(kind);
-            }
-        }
-    }
-    let freed: u64 = present.unneeded(&kept).map(|(_, size)| size).sum();
-    let free = present.free + freed;
-    if needed > free {
-        return Err(Refusal::NoRoom { needed, free });
-    }
-    Ok(plan)
-}
-
-/// What is to go so that only `kept` is there.
-pub fn clear(present: &Present, kept: &[&Slot]) -> Plan {
-    let gone = present.slots.iter().filter(|slot| kept.iter().all(|kept| kept.name != slot.name));
-    let entries = gone.flat_map(|slot| &slot.entries).chain(&present.unfinished);
-    Plan {
-        entries: entries.cloned().collect(),
-        files: present.unneeded(kept).map(|(path, _)| path.to_owned()).collect(),
-        folders: present.emptied(kept).map(str::to_owned).collect(),
-        ..Plan::default()
-    }
+    Ok(place(present, &kept, update)?)
 }
 
 /// Whether `update` may follow `running`.

@@ -1,6 +1,7 @@
 //! Why an update is not taken, and what to do.
 
 use octet_bundle::{HeadError, ManifestError};
+use octet_esp::plan::NoRoom;
 use octet_node::control::{Failure, FailureCode};
 
 /// Why nothing was changed.
@@ -110,6 +111,12 @@ impl Refusal {
             Self::NoSlot => "boot it from its disk",
             Self::NoManifest(_) => "flash the box once with an image of this version",
         }
+    }
+}
+
+impl From<NoRoom> for Refusal {
+    fn from(NoRoom { needed, free }: NoRoom) -> Self {
+        Self::NoRoom { needed, free }
     }
 }
 

@@ -4,6 +4,7 @@
 #![cfg(test)]
 
 mod failing;
+mod keep;
 mod media;
 
 use std::fs::{self, File};

@@ -13,6 +13,10 @@ const CLUSTER_HIGH: usize = 20;
 const CLUSTER_LOW: usize = 26;
 
 const FOLDER: u8 = 0x10;
+
+/// The first byte of an entry that was never used, and of one that is not used any more.
+const FREE: u8 = 0;
+const DELETED: u8 = 0xe5;
 const LONG_NAME: u8 = 0x0f;
 
 const DOT: &[u8] = b".          ";
@@ -31,8 +35,9 @@ struct Volume<'a, D> {
     root: u32,
 }
 
-/// Mends every folder of the FAT32 volume `disk`. Each has to fit into one cluster still: this is
-/// for a volume that has nothing but new folders.
+/// Mends every folder of the FAT32 volume `disk` that fatfs has made. Of others it changes nothing.
+/// What there is to mend is at a folder's beginning, so only its first cluster is looked at, which a
+/// new one must not have left.
 pub fn mend(disk: &mut (impl Read + Write + Seek)) -> io::Result<()> {
     let mut boot = [0; 512];
     disk.seek(SeekFrom::Start(0))?;
@@ -59,8 +64,10 @@ impl<D: Read + Write + Seek> Volume<'_, D> {
         self.disk.seek(SeekFrom::Start(at))?;
         self.disk.read_exact(&mut bytes)?;
         let (mended, folders) = mended(&bytes, self.root);
-        self.disk.seek(SeekFrom::Start(at))?;
-        self.disk.write_all(&mended)?;
+        if mended != bytes {
+            self.disk.seek(SeekFrom::Start(at))?;
+            self.disk.write_all(&mended)?;
+        }
         folders.into_iter().try_for_each(|folder| self.mend(folder, depth + 1))
     }
 }
@@ -76,7 +83,7 @@ fn mended(bytes: &[u8], root: u32) -> (Vec<u8>, Vec<u32>) {
             continue;
         }
         let mut entry = entry.to_vec();
-        if entry[ATTRIBUTES] == FOLDER {
+        if entry[ATTRIBUTES] == FOLDER && !matches!(entry[0], FREE | DELETED) {
             let halves = (&entry[CLUSTER_HIGH..][..2], &entry[CLUSTER_LOW..][..2]);
             let first = (le(halves.0) << 16 | le(halves.1)) as u32;
             if !is_dots(&entry) {

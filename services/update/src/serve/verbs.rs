@@ -4,6 +4,7 @@ use std::path::Path;
 
 use octet_appliance::{LICENSES, Trust};
 use octet_bundle::{Manifest, Standing};
+use octet_esp::present::{Present, Slot};
 use octet_node::control::file::FileArg;
 use octet_node::control::{Capability, ColumnKind, Failure, Verb};
 use octet_node::section;
@@ -15,7 +16,6 @@ use serde_json::{Value, json};
 use super::sent::Sent;
 use super::work::Work;
 use crate::licenses;
-use crate::present::{Present, Slot};
 use crate::running::Running;
 
 /// Every verb.

@@ -5,6 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 
 use octet_appliance::Trust;
 use octet_bundle::{Manifest, SlotName};
+use octet_esp::present::Present;
 use octet_node::control::{Failure, FailureCode};
 use octet_node::say;
 
@@ -12,7 +13,6 @@ use crate::esp::{Access, Esp};
 use crate::floor::Floor;
 use crate::install::{Counts, Offer, failed, install, tidy};
 use crate::plan::This;
-use crate::present::Present;
 use crate::refusal::Refusal;
 use crate::rollback::rollback;
 use crate::running::{self, Running};

@@ -1,8 +1,9 @@
 //! What systemd-boot and PID 1 do with a medium, worked out from their documents.
 
+use octet_esp::medium::Medium;
+
 use crate::flash::{Contents, Flash};
 use crate::release::Release;
-use octet_update::medium::Medium;
 
 /// What starts next.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
-use octet_update::medium::{Item, Medium};
+use octet_esp::medium::{Item, Medium};
 
 /// What is on the medium.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

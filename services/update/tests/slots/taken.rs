@@ -1,9 +1,9 @@
 //! Updates that are taken, one after the other.
 
+use octet_esp::medium::Medium;
+use octet_esp::present::Present;
 use octet_update::install::tidy;
-use octet_update::medium::Medium;
 use octet_update::plan::This;
-use octet_update::present::Present;
 use octet_update::rollback::rollback;
 
 use crate::boot_loader::{count, is_whole, mark_good, start};

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use octet_esp::present::Present;
 use octet_update::plan::{This, plan};
-use octet_update::present::Present;
 use proptest::prelude::*;
 
 use crate::flash::Flash;

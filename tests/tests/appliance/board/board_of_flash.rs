@@ -1,8 +1,10 @@
 //! A flash that says which node of a box it is for: written so by `cargo image flash --board`, read when
 //! firmware starts from it.
 
+use std::process::Command;
+
 use octet_machine::{Machine, State};
-use octet_tests::{DiskFile, Image, READY, SOON, shipped, soak};
+use octet_tests::{DiskFile, Image, READY, SOON, builder, must, shipped, soak};
 use serde_json::json;
 
 /// MiB of the medium that the image, which is smaller, is put on.
@@ -33,6 +35,11 @@ fn power_off(machine: &Machine) {
 fn a_flash_of_the_router_starts_as_the_router() {
     let image = shipped();
     let disk = DiskFile::flashed_for(&image, MEDIUM, "router");
+    // A kernel that does not start is replaced, and the file stays.
+    disk.esp_put(&format!("octet/{}/linux", image.slot()), b"no kernel");
+    let mut flash = Command::new(builder());
+    flash.args(["flash", "--keep-data", "--yes", "--image"]).arg(image.file("octet.img"));
+    must(flash.arg(disk.path()));
     assert_eq!(disk.esp_get(FILE).as_deref(), Some(&b"board = \"router\"\n"[..]));
     let esp = disk.fsck_esp();
     assert_eq!(esp.status, Some(0), "{}{}", esp.stdout, esp.stderr);

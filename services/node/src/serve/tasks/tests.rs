@@ -89,7 +89,8 @@ fn with_service<F: Future<Output = ()>>(test: impl FnOnce(Connect, Rc<State>) ->
         let listener = StdListener::bind(&path).unwrap();
         // Who runs this need not be root, who may ask for all.
         let uid = rustix::process::geteuid().as_raw();
-        let callers = Callers::parse(&format!("{uid}=set,follow,take,{CHECK},{APPLY},gone")).unwrap();
+        let callers =
+            Callers::parse(&format!("{uid}=set,follow,take,{CHECK},{APPLY},gone")).unwrap();
         let state = Rc::<State>::default();
         serve(listener, callers, LIMITS, verbs(), Rc::clone(&state)).unwrap();
         test(Connect(folder), state).await;

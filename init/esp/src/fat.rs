@@ -21,17 +21,17 @@ use std::path::Path;
 
 use rustix::fs::OFlags;
 
-use super::disk::at;
 use table::Table;
-use volume::Volume;
+pub use volume::Volume;
 use walk::Walk;
 
 /// Bytes of one sector: the only size that the image is made for.
-const SECTOR: usize = 512;
+pub const SECTOR: usize = 512;
 
 /// Where sector 0 says that the volume is mounted, or was not unmounted (fs/fat: `FAT_STATE_DIRTY`).
-const STATE: usize = 65;
-const DIRTY: u8 = 1;
+pub const STATE: usize = 65;
+/// The bit that says so.
+pub const DIRTY: u8 = 1;
 
 /// Where a volume can be read.
 pub trait ReadAt {
@@ -127,10 +127,11 @@ pub enum Check {
 /// # Errors
 /// In words: nothing was written, or the device refuses.
 pub fn tidy(device: &Path, check: Check) -> Result<Option<String>, String> {
+    let at = |error: io::Error| format!("{}: {error}", device.display());
     let problem =
         |problem: Problem| format!("{}: {problem}; nothing was changed there", device.display());
     if check == Check::IfDirty {
-        let file = File::open(device).map_err(at(device))?;
+        let file = File::open(device).map_err(at)?;
         if !is_dirty(&file).map_err(problem)? {
             return Ok(None);
         }
@@ -139,9 +140,9 @@ pub fn tidy(device: &Path, check: Check) -> Result<Option<String>, String> {
     options.read(true).write(true);
     // The kernel refuses a device that is mounted.
     options.custom_flags(OFlags::EXCL.bits().cast_signed());
-    let file = options.open(device).map_err(at(device))?;
+    let file = options.open(device).map_err(at)?;
     let plan = plan(&file).map_err(problem)?;
-    apply(&file, &plan).map_err(at(device))?;
+    apply(&file, &plan).map_err(at)?;
     Ok((!plan.done.is_empty()).then(|| plan.done.join("; ")))
 }
 

@@ -1,0 +1,240 @@
+//! `--keep-data`: on a disk that has an Octet, the slot and its entry alone are written, in the
+//! steps in which a box takes an update. All else stays: keys, data, which board it is, the boot
+//! loader, and other slots as long as there is room.
+//!
+//! Two things are not as on a box. Nothing runs, so the slot that would start next stands for the
+//! one that runs; and a slot whose files are not what its manifest says is none. And a person wants
+//! this slot to start, whatever was signed when: it gets a sequence above those that are there.
+
+use std::io;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use octet_bundle::{Kind, Manifest, SlotName, Standing, TRIES};
+use octet_esp::fat;
+use octet_esp::medium::{Medium, staged, write_whole};
+use octet_esp::plan::{Plan, clear, place};
+use octet_esp::present::{Present, Slot};
+use octet_esp::steps::{NotThere, digest, finish, make_room, read_back, set_tries, write_entry};
+
+use super::error::{Fault, Unkept};
+use super::slots::Slots;
+use super::volume::{Store, Volume};
+use crate::output::gpt::Layout;
+
+/// What is going to be done.
+#[derive(Debug)]
+pub struct Keep {
+    /// What the slot of the image is, with the sequence that it gets.
+    pub manifest: Manifest,
+    /// What becomes of it.
+    pub work: Work,
+    /// The slots that go.
+    pub gone: Vec<SlotName>,
+    /// The slot that starts again if the new one does not become good.
+    pub back: Option<SlotName>,
+    layout: Layout,
+    plan: Plan,
+    mend: fat::Plan,
+}
+
+/// What becomes of a slot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Work {
+    /// It is there, and starts next.
+    Nothing,
+    /// It is there, and gets its tries back.
+    Again(Box<Slot>),
+    /// It is written.
+    Write,
+}
+
+/// Decides what is to be done so that the slot of `image` is the one that `disk` starts next. Nothing
+/// is written.
+///
+/// # Errors
+/// It cannot be done, see [`Unkept`].
+pub fn keep(
+    image: (&impl Store, &Layout),
+    disk: (&impl Store, Option<Layout>),
+) -> Result<Keep, Unkept> {
+    let mut manifest = manifest(image)?;
+    let layout = disk.1.ok_or(Unkept::NoOctet("it has no EFI system partition of Octet's"))?;
+    if layout != *image.1 || layout.data.is_none() {
+        return Err(Unkept::Layout);
+    }
+    let (volume, mend) = Volume::mended(disk.0, layout.esp.clone()).map_err(Unkept::Damaged)?;
+    let slots = Slots::new(volume, 0);
+    let present = Present::read(&slots).map_err(Unkept::Unread)?;
+    for slot in &present.slots {
+        let Some(has) = &slot.manifest else { continue };
+        if has.target != manifest.target {
+            let [this, image] = [&has.target, &manifest.target].map(ToString::to_string);
+            return Err(Unkept::OtherTarget { this, image });
+        }
+    }
+    if present.slots.iter().all(|slot| slot.manifest.is_none()) {
+        return Err(Unkept::NoOctet("no slot on it says what machine it is for"));
+    }
+    let mut whole: Vec<&Slot> = vec![];
+    for slot in &present.slots {
+        if is_whole(&slots, &present, slot).map_err(Unkept::Unread)? {
+            whole.push(slot);
+        }
+    }
+    let sound = |slots: &[&Slot]| Present {
+        slots: slots.iter().map(|slot| (*slot).clone()).collect(),
+        ..Present::default()
+    };
+    let work = match sound(&whole).next().filter(|slot| slot.name == manifest.slot) {
+        Some(slot) if matches!(slot.standing, Standing::Trying { left: 0, .. }) => {
+            Work::Again(Box::new(slot.clone()))
+        }
+        Some(_) => Work::Nothing,
+        None => Work::Write,
+    };
+    let plan = if work == Work::Write {
+        // If it is there, another slot starts until it is written anew.
+        whole.retain(|slot| slot.name != manifest.slot);
+        let highest = present.slots.iter().map(|slot| slot.sequence).max().unwrap_or(0);
+        manifest.sequence = manifest.sequence.max(highest.saturating_add(1));
+        let reads_other = |slot: &Slot| {
+            slot.manifest.as_ref().is_none_or(|other| manifest.data.can_follow(&other.data))
+        };
+        if let Some(slot) = whole.iter().find(|slot| !reads_other(slot)) {
+            return Err(Unkept::Data(slot.name.clone()));
+        }
+        place(&present, &whole, &manifest).or_else(|_| {
+            // Then as an update does.
+            let there = sound(&whole);
+            let next = there.next().map(|slot| slot.name.clone());
+            let back = next.as_ref().and_then(|next| there.last_good(next.as_str()));
+            whole.retain(|slot| {
+                Some(&slot.name) == next.as_ref() || back.is_some_and(|it| it.name == slot.name)
+            });
+            place(&present, &whole, &manifest)
+        })?
+    } else {
+        clear(&present, &whole)
+    };
+    let is_other = |slot: &&Slot| slot.name != manifest.slot;
+    let others: Vec<_> = whole.iter().copied().filter(is_other).collect();
+    let back = sound(&others).last_good("").map(|slot| slot.name.clone());
+    let is_gone = |slot: &&Slot| others.iter().all(|other| other.name != slot.name);
+    let gone = present.slots.iter().filter(is_other).filter(is_gone);
+    let gone = gone.map(|slot| slot.name.clone()).collect();
+    Ok(Keep { manifest, work, gone, back, layout, plan, mend })
+}
+
+/// What the one slot of an image is.
+fn manifest((image, layout): (&impl Store, &Layout)) -> Result<Manifest, Unkept> {
+    let volume = Volume::open(image, layout.esp.clone());
+    let slots = Slots::new(volume.map_err(|why| Unkept::Image(why.to_string()))?, 0);
+    let present = Present::read(&slots).map_err(|why| Unkept::Image(why.to_string()))?;
+    let manifest = present.slots.into_iter().find_map(|slot| slot.manifest);
+    manifest.ok_or_else(|| Unkept::Image("it has no manifest".into()))
+}
+
+/// Whether the files that a slot starts from are there and what its manifest says.
+fn is_whole(slots: &impl Medium, present: &Present, slot: &Slot) -> io::Result<bool> {
+    for path in &slot.files {
+        if !present.files.contains_key(path) {
+            return Ok(false);
+        }
+    }
+    let Some(manifest) = &slot.manifest else { return Ok(true) };
+    for kind in Kind::ALL {
+        let (path, file) = (slot.path(kind), manifest.files.get(kind));
+        let Some(path) = path.filter(|path| present.files.get(*path) == Some(&file.size)) else {
+            return Ok(false);
+        };
+        if digest(slots, path, file.size)? != file.sha256 {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+impl Keep {
+    /// Whether the disk is as it has to be.
+    pub fn is_done(&self) -> bool {
+        let is_tidy = self.plan == Plan::default() && self.mend.stages.is_empty();
+        self.work == Work::Nothing && is_tidy
+    }
+
+    /// Bytes of the files that are written.
+    pub fn size(&self) -> u64 {
+        self.plan.written.iter().map(|kind| self.manifest.files.get(*kind).size).sum()
+    }
+
+    /// What becomes of the disk and of what is on it.
+    pub fn fate(&self) -> String {
+        let slot = &self.manifest.slot;
+        let what = match self.work {
+            Work::Write => format!("slot {slot} and its boot entry are written"),
+            Work::Again(_) => format!("slot {slot} is there, and is tried again"),
+            Work::Nothing => format!("slot {slot} is there, and starts next"),
+        };
+        let names: Vec<_> = self.gone.iter().map(SlotName::as_str).collect();
+        let gone = match &names[..] {
+            [] => String::new(),
+            names => format!(" In its place goes: {}.", names.join(", ")),
+        };
+        format!("Keys and data are kept: {what}, and nothing else.{gone}")
+    }
+
+    /// Does it. Returns how many bytes were written and read back.
+    ///
+    /// # Errors
+    /// The disk or the image fails. What starts then is what started before, or the new slot.
+    pub fn carry_out(
+        &self,
+        (image, of_image): (&impl Store, &Layout),
+        disk: &impl Store,
+    ) -> Result<u64, Fault> {
+        let open = |error: fat::Problem| Fault::Esp(io::Error::other(error.to_string()));
+        let mut volume = Volume::open(disk, self.layout.esp.clone()).map_err(open)?;
+        volume.mend(&self.mend)?;
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let mut slots = Slots::new(volume, u32::try_from(now).unwrap_or(u32::MAX));
+        if self.plan != Plan::default() {
+            make_room(&mut slots, &self.plan)?;
+        }
+        match &self.work {
+            Work::Nothing => {}
+            Work::Again(slot) => set_tries(&mut slots, slot, TRIES)?,
+            Work::Write => {
+                let image = Volume::open(image, of_image.esp.clone()).map_err(open)?;
+                self.write(&Slots::new(image, 0), &mut slots)?;
+            }
+        }
+        Ok(slots.close()?.written)
+    }
+
+    /// As `update` does: files, their names, all read back, the entry.
+    fn write(&self, image: &impl Medium, slots: &mut impl Medium) -> Result<(), Fault> {
+        let manifest = &self.manifest;
+        slots.make_folder(&manifest.slot.folder())?;
+        let mut written = vec![];
+        for kind in &self.plan.written {
+            let (path, file) = (manifest.slot.file(*kind), manifest.files.get(*kind));
+            let mut bytes = vec![0; usize::try_from(file.size).unwrap_or(usize::MAX)];
+            image.read_at(&path, 0, &mut bytes)?;
+            write_whole(slots, &staged(&path), &bytes)?;
+            written.push(path);
+        }
+        let path = manifest.slot.manifest();
+        write_whole(slots, &staged(&path), &manifest.render())?;
+        written.push(path);
+        finish(slots, &written)?;
+        slots.reopen()?;
+        read_back(slots, manifest, &self.plan).map_err(|not_there| match not_there {
+            NotThere::Unread(_, error) => Fault::from(error),
+            differs => Fault::Esp(io::Error::other(differs)),
+        })?;
+        write_entry(slots, manifest, &self.plan, self.back.is_some())?;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,134 @@
+//! The files of an EFI system partition, as `octet_esp` reads and writes slots there.
+
+use std::cell::RefCell;
+use std::io::{self, Read, Seek, SeekFrom, Write};
+
+use fatfs::{Dir, FileSystem, FsOptions};
+use octet_esp::medium::{Item, Medium};
+
+use super::volume::{Store, Volume};
+use crate::output::esp::{self, dots};
+
+/// The files on a volume. What is changed is written when it is synced.
+pub struct Slots<'a, S> {
+    volume: RefCell<Volume<'a, S>>,
+    options: FsOptions,
+}
+
+impl<'a, S: Store> Slots<'a, S> {
+    /// Those on `volume`; new ones get the time `epoch`, in seconds since 1970.
+    pub fn new(volume: Volume<'a, S>, epoch: u32) -> Self {
+        Self { volume: RefCell::new(volume), options: esp::options(epoch) }
+    }
+
+    /// The volume, with its free clusters counted, and unmounted.
+    pub fn close(self) -> io::Result<Volume<'a, S>> {
+        self.free()?;
+        let mut volume = self.volume.into_inner();
+        volume.sync()?;
+        volume.mark(false)?;
+        Ok(volume)
+    }
+
+    /// Does something in the root.
+    fn with<R>(
+        &self,
+        act: impl FnOnce(&Dir<'_, &mut Volume<'a, S>>) -> io::Result<R>,
+    ) -> io::Result<R> {
+        self.mounted(|fs| act(&fs.root_dir()))
+    }
+
+    fn mounted<R>(
+        &self,
+        act: impl FnOnce(&FileSystem<&mut Volume<'a, S>>) -> io::Result<R>,
+    ) -> io::Result<R> {
+        let mut volume = self.volume.borrow_mut();
+        volume.rewind()?;
+        let fs = FileSystem::new(&mut *volume, self.options)?;
+        let done = act(&fs)?;
+        fs.unmount()?;
+        Ok(done)
+    }
+}
+
+impl<S: Store> Medium for Slots<'_, S> {
+    fn list(&self, folder: &str) -> io::Result<Vec<Item>> {
+        self.with(|root| {
+            let folder = match root.open_dir(folder) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(vec![]),
+                other => other?,
+            };
+            let mut items = vec![];
+            for entry in folder.iter() {
+                let entry = entry?;
+                let (name, size) = (entry.file_name(), entry.is_file().then(|| entry.len()));
+                if !matches!(&*name, "." | "..") {
+                    items.push(Item { name, size });
+                }
+            }
+            Ok(items)
+        })
+    }
+
+    fn read(&self, path: &str, most: u64) -> io::Result<Vec<u8>> {
+        self.with(|root| {
+            let mut bytes = vec![];
+            root.open_file(path)?.take(most).read_to_end(&mut bytes)?;
+            Ok(bytes)
+        })
+    }
+
+    fn read_at(&self, path: &str, at: u64, bytes: &mut [u8]) -> io::Result<()> {
+        self.with(|root| {
+            let mut file = root.open_file(path)?;
+            file.seek(SeekFrom::Start(at))?;
+            file.read_exact(bytes)
+        })
+    }
+
+    fn free(&self) -> io::Result<u64> {
+        self.mounted(|fs| {
+            let stats = fs.stats()?;
+            Ok(u64::from(stats.free_clusters()) * u64::from(stats.cluster_size()))
+        })
+    }
+
+    fn make_folder(&mut self, path: &str) -> io::Result<()> {
+        self.with(|root| root.create_dir(path).map(drop))?;
+        dots::mend(&mut *self.volume.borrow_mut())
+    }
+
+    fn create(&mut self, path: &str) -> io::Result<()> {
+        self.with(|root| root.create_file(path)?.truncate())
+    }
+
+    fn append(&mut self, path: &str, bytes: &[u8]) -> io::Result<()> {
+        self.with(|root| {
+            let mut file = root.open_file(path)?;
+            file.seek(SeekFrom::End(0))?;
+            file.write_all(bytes)?;
+            file.flush()
+        })
+    }
+
+    fn rename(&mut self, from: &str, to: &str) -> io::Result<()> {
+        self.with(|root| root.rename(from, root, to))
+    }
+
+    fn remove(&mut self, path: &str) -> io::Result<()> {
+        self.with(|root| root.remove(path))
+    }
+
+    fn remove_folder(&mut self, path: &str) -> io::Result<()> {
+        self.remove(path)
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        self.volume.borrow_mut().sync()
+    }
+
+    fn reopen(&mut self) -> io::Result<()> {
+        self.volume.borrow_mut().reopen();
+        Ok(())
+    }
+}

@@ -1,0 +1,127 @@
+//! The steps in which a slot is written, each on the medium before the next begins: what is not
+//! needed goes, entries first; files come, and are read back; the entry comes last. Whatever a cut
+//! leaves, a slot that stays starts, or the new one, whole.
+
+use std::io;
+
+use octet_bundle::{Digest, ENTRIES, Entry, EntryName, Hasher, Kind, MAX_CHUNK, Manifest, TRIES};
+
+use crate::medium::{Medium, staged, write_whole};
+use crate::plan::Plan;
+use crate::present::{ENTRY_MOST, Slot};
+
+/// What was written is not there.
+#[derive(Debug, thiserror::Error)]
+pub enum NotThere {
+    /// It cannot be read.
+    #[error("{0}: {1}")]
+    Unread(String, io::Error),
+    /// It is something else.
+    #[error("{0} is not what it should be")]
+    Differs(String),
+}
+
+/// Removes what has no place any more. Entries go before the files that they name.
+///
+/// # Errors
+/// The medium refuses; so with all the others.
+pub fn make_room(medium: &mut impl Medium, plan: &Plan) -> io::Result<()> {
+    if !plan.entries.is_empty() {
+        plan.entries.iter().try_for_each(|entry| medium.remove(entry))?;
+        medium.sync()?;
+    }
+    plan.files.iter().try_for_each(|file| medium.remove(file))?;
+    plan.folders.iter().try_for_each(|folder| medium.remove_folder(folder))?;
+    medium.sync()
+}
+
+/// Gives files their names, once all of them are on the medium.
+///
+/// # Errors
+/// See [`make_room`].
+pub fn finish(medium: &mut impl Medium, written: &[String]) -> io::Result<()> {
+    written.iter().try_for_each(|path| medium.rename(&staged(path), path))?;
+    medium.sync()
+}
+
+/// Reads everything that the new slot needs from the medium, also what it shares with another.
+///
+/// # Errors
+/// It is not what it should be, or cannot be read.
+pub fn read_back(medium: &impl Medium, manifest: &Manifest, plan: &Plan) -> Result<(), NotThere> {
+    let unread = |path: &str| {
+        let path = path.to_owned();
+        move |error| NotThere::Unread(path, error)
+    };
+    for kind in Kind::ALL {
+        let (path, file) = (plan.path(manifest, kind), manifest.files.get(kind));
+        if digest(medium, &path, file.size).map_err(unread(&path))? != file.sha256 {
+            return Err(NotThere::Differs(path));
+        }
+    }
+    let path = manifest.slot.manifest();
+    let bytes = manifest.render();
+    let found = medium.read(&path, bytes.len() as u64 + 1).map_err(unread(&path))?;
+    if found == bytes { Ok(()) } else { Err(NotThere::Differs(path)) }
+}
+
+/// The digest of the first `size` bytes of a file.
+///
+/// # Errors
+/// See [`make_room`]; or it is shorter.
+pub fn digest(medium: &impl Medium, path: &str, size: u64) -> io::Result<Digest> {
+    let mut hasher = Hasher::default();
+    let mut piece = vec![0; MAX_CHUNK as usize];
+    let mut at = 0;
+    while at < size {
+        let length = usize::try_from(size - at).unwrap_or(usize::MAX).min(piece.len());
+        medium.read_at(path, at, &mut piece[..length])?;
+        hasher.add(&piece[..length]);
+        at += length as u64;
+    }
+    Ok(hasher.finish())
+}
+
+/// From here on the boot loader knows the slot. Its entry appears under its name only when its
+/// content is on the medium.
+///
+/// # Errors
+/// See [`make_room`].
+pub fn write_entry(
+    medium: &mut impl Medium,
+    manifest: &Manifest,
+    plan: &Plan,
+    on_trial: bool,
+) -> io::Result<()> {
+    let path = |kind| format!("/{}", plan.path(manifest, kind));
+    let (linux, initrd) = (path(Kind::Linux), path(Kind::Initrd));
+    let text = Entry { manifest, linux: &linux, initrd: &initrd, on_trial }.render();
+    let name = EntryName::tried(&manifest.slot, TRIES);
+    let staged = staged(&format!("{ENTRIES}/octet-{}", manifest.slot));
+    write_whole(medium, &staged, text.as_bytes())?;
+    medium.rename(&staged, &format!("{ENTRIES}/{name}"))?;
+    medium.sync()
+}
+
+/// Gives the entry of `slot` the name of one with `left` tries, and removes all others that it has.
+///
+/// The new name is on the medium before the old one goes: a cut leaves the slot as it was, or both
+/// names, of which the boot loader takes the better one.
+///
+/// # Errors
+/// See [`make_room`].
+pub fn set_tries(medium: &mut impl Medium, slot: &Slot, left: u32) -> io::Result<()> {
+    let new = format!("{ENTRIES}/{}", EntryName::tried(&slot.name, left));
+    let staged = staged(&format!("{ENTRIES}/octet-{}", slot.name));
+    let old: Vec<_> = slot.entries.iter().filter(|path| **path != new).collect();
+    let Some(first) = old.first() else { return Ok(()) };
+    let text = medium.read(first, ENTRY_MOST)?;
+    write_whole(medium, &staged, &text)?;
+    if old.len() < slot.entries.len() {
+        medium.remove(&new)?;
+    }
+    medium.rename(&staged, &new)?;
+    medium.sync()?;
+    old.iter().try_for_each(|path| medium.remove(path))?;
+    medium.sync()
+}
