@@ -1,0 +1,186 @@
+//! What leads from a router as it is to what the plan says, and what of the owner's stands in the way.
+
+use std::net::IpAddr;
+
+use super::router::Router;
+use super::sections::{OTHERS, VLANS, sections, zone};
+use super::uci::{Section, Value, quoted};
+use crate::router::plan::Plan;
+
+/// What is to be changed.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Change {
+    /// What of the owner's has to be changed by him before anything is.
+    pub conflicts: Vec<String>,
+    /// What of the owner's lets more than the plan does.
+    pub lets: Vec<String>,
+    /// What comes, changes and goes, a line each.
+    pub lines: Vec<String>,
+    /// The same for `uci batch`; nothing as long as there are conflicts.
+    pub commands: Vec<String>,
+}
+
+impl Change {
+    /// What makes `router` so that it is what `plan` says.
+    pub fn of(plan: &Plan, router: &Router) -> Self {
+        let wanted = sections(plan, router);
+        let mut change =
+            Self { conflicts: conflicts(plan, router), lets: lets(plan, router), ..Self::default() };
+        let mut configs: Vec<&str> = vec![];
+        let mut commands = vec![];
+        for old in router.ours() {
+            let (config, Some(name)) = (old.config.as_str(), &old.name) else { continue };
+            let new = wanted.iter().find(|new| (&new.config, &new.name) == (&old.config, &old.name));
+            if new.is_some_and(|new| is_same(new, old)) {
+                continue;
+            }
+            if new.is_none() {
+                change.lines.push(format!("- {}", old.label()));
+            }
+            configs.push(config);
+            commands.push(format!("delete {config}.{name}"));
+        }
+        for new in &wanted {
+            let old = router.ours().find(|old| (&new.config, &new.name) == (&old.config, &old.name));
+            if old.is_some_and(|old| is_same(new, old)) {
+                continue;
+            }
+            let sign = if old.is_some() { '~' } else { '+' };
+            change.lines.push(format!("{sign} {}: {}", new.label(), said(new)));
+            configs.push(&new.config);
+            commands.extend(set(new));
+        }
+        configs.sort_unstable();
+        configs.dedup();
+        commands.extend(configs.iter().map(|config| format!("commit {config}")));
+        if change.conflicts.is_empty() {
+            change.commands = commands;
+        }
+        change
+    }
+}
+
+/// Whether both say the same. The router keeps no order of options.
+fn is_same(new: &Section, old: &Section) -> bool {
+    let sorted = |section: &Section| {
+        let mut options = section.options.clone();
+        options.sort_by(|(a, _), (b, _)| a.cmp(b));
+        options
+    };
+    new.kind == old.kind && sorted(new) == sorted(old)
+}
+
+/// The options of a section, in one line.
+fn said(section: &Section) -> String {
+    let option = |(key, value): &(String, Value)| match value {
+        Value::One(value) => format!("{key} {value}"),
+        Value::List(values) => format!("{key} {}", values.join(" ")),
+    };
+    section.options.iter().map(option).collect::<Vec<_>>().join(", ")
+}
+
+/// What makes a section.
+fn set(section: &Section) -> Vec<String> {
+    let path = format!("{}.{}", section.config, section.name.as_deref().unwrap_or_default());
+    let mut commands = vec![format!("set {path}={}", section.kind)];
+    for (key, value) in &section.options {
+        match value {
+            Value::One(value) => commands.push(format!("set {path}.{key}={}", quoted(value))),
+            Value::List(values) => commands
+                .extend(values.iter().map(|value| format!("add_list {path}.{key}={}", quoted(value)))),
+        }
+    }
+    commands
+}
+
+/// What the owner has that cannot be beside ours.
+fn conflicts(plan: &Plan, router: &Router) -> Vec<String> {
+    let mut found = vec![];
+    for vlan in router.owners("network", "bridge-vlan") {
+        if vlan.one("device") != Some(&router.bridge) {
+            continue;
+        }
+        let number: Option<u16> = vlan.one("vlan").and_then(|number| number.parse().ok());
+        for segment in plan.segments() {
+            let is_port = |port: &str| port.split(':').next() == Some(segment.device.as_str());
+            if vlan.all("ports").any(is_port) {
+                found.push(format!(
+                    "{} has port {}, where {} is to be alone: take it out of that VLAN",
+                    vlan.label(),
+                    segment.device,
+                    segment.zone
+                ));
+            }
+            if number == Some(VLANS + u16::from(segment.number)) {
+                found.push(format!(
+                    "{} has number {}, which is that of {}: give it another",
+                    vlan.label(),
+                    VLANS + u16::from(segment.number),
+                    segment.zone
+                ));
+            }
+        }
+    }
+    for interface in router.owners("network", "interface") {
+        if interface.one("device") == Some(&router.bridge) {
+            let others = match &router.others[..] {
+                [] => "no port is left for it".to_owned(),
+                ports => format!("it keeps {}", ports.join(", ")),
+            };
+            found.push(format!(
+                "{} is on the whole switch, which gets VLANs: say `option device '{}.{OTHERS}'` there ({others})",
+                interface.label(),
+                router.bridge
+            ));
+        }
+        for address in interface.all("ipaddr").chain(interface.all("ip6addr")) {
+            let ip = address.split('/').next().and_then(|ip| ip.parse().ok());
+            let is_ours = ip.is_some_and(|ip| match ip {
+                IpAddr::V4(ip) => plan.network.contains(ip),
+                IpAddr::V6(ip) => plan.network6.contains(ip),
+            });
+            if is_ours {
+                found.push(format!(
+                    "{} has {address}, an address of the box: change it, or `[cluster] network`",
+                    interface.label()
+                ));
+            }
+        }
+    }
+    let zones: Vec<_> = plan.segments().map(|it| zone(it.zone, router)).collect();
+    for it in router.owners("firewall", "zone") {
+        if it.one("name").is_some_and(|name| zones.iter().any(|zone| zone == name)) {
+            found.push(format!("{} has the name of a zone of ours: rename it", it.label()));
+        }
+        let ours = it.all("network").find(|name| router_has(plan, name));
+        if let Some(network) = ours {
+            let label = it.label();
+            found.push(format!("{label} has {network}, which has a zone of its own: take it out"));
+        }
+    }
+    found
+}
+
+/// Whether a network of this name is one of ours.
+fn router_has(plan: &Plan, name: &str) -> bool {
+    plan.segments().any(|segment| super::sections::network(segment) == name)
+}
+
+/// What the owner lets to or from zones of ours, or all zones.
+fn lets(plan: &Plan, router: &Router) -> Vec<String> {
+    let zones: Vec<_> = plan.segments().map(|it| zone(it.zone, router)).collect();
+    let is_ours = |name: Option<&str>| {
+        name.is_some_and(|name| name == "*" || zones.iter().any(|zone| zone == name))
+    };
+    let mut found = vec![];
+    for kind in ["rule", "forwarding", "redirect"] {
+        for it in router.owners("firewall", kind) {
+            let is_off = it.one("enabled") == Some("0");
+            let denies = matches!(it.one("target"), Some("DROP" | "REJECT"));
+            if !is_off && !denies && (is_ours(it.one("src")) || is_ours(it.one("dest"))) {
+                found.push(format!("{}: {}", it.label(), said(it)));
+            }
+        }
+    }
+    found
+}

@@ -1,0 +1,204 @@
+//! The plan in the words of OpenWrt: what its network, firewall and DHCP server are to be told.
+//!
+//! The switch is a bridge with a VLAN for each port, untagged, and no port is in two (DSA). Each VLAN
+//! has an interface of its own and a firewall zone of its own, between which nothing passes but by
+//! a rule.
+
+use octet_appliance::{Traffic, Zone};
+
+use super::router::Router;
+use super::uci::Section;
+use crate::router::plan::{Let, Plan, Segment, Source};
+
+/// All sections that are ours begin with this: what an owner wrote under other names stays.
+pub const PREFIX: &str = "octet_";
+
+/// VLANs from this number on are ours; the number of the segment is added.
+pub const VLANS: u16 = 1000;
+
+/// The VLAN of the ports that are nobody's.
+pub const OTHERS: u16 = 1;
+
+/// For how long a device keeps its address.
+const LEASE: &str = "1h";
+
+/// What a host says to be found by IPv6 (RFC 4861), and what the router says.
+const FINDS: [&str; 3] =
+    ["router-solicitation", "neighbour-solicitation", "neighbour-advertisement"];
+const IS_FOUND: [&str; 3] =
+    ["router-advertisement", "neighbour-solicitation", "neighbour-advertisement"];
+
+/// The sections that make `router` what `plan` says: those of `network`, of `dhcp`, of `firewall`.
+pub fn sections(plan: &Plan, router: &Router) -> Vec<Section> {
+    let mut sections = vec![];
+    if !router.others.is_empty() {
+        let vlan = Section::new("network", "bridge-vlan", format!("{PREFIX}vlan_others"));
+        let ports = router.others.iter().map(|port| format!("{port}:u*"));
+        let vlan = vlan.with("device", &router.bridge).with("vlan", OTHERS);
+        // The owner's own VLANs say where these ports are, if there are any.
+        if router.owners("network", "bridge-vlan").next().is_none() {
+            sections.push(vlan.with_list("ports", ports));
+        }
+    }
+    for segment in plan.segments() {
+        let vlan = VLANS + u16::from(segment.number);
+        let [(ip4, prefix4), (ip6, prefix6)] = segment.addresses();
+        sections.push(
+            Section::new("network", "bridge-vlan", format!("{PREFIX}vlan_{}", segment.number))
+                .with("device", &router.bridge)
+                .with("vlan", vlan)
+                .with_list("ports", [format!("{}:u*", segment.device)]),
+        );
+        sections.push(
+            Section::new("network", "interface", network(segment))
+                .with("device", format!("{}.{vlan}", router.bridge))
+                .with("proto", "static")
+                .with_list("ipaddr", [format!("{ip4}/{prefix4}")])
+                .with_list("ip6addr", [format!("{ip6}/{prefix6}")]),
+        );
+    }
+    sections.extend(plan.segments().flat_map(dhcp));
+    for segment in plan.segments() {
+        sections.push(
+            Section::new("firewall", "zone", format!("{PREFIX}zone_{}", segment.number))
+                .with("name", zone(segment.zone, router))
+                .with_list("network", [network(segment)])
+                .with("input", "DROP")
+                .with("output", "DROP")
+                .with("forward", "DROP"),
+        );
+    }
+    for segment in plan.segments() {
+        sections.extend(found(segment, router));
+    }
+    for ((from, to, traffic), lets) in &plan.lets {
+        for it in lets {
+            sections.extend(rule(plan, router, (*from, *to), *traffic, it));
+        }
+    }
+    for it in &plan.published {
+        let board = plan.boards.iter().find(|board| board.zone == Zone::Board(it.board));
+        let Some((ip4, _)) = board.and_then(|board| board.board) else { continue };
+        let (protocol, port) = (it.port.protocol.as_str(), it.port.number);
+        sections.push(
+            Section::new("firewall", "redirect", format!("{PREFIX}publish_{protocol}_{port}"))
+                .with("name", format!("publish {}", it.port))
+                .with("src", &router.outside)
+                .with("dest", zone(Zone::Board(it.board), router))
+                .with("family", "ipv4")
+                .with("proto", protocol)
+                .with("src_dport", port)
+                .with("dest_ip", ip4)
+                .with("dest_port", it.target.number)
+                .with("reflection", "0")
+                .with("target", "DNAT"),
+        );
+    }
+    sections
+}
+
+/// One address for the board at a port, and many for the owner's devices.
+fn dhcp(segment: &Segment) -> Vec<Section> {
+    let (start, limit) = if segment.board.is_some() { (2, 1) } else { (100, 150) };
+    let name = network(segment);
+    let mut sections = vec![
+        Section::new("dhcp", "dhcp", &name)
+            .with("interface", &name)
+            .with("start", start)
+            .with("limit", limit)
+            .with("leasetime", LEASE)
+            .with("dhcpv4", "server")
+            .with("dhcpv6", "server")
+            .with("ra", "server"),
+    ];
+    if let (Some(mac), Some((ip4, _))) = (segment.mac, segment.board) {
+        sections.push(
+            Section::new("dhcp", "host", format!("{PREFIX}host_{}", segment.number))
+                .with_list("mac", [mac])
+                .with("ip", ip4),
+        );
+    }
+    sections
+}
+
+/// What the plan does not say, since it is so on every network: neighbours find each other, and who
+/// asks for an address is answered.
+fn found(segment: &Segment, router: &Router) -> [Section; 3] {
+    let rule = |what: &str| {
+        Section::new("firewall", "rule", format!("{PREFIX}{what}_{}", segment.number))
+            .with("name", format!("built-in {what}"))
+    };
+    let zone = zone(segment.zone, router);
+    let icmp = |rule: Section, types: [&str; 3]| {
+        rule.with("family", "ipv6")
+            .with("proto", "icmp")
+            .with_list("icmp_type", types)
+            .with("target", "ACCEPT")
+    };
+    [
+        icmp(rule("find").with("src", &zone), FINDS),
+        icmp(rule("found").with("dest", &zone), IS_FOUND),
+        rule("lease")
+            .with("dest", &zone)
+            .with("proto", "udp")
+            .with("dest_port", "68 546")
+            .with("target", "ACCEPT"),
+    ]
+}
+
+/// What lets `traffic` from one zone to another. What concerns paths has no zone there.
+fn rule(
+    plan: &Plan,
+    router: &Router,
+    (from, to): (Zone, Zone),
+    traffic: Traffic,
+    it: &Let,
+) -> Option<Section> {
+    if from == Zone::Path || to == Zone::Path {
+        return None;
+    }
+    let what = match traffic {
+        Traffic::Tcp | Traffic::Udp => format!("{traffic}_{}", it.ports.first),
+        Traffic::Ping => "ping".to_owned(),
+        Traffic::Number(number) => number.to_string(),
+    };
+    let name = format!("{PREFIX}{}_{}_{what}", word(from), word(to));
+    let mut rule = Section::new("firewall", "rule", name).with("name", it.by);
+    // A rule without `src` is about what the router sends, one without `dest` about what it takes.
+    if from != Zone::Router {
+        rule = rule.with("src", zone(from, router));
+    }
+    if to != Zone::Router {
+        rule = rule.with("dest", zone(to, router));
+    }
+    rule = match traffic {
+        Traffic::Tcp | Traffic::Udp => rule.with("proto", traffic).with("dest_port", it.ports),
+        Traffic::Ping => rule.with("proto", "icmp").with_list("icmp_type", ["echo-request"]),
+        Traffic::Number(number) => rule.with("proto", number),
+    };
+    if let Source::Policy(index) = it.by
+        && let Some(rate) = plan.lines.get(index).and_then(|line| line.rate)
+    {
+        rule = rule.with("limit", format!("{rate}/second")).with("limit_burst", rate);
+    }
+    Some(rule.with("target", "ACCEPT"))
+}
+
+/// The name of a segment's interface.
+pub fn network(segment: &Segment) -> String {
+    format!("{PREFIX}{}", word(segment.zone))
+}
+
+/// A zone in names of sections, which have letters, digits and `_` only.
+fn word(zone: Zone) -> String {
+    zone.to_string().replace('-', "_")
+}
+
+/// A zone's name there has 11 characters at most.
+pub fn zone(zone: Zone, router: &Router) -> String {
+    match zone {
+        Zone::Uplink => router.outside.clone(),
+        Zone::Board(number) => format!("o_board{number}"),
+        other => format!("o_{other}"),
+    }
+}
