@@ -7,7 +7,7 @@ use flate2::read::GzDecoder;
 use lzma_rust2::XzReader;
 use tar::{Archive, EntryType};
 
-use crate::tree::Origin;
+use crate::tree::{Origin, Record, RecordText};
 
 /// Bytes that a package may have unpacked. Kernels are the largest ones there are.
 const MOST: u64 = 1 << 30;
@@ -32,6 +32,8 @@ const SCRIPTS: [&str; 5] = ["config", "preinst", "postinst", "prerm", "postrm"];
 pub struct Package {
     /// The fields of its control file, by name.
     control: BTreeMap<String, String>,
+    /// The control file, and the `md5sums` beside it.
+    texts: [String; 2],
     /// Which of [`SCRIPTS`] it has.
     scripts: Vec<&'static str>,
     /// Its files and links, by absolute path.
@@ -76,12 +78,14 @@ impl Package {
         let control = files(control?)?;
         let scripts =
             SCRIPTS.into_iter().filter(|name| control.contains_key(&format!("/{name}"))).collect();
-        let Some(Entry { content: Content::File(control), .. }) = control.get("/control") else {
-            return wrong("it has no control file");
+        let text = |path: &str| match control.get(path).map(|entry| &entry.content) {
+            Some(Content::File(bytes)) => Some(String::from_utf8_lossy(bytes).into_owned()),
+            _ => None,
         };
+        let Some(stanza) = text("/control") else { return wrong("it has no control file") };
+        let texts = [stanza, text("/md5sums").unwrap_or_default()];
         let Some(data) = member("data.tar") else { return wrong("it has no data.tar") };
-        let control = fields(&String::from_utf8_lossy(control));
-        Ok(Self { control, scripts, files: files(data?)? })
+        Ok(Self { control: fields(&texts[0]), texts, scripts, files: files(data?)? })
     }
 
     /// A package of tests, with files of root's.
@@ -91,7 +95,8 @@ impl Package {
             |content: &Content| Entry { mode: 0o755, uid: 0, gid: 0, content: content.clone() };
         let files = files.iter().map(|(path, content)| ((*path).to_owned(), entry(content)));
         let control = BTreeMap::from([("Version".to_owned(), "1-2".to_owned())]);
-        Self { control, scripts: scripts.to_vec(), files: files.collect() }
+        let texts = Default::default();
+        Self { control, texts, scripts: scripts.to_vec(), files: files.collect() }
     }
 
     /// The kinds of scripts that it has, such as `postinst`.
@@ -102,6 +107,16 @@ impl Package {
     /// A field of its control file, such as `Version`.
     pub fn field(&self, name: &str) -> &str {
         self.control.get(name).map_or("", String::as_str)
+    }
+
+    /// What dpkg keeps of it, where it goes by `name`.
+    pub fn record(&self, name: &str) -> Record {
+        let [control, md5sums] = self.texts.clone();
+        Record {
+            name: name.to_owned(),
+            version: self.field("Version").to_owned(),
+            text: RecordText::Dpkg { control, md5sums },
+        }
     }
 
     /// What is said of its files, where it goes by `name`.
