@@ -6,10 +6,11 @@ mod show;
 use std::sync::Arc;
 
 use octet_appliance::{InvalidPolicy, Traffic, Zone};
+use octet_node::control::file::FileArg;
 use octet_node::control::{Capability, ColumnKind, Failure, FailureCode, Verb};
 use octet_node::links::{ADVERTISED, Advertised, LEASED, LINKS, Lease, Links, PLUGGED, TRAFFIC};
 use octet_node::serve::tasks::{Call, Limits, Verbs};
-use octet_node::serve::verbs::{flag, nothing, option, text};
+use octet_node::serve::verbs::{file, flag, nothing, option, text};
 use octet_node::settings::Which;
 use serde_json::{Value, json};
 use tokio::sync::mpsc::Sender;
@@ -20,6 +21,8 @@ use crate::generation::Author;
 use crate::kernel::Kernel;
 use crate::lease;
 use crate::network::PlugError;
+use crate::openwrt::change::Change;
+use crate::openwrt::router::Router;
 use crate::plugged::Plugged;
 use crate::router::explain::Answer;
 use crate::router::plan::Plan;
@@ -158,6 +161,13 @@ pub fn verbs() -> Verbs<Shared> {
             async |shared, _, ((from, to), flow)| explain(shared, from, to, flow).await,
         )
         .with(
+            Verb::new("openwrt", Read, "Lists what a router with OpenWrt lacks of the plan")
+                .shown(ColumnKind::Lines, &["report", "commands"]),
+            file("router", "What it says of itself: `uci export` and /etc/board.json")
+                .and(flag("commands", "Only the commands that bring it there, for `uci batch`")),
+            openwrt,
+        )
+        .with(
             Verb::new(LINKS, Read, "Tells of the links, and again when they change"),
             nothing(),
             async |shared, call, ()| Ok(tell_links(shared, call).await),
@@ -207,6 +217,30 @@ fn flow(what: String) -> Result<Flow, Failure> {
         let help = "write tcp/PORT, udp/PORT, icmp, mpls-in-ip or the number of a protocol";
         Failure::new(FailureCode::BadArgument, message, help)
     })
+}
+
+/// Bytes that a router may say of itself.
+const MAX_EXPORT: u64 = 4 << 20;
+
+async fn openwrt(
+    shared: &Shared,
+    call: &mut Call<'_>,
+    (_, commands): (FileArg, bool),
+) -> Result<Value, Failure> {
+    let plan = plan(shared).await?;
+    let bytes = call.peer.read_file(call.id, MAX_EXPORT).await?;
+    let router = Router::read(&String::from_utf8_lossy(&bytes), &plan)
+        .map_err(|error| Failure::new(FailureCode::BadArgument, error.to_string(), error.help()))?;
+    let change = Change::of(&plan, &router);
+    if !commands {
+        return Ok(json!({ "report": change.report(&router) }));
+    }
+    if let Some(first) = change.conflicts.first() {
+        let message = format!("the router cannot be changed as it is: {first}");
+        let help = "without `--commands` all that stands in the way is listed";
+        return Err(Failure::new(FailureCode::Failed, message, help));
+    }
+    Ok(json!({ "commands": change.commands }))
 }
 
 /// Tells of the links until whoever has asked goes.

@@ -13,7 +13,6 @@ use octet_netd::plugged::Plugged;
 use octet_netd::router::firewall;
 use octet_netd::router::guard;
 use octet_netd::router::plan::{Neighbour, Plan};
-use octet_netd::router::uci;
 
 const LINES: &str = include_str!("testdata/lines.toml");
 
@@ -53,7 +52,6 @@ fn boxes_of_every_size() {
         assert!(warnings.is_empty(), "{warnings:?}");
         let plan = Plan::new(&settings, &segments, &units());
         is_as_looked_at(&format!("{boards}.plan"), &(plan.lines_of_text().join("\n") + "\n"));
-        is_as_looked_at(&format!("{boards}.uci"), &uci::text(&plan));
         is_as_looked_at(
             &format!("{boards}.guard.nft"),
             &guard::table(&plan, &Plugged::default(), false).whole([].into_iter()),
@@ -75,7 +73,6 @@ fn a_box_with_a_manager() {
     let (segments, _) = Segments::of(&settings, &units(), ("lines.toml", &text)).unwrap();
     let plan = Plan::new(&settings, &segments, &units());
     is_as_looked_at("manager.plan", &(plan.lines_of_text().join("\n") + "\n"));
-    is_as_looked_at("manager.uci", &uci::text(&plan));
     is_as_looked_at(
         "manager.fw.nft",
         &firewall::table(&plan, &OnBoard::of(&units()), None, true).whole([].into_iter()),

@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use flate2::read::GzDecoder;
@@ -17,7 +17,7 @@ use crate::tool::must;
 /// The target whose processor is not x86-64.
 pub const AARCH64: &str = "qemu-aarch64";
 
-const X86_64: &str = "qemu-x86_64";
+pub(crate) const X86_64: &str = "qemu-x86_64";
 
 /// A built image.
 #[derive(Debug, Clone)]
@@ -105,6 +105,28 @@ impl Image {
         let text = fs::read(self.file("manifest.json")).expect("a manifest");
         let manifest: serde_json::Value = serde_json::from_slice(&text).expect("JSON");
         manifest["slot"].as_str().expect("the slot's version").to_owned()
+    }
+
+    /// The squashfs of its root, put into `folder` by cpio.
+    ///
+    /// # Panics
+    /// cpio finds none.
+    pub fn squashfs(&self, folder: &Path) -> PathBuf {
+        let initrd = fs::File::open(self.file("boot/initrd")).expect("an initrd");
+        let args = ["--extract", "--unconditional", "--quiet", "root.squashfs"];
+        must(Command::new("cpio").current_dir(folder).args(args).stdin(Stdio::from(initrd)));
+        folder.join("root.squashfs")
+    }
+
+    /// Its root, unpacked into `folder` by unsquashfs.
+    ///
+    /// # Panics
+    /// unsquashfs does not take it.
+    pub fn root(&self, folder: &Path) -> PathBuf {
+        let (squashfs, root) = (self.squashfs(folder), folder.join("root"));
+        let args = ["-quiet", "-no-progress", "-d"];
+        must(Command::new("unsquashfs").args(args).arg(&root).arg(squashfs));
+        root
     }
 
     /// One of its files.

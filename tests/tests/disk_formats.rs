@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use octet_machine::Architecture;
-use octet_tests::{AARCH64, DiskFile, Image, must, run, shipped, shipped_for, soak};
+use octet_tests::{AARCH64, DiskFile, Image, cache, must, run, shipped, shipped_for, soak};
 use serde_json::Value;
 
 fn images() -> Vec<Image> {
@@ -142,13 +142,6 @@ fn bootctl(esp: &Path) -> String {
 
 /// Where `--setup` puts Debian packages that must not be installed.
 const UNPACKED: &str = "octet/debian";
-
-fn cache() -> PathBuf {
-    let folder = |name: &str| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
-    folder("XDG_CACHE_HOME")
-        .or_else(|| folder("HOME").map(|home| home.join(".cache")))
-        .expect("neither XDG_CACHE_HOME nor HOME is set")
-}
 
 #[test]
 fn zstd_unpacks_the_packed_disk() {

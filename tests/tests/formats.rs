@@ -4,19 +4,11 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use octet_tests::{AARCH64, Image, Owner, SigningKey, must, run, shipped, shipped_for, soak};
 use serde_json::Value;
-
-/// The squashfs out of the initrd, unpacked by cpio.
-fn root(image: &Image, folder: &Path) -> PathBuf {
-    let initrd = fs::File::open(image.file("boot/initrd")).unwrap();
-    let args = ["--extract", "--make-directories", "--quiet", "root.squashfs"];
-    must(Command::new("cpio").current_dir(folder).args(args).stdin(Stdio::from(initrd)));
-    folder.join("root.squashfs")
-}
 
 #[test]
 fn cpio_lists_the_initrd() {
@@ -64,7 +56,7 @@ fn listed(item: &Value) -> String {
 #[test]
 fn unsquashfs_finds_what_the_manifest_says() {
     let (image, folder) = (shipped(), tempfile::tempdir().unwrap());
-    let root = root(&image, folder.path());
+    let root = image.squashfs(folder.path());
     let items = manifest(&image);
     let expected: BTreeSet<String> = items.iter().map(listed).collect();
     let found = must(Command::new("unsquashfs").args(["-lln", "-d", ""]).arg(&root)).stdout;
@@ -80,10 +72,7 @@ fn unsquashfs_finds_what_the_manifest_says() {
     assert_eq!(found, expected);
 
     // And the content, by another program that is not ours.
-    let unpacked = folder.path().join("unpacked");
-    must(
-        Command::new("unsquashfs").args(["-quiet", "-no-progress", "-d"]).arg(&unpacked).arg(&root),
-    );
+    let unpacked = image.root(folder.path());
     let sums: String = items
         .iter()
         .filter(|item| item["type"] == "file")
@@ -102,13 +91,10 @@ fn programs_of_ours_have_no_fixed_address() {
     let other = soak().then(|| shipped_for(AARCH64));
     for image in [shipped()].into_iter().chain(other) {
         let folder = tempfile::tempdir().unwrap();
-        let root = root(&image, folder.path());
+        let unpacked = image.root(folder.path());
         let initrd = fs::File::open(image.file("boot/initrd")).unwrap();
         let args = ["--extract", "--quiet", "init"];
         must(Command::new("cpio").current_dir(folder.path()).args(args).stdin(Stdio::from(initrd)));
-        let unpacked = folder.path().join("unpacked");
-        let args = ["-quiet", "-no-progress", "-d"];
-        must(Command::new("unsquashfs").args(args).arg(&unpacked).arg(&root));
         let items = manifest(&image).into_iter().filter(|item| {
             item["type"] == "file" && item["origin"].as_str().unwrap().starts_with("crate ")
         });
@@ -141,7 +127,7 @@ fn moves_itself(program: &Path) {
 #[test]
 fn unsquashfs_refuses_half_a_root() {
     let (image, folder) = (shipped(), tempfile::tempdir().unwrap());
-    let root = root(&image, folder.path());
+    let root = image.squashfs(folder.path());
     must(Command::new("unsquashfs").arg("-ll").arg(&root));
     let bytes = fs::read(&root).unwrap();
     fs::write(&root, &bytes[..bytes.len() / 2]).unwrap();
@@ -176,11 +162,7 @@ fn sha256sum_accepts_the_sums() {
 #[test]
 fn no_secret_and_no_login_in_the_root() {
     let (image, folder) = (shipped(), tempfile::tempdir().unwrap());
-    let root = root(&image, folder.path());
-    let unpacked = folder.path().join("unpacked");
-    must(
-        Command::new("unsquashfs").args(["-quiet", "-no-progress", "-d"]).arg(&unpacked).arg(&root),
-    );
+    let unpacked = image.root(folder.path());
     // The search finds a key where there is one.
     let planted = folder.path().join("planted");
     let search = |place: &Path| {

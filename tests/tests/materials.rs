@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use octet_tests::{must, run, shipped, workspace};
+use octet_tests::{cache, must, run, shipped, workspace};
 use serde_json::{Value, json};
 
 fn read(path: &Path) -> Value {
@@ -202,12 +202,8 @@ fn spdx_tools(document: &Path) -> Command {
 
 /// Python, with what is in the folder where --setup puts it.
 fn python() -> Command {
-    let folder = |name: &str| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
-    let cache = folder("XDG_CACHE_HOME")
-        .or_else(|| folder("HOME").map(|home| home.join(".cache")))
-        .expect("neither XDG_CACHE_HOME nor HOME is set");
     let mut command = Command::new("python3");
-    command.env("PYTHONPATH", cache.join("octet/python"));
+    command.env("PYTHONPATH", cache().join("octet/python"));
     command
 }
 

@@ -61,8 +61,8 @@ pub fn cargo(program: &'static str, words: &[&str]) -> miette::Result<PathBuf> {
         .arg("--message-format=json-render-diagnostics")
         // The host's linker knows only the host's processor; Rust brings one that knows all.
         .env("CARGO_TARGET_AARCH64_UNKNOWN_LINUX_MUSL_LINKER", "rust-lld")
-        // What there is of C (ring's) needs nothing of a C library: the host's compiler makes it for musl's too.
-        .env("CC_x86_64_unknown_linux_musl", "cc")
+        // The program is for this machine, if no word says otherwise.
+        .env_remove("CARGO_BUILD_TARGET")
         .output()
         .into_diagnostic()?;
     let mut messages = Message::parse_stream(output.stdout.as_slice());

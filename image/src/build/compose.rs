@@ -9,7 +9,7 @@ use crate::digest::Sha256;
 use crate::output::licenses::Licenses;
 use crate::source::{Component, INIT, NamedModule, PathSource, SeedSource, Source, Taken};
 use crate::steps::Steps;
-use crate::tree::{Because, Facts, Node, Origin, Tree, check_closure, generate};
+use crate::tree::{Because, Facts, Node, Origin, Tree, check_closure, generate, put_records};
 
 /// What an image is made of.
 pub struct Composed {
@@ -58,6 +58,7 @@ pub fn compose(inputs: &Inputs, steps: &Steps) -> miette::Result<Composed> {
         step.done(&taken.summary);
         taken.notes.iter().for_each(|note| steps.note(note));
         all.components.extend(taken.components);
+        all.records.extend(taken.records);
         all.early.extend(taken.early);
         all.first.extend(taken.first);
         all.router.extend(taken.router);
@@ -98,6 +99,8 @@ pub fn compose(inputs: &Inputs, steps: &Steps) -> miette::Result<Composed> {
     };
     generate(&mut tree, &facts, &Because::always("`name` of appliance.toml"))?;
     inputs.overlays.put(&mut tree)?;
+    let world: Vec<_> = appliance.image.packages.iter().map(|it| it.get_ref().as_str()).collect();
+    put_records(&mut tree, &all.records, &world)?;
     inputs.units.check(&tree, inputs.target).map_err(Mistake::from)?;
     check_closure(&tree)?;
     step.done(&format!("{} paths", tree.iter().count()));

@@ -146,6 +146,14 @@ impl Installed {
     }
 }
 
+/// The records of the database `text`, each as it stands there, with its package's name.
+pub fn records(text: &str) -> impl Iterator<Item = (&str, &str)> {
+    text.split("\n\n").filter_map(|record| {
+        let name = record.lines().find_map(|line| line.strip_prefix("P:"))?;
+        Some((name, record))
+    })
+}
+
 /// A name without the version that may follow it: `a=1`, `a>=1`, `a~1`.
 fn bare(name: &str) -> String {
     name.split(['=', '<', '>', '~']).next().unwrap_or(name).to_owned()
@@ -194,6 +202,13 @@ mod tests {
         );
         assert_eq!(file.sha1.unwrap()[0], 0xa9);
         assert_eq!(installed.packages["b"].files[0].path, "/x");
+    }
+
+    #[test]
+    fn records_are_as_they_stand() {
+        let (musl, b) = SMALL.split_once("\n\n").unwrap();
+        assert_eq!(records(SMALL).collect::<Vec<_>>(), [("musl", musl), ("b", b)]);
+        assert_eq!(records(&format!("{b}\n")).collect::<Vec<_>>(), [("b", b.trim_end())]);
     }
 
     #[test]

@@ -11,7 +11,7 @@ mod zboot;
 
 pub use disk::{Disk, DiskError};
 pub use guard::within;
-pub use installed::{Entry, Installed, InstalledError, Package};
+pub use installed::{Entry, Installed, InstalledError, Package, records};
 pub use modules::{Modules, file_name};
 pub use scripts::{Handled, Scripts};
 pub use zboot::unpack as unpack_kernel;

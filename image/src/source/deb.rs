@@ -151,6 +151,13 @@ impl Source for DebSource {
     fn take(&self, tree: &mut Tree) -> miette::Result<Taken> {
         let gathered = programs::gather(self.target, &self.packages, &self.wanted, &self.handled)?;
         let files = gathered.nodes.len();
+        // The boot loader's package has no file in the root, so there is no record of it.
+        let is_there = |(name, package): &&(String, Package)| {
+            let origin = package.origin(name);
+            gathered.nodes.values().any(|node| node.origin == origin)
+        };
+        let packages = self.packages.iter().filter(is_there);
+        let records = packages.map(|(name, package)| package.record(name)).collect();
         for (path, node) in gathered.nodes {
             tree.put(&path, node)?;
         }
@@ -160,7 +167,7 @@ impl Source for DebSource {
         let components: Vec<_> =
             packages.map(|(name, package)| component(name, package, release, of(name))).collect();
         let summary = format!("{} packages, {files} files for the root", components.len());
-        Ok(Taken { components, summary, ..Taken::default() })
+        Ok(Taken { components, records, summary, ..Taken::default() })
     }
 }
 

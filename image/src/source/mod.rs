@@ -6,7 +6,7 @@ mod path;
 mod purl;
 mod seed;
 
-use crate::tree::Tree;
+use crate::tree::{Record, Tree};
 
 pub use cargo::{CargoSource, INIT, Tools, Unpacked, programs};
 pub use deb::{DebSource, Wanted as WantedProgram};
@@ -35,6 +35,8 @@ pub struct Taken {
     pub notes: Vec<String>,
     /// What the bill of materials lists.
     pub components: Vec<Component>,
+    /// What the packages' own managers would keep of them.
+    pub records: Vec<Record>,
     /// Kernel modules that load before the root file system is there, in that order, by their
     /// paths in the tree.
     pub early: Vec<String>,

@@ -16,9 +16,11 @@ use sha1::Digest as _;
 use super::purl::purl;
 use super::{Checksum, Component, Kind, Source, Taken};
 use crate::appliance_file::ApplianceFile;
-use crate::seed::{Disk, DiskError, Entry, Handled, Installed, InstalledError, Package, within};
+use crate::seed::{
+    Disk, DiskError, Entry, Handled, Installed, InstalledError, Package, records, within,
+};
 use crate::target::Target;
-use crate::tree::{Node, Tree};
+use crate::tree::{Node, Record, RecordText, Tree};
 
 /// Reading the whole seed takes a second; a damaged one may lead in circles.
 const DEADLINE: Duration = Duration::from_secs(120);
@@ -136,7 +138,8 @@ fn gather(
     named: &[NamedModule],
 ) -> Result<Gathered, SeedError> {
     let disk = Disk::open(qcow2)?;
-    let installed = Installed::parse(&disk.text("/lib/apk/db/installed", MOST)?)?;
+    let database = disk.text("/lib/apk/db/installed", MOST)?;
+    let installed = Installed::parse(&database)?;
     let release = disk.text("/etc/alpine-release", 1 << 10)?.trim().to_owned();
     let mut gathered = Gathered { release, ..Gathered::default() };
     packages::gather(&disk, &installed, appliance, handled, &mut gathered)?;
@@ -144,11 +147,23 @@ fn gather(
     modules::gather(&disk, &installed, target, named, &mut gathered)?;
     let modules = gathered.nodes.iter().filter(|(path, _)| path.ends_with(".ko")).count();
     let taken = &mut gathered.taken;
+    taken.records = kept(&database, &installed, &taken.components);
     let loaded: BTreeSet<_> = taken.early.iter().chain(&taken.modules).chain(&taken.disk).collect();
     let loaded = loaded.len();
     taken.summary =
         format!("{packages} packages, {modules} kernel modules, {loaded} of them loaded");
     Ok(gathered)
+}
+
+/// The records of what was taken, in the order of the database.
+fn kept(database: &str, installed: &Installed, taken: &[Component]) -> Vec<Record> {
+    let taken: BTreeSet<_> = taken.iter().map(|component| component.name.as_str()).collect();
+    let kept = records(database).filter(|(name, _)| taken.contains(name));
+    kept.filter_map(|(name, text)| {
+        let Package { name, version, .. } = installed.packages.get(name)?.clone();
+        Some(Record { name, version, text: RecordText::Apk(text.to_owned()) })
+    })
+    .collect()
 }
 
 /// The content of a package's file, compared with its checksum.

@@ -99,8 +99,8 @@ impl TestProgram {
     }
 }
 
-/// Runs cargo, which shows its progress, and gives what it made or found made.
-fn cargo(root: &Path, args: &[&str]) -> miette::Result<Vec<Artifact>> {
+/// Cargo in the workspace at `root`, for this machine if `args` name no other.
+fn command(root: &Path, args: &[&str]) -> Command {
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     // What `cargo run` says of this program's package is in the way: crates whose build scripts look at it would be
     // compiled again whenever it is there or not.
@@ -109,12 +109,20 @@ fn cargo(root: &Path, args: &[&str]) -> miette::Result<Vec<Artifact>> {
             command.env_remove(name);
         }
     }
-    let mut child = command
+    command
         .current_dir(root)
         .args(args)
         .args(["--locked", "--message-format=json-render-diagnostics"])
+        // Tests are of programs for this machine, whatever the builder was compiled for.
+        .env_remove("CARGO_BUILD_TARGET")
         // The host's linker knows only the host's processor; Rust brings one that knows all.
-        .env("CARGO_TARGET_AARCH64_UNKNOWN_LINUX_MUSL_LINKER", "rust-lld")
+        .env("CARGO_TARGET_AARCH64_UNKNOWN_LINUX_MUSL_LINKER", "rust-lld");
+    command
+}
+
+/// Runs cargo, which shows its progress, and gives what it made or found made.
+fn cargo(root: &Path, args: &[&str]) -> miette::Result<Vec<Artifact>> {
+    let mut child = command(root, args)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .spawn()
@@ -151,4 +159,19 @@ fn replace(program: &Path, link: &Path) -> miette::Result<()> {
         fs::remove_file(link).into_diagnostic()?;
     }
     symlink(program, link).into_diagnostic()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tests_are_compiled_for_this_machine() {
+        let command = command(Path::new("/w"), &["test"]);
+        assert!(
+            command
+                .get_envs()
+                .any(|(name, value)| { name == "CARGO_BUILD_TARGET" && value.is_none() })
+        );
+    }
 }

@@ -7,6 +7,7 @@ mod libc;
 mod node;
 mod overlay;
 mod program;
+mod records;
 mod units;
 
 use std::collections::BTreeMap;
@@ -23,6 +24,7 @@ pub use libc::Libc;
 pub use node::{Because, Content, Node, Origin};
 pub use overlay::Overlays;
 pub use program::Program;
+pub use records::{Record, RecordText, put as put_records};
 pub use units::Units;
 
 /// Every path of an image, with what is there.

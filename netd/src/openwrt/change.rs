@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use super::router::Router;
-use super::sections::{OTHERS, VLANS, sections, zone};
+use super::sections::{OTHERS, VLANS, network, sections, zone};
 use super::uci::{Section, Value, quoted};
 use crate::router::plan::Plan;
 
@@ -24,13 +24,17 @@ impl Change {
     /// What makes `router` so that it is what `plan` says.
     pub fn of(plan: &Plan, router: &Router) -> Self {
         let wanted = sections(plan, router);
-        let mut change =
-            Self { conflicts: conflicts(plan, router), lets: lets(plan, router), ..Self::default() };
+        let mut change = Self {
+            conflicts: conflicts(plan, router),
+            lets: lets(plan, router),
+            ..Self::default()
+        };
         let mut configs: Vec<&str> = vec![];
         let mut commands = vec![];
         for old in router.ours() {
             let (config, Some(name)) = (old.config.as_str(), &old.name) else { continue };
-            let new = wanted.iter().find(|new| (&new.config, &new.name) == (&old.config, &old.name));
+            let new =
+                wanted.iter().find(|new| (&new.config, &new.name) == (&old.config, &old.name));
             if new.is_some_and(|new| is_same(new, old)) {
                 continue;
             }
@@ -41,7 +45,8 @@ impl Change {
             commands.push(format!("delete {config}.{name}"));
         }
         for new in &wanted {
-            let old = router.ours().find(|old| (&new.config, &new.name) == (&old.config, &old.name));
+            let old =
+                router.ours().find(|old| (&new.config, &new.name) == (&old.config, &old.name));
             if old.is_some_and(|old| is_same(new, old)) {
                 continue;
             }
@@ -57,6 +62,25 @@ impl Change {
             change.commands = commands;
         }
         change
+    }
+
+    /// All of it for a person.
+    pub fn report(&self, router: &Router) -> Vec<String> {
+        let mut report =
+            vec![format!("{}: the boards' ports are of `{}`", router.model, router.bridge)];
+        let mut list = |title: &str, lines: &[String]| {
+            if !lines.is_empty() {
+                report.extend([String::new(), title.to_owned()]);
+                report.extend(lines.iter().map(|line| format!("  {line}")));
+            }
+        };
+        list("In the way, for you to change first:", &self.conflicts);
+        list("Yours, and lets what the plan does not:", &self.lets);
+        list("To come (+), to change (~), to go (-):", &self.lines);
+        if self.conflicts.is_empty() && self.lines.is_empty() {
+            report.push("Nothing is to be changed".to_owned());
+        }
+        report
     }
 }
 
@@ -86,8 +110,9 @@ fn set(section: &Section) -> Vec<String> {
     for (key, value) in &section.options {
         match value {
             Value::One(value) => commands.push(format!("set {path}.{key}={}", quoted(value))),
-            Value::List(values) => commands
-                .extend(values.iter().map(|value| format!("add_list {path}.{key}={}", quoted(value)))),
+            Value::List(values) => commands.extend(
+                values.iter().map(|value| format!("add_list {path}.{key}={}", quoted(value))),
+            ),
         }
     }
     commands
@@ -136,8 +161,8 @@ fn conflicts(plan: &Plan, router: &Router) -> Vec<String> {
         for address in interface.all("ipaddr").chain(interface.all("ip6addr")) {
             let ip = address.split('/').next().and_then(|ip| ip.parse().ok());
             let is_ours = ip.is_some_and(|ip| match ip {
-                IpAddr::V4(ip) => plan.network.contains(ip),
-                IpAddr::V6(ip) => plan.network6.contains(ip),
+                IpAddr::V4(ip) => plan.network.has(ip),
+                IpAddr::V6(ip) => plan.network6.has(ip),
             });
             if is_ours {
                 found.push(format!(
@@ -163,7 +188,7 @@ fn conflicts(plan: &Plan, router: &Router) -> Vec<String> {
 
 /// Whether a network of this name is one of ours.
 fn router_has(plan: &Plan, name: &str) -> bool {
-    plan.segments().any(|segment| super::sections::network(segment) == name)
+    plan.segments().any(|segment| network(segment) == name)
 }
 
 /// What the owner lets to or from zones of ours, or all zones.

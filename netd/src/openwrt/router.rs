@@ -32,7 +32,9 @@ pub enum RouterError {
     #[error("what /etc/board.json says cannot be read: {0}")]
     Board(String),
     /// Its switch is set up in another way.
-    #[error("{0} has a switch that is set up by `swconfig`, and has no port of its own for each board")]
+    #[error(
+        "{0} has a switch that is set up by `swconfig`, and has no port of its own for each board"
+    )]
     Swconfig(String),
     /// A port is not one of the switch.
     #[error("{model} has no bridge with the ports {wanted}; {there}")]
@@ -57,8 +59,12 @@ impl RouterError {
                 "give what `uci export network; uci export firewall; uci export dhcp; \
                  cat /etc/board.json` says on the router"
             }
-            Self::Swconfig(_) => "take a router whose switch is a bridge (DSA), as OpenWrt's have since 21.02",
-            Self::NoBridge { .. } => "name the switch's ports in `[cluster] ports` and `[lan] port`",
+            Self::Swconfig(_) => {
+                "take a router whose switch is a bridge (DSA), as OpenWrt's have since 21.02"
+            }
+            Self::NoBridge { .. } => {
+                "name the switch's ports in `[cluster] ports` and `[lan] port`"
+            }
             Self::NoOutside(_) => "name the router's port that leads out in `[cluster] uplink`",
         }
     }
@@ -100,9 +106,8 @@ impl Router {
         }
         let wanted: Vec<&str> = plan.segments().map(|it| it.device.as_str()).collect();
         let bridges = of("network", "device").filter(|it| it.one("type") == Some("bridge"));
-        let bridges: Vec<(&str, Vec<&str>)> = bridges
-            .filter_map(|it| Some((it.one("name")?, it.all("ports").collect())))
-            .collect();
+        let bridges: Vec<(&str, Vec<&str>)> =
+            bridges.filter_map(|it| Some((it.one("name")?, it.all("ports").collect()))).collect();
         let found = bridges.iter().find(|(_, ports)| wanted.iter().all(|it| ports.contains(it)));
         let (bridge, ports) = found.ok_or_else(|| {
             let there: Vec<_> = bridges
@@ -135,7 +140,9 @@ impl Router {
 
     /// The owner's sections of this kind.
     pub fn owners(&self, config: &str, kind: &str) -> impl Iterator<Item = &Section> {
-        self.sections.iter().filter(move |it| !is_ours(it) && it.config == config && it.kind == kind)
+        self.sections
+            .iter()
+            .filter(move |it| !is_ours(it) && it.config == config && it.kind == kind)
     }
 }
 

@@ -4,6 +4,8 @@
 //! has an interface of its own and a firewall zone of its own, between which nothing passes but by
 //! a rule.
 
+use std::net::IpAddr;
+
 use octet_appliance::{Traffic, Zone};
 
 use super::router::Router;
@@ -78,21 +80,24 @@ pub fn sections(plan: &Plan, router: &Router) -> Vec<Section> {
     }
     for it in &plan.published {
         let board = plan.boards.iter().find(|board| board.zone == Zone::Board(it.board));
-        let Some((ip4, _)) = board.and_then(|board| board.board) else { continue };
+        let Some((ip4, ip6)) = board.and_then(|board| board.board) else { continue };
         let (protocol, port) = (it.port.protocol.as_str(), it.port.number);
-        sections.push(
-            Section::new("firewall", "redirect", format!("{PREFIX}publish_{protocol}_{port}"))
-                .with("name", format!("publish {}", it.port))
-                .with("src", &router.outside)
-                .with("dest", zone(Zone::Board(it.board), router))
-                .with("family", "ipv4")
-                .with("proto", protocol)
-                .with("src_dport", port)
-                .with("dest_ip", ip4)
-                .with("dest_port", it.target.number)
-                .with("reflection", "0")
-                .with("target", "DNAT"),
-        );
+        for (family, at) in [("ipv4", IpAddr::V4(ip4)), ("ipv6", IpAddr::V6(ip6))] {
+            let name = format!("{PREFIX}publish_{protocol}_{port}_{family}");
+            sections.push(
+                Section::new("firewall", "redirect", name)
+                    .with("name", format!("publish {}", it.port))
+                    .with("src", &router.outside)
+                    .with("dest", zone(Zone::Board(it.board), router))
+                    .with("family", family)
+                    .with("proto", protocol)
+                    .with("src_dport", port)
+                    .with("dest_ip", at)
+                    .with("dest_port", it.target.number)
+                    .with("reflection", "0")
+                    .with("target", "DNAT"),
+            );
+        }
     }
     sections
 }

@@ -8,7 +8,7 @@ use lzma_rust2::XzReader;
 use tar::{Archive, EntryType};
 
 use crate::digest::Sha256;
-use crate::tree::Origin;
+use crate::tree::{Origin, Record, RecordText};
 
 /// Bytes that a package may have unpacked. Kernels are the largest ones there are.
 const MOST: u64 = 1 << 30;
@@ -34,6 +34,8 @@ pub struct Package {
     sha256: Sha256,
     /// The fields of its control file, by name.
     control: BTreeMap<String, String>,
+    /// The control file, and the `md5sums` beside it.
+    texts: [String; 2],
     /// Which of [`SCRIPTS`] it has.
     scripts: Vec<&'static str>,
     /// Its files and links, by absolute path.
@@ -78,12 +80,15 @@ impl Package {
         let control = files(control?)?;
         let scripts =
             SCRIPTS.into_iter().filter(|name| control.contains_key(&format!("/{name}"))).collect();
-        let Some(Entry { content: Content::File(control), .. }) = control.get("/control") else {
-            return wrong("it has no control file");
+        let text = |path: &str| match control.get(path).map(|entry| &entry.content) {
+            Some(Content::File(bytes)) => Some(String::from_utf8_lossy(bytes).into_owned()),
+            _ => None,
         };
+        let Some(stanza) = text("/control") else { return wrong("it has no control file") };
+        let texts = [stanza, text("/md5sums").unwrap_or_default()];
         let Some(data) = member("data.tar") else { return wrong("it has no data.tar") };
-        let control = fields(&String::from_utf8_lossy(control));
-        Ok(Self { sha256: Sha256::of(deb), control, scripts, files: files(data?)? })
+        let control = fields(&texts[0]);
+        Ok(Self { sha256: Sha256::of(deb), control, texts, scripts, files: files(data?)? })
     }
 
     /// A package of tests, with files of root's.
@@ -93,7 +98,8 @@ impl Package {
             |content: &Content| Entry { mode: 0o755, uid: 0, gid: 0, content: content.clone() };
         let files = files.iter().map(|(path, content)| ((*path).to_owned(), entry(content)));
         let control = BTreeMap::from([("Version".to_owned(), "1-2".to_owned())]);
-        Self { sha256: Sha256::of(b""), control, scripts: scripts.to_vec(), files: files.collect() }
+        let (sha256, texts) = (Sha256::of(b""), Default::default());
+        Self { sha256, control, texts, scripts: scripts.to_vec(), files: files.collect() }
     }
 
     /// The digest of the package as it is distributed.
@@ -109,6 +115,16 @@ impl Package {
     /// A field of its control file, such as `Version`.
     pub fn field(&self, name: &str) -> &str {
         self.control.get(name).map_or("", String::as_str)
+    }
+
+    /// What dpkg keeps of it, where it goes by `name`.
+    pub fn record(&self, name: &str) -> Record {
+        let [control, md5sums] = self.texts.clone();
+        Record {
+            name: name.to_owned(),
+            version: self.field("Version").to_owned(),
+            text: RecordText::Dpkg { control, md5sums },
+        }
     }
 
     /// What is said of its files, where it goes by `name`.

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use fastrand::Rng;
+use octet_control::file::LocalFile;
 use octet_tests::{seed, soak};
 use serde_json::{Value, json};
 
@@ -52,10 +53,30 @@ fn policies_by_chance() {
     assert_eq!(by_bits, listed(&site));
     let log = site.machine.logs("netd").unwrap().join("\n");
     assert!(!log.contains("nft refused"), "{log}");
+    said_to_openwrt(&site);
     println!(
         "{sent} probes, {arrived} arrive, {exempt} more cannot be told; longest change {longest:?}"
     );
     assert!(arrived > 10 * count && arrived < sent);
+}
+
+/// A router of another kind, were there one, would be told the same: from its own words to what it lacks.
+fn said_to_openwrt(site: &Site) {
+    let stock = include_str!("../../../../netd/tests/testdata/openwrt/stock.txt");
+    let ports: String = (1..=BOARDS + 2).map(|n| format!("\tlist ports 'eth{n}'\n")).collect();
+    let stock = stock.replace("\tlist ports @all\n", &ports).replace("'wan'", "'eth0'");
+    let ask = |text: &str, commands: bool| {
+        let mut file = LocalFile::Held(text.as_bytes().to_vec());
+        let args = json!({ "commands": commands });
+        site.machine.send_file_with("netd", "openwrt", args, "router", &mut file)
+    };
+    let report = ask(&stock, false).unwrap();
+    assert!(report.to_string().contains("In the way, for you to change first"), "{report}");
+    let refused = ask(&stock, true).unwrap_err().to_string();
+    assert!(refused.contains("is on the whole switch"), "{refused}");
+    let told = ask(&stock.replace("device 'br-lan'", "device 'br-lan.1'"), true).unwrap();
+    let told = told["commands"].as_array().unwrap();
+    assert!(told.iter().any(|it| it == "set firewall.octet_zone_1.name='o_board1'"), "{told:?}");
 }
 
 /// The rules as nft lists them, but for what is counted and for next hops of the last half minute, and with elements in
