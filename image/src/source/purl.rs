@@ -34,6 +34,6 @@ mod tests {
             "pkg:deb/debian/libgmp10@2:6.2.1%2Bdfsg1-1.1?arch=amd64&upstream=gmp"
         );
         assert_eq!(purl("cargo", None, "iroh", "1.4.1", &[]).unwrap(), "pkg:cargo/iroh@1.4.1");
-        assert_eq!(purl("cargo", None, "", "1.4.1", &[]), None);
+        assert_eq!(purl("cargo", None, "iroh", "1.4.1", &[("no key", String::new())]), None);
     }
 }

@@ -120,7 +120,8 @@ mod tests {
     #[test]
     fn only_how_crates_are_reached_is_taken() {
         let (folder, made) = made(
-            "[net]\nretry = 7\n[profile.release]\ndebug = true\n[env]\nCFLAGS = \"-O0\"\n\
+            "[net]\nretry = 7\n[http]\nproxy = \"proxy:3128\"\n[registry]\ndefault = \"mine\"\n\
+             [registries.mine]\nindex = \"sparse+y\"\n[profile.release]\ndebug = true\n[env]\nCFLAGS = \"-O0\"\n\
              [build]\nrustc-wrapper = \"/tmp/wrapper\"\nrustflags = [\"-Cdebuginfo=2\"]\n\
              [target.x86_64-unknown-linux-musl]\nlinker = \"/tmp/linker\"\n\
              [source.crates-io]\nreplace-with = \"mirror\"\n[source.mirror]\nregistry = \"sparse+x\"\n",
@@ -129,7 +130,8 @@ mod tests {
         let own = folder.path().join("own");
         let config: Table =
             toml::from_str(&fs::read_to_string(own.join("config.toml")).unwrap()).unwrap();
-        let wanted = "[net]\nretry = 7\n[source.crates-io]\nreplace-with = \"mirror\"\n\
+        let wanted = "[net]\nretry = 7\n[http]\nproxy = \"proxy:3128\"\n[registry]\ndefault = \"mine\"\n\
+                      [registries.mine]\nindex = \"sparse+y\"\n[source.crates-io]\nreplace-with = \"mirror\"\n\
                       [source.mirror]\nregistry = \"sparse+x\"\n";
         assert_eq!(config, toml::from_str::<Table>(wanted).unwrap());
         // What is fetched with it is the user's, and so is the lock of who fetches.
