@@ -21,6 +21,19 @@ fn counts(site: &Site, board: u8) -> Counts {
     rows.as_array().unwrap().iter().map(of).collect()
 }
 
+/// Has `source` make the path that is `asked` for, as soon as it can: a daemon that was killed has another key for
+/// set-ups, and others hear of it a little later.
+pub fn path_add(site: &Site, source: u8, asked: &Value) -> Value {
+    let machine = site.machine(Node::Board(source));
+    let mut path = Value::Null;
+    site.wait(&format!("board {source} makes a path"), || {
+        let made = machine.call_unit("forward", "path-add", asked.clone());
+        path = made.map_or(Value::Null, |made| made["path"].clone());
+        !path.is_null()
+    });
+    path
+}
+
 /// On a path from the first of `boards` over the others to the last one each daemon is killed: packets pass
 /// meanwhile, labels are the same afterwards, and their counts go on.
 pub fn passes(site: &Site, path: &Value, boards: &[u8]) {

@@ -4,6 +4,7 @@ use octet_machine::{Fate, Node, Socket};
 use octet_tests::soak;
 use serde_json::{Value, json};
 
+use crate::cluster::adopted::path_add;
 use crate::cluster::site::Site;
 use crate::cluster::wires::Wires;
 
@@ -84,7 +85,7 @@ pub fn passes(site: &Site, wires: &Wires, to: &str) {
         site.ask(Node::Board(SOURCE), "forward", "status", json!({}))["nodes"] == nodes
     });
     let asked = json!({ "to": END.to_string(), "via": "2" });
-    site.ask(Node::Board(SOURCE), "forward", "path-add", asked);
+    path_add(site, SOURCE, &asked);
     let faults = [Fault::Wire, Fault::Mute, Fault::Power];
     for fault in &faults[..if soak() { faults.len() } else { 1 }] {
         talk(site, "begin", json!({ "to": to, "mark": "failover" }));

@@ -8,6 +8,7 @@ use octet_machine::{Mac, Node, Socket, router_card};
 use octet_tests::soak;
 use serde_json::{Value, json};
 
+use crate::cluster::adopted::path_add;
 use crate::cluster::metering::{Counts, PATH, Place, counted};
 use crate::cluster::site::{Site, address};
 use crate::cluster::wires::Wires;
@@ -59,7 +60,7 @@ fn received(site: &Site) -> u64 {
 pub fn others(site: &Site) -> Value {
     let [from, via, to] = OTHERS;
     let asked = json!({ "to": to.to_string(), "via": via.to_string(), "alone": true });
-    let path = site.ask(Node::Board(from), "forward", "path-add", asked)["path"].clone();
+    let path = path_add(site, from, &asked);
     site.ask(Node::Board(from), "forward", "ping", json!({ "path": path }));
     path
 }

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use octet_machine::{Fate, Node, Socket};
 use serde_json::json;
 
+use crate::cluster::adopted::path_add;
 use crate::cluster::metering::{Counts, counted};
 use crate::cluster::site::Site;
 use crate::cluster::wires::{Wires, link, plain};
@@ -79,7 +80,7 @@ pub fn passes(site: &Site, wires: &Wires) {
     let [source, relay, end] = SECRET;
     let forward = |board, verb, args| site.ask(Node::Board(board), "forward", verb, args);
     let asked = json!({ "to": end.to_string(), "via": relay.to_string(), "alone": true });
-    let path = forward(source, "path-add", asked)["path"].clone();
+    let path = path_add(site, source, &asked);
     forward(source, "ping", json!({ "path": path }));
     let node = forward(end, "status", json!({}))["address"].as_str().unwrap().to_owned();
     let before = counts(site);

@@ -7,6 +7,7 @@ use std::time::Duration;
 use octet_machine::Node;
 use serde_json::{Value, json};
 
+use crate::cluster::adopted::path_add;
 use crate::cluster::site::Site;
 use crate::cluster::uplink::kill;
 use crate::cluster::wires::Wires;
@@ -51,7 +52,7 @@ pub fn passes(site: &Site, wires: &Wires) {
         assert_eq!(rows.map(|row| row["board"].clone()).collect::<Vec<_>>(), plain, "{board}");
     }
     let asked = json!({ "to": end.to_string(), "via": relay.to_string(), "alone": true });
-    let path = forward(source, "path-add", asked)["path"].clone();
+    let path = path_add(site, source, &asked);
     let others = guessed::others(site);
     let node = forward(end, "status", json!({}))["address"].as_str().unwrap().to_owned();
     let ping = || forward(source, "ping", json!({ "path": path }));

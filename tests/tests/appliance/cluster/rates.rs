@@ -3,6 +3,7 @@
 use octet_machine::Node;
 use serde_json::{Value, json};
 
+use crate::cluster::adopted::path_add;
 use crate::cluster::site::Site;
 use crate::cluster::uplink::kill;
 
@@ -28,7 +29,7 @@ fn packets(site: &Site, board: u8, link: &str, way: &str) -> u64 {
 pub fn passes(site: &Site) {
     let forward = |verb: &str, args: Value| site.ask(Node::Board(SOURCE), "forward", verb, args);
     let asked = json!({ "to": "5", "via": "2", "alone": true, "rate": RATE });
-    let path = forward("path-add", asked)["path"].clone();
+    let path = path_add(site, SOURCE, &asked);
     assert_eq!(forward("paths", json!({}))[0]["kilobits"], RATE);
     let end = site.ask(Node::Board(END), "forward", "status", json!({}))["address"].clone();
     let to = format!("[{}]:7000", end.as_str().unwrap());
