@@ -6,7 +6,16 @@ use crate::supervisor::Moment;
 
 /// Time since the kernel started (`CLOCK_BOOTTIME`): it never jumps and goes on during suspend.
 pub fn now() -> Moment {
-    let time = clock_gettime(ClockId::Boottime);
+    read(ClockId::Boottime)
+}
+
+/// The processor time that PID 1 has used (`CLOCK_PROCESS_CPUTIME_ID`).
+pub fn used() -> Moment {
+    read(ClockId::ProcessCPUTime)
+}
+
+fn read(clock: ClockId) -> Moment {
+    let time = clock_gettime(clock);
     let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
     let nanoseconds = u32::try_from(time.tv_nsec).unwrap_or(0);
     Moment::new(seconds, nanoseconds)

@@ -29,5 +29,8 @@ pub use octet_appliance::operator::{self, Capability};
 pub use octet_appliance::{CONFIG, INIT, PublicKey, SETTINGS, SOCKETS, UnitName};
 pub use verb::{Arg, ArgKind, Arguments, Column, ColumnKind, DESCRIBE, Signed, Verb};
 
+/// What stands for every verb among those that a unit may call: the unit brings operators, and asks in their names.
+pub const OF_OPERATORS: &str = "*";
+
 /// The virtio-serial port that carries the same protocol under QEMU.
 pub const PORT: &str = "org.octet.control";

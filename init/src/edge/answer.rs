@@ -72,15 +72,9 @@ impl Edge {
         mut request: Request,
         caller: Caller,
     ) -> Result<Answer, Failure> {
-        request.by = caller.by(request.by);
+        request.by = caller.by();
         if let Some(unit) = request.unit.take_if(|unit| unit.as_str() != octet_control::INIT) {
-            if !caller.is_operator() {
-                return Err(Failure::new(
-                    FailureCode::Denied,
-                    "only the operator reaches other units through PID 1",
-                    format!("connect to the socket of `{unit}` itself"),
-                ));
-            }
+            relays_for(caller, unit.as_str())?;
             self.check_here(self.find(unit.as_str())?)?;
             self.relay(token, unit, request)?;
             return Ok(Answer::Later);
@@ -91,7 +85,8 @@ impl Edge {
         let args = verb.check(request.args.clone())?;
         Ok(match verb.name.as_str() {
             "status" if args.flag("box") => {
-                let keeper = self.map_keeper(caller)?;
+                relays_for(caller, CLUSTER)?;
+                let keeper = self.map_keeper()?;
                 request.args.clear();
                 self.relay(token, keeper, request)?;
                 Answer::Later
@@ -153,13 +148,8 @@ impl Edge {
         })
     }
 
-    /// The unit that knows of the other nodes. A unit asks it itself, if it may.
-    fn map_keeper(&self, caller: Caller) -> Result<UnitName, Failure> {
-        if !caller.is_operator() {
-            let help = format!("connect to the socket of `{CLUSTER}` itself");
-            let message = "only the operator asks for the whole box through PID 1";
-            return Err(Failure::new(FailureCode::Denied, message, help));
-        }
+    /// The unit that knows of the other nodes.
+    fn map_keeper(&self) -> Result<UnitName, Failure> {
         let keeper = self.units.iter().find(|unit| unit.name() == CLUSTER);
         keeper.map(|unit| unit.unit.name.clone()).ok_or_else(|| {
             let help = format!("add `{CLUSTER}` to the services of appliance.toml");
@@ -219,6 +209,16 @@ impl Edge {
         spawn::signal_through(process.pidfd.as_fd(), signal);
         Ok(())
     }
+}
+
+/// Sees that `caller` is one for whom PID 1 asks `unit`. All others ask it themselves, if they may.
+fn relays_for(caller: Caller, unit: &str) -> Result<(), Failure> {
+    if caller.by().is_some() {
+        return Ok(());
+    }
+    let message = "PID 1 asks other units for root and for the control port alone";
+    let help = format!("connect to the socket of `{unit}` itself");
+    Err(Failure::new(FailureCode::Denied, message, help))
 }
 
 /// How a request is answered.

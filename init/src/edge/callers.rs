@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use octet_appliance::{Unit, UnitName};
 use octet_control::settings::{OF_READERS, SECTION};
-use octet_control::{By, CONFIG, DESCRIBE, Failure, FailureCode, INIT};
+use octet_control::{By, CONFIG, DESCRIBE, Failure, FailureCode, INIT, OF_OPERATORS};
 
 /// Who is at the other end of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -13,7 +13,7 @@ pub enum Caller {
     Root,
     /// Whoever holds the control port: may do everything.
     Port,
-    /// A unit that brings operators: may do everything, and says for whom.
+    /// A unit that brings operators: may do everything.
     Brings,
     /// A process of this user: may do what its unit file says.
     User(u32),
@@ -25,14 +25,12 @@ impl Caller {
         !matches!(self, Self::User(_))
     }
 
-    /// For whom it asks, of which `said` is what it says itself. A unit that brings operators brings
-    /// those that have a key, and nobody is believed to be another.
-    pub fn by(self, said: Option<By>) -> Option<By> {
+    /// For whom it asks, of those who reach other units through PID 1.
+    pub fn by(self) -> Option<By> {
         match self {
             Self::Root => Some(By::Root),
             Self::Port => Some(By::Port),
-            Self::Brings => said.filter(|by| matches!(by, By::Operator(_))),
-            Self::User(_) => None,
+            Self::Brings | Self::User(_) => None,
         }
     }
 }
@@ -76,7 +74,8 @@ pub fn check(caller: Caller, verb: &str, units: &[&Unit]) -> Result<(), Failure>
 /// Who may call which verbs of each unit that anyone may call, as `OCTET_CALLERS` tells it:
 /// `UID=verb,verb;UID=verb`. Made once: a start must not look at all units.
 ///
-/// Units that read settings ask the unit that has them, which tells them of changes.
+/// Units that read settings ask the unit that has them, which tells them of changes. Those that bring
+/// operators reach all that has a socket.
 pub fn of_all(units: &[Unit]) -> HashMap<UnitName, String> {
     let config = units.iter().find(|unit| unit.name.as_str() == CONFIG);
     let mut all = HashMap::<UnitName, BTreeMap<u32, Vec<String>>>::new();
@@ -88,6 +87,11 @@ pub fn of_all(units: &[Unit]) -> HashMap<UnitName, String> {
         if let Some(config) = config {
             allow(config, reader, &[SECTION]);
             allow(reader, config, &OF_READERS);
+        }
+    }
+    for unit in units.iter().filter(|unit| unit.sockets.values().any(|it| it.path.is_some())) {
+        for brings in units.iter().filter(|unit| unit.operators) {
+            allow(unit, brings, &[OF_OPERATORS]);
         }
     }
     for unit in units {
@@ -144,21 +148,12 @@ mod tests {
         assert_eq!(lists[&config.name], "901=section;902=show");
         let lists = of_all(&[door.clone(), screen]);
         assert_eq!(lists[&door.name], "902=show");
-    }
-
-    #[test]
-    fn nobody_is_believed_to_be_another() {
-        let key = By::Operator(octet_control::PublicKey::new([7; 32]));
-        for (caller, said, by) in [
-            (Caller::Root, Some(key), Some(By::Root)),
-            (Caller::Port, Some(By::Root), Some(By::Port)),
-            (Caller::Brings, Some(key), Some(key)),
-            (Caller::Brings, Some(By::Root), None),
-            (Caller::Brings, Some(By::Port), None),
-            (Caller::Brings, None, None),
-            (Caller::User(5), Some(key), None),
-        ] {
-            assert_eq!(caller.by(said), by, "{caller:?} {said:?}");
-        }
+        // Who brings operators reaches what has a socket, itself too.
+        let socket = socket.replace("door", "gate");
+        let gate = unit("gate", 4, &format!("operators = true\nconfig = [\"operator\"]\n{socket}"));
+        let lists = of_all(&[door.clone(), gate.clone(), config.clone()]);
+        assert_eq!(lists[&door.name], "903=config-check,config-apply;904=*");
+        assert_eq!(lists[&gate.name], "903=config-check,config-apply;904=*");
+        assert_eq!(lists[&config.name], "901=section;904=section");
     }
 }

@@ -15,6 +15,8 @@ use crate::supervisor::Refusal;
 /// One unit.
 pub struct Managed {
     pub unit: Unit,
+    /// The group of the unit that brings operators, which reaches its sockets.
+    operators: Option<u32>,
     pub output: Output,
     /// Its sockets, by name.
     pub sockets: Vec<(String, OwnedFd)>,
@@ -38,17 +40,17 @@ pub struct Process {
 }
 
 impl Managed {
-    pub fn new(unit: Unit) -> io::Result<Self> {
+    pub fn new(unit: Unit, operators: Option<u32>) -> io::Result<Self> {
         let output = Output::new()?;
         let (sockets, no_sockets) = (vec![], None);
         let (group, process, said) = (None, None, None);
-        Ok(Self { unit, output, sockets, no_sockets, group, process, said })
+        Ok(Self { unit, operators, output, sockets, no_sockets, group, process, said })
     }
 
     /// Opens its sockets, if they are not open.
     pub fn open_sockets(&mut self) {
         if self.sockets.is_empty() {
-            (self.sockets, self.no_sockets) = match sockets::open_all(&self.unit) {
+            (self.sockets, self.no_sockets) = match sockets::open_all(&self.unit, self.operators) {
                 Ok(sockets) => (sockets, None),
                 Err(problem) => (vec![], Some(problem)),
             };

@@ -125,7 +125,9 @@ impl Edge {
         let state = State::new(settings, seed());
         let callers = callers::of_all(&units);
         let operators = callers::operators(&units);
-        let mut units = units.into_iter().map(Managed::new).collect::<std::io::Result<Vec<_>>>()?;
+        let group = operators.first().copied();
+        let managed = units.into_iter().map(|unit| Managed::new(unit, group));
+        let mut units = managed.collect::<std::io::Result<Vec<_>>>()?;
         for (index, unit) in units.iter_mut().enumerate() {
             if placement.held(UnitId(index)).is_none() {
                 unit.open_sockets();

@@ -1,5 +1,5 @@
-//! Requests for other units, handed on: whoever may operate the box reaches every unit through
-//! PID 1, on one connection.
+//! Requests for other units, handed on: root and whoever holds the control port reach every unit through
+//! PID 1, on one connection. Operators who come from elsewhere do not: the gate asks the units itself.
 
 use std::collections::HashMap;
 use std::io::{self, Read};
@@ -7,8 +7,8 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 
 use octet_control::{
-    By, Decoder, Failure, FailureCode, Message, Piece, PublicKey, Reply, ReplyBody, Request,
-    SOCKETS, UnitName, encode,
+    Decoder, Failure, FailureCode, Message, Piece, Reply, ReplyBody, Request, SOCKETS, UnitName,
+    encode,
 };
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
 
@@ -17,18 +17,6 @@ use super::poll::{Poll, Source};
 
 /// How many units one box's clients may be connected to through PID 1 at once, in all.
 const MOST: usize = 64;
-
-/// How many of them may be for one operator.
-const OF_ONE: usize = 16;
-
-/// How many of them may be for operators with keys; the rest is for root and the port.
-const OF_ALL: usize = 48;
-
-/// How many connections to one unit may be for one operator.
-const OF_ONE_TO_UNIT: usize = 3;
-
-/// How many connections to one unit may be for operators with keys: fewer than any unit has places for PID 1.
-const OF_ALL_TO_UNIT: usize = 7;
 
 /// How many requests of one client may wait for one unit.
 const MOST_OPEN: usize = 64;
@@ -49,8 +37,6 @@ pub struct Relays {
 /// The connection to one unit, for one client; it ends when all is answered.
 struct Relay {
     client: ClientId,
-    /// The operator who asks, if it has a key.
-    key: Option<PublicKey>,
     unit: UnitName,
     stream: UnixStream,
     decoder: Decoder,
@@ -75,17 +61,13 @@ impl Relays {
     ) -> Result<(), Failure> {
         request.unit = None;
         let id = request.id;
-        let key = match request.by {
-            Some(By::Operator(key)) => Some(key),
-            _ => None,
-        };
         let Some(frame) = framed(&Message::Request(request)) else {
             return Err(unreachable(&unit, "the request does not fit a frame"));
         };
         let known = self.relays.iter_mut().find(|(_, relay)| relay.is_of(client, &unit));
         let token = match known.map(|(token, _)| *token) {
             Some(token) => token,
-            None => self.connect(poll, client, key, &unit)?,
+            None => self.connect(poll, client, &unit)?,
         };
         let Some(relay) = self.relays.get_mut(&token) else {
             return Err(unreachable(&unit, "the connection is gone"));
@@ -126,37 +108,15 @@ impl Relays {
         }
     }
 
-    fn connect(
-        &mut self,
-        poll: &Poll,
-        client: ClientId,
-        key: Option<PublicKey>,
-        unit: &UnitName,
-    ) -> Result<u32, Failure> {
-        self.see_room(key, unit)?;
-        connect_to(unit)
-            .and_then(|stream| self.adopt(poll, client, key, unit, stream.into()))
-            .map_err(|error| unreachable(unit, &error.to_string()))
-    }
-
-    /// Sees that one more connection to `unit` may be open for the operator `key`, so that none keeps
-    /// others from a unit.
-    fn see_room(&self, key: Option<PublicKey>, unit: &UnitName) -> Result<(), Failure> {
-        let with_key = || self.relays.values().filter(|relay| relay.key.is_some());
-        let to_unit = || with_key().filter(|relay| relay.unit == *unit);
-        let own = |relay: &&Relay| relay.key == key;
-        let full = self.relays.len() >= MOST
-            || key.is_some()
-                && (with_key().count() >= OF_ALL
-                    || with_key().filter(own).count() >= OF_ONE
-                    || to_unit().count() >= OF_ALL_TO_UNIT
-                    || to_unit().filter(own).count() >= OF_ONE_TO_UNIT);
-        if full {
-            let message = format!("too many operators wait for `{unit}`, or this one too often");
+    fn connect(&mut self, poll: &Poll, client: ClientId, unit: &UnitName) -> Result<u32, Failure> {
+        if self.relays.len() >= MOST {
+            let message = format!("too many clients wait for units, `{unit}` among them");
             let help = "end another request, or try again later";
             return Err(Failure::new(FailureCode::Busy, message, help));
         }
-        Ok(())
+        connect_to(unit)
+            .and_then(|stream| self.adopt(poll, client, unit, stream.into()))
+            .map_err(|error| unreachable(unit, &error.to_string()))
     }
 
     /// Uses `stream`, at whose other end `unit` is, for `client` from now on.
@@ -164,7 +124,6 @@ impl Relays {
         &mut self,
         poll: &Poll,
         client: ClientId,
-        key: Option<PublicKey>,
         unit: &UnitName,
         stream: UnixStream,
     ) -> io::Result<u32> {
@@ -172,20 +131,15 @@ impl Relays {
         let (token, unit) = (self.last_token, unit.clone());
         poll.add(&stream, Source::Relay(token))?;
         let (decoder, open, paused) = (Decoder::default(), vec![], false);
-        self.relays.insert(token, Relay { client, key, unit, stream, decoder, open, paused });
+        self.relays.insert(token, Relay { client, unit, stream, decoder, open, paused });
         Ok(token)
     }
 
     /// Hands what a unit has answered to its client.
     pub fn serve(&mut self, token: u32, poll: &Poll, clients: &mut Clients) {
         let Some(relay) = self.relays.get_mut(&token) else { return };
-        match relay.hand_on(clients) {
-            // No operator holds a place at a unit who asks it nothing. Root and the port have theirs for themselves.
-            Ok(()) if relay.key.is_some() && relay.open.is_empty() => {
-                drop(self.relays.remove(&token));
-            }
-            Ok(()) => {}
-            Err(problem) => self.end(token, problem, clients),
+        if let Err(problem) = relay.hand_on(clients) {
+            self.end(token, problem, clients);
         }
         if let Some(relay) = self.relays.get_mut(&token)
             && clients.is_behind(relay.client)

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::Edge;
 use crate::cgroup::Group;
-use crate::clock::now;
+use crate::clock::{now, used};
 use crate::command_line;
 use crate::facts;
 use crate::supervisor::{BoxState, Moment, UnitId, UnitState};
@@ -32,6 +32,7 @@ pub fn status(edge: &Edge, detail: Detail) -> Value {
     });
     if detail == Detail::Usage {
         answer["memory"] = memory();
+        answer["init_cpu"] = json!(ms(used()));
     }
     answer["units"] = json!(units);
     answer

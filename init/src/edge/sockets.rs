@@ -10,13 +10,14 @@ use std::os::unix::net::UnixListener;
 use octet_appliance::{Protocol, RawProtocol, Socket, Unit};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, ipproto, socket_with};
 
-/// Opens every socket of `unit`, by name.
+/// Opens every socket of `unit`, by name. Those at a path are for `group`, too.
 ///
 /// # Errors
 /// The first that cannot be opened, in words.
-pub fn open_all(unit: &Unit) -> Result<Vec<(String, OwnedFd)>, String> {
+pub fn open_all(unit: &Unit, group: Option<u32>) -> Result<Vec<(String, OwnedFd)>, String> {
     let one = |(name, socket): (&octet_appliance::UnitName, &Socket)| {
-        let opened = open(unit, socket).map_err(|error| format!("socket {name}: {error}"))?;
+        let opened =
+            open(unit, socket, group).map_err(|error| format!("socket {name}: {error}"))?;
         Ok((name.to_string(), opened))
     };
     unit.sockets.iter().map(one).collect()
@@ -33,12 +34,12 @@ pub fn close_all(unit: &Unit, sockets: Vec<(String, OwnedFd)>) {
     }
 }
 
-fn open(unit: &Unit, socket: &Socket) -> io::Result<OwnedFd> {
+fn open(unit: &Unit, socket: &Socket, group: Option<u32>) -> io::Result<OwnedFd> {
     if let Some(path) = &socket.path {
         let listener = UnixListener::bind(path.as_str())?;
         let uid = unit.user.user().uid;
-        chown(path.as_str(), Some(uid), Some(uid))?;
-        let mode = if socket.open { 0o666 } else { 0o600 };
+        chown(path.as_str(), Some(uid), Some(group.unwrap_or(uid)))?;
+        let mode = if socket.open { 0o666 } else { 0o660 };
         std::fs::set_permissions(path.as_str(), std::fs::Permissions::from_mode(mode))?;
         return Ok(listener.into());
     }

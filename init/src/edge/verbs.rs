@@ -28,7 +28,16 @@ fn all() -> Vec<Verb> {
             )
             .shown(
                 ColumnKind::Milliseconds,
-                &["uptime", "ready_at", "since", "cpu", "first_started", "first_ready", "next_try"],
+                &[
+                    "uptime",
+                    "ready_at",
+                    "init_cpu",
+                    "since",
+                    "cpu",
+                    "first_started",
+                    "first_ready",
+                    "next_try",
+                ],
             )
     };
     let of_unit =

@@ -13,12 +13,12 @@ use bytes::Bytes;
 use futures_util::stream::poll_fn;
 use iroh::Endpoint;
 use iroh_blobs::Hash;
+use octet_node::Callers;
 use octet_node::control::file::MAX_WANT;
 use octet_node::control::{Capability, ColumnKind, Failure, FailureCode, Verb};
 use octet_node::serve::threads::{Call, Limits, Verbs, serve};
 use octet_node::serve::verbs::{file, flag, nothing, option, optional_integer, text};
 use octet_node::settings::Which;
-use octet_node::{Callers, PID_1};
 use serde_json::{Value, json};
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
@@ -170,7 +170,7 @@ pub struct Desk {
 /// # Errors
 /// The socket is gone.
 pub fn keep(listener: &UnixListener, callers: &Callers, desk: Desk) -> io::Result<Infallible> {
-    serve(listener, callers, LIMITS, PID_1, verbs(), desk)
+    serve(listener, callers, LIMITS, verbs(), desk)
 }
 
 impl Desk {

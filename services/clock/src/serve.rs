@@ -5,11 +5,11 @@ use std::os::unix::net::UnixListener;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use octet_node::Callers;
 use octet_node::control::{Capability, Failure, FailureCode, Verb};
 use octet_node::say;
 use octet_node::serve::threads::{self, Limits, Verbs};
 use octet_node::serve::verbs::{nothing, text};
-use octet_node::{Callers, PID_1};
 use rustix::time::{ClockId, Timespec, clock_gettime, clock_settime};
 use serde_json::{Value, json};
 
@@ -86,7 +86,7 @@ fn time(text: String) -> Result<Duration, Failure> {
 pub fn serve(listener: &UnixListener, callers: &Callers, stepped: Stepped) {
     let discipline = Discipline::new(stepped.was());
     let known = Mutex::new(Known { discipline, stepped, last: None });
-    let Err(error) = threads::serve(listener, callers, LIMITS, PID_1, verbs(), known);
+    let Err(error) = threads::serve(listener, callers, LIMITS, verbs(), known);
     say!("nobody is answered any more: {error}");
 }
 

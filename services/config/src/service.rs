@@ -64,7 +64,8 @@ pub fn run(places: &Places, listener: &UnixListener) -> Result<Infallible, Strin
         .map_err(|error| error.to_string())?;
     // Who fails to hear this hears it from PID 1's time limit.
     let _ = notify_ready();
-    serve(listener, &config, &Callers::from_environment()).map_err(|error| error.to_string())
+    let callers = Callers::from_environment().with_pid_1(pid_1);
+    serve(listener, &config, &callers).map_err(|error| error.to_string())
 }
 
 type Copies = Store<Box<dyn Folder + Send>>;

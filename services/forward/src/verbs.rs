@@ -5,12 +5,12 @@ use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::time::Duration;
 
+use octet_node::Callers;
 use octet_node::control::{Capability, ColumnKind, Failure, FailureCode, SOCKETS, Verb};
 use octet_node::say;
 use octet_node::serve::threads::{Call, Limits, Verbs, serve};
 use octet_node::serve::verbs::{Takes, flag, integer, nothing, option, optional_integer, text};
 use octet_node::settings::Which;
-use octet_node::{Callers, PID_1};
 use serde_json::Value;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::oneshot;
@@ -225,7 +225,7 @@ pub fn keep(
     news: UnboundedSender<News>,
 ) -> io::Result<()> {
     let run = move || {
-        let Err(error) = serve(&listener, &callers, LIMITS, PID_1, verbs(), news);
+        let Err(error) = serve(&listener, &callers, LIMITS, verbs(), news);
         say!("the socket is gone: {error}");
     };
     std::thread::Builder::new().name("verbs".into()).spawn(run).map(drop)

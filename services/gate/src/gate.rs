@@ -14,11 +14,11 @@ use tokio::task::AbortHandle;
 
 use crate::boards::Boards;
 use crate::ids::Ids;
-use crate::init::Init;
 use crate::limits::Limits;
 use crate::offer::VERBS;
 use crate::places::Places;
 use crate::trusted::Trusted;
+use crate::units::Units;
 
 /// How much of a command's arguments the log shows, in bytes.
 const SHOWN: usize = 200;
@@ -34,7 +34,7 @@ pub struct Gate {
     /// What it gives at most.
     pub limits: Limits,
     /// The way to all units.
-    pub init: Init,
+    pub units: Units,
     /// Signed commands that were run. A thread holds it while it writes the file.
     pub ids: Arc<Mutex<Ids>>,
     /// The time, as far as it was stated.
@@ -109,7 +109,7 @@ impl Gate {
         if verb == DESCRIBE || unit.as_str() == GATE && verb == VERBS {
             return Ok(());
         }
-        let verb = self.init.verb(unit, verb).await?;
+        let verb = self.units.verb(unit, verb).await?;
         if operator.may(verb.capability, unit) {
             return Ok(());
         }

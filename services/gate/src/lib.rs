@@ -12,7 +12,6 @@ mod door;
 mod entry;
 mod gate;
 pub mod ids;
-mod init;
 pub mod limits;
 mod offer;
 mod own;
@@ -22,6 +21,7 @@ mod run;
 mod session;
 mod start;
 pub mod trusted;
+mod units;
 
 pub use start::main;
 
@@ -45,9 +45,9 @@ use crate::boards::Boards;
 use crate::entry::{Entry, Shown};
 use crate::gate::Gate;
 use crate::ids::Ids;
-use crate::init::Init;
 use crate::limits::Limits;
 use crate::trusted::{Trusted, this_boot};
+use crate::units::Units;
 
 /// After how long without work the thread that waits for the disk ends.
 const LINGER: Duration = Duration::from_secs(5);
@@ -105,7 +105,7 @@ async fn serve(parts: Parts, ready: impl FnOnce() -> io::Result<()>) -> io::Resu
         connected: Default::default(),
         sockets: parts.sockets.clone(),
         limits: parts.limits,
-        init: Init::new(&parts.sockets),
+        units: Units::new(&parts.sockets)?,
         ids: Arc::new(Mutex::new(ids)),
         trusted: Trusted::open(folder, this_boot()).into(),
         node: None.into(),

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use octet_node::control::operator::OperatorKey;
-use octet_node::control::{ArgKind, DESCRIBE, Failure, INIT, UnitName, Verb};
+use octet_node::control::{ArgKind, DESCRIBE, Failure, UnitName, Verb};
 use octet_node::hello::GATE;
 
 use crate::gate::Gate;
@@ -25,9 +25,8 @@ impl Gate {
         signed: bool,
     ) -> Result<String, Failure> {
         let mut lines = String::new();
-        let init = INIT.parse().ok();
-        for unit in init.into_iter().chain(self.init.units().await?) {
-            let Ok(verbs) = self.init.verbs(&unit).await else { continue };
+        for unit in std::iter::once(self.units.init.clone()).chain(self.units.names().await?) {
+            let Ok(verbs) = self.units.verbs(&unit).await else { continue };
             let may = |verb: &&Verb| {
                 // Where the gate is asked, who may be asked is no secret.
                 let is_open = unit.as_str() == GATE && verb.name == VERBS;

@@ -4,25 +4,21 @@ use std::sync::{Arc, PoisonError};
 
 use octet_node::command::{Command, Order};
 use octet_node::control::operator::OperatorKey;
-use octet_node::control::{ArgKind, By, DESCRIBE, Failure, FailureCode, ReplyBody, Request};
-use octet_node::frames::send;
+use octet_node::control::{ArgKind, DESCRIBE, Failure, FailureCode, ReplyBody, Request};
 use octet_node::hello::GATE;
 use octet_node::say;
 use tokio::task::spawn_blocking;
 
 use crate::gate::{Gate, Who, count, owns, shown};
 use crate::ids::{Refused, Signer};
-use crate::init::{Link, elsewhere};
+use crate::units::Asked;
 
 /// The verb that takes them.
 pub const RUN: &str = "run";
 
-/// The number of the request on the connection to PID 1.
-const ID: u64 = 1;
-
 /// A command that is under way.
 pub struct Running {
-    link: Link,
+    asked: Asked,
     operator: OperatorKey,
     order: Order,
     from: String,
@@ -65,7 +61,7 @@ impl Gate {
             return Err(refused("a command cannot bring another", "sign the one that is meant"));
         }
         self.allow(&operator, unit, verb).await?;
-        let described = self.init.verb(unit, verb).await?;
+        let described = self.units.verb(unit, verb).await?;
         if described.args.iter().any(|arg| arg.kind == ArgKind::File) {
             let message = format!("`{verb}` takes a file, which a signed command cannot carry");
             return Err(refused(&message, "connect to the gate"));
@@ -75,15 +71,11 @@ impl Gate {
         let who = Who { operator: &operator, from };
         who.audit(unit, verb, &shown(&order.args), "allowed, signed");
         count(&self.counts.commands);
-        let mut link = self.init.connect().await?;
-        let (unit, verb, args) = (elsewhere(unit), verb.clone(), order.args.clone());
-        let by = Some(By::Operator(operator.key));
-        let request = Request { id: ID, unit, verb, args, by };
-        send(&mut link.asks, &request).await.map_err(|error| {
-            refused(&format!("PID 1 does not take it: {error}"), "have it signed again")
-        })?;
+        let (unit, verb, args) = (Some(unit.clone()), verb.clone(), order.args.clone());
+        let request = Request { id: 1, unit, verb, args, by: None };
+        let asked = self.units.ask_for(&operator, request).await?;
         Ok(Running {
-            link,
+            asked,
             operator: operator.clone(),
             order: order.clone(),
             from: from.to_owned(),
@@ -115,22 +107,16 @@ impl Gate {
 impl Running {
     /// What the command answers next.
     pub async fn next(&mut self) -> ReplyBody {
-        loop {
-            let body = match self.link.answer().await {
-                Ok(reply) if reply.id != ID => continue,
-                Ok(reply) => reply.body,
-                Err(failure) => ReplyBody::Error(failure),
-            };
-            let outcome = match &body {
-                ReplyBody::End(_) => "done".to_owned(),
-                ReplyBody::Error(failure) => format!("failed: {failure}"),
-                _ => return body,
-            };
-            let who = Who { operator: &self.operator, from: &self.from };
-            let args = shown(&self.order.args);
-            who.audit(&self.order.unit, &self.order.verb, &args, &outcome);
-            return body;
-        }
+        let body = self.asked.answers.next().await;
+        let outcome = match &body {
+            ReplyBody::End(_) => "done".to_owned(),
+            ReplyBody::Error(failure) => format!("failed: {failure}"),
+            _ => return body,
+        };
+        let who = Who { operator: &self.operator, from: &self.from };
+        let args = shown(&self.order.args);
+        who.audit(&self.order.unit, &self.order.verb, &args, &outcome);
+        body
     }
 }
 

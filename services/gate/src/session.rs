@@ -1,4 +1,4 @@
-//! One operator's connection: what it asks goes to PID 1 if it may, what PID 1 answers comes back.
+//! One operator's connection: what it asks goes to the unit if it may, what the unit answers comes back.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -7,19 +7,19 @@ use std::rc::Rc;
 
 use octet_node::control::operator::OperatorKey;
 use octet_node::control::{
-    By, Failure, FailureCode, INIT, Message, Reply, ReplyBody, Request, UnitName,
+    Failure, FailureCode, Message, Piece, Reply, ReplyBody, Request, UnitName,
 };
 use octet_node::frames::{Broken, Frames, Patience, send};
 use octet_node::hello::GATE;
 use octet_node::say;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
 use tokio::sync::Mutex;
-use tokio::task::{AbortHandle, spawn_local};
+use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::timeout;
 
 use crate::gate::{Gate, Who, count, shown};
-use crate::init::{Link, elsewhere};
 use crate::relay::{RELAY, Relay};
+use crate::units::{Answers, Pieces};
 
 /// The largest message that is taken, in bytes (docs/control.md).
 const MAX_MESSAGE: usize = 16 << 10;
@@ -29,6 +29,8 @@ struct Asked {
     unit: UnitName,
     verb: String,
     args: String,
+    /// Where the unit takes the pieces of a file, and the task that hands back its answers, once it was asked.
+    under_way: Option<(Pieces, AbortHandle)>,
 }
 
 /// Requests without the end of an answer, by their number.
@@ -45,29 +47,15 @@ pub async fn serve<S: AsyncRead + AsyncWrite + 'static>(
     from: String,
 ) -> Result<(), Broken> {
     let (requests, answers) = tokio::io::split(stream);
-    let mut client =
-        Client { gate: Rc::clone(&gate), to: Rc::new(Mutex::new(answers)), operator, from };
-    let link = match gate.init.connect().await {
-        Ok(link) => link,
-        Err(failure) => return client.reply(0, failure).await.map_err(Broken::Io),
-    };
+    let client = Client { gate, to: Rc::new(Mutex::new(answers)), operator, from };
     let open = Open::default();
-    let Link { mut answers, mut asks } = link;
-    let back = {
-        let (client, open) = (client.clone(), Rc::clone(&open));
-        spawn_local(async move {
-            client.hand_back(&mut answers, &open).await;
-            // PID 1 says nothing more, or the operator reads nothing more.
-            let _ = client.to.lock().await.shutdown().await;
-        })
-    };
-    let back = EndsWith(back.abort_handle());
+    // Ends with this: also when whoever waits for it is ended.
+    let mut answered = JoinSet::new();
     let mut requests = Frames::new(requests, MAX_MESSAGE);
-    let result = client.hand_on(&mut requests, &mut asks, &open).await;
-    let relay = match result {
+    let relay = match client.hand_on(&mut requests, &open, &mut answered).await {
         Ok(Some(relay)) => relay,
         result => {
-            drop(back);
+            drop(answered);
             for asked in open.borrow().values() {
                 client.audit(asked, "broken off");
             }
@@ -76,7 +64,7 @@ pub async fn serve<S: AsyncRead + AsyncWrite + 'static>(
     };
     // Nobody else writes any more: whoever holds this is not in the middle of an answer.
     let mut to = client.to.lock().await;
-    drop(back);
+    drop(answered);
     let (id, relay) = relay;
     send(&mut *to, &Reply { id, body: ReplyBody::End(relay.entry.clone()) }).await?;
     match requests.into_inner() {
@@ -88,15 +76,6 @@ pub async fn serve<S: AsyncRead + AsyncWrite + 'static>(
 
 /// A connection that is to be handed on, and the number of the request for it.
 type Wanted = (u64, Relay);
-
-/// A task that ends when this is dropped: also when whoever waits for it is ended.
-struct EndsWith(AbortHandle);
-
-impl Drop for EndsWith {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
-}
 
 struct Client<S> {
     gate: Rc<Gate>,
@@ -116,14 +95,14 @@ impl<S> Clone for Client<S> {
     }
 }
 
-impl<S: AsyncRead + AsyncWrite> Client<S> {
-    /// Hands on what the operator asks, one after the other: PID 1's socket and the operator's own
+impl<S: AsyncRead + AsyncWrite + 'static> Client<S> {
+    /// Hands on what the operator asks, one after the other: the units' sockets and the operator's own
     /// are all the room there is for what is under way.
     async fn hand_on(
-        &mut self,
+        &self,
         requests: &mut Frames<ReadHalf<S>>,
-        asks: &mut tokio::net::unix::OwnedWriteHalf,
         open: &Open,
+        answered: &mut JoinSet<()>,
     ) -> Result<Option<Wanted>, Broken> {
         let limits = self.gate.limits;
         loop {
@@ -145,28 +124,53 @@ impl<S: AsyncRead + AsyncWrite> Client<S> {
                     return Err(io::Error::from(error).into());
                 }
             };
-            let message = match message {
-                // A piece of a request that has its answer may have crossed it on the way.
-                Message::Piece(piece) if !open.borrow().contains_key(&piece.id) => continue,
-                Message::Piece(piece) => Message::Piece(piece),
+            match message {
+                Message::Piece(piece) => {
+                    let id = piece.id;
+                    if let Err(failure) = hand_over(open, piece) {
+                        self.end(open, id, ReplyBody::Error(failure)).await?;
+                    }
+                }
                 Message::Request(request) if is_relay(&request) => {
                     let id = request.id;
                     match self.reach(request, open).await {
                         Ok(relay) => return Ok(Some((id, relay))),
                         Err(failure) => self.reply(id, failure).await?,
                     }
-                    continue;
                 }
-                Message::Request(request) => match self.judge(request, open).await {
-                    Ok(request) => Message::Request(request),
-                    Err((id, failure)) => {
-                        self.reply(id, failure).await?;
-                        continue;
-                    }
-                },
-            };
-            send(asks, &message).await?;
+                Message::Request(request) => {
+                    self.ask(request, open, answered).await?;
+                }
+            }
         }
+    }
+
+    /// Asks a unit what the operator asks, if it may, and has the answer handed back by one of the tasks
+    /// `answered`.
+    async fn ask(
+        &self,
+        request: Request,
+        open: &Open,
+        answered: &mut JoinSet<()>,
+    ) -> io::Result<()> {
+        let id = request.id;
+        let request = match self.judge(request, open).await {
+            Ok(request) => request,
+            Err(failure) => return self.reply(id, failure).await,
+        };
+        let asked = match self.gate.units.ask_for(&self.operator, request).await {
+            Ok(asked) => asked,
+            Err(failure) => return self.end(open, id, ReplyBody::Error(failure)).await,
+        };
+        // Those that have ended need no place.
+        while answered.try_join_next().is_some() {}
+        let (client, of) = (self.clone(), Rc::clone(open));
+        let hand_back = async move { client.hand_back(id, asked.answers, &of).await };
+        let task = answered.spawn_local(hand_back);
+        if let Some(known) = open.borrow_mut().get_mut(&id) {
+            known.under_way = Some((asked.pieces, task));
+        }
+        Ok(())
     }
 
     /// What was sent is no request.
@@ -179,11 +183,12 @@ impl<S: AsyncRead + AsyncWrite> Client<S> {
         let _ = self.reply(0, failure).await;
     }
 
-    /// The request as PID 1 is to get it, if the operator may.
-    async fn judge(&self, request: Request, open: &Open) -> Result<Request, (u64, Failure)> {
+    /// The request as the unit is to get it, if the operator may.
+    async fn judge(&self, request: Request, open: &Open) -> Result<Request, Failure> {
         let Request { id, unit, verb, args, .. } = request;
-        let unit = unit.or_else(|| INIT.parse().ok()).ok_or_else(|| (id, no_room()))?;
-        let asked = Asked { unit: unit.clone(), verb: verb.clone(), args: shown(&args) };
+        let unit = unit.unwrap_or_else(|| self.gate.units.init.clone());
+        let asked =
+            Asked { unit: unit.clone(), verb: verb.clone(), args: shown(&args), under_way: None };
         let allowed =
             if open.borrow().len() >= self.gate.limits.open || open.borrow().contains_key(&id) {
                 Err(no_room())
@@ -193,13 +198,12 @@ impl<S: AsyncRead + AsyncWrite> Client<S> {
         if let Err(failure) = allowed {
             count(&self.gate.counts.refused);
             self.audit(&asked, &format!("refused: {failure}"));
-            return Err((id, failure));
+            return Err(failure);
         }
         count(&self.gate.counts.commands);
         self.audit(&asked, "allowed");
         open.borrow_mut().insert(id, asked);
-        let by = Some(By::Operator(self.operator.key));
-        Ok(Request { id, unit: elsewhere(&unit), verb, args, by })
+        Ok(Request { id, unit: Some(unit), verb, args, by: None })
     }
 
     /// Connects to the board that the operator asks for, if nothing else is under way here.
@@ -210,11 +214,11 @@ impl<S: AsyncRead + AsyncWrite> Client<S> {
             let help = "open another connection";
             return Err(Failure::new(FailureCode::Busy, message, help));
         }
-        let request = self.judge(request, open).await.map_err(|(_, failure)| failure)?;
+        let request = self.judge(request, open).await?;
         let asked = open.borrow_mut().remove(&request.id);
         let reached = async {
             let unit = request.unit.as_ref().ok_or_else(no_room)?;
-            let args = self.gate.init.verb(unit, RELAY).await?.check(request.args.clone())?;
+            let args = self.gate.units.verb(unit, RELAY).await?.check(request.args.clone())?;
             self.gate.reach(&self.operator, &self.from, &args, &shown(&request.args)).await
         };
         let reached = reached.await;
@@ -224,25 +228,34 @@ impl<S: AsyncRead + AsyncWrite> Client<S> {
         reached
     }
 
-    /// Hands back what PID 1 answers, for as long as it does.
-    async fn hand_back(&self, answers: &mut Frames<tokio::net::unix::OwnedReadHalf>, open: &Open) {
-        while let Ok(Some(payload)) = answers.next(octet_node::frames::FOR_EVER).await {
-            let Ok(reply) = octet_node::frames::reply(&payload) else { return };
-            let outcome = match &reply.body {
-                ReplyBody::End(_) => Some("done".to_owned()),
-                ReplyBody::Error(failure) => Some(format!("failed: {failure}")),
-                _ => None,
+    /// Hands back what a unit answers to the request `id`, to the end of it.
+    async fn hand_back(&self, id: u64, mut answers: Answers, open: &Open) {
+        loop {
+            let body = answers.next().await;
+            let is_last = body.is_last();
+            let sent = match is_last {
+                true => self.end(open, id, body).await,
+                false => self.send(&Reply { id, body }).await,
             };
-            if let Some(outcome) = outcome {
-                let asked = open.borrow_mut().remove(&reply.id);
-                if let Some(asked) = asked {
-                    self.audit(&asked, &outcome);
-                }
+            if sent.is_err() {
+                // The operator reads nothing more.
+                let _ = self.to.lock().await.shutdown().await;
+                return;
             }
-            if self.send(&reply).await.is_err() {
+            if is_last {
                 return;
             }
         }
+    }
+
+    /// Ends the answer to the request `id`, if it has not ended before.
+    async fn end(&self, open: &Open, id: u64, body: ReplyBody) -> io::Result<()> {
+        let Some(asked) = open.borrow_mut().remove(&id) else { return Ok(()) };
+        match &body {
+            ReplyBody::Error(failure) => self.audit(&asked, &format!("failed: {failure}")),
+            _ => self.audit(&asked, "done"),
+        }
+        self.send(&Reply { id, body }).await
     }
 
     async fn reply(&self, id: u64, failure: Failure) -> io::Result<()> {
@@ -265,6 +278,18 @@ impl<S: AsyncRead + AsyncWrite> Client<S> {
         let who = Who { operator: &self.operator, from: &self.from };
         who.audit(&asked.unit, &asked.verb, &asked.args, outcome);
     }
+}
+
+/// Hands a piece of a file to the unit that has asked for it. One of a request that has its answer may have
+/// crossed that on the way.
+///
+/// # Errors
+/// The unit does not take it, and nothing that it answers counts any more.
+fn hand_over(open: &Open, piece: Piece) -> Result<(), Failure> {
+    let open = open.borrow();
+    let under_way = open.get(&piece.id).and_then(|asked| asked.under_way.as_ref());
+    let Some((pieces, task)) = under_way else { return Ok(()) };
+    pieces.write(&Message::Piece(piece)).inspect_err(|_| task.abort())
 }
 
 fn is_relay(request: &Request) -> bool {

@@ -129,7 +129,7 @@ impl Identity {
 
     /// Gives all certificates, and again whenever they are others.
     async fn certificates(&self, call: &mut Call<'_>) -> Result<Value, Failure> {
-        let _place = self.following.take(call.uid, false).ok_or_else(|| {
+        let _place = self.following.take(call.uid).ok_or_else(|| {
             let message = "too many requests for all certificates wait already";
             Failure::new(FailureCode::Busy, message, "keep one, and end the others")
         })?;

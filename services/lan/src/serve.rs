@@ -4,13 +4,13 @@ use std::os::unix::net::UnixListener;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError};
 
+use octet_node::Callers;
 use octet_node::control::{Capability, Failure, FailureCode, UnitName, Verb};
 use octet_node::names::REGISTER;
 use octet_node::say;
 use octet_node::serve::threads::{self, Limits, Verbs};
 use octet_node::serve::verbs::{nothing, text};
 use octet_node::settings::Which;
-use octet_node::{Callers, PID_1};
 use serde_json::{Value, json};
 use tokio::sync::mpsc::Sender;
 use tokio::sync::oneshot;
@@ -97,7 +97,7 @@ pub fn serve(
     to: Loop,
 ) {
     let desk = Desk { shown: Arc::clone(shown), to, unit_of, registered: AtomicU64::new(0) };
-    let Err(error) = threads::serve(listener, callers, LIMITS, PID_1, verbs(), desk);
+    let Err(error) = threads::serve(listener, callers, LIMITS, verbs(), desk);
     say!("nobody is answered any more: {error}");
 }
 

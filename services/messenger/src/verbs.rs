@@ -7,11 +7,11 @@ use std::sync::mpsc::{SyncSender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use octet_node::Callers;
 use octet_node::control::{Capability, ColumnKind, Failure, FailureCode, PublicKey, Verb};
 use octet_node::say;
 use octet_node::serve::threads::{Limits, Verbs, serve};
 use octet_node::serve::verbs::{nothing, text};
-use octet_node::{Callers, PID_1};
 use serde_json::{Value, json};
 
 use crate::alerts::{Alerts, AlertsError};
@@ -200,7 +200,7 @@ pub fn keep(
 ) -> io::Result<()> {
     let desk = Desk { known, standing };
     let run = move || {
-        let Err(error) = serve(&listener, &callers, LIMITS, PID_1, verbs(), desk);
+        let Err(error) = serve(&listener, &callers, LIMITS, verbs(), desk);
         say!("the socket is gone: {error}");
     };
     std::thread::Builder::new().name("verbs".into()).spawn(run).map(drop)
@@ -236,7 +236,12 @@ mod tests {
         let name = name.map(|name| ("name".to_owned(), Value::from(name)));
         let args = Map::from_iter(name);
         let request = Request { id: 1, unit: None, verb: verb.to_owned(), args, by: None };
-        verbs().answer(desk, &mut Peer::new(UnixStream::pair().unwrap().0), PID_1, request)
+        verbs().answer(
+            desk,
+            &mut Peer::new(UnixStream::pair().unwrap().0),
+            octet_node::PID_1,
+            request,
+        )
     }
 
     #[test]

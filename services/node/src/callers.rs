@@ -5,15 +5,20 @@ use std::io;
 use std::os::fd::AsFd;
 
 use octet_appliance::USERS;
-use octet_control::{DESCRIBE, Failure, FailureCode, UnitName};
+use octet_control::{By, DESCRIBE, Failure, FailureCode, OF_OPERATORS, UnitName};
 
 /// The user of PID 1, which asks for itself and hands on what operators ask.
 pub const PID_1: u32 = 0;
 
 /// The users that may talk to this service, and the verbs of each. PID 1 makes the list from the
-/// unit files and passes it as `OCTET_CALLERS`: `UID=verb,verb;UID=verb`.
+/// unit files and passes it as `OCTET_CALLERS`: `UID=verb,verb;UID=verb`. With the verb `*` it is a
+/// unit that brings operators.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Callers(BTreeMap<u32, BTreeSet<String>>);
+pub struct Callers {
+    /// PID 1's user: another than [`PID_1`] where a test is in its place.
+    pid_1: u32,
+    verbs: BTreeMap<u32, BTreeSet<String>>,
+}
 
 impl Callers {
     /// Who may call this process. A list that makes no sense lets nobody but PID 1 in: it is better
@@ -25,23 +30,50 @@ impl Callers {
 
     /// Reads such a list; `None` if it makes no sense.
     pub fn parse(list: &str) -> Option<Self> {
-        let mut callers = BTreeMap::new();
+        let mut all = BTreeMap::new();
         for caller in list.split(';').filter(|_| !list.is_empty()) {
             let (uid, verbs) = caller.split_once('=')?;
             let digits = !uid.is_empty() && uid.bytes().all(|byte| byte.is_ascii_digit());
             let uid: u32 = digits.then(|| uid.parse().ok())??;
             let verbs: BTreeSet<String> = verbs.split(',').map(str::to_owned).collect();
-            if verbs.contains("") || callers.insert(uid, verbs).is_some() {
+            if verbs.contains("") || all.insert(uid, verbs).is_some() {
                 return None;
             }
         }
-        Some(Self(callers))
+        Some(Self { pid_1: PID_1, verbs: all })
+    }
+
+    /// The same, with `uid` in PID 1's place.
+    #[must_use]
+    pub fn with_pid_1(self, uid: u32) -> Self {
+        Self { pid_1: uid, ..self }
+    }
+
+    /// Whether `uid` is PID 1's user.
+    pub fn is_pid_1(&self, uid: u32) -> bool {
+        uid == self.pid_1
+    }
+
+    /// Who asks, if a process of user `uid` says that it asks for `by`. What an operator asks is
+    /// asked by PID 1's user, whichever unit has brought it: that unit has rights of its own, which
+    /// are not the operator's. Nobody else is believed to ask for another.
+    pub fn asker(&self, uid: u32, by: Option<By>) -> (u32, Option<By>) {
+        match by {
+            Some(By::Operator(_)) if self.brings(uid) => (self.pid_1, by),
+            _ if self.is_pid_1(uid) => (uid, by),
+            _ => (uid, None),
+        }
+    }
+
+    /// Whether user `uid` brings operators.
+    pub fn brings(&self, uid: u32) -> bool {
+        self.verbs.get(&uid).is_some_and(|verbs| verbs.contains(OF_OPERATORS))
     }
 
     /// Whether user `uid` may use `verb`. Whoever is listed at all may also ask what there is.
     pub fn may(&self, uid: u32, verb: &str) -> bool {
-        let listed = self.0.get(&uid);
-        uid == PID_1 || listed.is_some_and(|verbs| verb == DESCRIBE || verbs.contains(verb))
+        let listed = self.verbs.get(&uid);
+        self.is_pid_1(uid) || listed.is_some_and(|verbs| verb == DESCRIBE || verbs.contains(verb))
     }
 
     /// Whether user `uid` may use any verb.
@@ -98,6 +130,25 @@ mod tests {
         for (uid, verb) in [(110, "stats"), (111, "logs"), (111, "describe"), (101, "log")] {
             assert_eq!(callers.check(uid, verb).unwrap_err().code, FailureCode::Denied);
         }
+    }
+
+    #[test]
+    fn who_brings_operators_has_rights_of_its_own() {
+        let callers = Callers::parse("107=section,*;110=logs").unwrap();
+        let key = Some(By::Operator(octet_control::PublicKey::new([7; 32])));
+        for (uid, said, asker) in [
+            (107, key, (PID_1, key)),
+            (107, None, (107, None)),
+            (107, Some(By::Root), (107, None)),
+            (107, Some(By::Port), (107, None)),
+            (110, key, (110, None)),
+            (PID_1, Some(By::Port), (PID_1, Some(By::Port))),
+            (PID_1, key, (PID_1, key)),
+            (PID_1, None, (PID_1, None)),
+        ] {
+            assert_eq!(callers.asker(uid, said), asker, "{uid} {said:?}");
+        }
+        assert!(callers.may(107, "section") && !callers.may(107, "logs"));
     }
 
     #[test]

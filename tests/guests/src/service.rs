@@ -39,7 +39,8 @@ pub fn serve(
         thread::Builder::new().spawn(move || {
             let caller = peer_uid(&stream)?;
             converse(stream, |request| {
-                callers.check(caller, &request.verb)?;
+                let (asker, _) = callers.asker(caller, request.by);
+                callers.check(asker, &request.verb)?;
                 answer.lock().unwrap_or_else(PoisonError::into_inner)(request)
             })
         })?;

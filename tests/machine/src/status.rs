@@ -18,6 +18,9 @@ pub struct Status {
     /// Memory, in bytes, as `status` says it; nothing in what `watch` says.
     #[serde(default)]
     pub memory: Memory,
+    /// The processor time that PID 1 has used, in milliseconds; as with memory.
+    #[serde(default)]
+    pub init_cpu: u64,
     /// Every unit of the image.
     pub units: Vec<UnitStatus>,
 }

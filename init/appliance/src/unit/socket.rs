@@ -79,7 +79,7 @@ pub struct Socket {
     /// A stream socket in the file system: `/run/octet/<unit>.sock`, or
     /// `/run/octet/<unit>.<name>.sock`.
     pub path: Option<ImagePath>,
-    /// Whether every user may connect to `path`, not only the unit's own and root.
+    /// Whether every user may connect to `path`, not only the unit's own, root and those of units that bring operators.
     #[serde(default)]
     pub open: bool,
     /// One of the unit's `ports`, on every address.

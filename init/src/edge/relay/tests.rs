@@ -2,7 +2,7 @@ use super::*;
 use crate::edge::callers::Caller;
 use octet_control::PieceBody;
 use octet_control::file::{Chunk, MAX_CHUNK, MAX_WANT};
-use serde_json::{Map, json};
+use serde_json::Map;
 use std::io::Write;
 
 /// PID 1 between an operator and the unit `update`, each at a socket of its own.
@@ -23,8 +23,7 @@ impl Between {
         let client = clients.adopt(&poll, theirs, Caller::Root).unwrap();
         let (ours, unit) = UnixStream::pair().unwrap();
         ours.set_nonblocking(true).unwrap();
-        let key = Some(PublicKey::new([1; 32]));
-        relays.adopt(&poll, client, key, &name(), ours).unwrap();
+        relays.adopt(&poll, client, &name(), ours).unwrap();
         operator.set_nonblocking(true).unwrap();
         unit.set_nonblocking(true).unwrap();
         Self { poll, clients, relays, client, operator, unit }
@@ -120,58 +119,4 @@ fn what_was_not_wanted_is_given_up() {
         "{replies:?}"
     );
     assert!(between.relays.relays.is_empty());
-}
-
-/// A connection ends with the last answer that is waited for, and so gives its place back.
-#[test]
-fn it_ends_with_its_answer() {
-    let mut between = Between::new();
-    between.ask(5);
-    between.ask(6);
-    let answer = |between: &mut Between, id: u64| {
-        let mut frame = Vec::new();
-        let reply = Reply { id, body: ReplyBody::End(json!(id)) };
-        encode(&serde_json::to_vec(&reply).unwrap(), &mut frame).unwrap();
-        between.unit.write_all(&frame).unwrap();
-        between.relays.serve(1, &between.poll, &mut between.clients);
-        assert_eq!(between.at_operator(), [reply]);
-    };
-    answer(&mut between, 6);
-    assert_eq!(between.relays.relays.len(), 1);
-    answer(&mut between, 5);
-    assert!(between.relays.relays.is_empty());
-    assert_eq!(between.at_unit().len(), 2);
-    assert_eq!(between.unit.read(&mut [0]).unwrap(), 0);
-}
-
-/// However much operators ask for and leave open, other operators and root reach the unit.
-#[test]
-fn no_operator_keeps_others_from_a_unit() {
-    let (mut between, mut held) = (Between::new(), vec![]);
-    between.relays.relays.clear();
-    let mut open = |between: &mut Between, key: Option<u8>, unit: &str| -> usize {
-        let (key, unit) = (key.map(|key| PublicKey::new([key; 32])), unit.parse().unwrap());
-        let mut count = 0;
-        while count < 100 && between.relays.see_room(key, &unit).is_ok() {
-            let (ours, theirs) = UnixStream::pair().unwrap();
-            let (poll, client) = (&between.poll, between.client);
-            between.relays.adopt(poll, client, key, &unit, ours).unwrap();
-            held.push(theirs);
-            count += 1;
-        }
-        count
-    };
-    assert_eq!(open(&mut between, Some(1), "update"), OF_ONE_TO_UNIT);
-    assert_eq!(open(&mut between, Some(2), "update"), OF_ONE_TO_UNIT);
-    assert_eq!(open(&mut between, Some(3), "update"), OF_ALL_TO_UNIT - 2 * OF_ONE_TO_UNIT);
-    assert!(between.relays.see_room(None, &name()).is_ok());
-    let others = (0..50).map(|unit| open(&mut between, Some(1), &format!("unit-{unit}")));
-    assert_eq!(others.sum::<usize>(), OF_ONE - OF_ONE_TO_UNIT);
-    assert_ne!(open(&mut between, Some(2), "logd"), 0);
-    for key in 4..20 {
-        for unit in 0..50 {
-            open(&mut between, Some(key), &format!("unit-{unit}"));
-        }
-    }
-    assert_eq!(open(&mut between, None, "update"), MOST - OF_ALL);
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use humantime::format_rfc3339_seconds;
 use octet_appliance::{FileError, Section, Unit};
 use octet_node::control::file::FileArg;
-use octet_node::control::{By, Failure, FailureCode, PublicKey};
+use octet_node::control::{Failure, FailureCode, PublicKey};
 use octet_node::digest::sha256;
 use octet_node::serve::threads::Call;
 use serde_json::{Value, json};
@@ -34,18 +34,13 @@ pub struct Config<F, R> {
     pub is_kept: bool,
     /// The key of this box, if somebody knows it.
     pub node: Box<dyn Fn() -> Result<PublicKey, Failure> + Send + Sync>,
-    /// Whose word on who asks is believed: PID 1's.
+    /// PID 1's user.
     pub pid_1: u32,
     /// Something is being tried now.
     pub tried: (Mutex<bool>, Condvar),
 }
 
 impl<F: Folder, R: Readers> Config<F, R> {
-    /// For whom it is called. PID 1's word is believed.
-    pub(super) fn by(&self, call: &Call<'_>) -> Option<By> {
-        call.by.filter(|_| call.uid == self.pid_1)
-    }
-
     /// Tries what the file of `call` says.
     pub(super) fn apply(
         &self,
@@ -88,7 +83,7 @@ impl<F: Folder, R: Readers> Config<F, R> {
     ) -> Result<Value, Failure> {
         let signed = self.signed(call)?;
         let taken = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-        let (by, sequence) = (self.by(call), call.args.integer("sequence"));
+        let (by, sequence) = (call.by, call.args.integer("sequence"));
         let wish = Wish { settings, by, signed, sequence, again, taken, confirm };
         let outcome = self.keeper.apply(wish, Instant::now())?;
         Ok(match outcome {
@@ -130,7 +125,7 @@ impl<F: Folder, R: Readers> Config<F, R> {
             Some(to) => to,
             None => {
                 let signer = self.signed(call)?.map(|(key, _)| key);
-                match self.keeper.take_back(self.by(call), signer)? {
+                match self.keeper.take_back(call.by, signer)? {
                     Some(sequence) => return Ok(json!({ "undone": sequence })),
                     None => self.keeper.before_last()?,
                 }

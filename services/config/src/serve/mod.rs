@@ -31,6 +31,5 @@ where
     F: Folder + Send + 'static,
     R: Readers + 'static,
 {
-    let (pid_1, config) = (config.pid_1, config.clone());
-    threads::serve(listener, callers, LIMITS, pid_1, verbs::verbs(), config)
+    threads::serve(listener, callers, LIMITS, verbs::verbs(), config.clone())
 }

@@ -63,7 +63,7 @@ where
             Verb::new("confirm", Configure, "Keeps the settings that were applied last"),
             nothing(),
             |config, call, ()| {
-                let confirmed = config.keeper.confirm(config.by(call));
+                let confirmed = config.keeper.confirm(call.by);
                 confirmed.map(|sequence| json!({ "confirmed": sequence }))
             },
         )

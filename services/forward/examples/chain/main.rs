@@ -24,7 +24,7 @@ use std::sync::{Mutex, PoisonError};
 use octet_node::control::{Capability, Failure, FailureCode, Verb};
 use octet_node::serve::threads::{Limits, Verbs, serve};
 use octet_node::serve::verbs::{Takes, integer, nothing, text};
-use octet_node::{Callers, PID_1, inherited};
+use octet_node::{Callers, inherited};
 use serde_json::Value;
 
 use node::Node;
@@ -56,7 +56,7 @@ fn main() -> ExitCode {
 fn run() -> Result<Infallible, Failed> {
     let (_, socket) = inherited().pop().ok_or("PID 1 has passed no socket")?;
     let (listener, callers) = (UnixListener::from(socket), Callers::from_environment());
-    Ok(serve(&listener, &callers, CLIENTS, PID_1, verbs(), Mutex::default())?)
+    Ok(serve(&listener, &callers, CLIENTS, verbs(), Mutex::default())?)
 }
 
 /// The nodes, once somebody has asked for a way.

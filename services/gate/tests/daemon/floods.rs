@@ -51,7 +51,7 @@ fn a_thousand_half_open() {
     host.from(251).ask(&anna, "status", json!({})).unwrap();
     let grown = host.peak_memory() - before;
     assert!(grown < 8 << 10, "{grown} KiB");
-    assert_eq!(host.pid1.count("init status"), 12);
+    assert_eq!(host.units.count("init status"), 12);
 }
 
 /// One address tries again and again: it is turned away, and told once; another is not.
@@ -88,7 +88,7 @@ fn who_is_too_slow_is_cut_off() {
     let said = errors(&until_closed(&mut stream, &half));
     assert!(said.len() == 1 && said[0].contains("too long"), "{said:?}");
     assert!(host.has_logged(&["anna", "took too long"]), "{}", host.log());
-    assert_eq!(host.pid1.count("init status"), 2);
+    assert_eq!(host.units.count("init status"), 2);
 }
 
 /// Asks for what has no end, and reads nothing of it.
@@ -106,7 +106,7 @@ fn who_does_not_read_is_cut_off() {
     while !host.log().contains("leaves its answers unread") {
         host.from(2).ask(&anna, "status", json!({})).unwrap();
     }
-    assert!(host.pid1.count("init flood") == 1 && host.pid1.count("init status") > 0);
+    assert!(host.units.count("init flood") == 1 && host.units.count("init status") > 0);
     let grown = host.peak_memory() - before;
     assert!(grown < 8 << 10, "{grown} KiB");
 }
@@ -125,5 +125,5 @@ fn pieces_without_a_request_go_nowhere() {
     stream.write_all(&request(1, "status")).unwrap();
     let mut client = octet_node::control::Client::new(stream);
     client.call("status", Map::new()).unwrap();
-    assert_eq!(host.pid1.total(), 2);
+    assert_eq!(host.units.total(), 2);
 }

@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::operator::{At, PATIENCE};
-use crate::stand_in::{Identity, Pid1, cluster};
+use crate::stand_in::{Identity, Units, cluster};
 
 /// Set in the process that is to be the gate.
 const ROLE: &str = "OCTET_TEST_ROLE";
@@ -26,8 +26,8 @@ const ROLE: &str = "OCTET_TEST_ROLE";
 pub struct Host {
     folder: TempDir,
     notify: UnixDatagram,
-    /// What PID 1 was asked.
-    pub pid1: Pid1,
+    /// What they were asked, PID 1 among them.
+    pub units: Units,
     /// Who certifies the gate's key.
     pub identity: Identity,
     operators: Operator,
@@ -77,11 +77,11 @@ impl Host {
         std::fs::create_dir(folder.path().join("state")).unwrap();
         let notify = UnixDatagram::bind(folder.path().join("notify")).unwrap();
         notify.set_read_timeout(Some(PATIENCE)).unwrap();
-        let pid1 = Pid1::start(folder.path());
+        let units = Units::start(folder.path());
         let identity = Identity::start(folder.path());
         let (operators, patience) = (named(operators), 60_000);
         let (gate, port, board_port) = (None, 0, 0);
-        Self { folder, notify, pid1, identity, operators, gate, port, board_port, patience }
+        Self { folder, notify, units, identity, operators, gate, port, board_port, patience }
     }
 
     /// Starts the gate, which is ready when this returns.
@@ -239,9 +239,10 @@ fn gate() {
     std::fs::write(folder.join("port"), port.local_addr().unwrap().port().to_string()).unwrap();
     let own = rustix::process::geteuid().as_raw();
     // As PID 1 tells it. No other thread looks at the environment yet.
-    let callers =
-        Callers::parse(&format!("{own}=run,show,verbs,trust-time,relay,config-check,config-apply"))
-            .unwrap();
+    let callers = Callers::parse(&format!(
+        "{own}=run,show,verbs,trust-time,relay,config-check,config-apply,*"
+    ))
+    .unwrap();
     let parts = Parts {
         operators: serde_json::from_str(&operators).unwrap(),
         limits,

@@ -36,7 +36,7 @@ fn an_operator_reaches_every_unit() {
     let restarted = client.call("restart", object(json!({"unit": "cache"}))).unwrap();
     assert_eq!(restarted["args"]["unit"], "cache");
     assert_eq!(host.at().ask_unit(&anna, "cache", "purge").unwrap()["verb"], "purge");
-    assert_eq!(client.describe().unwrap().len(), 5);
+    assert_eq!(client.describe().unwrap().len(), 6);
     let mut items = vec![];
     let watched = client.call_each("watch", Map::new(), |item| {
         items.push(item.clone());
@@ -50,7 +50,54 @@ fn an_operator_reaches_every_unit() {
         let parts = ["anna", &public, "127.0.0.1:", "init restart {\"unit\":\"cache\"}", outcome];
         assert!(host.has_logged(&parts), "{}", host.log());
     }
-    assert_eq!(host.pid1.count("init restart"), 1);
+    assert_eq!(host.units.count("init restart"), 1);
+}
+
+/// What units have said is logd's to tell. What a unit does not say is told in its place.
+#[test]
+fn whoever_knows_is_asked() {
+    let anna = key();
+    let host = Host::new(&[("anna", &anna, &["own"])]);
+    let at = host.at();
+    assert_eq!(at.ask(&anna, "logs", json!({})).unwrap()["unit"], "logd");
+    assert_eq!((host.units.count("logd logs"), host.units.count("init logs")), (1, 0));
+    let mut client = at.client(&anna).unwrap().to_unit(Some("cache".parse().unwrap()));
+    let gone = failure(client.call("leave", Map::new()));
+    assert_eq!(gone.message, "unit `cache` does not answer: it closed the connection");
+    assert!(host.has_logged(&["cache leave {}", "failed: unit `cache` does not answer"]));
+    client.call("stats", Map::new()).unwrap();
+    // A unit of other boards has no socket here.
+    let held = failure(at.ask_unit(&anna, "silent", "stats"));
+    assert_eq!(
+        (held.code, held.message.as_str()),
+        (FailureCode::Denied, "unit `silent` is for other boards")
+    );
+}
+
+/// However much operators leave open at a unit, others reach it, and those with `own` have room of their own.
+#[test]
+fn no_operator_keeps_others_from_a_unit() {
+    let (anna, others) = (key(), [(); 4].map(|()| key()));
+    let mut operators = vec![("anna", &anna, &["own"][..])];
+    operators.extend(others.iter().map(|key| ("ben", key, &["read"][..])));
+    let host = Host::new(&operators);
+    let at = host.at();
+    let watch = |key: &Key| {
+        let mut client = at.client(key).unwrap().to_unit(Some("cache".parse().unwrap()));
+        let watched = client.call_each("watch", Map::new(), |_| false);
+        watched.map(|_| client).map_err(|error| failure(Err(error)).code)
+    };
+    let all = |key: &Key| -> Vec<_> { std::iter::from_fn(|| watch(key).ok()).take(100).collect() };
+    let held: Vec<_> = others.iter().map(all).collect();
+    assert_eq!(held.iter().map(Vec::len).collect::<Vec<_>>(), [3, 1, 0, 0]);
+    assert_eq!(watch(&others[3]).unwrap_err(), FailureCode::Busy);
+    assert_eq!(all(&anna).len(), 3);
+    // Another unit is another matter, and who leaves makes room; that the gate has seen it is waited for.
+    at.ask_unit(&others[3], "logd", "logs").unwrap();
+    drop(held);
+    while watch(&others[3]).is_err() {
+        std::thread::yield_now();
+    }
 }
 
 #[test]
@@ -78,7 +125,7 @@ fn who_is_no_operator_is_refused() {
     let at = host.at();
     at.ask(&anna, "status", json!({})).unwrap();
     at.ask(&ben, "status", json!({})).unwrap();
-    let asked = host.pid1.total();
+    let asked = host.units.total();
 
     // Without a key.
     let mut config: ClientConfig = (*tls::client(&anna, tls::Protocol::Control).unwrap()).clone();
@@ -103,14 +150,14 @@ fn who_is_no_operator_is_refused() {
     // With a key that was good.
     host.restart_for(&[("anna", &anna, &["own"])]);
     denied(host.at().ask(&ben, "status", json!({})), "is no operator");
-    assert_eq!(host.pid1.total(), asked);
+    assert_eq!(host.units.total(), asked);
     host.at().ask(&anna, "status", json!({})).unwrap();
 
     // Nobody is named: nobody is let in.
     host.restart_for(&[]);
     denied(host.at().ask(&anna, "status", json!({})), "is no operator");
     assert!(host.has_logged(&["no operator is named"]));
-    assert_eq!(host.pid1.total(), asked + 1);
+    assert_eq!(host.units.total(), asked + 1);
 }
 
 #[derive(Debug)]
@@ -143,12 +190,12 @@ fn each_may_what_it_may() {
     at.ask_unit(&ben, "cache", "purge").unwrap();
     at.ask(&anna, "restart", json!({"unit": "cache"})).unwrap();
     at.ask_unit(&anna, "update", "revoke").unwrap();
-    let asked = host.pid1.total();
+    let asked = host.units.total();
     denied(at.ask(&ben, "restart", json!({"unit": "cache"})), "needs `operate`");
     denied(at.ask_unit(&ben, "update", "revoke"), "needs `own`");
     denied(at.ask_unit(&ben, "update", "install"), "needs `update`");
     denied(at.ask_unit(&ben, "gate", "trust-time"), "needs `own`");
-    assert_eq!(host.pid1.total(), asked);
+    assert_eq!(host.units.total(), asked);
     let parts = ["ben", "init restart {\"unit\":\"cache\"}", "refused", "needs `operate`"];
     assert!(host.has_logged(&parts), "{}", host.log());
     // A refusal ends nothing: the same connection goes on.
@@ -257,7 +304,7 @@ fn another_box_is_told_apart() {
     at.node = key().public();
     let error = at.ask(&anna, "status", json!({})).unwrap_err().to_string();
     assert!(error.contains(&host.identity.node().to_string()), "{error}");
-    assert_eq!(host.pid1.total(), 1);
+    assert_eq!(host.units.total(), 1);
 }
 
 #[test]

@@ -85,8 +85,8 @@ fn an_operator_reaches_a_board_and_nobody_reads_it() {
     let answer = client.call("restart", object(secret.clone())).unwrap();
     assert_eq!(answer["args"], secret);
     let by = json!({ "operator": anna.public() });
-    assert_eq!((&answer["by"], board.pid1.count("init restart")), (&by, 1));
-    assert_eq!(router.pid1.total(), 0);
+    assert_eq!((&answer["by"], board.units.count("init restart")), (&by, 1));
+    assert_eq!(router.units.total(), 0);
     assert_eq!(router.ask("show", json!({})).unwrap()["handed on to boards"], 1);
     drop(client);
     let public = anna.public().to_string();
@@ -110,7 +110,7 @@ fn an_operator_reaches_a_board_and_nobody_reads_it() {
 
     // The board's own gate knows one operator only; the router's own asks for `read`.
     denied(at.at_board(&ben, 3, node).map(|_| Value::Null), "needs `read`");
-    assert_eq!(board.pid1.total(), 1);
+    assert_eq!(board.units.total(), 1);
 }
 
 #[test]
@@ -167,7 +167,7 @@ fn a_board_that_holds_the_map_hands_on() {
     has_the_map(&manager, &anna);
     let at = manager.at();
     at.at_board(&anna, 3, node).unwrap().call("status", Map::new()).unwrap();
-    assert_eq!((board.pid1.total(), manager.pid1.total()), (1, 0));
+    assert_eq!((board.units.total(), manager.units.total()), (1, 0));
     at.handed_on(&anna, 2).unwrap();
     let problem = failure(at.handed_on(&anna, 4).map(|_| Value::Null));
     assert_eq!(problem.code, FailureCode::NotFound, "{problem}");

@@ -28,11 +28,11 @@ fn sign(order: &Order, operator: &Key) -> Command {
 }
 
 fn refused(host: &Host, command: &Command, part: &str) {
-    let asked = host.pid1.total();
+    let asked = host.units.total();
     let problem = host.bring(command).unwrap_err();
     assert!(problem.contains(part), "{problem}");
     assert!(host.has_logged(&["a signed command", "refused", part]), "{}", host.log());
-    assert_eq!(host.pid1.total(), asked);
+    assert_eq!(host.units.total(), asked);
 }
 
 #[test]
@@ -56,7 +56,7 @@ fn a_signed_command_is_run_at_most_once() {
     state(&anna).unwrap();
 
     assert_eq!(host.bring(&sign(&good, &anna)).unwrap()["verb"], "status");
-    assert_eq!(host.pid1.count("init status"), 1);
+    assert_eq!(host.units.count("init status"), 1);
     let public = anna.public().to_string();
     assert!(host.has_logged(&["anna", &public, "init status", "allowed, signed"]));
     assert!(host.has_logged(&["anna", &public, "init status", "done"]));
@@ -90,16 +90,16 @@ fn a_signed_command_is_run_at_most_once() {
 
     // Changed on the way.
     let text = String::from(sign(&order(&anna, node, "init", "status"), &anna));
-    let asked = host.pid1.total();
+    let asked = host.units.total();
     for at in [0, 10, 100, text.len() - 1] {
         let mut changed = text.clone().into_bytes();
         changed[at] = if changed[at] == b'A' { b'B' } else { b'A' };
         let changed = String::from_utf8(changed).unwrap();
         assert!(host.ask("run", json!({ "command": changed })).is_err(), "{at}");
     }
-    assert_eq!(host.pid1.total(), asked);
+    assert_eq!(host.units.total(), asked);
     host.ask("run", json!({ "command": text })).unwrap();
-    assert_eq!(host.pid1.total(), asked + 1);
+    assert_eq!(host.units.total(), asked + 1);
 }
 
 /// An operator who signs as much as he can keeps no other's commands out, and who asks what there is
@@ -178,13 +178,13 @@ fn killed_at_any_moment() {
     for round in 0..8 {
         let commands: Vec<Command> =
             (0..30).map(|_| sign(&order(&anna, node, "init", "status"), &anna)).collect();
-        let before = host.pid1.count("init status");
+        let before = host.units.count("init status");
         let answered = std::thread::scope(|scope| {
             let host = &host;
             let bringing = scope.spawn(|| {
                 commands.iter().take_while(|command| host.bring(command).is_ok()).count()
             });
-            while host.pid1.count("init status") < before + 1 + round {
+            while host.units.count("init status") < before + 1 + round {
                 std::thread::yield_now();
             }
             host.kill_now();
@@ -192,12 +192,12 @@ fn killed_at_any_moment() {
         });
         host.reap();
         host.start();
-        let ran = host.pid1.count("init status") - before;
+        let ran = host.units.count("init status") - before;
         assert!(ran >= answered && ran <= answered + 1, "{ran} ran, {answered} answered");
         // All again: those that ran are refused, the others run now. One may have been remembered
         // and not have begun.
         let again = commands.iter().filter(|command| host.bring(command).is_ok()).count();
-        let total = host.pid1.count("init status") - before;
+        let total = host.units.count("init status") - before;
         assert_eq!(total, ran + again);
         assert!(total == commands.len() || total == commands.len() - 1, "{total}");
     }

@@ -11,8 +11,7 @@ use octet_node::Peer;
 use octet_node::certificate::{Certificate, Statement};
 use octet_node::control::file::{Intake, MAX_WANT};
 use octet_node::control::{
-    ArgKind, Capability, Connection, Failure, FailureCode, Message, PieceBody, PublicKey, Reply,
-    ReplyBody, Request, Verb,
+    ArgKind, Capability, Connection, Message, PieceBody, PublicKey, Reply, ReplyBody, Request, Verb,
 };
 use octet_node::key::Key;
 use octet_node::map::{CLUSTER, MAP, Member, SignedMap, Update, Version};
@@ -25,22 +24,27 @@ pub const TRIAL: &str = "trial";
 
 type Asked = Arc<Mutex<Vec<String>>>;
 
-/// PID 1, and behind it the units `cache` and `update`, and the gate itself.
-pub struct Pid1 {
+/// PID 1, and beside it the units `cache`, `update` and `logd`.
+pub struct Units {
     asked: Asked,
 }
 
-impl Pid1 {
+impl Units {
     pub fn start(folder: &Path) -> Self {
-        let (listener, asked) = (listen(&folder.join("init.sock")), Asked::default());
-        let (gate, all) = (folder.join("gate.sock"), Arc::clone(&asked));
-        thread::spawn(move || {
-            for stream in listener.incoming().map_while(Result::ok) {
-                let (gate, all) = (gate.clone(), Arc::clone(&all));
-                // Whoever connected may have gone.
-                thread::spawn(move || Conversation { stream, gate, all, part: None }.go_on());
-            }
-        });
+        let asked = Asked::default();
+        for unit in ["init", "cache", "update", "logd"] {
+            let listener = listen(&folder.join(format!("{unit}.sock")));
+            let (trial, all) = (folder.join(TRIAL), Arc::clone(&asked));
+            thread::spawn(move || {
+                for stream in listener.incoming().map_while(Result::ok) {
+                    let (trial, all) = (trial.clone(), Arc::clone(&all));
+                    // Whoever connected may have gone.
+                    thread::spawn(move || {
+                        Conversation { unit, stream, trial, all, part: None }.go_on()
+                    });
+                }
+            });
+        }
         Self { asked }
     }
 
@@ -56,8 +60,9 @@ impl Pid1 {
 }
 
 struct Conversation {
+    unit: &'static str,
     stream: UnixStream,
-    gate: PathBuf,
+    trial: PathBuf,
     all: Asked,
     /// The part of a file that is waited for, and how much has come with what sum.
     part: Option<(Intake, u64, u64)>,
@@ -98,29 +103,25 @@ impl Conversation {
     }
 
     fn answer(&mut self, request: Request) -> io::Result<()> {
-        let unit = request.unit.as_ref().map_or("init", |unit| unit.as_str());
-        let id = request.id;
+        assert_eq!(request.unit, None);
+        let (unit, id) = (self.unit, request.id);
         if request.verb != "describe" {
             self.all.lock().unwrap().push(format!("{unit} {}", request.verb));
         }
         match (unit, request.verb.as_str()) {
-            ("gate", _) => self.hand_on(request),
-            (_, "describe") => match verbs(unit, self.gate.with_file_name(TRIAL).exists()) {
-                Some(verbs) => self.say(id, ReplyBody::End(json!(verbs))),
-                None => {
-                    let message = format!("there is no unit `{unit}`");
-                    let failure = Failure::new(FailureCode::NotFound, message, "look");
-                    self.say(id, ReplyBody::Error(failure))
-                }
-            },
+            (_, "describe") => {
+                self.say(id, ReplyBody::End(json!(verbs(unit, self.trial.exists()))))
+            }
             (_, "flood") => loop {
                 self.say(id, ReplyBody::Item("x".repeat(100_000).into()))?;
             },
             ("init", "status") if request.by.is_none() => {
-                let units =
+                let mut units =
                     ["gate", "cache", "update", "silent"].map(|name| json!({ "name": name }));
+                units[3]["reason"] = json!("is for other boards");
                 self.say(id, ReplyBody::End(json!({ "units": units })))
             }
+            (_, "leave") => Err(io::ErrorKind::ConnectionAborted.into()),
             (_, "install") => self.want(id, 0, 0, 0),
             (_, "watch") => self.say(id, ReplyBody::Item("as it is".into())),
             (unit, verb) => {
@@ -131,22 +132,6 @@ impl Conversation {
         }
     }
 
-    /// Hands on, as PID 1 does for operators.
-    fn hand_on(&mut self, mut request: Request) -> io::Result<()> {
-        request.unit = None;
-        let mut client =
-            octet_node::control::Client::connect(&self.gate).map_err(io::Error::other)?;
-        if let Some(by) = request.by {
-            client = client.asks_for(by);
-        }
-        let body = match client.call(&request.verb, request.args) {
-            Ok(end) => ReplyBody::End(end),
-            Err(octet_node::control::CallError::Failure(failure)) => ReplyBody::Error(failure),
-            Err(error) => return Err(io::Error::other(error)),
-        };
-        self.say(request.id, body)
-    }
-
     fn say(&mut self, id: u64, body: ReplyBody) -> io::Result<()> {
         let mut frame = vec![];
         let json = serde_json::to_vec(&Reply { id, body }).unwrap();
@@ -155,29 +140,35 @@ impl Conversation {
     }
 }
 
-fn verbs(unit: &str, on_trial: bool) -> Option<Vec<Verb>> {
+fn verbs(unit: &str, on_trial: bool) -> Vec<Verb> {
     use Capability::{Operate, Own, Read, Update};
 
     let mut verbs = vec![Verb::new("describe", Read, "")];
     verbs.extend(match unit {
         "init" => vec![
-            Verb::new("status", Read, ""),
+            Verb::new("status", Read, "").optional("box", ArgKind::Flag, ""),
             Verb::new("watch", Read, ""),
             Verb::new("flood", Read, ""),
+            Verb::new("logs", Read, ""),
             Verb::new("restart", if on_trial { Update } else { Operate }, "").required(
                 "unit",
                 ArgKind::Text,
                 "",
             ),
         ],
-        "cache" => vec![Verb::new("purge", Operate, ""), Verb::new("stats", Read, "")],
+        "cache" => vec![
+            Verb::new("purge", Operate, ""),
+            Verb::new("stats", Read, ""),
+            Verb::new("watch", Read, ""),
+            Verb::new("leave", Read, ""),
+        ],
         "update" => vec![
             Verb::new("install", Update, "").required("file", ArgKind::File, ""),
             Verb::new("revoke", Own, ""),
         ],
-        _ => return None,
+        _ => vec![Verb::new("logs", Read, "")],
     });
-    Some(verbs)
+    verbs
 }
 
 /// identity: one node, and one key of the gate that counts.

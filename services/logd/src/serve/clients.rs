@@ -121,7 +121,8 @@ impl Clients {
 
 fn respond(tail: &Tail, callers: &Callers, client: &mut Client, request: Request) {
     let id = request.id;
-    let allowed = callers.check(client.uid, &request.verb);
+    let (uid, _) = callers.asker(client.uid, request.by);
+    let allowed = callers.check(uid, &request.verb);
     match allowed.and_then(|()| answer(tail, request, client.reading.is_some())) {
         Ok(Answer::Now(value)) => client.reply(id, ReplyBody::End(value)),
         Ok(Answer::Reading(reading)) => client.reading = Some(*reading),

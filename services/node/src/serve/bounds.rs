@@ -10,7 +10,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 use std::time::Duration;
 
-use octet_control::{CallError, Capability, Client, FailureCode, Verb};
+use octet_control::{By, CallError, Capability, Client, FailureCode, Verb};
 use serde_json::{Map, json};
 use tempfile::TempDir;
 use tokio::task::LocalSet;
@@ -32,8 +32,8 @@ fn with_threads(listener: UnixListener, callers: Callers, users: Receiver<u32>) 
     let user = |_: &UnixStream| users.recv().map_err(io::Error::other);
     let who = Verb::new("who", Capability::Read, "");
     let verbs = threads::Verbs::default()
-        .with(who, nothing(), |(), call, ()| Ok(json!([call.uid, call.verb])));
-    let Err(error) = threads::serve_users(&listener, LIMITS, PID_1, user, (callers, verbs, ()));
+        .with(who, nothing(), |(), call, ()| Ok(json!([call.uid, call.verb, call.by])));
+    let Err(error) = threads::serve_users(&listener, LIMITS, user, (callers, verbs, ()));
     panic!("{error}")
 }
 
@@ -41,7 +41,7 @@ fn with_tasks(listener: UnixListener, callers: Callers, users: Receiver<u32>) ->
     let user = |_: &tokio::net::UnixStream| users.recv().map_err(io::Error::other);
     let who = Verb::new("who", Capability::Read, "");
     let verbs = tasks::Verbs::default()
-        .with(who, nothing(), async |(), call, ()| Ok(json!([call.uid, call.verb])));
+        .with(who, nothing(), async |(), call, ()| Ok(json!([call.uid, call.verb, call.by])));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     LocalSet::new().block_on(&runtime, async {
         listener.set_nonblocking(true).unwrap();
@@ -82,7 +82,7 @@ impl Server {
         let mut client = self.connect(uid);
         match client.call("who", Map::new()) {
             Ok(answer) => {
-                assert_eq!(answer, json!([uid, "who"]));
+                assert_eq!(answer, json!([uid, "who", null]));
                 Some(client)
             }
             Err(CallError::Failure(failure)) => panic!("answered: {failure}"),
@@ -150,5 +150,32 @@ fn only_callers_and_only_what_they_may() {
         }
         let _strangers: Vec<_> = (0..2 * LIMITS.all).map(|_| server.connect(902)).collect();
         assert!(server.served(901).is_some() && server.served(PID_1).is_some());
+    }
+}
+
+/// An operator's request is PID 1's, whoever has brought it, and only who brings operators is believed: so nobody has
+/// the rights of the unit that brings them, as to have a key certified for it.
+#[test]
+fn whose_word_counts() {
+    let key = By::Operator(octet_control::PublicKey::new([7; 32]));
+    for serve in [with_threads as Serve, with_tasks] {
+        let server = Server::start(serve, "907=who,*;908=who");
+        for (uid, said, asker) in [
+            (907, Some(key), json!([PID_1, "who", key])),
+            (907, Some(By::Port), json!([907, "who", null])),
+            (907, None, json!([907, "who", null])),
+            (908, Some(key), json!([908, "who", null])),
+            (PID_1, Some(By::Port), json!([PID_1, "who", By::Port])),
+        ] {
+            let client = server.connect(uid);
+            let mut client = match said {
+                Some(by) => client.asks_for(by),
+                None => client,
+            };
+            assert_eq!(client.call("who", Map::new()).unwrap(), asker, "{uid} {said:?}");
+        }
+        let mut brings = server.connect(907).asks_for(key);
+        assert!(brings.call("nothing", Map::new()).is_err());
+        assert!(brings.call("describe", Map::new()).is_ok());
     }
 }

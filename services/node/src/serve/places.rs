@@ -3,14 +3,15 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::callers::{Callers, PID_1};
+use crate::callers::Callers;
 
 /// How many clients may be connected at once; a further one is turned away.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
     /// All of them.
     pub all: usize,
-    /// Those of `all` that are kept for PID 1, which asks for operators and may have the rest, too.
+    /// Those of `all` that are kept for operators: for PID 1, and for units that bring them. Both may have
+    /// the rest, too, but the last, which is PID 1's.
     pub for_operators: usize,
     /// One other user, so that a service that is taken over keeps no other out.
     pub of_one: usize,
@@ -39,19 +40,25 @@ impl Places {
 
     /// One for user `uid`, if it is one of the `callers` and there is room.
     pub fn admit(&self, callers: &Callers, uid: u32) -> Option<Place> {
-        callers.knows(uid).then(|| self.take(uid, uid == PID_1)).flatten()
+        let all = self.limits.all;
+        match uid {
+            _ if callers.is_pid_1(uid) => self.take_of(uid, all, all),
+            _ if callers.brings(uid) => self.take_of(uid, all.saturating_sub(1), all),
+            _ => callers.knows(uid).then(|| self.take(uid)).flatten(),
+        }
     }
 
-    /// One for user `uid`, who is a caller, if there is room.
-    pub fn take(&self, uid: u32, is_pid_1: bool) -> Option<Place> {
+    /// One for user `uid`, who is a caller and asks for itself, if there is room.
+    pub fn take(&self, uid: u32) -> Option<Place> {
         let Limits { all, for_operators, of_one } = self.limits;
+        self.take_of(uid, all.saturating_sub(for_operators), of_one)
+    }
+
+    /// One for user `uid`, if it has fewer than `of_one`, and fewer than `most` are taken.
+    fn take_of(&self, uid: u32, most: usize, of_one: usize) -> Option<Place> {
         let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
         let sum: usize = taken.values().sum();
         let own = taken.entry(uid).or_default();
-        let (most, of_one) = match is_pid_1 {
-            true => (all, all),
-            false => (all.saturating_sub(for_operators), of_one),
-        };
         if sum >= most || *own >= of_one {
             return None;
         }
@@ -72,16 +79,17 @@ impl Drop for Place {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::callers::PID_1;
 
     #[test]
     fn nobody_takes_the_places_of_others() {
         let places = Places::new(Limits { all: 7, for_operators: 2, of_one: 3 });
-        let callers = Callers::parse("901=show;902=show;903=show").unwrap();
+        let callers = Callers::parse("901=show;902=show;903=show;904=show,*").unwrap();
         let all = |uid| -> Vec<Place> {
             std::iter::from_fn(|| places.admit(&callers, uid)).take(100).collect()
         };
         // Who is no caller has none.
-        assert_eq!(all(904).len(), 0);
+        assert_eq!(all(905).len(), 0);
         let (first, second) = (all(901), all(902));
         assert_eq!((first.len(), second.len(), all(903).len()), (3, 2, 0));
         let root = all(PID_1);
@@ -89,5 +97,11 @@ mod tests {
         drop(first);
         assert_eq!(all(903).len(), 1);
         assert_eq!(all(PID_1).len(), 3);
+        drop(root);
+        // Who brings operators leaves one for root.
+        let brought = all(904);
+        assert_eq!((brought.len(), all(PID_1).len()), (4, 1));
+        drop(brought);
+        assert_eq!(all(PID_1).len(), 5);
     }
 }

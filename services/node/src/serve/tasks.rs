@@ -139,8 +139,10 @@ pub(super) async fn serve_users<S: 'static>(
                 let mut peer = Peer::new(stream);
                 // Given back before the connection ends: who sees that end finds the room.
                 let _place = place;
-                while let Ok(Some(request)) = peer.next_request().await {
+                while let Ok(Some(mut request)) = peer.next_request().await {
                     let id = request.id;
+                    let (uid, by) = callers.asker(uid, request.by);
+                    request.by = by;
                     let answer = match callers.check(uid, &request.verb) {
                         Ok(()) => verbs.answer(state, &mut peer, uid, request).await,
                         Err(failure) => Err(failure),

@@ -95,7 +95,7 @@ impl<S: 'static> Verbs<S> {
 }
 
 /// Serves whoever connects to `listener`, for ever: `callers` are answered by those of `verbs`, with `state`, that they
-/// may ask for. Who is not listed at all is turned away. `pid_1` is the user that asks for operators.
+/// may ask for. Who is not listed at all is turned away.
 ///
 /// # Errors
 /// The socket is gone.
@@ -103,19 +103,17 @@ pub fn serve<S: Send + Sync + 'static>(
     listener: &UnixListener,
     callers: &Callers,
     limits: Limits,
-    pid_1: u32,
     verbs: Verbs<S>,
     state: S,
 ) -> io::Result<Infallible> {
     let answers = (callers.clone(), verbs, state);
-    serve_users(listener, limits, pid_1, |stream| peer_uid(stream), answers)
+    serve_users(listener, limits, |stream| peer_uid(stream), answers)
 }
 
 /// The same, with another word than the kernel's on whose a connection is.
 pub(super) fn serve_users<S: Send + Sync + 'static>(
     listener: &UnixListener,
     limits: Limits,
-    pid_1: u32,
     user: impl Fn(&UnixStream) -> io::Result<u32>,
     answers: (Callers, Verbs<S>, S),
 ) -> io::Result<Infallible> {
@@ -127,18 +125,17 @@ pub(super) fn serve_users<S: Send + Sync + 'static>(
         };
         // Whom the kernel does not name is turned away, as is who finds no room.
         let Ok(uid) = user(&stream) else { continue };
-        if !shared.0.knows(uid) {
-            continue;
-        }
-        let Some(place) = places.take(uid, uid == pid_1) else { continue };
+        let Some(place) = places.admit(&shared.0, uid) else { continue };
         let shared = shared.clone();
         let serve = move || {
             let (callers, verbs, state) = &*shared;
             let mut peer = Peer::new(stream);
             // Given back before the connection ends: who sees that end finds the room.
             let _place = place;
-            while let Ok(Some(request)) = peer.next_request() {
+            while let Ok(Some(mut request)) = peer.next_request() {
                 let id = request.id;
+                let (uid, by) = callers.asker(uid, request.by);
+                request.by = by;
                 let allowed = callers.check(uid, &request.verb);
                 let answer = allowed.and_then(|()| verbs.answer(state, &mut peer, uid, request));
                 if peer.end(id, answer).is_err() {

@@ -31,7 +31,7 @@ struct Entry<S, A> {
 pub struct Call<'a, P> {
     /// The client.
     pub peer: &'a mut P,
-    /// Whose process it is.
+    /// Whose process asks: PID 1's user for operators.
     pub uid: u32,
     /// The request's number.
     pub id: u64,
@@ -39,7 +39,7 @@ pub struct Call<'a, P> {
     pub verb: String,
     /// All that was given with it.
     pub args: Arguments,
-    /// For whom it is asked; to be believed if PID 1 says it.
+    /// For whom it is asked.
     pub by: Option<By>,
 }
 

@@ -8,8 +8,8 @@ use std::convert::Infallible;
 use std::io;
 use std::os::unix::net::UnixListener;
 
+use octet_node::Callers;
 use octet_node::serve::threads::{self, Limits};
-use octet_node::{Callers, PID_1};
 
 pub use work::Work;
 
@@ -21,5 +21,5 @@ const LIMITS: Limits = Limits { all: 8, for_operators: 4, of_one: 2 };
 /// # Errors
 /// The socket is gone.
 pub fn serve(listener: &UnixListener, work: Work, callers: &Callers) -> io::Result<Infallible> {
-    threads::serve(listener, callers, LIMITS, PID_1, verbs::verbs(), work)
+    threads::serve(listener, callers, LIMITS, verbs::verbs(), work)
 }

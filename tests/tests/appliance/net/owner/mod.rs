@@ -7,6 +7,7 @@ mod door;
 mod flood;
 mod signed;
 mod site;
+mod through;
 
 use octet_tests::{DiskFile, shipped};
 
@@ -27,6 +28,7 @@ fn the_owner_comes_in_and_others_do_not() {
     // It takes the gate's patience; the rest is meanwhile.
     let slow = Slow::start(&site);
     change::by_the_owner(&site);
+    through::past_pid_1(&site);
     change::by_who_configures(&site);
     change::back(&site);
     door::who_may_not(&site);

@@ -1,6 +1,7 @@
 //! The box, the computer on its wire, and those who sit there.
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::net::IpAddr;
 use std::thread::sleep;
 use std::time::Instant;
@@ -10,7 +11,8 @@ use octet_machine::panel::Host;
 use octet_machine::{Machine, Status, UnitState};
 use octet_node::key::{self, Key, KeyFile};
 use octet_tests::{
-    DiskFile, Image, Output, Owner, PAUSE, READY, Remake, SOON, shipped, text_of_one_board,
+    DiskFile, Image, Output, Owner, PAUSE, READY, Remake, SOON, guest, shipped, text_of_one_board,
+    workspace,
 };
 use serde_json::{Value, json};
 
@@ -86,6 +88,8 @@ impl People {
         let text = self.first_text();
         let settings = json!(Appliance::parse("appliance.toml", &text).unwrap());
         let remake = Remake::of(&shipped()).file(APPLIANCE, 0o644, text.into_bytes());
+        let unit = fs::read_to_string(workspace().join("tests/services/mirror.toml")).unwrap();
+        let remake = remake.program("mirror", &guest("mirror")).unit(&unit);
         remake.file(SETTINGS, 0o644, settings.to_string().into_bytes()).image()
     }
 }

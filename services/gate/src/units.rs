@@ -1,0 +1,305 @@
+//! The way to the units, PID 1 among them: each is asked at its own socket, and knows this unit for one
+//! that brings operators.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::time::Duration;
+
+use octet_node::control::operator::OperatorKey;
+use octet_node::control::{
+    By, DESCRIBE, Failure, FailureCode, INIT, LOGS, MAX_PAYLOAD, Message, Reply, ReplyBody,
+    Request, UnitName, Verb, encode,
+};
+use octet_node::frames::{FOR_EVER, Frames, reply};
+use octet_node::map::CLUSTER;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
+use tokio::net::UnixStream;
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::time::timeout;
+
+use crate::places::{Place, Places, Room};
+
+/// The verb of PID 1 that names the units.
+const STATUS: &str = "status";
+
+/// The unit that keeps what all others say.
+const LOGD: &str = "logd";
+
+/// How long a unit may take to describe itself, or to take a request.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Requests of operators that may wait for one unit: fewer than any unit has places.
+const TO_UNIT: Room = Room { all: 7, for_own: 3, of_one: 3, of_one_own: 3 };
+
+/// The same for PID 1, which keeps half of its places for operators.
+const TO_INIT: Room = Room { all: 28, for_own: 8, of_one: 8, of_one_own: 16 };
+
+/// The units, and their verbs, as far as they were asked for before.
+pub struct Units {
+    /// PID 1's name among them.
+    pub init: UnitName,
+    sockets: PathBuf,
+    verbs: RefCell<HashMap<UnitName, Rc<Vec<Verb>>>>,
+    places: RefCell<HashMap<UnitName, Places>>,
+}
+
+/// What counts here of PID 1's answer.
+#[derive(Deserialize)]
+struct Status {
+    units: Vec<Listed>,
+}
+
+#[derive(Deserialize)]
+struct Listed {
+    name: UnitName,
+    #[serde(default)]
+    reason: Option<String>,
+}
+
+/// A request that a unit has.
+pub struct Asked {
+    /// Where it takes the pieces of a file.
+    pub pieces: Pieces,
+    /// What it answers.
+    pub answers: Answers,
+}
+
+/// Where a unit takes the pieces of the file of a request.
+pub struct Pieces {
+    unit: UnitName,
+    to: OwnedWriteHalf,
+}
+
+/// What a unit answers to a request.
+pub struct Answers {
+    unit: UnitName,
+    id: u64,
+    from: Frames<OwnedReadHalf>,
+    _place: Option<Place>,
+}
+
+impl Units {
+    /// Their sockets are in the folder `sockets`.
+    ///
+    /// # Errors
+    /// PID 1 has no name.
+    pub fn new(sockets: &Path) -> io::Result<Self> {
+        let init = INIT.parse().map_err(io::Error::other)?;
+        let (sockets, (verbs, places)) = (sockets.to_owned(), Default::default());
+        Ok(Self { init, sockets, verbs, places })
+    }
+
+    /// Asks a unit in the name of `operator`: by a connection of its own, so that what one request has to
+    /// wait for holds up no other.
+    ///
+    /// # Errors
+    /// There is no room, or no such unit, or it does not take the request.
+    pub async fn ask_for(
+        &self,
+        operator: &OperatorKey,
+        request: Request,
+    ) -> Result<Asked, Failure> {
+        let request = elsewhere(Request { by: Some(By::Operator(operator.key)), ..request });
+        let unit = request.unit.clone().unwrap_or_else(|| self.init.clone());
+        let places = self.places.borrow_mut().entry(unit.clone()).or_default().clone();
+        let room = if unit.as_str() == INIT { TO_INIT } else { TO_UNIT };
+        let place = places.take(operator, &room).ok_or_else(|| {
+            let message = format!("too many operators wait for `{unit}`, or this one too often");
+            let help = "end another request, or try again later";
+            Failure::new(FailureCode::Busy, message, help)
+        })?;
+        self.send(unit, request, Some(place)).await
+    }
+
+    async fn send(
+        &self,
+        unit: UnitName,
+        request: Request,
+        place: Option<Place>,
+    ) -> Result<Asked, Failure> {
+        let stream = UnixStream::connect(self.sockets.join(format!("{unit}.sock"))).await;
+        let stream = match stream {
+            Ok(stream) => stream,
+            Err(error) if unit.as_str() == INIT => return Err(broken(&unit, &error.to_string())),
+            Err(error) => return Err(self.why_not(&unit, &error).await),
+        };
+        let (from, to) = stream.into_split();
+        let from = Frames::new(from, MAX_PAYLOAD);
+        let answers = Answers { unit: unit.clone(), id: request.id, from, _place: place };
+        let pieces = Pieces { unit, to };
+        // A new connection takes what fits a frame, as soon as it can be written at all.
+        let ready = timeout(PATIENCE, pieces.to.writable()).await;
+        if !matches!(ready, Ok(Ok(()))) {
+            return Err(broken(&pieces.unit, "it does not take a request"));
+        }
+        pieces.write(&Message::Request(Request { unit: None, ..request }))?;
+        Ok(Asked { pieces, answers })
+    }
+
+    /// Why `unit` cannot be reached: PID 1 knows whether there is one, and whether it is for this node.
+    async fn why_not(&self, unit: &UnitName, error: &io::Error) -> Failure {
+        let listed = match Box::pin(self.list()).await {
+            Ok(listed) => listed,
+            Err(failure) => return failure,
+        };
+        let names = || listed.iter().map(|it| it.name.as_str()).collect::<Vec<_>>().join(", ");
+        match listed.iter().find(|it| it.name == *unit) {
+            None => Failure::new(
+                FailureCode::NotFound,
+                format!("there is no unit `{unit}`"),
+                format!("the units are: {}", names()),
+            ),
+            Some(Listed { reason: Some(reason), .. }) => Failure::new(
+                FailureCode::Denied,
+                format!("unit `{unit}` {reason}"),
+                "`status` shows where it is and how it is",
+            ),
+            Some(Listed { reason: None, .. }) => broken(unit, &error.to_string()),
+        }
+    }
+
+    /// The verb `name` of `unit`, as the unit describes it. What a unit can be asked does not change
+    /// while the box runs, so each is asked once.
+    ///
+    /// # Errors
+    /// The unit is not there, or does not answer, or has no such verb.
+    pub async fn verb(&self, unit: &UnitName, name: &str) -> Result<Verb, Failure> {
+        Verb::find(&self.verbs(unit).await?, name).cloned()
+    }
+
+    /// All verbs of `unit`, in the same way.
+    ///
+    /// # Errors
+    /// The unit is not there, or does not answer.
+    pub async fn verbs(&self, unit: &UnitName) -> Result<Rc<Vec<Verb>>, Failure> {
+        // What PID 1's need depends on whether the slot is on trial.
+        let is_kept = unit.as_str() != INIT;
+        if is_kept && let Some(verbs) = self.verbs.borrow().get(unit) {
+            return Ok(Rc::clone(verbs));
+        }
+        let verbs: Rc<Vec<Verb>> = Rc::new(self.ask(unit, DESCRIBE).await?);
+        self.verbs.borrow_mut().insert(unit.clone(), Rc::clone(&verbs));
+        Ok(verbs)
+    }
+
+    /// The units that there are.
+    ///
+    /// # Errors
+    /// PID 1 does not say.
+    pub async fn names(&self) -> Result<Vec<UnitName>, Failure> {
+        Ok(self.list().await?.into_iter().map(|unit| unit.name).collect())
+    }
+
+    async fn list(&self) -> Result<Vec<Listed>, Failure> {
+        let status: Status = self.ask(&self.init, STATUS).await?;
+        Ok(status.units)
+    }
+
+    /// What a verb without arguments answers to the gate itself, in one piece and in time.
+    async fn ask<T: DeserializeOwned>(&self, unit: &UnitName, verb: &str) -> Result<T, Failure> {
+        let asked = async {
+            let (verb, args) = (verb.to_owned(), Map::new());
+            let request = Request { id: 1, unit: None, verb, args, by: None };
+            let mut asked = self.send(unit.clone(), request, None).await?;
+            match asked.answers.next().await {
+                ReplyBody::Error(failure) => Err(failure),
+                ReplyBody::End(end) => {
+                    serde_json::from_value(end).map_err(|error| broken(unit, &error.to_string()))
+                }
+                _ => Err(broken(unit, "it answers in pieces")),
+            }
+        };
+        let answered = timeout(PATIENCE, asked).await;
+        answered.unwrap_or_else(|_| Err(broken(unit, "it takes too long")))
+    }
+}
+
+impl Pieces {
+    /// Hands over a message at once and whole. Nothing is kept here: a unit asks for no more than its socket
+    /// takes (`MAX_WANT`), and one that does not read is not waited for.
+    ///
+    /// # Errors
+    /// The unit does not take it.
+    pub fn write(&self, message: &Message) -> Result<(), Failure> {
+        let mut frame = Vec::new();
+        let json = serde_json::to_vec(message).ok();
+        if json.is_none_or(|json| encode(&json, &mut frame).is_err()) {
+            return Err(broken(&self.unit, "the request does not fit a frame"));
+        }
+        match self.to.try_write(&frame) {
+            Ok(count) if count == frame.len() => Ok(()),
+            _ => Err(broken(&self.unit, "it does not read its requests")),
+        }
+    }
+}
+
+impl Answers {
+    /// What the unit says next; a failure if it says nothing more, though this was not the end.
+    pub async fn next(&mut self) -> ReplyBody {
+        loop {
+            let why = match self.from.next(FOR_EVER).await {
+                Ok(Some(payload)) => match reply(&payload) {
+                    // Only what was asked is answered.
+                    Ok(Reply { id, .. }) if id != self.id => continue,
+                    Ok(Reply { body, .. }) => return body,
+                    Err(_) => "it does not speak the control protocol".to_owned(),
+                },
+                Ok(None) => "it closed the connection".to_owned(),
+                Err(error) => error.to_string(),
+            };
+            return ReplyBody::Error(broken(&self.unit, &why));
+        }
+    }
+}
+
+/// `request`, to the unit that PID 1 would ask for it: what units have said is `logd`'s to tell, and how the
+/// other nodes of the box are is `cluster`'s.
+fn elsewhere(mut request: Request) -> Request {
+    let is_init = request.unit.as_ref().is_none_or(|unit| unit.as_str() == INIT);
+    let of_box = || request.args.get("box") == Some(&Value::Bool(true));
+    let other = match request.verb.as_str() {
+        LOGS if is_init => LOGD,
+        STATUS if is_init && of_box() => {
+            request.args.clear();
+            CLUSTER
+        }
+        _ => return request,
+    };
+    request.unit = other.parse().ok();
+    request
+}
+
+fn broken(unit: &UnitName, why: &str) -> Failure {
+    let message = format!("unit `{unit}` does not answer: {why}");
+    Failure::new(FailureCode::Failed, message, "`status` shows how it is")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn who_is_asked_in_place_of_pid_1() {
+        let asked = |unit: Option<&str>, verb: &str, args: Value| {
+            let (unit, verb) = (unit.map(|unit| unit.parse().unwrap()), verb.to_owned());
+            let args = args.as_object().unwrap().clone();
+            let request = elsewhere(Request { id: 1, unit, verb, args, by: None });
+            (request.unit.map(|unit| unit.to_string()), Value::from(request.args))
+        };
+        let unit = |name: &str| Some(name.to_owned());
+        let (none, of_box) = (json!({}), json!({ "box": true }));
+        assert_eq!(asked(None, "status", none.clone()), (None, none.clone()));
+        assert_eq!(asked(None, "status", of_box.clone()), (unit("cluster"), none.clone()));
+        assert_eq!(asked(Some("init"), "status", of_box.clone()), (unit("cluster"), none));
+        assert_eq!(asked(Some("cache"), "status", of_box.clone()), (unit("cache"), of_box));
+        let follow = json!({ "follow": true });
+        assert_eq!(asked(Some("init"), "logs", follow.clone()), (unit("logd"), follow.clone()));
+        assert_eq!(asked(Some("cache"), "logs", follow.clone()), (unit("cache"), follow));
+    }
+}

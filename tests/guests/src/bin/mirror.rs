@@ -1,0 +1,87 @@
+//! An example of a service: one verb, one setting, one metric. It gives back what it is given, part by part, under the
+//! box's name.
+
+use std::os::unix::net::UnixListener;
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use octet_node::control::file::{Chunk, FileArg, MAX_CHUNK, MAX_WANT};
+use octet_node::control::{Capability, Failure, FailureCode, Verb};
+use octet_node::metrics::exposition::{Exposition, Kind};
+use octet_node::serve::threads::{Call, Limits, Verbs, serve};
+use octet_node::serve::verbs::file;
+use octet_node::settings::{SettingsError, next_section};
+use octet_node::{notify_ready, run, section};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+const LIMITS: Limits = Limits { all: 12, for_operators: 8, of_one: 2 };
+
+/// What it reads of `[appliance]`.
+#[derive(Deserialize)]
+struct Appliance {
+    name: String,
+}
+
+#[derive(Default)]
+struct Mirror {
+    name: Mutex<String>,
+    /// Bytes that were given back.
+    bytes: AtomicU64,
+}
+
+impl Mirror {
+    fn name(&self) -> MutexGuard<'_, String> {
+        self.name.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn read_settings(&self) -> Result<(), SettingsError> {
+        *self.name() = section::<Appliance>("appliance")?.name;
+        Ok(())
+    }
+
+    fn give_back(&self, call: &mut Call<'_>) -> Result<Value, Failure> {
+        let gone = |_| Failure::new(FailureCode::Failed, "nobody takes it", "ask again");
+        let mut at = 0;
+        loop {
+            let part = call.peer.read_part(call.id, at, MAX_WANT)?;
+            for chunk in part.chunks(MAX_CHUNK) {
+                let chunk = Chunk::try_from(chunk.to_vec()).map(|chunk| json!(chunk));
+                call.peer.item(call.id, chunk.unwrap_or_default()).map_err(gone)?;
+            }
+            at += part.len() as u64;
+            self.bytes.fetch_add(part.len() as u64, Ordering::Relaxed);
+            if part.len() < MAX_WANT as usize {
+                return Ok(json!({ "name": *self.name(), "bytes": at }));
+            }
+        }
+    }
+
+    fn metrics(&self) -> String {
+        let mut text = Exposition::default();
+        let bytes = [(Vec::<(_, &str)>::new(), self.bytes.load(Ordering::Relaxed))];
+        text.family("mirror_bytes_total", Kind::Counter, "Bytes that were given back.", bytes);
+        text.text()
+    }
+}
+
+fn verbs() -> Verbs<Mirror> {
+    let give = Verb::new("give-back", Capability::Operate, "Gives a file back, in parts");
+    Verbs::default()
+        .with(give, file("file", "The file"), |it: &Mirror, call, _: FileArg| it.give_back(call))
+        .with_metrics(|it: &Mirror| Some(it.metrics()))
+        .with_settings(
+            |_| Ok(next_section::<Appliance>("appliance").map(drop)?),
+            |it| Ok(it.read_settings()?),
+        )
+}
+
+fn main() -> ExitCode {
+    run(|mut given| -> Result<(), Box<dyn std::error::Error>> {
+        let (listener, mirror) = (given.socket::<UnixListener>("control")?, Mirror::default());
+        mirror.read_settings()?;
+        notify_ready()?;
+        match serve(&listener, &given.callers, LIMITS, verbs(), mirror)? {}
+    })
+}
