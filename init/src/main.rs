@@ -3,7 +3,7 @@
 //! It mounts, forks, reaps, keeps timers and one small socket, and never waits for a disk, a lock
 //! or a peer. What could wait runs as a unit, started by PID 1 from its own binary: loading further
 //! kernel modules (`octet-init load-modules LIST`), everything that touches a disk (`mount-data`,
-//! `mark-slot-good`).
+//! `mark-slot-good`), and asking units for whom is at the serial port under QEMU (`serve-port`).
 
 use std::process::ExitCode;
 
@@ -17,6 +17,7 @@ mod facts;
 mod fault;
 mod kernel_modules;
 mod phases;
+mod port;
 mod slot;
 mod spawn;
 mod storage;
@@ -51,6 +52,7 @@ fn main() -> ExitCode {
         }
         [command] if command == "mount-data" => end(storage::run()),
         [command] if command == "mark-slot-good" => end(slot::run()),
+        [command] if command == "serve-port" => end(port::run()),
         _ => {
             eprintln!("octet-init is PID 1 of an Octet appliance and does nothing elsewhere");
             ExitCode::from(2)

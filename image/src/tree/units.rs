@@ -15,13 +15,16 @@ use crate::appliance_file::{ApplianceFile, nearest_hint};
 use crate::target::Target;
 
 /// PID 1's own units, by their files in `init/`.
-const OF_INIT: [&str; 4] = ["data", "first-modules", "modules", SLOT];
+const OF_INIT: [&str; 5] = ["data", "first-modules", "modules", PORT, SLOT];
 
 /// Services whose folders stand beside `services/`.
 const BESIDE: [&str; 1] = ["netd"];
 
 /// The one that ends the counting of tries.
 const SLOT: &str = "slot";
+
+/// The one by which operators watch a box under QEMU.
+const PORT: &str = "port";
 
 /// A unit, and what it runs.
 #[derive(Debug, Clone)]
@@ -94,6 +97,7 @@ impl Units {
         }
         Self::good_once_ready(&mut all, appliance)?;
         Self::settings_first(&mut all);
+        Self::port_last(&mut all);
         for ImageUnit { source, .. } in &mut all {
             let unit = &mut source.unit;
             // A target has nothing to filter.
@@ -150,6 +154,15 @@ impl Units {
             if !unit.config.is_empty() && !unit.after.contains(&config) {
                 source.come_after(config.clone());
             }
+        }
+    }
+
+    /// All others are stopped before the control port, where somebody may watch that.
+    fn port_last(all: &mut [ImageUnit]) {
+        let mut units = all.iter().map(|placed| &placed.source.unit.name);
+        let Some(port) = units.find(|name| name.as_str() == PORT).cloned() else { return };
+        for ImageUnit { source, .. } in all.iter_mut().filter(|it| it.source.unit.name != port) {
+            source.come_after(port.clone());
         }
     }
 

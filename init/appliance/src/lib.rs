@@ -63,6 +63,9 @@ pub const INIT_PROGRAM: &str = "/proc/self/exe";
 /// The unit that is handed what all others say, and stopped after them.
 pub const LOGGER: &str = "logd";
 
+/// The unit that knows of the other nodes of the box.
+pub const CLUSTER: &str = "cluster";
+
 /// The unit that says which settings are in force.
 pub const CONFIG: &str = "config";
 

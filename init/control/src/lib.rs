@@ -18,6 +18,7 @@ pub mod notify;
 mod render;
 pub mod settings;
 mod verb;
+mod way;
 
 pub use client::{CallError, Client};
 pub use connection::{Connection, Overflow};
@@ -26,11 +27,15 @@ pub use line::{lines, one_line};
 pub use logs::{LOGS, logs_verb};
 pub use message::{By, Failure, FailureCode, Message, Piece, PieceBody, Reply, ReplyBody, Request};
 pub use octet_appliance::operator::{self, Capability};
-pub use octet_appliance::{CONFIG, INIT, PublicKey, SETTINGS, SOCKETS, UnitName};
+pub use octet_appliance::{CLUSTER, CONFIG, INIT, LOGGER, PublicKey, SETTINGS, SOCKETS, UnitName};
 pub use verb::{Arg, ArgKind, Arguments, Column, ColumnKind, DESCRIBE, Signed, Verb};
+pub use way::{silent, why_not};
 
 /// What stands for every verb among those that a unit may call: the unit brings operators, and asks in their names.
 pub const OF_OPERATORS: &str = "*";
+
+/// The verb of PID 1 that tells how all units are.
+pub const STATUS: &str = "status";
 
 /// The virtio-serial port that carries the same protocol under QEMU.
 pub const PORT: &str = "org.octet.control";

@@ -8,12 +8,9 @@ use serde_json::{Value, json};
 use super::callers::{self, Caller};
 use super::managed::Managed;
 use super::report::Detail;
-use super::{Edge, plot, report, verbs};
+use super::{Edge, PORT_UNIT, plot, report, verbs};
 use crate::spawn;
 use crate::supervisor::{Event, Goal, UnitId};
-
-/// The unit that knows of the other nodes of the box.
-const CLUSTER: &str = "cluster";
 
 impl Edge {
     /// Answers everything that a client has asked.
@@ -22,15 +19,8 @@ impl Edge {
             return;
         };
         for message in messages {
-            let request = match message {
-                Message::Request(request) => request,
-                Message::Piece(piece) => {
-                    if let Some(client) = self.clients.id(token) {
-                        self.relays.hand_over(client, piece, &mut self.clients);
-                    }
-                    continue;
-                }
-            };
+            // Pieces of files are for verbs that ask for them; there is none here.
+            let Message::Request(request) = message else { continue };
             let Some(caller) = self.clients.get(token).map(|client| client.caller) else {
                 return;
             };
@@ -72,25 +62,14 @@ impl Edge {
         mut request: Request,
         caller: Caller,
     ) -> Result<Answer, Failure> {
-        request.by = caller.by();
-        if let Some(unit) = request.unit.take_if(|unit| unit.as_str() != octet_control::INIT) {
-            relays_for(caller, unit.as_str())?;
-            self.check_here(self.find(unit.as_str())?)?;
-            self.relay(token, unit, request)?;
-            return Ok(Answer::Later);
+        if let Some(unit) = request.take_unit() {
+            return Err(asks_nobody(caller, &unit));
         }
         let verbs = verbs::verbs(self.trial.is_some());
         callers::check(caller, &request.verb, &self.unit_files())?;
         let verb = Verb::find(&verbs, &request.verb)?;
         let args = verb.check(request.args.clone())?;
         Ok(match verb.name.as_str() {
-            "status" if args.flag("box") => {
-                relays_for(caller, CLUSTER)?;
-                let keeper = self.map_keeper()?;
-                request.args.clear();
-                self.relay(token, keeper, request)?;
-                Answer::Later
-            }
             "status" => Answer::Now(report::status(self, Detail::Usage)),
             "watch" => {
                 if let Some(client) = self.clients.get(token) {
@@ -103,11 +82,6 @@ impl Edge {
             "board" => {
                 self.take_number(&args)?;
                 Answer::Now(Value::Null)
-            }
-            "logs" => {
-                let logger = self.logger()?;
-                self.relay(token, logger, request)?;
-                Answer::Later
             }
             "place" => {
                 self.place(&args)?;
@@ -127,33 +101,6 @@ impl Edge {
             "poweroff" => Answer::Then(Event::Shutdown(Goal::PowerOff)),
             "reboot" => Answer::Then(Event::Shutdown(Goal::Reboot)),
             _ => Answer::Now(json!(verbs)), // describe: the list above has no other
-        })
-    }
-
-    /// Hands a request on; the unit's answers come when they come.
-    fn relay(&mut self, token: u32, unit: UnitName, request: Request) -> Result<(), Failure> {
-        let Some(client) = self.clients.id(token) else { return Ok(()) };
-        self.relays.ask(&self.poll, client, unit, request, &mut self.clients)?;
-        if let Some(client) = self.clients.get(token) {
-            client.wait_for_unit();
-        }
-        Ok(())
-    }
-
-    /// The unit that keeps what all others say.
-    fn logger(&self) -> Result<UnitName, Failure> {
-        self.logs.logger().map(|id| self.units[id.0].unit.name.clone()).ok_or_else(|| {
-            let help = "add `logd` to the services of appliance.toml";
-            Failure::new(FailureCode::NotFound, "this image keeps no log", help)
-        })
-    }
-
-    /// The unit that knows of the other nodes.
-    fn map_keeper(&self) -> Result<UnitName, Failure> {
-        let keeper = self.units.iter().find(|unit| unit.name() == CLUSTER);
-        keeper.map(|unit| unit.unit.name.clone()).ok_or_else(|| {
-            let help = format!("add `{CLUSTER}` to the services of appliance.toml");
-            Failure::new(FailureCode::NotFound, "this image knows of no other node", help)
         })
     }
 
@@ -211,14 +158,22 @@ impl Edge {
     }
 }
 
-/// Sees that `caller` is one for whom PID 1 asks `unit`. All others ask it themselves, if they may.
-fn relays_for(caller: Caller, unit: &str) -> Result<(), Failure> {
-    if caller.by().is_some() {
-        return Ok(());
+/// Why PID 1 does not ask `unit` for `caller`: it waits for nobody.
+fn asks_nobody(caller: Caller, unit: &UnitName) -> Failure {
+    match caller {
+        Caller::Port => Failure::new(
+            FailureCode::Failed,
+            format!(
+                "unit `{unit}` cannot be asked now: the unit `{PORT_UNIT}` does not run, which does it"
+            ),
+            format!("`status` shows why; `start {PORT_UNIT}` starts it"),
+        ),
+        _ => Failure::new(
+            FailureCode::Denied,
+            "PID 1 asks no other unit",
+            format!("connect to the socket of `{unit}` itself"),
+        ),
     }
-    let message = "PID 1 asks other units for root and for the control port alone";
-    let help = format!("connect to the socket of `{unit}` itself");
-    Err(Failure::new(FailureCode::Denied, message, help))
 }
 
 /// How a request is answered.

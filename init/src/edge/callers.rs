@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use octet_appliance::{Unit, UnitName};
 use octet_control::settings::{OF_READERS, SECTION};
-use octet_control::{By, CONFIG, DESCRIBE, Failure, FailureCode, INIT, OF_OPERATORS};
+use octet_control::{CONFIG, DESCRIBE, Failure, FailureCode, INIT, OF_OPERATORS};
 
 /// Who is at the other end of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,15 +23,6 @@ impl Caller {
     /// Whether it may do everything.
     pub fn is_operator(self) -> bool {
         !matches!(self, Self::User(_))
-    }
-
-    /// For whom it asks, of those who reach other units through PID 1.
-    pub fn by(self) -> Option<By> {
-        match self {
-            Self::Root => Some(By::Root),
-            Self::Port => Some(By::Port),
-            Self::Brings | Self::User(_) => None,
-        }
     }
 }
 

@@ -17,10 +17,6 @@ pub struct Client {
     connection: Connection,
     /// Who it is.
     pub caller: Caller,
-    /// How many users the port has had before this one.
-    user: u32,
-    /// Requests that were handed on to a unit and have no end of an answer yet.
-    waiting: usize,
     /// The request that is answered with every change, and whether one is due.
     watch: Option<(u64, bool)>,
     /// It does not read its answers: it is dropped.
@@ -78,8 +74,6 @@ impl Client {
             stream,
             connection: Connection::default(),
             caller,
-            user: 0,
-            waiting: 0,
             watch: None,
             given_up: false,
             done_asking: false,
@@ -92,27 +86,6 @@ impl Client {
             self.start_afresh();
             self.given_up = matches!(self.stream, Stream::Socket(_));
         }
-    }
-
-    /// Which user of the port it is.
-    pub fn user(&self) -> u32 {
-        self.user
-    }
-
-    /// Whether it has yet to read much of what it was sent: more than a frame or two of usual size.
-    pub fn is_behind(&self) -> bool {
-        const MUCH: usize = 32 << 10;
-        self.connection.pending_count() > MUCH
-    }
-
-    /// A request was handed on to a unit: its answer will come.
-    pub fn wait_for_unit(&mut self) {
-        self.waiting += 1;
-    }
-
-    /// The answer that was waited for has come.
-    pub fn unit_has_answered(&mut self) {
-        self.waiting = self.waiting.saturating_sub(1);
     }
 
     /// Has the request `id` answered with every change from now on.
@@ -143,8 +116,6 @@ impl Client {
     fn start_afresh(&mut self) {
         self.connection = Connection::default();
         self.watch = None;
-        self.waiting = 0;
-        self.user = self.user.wrapping_add(1);
     }
 
     /// Adds the messages that have come in.
@@ -185,7 +156,7 @@ impl Client {
                 Err(_) => return matches!(self.stream, Stream::Port(_)),
             }
         }
-        let is_owed = || self.watch.is_some() && !self.stream.is_hung_up() || self.waiting > 0;
+        let is_owed = || self.watch.is_some() && !self.stream.is_hung_up();
         !self.connection.finished() && (!self.done_asking || is_owed())
     }
 }

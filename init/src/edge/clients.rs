@@ -1,21 +1,20 @@
-//! Those who talk to PID 1: clients of its socket, and the serial port under QEMU.
+//! Those who talk to PID 1: clients of its socket, and the serial port under QEMU while the unit that has it does not
+//! run.
 
 use std::collections::HashMap;
-use std::fs::OpenOptions;
 use std::io;
 use std::iter;
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::PathBuf;
-use std::time::Duration;
 
-use octet_control::{INIT, Message, PORT, ReplyBody, SOCKETS};
+use octet_control::{INIT, Message, SOCKETS};
 use rustix::net::sockopt::socket_peercred;
 
 use super::callers::{self, Caller};
 use super::client::{Client, Received, Stream};
 use super::poll::{Poll, Source};
 use crate::clock::now;
+use crate::port;
 use crate::supervisor::Moment;
 
 /// How many clients may be connected at once; a further one is turned away.
@@ -28,19 +27,6 @@ const FOR_OPERATORS: usize = 32;
 /// How many are let in, or turned away, in one turn: whoever connects without end must not keep PID 1 from all else.
 /// The kernel says again that others wait.
 const AT_ONCE: usize = 16;
-
-/// How long PID 1 looks for the control port before it takes it that there is none.
-const PORT_PATIENCE: Duration = Duration::from_secs(5);
-
-/// How often the control port is looked for while it may still appear.
-const PORT_PAUSE: Moment = Moment::from_millis(50);
-
-/// One client, and on a port, which outlives its users, which of them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ClientId {
-    token: u32,
-    user: u32,
-}
 
 /// All clients.
 #[derive(Default)]
@@ -55,16 +41,18 @@ pub struct Clients {
     unfinished: Vec<u32>,
 }
 
-/// The search for the serial port.
+/// The serial port under QEMU.
+#[derive(Default)]
 enum Port {
+    /// The unit `port` has it, or will.
+    #[default]
+    Theirs,
+    /// That unit does not run: the port is looked for.
     LookingUntil { give_up: Moment, next: Moment },
-    Settled,
-}
-
-impl Default for Port {
-    fn default() -> Self {
-        Self::LookingUntil { give_up: now() + PORT_PATIENCE, next: now() }
-    }
+    /// It is this client.
+    Ours(u32),
+    /// There is none.
+    Missing,
 }
 
 impl Clients {
@@ -85,33 +73,37 @@ impl Clients {
     pub fn next_try(&self) -> Option<Moment> {
         match self.port {
             Port::LookingUntil { next, .. } => Some(next),
-            Port::Settled => None,
+            Port::Theirs | Port::Ours(_) | Port::Missing => None,
         }
     }
 
-    /// Opens the control port if it is there. The kernel announces ports some time after their
-    /// device, so it is looked for more than once.
-    pub fn open_port(&mut self, poll: &Poll) {
-        let Port::LookingUntil { give_up, .. } = self.port else {
-            return;
-        };
-        if let Some(path) = find_port() {
-            const O_NONBLOCK: i32 = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
-            let mut options = OpenOptions::new();
-            options.read(true).write(true).custom_flags(O_NONBLOCK);
-            if let Ok(port) = options.open(path) {
-                let token = self.next_token();
-                if poll.add_for_changes(&port, Source::Client(token)).is_ok() {
-                    self.clients.insert(token, Client::new(Stream::Port(port), Caller::Port));
-                }
-                self.port = Port::Settled;
-                return;
-            }
+    /// Nobody else has the port now: PID 1 is asked there for what it can be asked itself.
+    pub fn take_port(&mut self) {
+        if let Port::Theirs = self.port {
+            self.port = Port::LookingUntil { give_up: now() + port::PATIENCE, next: now() };
         }
-        self.port = if now() < give_up {
-            Port::LookingUntil { give_up, next: now() + PORT_PAUSE }
-        } else {
-            Port::Settled
+    }
+
+    /// The unit `port` is about to have the port, which only one program can open.
+    pub fn leave_port(&mut self) {
+        if let Port::Ours(token) = std::mem::take(&mut self.port) {
+            self.clients.remove(&token);
+        }
+    }
+
+    /// Opens the port if it is looked for and there.
+    pub fn open_port(&mut self, poll: &Poll) {
+        let Port::LookingUntil { give_up, .. } = self.port else { return };
+        let next = now() + port::PAUSE;
+        self.port = match port::open() {
+            Some(port) => {
+                let token = self.next_token();
+                let watched = poll.add_for_changes(&port, Source::Client(token));
+                self.clients.insert(token, Client::new(Stream::Port(port), Caller::Port));
+                watched.map_or(Port::Missing, |()| Port::Ours(token))
+            }
+            None if now() < give_up => Port::LookingUntil { give_up, next },
+            None => Port::Missing,
         };
     }
 
@@ -136,12 +128,12 @@ impl Clients {
     }
 
     /// Serves `stream` from now on, at whose other end `caller` is; if it can be waited for.
-    pub fn adopt(&mut self, poll: &Poll, stream: UnixStream, caller: Caller) -> Option<ClientId> {
+    fn adopt(&mut self, poll: &Poll, stream: UnixStream, caller: Caller) -> Option<()> {
         let token = self.next_token();
         stream.set_nonblocking(true).ok()?;
         poll.add_for_changes(&stream, Source::Client(token)).ok()?;
         self.clients.insert(token, Client::new(Stream::Socket(stream), caller));
-        self.id(token)
+        Some(())
     }
 
     fn next_token(&mut self) -> u32 {
@@ -180,38 +172,6 @@ impl Clients {
         }
     }
 
-    /// The name of a client by which it is known to be still the same.
-    pub fn id(&self, token: u32) -> Option<ClientId> {
-        self.clients.get(&token).map(|client| ClientId { token, user: client.user() })
-    }
-
-    fn same(&self, id: ClientId) -> Option<&Client> {
-        self.clients.get(&id.token).filter(|client| client.user() == id.user)
-    }
-
-    /// Whether it is still the same.
-    pub fn is_there(&self, id: ClientId) -> bool {
-        self.same(id).is_some()
-    }
-
-    /// Whether it has yet to read much of what it was sent.
-    pub fn is_behind(&self, id: ClientId) -> bool {
-        self.same(id).is_some_and(Client::is_behind)
-    }
-
-    /// Sends what a unit has answered, if the client is still the same.
-    pub fn reply(&mut self, id: ClientId, request: u64, body: ReplyBody) {
-        if self.is_there(id)
-            && let Some(client) = self.clients.get_mut(&id.token)
-        {
-            if body.is_last() {
-                client.unit_has_answered();
-            }
-            client.reply(request, body);
-            self.send(id.token);
-        }
-    }
-
     /// Something has changed that watchers are to see.
     pub fn changed(&mut self) {
         self.clients.values_mut().for_each(Client::owe_change);
@@ -235,17 +195,6 @@ impl Clients {
 fn has_room(count: usize, caller: Caller) -> bool {
     let kept = if caller.is_operator() { 0 } else { FOR_OPERATORS };
     count + kept < MOST_CLIENTS
-}
-
-/// The device of the port that has our name.
-fn find_port() -> Option<PathBuf> {
-    std::fs::read_dir("/sys/class/virtio-ports")
-        .ok()?
-        .flatten()
-        .find(|entry| {
-            std::fs::read_to_string(entry.path().join("name")).is_ok_and(|name| name.trim() == PORT)
-        })
-        .map(|entry| PathBuf::from("/dev").join(entry.file_name()))
 }
 
 #[cfg(test)]

@@ -15,7 +15,6 @@ mod placement;
 mod plot;
 mod poll;
 mod power;
-mod relay;
 mod report;
 mod sockets;
 mod start;
@@ -36,7 +35,7 @@ use crate::clock::now;
 use crate::console::say;
 use crate::phases::{Boot, Report};
 use crate::spawn;
-use crate::supervisor::{Action, Event, Goal, Moment, Settings, State, Status, UnitId};
+use crate::supervisor::{Action, Event, Goal, Moment, Settings, State, Status, UnitId, UnitState};
 use crate::units;
 use clients::Clients;
 use logs::Logs;
@@ -44,12 +43,14 @@ use managed::Managed;
 use notify::Notify;
 use placement::Placement;
 use poll::{Poll, Source};
-use relay::Relays;
 use trial::Trial;
 use watchdog::Watchdog;
 
 /// Open files that PID 1 may have: some for each unit.
 const OPEN_FILES: u64 = 16 << 10;
+
+/// The unit that has the control port, and asks other units for whom is there.
+const PORT_UNIT: &str = "port";
 
 /// How often it is looked whether the last processes of a unit are gone; mostly the news that they
 /// ended comes first.
@@ -77,10 +78,11 @@ struct Edge {
     notify: Option<Notify>,
     logs: Logs,
     clients: Clients,
-    relays: Relays,
     watchdog: Watchdog,
     /// The unit that reads which board the flash is for, until it has.
     flash: Option<UnitId>,
+    /// The unit that has the control port.
+    port: Option<UnitId>,
     /// While a new slot is on trial.
     trial: Option<Trial>,
     poll: Poll,
@@ -143,7 +145,10 @@ impl Edge {
         if let Err(error) = clients.listen(&poll, operators) {
             problems.push(format!("control socket: {error}"));
         }
-        clients.open_port(&poll);
+        let port = units.iter().position(|unit| unit.name() == PORT_UNIT).map(UnitId);
+        if port.is_none() {
+            clients.take_port();
+        }
         let (prepared, failed) = spawn::prepare();
         problems.extend(failed);
         boot.reports.push(Report {
@@ -169,9 +174,9 @@ impl Edge {
             notify,
             logs: Logs::new(logger)?,
             clients,
-            relays: Relays::default(),
             watchdog: Watchdog::default(),
             flash,
+            port,
             poll,
         };
         Ok((edge, signals))
@@ -205,7 +210,16 @@ impl Edge {
             self.see_to_trial();
             self.see_to_watchdog();
             self.push_to_watchers();
-            self.relays.go_on(&self.poll, &self.clients);
+        }
+    }
+
+    /// Takes the control port when the unit that has it does not run: somebody is to be told why.
+    fn see_to_port(&mut self) {
+        use UnitState::{Backoff, Done, Failed, Stopped};
+
+        let state = self.port.map(|port| self.status(port).state);
+        if matches!(state, Some(Backoff { .. } | Done | Failed | Stopped)) {
+            self.clients.take_port();
         }
     }
 
@@ -239,7 +253,6 @@ impl Edge {
             Source::Notify => self.take_notifications(),
             Source::Listener => self.clients.accept(&self.poll),
             Source::Client(token) => self.serve_client(token),
-            Source::Relay(token) => self.relays.serve(token, &self.poll, &mut self.clients),
         }
     }
 
@@ -272,6 +285,7 @@ impl Edge {
         if changed {
             self.see_to_flash();
             self.close_what_is_held();
+            self.see_to_port();
             self.clients.changed();
             let logger = self.logs.logger().map(|unit| self.status(unit).state);
             let outputs = self.units.iter().enumerate();

@@ -26,8 +26,6 @@ pub enum Source {
     Listener,
     /// A client of the control socket or port.
     Client(u32),
-    /// A unit that was asked on behalf of a client.
-    Relay(u32),
 }
 
 impl Source {
@@ -38,9 +36,8 @@ impl Source {
             Self::Notify => (2, 0),
             Self::Listener => (3, 0),
             Self::Client(token) => (4, u64::from(token)),
-            Self::Relay(token) => (5, u64::from(token)),
-            Self::OwnOutput => (6, 0),
-            Self::Verdict(UnitId(unit)) => (7, unit as u64),
+            Self::OwnOutput => (5, 0),
+            Self::Verdict(UnitId(unit)) => (6, unit as u64),
         };
         epoll::EventData::new_u64(kind << 32 | index)
     }
@@ -53,9 +50,8 @@ impl Source {
             2 => Self::Notify,
             3 => Self::Listener,
             4 => Self::Client(u32::try_from(index).ok()?),
-            5 => Self::Relay(u32::try_from(index).ok()?),
-            6 => Self::OwnOutput,
-            7 => Self::Verdict(UnitId(usize::try_from(index).ok()?)),
+            5 => Self::OwnOutput,
+            6 => Self::Verdict(UnitId(usize::try_from(index).ok()?)),
             _ => return None,
         })
     }
@@ -113,7 +109,6 @@ mod tests {
             Source::Notify,
             Source::Listener,
             Source::Client(u32::MAX),
-            Source::Relay(7),
             Source::OwnOutput,
             Source::Verdict(UnitId(3)),
         ] {

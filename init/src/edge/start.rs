@@ -20,6 +20,9 @@ impl Edge {
     /// There is no process.
     pub(super) fn start(&mut self, id: UnitId) -> Result<(), Refusal> {
         self.make_group(id)?;
+        if self.port == Some(id) {
+            self.clients.leave_port();
+        }
         let unit = &mut self.units[id.0];
         unit.said = None;
         if let Some(problem) = &unit.no_sockets {

@@ -10,25 +10,18 @@ use std::time::Duration;
 
 use octet_node::control::operator::OperatorKey;
 use octet_node::control::{
-    By, DESCRIBE, Failure, FailureCode, INIT, LOGS, MAX_PAYLOAD, Message, Reply, ReplyBody,
-    Request, UnitName, Verb, encode,
+    By, DESCRIBE, Failure, FailureCode, INIT, MAX_PAYLOAD, Message, Reply, ReplyBody, Request,
+    STATUS, UnitName, Verb, encode, silent, why_not,
 };
 use octet_node::frames::{FOR_EVER, Frames, reply};
-use octet_node::map::CLUSTER;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use serde_json::{Map, Value};
+use serde_json::Map;
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::time::timeout;
 
 use crate::places::{Place, Places, Room};
-
-/// The verb of PID 1 that names the units.
-const STATUS: &str = "status";
-
-/// The unit that keeps what all others say.
-const LOGD: &str = "logd";
 
 /// How long a unit may take to describe itself, or to take a request.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -51,14 +44,12 @@ pub struct Units {
 /// What counts here of PID 1's answer.
 #[derive(Deserialize)]
 struct Status {
-    units: Vec<Listed>,
+    units: Vec<Named>,
 }
 
 #[derive(Deserialize)]
-struct Listed {
+struct Named {
     name: UnitName,
-    #[serde(default)]
-    reason: Option<String>,
 }
 
 /// A request that a unit has.
@@ -104,8 +95,8 @@ impl Units {
         operator: &OperatorKey,
         request: Request,
     ) -> Result<Asked, Failure> {
-        let request = elsewhere(Request { by: Some(By::Operator(operator.key)), ..request });
-        let unit = request.unit.clone().unwrap_or_else(|| self.init.clone());
+        let mut request = Request { by: Some(By::Operator(operator.key)), ..request };
+        let unit = request.take_unit().unwrap_or_else(|| self.init.clone());
         let places = self.places.borrow_mut().entry(unit.clone()).or_default().clone();
         let room = if unit.as_str() == INIT { TO_INIT } else { TO_UNIT };
         let place = places.take(operator, &room).ok_or_else(|| {
@@ -125,8 +116,13 @@ impl Units {
         let stream = UnixStream::connect(self.sockets.join(format!("{unit}.sock"))).await;
         let stream = match stream {
             Ok(stream) => stream,
-            Err(error) if unit.as_str() == INIT => return Err(broken(&unit, &error.to_string())),
-            Err(error) => return Err(self.why_not(&unit, &error).await),
+            Err(error) if unit.as_str() == INIT => {
+                return Err(silent(unit.as_str(), &error.to_string()));
+            }
+            Err(error) => {
+                let status = Box::pin(self.ask(&self.init, STATUS)).await?;
+                return Err(why_not(unit.as_str(), &status, &error.to_string()));
+            }
         };
         let (from, to) = stream.into_split();
         let from = Frames::new(from, MAX_PAYLOAD);
@@ -135,32 +131,10 @@ impl Units {
         // A new connection takes what fits a frame, as soon as it can be written at all.
         let ready = timeout(PATIENCE, pieces.to.writable()).await;
         if !matches!(ready, Ok(Ok(()))) {
-            return Err(broken(&pieces.unit, "it does not take a request"));
+            return Err(silent(pieces.unit.as_str(), "it does not take a request"));
         }
-        pieces.write(&Message::Request(Request { unit: None, ..request }))?;
+        pieces.write(&Message::Request(request))?;
         Ok(Asked { pieces, answers })
-    }
-
-    /// Why `unit` cannot be reached: PID 1 knows whether there is one, and whether it is for this node.
-    async fn why_not(&self, unit: &UnitName, error: &io::Error) -> Failure {
-        let listed = match Box::pin(self.list()).await {
-            Ok(listed) => listed,
-            Err(failure) => return failure,
-        };
-        let names = || listed.iter().map(|it| it.name.as_str()).collect::<Vec<_>>().join(", ");
-        match listed.iter().find(|it| it.name == *unit) {
-            None => Failure::new(
-                FailureCode::NotFound,
-                format!("there is no unit `{unit}`"),
-                format!("the units are: {}", names()),
-            ),
-            Some(Listed { reason: Some(reason), .. }) => Failure::new(
-                FailureCode::Denied,
-                format!("unit `{unit}` {reason}"),
-                "`status` shows where it is and how it is",
-            ),
-            Some(Listed { reason: None, .. }) => broken(unit, &error.to_string()),
-        }
     }
 
     /// The verb `name` of `unit`, as the unit describes it. What a unit can be asked does not change
@@ -192,12 +166,8 @@ impl Units {
     /// # Errors
     /// PID 1 does not say.
     pub async fn names(&self) -> Result<Vec<UnitName>, Failure> {
-        Ok(self.list().await?.into_iter().map(|unit| unit.name).collect())
-    }
-
-    async fn list(&self) -> Result<Vec<Listed>, Failure> {
         let status: Status = self.ask(&self.init, STATUS).await?;
-        Ok(status.units)
+        Ok(status.units.into_iter().map(|unit| unit.name).collect())
     }
 
     /// What a verb without arguments answers to the gate itself, in one piece and in time.
@@ -208,14 +178,13 @@ impl Units {
             let mut asked = self.send(unit.clone(), request, None).await?;
             match asked.answers.next().await {
                 ReplyBody::Error(failure) => Err(failure),
-                ReplyBody::End(end) => {
-                    serde_json::from_value(end).map_err(|error| broken(unit, &error.to_string()))
-                }
-                _ => Err(broken(unit, "it answers in pieces")),
+                ReplyBody::End(end) => serde_json::from_value(end)
+                    .map_err(|error| silent(unit.as_str(), &error.to_string())),
+                _ => Err(silent(unit.as_str(), "it answers in pieces")),
             }
         };
         let answered = timeout(PATIENCE, asked).await;
-        answered.unwrap_or_else(|_| Err(broken(unit, "it takes too long")))
+        answered.unwrap_or_else(|_| Err(silent(unit.as_str(), "it takes too long")))
     }
 }
 
@@ -229,11 +198,11 @@ impl Pieces {
         let mut frame = Vec::new();
         let json = serde_json::to_vec(message).ok();
         if json.is_none_or(|json| encode(&json, &mut frame).is_err()) {
-            return Err(broken(&self.unit, "the request does not fit a frame"));
+            return Err(silent(self.unit.as_str(), "the request does not fit a frame"));
         }
         match self.to.try_write(&frame) {
             Ok(count) if count == frame.len() => Ok(()),
-            _ => Err(broken(&self.unit, "it does not read its requests")),
+            _ => Err(silent(self.unit.as_str(), "it does not read its requests")),
         }
     }
 }
@@ -252,54 +221,7 @@ impl Answers {
                 Ok(None) => "it closed the connection".to_owned(),
                 Err(error) => error.to_string(),
             };
-            return ReplyBody::Error(broken(&self.unit, &why));
+            return ReplyBody::Error(silent(self.unit.as_str(), &why));
         }
-    }
-}
-
-/// `request`, to the unit that PID 1 would ask for it: what units have said is `logd`'s to tell, and how the
-/// other nodes of the box are is `cluster`'s.
-fn elsewhere(mut request: Request) -> Request {
-    let is_init = request.unit.as_ref().is_none_or(|unit| unit.as_str() == INIT);
-    let of_box = || request.args.get("box") == Some(&Value::Bool(true));
-    let other = match request.verb.as_str() {
-        LOGS if is_init => LOGD,
-        STATUS if is_init && of_box() => {
-            request.args.clear();
-            CLUSTER
-        }
-        _ => return request,
-    };
-    request.unit = other.parse().ok();
-    request
-}
-
-fn broken(unit: &UnitName, why: &str) -> Failure {
-    let message = format!("unit `{unit}` does not answer: {why}");
-    Failure::new(FailureCode::Failed, message, "`status` shows how it is")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::json;
-
-    #[test]
-    fn who_is_asked_in_place_of_pid_1() {
-        let asked = |unit: Option<&str>, verb: &str, args: Value| {
-            let (unit, verb) = (unit.map(|unit| unit.parse().unwrap()), verb.to_owned());
-            let args = args.as_object().unwrap().clone();
-            let request = elsewhere(Request { id: 1, unit, verb, args, by: None });
-            (request.unit.map(|unit| unit.to_string()), Value::from(request.args))
-        };
-        let unit = |name: &str| Some(name.to_owned());
-        let (none, of_box) = (json!({}), json!({ "box": true }));
-        assert_eq!(asked(None, "status", none.clone()), (None, none.clone()));
-        assert_eq!(asked(None, "status", of_box.clone()), (unit("cluster"), none.clone()));
-        assert_eq!(asked(Some("init"), "status", of_box.clone()), (unit("cluster"), none));
-        assert_eq!(asked(Some("cache"), "status", of_box.clone()), (unit("cache"), of_box));
-        let follow = json!({ "follow": true });
-        assert_eq!(asked(Some("init"), "logs", follow.clone()), (unit("logd"), follow.clone()));
-        assert_eq!(asked(Some("cache"), "logs", follow.clone()), (unit("cache"), follow));
     }
 }

@@ -35,7 +35,7 @@ pub const MOST_REVOKED: usize = 256;
 pub const LONGEST: usize = 256 << 10;
 
 /// The unit whose key signs it.
-pub const CLUSTER: &str = "cluster";
+pub use octet_control::CLUSTER;
 
 /// Which of two maps is newer: the epoch ranks above the sequence.
 #[derive(

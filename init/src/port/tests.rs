@@ -1,0 +1,183 @@
+use super::*;
+use octet_control::PieceBody;
+use octet_control::file::{Chunk, MAX_CHUNK, MAX_WANT, Want};
+use serde_json::{Value, json};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixListener;
+use tempfile::TempDir;
+
+/// A port that is a pair of sockets, with an operator at its other end, and the unit `update`, as a listener.
+struct Between {
+    _folder: TempDir,
+    operator: UnixStream,
+    update: UnixListener,
+    read: Decoder,
+}
+
+impl Between {
+    fn new() -> Self {
+        let folder = TempDir::new().unwrap();
+        let update = UnixListener::bind(folder.path().join("update.sock")).unwrap();
+        let (operator, port) = UnixStream::pair().unwrap();
+        port.set_nonblocking(true).unwrap();
+        let sockets = folder.path().to_owned();
+        // It serves for as long as the process lives.
+        thread::spawn(move || serve(File::from(OwnedFd::from(port)), &sockets));
+        Self { _folder: folder, operator, update, read: Decoder::default() }
+    }
+
+    fn send(&self, message: &Message) {
+        (&self.operator).write_all(&framed(serde_json::to_vec(message))).unwrap();
+    }
+
+    fn ask(&self, id: u64, unit: &str, verb: &str) {
+        let (unit, verb, by) = (unit.parse().ok(), verb.to_owned(), None);
+        self.send(&Message::Request(Request { id, unit, verb, args: Map::new(), by }));
+    }
+
+    fn hand_over(&self, id: u64, bytes: usize) {
+        let chunk = Chunk::try_from(vec![7; bytes]).unwrap();
+        self.send(&Message::Piece(Piece { id, body: PieceBody::Chunk(chunk) }));
+    }
+
+    /// The unit's end of the next connection.
+    fn unit(&self) -> Unit {
+        Unit(self.update.accept().unwrap().0, Decoder::default())
+    }
+
+    /// The next reply that reaches the operator.
+    fn reply(&mut self) -> Reply {
+        serde_json::from_value(next(&mut self.operator, &mut self.read).unwrap()).unwrap()
+    }
+}
+
+struct Unit(UnixStream, Decoder);
+
+impl Unit {
+    /// The next message that reaches the unit; `None` at the end.
+    fn next(&mut self) -> Option<Value> {
+        next(&mut self.0, &mut self.1)
+    }
+
+    fn say(&self, id: u64, body: ReplyBody) {
+        (&self.0).write_all(&framed(serde_json::to_vec(&Reply { id, body }))).unwrap();
+    }
+}
+
+fn next(stream: &mut UnixStream, decoder: &mut Decoder) -> Option<Value> {
+    let mut buffer = [0; 16 << 10];
+    loop {
+        if let Some(payload) = decoder.next_payload().unwrap() {
+            return Some(serde_json::from_slice(&payload).unwrap());
+        }
+        match stream.read(&mut buffer).unwrap_or(0) {
+            0 => return None,
+            count => decoder.push(&buffer[..count]),
+        }
+    }
+}
+
+/// All that a unit may want at once finds room, though it reads nothing of it yet.
+#[test]
+fn what_was_wanted_is_handed_on() {
+    let mut between = Between::new();
+    between.ask(5, "update", "install");
+    let mut unit = between.unit();
+    assert_eq!(unit.next().unwrap(), json!({ "id": 5, "verb": "install", "by": "port" }));
+    let want = ReplyBody::Want(Want { at: 0, length: MAX_WANT });
+    unit.say(5, want.clone());
+    assert_eq!(between.reply(), Reply { id: 5, body: want });
+    between.hand_over(6, 1); // nobody has asked that
+    let chunks = MAX_WANT as usize / MAX_CHUNK;
+    for _ in 0..chunks {
+        between.hand_over(5, MAX_CHUNK);
+    }
+    for _ in 0..chunks {
+        assert_eq!(unit.next().unwrap()["id"], 5);
+    }
+    // Only what was asked is answered.
+    unit.say(6, ReplyBody::End(json!("another")));
+    unit.say(5, ReplyBody::End(json!("done")));
+    assert_eq!(between.reply(), Reply { id: 5, body: ReplyBody::End(json!("done")) });
+    // The connection has ended with its answer.
+    assert_eq!(unit.next(), None);
+}
+
+/// Who sends more than was asked for fills the unit's socket, and no memory here. Other requests go on.
+#[test]
+fn what_was_not_wanted_is_given_up() {
+    let mut between = Between::new();
+    between.ask(4, "update", "status");
+    let other = between.unit();
+    between.ask(5, "update", "install");
+    let mut unit = between.unit();
+    assert_eq!(unit.next().unwrap()["id"], 5);
+    for _ in 0..1000 {
+        between.hand_over(5, MAX_CHUNK);
+    }
+    let reply = between.reply();
+    let ReplyBody::Error(failure) = &reply.body else { panic!("{reply:?}") };
+    assert_eq!(reply.id, 5);
+    assert!(failure.message.starts_with("unit `update` does not answer"), "{failure}");
+    other.say(4, ReplyBody::End(json!(4)));
+    assert_eq!(between.reply().id, 4);
+}
+
+/// A unit that ends in the middle, says something else, or is not there, is answered for.
+#[test]
+fn what_a_unit_does_not_answer_is_answered() {
+    let mut between = Between::new();
+    let failure = |between: &mut Between| {
+        let reply = between.reply();
+        let ReplyBody::Error(failure) = reply.body else { panic!("{reply:?}") };
+        failure.message
+    };
+    between.ask(1, "update", "status");
+    drop(between.unit());
+    let closed = failure(&mut between);
+    assert!(closed.contains("it closed the connection") || closed.contains("reset"), "{closed}");
+    between.ask(2, "update", "status");
+    let mut unit = between.unit();
+    unit.next().unwrap();
+    (&unit.0).write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").unwrap();
+    assert!(failure(&mut between).contains("does not start with OCT1"));
+    between.ask(3, "nothing", "status");
+    assert!(failure(&mut between).starts_with("unit `nothing` does not answer"));
+}
+
+/// However many requests are left open, the next is asked: the oldest gives way, and of those that watch all but the
+/// last.
+#[test]
+fn the_oldest_gives_way() {
+    let mut between = Between::new();
+    let mut units: Vec<Unit> = vec![];
+    for id in 0..MOST_OPEN as u64 + 2 {
+        between.ask(id, "update", "follow");
+        let mut unit = between.unit();
+        assert_eq!(unit.next().unwrap()["id"], id);
+        units.push(unit);
+    }
+    let mut ended = units.drain(..2);
+    assert!(ended.all(|mut unit| unit.next().is_none()));
+    drop(ended);
+    for (index, unit) in units.iter().enumerate() {
+        let id = index as u64 + 2;
+        unit.say(id, ReplyBody::End(json!(id)));
+        assert_eq!(between.reply(), Reply { id, body: ReplyBody::End(json!(id)) });
+    }
+}
+
+/// The user goes: the units are told so, and what comes is the next one's.
+#[test]
+fn the_next_user_starts_afresh() {
+    let mut between = Between::new();
+    between.ask(1, "update", "follow");
+    let mut unit = between.unit();
+    assert_eq!(unit.next().unwrap()["id"], 1);
+    between.operator.shutdown(Shutdown::Write).unwrap();
+    assert_eq!(unit.next(), None);
+    // A pair of sockets has no next user; that nobody gets an answer is seen by its end.
+    unit.0.shutdown(Shutdown::Both).unwrap();
+    between.operator.set_nonblocking(true).unwrap();
+    assert_eq!(between.operator.read(&mut [0]).unwrap_err().kind(), ErrorKind::WouldBlock);
+}
