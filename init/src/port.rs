@@ -17,8 +17,8 @@ use std::thread;
 use std::time::Duration;
 
 use octet_control::{
-    By, Client, Connection, Decoder, Failure, INIT, Message, PORT, Piece, Reply, ReplyBody,
-    Request, SOCKETS, STATUS, UnitName, encode, silent, why_not,
+    By, Client, Connection, Decoder, Failure, FailureCode, INIT, Message, PORT, Piece, Reply,
+    ReplyBody, Request, SOCKETS, STATUS, UnitName, encode, silent, why_not,
 };
 use rustix::event::{PollFd, PollFlags, epoll, poll};
 use rustix::net::{AddressFamily, SendFlags, SocketAddrUnix, SocketFlags, SocketType};
@@ -108,9 +108,13 @@ struct Ticket {
 
 fn serve(file: File, sockets: &Path) -> io::Result<()> {
     let wait = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+    let (asked_to_stop, signal) = UnixStream::pair()?;
+    asked_to_stop.set_nonblocking(true)?;
+    signal_hook::low_level::pipe::register(signal_hook::consts::SIGTERM, signal)?;
     // Whether somebody is at the other end is told once: the port says for ever that it can be read when nobody is.
     let flags = epoll::EventFlags::IN | epoll::EventFlags::ET;
     epoll::add(&wait, &file, epoll::EventData::new_u64(0), flags)?;
+    epoll::add(&wait, &asked_to_stop, epoll::EventData::new_u64(1), epoll::EventFlags::IN)?;
     let mut reader = file.try_clone()?;
     let shared = Shared { file, user: 0, asked: 0, open: BTreeMap::new() };
     let port = Arc::new(Port { sockets: sockets.to_owned(), shared: Mutex::new(shared) });
@@ -139,6 +143,10 @@ fn serve(file: File, sockets: &Path) -> io::Result<()> {
             Err(error) => return Err(error),
         }
         let _ = epoll::wait(&wait, &mut [MaybeUninit::uninit(); 1], None);
+        if (&asked_to_stop).read(&mut [0]).is_ok() {
+            port.stop();
+            return Ok(());
+        }
     }
 }
 
@@ -153,6 +161,21 @@ impl Port {
         shared.user += 1;
         while let Some((_, asked)) = shared.open.pop_first() {
             asked.end();
+        }
+    }
+
+    /// Tells the user that nothing is answered any more.
+    fn stop(&self) {
+        let (user, open) = {
+            let mut shared = self.shared();
+            (shared.user, std::mem::take(&mut shared.open))
+        };
+        for Asked { id, .. } in open.into_values() {
+            let help = "ask again: PID 1 is at the port now, or the unit is again";
+            let failure = Failure::new(FailureCode::Failed, "the control port is stopped", help);
+            let reply = Reply { id, body: ReplyBody::Error(failure) };
+            // Whoever is gone is told nothing.
+            let _ = self.say(user, &framed(serde_json::to_vec(&reply)));
         }
     }
 
