@@ -21,12 +21,14 @@ use octet_control::{
     ReplyBody, Request, SOCKETS, STATUS, UnitName, encode, silent, why_not,
 };
 use rustix::event::{PollFd, PollFlags, epoll, poll};
+use rustix::net::sockopt::Timeout;
 use rustix::net::{AddressFamily, SendFlags, SocketAddrUnix, SocketFlags, SocketType};
 use serde_json::Map;
 
 use crate::clock::now;
 
-/// How long the port is looked for: the kernel announces ports some time after their device.
+/// How long the port is looked for: the kernel announces ports some time after their device. As long a unit may take to
+/// take a connection.
 pub const PATIENCE: Duration = Duration::from_secs(5);
 
 /// How often it is looked for in that time.
@@ -321,14 +323,13 @@ impl Asked {
     }
 }
 
-/// A connection to the socket at `path`, made without waiting.
+/// A connection to the socket at `path`. If others wait there already it waits with them, for a while.
 fn connect(path: &Path) -> io::Result<UnixStream> {
-    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+    let flags = SocketFlags::CLOEXEC;
     let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+    rustix::net::sockopt::set_socket_timeout(&socket, Timeout::Send, Some(PATIENCE))?;
     rustix::net::connect(&socket, &SocketAddrUnix::new(path)?)?;
-    let stream = UnixStream::from(socket);
-    stream.set_nonblocking(false)?;
-    Ok(stream)
+    Ok(socket.into())
 }
 
 /// Writes `message` at once and whole.

@@ -19,12 +19,15 @@ use serde::de::DeserializeOwned;
 use serde_json::Map;
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::places::{Place, Places, Room};
 
-/// How long a unit may take to describe itself, or to take a request.
+/// How long a unit may take to describe itself, or to take a connection or a request.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The pause before a unit is tried again at which others wait.
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// Requests of operators that may wait for one unit: fewer than any unit has places.
 const TO_UNIT: Room = Room { all: 7, for_own: 3, of_one: 3, of_one_own: 3 };
@@ -113,8 +116,7 @@ impl Units {
         request: Request,
         place: Option<Place>,
     ) -> Result<Asked, Failure> {
-        let stream = UnixStream::connect(self.sockets.join(format!("{unit}.sock"))).await;
-        let stream = match stream {
+        let stream = match connect(&self.sockets.join(format!("{unit}.sock"))).await {
             Ok(stream) => stream,
             Err(error) if unit.as_str() == INIT => {
                 return Err(silent(unit.as_str(), &error.to_string()));
@@ -223,5 +225,49 @@ impl Answers {
             };
             return ReplyBody::Error(silent(self.unit.as_str(), &why));
         }
+    }
+}
+
+/// A connection to the socket at `path`. If others wait there already, as many as may, it waits with them.
+async fn connect(path: &Path) -> io::Result<UnixStream> {
+    let end = Instant::now() + PATIENCE;
+    loop {
+        match UnixStream::connect(path).await {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock && Instant::now() < end => {
+                sleep(PAUSE).await;
+            }
+            connected => return connected,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::net::{AddressFamily, SocketAddrUnix, SocketType, bind, listen, socket};
+    use std::os::unix::net::UnixListener;
+    use tokio::task::{LocalSet, spawn_local};
+
+    #[test]
+    fn who_finds_others_waiting_waits() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("unit.sock");
+        let unit = socket(AddressFamily::UNIX, SocketType::STREAM, None).unwrap();
+        bind(&unit, &SocketAddrUnix::new(&path).unwrap()).unwrap();
+        listen(&unit, 0).unwrap();
+        let unit = UnixListener::from(unit);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        LocalSet::new().block_on(&runtime, async {
+            let mut waiting = vec![];
+            while let Ok(stream) = UnixStream::connect(&path).await {
+                waiting.push(stream);
+            }
+            assert!(!waiting.is_empty());
+            let task = spawn_local(async move { connect(&path).await.map(drop) });
+            sleep(PAUSE * 3).await;
+            assert!(!task.is_finished());
+            unit.accept().unwrap();
+            task.await.unwrap().unwrap();
+        });
     }
 }
