@@ -166,13 +166,13 @@ impl Port {
         }
     }
 
-    /// Tells the user that nothing is answered any more.
+    /// Tells the user that nothing is answered any more. Who watches sees by itself how the box goes down, and then up.
     fn stop(&self) {
         let (user, open) = {
             let mut shared = self.shared();
             (shared.user, std::mem::take(&mut shared.open))
         };
-        for Asked { id, .. } in open.into_values() {
+        for Asked { id, .. } in open.into_values().filter(|asked| !asked.watches) {
             let help = "ask again: PID 1 is at the port now, or the unit is again";
             let failure = Failure::new(FailureCode::Failed, "the control port is stopped", help);
             let reply = Reply { id, body: ReplyBody::Error(failure) };
