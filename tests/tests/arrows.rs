@@ -17,7 +17,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("init", &["init/control", "init/esp"]),
     ("services/node", &["init/control"]),
     // Its tests ask the evaluator, which shares nothing with it.
-    ("netd", &["services/node", "tests/evaluator"]),
+    ("netd/router", &["init/appliance", "tests/evaluator"]),
+    ("netd", &["services/node", "netd/router"]),
     ("services/update", &["services/node", "init/esp"]),
     // The person's command is the other half of the service, on a machine of its own.
     ("services/octet-msg", &["services/messenger"]),

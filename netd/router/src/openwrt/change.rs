@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use super::router::Router;
 use super::sections::{OTHERS, VLANS, network, sections, zone};
 use super::uci::{Section, Value, quoted};
-use crate::router::plan::Plan;
+use crate::plan::Plan;
 
 /// What is to be changed.
 #[derive(Debug, Default, PartialEq, Eq)]

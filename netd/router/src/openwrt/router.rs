@@ -5,7 +5,7 @@ use serde::Deserialize;
 
 use super::sections::PREFIX;
 use super::uci::{self, Section, UciError};
-use crate::router::plan::Plan;
+use crate::plan::Plan;
 
 /// A router, as it is.
 #[derive(Debug)]
