@@ -18,15 +18,18 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("services/node", &["init/control"]),
     // Its tests ask the evaluator, which shares nothing with it.
     ("netd/router", &["init/appliance", "tests/evaluator"]),
+    // Its tests speak to the double, which shares nothing with it.
+    ("netd/openwrt", &["netd/router", "tests/openwrt"]),
     ("netd", &["services/node", "netd/router"]),
     ("services/update", &["services/node", "init/esp"]),
     // The person's command is the other half of the service, on a machine of its own.
     ("services/octet-msg", &["services/messenger"]),
     ("services/messenger", &["services/node"]),
     (SERVICE, &["services/node"]),
+    ("services/octetctl", &["services/node", "netd/openwrt"]),
     (
         "services/program",
-        &["netd", SERVICE, "services/messenger", "services/update"],
+        &["netd", SERVICE, "services/messenger", "services/octetctl", "services/update"],
     ),
     ("image", &["init/appliance", "init/esp", "tests/machine"]),
     ("tests/machine", &["init/control"]),
@@ -119,7 +122,7 @@ fn a_wrong_arrow_is_found() {
         ("tests", "image"),
         ("tests/evaluator", "netd"),
         ("tests/evaluator", "init/appliance"),
-        ("tests/openwrt", "netd/router"),
+        ("tests/openwrt", "netd/openwrt"),
         ("image", "services/node"),
         ("services/node", "services/node"),
         ("somewhere", "init/appliance"),

@@ -12,6 +12,7 @@ mod cluster;
 mod document;
 mod duration;
 mod file_error;
+mod fingerprint;
 mod graph;
 mod name;
 pub mod neighbour;
@@ -39,6 +40,7 @@ pub use cluster::{Board, Cluster, Enrol, InvalidCluster, Lan, Mac, Network4, Net
 pub use document::parse;
 pub use duration::{InvalidSpan, Span};
 pub use file_error::{FileError, nearest};
+pub use fingerprint::{Fingerprint, InvalidFingerprint};
 pub use graph::{UnitSource, start_order};
 pub use name::{
     ApplianceName, InvalidName, ModuleName, NeighbourName, OperatorName, PackageName, RoleName,
