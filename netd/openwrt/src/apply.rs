@@ -26,8 +26,9 @@ use crate::ubus::{Call, Ubus, UbusError};
 /// After how long the router undoes what is not confirmed, in seconds.
 pub const ROLLBACK: u64 = 90;
 
-/// Between looks whether the network has changed: a minute in all, since a slow router needs half of it for its firewall.
-const LOOKS: [u64; 6] = [2, 4, 8, 16, 16, 16];
+/// Before each look whether the network has changed, in seconds: a minute in all, since a slow router needs half of it for its
+/// firewall.
+const LOOKS: [u64; 7] = [0, 2, 4, 8, 16, 16, 16];
 
 /// Between looks whether something still waits to be confirmed, and how often.
 const SETTLES: Duration = Duration::from_secs(10);

@@ -10,3 +10,4 @@ pub mod https;
 pub mod lacks;
 pub mod state;
 pub mod ubus;
+pub mod verify;

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, CommandFactory, Parser};
 
 use crate::board::Board;
+use crate::openwrt::OpenwrtLine;
 use crate::target::{Address, InvalidTarget, Target};
 
 /// What is to be done, and with what.
@@ -33,6 +34,8 @@ pub enum Task {
     Boxes,
     /// Never speak to a box again.
     Revoke(Lost),
+    /// Have a router with OpenWrt obey.
+    Openwrt(OpenwrtLine),
     /// Ask a unit.
     Ask(Vec<String>),
 }
@@ -54,7 +57,8 @@ struct Words {
     #[arg(long, value_name = "FILE")]
     key: Option<PathBuf>,
     /// `keygen [FILE]` makes a key, `sign` a command for others to carry, `sign-holder` who holds a box's
-    /// map, `vouch N` which node a board is, `boxes` lists what you know, `revoke BOX` is for one that is lost; else unit and verb
+    /// map, `vouch N` which node a board is, `boxes` lists what you know, `revoke BOX` is for one that is lost, `openwrt`
+    /// for a router with OpenWrt; else unit and verb
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "WORD")]
     words: Vec<String>,
 }
@@ -165,6 +169,9 @@ impl Line {
                 Task::Vouch(VouchLine::try_parse_from(&words)?.board)
             }
             Some("sign") => Task::Sign(SignWords::try_parse_from(&words)?.line),
+            Some("openwrt") if target.is_none() => {
+                Task::Openwrt(OpenwrtLine::try_parse_from(&words)?)
+            }
             _ => Task::Ask(words),
         };
         Ok(Self { target, board, key, task })

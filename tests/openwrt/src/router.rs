@@ -48,6 +48,8 @@ pub struct Router {
     pub port: String,
     /// Whether its daemons ever do what files say.
     pub is_deaf: bool,
+    /// Whether they do it at once.
+    pub is_instant: bool,
     /// For numbers of sessions.
     pub(crate) logins: u64,
 }
@@ -82,6 +84,7 @@ impl Router {
             follows: BTreeMap::new(),
             port: "lan8".to_owned(),
             is_deaf: false,
+            is_instant: false,
             logins: 0,
         }
     }
@@ -185,6 +188,9 @@ impl Router {
     }
 
     fn follow(&mut self, name: &str, firewall: Duration) {
+        if self.is_instant {
+            return self.run(name);
+        }
         if name == "network" {
             self.follows.insert("network", self.now + NETWORK_FOLLOWS);
         }

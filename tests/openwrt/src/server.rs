@@ -3,7 +3,7 @@
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -39,10 +39,14 @@ pub enum Fault {
     GoneBefore,
     /// The same, but this request is done.
     GoneAfter,
+    /// Nothing is done from here on, and connections stay, until [`Server::back`]: there is time to kill whoever asks.
+    HoldBefore,
+    /// The same, but this request is done.
+    HoldAfter,
 }
 
 impl Fault {
-    /// All of them.
+    /// All of them that end by themselves.
     pub const ALL: [Self; 10] = [
         Self::DropBefore,
         Self::DropAfter,
@@ -60,6 +64,9 @@ impl Fault {
 /// For how long a slow router does nothing.
 const SLOW: Duration = Duration::from_secs(30);
 
+/// What only ends a hang.
+const HANG: Duration = Duration::from_secs(180);
+
 /// A router that answers at a port of this computer.
 #[derive(Debug)]
 pub struct Server {
@@ -71,6 +78,7 @@ pub struct Server {
 #[derive(Debug)]
 struct Shared {
     state: Mutex<State>,
+    changed: Condvar,
     ends: AtomicBool,
     tls: Arc<ServerConfig>,
 }
@@ -88,6 +96,8 @@ enum Then {
     Answer(Response),
     /// Half of it, and a reset.
     Half(Response),
+    /// Nothing, until the server is back.
+    Hold,
     End,
 }
 
@@ -109,7 +119,8 @@ impl Server {
             .map_err(io::Error::other)?;
         let state = State { router, requests: vec![], fault: None, is_gone: false };
         let ends = AtomicBool::new(false);
-        let shared = Arc::new(Shared { state: Mutex::new(state), ends, tls: Arc::new(tls) });
+        let (state, changed) = (Mutex::new(state), Condvar::new());
+        let shared = Arc::new(Shared { state, changed, ends, tls: Arc::new(tls) });
         let served = Arc::clone(&shared);
         thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
@@ -157,6 +168,12 @@ impl Server {
     /// What is sent gets through again.
     pub fn back(&self) {
         self.shared.state().is_gone = false;
+        self.shared.changed.notify_all();
+    }
+
+    /// Waits until nothing gets through any more.
+    pub fn wait_until_gone(&self) {
+        self.shared.wait(|state| !state.is_gone);
     }
 }
 
@@ -171,6 +188,12 @@ impl Drop for Server {
 impl Shared {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wait(&self, until_not: impl FnMut(&mut State) -> bool) {
+        let waited = self.changed.wait_timeout_while(self.state(), HANG, until_not);
+        let (_state, ended) = waited.unwrap_or_else(PoisonError::into_inner);
+        assert!(!ended.timed_out(), "nothing has happened for {HANG:?}");
     }
 
     fn converse(&self, stream: TcpStream) {
@@ -202,6 +225,11 @@ impl Shared {
                     let _ = set_socket_linger(&stream.sock, Some(Duration::ZERO));
                     return;
                 }
+                Then::Hold => {
+                    self.changed.notify_all();
+                    self.wait(|state| state.is_gone);
+                    return;
+                }
                 Then::End => return,
             }
         }
@@ -218,9 +246,9 @@ impl State {
         let fault = self.fault.filter(|(at, _)| *at == number).map(|(_, fault)| fault);
         match fault {
             Some(Fault::DropBefore) => return Then::End,
-            Some(Fault::GoneBefore) => {
+            Some(fault @ (Fault::GoneBefore | Fault::HoldBefore)) => {
                 self.is_gone = true;
-                return Then::End;
+                return if fault == Fault::HoldBefore { Then::Hold } else { Then::End };
             }
             Some(Fault::PowerCut) => {
                 self.router.cut_power();
@@ -234,9 +262,9 @@ impl State {
         let Some(response) = self.router.handle(&request) else { return Then::End };
         match fault {
             Some(Fault::DropAfter) => Then::End,
-            Some(Fault::GoneAfter) => {
+            Some(fault @ (Fault::GoneAfter | Fault::HoldAfter)) => {
                 self.is_gone = true;
-                Then::End
+                if fault == Fault::HoldAfter { Then::Hold } else { Then::End }
             }
             Some(Fault::Reset) => Then::Half(response),
             Some(Fault::WrongAnswer) => {

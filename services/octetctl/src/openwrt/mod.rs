@@ -1,0 +1,158 @@
+//! `octetctl openwrt …`: a router with OpenWrt is made to obey `appliance.toml`, from the owner's machine. Its password lies
+//! on no board.
+
+mod line;
+mod settings;
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::thread;
+
+use octet_node::durable::{self, Existing};
+use octet_openwrt::adopt;
+use octet_openwrt::apply::{ApplyError, Outcome, Wanted, apply};
+use octet_openwrt::https::Https;
+use octet_openwrt::state::State;
+use octet_openwrt::ubus::{Login, Ubus, UbusError};
+use octet_openwrt::verify::verify;
+use octet_router::openwrt::router::Router;
+
+pub use line::OpenwrtLine;
+use line::{Contact, Password, Verb};
+use settings::SettingsError;
+
+/// The environment variable with the password, where no file is named.
+const PASSWORD: &str = "OCTET_OPENWRT_PASSWORD";
+
+/// Why it did not work.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenwrtError {
+    /// The settings cannot be used.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    /// There is no password.
+    #[error("no password is said")]
+    NoPassword,
+    /// The file with the password cannot be read.
+    #[error("{path}: {error}", path = .0.display(), error = .1)]
+    PasswordFile(PathBuf, io::Error),
+    /// The router is not brought there.
+    #[error(transparent)]
+    Apply(#[from] ApplyError),
+    /// It is as it was.
+    #[error("the router is as it was before: {0}")]
+    Undone(String),
+    /// It is not as the plan says.
+    #[error("{0} of what the plan says is not so")]
+    NotAsPlanned(usize),
+}
+
+impl From<UbusError> for OpenwrtError {
+    fn from(error: UbusError) -> Self {
+        Self::Apply(error.into())
+    }
+}
+
+impl OpenwrtError {
+    /// What to do.
+    pub fn help(&self) -> String {
+        match self {
+            Self::Settings(error) => error.help().to_owned(),
+            Self::NoPassword => {
+                format!("put it into {PASSWORD}, or name a file: --password-file FILE")
+            }
+            Self::PasswordFile(..) => "name a file whose first line is the password".to_owned(),
+            Self::Apply(error) => error.help(),
+            Self::Undone(_) => {
+                "if the way to the router broke, ask by a port that stays as it is".to_owned()
+            }
+            Self::NotAsPlanned(_) => {
+                "`octetctl openwrt diff` lists what is configured in another way".to_owned()
+            }
+        }
+    }
+}
+
+/// Does what `line` says; copies of what routers had are kept in `folder`.
+///
+/// # Errors
+/// It cannot be done.
+pub fn run(line: OpenwrtLine, folder: &Path) -> Result<(), OpenwrtError> {
+    match line.verb {
+        Verb::Adopt { address } => {
+            let seen = adopt::look(&address)?;
+            println!("{address} shows the certificate {}", seen.fingerprint);
+            println!(
+                "Compare that, at the router: sha256sum of the certificate that uhttpd has, in DER"
+            );
+            if !seen.lacks.is_empty() {
+                println!(
+                    "\nIt lacks packages: opkg update && opkg install {}",
+                    seen.lacks.join(" ")
+                );
+            }
+            println!("\nFor a login of its own, paste this there (ssh root@{address}):\n");
+            adopt::commands().iter().for_each(|line| println!("{line}"));
+            Ok(())
+        }
+        Verb::Diff(of) => {
+            let plan = settings::plan(&of.plan)?;
+            let state = State::read(&mut ubus(&of.contact)?)?;
+            let (_, change) = Wanted::Plan(&plan).change(&state).map_err(ApplyError::from)?;
+            let router = Router::of(state.model.clone(), state.sections, &plan);
+            let router = router.map_err(ApplyError::from)?;
+            change.report(&router).iter().for_each(|line| println!("{line}"));
+            Ok(())
+        }
+        Verb::Apply(of) => {
+            let plan = settings::plan(&of.plan)?;
+            change(&of.contact, &Wanted::Plan(&plan), folder)
+        }
+        Verb::Release(contact) => change(&contact, &Wanted::Nothing, folder),
+        Verb::Verify(of) => {
+            let plan = settings::plan(&of.plan)?;
+            let found = verify(&mut ubus(&of.contact)?, &Wanted::Plan(&plan))?;
+            found.iter().for_each(|line| println!("{line}"));
+            match found.len() {
+                0 => {
+                    println!("The router is as the plan says");
+                    Ok(())
+                }
+                count => Err(OpenwrtError::NotAsPlanned(count)),
+            }
+        }
+    }
+}
+
+fn change(contact: &Contact, wanted: &Wanted<'_>, folder: &Path) -> Result<(), OpenwrtError> {
+    let copy = folder.join(format!("{}.uci", contact.address.replace([':', '[', ']'], "_")));
+    let keep = |state: &State| {
+        durable::write(&copy, state.export().as_bytes(), Existing::Replace, |_| Ok(()))?;
+        println!("What the router has now is kept in {}", copy.display());
+        Ok(())
+    };
+    match apply(&mut ubus(contact)?, wanted, keep)? {
+        Outcome::Nothing => println!("Nothing is to be done"),
+        Outcome::Applied => println!("Done, and confirmed"),
+        Outcome::Undone(why) => return Err(OpenwrtError::Undone(why)),
+    }
+    Ok(())
+}
+
+/// The way to the router. Nothing was sent yet.
+fn ubus(contact: &Contact) -> Result<Ubus, OpenwrtError> {
+    let https = Https::new(&contact.address, Some(contact.fingerprint)).map_err(UbusError::from)?;
+    let login = Login { name: contact.login.clone(), password: password(&contact.password)? };
+    Ok(Ubus::new(https, login, Box::new(thread::sleep)))
+}
+
+fn password(from: &Password) -> Result<String, OpenwrtError> {
+    let Some(path) = &from.password_file else {
+        let password = std::env::var(PASSWORD).ok().filter(|it| !it.is_empty());
+        return password.ok_or(OpenwrtError::NoPassword);
+    };
+    let wrong = |error| OpenwrtError::PasswordFile(path.clone(), error);
+    let text = std::fs::read_to_string(path).map_err(wrong)?;
+    let first = text.lines().next().filter(|line| !line.is_empty());
+    first.map(str::to_owned).ok_or(OpenwrtError::NoPassword)
+}
