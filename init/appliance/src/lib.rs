@@ -36,7 +36,10 @@ pub use board_file::BoardFile;
 pub use board_id::{BoardId, InvalidBoardId};
 pub use bytes::{Bytes, InvalidBytes};
 pub use card::{Card, InvalidCard};
-pub use cluster::{Board, Cluster, Enrol, InvalidCluster, Lan, Mac, Network4, Network6, Router};
+pub use cluster::{
+    Board, Cluster, Enrol, InvalidCluster, Lan, Mac, Network4, Network6, Router, RouterAddress,
+    RouterContact,
+};
 pub use document::parse;
 pub use duration::{InvalidSpan, Span};
 pub use file_error::{FileError, nearest};

@@ -52,9 +52,7 @@ impl Site {
         let mut command = Command::new(env!("CARGO_BIN_EXE_octetctl"));
         command.args(["openwrt", verb, "--login", "adapter", "--fingerprint", fingerprint]);
         command.args(["--address", &self.server.address().to_string()]);
-        if verb != "release" {
-            command.arg("--settings").arg(self.path("appliance.toml")).arg("--octet").arg(octet);
-        }
+        command.arg("--settings").arg(self.path("appliance.toml")).arg("--octet").arg(octet);
         command.env("XDG_CONFIG_HOME", self.folder.path()).env_remove("OCTET_OPENWRT_PASSWORD");
         command
     }
@@ -121,7 +119,21 @@ fn there_and_back() {
     assert!(site.run("verify").contains("as the plan says"));
     assert!(site.run("diff").contains("Nothing is to be changed"));
     assert!(site.run("apply").contains("Nothing is to be done"));
-    assert!(site.run("release").contains("Done, and confirmed"));
+
+    // Where the router is, as settings say.
+    let contact = format!(
+        "{{ kind = \"openwrt\", address = \"{address}\", fingerprint = \"{}\" }}",
+        site.fingerprint()
+    );
+    assert!(adopt.contains(&contact), "{adopt}");
+    let settings = SETTINGS.replace("\"openwrt\"", &contact);
+    std::fs::write(site.path("appliance.toml"), settings).unwrap();
+    let octet = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_octetctl"));
+    command.args(["openwrt", "release", "--login", "adapter", "--settings"]);
+    command.arg(site.path("appliance.toml")).arg("--octet").arg(octet);
+    command.env("XDG_CONFIG_HOME", site.folder.path()).env("OCTET_OPENWRT_PASSWORD", "adapterpw");
+    assert!(said(command.output().unwrap()).contains("Done, and confirmed"));
     assert_eq!(site.server.with(|router| router.file("network")), untouched);
 }
 

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
-use octet_appliance::Fingerprint;
+use octet_appliance::{Fingerprint, RouterAddress};
 use octet_openwrt::adopt::LOGIN;
 
 /// Has a router with OpenWrt obey appliance.toml
@@ -23,7 +23,7 @@ pub enum Verb {
     /// Looks at a new router without a login: its certificate, and what to paste there for one
     Adopt {
         /// Where its web server answers: ADDRESS, or ADDRESS:PORT if it is not 443
-        address: String,
+        address: RouterAddress,
     },
     /// Lists what stands in the way, and what is to come, change and go
     Diff(Of),
@@ -32,52 +32,28 @@ pub enum Verb {
     /// Lists what is not as the plan says: what is configured, what the firewall warns of, and what runs
     Verify(Of),
     /// Takes away all that is Octet's, and leaves what is the owner's
-    Release(Contact),
+    Release(Of),
 }
 
-/// A router, and the plan for it.
+/// A box, and how its router is spoken to.
 #[derive(Debug, Args)]
 pub struct Of {
-    /// The plan.
-    #[command(flatten)]
-    pub plan: Files,
-    /// The router.
-    #[command(flatten)]
-    pub contact: Contact,
-}
-
-/// Where the plan stands.
-#[derive(Debug, Args)]
-pub struct Files {
     /// The settings of the box
     #[arg(long, value_name = "FILE", default_value = "appliance.toml")]
     pub settings: PathBuf,
     /// The folder of Octet's repository, for the ports of its services; without it that of the settings
     #[arg(long, value_name = "FOLDER")]
     pub octet: Option<PathBuf>,
-}
-
-/// How the router is spoken to.
-#[derive(Debug, Args)]
-pub struct Contact {
-    /// Where its web server answers: ADDRESS, or ADDRESS:PORT if it is not 443
-    #[arg(long)]
-    pub address: String,
+    /// Where its web server answers; without it as `router` in [cluster] says
+    #[arg(long, requires = "fingerprint")]
+    pub address: Option<RouterAddress>,
     /// Its certificate, as `octetctl openwrt adopt` says: sha256:…
-    #[arg(long, value_name = "SHA256")]
-    pub fingerprint: Fingerprint,
+    #[arg(long, value_name = "SHA256", requires = "address")]
+    pub fingerprint: Option<Fingerprint>,
     /// Who logs in
     #[arg(long, value_name = "NAME", default_value = LOGIN)]
     pub login: String,
-    /// With which password
-    #[command(flatten)]
-    pub password: Password,
-}
-
-/// Where the password is.
-#[derive(Debug, Args)]
-pub struct Password {
-    /// A file whose first line is the password
+    /// A file whose first line is the password; without it OCTET_OPENWRT_PASSWORD
     #[arg(long, value_name = "FILE")]
     pub password_file: Option<PathBuf>,
 }

@@ -8,6 +8,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::thread;
 
+use octet_appliance::RouterContact;
 use octet_node::durable::{self, Existing};
 use octet_openwrt::adopt;
 use octet_openwrt::apply::{ApplyError, Outcome, Wanted, apply};
@@ -15,10 +16,11 @@ use octet_openwrt::https::Https;
 use octet_openwrt::state::State;
 use octet_openwrt::ubus::{Login, Ubus, UbusError};
 use octet_openwrt::verify::verify;
+use octet_router::openwrt::change::Change;
 use octet_router::openwrt::router::Router;
 
 pub use line::OpenwrtLine;
-use line::{Contact, Password, Verb};
+use line::{Of, Verb};
 use settings::SettingsError;
 
 /// The environment variable with the password, where no file is named.
@@ -80,7 +82,7 @@ impl OpenwrtError {
 pub fn run(line: OpenwrtLine, folder: &Path) -> Result<(), OpenwrtError> {
     match line.verb {
         Verb::Adopt { address } => {
-            let seen = adopt::look(&address)?;
+            let seen = adopt::look(&address.to_string())?;
             println!("{address} shows the certificate {}", seen.fingerprint);
             println!(
                 "Compare that, at the router: sha256sum of the certificate that uhttpd has, in DER"
@@ -91,27 +93,34 @@ pub fn run(line: OpenwrtLine, folder: &Path) -> Result<(), OpenwrtError> {
                     seen.lacks.join(" ")
                 );
             }
-            println!("\nFor a login of its own, paste this there (ssh root@{address}):\n");
+            println!("\nThen say in appliance.toml, in [cluster]:");
+            let fingerprint = seen.fingerprint;
+            println!(
+                "router = {{ kind = \"openwrt\", address = \"{address}\", fingerprint = \"{fingerprint}\" }}"
+            );
+            println!("\nFor a login of its own, paste this there, by SSH as root:\n");
             adopt::commands().iter().for_each(|line| println!("{line}"));
             Ok(())
         }
         Verb::Diff(of) => {
-            let plan = settings::plan(&of.plan)?;
-            let state = State::read(&mut ubus(&of.contact)?)?;
-            let (_, change) = Wanted::Plan(&plan).change(&state).map_err(ApplyError::from)?;
-            let router = Router::of(state.model.clone(), state.sections, &plan);
-            let router = router.map_err(ApplyError::from)?;
-            change.report(&router).iter().for_each(|line| println!("{line}"));
+            let (plan, contact) = settings::read(&of)?;
+            let state = State::read(&mut ubus(&of, &contact)?)?;
+            let router =
+                Router::of(state.model, state.sections, &plan).map_err(ApplyError::from)?;
+            Change::of(&plan, &router).report(&router).iter().for_each(|line| println!("{line}"));
             Ok(())
         }
         Verb::Apply(of) => {
-            let plan = settings::plan(&of.plan)?;
-            change(&of.contact, &Wanted::Plan(&plan), folder)
+            let (plan, contact) = settings::read(&of)?;
+            change((&of, &contact), &Wanted::Plan(&plan), folder)
         }
-        Verb::Release(contact) => change(&contact, &Wanted::Nothing, folder),
+        Verb::Release(of) => {
+            let (_, contact) = settings::read(&of)?;
+            change((&of, &contact), &Wanted::Nothing, folder)
+        }
         Verb::Verify(of) => {
-            let plan = settings::plan(&of.plan)?;
-            let found = verify(&mut ubus(&of.contact)?, &Wanted::Plan(&plan))?;
+            let (plan, contact) = settings::read(&of)?;
+            let found = verify(&mut ubus(&of, &contact)?, &Wanted::Plan(&plan))?;
             found.iter().for_each(|line| println!("{line}"));
             match found.len() {
                 0 => {
@@ -124,14 +133,19 @@ pub fn run(line: OpenwrtLine, folder: &Path) -> Result<(), OpenwrtError> {
     }
 }
 
-fn change(contact: &Contact, wanted: &Wanted<'_>, folder: &Path) -> Result<(), OpenwrtError> {
-    let copy = folder.join(format!("{}.uci", contact.address.replace([':', '[', ']'], "_")));
+fn change(
+    (of, contact): (&Of, &RouterContact),
+    wanted: &Wanted<'_>,
+    folder: &Path,
+) -> Result<(), OpenwrtError> {
+    let name = contact.address.to_string().replace([':', '[', ']', '%'], "_");
+    let copy = folder.join(format!("{name}.uci"));
     let keep = |state: &State| {
         durable::write(&copy, state.export().as_bytes(), Existing::Replace, |_| Ok(()))?;
         println!("What the router has now is kept in {}", copy.display());
         Ok(())
     };
-    match apply(&mut ubus(contact)?, wanted, keep)? {
+    match apply(&mut ubus(of, contact)?, wanted, keep)? {
         Outcome::Nothing => println!("Nothing is to be done"),
         Outcome::Applied => println!("Done, and confirmed"),
         Outcome::Undone(why) => return Err(OpenwrtError::Undone(why)),
@@ -140,18 +154,20 @@ fn change(contact: &Contact, wanted: &Wanted<'_>, folder: &Path) -> Result<(), O
 }
 
 /// The way to the router. Nothing was sent yet.
-fn ubus(contact: &Contact) -> Result<Ubus, OpenwrtError> {
-    let https = Https::new(&contact.address, Some(contact.fingerprint)).map_err(UbusError::from)?;
-    let login = Login { name: contact.login.clone(), password: password(&contact.password)? };
+fn ubus(of: &Of, contact: &RouterContact) -> Result<Ubus, OpenwrtError> {
+    let address = contact.address.to_string();
+    let https = Https::new(&address, Some(contact.fingerprint)).map_err(UbusError::from)?;
+    let password = password(of.password_file.as_deref())?;
+    let login = Login { name: of.login.clone(), password };
     Ok(Ubus::new(https, login, Box::new(thread::sleep)))
 }
 
-fn password(from: &Password) -> Result<String, OpenwrtError> {
-    let Some(path) = &from.password_file else {
+fn password(file: Option<&Path>) -> Result<String, OpenwrtError> {
+    let Some(path) = file else {
         let password = std::env::var(PASSWORD).ok().filter(|it| !it.is_empty());
         return password.ok_or(OpenwrtError::NoPassword);
     };
-    let wrong = |error| OpenwrtError::PasswordFile(path.clone(), error);
+    let wrong = |error| OpenwrtError::PasswordFile(path.to_owned(), error);
     let text = std::fs::read_to_string(path).map_err(wrong)?;
     let first = text.lines().next().filter(|line| !line.is_empty());
     first.map(str::to_owned).ok_or(OpenwrtError::NoPassword)

@@ -4,10 +4,10 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use octet_appliance::{Appliance, FileError, Router, Segments, Unit, UnitSource};
+use octet_appliance::{Appliance, FileError, Router, RouterContact, Segments, Unit, UnitSource};
 use octet_router::plan::Plan;
 
-use super::line::Files;
+use super::line::Of;
 
 /// Services whose folders stand beside `services/`.
 const BESIDE: [&str; 1] = ["netd"];
@@ -30,6 +30,9 @@ pub enum SettingsError {
     /// It is a box with another router.
     #[error("{} says that the router runs Octet", .0.display())]
     OwnRouter(PathBuf),
+    /// It does not say where the router is.
+    #[error("{} does not say where the router is", .0.display())]
+    NoContact(PathBuf),
 }
 
 impl SettingsError {
@@ -40,28 +43,38 @@ impl SettingsError {
             Self::NoUnit(..) => "say where Octet's repository is: --octet FOLDER",
             Self::Wrong(error) => &error.hint,
             Self::NoCluster(_) | Self::OwnRouter(_) => "say `router = \"openwrt\"` in [cluster]",
+            Self::NoContact(_) => {
+                "say `router = { kind = \"openwrt\", address = …, fingerprint = … }` in [cluster], or --address and --fingerprint"
+            }
         }
     }
 }
 
-/// The plan of the box.
+/// The plan of the box, and where its router is: as `of` says, or else the file.
 ///
 /// # Errors
-/// There is none.
-pub fn plan(files: &Files) -> Result<Plan, SettingsError> {
-    let path = &files.settings;
-    let text = read(path)?;
+/// There is none, or nobody says where.
+pub fn read(of: &Of) -> Result<(Plan, RouterContact), SettingsError> {
+    let path = &of.settings;
+    let text = text(path)?;
     let file = path.display().to_string();
     let appliance = Appliance::parse(&file, &text)?;
     let settings =
         appliance.cluster_settings().ok_or_else(|| SettingsError::NoCluster(path.clone()))?;
-    if settings.cluster.router == Router::Octet {
-        return Err(SettingsError::OwnRouter(path.clone()));
-    }
+    let contact = match settings.cluster.router.clone() {
+        Router::Octet => return Err(SettingsError::OwnRouter(path.clone())),
+        Router::OpenWrt(contact) => said(of).or(contact),
+    };
+    let contact = contact.ok_or_else(|| SettingsError::NoContact(path.clone()))?;
     let folder = path.parent().unwrap_or(Path::new(""));
-    let units = units(&appliance, folder, files.octet.as_deref().unwrap_or(folder))?;
+    let units = units(&appliance, folder, of.octet.as_deref().unwrap_or(folder))?;
     let (segments, _) = Segments::of(&settings, &units, (&file, &text))?;
-    Ok(Plan::new(&settings, &segments, &units))
+    Ok((Plan::new(&settings, &segments, &units), contact))
+}
+
+/// Where the router is, as the command says.
+fn said(of: &Of) -> Option<RouterContact> {
+    Some(RouterContact { address: of.address.clone()?, fingerprint: of.fingerprint? })
 }
 
 /// The units of the image: Octet's, and the owner's.
@@ -78,11 +91,11 @@ fn units(appliance: &Appliance, folder: &Path, octet: &Path) -> Result<Vec<Unit>
     }
     for service in &appliance.service {
         let path = folder.join(service.get_ref().unit.get_ref());
-        units.push(UnitSource::parse(path.display().to_string(), read(&path)?)?.unit);
+        units.push(UnitSource::parse(path.display().to_string(), text(&path)?)?.unit);
     }
     Ok(units)
 }
 
-fn read(path: &Path) -> Result<String, SettingsError> {
+fn text(path: &Path) -> Result<String, SettingsError> {
     fs::read_to_string(path).map_err(|error| SettingsError::Unread(path.to_owned(), error))
 }
