@@ -131,6 +131,9 @@ pub fn apply(
     keep: impl FnOnce(&State) -> io::Result<()>,
 ) -> Result<Outcome, ApplyError> {
     let before = State::read(ubus)?;
+    if before.is_waiting {
+        return Err(ApplyError::Pending);
+    }
     let (sections, change) = wanted.change(&before)?;
     if !change.conflicts.is_empty() {
         return Err(ApplyError::Conflicts(change.conflicts));
@@ -296,14 +299,9 @@ impl Job<'_, '_> {
                 self.ubus.wait(SETTLES);
             }
             self.ubus.end_connection();
-            // One that has staged nothing: what it confirms is nobody's.
-            self.ubus.end_session();
-            match self.ask(Call::uci("confirm", json!({}))) {
-                Err(UbusError::NoData(_)) => match State::read(self.ubus) {
-                    Ok(state) => return self.tell(why, &state),
-                    Err(error) => last = Some(error),
-                },
-                Ok(()) => {}
+            match State::read(self.ubus) {
+                Ok(state) if !state.is_waiting => return self.tell(why, &state),
+                Ok(_) => {}
                 Err(error) => last = Some(error),
             }
         }

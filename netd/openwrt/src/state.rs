@@ -21,6 +21,8 @@ pub struct State {
     pub sections: Vec<Section>,
     /// What runs.
     pub live: Live,
+    /// Whether a change waits to be confirmed: then all of this may be undone in a moment.
+    pub is_waiting: bool,
 }
 
 /// What `netifd` and the firewall have made of the configuration.
@@ -69,22 +71,33 @@ impl Live {
 }
 
 impl State {
-    /// Asks for all of it, in one request.
+    /// Asks for all of it, in one request and a new session: that sees nothing that is staged, and has nothing of its own to
+    /// confirm, so that it can ask whether somebody else has.
     ///
     /// # Errors
     /// The router does not say it, or something that cannot be read.
     pub fn read(ubus: &mut Ubus) -> Result<Self, UbusError> {
-        let mut calls = vec![Call { object: "system", method: "board", args: json!({}) }];
+        ubus.end_session();
+        let mut calls = vec![
+            Call::uci("confirm", json!({})),
+            Call { object: "system", method: "board", args: json!({}) },
+        ];
         calls.extend(CONFIGS.map(|config| Call::uci("get", json!({ "config": config }))));
         calls.extend(live());
-        let mut answers = ubus.read(&calls)?;
+        let mut answers = ubus.read_each(&calls)?;
+        let is_waiting = match answers.remove(0) {
+            Err(UbusError::NoData(_)) | Ok(_) => false,
+            Err(UbusError::Refused(_)) => true,
+            Err(error) => return Err(error),
+        };
+        let mut answers = answers.into_iter().collect::<Result<Vec<_>, _>>()?;
         let live = Live::of(answers.split_off(1 + CONFIGS.len()));
         let model = answers[0]["model"].as_str().unwrap_or("the router").to_owned();
         let mut sections = vec![];
         for (config, answer) in CONFIGS.iter().zip(&answers[1..]) {
             sections.extend(sections_of(config, answer)?);
         }
-        Ok(Self { model, sections, live })
+        Ok(Self { model, sections, live, is_waiting })
     }
 
     /// Our sections, in an order that says nothing.

@@ -136,6 +136,9 @@ impl UbusError {
     }
 }
 
+/// What comes with an answer, or why it came to nothing.
+pub type Answer = Result<Value, UbusError>;
+
 /// Who logs in.
 #[derive(Clone)]
 pub struct Login {
@@ -188,9 +191,22 @@ impl Ubus {
     /// # Errors
     /// One of them came to nothing.
     pub fn read(&mut self, calls: &[Call]) -> Result<Vec<Value>, UbusError> {
+        self.read_each(calls)?.into_iter().collect()
+    }
+
+    /// The same; what one of them came to is for whoever asks.
+    ///
+    /// # Errors
+    /// There is no answer, or the ACL does not grant one of them.
+    pub fn read_each(&mut self, calls: &[Call]) -> Result<Vec<Answer>, UbusError> {
         let (mut tries, mut is_renewed) = (0, false);
+        let has_ended = |it: &Answer| matches!(it, Err(UbusError::Session));
         loop {
-            match self.ask(calls).and_then(|answers| answers.into_iter().collect()) {
+            let asked = self.ask(calls).and_then(|answers| match answers.iter().any(has_ended) {
+                true => Err(UbusError::Session),
+                false => Ok(answers),
+            });
+            match asked {
                 // Now it is the ACL.
                 Err(UbusError::Session) if is_renewed => return Err(self.denied(calls)),
                 Err(UbusError::Session) => (self.session, is_renewed) = (None, true),
@@ -218,7 +234,7 @@ impl Ubus {
     ///
     /// # Errors
     /// There is no answer. What was asked may be done all the same ([`UbusError::is_lost`]).
-    pub fn ask(&mut self, calls: &[Call]) -> Result<Vec<Result<Value, UbusError>>, UbusError> {
+    pub fn ask(&mut self, calls: &[Call]) -> Result<Vec<Answer>, UbusError> {
         let session = match self.session.clone() {
             Some(session) => session,
             None => self.log_in()?,
@@ -250,7 +266,7 @@ impl Ubus {
         Ok(session.to_owned())
     }
 
-    fn send(&mut self, batch: &Batch) -> Result<Vec<Result<Value, UbusError>>, UbusError> {
+    fn send(&mut self, batch: &Batch) -> Result<Vec<Answer>, UbusError> {
         let (status, body) = self.https.post(PATH, batch.body.clone().into_bytes())?;
         let no_rpc = |what: &str| {
             let said: String = String::from_utf8_lossy(&body).chars().take(60).collect();
@@ -271,7 +287,7 @@ impl Ubus {
 }
 
 /// What an answer to `call` says; `None` if it is none.
-fn read(answer: &Value, call: &str) -> Option<Result<Value, UbusError>> {
+fn read(answer: &Value, call: &str) -> Option<Answer> {
     if let Some(code) = answer["error"]["code"].as_i64() {
         return Some(Err(match code {
             -32002 => UbusError::Session,

@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
-use octet_openwrt_double::http::Request;
 use octet_openwrt_double::{Fault, Router, Server};
 use tempfile::TempDir;
 
@@ -97,7 +96,7 @@ fn there_and_back() {
             .unwrap(),
     );
     assert!(before.contains("is not so"), "{before}");
-    assert!(!site.server.requests().iter().any(Request::is_writing));
+    assert_eq!(site.server.writing(), 0);
 
     let wrong = format!("sha256:{}", "07".repeat(32));
     let mut command = site.command("apply", &wrong);
@@ -108,7 +107,7 @@ fn there_and_back() {
     assert!(error.contains("does not let `adapter` in"), "{error}");
     let error = refused(site.command("apply", &site.fingerprint()).output().unwrap());
     assert!(error.contains("OCTET_OPENWRT_PASSWORD"), "{error}");
-    assert!(!site.server.requests().iter().any(Request::is_writing));
+    assert_eq!(site.server.writing(), 0);
 
     let untouched = site.server.with(|router| router.file("network"));
     let apply = site.run("apply");

@@ -59,10 +59,6 @@ fn reply(id: &Value, answer: Answer) -> Value {
     }
 }
 
-/// Methods that change something, or end what waits to be confirmed.
-const WRITES: [&str; 10] =
-    ["set", "add", "delete", "rename", "order", "revert", "commit", "apply", "confirm", "rollback"];
-
 impl Request {
     /// What is called, as `uci.get`: all of a batch.
     pub fn calls(&self) -> Vec<String> {
@@ -75,14 +71,6 @@ impl Request {
             Ok(one) => call(&one).into_iter().collect(),
             Err(_) => vec![],
         }
-    }
-
-    /// Whether something in it may change something.
-    pub fn is_writing(&self) -> bool {
-        let is = |call: &String| {
-            call.strip_prefix("uci.").is_some_and(|method| WRITES.contains(&method))
-        };
-        self.calls().iter().any(is)
     }
 }
 

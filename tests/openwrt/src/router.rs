@@ -142,6 +142,13 @@ impl Router {
         self.sessions.clear();
     }
 
+    /// All that somebody can have written: files, what is staged, and whether something waits to be confirmed.
+    pub(crate) fn written(&self) -> (Files, Vec<Staged>, bool) {
+        let staged = self.sessions.values().map(|session| session.staged.clone());
+        let staged = staged.filter(|staged| !staged.is_empty()).collect();
+        (self.files.clone(), staged, self.is_pending())
+    }
+
     /// Whether something waits to be confirmed.
     pub fn is_pending(&self) -> bool {
         self.pending.is_some()

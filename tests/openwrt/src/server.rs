@@ -87,6 +87,7 @@ struct Shared {
 struct State {
     router: Router,
     requests: Vec<Request>,
+    writing: usize,
     fault: Option<(usize, Fault)>,
     is_gone: bool,
 }
@@ -117,7 +118,7 @@ impl Server {
             .with_no_client_auth()
             .with_single_cert(vec![certificate], key)
             .map_err(io::Error::other)?;
-        let state = State { router, requests: vec![], fault: None, is_gone: false };
+        let state = State { router, requests: vec![], writing: 0, fault: None, is_gone: false };
         let ends = AtomicBool::new(false);
         let (state, changed) = (Mutex::new(state), Condvar::new());
         let shared = Arc::new(Shared { state, changed, ends, tls: Arc::new(tls) });
@@ -157,12 +158,17 @@ impl Server {
     /// Begins to count anew; `fault` happens to the request of that number, counted from 0.
     pub fn count(&self, fault: Option<(usize, Fault)>) {
         let mut state = self.shared.state();
-        (state.fault, state.requests) = (fault, vec![]);
+        (state.fault, state.requests, state.writing) = (fault, vec![], 0);
     }
 
     /// The requests since then.
     pub fn requests(&self) -> Vec<Request> {
         self.shared.state().requests.clone()
+    }
+
+    /// How many of them have changed a file, what is staged, or what waits to be confirmed.
+    pub fn writing(&self) -> usize {
+        self.shared.state().writing
     }
 
     /// What is sent gets through again.
@@ -259,7 +265,10 @@ impl State {
             Some(Fault::RpcdKilled) => self.router.kill_rpcd(),
             _ => {}
         }
-        let Some(response) = self.router.handle(&request) else { return Then::End };
+        let before = self.router.written();
+        let response = self.router.handle(&request);
+        self.writing += usize::from(self.router.written() != before);
+        let Some(response) = response else { return Then::End };
         match fault {
             Some(Fault::DropAfter) => Then::End,
             Some(fault @ (Fault::GoneAfter | Fault::HoldAfter)) => {

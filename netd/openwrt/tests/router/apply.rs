@@ -8,16 +8,13 @@ use crate::site::{HEAD, LINES, Site, plan, plan_of, router};
 use octet_openwrt::apply::{ApplyError, Outcome, Wanted, apply};
 use octet_openwrt::lacks::lacks;
 use octet_openwrt::state::State;
-use octet_openwrt::ubus::{Call, UbusError};
-use octet_openwrt_double::Router;
+use octet_openwrt::ubus::{Call, Login, Ubus, UbusError};
+use octet_openwrt::verify::verify;
+use octet_openwrt_double::{Fault, Router};
 use serde_json::json;
 
 fn keep(_: &State) -> io::Result<()> {
     Ok(())
-}
-
-fn writing(site: &Site) -> usize {
-    site.0.requests().iter().filter(|it| it.is_writing()).count()
 }
 
 /// There in few requests, of which none writes where nothing is to be done; and back.
@@ -32,13 +29,13 @@ fn there_and_back() {
     site.0.count(None);
     let outcome = apply(&mut site.ubus(), &Wanted::Plan(&plan), |state| {
         // Nothing was touched yet.
-        assert_eq!(writing(&site), 0);
+        assert_eq!(site.0.writing(), 0);
         *kept.borrow_mut() = state.export();
         Ok(())
     });
     assert_eq!(outcome.unwrap(), Outcome::Applied);
     let requests = site.0.requests();
-    println!("{} requests, {} of them writing", requests.len(), writing(&site));
+    println!("{} requests, {} of them writing", requests.len(), site.0.writing());
     assert!(requests.len() <= 12, "{}", requests.len());
     assert!(kept.borrow().contains("package network") && kept.borrow().contains("'br-lan.1'"));
     let after = site.sections();
@@ -51,7 +48,7 @@ fn there_and_back() {
     site.0.count(None);
     let outcome = apply(&mut site.ubus(), &Wanted::Plan(&plan), keep);
     assert_eq!(outcome.unwrap(), Outcome::Nothing);
-    assert_eq!((site.0.requests().len(), writing(&site)), (2, 0));
+    assert_eq!((site.0.requests().len(), site.0.writing()), (2, 0));
 
     // What is other is changed alone.
     let other = crate::site::plan(&LINES.replace("rate = 100", "rate = 50"));
@@ -83,15 +80,19 @@ fn what_stands_in_the_way_is_told_before_anything_is_touched() {
         matches!(&error, ApplyError::Conflicts(all) if all[0].contains("whole switch")),
         "{error}"
     );
-    assert_eq!(writing(&site), 0);
+    assert_eq!(site.0.writing(), 0);
 
     let site = Site::start(router());
     let error = refused(&site, |_| Err(io::Error::other("full")));
     assert!(matches!(error, ApplyError::Copy(_)), "{error}");
-    assert_eq!(writing(&site), 0);
+    assert_eq!(site.0.writing(), 0);
 
     // Who may only read.
-    let error = apply(&mut site.ubus_of("viewer", "adapterpw"), &Wanted::Plan(&plan), keep);
+    let error = apply(
+        &mut site.ubus_as(Login { name: "viewer".into(), password: "adapterpw".into() }),
+        &Wanted::Plan(&plan),
+        keep,
+    );
     let error = error.unwrap_err();
     assert!(matches!(&error, ApplyError::Ubus(UbusError::Denied(_))), "{error}");
 
@@ -106,6 +107,32 @@ fn what_stands_in_the_way_is_told_before_anything_is_touched() {
     assert!(site.0.with(|router| router.is_pending()));
     other.ask(&[Call::uci("confirm", json!({}))]).unwrap().remove(0).unwrap();
     assert_eq!(apply(&mut site.ubus(), &Wanted::Plan(&plan), keep).unwrap(), Outcome::Applied);
+}
+
+/// A change of ours that nobody will confirm any more: until the router has undone it, whoever comes is told so.
+#[test]
+fn what_waits_is_told_from_what_is_there() {
+    let site = Site::start(router());
+    let plan = plan(LINES);
+    let before = site.sections();
+    // Two requests to stage it; then the connection is lost, once it is applied.
+    site.0.count(Some((4, Fault::GoneAfter)));
+    let error = apply(&mut site.ubus(), &Wanted::Plan(&plan), keep).unwrap_err();
+    assert!(matches!(error, ApplyError::Unknown(..)), "{error}");
+    // The same, and no time has passed since when somebody comes.
+    let site = Site::start(router());
+    site.0.count(Some((5, Fault::GoneBefore)));
+    let mut ubus = Ubus::new(site.https(), site.login(), Box::new(|_| ()));
+    apply(&mut ubus, &Wanted::Plan(&plan), keep).unwrap_err();
+    site.0.back();
+    let mut ubus = site.ubus();
+    assert!(State::read(&mut ubus).unwrap().is_waiting);
+    assert!(matches!(apply(&mut ubus, &Wanted::Plan(&plan), keep), Err(ApplyError::Pending)));
+    let found = verify(&mut ubus, &Wanted::Plan(&plan)).unwrap();
+    assert!(found[0].contains("waits"), "{found:?}");
+    site.0.pass(Duration::from_secs(120));
+    assert!(!State::read(&mut ubus).unwrap().is_waiting);
+    assert_eq!(site.sections(), before);
 }
 
 /// Whoever asks is in the network of the owner's devices, whose port becomes another one: the way to the router breaks, and comes

@@ -45,7 +45,10 @@ fn only_the_router_that_is_meant() {
 #[test]
 fn what_a_login_may_not_do_is_told_from_one_that_has_ended() {
     let site = Site::start(router());
-    let error = site.ubus_of("adapter", "other").read(&board()).unwrap_err();
+    let error = site
+        .ubus_as(Login { name: "adapter".into(), password: "other".into() })
+        .read(&board())
+        .unwrap_err();
     assert!(matches!(&error, UbusError::Login(name) if name == "adapter"), "{error}");
 
     // One that has ended is begun again, once.

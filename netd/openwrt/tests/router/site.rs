@@ -62,18 +62,26 @@ impl Site {
         Self(Rc::new(Server::start(router).unwrap()))
     }
 
+    /// A connection to it.
+    pub fn https(&self) -> Https {
+        let fingerprint = Fingerprint::new(self.0.fingerprint());
+        Https::new(&self.0.address().to_string(), Some(fingerprint)).unwrap()
+    }
+
+    /// Who may do what an apply needs.
+    pub fn login(&self) -> Login {
+        Login { name: "adapter".to_owned(), password: "adapterpw".to_owned() }
+    }
+
     /// A way to it, for which time passes only when it waits.
     pub fn ubus(&self) -> Ubus {
-        self.ubus_of("adapter", "adapterpw")
+        self.ubus_as(self.login())
     }
 
     /// The same with another login.
-    pub fn ubus_of(&self, name: &str, password: &str) -> Ubus {
-        let fingerprint = Fingerprint::new(self.0.fingerprint());
-        let https = Https::new(&self.0.address().to_string(), Some(fingerprint)).unwrap();
-        let login = Login { name: name.to_owned(), password: password.to_owned() };
+    pub fn ubus_as(&self, login: Login) -> Ubus {
         let server = Rc::clone(&self.0);
-        Ubus::new(https, login, Box::new(move |time| server.pass(time)))
+        Ubus::new(self.https(), login, Box::new(move |time| server.pass(time)))
     }
 
     /// Sections on the flash: ours, and the owner's.
