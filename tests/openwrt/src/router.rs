@@ -1,9 +1,12 @@
 //! The router: its files, who is logged in, what waits to be confirmed, and what its daemons run by now.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
-use crate::session::Session;
+use serde_json::Value;
+
+use crate::session::{Rights, Session, User};
 use crate::uci::{Package, Row};
 
 /// Files of `/etc/config` as they come with OpenWrt.
@@ -50,6 +53,8 @@ pub struct Router {
     pub is_deaf: bool,
     /// Whether they do it at once.
     pub is_instant: bool,
+    /// Logins besides those that it has: name, password and ACL.
+    added: Vec<(String, String, Arc<Value>)>,
     /// For numbers of sessions.
     pub(crate) logins: u64,
 }
@@ -85,8 +90,21 @@ impl Router {
             port: "lan8".to_owned(),
             is_deaf: false,
             is_instant: false,
+            added: vec![],
             logins: 0,
         }
+    }
+
+    /// Adds a login that may do what `acl` says, a file as in `/usr/share/rpcd/acl.d/`.
+    pub fn add_login(&mut self, name: &str, password: &str, acl: Value) {
+        self.added.push((name.to_owned(), password.to_owned(), Arc::new(acl)));
+    }
+
+    /// What who logs in with these words may do.
+    pub(crate) fn rights(&self, name: &str, password: &str) -> Option<Rights> {
+        let added = self.added.iter().find(|(it, word, _)| it == name && word == password);
+        let added = added.map(|(_, _, acl)| Rights::granted(Arc::clone(acl)));
+        added.or_else(|| User::of(name, password).map(Rights::of))
     }
 
     /// A file of `/etc/config`, as it is on the flash.

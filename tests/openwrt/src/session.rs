@@ -1,5 +1,6 @@
 //! Who is logged in at `rpcd`, and what that one may do.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -23,11 +24,19 @@ pub enum User {
     Viewer,
 }
 
+/// What somebody may do: as the user, or as the ACL says that a test has installed for a login of its own.
+#[derive(Debug, Clone)]
+pub struct Rights {
+    /// Who it is.
+    pub user: User,
+    acl: Option<Arc<Value>>,
+}
+
 /// A session.
 #[derive(Debug, Clone)]
 pub struct Session {
-    /// Who it is.
-    pub user: User,
+    /// What it may do.
+    pub rights: Rights,
     timeout: i64,
     used: Duration,
     /// What is staged, and nobody else sees.
@@ -54,7 +63,7 @@ const WRITABLE: [&str; 4] = ["dhcp", "firewall", "network", "wireless"];
 const READABLE: [&str; 5] = ["dhcp", "firewall", "network", "system", "wireless"];
 
 /// Programs that the adapter may run: what its ACL lists.
-pub const PROGRAMS: [&str; 2] = ["/sbin/fw4 check", "/usr/sbin/nft -s list table inet fw4"];
+const PROGRAMS: [&str; 2] = ["/sbin/fw4 check", "/usr/sbin/nft -s list table inet fw4"];
 
 impl User {
     /// Who logs in with these words.
@@ -143,11 +152,50 @@ impl User {
     }
 }
 
+impl Rights {
+    /// Those of a user.
+    pub fn of(user: User) -> Self {
+        Self { user, acl: None }
+    }
+
+    /// Those that a file in `/usr/share/rpcd/acl.d/` grants.
+    pub fn granted(acl: Arc<Value>) -> Self {
+        Self { user: User::Viewer, acl: Some(acl) }
+    }
+
+    /// The lists that the ACL has for these, of who reads and, unless it is about reading, of who writes.
+    fn lists<'a>(acl: &'a Value, scope: &'a str, writes: bool) -> impl Iterator<Item = &'a Value> {
+        let groups = acl.as_object().into_iter().flat_map(|acl| acl.values());
+        let rights: &[&str] = if writes { &["write"] } else { &["read", "write"] };
+        groups.flat_map(move |group| rights.iter().map(move |right| &group[right][scope]))
+    }
+
+    /// Whether a method is granted.
+    pub fn may(&self, object: &str, method: &str) -> bool {
+        let Some(acl) = &self.acl else { return self.user.may(object, method) };
+        let has = |list: &Value| list.as_array().is_some_and(|it| it.iter().any(|it| it == method));
+        Self::lists(acl, "ubus", false).any(|objects| has(&objects[object]))
+    }
+
+    /// Whether a file of `/etc/config` is granted.
+    pub fn may_uci(&self, config: &str, writes: bool) -> bool {
+        let Some(acl) = &self.acl else { return self.user.may_uci(config, writes) };
+        let has = |list: &Value| list.as_array().is_some_and(|it| it.iter().any(|it| it == config));
+        Self::lists(acl, "uci", writes).any(has)
+    }
+
+    /// Whether a program with what it is given is granted.
+    pub fn may_run(&self, line: &str) -> bool {
+        let Some(acl) = &self.acl else { return PROGRAMS.contains(&line) };
+        Self::lists(acl, "file", false).any(|files| files[line] == json!(["exec"]))
+    }
+}
+
 impl Session {
     /// Of who has just logged in, with the `timeout` that was asked for, if it is one.
-    pub fn new(user: User, timeout: Option<i64>, now: Duration) -> Self {
+    pub fn new(rights: Rights, timeout: Option<i64>, now: Duration) -> Self {
         let timeout = timeout.unwrap_or(LASTS);
-        Self { user, timeout, used: now, staged: Staged::new(), seen: Files::new() }
+        Self { rights, timeout, used: now, staged: Staged::new(), seen: Files::new() }
     }
 
     /// Whether it is there; one without a timeout always is.
@@ -171,8 +219,8 @@ impl Session {
             "ubus_rpc_session": name,
             "timeout": self.timeout,
             "expires": left,
-            "acls": self.user.acls(),
-            "data": { "username": self.user.name() },
+            "acls": self.rights.user.acls(),
+            "data": { "username": self.rights.user.name() },
         })
     }
 }

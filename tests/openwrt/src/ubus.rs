@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 
 use crate::router::Router;
-use crate::session::{NOBODY, PROGRAMS, Session, User};
+use crate::session::{NOBODY, Rights, Session, User};
 use crate::uci::{Package, Row, Section, is_kind, is_name};
 use crate::{firewall, network};
 
@@ -153,17 +153,17 @@ impl Router {
             return DENIED;
         };
         session.touch(now);
-        let user = session.user;
-        if !user.may(object, method) {
+        let rights = session.rights.clone();
+        if !rights.may(object, method) {
             return DENIED;
         }
         if !self.objects().iter().any(|it| it == object) {
             return Answer::Error(-32000, "Object not found");
         }
         let answer = match object {
-            "uci" => self.uci((sid, user), method, &args),
-            "session" => self.session((sid, user), method, &args),
-            "file" => self.file_call(user, method, &args),
+            "uci" => self.uci((sid, &rights), method, &args),
+            "session" => self.session((sid, &rights), method, &args),
+            "file" => self.file_call(&rights, method, &args),
             "system" => Ok(self.system(method)),
             "service" => Ok(Answer::Result(0, Some(service()))),
             _ => self.network(object, method, &args),
@@ -173,12 +173,12 @@ impl Router {
 
     fn login(&mut self, args: &Args<'_>) -> Result<Answer, Answer> {
         let (name, password) = (args.must("username")?, args.must("password")?);
-        let Some(user) = User::of(name, password) else { return Ok(REFUSED) };
+        let Some(rights) = self.rights(name, password) else { return Ok(REFUSED) };
         // A number of more than 32 bits is none.
         let timeout = args.number("timeout").filter(|it| i32::try_from(*it).is_ok());
         self.logins += 1;
         let sid = format!("{:032x}", self.logins);
-        let session = Session::new(user, timeout, self.now);
+        let session = Session::new(rights, timeout, self.now);
         let json = session.json(&sid, timeout != Some(0));
         self.sessions.insert(sid, session);
         Ok(Answer::Result(0, Some(json)))
@@ -186,7 +186,7 @@ impl Router {
 
     fn session(
         &mut self,
-        (sid, user): (&str, User),
+        (sid, rights): (&str, &Rights),
         method: &str,
         args: &Args<'_>,
     ) -> Result<Answer, Answer> {
@@ -196,9 +196,9 @@ impl Router {
                 let (scope, object) = (args.must("scope")?, args.must("object")?);
                 let function = args.text("function")?.unwrap_or_default();
                 let access = match scope {
-                    "uci" => user.may_uci(object, function == "write"),
-                    "ubus" => user.may(object, function),
-                    _ => user == User::Root,
+                    "uci" => rights.may_uci(object, function == "write"),
+                    "ubus" => rights.may(object, function),
+                    _ => rights.user == User::Root,
                 };
                 Ok(Answer::Result(0, Some(json!({ "access": access }))))
             }
@@ -212,7 +212,7 @@ impl Router {
 
     fn uci(
         &mut self,
-        (sid, user): (&str, User),
+        (sid, rights): (&str, &Rights),
         method: &str,
         args: &Args<'_>,
     ) -> Result<Answer, Answer> {
@@ -233,7 +233,7 @@ impl Router {
         }
         let config = args.must("config")?;
         let writes = !["get", "changes"].contains(&method);
-        if !user.may_uci(config, writes) {
+        if !rights.may_uci(config, writes) {
             return Ok(REFUSED);
         }
         if !self.files.contains_key(config) {
@@ -307,17 +307,17 @@ impl Router {
         OK
     }
 
-    fn file_call(&self, user: User, method: &str, args: &Args<'_>) -> Result<Answer, Answer> {
+    fn file_call(&self, rights: &Rights, method: &str, args: &Args<'_>) -> Result<Answer, Answer> {
         if method == "exec" {
             let given = args.array("params").unwrap_or_default();
             let line = [&[args.must("command")?], &given[..]].concat().join(" ");
-            if !PROGRAMS.contains(&line.as_str()) {
+            if !rights.may_run(&line) {
                 return Ok(REFUSED);
             }
             return Ok(Answer::Result(0, Some(firewall::run(self, &line))));
         }
         let path = args.must("path")?;
-        if user != User::Root && (method, path) != ("read", "/etc/board.json") {
+        if rights.user != User::Root && (method, path) != ("read", "/etc/board.json") {
             return Ok(REFUSED);
         }
         let config = path.strip_prefix("/etc/config/").filter(|it| self.files.contains_key(*it));

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::io;
 use std::time::Duration;
 
-use crate::site::{HEAD, LINES, Site, plan, plan_of, router};
+use crate::site::{HEAD, LINES, Site, plan, plan_of, router, set_up};
 use octet_openwrt::apply::{ApplyError, Outcome, Wanted, apply};
 use octet_openwrt::lacks::lacks;
 use octet_openwrt::state::State;
@@ -73,6 +73,7 @@ fn what_stands_in_the_way_is_told_before_anything_is_touched() {
     // The owner's network on the whole switch.
     let network = router().file("network").replace("'br-lan.1'", "'br-lan'");
     let mut whole = Router::with(&[("network", &network)]);
+    set_up(&mut whole);
     whole.port = "wan".to_owned();
     let site = Site::start(whole);
     let error = refused(&site, keep);
@@ -97,7 +98,7 @@ fn what_stands_in_the_way_is_told_before_anything_is_touched() {
     assert!(matches!(&error, ApplyError::Ubus(UbusError::Denied(_))), "{error}");
 
     // Another's change that waits.
-    let mut other = site.ubus();
+    let mut other = site.ubus_as(Login { name: "root".into(), password: "rootpw".into() });
     let set = json!({ "config": "network", "section": "wan6", "values": { "reqprefix": "no" } });
     other.ask(&[Call::uci("set", set)]).unwrap().remove(0).unwrap();
     let timeout = json!({ "rollback": true, "timeout": 60 });
@@ -143,7 +144,7 @@ fn a_lock_out_is_undone() {
         .file("network")
         .replace("\tlist ports 'lan10'\n", "\tlist ports 'lan10'\n\tlist ports 'lan11'\n");
     let mut router = Router::with(&[("network", &network)]);
-    router.port = "lan10".to_owned();
+    set_up(&mut router);
     let site = Site::start(router);
     let other = |port: &str| plan_of(&HEAD.replace("lan9", port), LINES);
     assert_eq!(

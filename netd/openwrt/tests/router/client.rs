@@ -18,10 +18,10 @@ fn only_the_router_that_is_meant() {
     let site = Site::start(router());
     assert_eq!(site.ubus().read(&board()).unwrap()[0]["hostname"], "OpenWrt");
     let address = site.0.address().to_string();
+    let login = site.login();
     let ubus = |wanted| {
         let https = Https::new(&address, Some(wanted)).unwrap();
-        let login = Login { name: "adapter".into(), password: "adapterpw".into() };
-        Ubus::new(https, login, Box::new(|_| ()))
+        Ubus::new(https, login.clone(), Box::new(|_| ()))
     };
     let found = Fingerprint::new(site.0.fingerprint());
     assert!(ubus(found).read(&board()).is_ok());
@@ -69,9 +69,9 @@ fn what_a_login_may_not_do_is_told_from_one_that_has_ended() {
     assert!(matches!(&error, UbusError::Refused(what) if what == "uci get rpcd"), "{error}");
     let error = ubus.read(&[Call::uci("get", json!({ "config": 5 }))]).unwrap_err();
     assert!(matches!(error, UbusError::Invalid(_)), "{error}");
-    let interface = json!({ "interface": "nope" });
-    let call = Call { object: "network.interface", method: "status", args: interface };
-    assert!(matches!(ubus.read(&[call]).unwrap_err(), UbusError::NotFound(_)));
+    let reload = Call { object: "network", method: "nope", args: json!({}) };
+    let mut root = site.ubus_as(Login { name: "root".into(), password: "rootpw".into() });
+    assert!(matches!(root.read(&[reload]).unwrap_err(), UbusError::NotFound(_)));
     let call = Call::uci("confirm", json!({}));
     assert!(matches!(ubus.ask(&[call]).unwrap().remove(0), Err(UbusError::NoData(_))));
 }
@@ -87,8 +87,8 @@ fn an_answer_that_is_lost() {
         ubus.read(&board()).unwrap_or_else(|error| panic!("{fault:?}: {error}"));
         assert_eq!(site.0.requests().len(), 2, "{fault:?}");
         site.0.count(Some((0, fault)));
-        let set = json!({ "config": "network", "section": "lan", "values": { "mtu": "1400" } });
-        let error = ubus.ask(&[Call::uci("set", set)]).unwrap_err();
+        let revert = json!({ "config": "network" });
+        let error = ubus.ask(&[Call::uci("revert", revert)]).unwrap_err();
         assert!(error.is_lost(), "{fault:?}: {error}");
         assert_eq!(site.0.requests().len(), 1, "{fault:?}");
     }
@@ -97,7 +97,7 @@ fn an_answer_that_is_lost() {
 #[test]
 fn what_is_too_long_for_one_request_is_sent_in_several() {
     let site = Site::start(router());
-    let mut ubus = site.ubus();
+    let mut ubus = site.ubus_as(Login { name: "root".into(), password: "rootpw".into() });
     ubus.read(&board()).unwrap();
     site.0.count(None);
     let long = "x".repeat(9000);

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::site::{HEAD, LINES, Site, plan_of, router};
+use crate::site::{HEAD, LINES, Site, plan_of, router, set_up};
 use octet_openwrt::apply::{Outcome, Wanted, apply};
 use octet_openwrt::state::State;
 use octet_openwrt_double::http::Request;
@@ -33,7 +33,7 @@ fn steps(plan: &Plan, files: &[(&str, &str)]) -> Vec<String> {
 /// A router with these files, asked by the owner's own port.
 fn with(files: &[(&str, &str)]) -> Router {
     let mut router = Router::with(files);
-    router.port = "lan10".to_owned();
+    set_up(&mut router);
     router
 }
 

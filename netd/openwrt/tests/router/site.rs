@@ -3,6 +3,7 @@
 use std::rc::Rc;
 
 use octet_appliance::{Appliance, Fingerprint, Segments};
+use octet_openwrt::adopt;
 use octet_openwrt::https::Https;
 use octet_openwrt::ubus::{Login, Ubus};
 use octet_openwrt_double::{Router, Server};
@@ -49,8 +50,14 @@ pub fn router() -> Router {
         .replace("option device 'br-lan'", "option device 'br-lan.1'")
         + "config bridge-vlan 'mine'\n\toption device 'br-lan'\n\toption vlan '1'\n\tlist ports 'lan10:u*'\n\n";
     let mut router = Router::with(&[("network", &network)]);
-    router.port = "lan10".to_owned();
+    set_up(&mut router);
     router
+}
+
+/// What its owner does besides: his own port is the last one, and our login may do what its ACL says, and nothing else.
+pub fn set_up(router: &mut Router) {
+    router.port = "lan10".to_owned();
+    router.add_login(adopt::LOGIN, "secret", adopt::acl());
 }
 
 /// The router at a port of this computer.
@@ -70,7 +77,7 @@ impl Site {
 
     /// Who may do what an apply needs.
     pub fn login(&self) -> Login {
-        Login { name: "adapter".to_owned(), password: "adapterpw".to_owned() }
+        Login { name: adopt::LOGIN.to_owned(), password: "secret".to_owned() }
     }
 
     /// A way to it, for which time passes only when it waits.

@@ -105,6 +105,9 @@ pub fn run(line: OpenwrtLine, folder: &Path) -> Result<(), OpenwrtError> {
         Verb::Diff(of) => {
             let (plan, contact) = settings::read(&of)?;
             let state = State::read(&mut ubus(&of, &contact)?)?;
+            if state.is_waiting {
+                println!("A change waits to be confirmed: what is there now may be undone\n");
+            }
             let router =
                 Router::of(state.model, state.sections, &plan).map_err(ApplyError::from)?;
             Change::of(&plan, &router).report(&router).iter().for_each(|line| println!("{line}"));
