@@ -20,6 +20,9 @@ const NOBODY: &str = "00000000000000000000000000000000";
 /// What a request has at most, in bytes: the router takes 65536.
 const LONGEST: usize = 60_000;
 
+/// What a call has besides what is given to it, in bytes at most.
+const CALL: usize = 100;
+
 /// How often what only reads is asked.
 const TRIES: usize = 3;
 
@@ -318,19 +321,20 @@ struct Batch {
 fn batches(session: &str, calls: &[Call]) -> Vec<Batch> {
     let mut batches: Vec<Batch> = vec![];
     for call in calls {
-        let number = batches.last().map_or(0, |batch| batch.calls.len());
+        let params = json!([session, call.object, call.method, call.args]).to_string();
         let json = |id: usize| {
-            let params = json!([session, call.object, call.method, call.args]);
-            json!({ "jsonrpc": "2.0", "id": id, "method": "call", "params": params }).to_string()
+            format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"method\":\"call\",\"params\":{params}}}")
         };
-        let (next, first) = (json(number), json(0));
         match batches.last_mut() {
-            Some(batch) if batch.body.len() + next.len() < LONGEST => {
+            Some(batch) if batch.body.len() + params.len() + CALL < LONGEST => {
                 batch.body.truncate(batch.body.len() - 1);
-                batch.body += &format!(",{next}]");
+                batch.body += &format!(",{}]", json(batch.calls.len()));
                 batch.calls.push(call.to_string());
             }
-            _ => batches.push(Batch { calls: vec![call.to_string()], body: format!("[{first}]") }),
+            _ => {
+                let body = format!("[{}]", json(0));
+                batches.push(Batch { calls: vec![call.to_string()], body });
+            }
         }
     }
     batches

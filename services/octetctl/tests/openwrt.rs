@@ -28,7 +28,7 @@ impl Site {
             + "config bridge-vlan 'mine'\n\toption device 'br-lan'\n\toption vlan '1'\n\tlist ports 'lan8:u*'\n\n";
         let server = Server::start(Router::with(&[("network", &network)])).unwrap();
         // The command's clock is this computer's: the router's daemons need no time.
-        server.with(|router| router.is_instant = true);
+        server.with(|router| router.delay = 0);
         let folder = TempDir::new().unwrap();
         let site = Self { folder, server };
         std::fs::write(site.path("appliance.toml"), SETTINGS).unwrap();

@@ -51,8 +51,8 @@ pub struct Router {
     pub port: String,
     /// Whether its daemons ever do what files say.
     pub is_deaf: bool,
-    /// Whether they do it at once.
-    pub is_instant: bool,
+    /// How long they take for it, in hundredths of what was recorded.
+    pub delay: u32,
     /// Logins besides those that it has: name, password and ACL.
     added: Vec<(String, String, Arc<Value>)>,
     /// For numbers of sessions.
@@ -89,7 +89,7 @@ impl Router {
             follows: BTreeMap::new(),
             port: "lan8".to_owned(),
             is_deaf: false,
-            is_instant: false,
+            delay: 100,
             added: vec![],
             logins: 0,
         }
@@ -213,14 +213,15 @@ impl Router {
     }
 
     fn follow(&mut self, name: &str, firewall: Duration) {
-        if self.is_instant {
+        if self.delay == 0 {
             return self.run(name);
         }
+        let due = |time: Duration| self.now + time * self.delay / 100;
         if name == "network" {
-            self.follows.insert("network", self.now + NETWORK_FOLLOWS);
+            self.follows.insert("network", due(NETWORK_FOLLOWS));
         }
         if ["network", "firewall"].contains(&name) {
-            self.follows.insert("firewall", self.now + firewall);
+            self.follows.insert("firewall", due(firewall));
         }
     }
 

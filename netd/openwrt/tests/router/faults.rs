@@ -30,21 +30,29 @@ fn steps(plan: &Plan, files: &[(&str, &str)]) -> Vec<String> {
     site.0.requests().iter().map(step).collect()
 }
 
-/// A router with these files, asked by the owner's own port.
+/// A router with these files, asked by the owner's own port. Its daemons are quick, so that they are looked at twice and
+/// not five times.
 fn with(files: &[(&str, &str)]) -> Router {
     let mut router = Router::with(files);
+    router.delay = 5;
     set_up(&mut router);
     router
 }
 
 #[test]
 fn every_fault_at_every_request() {
-    // A small box, so that it does not take long. Sections come, change and go.
+    // A small box, so that it does not take long. Sections come, change and go, and staging them takes two requests.
     let head = HEAD
         .replace("boards = 8", "boards = 4")
         .replace(", \"lan5\", \"lan6\", \"lan7\", \"lan8\"", "");
     let earlier = LINES.replace("4433", "4434").replace("rate = 100", "rate = 50");
-    let [earlier, plan] = [&earlier, LINES].map(|lines| plan_of(&head, lines));
+    let ports: Vec<_> = (0..19).map(|it| (2000 + 2 * it).to_string()).collect();
+    let more = format!(
+        "[[policy]]\nfrom = \"boards\"\nto = \"boards\"\nprotocol = \"tcp\"\nports = [{}]\n",
+        ports.join(", ")
+    );
+    let lines = format!("{LINES}{more}");
+    let [earlier, plan] = [&earlier, &lines].map(|lines| plan_of(&head, lines));
     let old_router = {
         let site = Site::start(router());
         apply(&mut site.ubus(), &Wanted::Plan(&earlier), |_| Ok(())).unwrap();
@@ -57,6 +65,8 @@ fn every_fault_at_every_request() {
     };
     let files: Vec<_> = old_router.iter().map(|(file, text)| (*file, text.as_str())).collect();
     let steps = steps(&plan, &files);
+    let staging = steps.iter().filter(|step| step.contains("uci.add")).count();
+    assert_eq!(staging, 2, "{steps:?}");
     println!("{:44} {}", "", Fault::ALL.map(|fault| format!("{fault:?}")).join("  "));
     let (mut olds, mut news) = (0, 0);
     for (number, step) in steps.iter().enumerate() {
