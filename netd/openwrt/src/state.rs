@@ -63,7 +63,7 @@ impl Live {
         let mut next = || answers.next().unwrap_or_default();
         let (mut interfaces, devices, rules) = (next(), next(), next());
         Self {
-            interfaces: interfaces["interface"].take(),
+            interfaces: interfaces.get_mut("interface").map(Json::take).unwrap_or_default(),
             devices,
             rules: rules["stdout"].as_str().unwrap_or_default().to_owned(),
         }

@@ -222,6 +222,14 @@ mod tests {
         assert_eq!(line.board.map(|it| (it.number, it.key.is_some())), Some((3, true)));
         let line = parse("octetctl --box 192.0.2.1 vouch 3");
         assert!(matches!(line.task, Task::Vouch(Board { number: 3, key: None })));
+        let line = parse("octetctl openwrt adopt 192.0.2.1");
+        assert!(matches!(line.task, Task::Openwrt(_)) && line.target.is_none());
+        assert!(
+            Line::parse(["octetctl", "openwrt", "diff", "--password", "a"].map(str::to_owned))
+                .is_err()
+        );
+        // There it would be a unit's name.
+        assert!(matches!(parse("octetctl --box 192.0.2.1 openwrt").task, Task::Ask(_)));
         assert!(Line::parse(["octetctl", "--board", "3", "status"].map(str::to_owned)).is_err());
         assert!(Line::parse(["octetctl", "--box", ""].map(str::to_owned)).is_err());
     }

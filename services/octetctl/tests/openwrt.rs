@@ -112,9 +112,15 @@ fn there_and_back() {
     let untouched = site.server.with(|router| router.file("network"));
     let apply = site.run("apply");
     assert!(apply.contains("Done, and confirmed"), "{apply}");
-    let copies: Vec<_> = std::fs::read_dir(site.path("octet/openwrt")).unwrap().collect();
-    let copy = std::fs::read_to_string(copies[0].as_ref().unwrap().path()).unwrap();
-    assert!(copies.len() == 1 && copy.contains("config bridge-vlan 'mine'"), "{copy}");
+    let copies = || {
+        let folder = std::fs::read_dir(site.path("octet/openwrt")).unwrap();
+        let mut files: Vec<_> = folder.map(|file| file.unwrap().path()).collect();
+        files.sort();
+        files.iter().map(|file| std::fs::read_to_string(file).unwrap()).collect::<Vec<_>>()
+    };
+    let [first, last] = &copies()[..] else { panic!("{:?}", copies()) };
+    assert!(first == last && first.contains("config bridge-vlan 'mine'"), "{first}");
+    assert!(!first.contains("octet_"), "{first}");
     assert!(site.run("verify").contains("as the plan says"));
     assert!(site.run("diff").contains("Nothing is to be changed"));
     assert!(site.run("apply").contains("Nothing is to be done"));
@@ -133,6 +139,8 @@ fn there_and_back() {
     command.arg(site.path("appliance.toml")).arg("--octet").arg(octet);
     command.env("XDG_CONFIG_HOME", site.folder.path()).env("OCTET_OPENWRT_PASSWORD", "adapterpw");
     assert!(said(command.output().unwrap()).contains("Done, and confirmed"));
+    let [before, last] = &copies()[..] else { panic!("{:?}", copies()) };
+    assert!(before == first && last.contains("octet_"), "{last}");
     assert_eq!(site.server.with(|router| router.file("network")), untouched);
 }
 

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::thread;
 
 use octet_appliance::RouterContact;
+use octet_control::lines;
 use octet_node::durable::{self, Existing};
 use octet_openwrt::adopt;
 use octet_openwrt::apply::{ApplyError, Outcome, Wanted, apply};
@@ -110,7 +111,7 @@ pub fn run(line: OpenwrtLine, folder: &Path) -> Result<(), OpenwrtError> {
             }
             let router =
                 Router::of(state.model, state.sections, &plan).map_err(ApplyError::from)?;
-            Change::of(&plan, &router).report(&router).iter().for_each(|line| println!("{line}"));
+            print(&Change::of(&plan, &router).report(&router));
             Ok(())
         }
         Verb::Apply(of) => {
@@ -124,7 +125,7 @@ pub fn run(line: OpenwrtLine, folder: &Path) -> Result<(), OpenwrtError> {
         Verb::Verify(of) => {
             let (plan, contact) = settings::read(&of)?;
             let found = verify(&mut ubus(&of, &contact)?, &Wanted::Plan(&plan))?;
-            found.iter().for_each(|line| println!("{line}"));
+            print(&found);
             match found.len() {
                 0 => {
                     println!("The router is as the plan says");
@@ -136,6 +137,11 @@ pub fn run(line: OpenwrtLine, folder: &Path) -> Result<(), OpenwrtError> {
     }
 }
 
+/// A line each: it may be the router's words.
+fn print(said: &[String]) {
+    said.iter().for_each(|line| println!("{}", lines(line)));
+}
+
 fn change(
     (of, contact): (&Of, &RouterContact),
     wanted: &Wanted<'_>,
@@ -143,8 +149,15 @@ fn change(
 ) -> Result<(), OpenwrtError> {
     let name = contact.address.to_string().replace([':', '[', ']', '%'], "_");
     let copy = folder.join(format!("{name}.uci"));
+    // What was there before the first change of ours.
+    let first = folder.join(format!("{name}.first.uci"));
     let keep = |state: &State| {
-        durable::write(&copy, state.export().as_bytes(), Existing::Replace, |_| Ok(()))?;
+        let text = state.export();
+        match durable::write(&first, text.as_bytes(), Existing::Keep, |_| Ok(())) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+            _ => {}
+        }
+        durable::write(&copy, text.as_bytes(), Existing::Replace, |_| Ok(()))?;
         println!("What the router has now is kept in {}", copy.display());
         Ok(())
     };
