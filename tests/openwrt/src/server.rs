@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use rustix::net::sockopt::set_socket_linger;
 use rustls::crypto::ring::default_provider;
-use rustls::{ServerConfig, ServerConnection, StreamOwned};
+use rustls::version::TLS12;
+use rustls::{ALL_VERSIONS, ServerConfig, ServerConnection, StreamOwned, SupportedProtocolVersion};
 use sha2::{Digest, Sha256};
 
 use crate::certificate;
@@ -108,12 +109,27 @@ impl Server {
     /// # Errors
     /// There is no port for it.
     pub fn start(router: Router) -> io::Result<Self> {
+        Self::with_versions(router, ALL_VERSIONS)
+    }
+
+    /// The same with a library that speaks TLS 1.2 alone, as in older releases.
+    ///
+    /// # Errors
+    /// There is no port for it.
+    pub fn start_old(router: Router) -> io::Result<Self> {
+        Self::with_versions(router, &[&TLS12])
+    }
+
+    fn with_versions(
+        router: Router,
+        versions: &[&'static SupportedProtocolVersion],
+    ) -> io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         let address = listener.local_addr()?;
         let (certificate, key) = certificate::make();
         let fingerprint = Sha256::digest(&certificate).into();
         let tls = ServerConfig::builder_with_provider(Arc::new(default_provider()))
-            .with_safe_default_protocol_versions()
+            .with_protocol_versions(versions)
             .map_err(io::Error::other)?
             .with_no_client_auth()
             .with_single_cert(vec![certificate], key)

@@ -1,12 +1,14 @@
 //! What is said of a router that does not answer as it should.
 
 use crate::site::{Site, router};
+use std::rc::Rc;
+
 use octet_appliance::Fingerprint;
 use octet_openwrt::adopt;
 use octet_openwrt::https::{Https, HttpsError};
 use octet_openwrt::ubus::{Call, Login, Ubus, UbusError};
-use octet_openwrt_double::Fault;
 use octet_openwrt_double::http::Request;
+use octet_openwrt_double::{Fault, Server};
 use serde_json::json;
 
 fn board() -> [Call; 1] {
@@ -40,6 +42,17 @@ fn only_the_router_that_is_meant() {
     drop(site);
     let error = ubus(found).read(&board()).unwrap_err();
     assert!(matches!(error, UbusError::Https(HttpsError::Unreachable(..))), "{error}");
+}
+
+/// Older releases have a library that speaks no TLS 1.3.
+#[test]
+fn a_router_that_speaks_tls_1_2_alone() {
+    let site = Site(Rc::new(Server::start_old(router()).unwrap()));
+    assert_eq!(site.ubus().read(&board()).unwrap()[0]["hostname"], "OpenWrt");
+    let https = Https::new(&site.0.address().to_string(), Some(Fingerprint::new([7; 32])));
+    let error = Ubus::new(https.unwrap(), site.login(), Box::new(|_| ())).read(&board());
+    let error = error.unwrap_err();
+    assert!(matches!(error, UbusError::Https(HttpsError::OtherCertificate { .. })), "{error}");
 }
 
 #[test]
