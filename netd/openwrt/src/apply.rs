@@ -13,15 +13,14 @@ use std::io;
 use std::time::Duration;
 
 use octet_router::openwrt::change::Change;
-use octet_router::openwrt::router::{Router, RouterError};
-use octet_router::openwrt::sections::sections;
+use octet_router::openwrt::router::RouterError;
 use octet_router::openwrt::uci::{Section, Value};
-use octet_router::plan::Plan;
 use serde_json::{Map, json};
 
 use crate::lacks::lacks;
 use crate::state::{Live, State};
 use crate::ubus::{Call, Ubus, UbusError};
+use crate::wanted::Wanted;
 
 /// After how long the router undoes what is not confirmed, in seconds.
 pub const ROLLBACK: u64 = 90;
@@ -93,30 +92,6 @@ impl ApplyError {
                 "somebody else changes the router, too: ask `octetctl openwrt diff`; a copy of what was there is kept"
                     .to_owned()
             }
-        }
-    }
-}
-
-/// What is wanted of a router.
-pub enum Wanted<'a> {
-    /// What a plan says.
-    Plan(&'a Plan),
-    /// Nothing of ours.
-    Nothing,
-}
-
-impl Wanted<'_> {
-    /// The sections that are to be ours on the router, and what leads there.
-    ///
-    /// # Errors
-    /// The plan cannot be put on it.
-    pub fn change(&self, state: &State) -> Result<(Vec<Section>, Change), RouterError> {
-        match self {
-            Self::Plan(plan) => {
-                let router = Router::of(state.model.clone(), state.sections.clone(), plan)?;
-                Ok((sections(plan, &router), Change::of(plan, &router)))
-            }
-            Self::Nothing => Ok((vec![], Change::away(&state.sections))),
         }
     }
 }

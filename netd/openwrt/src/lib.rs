@@ -11,3 +11,4 @@ pub mod lacks;
 pub mod state;
 pub mod ubus;
 pub mod verify;
+pub mod wanted;

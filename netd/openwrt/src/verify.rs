@@ -3,10 +3,11 @@
 use octet_router::openwrt::sections::PREFIX;
 use serde_json::json;
 
-use crate::apply::{ApplyError, Wanted};
+use crate::apply::ApplyError;
 use crate::lacks::lacks;
 use crate::state::State;
 use crate::ubus::{Call, Ubus};
+use crate::wanted::Wanted;
 
 /// What is not as wanted, a line each.
 ///

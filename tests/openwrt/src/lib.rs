@@ -15,6 +15,7 @@ pub mod server;
 pub mod session;
 pub mod ubus;
 pub mod uci;
+mod uci_object;
 
 pub use router::Router;
 pub use server::{Fault, Server};

@@ -5,11 +5,12 @@ use std::io;
 use std::time::Duration;
 
 use crate::site::{HEAD, LINES, Site, plan, plan_of, router, set_up};
-use octet_openwrt::apply::{ApplyError, Outcome, Wanted, apply};
+use octet_openwrt::apply::{ApplyError, Outcome, apply};
 use octet_openwrt::lacks::lacks;
 use octet_openwrt::state::State;
 use octet_openwrt::ubus::{Call, Login, Ubus, UbusError};
 use octet_openwrt::verify::verify;
+use octet_openwrt::wanted::Wanted;
 use octet_openwrt_double::{Fault, Router};
 use serde_json::json;
 

@@ -4,8 +4,9 @@
 use std::time::Duration;
 
 use crate::site::{HEAD, LINES, Site, plan_of, router, set_up};
-use octet_openwrt::apply::{Outcome, Wanted, apply};
+use octet_openwrt::apply::{Outcome, apply};
 use octet_openwrt::state::State;
+use octet_openwrt::wanted::Wanted;
 use octet_openwrt_double::http::Request;
 use octet_openwrt_double::{Fault, Router};
 use octet_router::plan::Plan;

@@ -12,11 +12,12 @@ use octet_appliance::RouterContact;
 use octet_control::lines;
 use octet_node::durable::{self, Existing};
 use octet_openwrt::adopt;
-use octet_openwrt::apply::{ApplyError, Outcome, Wanted, apply};
+use octet_openwrt::apply::{ApplyError, Outcome, apply};
 use octet_openwrt::https::Https;
 use octet_openwrt::state::State;
 use octet_openwrt::ubus::{Login, Ubus, UbusError};
 use octet_openwrt::verify::verify;
+use octet_openwrt::wanted::Wanted;
 use octet_router::openwrt::change::Change;
 use octet_router::openwrt::router::Router;
 
