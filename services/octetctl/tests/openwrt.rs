@@ -87,6 +87,7 @@ fn there_and_back() {
     assert!(adopt.contains("/usr/share/rpcd/acl.d/octet.json"), "{adopt}");
 
     let diff = site.run("diff");
+    println!("{adopt}\n{diff}");
     assert!(diff.contains("+ network bridge-vlan 'octet_vlan_1'"), "{diff}");
     site.server.count(None);
     let before = refused(
@@ -95,12 +96,14 @@ fn there_and_back() {
             .output()
             .unwrap(),
     );
+    println!("{before}");
     assert!(before.contains("is not so"), "{before}");
     assert_eq!(site.server.writing(), 0);
 
     let wrong = format!("sha256:{}", "07".repeat(32));
     let mut command = site.command("apply", &wrong);
     let error = refused(command.env("OCTET_OPENWRT_PASSWORD", "adapterpw").output().unwrap());
+    println!("{error}");
     assert!(error.contains("not sha256:0707") && error.contains("help: "), "{error}");
     let mut command = site.command("apply", &site.fingerprint());
     let error = refused(command.env("OCTET_OPENWRT_PASSWORD", "other").output().unwrap());
@@ -111,6 +114,7 @@ fn there_and_back() {
 
     let untouched = site.server.with(|router| router.file("network"));
     let apply = site.run("apply");
+    println!("{apply}");
     assert!(apply.contains("Done, and confirmed"), "{apply}");
     let copies = || {
         let folder = std::fs::read_dir(site.path("octet/openwrt")).unwrap();

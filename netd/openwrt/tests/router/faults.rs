@@ -40,6 +40,8 @@ fn with(files: &[(&str, &str)]) -> Router {
     router
 }
 
+/// It takes a quarter of a minute: a hundred times a router is brought to another plan, over TLS, by code that is not
+/// optimised.
 #[test]
 fn every_fault_at_every_request() {
     // A small box, so that it does not take long. Sections come, change and go, and staging them takes two requests.

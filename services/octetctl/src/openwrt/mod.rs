@@ -86,9 +86,7 @@ pub fn run(line: OpenwrtLine, folder: &Path) -> Result<(), OpenwrtError> {
         Verb::Adopt { address } => {
             let seen = adopt::look(&address.to_string())?;
             println!("{address} shows the certificate {}", seen.fingerprint);
-            println!(
-                "Compare that, at the router: sha256sum of the certificate that uhttpd has, in DER"
-            );
+            println!("Compare that with what `sha256sum /etc/uhttpd.crt` says there, by SSH");
             if !seen.lacks.is_empty() {
                 println!(
                     "\nIt lacks packages: opkg update && opkg install {}",
