@@ -88,10 +88,7 @@ pub fn run(line: OpenwrtLine, folder: &Path) -> Result<(), OpenwrtError> {
             println!("{address} shows the certificate {}", seen.fingerprint);
             println!("Compare that with what `sha256sum /etc/uhttpd.crt` says there, by SSH");
             if !seen.lacks.is_empty() {
-                println!(
-                    "\nIt lacks packages: opkg update && opkg install {}",
-                    seen.lacks.join(" ")
-                );
+                println!("\nInstall there what it lacks: {}", seen.lacks.join(", "));
             }
             println!("\nThen say in appliance.toml, in [cluster]:");
             let fingerprint = seen.fingerprint;
