@@ -7,6 +7,7 @@ mod board;
 mod boxes;
 mod key;
 mod line;
+#[cfg(feature = "openwrt")]
 mod openwrt;
 mod remote;
 mod sign;
@@ -38,6 +39,7 @@ enum Problem {
     Remote(#[from] remote::RemoteError),
     #[error(transparent)]
     Sign(#[from] sign::SignError),
+    #[cfg(feature = "openwrt")]
     #[error(transparent)]
     Openwrt(#[from] openwrt::OpenwrtError),
     #[error("no box is known that was at {0}")]
@@ -59,6 +61,7 @@ impl Problem {
             Self::Key(error) => error.help().into(),
             Self::Remote(error) => error.help().into(),
             Self::Sign(error) => error.help().into(),
+            #[cfg(feature = "openwrt")]
             Self::Openwrt(error) => error.help().into(),
             Self::NoBox(_) => "`octetctl boxes` lists those that are; name it by its key".into(),
             Self::NoHome => "name the key: --key FILE".into(),
@@ -133,6 +136,7 @@ fn run(line: Line) -> Result<(), Problem> {
             println!("{node} is not spoken to any more");
             Ok(())
         }
+        #[cfg(feature = "openwrt")]
         Task::Openwrt(line) => {
             let folder = config()?.join("openwrt");
             std::fs::create_dir_all(&folder)

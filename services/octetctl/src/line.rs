@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, CommandFactory, Parser};
 
 use crate::board::Board;
+#[cfg(feature = "openwrt")]
 use crate::openwrt::OpenwrtLine;
 use crate::target::{Address, InvalidTarget, Target};
 
@@ -35,6 +36,7 @@ pub enum Task {
     /// Never speak to a box again.
     Revoke(Lost),
     /// Have a router with OpenWrt obey.
+    #[cfg(feature = "openwrt")]
     Openwrt(OpenwrtLine),
     /// Ask a unit.
     Ask(Vec<String>),
@@ -169,6 +171,7 @@ impl Line {
                 Task::Vouch(VouchLine::try_parse_from(&words)?.board)
             }
             Some("sign") => Task::Sign(SignWords::try_parse_from(&words)?.line),
+            #[cfg(feature = "openwrt")]
             Some("openwrt") if target.is_none() => {
                 Task::Openwrt(OpenwrtLine::try_parse_from(&words)?)
             }
