@@ -24,7 +24,6 @@ pub mod nfnetlink;
 pub mod nft;
 pub mod observed;
 pub mod on_board;
-pub mod openwrt;
 pub mod pace;
 pub mod paths;
 pub mod plan;

@@ -26,6 +26,7 @@ use crate::observed::Observed;
 use crate::plan::{self, Advertised, Change, Leased, Plan};
 use crate::plugged::{Plugged, Refused};
 use crate::router::firewall::There;
+use crate::router::flows::still_lets;
 use crate::router::guard;
 use crate::rules::Rules;
 use crate::serve::Shared;
@@ -230,7 +231,7 @@ impl Network {
         let observed = self.kernel.observe().await.map_err(|error| error.to_string())?;
         let own = observed.addresses.iter().map(|it| it.address).collect();
         let ended = fault::at_step("flows are listed")
-            .and_then(|()| conntrack::end(|flow| !plan.still_lets(flow, &own)));
+            .and_then(|()| conntrack::end(|flow| !still_lets(plan, flow, &own)));
         match ended {
             Ok(ended) => {
                 if let [first, ..] = &ended[..] {

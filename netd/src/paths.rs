@@ -20,7 +20,7 @@ use octet_appliance::{
 use crate::router::text::list;
 
 /// The unit.
-pub const UNIT: &str = "forward";
+pub use octet_router::plan::FORWARD as UNIT;
 
 /// Addresses of ends of paths, which no network has (RFC 1112, section 4: reserved). The last one of them
 /// is everybody's: DHCP asks there.

@@ -12,6 +12,8 @@ use octet_node::links::{ADVERTISED, Advertised, LEASED, LINKS, Lease, Links, PLU
 use octet_node::serve::tasks::{Call, Limits, Verbs};
 use octet_node::serve::verbs::{file, flag, nothing, option, text};
 use octet_node::settings::Which;
+use octet_router::openwrt::change::Change;
+use octet_router::openwrt::router::Router;
 use serde_json::{Value, json};
 use tokio::sync::mpsc::Sender;
 use tokio::sync::{Mutex, oneshot, watch};
@@ -21,8 +23,6 @@ use crate::generation::Author;
 use crate::kernel::Kernel;
 use crate::lease;
 use crate::network::PlugError;
-use crate::openwrt::change::Change;
-use crate::openwrt::router::Router;
 use crate::plugged::Plugged;
 use crate::router::explain::Answer;
 use crate::router::plan::Plan;

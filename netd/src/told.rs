@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use octet_appliance::{
-    Board, Cluster, ClusterSettings, Lan, Neighbour, NetworkSettings, Policy, Publish, Router,
-    Segments, Unit, Vpn,
+    Board, Cluster, ClusterSettings, Lan, Neighbour, NetworkSettings, Policy, Publish, Segments,
+    Unit, Vpn,
 };
 use octet_node::SettingsError;
 use octet_node::control::{Client, Failure, FailureCode, INIT, SOCKETS};
@@ -122,7 +122,7 @@ impl Told {
 /// As [`Told::read`].
 pub fn plan(node: &Node, which: Which) -> Result<Option<Plan>, Failure> {
     match section::<Cluster>("cluster", which)? {
-        Some(cluster) if node.is_router() || cluster.router == Router::OpenWrt => {
+        Some(cluster) if node.is_router() || !cluster.router.is_octet() => {
             router(node, which, cluster).map(Some)
         }
         _ => Ok(None),

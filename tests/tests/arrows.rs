@@ -17,17 +17,25 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("init", &["init/control", "init/esp"]),
     ("services/node", &["init/control"]),
     // Its tests ask the evaluator, which shares nothing with it.
-    ("netd", &["services/node", "tests/evaluator"]),
+    ("netd/router", &["init/appliance", "tests/evaluator"]),
+    // Its tests speak to the double, which shares nothing with it.
+    ("netd/openwrt", &["netd/router", "tests/openwrt"]),
+    ("netd", &["services/node", "netd/router"]),
     ("services/update", &["services/node", "init/esp"]),
     // The person's command is the other half of the service, on a machine of its own.
     ("services/octet-msg", &["services/messenger"]),
     ("services/messenger", &["services/node"]),
     (SERVICE, &["services/node"]),
-    ("services/program", &["netd", SERVICE, "services/messenger", "services/update"]),
+    ("services/octetctl", &["services/node", "netd/openwrt"]),
+    (
+        "services/program",
+        &["netd", SERVICE, "services/messenger", "services/octetctl", "services/update"],
+    ),
     ("image", &["init/appliance", "init/esp", "tests/machine"]),
     ("tests/machine", &["init/control"]),
     ("tests/guests", &["services/node"]),
     ("tests/evaluator", &[]),
+    ("tests/openwrt", &[]),
     ("tests/fuzz", &[SERVICE, "services/messenger", "init/bundle", "netd"]),
     ("tests", &["tests/machine", "tests/guests", "tests/evaluator", "init/bundle"]),
 ];
@@ -114,6 +122,7 @@ fn a_wrong_arrow_is_found() {
         ("tests", "image"),
         ("tests/evaluator", "netd"),
         ("tests/evaluator", "init/appliance"),
+        ("tests/openwrt", "netd/openwrt"),
         ("image", "services/node"),
         ("services/node", "services/node"),
         ("somewhere", "init/appliance"),

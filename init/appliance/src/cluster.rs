@@ -2,6 +2,7 @@
 //! is plugged in.
 
 mod check;
+mod router;
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -11,6 +12,8 @@ use serde::{Deserialize, Serialize};
 use crate::name::{RoleName, UnitName};
 use crate::network::LinkName;
 use crate::public_key::PublicKey;
+
+pub use router::{Router, RouterAddress, RouterContact};
 
 /// The host that a board is in its segment; the router is host 1.
 const BOARD: u8 = 2;
@@ -50,18 +53,6 @@ pub enum Enrol {
     Approve,
     /// The one that `[[board]]` names, and no other.
     Pinned,
-}
-
-/// What the router is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Router {
-    /// A node that runs this image. It holds the cluster's map.
-    #[default]
-    Octet,
-    /// A router with OpenWrt, which is no node: the board with the role `manager` holds the map.
-    #[serde(rename = "openwrt")]
-    OpenWrt,
 }
 
 /// A network of 16 bits, of which each segment has one of 24: `10.20.0.0/16`.
@@ -120,6 +111,11 @@ pub enum InvalidCluster {
     /// Not the network of a whole box.
     #[error("`{0}` is no network of {1} bits that a box can have inside, such as `{2}`")]
     Network(String, u8, &'static str),
+    /// Nowhere.
+    #[error(
+        "`{0}` is no address of a router, such as `192.168.1.1`; with `:PORT` if it is not 443"
+    )]
+    RouterAddress(String),
     /// Not the address of one device.
     #[error("`{0}` is no Ethernet address of a device, such as `02:00:00:00:00:03`")]
     Mac(String),
@@ -213,7 +209,7 @@ impl Cluster {
     /// The board of `boards` that holds the map; `None` if the router does.
     pub fn manager(&self, boards: &[Board]) -> Option<u8> {
         let manager = boards.iter().find(|board| board.is_manager());
-        manager.map(|board| board.number).filter(|_| self.router == Router::OpenWrt)
+        manager.map(|board| board.number).filter(|_| !self.router.is_octet())
     }
 
     /// The port that board `number` is plugged into, as `boards` say.

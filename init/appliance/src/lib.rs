@@ -12,6 +12,7 @@ mod cluster;
 mod document;
 mod duration;
 mod file_error;
+mod fingerprint;
 mod graph;
 mod name;
 pub mod neighbour;
@@ -35,10 +36,14 @@ pub use board_file::BoardFile;
 pub use board_id::{BoardId, InvalidBoardId};
 pub use bytes::{Bytes, InvalidBytes};
 pub use card::{Card, InvalidCard};
-pub use cluster::{Board, Cluster, Enrol, InvalidCluster, Lan, Mac, Network4, Network6, Router};
+pub use cluster::{
+    Board, Cluster, Enrol, InvalidCluster, Lan, Mac, Network4, Network6, Router, RouterAddress,
+    RouterContact,
+};
 pub use document::parse;
 pub use duration::{InvalidSpan, Span};
 pub use file_error::{FileError, nearest};
+pub use fingerprint::{Fingerprint, InvalidFingerprint};
 pub use graph::{UnitSource, start_order};
 pub use name::{
     ApplianceName, InvalidName, ModuleName, NeighbourName, OperatorName, PackageName, RoleName,

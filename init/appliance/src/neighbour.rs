@@ -6,7 +6,7 @@ use std::net::SocketAddrV4;
 use serde::{Deserialize, Serialize};
 
 use crate::card::Card;
-use crate::cluster::{Cluster, Router};
+use crate::cluster::Cluster;
 use crate::document::place;
 use crate::file_error::FileError;
 use crate::name::NeighbourName;
@@ -137,7 +137,7 @@ pub(crate) fn check(
                 let message = format!("there is no board {board}: the box has {}", cluster.boards);
                 return wrong("board", message, "see `boards` in [cluster]");
             }
-            (None, Some(cluster)) if cluster.router == Router::OpenWrt => {
+            (None, Some(cluster)) if !cluster.router.is_octet() => {
                 let message = "the router, which runs OpenWrt, has no links".to_owned();
                 return wrong("name", message, "say with `board = N` which board has this one");
             }

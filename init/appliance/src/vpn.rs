@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use serde::{Deserialize, Serialize};
 
-use crate::cluster::{Cluster, Lan, Router};
+use crate::cluster::{Cluster, Lan};
 use crate::document::place as place_of;
 use crate::file_error::{FileError, nearest};
 use crate::name::NeighbourName;
@@ -98,7 +98,7 @@ pub(crate) fn check(
     let wrong = |keys: &[&str], message: &str, hint: String| {
         Err(FileError::new(file, text, place_of(text, keys), message.to_owned(), hint))
     };
-    if cluster.router == Router::OpenWrt {
+    if !cluster.router.is_octet() {
         let message = "the router, which runs OpenWrt, has no paths to an exit";
         return wrong(&["vpn"], message, "leave [vpn] out".into());
     }

@@ -9,6 +9,7 @@ use octet_netd::observed::{LinkKind, Observed};
 use octet_netd::plan::{Advertised, Leased, Plan};
 use octet_netd::plugged::Plugged;
 use octet_netd::router::firewall::There;
+use octet_netd::router::flows::still_lets;
 use octet_netd::rules::Rules;
 use rtnetlink::new_connection;
 use rustix::mount::{MountFlags, mount};
@@ -65,7 +66,7 @@ pub async fn apply(how: How, site: &Site, other: &Site) -> Result<Value, Failed>
     // Which nobody else does here, so it is told apart.
     let began = Instant::now();
     let own = kernel.observe().await?.addresses.iter().map(|it| it.address).collect();
-    conntrack::end(|flow| !other.plan.still_lets(flow, &own))?;
+    conntrack::end(|flow| !still_lets(&other.plan, flow, &own))?;
     let ended = began.elapsed().as_nanos() as u64;
     Ok(json!({ "first": times[0], "change": times[1], "flows": ended }))
 }

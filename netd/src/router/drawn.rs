@@ -7,50 +7,48 @@ use super::plan::Plan;
 use crate::observed::Observed;
 use crate::plugged::Plugged;
 
-impl Plan {
-    /// A line for the router, and one for each of its ports: `●` if something is at the other end, `○`
-    /// if not, and `×` if the router has no such device.
-    pub fn drawn(&self, observed: &Observed, plugged: &Plugged, drops: &Drops) -> Vec<String> {
-        let mut lines = vec![format!("router  {}  {}", self.network, self.network6)];
-        let ports: Vec<_> = std::iter::once((Zone::Uplink, &self.uplink, None))
-            .chain(self.segments().map(|it| (it.zone, &it.device, Some(it))))
-            .collect();
-        for (index, (zone, device, segment)) in ports.iter().enumerate() {
-            let branch = if index + 1 == ports.len() { '└' } else { '├' };
-            let link = observed.links.iter().find(|link| link.name == device.as_str());
-            let sign = match link {
-                Some(link) if link.carrier => '●',
-                Some(_) => '○',
-                None => '×',
-            };
-            let who = match segment {
-                Some(segment) => match segment.board {
-                    Some((ip4, _)) => {
-                        let mac = plugged.mac(segment).map(|mac| mac.to_string());
-                        format!("{ip4} {}", mac.unwrap_or("nobody has asked yet".into()))
-                    }
-                    None => format!("{}/24", segment.router.0),
-                },
-                None => {
-                    let of = |link: u32| observed.addresses.iter().find(move |it| it.link == link);
-                    let address = link.and_then(|link| of(link.index)).map(|it| it.address);
-                    address.map_or("no address".into(), |address| address.to_string())
+/// A line for the router, and one for each of its ports: `●` if something is at the other end, `○`
+/// if not, and `×` if the router has no such device.
+pub fn drawn(plan: &Plan, observed: &Observed, plugged: &Plugged, drops: &Drops) -> Vec<String> {
+    let mut lines = vec![format!("router  {}  {}", plan.network, plan.network6)];
+    let ports: Vec<_> = std::iter::once((Zone::Uplink, &plan.uplink, None))
+        .chain(plan.segments().map(|it| (it.zone, &it.device, Some(it))))
+        .collect();
+    for (index, (zone, device, segment)) in ports.iter().enumerate() {
+        let branch = if index + 1 == ports.len() { '└' } else { '├' };
+        let link = observed.links.iter().find(|link| link.name == device.as_str());
+        let sign = match link {
+            Some(link) if link.carrier => '●',
+            Some(_) => '○',
+            None => '×',
+        };
+        let who = match segment {
+            Some(segment) => match segment.board {
+                Some((ip4, _)) => {
+                    let mac = plugged.mac(segment).map(|mac| mac.to_string());
+                    format!("{ip4} {}", mac.unwrap_or("nobody has asked yet".into()))
                 }
-            };
-            let traffic = link.map(|link| link.traffic).unwrap_or_default();
-            let mut line = format!(
-                "{branch}─{sign} {device:8} {:9} {who:31} in {:9} out {:9}",
-                zone.to_string(),
-                traffic.received,
-                traffic.sent
-            );
-            if let Some(drops) = drops.get(device.as_str()) {
-                let dropped: Vec<_> =
-                    drops.iter().map(|(reason, count)| format!("{reason} {count}")).collect();
-                line += &format!(" dropped: {}", dropped.join(", "));
+                None => format!("{}/24", segment.router.0),
+            },
+            None => {
+                let of = |link: u32| observed.addresses.iter().find(move |it| it.link == link);
+                let address = link.and_then(|link| of(link.index)).map(|it| it.address);
+                address.map_or("no address".into(), |address| address.to_string())
             }
-            lines.push(line.trim_end().to_owned());
+        };
+        let traffic = link.map(|link| link.traffic).unwrap_or_default();
+        let mut line = format!(
+            "{branch}─{sign} {device:8} {:9} {who:31} in {:9} out {:9}",
+            zone.to_string(),
+            traffic.received,
+            traffic.sent
+        );
+        if let Some(drops) = drops.get(device.as_str()) {
+            let dropped: Vec<_> =
+                drops.iter().map(|(reason, count)| format!("{reason} {count}")).collect();
+            line += &format!(" dropped: {}", dropped.join(", "));
         }
-        lines
+        lines.push(line.trim_end().to_owned());
     }
+    lines
 }

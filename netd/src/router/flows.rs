@@ -8,73 +8,71 @@ use octet_appliance::{Traffic, Zone, is_place};
 use super::plan::{Plan, Segment};
 use crate::conntrack::{Ends, Flow};
 
-impl Plan {
-    /// Whether some line lets `flow` begin now, on a router whose own addresses are these. Of another address
-    /// that is not inside it is not known whether it is somebody outside or on a path: then both count. With a
-    /// VPN what the owner's devices say outside has an address that the exit has given, or is none of its.
-    pub fn still_lets(&self, flow: &Flow, own: &BTreeSet<IpAddr>) -> bool {
-        let Flow { protocol, original, reply, .. } = flow;
-        let (from, to) = (self.zones_of(original.from, own), self.zones_of(reply.from, own));
-        // Within one zone the router has no say; what it speaks with itself is its own.
-        if !from.is_empty() && from == to {
-            return true;
-        }
-        // What it says at a link is no flow through it.
-        if from == [Zone::Router] && is_of_link(original.to) {
-            return true;
-        }
-        // It goes to another than it is addressed to.
-        if original.to != reply.from {
-            return self.is_published(original, reply);
-        }
-        let traffic = match protocol {
-            6 => Traffic::Tcp,
-            17 => Traffic::Udp,
-            1 | 58 => Traffic::Ping,
-            number => Traffic::Number(*number),
-        };
-        let port = original.port.unwrap_or(0);
-        let mut pairs = from.iter().flat_map(|from| to.iter().map(move |to| (*from, *to)));
-        pairs.any(|(from, to)| {
-            let way = (from, to, traffic);
-            let line = self.lets.get(&way).into_iter().flatten();
-            let outside = if to == Zone::Router { original.from } else { original.to };
-            if self.vpn && (from, to) == (Zone::Lan, Zone::Uplink) && !is_place(reply.to) {
-                return false;
-            }
-            { line }.any(|it| (it.ports.first..=it.ports.last).contains(&port))
-                || self.neighbour(way, port, Some(outside)).is_some()
-        })
+/// Whether some line lets `flow` begin now, on a router whose own addresses are these. Of another address
+/// that is not inside it is not known whether it is somebody outside or on a path: then both count. With a
+/// VPN what the owner's devices say outside has an address that the exit has given, or is none of its.
+pub fn still_lets(plan: &Plan, flow: &Flow, own: &BTreeSet<IpAddr>) -> bool {
+    let Flow { protocol, original, reply, .. } = flow;
+    let (from, to) = (zones_of(plan, original.from, own), zones_of(plan, reply.from, own));
+    // Within one zone the router has no say; what it speaks with itself is its own.
+    if !from.is_empty() && from == to {
+        return true;
     }
-
-    fn is_published(&self, original: &Ends, reply: &Ends) -> bool {
-        self.published.iter().any(|it| {
-            let board = self.boards.iter().find(|board| board.zone == Zone::Board(it.board));
-            let is_board = board.is_some_and(|board| has(board, reply.from));
-            is_board && original.to != reply.from && original.port == Some(it.port.number)
-        })
+    // What it says at a link is no flow through it.
+    if from == [Zone::Router] && is_of_link(original.to) {
+        return true;
     }
+    // It goes to another than it is addressed to.
+    if original.to != reply.from {
+        return is_published(plan, original, reply);
+    }
+    let traffic = match protocol {
+        6 => Traffic::Tcp,
+        17 => Traffic::Udp,
+        1 | 58 => Traffic::Ping,
+        number => Traffic::Number(*number),
+    };
+    let port = original.port.unwrap_or(0);
+    let mut pairs = from.iter().flat_map(|from| to.iter().map(move |to| (*from, *to)));
+    pairs.any(|(from, to)| {
+        let way = (from, to, traffic);
+        let line = plan.lets.get(&way).into_iter().flatten();
+        let outside = if to == Zone::Router { original.from } else { original.to };
+        if plan.vpn && (from, to) == (Zone::Lan, Zone::Uplink) && !is_place(reply.to) {
+            return false;
+        }
+        { line }.any(|it| (it.ports.first..=it.ports.last).contains(&port))
+            || plan.neighbour(way, port, Some(outside)).is_some()
+    })
+}
 
-    /// Who may have `address`; nobody, if it is of a segment that is not there (any more).
-    fn zones_of(&self, address: IpAddr, own: &BTreeSet<IpAddr>) -> Vec<Zone> {
-        if own.contains(&address) {
-            return vec![Zone::Router];
-        }
-        if let Some(segment) = self.segments().find(|it| has(it, address)) {
-            return vec![segment.zone];
-        }
-        let is_inside = match address {
-            IpAddr::V4(address) => self.network.has(address),
-            IpAddr::V6(address) => self.network6.has(address),
-        };
-        if is_inside {
-            vec![]
-        } else if is_place(address) {
-            // Whoever leaves by this router.
-            vec![Zone::Path]
-        } else {
-            vec![Zone::Uplink, Zone::Path]
-        }
+fn is_published(plan: &Plan, original: &Ends, reply: &Ends) -> bool {
+    plan.published.iter().any(|it| {
+        let board = plan.boards.iter().find(|board| board.zone == Zone::Board(it.board));
+        let is_board = board.is_some_and(|board| has(board, reply.from));
+        is_board && original.to != reply.from && original.port == Some(it.port.number)
+    })
+}
+
+/// Who may have `address`; nobody, if it is of a segment that is not there (any more).
+fn zones_of(plan: &Plan, address: IpAddr, own: &BTreeSet<IpAddr>) -> Vec<Zone> {
+    if own.contains(&address) {
+        return vec![Zone::Router];
+    }
+    if let Some(segment) = plan.segments().find(|it| has(it, address)) {
+        return vec![segment.zone];
+    }
+    let is_inside = match address {
+        IpAddr::V4(address) => plan.network.has(address),
+        IpAddr::V6(address) => plan.network6.has(address),
+    };
+    if is_inside {
+        vec![]
+    } else if is_place(address) {
+        // Whoever leaves by this router.
+        vec![Zone::Path]
+    } else {
+        vec![Zone::Uplink, Zone::Path]
     }
 }
 
@@ -139,7 +137,7 @@ mod tests {
                 ("10.20.1.2", "203.0.113.9", 4500),
                 ("203.0.113.9", "10.20.1.2", 51820),
             ]
-            .map(|way| plan.still_lets(&flow(17, way, way.1), &own))
+            .map(|way| still_lets(&plan, &flow(17, way, way.1), &own))
         };
         let none = [false; 8];
         assert_eq!(lets(&[]), none);
@@ -157,7 +155,7 @@ mod tests {
         let (segments, _) = Segments::of(&settings, &[], ("appliance.toml", LINES)).unwrap();
         let plan = Plan::new(&settings, &segments, &[]);
         let own = ["10.20.1.1", "fe80::1"].map(|text| text.parse().unwrap()).into();
-        let lets = |way: (&str, &str, u16)| plan.still_lets(&flow(17, way, way.1), &own);
+        let lets = |way: (&str, &str, u16)| still_lets(&plan, &flow(17, way, way.1), &own);
         for way in [
             ("10.20.1.1", "255.255.255.255", 68),
             ("fe80::1", "fe80::2", 546),
@@ -188,7 +186,7 @@ mod tests {
             let left_as = |from: &str, to: &str, port, seen: &str| {
                 let mut flow = flow(6, (from, to, port), to);
                 flow.reply.to = seen.parse().unwrap();
-                plan.still_lets(&flow, &own)
+                still_lets(&plan, &flow, &own)
             };
             let (lan, outside) = ("10.20.250.5", "203.0.113.9");
             [
@@ -234,7 +232,7 @@ mod tests {
             (false, flow(6, ("203.0.113.9", "192.0.2.7", 8444), "10.20.3.2")),
             (false, flow(6, ("203.0.113.9", "192.0.2.7", 8443), "10.20.2.2")),
         ] {
-            assert_eq!(plan.still_lets(&flow, &own), lets, "{flow:?}");
+            assert_eq!(still_lets(&plan, &flow, &own), lets, "{flow:?}");
         }
     }
 }

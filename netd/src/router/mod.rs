@@ -3,14 +3,12 @@
 //! [`plan`] says who may reach whom and where everybody is, for any kind of router; [`guard`] and
 //! [`firewall`] are the kernel's [`table`]s for it.
 
-pub mod built_in;
 pub mod counters;
-mod drawn;
-pub mod explain;
+pub mod drawn;
 pub mod firewall;
 pub mod flows;
 pub mod guard;
-pub mod plan;
-pub mod report;
 pub mod table;
 pub(crate) mod text;
+
+pub use octet_router::{built_in, explain, plan, report};

@@ -10,6 +10,7 @@ use crate::links;
 use crate::nft;
 use crate::observed::{LinkKind, Observed};
 use crate::router::counters;
+use crate::router::drawn::drawn;
 
 /// All of it, or what is told without running nft.
 pub(super) async fn show(shared: &Shared, only_links: bool) -> Result<Value, Failure> {
@@ -35,7 +36,7 @@ pub(super) async fn show(shared: &Shared, only_links: bool) -> Result<Value, Fai
         answer["lines"] = json!(counters::lines().await.unwrap_or_default());
         answer["forwards"] = json!(observed.forwards);
         if let Ok(plan) = plan(shared).await {
-            answer["box"] = json!(plan.drawn(&observed, &noted.plugged, &drops));
+            answer["box"] = json!(drawn(&plan, &observed, &noted.plugged, &drops));
         }
         answer["drops"] = json!(drops);
     }

@@ -1,17 +1,20 @@
 //! `octetctl [--box BOX] [UNIT] VERB …`: asks a unit of this appliance, or of one that is elsewhere.
 //! Which verbs there are is the unit's to say; this program knows none. What it does by itself is
-//! about the operator's key, `keygen`, `sign`, `sign-holder` and `vouch`, and about the boxes that are known, `boxes` and
-//! `revoke`.
+//! about the operator's key, `keygen`, `sign`, `sign-holder` and `vouch`, about the boxes that are known, `boxes` and
+//! `revoke`, and about a box's router with OpenWrt, `openwrt`.
 
 mod board;
 mod boxes;
 mod key;
 mod line;
+#[cfg(feature = "openwrt")]
+mod openwrt;
 mod remote;
 mod sign;
 mod target;
 mod vouch;
 
+use std::borrow::Cow;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -36,6 +39,9 @@ enum Problem {
     Remote(#[from] remote::RemoteError),
     #[error(transparent)]
     Sign(#[from] sign::SignError),
+    #[cfg(feature = "openwrt")]
+    #[error(transparent)]
+    Openwrt(#[from] openwrt::OpenwrtError),
     #[error("no box is known that was at {0}")]
     NoBox(target::Address),
     #[error("neither XDG_CONFIG_HOME nor HOME says where your files are")]
@@ -49,15 +55,17 @@ impl From<boxes::BoxesError> for Problem {
 }
 
 impl Problem {
-    fn help(&self) -> Option<&str> {
-        match self {
-            Self::Cli(error) => error.help(),
-            Self::Key(error) => Some(error.help()),
-            Self::Remote(error) => Some(error.help()),
-            Self::Sign(error) => Some(error.help()),
-            Self::NoBox(_) => Some("`octetctl boxes` lists those that are; name it by its key"),
-            Self::NoHome => Some("name the key: --key FILE"),
-        }
+    fn help(&self) -> Option<Cow<'_, str>> {
+        Some(match self {
+            Self::Cli(error) => return error.help().map(Cow::from),
+            Self::Key(error) => error.help().into(),
+            Self::Remote(error) => error.help().into(),
+            Self::Sign(error) => error.help().into(),
+            #[cfg(feature = "openwrt")]
+            Self::Openwrt(error) => error.help().into(),
+            Self::NoBox(_) => "`octetctl boxes` lists those that are; name it by its key".into(),
+            Self::NoHome => "name the key: --key FILE".into(),
+        })
     }
 }
 
@@ -78,7 +86,7 @@ pub fn main() -> ExitCode {
             // It may be another's words.
             eprintln!("octetctl: {}", lines(&error.to_string()));
             if let Some(help) = error.help() {
-                eprintln!("  help: {}", lines(help));
+                eprintln!("  help: {}", lines(&help));
             }
             ExitCode::FAILURE
         }
@@ -127,6 +135,13 @@ fn run(line: Line) -> Result<(), Problem> {
             boxes.revoke(node)?;
             println!("{node} is not spoken to any more");
             Ok(())
+        }
+        #[cfg(feature = "openwrt")]
+        Task::Openwrt(line) => {
+            let folder = config()?.join("openwrt");
+            std::fs::create_dir_all(&folder)
+                .map_err(|error| key::KeyError::Disk(folder.clone(), error))?;
+            Ok(openwrt::run(line, &folder)?)
         }
         Task::Ask(args) => match line.target {
             Some(target) => ask_box(&target, board, &key(line.key)?, &args),

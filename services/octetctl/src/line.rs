@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, CommandFactory, Parser};
 
 use crate::board::Board;
+#[cfg(feature = "openwrt")]
+use crate::openwrt::OpenwrtLine;
 use crate::target::{Address, InvalidTarget, Target};
 
 /// What is to be done, and with what.
@@ -33,6 +35,9 @@ pub enum Task {
     Boxes,
     /// Never speak to a box again.
     Revoke(Lost),
+    /// Have a router with OpenWrt obey.
+    #[cfg(feature = "openwrt")]
+    Openwrt(OpenwrtLine),
     /// Ask a unit.
     Ask(Vec<String>),
 }
@@ -54,7 +59,8 @@ struct Words {
     #[arg(long, value_name = "FILE")]
     key: Option<PathBuf>,
     /// `keygen [FILE]` makes a key, `sign` a command for others to carry, `sign-holder` who holds a box's
-    /// map, `vouch N` which node a board is, `boxes` lists what you know, `revoke BOX` is for one that is lost; else unit and verb
+    /// map, `vouch N` which node a board is, `boxes` lists what you know, `revoke BOX` is for one that is lost, `openwrt`
+    /// for a router with OpenWrt; else unit and verb
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "WORD")]
     words: Vec<String>,
 }
@@ -165,6 +171,10 @@ impl Line {
                 Task::Vouch(VouchLine::try_parse_from(&words)?.board)
             }
             Some("sign") => Task::Sign(SignWords::try_parse_from(&words)?.line),
+            #[cfg(feature = "openwrt")]
+            Some("openwrt") if target.is_none() => {
+                Task::Openwrt(OpenwrtLine::try_parse_from(&words)?)
+            }
             _ => Task::Ask(words),
         };
         Ok(Self { target, board, key, task })
@@ -215,6 +225,14 @@ mod tests {
         assert_eq!(line.board.map(|it| (it.number, it.key.is_some())), Some((3, true)));
         let line = parse("octetctl --box 192.0.2.1 vouch 3");
         assert!(matches!(line.task, Task::Vouch(Board { number: 3, key: None })));
+        let line = parse("octetctl openwrt adopt 192.0.2.1");
+        assert!(matches!(line.task, Task::Openwrt(_)) && line.target.is_none());
+        assert!(
+            Line::parse(["octetctl", "openwrt", "diff", "--password", "a"].map(str::to_owned))
+                .is_err()
+        );
+        // There it would be a unit's name.
+        assert!(matches!(parse("octetctl --box 192.0.2.1 openwrt").task, Task::Ask(_)));
         assert!(Line::parse(["octetctl", "--board", "3", "status"].map(str::to_owned)).is_err());
         assert!(Line::parse(["octetctl", "--box", ""].map(str::to_owned)).is_err());
     }

@@ -57,7 +57,10 @@ impl Cluster {
         let boards = (1..=count).map(|number| board(file, &ports, number));
         let boards: Vec<Board> = boards.collect::<Result<_, _>>()?;
         let mut managers = boards.iter().filter(|board| board.role.as_deref() == Some("manager"));
-        let manager = match cluster.text("router")? {
+        // A text, or a table that says where it is.
+        let router = cluster.value("router");
+        let router = router.map(|router| router.get("kind").unwrap_or(router));
+        let manager = match router.and_then(toml::Value::as_str) {
             Some("openwrt") => Some(cluster.must("router", managers.next())?.number),
             _ => None,
         };

@@ -118,7 +118,7 @@ impl Cluster {
         let wrong = |keys: &[&str], message: String, hint: &str| {
             Err(FileError::new(file, text, place(text, keys), message, hint))
         };
-        match (self.router, managers.next(), managers.next()) {
+        match (&self.router, managers.next(), managers.next()) {
             (Router::Octet, Some((index, number)), _) => {
                 let message = format!(
                     "board {number} cannot be the manager: the router, which runs Octet, holds the map"
@@ -126,14 +126,14 @@ impl Cluster {
                 let hint = "give it another role, or say `router = \"openwrt\"` in [cluster]";
                 wrong(&["board", &index.to_string(), "role"], message, hint)
             }
-            (Router::OpenWrt, None, _) => {
+            (Router::OpenWrt(_), None, _) => {
                 let message = "no board has the role `manager`, and a router with OpenWrt cannot \
                                hold the map"
                     .to_owned();
                 let hint = "say `role = \"manager\"` in the [[board]] that is to hold it";
                 wrong(&["cluster", "router"], message, hint)
             }
-            (Router::OpenWrt, Some((_, first)), Some((index, second))) => {
+            (Router::OpenWrt(_), Some((_, first)), Some((index, second))) => {
                 let message = format!("boards {first} and {second} cannot both be the manager");
                 let hint = "one board holds the map: give the other one another role";
                 wrong(&["board", &index.to_string(), "role"], message, hint)

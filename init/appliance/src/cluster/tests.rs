@@ -141,6 +141,49 @@ fn one_holder_of_the_map() {
     assert_eq!((cluster.board_at(v4.into()), cluster.board_at(v6.into())), (Some(3), Some(3)));
 }
 
+/// Where a router with OpenWrt is, may be said; what else it may be, may not.
+#[test]
+fn where_the_router_is() {
+    let digits = "0a".repeat(32);
+    let table = format!(
+        "{{ kind = \"openwrt\", address = \"192.168.1.1\", fingerprint = \"sha256:{digits}\" }}"
+    );
+    let text = |router: &str| {
+        format!(
+            "[cluster]\nboards = 4\nrouter = {router}\n[[board]]\nnumber = 1\nrole = \"manager\"\n"
+        )
+    };
+    let cluster = read(&text(&table)).unwrap().cluster.unwrap();
+    let Router::OpenWrt(Some(contact)) = &cluster.router else { panic!("{:?}", cluster.router) };
+    assert_eq!(contact.address.to_string(), "192.168.1.1");
+    assert_eq!(contact.fingerprint.to_string(), format!("sha256:{digits}"));
+    let json = serde_json::to_value(&cluster).unwrap();
+    assert_eq!(json["router"]["kind"], "openwrt");
+    assert_eq!(serde_json::from_value::<Cluster>(json).unwrap(), cluster);
+    for (from, to, words) in [
+        ("\"openwrt\"", "\"octet\"", "unknown variant `octet`, expected `openwrt`"),
+        ("\"192.168.1.1\"", "\"192.168.1.1:0\"", "no address of a router"),
+        ("\"192.168.1.1\"", "\"http://a\"", "no address of a router"),
+        ("0a0a", "0a0", "no fingerprint"),
+        ("sha256:", "md5:", "no fingerprint"),
+        ("address = \"192.168.1.1\", ", "", "missing field `address`"),
+        ("kind = ", "password = \"a\", kind = ", "unknown field `password`"),
+    ] {
+        let error = read(&text(&table.replacen(from, to, 1))).unwrap_err();
+        assert!(error.message.contains(words) && error.line == 10, "{from} {to}: {error}");
+    }
+    let error = read(&text("true")).unwrap_err();
+    assert!(error.message.contains("`\"openwrt\"`") && error.line == 10, "{error}");
+    for good in
+        ["router.lan", "192.168.1.1:8443", "fd00::1", "[fd00::1]:8443", "[fd00::1]", "fe80::1%eth0"]
+    {
+        assert_eq!(good.parse::<RouterAddress>().unwrap().to_string(), good);
+    }
+    for bad in ["", ":443", "a:x", "[a", "[]:1", "a b", "a:+1", "[a]1", "a/b"] {
+        assert!(bad.parse::<RouterAddress>().is_err(), "{bad}");
+    }
+}
+
 #[test]
 fn a_device_says_its_address_on_the_link() {
     let mac = Mac::try_from("02:00:00:00:00:0a".to_owned()).unwrap();

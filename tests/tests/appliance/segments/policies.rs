@@ -62,7 +62,7 @@ fn policies_by_chance() {
 
 /// A router of another kind, were there one, would be told the same: from its own words to what it lacks.
 fn said_to_openwrt(site: &Site) {
-    let stock = include_str!("../../../../netd/tests/testdata/openwrt/stock.txt");
+    let stock = include_str!("../../../../netd/router/tests/testdata/openwrt/stock.txt");
     let ports: String = (1..=BOARDS + 2).map(|n| format!("\tlist ports 'eth{n}'\n")).collect();
     let stock = stock.replace("\tlist ports @all\n", &ports).replace("'wan'", "'eth0'");
     let ask = |text: &str, commands: bool| {

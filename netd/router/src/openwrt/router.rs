@@ -5,7 +5,7 @@ use serde::Deserialize;
 
 use super::sections::PREFIX;
 use super::uci::{self, Section, UciError};
-use crate::router::plan::Plan;
+use crate::plan::Plan;
 
 /// A router, as it is.
 #[derive(Debug)]
@@ -97,7 +97,14 @@ impl Router {
                 board.model.name
             }
         };
-        let sections = uci::parse(exported)?;
+        Self::of(model, uci::parse(exported)?, plan)
+    }
+
+    /// The router of this `model`, with this configuration, that `plan` is for.
+    ///
+    /// # Errors
+    /// It is none that the plan can be put on.
+    pub fn of(model: String, sections: Vec<Section>, plan: &Plan) -> Result<Self, RouterError> {
         let of = |config: &'static str, kind: &'static str| {
             sections.iter().filter(move |it| it.config == config && it.kind == kind)
         };
@@ -146,6 +153,7 @@ impl Router {
     }
 }
 
-fn is_ours(section: &Section) -> bool {
+/// Whether a section is one of ours.
+pub fn is_ours(section: &Section) -> bool {
     section.name.as_deref().is_some_and(|name| name.starts_with(PREFIX))
 }

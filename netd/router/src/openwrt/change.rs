@@ -2,10 +2,10 @@
 
 use std::net::IpAddr;
 
-use super::router::Router;
+use super::router::{Router, is_ours};
 use super::sections::{OTHERS, VLANS, network, sections, zone};
 use super::uci::{Section, Value, quoted};
-use crate::router::plan::Plan;
+use crate::plan::Plan;
 
 /// What is to be changed.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -16,23 +16,36 @@ pub struct Change {
     pub lets: Vec<String>,
     /// What comes, changes and goes, a line each.
     pub lines: Vec<String>,
-    /// The same for `uci batch`; nothing as long as there are conflicts.
+    /// Sections that go, file and name; what changes goes first, too. Nothing as long as there are conflicts.
+    pub gone: Vec<(String, String)>,
+    /// Sections that come then.
+    pub made: Vec<Section>,
+    /// The same for `uci batch`.
     pub commands: Vec<String>,
 }
 
 impl Change {
     /// What makes `router` so that it is what `plan` says.
     pub fn of(plan: &Plan, router: &Router) -> Self {
-        let wanted = sections(plan, router);
-        let mut change = Self {
-            conflicts: conflicts(plan, router),
-            lets: lets(plan, router),
-            ..Self::default()
-        };
-        let mut configs: Vec<&str> = vec![];
-        let mut commands = vec![];
-        for old in router.ours() {
-            let (config, Some(name)) = (old.config.as_str(), &old.name) else { continue };
+        let change = Self::between(&router.sections, &sections(plan, router));
+        let (conflicts, lets) = (conflicts(plan, router), lets(plan, router));
+        match conflicts.is_empty() {
+            true => Self { lets, ..change },
+            false => Self { conflicts, lets, lines: change.lines, ..Self::default() },
+        }
+    }
+
+    /// What takes away all that is ours of what a router has.
+    pub fn away(there: &[Section]) -> Self {
+        Self::between(there, &[])
+    }
+
+    /// What makes our sections of those that are `there` the `wanted` ones.
+    fn between(there: &[Section], wanted: &[Section]) -> Self {
+        let ours = || there.iter().filter(|it| is_ours(it));
+        let mut change = Self::default();
+        for old in ours() {
+            let Some(name) = &old.name else { continue };
             let new =
                 wanted.iter().find(|new| (&new.config, &new.name) == (&old.config, &old.name));
             if new.is_some_and(|new| is_same(new, old)) {
@@ -41,27 +54,34 @@ impl Change {
             if new.is_none() {
                 change.lines.push(format!("- {}", old.label()));
             }
-            configs.push(config);
-            commands.push(format!("delete {config}.{name}"));
+            change.gone.push((old.config.clone(), name.clone()));
         }
-        for new in &wanted {
-            let old =
-                router.ours().find(|old| (&new.config, &new.name) == (&old.config, &old.name));
+        for new in wanted {
+            let old = ours().find(|old| (&new.config, &new.name) == (&old.config, &old.name));
             if old.is_some_and(|old| is_same(new, old)) {
                 continue;
             }
             let sign = if old.is_some() { '~' } else { '+' };
             change.lines.push(format!("{sign} {}: {}", new.label(), said(new)));
-            configs.push(&new.config);
-            commands.extend(set(new));
+            change.made.push(new.clone());
         }
+        let delete = |(config, name): &(String, String)| format!("delete {config}.{name}");
+        change.commands = change.gone.iter().map(delete).collect();
+        change.commands.extend(change.made.iter().flat_map(set));
+        let commit = |config: &&str| format!("commit {config}");
+        let commits: Vec<_> = change.configs().iter().map(commit).collect();
+        change.commands.extend(commits);
+        change
+    }
+
+    /// The files that are changed.
+    pub fn configs(&self) -> Vec<&str> {
+        let made = self.made.iter().map(|it| it.config.as_str());
+        let mut configs: Vec<_> =
+            self.gone.iter().map(|(config, _)| config.as_str()).chain(made).collect();
         configs.sort_unstable();
         configs.dedup();
-        commands.extend(configs.iter().map(|config| format!("commit {config}")));
-        if change.conflicts.is_empty() {
-            change.commands = commands;
-        }
-        change
+        configs
     }
 
     /// All of it for a person.

@@ -2,7 +2,7 @@
 
 use octet_appliance::{PortRange, Traffic, Zone};
 
-use super::plan::{Plan, Source};
+use crate::plan::{Plan, Source};
 
 /// What becomes of a new flow.
 #[derive(Debug, Clone, PartialEq, Eq)]

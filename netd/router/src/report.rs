@@ -5,8 +5,8 @@ use std::fmt;
 
 use octet_appliance::{ALL_PORTS, LINKS_PORT, MPLS_IN_IP, Traffic, Way, Zone};
 
-use super::built_in::BuiltIn;
-use super::plan::{Neighbour, Plan, Segment, Source, VPN};
+use crate::built_in::BuiltIn;
+use crate::plan::{Neighbour, Plan, Segment, Source, VPN};
 
 impl Plan {
     /// What comes of the file, a line for each port, each policy, each published port, each neighbour of

@@ -11,8 +11,10 @@ use octet_appliance::{
 };
 use sha2::{Digest, Sha256};
 
-use super::built_in::BuiltIn;
-use crate::paths;
+use crate::built_in::BuiltIn;
+
+/// The unit that has links to nodes of other boxes.
+pub const FORWARD: &str = "forward";
 
 /// The unit whose ports built-in lines are about.
 const GATE: &str = "gate";
@@ -115,7 +117,7 @@ impl Plan {
     /// What `settings`, whose policies come to `segments`, make of a router in an image with `units`.
     pub fn new(settings: &ClusterSettings, segments: &Segments, units: &[Unit]) -> Self {
         let ClusterSettings { cluster, boards, lan, policies, neighbours, vpn, .. } = settings;
-        let forwards = units.iter().any(|unit| unit.name.as_str() == paths::UNIT);
+        let forwards = units.iter().any(|unit| unit.name.as_str() == FORWARD);
         let own = neighbours.iter().filter(|line| forwards && line.board.is_none());
         let neighbours = own.map(|line| Neighbour {
             name: line.name.to_string(),

@@ -10,7 +10,7 @@ use octet_appliance::{Traffic, Zone};
 
 use super::router::Router;
 use super::uci::Section;
-use crate::router::plan::{Let, Plan, Segment, Source};
+use crate::plan::{Let, Plan, Segment, Source};
 
 /// All sections that are ours begin with this: what an owner wrote under other names stays.
 pub const PREFIX: &str = "octet_";

@@ -1,5 +1,5 @@
 //! Routers with OpenWrt as they are set up by their makers and by owners, and what the plan makes of them. Goldens are
-//! renewed by `OCTET_WRITE_GOLDEN=1 cargo test -p octet-netd --test openwrt`, and then looked at.
+//! renewed by `OCTET_WRITE_GOLDEN=1 cargo test -p octet-router --test openwrt`, and then looked at.
 
 #![cfg(test)]
 
@@ -9,18 +9,18 @@ use std::path::Path;
 
 use octet_appliance::{Appliance, Segments, Unit, UnitSource};
 use octet_evaluator as evaluator;
-use octet_netd::openwrt::change::Change;
-use octet_netd::openwrt::router::Router;
-use octet_netd::openwrt::sections::sections;
-use octet_netd::openwrt::uci::{Section, Value};
-use octet_netd::router::plan::Plan;
+use octet_router::openwrt::change::Change;
+use octet_router::openwrt::router::Router;
+use octet_router::openwrt::sections::sections;
+use octet_router::openwrt::uci::{Section, Value};
+use octet_router::plan::Plan;
 use proptest::prelude::*;
 
-const LINES: &str = include_str!("testdata/lines.toml");
+const LINES: &str = include_str!("../../tests/testdata/lines.toml");
 const UNITS: [&str; 3] = [
-    include_str!("../../tests/evaluator/testdata/cache.toml"),
-    include_str!("../../tests/evaluator/testdata/gate.toml"),
-    include_str!("../../tests/evaluator/testdata/web.toml"),
+    include_str!("../../../tests/evaluator/testdata/cache.toml"),
+    include_str!("../../../tests/evaluator/testdata/gate.toml"),
+    include_str!("../../../tests/evaluator/testdata/web.toml"),
 ];
 
 /// A router as its maker delivers it: all ports of the switch are the lan's.
@@ -95,7 +95,7 @@ fn is_as_looked_at(name: &str, text: &str) {
 fn batch(text: &str, commands: &[String]) -> String {
     let json = text.find("\n{").map_or(text.len(), |at| at + 1);
     let mut files: BTreeMap<String, Vec<Section>> = BTreeMap::new();
-    for section in octet_netd::openwrt::uci::parse(&text[..json]).unwrap() {
+    for section in octet_router::openwrt::uci::parse(&text[..json]).unwrap() {
         files.entry(section.config.clone()).or_default().push(section);
     }
     for command in commands {
@@ -135,7 +135,7 @@ fn batch(text: &str, commands: &[String]) -> String {
 /// Sections of the owner's, as they are written.
 fn owners(text: &str) -> BTreeSet<String> {
     let json = text.find("\n{").map_or(text.len(), |at| at + 1);
-    let sections = octet_netd::openwrt::uci::parse(&text[..json]).unwrap();
+    let sections = octet_router::openwrt::uci::parse(&text[..json]).unwrap();
     let owners =
         sections.iter().filter(|it| !it.name.as_deref().unwrap_or("").starts_with("octet_"));
     owners.map(|it| format!("{}: {it}", it.config)).collect()
@@ -370,7 +370,7 @@ fn policy((from, to, what, first, more): (u8, u8, u8, u16, u16)) -> String {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(40))]
 
-    /// Somebody who reads the file in another way, and shares nothing with netd, lets the same; and what is told the
+    /// Somebody who reads the file in another way, and shares nothing with it, lets the same; and what is told the
     /// router leads there from whatever it was told before.
     #[test]
     fn boxes_by_chance(

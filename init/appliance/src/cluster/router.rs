@@ -1,0 +1,145 @@
+//! What the router is, and where one that runs OpenWrt is spoken to.
+
+use std::fmt;
+
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Error, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::InvalidCluster;
+use crate::fingerprint::Fingerprint;
+
+/// What the router is: `"octet"`, `"openwrt"`, or a table that says where the latter is.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Router {
+    /// A node that runs this image. It holds the cluster's map.
+    #[default]
+    Octet,
+    /// A router with OpenWrt, which is no node: the board with the role `manager` holds the map.
+    OpenWrt(Option<RouterContact>),
+}
+
+/// Where a router with OpenWrt is spoken to, from the owner's machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RouterContact {
+    /// Where its web server answers.
+    pub address: RouterAddress,
+    /// Its certificate.
+    pub fingerprint: Fingerprint,
+}
+
+/// An IP address or a name, with `:PORT` if it is not 443; an IPv6 address with a port is `[ADDRESS]:PORT`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct RouterAddress(String);
+
+impl Router {
+    /// Whether it runs Octet.
+    pub fn is_octet(&self) -> bool {
+        *self == Self::Octet
+    }
+}
+
+const OCTET: &str = "octet";
+const OPENWRT: &str = "openwrt";
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Table {
+    kind: Kind,
+    address: RouterAddress,
+    fingerprint: Fingerprint,
+}
+
+#[derive(Serialize, Deserialize)]
+enum Kind {
+    #[serde(rename = "openwrt")]
+    OpenWrt,
+}
+
+impl Serialize for Router {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Octet => serializer.serialize_str(OCTET),
+            Self::OpenWrt(None) => serializer.serialize_str(OPENWRT),
+            Self::OpenWrt(Some(RouterContact { address, fingerprint })) => {
+                let (address, fingerprint) = (address.clone(), *fingerprint);
+                Table { kind: Kind::OpenWrt, address, fingerprint }.serialize(serializer)
+            }
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Router {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(TextOrTable)
+    }
+}
+
+struct TextOrTable;
+
+impl<'de> Visitor<'de> for TextOrTable {
+    type Value = Router;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(
+            "`\"octet\"`, `\"openwrt\"` or `{ kind = \"openwrt\", address = …, fingerprint = … }`",
+        )
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<Router, E> {
+        match text {
+            OCTET => Ok(Router::Octet),
+            OPENWRT => Ok(Router::OpenWrt(None)),
+            other => Err(E::unknown_variant(other, &[OCTET, OPENWRT])),
+        }
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Router, A::Error> {
+        let Table { kind: Kind::OpenWrt, address, fingerprint } =
+            Table::deserialize(MapAccessDeserializer::new(map))?;
+        Ok(Router::OpenWrt(Some(RouterContact { address, fingerprint })))
+    }
+}
+
+impl TryFrom<String> for RouterAddress {
+    type Error = InvalidCluster;
+
+    fn try_from(text: String) -> Result<Self, InvalidCluster> {
+        let (host, port) = match text.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+            Some((host, "")) => (host, None),
+            Some((host, rest)) => (host, Some(rest.strip_prefix(':').unwrap_or_default())),
+            // More than one `:` is an IPv6 address.
+            None => match text.split_once(':') {
+                Some((host, port)) if !port.contains(':') => (host, Some(port)),
+                _ => (text.as_str(), None),
+            },
+        };
+        let is_plain = |c: char| c.is_ascii_alphanumeric() || ".:-_%".contains(c);
+        let is_port = port.is_none_or(|port| {
+            !port.starts_with('+') && port.parse::<u16>().is_ok_and(|port| port != 0)
+        });
+        let is_host = !host.is_empty() && host.chars().all(is_plain);
+        if is_host && is_port { Ok(Self(text)) } else { Err(InvalidCluster::RouterAddress(text)) }
+    }
+}
+
+impl std::str::FromStr for RouterAddress {
+    type Err = InvalidCluster;
+
+    fn from_str(text: &str) -> Result<Self, InvalidCluster> {
+        text.to_owned().try_into()
+    }
+}
+
+impl fmt::Display for RouterAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl From<RouterAddress> for String {
+    fn from(address: RouterAddress) -> String {
+        address.0
+    }
+}

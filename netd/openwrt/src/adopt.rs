@@ -1,0 +1,89 @@
+//! First contact with a router: what can be seen without a login, and what its owner pastes there so that there is one.
+
+use octet_appliance::Fingerprint;
+use serde_json::{Value, json};
+
+use crate::https::{Https, HttpsError};
+use crate::state::{CONFIGS, NFT};
+use crate::ubus::UbusError;
+
+/// The login, and the name of its ACL.
+pub const LOGIN: &str = "octet";
+
+/// Objects that have to be there, and the package that brings each.
+const NEEDS: [(&str, &str); 3] = [("uci", "rpcd"), ("session", "rpcd"), ("file", "rpcd-mod-file")];
+
+/// What is seen of a router without a login.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Seen {
+    /// The fingerprint of its certificate.
+    pub fingerprint: Fingerprint,
+    /// Packages that it lacks.
+    pub lacks: Vec<&'static str>,
+}
+
+/// Looks at the router at `address`. Nothing is kept.
+///
+/// # Errors
+/// Nobody is there, or it is no router with OpenWrt.
+pub fn look(address: &str) -> Result<Seen, UbusError> {
+    let mut https = Https::new(address, None)?;
+    let list = json!({ "jsonrpc": "2.0", "id": 0, "method": "list" });
+    let (status, body) = https.post("/ubus", list.to_string().into_bytes())?;
+    let answer: Value = serde_json::from_slice(&body).unwrap_or_default();
+    let objects = answer["result"].as_array();
+    let objects =
+        objects.ok_or_else(|| UbusError::NoRpc(format!("it lists no objects (HTTP {status})")))?;
+    let fingerprint = https.seen();
+    let fingerprint =
+        fingerprint.ok_or_else(|| HttpsError::Own("the certificate was not seen".to_owned()))?;
+    let is_there = |name: &str| objects.iter().any(|it| it == name);
+    let mut lacks: Vec<_> =
+        NEEDS.iter().filter(|(object, _)| !is_there(object)).map(|(_, package)| *package).collect();
+    lacks.dedup();
+    Ok(Seen { fingerprint, lacks })
+}
+
+/// What the login may do: read four files and what runs, change three files, and nothing else.
+pub fn acl() -> Value {
+    let (command, params) = NFT;
+    let nft = format!("{command} {}", params.join(" "));
+    let ours = &CONFIGS[..3];
+    json!({ LOGIN: {
+        "description": "Octet: the ports, zones and addresses of its box",
+        "read": {
+            "ubus": {
+                "file": ["exec"],
+                "network.device": ["status"],
+                "network.interface": ["dump"],
+                "system": ["board"],
+                "uci": ["get", "changes"],
+            },
+            "uci": CONFIGS,
+            "file": { "/sbin/fw4 check": ["exec"], nft: ["exec"] },
+        },
+        "write": {
+            "ubus": { "uci": ["add", "delete", "revert", "apply", "confirm", "rollback"] },
+            "uci": ours,
+        },
+    } })
+}
+
+/// What the owner pastes at the router, by SSH: the ACL, and a login whose password the router makes and says once.
+pub fn commands() -> Vec<String> {
+    let acl = format!("/usr/share/rpcd/acl.d/{LOGIN}.json");
+    let mut lines = vec![format!("cat > {acl} <<'EOF'")];
+    lines.extend(format!("{:#}", self::acl()).lines().map(str::to_owned));
+    lines.push("EOF".to_owned());
+    lines.push("PASSWORD=$(head -c 32 /dev/urandom | sha256sum | cut -c 1-32)".to_owned());
+    lines.push(format!("uci set rpcd.{LOGIN}=login"));
+    lines.push(format!("uci set rpcd.{LOGIN}.username='{LOGIN}'"));
+    lines.push(format!("uci set rpcd.{LOGIN}.password=\"$(uhttpd -m \"$PASSWORD\")\""));
+    for right in ["read", "write"] {
+        lines.push(format!("uci -q delete rpcd.{LOGIN}.{right}"));
+        lines.push(format!("uci add_list rpcd.{LOGIN}.{right}='{LOGIN}'"));
+    }
+    lines.push("uci commit rpcd && /etc/init.d/rpcd restart".to_owned());
+    lines.push(format!("echo \"the password of {LOGIN}: $PASSWORD\""));
+    lines
+}

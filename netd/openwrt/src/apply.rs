@@ -1,0 +1,323 @@
+//! Brings a router to what is wanted, or leaves it as it was.
+//!
+//! 1. Look: [`State::read`]. What stands in the way is told, and nothing is touched.
+//! 2. Keep a copy of what is there.
+//! 3. Stage, in a session that nobody else sees: once more from the beginning if an answer is lost.
+//! 4. Apply with a roll-back: the router undoes it by itself if it is not confirmed.
+//! 5. Watch, by a new connection each time, until the daemons have made of it what is wanted ([`lacks`]).
+//! 6. Confirm. If that cannot be, or step 5 takes too long: undo, and see that it is undone.
+//!
+//! Whatever is lost on the way, the end is told by what a new session reads.
+
+use std::io;
+use std::time::Duration;
+
+use octet_router::openwrt::change::Change;
+use octet_router::openwrt::router::RouterError;
+use octet_router::openwrt::uci::{Section, Value};
+use serde_json::{Map, json};
+
+use crate::lacks::lacks;
+use crate::state::{Live, State};
+use crate::ubus::{Call, Ubus, UbusError};
+use crate::wanted::Wanted;
+
+/// After how long the router undoes what is not confirmed, in seconds.
+pub const ROLLBACK: u64 = 90;
+
+/// Before each look whether the network has changed, in seconds: a minute in all, since a slow router needs half of it for its
+/// firewall.
+const LOOKS: [u64; 7] = [0, 2, 4, 8, 16, 16, 16];
+
+/// Between looks whether something still waits to be confirmed, and how often.
+const SETTLES: Duration = Duration::from_secs(10);
+const SETTLE_LOOKS: usize = 15;
+
+/// How often a step is done that an answer was lost of.
+const TRIES: usize = 3;
+
+/// Between two of these.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// How it ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// All was as wanted; nothing was touched.
+    Nothing,
+    /// All is as wanted, and stays so.
+    Applied,
+    /// It is as it was before.
+    Undone(String),
+}
+
+/// Why nobody can say so.
+#[derive(Debug, thiserror::Error)]
+pub enum ApplyError {
+    /// The router does not answer, or not as it should.
+    #[error(transparent)]
+    Ubus(#[from] UbusError),
+    /// The plan cannot be put on it.
+    #[error("the plan cannot be put on this router: {0}")]
+    Router(#[from] RouterError),
+    /// What of the owner's stands in the way.
+    #[error("in the way: {}", .0.join("; "))]
+    Conflicts(Vec<String>),
+    /// Another change waits to be confirmed, by somebody else or by an `octetctl` that has ended.
+    #[error("on this router another change waits to be confirmed")]
+    Pending,
+    /// The copy of what is there cannot be kept.
+    #[error("what the router has now cannot be kept: {0}")]
+    Copy(io::Error),
+    /// Nobody knows how it ended.
+    #[error("{0}, and what has become of the change is not known: {1}")]
+    Unknown(String, UbusError),
+    /// What is there is neither old nor new, or not what its configuration says.
+    #[error("{0}; the router has {1}")]
+    Neither(String, String),
+}
+
+impl ApplyError {
+    /// What to do.
+    pub fn help(&self) -> String {
+        match self {
+            Self::Ubus(error) => error.help().to_owned(),
+            Self::Router(error) => error.help().to_owned(),
+            Self::Conflicts(_) => "change that first: nothing was touched".to_owned(),
+            Self::Pending => "wait for two minutes; whoever began it confirms it, or the router undoes it".to_owned(),
+            Self::Copy(_) => "see that your folder of settings can be written".to_owned(),
+            Self::Unknown(..) => format!(
+                "the router undoes it after {ROLLBACK} s, unless it was confirmed: ask `octetctl openwrt diff` then"
+            ),
+            Self::Neither(..) => {
+                "somebody else changes the router, too: ask `octetctl openwrt diff`; a copy of what was there is kept"
+                    .to_owned()
+            }
+        }
+    }
+}
+
+/// Brings the router of `ubus` to what is `wanted`; `keep` gets what it was before anything is touched.
+///
+/// # Errors
+/// Nothing was touched, or the error says what is not known.
+pub fn apply(
+    ubus: &mut Ubus,
+    wanted: &Wanted<'_>,
+    keep: impl FnOnce(&State) -> io::Result<()>,
+) -> Result<Outcome, ApplyError> {
+    let before = State::read(ubus)?;
+    if before.is_waiting {
+        return Err(ApplyError::Pending);
+    }
+    let (sections, change) = wanted.change(&before)?;
+    if !change.conflicts.is_empty() {
+        return Err(ApplyError::Conflicts(change.conflicts));
+    }
+    if change.lines.is_empty() {
+        return Ok(Outcome::Nothing);
+    }
+    keep(&before).map_err(ApplyError::Copy)?;
+    let mut job = Job { ubus, wanted, sections, change, before };
+    if let Some(why) = job.begin()? {
+        return job.settle(why);
+    }
+    match job.watch() {
+        Err(why) => job.undo(why),
+        Ok(()) => match job.confirm() {
+            Ok(()) => Ok(Outcome::Applied),
+            Err(why) => job.settle(why),
+        },
+    }
+}
+
+/// A change on its way.
+struct Job<'a, 'w> {
+    ubus: &'a mut Ubus,
+    wanted: &'a Wanted<'w>,
+    sections: Vec<Section>,
+    change: Change,
+    before: State,
+}
+
+impl Job<'_, '_> {
+    /// Stages, and applies with a roll-back: then nothing is said. What is said is why it is not known whether it is applied.
+    fn begin(&mut self) -> Result<Option<String>, ApplyError> {
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            let is_last = tries == TRIES;
+            match self.stage() {
+                Ok(()) => {}
+                Err(UbusError::Refused(_)) if self.is_pending() => return Err(ApplyError::Pending),
+                // What of it is staged is nobody's then.
+                Err(error) if !is_last && (error.may_pass() || error.is_end_of_session()) => {
+                    self.ubus.end_session();
+                    self.ubus.wait(PAUSE);
+                    continue;
+                }
+                Err(error) => return Err(denied(error, "uci revert, delete and add").into()),
+            }
+            let call = Call::uci("apply", json!({ "rollback": true, "timeout": ROLLBACK }));
+            match self.ask(call) {
+                Ok(()) => return Ok(None),
+                Err(UbusError::Refused(_)) => return Err(ApplyError::Pending),
+                Err(error) if error.is_lost() => {
+                    self.ubus.wait(PAUSE);
+                    match self.is_applied() {
+                        Ok(true) => return Ok(None),
+                        Ok(false) if !is_last => {}
+                        Ok(false) => return Err(error.into()),
+                        Err(_) => return Ok(Some(error.to_string())),
+                    }
+                }
+                // It was not done: the session is looked at first.
+                Err(error) if !is_last && (error.may_pass() || error.is_end_of_session()) => {
+                    self.ubus.end_session();
+                    self.ubus.wait(PAUSE);
+                }
+                Err(error) => return Err(denied(error, "uci apply").into()),
+            }
+        }
+    }
+
+    /// Whether something waits to be confirmed: this session has applied nothing.
+    fn is_pending(&mut self) -> bool {
+        matches!(self.ask(Call::uci("confirm", json!({}))), Err(UbusError::Refused(_)))
+    }
+
+    /// Whether what was staged in this session is applied, after an answer was lost: nothing can be reverted as long as
+    /// something waits to be confirmed.
+    fn is_applied(&mut self) -> Result<bool, UbusError> {
+        let config = self.change.configs()[0];
+        match self.ask(Call::uci("revert", json!({ "config": config }))) {
+            Err(UbusError::Refused(_)) => Ok(true),
+            Err(error) => Err(error),
+            Ok(()) => Ok(false),
+        }
+    }
+
+    /// Stages all of it, in a session that has nothing else.
+    fn stage(&mut self) -> Result<(), UbusError> {
+        let configs = self.change.configs();
+        let mut calls: Vec<Call> = vec![];
+        calls.extend(configs.iter().map(|it| Call::uci("revert", json!({ "config": it }))));
+        for (config, name) in &self.change.gone {
+            calls.push(Call::uci("delete", json!({ "config": config, "section": name })));
+        }
+        calls.extend(self.change.made.iter().map(add));
+        self.ubus.ask(&calls)?.into_iter().try_for_each(|answer| answer.map(drop))
+    }
+
+    fn ask(&mut self, call: Call) -> Result<(), UbusError> {
+        self.ubus.ask(&[call])?.remove(0).map(drop)
+    }
+
+    /// Waits until the daemons have done it.
+    ///
+    /// # Errors
+    /// In words: why it does not come to that.
+    fn watch(&mut self) -> Result<(), String> {
+        let mut why = String::new();
+        for seconds in LOOKS {
+            self.ubus.wait(Duration::from_secs(seconds));
+            // As whoever comes next: what was there before the change may go on without being let.
+            self.ubus.end_connection();
+            match Live::read(self.ubus) {
+                Ok(live) => match self.lacks(&live) {
+                    None => return Ok(()),
+                    Some(lack) => why = lack,
+                },
+                Err(error) => why = error.to_string(),
+            }
+        }
+        Err(why)
+    }
+
+    /// The first thing that is not as wanted.
+    fn lacks(&self, live: &Live) -> Option<String> {
+        let first = lacks(&self.sections, live).into_iter().next();
+        let is_same =
+            self.change.configs().contains(&"firewall") && live.rules == self.before.live.rules;
+        first.or_else(|| is_same.then(|| "the firewall has the rules of before".to_owned()))
+    }
+
+    /// Has it stay.
+    ///
+    /// # Errors
+    /// In words: why it is not known whether it does.
+    fn confirm(&mut self) -> Result<(), String> {
+        let mut why = String::new();
+        for _ in 0..TRIES {
+            match self.ask(Call::uci("confirm", json!({}))) {
+                Ok(()) => return Ok(()),
+                Err(error) if error.may_pass() => {
+                    why = error.to_string();
+                    self.ubus.wait(PAUSE);
+                }
+                Err(error) => return Err(error.to_string()),
+            }
+        }
+        Err(why)
+    }
+
+    /// Has the router undo it, if it still hears; it does so by itself otherwise.
+    fn undo(&mut self, why: String) -> Result<Outcome, ApplyError> {
+        let _ = self.ask(Call::uci("rollback", json!({})));
+        self.settle(why)
+    }
+
+    /// Waits until nothing waits to be confirmed, and looks what there is then.
+    fn settle(&mut self, why: String) -> Result<Outcome, ApplyError> {
+        let mut last = None;
+        for look in 0..SETTLE_LOOKS {
+            if look > 0 {
+                self.ubus.wait(SETTLES);
+            }
+            self.ubus.end_connection();
+            match State::read(self.ubus) {
+                Ok(state) if !state.is_waiting => return self.tell(why, &state),
+                Ok(_) => {}
+                Err(error) => last = Some(error),
+            }
+        }
+        Err(ApplyError::Unknown(why, last.unwrap_or(UbusError::Session)))
+    }
+
+    /// Which it is, when nothing waits.
+    fn tell(&mut self, why: String, state: &State) -> Result<Outcome, ApplyError> {
+        let is_new = self.wanted.change(state).is_ok_and(|(_, change)| change.lines.is_empty());
+        if is_new {
+            // It is in for good, as if it were confirmed; what runs may need a while.
+            return match self.watch() {
+                Ok(()) => Ok(Outcome::Applied),
+                Err(lack) => Err(ApplyError::Neither(why, format!("what is wanted, but {lack}"))),
+            };
+        }
+        if state.ours() == self.before.ours() {
+            return Ok(Outcome::Undone(why));
+        }
+        Err(ApplyError::Neither(why, "neither what it had nor what is wanted".to_owned()))
+    }
+}
+
+/// After several logins it is the ACL.
+fn denied(error: UbusError, call: &str) -> UbusError {
+    if error.is_end_of_session() { UbusError::Denied(call.to_owned()) } else { error }
+}
+
+fn add(section: &Section) -> Call {
+    let mut values = Map::new();
+    for (key, value) in &section.options {
+        values.insert(
+            key.clone(),
+            match value {
+                Value::One(one) => json!(one),
+                Value::List(list) => json!(list),
+            },
+        );
+    }
+    let args = json!({
+        "config": section.config, "type": section.kind, "name": section.name, "values": values,
+    });
+    Call::uci("add", args)
+}

@@ -1,0 +1,242 @@
+//! HTTPS with a router whose certificate is known by its fingerprint, and nobody else vouches for.
+
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper::client::conn::http1::{self, SendRequest};
+use hyper::header::{CONTENT_TYPE, HOST};
+use hyper::{Method, Request};
+use hyper_util::rt::TokioIo;
+use octet_appliance::Fingerprint;
+use rustls::client::Resumption;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::ring::default_provider;
+use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, Error, SignatureScheme};
+use sha2::{Digest, Sha256};
+use tokio::net::TcpStream;
+use tokio::runtime::{self, Runtime};
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+
+/// How long a router may take to take a connection.
+const CONNECTS: Duration = Duration::from_secs(10);
+
+/// How long it may take to answer.
+const ANSWERS: Duration = Duration::from_secs(30);
+
+/// More than it may answer, in bytes.
+const LONGEST: usize = 8 << 20;
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum HttpsError {
+    /// This computer lacks something.
+    #[error("no connection can be made: {0}")]
+    Own(String),
+    /// Nobody is there: nothing was asked.
+    #[error("cannot reach {0}: {1}")]
+    Unreachable(String, String),
+    /// It is another router, or somebody between: nothing was asked.
+    #[error("the certificate at {address} is {found}, not {wanted}")]
+    OtherCertificate {
+        /// Where.
+        address: String,
+        /// The fingerprint that was said.
+        wanted: Fingerprint,
+        /// That of what is there.
+        found: Fingerprint,
+    },
+    /// The connection ended before there was an answer: whether it was done is not known.
+    #[error("the connection with {0} ended before it answered: {1}")]
+    Lost(String, String),
+}
+
+/// A way to a router.
+#[derive(Debug)]
+pub struct Https {
+    runtime: Runtime,
+    to: To,
+}
+
+#[derive(Debug)]
+struct To {
+    address: String,
+    wanted: Option<Fingerprint>,
+    pinned: Arc<Pinned>,
+    tls: Arc<ClientConfig>,
+    kept: Option<SendRequest<Full<Bytes>>>,
+}
+
+impl Https {
+    /// To `address`, a name or an IP address, with `:PORT` if it is not 443. Without a fingerprint whoever answers is taken for
+    /// the router.
+    ///
+    /// # Errors
+    /// This computer lacks something.
+    pub fn new(address: &str, wanted: Option<Fingerprint>) -> Result<Self, HttpsError> {
+        let own = |error: &dyn std::fmt::Display| HttpsError::Own(error.to_string());
+        let provider = Arc::new(default_provider());
+        let pinned = Arc::new(Pinned { wanted, seen: Mutex::default(), provider });
+        let mut tls = ClientConfig::builder_with_provider(Arc::clone(&pinned.provider))
+            .with_safe_default_protocol_versions()
+            .map_err(|error| own(&error))?
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::<Pinned>::clone(&pinned))
+            .with_no_client_auth();
+        // The certificate is looked at each time.
+        tls.resumption = Resumption::disabled();
+        tls.enable_sni = false;
+        let runtime = runtime::Builder::new_current_thread().enable_io().enable_time().build();
+        let runtime = runtime.map_err(|error| own(&error))?;
+        let has_port = address.parse::<std::net::Ipv6Addr>().is_err()
+            && address.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
+        let address = match address.parse::<std::net::Ipv6Addr>() {
+            Ok(address) => format!("[{address}]:443"),
+            Err(_) if has_port => address.to_owned(),
+            Err(_) => format!("{address}:443"),
+        };
+        let to = To { address, wanted, pinned, tls: Arc::new(tls), kept: None };
+        Ok(Self { runtime, to })
+    }
+
+    /// The fingerprint of the certificate that was last seen.
+    pub fn seen(&self) -> Option<Fingerprint> {
+        self.to.pinned.seen()
+    }
+
+    /// The next request goes by a connection of its own.
+    pub fn end_connection(&mut self) {
+        self.to.kept = None;
+    }
+
+    /// Sends `body` to `path`, and gives the answer's: status and bytes.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn post(&mut self, path: &str, body: Vec<u8>) -> Result<(u16, Vec<u8>), HttpsError> {
+        let outcome = self.runtime.block_on(self.to.exchange(path, Bytes::from(body)));
+        if outcome.is_err() {
+            self.to.kept = None;
+        }
+        outcome
+    }
+}
+
+impl To {
+    async fn exchange(&mut self, path: &str, body: Bytes) -> Result<(u16, Vec<u8>), HttpsError> {
+        // The router ends a connection that nobody uses.
+        if self.kept.as_ref().is_none_or(SendRequest::is_closed) {
+            self.kept = Some(self.connect().await?);
+        }
+        let address = self.address.clone();
+        let lost =
+            |error: &dyn std::fmt::Display| HttpsError::Lost(address.clone(), error.to_string());
+        let Some(sender) = &mut self.kept else { return Err(lost(&"there is none")) };
+        let request = Request::builder()
+            .method(Method::POST)
+            .uri(path)
+            .header(HOST, &address)
+            .header(CONTENT_TYPE, "application/json")
+            .body(Full::new(body))
+            .map_err(|error| lost(&error))?;
+        let asked = async {
+            let response = sender.send_request(request).await.map_err(|error| lost(&error))?;
+            let status = response.status().as_u16();
+            let body = http_body_util::Limited::new(response.into_body(), LONGEST);
+            let body = body.collect().await.map_err(|error| lost(&error))?;
+            Ok((status, body.to_bytes().to_vec()))
+        };
+        timeout(ANSWERS, asked).await.map_err(|_| lost(&"it takes too long"))?
+    }
+
+    async fn connect(&self) -> Result<SendRequest<Full<Bytes>>, HttpsError> {
+        let unreachable = |error: &dyn std::fmt::Display| {
+            HttpsError::Unreachable(self.address.clone(), error.to_string())
+        };
+        let late = || io::Error::from(io::ErrorKind::TimedOut);
+        let connected = timeout(CONNECTS, TcpStream::connect(&self.address)).await;
+        let stream =
+            connected.unwrap_or_else(|_| Err(late())).map_err(|error| unreachable(&error))?;
+        stream.set_nodelay(true).map_err(|error| unreachable(&error))?;
+        // No name is looked at.
+        let name = ServerName::IpAddress(std::net::IpAddr::from([0, 0, 0, 0]).into());
+        let tls = TlsConnector::from(Arc::clone(&self.tls)).connect(name, stream);
+        let tls = timeout(CONNECTS, tls).await.unwrap_or_else(|_| Err(late()));
+        let tls = tls.map_err(|error| match (self.wanted, self.pinned.seen()) {
+            (Some(wanted), Some(found)) if wanted != found => {
+                HttpsError::OtherCertificate { address: self.address.clone(), wanted, found }
+            }
+            _ => unreachable(&error),
+        })?;
+        let (sender, connection) =
+            http1::handshake(TokioIo::new(tls)).await.map_err(|error| unreachable(&error))?;
+        // How it ends is seen by whoever sends.
+        tokio::spawn(async move {
+            let _ = connection.await;
+        });
+        Ok(sender)
+    }
+}
+
+/// Takes the certificate with one fingerprint, or any; and notes that of what it has seen.
+#[derive(Debug)]
+struct Pinned {
+    wanted: Option<Fingerprint>,
+    seen: Mutex<Option<Fingerprint>>,
+    provider: Arc<CryptoProvider>,
+}
+
+impl Pinned {
+    fn seen(&self) -> Option<Fingerprint> {
+        *self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl ServerCertVerifier for Pinned {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        let found = Fingerprint::new(Sha256::digest(end_entity).into());
+        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = Some(found);
+        match self.wanted {
+            Some(wanted) if wanted != found => {
+                Err(CertificateError::ApplicationVerificationFailure.into())
+            }
+            _ => Ok(ServerCertVerified::assertion()),
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let algorithms = &self.provider.signature_verification_algorithms;
+        verify_tls12_signature(message, certificate, signature, algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let algorithms = &self.provider.signature_verification_algorithms;
+        verify_tls13_signature(message, certificate, signature, algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider.signature_verification_algorithms.supported_schemes()
+    }
+}

@@ -1,0 +1,109 @@
+//! What a router's daemons have not made of its configuration. What is configured may still be left out: `fw4` skips a rule
+//! that it does not understand, and the kernel a VLAN or a port that is not there; neither says so to who asked.
+
+use octet_router::openwrt::sections::PREFIX;
+use octet_router::openwrt::uci::Section;
+use serde_json::Value as Json;
+
+use crate::state::Live;
+
+/// What is not as `wanted`, the sections that are to be ours, a line each.
+pub fn lacks(wanted: &[Section], live: &Live) -> Vec<String> {
+    let mut found = vec![];
+    interfaces(wanted, live, &mut found);
+    vlans(wanted, live, &mut found);
+    rules(wanted, live, &mut found);
+    found
+}
+
+fn of<'a>(wanted: &'a [Section], config: &str, kind: &str) -> impl Iterator<Item = &'a Section> {
+    wanted.iter().filter(move |it| (it.config.as_str(), it.kind.as_str()) == (config, kind))
+}
+
+fn interfaces(wanted: &[Section], live: &Live, found: &mut Vec<String>) {
+    let all = live.interfaces.as_array().map_or(&[][..], Vec::as_slice);
+    let name = |it: &Json| it["interface"].as_str().unwrap_or_default().to_owned();
+    let mut names = vec![];
+    for section in of(wanted, "network", "interface") {
+        let wanted = section.name.clone().unwrap_or_default();
+        match all.iter().find(|it| name(it) == wanted) {
+            None => found.push(format!("there is no interface {wanted}")),
+            Some(it) if it["up"] != true => found.push(format!("interface {wanted} is not up")),
+            Some(it) if it["l3_device"].as_str() != section.one("device") => {
+                found.push(format!("interface {wanted} is on {}", it["l3_device"]));
+            }
+            Some(it) => {
+                for (key, list) in [("ipaddr", "ipv4-address"), ("ip6addr", "ipv6-address")] {
+                    let has = |address: &str| {
+                        let list = it[list].as_array().map_or(&[][..], Vec::as_slice);
+                        list.iter().any(|it| {
+                            let ip = it["address"].as_str().unwrap_or_default();
+                            format!("{ip}/{}", it["mask"]) == address
+                        })
+                    };
+                    let missing = section.all(key).filter(|address| !has(address));
+                    found.extend(missing.map(|it| format!("interface {wanted} has no {it}")));
+                }
+            }
+        }
+        names.push(wanted);
+    }
+    let old = all.iter().map(name).filter(|it| it.starts_with(PREFIX) && !names.contains(it));
+    found.extend(old.map(|it| format!("interface {it} is still there")));
+}
+
+fn vlans(wanted: &[Section], live: &Live, found: &mut Vec<String>) {
+    for section in of(wanted, "network", "bridge-vlan") {
+        let device = section.one("device").unwrap_or_default();
+        let number = section.one("vlan").unwrap_or_default();
+        let ports: Vec<_> = section.all("ports").map(|port| port.replace(":u*", ":*")).collect();
+        let vlans = live.devices[device]["bridge-vlans"].as_array();
+        let vlans = vlans.map_or(&[][..], Vec::as_slice);
+        let has = |vlan: &Json| {
+            let list = vlan["ports"].as_array().map_or(&[][..], Vec::as_slice);
+            list.iter().filter_map(Json::as_str).map(str::to_owned).collect::<Vec<_>>()
+        };
+        let is_it = |vlan: &&Json| vlan["id"].as_u64() == number.parse().ok();
+        match vlans.iter().find(is_it) {
+            None => found.push(format!("{device} has no VLAN {number}")),
+            Some(vlan) if has(vlan) != ports => {
+                let (there, wanted) = (has(vlan).join(" "), ports.join(" "));
+                found.push(format!("VLAN {number} of {device} has {there}, not {wanted}"));
+            }
+            Some(_) => {}
+        }
+        // No port of ours is in two.
+        let name = |port: &str| port.split(':').next().unwrap_or_default().to_owned();
+        for vlan in vlans.iter().filter(|it| !is_it(it)) {
+            for port in ports.iter().map(|port| name(port)) {
+                if has(vlan).iter().any(|it| name(it) == port) {
+                    let other = &vlan["id"];
+                    found.push(format!("{port} is in VLAN {other} of {device}, and in {number}"));
+                }
+            }
+        }
+    }
+}
+
+fn rules(wanted: &[Section], live: &Live, found: &mut Vec<String>) {
+    for section in of(wanted, "firewall", "zone") {
+        let name = section.one("name").unwrap_or_default();
+        if !live.rules.contains(&format!("chain input_{name} {{")) {
+            found.push(format!("the firewall has no zone {name}"));
+        }
+    }
+    let rules: Vec<_> =
+        of(wanted, "firewall", "rule").chain(of(wanted, "firewall", "redirect")).collect();
+    let said = |it: &Section| it.all("name").collect::<Vec<_>>().join(" ");
+    let mut names: Vec<_> = rules.iter().map(|it| said(it)).collect();
+    names.sort();
+    names.dedup();
+    for name in names {
+        // Several of ours may have one name, and one of them may become several in the kernel.
+        let wanted = rules.iter().filter(|it| said(it) == name).count();
+        let there = live.rules.matches(&format!("\"!fw4: {name}\"")).count();
+        if there < wanted {
+            found.push(format!("the firewall has {there} of {wanted} rules for `{name}`"));
+        }
+    }
+}

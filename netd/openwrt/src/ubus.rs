@@ -1,0 +1,341 @@
+//! What can be called on a router: its bus (`ubus`) by JSON-RPC 2.0, at `/ubus` of its web server.
+//!
+//! A session that has ended, one that never was and a method that the ACL does not grant are all answered alike
+//! (-32002): a new login tells which it was. What only reads is asked again where that can help; what changes something
+//! is asked once, and whoever asks decides what to do about an answer that is lost.
+
+use std::fmt;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::https::{Https, HttpsError};
+
+/// Where the bus is.
+const PATH: &str = "/ubus";
+
+/// The session of who is not logged in.
+const NOBODY: &str = "00000000000000000000000000000000";
+
+/// What a request has at most, in bytes: the router takes 65536.
+const LONGEST: usize = 60_000;
+
+/// What a call has besides what is given to it, in bytes at most.
+const CALL: usize = 100;
+
+/// How often what only reads is asked.
+const TRIES: usize = 3;
+
+/// Between two of these.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// A call of a method.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Call {
+    /// The object, as `uci`.
+    pub object: &'static str,
+    /// Its method.
+    pub method: &'static str,
+    /// What it takes: an object.
+    pub args: Value,
+}
+
+impl Call {
+    /// A method of `uci`.
+    pub fn uci(method: &'static str, args: Value) -> Self {
+        Self { object: "uci", method, args }
+    }
+}
+
+impl fmt::Display for Call {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.object, self.method)?;
+        match self.args["config"].as_str() {
+            Some(config) => write!(f, " {config}"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Why a call came to nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum UbusError {
+    /// There is no answer.
+    #[error(transparent)]
+    Https(#[from] HttpsError),
+    /// Not with these words.
+    #[error("the router does not let `{0}` in with this password")]
+    Login(String),
+    /// The session has ended, and with it what was staged.
+    #[error("the session has ended")]
+    Session,
+    /// The ACL does not grant the method.
+    #[error("the router does not let this login do `{0}`")]
+    Denied(String),
+    /// The ACL does not grant the file, or something waits to be confirmed.
+    #[error("the router refuses `{0}`")]
+    Refused(String),
+    /// The router has no such object, method, file or section.
+    #[error("the router knows nothing of `{0}`")]
+    NotFound(String),
+    /// There is nothing to do it with.
+    #[error("the router has nothing to do for `{0}`")]
+    NoData(String),
+    /// The router does not understand what is given.
+    #[error("the router does not understand `{0}`")]
+    Invalid(String),
+    /// The router answers with another number.
+    #[error("the router answers {1} to `{0}`")]
+    Status(String, i64),
+    /// Whatever answers is no bus.
+    #[error("what answers is no JSON-RPC: {0}")]
+    NoRpc(String),
+    /// What is answered cannot be read.
+    #[error("what the router says of itself cannot be read: {0}")]
+    Unread(String),
+}
+
+impl UbusError {
+    /// What to do.
+    pub fn help(&self) -> &'static str {
+        match self {
+            Self::Https(HttpsError::OtherCertificate { .. }) => {
+                "if the router was reset or replaced, look at it with `octetctl openwrt adopt ADDRESS`, and compare"
+            }
+            Self::Https(_) => {
+                "see that the router is on, and that its web server answers at this address"
+            }
+            Self::Login(_) => "`octetctl openwrt adopt ADDRESS` says how a login is made",
+            Self::Denied(_) | Self::Refused(_) => {
+                "`octetctl openwrt adopt ADDRESS` says which ACL it needs; if another change waits to be confirmed, wait"
+            }
+            Self::NotFound(_) => {
+                "see that `rpcd`, `rpcd-mod-file` and `uhttpd-mod-ubus` are installed there"
+            }
+            Self::NoRpc(_) => {
+                "see that the address is that of a router with OpenWrt, and `uhttpd-mod-ubus` is installed"
+            }
+            Self::Session
+            | Self::NoData(_)
+            | Self::Invalid(_)
+            | Self::Status(..)
+            | Self::Unread(_) => "ask again; the router's log says more (`logread`)",
+        }
+    }
+
+    /// Whether the router may have done what was asked, and nobody knows.
+    pub fn is_lost(&self) -> bool {
+        matches!(self, Self::Https(HttpsError::Lost(..)) | Self::NoRpc(_))
+    }
+
+    /// Whether a new login may help.
+    pub fn is_end_of_session(&self) -> bool {
+        matches!(self, Self::Session)
+    }
+
+    /// Whether it may be otherwise in a moment.
+    pub fn may_pass(&self) -> bool {
+        self.is_lost() || matches!(self, Self::Https(HttpsError::Unreachable(..)))
+    }
+}
+
+/// What comes with an answer, or why it came to nothing.
+pub type Answer = Result<Value, UbusError>;
+
+/// Who logs in.
+#[derive(Clone)]
+pub struct Login {
+    /// The name.
+    pub name: String,
+    /// The password, which is never shown.
+    pub password: String,
+}
+
+impl fmt::Debug for Login {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Login({})", self.name)
+    }
+}
+
+/// How time is let pass.
+pub type Wait = Box<dyn FnMut(Duration)>;
+
+/// The bus of a router.
+pub struct Ubus {
+    https: Https,
+    login: Login,
+    session: Option<String>,
+    wait: Wait,
+}
+
+impl Ubus {
+    /// By `https`, as `login`, with `wait` to let time pass.
+    pub fn new(https: Https, login: Login, wait: Wait) -> Self {
+        Self { https, login, session: None, wait }
+    }
+
+    /// Lets time pass.
+    pub fn wait(&mut self, time: Duration) {
+        (self.wait)(time);
+    }
+
+    /// The next request goes by a connection of its own.
+    pub fn end_connection(&mut self) {
+        self.https.end_connection();
+    }
+
+    /// Forgets the session: what is staged in it is nobody's.
+    pub fn end_session(&mut self) {
+        self.session = None;
+    }
+
+    /// Asks what only reads, and gives what comes with each answer.
+    ///
+    /// # Errors
+    /// One of them came to nothing.
+    pub fn read(&mut self, calls: &[Call]) -> Result<Vec<Value>, UbusError> {
+        self.read_each(calls)?.into_iter().collect()
+    }
+
+    /// The same; what one of them came to is for whoever asks.
+    ///
+    /// # Errors
+    /// There is no answer, or the ACL does not grant one of them.
+    pub fn read_each(&mut self, calls: &[Call]) -> Result<Vec<Answer>, UbusError> {
+        let (mut tries, mut is_renewed) = (0, false);
+        let has_ended = |it: &Answer| matches!(it, Err(UbusError::Session));
+        loop {
+            let asked = self.ask(calls).and_then(|answers| match answers.iter().any(has_ended) {
+                true => Err(UbusError::Session),
+                false => Ok(answers),
+            });
+            match asked {
+                // Now it is the ACL.
+                Err(UbusError::Session) if is_renewed => return Err(self.denied(calls)),
+                Err(UbusError::Session) => (self.session, is_renewed) = (None, true),
+                Err(error) if error.may_pass() && tries + 1 < TRIES => {
+                    tries += 1;
+                    self.wait(PAUSE);
+                }
+                outcome => return outcome,
+            }
+        }
+    }
+
+    /// Which of `calls` the ACL does not grant: each is asked alone.
+    fn denied(&mut self, calls: &[Call]) -> UbusError {
+        for call in calls {
+            let answers = self.ask(std::slice::from_ref(call));
+            if matches!(answers.as_deref(), Ok([Err(UbusError::Session)])) {
+                return UbusError::Denied(call.to_string());
+            }
+        }
+        UbusError::Session
+    }
+
+    /// Asks once, whatever it is, and gives what comes with each answer; all of them are asked, whatever the first ones come to.
+    ///
+    /// # Errors
+    /// There is no answer. What was asked may be done all the same ([`UbusError::is_lost`]).
+    pub fn ask(&mut self, calls: &[Call]) -> Result<Vec<Answer>, UbusError> {
+        let session = match self.session.clone() {
+            Some(session) => session,
+            None => self.log_in()?,
+        };
+        let mut all = vec![];
+        for batch in batches(&session, calls) {
+            all.extend(self.send(&batch)?);
+        }
+        Ok(all)
+    }
+
+    /// Begins a session; what was staged in another is not in it.
+    ///
+    /// # Errors
+    /// The router does not let this login in, or does not answer.
+    fn log_in(&mut self) -> Result<String, UbusError> {
+        let Login { name, password } = &self.login;
+        let args = json!({ "username": name, "password": password });
+        let call = Call { object: "session", method: "login", args };
+        let batch = batches(NOBODY, &[call]).remove(0);
+        let answer = self.send(&batch)?.remove(0).map_err(|error| match error {
+            UbusError::Refused(_) => UbusError::Login(self.login.name.clone()),
+            other => other,
+        })?;
+        let session = answer["ubus_rpc_session"].as_str();
+        let session =
+            session.ok_or_else(|| UbusError::NoRpc("a login without a session".into()))?;
+        self.session = Some(session.to_owned());
+        Ok(session.to_owned())
+    }
+
+    fn send(&mut self, batch: &Batch) -> Result<Vec<Answer>, UbusError> {
+        let (status, body) = self.https.post(PATH, batch.body.clone().into_bytes())?;
+        let no_rpc = |what: &str| {
+            let said: String = String::from_utf8_lossy(&body).chars().take(60).collect();
+            UbusError::NoRpc(format!("{what} (HTTP {status}): {said}"))
+        };
+        let answers: Value = serde_json::from_slice(&body).map_err(|_| no_rpc("it is no JSON"))?;
+        let answers = answers.as_array().filter(|it| it.len() == batch.calls.len());
+        let answers = answers.ok_or_else(|| no_rpc("there is not one answer to each call"))?;
+        let mut all = vec![];
+        for (index, (answer, call)) in answers.iter().zip(&batch.calls).enumerate() {
+            if answer["id"].as_u64() != u64::try_from(index).ok() {
+                return Err(no_rpc("it answers something else"));
+            }
+            all.push(read(answer, call).ok_or_else(|| no_rpc("it has no result"))?);
+        }
+        Ok(all)
+    }
+}
+
+/// What an answer to `call` says; `None` if it is none.
+fn read(answer: &Value, call: &str) -> Option<Answer> {
+    if let Some(code) = answer["error"]["code"].as_i64() {
+        return Some(Err(match code {
+            -32002 => UbusError::Session,
+            -32000 => UbusError::NotFound(call.to_owned()),
+            -32602 => UbusError::Invalid(call.to_owned()),
+            code => UbusError::Status(call.to_owned(), code),
+        }));
+    }
+    let result = answer["result"].as_array()?;
+    let call = || call.to_owned();
+    Some(match result.first()?.as_i64()? {
+        0 => Ok(result.get(1).cloned().unwrap_or_default()),
+        2 => Err(UbusError::Invalid(call())),
+        3 | 4 => Err(UbusError::NotFound(call())),
+        5 => Err(UbusError::NoData(call())),
+        6 => Err(UbusError::Refused(call())),
+        other => Err(UbusError::Status(call(), other)),
+    })
+}
+
+/// A request of several calls.
+struct Batch {
+    calls: Vec<String>,
+    body: String,
+}
+
+/// As few requests as there have to be, each short enough.
+fn batches(session: &str, calls: &[Call]) -> Vec<Batch> {
+    let mut batches: Vec<Batch> = vec![];
+    for call in calls {
+        let params = json!([session, call.object, call.method, call.args]).to_string();
+        let json = |id: usize| {
+            format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"method\":\"call\",\"params\":{params}}}")
+        };
+        match batches.last_mut() {
+            Some(batch) if batch.body.len() + params.len() + CALL < LONGEST => {
+                batch.body.truncate(batch.body.len() - 1);
+                batch.body += &format!(",{}]", json(batch.calls.len()));
+                batch.calls.push(call.to_string());
+            }
+            _ => {
+                let body = format!("[{}]", json(0));
+                batches.push(Batch { calls: vec![call.to_string()], body });
+            }
+        }
+    }
+    batches
+}

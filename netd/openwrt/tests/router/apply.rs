@@ -1,0 +1,212 @@
+//! A router is brought to the plan, or left as it was.
+
+use std::cell::RefCell;
+use std::io;
+use std::time::Duration;
+
+use crate::site::{HEAD, LINES, Site, plan, plan_of, router, set_up};
+use octet_openwrt::apply::{ApplyError, Outcome, apply};
+use octet_openwrt::lacks::lacks;
+use octet_openwrt::state::State;
+use octet_openwrt::ubus::{Call, Login, Ubus, UbusError};
+use octet_openwrt::verify::verify;
+use octet_openwrt::wanted::Wanted;
+use octet_openwrt_double::{Fault, Router};
+use serde_json::json;
+
+fn keep(_: &State) -> io::Result<()> {
+    Ok(())
+}
+
+/// There in few requests, of which none writes where nothing is to be done; and back.
+#[test]
+fn there_and_back() {
+    let site = Site::start(router());
+    let plan = plan(LINES);
+    let before = site.sections();
+    assert!(before[0].is_empty() && !before[1].is_empty());
+
+    let kept = RefCell::new(String::new());
+    site.0.count(None);
+    let outcome = apply(&mut site.ubus(), &Wanted::Plan(&plan), |state| {
+        // Nothing was touched yet.
+        assert_eq!(site.0.writing(), 0);
+        *kept.borrow_mut() = state.export();
+        Ok(())
+    });
+    assert_eq!(outcome.unwrap(), Outcome::Applied);
+    let requests = site.0.requests();
+    println!("{} requests, {} of them writing", requests.len(), site.0.writing());
+    assert!(requests.len() <= 12, "{}", requests.len());
+    assert!(kept.borrow().contains("package network") && kept.borrow().contains("'br-lan.1'"));
+    let after = site.sections();
+    assert_eq!(after[1], before[1]);
+    assert_eq!(after[0].iter().filter(|it| it.contains("config bridge-vlan")).count(), 9);
+    assert!(!site.0.with(|router| router.is_pending()));
+    site.0.pass(Duration::from_secs(600));
+    assert_eq!(site.sections(), after);
+
+    site.0.count(None);
+    let outcome = apply(&mut site.ubus(), &Wanted::Plan(&plan), keep);
+    assert_eq!(outcome.unwrap(), Outcome::Nothing);
+    assert_eq!((site.0.requests().len(), site.0.writing()), (2, 0));
+
+    // What is other is changed alone.
+    let other = crate::site::plan(&LINES.replace("rate = 100", "rate = 50"));
+    assert_eq!(apply(&mut site.ubus(), &Wanted::Plan(&other), keep).unwrap(), Outcome::Applied);
+    let changed = site.sections()[0].iter().filter(|it| !after[0].contains(it)).count();
+    assert_eq!(changed, 8);
+
+    assert_eq!(apply(&mut site.ubus(), &Wanted::Nothing, keep).unwrap(), Outcome::Applied);
+    assert_eq!(site.sections(), before);
+}
+
+#[test]
+fn what_stands_in_the_way_is_told_before_anything_is_touched() {
+    let plan = plan(LINES);
+    let refused = |site: &Site, keep: fn(&State) -> io::Result<()>| {
+        let before = site.sections();
+        site.0.count(None);
+        let error = apply(&mut site.ubus(), &Wanted::Plan(&plan), keep).unwrap_err();
+        assert_eq!(site.sections(), before);
+        error
+    };
+    // The owner's network on the whole switch.
+    let network = router().file("network").replace("'br-lan.1'", "'br-lan'");
+    let mut whole = Router::with(&[("network", &network)]);
+    set_up(&mut whole);
+    whole.port = "wan".to_owned();
+    let site = Site::start(whole);
+    let error = refused(&site, keep);
+    assert!(
+        matches!(&error, ApplyError::Conflicts(all) if all[0].contains("whole switch")),
+        "{error}"
+    );
+    assert_eq!(site.0.writing(), 0);
+
+    let site = Site::start(router());
+    let error = refused(&site, |_| Err(io::Error::other("full")));
+    assert!(matches!(error, ApplyError::Copy(_)), "{error}");
+    assert_eq!(site.0.writing(), 0);
+
+    // Who may only read.
+    let error = apply(
+        &mut site.ubus_as(Login { name: "viewer".into(), password: "adapterpw".into() }),
+        &Wanted::Plan(&plan),
+        keep,
+    );
+    let error = error.unwrap_err();
+    assert!(matches!(&error, ApplyError::Ubus(UbusError::Denied(_))), "{error}");
+
+    // Another's change that waits.
+    let mut other = site.ubus_as(Login { name: "root".into(), password: "rootpw".into() });
+    let set = json!({ "config": "network", "section": "wan6", "values": { "reqprefix": "no" } });
+    other.ask(&[Call::uci("set", set)]).unwrap().remove(0).unwrap();
+    let timeout = json!({ "rollback": true, "timeout": 60 });
+    other.ask(&[Call::uci("apply", timeout)]).unwrap().remove(0).unwrap();
+    let error = refused(&site, keep);
+    assert!(matches!(error, ApplyError::Pending), "{error}");
+    assert!(site.0.with(|router| router.is_pending()));
+    other.ask(&[Call::uci("confirm", json!({}))]).unwrap().remove(0).unwrap();
+    assert_eq!(apply(&mut site.ubus(), &Wanted::Plan(&plan), keep).unwrap(), Outcome::Applied);
+}
+
+/// A change of ours that nobody will confirm any more: until the router has undone it, whoever comes is told so.
+#[test]
+fn what_waits_is_told_from_what_is_there() {
+    let site = Site::start(router());
+    let plan = plan(LINES);
+    let before = site.sections();
+    // Two requests to stage it; then the connection is lost, once it is applied.
+    site.0.count(Some((4, Fault::GoneAfter)));
+    let error = apply(&mut site.ubus(), &Wanted::Plan(&plan), keep).unwrap_err();
+    assert!(matches!(error, ApplyError::Unknown(..)), "{error}");
+    // The same, and no time has passed since when somebody comes.
+    let site = Site::start(router());
+    site.0.count(Some((5, Fault::GoneBefore)));
+    let mut ubus = Ubus::new(site.https(), site.login(), Box::new(|_| ()));
+    apply(&mut ubus, &Wanted::Plan(&plan), keep).unwrap_err();
+    site.0.back();
+    let mut ubus = site.ubus();
+    assert!(State::read(&mut ubus).unwrap().is_waiting);
+    assert!(matches!(apply(&mut ubus, &Wanted::Plan(&plan), keep), Err(ApplyError::Pending)));
+    let found = verify(&mut ubus, &Wanted::Plan(&plan)).unwrap();
+    assert!(found[0].contains("waits"), "{found:?}");
+    site.0.pass(Duration::from_secs(120));
+    assert!(!State::read(&mut ubus).unwrap().is_waiting);
+    assert_eq!(site.sections(), before);
+}
+
+/// Whoever asks is in the network of the owner's devices, whose port becomes another one: the way to the router breaks, and comes
+/// back.
+#[test]
+fn a_lock_out_is_undone() {
+    let network = router()
+        .file("network")
+        .replace("\tlist ports 'lan10'\n", "\tlist ports 'lan10'\n\tlist ports 'lan11'\n");
+    let mut router = Router::with(&[("network", &network)]);
+    set_up(&mut router);
+    let site = Site::start(router);
+    let other = |port: &str| plan_of(&HEAD.replace("lan9", port), LINES);
+    assert_eq!(
+        apply(&mut site.ubus(), &Wanted::Plan(&other("lan9")), keep).unwrap(),
+        Outcome::Applied
+    );
+    let before = site.sections();
+    site.0.with(|router| router.port = "lan9".to_owned());
+    let outcome = apply(&mut site.ubus(), &Wanted::Plan(&other("lan11")), keep).unwrap();
+    assert!(matches!(&outcome, Outcome::Undone(why) if why.contains("reach")), "{outcome:?}");
+    assert_eq!(site.sections(), before);
+    site.0.pass(Duration::from_secs(30));
+    assert!(site.0.with(|router| router.is_reached()));
+    // Asked by a port that stays, it is done.
+    site.0.with(|router| router.port = "lan10".to_owned());
+    assert_eq!(
+        apply(&mut site.ubus(), &Wanted::Plan(&other("lan11")), keep).unwrap(),
+        Outcome::Applied
+    );
+}
+
+/// Daemons that do nothing of what is configured, and a rule that the firewall leaves out.
+#[test]
+fn what_the_daemons_do_is_looked_at() {
+    let plan = plan(LINES);
+    let mut deaf = router();
+    deaf.is_deaf = true;
+    let site = Site::start(deaf);
+    let before = site.sections();
+    let outcome = apply(&mut site.ubus(), &Wanted::Plan(&plan), keep).unwrap();
+    assert!(
+        matches!(&outcome, Outcome::Undone(why) if why.contains("no interface")),
+        "{outcome:?}"
+    );
+    assert_eq!(site.sections(), before);
+
+    let site = Site::start(router());
+    let mut ubus = site.ubus();
+    assert_eq!(apply(&mut ubus, &Wanted::Plan(&plan), keep).unwrap(), Outcome::Applied);
+    let mut state = State::read(&mut ubus).unwrap();
+    let (wanted, _) = Wanted::Plan(&plan).change(&state).unwrap();
+    assert_eq!(lacks(&wanted, &state.live), [""; 0]);
+    for (what, from, to) in [
+        ("rules for `built-in dhcp`", "\"!fw4: built-in dhcp\"", "\"!fw4: other\""),
+        ("no zone o_board3", "chain input_o_board3 {", "chain input_other {"),
+    ] {
+        let rules = state.live.rules.replacen(from, to, 1);
+        let rules = std::mem::replace(&mut state.live.rules, rules);
+        let found = lacks(&wanted, &state.live);
+        assert!(found.len() == 1 && found[0].contains(what), "{found:?}");
+        state.live.rules = rules;
+    }
+    let bridge = &state.live.devices["br-lan"]["bridge-vlans"].clone();
+    for (what, at, value) in [
+        ("has lan1:* lan2:*, not lan1:*", 1, json!(["lan1:*", "lan2:*"])),
+        ("has , not lan1:*", 1, json!([])),
+        ("lan1 is in VLAN 1 of br-lan, and in 1001", 0, json!(["lan10:*", "lan1:t"])),
+    ] {
+        state.live.devices["br-lan"]["bridge-vlans"][at]["ports"] = value;
+        let found = lacks(&wanted, &state.live);
+        assert!(found.iter().any(|it| it.contains(what)), "{found:?}");
+        state.live.devices["br-lan"]["bridge-vlans"] = bridge.clone();
+    }
+}

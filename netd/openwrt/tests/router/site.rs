@@ -1,0 +1,108 @@
+//! A double of a router, set up by its owner for a box of eight boards, and the way to it.
+
+use std::rc::Rc;
+
+use octet_appliance::{Appliance, Fingerprint, Segments};
+use octet_openwrt::adopt;
+use octet_openwrt::https::Https;
+use octet_openwrt::ubus::{Login, Ubus};
+use octet_openwrt_double::{Router, Server};
+use octet_router::openwrt::router::is_ours;
+use octet_router::openwrt::uci;
+use octet_router::plan::Plan;
+
+/// A box, and where it is plugged in.
+pub const HEAD: &str = "[appliance]\nname = \"octet\"\n[image]\npackages = []\ndrivers = []\nmodules = []\nservices = []\n\
+    [cluster]\nboards = 8\nrouter = \"openwrt\"\nuplink = \"wan\"\n\
+    ports = [\"lan1\", \"lan2\", \"lan3\", \"lan4\", \"lan5\", \"lan6\", \"lan7\", \"lan8\"]\n\
+    [[board]]\nnumber = 1\nrole = \"manager\"\n[lan]\nport = \"lan9\"\n";
+
+/// What boards, the owner's devices and the uplink may say.
+pub const LINES: &str = "[[policy]]\nfrom = \"boards\"\nto = [\"boards\", \"uplink\"]\nprotocol = \"udp\"\nports = [51820, 4433]\n\
+    [[policy]]\nfrom = \"lan\"\nto = \"boards\"\nprotocol = \"tcp\"\nports = [8080]\nrate = 100\n\
+    [[publish]]\nport = \"tcp/443\"\nto = \"board-2\"\nat = \"tcp/8443\"\n";
+
+/// Files of which the owner has written sections.
+const FILES: [&str; 4] = ["network", "firewall", "dhcp", "system"];
+
+/// The plan of the box with these lines.
+pub fn plan(lines: &str) -> Plan {
+    plan_of(HEAD, lines)
+}
+
+/// The plan of another box.
+pub fn plan_of(head: &str, lines: &str) -> Plan {
+    let text = format!("{head}{lines}");
+    let appliance = Appliance::parse("a.toml", &text).unwrap_or_else(|error| panic!("{error}"));
+    let settings = appliance.cluster_settings().unwrap();
+    let (segments, _) = Segments::of(&settings, &[], ("a.toml", &text)).unwrap();
+    Plan::new(&settings, &segments, &[])
+}
+
+/// A router whose owner has put his own device, and what is `lan` there, into VLAN 1: nothing is in the way.
+pub fn router() -> Router {
+    let stock = Router::default().file("network");
+    let network = stock
+        .replace(
+            "\tlist ports 'lan8'\n",
+            "\tlist ports 'lan8'\n\tlist ports 'lan9'\n\tlist ports 'lan10'\n",
+        )
+        .replace("option device 'br-lan'", "option device 'br-lan.1'")
+        + "config bridge-vlan 'mine'\n\toption device 'br-lan'\n\toption vlan '1'\n\tlist ports 'lan10:u*'\n\n";
+    let mut router = Router::with(&[("network", &network)]);
+    set_up(&mut router);
+    router
+}
+
+/// What its owner does besides: his own port is the last one, and our login may do what its ACL says, and nothing else.
+pub fn set_up(router: &mut Router) {
+    router.port = "lan10".to_owned();
+    router.add_login(adopt::LOGIN, "secret", adopt::acl());
+}
+
+/// The router at a port of this computer.
+pub struct Site(pub Rc<Server>);
+
+impl Site {
+    /// Starts it.
+    pub fn start(router: Router) -> Self {
+        Self(Rc::new(Server::start(router).unwrap()))
+    }
+
+    /// A connection to it.
+    pub fn https(&self) -> Https {
+        let fingerprint = Fingerprint::new(self.0.fingerprint());
+        Https::new(&self.0.address().to_string(), Some(fingerprint)).unwrap()
+    }
+
+    /// Who may do what an apply needs.
+    pub fn login(&self) -> Login {
+        Login { name: adopt::LOGIN.to_owned(), password: "secret".to_owned() }
+    }
+
+    /// A way to it, for which time passes only when it waits.
+    pub fn ubus(&self) -> Ubus {
+        self.ubus_as(self.login())
+    }
+
+    /// The same with another login.
+    pub fn ubus_as(&self, login: Login) -> Ubus {
+        let server = Rc::clone(&self.0);
+        Ubus::new(self.https(), login, Box::new(move |time| server.pass(time)))
+    }
+
+    /// Sections on the flash: ours, and the owner's.
+    pub fn sections(&self) -> [Vec<String>; 2] {
+        let (mut ours, mut owners) = (vec![], vec![]);
+        for file in FILES {
+            let text = format!("package {file}\n{}", self.0.with(|router| router.file(file)));
+            for mut section in uci::parse(&text).unwrap() {
+                section.options.sort_by(|(a, _), (b, _)| a.cmp(b));
+                let all = if is_ours(&section) { &mut ours } else { &mut owners };
+                all.push(format!("{file}: {section}"));
+            }
+        }
+        ours.sort();
+        [ours, owners]
+    }
+}

@@ -1,0 +1,11 @@
+//! What the router of a box is to do, whatever kind of router it is, and the same in OpenWrt's words. Nothing here
+//! touches a machine.
+//!
+//! [`plan`] says who may reach whom and where everybody is, with [`built_in`] lines; [`explain`] and [`report`] put
+//! that into words, and [`openwrt`] into what a router with OpenWrt is to be told.
+
+pub mod built_in;
+pub mod explain;
+pub mod openwrt;
+pub mod plan;
+pub mod report;

@@ -1,0 +1,186 @@
+//! `octetctl openwrt …`: a router with OpenWrt is made to obey `appliance.toml`, from the owner's machine. Its password lies
+//! on no board.
+
+mod line;
+mod settings;
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::thread;
+
+use octet_appliance::RouterContact;
+use octet_control::lines;
+use octet_node::durable::{self, Existing};
+use octet_openwrt::adopt;
+use octet_openwrt::apply::{ApplyError, Outcome, apply};
+use octet_openwrt::https::Https;
+use octet_openwrt::state::State;
+use octet_openwrt::ubus::{Login, Ubus, UbusError};
+use octet_openwrt::verify::verify;
+use octet_openwrt::wanted::Wanted;
+use octet_router::openwrt::change::Change;
+use octet_router::openwrt::router::Router;
+
+pub use line::OpenwrtLine;
+use line::{Of, Verb};
+use settings::SettingsError;
+
+/// The environment variable with the password, where no file is named.
+const PASSWORD: &str = "OCTET_OPENWRT_PASSWORD";
+
+/// Why it did not work.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenwrtError {
+    /// The settings cannot be used.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    /// There is no password.
+    #[error("no password is said")]
+    NoPassword,
+    /// The file with the password cannot be read.
+    #[error("{path}: {error}", path = .0.display(), error = .1)]
+    PasswordFile(PathBuf, io::Error),
+    /// The router is not brought there.
+    #[error(transparent)]
+    Apply(#[from] ApplyError),
+    /// It is as it was.
+    #[error("the router is as it was before: {0}")]
+    Undone(String),
+    /// It is not as the plan says.
+    #[error("{0} of what the plan says is not so")]
+    NotAsPlanned(usize),
+}
+
+impl From<UbusError> for OpenwrtError {
+    fn from(error: UbusError) -> Self {
+        Self::Apply(error.into())
+    }
+}
+
+impl OpenwrtError {
+    /// What to do.
+    pub fn help(&self) -> String {
+        match self {
+            Self::Settings(error) => error.help().to_owned(),
+            Self::NoPassword => {
+                format!("put it into {PASSWORD}, or name a file: --password-file FILE")
+            }
+            Self::PasswordFile(..) => "name a file whose first line is the password".to_owned(),
+            Self::Apply(error) => error.help(),
+            Self::Undone(_) => {
+                "if the way to the router broke, ask by a port that stays as it is".to_owned()
+            }
+            Self::NotAsPlanned(_) => {
+                "`octetctl openwrt diff` lists what is configured in another way".to_owned()
+            }
+        }
+    }
+}
+
+/// Does what `line` says; copies of what routers had are kept in `folder`.
+///
+/// # Errors
+/// It cannot be done.
+pub fn run(line: OpenwrtLine, folder: &Path) -> Result<(), OpenwrtError> {
+    match line.verb {
+        Verb::Adopt { address } => {
+            let seen = adopt::look(&address.to_string())?;
+            println!("{address} shows the certificate {}", seen.fingerprint);
+            println!("Compare that with what `sha256sum /etc/uhttpd.crt` says there, by SSH");
+            if !seen.lacks.is_empty() {
+                println!("\nInstall there what it lacks: {}", seen.lacks.join(", "));
+            }
+            println!("\nThen say in appliance.toml, in [cluster]:");
+            let fingerprint = seen.fingerprint;
+            println!(
+                "router = {{ kind = \"openwrt\", address = \"{address}\", fingerprint = \"{fingerprint}\" }}"
+            );
+            println!("\nFor a login of its own, paste this there, by SSH as root:\n");
+            adopt::commands().iter().for_each(|line| println!("{line}"));
+            Ok(())
+        }
+        Verb::Diff(of) => {
+            let (plan, contact) = settings::read(&of)?;
+            let state = State::read(&mut ubus(&of, &contact)?)?;
+            if state.is_waiting {
+                println!("A change waits to be confirmed: what is there now may be undone\n");
+            }
+            let router =
+                Router::of(state.model, state.sections, &plan).map_err(ApplyError::from)?;
+            print(&Change::of(&plan, &router).report(&router));
+            Ok(())
+        }
+        Verb::Apply(of) => {
+            let (plan, contact) = settings::read(&of)?;
+            change((&of, &contact), &Wanted::Plan(&plan), folder)
+        }
+        Verb::Release(of) => {
+            let (_, contact) = settings::read(&of)?;
+            change((&of, &contact), &Wanted::Nothing, folder)
+        }
+        Verb::Verify(of) => {
+            let (plan, contact) = settings::read(&of)?;
+            let found = verify(&mut ubus(&of, &contact)?, &Wanted::Plan(&plan))?;
+            print(&found);
+            match found.len() {
+                0 => {
+                    println!("The router is as the plan says");
+                    Ok(())
+                }
+                count => Err(OpenwrtError::NotAsPlanned(count)),
+            }
+        }
+    }
+}
+
+/// A line each: it may be the router's words.
+fn print(said: &[String]) {
+    said.iter().for_each(|line| println!("{}", lines(line)));
+}
+
+fn change(
+    (of, contact): (&Of, &RouterContact),
+    wanted: &Wanted<'_>,
+    folder: &Path,
+) -> Result<(), OpenwrtError> {
+    let name = contact.address.to_string().replace([':', '[', ']', '%'], "_");
+    let copy = folder.join(format!("{name}.uci"));
+    // What was there before the first change of ours.
+    let first = folder.join(format!("{name}.first.uci"));
+    let keep = |state: &State| {
+        let text = state.export();
+        match durable::write(&first, text.as_bytes(), Existing::Keep, |_| Ok(())) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+            _ => {}
+        }
+        durable::write(&copy, text.as_bytes(), Existing::Replace, |_| Ok(()))?;
+        println!("What the router has now is kept in {}", copy.display());
+        Ok(())
+    };
+    match apply(&mut ubus(of, contact)?, wanted, keep)? {
+        Outcome::Nothing => println!("Nothing is to be done"),
+        Outcome::Applied => println!("Done, and confirmed"),
+        Outcome::Undone(why) => return Err(OpenwrtError::Undone(why)),
+    }
+    Ok(())
+}
+
+/// The way to the router. Nothing was sent yet.
+fn ubus(of: &Of, contact: &RouterContact) -> Result<Ubus, OpenwrtError> {
+    let address = contact.address.to_string();
+    let https = Https::new(&address, Some(contact.fingerprint)).map_err(UbusError::from)?;
+    let password = password(of.password_file.as_deref())?;
+    let login = Login { name: of.login.clone(), password };
+    Ok(Ubus::new(https, login, Box::new(thread::sleep)))
+}
+
+fn password(file: Option<&Path>) -> Result<String, OpenwrtError> {
+    let Some(path) = file else {
+        let password = std::env::var(PASSWORD).ok().filter(|it| !it.is_empty());
+        return password.ok_or(OpenwrtError::NoPassword);
+    };
+    let wrong = |error| OpenwrtError::PasswordFile(path.to_owned(), error);
+    let text = std::fs::read_to_string(path).map_err(wrong)?;
+    let first = text.lines().next().filter(|line| !line.is_empty());
+    first.map(str::to_owned).ok_or(OpenwrtError::NoPassword)
+}

@@ -1,0 +1,101 @@
+//! The plan of a box, from its settings and the unit files that they name.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use octet_appliance::{Appliance, FileError, Router, RouterContact, Segments, Unit, UnitSource};
+use octet_router::plan::Plan;
+
+use super::line::Of;
+
+/// Services whose folders stand beside `services/`.
+const BESIDE: [&str; 1] = ["netd"];
+
+/// Why there is no plan.
+#[derive(Debug, thiserror::Error)]
+pub enum SettingsError {
+    /// A file cannot be read.
+    #[error("{path}: {error}", path = .0.display(), error = .1)]
+    Unread(PathBuf, io::Error),
+    /// A unit file of a service of Octet's is not there.
+    #[error("{path}: {error}", path = .0.display(), error = .1)]
+    NoUnit(PathBuf, io::Error),
+    /// A file says something wrong.
+    #[error("{0}")]
+    Wrong(#[from] Box<FileError>),
+    /// It is a box without a router.
+    #[error("{} has no [cluster]", .0.display())]
+    NoCluster(PathBuf),
+    /// It is a box with another router.
+    #[error("{} says that the router runs Octet", .0.display())]
+    OwnRouter(PathBuf),
+    /// It does not say where the router is.
+    #[error("{} does not say where the router is", .0.display())]
+    NoContact(PathBuf),
+}
+
+impl SettingsError {
+    /// What to do.
+    pub fn help(&self) -> &str {
+        match self {
+            Self::Unread(..) => "name the file: --settings FILE",
+            Self::NoUnit(..) => "say where Octet's repository is: --octet FOLDER",
+            Self::Wrong(error) => &error.hint,
+            Self::NoCluster(_) | Self::OwnRouter(_) => "say `router = \"openwrt\"` in [cluster]",
+            Self::NoContact(_) => {
+                "say `router = { kind = \"openwrt\", address = …, fingerprint = … }` in [cluster], or --address and --fingerprint"
+            }
+        }
+    }
+}
+
+/// The plan of the box, and where its router is: as `of` says, or else the file.
+///
+/// # Errors
+/// There is none, or nobody says where.
+pub fn read(of: &Of) -> Result<(Plan, RouterContact), SettingsError> {
+    let path = &of.settings;
+    let text = text(path)?;
+    let file = path.display().to_string();
+    let appliance = Appliance::parse(&file, &text)?;
+    let settings =
+        appliance.cluster_settings().ok_or_else(|| SettingsError::NoCluster(path.clone()))?;
+    let contact = match settings.cluster.router.clone() {
+        Router::Octet => return Err(SettingsError::OwnRouter(path.clone())),
+        Router::OpenWrt(contact) => said(of).or(contact),
+    };
+    let contact = contact.ok_or_else(|| SettingsError::NoContact(path.clone()))?;
+    let folder = path.parent().unwrap_or(Path::new(""));
+    let units = units(&appliance, folder, of.octet.as_deref().unwrap_or(folder))?;
+    let (segments, _) = Segments::of(&settings, &units, (&file, &text))?;
+    Ok((Plan::new(&settings, &segments, &units), contact))
+}
+
+/// Where the router is, as the command says.
+fn said(of: &Of) -> Option<RouterContact> {
+    Some(RouterContact { address: of.address.clone()?, fingerprint: of.fingerprint? })
+}
+
+/// The units of the image: Octet's, and the owner's.
+fn units(appliance: &Appliance, folder: &Path, octet: &Path) -> Result<Vec<Unit>, SettingsError> {
+    let mut units = vec![];
+    for name in &appliance.image.services {
+        let name = name.get_ref().as_str();
+        let place =
+            if BESIDE.contains(&name) { name.to_owned() } else { format!("services/{name}") };
+        let path = octet.join(place).join("unit.toml");
+        let text = fs::read_to_string(&path);
+        let text = text.map_err(|error| SettingsError::NoUnit(path.clone(), error))?;
+        units.push(UnitSource::parse(path.display().to_string(), text)?.unit);
+    }
+    for service in &appliance.service {
+        let path = folder.join(service.get_ref().unit.get_ref());
+        units.push(UnitSource::parse(path.display().to_string(), text(&path)?)?.unit);
+    }
+    Ok(units)
+}
+
+fn text(path: &Path) -> Result<String, SettingsError> {
+    fs::read_to_string(path).map_err(|error| SettingsError::Unread(path.to_owned(), error))
+}
