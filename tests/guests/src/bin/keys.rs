@@ -6,6 +6,8 @@ use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 
 use octet_guests::frames::frame;
+use octet_node::control::{By, PublicKey};
+use serde_json::json;
 
 fn main() {
     for path in ["/data/identity/node.key", "/data/gate/key"] {
@@ -17,12 +19,13 @@ fn main() {
     }
     let show = r#"{"id":1,"verb":"show"}"#;
     let status = r#"{"id":1,"verb":"status"}"#;
-    let other = r#"{"id":1,"unit":"identity","verb":"show"}"#;
+    let by = By::Operator(PublicKey::new([7; 32]));
+    let for_operator = json!({ "id": 1, "verb": "show", "by": by }).to_string();
     for (name, socket, request) in [
         ("ask the gate", "gate", show),
         ("ask identity", "identity", show),
         ("ask PID 1", "init", status),
-        ("reach identity through PID 1", "init", other),
+        ("ask identity for an operator", "identity", &for_operator),
     ] {
         tell(name, ask(socket, request));
     }
