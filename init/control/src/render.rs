@@ -1,5 +1,7 @@
 //! Answers as text for people: lists of objects as tables, objects as lines.
 
+mod drawing;
+
 use std::fmt::Write;
 
 use serde_json::Value;
@@ -19,6 +21,9 @@ pub fn render(verb: &Verb, value: &Value) -> String {
                 .unwrap_or(0);
             for (name, value) in fields {
                 match value {
+                    _ if kind(verb, name) == Some(ColumnKind::Drawing) => {
+                        out += &drawing::draw(value);
+                    }
                     Value::Array(lines) if kind(verb, name) == Some(ColumnKind::Lines) => {
                         for line in lines {
                             let _ = writeln!(out, "{}", plain(line));

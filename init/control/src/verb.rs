@@ -90,6 +90,12 @@ pub enum ColumnKind {
     Milliseconds,
     /// Lines of text, shown as they are.
     Lines,
+    /// `rows` in time, each with `name`, `kind`, `start` and `ready`, and `ready_at`, all in milliseconds: shown as
+    /// a drawing (SVG).
+    Drawing,
+    /// One that is not known here: shown as it is.
+    #[serde(other)]
+    Other,
 }
 
 impl Verb {

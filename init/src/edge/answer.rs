@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::callers::{self, Caller};
 use super::managed::Managed;
 use super::report::Detail;
-use super::{Edge, PORT_UNIT, plot, report, verbs};
+use super::{Edge, PORT_UNIT, report, verbs};
 use crate::spawn;
 use crate::supervisor::{Event, Goal, UnitId};
 
@@ -77,7 +77,7 @@ impl Edge {
                 }
                 Answer::Later
             }
-            "boot" if args.flag("plot") => Answer::Now(json!({ "svg": plot::svg(self) })),
+            "boot" if args.flag("plot") => Answer::Now(report::drawing(self)),
             "boot" => Answer::Now(report::boot(self)),
             "board" => {
                 self.take_number(&args)?;

@@ -12,7 +12,6 @@ mod managed;
 mod notify;
 mod output;
 mod placement;
-mod plot;
 mod poll;
 mod power;
 mod report;

@@ -125,6 +125,26 @@ fn reason(edge: &Edge) -> Option<String> {
     }
 }
 
+/// The answer to `boot` with `plot`: each phase and each unit, in the order of their starts.
+pub fn drawing(edge: &Edge) -> Value {
+    let phases = edge.boot.reports.iter().map(|report| {
+        let (start, ready) = (ms(report.start), ms(report.start + report.took));
+        (start, json!({ "name": report.name, "kind": "phase", "start": start, "ready": ready }))
+    });
+    let units = edge.state.units().filter_map(|(_, settings, status)| {
+        let kind = if settings.base { "base" } else { "unit" };
+        // A target has no start of its own.
+        let start = ms(status.first_started.or(status.first_ready)?);
+        let ready = status.first_ready.map(ms);
+        let row = json!({ "name": settings.name, "kind": kind, "start": start, "ready": ready });
+        Some((start, row))
+    });
+    let mut rows: Vec<(u64, Value)> = phases.chain(units).collect();
+    rows.sort_by_key(|(start, _)| *start);
+    let rows: Vec<Value> = rows.into_iter().map(|(_, row)| row).collect();
+    json!({ "drawing": { "ready_at": edge.state.ready_at().map(ms), "rows": rows } })
+}
+
 pub fn ms(time: Moment) -> u64 {
     u64::try_from(Duration::as_millis(&time)).unwrap_or(u64::MAX)
 }

@@ -51,10 +51,10 @@ fn all() -> Vec<Verb> {
         ),
         status("watch", "Shows the state again whenever it changes"),
         Verb::new("boot", Read, "Shows slot, data partition and phases of this boot")
-            .optional("plot", ArgKind::Flag, "A drawing of the boot instead (SVG)")
+            .optional("plot", ArgKind::Flag, "What to draw of the boot instead (on a command line: SVG)")
             .shown(ColumnKind::Bytes, &["size", "free"])
             .shown(ColumnKind::Milliseconds, &["start", "took", "ready_at"])
-            .shown(ColumnKind::Lines, &["svg"]),
+            .shown(ColumnKind::Drawing, &["drawing"]),
         Verb::new(
             "board",
             Own,

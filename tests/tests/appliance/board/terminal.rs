@@ -1,5 +1,6 @@
 //! `cargo image run` and `cargo image ctl` as a person uses them.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::Read;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -125,6 +126,7 @@ fn a_person_watches_asks_and_turns_it_off() {
     assert_ne!(wrong.status, Some(0));
     assert!(wrong.stderr.contains("no-such-unit"), "{}", wrong.stderr);
 
+    the_boot_is_drawn(&json);
     two_are_told_apart();
     one_asks_at_a_time();
 
@@ -133,6 +135,31 @@ fn a_person_watches_asks_and_turns_it_off() {
     let status = terminal.end();
     assert!(status.success(), "{status}:\n{}", terminal.text);
     assert_ne!(run(&mut image(&["ctl", "status"])).status, Some(0));
+}
+
+/// The drawing of the boot is XML, and shows every phase and every unit that has started.
+fn the_boot_is_drawn(status: &serde_json::Value) {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("boot.svg");
+    fs::write(&file, must(&mut image(&["ctl", "boot", "--plot"])).stdout).unwrap();
+    let read = "import sys, xml.etree.ElementTree as tree\n\
+                svg = '{http://www.w3.org/2000/svg}'\n\
+                root = tree.parse(sys.argv[1]).getroot()\n\
+                assert root.tag == svg + 'svg', root.tag\n\
+                assert len(list(root.iter(svg + 'rect'))) > 1\n\
+                [print(text.text) for text in root.iter(svg + 'text')]";
+    let texts = must(Command::new("python3").args(["-c", read]).arg(&file)).stdout;
+    let texts: BTreeSet<&str> = texts.lines().collect();
+    let boot = must(&mut image(&["ctl", "--json", "boot"])).stdout;
+    let boot: serde_json::Value = serde_json::from_str(&boot).unwrap();
+    let started = |unit: &&serde_json::Value| !unit["first_ready"].is_null();
+    let units = status["units"].as_array().unwrap().iter().filter(started);
+    let rows: Vec<_> = boot["phases"].as_array().unwrap().iter().chain(units).collect();
+    assert!(rows.len() > 10, "{boot}");
+    for row in rows {
+        let name = row["name"].as_str().unwrap();
+        assert!(texts.contains(name), "no row for {name}");
+    }
 }
 
 /// While a machine runs another one is started, and turned off by closing its terminal.
