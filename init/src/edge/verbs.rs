@@ -51,7 +51,11 @@ fn all() -> Vec<Verb> {
         ),
         status("watch", "Shows the state again whenever it changes"),
         Verb::new("boot", Read, "Shows slot, data partition and phases of this boot")
-            .optional("plot", ArgKind::Flag, "What to draw of the boot instead (on a command line: SVG)")
+            .optional(
+                "plot",
+                ArgKind::Flag,
+                "What to draw of the boot instead (on a command line: SVG)",
+            )
             .shown(ColumnKind::Bytes, &["size", "free"])
             .shown(ColumnKind::Milliseconds, &["start", "took", "ready_at"])
             .shown(ColumnKind::Drawing, &["drawing"]),

@@ -5,9 +5,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use fastrand::Rng;
-use octet_machine::{Machine, UnitState};
+use octet_machine::UnitState;
 use octet_tests::{DiskFile, READY, Remake, SOON, guest, seed, shipped};
-use serde_json::json;
 
 const UNITS: usize = 200;
 const MEDIUM: u64 = 320;
