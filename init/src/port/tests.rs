@@ -6,6 +6,9 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixListener;
 use tempfile::TempDir;
 
+/// Nothing here takes that long, however slow the machine; then a test fails instead of hanging.
+const LONGEST: Option<Duration> = Some(Duration::from_secs(180));
+
 /// A port that is a pair of sockets, with an operator at its other end, and the unit `update`, as a listener.
 struct Between {
     _folder: TempDir,
@@ -20,6 +23,7 @@ impl Between {
         let update = UnixListener::bind(folder.path().join("update.sock")).unwrap();
         let (operator, port) = UnixStream::pair().unwrap();
         port.set_nonblocking(true).unwrap();
+        operator.set_read_timeout(LONGEST).unwrap();
         let sockets = folder.path().to_owned();
         // It serves for as long as the process lives.
         thread::spawn(move || serve(File::from(OwnedFd::from(port)), &sockets));
@@ -42,7 +46,9 @@ impl Between {
 
     /// The unit's end of the next connection.
     fn unit(&self) -> Unit {
-        Unit(self.update.accept().unwrap().0, Decoder::default())
+        let (stream, _) = self.update.accept().unwrap();
+        stream.set_read_timeout(LONGEST).unwrap();
+        Unit(stream, Decoder::default())
     }
 
     /// The next reply that reaches the operator.
@@ -70,9 +76,11 @@ fn next(stream: &mut UnixStream, decoder: &mut Decoder) -> Option<Value> {
         if let Some(payload) = decoder.next_payload().unwrap() {
             return Some(serde_json::from_slice(&payload).unwrap());
         }
-        match stream.read(&mut buffer).unwrap_or(0) {
-            0 => return None,
-            count => decoder.push(&buffer[..count]),
+        match stream.read(&mut buffer) {
+            Ok(0) => return None,
+            Ok(count) => decoder.push(&buffer[..count]),
+            Err(error) if error.kind() == ErrorKind::ConnectionReset => return None,
+            Err(error) => panic!("{error}"),
         }
     }
 }
