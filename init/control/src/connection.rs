@@ -125,6 +125,11 @@ impl Connection {
         }
     }
 
+    /// Whether a message has begun, and the rest of it is to come.
+    pub fn is_within(&self) -> bool {
+        !self.decoder.is_empty()
+    }
+
     /// Whether the connection is to be closed now.
     pub fn finished(&self) -> bool {
         self.closing && self.out.is_empty()

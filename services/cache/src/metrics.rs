@@ -1,9 +1,12 @@
 //! What this node keeps and gives, in numbers for Prometheus (`docs/cache.md`). No hash, name, node or address is among
 //! them: whoever collects does not learn who has what.
 
-use std::fmt::Display;
+use std::fmt::{self, Display};
 
-use octet_node::metrics::exposition::{Exposition, Kind};
+use octet_node::metrics::exposition::Kind::{Counter, Gauge};
+use octet_node::metrics::exposition::collector::Collector;
+use octet_node::metrics::exposition::encoding::DescriptorEncoder;
+use octet_node::metrics::exposition::{family, text};
 use octet_node::metrics::server::Source;
 
 use crate::http::Gateway;
@@ -14,54 +17,59 @@ pub struct Numbers(pub Gateway);
 
 impl Source for Numbers {
     async fn text(&self) -> Option<String> {
-        Some(self.now())
+        self.now()
     }
 }
 
 impl Numbers {
     /// The text of that.
-    pub fn now(&self) -> String {
-        let mut out = Exposition::default();
+    pub fn now(&self) -> Option<String> {
+        text("octet_cache", self.clone())
+    }
+}
+
+impl Collector for Numbers {
+    fn encode(&self, mut out: DescriptorEncoder<'_>) -> fmt::Result {
+        let out = &mut out;
         let counters = &self.0.counters;
         if let Some(here) = &self.0.here {
             let (policy, (objects, bytes)) = (here.objects.policy(), here.objects.in_memory());
             let usage = policy.usage();
-            out.family("octet_cache_objects", Kind::Gauge, "Objects here.", one(usage.objects));
+            family(out, "objects", Gauge, "Objects here.", one(usage.objects))?;
             let help = "Bytes as objects are charged: all, and of these what is pinned.";
             let charged = [("used", usage.used), ("pinned", usage.pinned)];
-            out.family("octet_cache_bytes", Kind::Gauge, help, by("state", charged));
+            family(out, "bytes", Gauge, help, by("state", charged))?;
             let help = "Bytes that may be used.";
-            out.family("octet_cache_quota_bytes", Kind::Gauge, help, one(usage.quota));
+            family(out, "quota_bytes", Gauge, help, one(usage.quota))?;
             let help = "Small objects in memory.";
-            out.family("octet_cache_memory_objects", Kind::Gauge, help, one(objects));
+            family(out, "memory_objects", Gauge, help, one(objects))?;
             let help = "Their bytes, with what they take besides.";
-            out.family("octet_cache_memory_bytes", Kind::Gauge, help, one(bytes));
+            family(out, "memory_bytes", Gauge, help, one(bytes))?;
             let help = "Objects that have gone because room was needed.";
             let evicted = one(policy.evicted.get());
-            out.family("octet_cache_evicted_total", Kind::Counter, help, evicted);
+            family(out, "evicted", Counter, help, evicted)?;
             let help = "Bytes of objects that were given to other nodes.";
             let given = one(policy.given.get());
-            out.family("octet_cache_given_bytes_total", Kind::Counter, help, given);
+            family(out, "given_bytes", Counter, help, given)?;
         }
         let help = "Requests of objects, by whether they were here.";
         let requests = [("here", counters.hits.get()), ("elsewhere", counters.misses.get())];
-        out.family("octet_cache_requests_total", Kind::Counter, help, by("found", requests));
+        family(out, "requests", Counter, help, by("found", requests))?;
         let help = "Answers from memory.";
         let from_memory = one(counters.from_memory.get());
-        out.family("octet_cache_memory_hits_total", Kind::Counter, help, from_memory);
+        family(out, "memory_hits", Counter, help, from_memory)?;
         let help = "Objects that were fetched from other nodes.";
-        out.family("octet_cache_fetched_total", Kind::Counter, help, one(counters.fetched.get()));
+        family(out, "fetched", Counter, help, one(counters.fetched.get()))?;
         let help = "Answers over HTTP, by their code.";
         let answers = by("code", counters.answers());
-        out.family("octet_cache_http_answers_total", Kind::Counter, help, answers);
+        family(out, "http_answers", Counter, help, answers)?;
         let help = "Bytes of objects that were given out over HTTP.";
         let bytes = one(counters.http_bytes.get());
-        out.family("octet_cache_http_bytes_total", Kind::Counter, help, bytes);
+        family(out, "http_bytes", Counter, help, bytes)?;
         let help = "Connections that were turned away.";
         let refused =
             [("http", counters.http_refused.get()), ("nodes", counters.peers_refused.get())];
-        out.family("octet_cache_refused_total", Kind::Counter, help, by("door", refused));
-        out.text()
+        family(out, "refused", Counter, help, by("door", refused))
     }
 }
 

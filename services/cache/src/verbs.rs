@@ -146,7 +146,7 @@ pub fn verbs() -> Verbs<Desk> {
             nothing(),
             |desk, _, ()| desk.stats(),
         )
-        .with_metrics(|desk: &Desk| Some(Numbers(desk.gateway.clone()).now()))
+        .with_metrics(|desk: &Desk| Numbers(desk.gateway.clone()).now())
         .with_settings(
             |desk| Ok(settings::quota(&desk.sockets, Which::Next).map(drop)?),
             Desk::apply,

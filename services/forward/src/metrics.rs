@@ -5,7 +5,12 @@
 
 pub mod sums;
 
-use octet_node::metrics::exposition::{Exposition, Kind};
+use std::fmt;
+
+use octet_node::metrics::exposition::Kind::{Counter, Gauge};
+use octet_node::metrics::exposition::collector::Collector;
+use octet_node::metrics::exposition::encoding::DescriptorEncoder;
+use octet_node::metrics::exposition::{family, text};
 
 use crate::kernel::meter::{Count, Direction};
 use crate::probe::Quality;
@@ -42,58 +47,60 @@ pub struct Snapshot {
 
 impl Snapshot {
     /// As it is answered.
-    pub fn text(&self) -> String {
-        let mut out = Exposition::default();
-        self.links(&mut out);
+    pub fn text(self) -> Option<String> {
+        text("octet_forward", self)
+    }
+}
+
+impl Collector for Snapshot {
+    fn encode(&self, mut out: DescriptorEncoder<'_>) -> fmt::Result {
+        let out = &mut out;
+        self.links(out)?;
         let help =
             "Packets by link: `in` and `out` as they were let, `above` a path's rate and dropped.";
-        out.family(
-            "octet_forward_link_packets_total",
-            Kind::Counter,
-            help,
-            self.each(|it| it.packets),
-        );
+        family(out, "link_packets", Counter, help, self.each(|it| it.packets))?;
         let help = "Their bytes, of IP and four for the label.";
-        out.family("octet_forward_link_bytes_total", Kind::Counter, help, self.each(|it| it.bytes));
+        family(out, "link_bytes", Counter, help, self.each(|it| it.bytes))?;
         let help = "Nodes that are known, this one too.";
-        out.family("octet_forward_nodes", Kind::Gauge, help, alone(self.nodes));
+        family(out, "nodes", Gauge, help, alone(self.nodes))?;
         let help = "Paths that begin here.";
         let (stand, others) = self.paths;
         let paths = [("stands", stand), ("does not stand", others)];
         let paths = paths.map(|(state, count)| (vec![("state", state)], count));
-        out.family("octet_forward_paths", Kind::Gauge, help, paths);
+        family(out, "paths", Gauge, help, paths)?;
         let help = "Paths that go through this node, or end here.";
-        out.family("octet_forward_paths_relayed", Kind::Gauge, help, alone(self.relayed));
+        family(out, "paths_relayed", Gauge, help, alone(self.relayed))?;
         let help = "Set-ups of paths that came to nothing at this node, by why.";
         let refused = self.refused.iter().map(|(why, count)| (vec![("reason", *why)], *count));
-        out.family("octet_forward_set_ups_refused_total", Kind::Counter, help, refused);
-        out.text()
+        family(out, "set_ups_refused", Counter, help, refused)
     }
+}
 
-    fn links(&self, out: &mut Exposition) {
+impl Snapshot {
+    fn links(&self, out: &mut DescriptorEncoder<'_>) -> fmt::Result {
         let of = |link: &Link| vec![("link", link.name.clone())];
         let up = self.links.iter().map(|link| {
             let labels = vec![("link", link.name.as_str()), ("by", link.by)];
-            (labels, u8::from(link.quality.is_up))
+            (labels, u32::from(link.quality.is_up))
         });
         let help = "Whether the neighbour has answered one of the last four probes.";
-        out.family("octet_forward_link_up", Kind::Gauge, help, up);
+        family(out, "link_up", Gauge, help, up)?;
         let trips = self
             .links
             .iter()
             .filter_map(|link| Some((of(link), link.quality.round_trip?.as_secs_f64())));
         let help = "Time there and back: the median of the last 32 probes, one a second.";
-        out.family("octet_forward_link_round_trip_seconds", Kind::Gauge, help, trips);
+        family(out, "link_round_trip_seconds", Gauge, help, trips)?;
         let sent = self.links.iter().map(|link| (of(link), link.quality.lost.1));
         let help = "How many of the last probes are looked back at.";
-        out.family("octet_forward_link_probes", Kind::Gauge, help, sent);
+        family(out, "link_probes", Gauge, help, sent)?;
         let lost = self.links.iter().map(|link| (of(link), link.quality.lost.0));
         let help = "How many of them had no answer.";
-        out.family("octet_forward_link_probes_lost", Kind::Gauge, help, lost);
+        family(out, "link_probes_lost", Gauge, help, lost)?;
         let carry = { self.links.iter() }
             .filter_map(|link| Some((of(link), 1000 * u64::from(link.kilobits?))));
         let help = "How much goes to the neighbour at most: the median of the last 5 trains, one a minute.";
-        out.family("octet_forward_link_capacity_bits_per_second", Kind::Gauge, help, carry);
+        family(out, "link_capacity_bits_per_second", Gauge, help, carry)
     }
 
     /// The samples of what links have carried.
@@ -123,7 +130,7 @@ mod tests {
     fn read(text: &str) -> BTreeMap<(String, Vec<(String, String)>), f64> {
         let (mut series, mut types) = (BTreeMap::new(), BTreeMap::new());
         let mut family = String::new();
-        assert!(text.ends_with('\n'), "each line ends");
+        let text = text.strip_suffix("# EOF\n").unwrap();
         for line in text.lines() {
             if let Some(rest) = line.strip_prefix("# ") {
                 let (what, rest) = rest.split_once(' ').unwrap();
@@ -147,8 +154,9 @@ mod tests {
                 Some((name, labels)) => (name, labels.strip_suffix('}').unwrap()),
                 None => (about, ""),
             };
-            assert_eq!(name, family, "between others");
-            assert_eq!(types[name] == "counter", name.ends_with("_total"));
+            let of = name.strip_suffix("_total").unwrap_or(name);
+            assert_eq!(of, family, "between others");
+            assert_eq!(types[of] == "counter", of != name);
             let is_name = |it: &str| {
                 it.starts_with(|first: char| first.is_ascii_alphabetic())
                     && it.chars().all(|it| it.is_ascii_alphanumeric() || it == '_')
@@ -190,7 +198,7 @@ mod tests {
 
     #[test]
     fn all_that_there_is_and_nothing_else() {
-        let found = read(&snapshot().text());
+        let found = read(&snapshot().text().unwrap());
         let value = |name: &str, labels: &[(&str, &str)]| {
             let labels = labels.iter().map(|(name, value)| (name.to_string(), value.to_string()));
             found[&(format!("octet_forward_{name}"), labels.collect())]
@@ -217,7 +225,7 @@ mod tests {
     /// A board with nothing to say still says it rightly.
     #[test]
     fn nothing_is_right_too() {
-        let found = read(&Snapshot::default().text());
+        let found = read(&Snapshot::default().text().unwrap());
         assert_eq!(found.values().sum::<f64>(), 0.0);
         assert!(!found.is_empty());
     }

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use octet_control::file::{Intake, MAX_WANT};
 use octet_control::{
@@ -11,8 +11,10 @@ use octet_control::{
 };
 use serde_json::Value;
 
-/// How long a client may take for a part of a file that it was asked for.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// How long a client may take for its first request, for the rest of one that has begun, and for a part of a file
+/// that it was asked for. Who has asked once may be silent for as long as it likes: some are there as long as their
+/// connection is.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A client.
 #[derive(Debug)]
@@ -20,47 +22,63 @@ pub struct Peer {
     stream: UnixStream,
     connection: Connection,
     messages: VecDeque<Message>,
+    has_asked: bool,
+    patience: Duration,
 }
 
 impl Peer {
     /// Who is at the other end of `stream`.
     pub fn new(stream: UnixStream) -> Self {
-        Self { stream, connection: Connection::default(), messages: VecDeque::new() }
+        Self::with_patience(stream, PATIENCE)
+    }
+
+    fn with_patience(stream: UnixStream, patience: Duration) -> Self {
+        let (connection, messages) = (Connection::default(), VecDeque::new());
+        Self { stream, connection, messages, has_asked: false, patience }
     }
 
     /// What it asks next; `None` once it asks nothing any more.
     ///
     /// # Errors
-    /// The connection broke.
+    /// The connection broke, or the client takes too long to ask.
     pub fn next_request(&mut self) -> io::Result<Option<Request>> {
-        self.stream.set_read_timeout(None)?;
-        self.stream.set_write_timeout(Some(PATIENCE))?;
+        self.stream.set_write_timeout(Some(self.patience))?;
+        let mut due = None;
         loop {
-            match self.next()? {
-                None => return Ok(None),
-                Some(Message::Request(request)) => return Ok(Some(request)),
-                // The rest of a file that was given up.
-                Some(Message::Piece(_)) => {}
+            while let Some(message) = self.messages.pop_front() {
+                // Otherwise it is the rest of a file that was given up.
+                if let Message::Request(request) = message {
+                    self.has_asked = true;
+                    return Ok(Some(request));
+                }
+            }
+            let begun = !self.has_asked || self.connection.is_within();
+            due = begun.then(|| due.unwrap_or_else(|| Instant::now() + self.patience));
+            // None left is an error as well.
+            let left = due.map(|due| due.saturating_duration_since(Instant::now()));
+            self.stream.set_read_timeout(left)?;
+            if !self.fill()? {
+                return Ok(None);
             }
         }
     }
 
-    fn next(&mut self) -> io::Result<Option<Message>> {
+    /// Takes what the client sends next; `false` once it sends nothing any more.
+    fn fill(&mut self) -> io::Result<bool> {
         let mut buffer = [0; 16 << 10];
         loop {
-            if let Some(message) = self.messages.pop_front() {
-                return Ok(Some(message));
-            }
             if self.connection.finished() {
-                return Ok(None);
+                return Ok(false);
             }
             match self.stream.read(&mut buffer) {
-                Ok(0) => return Ok(None),
-                Ok(count) => self.messages.extend(self.connection.received(&buffer[..count], true)),
+                Ok(0) => return Ok(false),
+                Ok(count) => {
+                    self.messages.extend(self.connection.received(&buffer[..count], true));
+                    return self.flush().map(|()| true);
+                }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }
-            self.flush()?;
         }
     }
 
@@ -119,11 +137,17 @@ impl Peer {
     }
 
     fn ask(&mut self, id: u64, at: u64, length: u32) -> io::Result<Result<Vec<u8>, Failure>> {
-        self.stream.set_read_timeout(Some(PATIENCE))?;
+        self.stream.set_read_timeout(Some(self.patience))?;
         let mut intake = Intake::new(at, length);
         self.reply(id, ReplyBody::Want(intake.want()))?;
         loop {
-            match self.next()?.ok_or(io::ErrorKind::UnexpectedEof)? {
+            let Some(message) = self.messages.pop_front() else {
+                match self.fill()? {
+                    true => continue,
+                    false => return Err(io::ErrorKind::UnexpectedEof.into()),
+                }
+            };
+            match message {
                 Message::Piece(Piece { id: of, body }) if of == id => match body {
                     PieceBody::Chunk(chunk) => match intake.take(&chunk) {
                         Ok(None) => {}
@@ -186,6 +210,32 @@ mod tests {
     use crate::as_pid_1::Memory;
     use octet_control::{CallError, Client};
     use serde_json::{Map, json};
+
+    /// Who says nothing, or half of something, goes; who has asked stays, and is answered later.
+    #[test]
+    fn only_who_has_asked_may_be_silent() {
+        let mut frame = vec![];
+        octet_control::encode(br#"{"id":1,"verb":"status"}"#, &mut frame).unwrap();
+        let client = |said: &[u8]| {
+            let (mut ours, theirs) = UnixStream::pair().unwrap();
+            ours.write_all(said).unwrap();
+            (ours, Peer::with_patience(theirs, Duration::from_millis(20)))
+        };
+        let half = &frame[..frame.len() - 1];
+        let (mut stays, mut asked) = client(&frame);
+        assert_eq!(asked.next_request().unwrap().unwrap().verb, "status");
+        let waits = std::thread::spawn(move || asked.next_request());
+        for said in [&[][..], &frame[..1], half] {
+            let (_ours, mut peer) = client(said);
+            peer.next_request().unwrap_err();
+        }
+        let (_ours, mut peer) = client(&[&frame, half].concat());
+        peer.next_request().unwrap().unwrap();
+        peer.next_request().unwrap_err();
+        // It has waited for longer than the others.
+        stays.write_all(&frame).unwrap();
+        assert_eq!(waits.join().unwrap().unwrap().unwrap().verb, "status");
+    }
 
     #[test]
     fn files_come_whole_or_not_at_all() {

@@ -14,7 +14,10 @@ use crate::request::get;
 /// Each number by its name and label.
 fn collect(at: SocketAddr) -> BTreeMap<String, u64> {
     let answer = get(at, "/metrics", &[]);
-    assert_eq!(answer.header("content-type"), "text/plain; version=0.0.4; charset=utf-8");
+    assert_eq!(
+        answer.header("content-type"),
+        "application/openmetrics-text; version=1.0.0; charset=utf-8"
+    );
     let text = answer.text();
     let lines = text.lines().filter(|line| !line.starts_with('#'));
     let sample = |line: &str| {

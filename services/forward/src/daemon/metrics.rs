@@ -64,7 +64,7 @@ impl Daemon {
             Some((_, text)) => text.clone(),
             None => {
                 let text = match self.snapshot().await {
-                    Ok(snapshot) => Some(snapshot.text()),
+                    Ok(snapshot) => snapshot.text(),
                     Err(error) => {
                         say!("{error}");
                         None

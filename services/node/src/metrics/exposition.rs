@@ -1,84 +1,107 @@
-//! Prometheus' text format, version 0.0.4
-//! (<https://prometheus.io/docs/instrumenting/exposition_formats/#text-based-format>).
+//! Numbers as OpenMetrics 1.0 writes them
+//! (<https://github.com/prometheus/OpenMetrics/blob/main/specification/OpenMetrics.md#text-format>).
 
-use std::fmt::{Display, Write as _};
+use std::fmt::{self, Display};
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::{
+    DescriptorEncoder, EncodeCounterValue, EncodeGaugeValue, MetricEncoder, NoLabelSet,
+};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::registry::Registry;
+
+pub use prometheus_client::collector;
+pub use prometheus_client::encoding;
 
 /// What the text is, for `Content-Type`.
-pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// What a number does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// It only grows, but for a new start.
+    /// It only grows, but for a new start. Its name ends with `_total` besides.
     Counter,
     /// It is what it is now.
     Gauge,
 }
 
-/// The text, family by family.
-#[derive(Debug, Default)]
-pub struct Exposition(String);
+/// The text of all that `numbers` says now, each name with `prefix` and `_` before it; `None` if it says nothing.
+pub fn text(prefix: &str, numbers: impl Collector) -> Option<String> {
+    let mut registry = Registry::with_prefix(prefix);
+    registry.register_collector(Box::new(numbers));
+    let mut text = String::new();
+    encode(&mut text, &registry).ok().map(|()| text)
+}
 
-impl Exposition {
-    /// Adds a family of samples, each with its labels and its value. `help` is one line.
-    pub fn family<L: Display, V: Display>(
-        &mut self,
-        name: &str,
-        kind: Kind,
-        help: &str,
-        samples: impl IntoIterator<Item = (Vec<(&'static str, L)>, V)>,
-    ) {
-        let kind = match kind {
-            Kind::Counter => "counter",
-            Kind::Gauge => "gauge",
-        };
-        let _ = writeln!(self.0, "# HELP {name} {}\n# TYPE {name} {kind}", escaped(help, false));
-        for (labels, value) in samples {
-            let label = |(name, value): &(&str, L)| {
-                format!("{name}=\"{}\"", escaped(&value.to_string(), true))
-            };
-            let labels: Vec<_> = labels.iter().map(label).collect();
-            let labels = match &labels[..] {
-                [] => String::new(),
-                labels => format!("{{{}}}", labels.join(",")),
-            };
-            let _ = writeln!(self.0, "{name}{labels} {value}");
+/// Adds a family of samples, each with its labels and its value. `help` is one line.
+///
+/// # Errors
+/// There is no room for the text.
+pub fn family<L: Display, V: EncodeCounterValue + EncodeGaugeValue>(
+    to: &mut DescriptorEncoder<'_>,
+    name: &str,
+    kind: Kind,
+    help: &str,
+    samples: impl IntoIterator<Item = (Vec<(&'static str, L)>, V)>,
+) -> fmt::Result {
+    let of = match kind {
+        Kind::Counter => MetricType::Counter,
+        Kind::Gauge => MetricType::Gauge,
+    };
+    let mut family = to.encode_descriptor(name, help, None, of)?;
+    for (labels, value) in samples {
+        let labels = labels.iter().map(|(name, value)| (*name, escaped(&value.to_string())));
+        // An empty list would be written, too.
+        match &labels.collect::<Vec<_>>()[..] {
+            [] => sample(&mut family, kind, &value)?,
+            labels => sample(&mut family.encode_family(&labels)?, kind, &value)?,
         }
     }
+    Ok(())
+}
 
-    /// The whole.
-    pub fn text(self) -> String {
-        self.0
+fn sample<V: EncodeCounterValue + EncodeGaugeValue>(
+    to: &mut MetricEncoder<'_>,
+    kind: Kind,
+    value: &V,
+) -> fmt::Result {
+    match kind {
+        Kind::Counter => to.encode_counter::<NoLabelSet, _, u64>(value, None),
+        Kind::Gauge => to.encode_gauge(value),
     }
 }
 
-/// What would end a line, or a label's value, in the format's own words.
-fn escaped(text: &str, is_label: bool) -> String {
-    let text = text.replace('\\', "\\\\").replace('\n', "\\n");
-    if is_label { text.replace('"', "\\\"") } else { text }
+/// A label's value without what would end it: the library writes it as it is.
+fn escaped(value: &str) -> String {
+    value.replace('\\', "\\\\").replace('\n', "\\n").replace('"', "\\\"")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    #[derive(Debug)]
+    struct Three;
+
+    impl Collector for Three {
+        fn encode(&self, mut to: DescriptorEncoder<'_>) -> fmt::Result {
+            let none: [(Vec<(&str, &str)>, u32); 0] = [];
+            let labelled = [(vec![("b", "c"), ("d", "e\\f\"g\nh")], 7), (vec![("b", "i")], 8_u64)];
+            family(&mut to, "a", Kind::Counter, "One.", labelled)?;
+            let alone = [(Vec::<(&str, &str)>::new(), 0.25)];
+            family(&mut to, "j", Kind::Gauge, "A \"number\".", alone)?;
+            family(&mut to, "k", Kind::Gauge, "None.", none)
+        }
+    }
+
     #[test]
     fn as_it_is_written() {
-        let mut out = Exposition::default();
-        let none: [(Vec<(&str, &str)>, u8); 0] = [];
-        out.family(
-            "a_total",
-            Kind::Counter,
-            "One\nline.",
-            [(vec![("b", "c"), ("d", "e\\f\"g\nh")], 7), (vec![("b", "i")], 8)],
-        );
-        out.family("j", Kind::Gauge, "A \"number\".", [(Vec::<(&str, &str)>::new(), 0.25)]);
-        out.family("k", Kind::Gauge, "None.", none);
-        let expected = "# HELP a_total One\\nline.\n# TYPE a_total counter\n\
-                        a_total{b=\"c\",d=\"e\\\\f\\\"g\\nh\"} 7\n\
-                        a_total{b=\"i\"} 8\n\
-                        # HELP j A \"number\".\n# TYPE j gauge\nj 0.25\n\
-                        # HELP k None.\n# TYPE k gauge\n";
-        assert_eq!(out.text(), expected);
+        let expected = "# HELP x_a One.\n# TYPE x_a counter\n\
+                        x_a_total{b=\"c\",d=\"e\\\\f\\\"g\\nh\"} 7\n\
+                        x_a_total{b=\"i\"} 8\n\
+                        # HELP x_j A \"number\".\n# TYPE x_j gauge\nx_j 0.25\n\
+                        # HELP x_k None.\n# TYPE x_k gauge\n# EOF\n";
+        assert_eq!(text("x", Three).unwrap(), expected);
     }
 }

@@ -172,7 +172,7 @@ mod tests {
         assert_eq!((status, text.as_str()), (200, "times 1\n"));
         let fields: Vec<_> = fields.split("\r\n").collect();
         let expected = [
-            "Content-Type: text/plain; version=0.0.4; charset=utf-8",
+            "Content-Type: application/openmetrics-text; version=1.0.0; charset=utf-8",
             "Content-Length: 8",
             "Connection: close",
         ];

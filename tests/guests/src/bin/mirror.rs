@@ -8,7 +8,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use octet_node::control::file::{Chunk, FileArg, MAX_CHUNK, MAX_WANT};
 use octet_node::control::{Capability, Failure, FailureCode, Verb};
-use octet_node::metrics::exposition::{Exposition, Kind};
+use octet_node::metrics::exposition::collector::Collector;
+use octet_node::metrics::exposition::encoding::DescriptorEncoder;
+use octet_node::metrics::exposition::{Kind, family, text};
 use octet_node::serve::threads::{Call, Limits, Verbs, serve};
 use octet_node::serve::verbs::file;
 use octet_node::settings::{SettingsError, next_section};
@@ -57,12 +59,16 @@ impl Mirror {
             }
         }
     }
+}
 
-    fn metrics(&self) -> String {
-        let mut text = Exposition::default();
-        let bytes = [(Vec::<(_, &str)>::new(), self.bytes.load(Ordering::Relaxed))];
-        text.family("mirror_bytes_total", Kind::Counter, "Bytes that were given back.", bytes);
-        text.text()
+/// How many bytes were given back.
+#[derive(Debug)]
+struct Given(u64);
+
+impl Collector for Given {
+    fn encode(&self, mut to: DescriptorEncoder<'_>) -> std::fmt::Result {
+        let bytes = [(Vec::<(_, &str)>::new(), self.0)];
+        family(&mut to, "bytes", Kind::Counter, "Bytes that were given back.", bytes)
     }
 }
 
@@ -70,7 +76,7 @@ fn verbs() -> Verbs<Mirror> {
     let give = Verb::new("give-back", Capability::Operate, "Gives a file back, in parts");
     Verbs::default()
         .with(give, file("file", "The file"), |it: &Mirror, call, _: FileArg| it.give_back(call))
-        .with_metrics(|it: &Mirror| Some(it.metrics()))
+        .with_metrics(|it: &Mirror| text("mirror", Given(it.bytes.load(Ordering::Relaxed))))
         .with_settings(
             |_| Ok(next_section::<Appliance>("appliance").map(drop)?),
             |it| Ok(it.read_settings()?),

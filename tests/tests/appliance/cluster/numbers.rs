@@ -41,7 +41,8 @@ pub fn passes(site: &Site) {
         page.starts_with("HTTP/1.1 200 OK\r\n")
     });
     println!("{page}");
-    assert!(page.contains("\r\nContent-Type: text/plain; version=0.0.4; charset=utf-8\r\n"));
+    let format = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    assert!(page.contains(&format!("\r\nContent-Type: {format}\r\n")));
     let status = site.ask(Node::Board(SHOWS), "forward", "status", json!({}));
     let up = r#"octet_forward_link_up{link="fl1",by="wireguard"}"#;
     assert_eq!(number(&page, up), 1.0);

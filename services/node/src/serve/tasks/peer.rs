@@ -10,61 +10,73 @@ use octet_control::{
 };
 use serde_json::Value;
 use tokio::net::UnixStream;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 
-use crate::peer::{Whole, broken};
-
-/// How long a client may leave an answer unread, or keep a file waiting.
-const PATIENCE: Duration = Duration::from_secs(60);
+use crate::peer::{PATIENCE, Whole, broken};
 
 /// A client. Who stops waiting for any of what it does loses nothing.
 pub struct Peer {
     stream: UnixStream,
     connection: Connection,
     messages: VecDeque<Message>,
+    has_asked: bool,
+    patience: Duration,
 }
 
 impl Peer {
     /// Who is at the other end of `stream`.
     pub(super) fn new(stream: UnixStream) -> Self {
-        Self { stream, connection: Connection::default(), messages: VecDeque::new() }
+        Self::with_patience(stream, PATIENCE)
+    }
+
+    fn with_patience(stream: UnixStream, patience: Duration) -> Self {
+        let (connection, messages) = (Connection::default(), VecDeque::new());
+        Self { stream, connection, messages, has_asked: false, patience }
     }
 
     /// What it asks next; `None` once it asks nothing any more.
     ///
     /// # Errors
-    /// The connection broke.
+    /// The connection broke, or the client takes too long to ask.
     pub(super) async fn next_request(&mut self) -> io::Result<Option<Request>> {
+        let mut due = None;
         loop {
-            match self.next().await? {
-                None => return Ok(None),
-                Some(Message::Request(request)) => return Ok(Some(request)),
-                // The rest of a file that was given up.
-                Some(Message::Piece(_)) => {}
+            while let Some(message) = self.messages.pop_front() {
+                // Otherwise it is the rest of a file that was given up.
+                if let Message::Request(request) = message {
+                    self.has_asked = true;
+                    return Ok(Some(request));
+                }
+            }
+            let begun = !self.has_asked || self.connection.is_within();
+            due = begun.then(|| due.unwrap_or_else(|| Instant::now() + self.patience));
+            let is_more = match due {
+                Some(due) => timeout_at(due, self.fill()).await??,
+                None => self.fill().await?,
+            };
+            if !is_more {
+                return Ok(None);
             }
         }
     }
 
-    /// What it sends next; `None` once it sends nothing any more.
-    async fn next(&mut self) -> io::Result<Option<Message>> {
+    /// Takes what it sends next; `false` once it sends nothing any more.
+    async fn fill(&mut self) -> io::Result<bool> {
         let mut buffer = [0; 4096];
         loop {
-            if let Some(message) = self.messages.pop_front() {
-                return Ok(Some(message));
-            }
             if self.connection.finished() {
-                return Ok(None);
+                return Ok(false);
             }
             self.stream.readable().await?;
             let count = match self.stream.try_read(&mut buffer) {
-                Ok(0) => return Ok(None),
+                Ok(0) => return Ok(false),
                 Ok(count) => count,
                 // Readiness may be what is left of an earlier message.
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
                 Err(error) => return Err(error),
             };
             self.messages.extend(self.connection.received(&buffer[..count], true));
-            self.flush().await?;
+            return self.flush().await.map(|()| true);
         }
     }
 
@@ -104,7 +116,13 @@ impl Peer {
         let mut intake = Intake::new(at, length);
         self.reply(id, ReplyBody::Want(intake.want())).await?;
         loop {
-            match timeout(PATIENCE, self.next()).await??.ok_or(io::ErrorKind::UnexpectedEof)? {
+            let Some(message) = self.messages.pop_front() else {
+                match timeout(self.patience, self.fill()).await?? {
+                    true => continue,
+                    false => return Err(io::ErrorKind::UnexpectedEof.into()),
+                }
+            };
+            match message {
                 Message::Piece(Piece { id: of, body }) if of == id => match body {
                     PieceBody::Chunk(chunk) => match intake.take(&chunk) {
                         Ok(None) => {}
@@ -142,7 +160,7 @@ impl Peer {
     }
 
     async fn flush(&mut self) -> io::Result<()> {
-        let Self { stream, connection, .. } = self;
+        let Self { stream, connection, patience, .. } = self;
         let write = async {
             while connection.has_pending() {
                 stream.writable().await?;
@@ -155,6 +173,42 @@ impl Peer {
             }
             Ok(())
         };
-        timeout(PATIENCE, write).await?
+        timeout(*patience, write).await?
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+    use std::os::unix::net::UnixStream as StdStream;
+
+    fn client(said: &[u8]) -> (StdStream, Peer) {
+        let (mut ours, theirs) = StdStream::pair().unwrap();
+        ours.write_all(said).unwrap();
+        theirs.set_nonblocking(true).unwrap();
+        let theirs = UnixStream::from_std(theirs).unwrap();
+        (ours, Peer::with_patience(theirs, Duration::from_millis(20)))
+    }
+
+    /// Who says nothing, or half of something, goes; who has asked stays, and is answered later.
+    #[tokio::test]
+    async fn only_who_has_asked_may_be_silent() {
+        let mut frame = vec![];
+        octet_control::encode(br#"{"id":1,"verb":"status"}"#, &mut frame).unwrap();
+        let half = &frame[..frame.len() - 1];
+        let (mut stays, mut asked) = client(&frame);
+        assert_eq!(asked.next_request().await.unwrap().unwrap().verb, "status");
+        let waits = tokio::spawn(async move { asked.next_request().await });
+        for said in [&[][..], &frame[..1], half] {
+            let (_ours, mut peer) = client(said);
+            peer.next_request().await.unwrap_err();
+        }
+        let (_ours, mut peer) = client(&[&frame, half].concat());
+        peer.next_request().await.unwrap().unwrap();
+        peer.next_request().await.unwrap_err();
+        // It has waited for longer than the others.
+        stays.write_all(&frame).unwrap();
+        assert_eq!(waits.await.unwrap().unwrap().unwrap().verb, "status");
     }
 }
