@@ -80,7 +80,7 @@ fn the_locked_version_is_fetched() {
     assert_eq!((apt.asked("update"), apt.asked("download")), (1, 1));
     assert_eq!(sandbox.read("appliance.lock"), lock);
     // From now on nobody is asked, whatever is offered.
-    fs::remove_dir_all(sandbox.path("out")).unwrap();
+    fs::remove_dir_all(sandbox.path("out/qemu-x86_64")).unwrap();
     let apt = StubApt::new(&sandbox, "999", &deb);
     apt.run(&sandbox, "build", &[]).succeeded();
     assert_eq!(apt.asked("download"), 1);
@@ -174,7 +174,7 @@ fn lock_update_takes_what_is_offered() {
 fn a_package_is_the_one_that_the_lock_means() {
     let (sandbox, _) = without_the_package();
     sandbox.build(&["--offline"]).succeeded(); // the warm store has it
-    fs::remove_dir_all(sandbox.path("out")).unwrap();
+    fs::remove_dir_all(sandbox.path("out/qemu-x86_64")).unwrap();
     let version = locked(NAME, "version");
     sandbox.replace("appliance.lock", &format!("version = \"{version}\""), "version = \"1-1\"");
     sandbox.build(&["--offline"]).refused(&[
