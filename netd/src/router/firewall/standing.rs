@@ -32,8 +32,7 @@ pub const LONGEST_ERROR: [u32; 2] = [576, 1240];
 
 /// The chains that are always there. They are named first, so that the flush finds them, and filled
 /// again.
-pub(super) const FRAME: &str = "\
-  counter neighbours { }
+pub(super) const FRAME: &str = "  counter neighbours { }
   counter dhcp { }
   counter invalid { }
   counter published { }
@@ -216,16 +215,13 @@ const RULES: &str = "\
     update @near6 { oifname . rt ip6 nexthop }
   }
   chain published {
-    type nat hook prerouting priority dstnat; policy accept;
     $published
   }
   chain source {
-    type nat hook postrouting priority srcnat; policy accept;
     oifname $uplink ip saddr $inside masquerade
     $as_one
   }
   chain nobody {
-    type filter hook postrouting priority srcnat + 1; policy accept;
     oifname $uplink ip daddr 255.255.255.255 udp sport 68 udp dport 67 ip saddr set 0.0.0.0
   }
   chain forward {
