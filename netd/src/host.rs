@@ -10,8 +10,9 @@ use crate::manager::Addresses;
 use crate::on_board::{self, OnBoard};
 use crate::paths::{self, Lets, Paths};
 use crate::router::built_in::ENROLMENT;
-use crate::router::firewall::{ERRORS, LONGEST_ERROR};
-use crate::router::text::{elements, list};
+use crate::router::chain::{Chain, Declared, Hook, Rule, rules};
+use crate::router::firewall::{ERRORS, LONGEST_ERROR, NOBODY};
+use crate::router::text::{list, over};
 
 /// For whom the door is open: a unit, which of its ports (all, if none is named), and what counts who comes in.
 const DOORS: [(&str, Option<&str>, &str); 2] =
@@ -81,15 +82,13 @@ impl Door {
         Self { tcp, udp, counter: "lines" }
     }
 
-    fn rules(&self) -> String {
-        let mut rules = String::new();
+    fn rules(&self) -> Vec<Rule> {
+        let mut rules = vec![];
         for (protocol, ports) in [("tcp", &self.tcp), ("udp", &self.udp)] {
             if !ports.is_empty() {
                 let (ports, counter) = (list(ports), self.counter);
-                let _ = writeln!(
-                    rules,
-                    "    {protocol} dport {{ {ports} }} counter name {counter} accept"
-                );
+                rules
+                    .extend(rules!["{protocol} dport {{ {ports} }} counter name {counter} accept"]);
             }
         }
         rules
@@ -113,131 +112,145 @@ impl Inbound {
     }
 
     /// The transaction that makes the rules stand. Whatever was there before, there is no moment
-    /// without rules and none with half of them, and counters go on.
+    /// without rules and none with half of them, and counters go on. Chains are named first, so that the flush finds
+    /// them, and filled again. A node that was a router has a guard; a guard's ports are no concern of this one.
     pub fn text(&self) -> String {
-        let mut open: String = self.doors.iter().map(Door::rules).collect();
-        open.extend(self.paths.as_ref().map(Paths::open));
+        let of_paths = self.paths.as_ref().map(|_| paths::FRAME).into_iter().flatten();
+        let mut frame = String::new();
+        for it in COUNTERS.into_iter().chain([Declared::Set(on_board::SET, on_board::KIND)]) {
+            let _ = write!(frame, "{it}");
+        }
+        for it in on_board::FRAME.into_iter().chain(of_paths).chain(CHAINS) {
+            let _ = write!(frame, "{it}");
+        }
+        let mut chains = String::new();
+        for (name, rules) in self.chains() {
+            let _ = write!(chains, "  chain {name} {{\n{rules}  }}\n");
+        }
+        let (set, kind) = (on_board::SET, on_board::KIND);
+        let elements = match self.on_board.elements() {
+            none if none.is_empty() => String::new(),
+            some => format!(" elements = {{ {} }}", list(some)),
+        };
+        format!(
+            "table netdev octet_guard {{ }}
+delete table netdev octet_guard
+table inet octet_fw {{
+{frame}}}
+flush table inet octet_fw
+flush set inet octet_fw {set}
+table inet octet_fw {{
+  set {set} {{ {kind};{elements} }}
+{chains}}}
+"
+        )
+    }
+
+    /// - Neighbour discovery comes from the link itself (RFC 4861, 7.1: hop limit 255), questions of
+    ///   switches about groups too (RFC 2710, 3: hop limit 1): without answers they stop handing on the
+    ///   groups of neighbour discovery.
+    /// - Who asks for an address has none yet (RFC 2131, 4.1), also where the one before is still set: a router's
+    ///   guard lets nobody else ask everybody.
+    /// - Router advertisements are heard where the address is asked for, and not by the kernel.
+    /// - There is one port: errors about flows that go by it may come from whoever is on the way.
+    fn chains(&self) -> Vec<(&'static str, Chain)> {
+        let paths = self.paths.as_ref();
+        let with = |rules: fn() -> Vec<Rule>| paths.map(|_| rules()).unwrap_or_default();
+        let mut chains = vec![on_board::chain()];
+        chains.extend(paths.map(|paths| paths.chains(paths.lines())).into_iter().flatten());
+        let [longest, longest6] = LONGEST_ERROR;
+        let errors = over(ERRORS);
+        let known_error = [
+            with(of_links),
+            rules![
+                "ip length > {longest} counter name icmp_error drop",
+                "ip6 length > {longest6} counter name icmp_error drop",
+                "{errors} counter name icmp_error drop",
+                "icmp type {{ destination-unreachable, time-exceeded, parameter-problem }} accept",
+                "icmpv6 type {{ destination-unreachable, packet-too-big, time-exceeded, parameter-problem }} accept",
+                "counter name icmp_error drop",
+            ],
+        ];
+        let input = [
+            rules!["iif lo accept"],
+            with(paths::input),
+            rules![
+                "ct state vmap {{ established : accept, related : goto known_error }}",
+                "icmpv6 type {{ nd-neighbor-solicit, nd-neighbor-advert }} ip6 hoplimit 255 counter name neighbours accept",
+                "icmpv6 type mld-listener-query ip6 hoplimit 1 ip6 saddr fe80::/10 counter name neighbours accept",
+                "ct state invalid counter name denied drop",
+            ],
+            self.open(),
+            if self.dhcp { DHCP.map(Rule::from).into() } else { vec![] },
+            if self.pings { PINGS.map(Rule::from).into() } else { vec![] },
+            rules!["counter name denied drop"],
+        ];
+        let output = [with(paths::output), rules!["oifname lo goto on_board"]];
+        let nobody = ["ip daddr 255.255.255.255 udp sport 68 udp dport 67 ip saddr set 0.0.0.0"];
+        chains.extend([
+            ("known_error", Chain(known_error.concat())),
+            ("input", Chain(input.concat())),
+            ("forward", ["counter name not_forwarded drop"].into()),
+            ("output", Chain(output.concat())),
+            ("nobody", nobody.into()),
+        ]);
+        chains
+    }
+
+    /// What is open, whoever asks, and for whom else.
+    fn open(&self) -> Vec<Rule> {
+        let mut open: Vec<_> = self.doors.iter().flat_map(Door::rules).collect();
+        open.extend(self.paths.iter().flat_map(Paths::open));
         if !self.enrolment.is_empty() {
             let v4 = list(self.enrolment.iter().map(|(v4, _)| v4));
             let v6 = list(self.enrolment.iter().map(|(_, v6)| v6));
-            for source in [format!("ip saddr {{ {v4} }}"), format!("ip6 saddr {{ {v6} }}")] {
-                let _ = writeln!(
-                    open,
-                    "    {source} tcp dport {ENROLMENT} counter name enrolment accept"
-                );
-            }
+            open.extend(rules![
+                "ip saddr {{ {v4} }} tcp dport {ENROLMENT} counter name enrolment accept",
+                "ip6 saddr {{ {v6} }} tcp dport {ENROLMENT} counter name enrolment accept",
+            ]);
         }
-        let dhcp = if self.dhcp {
-            "    meta nfproto ipv4 udp sport 67 udp dport 68 counter name dhcp accept\n    icmpv6 type nd-router-advert ip6 hoplimit 255 ip6 saddr fe80::/10 counter name neighbours accept\n"
-        } else {
-            ""
-        };
-        let [frame, chains, input, output] = match &self.paths {
-            Some(paths) => [
-                paths::FRAME.to_owned(),
-                paths.chains(&paths.lines()),
-                paths::input(),
-                paths::output(),
-            ],
-            None => Default::default(),
-        };
-        let of_links = self.paths.as_ref().map(|_| OF_LINKS.replace("$links", paths::LINKS));
-        FRAME
-            .replace("$frame", on_board::FRAME)
-            .replace("$on_board", on_board::CHAIN)
-            .replace("  @path_frame\n", &frame)
-            .replace("  @path_chains\n", &chains)
-            .replace("    @path_input\n", &input)
-            .replace("    @path_output\n", &output)
-            .replace("$kind", on_board::KIND)
-            .replace("$own_ports", &elements(self.on_board.elements()))
-            .replace("    @open\n", &open)
-            .replace("    @dhcp\n", dhcp)
-            .replace("    @of_links\n", &of_links.unwrap_or_default())
-            .replace("$longest6", &LONGEST_ERROR[1].to_string())
-            .replace("$longest", &LONGEST_ERROR[0].to_string())
-            .replace("$errors", &ERRORS.to_string())
-            .replace("    @pings\n", if self.pings { PINGS } else { "" })
+        open
     }
 }
 
+/// What is always counted.
+const COUNTERS: [Declared; 8] = [
+    Declared::Counter("gate"),
+    Declared::Counter("enrolment"),
+    Declared::Counter("lines"),
+    Declared::Counter("dhcp"),
+    Declared::Counter("neighbours"),
+    Declared::Counter("denied"),
+    Declared::Counter("icmp_error"),
+    Declared::Counter("not_forwarded"),
+];
+
+/// The chains that are always there.
+const CHAINS: [Declared; 5] = [
+    Declared::Base("input", Hook::filter("input", "drop")),
+    Declared::Base("forward", Hook::filter("forward", "drop")),
+    Declared::Base("output", Hook::filter("output", "accept")),
+    Declared::Base("nobody", NOBODY),
+    Declared::Chain("known_error"),
+];
+
+/// What a DHCP server says, and a router.
+const DHCP: [&str; 2] = [
+    "meta nfproto ipv4 udp sport 67 udp dport 68 counter name dhcp accept",
+    "icmpv6 type nd-router-advert ip6 hoplimit 255 ip6 saddr fe80::/10 counter name neighbours accept",
+];
+
 /// Echo requests: the router hands on only what a line lets.
-const PINGS: &str = "    icmp type echo-request counter name neighbours accept
-    icmpv6 type echo-request counter name neighbours accept
-";
+const PINGS: [&str; 2] = [
+    "icmp type echo-request counter name neighbours accept",
+    "icmpv6 type echo-request counter name neighbours accept",
+];
 
 /// An error about what is said on links, where nobody is on the way.
-const OF_LINKS: &str =
-    "    ct original ip saddr $links ct reply ip saddr $links counter name icmp_error drop\n";
-
-/// All but what differs. Chains are named first, so that the flush finds them, and filled again.
-///
-/// - Neighbour discovery comes from the link itself (RFC 4861, 7.1: hop limit 255), questions of
-///   switches about groups too (RFC 2710, 3: hop limit 1): without answers they stop handing on the
-///   groups of neighbour discovery.
-/// - Who asks for an address has none yet (RFC 2131, 4.1), also where the one before is still set: a router's
-///   guard lets nobody else ask everybody.
-/// - Router advertisements are heard where the address is asked for, and not by the kernel.
-/// - There is one port: errors about flows that go by it may come from whoever is on the way.
-/// - A node that was a router has a guard; a guard's ports are no concern of this one.
-const FRAME: &str = "\
-table netdev octet_guard { }
-delete table netdev octet_guard
-table inet octet_fw {
-  counter gate { }
-  counter enrolment { }
-  counter lines { }
-  counter dhcp { }
-  counter neighbours { }
-  counter denied { }
-  counter icmp_error { }
-  counter not_forwarded { }
-  set own_ports { $kind; }
-$frame  @path_frame
-  chain input { type filter hook input priority filter; policy drop; }
-  chain forward { type filter hook forward priority filter; policy drop; }
-  chain output { type filter hook output priority filter; policy accept; }
-  chain nobody { type filter hook postrouting priority srcnat + 1; policy accept; }
-  chain known_error { }
+fn of_links() -> Vec<Rule> {
+    let links = paths::LINKS;
+    rules!["ct original ip saddr {links} ct reply ip saddr {links} counter name icmp_error drop"]
 }
-flush table inet octet_fw
-flush set inet octet_fw own_ports
-table inet octet_fw {
-  set own_ports { $kind;$own_ports }
-$on_board  @path_chains
-  chain known_error {
-    @of_links
-    ip length > $longest counter name icmp_error drop
-    ip6 length > $longest6 counter name icmp_error drop
-    limit rate over $errors/second burst $errors packets counter name icmp_error drop
-    icmp type { destination-unreachable, time-exceeded, parameter-problem } accept
-    icmpv6 type { destination-unreachable, packet-too-big, time-exceeded, parameter-problem } accept
-    counter name icmp_error drop
-  }
-  chain input {
-    iif lo accept
-    @path_input
-    ct state vmap { established : accept, related : goto known_error }
-    icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } ip6 hoplimit 255 counter name neighbours accept
-    icmpv6 type mld-listener-query ip6 hoplimit 1 ip6 saddr fe80::/10 counter name neighbours accept
-    ct state invalid counter name denied drop
-    @open
-    @dhcp
-    @pings
-    counter name denied drop
-  }
-  chain forward {
-    counter name not_forwarded drop
-  }
-  chain output {
-    @path_output
-    oifname lo goto on_board
-  }
-  chain nobody {
-    ip daddr 255.255.255.255 udp sport 68 udp dport 67 ip saddr set 0.0.0.0
-  }
-}
-";
 
 #[cfg(test)]
 mod tests {

@@ -9,6 +9,8 @@ use std::collections::BTreeSet;
 
 use octet_appliance::{Port, Unit};
 
+use crate::router::chain::{Chain, Declared};
+
 /// Users, and the ports that each may reach.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct OnBoard(BTreeSet<(u32, Port)>);
@@ -44,18 +46,21 @@ pub const SET: &str = "own_ports";
 /// Its type.
 pub const KIND: &str = "type uid . inet_proto . inet_service";
 
+/// The name of the chain.
+const CHAIN: &str = "on_board";
+
 /// What the table has before it is filled.
-pub const FRAME: &str = "  counter denied_on_board { }
-  chain on_board { }
-";
+pub const FRAME: [Declared; 2] = [Declared::Counter("denied_on_board"), Declared::Chain(CHAIN)];
 
 /// Answers belong to flows that were let.
-pub const CHAIN: &str = "  chain on_board {
-    ct state vmap { established : accept, related : accept }
-    meta skuid . meta l4proto . th dport @own_ports accept
-    counter name denied_on_board drop
-  }
-";
+pub fn chain() -> (&'static str, Chain) {
+    let rules = [
+        "ct state vmap { established : accept, related : accept }",
+        "meta skuid . meta l4proto . th dport @own_ports accept",
+        "counter name denied_on_board drop",
+    ];
+    (CHAIN, rules.into())
+}
 
 #[cfg(test)]
 mod tests {

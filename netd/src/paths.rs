@@ -9,7 +9,6 @@
 //! | `fp*` | the WireGuard inside of one path: what the node at its other end says |
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::net::Ipv4Addr;
 use std::num::NonZeroU32;
 
@@ -17,7 +16,8 @@ use octet_appliance::{
     Cluster, MPLS_IN_IP, PortRange, Protocol, Published, Segments, Traffic, Unit, Zone,
 };
 
-use crate::router::text::list;
+use crate::router::chain::{Chain, Declared, Rule, rules};
+use crate::router::text::{list, over};
 
 /// The unit.
 pub use octet_router::plan::FORWARD as UNIT;
@@ -134,122 +134,121 @@ impl Paths {
     }
 
     /// What comes by ports of the board.
-    pub fn open(&self) -> String {
+    pub fn open(&self) -> Vec<Rule> {
+        if self.lets.plain.is_empty() {
+            return vec![];
+        }
         let plain = list(&self.lets.plain);
-        let rule = format!(
-            "    ip saddr {{ {plain} }} ip protocol {MPLS_IN_IP} counter name links accept\n"
-        );
-        if plain.is_empty() { plain } else { rule }
+        rules!["ip saddr {{ {plain} }} ip protocol {MPLS_IN_IP} counter name links accept"]
     }
 
     /// What lines let from paths, as rules.
-    pub fn lines(&self) -> String {
-        self.lets.paths.iter().map(Line::rules).collect()
+    pub fn lines(&self) -> Vec<Rule> {
+        self.lets.paths.iter().flat_map(Line::rules).collect()
     }
 
     /// The chains, where the table has [`FRAME`], with these rules of lines from paths.
-    pub fn chains(&self, lines: &str) -> String {
+    ///
+    /// - What comes out where labels end was sent by somebody unknown, with any source: it is no answer to
+    ///   anything. By the other devices WireGuard lets only the addresses of whose key it is.
+    /// - By a link no error is taken: between its ends nobody is on the way. One by a path is about something between
+    ///   nodes, and not about what this node says to others.
+    pub fn chains(&self, lines: Vec<Rule>) -> [(&'static str, Chain); 4] {
         let port = |port: Option<u16>, counter: &str| {
-            let rule = |port| format!("    udp dport {port} counter name {counter} accept\n");
+            let rule = |port| rules!["udp dport {port} counter name {counter} accept"];
             port.map(rule).unwrap_or_default()
         };
-        CHAINS
-            .replace("    @control\n", &port(self.control, "links"))
-            .replace("    @path\n", &port(self.path, "paths"))
-            .replace("    @lines\n", lines)
-            .replace("$mpls", &MPLS_IN_IP.to_string())
-            .replace("$ends", ENDS)
-            .replace("$end_ports", &END_PORTS.to_string())
-            .replace("$nodes", NODES)
+        let by_link = [
+            rules![
+                "ct state established accept",
+                "ct state {{ invalid, related }} counter name denied_by_path drop",
+                "ip protocol {MPLS_IN_IP} counter name links accept",
+            ],
+            port(self.control, "links"),
+            rules!["counter name denied_by_path drop"],
+        ];
+        let by_path = [
+            rules![
+                "ct state established accept",
+                "ct state related ct original ip6 saddr {NODES} ct reply ip6 saddr {NODES} goto known_error",
+                "ct state {{ invalid, related }} counter name denied_by_path drop",
+                "icmpv6 type echo-request counter name paths accept",
+            ],
+            port(self.path, "paths"),
+            lines,
+            rules!["counter name denied_by_path drop"],
+        ];
+        let at_end = rules![
+            "ip daddr {ENDS} udp dport {END_PORTS} counter name paths accept",
+            "counter name denied_by_path drop",
+        ];
+        [
+            ("by_forward", BY_FORWARD.into()),
+            ("by_link", Chain(by_link.concat())),
+            ("at_end", Chain(at_end)),
+            ("by_path", Chain(by_path.concat())),
+        ]
     }
 }
 
 impl Line {
-    fn rules(&self) -> String {
+    fn rules(&self) -> Vec<Rule> {
         let kind = match self.traffic {
             Traffic::Tcp | Traffic::Udp => {
                 format!("{} dport {{ {} }}", self.traffic, list(&self.ports))
             }
             // Always let.
-            Traffic::Ping => return String::new(),
+            Traffic::Ping => return vec![],
             Traffic::Number(number) => format!("meta l4proto {number}"),
         };
-        let mut rules = String::new();
+        let mut rules = vec![];
         if let Some(rate) = self.rate {
-            let _ = writeln!(
-                rules,
-                "    {kind} limit rate over {rate}/second burst {rate} packets counter name denied_by_path drop"
-            );
+            let over = over(rate.into());
+            rules = rules!["{kind} {over} counter name denied_by_path drop"];
         }
-        rules + &format!("    {kind} counter name paths accept\n")
+        rules.extend(rules!["{kind} counter name paths accept"]);
+        rules
     }
 }
 
 /// What the table has before it is filled.
-pub const FRAME: &str = "  counter links { }
-  counter paths { }
-  counter no_path { }
-  counter denied_by_path { }
-  chain by_forward { }
-  chain by_link { }
-  chain at_end { }
-  chain by_path { }
-";
+pub const FRAME: [Declared; 8] = [
+    Declared::Counter("links"),
+    Declared::Counter("paths"),
+    Declared::Counter("no_path"),
+    Declared::Counter("denied_by_path"),
+    Declared::Chain("by_forward"),
+    Declared::Chain("by_link"),
+    Declared::Chain("at_end"),
+    Declared::Chain("by_path"),
+];
 
 /// What is asked first of all that comes in. An end is nowhere but at `fin`, and a node's own address at no
 /// port of the board: who speaks to that by its link could find out who is there.
-pub fn input() -> String {
-    format!(
-        "    iifname \"f*\" goto by_forward
-    ip daddr {ENDS} counter name denied_by_path drop
-    ip6 daddr {NODES} counter name denied_by_path drop
-"
-    )
+pub fn input() -> Vec<Rule> {
+    rules![
+        "iifname \"f*\" goto by_forward",
+        "ip daddr {ENDS} counter name denied_by_path drop",
+        "ip6 daddr {NODES} counter name denied_by_path drop",
+    ]
 }
 
 /// What is asked first of all that leaves: without a path there is no packet to a node. By `fout` forward hears
 /// of it, and nothing gets any further. Nothing for an end goes by the device `lo`, where all may come in.
-pub fn output() -> String {
-    format!(
-        "    ip daddr {ENDS} oifname != \"fl*\" oifname != fin counter name no_path drop
-    ip6 daddr {NODES} oifname != lo oifname != fout oifname != \"fp*\" counter name no_path drop
-"
-    )
+pub fn output() -> Vec<Rule> {
+    rules![
+        "ip daddr {ENDS} oifname != \"fl*\" oifname != fin counter name no_path drop",
+        "ip6 daddr {NODES} oifname != lo oifname != fout oifname != \"fp*\" counter name no_path drop",
+    ]
 }
 
 /// Devices come and go, so they are named by what they begin with.
-///
-/// - What comes out where labels end was sent by somebody unknown, with any source: it is no answer to
-///   anything. By the other devices WireGuard lets only the addresses of whose key it is.
-/// - By a link no error is taken: between its ends nobody is on the way. One by a path is about something between nodes,
-///   and not about what this node says to others.
-const CHAINS: &str = "  chain by_forward {
-    iifname fwg goto by_link
-    iifname fin goto at_end
-    iifname \"fp*\" goto by_path
-    counter name denied_by_path drop
-  }
-  chain by_link {
-    ct state established accept
-    ct state { invalid, related } counter name denied_by_path drop
-    ip protocol $mpls counter name links accept
-    @control
-    counter name denied_by_path drop
-  }
-  chain at_end {
-    ip daddr $ends udp dport $end_ports counter name paths accept
-    counter name denied_by_path drop
-  }
-  chain by_path {
-    ct state established accept
-    ct state related ct original ip6 saddr $nodes ct reply ip6 saddr $nodes goto known_error
-    ct state { invalid, related } counter name denied_by_path drop
-    icmpv6 type echo-request counter name paths accept
-    @path
-    @lines
-    counter name denied_by_path drop
-  }
-";
+const BY_FORWARD: [&str; 4] = [
+    "iifname fwg goto by_link",
+    "iifname fin goto at_end",
+    "iifname \"fp*\" goto by_path",
+    "counter name denied_by_path drop",
+];
 
 #[cfg(test)]
 mod tests {
@@ -277,16 +276,18 @@ mod tests {
         let settings = appliance.cluster_settings().unwrap();
         let (segments, _) = Segments::of(&settings, &[], ("appliance.toml", LINES)).unwrap();
         let lines = Lines::of(&settings.cluster, &segments);
-        let rules = |number| lines.to(number).paths.iter().map(Line::rules).collect::<String>();
-        let second = "    tcp dport { 81 } counter name paths accept\n";
-        assert_eq!(rules(Some(1)), second);
-        let first = "    tcp dport { 80, 8000-8010 } limit rate over 9/second burst 9 packets counter name denied_by_path drop\n    \
-                     tcp dport { 80, 8000-8010 } counter name paths accept\n";
-        assert_eq!(rules(Some(2)), format!("{first}{second}"));
-        let open = |number| Paths { lets: lines.to(number), ..Paths::default() }.open();
-        let plain =
-            "    ip saddr { 10.20.1.2, 10.20.4.2 } ip protocol 137 counter name links accept\n";
-        assert_eq!((open(Some(2)), open(Some(1))), (plain.into(), String::new()));
+        let to = |number| Paths { lets: lines.to(number), ..Paths::default() };
+        let rules = |number| Chain(to(number).lines());
+        let second = "tcp dport { 81 } counter name paths accept";
+        assert_eq!(rules(Some(1)), [second].into());
+        let first = [
+            "tcp dport { 80, 8000-8010 } limit rate over 9/second burst 9 packets counter name denied_by_path drop",
+            "tcp dport { 80, 8000-8010 } counter name paths accept",
+        ];
+        assert_eq!(rules(Some(2)), [first[0], first[1], second].into());
+        let open = |number| Chain(to(number).open());
+        let plain = "ip saddr { 10.20.1.2, 10.20.4.2 } ip protocol 137 counter name links accept";
+        assert_eq!((open(Some(2)), open(Some(1))), ([plain].into(), Chain::default()));
         let ports = |number| lines.to(Some(number)).ports;
         let one = |port| PortRange { first: port, last: port };
         assert_eq!([1, 4].map(ports), [vec![], vec![]]);

@@ -107,7 +107,7 @@ fn difference(before: &Plan, after: &Plan) -> Result<String, Failed> {
     let (old, new) = (ids(before), ids(after));
     let mut text = String::new();
     for (index, line) in lines(after).filter(|(_, line)| !old.contains(&line.id)) {
-        let chain = firewall::chain(after, Source::Policy(index));
+        let chain = firewall::Name::of(after, Source::Policy(index));
         let Line { id, rate: None, .. } = line else { return Err("a line with a rate".into()) };
         writeln!(text, "add counter inet {TABLE} {chain}")?;
         writeln!(text, "add chain inet {TABLE} {chain}")?;
@@ -117,7 +117,7 @@ fn difference(before: &Plan, after: &Plan) -> Result<String, Failed> {
         writeln!(text, "add element inet {TABLE} {}", element(after, index)?)?;
     }
     for (index, _) in lines(before).filter(|(_, line)| !new.contains(&line.id)) {
-        let chain = firewall::chain(before, Source::Policy(index));
+        let chain = firewall::Name::of(before, Source::Policy(index));
         writeln!(text, "delete element inet {TABLE} {}", element(before, index)?)?;
         writeln!(text, "delete chain inet {TABLE} {chain}\ndelete counter inet {TABLE} {chain}")?;
     }
@@ -142,7 +142,7 @@ fn element(plan: &Plan, index: usize) -> Result<String, Failed> {
     let (Some(from), Some(to)) = (plan.device(*from), plan.device(*to)) else {
         return Err("a line that is not about boards".into());
     };
-    let verdict = format!("goto {}", firewall::chain(plan, by));
+    let verdict = format!("goto {}", firewall::Name::of(plan, by));
     Ok(format!("forward_port {{ \"{from}\" . \"{to}\" . {traffic} . {port} : {verdict} }}"))
 }
 

@@ -2,14 +2,15 @@
 //! entrance of each port (netdev family, hook ingress), so it sees frames as they come, before
 //! defragmentation and connection tracking.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use octet_appliance::Zone;
 
+use super::chain::{Chain, Declared, Hook, Rule, rules};
 use super::plan::{Plan, Segment};
-use super::table::{Set, Table, chains};
-use super::text::{list, quoted};
+use super::table::{Set, Table};
+use super::text::{list, over, quoted};
 use crate::plugged::Plugged;
 
 /// The table's name.
@@ -54,27 +55,16 @@ const QUESTIONS: u32 = 100;
 /// The table for those who are `plugged` in. `leased` says whether the uplink's address is asked for by
 /// DHCP.
 pub fn table(plan: &Plan, plugged: &Plugged, leased: bool) -> Table {
-    let devices = list(plan.devices().map(quoted));
-    let first = list([6, 17, 58].into_iter().chain(plan.numbers()));
-    let from = |zone: &Segment| match zone.zone {
-        Zone::Lan => "lan",
-        _ => "board",
-    };
-    let ways = plan.segments().map(|it| format!("{} : goto {}", quoted(&it.device), from(it)));
-    let ways = ways.chain([format!("{} : goto uplink", quoted(&plan.uplink))]);
-    let rules = RULES
-        .replace("$first", &first)
-        .replace("$ways", &list(ways))
-        .replace("$questions", &QUESTIONS.to_string())
-        .replace("$nowhere4", &list(NOWHERE.0))
-        .replace("$nowhere6", &list(NOWHERE.1))
-        .replace("    $leased\n", if leased { LEASED } else { "" })
-        .replace("    $advertised\n", if leased { ADVERTISED } else { "" });
-    let (mut sets, mut chains) = (vec![], chains(&rules));
+    let devices: Vec<_> = plan.devices().map(quoted).collect();
+    let fixed =
+        FIXED.map(|(name, rules)| (name, Chain(rules.iter().copied().map(Rule::from).collect())));
+    let chains = fixed.into_iter().chain(chains(plan, leased));
+    let mut chains: BTreeMap<_, _> = chains.map(|(name, chain)| (name.to_owned(), chain)).collect();
+    let mut sets = vec![];
     for reason in REASONS {
         let name = reason.replace('-', "_");
-        let rules = format!("    iifname @of_{name} drop comment \"{reason}\"\n    drop\n");
-        chains.insert(format!("x_{name}"), rules);
+        let counted = Rule::from(format!("iifname @of_{name} drop")).commented(reason);
+        chains.insert(format!("x_{name}"), [counted, "drop".into()].into());
         sets.push(Set {
             name: format!("of_{name}"),
             keyword: "set",
@@ -84,10 +74,12 @@ pub fn table(plan: &Plan, plugged: &Plugged, leased: bool) -> Table {
         });
     }
     sets.extend(Bound::of(plan, plugged).sets());
-    let frame = format!(
-        "  set questions {{ type ifname . ether_type; size 64; flags dynamic; }}
-  chain ingress {{ type filter hook ingress devices = {{ {devices} }} priority -500; policy drop; }}\n"
-    );
+    let kind = "filter";
+    let ingress = Hook { kind, hook: "ingress", devices, priority: "-500", policy: "drop" };
+    let frame = vec![
+        Declared::Set("questions", "type ifname . ether_type; size 64; flags dynamic"),
+        Declared::Base("ingress", ingress),
+    ];
     Table { name: ("netdev", TABLE), frame, counters: BTreeSet::new(), sets, chains }
 }
 
@@ -166,7 +158,7 @@ impl Bound {
             keyword: "set",
             kind: kind.to_owned(),
             counts: false,
-            elements: list(elements),
+            elements,
         })
         .into()
     }
@@ -177,11 +169,125 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 /// Answers to the uplink's own DHCP client.
-const LEASED: &str = "    udp sport 67 udp dport 68 accept\n";
+const LEASED: &str = "udp sport 67 udp dport 68 accept";
 
 /// Whoever leads out may say so.
 const ADVERTISED: &str =
-    "    icmpv6 type nd-router-advert icmpv6 code 0 ip6 hoplimit 255 ip6 saddr fe80::/10 accept\n";
+    "icmpv6 type nd-router-advert icmpv6 code 0 ip6 hoplimit 255 ip6 saddr fe80::/10 accept";
+
+/// The chains that depend on what the file says.
+fn chains(plan: &Plan, leased: bool) -> [(&'static str, Chain); 9] {
+    let first = list([6, 17, 58].into_iter().chain(plan.numbers()));
+    let from = |zone: &Segment| match zone.zone {
+        Zone::Lan => "lan",
+        _ => "board",
+    };
+    let ways = plan.segments().map(|it| format!("{} : goto {}", quoted(&it.device), from(it)));
+    let ways = list(ways.chain([format!("{} : goto uplink", quoted(&plan.uplink))]));
+    let [nowhere4, nowhere6] = [NOWHERE.0, NOWHERE.1].map(list);
+    let questions = over(QUESTIONS);
+    let if_leased = |rule: &'static str| if leased { vec![rule.into()] } else { vec![] };
+    [
+        (
+            "host4",
+            Chain(rules![
+                "meta l4proto udp goto host4_udp",
+                "meta pkttype != host goto x_dst_mac",
+                "ip daddr {{ {nowhere4} }} goto x_dst_ip4",
+                "meta l4proto tcp jump tcp_flags",
+                "meta l4proto != udp accept",
+                "goto x_malformed",
+            ]),
+        ),
+        (
+            "host4_udp",
+            Chain(rules![
+                "th sport 67 goto x_dhcp_server",
+                "th dport 68 goto x_dhcp_server",
+                "meta pkttype != host goto x_dst_mac",
+                "ip daddr {{ {nowhere4} }} goto x_dst_ip4",
+                "accept",
+            ]),
+        ),
+        (
+            "plain6",
+            Chain(rules![
+                "ip6 nexthdr 0 ip6 daddr ff00::/8 goto x_mld",
+                "ip6 nexthdr 44 goto x_fragment",
+                "ip6 nexthdr != {{ {first} }} goto x_ext_header",
+                "icmpv6 type {{ nd-router-advert, nd-redirect }} goto x_ra",
+                "ip6 version 6 return",
+                "goto x_malformed",
+            ]),
+        ),
+        (
+            "host6_udp",
+            Chain(rules![
+                "th sport 546 th dport 547 ip6 daddr ff02::1:2 accept",
+                "th sport 547 goto x_dhcp_server",
+                "th dport 546 goto x_dhcp_server",
+                "meta pkttype != host goto x_dst_mac",
+                "ip6 daddr {{ {nowhere6} }} goto x_dst_ip6",
+                "accept",
+            ]),
+        ),
+        (
+            "host6",
+            Chain(rules![
+                "meta l4proto udp goto host6_udp",
+                "icmpv6 type nd-router-solicit ip6 daddr ff02::2 accept",
+                "meta pkttype != host goto x_dst_mac",
+                "ip6 daddr {{ {nowhere6} }} goto x_dst_ip6",
+                "icmpv6 type {{ destination-unreachable, packet-too-big, time-exceeded, parameter-problem, echo-request, echo-reply }} accept",
+                "meta l4proto icmpv6 goto x_icmp6",
+                "meta l4proto tcp jump tcp_flags",
+                "meta l4proto != udp accept",
+                "goto x_malformed",
+            ]),
+        ),
+        (
+            "question",
+            Chain(rules![
+                "update @questions {{ iifname . meta protocol {questions} }} goto x_neighbours",
+                "accept",
+            ]),
+        ),
+        (
+            "uplink4",
+            Chain(
+                [
+                    rules![
+                        "jump plain4",
+                        "ip saddr @inside4 goto x_src_ip4",
+                        "fib saddr type {{ local, broadcast, anycast }} goto x_src_ip4",
+                    ],
+                    if_leased(LEASED),
+                    rules!["goto host4",],
+                ]
+                .concat(),
+            ),
+        ),
+        (
+            "uplink6",
+            Chain(
+                [
+                    rules![],
+                    if_leased(ADVERTISED),
+                    rules![
+                        "jump plain6",
+                        "icmpv6 type {{ nd-neighbor-solicit, nd-neighbor-advert }} goto uplink_nd",
+                        "ip6 saddr @inside6 goto x_src_ip6",
+                        "fib saddr type {{ local, anycast }} goto x_src_ip6",
+                        "icmpv6 type nd-router-solicit ip6 daddr ff02::2 goto question",
+                        "goto host6",
+                    ],
+                ]
+                .concat(),
+            ),
+        ),
+        ("ingress", Chain(rules!["iifname vmap {{ {ways} }}", "drop",])),
+    ]
+}
 
 /// Every chain ends with what is dropped, and what is taken is matched whole: a comparison that reads
 /// past the end of a frame is no match, so `!=` would let it by.
@@ -199,199 +305,180 @@ const ADVERTISED: &str =
 /// - Of a packet that is cut off the kernel tells no protocol above IP: `meta l4proto` is then no match, whatever it is
 ///   compared with.
 /// - A frame's EtherType is compared there and not `meta protocol`, which looks behind a tag.
-const RULES: &str = "\
-  chain tcp_flags {
-    tcp flags & (fin|syn|rst|ack|urg) == { syn, syn|ack, ack, fin|ack, rst, rst|ack, ack|urg, fin|ack|urg } return
-    goto x_tcp_flags
-  }
-  chain dhcp_request {
-    ip daddr 255.255.255.255 meta pkttype broadcast @th,64,8 1 accept
-    goto x_dhcp
-  }
-  chain plain4 {
-    @nh,0,8 0x45 ip frag-off & 0x3fff == 0 return
-    ip hdrlength != 5 goto x_ip_options
-    ip frag-off & 0x3fff != 0 goto x_fragment
-    goto x_malformed
-  }
-  chain host4 {
-    meta l4proto udp goto host4_udp
-    meta pkttype != host goto x_dst_mac
-    ip daddr { $nowhere4 } goto x_dst_ip4
-    meta l4proto tcp jump tcp_flags
-    meta l4proto != udp accept
-    goto x_malformed
-  }
-  chain host4_udp {
-    th sport 67 goto x_dhcp_server
-    th dport 68 goto x_dhcp_server
-    meta pkttype != host goto x_dst_mac
-    ip daddr { $nowhere4 } goto x_dst_ip4
-    accept
-  }
-  chain plain6 {
-    ip6 nexthdr 0 ip6 daddr ff00::/8 goto x_mld
-    ip6 nexthdr 44 goto x_fragment
-    ip6 nexthdr != { $first } goto x_ext_header
-    icmpv6 type { nd-router-advert, nd-redirect } goto x_ra
-    ip6 version 6 return
-    goto x_malformed
-  }
-  chain host6_udp {
-    th sport 546 th dport 547 ip6 daddr ff02::1:2 accept
-    th sport 547 goto x_dhcp_server
-    th dport 546 goto x_dhcp_server
-    meta pkttype != host goto x_dst_mac
-    ip6 daddr { $nowhere6 } goto x_dst_ip6
-    accept
-  }
-  chain host6 {
-    meta l4proto udp goto host6_udp
-    icmpv6 type nd-router-solicit ip6 daddr ff02::2 accept
-    meta pkttype != host goto x_dst_mac
-    ip6 daddr { $nowhere6 } goto x_dst_ip6
-    icmpv6 type { destination-unreachable, packet-too-big, time-exceeded, parameter-problem, echo-request, echo-reply } accept
-    meta l4proto icmpv6 goto x_icmp6
-    meta l4proto tcp jump tcp_flags
-    meta l4proto != udp accept
-    goto x_malformed
-  }
-  chain stranger {
-    iifname @unbound ip hdrlength 5 ip frag-off & 0x3fff == 0 ip saddr 0.0.0.0 udp sport 68 udp dport 67 goto dhcp_request
-    goto x_src_mac
-  }
-  chain board_arp {
-    meta pkttype multicast goto x_dst_mac
-    arp htype 1 arp ptype ip arp hlen 6 arp plen 4 arp operation { request, reply } iifname . arp saddr ether . arp saddr ip @bound4 goto arp_to
-    goto x_arp
-  }
-  chain question {
-    update @questions { iifname . meta protocol limit rate over $questions/second burst $questions packets } goto x_neighbours
-    accept
-  }
-  chain arp_to {
-    iifname . arp daddr ip @gateway accept
-    goto x_garp
-  }
-  chain board4 {
-    jump plain4
-    ip saddr 0.0.0.0 udp sport 68 udp dport 67 goto dhcp_request
-    iifname . ether saddr . ip saddr @bound4 ip daddr 255.255.255.255 udp sport 68 udp dport 67 goto dhcp_request
-    iifname . ether saddr . ip saddr @bound4 goto host4
-    goto x_src_ip4
-  }
-  chain next_door {
-    meta pkttype host return
-    ip6 daddr ff02::/16 return
-    goto x_dst_mac
-  }
-  chain board_nd {
-    jump next_door
-    ip6 hoplimit 255 icmpv6 code 0 icmpv6 type nd-neighbor-advert iifname . ether saddr . @th,64,128 @nd_target goto board_nd_option
-    ip6 hoplimit 255 icmpv6 code 0 icmpv6 type nd-neighbor-solicit ip6 saddr :: iifname . ether saddr . @th,64,128 @nd_target accept
-    ip6 hoplimit 255 icmpv6 code 0 icmpv6 type nd-neighbor-solicit iifname . ether saddr . ip6 saddr @bound6 goto board_nd_option
-    goto x_nd
-  }
-  chain board_nd_option {
-    iifname . ether saddr . ip6 saddr @bound6 ip6 length 24 accept
-    iifname . ether saddr . ip6 saddr @bound6 ip6 length 32 @th,192,16 { 0x0101, 0x0201 } iifname . @th,208,48 @nd_option accept
-    goto x_nd
-  }
-  chain board6 {
-    jump plain6
-    icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } goto board_nd
-    iifname . ether saddr . ip6 saddr @bound6 goto host6
-    goto x_src_ip6
-  }
-  chain board {
-    ether type ip @nh,0,8 0x45 ip frag-off & 0x3fff == 0 meta pkttype host iifname . ether saddr . ip saddr @bound4 goto host4
-    ether type ip6 ip6 version 6 ip6 nexthdr { tcp, udp } iifname . ether saddr . ip6 saddr @bound6 goto host6
-    ether type { 8021q, 8021ad, 0x9100 } goto x_vlan
-    iifname . ether saddr @mac goto board_known
-    goto stranger
-  }
-  chain board_known {
-    meta pkttype other goto x_dst_mac
-    meta protocol vmap { ip : goto board4, ip6 : goto board6, arp : goto board_arp }
-    goto x_ethertype
-  }
-  chain lan4 {
-    jump plain4
-    ip saddr 0.0.0.0 udp sport 68 udp dport 67 goto dhcp_request
-    ip saddr @lan4 ip daddr 255.255.255.255 udp sport 68 udp dport 67 goto dhcp_request
-    ip saddr @lan4 goto host4
-    goto x_src_ip4
-  }
-  chain lan_arp {
-    meta pkttype multicast goto x_dst_mac
-    arp htype 1 arp ptype ip arp hlen 6 arp plen 4 arp operation request arp saddr ip 0.0.0.0 iifname . arp daddr ip @gateway goto question
-    arp htype 1 arp ptype ip arp hlen 6 arp plen 4 arp operation request arp saddr ip @lan4 iifname . arp daddr ip @gateway goto question
-    arp htype 1 arp ptype ip arp hlen 6 arp plen 4 arp operation { request, reply } arp saddr ip @lan4 goto arp_to
-    goto x_arp
-  }
-  chain lan6 {
-    jump plain6
-    icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } goto lan_nd
-    fib saddr type { local, anycast } goto x_src_ip6
-    icmpv6 type nd-router-solicit ip6 daddr ff02::2 ip6 saddr @lan6 goto question
-    ip6 saddr @lan6 goto host6
-    goto x_src_ip6
-  }
-  chain lan_nd {
-    jump next_door
-    ip6 length < 24 goto x_nd
-    ip6 hoplimit 255 icmpv6 code 0 icmpv6 type nd-neighbor-solicit ip6 saddr :: accept
-    ip6 hoplimit 255 icmpv6 code 0 icmpv6 type nd-neighbor-solicit ip6 saddr @lan6 goto question
-    ip6 hoplimit 255 icmpv6 code 0 ip6 saddr @lan6 accept
-    goto x_nd
-  }
-  chain lan {
-    ether type { 8021q, 8021ad, 0x9100 } goto x_vlan
-    ether saddr & 01:00:00:00:00:00 != 00:00:00:00:00:00 goto x_src_mac
-    meta pkttype other goto x_dst_mac
-    meta protocol vmap { ip : goto lan4, ip6 : goto lan6, arp : goto lan_arp }
-    goto x_ethertype
-  }
-  chain uplink4 {
-    jump plain4
-    ip saddr @inside4 goto x_src_ip4
-    fib saddr type { local, broadcast, anycast } goto x_src_ip4
-    $leased
-    goto host4
-  }
-  chain uplink_arp {
-    meta pkttype multicast goto x_dst_mac
-    arp htype 1 arp ptype ip arp hlen 6 arp plen 4 arp daddr ip @inside4 goto x_garp
-    arp htype 1 arp ptype ip arp hlen 6 arp plen 4 arp operation request arp saddr ip != @inside4 goto question
-    arp htype 1 arp ptype ip arp hlen 6 arp plen 4 arp operation reply arp saddr ip != @inside4 accept
-    goto x_arp
-  }
-  chain uplink6 {
-    $advertised
-    jump plain6
-    icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } goto uplink_nd
-    ip6 saddr @inside6 goto x_src_ip6
-    fib saddr type { local, anycast } goto x_src_ip6
-    icmpv6 type nd-router-solicit ip6 daddr ff02::2 goto question
-    goto host6
-  }
-  chain uplink_nd {
-    jump next_door
-    ip6 length < 24 goto x_nd
-    ip6 hoplimit 255 icmpv6 code 0 icmpv6 type nd-neighbor-solicit ip6 saddr :: accept
-    ip6 hoplimit 255 icmpv6 code 0 icmpv6 type nd-neighbor-solicit ip6 saddr != @inside6 goto question
-    ip6 hoplimit 255 icmpv6 code 0 ip6 saddr != @inside6 accept
-    goto x_nd
-  }
-  chain uplink {
-    ether type { 8021q, 8021ad, 0x9100 } goto x_vlan
-    ether saddr & 01:00:00:00:00:00 != 00:00:00:00:00:00 goto x_src_mac
-    meta pkttype other goto x_dst_mac
-    meta protocol vmap { ip : goto uplink4, ip6 : goto uplink6, arp : goto uplink_arp }
-    goto x_ethertype
-  }
-  chain ingress {
-    iifname vmap { $ways }
-    drop
-  }
-";
+const FIXED: [(&str, &[&str]); 21] = [
+    (
+        "tcp_flags",
+        &[
+            "tcp flags & (fin|syn|rst|ack|urg) == { syn, syn|ack, ack, fin|ack, rst, rst|ack, ack|urg, fin|ack|urg } return",
+            "goto x_tcp_flags",
+        ],
+    ),
+    (
+        "dhcp_request",
+        &["ip daddr 255.255.255.255 meta pkttype broadcast @th,64,8 1 accept", "goto x_dhcp"],
+    ),
+    (
+        "plain4",
+        &[
+            "@nh,0,8 0x45 ip frag-off & 0x3fff == 0 return",
+            "ip hdrlength != 5 goto x_ip_options",
+            "ip frag-off & 0x3fff != 0 goto x_fragment",
+            "goto x_malformed",
+        ],
+    ),
+    (
+        "stranger",
+        &[
+            "iifname @unbound ip hdrlength 5 ip frag-off & 0x3fff == 0 ip saddr 0.0.0.0 udp sport 68 udp dport 67 goto dhcp_request",
+            "goto x_src_mac",
+        ],
+    ),
+    (
+        "board_arp",
+        &[
+            "meta pkttype multicast goto x_dst_mac",
+            "arp htype 1 arp ptype ip arp hlen 6 arp plen 4 arp operation { request, reply } iifname . arp saddr ether . arp saddr ip @bound4 goto arp_to",
+            "goto x_arp",
+        ],
+    ),
+    ("arp_to", &["iifname . arp daddr ip @gateway accept", "goto x_garp"]),
+    (
+        "board4",
+        &[
+            "jump plain4",
+            "ip saddr 0.0.0.0 udp sport 68 udp dport 67 goto dhcp_request",
+            "iifname . ether saddr . ip saddr @bound4 ip daddr 255.255.255.255 udp sport 68 udp dport 67 goto dhcp_request",
+            "iifname . ether saddr . ip saddr @bound4 goto host4",
+            "goto x_src_ip4",
+        ],
+    ),
+    ("next_door", &["meta pkttype host return", "ip6 daddr ff02::/16 return", "goto x_dst_mac"]),
+    (
+        "board_nd",
+        &[
+            "jump next_door",
+            "ip6 hoplimit 255 icmpv6 code 0 icmpv6 type nd-neighbor-advert iifname . ether saddr . @th,64,128 @nd_target goto board_nd_option",
+            "ip6 hoplimit 255 icmpv6 code 0 icmpv6 type nd-neighbor-solicit ip6 saddr :: iifname . ether saddr . @th,64,128 @nd_target accept",
+            "ip6 hoplimit 255 icmpv6 code 0 icmpv6 type nd-neighbor-solicit iifname . ether saddr . ip6 saddr @bound6 goto board_nd_option",
+            "goto x_nd",
+        ],
+    ),
+    (
+        "board_nd_option",
+        &[
+            "iifname . ether saddr . ip6 saddr @bound6 ip6 length 24 accept",
+            "iifname . ether saddr . ip6 saddr @bound6 ip6 length 32 @th,192,16 { 0x0101, 0x0201 } iifname . @th,208,48 @nd_option accept",
+            "goto x_nd",
+        ],
+    ),
+    (
+        "board6",
+        &[
+            "jump plain6",
+            "icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } goto board_nd",
+            "iifname . ether saddr . ip6 saddr @bound6 goto host6",
+            "goto x_src_ip6",
+        ],
+    ),
+    (
+        "board",
+        &[
+            "ether type ip @nh,0,8 0x45 ip frag-off & 0x3fff == 0 meta pkttype host iifname . ether saddr . ip saddr @bound4 goto host4",
+            "ether type ip6 ip6 version 6 ip6 nexthdr { tcp, udp } iifname . ether saddr . ip6 saddr @bound6 goto host6",
+            "ether type { 8021q, 8021ad, 0x9100 } goto x_vlan",
+            "iifname . ether saddr @mac goto board_known",
+            "goto stranger",
+        ],
+    ),
+    (
+        "board_known",
+        &[
+            "meta pkttype other goto x_dst_mac",
+            "meta protocol vmap { ip : goto board4, ip6 : goto board6, arp : goto board_arp }",
+            "goto x_ethertype",
+        ],
+    ),
+    (
+        "lan4",
+        &[
+            "jump plain4",
+            "ip saddr 0.0.0.0 udp sport 68 udp dport 67 goto dhcp_request",
+            "ip saddr @lan4 ip daddr 255.255.255.255 udp sport 68 udp dport 67 goto dhcp_request",
+            "ip saddr @lan4 goto host4",
+            "goto x_src_ip4",
+        ],
+    ),
+    (
+        "lan_arp",
+        &[
+            "meta pkttype multicast goto x_dst_mac",
+            "arp htype 1 arp ptype ip arp hlen 6 arp plen 4 arp operation request arp saddr ip 0.0.0.0 iifname . arp daddr ip @gateway goto question",
+            "arp htype 1 arp ptype ip arp hlen 6 arp plen 4 arp operation request arp saddr ip @lan4 iifname . arp daddr ip @gateway goto question",
+            "arp htype 1 arp ptype ip arp hlen 6 arp plen 4 arp operation { request, reply } arp saddr ip @lan4 goto arp_to",
+            "goto x_arp",
+        ],
+    ),
+    (
+        "lan6",
+        &[
+            "jump plain6",
+            "icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } goto lan_nd",
+            "fib saddr type { local, anycast } goto x_src_ip6",
+            "icmpv6 type nd-router-solicit ip6 daddr ff02::2 ip6 saddr @lan6 goto question",
+            "ip6 saddr @lan6 goto host6",
+            "goto x_src_ip6",
+        ],
+    ),
+    (
+        "lan_nd",
+        &[
+            "jump next_door",
+            "ip6 length < 24 goto x_nd",
+            "ip6 hoplimit 255 icmpv6 code 0 icmpv6 type nd-neighbor-solicit ip6 saddr :: accept",
+            "ip6 hoplimit 255 icmpv6 code 0 icmpv6 type nd-neighbor-solicit ip6 saddr @lan6 goto question",
+            "ip6 hoplimit 255 icmpv6 code 0 ip6 saddr @lan6 accept",
+            "goto x_nd",
+        ],
+    ),
+    (
+        "lan",
+        &[
+            "ether type { 8021q, 8021ad, 0x9100 } goto x_vlan",
+            "ether saddr & 01:00:00:00:00:00 != 00:00:00:00:00:00 goto x_src_mac",
+            "meta pkttype other goto x_dst_mac",
+            "meta protocol vmap { ip : goto lan4, ip6 : goto lan6, arp : goto lan_arp }",
+            "goto x_ethertype",
+        ],
+    ),
+    (
+        "uplink_arp",
+        &[
+            "meta pkttype multicast goto x_dst_mac",
+            "arp htype 1 arp ptype ip arp hlen 6 arp plen 4 arp daddr ip @inside4 goto x_garp",
+            "arp htype 1 arp ptype ip arp hlen 6 arp plen 4 arp operation request arp saddr ip != @inside4 goto question",
+            "arp htype 1 arp ptype ip arp hlen 6 arp plen 4 arp operation reply arp saddr ip != @inside4 accept",
+            "goto x_arp",
+        ],
+    ),
+    (
+        "uplink_nd",
+        &[
+            "jump next_door",
+            "ip6 length < 24 goto x_nd",
+            "ip6 hoplimit 255 icmpv6 code 0 icmpv6 type nd-neighbor-solicit ip6 saddr :: accept",
+            "ip6 hoplimit 255 icmpv6 code 0 icmpv6 type nd-neighbor-solicit ip6 saddr != @inside6 goto question",
+            "ip6 hoplimit 255 icmpv6 code 0 ip6 saddr != @inside6 accept",
+            "goto x_nd",
+        ],
+    ),
+    (
+        "uplink",
+        &[
+            "ether type { 8021q, 8021ad, 0x9100 } goto x_vlan",
+            "ether saddr & 01:00:00:00:00:00 != 00:00:00:00:00:00 goto x_src_mac",
+            "meta pkttype other goto x_dst_mac",
+            "meta protocol vmap { ip : goto uplink4, ip6 : goto uplink6, arp : goto uplink_arp }",
+            "goto x_ethertype",
+        ],
+    ),
+];

@@ -3,6 +3,7 @@
 //! [`plan`] says who may reach whom and where everybody is, for any kind of router; [`guard`] and
 //! [`firewall`] are the kernel's [`table`]s for it.
 
+pub mod chain;
 pub mod counters;
 pub mod drawn;
 pub mod firewall;

@@ -9,6 +9,9 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fmt::Write as _;
 
+use super::chain::{Chain, Declared};
+use super::text::push_list;
+
 /// What is to be in a table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Table {
@@ -16,13 +19,13 @@ pub struct Table {
     pub name: (&'static str, &'static str),
     /// What is declared besides and never taken away: base chains with their hooks, sets that fill
     /// themselves, counters.
-    pub frame: String,
+    pub frame: Vec<Declared>,
     /// Named counters of lines.
     pub counters: BTreeSet<String>,
     /// Sets and maps.
     pub sets: Vec<Set>,
-    /// The rules of each chain, by name.
-    pub chains: BTreeMap<String, String>,
+    /// Chains, by name.
+    pub chains: BTreeMap<String, Chain>,
 }
 
 /// A set or a map.
@@ -36,12 +39,9 @@ pub struct Set {
     pub kind: String,
     /// Whether its elements count, so that none is ever taken away.
     pub counts: bool,
-    /// With commas between them: there may be thousands.
-    pub elements: String,
+    /// There may be thousands.
+    pub elements: Vec<String>,
 }
-
-/// Between two elements. No element has it.
-const COMMA: &str = ", ";
 
 impl Table {
     /// Has the table be so, whatever is there before; of what was there, chains and counters named
@@ -53,7 +53,8 @@ impl Table {
         for Set { name, keyword, kind, .. } in &self.sets {
             let _ = writeln!(text, "  {keyword} {name} {{ {kind}; }}");
         }
-        let _ = writeln!(text, "{}}}\nflush table {family} {name}", self.frame);
+        self.push_frame(&mut text);
+        let _ = writeln!(text, "}}\nflush table {family} {name}");
         for set in self.sets.iter().filter(|set| !set.counts) {
             let _ = writeln!(text, "flush {} {family} {name} {}", set.keyword, set.name);
         }
@@ -66,7 +67,9 @@ impl Table {
         for Set { name, keyword, kind, elements, .. } in &self.sets {
             let _ = write!(text, "  {keyword} {name} {{ {kind};");
             if !elements.is_empty() {
-                let _ = write!(text, " elements = {{ {elements} }}");
+                text += " elements = { ";
+                push_list(&mut text, elements);
+                text += " }";
             }
             text += " }\n";
         }
@@ -98,7 +101,7 @@ impl Table {
         self.declare(&mut declared, &added, new.filter(|name| !before.chains.contains_key(*name)));
         let mut text = String::new();
         if self.frame != before.frame {
-            declared += &self.frame;
+            self.push_frame(&mut declared);
         }
         if !declared.is_empty() {
             let _ = write!(text, "table {family} {name} {{\n{declared}}}\n");
@@ -107,17 +110,16 @@ impl Table {
             let _ = writeln!(text, "flush chain {family} {name} {chain}");
         }
         for (set, was) in sets().filter(|(set, was)| set.elements != was.elements) {
-            let [now, then] = [set, was].map(|it| it.elements.split(COMMA).collect::<HashSet<_>>());
+            let [now, then] = [set, was].map(|it| it.elements.iter().collect::<HashSet<_>>());
             for (verb, of, others, is_wanted) in
                 [("delete", was, &now, !set.counts), ("add", set, &then, true)]
             {
-                let some =
-                    of.elements.split(COMMA).filter(|it| !it.is_empty() && !others.contains(it));
-                let some: Vec<_> = some.filter(|_| is_wanted).collect();
-                if !some.is_empty() {
-                    let some = some.join(COMMA);
-                    let _ =
-                        writeln!(text, "{verb} element {family} {name} {} {{ {some} }}", set.name);
+                let some = of.elements.iter().filter(|it| is_wanted && !others.contains(it));
+                let mut some = some.peekable();
+                if some.peek().is_some() {
+                    let _ = write!(text, "{verb} element {family} {name} {} {{ ", set.name);
+                    push_list(&mut text, some);
+                    text += " }\n";
                 }
             }
         }
@@ -144,50 +146,37 @@ impl Table {
         for counter in counters {
             let _ = writeln!(text, "  counter {counter} {{ }}");
         }
-        // Those with a hook are in the frame.
-        for chain in chains.filter(|chain| !self.frame.contains(&format!("chain {chain} {{"))) {
+        let framed: BTreeSet<_> = self.frame.iter().filter_map(Declared::chain).collect();
+        for chain in chains.filter(|chain| !framed.contains(chain.as_str())) {
             let _ = writeln!(text, "  chain {chain} {{ }}");
         }
     }
-}
 
-fn push(text: &mut String, (name, rules): (&String, &String)) {
-    let _ = write!(text, "  chain {name} {{\n{rules}  }}\n");
-}
-
-/// The chains of `text`, of which each begins with a line `chain NAME {` and ends with a line `}`.
-pub fn chains(text: &str) -> BTreeMap<String, String> {
-    let mut chains = BTreeMap::<String, String>::new();
-    let mut name = None;
-    for line in text.lines() {
-        let words = line.trim_start();
-        if let Some(begun) = words.strip_prefix("chain ").and_then(|it| it.strip_suffix(" {")) {
-            name = Some(begun.to_owned());
-        } else if words == "}" {
-            name = None;
-        } else if let Some(name) = &name {
-            let rules = chains.entry(name.clone()).or_default();
-            *rules += line;
-            rules.push('\n');
+    fn push_frame(&self, text: &mut String) {
+        for it in &self.frame {
+            let _ = write!(text, "{it}");
         }
     }
-    chains
+}
+
+fn push(text: &mut String, (name, rules): (&String, &Chain)) {
+    let _ = write!(text, "  chain {name} {{\n{rules}  }}\n");
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::router::chain::Hook;
 
     /// A line for each port, and a chain that names the last of them.
     fn table(ports: &[u16]) -> Table {
         let name = |port: &u16| format!("line_{port}");
         let element = |port: &u16| format!("{port} : goto {}", name(port));
-        let rules = |port: &u16| (name(port), "    accept\n".to_owned());
-        let all = ports.iter().map(|port| format!("tcp dport {port} accept\n")).next_back();
+        let rules = |port: &u16| (name(port), Chain::from(["accept"]));
+        let all = ports.iter().map(|port| [format!("tcp dport {port} accept")].into()).next_back();
         Table {
             name: ("inet", "t"),
-            frame: "  chain input { type filter hook input priority filter; policy drop; }\n"
-                .into(),
+            frame: vec![Declared::Base("input", Hook::filter("input", "drop"))],
             counters: ports.iter().map(name).collect(),
             sets: vec![
                 Set {
@@ -195,14 +184,14 @@ mod tests {
                     keyword: "set",
                     kind: "type inet_service; counter".into(),
                     counts: true,
-                    elements: ports.iter().map(ToString::to_string).collect::<Vec<_>>().join(COMMA),
+                    elements: ports.iter().map(ToString::to_string).collect(),
                 },
                 Set {
                     name: "ports".into(),
                     keyword: "map",
                     kind: "type inet_service : verdict".into(),
                     counts: false,
-                    elements: ports.iter().map(element).collect::<Vec<_>>().join(COMMA),
+                    elements: ports.iter().map(element).collect(),
                 },
             ],
             chains: ports.iter().map(rules).chain(all.map(|all| ("input".into(), all))).collect(),
@@ -237,7 +226,7 @@ mod tests {
         // Rules of a chain are one piece: they change at once.
         let change = table(&[1]).change(&table(&[1, 2])).unwrap();
         assert!(change.contains("flush chain inet t input\n"), "{change}");
-        assert!(change.contains("  chain input {\ntcp dport 1 accept\n  }\n"), "{change}");
+        assert!(change.contains("  chain input {\n    tcp dport 1 accept\n  }\n"), "{change}");
         assert!(!change.contains("line_1"), "{change}");
         // Empty, and filled again.
         for (now, before, verb) in [(&[][..], &[7][..], "delete"), (&[7], &[], "add")] {
@@ -266,13 +255,5 @@ mod tests {
         let found: Vec<_> = order.iter().map(|it| text.find(it).unwrap_or(usize::MAX)).collect();
         assert!(found.is_sorted() && found[6] < text.len(), "{found:?}\n{text}");
         assert!(!text.contains("flush set inet t seen"), "{text}");
-    }
-
-    #[test]
-    fn chains_of_a_text() {
-        let text = "chain a {\n    jump b\n  }\n  set s { type mark; }\n  chain b {\n    ip protocol { tcp } accept\n    drop\n  }\n";
-        let a = ("a".to_owned(), "    jump b\n".to_owned());
-        let b = ("b".to_owned(), "    ip protocol { tcp } accept\n    drop\n".to_owned());
-        assert_eq!(chains(text), BTreeMap::from([a, b]));
     }
 }

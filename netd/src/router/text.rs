@@ -2,25 +2,27 @@
 
 use std::fmt::{Display, Write as _};
 
-/// ` elements = { a, b }`, or nothing: nft knows no empty list.
-pub fn elements<T: Display>(items: impl IntoIterator<Item = T>) -> String {
-    match list(items) {
-        list if list.is_empty() => list,
-        list => format!(" elements = {{ {list} }}"),
-    }
-}
-
 /// `a, b`
 pub fn list<T: Display>(items: impl IntoIterator<Item = T>) -> String {
     let mut list = String::new();
-    for item in items {
-        let comma = if list.is_empty() { "" } else { ", " };
-        let _ = write!(list, "{comma}{item}");
-    }
+    push_list(&mut list, items);
     list
+}
+
+/// The same at the end of a text.
+pub fn push_list<T: Display>(text: &mut String, items: impl IntoIterator<Item = T>) {
+    for (index, item) in items.into_iter().enumerate() {
+        let comma = if index == 0 { "" } else { ", " };
+        let _ = write!(text, "{comma}{item}");
+    }
 }
 
 /// `"eth0"`
 pub fn quoted(name: impl Display) -> String {
     format!("\"{name}\"")
+}
+
+/// More than so many in a second.
+pub fn over(rate: u32) -> String {
+    format!("limit rate over {rate}/second burst {rate} packets")
 }

@@ -4,11 +4,13 @@
 
 use octet_appliance::{MPLS_IN_IP, Traffic, Zone};
 
+use super::super::chain::{Chain, Rule, rules};
 use super::super::plan::Plan;
-use super::super::text::{list, quoted};
+use super::super::text::{list, over, quoted};
+use super::line::Name;
 use super::standing::NEW_FLOWS;
-use super::{chain, leaving};
-use crate::paths::{self, END_PORTS, ENDS, Paths};
+use super::{Direction, leaving};
+use crate::paths::{END_PORTS, ENDS, LINKS, Paths};
 
 /// The insides of paths (docs/ARCHITECTURE.md lists who has which devices).
 pub(super) const PATH: &str = "fp*";
@@ -16,70 +18,53 @@ pub(super) const PATH: &str = "fp*";
 /// By it leaves what is for a node to which there is no path yet: the unit hears of it.
 const OUT: &str = "fout";
 
-/// A direction of travel that a chain is about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Chain {
-    /// To the router itself, from a path.
-    Input,
-    /// From one port to another.
-    Forward,
-    /// From the router itself.
-    Output,
-}
-
-/// Fills the places in `rules` that are the unit's: with nothing, if the image does not have it.
-pub(super) fn fill(rules: &str, plan: &Plan, forward: Option<&Paths>) -> String {
-    let with = |rule: &dyn Fn(&Paths) -> String| forward.map(rule).unwrap_or_default();
-    rules
-        .replace("    $by_forward\n", &with(&|_| paths::input()))
-        .replace("    $handed_on\n", &leaving::handed_on(plan, forward.is_some()))
-        .replace("    $new_of_places\n", &with(&|_| leaving::new(plan)))
-        .replace(
-            "    $error_of_links\n",
-            &with(&|_| ERROR_OF_LINKS.replace("$links", paths::LINKS)),
-        )
-        .replace("    $error_by_path\n", &with(&|_| leaving::errors(plan)))
-        .replace("    $as_one\n", &with(&|_| leaving::masquerade(plan)))
-        .replace("    $no_path\n", &with(&|_| paths::output()))
-        .replace("    $to_forward\n", &with(&|_| TO_DEVICES.to_owned()))
-        .replace("    $links_in\n", &with(&|forward| links_in(plan, forward)))
-        .replace("    $links_out\n", &with(&|forward| links_out(plan, forward)))
-        .replace("    $path_forward\n", &lines(plan, Chain::Forward))
-}
-
 /// The chains behind these.
-pub(super) fn chains(plan: &Plan, forward: &Paths) -> String {
-    let out = |rule: &str, port: Option<u16>| {
-        port.map_or_else(String::new, |port| format!("    {rule} udp dport {port} accept\n"))
+pub(super) fn chains(plan: &Plan, forward: &Paths) -> Vec<(&'static str, Chain)> {
+    let [mut tunnels_in, tunnels_out] = leaving::tunnels(plan);
+    tunnels_in.extend(lines(plan, Direction::Input));
+    let mut chains: Vec<_> = forward.chains(tunnels_in).into();
+    chains.push(("to_forward", Chain(to_forward(plan, forward, tunnels_out))));
+    chains
+}
+
+/// What the unit itself says, and what lines let to paths. Packets that leave a tunnel pass here once more, as
+/// those of the device that carries it.
+fn to_forward(plan: &Plan, forward: &Paths, tunnels: Vec<Rule>) -> Vec<Rule> {
+    let out = |devices: &str, port: Option<u16>| {
+        port.map(|port| rules!["oifname {devices} udp dport {port} accept"]).unwrap_or_default()
     };
-    let [tunnels_in, tunnels_out] = leaving::tunnels(plan);
-    let to_forward = TO_FORWARD
-        .replace("    @control\n", &out("oifname fwg", forward.control))
-        .replace("    @path\n", &out("oifname \"fp*\"", forward.path))
-        .replace("    @lines\n", &(tunnels_out + &lines(plan, Chain::Output)))
-        .replace("$mpls", &MPLS_IN_IP.to_string())
-        .replace("$ends", ENDS)
-        .replace("$end_ports", &END_PORTS.to_string());
-    forward.chains(&(tunnels_in + &lines(plan, Chain::Input))) + &to_forward
+    [
+        rules![
+            "ct state vmap {{ established : accept, related : goto error }}",
+            "oifname fwg ip protocol {MPLS_IN_IP} accept",
+        ],
+        out("fwg", forward.control),
+        rules!["oifname \"fl*\" ip daddr {ENDS} udp dport {END_PORTS} accept"],
+        out("\"fp*\"", forward.path),
+        tunnels,
+        lines(plan, Direction::Output),
+        rules!["goto refuse_own"],
+    ]
+    .concat()
 }
 
 /// What lines let between paths and the zones of `way`: devices of paths come and go, so these are rules.
-fn lines(plan: &Plan, way: Chain) -> String {
-    let mut rules = String::new();
+pub(super) fn lines(plan: &Plan, way: Direction) -> Vec<Rule> {
+    let mut rules = vec![];
     for ((from, to, traffic), lets) in &plan.lets {
         let devices: Vec<String> = match (way, from, to) {
             // Who asks has seen to the device.
-            (Chain::Input, Zone::Path, Zone::Router) => vec![String::new()],
-            (Chain::Output, Zone::Router, Zone::Path) => {
+            (Direction::Input, Zone::Path, Zone::Router) => vec![String::new()],
+            (Direction::Output, Zone::Router, Zone::Path) => {
                 [quoted(PATH), OUT.into()].map(|device| format!("oifname {device} ")).into()
             }
-            (Chain::Forward, Zone::Path, to) if *to != Zone::Router => {
+            (Direction::Forward, Zone::Path, to) if *to != Zone::Router => {
                 // Whoever leaves by this router comes by a tunnel within paths.
                 let by = if *to == Zone::Uplink { leaving::PLACES } else { PATH };
                 let to = plan.device(*to).map(quoted);
                 to.map(|to| format!("iifname \"{by}\" oifname {to} ")).into_iter().collect()
             }
-            (Chain::Forward, from, Zone::Path) if *from != Zone::Router => {
+            (Direction::Forward, from, Zone::Path) if *from != Zone::Router => {
                 let from = plan.device(*from).map(quoted);
                 from.map(|from| format!("iifname {from} oifname \"{PATH}\" ")).into_iter().collect()
             }
@@ -93,9 +78,10 @@ fn lines(plan: &Plan, way: Chain) -> String {
                 }
                 Traffic::Number(number) => vec![format!("meta l4proto {number}")],
             };
+            let chain = Name::of(plan, it.by);
             for kind in kinds {
                 for devices in &devices {
-                    rules += &format!("    {devices}{kind} goto {}\n", chain(plan, it.by));
+                    rules.extend(rules!["{devices}{kind} goto {chain}"]);
                 }
             }
         }
@@ -105,61 +91,45 @@ fn lines(plan: &Plan, way: Chain) -> String {
 
 /// Links to other boxes, by the uplink: from there, if no more is known of who may be one, so many new flows in a
 /// second, as from a board. WireGuard finds out who it is.
-fn links_in(plan: &Plan, forward: &Paths) -> String {
-    let (Some(port), false) = (forward.links, plan.neighbours.is_empty()) else {
-        return String::new();
-    };
+pub(super) fn links_in(plan: &Plan, forward: &Paths) -> Vec<Rule> {
+    let (Some(port), false) = (forward.links, plan.neighbours.is_empty()) else { return vec![] };
     let uplink = quoted(&plan.uplink);
     let known: Option<Vec<_>> = plan.neighbours.iter().map(|it| it.at.map(|at| *at.ip())).collect();
     match known {
         Some(mut known) => {
             known.sort_unstable();
             known.dedup();
-            format!(
-                "    iifname {uplink} ip saddr {{ {} }} udp dport {port} counter name links accept\n",
-                list(known)
-            )
+            let known = list(known);
+            rules![
+                "iifname {uplink} ip saddr {{ {known} }} udp dport {port} counter name links accept"
+            ]
         }
         None => {
             let flows = format!("iifname {uplink} meta nfproto ipv4 udp dport {port}");
-            let limit = format!("limit rate over {NEW_FLOWS}/second burst {NEW_FLOWS} packets");
-            format!(
-                "    {flows} update @new_flows {{ iifname {limit} }} goto too_many\n    {flows} counter name links accept\n"
-            )
+            let limit = over(NEW_FLOWS);
+            rules![
+                "{flows} update @new_flows {{ iifname {limit} }} goto too_many",
+                "{flows} counter name links accept",
+            ]
         }
     }
 }
 
 /// The other direction: to those of whom it is known where they are.
-fn links_out(plan: &Plan, forward: &Paths) -> String {
+pub(super) fn links_out(plan: &Plan, forward: &Paths) -> Vec<Rule> {
     let mut known: Vec<_> = plan.neighbours.iter().filter_map(|it| it.at).collect();
     known.sort_unstable();
     known.dedup();
-    let (Some(port), false) = (forward.links, known.is_empty()) else { return String::new() };
+    let (Some(port), false) = (forward.links, known.is_empty()) else { return vec![] };
     let places = list(known.iter().map(|at| format!("{} . {}", at.ip(), at.port())));
     let uplink = quoted(&plan.uplink);
-    format!("    oifname {uplink} udp sport {port} ip daddr . udp dport {{ {places} }} accept\n")
+    rules!["oifname {uplink} udp sport {port} ip daddr . udp dport {{ {places} }} accept"]
 }
 
 /// On a link nobody is on the way: an error about what is said there is about nothing.
-const ERROR_OF_LINKS: &str =
-    "    ct original ip saddr $links ct reply ip saddr $links goto stray_error\n";
-
-/// What the router sends by these devices is asked by itself.
-const TO_DEVICES: &str = "    oifname \"f*\" goto to_forward\n";
-
-/// What the unit itself says, and what lines let to paths. Packets that leave a tunnel pass here once more, as
-/// those of the device that carries it.
-const TO_FORWARD: &str = "  chain to_forward {
-    ct state vmap { established : accept, related : goto error }
-    oifname fwg ip protocol $mpls accept
-    @control
-    oifname \"fl*\" ip daddr $ends udp dport $end_ports accept
-    @path
-    @lines
-    goto refuse_own
-  }
-";
+pub(super) fn error_of_links() -> Vec<Rule> {
+    rules!["ct original ip saddr {LINKS} ct reply ip saddr {LINKS} goto stray_error"]
+}
 
 #[cfg(test)]
 mod tests {
@@ -167,6 +137,7 @@ mod tests {
     use octet_appliance::{Appliance, Segments, Unit, UnitSource};
 
     use crate::on_board::OnBoard;
+    use crate::paths::Lets;
     use crate::router::firewall::table;
     use crate::router::plan::Neighbour;
 
@@ -191,8 +162,9 @@ mod tests {
             at: at.map(|at| at.parse().unwrap()),
         };
         plan.neighbours = at.iter().map(neighbour).collect();
-        let forward = Paths::of(units, paths::Lets::default());
-        table(&plan, &OnBoard::of(units), forward.as_ref(), false).chains
+        let forward = Paths::of(units, Lets::default());
+        let chains = table(&plan, &OnBoard::of(units), forward.as_ref(), false).chains;
+        chains.into_iter().map(|(name, chain)| (name, chain.to_string())).collect()
     }
 
     fn forward() -> Vec<Unit> {

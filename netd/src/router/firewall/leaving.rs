@@ -4,8 +4,9 @@
 
 use octet_appliance::places;
 
+use super::super::chain::{Rule, rules};
 use super::super::plan::{Plan, VPN};
-use super::super::text::quoted;
+use super::super::text::{over, quoted};
 use super::forwarded::PATH;
 use super::standing::NEW_FLOWS;
 use crate::paths::NODES;
@@ -29,14 +30,16 @@ const QUESTIONS: u32 = 1000;
 /// - With a VPN nothing passes between the owner's devices and the uplink's device, whatever there is of `forward`.
 /// - Of what comes by the exit nobody but the owner's devices hears, and nobody inside has said it.
 /// - Whoever leaves by this router does so by its own address, reaches the uplink alone, and nobody else reaches him.
-pub(super) fn handed_on(plan: &Plan, forwards: bool) -> String {
+pub(super) fn handed_on(plan: &Plan, forwards: bool) -> Vec<Rule> {
     let (uplink, lan) = (quoted(&plan.uplink), plan.lan.as_ref().map(|lan| quoted(&lan.device)));
     let lan = lan.filter(|_| plan.vpn);
-    let mut rules = lan.as_ref().map_or_else(String::new, |lan| {
-        format!(
-            "    iifname {lan} oifname {uplink} goto refuse\n    iifname {uplink} oifname {lan} goto refuse\n"
-        )
-    });
+    let mut rules = vec![];
+    if let Some(lan) = &lan {
+        rules = rules![
+            "iifname {lan} oifname {uplink} goto refuse",
+            "iifname {uplink} oifname {lan} goto refuse",
+        ];
+    }
     if !forwards {
         return rules;
     }
@@ -45,92 +48,88 @@ pub(super) fn handed_on(plan: &Plan, forwards: bool) -> String {
     others.extend(plan.is_exit().then_some(PLACES));
     for (way, counter) in [("iifname", "denied_by_path"), ("oifname", "no_path")] {
         let others: String = others.iter().map(|it| format!(" {way} != \"{it}\"")).collect();
-        rules += &format!("    {way} \"f*\"{others} counter name {counter} drop\n");
+        rules.extend(rules!["{way} \"f*\"{others} counter name {counter} drop"]);
     }
     if let Some(lan) = lan {
-        rules += &BY_EXIT
-            .replace("$vpn", &quoted(VPN))
-            .replace("$lan", &lan)
-            .replace("$inside", &plan.network.to_string())
-            .replace("$longest", &LONGEST_SEGMENT.to_string());
+        let inside = plan.network;
+        rules.extend(rules![
+            "iifname \"{VPN}\" oifname != {lan} counter name denied_by_path drop",
+            "iifname \"{VPN}\" ip saddr {inside} counter name denied_by_path drop",
+            "oifname \"{VPN}\" iifname != {lan} counter name no_path drop",
+            "iifname \"{VPN}\" tcp flags syn tcp option maxseg size set {LONGEST_SEGMENT}",
+            "oifname \"{VPN}\" tcp flags syn tcp option maxseg size set {LONGEST_SEGMENT}",
+        ]);
     }
     if plan.is_exit() {
-        rules += &AS_EXIT
-            .replace("$fx", &quoted(PLACES))
-            .replace("$uplink", &uplink)
-            .replace("$places", &places());
+        let places = places();
+        rules.extend(rules![
+            "iifname \"{PLACES}\" oifname != {uplink} counter name denied_by_path drop",
+            "iifname \"{PLACES}\" fib saddr . iif oif missing counter name denied_by_path drop",
+            "oifname \"{PLACES}\" iifname != {uplink} counter name no_path drop",
+            "iifname {uplink} ip saddr {places} counter name denied_by_path drop",
+        ]);
     }
     rules
 }
 
 /// How many flows one who leaves by this router may begin: as many as a board.
-pub(super) fn new(plan: &Plan) -> String {
-    let limit = format!("limit rate over {NEW_FLOWS}/second burst {NEW_FLOWS} packets");
-    let rule = format!(
-        "    iifname \"{PLACES}\" update @new_flows {{ iifname {limit} }} goto too_many
-    iifname \"{PLACES}\" jump next_hop\n"
-    );
-    if plan.is_exit() { rule } else { String::new() }
+pub(super) fn new(plan: &Plan) -> Vec<Rule> {
+    if !plan.is_exit() {
+        return vec![];
+    }
+    let limit = over(NEW_FLOWS);
+    rules![
+        "iifname \"{PLACES}\" update @new_flows {{ iifname {limit} }} goto too_many",
+        "iifname \"{PLACES}\" jump next_hop",
+    ]
 }
 
 /// Errors that come by paths, by the exit, and from those who leave by this router: about flows of theirs.
-pub(super) fn errors(plan: &Plan) -> String {
-    let mut rules = String::new();
-    let mut from = |device: &str, direction: &str, end: &str| {
-        rules += &format!(
-            "    iifname \"{device}\" ct direction {direction} ct {direction} {end} goto known_error\n"
-        );
+pub(super) fn errors(plan: &Plan) -> Vec<Rule> {
+    let from = |device: &str, direction: &str, end: &str| {
+        rules![
+            "iifname \"{device}\" ct direction {direction} ct {direction} {end} goto known_error"
+        ]
     };
+    let mut rules = vec![];
     for direction in ["reply", "original"] {
-        from(PATH, direction, &format!("ip6 saddr {NODES}"));
+        rules.extend(from(PATH, direction, &format!("ip6 saddr {NODES}")));
     }
     if plan.vpn {
-        from(VPN, "reply", &format!("ip saddr != {} ct reply ip saddr != @own4", plan.network));
+        let end = format!("ip saddr != {} ct reply ip saddr != @own4", plan.network);
+        rules.extend(from(VPN, "reply", &end));
     }
     if plan.is_exit() {
-        from(PLACES, "original", &format!("ip saddr {}", places()));
+        rules.extend(from(PLACES, "original", &format!("ip saddr {}", places())));
     }
     rules
 }
 
 /// Whose address is seen outside.
-pub(super) fn masquerade(plan: &Plan) -> String {
-    let mut rules = String::new();
+pub(super) fn masquerade(plan: &Plan) -> Vec<Rule> {
+    let mut rules = vec![];
     if plan.vpn {
-        rules += &format!("    oifname \"{VPN}\" masquerade\n");
+        rules.extend(rules!["oifname \"{VPN}\" masquerade"]);
     }
     if plan.is_exit() {
-        rules +=
-            &format!("    oifname {} ip saddr {} masquerade\n", quoted(&plan.uplink), places());
+        let (uplink, places) = (quoted(&plan.uplink), places());
+        rules.extend(rules!["oifname {uplink} ip saddr {places} masquerade"]);
     }
     rules
 }
 
 /// The tunnels themselves, as they come and go by paths; and how much is asked for names.
-pub(super) fn tunnels(plan: &Plan) -> [String; 2] {
+pub(super) fn tunnels(plan: &Plan) -> [Vec<Rule>; 2] {
     if !plan.vpn && !plan.is_exit() {
         return Default::default();
     }
-    let mut come = format!("    meta l4proto {IP_IN_IP} counter name paths accept\n");
+    let mut come = rules!["meta l4proto {IP_IN_IP} counter name paths accept"];
     if plan.is_exit() {
-        let limit = format!("limit rate over {QUESTIONS}/second burst {QUESTIONS} packets");
-        come += &format!("    udp dport 53 {limit} goto too_many\n");
+        let limit = over(QUESTIONS);
+        come.extend(rules!["udp dport 53 {limit} goto too_many"]);
     }
-    [come, format!("    oifname \"{PATH}\" meta l4proto {IP_IN_IP} accept\n")]
+    [come, rules!["oifname \"{PATH}\" meta l4proto {IP_IN_IP} accept"]]
 }
-
-const BY_EXIT: &str = "    iifname $vpn oifname != $lan counter name denied_by_path drop
-    iifname $vpn ip saddr $inside counter name denied_by_path drop
-    oifname $vpn iifname != $lan counter name no_path drop
-    iifname $vpn tcp flags syn tcp option maxseg size set $longest
-    oifname $vpn tcp flags syn tcp option maxseg size set $longest
-";
-
-const AS_EXIT: &str = "    iifname $fx oifname != $uplink counter name denied_by_path drop
-    iifname $fx fib saddr . iif oif missing counter name denied_by_path drop
-    oifname $fx iifname != $uplink counter name no_path drop
-    iifname $uplink ip saddr $places counter name denied_by_path drop
-";
 
 #[cfg(test)]
 mod tests;

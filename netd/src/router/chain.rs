@@ -1,0 +1,167 @@
+//! What a table is made of, as values: rules, chains of them, and what is declared before. They are written out for nft
+//! in one place, and nothing is read back from that.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use super::text::list;
+
+/// A rule: one line of nft's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rule(Cow<'static, str>);
+
+/// The rules of a chain, in order. Either all of them change, or none.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Chain(pub Vec<Rule>);
+
+/// What a table has from the start and never loses.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Declared {
+    /// A counter of this name.
+    Counter(&'static str),
+    /// A set of this name that the rules fill, with its type and flags.
+    Set(&'static str, &'static str),
+    /// A chain to which others lead.
+    Chain(&'static str),
+    /// A chain to which the kernel leads.
+    Base(&'static str, Hook),
+}
+
+/// Where the kernel leads to a base chain.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hook {
+    /// `filter` or `nat`.
+    pub kind: &'static str,
+    /// The hook itself.
+    pub hook: &'static str,
+    /// At which devices, quoted, if it is not at all.
+    pub devices: Vec<String>,
+    /// Chains of a lower one come before it.
+    pub priority: &'static str,
+    /// What becomes of a packet at the end of the chain.
+    pub policy: &'static str,
+}
+
+/// Rules, of texts as `format!` has them.
+macro_rules! rules {
+    ($($line:literal),* $(,)?) => {
+        vec![$($crate::router::chain::Rule::from(format!($line))),*]
+    };
+}
+pub(crate) use rules;
+
+impl Rule {
+    /// With what a person reads beside it: nft's texts have no way to say a quotation mark, and 128 bytes at most.
+    pub fn commented(self, comment: &str) -> Self {
+        let comment: String = comment.replace('"', "'").chars().take(100).collect();
+        Self(format!("{} comment \"{comment}\"", self.0).into())
+    }
+}
+
+impl From<&'static str> for Rule {
+    fn from(line: &'static str) -> Self {
+        Self(line.into())
+    }
+}
+
+impl From<String> for Rule {
+    fn from(line: String) -> Self {
+        Self(line.into())
+    }
+}
+
+impl<R: Into<Rule>, const N: usize> From<[R; N]> for Chain {
+    fn from(rules: [R; N]) -> Self {
+        Self(rules.map(Into::into).into())
+    }
+}
+
+impl From<Vec<Rule>> for Chain {
+    fn from(rules: Vec<Rule>) -> Self {
+        Self(rules)
+    }
+}
+
+impl Hook {
+    /// Of a chain that filters, at this hook, with the priority of filters.
+    pub const fn filter(hook: &'static str, policy: &'static str) -> Self {
+        Self { kind: "filter", hook, devices: vec![], priority: "filter", policy }
+    }
+}
+
+impl Declared {
+    /// The chain's name, if it is one.
+    pub fn chain(&self) -> Option<&'static str> {
+        match self {
+            Self::Chain(name) | Self::Base(name, _) => Some(name),
+            Self::Counter(_) | Self::Set(..) => None,
+        }
+    }
+}
+
+impl fmt::Display for Rule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Display for Chain {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|rule| writeln!(f, "    {rule}"))
+    }
+}
+
+impl fmt::Display for Hook {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { kind, hook, devices, priority, policy } = self;
+        write!(f, "type {kind} hook {hook} ")?;
+        if !devices.is_empty() {
+            write!(f, "devices = {{ {} }} ", list(devices))?;
+        }
+        write!(f, "priority {priority}; policy {policy};")
+    }
+}
+
+impl fmt::Display for Declared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Counter(name) => writeln!(f, "  counter {name} {{ }}"),
+            Self::Set(name, kind) => writeln!(f, "  set {name} {{ {kind}; }}"),
+            Self::Chain(name) => writeln!(f, "  chain {name} {{ }}"),
+            Self::Base(name, hook) => writeln!(f, "  chain {name} {{ {hook} }}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn as_nft_reads_them() {
+        let port = "eth1";
+        let chain = Chain(rules!["iifname {port} accept", "ip protocol {{ tcp, udp }} drop"]);
+        assert_eq!(
+            chain.to_string(),
+            "    iifname eth1 accept\n    ip protocol { tcp, udp } drop\n"
+        );
+        let hook =
+            Hook { devices: vec!["\"a\"".into(), "\"b\"".into()], ..Hook::filter("x", "drop") };
+        let declared =
+            [Declared::Counter("c"), Declared::Set("s", "type mark"), Declared::Chain("d")];
+        let text: String = declared.iter().map(Declared::to_string).collect();
+        assert_eq!(text, "  counter c { }\n  set s { type mark; }\n  chain d { }\n");
+        assert_eq!(
+            Declared::Base("i", hook).to_string(),
+            "  chain i { type filter hook x devices = { \"a\", \"b\" } priority filter; policy drop; }\n"
+        );
+    }
+
+    /// Whatever a person writes, it stays one text.
+    #[test]
+    fn comments_fit() {
+        let rule = |comment: &str| Rule::from("accept").commented(comment).to_string();
+        assert_eq!(rule("from \"a\""), "accept comment \"from 'a'\"");
+        assert_eq!(rule(&"x".repeat(300)).len(), "accept comment \"\"".len() + 100);
+    }
+}
