@@ -20,11 +20,11 @@ use tokio::sync::mpsc::channel;
 use tokio::task::LocalSet;
 use tokio::time::{Instant, sleep_until};
 
+use crate::backend::BackendError;
 use crate::changes::Changes;
 use crate::generation::Generations;
 use crate::kernel::Kernel;
 use crate::network::Network;
-use crate::nft::NftError;
 use crate::pace::Pace;
 use crate::serve::{LIMITS, Shared, Wish, verbs};
 use crate::told::{Node, Told};
@@ -40,10 +40,10 @@ pub enum NetdError {
     Units(io::Error),
     /// The rules do not stand; no link is switched on.
     #[error("nothing is let in or out: {0}")]
-    Rules(#[from] NftError),
+    Rules(BackendError),
     /// The kernel's links.
     #[error("the kernel's links cannot be seen: {0}")]
-    Kernel(#[from] rtnetlink::Error),
+    Kernel(BackendError),
     /// What PID 1 passes, descriptors, threads.
     #[error("{0}")]
     Io(#[from] io::Error),

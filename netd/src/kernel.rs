@@ -1,35 +1,26 @@
-//! The kernel's side, by rtnetlink(7): what it has, and single changes.
+//! The kernel: its rules by nft(8), its flows by [`crate::conntrack`], all else by rtnetlink(7).
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+mod listed;
+mod nft;
+mod routing;
+
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use futures_util::TryStreamExt;
-use octet_appliance::VPN_TABLE;
 use octet_node::say;
-use rtnetlink::packet_route::AddressFamily;
-use rtnetlink::packet_route::address::{AddressAttribute, AddressFlags, CacheInfo};
-use rtnetlink::packet_route::link::{LinkAttribute, LinkFlags, LinkLayerType, LinkMessage};
-use rtnetlink::packet_route::neighbour::{
-    NeighbourAddress, NeighbourAttribute, NeighbourMessage, NeighbourState,
-};
-use rtnetlink::packet_route::route::{
-    RouteAddress, RouteAttribute, RouteMessage, RouteProtocol, RouteType,
-};
-use rtnetlink::packet_route::rule::{RuleAction, RuleAttribute, RuleMessage};
-use rtnetlink::{Error, Handle, IpVersion, LinkUnspec, RouteMessageBuilder};
+use rtnetlink::Handle;
 use tokio::sync::Mutex;
 
-use crate::observed::{
-    Address, Link, LinkKind, Neighbour, Observed, PROTOCOL, Route, Rule, Traffic,
-};
+use crate::backend::{Backend, BackendError, Drops};
+use crate::conntrack::{self, Flow};
+use crate::generation::Author;
+use crate::observed::Observed;
 use crate::plan::Change;
-
-/// What the kernel says of an address that stays.
-const FOR_EVER: u32 = u32::MAX;
-
-/// Where the kernel is told to hand on packets for others (Documentation/networking/ip-sysctl.rst).
-const FORWARDING: [&str; 2] =
-    ["/proc/sys/net/ipv4/ip_forward", "/proc/sys/net/ipv6/conf/all/forwarding"];
+use crate::plugged::Plugged;
+use crate::router::firewall::{self, There};
+use crate::router::guard;
+use crate::rules::Rules;
+use nft::NftError;
 
 /// How many neighbours of each version of IP the kernel notes, on all links together
 /// (Documentation/networking/ip-sysctl.rst, `gc_thresh1`): from the first number on it forgets those that nobody has
@@ -38,10 +29,7 @@ const FORWARDING: [&str; 2] =
 const NEIGHBOURS: [(&str, &str); 3] =
     [("gc_thresh1", "1024"), ("gc_thresh2", "4096"), ("gc_thresh3", "8192")];
 
-/// `ENODEV`, `EADDRNOTAVAIL`, `ESRCH` and `ENOENT`: what was to be removed is gone already.
-const GONE: [i32; 4] = [19, 99, 3, 2];
-
-/// The connection to the kernel.
+/// The kernel.
 #[derive(Debug, Clone)]
 pub struct Kernel {
     handle: Handle,
@@ -55,389 +43,111 @@ impl Kernel {
         Self { handle, listing: Arc::default() }
     }
 
-    /// Has the kernel take no address and no route from router advertisements, on no link that there is
-    /// or comes to be (Documentation/networking/ip-sysctl.rst, `accept_ra`).
-    pub fn ignore_adverts(&self) {
-        let links = std::fs::read_dir("/proc/sys/net/ipv6/conf").into_iter().flatten().flatten();
-        for link in links {
-            if let Err(error) = std::fs::write(link.path().join("accept_ra"), "0") {
-                say!("{}: {error}", link.path().display());
-            }
+    /// What there is in a router's table. nft is asked for chains of all tables at once, and for nothing else: a list
+    /// of this table alone, or of its counters, takes it many times as long. A table that is not there has none.
+    pub async fn there(&self) -> There {
+        listed::there(&nft::run("list chains inet").await.unwrap_or_default())
+    }
+}
+
+impl Backend for Kernel {
+    fn prepare(&self, is_router: bool) {
+        ignore_adverts();
+        if is_router {
+            note_neighbours();
         }
     }
 
-    /// Has the kernel note as many neighbours as a router's ports may bring.
-    pub fn note_neighbours(&self) {
-        for version in ["ipv4", "ipv6"] {
-            for (name, count) in NEIGHBOURS {
-                let file = format!("/proc/sys/net/{version}/neigh/default/{name}");
-                if let Err(error) = std::fs::write(&file, count) {
-                    say!("{file}: {error}");
-                }
-            }
-        }
-    }
-
-    /// Asks the kernel for all that netd cares about.
-    ///
-    /// # Errors
-    /// The kernel refuses, or the connection to it is broken.
-    pub async fn observe(&self) -> Result<Observed, Error> {
+    async fn observe(&self) -> Result<Observed, BackendError> {
         let _one_at_a_time = self.listing.lock().await;
-        observe(&self.handle).await
+        Ok(routing::observe(&self.handle).await?)
     }
 
-    /// Makes one change.
-    ///
-    /// # Errors
-    /// The kernel refuses, or the connection to it is broken.
-    pub async fn apply(&self, change: &Change) -> Result<(), Error> {
-        apply(&self.handle, change).await
+    async fn apply(&self, change: &Change) -> Result<(), BackendError> {
+        Ok(routing::apply(&self.handle, change).await?)
     }
-}
 
-async fn observe(handle: &Handle) -> Result<Observed, Error> {
-    let links: Vec<_> = handle.link().get().execute().try_collect().await?;
-    let addresses: Vec<_> = handle.address().get().execute().try_collect().await?;
-    let (mut routes, mut dead_ends, mut rules) = (vec![], vec![], vec![]);
-    for version in [IpVersion::V4, IpVersion::V6] {
-        let found: Vec<RuleMessage> = handle.rule().get(version).execute().try_collect().await?;
-        rules.extend(found.iter().filter_map(rule));
-    }
-    for all in [
-        RouteMessageBuilder::<Ipv4Addr>::new().build(),
-        RouteMessageBuilder::<Ipv6Addr>::new().build(),
-    ] {
-        let found: Vec<RouteMessage> = handle.route().get(all).execute().try_collect().await?;
-        routes.extend(found.iter().filter_map(route));
-        dead_ends.extend(found.iter().filter_map(dead_end));
-    }
-    Ok(Observed {
-        links: links.iter().filter_map(link).collect(),
-        addresses: addresses
-            .iter()
-            .filter_map(|message| {
-                let mut found = Address {
-                    link: message.header.index,
-                    address: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
-                    prefix: message.header.prefix_len,
-                    seconds: None,
-                    is_sole: false,
-                };
-                let (mut local, mut peer) = (None, None);
-                for attribute in &message.attributes {
-                    match attribute {
-                        AddressAttribute::Local(address) => local = Some(*address),
-                        AddressAttribute::Address(address) => peer = Some(*address),
-                        AddressAttribute::CacheInfo(info) if info.ifa_valid != FOR_EVER => {
-                            found.seconds = Some(info.ifa_valid);
-                        }
-                        _ => {}
-                    }
+    async fn load(&self, rules: &Rules, before: Option<&Rules>) -> Result<(), BackendError> {
+        match before.and_then(|before| rules.change(before)) {
+            Some(change) if change.is_empty() => return Ok(()),
+            Some(change) => match nft::load(&change).await {
+                Err(NftError::Refused(said)) => {
+                    say!("nft refused what differs, so all rules are loaded: {said}");
                 }
-                // IPv6 has no other end, IPv4 has both.
-                found.address = local.or(peer)?;
-                Some(found)
-            })
-            .collect(),
-        routes,
-        rules,
-        dead_ends,
-        neighbours: neighbours(handle).await?,
-        forwards: FORWARDING.iter().all(|file| std::fs::read(file).is_ok_and(|it| it == b"1\n")),
-    })
-}
-
-/// Those that do not come from asking.
-async fn neighbours(handle: &Handle) -> Result<Vec<Neighbour>, Error> {
-    let all: Vec<NeighbourMessage> = handle.neighbours().get().execute().try_collect().await?;
-    let permanent = all.iter().filter(|it| it.header.state == NeighbourState::Permanent);
-    Ok(permanent.filter_map(neighbour).collect())
-}
-
-fn neighbour(message: &NeighbourMessage) -> Option<Neighbour> {
-    let (mut address, mut mac) = (None, None);
-    for attribute in &message.attributes {
-        match attribute {
-            NeighbourAttribute::Destination(NeighbourAddress::Inet(ip)) => {
-                address = Some(IpAddr::V4(*ip));
-            }
-            NeighbourAttribute::Destination(NeighbourAddress::Inet6(ip)) => {
-                address = Some(IpAddr::V6(*ip));
-            }
-            NeighbourAttribute::LinkLayerAddress(bytes) => {
-                mac = <[u8; 6]>::try_from(bytes.as_slice()).ok();
-            }
-            _ => {}
+                loaded => return Ok(loaded?),
+            },
+            None => {}
         }
-    }
-    Some(Neighbour { link: message.header.ifindex, address: address?, mac: mac? })
-}
-
-fn link(message: &LinkMessage) -> Option<Link> {
-    let (mut name, mut mac, mut made) = (None, None, false);
-    let (mut carrier_downs, mut traffic) = (0, Traffic::default());
-    for attribute in &message.attributes {
-        match attribute {
-            LinkAttribute::IfName(text) => name = Some(text.clone()),
-            LinkAttribute::Address(bytes) => mac = <[u8; 6]>::try_from(bytes.as_slice()).ok(),
-            // Only what a program has made has a kind.
-            LinkAttribute::LinkInfo(_) => made = true,
-            LinkAttribute::CarrierDownCount(count) => carrier_downs = *count,
-            LinkAttribute::Stats64(all) => {
-                traffic = Traffic {
-                    received: all.rx_packets,
-                    received_bytes: all.rx_bytes,
-                    sent: all.tx_packets,
-                    sent_bytes: all.tx_bytes,
-                };
-            }
-            _ => {}
-        }
-    }
-    let header = &message.header;
-    let kind = match (header.link_layer_type, mac) {
-        (LinkLayerType::Loopback, _) => LinkKind::Loopback,
-        (LinkLayerType::Ether, Some(mac)) if !made => LinkKind::Ethernet(mac),
-        _ => LinkKind::Other,
-    };
-    Some(Link {
-        index: header.index,
-        name: name?,
-        kind,
-        up: header.flags.contains(LinkFlags::Up),
-        carrier: header.flags.contains(LinkFlags::LowerUp),
-        carrier_downs,
-        traffic,
-    })
-}
-
-/// A default route of netd's own.
-fn route(message: &RouteMessage) -> Option<Route> {
-    let header = &message.header;
-    if header.protocol != RouteProtocol::from(PROTOCOL) || header.destination_prefix_length != 0 {
-        return None;
-    }
-    let (mut gateway, mut link) = (None, None);
-    for attribute in &message.attributes {
-        match attribute {
-            RouteAttribute::Gateway(RouteAddress::Inet(address)) => {
-                gateway = Some(IpAddr::V4(*address));
-            }
-            RouteAttribute::Gateway(RouteAddress::Inet6(address)) => {
-                gateway = Some(IpAddr::V6(*address));
-            }
-            RouteAttribute::Oif(index) => link = Some(*index),
-            _ => {}
-        }
-    }
-    Some(Route { gateway: gateway?, link: link? })
-}
-
-/// Nobody's address, of the version of IP of `family`.
-fn any(family: AddressFamily) -> Option<IpAddr> {
-    match family {
-        AddressFamily::Inet => Some(Ipv4Addr::UNSPECIFIED.into()),
-        AddressFamily::Inet6 => Some(Ipv6Addr::UNSPECIFIED.into()),
-        _ => None,
-    }
-}
-
-/// The end of the VPN's table, if netd has put it there.
-fn dead_end(message: &RouteMessage) -> Option<IpAddr> {
-    let header = &message.header;
-    let is_ours = header.protocol == RouteProtocol::from(PROTOCOL) && header.table == VPN_TABLE;
-    let is_end = header.kind == RouteType::Unreachable && header.destination_prefix_length == 0;
-    any(header.address_family).filter(|_| is_ours && is_end)
-}
-
-/// A rule of netd's own.
-fn rule(message: &RuleMessage) -> Option<Rule> {
-    let header = &message.header;
-    let (mut device, mut to, mut priority, mut is_ours) = (None, any(header.family)?, 0, false);
-    for attribute in &message.attributes {
-        match attribute {
-            RuleAttribute::Iifname(name) => device = Some(name.clone()),
-            RuleAttribute::Destination(address) => to = *address,
-            RuleAttribute::Priority(number) => priority = *number,
-            RuleAttribute::Protocol(of) => is_ours = *of == RouteProtocol::from(PROTOCOL),
-            _ => {}
-        }
-    }
-    let (to, table) = ((to, header.dst_len), header.table);
-    Some(Rule { device: device?, to, priority, table }).filter(|_| is_ours)
-}
-
-fn rule_message(rule: &Rule) -> RuleMessage {
-    let (to, prefix) = rule.to;
-    let mut message = RuleMessage::default();
-    message.header.family = if to.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
-    message.header.dst_len = prefix;
-    message.header.table = rule.table;
-    message.header.action = RuleAction::ToTable;
-    message.attributes = vec![
-        RuleAttribute::Iifname(rule.device.clone()),
-        RuleAttribute::Priority(rule.priority),
-        RuleAttribute::Protocol(RouteProtocol::from(PROTOCOL)),
-    ];
-    message.attributes.extend((prefix > 0).then_some(RuleAttribute::Destination(to)));
-    message
-}
-
-fn dead_end_message(any: IpAddr) -> RouteMessage {
-    let mut message = match any {
-        IpAddr::V4(_) => RouteMessageBuilder::<Ipv4Addr>::new().build(),
-        IpAddr::V6(_) => RouteMessageBuilder::<Ipv6Addr>::new().build(),
-    };
-    message.header.kind = RouteType::Unreachable;
-    message.header.table = VPN_TABLE;
-    message.header.protocol = RouteProtocol::from(PROTOCOL);
-    // Whatever else is in the table comes before it.
-    message.attributes.push(RouteAttribute::Priority(u32::MAX));
-    message
-}
-
-async fn apply(handle: &Handle, change: &Change) -> Result<(), Error> {
-    match change {
-        Change::Up(index) => {
-            let message = LinkUnspec::new_with_index(*index).up().build();
-            handle.link().set(message).execute().await
-        }
-        Change::SetAddress(address) => {
-            let add = handle.address().add(address.link, address.address, address.prefix);
-            let mut add = add.replace();
-            if address.is_sole {
-                let flags = AddressAttribute::Flags(AddressFlags::Nodad);
-                add.message_mut().attributes.push(flags);
-            }
-            if let Some(seconds) = address.seconds {
-                let mut info = CacheInfo::default();
-                (info.ifa_preferred, info.ifa_valid) = (seconds, seconds);
-                add.message_mut().attributes.push(AddressAttribute::CacheInfo(info));
-            }
-            add.execute().await
-        }
-        Change::RemoveAddress(address) => {
-            let add = handle.address().add(address.link, address.address, address.prefix);
-            let message = { add }.message_mut().clone();
-            gone_is_well(handle.address().del(message).execute().await)
-        }
-        Change::AddRule(rule) => {
-            let mut add = handle.rule().add();
-            *add.message_mut() = rule_message(rule);
-            add.execute().await
-        }
-        Change::RemoveRule(rule) => {
-            gone_is_well(handle.rule().del(rule_message(rule)).execute().await)
-        }
-        Change::AddDeadEnd(any) => {
-            handle.route().add(dead_end_message(*any)).replace().execute().await
-        }
-        Change::RemoveDeadEnd(any) => {
-            gone_is_well(handle.route().del(dead_end_message(*any)).execute().await)
-        }
-        Change::AddRoute(route) => handle.route().add(message(route)).replace().execute().await,
-        Change::SetNeighbour(it) => {
-            let add = handle.neighbours().add(it.link, it.address).link_layer_address(&it.mac);
-            add.state(NeighbourState::Permanent).replace().execute().await
-        }
-        Change::RemoveNeighbour(it) => {
-            let add = handle.neighbours().add(it.link, it.address);
-            let message = { add }.message_mut().clone();
-            gone_is_well(handle.neighbours().del(message).execute().await)
-        }
-        Change::Forward => {
-            let refused = |error: std::io::Error| Error::NamespaceError(error.to_string());
-            FORWARDING.iter().try_for_each(|file| std::fs::write(file, "1")).map_err(refused)
-        }
-        Change::RemoveRoute(route) => {
-            gone_is_well(handle.route().del(message(route)).execute().await)
-        }
-    }
-}
-
-fn message(route: &Route) -> RouteMessage {
-    let protocol = RouteProtocol::from(PROTOCOL);
-    match route.gateway {
-        IpAddr::V4(gateway) => RouteMessageBuilder::<Ipv4Addr>::new()
-            .gateway(gateway)
-            .output_interface(route.link)
-            .protocol(protocol)
-            .build(),
-        IpAddr::V6(gateway) => RouteMessageBuilder::<Ipv6Addr>::new()
-            .gateway(gateway)
-            .output_interface(route.link)
-            .protocol(protocol)
-            .build(),
-    }
-}
-
-fn gone_is_well(result: Result<(), Error>) -> Result<(), Error> {
-    match result {
-        Err(Error::NetlinkError(error)) if GONE.contains(&-error.raw_code()) => Ok(()),
-        result => result,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use rtnetlink::packet_route::link::{InfoKind, LinkInfo};
-
-    /// As the unit `forward` has them (docs/ARCHITECTURE.md): netd's plan is about neither.
-    #[test]
-    fn devices_and_routes_of_another_daemon_are_its_own() {
-        let device = |name: &str, made: Option<InfoKind>, layer| {
-            let mut message = LinkMessage::default();
-            message.header.link_layer_type = layer;
-            let said = [
-                LinkAttribute::IfName(name.into()),
-                LinkAttribute::Address(vec![2, 0, 0, 0, 0, 1]),
-            ];
-            message.attributes.extend(said);
-            let info = made.map(|kind| LinkAttribute::LinkInfo(vec![LinkInfo::Kind(kind)]));
-            message.attributes.extend(info);
-            link(&message).unwrap().kind
+        // Asking what is there takes a process of nft.
+        let there = match rules {
+            Rules::Host(_) => There::default(),
+            Rules::Router { .. } => self.there().await,
         };
-        let port = device("eth0", None, LinkLayerType::Ether);
-        assert_eq!(port, LinkKind::Ethernet([2, 0, 0, 0, 0, 1]));
-        for (name, kind, layer) in [
-            ("fwg", InfoKind::Wireguard, LinkLayerType::None),
-            ("fl1", InfoKind::IpIp, LinkLayerType::Tunnel),
-            ("fin", InfoKind::Dummy, LinkLayerType::Ether),
-        ] {
-            assert_eq!(device(name, Some(kind), layer), LinkKind::Other, "{name}");
-        }
-
-        let default = |protocol: u8| {
-            let mut message = message(&Route { gateway: [192, 0, 2, 1].into(), link: 2 });
-            message.header.protocol = RouteProtocol::from(protocol);
-            route(&message)
-        };
-        assert!(default(PROTOCOL).is_some());
-        assert_eq!(default(202), None);
+        Ok(nft::load(&rules.whole(&there)).await?)
     }
 
-    /// What is told to the kernel is what is read of it; what is another's is not.
-    #[test]
-    fn rules_and_the_end_of_the_table_come_back() {
-        let any = ["0.0.0.0", "::"].map(|text| text.parse::<IpAddr>().unwrap());
-        let inside: IpAddr = "10.20.0.0".parse().unwrap();
-        for one in any
-            .map(|any| Rule::outside("eth9", any))
-            .into_iter()
-            .chain([Rule::inside("eth9", (inside, 16))])
-        {
-            let mut message = rule_message(&one);
-            assert_eq!(rule(&message), Some(one));
-            message.attributes.retain(|it| !matches!(it, RuleAttribute::Protocol(_)));
-            assert_eq!(rule(&message), None);
+    async fn is_own(&self, author: &Author) -> bool {
+        nft::is_own(author).await
+    }
+
+    async fn plugged(&self) -> Plugged {
+        let listed = nft::json(&format!("list set netdev {} {}", guard::TABLE, guard::MAC)).await;
+        listed.map(|listed| listed::plugged(&listed)).unwrap_or_default()
+    }
+
+    fn end_flows(&self, ends: impl Fn(&Flow) -> bool) -> Result<Vec<Flow>, BackendError> {
+        Ok(conntrack::end(ends)?)
+    }
+
+    async fn rules(&self) -> Result<String, BackendError> {
+        Ok(nft::run(&format!("list table inet {}", firewall::TABLE)).await?)
+    }
+
+    async fn drops(&self) -> Result<Drops, BackendError> {
+        let mut drops = Drops::new();
+        for (family, table) in [("netdev", guard::TABLE), ("inet", firewall::TABLE)] {
+            listed::drops(&nft::json(&format!("list sets {family}")).await?, table, &mut drops);
         }
-        for any in any {
-            let mut message = dead_end_message(any);
-            assert_eq!((dead_end(&message), route(&message)), (Some(any), None));
-            message.header.protocol = RouteProtocol::from(202);
-            assert_eq!(dead_end(&message), None);
+        Ok(drops)
+    }
+
+    async fn lines(&self) -> Result<BTreeMap<String, u64>, BackendError> {
+        let listed = nft::json(&format!("list counters table inet {}", firewall::TABLE)).await?;
+        Ok(listed::lines(&listed))
+    }
+}
+
+/// Has the kernel take no address and no route from router advertisements, on no link that there is
+/// or comes to be (Documentation/networking/ip-sysctl.rst, `accept_ra`).
+fn ignore_adverts() {
+    let links = std::fs::read_dir("/proc/sys/net/ipv6/conf").into_iter().flatten().flatten();
+    for link in links {
+        if let Err(error) = std::fs::write(link.path().join("accept_ra"), "0") {
+            say!("{}: {error}", link.path().display());
         }
+    }
+}
+
+/// Has the kernel note as many neighbours as a router's ports may bring.
+fn note_neighbours() {
+    for version in ["ipv4", "ipv6"] {
+        for (name, count) in NEIGHBOURS {
+            let file = format!("/proc/sys/net/{version}/neigh/default/{name}");
+            if let Err(error) = std::fs::write(&file, count) {
+                say!("{file}: {error}");
+            }
+        }
+    }
+}
+
+impl From<rtnetlink::Error> for BackendError {
+    fn from(error: rtnetlink::Error) -> Self {
+        Self(error.to_string())
+    }
+}
+
+impl From<NftError> for BackendError {
+    fn from(error: NftError) -> Self {
+        Self(error.to_string())
     }
 }

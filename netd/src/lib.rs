@@ -3,12 +3,14 @@
 //!
 //! What is decided is pure: [`rules`] makes the text for nft, [`plan`] compares what is wanted with
 //! what the kernel has, [`lease`] and [`plugged`] hold what the unit `lan` reports against the plan. What
-//! touches the machine is small: [`nft`], [`kernel`], [`serve`], and [`daemon`] around them.
+//! touches the machine is small: [`kernel`] behind the trait [`backend::Backend`], [`serve`], and [`daemon`] around
+//! them. [`network`] says in which order all of it is done.
 
 // What is said is one line, whatever another has put into it: `octet_node::say`.
 #![warn(clippy::print_stderr, clippy::print_stdout)]
 
 pub mod advert;
+pub mod backend;
 pub mod changes;
 pub mod conntrack;
 pub mod daemon;
@@ -21,7 +23,6 @@ pub mod links;
 pub mod manager;
 pub mod network;
 pub mod nfnetlink;
-pub mod nft;
 pub mod observed;
 pub mod on_board;
 pub mod pace;

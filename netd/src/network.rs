@@ -14,20 +14,16 @@ use tokio::task::spawn_blocking;
 use tokio::time::Instant;
 
 use crate::advert::Advert;
-use crate::conntrack;
+use crate::backend::{Backend, BackendError};
 use crate::daemon::NetdError;
 use crate::fault;
 use crate::generation::Author;
-use crate::kernel::Kernel;
 use crate::lease::{self, Lease};
 use crate::links::links;
-use crate::nft::{self, NftError};
 use crate::observed::Observed;
 use crate::plan::{self, Advertised, Change, Leased, Plan};
 use crate::plugged::{Plugged, Refused};
-use crate::router::firewall::There;
 use crate::router::flows::still_lets;
-use crate::router::guard;
 use crate::rules::Rules;
 use crate::serve::Shared;
 use crate::told::{Node, Told};
@@ -41,14 +37,14 @@ const MOST_ROUNDS: usize = 4;
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// The network as it is kept.
-pub struct Network {
+pub struct Network<B> {
     told: Told,
     node: Arc<Node>,
-    kernel: Kernel,
-    shared: Rc<Shared>,
+    backend: B,
+    shared: Rc<Shared<B>>,
     began: Instant,
     plugged: Plugged,
-    /// The rules that the kernel has, unless that is not known.
+    /// The rules that the backend has, unless that is not known.
     rules: Option<Rules>,
     leased: Leased,
     advertised: Advertised,
@@ -63,14 +59,14 @@ pub struct Network {
     mended: Option<Instant>,
 }
 
-impl Network {
+impl<B: Backend> Network<B> {
     /// As `told` says, once it is [`begin`](Self::begin)un.
-    pub fn new(told: Told, node: Arc<Node>, kernel: Kernel, shared: Rc<Shared>) -> Self {
+    pub fn new(told: Told, node: Arc<Node>, backend: B, shared: Rc<Shared<B>>) -> Self {
         Self {
             told,
             number: node.number,
             node,
-            kernel,
+            backend,
             shared,
             began: Instant::now(),
             plugged: Plugged::default(),
@@ -90,20 +86,18 @@ impl Network {
     /// The rules do not stand, or the kernel does not answer.
     pub async fn begin(&mut self) -> Result<(), NetdError> {
         // What is advertised is for `lan` to hear, and for netd to judge.
-        self.kernel.ignore_adverts();
+        self.backend.prepare(self.told.router.is_some());
         if self.told.router.is_some() {
-            self.kernel.note_neighbours();
             // Who was there when netd ended is there still, if his link was not down since.
-            let listed = nft::json(&format!("list set netdev {} mac", guard::TABLE)).await;
-            self.plugged = listed.map(|listed| Plugged::of_guard(&listed)).unwrap_or_default();
-            let observed = self.kernel.observe().await?;
+            self.plugged = self.backend.plugged().await;
+            let observed = self.observe().await?;
             self.plugged.forget(self.told.router.as_ref(), &observed);
         }
         if fault::is("reversed") {
             self.settle().await?;
-            self.load().await?;
+            self.load_or_end().await?;
         } else {
-            self.load().await?;
+            self.load_or_end().await?;
             self.settle().await?;
         }
         self.end_flows_or_say().await;
@@ -124,7 +118,7 @@ impl Network {
         if fault::is("reversed") {
             self.end_flows_or_say().await;
             self.settle().await?;
-            self.load().await?;
+            self.load_or_end().await?;
             return Ok(Ok(()));
         }
         if let Err(error) = self.load().await {
@@ -141,7 +135,7 @@ impl Network {
         let Some(trouble) = trouble else { return Ok(Ok(())) };
         say!("{trouble}; all is as it was before");
         self.told = before;
-        self.load().await?;
+        self.load_or_end().await?;
         (self.leased, self.advertised) = (Leased::Unknown, Advertised::Unknown);
         self.settle().await?;
         Ok(Err(trouble))
@@ -157,7 +151,7 @@ impl Network {
         mac: &str,
     ) -> Result<Result<(), PlugError>, NetdError> {
         let Some(plan) = &self.told.router else { return Ok(Err(PlugError::NoRouter)) };
-        let observed = self.kernel.observe().await?;
+        let observed = self.observe().await?;
         let before = self.plugged.clone();
         match self.plugged.report(plan, &observed, device, mac) {
             Ok(true) => {}
@@ -175,7 +169,7 @@ impl Network {
 
     /// Somebody has changed the kernel's rules.
     pub async fn rules_changed(&mut self, author: &Author) {
-        if nft::is_own(author).await {
+        if self.backend.is_own(author).await {
             return;
         }
         self.rules = None;
@@ -189,37 +183,27 @@ impl Network {
         self.mend = Some(self.mended.map_or(now, |last| now.max(last + PAUSE)));
     }
 
+    async fn observe(&self) -> Result<Observed, NetdError> {
+        self.backend.observe().await.map_err(NetdError::Kernel)
+    }
+
     /// Has the kernel let what is to be let, and nothing else, in one transaction: of what it has already
     /// only what differs is touched.
-    async fn load(&mut self) -> Result<(), NftError> {
+    async fn load(&mut self) -> Result<(), BackendError> {
         let rules = self.told.rules(&self.node, self.number, &self.plugged);
-        let change = self.rules.take().and_then(|before| rules.change(&before));
+        let before = self.rules.take();
         fault::at_step("the rules are loaded")?;
         if fault::is("bare") {
             return Ok(());
         }
-        match change {
-            Some(change) if change.is_empty() => {}
-            Some(change) => match nft::load(&change).await {
-                Err(NftError::Refused(said)) => {
-                    say!("nft refused what differs, so all rules are loaded: {said}");
-                    self.load_whole(&rules).await?;
-                }
-                loaded => loaded?,
-            },
-            None => self.load_whole(&rules).await?,
-        }
+        self.backend.load(&rules, before.as_ref()).await?;
         self.rules = Some(rules);
         Ok(())
     }
 
-    async fn load_whole(&self, rules: &Rules) -> Result<(), NftError> {
-        // Asking what is there takes a process of nft.
-        let there = match rules {
-            Rules::Host(_) => There::default(),
-            Rules::Router { .. } => There::observe().await,
-        };
-        nft::load(&rules.whole(&there)).await
+    /// The same where nothing can go on without it.
+    async fn load_or_end(&mut self) -> Result<(), NetdError> {
+        self.load().await.map_err(NetdError::Rules)
     }
 
     /// Ends the flows that no line lets any more: rules are asked only when a flow begins.
@@ -228,10 +212,11 @@ impl Network {
     /// In words: the kernel refuses, and some go on.
     async fn end_flows(&self) -> Result<(), String> {
         let Some(plan) = &self.told.router else { return Ok(()) };
-        let observed = self.kernel.observe().await.map_err(|error| error.to_string())?;
+        let observed = self.backend.observe().await.map_err(|error| error.to_string())?;
         let own = observed.addresses.iter().map(|it| it.address).collect();
         let ended = fault::at_step("flows are listed")
-            .and_then(|()| conntrack::end(|flow| !still_lets(plan, flow, &own)));
+            .map_err(BackendError::from)
+            .and_then(|()| self.backend.end_flows(|flow| !still_lets(plan, flow, &own)));
         match ended {
             Ok(ended) => {
                 if let [first, ..] = &ended[..] {
@@ -260,10 +245,10 @@ impl Network {
     /// # Errors
     /// The kernel does not answer.
     pub async fn settle(&mut self) -> Result<(), NetdError> {
-        let mut observed = self.kernel.observe().await?;
+        let mut observed = self.observe().await?;
         for _ in 0..MOST_ROUNDS {
             if self.plugged.forget(self.told.router.as_ref(), &observed) {
-                self.load().await?;
+                self.load_or_end().await?;
             }
             let Told { network, router, .. } = &self.told;
             let router = router.as_ref().map(|router| (router, &self.plugged));
@@ -288,7 +273,7 @@ impl Network {
                 self.trouble = Some(trouble);
                 break;
             }
-            observed = self.kernel.observe().await?;
+            observed = self.observe().await?;
         }
         self.note(&observed).await;
         Ok(())
@@ -296,7 +281,7 @@ impl Network {
 
     async fn apply(&self, change: &Change) -> Result<(), String> {
         fault::at_step(&format!("{change:?}")).map_err(|error| error.to_string())?;
-        self.kernel.apply(change).await.map_err(|error| error.to_string())
+        self.backend.apply(change).await.map_err(|error| error.to_string())
     }
 
     /// Takes a report that a DHCP server has given this, or nothing any more, at the link of this name.
@@ -328,7 +313,7 @@ impl Network {
             if tell_number(board).await {
                 self.number = board;
                 // Who takes boards in has other rules.
-                self.load().await?;
+                self.load_or_end().await?;
             }
         }
         Ok(Ok(()))
@@ -361,7 +346,7 @@ impl Network {
 
     /// Whether an address is asked for at the link of this name.
     async fn asks_at(&self, link: &str) -> Result<bool, NetdError> {
-        let observed = self.kernel.observe().await?;
+        let observed = self.observe().await?;
         let name = plan::uplink(&self.told.network, self.told.router.as_ref());
         let asked = observed.uplink(name).is_some_and(|it| it.name == link);
         Ok(asked && self.told.network.addressing == Addressing::Dhcp)
@@ -390,7 +375,7 @@ impl Network {
             self.mended = Some(Instant::now());
             // Some may have been loaded since somebody else has changed them.
             self.rules = None;
-            self.load().await?;
+            self.load_or_end().await?;
             self.end_flows_or_say().await;
             self.settle().await?;
         }
@@ -438,7 +423,7 @@ pub enum PlugError {
     Refused(#[from] Refused),
     /// The kernel does not take it.
     #[error(transparent)]
-    Rules(#[from] NftError),
+    Rules(#[from] BackendError),
 }
 
 /// Tells PID 1 which board this is. Returns whether it takes that: if it knows better, that is told in its log.
@@ -454,3 +439,6 @@ async fn tell_number(board: Option<u8>) -> bool {
     }
     false
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,7 +4,6 @@
 use std::collections::BTreeMap;
 
 use octet_appliance::{LinkName, Mac};
-use serde_json::Value;
 
 use crate::observed::{Link, Observed};
 use crate::router::plan::{Plan, Segment};
@@ -51,24 +50,6 @@ pub enum Refused {
 }
 
 impl Plugged {
-    /// Those whom the guard of a netd before this one knows: what nft has listed of its set of bound
-    /// addresses. Those that the file says have no count beside them.
-    pub fn of_guard(listed: &Value) -> Self {
-        let sets = listed["nftables"].as_array().into_iter().flatten();
-        let elements = sets.filter_map(|item| item["set"]["elem"].as_array()).flatten();
-        let held = |element: &Value| {
-            let element = &element["elem"];
-            let [device, mac] = element["val"]["concat"].as_array()?.as_slice() else {
-                return None;
-            };
-            let downs = element["comment"].as_str()?.parse().ok()?;
-            let device = LinkName::try_from(device.as_str()?.to_owned()).ok()?;
-            let mac = Mac::try_from(mac.as_str()?.to_owned()).ok()?;
-            Some((device, Held { mac, downs }))
-        };
-        Self(elements.filter_map(held).collect())
-    }
-
     /// Who is at `segment`'s port, if the file does not say it.
     pub fn at(&self, device: &LinkName) -> Option<Held> {
         self.0.get(device).copied()
@@ -127,6 +108,12 @@ impl Plugged {
         }
         self.0.insert(segment.device.clone(), Held { mac, downs: link.carrier_downs });
         Ok(true)
+    }
+}
+
+impl FromIterator<(LinkName, Held)> for Plugged {
+    fn from_iter<I: IntoIterator<Item = (LinkName, Held)>>(held: I) -> Self {
+        Self(held.into_iter().collect())
     }
 }
 

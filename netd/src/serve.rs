@@ -19,8 +19,8 @@ use tokio::sync::mpsc::Sender;
 use tokio::sync::{Mutex, oneshot, watch};
 use tokio::task::spawn_blocking;
 
+use crate::backend::Backend;
 use crate::generation::Author;
-use crate::kernel::Kernel;
 use crate::lease;
 use crate::network::PlugError;
 use crate::plugged::Plugged;
@@ -34,9 +34,9 @@ pub const LIMITS: Limits = Limits { all: 32, for_operators: 12, of_one: 6 };
 
 /// What answers are made of.
 #[derive(Debug)]
-pub struct Shared {
-    kernel: Kernel,
-    /// Held while nft lists the rules: one at a time.
+pub struct Shared<B> {
+    backend: B,
+    /// Held while rules are listed: one at a time.
     listing: Mutex<()>,
     /// What is known beside what the kernel says.
     noted: Mutex<Noted>,
@@ -98,11 +98,11 @@ pub enum Wish {
     },
 }
 
-impl Shared {
-    /// Answers from what the kernel says at the time. What is to be done goes to `wishes`.
-    pub fn new(kernel: Kernel, node: Arc<Node>, wishes: Sender<Wish>) -> Self {
+impl<B> Shared<B> {
+    /// Answers from what `backend` says at the time. What is to be done goes to `wishes`.
+    pub fn new(backend: B, node: Arc<Node>, wishes: Sender<Wish>) -> Self {
         let (listing, noted, links) = Default::default();
-        Self { kernel, listing, noted, links, node, wishes }
+        Self { backend, listing, noted, links, node, wishes }
     }
 
     /// Notes what a DHCP server has given, who is plugged in, and how the links are.
@@ -128,7 +128,7 @@ impl Shared {
 }
 
 /// Everything netd can be asked.
-pub fn verbs() -> Verbs<Shared> {
+pub fn verbs<B: Backend + 'static>() -> Verbs<Shared<B>> {
     use Capability::{Own, Read};
 
     let link = || text("link", "The link that asks, as eth0");
@@ -222,8 +222,8 @@ fn flow(what: String) -> Result<Flow, Failure> {
 /// Bytes that a router may say of itself.
 const MAX_EXPORT: u64 = 4 << 20;
 
-async fn openwrt(
-    shared: &Shared,
+async fn openwrt<B>(
+    shared: &Shared<B>,
     call: &mut Call<'_>,
     (_, commands): (FileArg, bool),
 ) -> Result<Value, Failure> {
@@ -244,7 +244,7 @@ async fn openwrt(
 }
 
 /// Tells of the links until whoever has asked goes.
-async fn tell_links(shared: &Shared, call: &mut Call<'_>) -> Value {
+async fn tell_links<B>(shared: &Shared<B>, call: &mut Call<'_>) -> Value {
     let mut links = shared.links.subscribe();
     loop {
         let told = json!(*links.borrow_and_update());
@@ -260,7 +260,7 @@ async fn tell_links(shared: &Shared, call: &mut Call<'_>) -> Value {
 }
 
 /// The plan of what is in force, if this is a router or can say what one of another kind is to do.
-async fn plan(shared: &Shared) -> Result<Plan, Failure> {
+async fn plan<B>(shared: &Shared<B>) -> Result<Plan, Failure> {
     let node = Arc::clone(&shared.node);
     let read = spawn_blocking(move || told::plan(&node, Which::InForce));
     read.await.map_err(|error| failed(error.to_string()))??.ok_or_else(|| {
@@ -269,8 +269,8 @@ async fn plan(shared: &Shared) -> Result<Plan, Failure> {
     })
 }
 
-async fn explain(
-    shared: &Shared,
+async fn explain<B>(
+    shared: &Shared<B>,
     from: Zone,
     to: Zone,
     (traffic, port): Flow,
@@ -290,9 +290,9 @@ async fn explain(
 }
 
 /// Accepts what is to come, unless it names a link that is not there.
-async fn check(shared: &Shared) -> Result<(), Failure> {
+async fn check<B: Backend>(shared: &Shared<B>) -> Result<(), Failure> {
     let next = read(shared, Which::Next).await?;
-    let observed = shared.kernel.observe().await.map_err(|error| failed(error.to_string()))?;
+    let observed = shared.backend.observe().await.map_err(|error| failed(error.to_string()))?;
     let planned = next.router.iter().flat_map(Plan::devices);
     let mut wanted = planned.chain(&next.network.link);
     if let Some(wanted) = wanted.find(|it| observed.uplink(Some(it.as_str())).is_none()) {
@@ -306,7 +306,7 @@ async fn check(shared: &Shared) -> Result<(), Failure> {
 }
 
 /// Has the network be as the settings in force say.
-async fn apply(shared: &Shared) -> Result<(), Failure> {
+async fn apply<B>(shared: &Shared<B>) -> Result<(), Failure> {
     let told = read(shared, Which::InForce).await?;
     let (done, is_done) = oneshot::channel();
     let gone = |_| failed("netd is about to end".to_owned());
@@ -315,7 +315,7 @@ async fn apply(shared: &Shared) -> Result<(), Failure> {
 }
 
 /// Asks `config`, which may take a while.
-async fn read(shared: &Shared, which: Which) -> Result<Told, Failure> {
+async fn read<B>(shared: &Shared<B>, which: Which) -> Result<Told, Failure> {
     let node = Arc::clone(&shared.node);
     let read = spawn_blocking(move || Told::read(&node, which));
     read.await.map_err(|error| failed(error.to_string()))?

@@ -8,10 +8,11 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use octet_appliance::Traffic;
+use octet_netd::backend::Backend;
 use octet_netd::kernel::Kernel;
 use octet_netd::observed::PROTOCOL;
 use octet_netd::plan::Change;
-use octet_netd::router::firewall::{self, TABLE, There};
+use octet_netd::router::firewall::{self, TABLE};
 use octet_netd::router::plan::{Line, Plan, Source};
 
 use crate::Failed;
@@ -47,7 +48,7 @@ pub async fn apply(
 ) -> Result<Duration, Failed> {
     let rules = match before {
         Some(before) => difference(&before.plan, &site.plan)?,
-        None => site.rules().whole(&There::observe().await),
+        None => site.rules().whole(&kernel.there().await),
     };
     fs::write(NFT_FILE, rules)?;
     let names = names(kernel).await?;

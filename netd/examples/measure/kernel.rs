@@ -2,13 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use octet_netd::conntrack;
+use octet_netd::backend::Backend;
 use octet_netd::kernel::Kernel;
-use octet_netd::nft;
 use octet_netd::observed::{LinkKind, Observed};
 use octet_netd::plan::{Advertised, Leased, Plan};
 use octet_netd::plugged::Plugged;
-use octet_netd::router::firewall::There;
 use octet_netd::router::flows::still_lets;
 use octet_netd::rules::Rules;
 use rtnetlink::new_connection;
@@ -66,7 +64,7 @@ pub async fn apply(how: How, site: &Site, other: &Site) -> Result<Value, Failed>
     // Which nobody else does here, so it is told apart.
     let began = Instant::now();
     let own = kernel.observe().await?.addresses.iter().map(|it| it.address).collect();
-    conntrack::end(|flow| !still_lets(&other.plan, flow, &own))?;
+    kernel.end_flows(|flow| !still_lets(&other.plan, flow, &own))?;
     let ended = began.elapsed().as_nanos() as u64;
     Ok(json!({ "first": times[0], "change": times[1], "flows": ended }))
 }
@@ -80,11 +78,7 @@ async fn by_netd(
 ) -> Result<Duration, Failed> {
     let began = Instant::now();
     let next = site.rules();
-    let text = match rules.take().and_then(|before| next.change(&before)) {
-        Some(text) => text,
-        None => next.whole(&There::observe().await),
-    };
-    nft::load(&text).await?;
+    kernel.load(&next, rules.take().as_ref()).await?;
     *rules = Some(next);
     for _ in 0..MOST_ROUNDS {
         let changes = changes(kernel, site).await?;

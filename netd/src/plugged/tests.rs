@@ -2,7 +2,6 @@ use super::*;
 use crate::observed::{LinkKind, Traffic};
 use octet_appliance::{Appliance, Segments};
 use proptest::prelude::*;
-use serde_json::json;
 
 const FILE: &str = "[appliance]\nname = \"octet\"\n[image]\npackages = []\ndrivers = []\nmodules = []\nservices = []\n[network]\naddress = \"dhcp\"\n[cluster]\nboards = 4\n[[board]]\nnumber = 4\nmac = \"02:00:00:00:00:04\"\n";
 
@@ -73,22 +72,12 @@ fn the_first_is_held_until_his_link_goes_down() {
 }
 
 #[test]
-fn a_netd_that_is_started_again_knows_them() {
-    let element = |device: &str, mac: &str| json!({ "concat": [device, mac] });
-    let listed = json!({ "nftables": [
-        { "metainfo": {} },
-        { "set": { "name": "mac", "elem": [
-            element("eth4", "02:00:00:00:00:04"),
-            { "elem": { "val": element("eth1", "02:00:00:00:00:01"), "comment": "7" } },
-        ] } },
-    ] });
-    let mut plugged = Plugged::of_guard(&listed);
+fn a_netd_that_is_started_again_asks_for_the_same_link() {
     let device = LinkName::try_from("eth1".to_owned()).unwrap();
-    assert_eq!(plugged.at(&device).unwrap().downs, 7);
-    assert_eq!(plugged.0.len(), 1);
+    let mac = Mac::try_from("02:00:00:00:00:01".to_owned()).unwrap();
+    let mut plugged: Plugged = [(device, Held { mac, downs: 7 })].into_iter().collect();
     assert!(!plugged.forget(Some(&plan()), &observed(&[1], 7)));
     assert!(plugged.forget(Some(&plan()), &observed(&[1], 8)));
-    assert_eq!(Plugged::of_guard(&json!({ "nftables": 3 })), Plugged::default());
 }
 
 proptest! {

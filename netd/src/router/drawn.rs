@@ -2,8 +2,8 @@
 
 use octet_appliance::Zone;
 
-use super::counters::Drops;
 use super::plan::Plan;
+use crate::backend::Drops;
 use crate::observed::Observed;
 use crate::plugged::Plugged;
 

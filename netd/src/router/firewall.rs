@@ -9,7 +9,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use octet_appliance::{Traffic, Zone};
 
-use crate::nft;
 use crate::on_board::{self, OnBoard};
 use crate::paths::{self, Paths};
 
@@ -32,27 +31,6 @@ const COUNTED: [&str; 3] = ["denied", "too_many", "icmp_error"];
 pub struct There(pub BTreeSet<String>);
 
 impl There {
-    /// Asks nft, which lists chains of all tables at once, and looks for nothing else: a list of this
-    /// table alone, or of its counters, takes it many times as long. A table that is not there has none.
-    pub async fn observe() -> Self {
-        Self::read(&nft::run("list chains inet").await.unwrap_or_default())
-    }
-
-    fn read(listed: &str) -> Self {
-        let (mut table, mut chains) = ("", BTreeSet::new());
-        for line in listed.lines() {
-            let name = |kind| line.trim().strip_prefix(kind)?.split(' ').next();
-            if let Some(name) = name("table inet ") {
-                table = name;
-            } else if let Some(name) = name("chain ")
-                && table == TABLE
-            {
-                chains.insert(name.to_owned());
-            }
-        }
-        Self(chains)
-    }
-
     /// What was made for lines that are gone.
     pub fn gone<'a>(&'a self, table: &'a Table) -> impl Iterator<Item = &'a String> {
         self.0.iter().filter(|name| Name::is_one(name) && !table.chains.contains_key(*name))
@@ -196,19 +174,4 @@ fn maps_of(direction: Direction, devices: &str) -> [Set; COMPARED] {
         counts: false,
         elements: vec![],
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn chains_of_other_tables_are_somebody_elses() {
-        let listed = "table inet octet_forward {\n\tchain policy_00000001 {\n\t}\n}\n\
-                      table inet octet_fw {\n\tchain policy_00000002 {\n\t}\n\
-                      \tchain input {\n\t\ttype filter hook input priority filter; policy drop;\n\t}\n}\n";
-        let ours = ["input", "policy_00000002"].map(str::to_owned);
-        assert_eq!(There::read(listed), There(ours.into()));
-        assert_eq!(There::read(""), There::default());
-    }
 }

@@ -16,6 +16,9 @@ use crate::plugged::Plugged;
 /// The table's name.
 pub const TABLE: &str = "octet_guard";
 
+/// The set of who is at which port.
+pub const MAC: &str = "mac";
+
 /// Why a frame is dropped. Each is a set in the table, with a counter for each port.
 pub const REASONS: [&str; 22] = [
     "vlan",
@@ -142,7 +145,7 @@ impl Bound {
     fn sets(self) -> Vec<Set> {
         [
             ("unbound", "type ifname", self.unbound),
-            ("mac", "type ifname . ether_addr", self.mac),
+            (MAC, "type ifname . ether_addr", self.mac),
             ("bound4", "type ifname . ether_addr . ipv4_addr", self.ip4),
             ("bound6", "type ifname . ether_addr . ipv6_addr", self.ip6),
             ("nd_target", "typeof iifname . ether saddr . @th,64,128", self.nd_target),

@@ -4,7 +4,6 @@
 //! [`firewall`] are the kernel's [`table`]s for it.
 
 pub mod chain;
-pub mod counters;
 pub mod drawn;
 pub mod firewall;
 pub mod flows;

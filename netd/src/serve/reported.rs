@@ -21,8 +21,8 @@ pub(super) fn read<T: DeserializeOwned>(
 }
 
 /// A DHCP server has given an address, or there is none any more.
-pub(super) async fn leased(
-    shared: &Shared,
+pub(super) async fn leased<B>(
+    shared: &Shared<B>,
     link: String,
     lease: Option<Lease>,
 ) -> Result<Value, Failure> {
@@ -30,16 +30,16 @@ pub(super) async fn leased(
 }
 
 /// A router has advertised something, or there is none any more.
-pub(super) async fn advertised(
-    shared: &Shared,
+pub(super) async fn advertised<B>(
+    shared: &Shared<B>,
     link: String,
     advert: Option<Advertised>,
 ) -> Result<Value, Failure> {
     hand_on(shared, |done| Wish::Advertised { link, advert, done }).await
 }
 
-async fn hand_on(
-    shared: &Shared,
+async fn hand_on<B>(
+    shared: &Shared<B>,
     wish: impl FnOnce(oneshot::Sender<Result<(), lease::Refused>>) -> Wish,
 ) -> Result<Value, Failure> {
     let (done, is_done) = oneshot::channel();
@@ -55,8 +55,8 @@ fn not_taken(message: String) -> Failure {
 }
 
 /// Somebody has asked for an address at a port.
-pub(super) async fn plugged(
-    shared: &Shared,
+pub(super) async fn plugged<B>(
+    shared: &Shared<B>,
     device: String,
     mac: String,
 ) -> Result<Value, Failure> {

@@ -6,22 +6,23 @@ use octet_node::control::Failure;
 use serde_json::{Value, json};
 
 use super::{Shared, failed, plan};
+use crate::backend::Backend;
 use crate::links;
-use crate::nft;
 use crate::observed::{LinkKind, Observed};
-use crate::router::counters;
 use crate::router::drawn::drawn;
 
 /// All of it, or what is told without running nft.
-pub(super) async fn show(shared: &Shared, only_links: bool) -> Result<Value, Failure> {
-    let observed = shared.kernel.observe().await.map_err(|error| failed(error.to_string()))?;
+pub(super) async fn show<B: Backend>(
+    shared: &Shared<B>,
+    only_links: bool,
+) -> Result<Value, Failure> {
+    let observed = shared.backend.observe().await.map_err(|error| failed(error.to_string()))?;
     if only_links {
         return Ok(report(&observed));
     }
     let _one_at_a_time = shared.listing.lock().await;
     // Without rules there is still something to see.
-    let rules =
-        nft::run("list table inet octet_fw").await.unwrap_or_else(|error| error.to_string());
+    let rules = shared.backend.rules().await.unwrap_or_else(|error| error.to_string());
     let mut answer = report(&observed);
     answer["rules"] = rules.lines().collect();
     let noted = shared.noted.lock().await;
@@ -31,9 +32,8 @@ pub(super) async fn show(shared: &Shared, only_links: bool) -> Result<Value, Fai
         "last": noted.alarm.as_ref().map(|it| format!("{} (process {})", it.name, it.pid)),
     });
     if shared.node.is_router() {
-        let failed = |error: nft::NftError| failed(error.to_string());
-        let drops = counters::drops().await.map_err(failed)?;
-        answer["lines"] = json!(counters::lines().await.unwrap_or_default());
+        let drops = shared.backend.drops().await.map_err(|error| failed(error.to_string()))?;
+        answer["lines"] = json!(shared.backend.lines().await.unwrap_or_default());
         answer["forwards"] = json!(observed.forwards);
         if let Ok(plan) = plan(shared).await {
             answer["box"] = json!(drawn(&plan, &observed, &noted.plugged, &drops));
@@ -44,8 +44,8 @@ pub(super) async fn show(shared: &Shared, only_links: bool) -> Result<Value, Fai
 }
 
 /// What has passed each link.
-pub(super) async fn traffic(shared: &Shared) -> Result<Value, Failure> {
-    let observed = shared.kernel.observe().await.map_err(|error| failed(error.to_string()))?;
+pub(super) async fn traffic<B: Backend>(shared: &Shared<B>) -> Result<Value, Failure> {
+    let observed = shared.backend.observe().await.map_err(|error| failed(error.to_string()))?;
     let passed = links::passed(&shared.links.borrow(), &observed);
     Ok(json!(passed))
 }

@@ -62,9 +62,6 @@ pub enum NftError {
     /// There is no room for what it is to read.
     #[error("cannot write {FILE}: {0}")]
     NoFile(io::Error),
-    /// A test wants it to fail.
-    #[error("{0}")]
-    Fault(#[from] io::Error),
     /// It did not come to an end.
     #[error("{NFT} has not ended within {} s", PATIENCE.as_secs())]
     Late,

@@ -1,0 +1,85 @@
+//! What has the network be as it is wanted: the kernel. [`crate::network`] knows in which order that is done, and
+//! nothing of how.
+
+use std::collections::BTreeMap;
+use std::io;
+
+use crate::conntrack::Flow;
+use crate::generation::Author;
+use crate::observed::Observed;
+use crate::plan::Change;
+use crate::plugged::Plugged;
+use crate::rules::Rules;
+
+/// Frames, by port, then by the reason for which they were dropped.
+pub type Drops = BTreeMap<String, BTreeMap<String, u64>>;
+
+/// It does not answer, or refuses.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct BackendError(pub String);
+
+impl From<io::Error> for BackendError {
+    fn from(error: io::Error) -> Self {
+        Self(error.to_string())
+    }
+}
+
+/// What has the network be as it is wanted. It decides nothing.
+pub trait Backend {
+    /// Has it leave alone what is for netd to judge, and have room for what a router's ports bring.
+    fn prepare(&self, is_router: bool);
+
+    /// What it has, but for rules and flows.
+    ///
+    /// # Errors
+    /// It does not answer.
+    fn observe(&self) -> impl Future<Output = Result<Observed, BackendError>>;
+
+    /// Makes one change.
+    ///
+    /// # Errors
+    /// It refuses.
+    fn apply(&self, change: &Change) -> impl Future<Output = Result<(), BackendError>>;
+
+    /// Has it let what `rules` let, and nothing else, in one transaction. If it has those of `before`, only what
+    /// differs is touched; without them nothing is known of what it has.
+    ///
+    /// # Errors
+    /// It refuses, and lets what it let before.
+    fn load(
+        &self,
+        rules: &Rules,
+        before: Option<&Rules>,
+    ) -> impl Future<Output = Result<(), BackendError>>;
+
+    /// Whether this change of rules was made by [`load`](Self::load).
+    fn is_own(&self, author: &Author) -> impl Future<Output = bool>;
+
+    /// Who is plugged in, as far as its rules know: those of a netd before this one.
+    fn plugged(&self) -> impl Future<Output = Plugged>;
+
+    /// Ends every flow of which `ends` says so. Returns those.
+    ///
+    /// # Errors
+    /// It refuses.
+    fn end_flows(&self, ends: impl Fn(&Flow) -> bool) -> Result<Vec<Flow>, BackendError>;
+
+    /// Its rules, as a person reads them.
+    ///
+    /// # Errors
+    /// It does not answer.
+    fn rules(&self) -> impl Future<Output = Result<String, BackendError>>;
+
+    /// What it has dropped at each port of a router.
+    ///
+    /// # Errors
+    /// It does not answer.
+    fn drops(&self) -> impl Future<Output = Result<Drops, BackendError>>;
+
+    /// How often each line of a router has let a new flow, by the name of its chain.
+    ///
+    /// # Errors
+    /// It does not answer.
+    fn lines(&self) -> impl Future<Output = Result<BTreeMap<String, u64>, BackendError>>;
+}

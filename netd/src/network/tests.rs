@@ -1,0 +1,273 @@
+//! The order of work, against a backend that is but memory.
+
+mod memory;
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use octet_appliance::{Appliance, Segments};
+use tokio::runtime::Builder;
+use tokio::sync::mpsc::channel;
+
+use super::*;
+use crate::conntrack::{Ends, Flow};
+use crate::paths::Lines;
+use crate::plugged::Held;
+use crate::serve::Shared;
+use memory::{Memory, Step};
+
+const BEGINS: &str = "[appliance]\nname = \"octet\"\n[image]\npackages = []\ndrivers = []\nmodules = []\nservices = []\n[network]\naddress = [\"192.0.2.7/24\"]\ngateway = [\"192.0.2.1\"]\n[cluster]\nboards = 4\n";
+
+/// A line that one board may speak with another by.
+const WEB: &str =
+    "[[policy]]\nfrom = \"board-1\"\nto = \"board-2\"\nprotocol = \"tcp\"\nports = [80]\n";
+
+/// Somebody at the third port.
+const MAC: &str = "02:00:00:00:00:03";
+
+/// What a router is told by a file with these lines.
+fn told(lines: &str) -> Told {
+    let text = format!("{BEGINS}{lines}");
+    let appliance = Appliance::parse("appliance.toml", &text).unwrap();
+    let settings = appliance.cluster_settings().unwrap();
+    let (segments, _) = Segments::of(&settings, &[], ("appliance.toml", &text)).unwrap();
+    let router = Some(crate::router::plan::Plan::new(&settings, &segments, &[]));
+    let (network, lines) = (appliance.network, Lines::default());
+    Told { network, router, is_board: false, manager: None, lines }
+}
+
+/// The network of a router with `memory`, before it has begun.
+fn network(memory: &Memory, told: Told) -> Network<Memory> {
+    let node = Arc::new(Node { units: vec![], number: Some(0) });
+    let (sender, _) = channel(1);
+    let shared = Rc::new(Shared::new(memory.clone(), Arc::clone(&node), sender));
+    Network::new(told, node, memory.clone(), shared)
+}
+
+fn run<T>(test: impl Future<Output = T>) -> T {
+    Builder::new_current_thread().enable_all().build().unwrap().block_on(test)
+}
+
+/// A network that has begun, and nothing was noted since.
+async fn begun(memory: &Memory, told: Told) -> Network<Memory> {
+    let mut network = network(memory, told);
+    network.begin().await.unwrap();
+    memory.take_steps();
+    network
+}
+
+fn flow(port: u16) -> Flow {
+    let [from, to] = ["10.20.1.2", "10.20.2.2"].map(|text| text.parse().unwrap());
+    let (original, reply) =
+        (Ends { from, to, port: Some(port) }, Ends { from: to, to: from, port: None });
+    Flow::new(6, original, reply)
+}
+
+fn stranger() -> Author {
+    Author { pid: 7, name: "iptables".into() }
+}
+
+/// Where each kind of step stands: those that are about rules, about links and all else, and about flows.
+fn positions(steps: &[Step]) -> [Vec<usize>; 3] {
+    let at = |is_it: fn(&Step) -> bool| {
+        steps.iter().enumerate().filter(|(_, step)| is_it(step)).map(|(at, _)| at).collect()
+    };
+    [
+        at(|step| matches!(step, Step::Rules)),
+        at(|step| matches!(step, Step::Change(_))),
+        at(|step| matches!(step, Step::Flow(_))),
+    ]
+}
+
+#[test]
+fn rules_stand_before_a_link_is_up() {
+    run(async {
+        let memory = Memory::with_ports(5);
+        memory.change(|state| state.flows = vec![flow(80), flow(81)]);
+        let mut network = network(&memory, told(WEB));
+        network.begin().await.unwrap();
+        let steps = memory.take_steps();
+        let [rules, changes, flows] = positions(&steps);
+        assert_eq!(rules, [0], "{steps:?}");
+        assert!(steps.contains(&Step::Change(Change::Up(1))), "{steps:?}");
+        // Nothing is handed on until all else is there, and then those end that no line lets.
+        assert_eq!(changes.last().map(|at| &steps[*at]), Some(&Step::Change(Change::Forward)));
+        assert_eq!(flows, [steps.len() - 1]);
+        let state = memory.state();
+        assert_eq!(state.flows, [flow(80)]);
+        assert!(state.observed.forwards && state.observed.links.iter().all(|link| link.up));
+        // Once more, and nothing is to be done.
+        network.settle().await.unwrap();
+        assert_eq!(memory.take_steps(), []);
+    });
+}
+
+/// Whether it does not answer, or does not take the rules: no link is switched on.
+#[test]
+fn nobody_answers() {
+    run(async {
+        let memory = Memory::with_ports(5);
+        memory.change(|state| state.is_mute = true);
+        let failed = network(&memory, told(WEB)).begin().await;
+        assert!(matches!(failed, Err(NetdError::Kernel(_))), "{failed:?}");
+
+        memory.change(|state| state.is_mute = false);
+        memory.refuse(0);
+        let failed = network(&memory, told(WEB)).begin().await;
+        assert!(matches!(failed, Err(NetdError::Rules(_))), "{failed:?}");
+        let state = memory.state();
+        assert!(state.rules.is_none() && state.observed.links.iter().all(|link| !link.up));
+
+        // The next one finds it as it was, and is obeyed.
+        network(&memory, told(WEB)).begin().await.unwrap();
+        let state = memory.state();
+        assert!(state.rules.is_some() && state.observed.links.iter().all(|link| link.up));
+    });
+}
+
+#[test]
+fn flows_end_when_rules_and_links_are_as_they_are_told() {
+    run(async {
+        let memory = Memory::with_ports(5);
+        let mut network = begun(&memory, told(WEB)).await;
+        memory.change(|state| state.flows = vec![flow(80), flow(443)]);
+        let mut other = told(&WEB.replace("80", "443"));
+        other.network = told_network("192.0.2.8");
+        network.change(other).await.unwrap().unwrap();
+        let steps = memory.take_steps();
+        let [rules, changes, flows] = positions(&steps);
+        assert_eq!((&rules[..], &flows[..]), (&[0][..], &[steps.len() - 1][..]), "{steps:?}");
+        assert!(!changes.is_empty());
+        assert_eq!(memory.state().flows, [flow(443)]);
+    });
+}
+
+/// The same network as [`BEGINS`] has, with this address.
+fn told_network(address: &str) -> octet_appliance::NetworkSettings {
+    let text = BEGINS.replace("192.0.2.7", address);
+    Appliance::parse("appliance.toml", &text).unwrap().network
+}
+
+/// Whichever step is refused, all is as it was before; and as it is told to be, if none is.
+#[test]
+fn a_refused_step_takes_all_of_it_back() {
+    run(async {
+        let lines = format!("{WEB}[[board]]\nnumber = 3\nmac = \"{MAC}\"\n");
+        let mut wanted = told(&lines.replace("80", "443"));
+        wanted.network = told_network("192.0.2.8");
+        let mut count = 0;
+        for refused in 0.. {
+            let memory = Memory::with_ports(5);
+            let mut network = begun(&memory, told(WEB)).await;
+            memory.change(|state| state.flows = vec![flow(80)]);
+            let before = memory.state();
+            memory.refuse(refused);
+            let done = network.change(wanted.clone()).await.unwrap();
+            let (after, step) = (memory.state(), memory.refused());
+            let Some(step) = step else {
+                assert_eq!(done, Ok(()));
+                assert!(after.rules != before.rules && after.observed != before.observed);
+                assert_eq!(after.flows, []);
+                break;
+            };
+            count += 1;
+            assert!(done.is_err(), "{step:?}");
+            assert_eq!(after.kept(), before.kept(), "{step:?}");
+            // And what is told then is obeyed.
+            network.change(wanted.clone()).await.unwrap().unwrap();
+            assert_ne!(memory.state().kept(), before.kept());
+        }
+        // Rules, an address that goes and one that comes, a neighbour by three addresses, and the flow.
+        assert_eq!(count, 7);
+    });
+}
+
+#[test]
+fn rules_that_somebody_has_changed_are_put_right() {
+    run(async {
+        let memory = Memory::with_ports(5);
+        let mut network = begun(&memory, told(WEB)).await;
+        let rules = memory.state().rules;
+        // Its own work it leaves alone.
+        network.rules_changed(&memory.author()).await;
+        assert_eq!(network.due(), None);
+        network.tick().await.unwrap();
+        assert_eq!(memory.take_steps(), []);
+
+        memory.change(|state| {
+            state.rules = None;
+            state.flows = vec![flow(22)];
+        });
+        network.rules_changed(&stranger()).await;
+        assert!(network.due().is_some());
+        network.tick().await.unwrap();
+        assert_eq!(memory.take_steps(), [Step::Rules, Step::Flow(flow(22))]);
+        assert_eq!(memory.state().rules, rules);
+        // Two who do so against each other leave the processor to others: not at once again.
+        memory.change(|state| state.rules = None);
+        network.rules_changed(&stranger()).await;
+        assert!(network.due().is_some_and(|due| due > Instant::now()));
+        network.tick().await.unwrap();
+        assert_eq!(memory.take_steps(), []);
+    });
+}
+
+#[test]
+fn a_report_that_is_refused_leaves_all_as_it_was() {
+    run(async {
+        let memory = Memory::with_ports(5);
+        let mut network = begun(&memory, told(WEB)).await;
+        let before = memory.state();
+        // Nobody has such a port; and the rules do not take it.
+        let report = network.plug("eth0", MAC).await.unwrap();
+        assert!(matches!(report, Err(PlugError::Refused(Refused::NoPort(_)))), "{report:?}");
+        memory.refuse(0);
+        let report = network.plug("eth3", MAC).await.unwrap();
+        assert!(matches!(report, Err(PlugError::Rules(_))), "{report:?}");
+        assert_eq!(memory.state().kept(), before.kept());
+        // Who was refused is nobody's: another one may be there.
+        network.plug("eth3", "02:00:00:00:00:09").await.unwrap().unwrap();
+        let after = memory.state();
+        assert_ne!(after.rules, before.rules);
+        assert_eq!(after.observed.neighbours.len(), 3);
+        // Rules first: until they stand nobody is a neighbour.
+        let steps = memory.take_steps();
+        assert!(matches!(&steps[..], [Step::Rules, Step::Change(Change::SetNeighbour(_)), ..]));
+    });
+}
+
+/// Who was plugged in when netd ended is there still, and is not when his link was down since.
+#[test]
+fn a_netd_that_is_started_again_knows_who_is_there() {
+    run(async {
+        let device = octet_appliance::LinkName::try_from("eth3".to_owned()).unwrap();
+        let mac = octet_appliance::Mac::try_from(MAC.to_owned()).unwrap();
+        for (downs, neighbours) in [(0, 3), (1, 0)] {
+            let memory = Memory::with_ports(5);
+            let held = [(device.clone(), Held { mac, downs: 0 })];
+            memory.change(|state| {
+                state.plugged = held.into_iter().collect();
+                state.observed.links.iter_mut().for_each(|link| link.carrier_downs = downs);
+            });
+            begun(&memory, told(WEB)).await;
+            assert_eq!(memory.state().observed.neighbours.len(), neighbours, "{downs}");
+        }
+    });
+}
+
+/// What somebody else has set is set again, and rules are not loaded for it.
+#[test]
+fn what_somebody_has_taken_away_is_put_back() {
+    run(async {
+        let memory = Memory::with_ports(5);
+        let mut network = begun(&memory, told(WEB)).await;
+        let before = memory.state();
+        memory.change(|state| {
+            state.observed.addresses.clear();
+            state.observed.routes.clear();
+        });
+        network.settle().await.unwrap();
+        assert_eq!(memory.state().kept(), before.kept());
+        assert!(!memory.take_steps().contains(&Step::Rules));
+    });
+}

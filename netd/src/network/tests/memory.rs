@@ -1,0 +1,210 @@
+//! A backend that remembers what it was told, and does nothing else.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use crate::backend::{Backend, BackendError, Drops};
+use crate::conntrack::Flow;
+use crate::generation::Author;
+use crate::observed::{Address, Link, LinkKind, Observed, Traffic};
+use crate::plan::Change;
+use crate::plugged::Plugged;
+use crate::rules::Rules;
+
+/// Whoever has a clone of it has the same one.
+#[derive(Debug, Clone, Default)]
+pub struct Memory(Rc<RefCell<State>>);
+
+/// What it has.
+#[derive(Debug, Clone, Default)]
+pub struct State {
+    pub rules: Option<Rules>,
+    pub observed: Observed,
+    pub flows: Vec<Flow>,
+    /// Who is plugged in, as rules know that were there before.
+    pub plugged: Plugged,
+    /// Whether nobody answers who asks what there is.
+    pub is_mute: bool,
+    /// What was done.
+    steps: Vec<Step>,
+    /// The step that is refused, counted from 0 from now on.
+    refuse: Option<usize>,
+    refused: Option<Step>,
+}
+
+/// One thing that is done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    /// Rules are loaded, in one transaction.
+    Rules,
+    /// A change is made.
+    Change(Change),
+    /// A flow ends.
+    Flow(Flow),
+}
+
+impl State {
+    /// What can be taken back: a flow that has ended cannot.
+    pub fn kept(&self) -> (Option<Rules>, Observed) {
+        let mut observed = self.observed.clone();
+        observed.addresses.sort_by_key(|it| (it.link, it.address));
+        observed.neighbours.sort_by_key(|it| (it.link, it.address));
+        (self.rules.clone(), observed)
+    }
+
+    /// Notes `step`, unless it is the one to refuse.
+    fn take(&mut self, step: Step) -> Result<(), BackendError> {
+        match &mut self.refuse {
+            Some(0) => {
+                (self.refuse, self.refused) = (None, Some(step));
+                return Err(BackendError("it is refused, as it is asked".into()));
+            }
+            Some(left) => *left -= 1,
+            None => {}
+        }
+        self.steps.push(step);
+        Ok(())
+    }
+
+    fn apply(&mut self, change: &Change) {
+        let Observed { links, addresses, routes, rules, dead_ends, neighbours, forwards } =
+            &mut self.observed;
+        match change {
+            Change::Up(index) => {
+                let mut links = links.iter_mut();
+                links.find(|link| link.index == *index).unwrap().up = true;
+            }
+            Change::SetAddress(it) => {
+                addresses.retain(|there| (there.link, there.address) != (it.link, it.address));
+                // The kernel does not say whether somebody was asked before.
+                addresses.push(Address { is_sole: false, ..it.clone() });
+            }
+            Change::RemoveAddress(it) => {
+                addresses.retain(|there| (there.link, there.address) != (it.link, it.address));
+            }
+            Change::AddRoute(it) => routes.push(*it),
+            Change::RemoveRoute(it) => routes.retain(|there| there != it),
+            Change::AddRule(it) => rules.push(it.clone()),
+            Change::RemoveRule(it) => rules.retain(|there| there != it),
+            Change::AddDeadEnd(it) => dead_ends.push(*it),
+            Change::RemoveDeadEnd(it) => dead_ends.retain(|there| there != it),
+            Change::SetNeighbour(it) => neighbours.push(*it),
+            Change::RemoveNeighbour(it) => neighbours.retain(|there| there != it),
+            Change::Forward => *forwards = true,
+        }
+    }
+}
+
+impl Memory {
+    /// With so many ports, `eth0` and so on, that are off and have something at the other end.
+    pub fn with_ports(count: u8) -> Self {
+        let link = |number: u8| Link {
+            index: u32::from(number) + 1,
+            name: format!("eth{number}"),
+            kind: LinkKind::Ethernet([2, 0, 0, 0, 1, number]),
+            up: false,
+            carrier: true,
+            carrier_downs: 0,
+            traffic: Traffic::default(),
+        };
+        let memory = Self::default();
+        memory.change(|state| state.observed.links = (0..count).map(link).collect());
+        memory
+    }
+
+    pub fn state(&self) -> State {
+        self.0.borrow().clone()
+    }
+
+    /// Somebody else changes it.
+    pub fn change(&self, change: impl FnOnce(&mut State)) {
+        change(&mut self.0.borrow_mut());
+    }
+
+    /// Has it refuse one step, after so many others.
+    pub fn refuse(&self, after: usize) {
+        self.change(|state| state.refuse = Some(after));
+    }
+
+    /// The step that it has refused.
+    pub fn refused(&self) -> Option<Step> {
+        self.0.borrow().refused.clone()
+    }
+
+    /// What was done since the last time.
+    pub fn take_steps(&self) -> Vec<Step> {
+        std::mem::take(&mut self.0.borrow_mut().steps)
+    }
+
+    /// From whom its own changes of rules come.
+    pub fn author(&self) -> Author {
+        Author { pid: 1, name: "nft".into() }
+    }
+}
+
+impl Backend for Memory {
+    fn prepare(&self, _: bool) {}
+
+    async fn observe(&self) -> Result<Observed, BackendError> {
+        let state = self.0.borrow();
+        if state.is_mute {
+            return Err(BackendError("nobody answers".into()));
+        }
+        Ok(state.observed.clone())
+    }
+
+    async fn apply(&self, change: &Change) -> Result<(), BackendError> {
+        let mut state = self.0.borrow_mut();
+        state.take(Step::Change(change.clone()))?;
+        state.apply(change);
+        Ok(())
+    }
+
+    async fn load(&self, rules: &Rules, before: Option<&Rules>) -> Result<(), BackendError> {
+        let mut state = self.0.borrow_mut();
+        if let Some(before) = before {
+            assert_eq!(
+                state.rules.as_ref(),
+                Some(before),
+                "these are not the rules that there are"
+            );
+            if before == rules {
+                return Ok(());
+            }
+        }
+        state.take(Step::Rules)?;
+        state.rules = Some(rules.clone());
+        Ok(())
+    }
+
+    async fn is_own(&self, author: &Author) -> bool {
+        *author == self.author()
+    }
+
+    async fn plugged(&self) -> Plugged {
+        self.0.borrow().plugged.clone()
+    }
+
+    fn end_flows(&self, ends: impl Fn(&Flow) -> bool) -> Result<Vec<Flow>, BackendError> {
+        let mut state = self.0.borrow_mut();
+        let ended: Vec<_> = state.flows.iter().filter(|flow| ends(flow)).cloned().collect();
+        for flow in &ended {
+            state.take(Step::Flow(flow.clone()))?;
+            state.flows.retain(|it| it != flow);
+        }
+        Ok(ended)
+    }
+
+    async fn rules(&self) -> Result<String, BackendError> {
+        Ok(format!("{:?}", self.0.borrow().rules))
+    }
+
+    async fn drops(&self) -> Result<Drops, BackendError> {
+        Ok(Drops::default())
+    }
+
+    async fn lines(&self) -> Result<BTreeMap<String, u64>, BackendError> {
+        Ok(BTreeMap::default())
+    }
+}
