@@ -109,11 +109,13 @@ fn difference(before: &Plan, after: &Plan) -> Result<String, Failed> {
     let mut text = String::new();
     for (index, line) in lines(after).filter(|(_, line)| !old.contains(&line.id)) {
         let chain = firewall::Name::of(after, Source::Policy(index));
-        let Line { id, rate: None, .. } = line else { return Err("a line with a rate".into()) };
+        if line.rate.is_some() {
+            return Err("a line with a rate".into());
+        }
         writeln!(text, "add counter inet {TABLE} {chain}")?;
         writeln!(text, "add chain inet {TABLE} {chain}")?;
         writeln!(text, "add rule inet {TABLE} {chain} jump new")?;
-        let rule = format!("counter name {chain} ct mark set {id:#x} accept");
+        let rule = format!("counter name {chain} accept");
         writeln!(text, "add rule inet {TABLE} {chain} {rule}")?;
         writeln!(text, "add element inet {TABLE} {}", element(after, index)?)?;
     }

@@ -15,7 +15,7 @@ use crate::paths::{self, Paths};
 use super::plan::{Plan, Source};
 use super::table::{Set, Table};
 use super::text::quoted;
-pub use line::{NO_LINE, Name};
+pub use line::Name;
 use standing::FRAME;
 pub use standing::{ERRORS, LONGEST_ERROR, NOBODY};
 

@@ -3,12 +3,9 @@
 use std::fmt;
 
 use super::super::built_in::BuiltIn;
-use super::super::chain::{Chain, Rule, rules};
+use super::super::chain::{Chain, Rule};
 use super::super::plan::{Plan, Source};
 use super::super::text::over;
-
-/// The mark of flows that no policy has let, but something else.
-pub const NO_LINE: u32 = 0;
 
 /// How many echo requests the router answers on each port in a second.
 const PINGS: u32 = 20;
@@ -53,31 +50,22 @@ impl fmt::Display for Name {
 /// The chain of the line `by`.
 pub(super) fn chain(plan: &Plan, by: Source) -> Chain {
     let name = Name::of(plan, by);
-    let (mark, limit, comment) = match by {
+    let (limit, comment) = match by {
         Source::Policy(index) => {
             let line = &plan.lines[index];
-            let limit = line.rate.map(|rate| rules_over(rate.into()));
-            (line.id, limit.unwrap_or_default(), line.text.clone())
+            (line.rate.map(|rate| limit(rate.into())), line.text.clone())
         }
-        Source::BuiltIn(line) => {
-            let limit = if line == BuiltIn::Ping { pings() } else { vec![] };
-            (NO_LINE, limit, by.to_string())
-        }
+        Source::BuiltIn(line) => ((line == BuiltIn::Ping).then(pings), by.to_string()),
     };
-    let accept = format!("counter name {name} ct mark set {mark:#x} accept");
-    let mut rules = rules!["jump new"];
-    rules.extend(limit);
-    rules.push(Rule::from(accept).commented(&comment));
-    Chain(rules)
+    let accept = Rule::from(format!("counter name {name} accept")).commented(&comment);
+    Chain([Some("jump new".into()), limit, Some(accept)].into_iter().flatten().collect())
 }
 
-fn rules_over(rate: u32) -> Vec<Rule> {
-    let limit = over(rate);
-    rules!["{limit} goto too_many"]
+fn limit(rate: u32) -> Rule {
+    format!("{} goto too_many", over(rate)).into()
 }
 
 /// The one built-in line that has a rate has it for each port.
-fn pings() -> Vec<Rule> {
-    let limit = over(PINGS);
-    rules!["update @pings {{ iifname {limit} }} goto too_many"]
+fn pings() -> Rule {
+    format!("update @pings {{ iifname {} }} goto too_many", over(PINGS)).into()
 }
