@@ -105,7 +105,8 @@ pub enum Source {
 /// What matters of a policy once it is known whom it is about.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Line {
-    /// The same for the same words wherever they stand in the file, and in every other boot; never 0.
+    /// The same for the same words wherever they stand in the file, and in every other boot; another one for other
+    /// words.
     pub id: u32,
     /// How many flows may begin in a second.
     pub rate: Option<NonZeroU32>,
@@ -305,20 +306,39 @@ fn router(cluster: &Cluster, number: u8) -> (Ipv4Addr, Ipv6Addr) {
 }
 
 fn lines(policies: &[Policy]) -> Vec<Line> {
-    let line = |policy: &Policy| {
-        let said = Policy { comment: None, ..policy.clone() };
-        let text = said.to_string();
-        Line { id: id(&text), rate: policy.rate, text }
+    let text = |policy: &Policy| Policy { comment: None, ..policy.clone() }.to_string();
+    let texts: Vec<_> = policies.iter().map(text).collect();
+    let ids = ids(texts.iter().map(|text| (digest(text), text.as_str())).collect());
+    let line = |(policy, text): (&Policy, &String)| Line {
+        id: ids[text.as_str()],
+        rate: policy.rate,
+        text: text.clone(),
     };
-    policies.iter().map(line).collect()
+    policies.iter().zip(&texts).map(line).collect()
 }
 
-/// The first bits of a digest: flows carry it as their mark, so two lines must not share one. With a
-/// thousand lines two do in one of ten thousand files; then removing one ends the flows of both.
-fn id(text: &str) -> u32 {
+/// The first bits of a digest: among a thousand lines two have the same in one of ten thousand files.
+fn digest(text: &str) -> u32 {
     let digest = Sha256::digest(text);
-    let bytes = [digest[0], digest[1], digest[2], digest[3]];
-    u32::from_be_bytes(bytes).max(1)
+    u32::from_be_bytes([digest[0], digest[1], digest[2], digest[3]])
+}
+
+/// An id for each text: its digest; of several with the same, the first in order of texts has it, and each other one
+/// the next number that is nobody's. So no line that stands alone has another one for their sake.
+fn ids(texts: BTreeSet<(u32, &str)>) -> BTreeMap<&str, u32> {
+    let mut ids = BTreeMap::new();
+    let mut taken = BTreeSet::new();
+    let (first, others): (Vec<_>, Vec<_>) =
+        texts.into_iter().partition(|(digest, _)| taken.insert(*digest));
+    ids.extend(first.into_iter().map(|(digest, text)| (text, digest)));
+    for (digest, text) in others {
+        let mut id = digest;
+        while !taken.insert(id) {
+            id = id.wrapping_add(1);
+        }
+        ids.insert(text, id);
+    }
+    ids
 }
 
 impl fmt::Display for Source {
@@ -326,6 +346,37 @@ impl fmt::Display for Source {
         match self {
             Self::Policy(index) => write!(f, "policy {}", index + 1),
             Self::BuiltIn(line) => write!(f, "built-in {line}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn lines_with_the_same_digest_have_ids_of_their_own() {
+        let of = |texts: &[(u32, &'static str)]| ids(texts.iter().copied().collect());
+        assert_eq!(of(&[(7, "a"), (9, "b")]), BTreeMap::from([("a", 7), ("b", 9)]));
+        // Whichever stands first in the file; and 8 is somebody's.
+        let expected = BTreeMap::from([("a", 7), ("b", 9), ("c", 8), ("d", 10)]);
+        let texts = [(8, "c"), (7, "b"), (7, "d"), (7, "a")];
+        assert_eq!(of(&texts), expected);
+        assert_eq!(of(&[texts[3], texts[2], texts[1], texts[0], texts[1]]), expected);
+        // The numbers end somewhere.
+        let last = [(u32::MAX, "a"), (u32::MAX, "b")];
+        assert_eq!(of(&last), BTreeMap::from([("a", u32::MAX), ("b", 0)]));
+    }
+
+    proptest! {
+        #[test]
+        fn no_two_texts_share_an_id(digests in prop::collection::vec(0..9u32, 0..12)) {
+            let texts: Vec<_> = (0..digests.len()).map(|number| format!("line {number}")).collect();
+            let all = digests.into_iter().zip(texts.iter().map(String::as_str));
+            let ids = ids(all.collect());
+            let apart: BTreeSet<_> = ids.values().collect();
+            prop_assert_eq!((ids.len(), apart.len()), (texts.len(), texts.len()));
         }
     }
 }

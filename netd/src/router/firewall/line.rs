@@ -69,3 +69,66 @@ fn limit(rate: u32) -> Rule {
 fn pings() -> Rule {
     format!("update @pings {{ iifname {} }} goto too_many", over(PINGS)).into()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::on_board::OnBoard;
+    use crate::router::firewall::table;
+    use octet_appliance::{Appliance, Segments};
+
+    const BEGINS: &str = "[appliance]\nname = \"octet\"\n[image]\npackages = []\ndrivers = []\nmodules = []\nservices = []\n[cluster]\nboards = 4\n";
+
+    fn plan(ports: &[u16]) -> Plan {
+        let line = |port: &u16| {
+            format!(
+                "[[policy]]\nfrom = \"board-1\"\nto = \"board-2\"\nprotocol = \"tcp\"\nports = [{port}]\nrate = 1\n"
+            )
+        };
+        let text = BEGINS.to_owned() + &ports.iter().map(line).collect::<String>();
+        let appliance = Appliance::parse("appliance.toml", &text).unwrap();
+        let settings = appliance.cluster_settings().unwrap();
+        let (segments, _) = Segments::of(&settings, &[], ("appliance.toml", &text)).unwrap();
+        Plan::new(&settings, &segments, &[])
+    }
+
+    /// The policies' elements of the map of ports, and their chains with what stands in them.
+    fn made(plan: &Plan) -> (Vec<String>, Vec<(String, String)>) {
+        let table = table(plan, &OnBoard::default(), None, false);
+        let map = table.sets.into_iter().find(|set| set.name == "forward_port").unwrap();
+        let mut elements = map.elements;
+        elements.retain(|it| it.contains(POLICY));
+        let chains = table.chains.into_iter().filter(|(name, _)| name.starts_with(POLICY));
+        let chains: Vec<_> = chains.map(|(name, chain)| (name, chain.to_string())).collect();
+        assert!(chains.iter().all(|(name, _)| table.counters.contains(name)));
+        (elements, chains)
+    }
+
+    /// SHA-256 of what these two lines say begins with the same 32 bits.
+    #[test]
+    fn two_lines_never_share_a_chain() {
+        let two = plan(&[13094, 28605]);
+        let (elements, chains) = made(&two);
+        let ids = two.lines.iter().map(|line| line.id);
+        assert_eq!(ids.collect::<Vec<_>>(), [0xcd06_10f7, 0xcd06_10f8]);
+        let element = |port, id| format!("\"eth1\" . \"eth2\" . tcp . {port} : goto policy_{id}");
+        assert_eq!(elements, [element(13094, "cd0610f7"), element(28605, "cd0610f8")]);
+        assert_eq!(chains.len(), 2);
+        for ((name, rules), port) in chains.iter().zip(["13094", "28605"]) {
+            assert!(rules.contains(&format!("counter name {name} accept comment")), "{rules}");
+            assert!(rules.contains(&format!("tcp {port}, ")), "{rules}");
+        }
+        // Whichever stands first, and alone as it would be.
+        assert_eq!(made(&plan(&[28605, 13094])).1, chains);
+        assert_eq!(made(&plan(&[13094])).1, chains[..1]);
+        assert_eq!(made(&plan(&[28605])).0, [element(28605, "cd0610f7")]);
+    }
+
+    /// The same words twice are the same line.
+    #[test]
+    fn the_same_line_twice_has_one_chain() {
+        let twice = plan(&[13094, 13094]);
+        assert_eq!(twice.lines.len(), 2);
+        assert_eq!(made(&twice), made(&plan(&[13094])));
+    }
+}
