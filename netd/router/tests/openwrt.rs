@@ -377,12 +377,17 @@ proptest! {
         boards in prop::sample::select(vec![4u8, 8]),
         lines in prop::collection::vec((0..8u8, 0..8u8, 0..5u8, 50..70u16, 0..9u16), 0..7),
         earlier in prop::collection::vec((0..8u8, 0..8u8, 0..5u8, 50..70u16, 0..9u16), 0..3),
+        // Of all lines: those that let the same may not differ in it.
+        rates in prop::array::uniform2(prop::option::of(1..200u32)),
     ) {
         let head = "[appliance]\nname = \"octet\"\n[image]\npackages = []\ndrivers = []\nmodules = []\nservices = []\n\
             [cluster]\nboards = @boards\n[lan]\n[[board]]\nnumber = 1\nrole = \"front\"\n[[board]]\nnumber = 2\nrole = \"manager\"\n\
             [[board]]\nnumber = 3\nrole = \"front\"\n[[publish]]\nport = \"tcp/443\"\nto = \"board-1\"\nat = \"tcp/8443\"\n";
-        let text = |lines: Vec<_>| head.to_owned() + &lines.into_iter().map(policy).collect::<String>();
-        let (text, earlier) = (text(lines), text(earlier));
+        let text = |lines: Vec<_>, rate: Option<u32>| {
+            let rate = rate.map_or_else(String::new, |rate| format!("rate = {rate}\n"));
+            lines.into_iter().fold(head.to_owned(), |text, line| text + &policy(line) + &rate)
+        };
+        let (text, earlier) = (text(lines, rates[0]), text(earlier, rates[1]));
         let read = text.replace("boards = @boards", &format!("boards = {boards}\nrouter = \"openwrt\""));
         let world = evaluator::World::read(&read, &UNITS).unwrap();
         let mut expected = world.table_between(&world.zones(), &world.worth_a_probe());
@@ -390,7 +395,15 @@ proptest! {
         expected.retain(|probe, _| !matches!(probe.2, evaluator::Traffic::Udp(68 | 546)));
         let wanted = plan(&text, boards);
         let router = Router::read(&ready(boards), &wanted).unwrap();
-        let reader = Reader::new(&sections(&wanted, &router), boards);
+        let told = sections(&wanted, &router);
+        // What is more than a policy's rate is no match, and ends with what its zone drops.
+        for rule in told.iter().filter(|it| it.kind == "rule") {
+            let rate = rates[0].filter(|_| rule.one("name").unwrap() == "policy");
+            let limit = rate.map(|rate| (format!("{rate}/second"), rate.to_string()));
+            let said = rule.one("limit").zip(rule.one("limit_burst"));
+            prop_assert_eq!(said, limit.as_ref().map(|(limit, burst)| (&limit[..], &burst[..])), "{}", rule);
+        }
+        let reader = Reader::new(&told, boards);
         let found = expected.keys().map(|probe| (*probe, reader.lets(probe))).collect();
         let differences = evaluator::compare(&expected, &found);
         prop_assert!(differences.is_empty(), "{}\n{:#?}", text, differences);
