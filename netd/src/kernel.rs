@@ -46,7 +46,7 @@ impl Kernel {
     /// What there is in a router's table. nft is asked for chains of all tables at once, and for nothing else: a list
     /// of this table alone, or of its counters, takes it many times as long. A table that is not there has none.
     pub async fn there(&self) -> There {
-        listed::there(&nft::run("list chains inet").await.unwrap_or_default())
+        nft::json("list chains inet").await.map(|listed| listed::there(&listed)).unwrap_or_default()
     }
 }
 
