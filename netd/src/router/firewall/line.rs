@@ -32,7 +32,7 @@ impl Name {
         }
     }
 
-    /// Whether a chain of this name that the kernel has was made for a line, there may be none any more.
+    /// Whether a chain that the kernel has under this name was made for a line, which may be gone.
     pub fn is_one(listed: &str) -> bool {
         listed.starts_with(POLICY) || listed.starts_with(BUILT_IN)
     }
@@ -74,7 +74,7 @@ fn pings() -> Rule {
 mod tests {
     use super::*;
     use crate::on_board::OnBoard;
-    use crate::router::firewall::table;
+    use crate::router::firewall::{There, table};
     use octet_appliance::{Appliance, Segments};
 
     const BEGINS: &str = "[appliance]\nname = \"octet\"\n[image]\npackages = []\ndrivers = []\nmodules = []\nservices = []\n[cluster]\nboards = 4\n";
@@ -122,6 +122,15 @@ mod tests {
         assert_eq!(made(&plan(&[28605, 13094])).1, chains);
         assert_eq!(made(&plan(&[13094])).1, chains[..1]);
         assert_eq!(made(&plan(&[28605])).0, [element(28605, "cd0610f7")]);
+    }
+
+    /// Of what the kernel has nothing goes but what was made for a line that is gone.
+    #[test]
+    fn a_chain_goes_with_its_line() {
+        let table = table(&plan(&[13094]), &OnBoard::default(), None, false);
+        let names = ["input", "policy_cd0610f7", "policy_00000002", "built_in_none", "by_forward"];
+        let there = There(names.map(str::to_owned).into());
+        assert_eq!(there.gone(&table).collect::<Vec<_>>(), ["built_in_none", "policy_00000002"]);
     }
 
     /// The same words twice are the same line.
