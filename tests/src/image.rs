@@ -79,10 +79,15 @@ impl Image {
     /// A machine that boots it without a disk, as cheaply as QEMU can: the host has unpacked the kernel, and programs
     /// are where they were the last time, so that their code is known already.
     pub fn machine(&self) -> Builder {
+        self.machine_with(&self.file("boot/initrd"))
+    }
+
+    /// The same with another initramfs.
+    pub fn machine_with(&self, initrd: &Path) -> Builder {
         let linux = self.file("boot/linux");
         let linux =
             if self.architecture == Architecture::X86_64 { unpacked(&linux) } else { linux };
-        let builder = Machine::builder(linux, self.file("boot/initrd"));
+        let builder = Machine::builder(linux, initrd);
         builder.architecture(self.architecture).kernel_argument("norandmaps")
     }
 

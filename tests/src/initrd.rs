@@ -33,10 +33,16 @@ pub fn append(initrd: &mut Vec<u8>, files: &[(&str, &[u8])]) {
     for (path, content) in files {
         entry(initrd, path, 0o100_755, content);
     }
+    end(initrd);
+}
+
+/// Ends an archive.
+pub fn end(initrd: &mut Vec<u8>) {
     entry(initrd, "TRAILER!!!", 0, &[]);
 }
 
-fn entry(out: &mut Vec<u8>, path: &str, mode: u32, content: &[u8]) {
+/// Adds one file, folder or symbolic link, whose content is where it leads: `mode` says which (inode(7)).
+pub fn entry(out: &mut Vec<u8>, path: &str, mode: u32, content: &[u8]) {
     // ino, mode, uid, gid, nlink, mtime, filesize, major, minor, rmajor, rminor, namesize, check
     let (size, name_size) = (content.len() as u32, path.len() as u32 + 1);
     let fields = [0, mode, 0, 0, 1, 0, size, 0, 0, 0, 0, name_size, 0];

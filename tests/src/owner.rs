@@ -55,6 +55,13 @@ impl Owner {
         command
     }
 
+    /// `octetctl openwrt` with further words, to be started.
+    pub fn openwrt(&self, words: &[&str]) -> Command {
+        let mut command = self.octetctl();
+        command.arg("openwrt").args(words);
+        command
+    }
+
     /// Writes the file `name` into the folder, in which `octetctl` runs.
     ///
     /// # Panics

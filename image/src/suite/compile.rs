@@ -15,8 +15,10 @@ use crate::target::Target;
 /// Where tests find what was compiled for them, by name; what guests run is in a folder of their target's name.
 const PROGRAMS: &str = "target/tested";
 
-/// PID 1 and netd with faults, which guests run beside the programs of `tests/guests`.
-const WITH_FAULTS: [&str; 6] = [
+/// What guests run beside the programs of `tests/guests`: PID 1 and netd with faults, and the double of a router.
+const BESIDE: [&str; 8] = [
+    "--package",
+    "octet-openwrt-double",
     "--package",
     "octet-init",
     "--package",
@@ -72,7 +74,7 @@ impl Made {
                 vec!["build", "--profile", "guests", "--bins", "--package", "octet-guests"];
             args.extend(["--target", target.triple()]);
             match target {
-                Target::QemuX86_64 => args.extend(WITH_FAULTS),
+                Target::QemuX86_64 => args.extend(BESIDE),
                 Target::QemuAarch64 if !soak => continue,
                 Target::QemuAarch64 => {}
             }

@@ -12,6 +12,7 @@ use miette::{IntoDiagnostic, WrapErr};
 use super::Suite;
 use super::compile::TestProgram;
 use super::costs::Tier;
+use super::openwrt::VARIABLE;
 
 /// The program whose tests have a process each: a guest that one of them boots is no other's matter.
 const APPLIANCE: &str = "tests/tests/appliance";
@@ -93,6 +94,9 @@ impl Job {
             command.env("OCTET_IMAGE_BUILT", &built.folder);
         }
         command.env("OCTET_PROGRAMS", &suite.programs).env("OCTET_SHARED", suite.shared.path());
+        if let Some(root) = &suite.openwrt {
+            command.env(VARIABLE, root);
+        }
         match &self.test {
             Some(test) => command.args(["--exact", test, "--include-ignored"]),
             None if suite.soak => command.arg("--include-ignored"),

@@ -3,6 +3,7 @@
 mod compile;
 mod costs;
 mod job;
+mod openwrt;
 
 use std::cmp::Reverse;
 use std::collections::VecDeque;
@@ -21,6 +22,8 @@ use crate::target::Target;
 use self::compile::{Made, TestProgram};
 use self::costs::{Costs, Tier};
 use self::job::{Job, Outcome};
+
+pub use self::openwrt::{TESTS as OPENWRT, root as openwrt_root};
 
 /// Where the table of costs is.
 const COSTS: &str = "tests/README.md";
@@ -48,6 +51,8 @@ pub struct Wanted {
     pub soak: bool,
     /// Whether the table of costs is written anew.
     pub write_costs: bool,
+    /// The root file system of a router that is not ours, for the tests of one.
+    pub openwrt: Option<PathBuf>,
 }
 
 /// The suite, with all that it needs.
@@ -58,6 +63,7 @@ struct Suite {
     /// What one test makes and others use.
     shared: TempDir,
     soak: bool,
+    openwrt: Option<PathBuf>,
 }
 
 /// Makes what is needed and runs the tests; whether they passed.
@@ -69,7 +75,7 @@ pub fn run(options: &Options, wanted: &Wanted) -> miette::Result<bool> {
     let file = root.join(COSTS);
     let text = fs::read_to_string(&file).into_diagnostic().wrap_err(COSTS)?;
     let mut costs = Costs::read(&text);
-    let mut suite = Suite::new(wanted.soak)?;
+    let mut suite = Suite::new(wanted)?;
     let mut outcomes = vec![];
     // Two compilations side by side: each has times at which it uses one processor.
     let (jobs, left) = thread::scope(|scope| -> miette::Result<_> {
@@ -133,9 +139,10 @@ fn images(options: &Options, soak: bool) -> miette::Result<Built> {
 
 impl Suite {
     /// One for which nothing is made yet.
-    fn new(soak: bool) -> miette::Result<Self> {
+    fn new(wanted: &Wanted) -> miette::Result<Self> {
         let shared = tempfile::tempdir().into_diagnostic()?;
-        Ok(Self { built: None, programs: PathBuf::new(), shared, soak })
+        let (soak, openwrt) = (wanted.soak, wanted.openwrt.clone());
+        Ok(Self { built: None, programs: PathBuf::new(), shared, soak, openwrt })
     }
 
     /// Runs `jobs` in their order, some at a time.

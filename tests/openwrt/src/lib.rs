@@ -4,7 +4,7 @@
 //!
 //! [`Router`] is the router: [`ubus`] what can be called, [`session`] by whom, [`uci`] its configuration, [`network`]
 //! and [`firewall`] what its daemons make of that; [`http`] is how it is asked, and [`server`] the same over TLS, with
-//! faults on demand.
+//! faults on demand. As a guest of a test (`guest/main.rs`) what its daemons run is put on a kernel.
 
 mod certificate;
 pub mod firewall;

@@ -55,6 +55,8 @@ pub struct Router {
     pub delay: u32,
     /// Logins besides those that it has: name, password and ACL.
     added: Vec<(String, String, Arc<Value>)>,
+    /// What has what its daemons run by now come true, where there is something that it can come true on.
+    pub runs: Option<fn(&Files)>,
     /// For numbers of sessions.
     pub(crate) logins: u64,
 }
@@ -91,6 +93,7 @@ impl Router {
             is_deaf: false,
             delay: 100,
             added: vec![],
+            runs: None,
             logins: 0,
         }
     }
@@ -98,6 +101,12 @@ impl Router {
     /// Adds a login that may do what `acl` says, a file as in `/usr/share/rpcd/acl.d/`.
     pub fn add_login(&mut self, name: &str, password: &str, acl: Value) {
         self.added.push((name.to_owned(), password.to_owned(), Arc::new(acl)));
+    }
+
+    /// `rpcd` starts again: all have to log in anew, by logins that are added from now on.
+    pub fn restart_rpcd(&mut self) {
+        self.kill_rpcd();
+        self.added.clear();
     }
 
     /// What who logs in with these words may do.
@@ -137,6 +146,25 @@ impl Router {
     fn run(&mut self, name: &str) {
         if let Some(file) = self.files.get(name).filter(|_| !self.is_deaf) {
             self.running.insert(name.to_owned(), file.clone());
+            if let Some(runs) = self.runs {
+                runs(&self.running);
+            }
+        }
+    }
+
+    /// Changes a file as whoever is at the router's own console does (`uci`, `uci commit`).
+    pub fn edit<T>(&mut self, name: &str, edit: impl FnOnce(&mut Package) -> T) -> Option<T> {
+        let package = self.files.get_mut(name)?;
+        let done = edit(package);
+        *package = package.clone().saved();
+        self.look_anew();
+        Some(done)
+    }
+
+    /// Has its daemons run what its files say, at once, as `/etc/init.d/network restart` does.
+    pub fn restart(&mut self) {
+        for name in ["network", "firewall"] {
+            self.run(name);
         }
     }
 

@@ -72,7 +72,7 @@ const HANG: Duration = Duration::from_secs(180);
 #[derive(Debug)]
 pub struct Server {
     address: SocketAddr,
-    fingerprint: [u8; 32],
+    certificate: Vec<u8>,
     shared: Arc<Shared>,
 }
 
@@ -109,7 +109,15 @@ impl Server {
     /// # Errors
     /// There is no port for it.
     pub fn start(router: Router) -> io::Result<Self> {
-        Self::with_versions(router, ALL_VERSIONS)
+        Self::start_at((Ipv4Addr::LOCALHOST, 0).into(), router)
+    }
+
+    /// The same at this address.
+    ///
+    /// # Errors
+    /// The address is not to be had.
+    pub fn start_at(address: SocketAddr, router: Router) -> io::Result<Self> {
+        Self::with_versions(address, router, ALL_VERSIONS)
     }
 
     /// The same with a library that speaks TLS 1.2 alone, as in older releases.
@@ -117,17 +125,18 @@ impl Server {
     /// # Errors
     /// There is no port for it.
     pub fn start_old(router: Router) -> io::Result<Self> {
-        Self::with_versions(router, &[&TLS12])
+        Self::with_versions((Ipv4Addr::LOCALHOST, 0).into(), router, &[&TLS12])
     }
 
     fn with_versions(
+        address: SocketAddr,
         router: Router,
         versions: &[&'static SupportedProtocolVersion],
     ) -> io::Result<Self> {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+        let listener = TcpListener::bind(address)?;
         let address = listener.local_addr()?;
         let (certificate, key) = certificate::make();
-        let fingerprint = Sha256::digest(&certificate).into();
+        let shown = certificate.to_vec();
         let tls = ServerConfig::builder_with_provider(Arc::new(default_provider()))
             .with_protocol_versions(versions)
             .map_err(io::Error::other)?
@@ -148,7 +157,7 @@ impl Server {
                 thread::spawn(move || shared.converse(stream));
             }
         });
-        Ok(Self { address, fingerprint, shared })
+        Ok(Self { address, certificate: shown, shared })
     }
 
     /// Where it is.
@@ -158,7 +167,12 @@ impl Server {
 
     /// The SHA-256 of its certificate.
     pub fn fingerprint(&self) -> [u8; 32] {
-        self.fingerprint
+        Sha256::digest(&self.certificate).into()
+    }
+
+    /// The certificate (DER), which `uhttpd` has in `/etc/uhttpd.crt`.
+    pub fn certificate(&self) -> &[u8] {
+        &self.certificate
     }
 
     /// Does something with the router itself.

@@ -10,6 +10,7 @@ mod drift;
 mod errors;
 mod flips;
 mod flows;
+mod openwrt;
 mod pairs;
 mod plugged;
 mod policies;

@@ -1,0 +1,390 @@
+//! A router with OpenWrt, proved with packets: the plan of a box is brought to a guest that is no Octet, by the owner's own
+//! command, and the test is everybody at its ports.
+//!
+//! With `cargo image test --openwrt ROOTFS.tar.gz` the guest is that root file system. Without, it is the double of
+//! `tests/openwrt`, which puts what it is told on the guest's kernel by code of its own.
+
+mod router;
+
+use std::collections::BTreeSet;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::process::Stdio;
+use std::sync::mpsc::{TryRecvError, channel};
+use std::thread;
+use std::time::Instant;
+
+use octet_evaluator::{Traffic, World, Zone};
+use octet_machine::panel::raw::ethernet;
+use octet_machine::panel::switchboard::{Came, Leg, Probe, Sentinel, Switchboard, Traffic as Sent};
+use octet_machine::panel::{Mac, Port};
+use octet_tests::{Output, Owner, PAUSE, SOON, run, workspace};
+
+use self::router::Router;
+use crate::segments::site::{probe, world};
+use crate::segments::sweep::{expected, is_right, pairs};
+
+/// Where the owner is, at the last port, and where the router is for him.
+const OWNER: Ipv4Addr = Ipv4Addr::new(192, 168, 1, 2);
+const ROUTER: Ipv4Addr = Ipv4Addr::new(192, 168, 1, 1);
+
+/// The same for one of his devices, in the network of the box that is for those.
+const DEVICE: Ipv4Addr = Ipv4Addr::new(10, 20, 250, 3);
+const LAN: Ipv4Addr = Ipv4Addr::new(10, 20, 250, 1);
+
+/// What its owner says there before the box comes: his own port is in a VLAN of its own, the uplink has fixed addresses, and a
+/// service of his is open.
+const OWNERS: &str = "set -e
+uci set network.lan.device=br-lan.1
+uci set network.mine=bridge-vlan
+uci set network.mine.device=br-lan
+uci set network.mine.vlan=1
+uci add_list network.mine.ports=lan8:u*
+uci set network.wan.proto=static
+uci add_list network.wan.ipaddr=192.0.2.7/24
+uci set network.wan.gateway=192.0.2.1
+uci add_list network.wan.ip6addr=2001:db8::7/64
+uci set network.wan.ip6gw=2001:db8::1
+uci set firewall.mine=rule
+uci set firewall.mine.name='what is mine'
+uci set firewall.mine.src=wan
+uci set firewall.mine.proto=tcp
+uci set firewall.mine.dest_port=2222
+uci set firewall.mine.target=ACCEPT
+uci commit
+";
+
+const HEAD: &str = "[appliance]\nname = \"octet\"\n[image]\npackages = []\ndrivers = []\nmodules = []\nservices = [\"gate\"]\n\
+    [cluster]\nboards = 4\nrouter = \"openwrt\"\nuplink = \"wan\"\nports = [\"lan1\", \"lan2\", \"lan3\", \"lan4\"]\n";
+
+/// What boards, the owner's devices and the uplink may say.
+const LINES: &str = r#"
+[[policy]]
+from = "boards"
+to = "board-2"
+protocol = "tcp"
+ports = [8080]
+
+[[policy]]
+from = ["board-3", "lan"]
+to = "uplink"
+protocol = "tcp"
+ports = [80, "8000-8010"]
+
+[[policy]]
+from = "lan"
+to = "boards"
+protocol = "icmp"
+
+[[policy]]
+from = "board-3"
+to = ["board-4", "lan"]
+protocol = "udp"
+ports = ["6000-6005"]
+
+[[policy]]
+from = "uplink"
+to = "board-1"
+protocol = "udp"
+ports = [4433]
+
+[[publish]]
+port = "tcp/443"
+to = "board-2"
+at = "tcp/8443"
+"#;
+
+/// What is published, to board 2.
+const PUBLISHED: Traffic = Traffic::Tcp(443);
+
+/// What lets his devices come to the router's web server.
+const LETS_IN: &str =
+    "[[policy]]\nfrom = \"lan\"\nto = \"router\"\nprotocol = \"tcp\"\nports = [443]\n";
+
+/// By this a frame is known again.
+const MARK: &[u8] = b"octet attack";
+
+/// The settings of the box whose devices are at this port.
+fn text(lan: &str, lines: &str) -> String {
+    let mut text = format!("{HEAD}[lan]\nport = \"{lan}\"\n");
+    for number in 1..=4 {
+        let role = if number == 1 { "role = \"manager\"\n" } else { "" };
+        text += &format!("[[board]]\nnumber = {number}\nmac = \"{}\"\n{role}", Mac::number(number));
+    }
+    text + lines
+}
+
+/// The owner at his own computer, with the settings of his box and the password of the router.
+struct Desk<'a> {
+    router: &'a Router,
+    owner: Owner,
+    fingerprint: String,
+}
+
+impl Desk<'_> {
+    fn openwrt(&self, verb: &str, web: SocketAddr) -> std::process::Command {
+        let (web, octet) = (web.to_string(), workspace());
+        let octet = octet.to_string_lossy();
+        let words =
+            [verb, "--octet", &octet, "--address", &web, "--fingerprint", &self.fingerprint];
+        let mut command = self.owner.openwrt(&words);
+        command.args(["--password-file", "password"]);
+        command
+    }
+
+    /// What `octetctl openwrt VERB` says, which must succeed.
+    fn says(&self, verb: &str, web: SocketAddr) -> String {
+        let began = Instant::now();
+        let Output { status, stdout, stderr } = run(&mut self.openwrt(verb, web));
+        assert_eq!(status, Some(0), "{verb}: {stdout}{stderr}\n{}", self.router.tail());
+        println!("{verb}: {:.1} s", began.elapsed().as_secs_f32());
+        stdout
+    }
+
+    /// Brings the router to these settings.
+    fn brings(&self, text: &str, web: SocketAddr) {
+        self.owner.write("appliance.toml", text);
+        let said = self.says("apply", web);
+        assert!(said.contains("Done, and confirmed"), "{said}");
+        assert_eq!(self.says("apply", web), "Nothing is to be done\n");
+        assert_eq!(self.says("verify", web), "The router is as the plan says\n");
+    }
+}
+
+/// First contact: what `adopt` prints is pasted there.
+fn adopt(router: &Router, web: SocketAddr) -> Desk<'_> {
+    let owner = Owner::new();
+    let until = Instant::now() + SOON;
+    let said = loop {
+        let output = run(&mut owner.openwrt(&["adopt", &web.to_string()]));
+        if output.status == Some(0) {
+            break output.stdout;
+        }
+        assert!(Instant::now() < until, "late: {}\n{}", output.stderr, router.tail());
+        thread::sleep(PAUSE);
+    };
+    assert!(!said.contains("Install there what it lacks"), "{said}");
+    let fingerprint = said.split_whitespace().find(|it| it.starts_with("sha256:")).unwrap();
+    let shown = router.paste("sha256sum /etc/uhttpd.crt");
+    assert_eq!(shown.split_whitespace().next(), fingerprint.strip_prefix("sha256:"));
+    let (_, commands) = said.split_once("by SSH as root:\n").unwrap();
+    let pasted = router.paste(commands);
+    let password =
+        pasted.lines().find_map(|it| it.strip_prefix("the password of octet: ")).unwrap();
+    owner.write("password", password);
+    Desk { router, owner, fingerprint: fingerprint.to_owned() }
+}
+
+/// A frame with these tags to everybody on the wire, if no board is named.
+fn marked(from: u8, to: Option<Mac>, tags: &[u16]) -> Vec<u8> {
+    let tags: Vec<_> = tags.iter().map(|number| (ethernet::VLAN, *number)).collect();
+    let macs = (Mac::number(from), to.unwrap_or(ethernet::BROADCAST));
+    // A type that no program knows: it is for bridges alone.
+    ethernet::tagged(macs, &tags, 0x88b5, &[MARK, &[0; 64]].concat())
+}
+
+/// Frames by which a board would reach another one past the router, if the switch let it.
+fn past_the_router(router: Mac) -> Vec<Vec<u8>> {
+    let mut frames = vec![];
+    for to in [None, Some(Mac::number(2)), Some(router)] {
+        // Without a tag; with that of board 2, of the lan, of the owner, with that of its own, and one behind its own.
+        let tags = [&[][..], &[1002], &[1250], &[1], &[1001], &[1001, 1002]];
+        frames.extend(tags.map(|tags| marked(1, to, tags)));
+    }
+    frames
+}
+
+/// A frame comes out at the other port; it is sent again as long as there may be no switch yet.
+fn passes(from: &Port, to: &Port, frame: &[u8]) {
+    let until = Instant::now() + SOON;
+    while Instant::now() < until {
+        from.send(frame).unwrap();
+        let again = Instant::now() + PAUSE;
+        while let Some(come) = to.receive(again) {
+            if come.windows(MARK.len()).any(|it| it == MARK) {
+                return;
+            }
+        }
+    }
+    panic!("late: nothing comes out of the switch");
+}
+
+/// Everybody at the ports of the box.
+struct Around {
+    panel: Switchboard,
+    world: World,
+}
+
+impl Around {
+    fn leg(&self, zone: Zone) -> usize {
+        self.panel.leg(&zone.to_string()).unwrap()
+    }
+
+    /// Who is there: rules let nothing to the router itself.
+    fn sentinels(&self) -> Vec<Sentinel> {
+        (0..self.panel.legs().len()).map(Sentinel::Neighbour).collect()
+    }
+
+    /// All ordered pairs of zones but those that end at the router: what arrives is what the evaluator makes of the file.
+    fn pairs(&mut self) {
+        let zones: Vec<_> =
+            self.world.zones().into_iter().filter(|it| *it != Zone::Router).collect();
+        let mut kinds = self.world.worth_a_probe();
+        kinds.retain(|it| !matches!(it, Traffic::Protocol(_)));
+        let mut asked = pairs(&zones, &kinds);
+        // What is let goes last: an answer to it would be let, too.
+        asked.sort_by_key(|asked| expected(&self.world, *asked).is_some());
+        let probes: Vec<_> = asked.iter().map(|asked| probe(&self.panel, *asked)).collect();
+        let sentinels = self.sentinels();
+        let came = self.panel.sweep(&probes, &sentinels).unwrap();
+        let published = self.leg(Zone::Board(2));
+        let mut wrong = vec![];
+        let mut arrived = BTreeSet::new();
+        for (asked, came) in asked.iter().zip(came) {
+            // On OpenWrt what is published is taken whatever address of the box it is sent to.
+            let is_published = asked.0 == Zone::Uplink && asked.2 == PUBLISHED;
+            let is_right = match is_published {
+                true => came == Came::Out(published),
+                false => is_right(&self.panel, &self.world, *asked, &came),
+            };
+            if !is_right {
+                let (from, to, what, version) = *asked;
+                wrong.push(format!("{came:?}: {}", self.world.explain(from, to, what, version)));
+            }
+            if expected(&self.world, *asked).is_some() {
+                arrived.insert(*asked);
+            }
+        }
+        println!("{} probes, {} arrive", asked.len(), arrived.len());
+        assert!(wrong.is_empty(), "{} of {}: {wrong:#?}", wrong.len(), asked.len());
+        assert!(arrived.len() > 30 && arrived.len() * 2 < asked.len());
+    }
+
+    /// A board that says it is another one has the rights of its own port.
+    fn spoofed(&mut self) {
+        let [own, third, lan, fourth] =
+            [Zone::Board(1), Zone::Board(3), Zone::Lan, Zone::Board(4)].map(|it| self.leg(it));
+        let end = |leg: usize| self.panel.legs()[leg].test;
+        let (victim, to) = ([end(third), end(lan), end(fourth)], end(fourth));
+        let probe = |from, to| Probe::new(from, to, Sent::Udp(6000));
+        let mut probes = vec![probe(third, to.ipv4.into()), probe(third, to.ipv6.into())];
+        for it in victim {
+            probes.push(probe(own, to.ipv4.into()).from_address(it.ipv4.into()));
+            probes.push(probe(own, to.ipv6.into()).from_address(it.ipv6.into()));
+        }
+        let sentinels = self.sentinels();
+        let came = self.panel.sweep(&probes, &sentinels).unwrap();
+        let (let_in, spoofed) = came.split_at(2);
+        assert_eq!(let_in, [Came::Out(fourth), Came::Out(fourth)]);
+        assert!(spoofed.iter().all(|it| *it == Came::Nowhere), "{spoofed:?}");
+    }
+
+    /// Nothing gets from board to board but by the router.
+    fn past_the_router(&mut self) {
+        let (leg, sentinels) = (self.leg(Zone::Board(1)), self.sentinels());
+        let frames = past_the_router(self.panel.legs()[leg].router.mac);
+        let seen = self.panel.exchange(leg, &frames, &sentinels).unwrap();
+        let seen: Vec<_> = seen.iter().filter(|it| it.carries(MARK)).collect();
+        assert!(seen.is_empty(), "{seen:?}");
+    }
+}
+
+/// Of all that its owner has written, by files.
+fn owners(router: &Router) -> [BTreeSet<String>; 3] {
+    ["network", "firewall", "dhcp"].map(|config| router.owners(config))
+}
+
+/// What its owner says there, and then has done. OpenWrt ships a rule that lets the ping of everybody outside through: it is
+/// the owner's, and is listed by `diff`.
+fn set_up(router: &Router) {
+    let rule = "'Allow-ICMPv6-Forward'";
+    let text = router.paste_until("uci export firewall; true", |it| it.contains(rule));
+    router.paste(OWNERS);
+    let mut rules = text.split("\nconfig ").filter(|it| it.starts_with("rule"));
+    let shipped = rules.position(|it| it.contains(rule)).unwrap();
+    router.paste(&format!(
+        "uci set firewall.@rule[{shipped}].enabled=0 && uci commit && /etc/init.d/network restart && \
+         /etc/init.d/firewall restart"
+    ));
+}
+
+/// An apply that cuts off whoever asks for it: he is let in by a policy, and takes it out. `octetctl` is killed then, as if it
+/// had been on a board that is cut off: it is the router that undoes it.
+fn locked_out(desk: &Desk<'_>, web: SocketAddr) {
+    let router = desk.router;
+    let before = text("lan6", &[LINES, LETS_IN].concat());
+    desk.brings(&before, web);
+    let (device, device_web) = router.owner("lan6", DEVICE, LAN);
+    assert_eq!(desk.says("verify", device_web), "The router is as the plan says\n");
+    desk.owner.write("appliance.toml", &text("lan6", LINES));
+    let mut apply = desk.openwrt("apply", device_web);
+    let mut apply = apply.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    // It is in the kernel: no rule for that port is left for his devices.
+    router.paste_until("nft list chain inet fw4 input_o_lan; true", |it| {
+        it.contains("chain input_o_lan") && !it.contains("443")
+    });
+    let (sender, came) = channel();
+    thread::spawn(move || {
+        // One try may end before the router undoes it.
+        let until = Instant::now() + SOON;
+        while Instant::now() < until {
+            if device.connect((LAN, 443).into()).is_ok() {
+                let _ = sender.send(());
+                return;
+            }
+        }
+    });
+    apply.kill().unwrap();
+    apply.wait().unwrap();
+    // The router answers others meanwhile, and nothing is confirmed.
+    desk.owner.write("appliance.toml", &before);
+    assert!(desk.says("diff", web).contains("A change waits to be confirmed"));
+    assert_eq!(came.try_recv(), Err(TryRecvError::Empty));
+    if router.is_double {
+        // Its clock is turned; a real one is waited for.
+        router.paste("pass 90");
+    }
+    came.recv_timeout(SOON).expect("late: the router has not undone it");
+    assert_eq!(desk.says("verify", web), "The router is as the plan says\n");
+    assert_eq!(desk.says("verify", device_web), "The router is as the plan says\n");
+}
+
+/// The plan of a box on a router that is a guest. A whole guest: what is held against the plan are frames on wires.
+#[test]
+fn a_guest_obeys_the_plan() {
+    let router = Router::start();
+    let (_owner, web) = router.owner("lan8", OWNER, ROUTER);
+
+    // As it comes: a switch that lets everybody everywhere, with whatever tag.
+    let ports = ["lan1", "lan2", "lan3", "lan4", "lan5", "wan"].map(|card| router.port(card));
+    for frame in past_the_router(router.macs().0).into_iter().take(6) {
+        passes(&ports[0], &ports[1], &frame);
+    }
+
+    set_up(&router);
+    let desk = adopt(&router, web);
+    let written = owners(&router);
+    let settings = text("lan5", LINES);
+    desk.owner.write("appliance.toml", &settings);
+    let said = desk.says("diff", web);
+    assert!(!said.contains("In the way") && said.contains("+ "), "{said}");
+    desk.brings(&settings, web);
+    assert_eq!(owners(&router), written);
+    assert!(["network", "firewall", "dhcp"].iter().all(|it| router.ours(it) > 0));
+
+    let (switch, out) = router.macs();
+    let mut legs: Vec<_> = (1..=4).map(|number| Leg::board(number, switch)).collect();
+    legs.extend([Leg::lan(Mac::number(201), switch), Leg::uplink(Mac::number(200), out)]);
+    let panel = Switchboard::new(ports.into_iter().zip(legs).collect());
+    let mut around = Around { panel, world: world(&settings) };
+    around.pairs();
+    around.spoofed();
+    around.past_the_router();
+
+    locked_out(&desk, web);
+    assert_eq!(owners(&router), written);
+
+    let said = desk.says("release", web);
+    assert!(said.contains("Done, and confirmed"), "{said}");
+    assert_eq!(owners(&router), written);
+    assert!(["network", "firewall", "dhcp"].iter().all(|it| router.ours(it) == 0));
+}

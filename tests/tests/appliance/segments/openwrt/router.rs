@@ -1,0 +1,131 @@
+//! A router that is not ours as a guest: its own userland on our kernel, with its wires and its console in the test.
+
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::io::{BufRead, BufReader, Write};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::time::Instant;
+
+use octet_machine::Machine;
+use octet_machine::panel::{Host, Mac, Port};
+use octet_tests::{PAUSE, SOON, double_root, router_initrd, shipped};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+/// The environment variable with the path of a root file system of OpenWrt (`cargo image test --openwrt`); without it the double
+/// is used.
+const ROOT: &str = "OCTET_OPENWRT_ROOT";
+
+/// Its cards, as it calls them. The switch has the Ethernet address of the first one.
+const CARDS: [&str; 9] = ["lan1", "lan2", "lan3", "lan4", "lan5", "lan6", "lan7", "lan8", "wan"];
+
+/// MiB.
+const MEMORY: u32 = 256;
+
+/// A router.
+pub struct Router {
+    /// Whether it is the double.
+    pub is_double: bool,
+    machine: Machine,
+    console: RefCell<BufReader<UnixStream>>,
+    _folder: TempDir,
+}
+
+impl Router {
+    /// Starts it, and waits until its console answers.
+    pub fn start() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let root = std::env::var_os(ROOT).map(PathBuf::from).unwrap_or_else(|| {
+            let root = folder.path().join("root.tar.gz");
+            double_root(&shipped(), &root);
+            root
+        });
+        let initrd = folder.path().join("initrd");
+        let first = router_initrd(&shipped(), &root, &initrd);
+        let builder = shipped().machine_with(&initrd).memory(MEMORY);
+        let builder = builder.kernel_argument(&format!("rdinit={first}"));
+        let builder = builder.kernel_argument(&format!("octet.cards={}", CARDS.join(",")));
+        let cards = 0..CARDS.len() as u8;
+        let machine = cards.fold(builder, |it, card| it.nic(mac(card))).start().unwrap();
+        let console = UnixStream::connect(machine.control_path()).unwrap();
+        console.set_read_timeout(Some(SOON)).unwrap();
+        let console = RefCell::new(BufReader::new(console));
+        let router = Self { is_double: false, machine, console, _folder: folder };
+        let is_double = router.paste("[ ! -x /sbin/pass ] || echo double").contains("double");
+        Self { is_double, ..router }
+    }
+
+    /// Has its own shell do what a person pastes, which must succeed, and returns what it said.
+    pub fn paste(&self, text: &str) -> String {
+        let mut console = self.console.borrow_mut();
+        console.get_mut().write_all(format!("{}\n", json!(text)).as_bytes()).unwrap();
+        let mut line = String::new();
+        if let Err(error) = console.read_line(&mut line) {
+            panic!("late: the router's console: {error}\n{}", self.machine.tail(40));
+        }
+        let answer: Value = serde_json::from_str(&line).unwrap();
+        let said = answer["said"].as_str().unwrap().to_owned();
+        assert_eq!(answer["status"], 0, "{text}\n{said}\n{}", self.machine.tail(40));
+        said
+    }
+
+    /// Pastes `text` again until `is_it` of what is said.
+    pub fn paste_until(&self, text: &str, is_it: impl Fn(&str) -> bool) -> String {
+        let until = Instant::now() + SOON;
+        loop {
+            let said = self.paste(text);
+            if is_it(&said) {
+                return said;
+            }
+            assert!(Instant::now() < until, "late: {text}: {said}");
+            std::thread::sleep(PAUSE);
+        }
+    }
+
+    /// The other end of the wire of this card.
+    pub fn port(&self, card: &str) -> Port {
+        self.machine.port(index(card)).unwrap()
+    }
+
+    /// The Ethernet address of its switch, and that of the card that leads out.
+    pub fn macs(&self) -> (Mac, Mac) {
+        (mac(0), mac(index("wan") as u8))
+    }
+
+    /// Somebody at this card, and where the router's web server is for programs of this computer.
+    pub fn owner(&self, card: &str, own: Ipv4Addr, router: Ipv4Addr) -> (Host, SocketAddr) {
+        let number = 220 + index(card) as u8;
+        let host = Host::start(self.port(card), Mac::number(number), &[(own.into(), 24)]);
+        let web = host.forward((router, 443).into()).unwrap();
+        (host, web)
+    }
+
+    /// What its owner has written of this file of the configuration.
+    pub fn owners(&self, config: &str) -> BTreeSet<String> {
+        let text = self.paste(&format!("uci export {config}"));
+        let sections = text.split("\nconfig ").skip(1).map(|it| it.trim().to_owned());
+        sections.filter(|it| !it.lines().next().is_some_and(|it| it.contains(" 'octet_"))).collect()
+    }
+
+    /// How many sections of this file are ours.
+    pub fn ours(&self, config: &str) -> usize {
+        let text = self.paste(&format!("uci export {config}"));
+        let names = text.lines().filter(|it| it.starts_with("config "));
+        names.filter(|it| it.contains(" 'octet_")).count()
+    }
+
+    /// The console's last lines.
+    pub fn tail(&self) -> String {
+        self.machine.tail(40).to_string()
+    }
+}
+
+fn index(card: &str) -> usize {
+    CARDS.iter().position(|it| *it == card).unwrap()
+}
+
+fn mac(card: u8) -> Mac {
+    Mac::number(100 + card)
+}
