@@ -32,7 +32,8 @@ const PORTS: &str = r#"{
 }
 "#;
 
-/// Where modules are in the image, by the beginnings of their paths: what a switch and a firewall are made of, and its cards.
+/// Where modules are in the image, by the beginnings of their paths: what a switch and a firewall are made of, and its
+/// cards.
 const WANTED: [&str; 3] = ["net/", "drivers/net/virtio_net", "drivers/net/net_failover"];
 
 /// Modules that a router has no use for.
@@ -72,8 +73,9 @@ const OF_IMAGE: [&str; 7] = [
     "usr/sbin/nft",
 ];
 
-/// Writes to `initrd` the root in `archive`, a `.tar.gz`, with the modules of `image`, the ports of a guest as OpenWrt's board
-/// description has them, and the first program of a guest, whose path in it is returned. Devices are left out: the kernel makes them.
+/// Writes to `initrd` the root in `archive`, a `.tar.gz`, with the modules of `image`, the ports of a guest as OpenWrt's
+/// board description has them, and the first program of a guest, whose path in it is returned. Devices are left out: the
+/// kernel makes them.
 ///
 /// # Panics
 /// It is no such archive, or the host refuses.
@@ -199,7 +201,7 @@ pub fn double_root(image: &Image, archive: &Path) {
         header.set_size(0);
         tar.append_link(&mut header, path, to).expect("room for a link");
     }
-    for folder in ["tmp", "usr/share/rpcd/acl.d"] {
+    for folder in ["run", "tmp", "usr/share/rpcd/acl.d"] {
         let mut header = Header::new_gnu();
         header.set_entry_type(EntryType::Directory);
         header.set_mode(0o755);

@@ -23,8 +23,9 @@ pub struct Args {
     write_costs: bool,
     /// Run only what is about a router with OpenWrt, on this root file system as a guest
     ///
-    /// It is the openwrt-RELEASE-x86-64-rootfs.tar.gz that OpenWrt publishes for x86/64, and needs uhttpd with uhttpd-mod-ubus and a
-    /// certificate, rpcd with rpcd-mod-file, and firewall4: releases have them. Without it that runs on a test double.
+    /// It is the openwrt-RELEASE-x86-64-rootfs.tar.gz that OpenWrt publishes for x86/64, and needs uhttpd with
+    /// uhttpd-mod-ubus and a certificate, rpcd with rpcd-mod-file, and firewall4: releases have them. Without it that runs
+    /// on a test double.
     #[arg(long, value_name = "ROOTFS.tar.gz", conflicts_with = "name")]
     openwrt: Option<PathBuf>,
     #[command(flatten)]

@@ -32,8 +32,8 @@ pub enum RootError {
     /// It is no archive.
     #[error("{path} is no .tar.gz: {error}", path = .0.display(), error = .1)]
     #[diagnostic(help(
-        "take the root file system that OpenWrt publishes for x86/64, openwrt-RELEASE-x86-64-rootfs.tar.gz; an image of a disk is \
-         another thing"
+        "take the root file system that OpenWrt publishes for x86/64, openwrt-RELEASE-x86-64-rootfs.tar.gz; an \
+         image of a disk is another thing"
     ))]
     NoArchive(PathBuf, io::Error),
     /// It has no first program.

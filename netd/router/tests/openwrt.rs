@@ -206,6 +206,7 @@ fn what_is_in_the_way_is_named() {
         ("192.168.1.1/24", "10.20.77.1/24", "has 10.20.77.1/24, an address of the box"),
         (zone, "config zone\n\toption name 'o_board2'\n\nconfig zone\n\toption name", "rename it"),
         ("list network 'lan'", "list network 'lan'\n\tlist network 'octet_lan'", "take it out"),
+        ("option forward 'REJECT'", "option forward 'acc'", "lets pass whatever no rule is about"),
     ] {
         assert_eq!(change(&ready(8), &plan).conflicts, [""; 0]);
         let text = ready(8).replacen(from, to, 1);

@@ -203,6 +203,16 @@ fn conflicts(plan: &Plan, router: &Router) -> Vec<String> {
             found.push(format!("{label} has {network}, which has a zone of its own: take it out"));
         }
     }
+    for it in router.owners("firewall", "defaults") {
+        // What a zone says of forwarding is about what stays in it (fw4); of words it takes the beginning.
+        let forward = it.one("forward").unwrap_or_default().to_lowercase();
+        if !forward.is_empty() && "accept".starts_with(&forward) {
+            let label = it.label();
+            found.push(format!(
+                "{label} lets pass whatever no rule is about, between boards, too: say `option forward 'REJECT'` there"
+            ));
+        }
+    }
     found
 }
 

@@ -1,8 +1,8 @@
 //! The first program of a guest whose root is not ours, such as OpenWrt's: loads the kernel's modules that are in `/octet`,
 //! gives network cards the names that a router has, leaves a shell at the control port, and becomes the root's own init.
 //!
-//! `octet.cards=lan1,lan2,wan` on the kernel's command line are the names, in the order of the cards. At the control port each
-//! line is a command for the root's own shell, as JSON; the answer is how it ended and what it said.
+//! `octet.cards=lan1,lan2,wan` on the kernel's command line are the names, in the order of the cards. At the control port
+//! each line is a command for the root's own shell, as JSON; the answer is how it ended and what it said.
 
 use std::env;
 use std::fs::{self, File, OpenOptions};
@@ -32,9 +32,7 @@ fn main() {
 }
 
 fn first() -> io::Result<()> {
-    for (kind, place) in
-        [("proc", "/proc"), ("sysfs", "/sys"), ("devtmpfs", "/dev"), ("tmpfs", "/run")]
-    {
+    for (kind, place) in [("proc", "/proc"), ("sysfs", "/sys"), ("devtmpfs", "/dev")] {
         fs::create_dir_all(place)?;
         mount(kind, place, kind, MountFlags::empty(), None::<&std::ffi::CStr>)?;
     }

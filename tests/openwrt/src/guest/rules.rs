@@ -1,4 +1,5 @@
-//! What `fw4` makes of the file `firewall`: the table that it loads, as far as the configurations of a box need it.
+//! What `fw4` makes of the file `firewall`: the table that it loads, as far as the configurations of a box need it. Held
+//! against the table of a real one that was recorded (`dsa_evidence.json`), but for its limit of new connections to itself.
 
 use std::fmt::Write;
 
@@ -7,6 +8,9 @@ use octet_openwrt_double::uci::{Package, Section};
 /// What stands before all rules, with what zones and the world get if nothing lets it.
 const HEAD: &str = "table inet fw4\ndelete table inet fw4\ntable inet fw4 {\n\
     chain handle_reject { meta l4proto tcp reject with tcp reset; reject with icmpx port-unreachable; }\n";
+
+/// What belongs to a flow that was let.
+const BEGUN: &str = "ct state established,related accept";
 
 /// Types of ICMP by their names: number and code, of each version that has them.
 const ICMP: [(&str, Option<&str>, Option<&str>); 11] = [
@@ -25,58 +29,70 @@ const ICMP: [(&str, Option<&str>, Option<&str>); 11] = [
 
 /// What `nft` is to load for these files.
 pub fn script(firewall: &Package, network: &Package) -> String {
-    let defaults = of(firewall, "defaults").next();
-    let default = |key| verdict(defaults.and_then(|it| it.one(key)).unwrap_or("REJECT"));
-    let mut text = HEAD.to_owned();
-    let (mut nat_in, mut nat_out) = (String::new(), String::new());
-    for (hook, side) in [("input", "iifname"), ("forward", "iifname"), ("output", "oifname")] {
-        let mut base = format!(
-            "type filter hook {hook} priority filter; policy drop;\nct state established,related accept\n"
-        );
-        if hook != "forward" {
-            writeln!(base, "{side} lo accept").expect("room");
+    let hooks = ["input", "forward", "output"].map(|hook| chains(firewall, network, hook));
+    let (mut published, mut masqueraded) = (String::new(), String::new());
+    for zone in of(firewall, "zone") {
+        let devices = devices(zone, network);
+        if devices.is_empty() {
+            continue;
         }
-        for rule in of(firewall, "rule").filter(|it| of_hook(it, hook) == Some("*")) {
-            base += &lines(rule, "");
+        if zone.one("masq") == Some("1") {
+            masqueraded += &format!("oifname {{ {devices} }} meta nfproto ipv4 masquerade\n");
         }
-        for zone in of(firewall, "zone") {
-            let (name, devices) = (zone.one("name").unwrap_or_default(), devices(zone, network));
-            let mut chain = String::new();
-            for rule in of(firewall, "rule").filter(|it| of_hook(it, hook) == Some(name)) {
-                let to = rule.one("dest").filter(|to| hook == "forward" && *to != "*");
-                if let Some(to) = out(firewall, network, to) {
-                    chain += &lines(rule, &to);
-                }
-            }
-            if hook == "forward" {
-                for way in of(firewall, "forwarding").filter(|it| it.one("src") == Some(name)) {
-                    if let Some(to) = out(firewall, network, way.one("dest")) {
-                        writeln!(chain, "{to}accept").expect("room");
-                    }
-                }
+        published.extend(redirects(firewall, zone).map(|it| redirect(it, &devices)));
+    }
+    format!(
+        "{HEAD}{}chain dstnat {{ type nat hook prerouting priority dstnat;\n{published}}}\n\
+         chain srcnat {{ type nat hook postrouting priority srcnat;\n{masqueraded}}}\n}}\n",
+        hooks.concat()
+    )
+}
+
+/// The chain of a hook, and behind it one for each zone.
+fn chains(firewall: &Package, network: &Package, hook: &str) -> String {
+    let default = of(firewall, "defaults").find_map(|it| it.one(hook)).unwrap_or("REJECT");
+    let rules = |zone: &str| {
+        let rules = of(firewall, "rule").filter(|it| of_hook(it, hook) == Some(zone));
+        let line = |rule: &Section| {
+            let to = rule.one("dest").filter(|to| hook == "forward" && *to != "*");
+            Some(lines(rule, &out(firewall, network, to)?))
+        };
+        rules.filter_map(line).collect::<String>()
+    };
+    let side = if hook == "output" { "oifname" } else { "iifname" };
+    let mut zones = String::new();
+    let mut base = format!("type filter hook {hook} priority filter; policy drop;\n{BEGUN}\n");
+    if hook != "forward" {
+        base += &format!("{side} lo accept\n");
+    }
+    base += &rules("*");
+    for zone in of(firewall, "zone") {
+        let (name, devices) = (zone.one("name").unwrap_or_default(), devices(zone, network));
+        let mut chain = rules(name);
+        let policy = verdict(zone.one(hook).unwrap_or("DROP"));
+        if hook == "forward" {
+            let ways = of(firewall, "forwarding").filter(|it| it.one("src") == Some(name));
+            let ways = ways.filter_map(|it| out(firewall, network, it.one("dest")));
+            chain.extend(ways.map(|to| format!("{to}accept\n")));
+            if redirects(firewall, zone).next().is_some() {
                 chain += "ct status dnat accept\n";
             }
-            chain += &verdict(zone.one(hook).unwrap_or("DROP"));
-            writeln!(text, "chain {hook}_{name} {{\n{chain}\n}}").expect("room");
-            if !devices.is_empty() {
-                writeln!(base, "{side} {{ {devices} }} jump {hook}_{name}").expect("room");
-            }
-            if hook == "forward" && !devices.is_empty() {
-                if zone.one("masq") == Some("1") {
-                    let masquerades = "meta nfproto ipv4 masquerade";
-                    writeln!(nat_out, "oifname {{ {devices} }} {masquerades}").expect("room");
-                }
-                for it in of(firewall, "redirect").filter(|it| it.one("src") == Some(name)) {
-                    nat_in += &redirect(it, &devices);
-                }
-            }
+            // What is said of a zone's forwarding is about what stays in it; the rest gets what all get.
+            let own = out(firewall, network, Some(name));
+            chain.extend(own.map(|own| format!("{own}{policy}\n")));
+        } else {
+            chain += &policy;
         }
-        writeln!(text, "chain {hook} {{\n{base}{}\n}}", default(hook)).expect("room");
+        zones += &format!("chain {hook}_{name} {{\n{chain}\n}}\n");
+        if !devices.is_empty() {
+            base += &format!("{side} {{ {devices} }} jump {hook}_{name}\n");
+        }
     }
-    text + &format!(
-        "chain dstnat {{ type nat hook prerouting priority dstnat;\n{nat_in}}}\n\
-         chain srcnat {{ type nat hook postrouting priority srcnat;\n{nat_out}}}\n}}\n"
-    )
+    format!("{zones}chain {hook} {{\n{base}{}\n}}\n", verdict(default))
+}
+
+fn redirects<'a>(firewall: &'a Package, zone: &'a Section) -> impl Iterator<Item = &'a Section> {
+    of(firewall, "redirect").filter(|it| it.one("src") == zone.one("name"))
 }
 
 fn of<'a>(package: &'a Package, kind: &'a str) -> impl Iterator<Item = &'a Section> {

@@ -14,8 +14,8 @@ use octet_tests::{PAUSE, SOON, double_root, router_initrd, shipped};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-/// The environment variable with the path of a root file system of OpenWrt (`cargo image test --openwrt`); without it the double
-/// is used.
+/// The environment variable with the path of a root file system of OpenWrt (`cargo image test --openwrt`); without it the
+/// double is used.
 const ROOT: &str = "OCTET_OPENWRT_ROOT";
 
 /// Its cards, as it calls them. The switch has the Ethernet address of the first one.
