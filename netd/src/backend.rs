@@ -4,9 +4,11 @@
 use std::collections::BTreeMap;
 use std::io;
 
+use octet_router::matrix::Came;
+
 use crate::conntrack::Flow;
 use crate::generation::Author;
-use crate::observed::Observed;
+use crate::observed::{Neighbour, Observed};
 use crate::plan::Change;
 use crate::plugged::Plugged;
 use crate::rules::Rules;
@@ -82,4 +84,28 @@ pub trait Backend {
     /// # Errors
     /// It does not answer.
     fn lines(&self) -> impl Future<Output = Result<BTreeMap<String, u64>, BackendError>>;
+
+    /// Notes what comes in from now on, and forgets what came before.
+    ///
+    /// # Errors
+    /// It refuses.
+    fn watch(&self) -> impl Future<Output = Result<(), BackendError>>;
+
+    /// Notes nothing any more.
+    ///
+    /// # Errors
+    /// It refuses.
+    fn unwatch(&self) -> impl Future<Output = Result<(), BackendError>>;
+
+    /// What has come in since [`watch`](Self::watch).
+    ///
+    /// # Errors
+    /// Nothing is noted, or it does not answer.
+    fn came(&self) -> impl Future<Output = Result<Came, BackendError>>;
+
+    /// Has it know who has an address at a link, until it asks there itself.
+    ///
+    /// # Errors
+    /// It refuses.
+    fn introduce(&self, neighbour: &Neighbour) -> impl Future<Output = Result<(), BackendError>>;
 }

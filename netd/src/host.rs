@@ -13,6 +13,7 @@ use crate::router::built_in::ENROLMENT;
 use crate::router::chain::{Chain, Declared, Hook, Rule, rules};
 use crate::router::firewall::{ERRORS, LONGEST_ERROR, NOBODY};
 use crate::router::text::{list, over};
+use crate::watch;
 
 /// For whom the door is open: a unit, which of its ports (all, if none is named), and what counts who comes in.
 const DOORS: [(&str, Option<&str>, &str); 2] =
@@ -114,6 +115,7 @@ impl Inbound {
     /// The transaction that makes the rules stand. Whatever was there before, there is no moment
     /// without rules and none with half of them, and counters go on. Chains are named first, so that the flush finds
     /// them, and filled again. A node that was a router has a guard; a guard's ports are no concern of this one.
+    /// Nor does a netd that has just been started watch anything.
     pub fn text(&self) -> String {
         let of_paths = self.paths.as_ref().map(|_| paths::FRAME).into_iter().flatten();
         let mut frame = String::new();
@@ -132,10 +134,11 @@ impl Inbound {
             none if none.is_empty() => String::new(),
             some => format!(" elements = {{ {} }}", list(some)),
         };
+        let watch = watch::end();
         format!(
             "table netdev octet_guard {{ }}
 delete table netdev octet_guard
-table inet octet_fw {{
+{watch}table inet octet_fw {{
 {frame}}}
 flush table inet octet_fw
 flush set inet octet_fw {set}

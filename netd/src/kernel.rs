@@ -8,18 +8,20 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use octet_node::say;
+use octet_router::matrix::Came;
 use rtnetlink::Handle;
 use tokio::sync::Mutex;
 
 use crate::backend::{Backend, BackendError, Drops};
 use crate::conntrack::{self, Flow};
 use crate::generation::Author;
-use crate::observed::Observed;
+use crate::observed::{Neighbour, Observed};
 use crate::plan::Change;
 use crate::plugged::Plugged;
 use crate::router::firewall::{self, There};
 use crate::router::guard;
 use crate::rules::Rules;
+use crate::watch;
 use nft::NftError;
 
 /// How many neighbours of each version of IP the kernel notes, on all links together
@@ -114,6 +116,23 @@ impl Backend for Kernel {
     async fn lines(&self) -> Result<BTreeMap<String, u64>, BackendError> {
         let listed = nft::json(&format!("list counters table inet {}", firewall::TABLE)).await?;
         Ok(listed::lines(&listed))
+    }
+
+    async fn watch(&self) -> Result<(), BackendError> {
+        Ok(nft::load(&watch::begin()).await?)
+    }
+
+    async fn unwatch(&self) -> Result<(), BackendError> {
+        Ok(nft::load(&watch::end()).await?)
+    }
+
+    async fn came(&self) -> Result<Came, BackendError> {
+        let listed = nft::json(&format!("list table inet {}", watch::TABLE)).await?;
+        Ok(listed::came(&listed))
+    }
+
+    async fn introduce(&self, neighbour: &Neighbour) -> Result<(), BackendError> {
+        Ok(routing::introduce(&self.handle, neighbour).await?)
     }
 }
 

@@ -29,10 +29,12 @@ pub mod pace;
 pub mod paths;
 pub mod plan;
 pub mod plugged;
+pub mod probe;
 pub mod router;
 pub mod rules;
 pub mod serve;
 mod service;
 pub mod told;
+pub mod watch;
 
 pub use service::main;

@@ -1,23 +1,25 @@
 //! What netd can be asked, on its socket.
 
+mod probing;
 mod reported;
 mod show;
 
 use std::sync::Arc;
 
-use octet_appliance::{InvalidPolicy, Traffic, Zone};
+use octet_appliance::{InvalidPolicy, Zone};
 use octet_node::control::file::FileArg;
 use octet_node::control::{Capability, ColumnKind, Failure, FailureCode, Verb};
 use octet_node::links::{ADVERTISED, Advertised, LEASED, LINKS, Lease, Links, PLUGGED, TRAFFIC};
 use octet_node::serve::tasks::{Call, Limits, Verbs};
 use octet_node::serve::verbs::{file, flag, nothing, option, text};
 use octet_node::settings::Which;
+use octet_router::matrix::{CAME, PROBE, WATCH};
 use octet_router::openwrt::change::Change;
 use octet_router::openwrt::router::Router;
 use serde_json::{Value, json};
 use tokio::sync::mpsc::Sender;
 use tokio::sync::{Mutex, oneshot, watch};
-use tokio::task::spawn_blocking;
+use tokio::task::{AbortHandle, spawn_blocking};
 
 use crate::backend::Backend;
 use crate::generation::Author;
@@ -25,8 +27,8 @@ use crate::lease;
 use crate::network::PlugError;
 use crate::plugged::Plugged;
 use crate::router::explain::Answer;
+use crate::router::kind::{InvalidKind, Kind};
 use crate::router::plan::Plan;
-use crate::router::report::asked;
 use crate::told::{self, Node, Told};
 
 /// How many may be connected at once; a further one is turned away.
@@ -40,6 +42,10 @@ pub struct Shared<B> {
     listing: Mutex<()>,
     /// What is known beside what the kernel says.
     noted: Mutex<Noted>,
+    /// Held while packets are sent for an operator: one at a time.
+    probing: Mutex<()>,
+    /// What ends it that what comes in is noted.
+    watching: Mutex<Option<AbortHandle>>,
     /// The links, as units are told of them.
     links: watch::Sender<Links>,
     node: Arc<Node>,
@@ -101,8 +107,8 @@ pub enum Wish {
 impl<B> Shared<B> {
     /// Answers from what `backend` says at the time. What is to be done goes to `wishes`.
     pub fn new(backend: B, node: Arc<Node>, wishes: Sender<Wish>) -> Self {
-        let (listing, noted, links) = Default::default();
-        Self { backend, listing, noted, links, node, wishes }
+        let (listing, noted, probing, watching, links) = Default::default();
+        Self { backend, listing, noted, probing, watching, links, node, wishes }
     }
 
     /// Notes what a DHCP server has given, who is plugged in, and how the links are.
@@ -128,8 +134,8 @@ impl<B> Shared<B> {
 }
 
 /// Everything netd can be asked.
-pub fn verbs<B: Backend + 'static>() -> Verbs<Shared<B>> {
-    use Capability::{Own, Read};
+pub fn verbs<B: Backend + Clone + 'static>() -> Verbs<Shared<B>> {
+    use Capability::{Operate, Own, Read};
 
     let link = || text("link", "The link that asks, as eth0");
     Verbs::default()
@@ -156,9 +162,9 @@ pub fn verbs<B: Backend + 'static>() -> Verbs<Shared<B>> {
                 .and(text("to", "With whom").parse(zone))
                 .and(
                     text("what", "tcp/PORT, udp/PORT, icmp, mpls-in-ip or a protocol's number")
-                        .parse(flow),
+                        .parse(|what| kind(&what)),
                 ),
-            async |shared, _, ((from, to), flow)| explain(shared, from, to, flow).await,
+            async |shared, _, ((from, to), kind)| explain(shared, from, to, kind).await,
         )
         .with(
             Verb::new("openwrt", Read, "Lists what a router with OpenWrt lacks of the plan")
@@ -166,6 +172,27 @@ pub fn verbs<B: Backend + 'static>() -> Verbs<Shared<B>> {
             file("router", "What it says of itself: `uci export` and /etc/board.json")
                 .and(flag("commands", "Only the commands that bring it there, for `uci batch`")),
             openwrt,
+        )
+        .with(
+            Verb::new(WATCH, Operate, "Notes for five minutes what comes in to this board"),
+            nothing(),
+            async |shared, _, ()| probing::watch(shared).await,
+        )
+        .with(
+            Verb::new(CAME, Read, "Shows what has come in since `watch`, by who sent it"),
+            nothing(),
+            async |shared, _, ()| probing::came(shared).await,
+        )
+        .with(
+            Verb::new(PROBE, Operate, "Sends another board of the box, or the router, one packet of each kind"),
+            text("to", "board-N, or router")
+                .parse(zone)
+                .and(text("what", "Kinds of flows, as tcp/80,udp/53,icmp").parse(probing::kinds))
+                .and(
+                    option("mac", "Also past the router: to this Ethernet address, and to everybody on the wire")
+                        .parse(probing::mac),
+                ),
+            async |shared, _, ((to, kinds), mac)| probing::probe(shared, to, &kinds, mac).await,
         )
         .with(
             Verb::new(LINKS, Read, "Tells of the links, and again when they change"),
@@ -208,14 +235,9 @@ fn zone(name: String) -> Result<Zone, Failure> {
     })
 }
 
-/// A kind of flow, with the port that it is to.
-type Flow = (Traffic, u16);
-
-fn flow(what: String) -> Result<Flow, Failure> {
-    asked(&what).ok_or_else(|| {
-        let message = format!("`{what}` is no kind of flow");
-        let help = "write tcp/PORT, udp/PORT, icmp, mpls-in-ip or the number of a protocol";
-        Failure::new(FailureCode::BadArgument, message, help)
+fn kind(what: &str) -> Result<Kind, Failure> {
+    what.parse().map_err(|error: InvalidKind| {
+        Failure::new(FailureCode::BadArgument, error.to_string(), InvalidKind::HELP)
     })
 }
 
@@ -273,7 +295,7 @@ async fn explain<B>(
     shared: &Shared<B>,
     from: Zone,
     to: Zone,
-    (traffic, port): Flow,
+    Kind { traffic, port }: Kind,
 ) -> Result<Value, Failure> {
     Ok(match plan(shared).await?.explain(from, to, traffic, port) {
         Answer::Let { by, text } => {

@@ -129,6 +129,14 @@ pub fn plan(node: &Node, which: Which) -> Result<Option<Plan>, Failure> {
     }
 }
 
+/// The box that this node is of, if it is of one.
+///
+/// # Errors
+/// As [`Told::read`].
+pub fn cluster() -> Result<Option<Cluster>, Failure> {
+    section("cluster", Which::InForce)
+}
+
 fn router(node: &Node, which: Which, cluster: Cluster) -> Result<Plan, Failure> {
     let (settings, segments) = segments(node, which, cluster)?;
     Ok(Plan::new(&settings, &segments, &node.units))

@@ -18,6 +18,9 @@ pub use router::{Router, RouterAddress, RouterContact};
 /// The host that a board is in its segment; the router is host 1.
 const BOARD: u8 = 2;
 
+/// The host that the router is in each segment.
+const ROUTER: u8 = 1;
+
 /// The role of the board that holds the map where the router does not.
 const MANAGER: &str = "manager";
 
@@ -204,6 +207,11 @@ impl Cluster {
     /// The addresses of board `number`.
     pub fn addresses(&self, number: u8) -> (Ipv4Addr, Ipv6Addr) {
         (self.network.host(number, BOARD), self.network6.host(number, BOARD.into()))
+    }
+
+    /// The addresses of the router in the segment `number`.
+    pub fn gateways(&self, number: u8) -> (Ipv4Addr, Ipv6Addr) {
+        (self.network.host(number, ROUTER), self.network6.host(number, ROUTER.into()))
     }
 
     /// The board of `boards` that holds the map; `None` if the router does.

@@ -2,10 +2,13 @@
 //! touches a machine.
 //!
 //! [`plan`] says who may reach whom and where everybody is, with [`built_in`] lines; [`explain`] and [`report`] put
-//! that into words, and [`openwrt`] into what a router with OpenWrt is to be told.
+//! that into words, and [`openwrt`] into what a router with OpenWrt is to be told. [`matrix`] holds what boards have sent
+//! each other against it.
 
 pub mod built_in;
 pub mod explain;
+pub mod kind;
+pub mod matrix;
 pub mod openwrt;
 pub mod plan;
 pub mod report;

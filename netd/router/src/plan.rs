@@ -22,9 +22,6 @@ const GATE: &str = "gate";
 /// The number of the segment of `lan`: above those of all boards.
 const LAN: u8 = 250;
 
-/// The host that the router is in each segment.
-const ROUTER: u8 = 1;
-
 /// The port at which servers are asked for names.
 const NAMES: u16 = 53;
 
@@ -268,7 +265,7 @@ impl Segment {
             device: cluster.ports[usize::from(port) - 1].clone(),
             number,
             mac: board.and_then(|board| board.mac),
-            router: router(cluster, number),
+            router: cluster.gateways(number),
             board: Some(cluster.addresses(number)),
         }
     }
@@ -280,7 +277,7 @@ impl Segment {
             device: cluster.lan(lan),
             number: LAN,
             mac: None,
-            router: router(cluster, LAN),
+            router: cluster.gateways(LAN),
             board: None,
         }
     }
@@ -299,10 +296,6 @@ impl Segment {
         let ip6 = format!("{a:x}:{b:x}:{c:x}:{d:x}");
         [format!("{}-{}", ip4(2), ip4(254)), format!("{ip6}::2-{ip6}:ffff:ffff:ffff:ffff")]
     }
-}
-
-fn router(cluster: &Cluster, number: u8) -> (Ipv4Addr, Ipv6Addr) {
-    (cluster.network.host(number, ROUTER), cluster.network6.host(number, ROUTER.into()))
 }
 
 fn lines(policies: &[Policy]) -> Vec<Line> {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use octet_appliance::{ALL_PORTS, LINKS_PORT, MPLS_IN_IP, Traffic, Way, Zone};
+use octet_appliance::{ALL_PORTS, LINKS_PORT, Way, Zone};
 
 use crate::built_in::BuiltIn;
 use crate::plan::{Neighbour, Plan, Segment, Source, VPN};
@@ -78,23 +78,5 @@ fn pair(line: BuiltIn, (from, to, _): Way) -> String {
         BuiltIn::ManagerEnrolment | BuiltIn::ManagerGate => format!("{} to {to}", name(from)),
         BuiltIn::ManagerRelay => format!("{from} to {}", name(to)),
         _ => format!("{} to {}", name(from), name(to)),
-    }
-}
-
-/// A kind of flow and its port, as `explain` is asked: `tcp/4040`, `icmp`, `mpls-in-ip`, or the number of a
-/// protocol.
-pub fn asked(text: &str) -> Option<(Traffic, u16)> {
-    let (name, port) = match text.split_once('/') {
-        Some((name, port)) => (name, Some(port.parse().ok()?)),
-        None => (text, None),
-    };
-    match (name, port) {
-        ("tcp", Some(port)) => Some((Traffic::Tcp, port)),
-        ("udp", Some(port)) => Some((Traffic::Udp, port)),
-        ("icmp", None) => Some((Traffic::Ping, 0)),
-        ("mpls-in-ip", None) => Some((Traffic::Number(MPLS_IN_IP), 0)),
-        ("protocol", Some(number)) => Some((Traffic::Number(u8::try_from(number).ok()?), 0)),
-        (number, None) => Some((Traffic::Number(number.parse().ok()?), 0)),
-        _ => None,
     }
 }

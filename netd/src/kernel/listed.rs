@@ -5,10 +5,13 @@
 //! it, which makes a program 210 KB larger.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use nftables::schema::{Chain, Counter};
 use nftables::types::NfFamily;
 use octet_appliance::{LinkName, Mac};
+use octet_router::kind::Kind;
+use octet_router::matrix::Came;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -16,6 +19,7 @@ use serde_json::Value;
 use crate::backend::Drops;
 use crate::plugged::{Held, Plugged};
 use crate::router::firewall::{TABLE, There};
+use crate::watch::{FLOWS, PINGS};
 
 /// A set, of any kind.
 #[derive(Deserialize)]
@@ -56,6 +60,31 @@ struct Pair {
     concat: (LinkName, Mac),
 }
 
+/// A flow that has come: from whom, by which protocol, to which port.
+#[derive(Deserialize)]
+struct Begun {
+    val: Flow,
+}
+
+#[derive(Deserialize)]
+struct Flow {
+    concat: (IpAddr, Protocol, u16),
+}
+
+/// A protocol of IP: nft has its name where there is /etc/protocols, which the image has not.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Protocol {
+    Number(u8),
+    Name(String),
+}
+
+/// Somebody who has asked for an echo.
+#[derive(Deserialize)]
+struct Asked {
+    val: IpAddr,
+}
+
 /// How often each line has let a new flow, by the name of its chain.
 pub fn lines(listed: &Value) -> BTreeMap<String, u64> {
     let counted = objects::<Counter<'_>>(listed, "counter");
@@ -91,6 +120,30 @@ pub fn drops(listed: &Value, table: &str, drops: &mut Drops) {
             }
         }
     }
+}
+
+/// What has come, by the sets of [`crate::watch`].
+pub fn came(listed: &Value) -> Came {
+    let mut came = Came::new();
+    for set in objects::<Set>(listed, "set") {
+        if PINGS.contains(&set.name.as_str()) {
+            for Asked { val } in elements(set.elem) {
+                came.entry(val).or_default().insert(Kind::PING);
+            }
+        } else if FLOWS.contains(&set.name.as_str()) {
+            for Begun { val: Flow { concat: (from, protocol, port) } } in elements(set.elem) {
+                let kind = match protocol {
+                    Protocol::Number(6) => Kind::tcp(port),
+                    Protocol::Number(17) => Kind::udp(port),
+                    Protocol::Name(name) if name == "tcp" => Kind::tcp(port),
+                    Protocol::Name(name) if name == "udp" => Kind::udp(port),
+                    _ => continue,
+                };
+                came.entry(from).or_default().insert(kind);
+            }
+        }
+    }
+    came
 }
 
 /// All that is listed of one kind. What is not as it is known is somebody else's.
@@ -165,6 +218,31 @@ mod tests {
         assert!(MAC.contains("02:00:00:00:00:01"), "those that the file says are there");
         assert_eq!(plugged(&read(MAC)), held.into_iter().collect());
         assert_eq!(plugged(&json!({ "nftables": 3 })), Plugged::default());
+    }
+
+    /// As the kernel has them after [`crate::watch::begin`], and
+    ///
+    /// ```text
+    /// add element inet octet_watch flows4 { 10.20.1.2 . tcp . 80, 10.20.1.2 . udp . 53 }
+    /// add element inet octet_watch flows6 { fe80::1 . udp . 9 }
+    /// add element inet octet_watch pings4 { 10.20.3.2 }
+    /// ```
+    #[test]
+    fn what_has_come() {
+        let come = |from: &str, kinds: &[Kind]| {
+            (from.parse::<IpAddr>().unwrap(), kinds.iter().copied().collect())
+        };
+        let expected = [
+            come("10.20.1.2", &[Kind::tcp(80), Kind::udp(53)]),
+            come("fe80::1", &[Kind::udp(9)]),
+            come("10.20.3.2", &[Kind::PING]),
+        ];
+        // With the names of protocols, and in the image's words.
+        let text = include_str!("testdata/watch.json");
+        assert_eq!(came(&read(text)), Came::from(expected.clone()));
+        let text = text.replace("\"tcp\", ", "6, ").replace("\"udp\", ", "17, ");
+        assert_eq!(came(&read(&text)), Came::from(expected));
+        assert_eq!(came(&read(FIREWALL_SETS)), Came::new());
     }
 
     /// Why sets are read here: as soon as the crate can, this fails.

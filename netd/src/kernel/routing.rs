@@ -299,6 +299,15 @@ pub(super) async fn apply(handle: &Handle, change: &Change) -> Result<(), Error>
     }
 }
 
+/// Says who a neighbour is, as if the kernel had heard it a while ago: it believes that, and asks after the first packet.
+///
+/// # Errors
+/// The kernel refuses, or the connection to it is broken.
+pub(super) async fn introduce(handle: &Handle, it: &Neighbour) -> Result<(), Error> {
+    let add = handle.neighbours().add(it.link, it.address).link_layer_address(&it.mac);
+    add.state(NeighbourState::Stale).replace().execute().await
+}
+
 fn message(route: &Route) -> RouteMessage {
     let protocol = RouteProtocol::from(PROTOCOL);
     match route.gateway {

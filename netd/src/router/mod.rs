@@ -11,4 +11,4 @@ pub mod guard;
 pub mod table;
 pub(crate) mod text;
 
-pub use octet_router::{built_in, explain, plan, report};
+pub use octet_router::{built_in, explain, kind, plan, report};

@@ -137,11 +137,18 @@ fn run(line: Line) -> Result<(), Problem> {
             Ok(())
         }
         #[cfg(feature = "openwrt")]
-        Task::Openwrt(line) => {
+        Task::Openwrt(verb) => {
             let folder = config()?.join("openwrt");
             std::fs::create_dir_all(&folder)
                 .map_err(|error| key::KeyError::Disk(folder.clone(), error))?;
-            Ok(openwrt::run(line, &folder)?)
+            let asks = match line.target {
+                Some(target) => {
+                    let key = key::read(&key(line.key)?)?;
+                    Some(openwrt::Asks { target, key, boxes: boxes()? })
+                }
+                None => None,
+            };
+            Ok(openwrt::run(verb, &folder, asks)?)
         }
         Task::Ask(args) => match line.target {
             Some(target) => ask_box(&target, board, &key(line.key)?, &args),

@@ -172,8 +172,19 @@ impl Line {
             }
             Some("sign") => Task::Sign(SignWords::try_parse_from(&words)?.line),
             #[cfg(feature = "openwrt")]
-            Some("openwrt") if target.is_none() => {
-                Task::Openwrt(OpenwrtLine::try_parse_from(&words)?)
+            Some("openwrt") => {
+                let line = OpenwrtLine::try_parse_from(&words)?;
+                let why = match (&target, board) {
+                    (Some(_), None) if line.asks_boards() => None,
+                    (Some(_), None) => Some("of a box, `openwrt` has `verify` alone"),
+                    (_, Some(_)) => Some("`openwrt verify` asks all boards of the box"),
+                    (None, None) => None,
+                };
+                if let Some(why) = why {
+                    let kind = clap::error::ErrorKind::ArgumentConflict;
+                    return Err(Words::command().error(kind, why));
+                }
+                Task::Openwrt(line)
             }
             _ => Task::Ask(words),
         };
@@ -231,8 +242,14 @@ mod tests {
             Line::parse(["octetctl", "openwrt", "diff", "--password", "a"].map(str::to_owned))
                 .is_err()
         );
-        // There it would be a unit's name.
-        assert!(matches!(parse("octetctl --box 192.0.2.1 openwrt").task, Task::Ask(_)));
+        // Boards are asked about nothing else, and all of them.
+        let line = parse("octetctl --box 192.0.2.1 openwrt verify");
+        assert!(matches!(line.task, Task::Openwrt(_)) && line.target.is_some());
+        for words in ["--box 192.0.2.1 openwrt diff", "--box 192.0.2.1 --board 3 openwrt verify"] {
+            let line = format!("octetctl {words}");
+            let refused = Line::parse(line.split(' ').map(str::to_owned)).err().unwrap();
+            assert_eq!(refused.kind(), clap::error::ErrorKind::ArgumentConflict, "{words}");
+        }
         assert!(Line::parse(["octetctl", "--board", "3", "status"].map(str::to_owned)).is_err());
         assert!(Line::parse(["octetctl", "--box", ""].map(str::to_owned)).is_err());
     }

@@ -4,10 +4,12 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
+use octet_router::matrix::Came;
+
 use crate::backend::{Backend, BackendError, Drops};
 use crate::conntrack::Flow;
 use crate::generation::Author;
-use crate::observed::{Address, Link, LinkKind, Observed, Traffic};
+use crate::observed::{Address, Link, LinkKind, Neighbour, Observed, Traffic};
 use crate::plan::Change;
 use crate::plugged::Plugged;
 use crate::rules::Rules;
@@ -24,6 +26,8 @@ pub struct State {
     pub flows: Vec<Flow>,
     /// Who is plugged in, as rules know that were there before.
     pub plugged: Plugged,
+    /// What has come in, if that is noted.
+    pub came: Option<Came>,
     /// Whether nobody answers who asks what there is.
     pub is_mute: bool,
     /// What was done.
@@ -206,5 +210,24 @@ impl Backend for Memory {
 
     async fn lines(&self) -> Result<BTreeMap<String, u64>, BackendError> {
         Ok(BTreeMap::default())
+    }
+
+    async fn watch(&self) -> Result<(), BackendError> {
+        self.change(|state| state.came = Some(Came::default()));
+        Ok(())
+    }
+
+    async fn unwatch(&self) -> Result<(), BackendError> {
+        self.change(|state| state.came = None);
+        Ok(())
+    }
+
+    async fn came(&self) -> Result<Came, BackendError> {
+        let nothing = || BackendError("nothing is noted".into());
+        self.0.borrow().came.clone().ok_or_else(nothing)
+    }
+
+    async fn introduce(&self, _: &Neighbour) -> Result<(), BackendError> {
+        Ok(())
     }
 }

@@ -17,6 +17,13 @@ pub struct OpenwrtLine {
     pub verb: Verb,
 }
 
+impl OpenwrtLine {
+    /// Whether boards of a box may be asked about it.
+    pub fn asks_boards(&self) -> bool {
+        matches!(self.verb, Verb::Verify(_))
+    }
+}
+
 /// What is to be done.
 #[derive(Debug, Subcommand)]
 pub enum Verb {
@@ -29,7 +36,8 @@ pub enum Verb {
     Diff(Of),
     /// Brings the router there, or leaves it as it was
     Apply(Of),
-    /// Lists what is not as the plan says: what is configured, what the firewall warns of, and what runs
+    /// Lists what is not as the plan says: what is configured, what the firewall warns of, and what runs; with --box BOX
+    /// also what arrives of packets that its boards send each other
     Verify(Of),
     /// Takes away all that is Octet's, and leaves what is the owner's
     Release(Of),

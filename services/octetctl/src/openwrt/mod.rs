@@ -2,6 +2,7 @@
 //! on no board.
 
 mod line;
+mod packets;
 mod settings;
 
 use std::io;
@@ -23,7 +24,9 @@ use octet_router::openwrt::router::Router;
 
 pub use line::OpenwrtLine;
 use line::{Of, Verb};
-use settings::SettingsError;
+pub use packets::Asks;
+use packets::PacketsError;
+use settings::{Settings, SettingsError};
 
 /// The environment variable with the password, where no file is named.
 const PASSWORD: &str = "OCTET_OPENWRT_PASSWORD";
@@ -43,6 +46,9 @@ pub enum OpenwrtError {
     /// The router is not brought there.
     #[error(transparent)]
     Apply(#[from] ApplyError),
+    /// Boards cannot be asked.
+    #[error(transparent)]
+    Packets(#[from] PacketsError),
     /// It is as it was.
     #[error("the router is as it was before: {0}")]
     Undone(String),
@@ -67,6 +73,7 @@ impl OpenwrtError {
             }
             Self::PasswordFile(..) => "name a file whose first line is the password".to_owned(),
             Self::Apply(error) => error.help(),
+            Self::Packets(error) => error.help().to_owned(),
             Self::Undone(_) => {
                 "if the way to the router broke, ask by a port that stays as it is".to_owned()
             }
@@ -77,11 +84,11 @@ impl OpenwrtError {
     }
 }
 
-/// Does what `line` says; copies of what routers had are kept in `folder`.
+/// Does what `line` says; copies of what routers had are kept in `folder`. If somebody `asks` boards, they send packets.
 ///
 /// # Errors
 /// It cannot be done.
-pub fn run(line: OpenwrtLine, folder: &Path) -> Result<(), OpenwrtError> {
+pub fn run(line: OpenwrtLine, folder: &Path, asks: Option<Asks>) -> Result<(), OpenwrtError> {
     match line.verb {
         Verb::Adopt { address } => {
             let seen = adopt::look(&address.to_string())?;
@@ -100,7 +107,7 @@ pub fn run(line: OpenwrtLine, folder: &Path) -> Result<(), OpenwrtError> {
             Ok(())
         }
         Verb::Diff(of) => {
-            let (plan, contact) = settings::read(&of)?;
+            let Settings { plan, contact, .. } = settings::read(&of)?;
             let state = State::read(&mut ubus(&of, &contact)?)?;
             if state.is_waiting {
                 println!("A change waits to be confirmed: what is there now may be undone\n");
@@ -111,16 +118,33 @@ pub fn run(line: OpenwrtLine, folder: &Path) -> Result<(), OpenwrtError> {
             Ok(())
         }
         Verb::Apply(of) => {
-            let (plan, contact) = settings::read(&of)?;
+            let Settings { plan, contact, .. } = settings::read(&of)?;
             change((&of, &contact), &Wanted::Plan(&plan), folder)
         }
         Verb::Release(of) => {
-            let (_, contact) = settings::read(&of)?;
+            let Settings { contact, .. } = settings::read(&of)?;
             change((&of, &contact), &Wanted::Nothing, folder)
         }
         Verb::Verify(of) => {
-            let (plan, contact) = settings::read(&of)?;
-            let found = verify(&mut ubus(&of, &contact)?, &Wanted::Plan(&plan))?;
+            let settings = settings::read(&of)?;
+            let mut found =
+                verify(&mut ubus(&of, &settings.contact)?, &Wanted::Plan(&settings.plan))?;
+            match asks {
+                Some(mut asks) => {
+                    let report = asks.packets(&settings.plan, settings.manager()?)?;
+                    println!(
+                        "Of what boards have sent (a ! is not as the plan says), so much has come:\n"
+                    );
+                    print(&report.table);
+                    println!();
+                    print(&report.unknown);
+                    // What packets show is what is so.
+                    found.splice(0..0, report.found);
+                }
+                None => {
+                    eprintln!("No packets are sent: name the box whose boards do that, --box BOX");
+                }
+            }
             print(&found);
             match found.len() {
                 0 => {

@@ -33,6 +33,9 @@ pub enum SettingsError {
     /// It does not say where the router is.
     #[error("{} does not say where the router is", .0.display())]
     NoContact(PathBuf),
+    /// No board holds the map.
+    #[error("{} gives no board the role `manager`: nobody knows the others", .0.display())]
+    NoManager(PathBuf),
 }
 
 impl SettingsError {
@@ -43,6 +46,7 @@ impl SettingsError {
             Self::NoUnit(..) => "say where Octet's repository is: --octet FOLDER",
             Self::Wrong(error) => &error.hint,
             Self::NoCluster(_) | Self::OwnRouter(_) => "say `router = \"openwrt\"` in [cluster]",
+            Self::NoManager(_) => "say `role = \"manager\"` of the board that holds the box's map",
             Self::NoContact(_) => {
                 "say `router = { kind = \"openwrt\", address = …, fingerprint = … }` in [cluster], or --address and --fingerprint"
             }
@@ -50,11 +54,33 @@ impl SettingsError {
     }
 }
 
+/// What the settings come to.
+pub struct Settings {
+    /// The file.
+    path: PathBuf,
+    /// The plan of the box.
+    pub plan: Plan,
+    /// Where its router is.
+    pub contact: RouterContact,
+    /// The board that holds its map.
+    manager: Option<u8>,
+}
+
+impl Settings {
+    /// The board that holds the map.
+    ///
+    /// # Errors
+    /// None does.
+    pub fn manager(&self) -> Result<u8, SettingsError> {
+        self.manager.ok_or_else(|| SettingsError::NoManager(self.path.clone()))
+    }
+}
+
 /// The plan of the box, and where its router is: as `of` says, or else the file.
 ///
 /// # Errors
 /// There is none, or nobody says where.
-pub fn read(of: &Of) -> Result<(Plan, RouterContact), SettingsError> {
+pub fn read(of: &Of) -> Result<Settings, SettingsError> {
     let path = &of.settings;
     let text = text(path)?;
     let file = path.display().to_string();
@@ -69,7 +95,9 @@ pub fn read(of: &Of) -> Result<(Plan, RouterContact), SettingsError> {
     let folder = path.parent().unwrap_or(Path::new(""));
     let units = units(&appliance, folder, of.octet.as_deref().unwrap_or(folder))?;
     let (segments, _) = Segments::of(&settings, &units, (&file, &text))?;
-    Ok((Plan::new(&settings, &segments, &units), contact))
+    let plan = Plan::new(&settings, &segments, &units);
+    let manager = settings.cluster.manager(&settings.boards);
+    Ok(Settings { path: path.clone(), plan, contact, manager })
 }
 
 /// Where the router is, as the command says.

@@ -1,0 +1,113 @@
+//! A kind of flow, as people write it.
+
+use std::fmt;
+use std::str::FromStr;
+
+use octet_appliance::{MPLS_IN_IP, Traffic};
+use serde::{Deserialize, Serialize};
+
+/// A kind of flow with the port that it is to: `tcp/4040`, `icmp`, `mpls-in-ip`, or the number of a protocol.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Kind {
+    /// What carries it.
+    pub traffic: Traffic,
+    /// The port; 0 for what has none.
+    pub port: u16,
+}
+
+/// Text that is no kind of flow.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is no kind of flow")]
+pub struct InvalidKind(String);
+
+impl InvalidKind {
+    /// What to write.
+    pub const HELP: &str = "write tcp/PORT, udp/PORT, icmp, mpls-in-ip or the number of a protocol";
+}
+
+impl Kind {
+    /// To a port of TCP.
+    pub const fn tcp(port: u16) -> Self {
+        Self { traffic: Traffic::Tcp, port }
+    }
+
+    /// To a port of UDP.
+    pub const fn udp(port: u16) -> Self {
+        Self { traffic: Traffic::Udp, port }
+    }
+
+    /// An echo request.
+    pub const PING: Self = Self { traffic: Traffic::Ping, port: 0 };
+}
+
+impl FromStr for Kind {
+    type Err = InvalidKind;
+
+    fn from_str(text: &str) -> Result<Self, InvalidKind> {
+        let without_port = |traffic| Some(Self { traffic, port: 0 });
+        let kind = match text.split_once('/') {
+            Some(("tcp", port)) => port.parse().ok().map(Self::tcp),
+            Some(("udp", port)) => port.parse().ok().map(Self::udp),
+            Some(("protocol", number)) => {
+                number.parse().ok().map(Traffic::Number).and_then(without_port)
+            }
+            Some(_) => None,
+            None if text == "icmp" => Some(Self::PING),
+            None if text == "mpls-in-ip" => without_port(Traffic::Number(MPLS_IN_IP)),
+            None => text.parse().ok().map(Traffic::Number).and_then(without_port),
+        };
+        kind.ok_or_else(|| InvalidKind(text.to_owned()))
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.traffic {
+            Traffic::Tcp | Traffic::Udp => write!(f, "{}/{}", self.traffic, self.port),
+            Traffic::Ping | Traffic::Number(_) => write!(f, "{}", self.traffic),
+        }
+    }
+}
+
+impl TryFrom<String> for Kind {
+    type Error = InvalidKind;
+
+    fn try_from(text: String) -> Result<Self, InvalidKind> {
+        text.parse()
+    }
+}
+
+impl From<Kind> for String {
+    fn from(kind: Kind) -> Self {
+        kind.to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn what_is_none_is_refused() {
+        for text in
+            ["", "tcp", "tcp/", "tcp/65536", "icmp/1", "sctp/5", "256", "protocol/256", "-1"]
+        {
+            assert_eq!(text.parse::<Kind>(), Err(InvalidKind(text.to_owned())));
+        }
+        let mpls = Kind { traffic: Traffic::Number(MPLS_IN_IP), port: 0 };
+        assert_eq!(("mpls-in-ip".parse(), "protocol/137".parse()), (Ok(mpls), Ok(mpls)));
+    }
+
+    proptest! {
+        #[test]
+        fn it_comes_back(port: u16, number: u8, text: String) {
+            let number = Kind { traffic: Traffic::Number(number), port: 0 };
+            for kind in [Kind::tcp(port), Kind::udp(port), Kind::PING, number] {
+                prop_assert_eq!(kind.to_string().parse(), Ok(kind));
+            }
+            let _ = text.parse::<Kind>();
+        }
+    }
+}

@@ -1,0 +1,310 @@
+//! Who reaches whom, as packets say: what boards have sent each other, held against the plan.
+//!
+//! Boards that run Octet send each other what the plan lets, and what it does not, and note what comes to them. So it is
+//! seen where it arrives what the router and its switch have made of their configuration.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use octet_appliance::{Mac, Traffic, Zone};
+use serde::{Deserialize, Serialize};
+
+use crate::explain::Answer;
+use crate::kind::Kind;
+use crate::plan::Plan;
+
+/// The verb of a board's netd by which it notes what comes in.
+pub const WATCH: &str = "watch";
+
+/// The one that tells what has come.
+pub const CAME: &str = "came";
+
+/// The one by which it sends.
+pub const PROBE: &str = "probe";
+
+/// What is sent whatever the plan says: ports at which machines are often asked, and those of every board's own.
+const ALWAYS: [Kind; 8] = [
+    Kind::PING,
+    Kind::tcp(22),
+    Kind::tcp(80),
+    Kind::tcp(443),
+    Kind::tcp(4040),
+    Kind::tcp(4041),
+    Kind::udp(53),
+    Kind::udp(123),
+];
+
+/// A board, as it says itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Seat {
+    /// Its number.
+    pub number: u8,
+    /// The Ethernet address of its port.
+    pub mac: Mac,
+    /// The addresses of its port.
+    pub addresses: Vec<IpAddr>,
+}
+
+/// What has come, by the address that it came from.
+pub type Came = BTreeMap<IpAddr, BTreeSet<Kind>>;
+
+/// What a board says when it has sent something.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sent {
+    /// What was answered, by the address that was asked.
+    pub answers: Came,
+    /// Whether the router has echoed what was sent last: what was sent before has been handed on by then, or never is.
+    pub echoed: bool,
+}
+
+/// Boards of a box, and what has come of what they have sent.
+#[derive(Debug)]
+pub struct Matrix<'a> {
+    plan: &'a Plan,
+    seats: BTreeMap<u8, Seat>,
+    /// By the board that it has come to.
+    came: BTreeMap<u8, Came>,
+    /// What the router has answered, by the board that it has answered.
+    answered: BTreeMap<u8, Came>,
+}
+
+/// One packet, and what became of it.
+#[derive(Debug, Clone)]
+struct Probe {
+    kind: Kind,
+    is_ipv4: bool,
+    /// What decides about it.
+    answer: Answer,
+    has_come: bool,
+}
+
+impl Probe {
+    fn is_let(&self) -> bool {
+        self.answer != Answer::Denied
+    }
+
+    fn is_right(&self) -> bool {
+        self.is_let() == self.has_come
+    }
+}
+
+impl<'a> Matrix<'a> {
+    /// Of these boards; nothing has come yet.
+    pub fn new(plan: &'a Plan, seats: impl IntoIterator<Item = Seat>) -> Self {
+        let seats = seats.into_iter().map(|seat| (seat.number, seat)).collect();
+        Self { plan, seats, came: BTreeMap::new(), answered: BTreeMap::new() }
+    }
+
+    /// The boards.
+    pub fn seats(&self) -> impl Iterator<Item = &Seat> {
+        self.seats.values()
+    }
+
+    /// To whom a board sends: to the other boards, and to the router.
+    pub fn targets(&self, from: u8) -> impl Iterator<Item = Zone> {
+        let others = self.seats.keys().filter(move |number| **number != from);
+        others.map(|number| Zone::Board(*number)).chain([Zone::Router])
+    }
+
+    /// What board `from` is to send to `to`: what is at the edges of what anybody may send there, and some of what
+    /// nobody may. The router only says what it answers: of what it may, nobody knows whether it does.
+    pub fn kinds(&self, from: u8, to: Zone) -> Vec<Kind> {
+        let mut kinds = BTreeSet::from(ALWAYS);
+        let there = self.plan.lets.iter().filter(|((_, zone, _), _)| *zone == to);
+        for ((_, _, traffic), lets) in there {
+            let edges = lets.iter().flat_map(|it| {
+                let (first, last) = (it.ports.first, it.ports.last);
+                [first.saturating_sub(1), first, last, last.saturating_add(1)]
+            });
+            let edges = edges.filter(|port| *port != 0);
+            match traffic {
+                Traffic::Tcp => kinds.extend(edges.map(Kind::tcp)),
+                Traffic::Udp => kinds.extend(edges.map(Kind::udp)),
+                Traffic::Ping | Traffic::Number(_) => {}
+            }
+        }
+        let is_told = |kind: &Kind| match (to, kind.traffic) {
+            (Zone::Router, Traffic::Tcp) => !self.lets(from, to, *kind),
+            (Zone::Router, traffic) => traffic == Traffic::Ping,
+            _ => true,
+        };
+        kinds.into_iter().filter(is_told).collect()
+    }
+
+    /// What the plan lets `from` send to `to`, and has not come.
+    pub fn missing(&self, from: u8, to: Zone) -> Vec<Kind> {
+        let missing = self.probes(from, to).into_iter().filter(|it| it.is_let() && !it.has_come);
+        missing.map(|it| it.kind).collect::<BTreeSet<_>>().into_iter().collect()
+    }
+
+    /// Takes what has come to board `at`.
+    pub fn take(&mut self, at: u8, came: Came) {
+        add(self.came.entry(at).or_default(), came);
+    }
+
+    /// Takes what the router has answered board `from`, by the address that was asked.
+    pub fn take_answers(&mut self, from: u8, answers: Came) {
+        add(self.answered.entry(from).or_default(), answers);
+    }
+
+    /// How much of what each board has sent has come, a line each.
+    pub fn table(&self) -> Vec<String> {
+        let names = self.seats.keys().map(|number| Zone::Board(*number).to_string());
+        let names: Vec<_> = names.chain([Zone::Router.to_string()]).collect();
+        let mut lines = vec![row("", names.iter().map(String::as_str))];
+        for number in self.seats.keys() {
+            let cells = self.seats.keys().map(|to| Zone::Board(*to)).chain([Zone::Router]);
+            let cells: Vec<_> = cells.map(|to| self.cell(*number, to)).collect();
+            let name = Zone::Board(*number).to_string();
+            lines.push(row(&name, cells.iter().map(String::as_str)));
+        }
+        lines
+    }
+
+    fn cell(&self, from: u8, to: Zone) -> String {
+        if to == Zone::Board(from) {
+            return "-".to_owned();
+        }
+        let probes = self.probes(from, to);
+        let came = probes.iter().filter(|it| it.has_come).count();
+        let is_right = probes.iter().all(Probe::is_right) && !self.passes_by(from, to);
+        format!("{came}/{}{}", probes.len(), if is_right { " " } else { "!" })
+    }
+
+    /// What is not as the plan says, a line each; what no rule sees comes first.
+    pub fn found(&self) -> Vec<String> {
+        let pairs = || self.seats.keys().flat_map(|it| self.targets(*it).map(|to| (*it, to)));
+        let by: Vec<_> = pairs()
+            .filter(|(from, to)| self.passes_by(*from, *to))
+            .map(|(from, to)| format!("{} to {to}", Zone::Board(from)))
+            .collect();
+        let mut found = vec![];
+        if !by.is_empty() {
+            found.push(format!(
+                "THE SWITCH DOES NOT KEEP BOARDS APART, whatever is configured: frames go past the router, where no rule \
+                 is asked, from {}",
+                by.join(", ")
+            ));
+        }
+        found.extend(pairs().flat_map(|(from, to)| self.wrong(from, to)));
+        found
+    }
+
+    /// What these boards cannot send, a line each.
+    pub fn unsent(&self) -> Vec<String> {
+        let boards = self.plan.boards.iter().filter_map(|it| Some((it.zone, it.board?)));
+        let lines = boards.filter_map(|(zone, (ip4, ip6))| {
+            let Zone::Board(number) = zone else { return None };
+            let seat = self.seats.get(&number)?;
+            let has = |address: IpAddr| seat.addresses.contains(&address);
+            match (has(ip4.into()), has(ip6.into())) {
+                (true, true) => None,
+                (true, false) => {
+                    Some(format!("{zone} does not have {ip6}: it has sent IPv4 alone"))
+                }
+                (false, true) => {
+                    Some(format!("{zone} does not have {ip4}: it has sent IPv6 alone"))
+                }
+                (false, false) => {
+                    Some(format!("{zone} has no address of the box: it has sent nothing"))
+                }
+            }
+        });
+        lines.collect()
+    }
+
+    /// Between these two, a line for what comes, and one for what does not, by the line of the plan that lets it.
+    fn wrong(&self, from: u8, to: Zone) -> Vec<String> {
+        let mut holes = BTreeSet::new();
+        let mut lost = BTreeMap::<String, BTreeSet<String>>::new();
+        for probe in self.probes(from, to).iter().filter(|it| !it.is_right()) {
+            let what = format!("{} ({})", probe.kind, if probe.is_ipv4 { "IPv4" } else { "IPv6" });
+            let by = match &probe.answer {
+                Answer::Denied => {
+                    holes.insert(what);
+                    continue;
+                }
+                Answer::Let { by, .. } => by.to_string(),
+                Answer::Neighbour { text, .. } => text.clone(),
+                Answer::Published { .. } => "what is published".to_owned(),
+            };
+            lost.entry(by).or_default().insert(what);
+        }
+        let from = Zone::Board(from);
+        let list = |kinds: BTreeSet<String>| kinds.into_iter().collect::<Vec<_>>().join(", ");
+        let mut wrong = vec![];
+        if !holes.is_empty() {
+            wrong.push(format!("{from} reaches {to} by {}, which no line lets", list(holes)));
+        }
+        let lost = lost.into_iter();
+        wrong.extend(lost.map(|(by, what)| {
+            format!("{from} does not reach {to} by {}, which {by} lets", list(what))
+        }));
+        wrong
+    }
+
+    /// Whether frames of `from` come to `to` that no router hands on: link-local addresses are for one link alone
+    /// (RFC 4291, 2.5.6).
+    fn passes_by(&self, from: u8, to: Zone) -> bool {
+        let (Some(seat), Zone::Board(to)) = (self.seats.get(&from), to) else { return false };
+        let is_of_link = |address: &IpAddr| match address {
+            IpAddr::V4(address) => address.is_link_local(),
+            IpAddr::V6(address) => address.is_unicast_link_local(),
+        };
+        let own = seat.mac.link_local();
+        let came = self.came.get(&to).into_iter().flat_map(BTreeMap::keys);
+        { came }.any(|it| is_of_link(it) && (*it == own || seat.addresses.contains(it)))
+    }
+
+    fn lets(&self, from: u8, to: Zone, kind: Kind) -> bool {
+        self.plan.explain(Zone::Board(from), to, kind.traffic, kind.port) != Answer::Denied
+    }
+
+    /// All that `from` sends to `to`, by each version of IP that both have an address of.
+    fn probes(&self, from: u8, to: Zone) -> Vec<Probe> {
+        let mut probes = vec![];
+        for (source, target) in self.ends(from, to) {
+            for kind in self.kinds(from, to) {
+                let (came, by) = match to {
+                    Zone::Board(number) => (self.came.get(&number), source),
+                    _ => (self.answered.get(&from), target),
+                };
+                probes.push(Probe {
+                    kind,
+                    is_ipv4: source.is_ipv4(),
+                    answer: self.plan.explain(Zone::Board(from), to, kind.traffic, kind.port),
+                    has_come: came.and_then(|it| it.get(&by)).is_some_and(|it| it.contains(&kind)),
+                });
+            }
+        }
+        probes
+    }
+
+    /// The addresses of both, of each version of IP in which both have one.
+    fn ends(&self, from: u8, to: Zone) -> Vec<(IpAddr, IpAddr)> {
+        let of = |number: u8| {
+            let segment = self.plan.boards.iter().find(|it| it.zone == Zone::Board(number))?;
+            let (ip4, ip6) = segment.board?;
+            let seat = self.seats.get(&number)?;
+            let has = |it: IpAddr| seat.addresses.contains(&it).then_some(it);
+            Some(([has(ip4.into()), has(ip6.into())], segment.router))
+        };
+        let Some((own, (ip4, ip6))) = of(from) else { return vec![] };
+        let there = match to {
+            Zone::Board(number) => of(number).map_or([None, None], |(there, _)| there),
+            _ => [Some(ip4.into()), Some(ip6.into())],
+        };
+        own.into_iter().zip(there).filter_map(|(own, there)| own.zip(there)).collect()
+    }
+}
+
+fn add(to: &mut Came, came: Came) {
+    for (from, kinds) in came {
+        to.entry(from).or_default().extend(kinds);
+    }
+}
+
+fn row<'a>(name: &str, cells: impl Iterator<Item = &'a str>) -> String {
+    let cells: String = cells.map(|cell| format!(" {cell:>9}")).collect();
+    format!("{name:9}{cells}").trim_end().to_owned()
+}

@@ -1,0 +1,248 @@
+//! What is said of boards that have sent each other packets, over a network that another implementation of the lines makes
+//! up: one that obeys, and ones that do not.
+
+#![cfg(test)]
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::sync::LazyLock;
+
+use octet_appliance::{Appliance, Mac, Segments, Traffic, Unit, UnitSource, Zone};
+use octet_evaluator as evaluator;
+use octet_router::kind::Kind;
+use octet_router::matrix::{Came, Matrix, Seat};
+use octet_router::plan::Plan;
+use proptest::prelude::*;
+
+const GATE: &str = include_str!("../../../tests/evaluator/testdata/gate.toml");
+
+const BOX: &str = r#"
+[appliance]
+name = "octet"
+[image]
+packages = []
+drivers = []
+modules = []
+services = []
+[cluster]
+boards = 4
+router = "openwrt"
+[lan]
+[[board]]
+number = 1
+role = "manager"
+
+[[policy]]
+from = "boards"
+to = "board-2"
+protocol = "tcp"
+ports = [8080, "9000-9010"]
+
+[[policy]]
+from = "board-3"
+to = ["board-1", "router"]
+protocol = "udp"
+ports = [53]
+
+[[policy]]
+from = "lan"
+to = "boards"
+protocol = "icmp"
+"#;
+
+/// One packet: who sends it, to whom, what it is, and the version of IP.
+type Sent = (u8, Zone, Kind, evaluator::Version);
+
+fn gate() -> Unit {
+    let ports = "ports.gate = \"tcp/4040\"\n";
+    let text = format!("name = \"gate\"\nexec = \"/a\"\n{ports}sandbox.network = \"host\"\n");
+    UnitSource::parse("unit.toml".into(), text).unwrap().unit
+}
+
+fn plan() -> Plan {
+    let appliance = Appliance::parse("a.toml", BOX).unwrap_or_else(|error| panic!("{error}"));
+    let settings = appliance.cluster_settings().unwrap();
+    let (segments, _) = Segments::of(&settings, &[gate()], ("a.toml", BOX)).unwrap();
+    Plan::new(&settings, &segments, &[gate()])
+}
+
+fn world() -> &'static evaluator::World {
+    static WORLD: LazyLock<evaluator::World> =
+        LazyLock::new(|| evaluator::World::read(BOX, &[GATE]).unwrap());
+    &WORLD
+}
+
+fn mac(number: u8) -> Mac {
+    Mac::new([2, 0, 0, 0, 0, number]).unwrap()
+}
+
+fn address(number: u8, version: evaluator::Version) -> IpAddr {
+    world().address(evaluator::Zone::Board(number), version).unwrap()
+}
+
+/// A board with the addresses of its port.
+fn seat(number: u8) -> Seat {
+    let mac = mac(number);
+    let own = evaluator::Version::BOTH.map(|version| address(number, version));
+    Seat { number, mac, addresses: [&own[..], &[mac.link_local()]].concat() }
+}
+
+/// Whether it arrives where lines are obeyed.
+fn is_let((from, to, kind, version): Sent) -> bool {
+    let to = match to {
+        Zone::Board(number) => evaluator::Zone::Board(number),
+        _ => evaluator::Zone::Router,
+    };
+    let traffic = match kind.traffic {
+        Traffic::Tcp => evaluator::Traffic::Tcp(kind.port),
+        Traffic::Udp => evaluator::Traffic::Udp(kind.port),
+        Traffic::Ping => evaluator::Traffic::Ping,
+        Traffic::Number(number) => evaluator::Traffic::Protocol(number),
+    };
+    world().reaches(evaluator::Zone::Board(from), to, traffic, version).is_some()
+}
+
+/// All that these boards are to send.
+fn all(matrix: &Matrix<'_>) -> Vec<Sent> {
+    let mut all = vec![];
+    for from in matrix.seats().map(|it| it.number) {
+        for to in matrix.targets(from) {
+            for kind in matrix.kinds(from, to) {
+                all.extend(evaluator::Version::BOTH.map(|version| (from, to, kind, version)));
+            }
+        }
+    }
+    all
+}
+
+/// It comes, or is answered.
+fn come(matrix: &mut Matrix<'_>, (from, to, kind, version): Sent) {
+    let one = |address| Came::from([(address, BTreeSet::from([kind]))]);
+    match to {
+        Zone::Board(to) => matrix.take(to, one(address(from, version))),
+        _ => {
+            let router = world().router_in(evaluator::Zone::Board(from), version).unwrap();
+            matrix.take_answers(from, one(router));
+        }
+    }
+}
+
+/// Boards behind a router that obeys, but for `wrong`.
+fn but_for<'a>(plan: &'a Plan, boards: &[u8], wrong: &[Sent]) -> Matrix<'a> {
+    let mut matrix = Matrix::new(plan, boards.iter().map(|number| seat(*number)));
+    for sent in all(&matrix) {
+        if is_let(sent) != wrong.contains(&sent) {
+            come(&mut matrix, sent);
+        }
+    }
+    matrix
+}
+
+#[test]
+fn a_router_that_obeys_is_as_the_plan_says() {
+    let plan = plan();
+    let boards = [1, 2, 3, 4];
+    let matrix = but_for(&plan, &boards, &[]);
+    assert_eq!((matrix.found(), matrix.unsent()), (vec![], vec![]));
+    let sent = all(&matrix);
+    // Both are sent, on each way.
+    for from in boards {
+        for to in matrix.targets(from) {
+            let of = |it: &&Sent| (it.0, it.1) == (from, to);
+            assert!(sent.iter().filter(of).any(|it| !is_let(*it)), "{from} {to}");
+            assert!(matrix.missing(from, to).is_empty());
+        }
+    }
+    let let_in = sent.iter().filter(|it| is_let(**it)).count();
+    assert!(let_in > 20 && let_in * 3 < sent.len(), "{let_in} of {}", sent.len());
+    // The edges of lines.
+    let edges = [8079, 8080, 8081, 8999, 9000, 9010, 9011].map(Kind::tcp);
+    let kinds = matrix.kinds(4, Zone::Board(2));
+    assert!(edges.iter().all(|it| kinds.contains(it)), "{kinds:?}");
+    // Of the router what it may answer is not asked: nobody knows whether it does.
+    let kinds = matrix.kinds(3, Zone::Router);
+    assert!(kinds.contains(&Kind::PING) && kinds.contains(&Kind::tcp(443)), "{kinds:?}");
+    assert!(!kinds.contains(&Kind::tcp(53)) && !kinds.contains(&Kind::udp(53)), "{kinds:?}");
+    let table = matrix.table();
+    println!("{}", table.join("\n"));
+    assert_eq!(table[2], "board-2       2/24          -     0/18      0/18      2/16");
+    assert!(!table.concat().contains('!'));
+}
+
+#[test]
+fn nothing_has_come() {
+    let plan = plan();
+    let matrix = Matrix::new(&plan, [1, 2, 3].map(seat));
+    let found = matrix.found();
+    for expected in [
+        "board-1 does not reach board-2 by tcp/4040 (IPv4), tcp/4040 (IPv6), which built-in manager-relay lets",
+        "board-3 does not reach board-1 by udp/53 (IPv4), udp/53 (IPv6), which policy 2 lets",
+        "board-2 does not reach router by icmp (IPv4), icmp (IPv6), which built-in ping lets",
+    ] {
+        assert!(found.contains(&expected.to_owned()), "{expected}: {found:#?}");
+    }
+    assert_eq!(matrix.missing(3, Zone::Board(1)), [Kind::tcp(4041), Kind::udp(53)]);
+}
+
+/// A board that has only IPv4 is not held against what it cannot send.
+#[test]
+fn a_version_that_one_of_them_has_not() {
+    let plan = plan();
+    let mut old = seat(2);
+    old.addresses.retain(IpAddr::is_ipv4);
+    let mut matrix = Matrix::new(&plan, [seat(1), old, seat(3)]);
+    for sent in all(&matrix) {
+        let is_old = sent.0 == 2 || sent.1 == Zone::Board(2);
+        if is_let(sent) && (sent.3 == evaluator::Version::V4 || !is_old) {
+            come(&mut matrix, sent);
+        }
+    }
+    assert_eq!(matrix.found(), Vec::<String>::new());
+    let unsent = matrix.unsent();
+    assert_eq!(unsent.len(), 1);
+    assert!(unsent[0].starts_with("board-2 does not have fd"), "{unsent:?}");
+}
+
+/// What is for one link alone comes by no router.
+#[test]
+fn frames_that_go_past_the_router() {
+    let plan = plan();
+    let mut matrix = but_for(&plan, &[1, 2, 3, 4], &[]);
+    let past = |number| Came::from([(mac(number).link_local(), BTreeSet::from([Kind::udp(9)]))]);
+    matrix.take(2, past(1));
+    matrix.take(4, past(1));
+    // Its own, and the router's.
+    matrix.take(3, past(3));
+    matrix.take(3, past(99));
+    let found = matrix.found();
+    assert_eq!(found.len(), 1, "{found:?}");
+    let shout = "THE SWITCH DOES NOT KEEP BOARDS APART, whatever is configured: ";
+    assert!(found[0].starts_with(shout), "{found:?}");
+    assert!(found[0].ends_with("from board-1 to board-2, board-1 to board-4"), "{found:?}");
+    assert_eq!(matrix.table().concat().matches('!').count(), 2);
+}
+
+/// One thing that is not as the plan says.
+fn one_wrong() -> impl Strategy<Value = Sent> {
+    let plan = plan();
+    prop::sample::select(all(&Matrix::new(&plan, [1, 2, 3, 4].map(seat))))
+}
+
+proptest! {
+    /// Whatever one thing is wrong is what is found, and nothing else.
+    #[test]
+    fn one_thing_that_is_wrong_is_found(wrong in one_wrong()) {
+        let plan = plan();
+        let matrix = but_for(&plan, &[1, 2, 3, 4], &[wrong]);
+        let (from, to, kind, version) = wrong;
+        let version = if version == evaluator::Version::V4 { "IPv4" } else { "IPv6" };
+        let how = if is_let(wrong) { "does not reach" } else { "reaches" };
+        let found = matrix.found();
+        prop_assert_eq!(found.len(), 1, "{:?}", found);
+        let begins = format!("board-{from} {how} {to} by {kind} ({version}), which ");
+        prop_assert!(found[0].starts_with(&begins), "{:?}", found);
+        prop_assert_eq!(found[0].ends_with("which no line lets"), !is_let(wrong));
+        prop_assert_eq!(matrix.missing(from, to).len(), usize::from(is_let(wrong)));
+        prop_assert_eq!(matrix.table().concat().matches('!').count(), 1);
+    }
+}

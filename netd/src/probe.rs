@@ -1,0 +1,271 @@
+//! What one board sends to another, or to its router, so that it is seen what arrives.
+//!
+//! Nothing is sent but to addresses of the box, from the board's own; and past the router, on the board's own link.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6, UdpSocket as StdUdpSocket};
+use std::pin::pin;
+use std::time::Duration;
+
+use futures_util::future::{Either, join_all, select};
+use octet_appliance::{Cluster, Mac, Traffic};
+use octet_router::kind::Kind;
+use octet_router::matrix::{Came, Seat, Sent};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, ipproto, socket_with};
+use tokio::net::{TcpSocket, UdpSocket};
+use tokio::time::timeout;
+
+use crate::backend::{Backend, BackendError};
+use crate::observed::{Neighbour, Observed};
+
+/// As many kinds are sent at once.
+pub const MOST: usize = 256;
+
+/// What a datagram says.
+const TEXT: &[u8] = b"octet probe";
+
+/// Who may have a socket for echo requests, by group (Documentation/networking/ip-sysctl.rst): nobody, as it comes.
+const PINGERS: &str = "/proc/sys/net/ipv4/ping_group_range";
+
+/// The port of what goes past the router: nobody listens there (RFC 863).
+const NOBODY: u16 = 9;
+
+/// How long a connection may take to be made or refused, and an echo to come.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// An echo request, but for what the kernel fills in: the check sum, and the number that belongs to the socket
+/// (RFC 792, RFC 4443).
+const ECHO: [u8; 8] = [8, 0, 0, 0, 0, 0, 0, 1];
+const ECHO6: [u8; 8] = [128, 0, 0, 0, 0, 0, 0, 1];
+
+/// The types of answers.
+const REPLIES: [u8; 2] = [0, 129];
+
+/// This board's port.
+#[derive(Debug, Clone)]
+pub struct Own {
+    /// What others are told of it.
+    pub seat: Seat,
+    /// The link's index.
+    link: u32,
+}
+
+/// To whom.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum To {
+    /// A board.
+    Board(u8),
+    /// The router, as this board knows it.
+    Router,
+}
+
+impl Own {
+    /// The port that has an address of a board of `cluster`.
+    pub fn find(cluster: &Cluster, observed: &Observed) -> Option<Self> {
+        let mut found = observed.addresses.iter();
+        let (link, number) = found.find_map(|it| Some((it.link, cluster.board_at(it.address)?)))?;
+        let port = observed.links.iter().find(|it| it.index == link)?;
+        let own = observed.addresses.iter().filter(|it| it.link == link);
+        let seat = Seat {
+            number,
+            mac: Mac::new(port.mac()?)?,
+            addresses: own.map(|it| it.address).collect(),
+        };
+        Some(Self { seat, link })
+    }
+
+    /// The addresses that the plan gives this board, of those that it has.
+    fn sources(&self, cluster: &Cluster) -> Vec<IpAddr> {
+        let (ip4, ip6) = cluster.addresses(self.seat.number);
+        let own = [IpAddr::V4(ip4), IpAddr::V6(ip6)].into_iter();
+        own.filter(|it| self.seat.addresses.contains(it)).collect()
+    }
+
+    /// Sends one packet of each of `kinds` to `to`, by each version of IP that there is an address of, and then an echo
+    /// request to the router. What cannot be sent does not arrive.
+    ///
+    /// # Errors
+    /// There are no sockets.
+    pub async fn send(&self, cluster: &Cluster, to: To, kinds: &[Kind]) -> io::Result<Sent> {
+        let pings = Pings::open()?;
+        let (ip4, ip6) = cluster.gateways(self.seat.number);
+        let mut answers = Came::new();
+        let mut echoed = true;
+        for source in self.sources(cluster) {
+            let of_version = |(v4, v6): (Ipv4Addr, Ipv6Addr)| -> IpAddr {
+                if source.is_ipv4() { v4.into() } else { v6.into() }
+            };
+            let gateway = of_version((ip4, ip6));
+            let last = pings.echo(source, gateway);
+            let all = |target| {
+                let pings = &pings;
+                join_all(kinds.iter().map(move |it| send(source, target, *it, pings)))
+            };
+            echoed &= match to {
+                // What is sent has been handed on once the router has echoed what was sent after it.
+                To::Board(number) => {
+                    let target = of_version(cluster.addresses(number));
+                    match select(pin!(all(target)), pin!(last)).await {
+                        Either::Left((_, last)) => last.await,
+                        Either::Right((is_there, _)) => is_there,
+                    }
+                }
+                To::Router => {
+                    let answered = all(gateway).await.into_iter().zip(kinds);
+                    let answered = answered.filter(|(it, _)| *it).map(|(_, kind)| *kind);
+                    answers.insert(gateway, answered.collect());
+                    last.await
+                }
+            };
+        }
+        Ok(Sent { answers, echoed })
+    }
+
+    /// Sends a packet past the router: to everybody on this board's wire, and to `mac`.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub async fn send_past<B: Backend>(&self, backend: &B, mac: Mac) -> Result<(), BackendError> {
+        let address = mac.link_local();
+        let neighbour = Neighbour { link: self.link, address, mac: mac.bytes() };
+        backend.introduce(&neighbour).await?;
+        let socket = UdpSocket::bind((Ipv6Addr::UNSPECIFIED, 0)).await?;
+        // What this board says itself does not come to it.
+        socket.set_multicast_loop_v6(false)?;
+        let all: IpAddr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1).into();
+        for to in [all, address] {
+            let IpAddr::V6(to) = to else { continue };
+            socket.send_to(TEXT, SocketAddrV6::new(to, NOBODY, 0, self.link)).await?;
+        }
+        Ok(())
+    }
+}
+
+/// Sends one packet, and says whether it is answered: of what is no connection and no echo request nobody knows.
+async fn send(source: IpAddr, target: IpAddr, kind: Kind, pings: &Pings) -> bool {
+    let to = SocketAddr::new(target, kind.port);
+    match kind.traffic {
+        Traffic::Tcp => connect(source, to).await.is_ok(),
+        Traffic::Udp => {
+            // A board that is not let hears so from its router, or is not there.
+            if let Ok(socket) = UdpSocket::bind((source, 0)).await {
+                let _ = socket.send_to(TEXT, to).await;
+            }
+            false
+        }
+        Traffic::Ping => pings.echo(source, target).await,
+        Traffic::Number(_) => false,
+    }
+}
+
+async fn connect(source: IpAddr, to: SocketAddr) -> io::Result<()> {
+    let socket = if to.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    socket.bind((source, 0).into())?;
+    timeout(PATIENCE, socket.connect(to)).await??;
+    Ok(())
+}
+
+/// Leave to send echo requests. What is allowed to this process's group is taken back when it goes.
+struct Pings {
+    before: String,
+}
+
+impl Pings {
+    fn open() -> io::Result<Self> {
+        let before = std::fs::read_to_string(PINGERS)?;
+        let own = rustix::process::getegid().as_raw();
+        std::fs::write(PINGERS, format!("{own} {own}"))?;
+        Ok(Self { before })
+    }
+
+    /// Whether somebody at `target` answers an echo request.
+    async fn echo(&self, source: IpAddr, target: IpAddr) -> bool {
+        timeout(PATIENCE, echo(source, target)).await.is_ok_and(|it| it.is_ok())
+    }
+}
+
+impl Drop for Pings {
+    fn drop(&mut self) {
+        // There is nobody to tell; the next probe sets it again.
+        let _ = std::fs::write(PINGERS, self.before.trim());
+    }
+}
+
+async fn echo(source: IpAddr, target: IpAddr) -> io::Result<()> {
+    let (family, protocol, request) = match target {
+        IpAddr::V4(_) => (AddressFamily::INET, ipproto::ICMP, ECHO),
+        IpAddr::V6(_) => (AddressFamily::INET6, ipproto::ICMPV6, ECHO6),
+    };
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = socket_with(family, SocketType::DGRAM, flags, Some(protocol))?;
+    rustix::net::bind(&socket, &SocketAddr::new(source, 0))?;
+    // Who refuses it is heard on a socket that is for him alone.
+    rustix::net::connect(&socket, &SocketAddr::new(target, 0))?;
+    // Only its name is UDP's: tokio has none for it, and waits for any in the same way.
+    let socket = UdpSocket::from_std(StdUdpSocket::from(socket))?;
+    socket.send(&request).await?;
+    let mut answer = [0; 64];
+    loop {
+        let length = socket.recv(&mut answer).await?;
+        if answer[..length].first().is_some_and(|kind| REPLIES.contains(kind)) {
+            return Ok(());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::observed::{Address, Link, LinkKind, Traffic};
+    use octet_appliance::Appliance;
+
+    const BOX: &str = "[appliance]\nname = \"octet\"\n[image]\npackages = []\ndrivers = []\nmodules = []\nservices = []\n[cluster]\nboards = 4\n";
+
+    fn observed(addresses: &[(u32, &str)]) -> Observed {
+        let link = |(index, kind)| Link {
+            index,
+            name: format!("eth{index}"),
+            kind,
+            up: true,
+            carrier: true,
+            carrier_downs: 0,
+            traffic: Traffic::default(),
+        };
+        let port = LinkKind::Ethernet([2, 0, 0, 0, 0, 7]);
+        let address = |(link, text): &(u32, &str)| Address {
+            link: *link,
+            address: text.parse().unwrap(),
+            prefix: 24,
+            seconds: None,
+            is_sole: false,
+        };
+        Observed {
+            links: [(1, LinkKind::Loopback), (2, port), (3, LinkKind::Other)].map(link).into(),
+            addresses: addresses.iter().map(address).collect(),
+            ..Observed::default()
+        }
+    }
+
+    /// Who has no address of a board sends nothing, and nobody sends from an address that is not his own.
+    #[test]
+    fn a_board_is_known_by_the_address_of_its_port() {
+        let appliance = Appliance::parse("a.toml", BOX).unwrap();
+        let cluster = appliance.cluster_settings().unwrap().cluster;
+        let find = |addresses: &[(u32, &str)]| Own::find(&cluster, &observed(addresses));
+        let own = find(&[(1, "127.0.0.1"), (2, "fe80::7"), (2, "10.20.3.2")]).unwrap();
+        assert_eq!((own.seat.number, own.link), (3, 2));
+        assert_eq!(own.seat.mac.bytes(), [2, 0, 0, 0, 0, 7]);
+        assert_eq!(own.seat.addresses.len(), 2);
+        let (ip4, ip6) = cluster.addresses(3);
+        assert_eq!(own.sources(&cluster), [IpAddr::V4(ip4)]);
+        let text = ip6.to_string();
+        let own = find(&[(2, &text), (2, "10.20.3.2")]).unwrap();
+        assert_eq!(own.sources(&cluster), [IpAddr::V4(ip4), ip6.into()]);
+        // The router's, nobody's, a board's that there is not, and one that a program has made.
+        for (link, other) in
+            [(2, "10.20.3.1"), (2, "192.0.2.7"), (2, "10.20.9.2"), (3, "10.20.3.2")]
+        {
+            assert!(find(&[(link, other)]).is_none(), "{other}");
+        }
+    }
+}
