@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
-use octet_appliance::{Identity, NetworkSettings};
+use octet_appliance::{Cluster, Identity, NetworkSettings};
 use octet_node::say;
 use octet_node::{Callers, notify_ready, unit_of};
 use serde_json::{Value, json};
@@ -60,6 +60,8 @@ pub struct Told {
     pub identity: Identity,
     /// How it is reached, and whom it asks.
     pub network: NetworkSettings,
+    /// The box, if its router is none of ours, which tells no board its number.
+    pub silent: Option<Cluster>,
     /// If the owner's devices leave by another node: who it is. If nobody is, they are told no names of outside.
     pub exit: Option<Vec<IpAddr>>,
 }
@@ -88,7 +90,7 @@ async fn serve(parts: Parts) -> io::Result<()> {
     let mut links = netd.follow();
     let mut advertising = Advertising::new(netd.clone());
     let mut told = parts.told;
-    let mut leasing = Leasing::new(netd, domain(&told.identity));
+    let mut leasing = Leasing::new(netd, domain(&told.identity), told.silent.clone());
     let mut timing = Timing::new(&parts.sockets);
     timing.serve(parts.time)?;
     let (udp, tcp) = parts.dns;
@@ -139,6 +141,7 @@ async fn serve(parts: Parts) -> io::Result<()> {
             Some((now, done)) = changes.recv() => {
                 (told, applied) = (now, Some(done));
                 leasing.rename(domain(&told.identity));
+                leasing.behind(told.silent.clone());
             }
             Some(asked) = registered.recv() => registering.take(asked, naming.dns()),
             Some(answer) = timing.answered() => timing.take(answer),

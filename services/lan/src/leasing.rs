@@ -5,7 +5,7 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
 use std::time::{Duration, Instant};
 
-use octet_appliance::{Cidr, LinkName, Mac};
+use octet_appliance::{Cidr, Cluster, LinkName, Mac};
 use octet_node::links::{LeadsTo, Link, Links, Segment};
 use octet_node::say;
 use serde_json::{Value, json};
@@ -15,6 +15,7 @@ use crate::dhcp::pool::Pool;
 use crate::dhcp::server::{Gives, answer};
 use crate::dhcp::{Answer, Lease, Leased, Question, To};
 use crate::netd::Netd;
+use crate::numbering::number;
 use crate::udp::{Came, Udp};
 
 /// Where clients are, and where servers are.
@@ -53,6 +54,8 @@ pub struct Leasing {
     began: Instant,
     /// What names of the box end in.
     domain: String,
+    /// The box, if its router is none of ours, which tells no board its number.
+    silent: Option<Cluster>,
     links: Links,
     asking: Option<Asking>,
     pool: Pool,
@@ -71,12 +74,13 @@ struct Asking {
 }
 
 impl Leasing {
-    /// Nothing yet, in a box whose names end in `domain`.
-    pub fn new(netd: Netd, domain: String) -> Self {
+    /// Nothing yet, in a box whose names end in `domain`; `silent` is the box if its router is none of ours.
+    pub fn new(netd: Netd, domain: String, silent: Option<Cluster>) -> Self {
         Self {
             netd,
             began: Instant::now(),
             domain,
+            silent,
             links: Links::default(),
             asking: None,
             pool: Pool::default(),
@@ -94,6 +98,11 @@ impl Leasing {
     /// Names of the box end in `domain` from now on.
     pub fn rename(&mut self, domain: String) {
         self.domain = domain;
+    }
+
+    /// From the next lease on the router of the box is none of ours, if `silent` is the box.
+    pub fn behind(&mut self, silent: Option<Cluster>) {
+        self.silent = silent;
     }
 
     fn now(&self) -> Duration {
@@ -180,7 +189,10 @@ impl Leasing {
         if came.link != asking.link.index || came.from.port() != SERVER {
             return;
         }
-        let Ok(answer) = Answer::parse(bytes) else { return };
+        let Ok(mut answer) = Answer::parse(bytes) else { return };
+        if self.links.is_board {
+            answer.board = number(&answer, self.silent.as_ref());
+        }
         let outcome = asking.client.received(now, answer);
         self.carry_out(outcome, sockets).await;
     }

@@ -12,6 +12,7 @@ pub mod leasing;
 mod lookup;
 pub mod naming;
 pub mod netd;
+pub mod numbering;
 pub mod probe;
 pub mod ra;
 pub mod reaching;

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::path::Path;
 use std::process::ExitCode;
 
-use octet_appliance::{Neighbour, Vpn};
+use octet_appliance::{Cluster, Neighbour, Vpn};
 use octet_node::control::SOCKETS;
 use octet_node::settings::{SettingsError, Which, section_in};
 use octet_node::{Given, address};
@@ -48,7 +48,9 @@ pub fn told(which: Which) -> Result<Told, SettingsError> {
         let exit = address::exit(&vpn, &neighbours.unwrap_or_default());
         exit.into_iter().map(|node| IpAddr::V6(node.ip())).collect()
     });
-    Ok(Told { identity, network: section_in(sockets, "network", which)?, exit })
+    let cluster: Option<Cluster> = may_be(section_in(sockets, "cluster", which)?, "cluster")?;
+    let silent = cluster.filter(|cluster| !cluster.router.is_octet());
+    Ok(Told { identity, network: section_in(sockets, "network", which)?, silent, exit })
 }
 
 /// A section that may not be there: of one an image without `config` says nothing at all.
