@@ -81,7 +81,8 @@ impl Job {
 
     /// Whether it boots a router and boards.
     pub fn is_of_box(&self) -> bool {
-        self.test.is_some() && self.name.starts_with("cluster::")
+        let boxes = |group: &&str| self.name.starts_with(group);
+        self.test.is_some() && ["cluster::", "segments::openwrt::"].iter().any(boxes)
     }
 
     /// Runs it to its end.

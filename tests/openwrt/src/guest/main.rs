@@ -1,11 +1,13 @@
 //! The double as a guest: `/sbin/init` of a root with busybox. It serves HTTPS, and what its daemons run is put on the
-//! guest's kernel: the VLANs of the bridge and the addresses ([`switch`]), and the rules of the firewall ([`rules`]).
+//! guest's kernel: the VLANs of the bridge and the addresses ([`switch`]), and the rules of the firewall ([`rules`]). Who
+//! asks for an address gets one ([`dhcp`]).
 //! Called by another name it is one of the programs that an owner has at a router's console ([`console`]).
 //!
-//! It gives no addresses by DHCP, answers no names, and knows one bridge, whose ports stay. A configuration that it cannot
+//! It advertises no network of IPv6 and gives no addresses of it, answers no names, and knows one bridge, whose ports stay. A configuration that it cannot
 //! put on the kernel ends the guest.
 
 mod console;
+mod dhcp;
 mod rules;
 mod switch;
 
@@ -81,7 +83,8 @@ fn init() -> io::Result<std::convert::Infallible> {
 fn runs(files: &Files) {
     let done = switch::run(&files["network"]).and_then(|()| {
         let script = rules::script(&files["firewall"], &files["network"]);
-        load(&script).map_err(|error| io::Error::other(format!("{error}\n{script}")))
+        load(&script).map_err(|error| io::Error::other(format!("{error}\n{script}")))?;
+        dhcp::run(&files["dhcp"], &files["network"])
     });
     if let Err(error) = done {
         eprintln!("openwrt-double: {error}");

@@ -1,9 +1,10 @@
 //! A router with OpenWrt, proved with packets: the plan of a box is brought to a guest that is no Octet, by the owner's own
-//! command, and the test is everybody at its ports.
+//! command, and the test is everybody at its ports. Then boards are plugged in that become one box behind it.
 //!
 //! With `cargo image test --openwrt ROOTFS.tar.gz` the guest is that root file system. Without, it is the double of
 //! `tests/openwrt`, which puts what it is told on the guest's kernel by code of its own.
 
+mod boards;
 mod router;
 
 use std::collections::BTreeSet;
@@ -16,9 +17,10 @@ use std::time::Instant;
 use octet_evaluator::{Traffic, World, Zone};
 use octet_machine::panel::raw::ethernet;
 use octet_machine::panel::switchboard::{Came, Leg, Probe, Sentinel, Switchboard, Traffic as Sent};
-use octet_machine::panel::{Mac, Port};
+use octet_machine::panel::{Host, Mac, Port};
 use octet_tests::{Output, Owner, PAUSE, SOON, run, workspace};
 
+use self::boards::Boards;
 use self::router::Router;
 use crate::segments::site::{probe, world};
 use crate::segments::sweep::{expected, is_right, pairs};
@@ -151,8 +153,7 @@ impl Desk<'_> {
 }
 
 /// First contact: what `adopt` prints is pasted there.
-fn adopt(router: &Router, web: SocketAddr) -> Desk<'_> {
-    let owner = Owner::new();
+fn adopt(router: &Router, owner: Owner, web: SocketAddr) -> Desk<'_> {
     let until = Instant::now() + SOON;
     let said = loop {
         let output = run(&mut owner.openwrt(&["adopt", &web.to_string()]));
@@ -362,6 +363,9 @@ fn locked_out(desk: &Desk<'_>, web: SocketAddr) {
 #[test]
 fn a_guest_obeys_the_plan() {
     let router = Router::start();
+    let owner = Owner::new();
+    let settings = text("lan5", &[LINES, &boards::operator(&owner)].concat());
+    let boards = Boards::start(&settings);
     let (_owner, web) = router.owner("lan8", OWNER, ROUTER);
 
     // As it comes: a switch that lets everybody everywhere, with whatever tag.
@@ -371,9 +375,8 @@ fn a_guest_obeys_the_plan() {
     }
 
     set_up(&router);
-    let desk = adopt(&router, web);
+    let desk = adopt(&router, owner, web);
     let written = owners(&router);
-    let settings = text("lan5", LINES);
     desk.owner.write("appliance.toml", &settings);
     let said = desk.says("diff", web);
     assert!(!said.contains("In the way") && said.contains("+ "), "{said}");
@@ -390,8 +393,14 @@ fn a_guest_obeys_the_plan() {
     around.spoofed();
     around.past_the_router();
 
+    // They become one box while somebody is cut off and let in again.
+    boards.plug_into(&router);
     locked_out(&desk, web);
     assert_eq!(owners(&router), written);
+    desk.brings(&settings, web);
+    let keys = boards.wait_whole();
+    let device = Host::start_behind(router.port("lan5"), Mac::number(201), (DEVICE, 24), LAN);
+    boards::answer(&desk.owner, &device, &keys);
 
     let said = desk.says("release", web);
     assert!(said.contains("Done, and confirmed"), "{said}");

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use octet_machine::Machine;
-use octet_machine::panel::{Host, Mac, Port};
+use octet_machine::panel::{Host, Mac, Patch, Port};
 use octet_tests::{PAUSE, SOON, double_root, router_initrd, shipped};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -24,11 +24,19 @@ const CARDS: [&str; 9] = ["lan1", "lan2", "lan3", "lan4", "lan5", "lan6", "lan7"
 /// MiB.
 const MEMORY: u32 = 256;
 
+/// An end of the cable of a card, by its index: where the router is, and where somebody else is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Jack {
+    Router(usize),
+    Other(usize),
+}
+
 /// A router.
 pub struct Router {
     /// Whether it is the double.
     pub is_double: bool,
     machine: Machine,
+    panel: Patch<Jack>,
     console: RefCell<BufReader<UnixStream>>,
     _folder: TempDir,
 }
@@ -52,7 +60,12 @@ impl Router {
         let console = UnixStream::connect(machine.control_path()).unwrap();
         console.set_read_timeout(Some(SOON)).unwrap();
         let console = RefCell::new(BufReader::new(console));
-        let router = Self { is_double: false, machine, console, _folder: folder };
+        let panel = Patch::default();
+        for card in 0..CARDS.len() {
+            panel.put(Jack::Router(card), machine.port(card).unwrap());
+            panel.plug(Jack::Router(card), Jack::Other(card));
+        }
+        let router = Self { is_double: false, machine, panel, console, _folder: folder };
         let is_double = router.paste("[ ! -x /sbin/pass ] || echo double").contains("double");
         Self { is_double, ..router }
     }
@@ -84,9 +97,16 @@ impl Router {
         }
     }
 
-    /// The other end of the wire of this card.
+    /// The test at the other end of this card's cable, in the place of who was there.
     pub fn port(&self, card: &str) -> Port {
-        self.machine.port(index(card)).unwrap()
+        let (own, port) = Port::pair().unwrap();
+        self.plug(card, port);
+        own
+    }
+
+    /// Plugs somebody into this card, in the place of who was there.
+    pub fn plug(&self, card: &str, port: Port) {
+        self.panel.put(Jack::Other(index(card)), port);
     }
 
     /// The Ethernet address of its switch, and that of the card that leads out.
