@@ -1,0 +1,93 @@
+//! Addresses for who asks at an interface (DHCP, RFC 2131): what `dnsmasq` makes of the file `dhcp`, as far as a box needs
+//! it. Each interface that has a [`Pool`] is served by a thread of its own, as long as nothing is changed about it.
+
+mod pool;
+
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::mem;
+use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+
+use dhcproto::v4::Message;
+use dhcproto::{Decodable, Decoder, Encodable};
+use nix::sys::socket::{setsockopt, sockopt::BindToDevice};
+use octet_openwrt_double::uci::Package;
+use rustix::net::{AddressFamily, Shutdown, SocketType, bind, ipproto, shutdown, socket, sockopt};
+
+use self::pool::Pool;
+
+/// Where servers are asked, and where clients are answered.
+const SERVER: u16 = 67;
+const CLIENT: u16 = 68;
+
+/// The largest message that is read, in bytes.
+const LARGEST: usize = 1500;
+
+/// Who serves at an interface.
+struct Server {
+    socket: Arc<UdpSocket>,
+    thread: JoinHandle<()>,
+}
+
+/// All who do.
+static SERVED: Mutex<BTreeMap<Pool, Server>> = Mutex::new(BTreeMap::new());
+
+/// Has addresses given as the files `dhcp` and `network` say; who serves at an interface that stays the same goes on.
+///
+/// # Errors
+/// The kernel refuses.
+pub fn run(dhcp: &Package, network: &Package) -> io::Result<()> {
+    let sections = dhcp.sections.iter().filter(|it| it.kind == "dhcp");
+    let wanted: BTreeSet<Pool> = sections.filter_map(|it| Pool::of(it, dhcp, network)).collect();
+    let mut served = SERVED.lock().unwrap_or_else(PoisonError::into_inner);
+    let all = mem::take(&mut *served).into_iter();
+    let (stay, gone): (_, BTreeMap<_, _>) = all.partition(|(pool, _)| wanted.contains(pool));
+    *served = stay;
+    gone.into_values().for_each(Server::end);
+    for pool in wanted {
+        if let Entry::Vacant(entry) = served.entry(pool) {
+            let server = Server::start(entry.key().clone())?;
+            entry.insert(server);
+        }
+    }
+    Ok(())
+}
+
+impl Server {
+    fn start(pool: Pool) -> io::Result<Self> {
+        let socket = Arc::new(at(&pool.device)?);
+        let own = Arc::clone(&socket);
+        Ok(Self { socket, thread: thread::spawn(move || serve(&pool, &own)) })
+    }
+
+    fn end(self) {
+        // It has no other end, so that is an error; whoever waits at it wakes all the same.
+        let _ = shutdown(&self.socket, Shutdown::Both);
+        let _ = self.thread.join();
+    }
+}
+
+/// A socket that is asked at this device alone.
+fn at(device: &str) -> io::Result<UdpSocket> {
+    let socket = socket(AddressFamily::INET, SocketType::DGRAM, Some(ipproto::UDP))?;
+    setsockopt(&socket, BindToDevice, &device.to_owned().into())?;
+    sockopt::set_socket_broadcast(&socket, true)?;
+    bind(&socket, &SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, SERVER))?;
+    Ok(socket.into())
+}
+
+/// Answers until the socket is shut.
+fn serve(pool: &Pool, socket: &UdpSocket) {
+    let (mut buffer, mut given) = ([0; LARGEST], BTreeMap::new());
+    while let Ok((length @ 1.., _)) = socket.recv_from(&mut buffer) {
+        let Ok(question) = Message::decode(&mut Decoder::new(&buffer[..length])) else { continue };
+        let Some(answer) = pool.answer(&question, &mut given) else { continue };
+        let has = question.ciaddr();
+        let to = if has.is_unspecified() { Ipv4Addr::BROADCAST } else { has };
+        // Who is gone asks again.
+        let _ = answer.to_vec().map(|bytes| socket.send_to(&bytes, (to, CLIENT)));
+    }
+}
