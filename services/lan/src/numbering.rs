@@ -7,8 +7,8 @@ use crate::dhcp::Answer;
 /// The number of the board that `answer` is for: as the router says, or by the address that it gives, if it is none of
 /// ours (`silent` is the box then). `None` if that address is no board's.
 ///
-/// The address is as good as the router's word: a port gets that of its own board and no other, and the board that sends
-/// from another one is not let through.
+/// The address is as good as the router's word: a port gets that of its own board and no other, and what is sent to
+/// another one does not come to it.
 pub fn number(answer: &Answer, silent: Option<&Cluster>) -> Option<u8> {
     match silent {
         Some(cluster) => cluster.board_at(answer.address.into()),
