@@ -1,10 +1,10 @@
 //! The double as a guest: `/sbin/init` of a root with busybox. It serves HTTPS, and what its daemons run is put on the
 //! guest's kernel: the VLANs of the bridge and the addresses ([`switch`]), and the rules of the firewall ([`rules`]). Who
-//! asks for an address gets one ([`dhcp`]).
-//! Called by another name it is one of the programs that an owner has at a router's console ([`console`]).
+//! asks for an address gets one ([`dhcp`]). Called by another name it is one of the programs that an owner has at a
+//! router's console ([`console`]).
 //!
-//! It advertises no network of IPv6 and gives no addresses of it, answers no names, and knows one bridge, whose ports stay. A configuration that it cannot
-//! put on the kernel ends the guest.
+//! It advertises no network of IPv6 and gives no addresses of it, answers no names, and knows one bridge, whose ports
+//! stay. A configuration that it cannot put on the kernel ends the guest.
 
 mod console;
 mod dhcp;
