@@ -2,6 +2,8 @@
 //!
 //! Nothing is sent but to addresses of the box, from the board's own; and past the router, on the board's own link.
 
+use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6, UdpSocket as StdUdpSocket};
 use std::pin::pin;
@@ -81,8 +83,8 @@ impl Own {
         own.filter(|it| self.seat.addresses.contains(it)).collect()
     }
 
-    /// Sends one packet of each of `kinds` to `to`, by each version of IP that there is an address of, and then an echo
-    /// request to the router. What cannot be sent does not arrive.
+    /// Sends one packet of each of `kinds` to `to`, by each version of IP that there is an address of, and then echo
+    /// requests to the router. What cannot be sent does not arrive.
     ///
     /// # Errors
     /// There are no sockets.
@@ -96,27 +98,25 @@ impl Own {
                 if source.is_ipv4() { v4.into() } else { v6.into() }
             };
             let gateway = of_version((ip4, ip6));
-            let last = pings.echo(source, gateway);
-            let all = |target| {
-                let pings = &pings;
-                join_all(kinds.iter().map(move |it| send(source, target, *it, pings)))
+            let target = match to {
+                To::Board(number) => of_version(cluster.addresses(number)),
+                To::Router => gateway,
             };
-            echoed &= match to {
-                // What is sent has been handed on once the router has echoed what was sent after it.
-                To::Board(number) => {
-                    let target = of_version(cluster.addresses(number));
-                    match select(pin!(all(target)), pin!(last)).await {
-                        Either::Left((_, last)) => last.await,
-                        Either::Right((is_there, _)) => is_there,
-                    }
+            let answered = RefCell::new(BTreeSet::new());
+            let all = join_all(kinds.iter().map(async |kind| {
+                if send(source, target, *kind, &pings).await {
+                    answered.borrow_mut().insert(*kind);
                 }
-                To::Router => {
-                    let answered = all(gateway).await.into_iter().zip(kinds);
-                    let answered = answered.filter(|(it, _)| *it).map(|(_, kind)| *kind);
-                    answers.insert(gateway, answered.collect());
-                    last.await
-                }
+            }));
+            // What was sent has been handed on, or answered, once what is sent after it is echoed: the second time for
+            // a router that does more than one thing at once.
+            let last =
+                async { pings.echo(source, gateway).await && pings.echo(source, gateway).await };
+            echoed &= match select(pin!(all), pin!(last)).await {
+                Either::Left((_, last)) => last.await,
+                Either::Right((has_echoed, _)) => has_echoed,
             };
+            answers.insert(target, answered.take());
         }
         Ok(Sent { answers, echoed })
     }

@@ -53,13 +53,14 @@ const BUSYBOX: [&str; 9] = [
 ];
 
 /// The double by its other names.
-const DOUBLE: [&str; 6] = [
+const DOUBLE: [&str; 7] = [
     "sbin/uci",
     "usr/sbin/uhttpd",
     "etc/init.d/rpcd",
     "etc/init.d/network",
     "etc/init.d/firewall",
     "sbin/pass",
+    "sbin/leak",
 ];
 
 /// Folders and files of the image that the double's root has: busybox, and nft with its libraries.

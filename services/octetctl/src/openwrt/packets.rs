@@ -1,7 +1,7 @@
 //! What boards of the box send each other, for `octetctl openwrt verify`: whoever runs Octet there is asked through the gate
 //! of the board that holds the map.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use octet_appliance::Zone;
 use octet_control::{Client, PublicKey, UnitName};
@@ -26,6 +26,9 @@ const AT_ONCE: usize = 200;
 
 /// How often is sent what the plan lets, and has not come: a packet may be lost.
 const ROUNDS: usize = 3;
+
+/// A board, and to whom it sends.
+type Pair = (u8, Zone);
 
 /// Why boards cannot be asked.
 #[derive(Debug, thiserror::Error)]
@@ -144,39 +147,17 @@ impl Asks {
             }
         }
         let mut matrix = Matrix::new(plan, seats);
-        let mut unechoed = pairs(&matrix);
+        let pairs = pairs(&matrix);
+        // Of a way by which the last one did not come back nothing is known.
+        let mut unechoed = pairs.clone();
         for round in 0..ROUNDS {
-            let numbers: Vec<_> = matrix.seats().map(|it| it.number).collect();
-            for from in &numbers {
-                let mut netd = self.netd(*from, manager)?;
-                for to in matrix.targets(*from).collect::<Vec<_>>() {
-                    // Nothing is known of a way by which the last one did not come back.
-                    let kinds = match unechoed.contains(&(*from, to)) {
-                        true => matrix.kinds(*from, to),
-                        false => matrix.missing(*from, to),
-                    };
-                    let mac = matrix.seats().find(|it| Zone::Board(it.number) == to);
-                    let mut mac = mac.filter(|_| round == 0).map(|it| it.mac.to_string());
-                    for kinds in kinds.chunks(AT_ONCE) {
-                        let args = json!({ "to": to.to_string(), "what": list(kinds) });
-                        let sent: Sent = netd.call(PROBE, with_mac(args, mac.take()))?;
-                        matrix.take_answers(*from, sent.answers);
-                        if sent.echoed {
-                            unechoed.remove(&(*from, to));
-                        } else {
-                            unechoed.insert((*from, to));
-                        }
-                    }
-                }
-            }
-            for at in &numbers {
-                let came: Came = self.netd(*at, manager)?.call(CAME, json!({}))?;
-                matrix.take(*at, came);
-            }
-            let is_missing = |(from, to): &(u8, Zone)| !matrix.missing(*from, *to).is_empty();
-            if unechoed.is_empty() && !pairs(&matrix).iter().any(is_missing) {
-                break;
-            }
+            let kinds = |pair: &Pair| match unechoed.contains(pair) {
+                true => matrix.kinds(pair.0, pair.1),
+                false => matrix.missing(pair.0, pair.1),
+            };
+            let open = pairs.iter().map(|pair| (*pair, kinds(pair)));
+            let open = open.filter(|(_, kinds)| !kinds.is_empty()).collect();
+            unechoed = self.round(&mut matrix, manager, &open, round == 0)?;
         }
         let mut found = matrix.found();
         found.extend(unechoed.iter().map(|(from, to)| {
@@ -188,21 +169,56 @@ impl Asks {
         unknown.extend(matrix.unsent());
         Ok(Report { table: matrix.table(), found, unknown })
     }
+
+    /// Has boards send what is `open`, and takes what comes; with `past` also past the router. Returns those pairs of which
+    /// the router has not echoed the last.
+    fn round(
+        &mut self,
+        matrix: &mut Matrix<'_>,
+        manager: u8,
+        open: &BTreeMap<Pair, Vec<Kind>>,
+        past: bool,
+    ) -> Result<BTreeSet<Pair>, PacketsError> {
+        let mut unechoed = BTreeSet::new();
+        let seats: Vec<_> = matrix.seats().cloned().collect();
+        for from in seats.iter().map(|it| it.number) {
+            let mut own = open.iter().filter(|(pair, _)| pair.0 == from).peekable();
+            if own.peek().is_none() {
+                continue;
+            }
+            let mut netd = self.netd(from, manager)?;
+            for (pair, kinds) in own {
+                let there = seats.iter().find(|it| past && Zone::Board(it.number) == pair.1);
+                let mut mac = there.map(|it| it.mac);
+                for kinds in kinds.chunks(AT_ONCE) {
+                    let mut args = json!({ "to": pair.1.to_string(), "what": list(kinds) });
+                    if let Some(mac) = mac.take() {
+                        args["mac"] = json!(mac);
+                    }
+                    let sent: Sent = netd.call(PROBE, args)?;
+                    matrix.take_answers(from, sent.answers);
+                    if !sent.echoed {
+                        unechoed.insert(*pair);
+                    }
+                }
+            }
+        }
+        for at in seats.iter().map(|it| it.number) {
+            if open.keys().any(|(_, to)| *to == Zone::Board(at)) {
+                let came: Came = self.netd(at, manager)?.call(CAME, json!({}))?;
+                matrix.take(at, came);
+            }
+        }
+        Ok(unechoed)
+    }
 }
 
 /// All pairs of those who send, and to whom.
-fn pairs(matrix: &Matrix<'_>) -> BTreeSet<(u8, Zone)> {
+fn pairs(matrix: &Matrix<'_>) -> BTreeSet<Pair> {
     let of = |number| matrix.targets(number).map(move |to| (number, to));
     matrix.seats().flat_map(|it| of(it.number)).collect()
 }
 
 fn list(kinds: &[Kind]) -> String {
     kinds.iter().map(Kind::to_string).collect::<Vec<_>>().join(",")
-}
-
-fn with_mac(mut args: Value, mac: Option<String>) -> Value {
-    if let Some(mac) = mac {
-        args["mac"] = mac.into();
-    }
-    args
 }

@@ -10,6 +10,8 @@ use std::time::Duration;
 use octet_openwrt_double::{Router, Server};
 use serde_json::{Value, json};
 
+use crate::switch;
+
 /// Where the router is asked.
 const SOCKET: &str = "/run/openwrt-double";
 
@@ -84,6 +86,10 @@ fn act(words: &[&str], server: &Server) -> Result<String, String> {
             let seconds = seconds.parse().map_err(|_| format!("{seconds}: how many seconds?"))?;
             server.pass(Duration::from_secs(seconds));
             Ok(String::new())
+        }
+        // A switch chip that does not do what it is told, and says nothing of it.
+        ["leak", from, to] => {
+            switch::leak(from, to).map(|()| String::new()).map_err(|error| error.to_string())
         }
         _ => Err("the double knows nothing of that".to_owned()),
     }

@@ -106,6 +106,19 @@ pub fn run(network: &Package) -> io::Result<()> {
     Ok(())
 }
 
+/// Has what comes by the port `from` come out of the port `to`, too, whatever VLANs say; until both leave theirs nobody
+/// sees that but those at the wires.
+///
+/// # Errors
+/// The port `from` is in no VLAN, or the kernel refuses.
+pub fn leak(from: &str, to: &str) -> io::Result<()> {
+    let has = has();
+    let vlan = has.members.iter().find(|it| it.device == from && it.is_untagged).map(|it| it.vlan);
+    let vlan = vlan.ok_or_else(|| io::Error::other(format!("{from} is in no VLAN")))?;
+    Member { device: to.to_owned(), vlan, is_untagged: true }
+        .tell_with(BridgeVlanInfoFlags::Untagged, true)
+}
+
 fn has() -> MutexGuard<'static, Switch> {
     HAS.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -153,6 +166,10 @@ impl Member {
     fn tell(&self, is_one: bool) -> io::Result<()> {
         let pvid = BridgeVlanInfoFlags::Pvid | BridgeVlanInfoFlags::Untagged;
         let flags = if self.is_untagged { pvid } else { BridgeVlanInfoFlags::empty() };
+        self.tell_with(flags, is_one)
+    }
+
+    fn tell_with(&self, flags: BridgeVlanInfoFlags, is_one: bool) -> io::Result<()> {
         let path = format!("/sys/class/net/{}/ifindex", self.device);
         let index = fs::read_to_string(&path)
             .map_err(|error| io::Error::other(format!("{}: {error}", self.device)))?;

@@ -7,7 +7,7 @@ use std::time::Instant;
 use octet_appliance::{Appliance, SETTINGS};
 use octet_machine::panel::{Host, Mac};
 use octet_machine::{Machine, State};
-use octet_tests::{Image, Owner, PAUSE, Remake, SOON, shipped};
+use octet_tests::{Image, Output, Owner, PAUSE, Remake, SOON, shipped};
 use serde_json::{Value, json};
 
 use super::router::Router;
@@ -16,7 +16,7 @@ use super::router::Router;
 const BOARDS: [u8; 3] = [1, 2, 3];
 
 /// The name of the owner's key.
-const KEY: &str = "anna";
+pub const KEY: &str = "anna";
 
 /// Where gates are (TCP).
 const GATE: u16 = 4040;
@@ -135,8 +135,8 @@ fn carrier(machine: &Machine, is_there: bool) {
 }
 
 /// `owner` at `device` asks each board how it is: the router lets him speak with the first one alone, and that one hands
-/// on what he says. `keys` are the boards'.
-pub fn answer(owner: &Owner, device: &Host, keys: &[String; BOARDS.len()]) {
+/// on what he says. `keys` are the boards'. Returns the box, as he names it.
+pub fn answer(owner: &Owner, device: &Host, keys: &[String; BOARDS.len()]) -> String {
     let [manager, ..] = BOARDS;
     let gate = device.forward(SocketAddr::from((address(manager), GATE))).unwrap();
     let named = format!("{}@{gate}", keys[0]);
@@ -159,4 +159,55 @@ pub fn answer(owner: &Owner, device: &Host, keys: &[String; BOARDS.len()]) {
             assert!(device.connect((address(number), GATE).into()).is_err(), "board {number}");
         }
     }
+    named
+}
+
+/// Boards send each other what the plan lets and denies, and what comes is as it says: `verify` has `octetctl openwrt verify`
+/// with these words for the box asked. Then it is not, in three ways of which the router's configuration and what its
+/// daemons say of themselves have nothing.
+pub fn prove(router: &Router, verify: impl Fn() -> Output) {
+    let asked = verify();
+    assert_eq!(asked.status, Some(0), "{}{}", asked.stdout, asked.stderr);
+    println!("{}", asked.stdout);
+    let lines: Vec<_> = asked.stdout.lines().collect();
+    let cells = |line: &str| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+    let begin = lines.iter().position(|it| it.trim_start().starts_with("board-1 ")).unwrap();
+    assert_eq!(cells(lines[begin]), ["board-1", "board-2", "board-3", "router"]);
+    // What has come, and what has not, from each to each.
+    for (number, line) in BOARDS.into_iter().zip(&lines[begin + 1..]) {
+        let cells = cells(line);
+        assert_eq!(
+            (cells[0].as_str(), cells[usize::from(number)].as_str()),
+            (&*format!("board-{number}"), "-")
+        );
+        for cell in cells[1..].iter().filter(|it| *it != "-") {
+            let (came, sent) = cell.split_once('/').unwrap();
+            let (came, sent): (u32, u32) = (came.parse().unwrap(), sent.parse().unwrap());
+            assert!(came < sent, "{cell}");
+        }
+    }
+    assert!(asked.stdout.contains("board-4 has sent nothing"));
+    assert!(asked.stdout.ends_with("The router is as the plan says\n"));
+
+    router.paste(
+        "nft insert rule inet fw4 forward iifname br-lan.1003 oifname br-lan.1001 tcp dport 22 accept\n\
+         nft insert rule inet fw4 forward iifname br-lan.1001 oifname br-lan.1002 tcp dport 8080 drop",
+    );
+    let mut expected = vec![
+        "board-1 does not reach board-2 by tcp/8080 (IPv4), which policy 1 lets",
+        "board-3 reaches board-1 by tcp/22 (IPv4), which no line lets",
+    ];
+    // Nobody can have a real one's switch do that.
+    if router.is_double {
+        router.paste("leak lan1 lan2");
+        let shout = "THE SWITCH DOES NOT KEEP BOARDS APART, whatever is configured: frames go past the router, where no \
+                     rule is asked, from board-1 to board-2";
+        expected.insert(0, shout);
+    }
+    let asked = verify();
+    assert_eq!(asked.status, Some(1), "{}{}", asked.stdout, asked.stderr);
+    println!("{}", asked.stdout);
+    let found = asked.stdout.lines().skip_while(|it| !expected.contains(it));
+    assert_eq!(found.collect::<Vec<_>>(), expected);
+    assert!(asked.stderr.contains(&format!("{} of what the plan says is not so", expected.len())));
 }

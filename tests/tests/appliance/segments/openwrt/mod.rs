@@ -9,7 +9,7 @@ mod router;
 
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::sync::mpsc::{TryRecvError, channel};
 use std::thread;
 use std::time::Instant;
@@ -123,14 +123,24 @@ struct Desk<'a> {
 }
 
 impl Desk<'_> {
-    fn openwrt(&self, verb: &str, web: SocketAddr) -> std::process::Command {
-        let (web, octet) = (web.to_string(), workspace());
-        let octet = octet.to_string_lossy();
-        let words =
-            [verb, "--octet", &octet, "--address", &web, "--fingerprint", &self.fingerprint];
-        let mut command = self.owner.openwrt(&words);
-        command.args(["--password-file", "password"]);
+    fn openwrt(&self, verb: &str, web: SocketAddr) -> Command {
+        let mut command = self.owner.openwrt(&[verb]);
+        self.told_of(&mut command, web);
         command
+    }
+
+    /// Tells `octetctl` of the router.
+    fn told_of(&self, command: &mut Command, web: SocketAddr) {
+        command.arg("--octet").arg(workspace()).args(["--address", &web.to_string()]);
+        command.args(["--fingerprint", &self.fingerprint, "--password-file", "password"]);
+    }
+
+    /// What the box proves of the router by packets.
+    fn proves(&self, of_box: &str, web: SocketAddr) -> Output {
+        let words = ["--box", of_box, "openwrt", "verify"];
+        let mut command = self.owner.command(boards::KEY, &words);
+        self.told_of(&mut command, web);
+        run(&mut command)
     }
 
     /// What `octetctl openwrt VERB` says, which must succeed.
@@ -400,7 +410,10 @@ fn a_guest_obeys_the_plan() {
     desk.brings(&settings, web);
     let keys = boards.wait_whole();
     let device = Host::start_behind(router.port("lan5"), Mac::number(201), (DEVICE, 24), LAN);
-    boards::answer(&desk.owner, &device, &keys);
+    let of_box = boards::answer(&desk.owner, &device, &keys);
+    let began = Instant::now();
+    boards::prove(&router, || desk.proves(&of_box, web));
+    println!("proved twice: {:.1} s", began.elapsed().as_secs_f32());
 
     let said = desk.says("release", web);
     assert!(said.contains("Done, and confirmed"), "{said}");
