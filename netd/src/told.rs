@@ -2,15 +2,11 @@
 
 use std::path::Path;
 
-use octet_appliance::{
-    Board, Cluster, ClusterSettings, Lan, Neighbour, NetworkSettings, Policy, Publish, Segments,
-    Unit, Vpn,
-};
-use octet_node::SettingsError;
-use octet_node::control::{Client, Failure, FailureCode, INIT, SOCKETS};
-use octet_node::settings::{Which, section_in};
-use serde::de::DeserializeOwned;
-use serde_json::{Map, Value};
+use octet_appliance::{Cluster, NetworkSettings, Unit};
+use octet_node::control::{Failure, SOCKETS};
+use octet_node::own_number;
+use octet_node::settings::Which;
+use octet_node::settings::cluster as sections;
 
 use crate::host::Inbound;
 use crate::manager::Manager;
@@ -35,12 +31,8 @@ pub struct Node {
 impl Node {
     /// With these units; asks PID 1 for the rest. Nobody is a router unless he is told so.
     pub fn new(units: Vec<Unit>) -> Self {
-        let ask = || {
-            let mut client =
-                Client::connect(&Path::new(SOCKETS).join(format!("{INIT}.sock"))).ok()?;
-            client.call("boot", Map::new()).ok()?.get("board")?.as_u64()?.try_into().ok()
-        };
-        Self { units, number: ask() }
+        let number = own_number(Path::new(SOCKETS)).ok().flatten();
+        Self { units, number }
     }
 
     /// Whether this node is the router of the box.
@@ -75,10 +67,11 @@ impl Told {
     /// # Errors
     /// `config` does not answer, or a router cannot be as it says.
     pub fn read(node: &Node, which: Which) -> Result<Self, Failure> {
-        let network = section("network", which)?.unwrap_or_default();
+        let sockets = Path::new(SOCKETS);
+        let network = sections::optional(sockets, "network", which)?.unwrap_or_default();
         let alone =
             Self { network, router: None, is_board: false, manager: None, lines: Lines::default() };
-        Ok(match section::<Cluster>("cluster", which)? {
+        Ok(match sections::cluster(sockets, which)? {
             None => alone,
             Some(cluster) if node.is_router() => {
                 let router = Some(router(node, which, cluster)?);
@@ -86,11 +79,12 @@ impl Told {
             }
             // `[network]` is the router's.
             Some(cluster) => {
-                let boards: Vec<Board> = section("board", which)?.unwrap_or_default();
+                let boards = sections::boards(sockets, which)?;
                 let manager = Manager::of(&cluster, &boards);
                 let lines = match node.forwards() {
                     true => {
-                        let (settings, segments) = segments(node, which, cluster)?;
+                        let (settings, segments) =
+                            sections::segments(sockets, which, cluster, &node.units)?;
                         Lines::of(&settings.cluster, &segments)
                     }
                     false => Lines::default(),
@@ -121,7 +115,7 @@ impl Told {
 /// # Errors
 /// As [`Told::read`].
 pub fn plan(node: &Node, which: Which) -> Result<Option<Plan>, Failure> {
-    match section::<Cluster>("cluster", which)? {
+    match sections::cluster(Path::new(SOCKETS), which)? {
         Some(cluster) if node.is_router() || !cluster.router.is_octet() => {
             router(node, which, cluster).map(Some)
         }
@@ -134,44 +128,11 @@ pub fn plan(node: &Node, which: Which) -> Result<Option<Plan>, Failure> {
 /// # Errors
 /// As [`Told::read`].
 pub fn cluster() -> Result<Option<Cluster>, Failure> {
-    section("cluster", Which::InForce)
+    sections::cluster(Path::new(SOCKETS), Which::InForce)
 }
 
 fn router(node: &Node, which: Which, cluster: Cluster) -> Result<Plan, Failure> {
-    let (settings, segments) = segments(node, which, cluster)?;
+    let sockets = Path::new(SOCKETS);
+    let (settings, segments) = sections::segments(sockets, which, cluster, &node.units)?;
     Ok(Plan::new(&settings, &segments, &node.units))
-}
-
-/// What the sections say, and what their lines come to.
-fn segments(
-    node: &Node,
-    which: Which,
-    cluster: Cluster,
-) -> Result<(ClusterSettings, Segments), Failure> {
-    let settings = ClusterSettings {
-        cluster,
-        boards: section::<Vec<Board>>("board", which)?.unwrap_or_default(),
-        lan: section::<Lan>("lan", which)?,
-        policies: section::<Vec<Policy>>("policy", which)?.unwrap_or_default(),
-        publish: section::<Vec<Publish>>("publish", which)?.unwrap_or_default(),
-        neighbours: section::<Vec<Neighbour>>("neighbour", which)?.unwrap_or_default(),
-        vpn: section::<Vpn>("vpn", which)?,
-    };
-    let segments = Segments::of(&settings, &node.units, ("appliance.toml", ""));
-    let (segments, _) = segments
-        .map_err(|mistake| Failure::new(FailureCode::BadArgument, mistake.message, mistake.hint))?;
-    Ok((settings, segments))
-}
-
-/// A section that may not be there.
-fn section<T: DeserializeOwned>(name: &str, which: Which) -> Result<Option<T>, Failure> {
-    let value: Value = section_in(Path::new(SOCKETS), name, which)?;
-    match value {
-        Value::Null => Ok(None),
-        // What an image without `config` says of a section that it does not have.
-        Value::Object(empty) if empty.is_empty() && name != "lan" => Ok(None),
-        value => serde_json::from_value(value)
-            .map(Some)
-            .map_err(|source| SettingsError::Wrong { section: name.to_owned(), source }.into()),
-    }
 }

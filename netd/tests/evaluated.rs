@@ -28,6 +28,9 @@ const CARD: &[u8] = include_bytes!("../../tests/fuzz/corpus/certificate/card");
 const FORWARD: &str =
     "name = \"forward\"\n[ports]\nlinks = \"udp/51820\"\ncontrol = \"udp/4042\"\n";
 
+/// The unit that speaks to a router with OpenWrt.
+const ROUTER: &str = "name = \"router\"\n";
+
 /// What a build needs, and says nothing here.
 const IMAGE: &str = "[image]\npackages = []\ndrivers = []\nmodules = []\nservices = []\n";
 
@@ -35,7 +38,8 @@ const IMAGE: &str = "[image]\npackages = []\ndrivers = []\nmodules = []\nservice
 fn units(texts: &[&str]) -> Vec<Unit> {
     let unit = |text: &str| {
         let table: toml::Table = text.parse().unwrap();
-        let ports = toml::to_string(&table["ports"]).unwrap();
+        let ports = table.get("ports").map(|ports| toml::to_string(ports).unwrap());
+        let ports = ports.unwrap_or_default();
         let ports: String = ports.lines().map(|line| format!("ports.{line}\n")).collect();
         let text = format!(
             "name = {}\nexec = \"/a\"\nuser = \"extra-1\"\n{ports}sandbox.network = \"host\"\n",
@@ -121,6 +125,55 @@ fn a_box_with_every_kind_of_line() {
     }
     println!("{caught:#?}");
     assert!(caught.len() >= 20 && caught.values().all(|differences| *differences > 0));
+}
+
+/// The manager alone reaches the router's web server, and only if its unit `router` is there and knows where that is.
+#[test]
+fn the_manager_speaks_to_the_router() {
+    let print = "07".repeat(32);
+    let contact = |address: &str| {
+        format!(
+            "{{ kind = \"openwrt\", address = \"{address}\", fingerprint = \"sha256:{print}\" }}"
+        )
+    };
+    let with_unit: Vec<_> = UNITS.into_iter().chain([ROUTER]).collect();
+    for (router, units_of, port) in [
+        (contact("192.168.1.1"), &with_unit[..], Some(443)),
+        (contact("router.lan:8443"), &with_unit, Some(8443)),
+        (contact("fd00::1"), &with_unit, Some(443)),
+        (contact("[fd00::1]:444"), &with_unit, Some(444)),
+        (contact("192.168.1.1:8443"), &UNITS, None),
+        ("\"openwrt\"".to_owned(), &with_unit, None),
+        ("\"octet\"".to_owned(), &with_unit, None),
+    ] {
+        let role = if router.contains("openwrt") { "manager" } else { "other" };
+        let text = format!(
+            "[appliance]\nname = \"octet\"\n[cluster]\nboards = 4\nrouter = {router}\n[lan]\n[[board]]\nnumber = 2\nrole = \"{role}\"\n"
+        );
+        let world = evaluator::World::read(&text, units_of).unwrap();
+        let mut expected = expected(&world);
+        // What is next to these ports is looked at too, also where nothing is let.
+        let versions = [evaluator::Version::V4, evaluator::Version::V6];
+        for from in world.zones().into_iter().filter(|it| *it != evaluator::Zone::Router) {
+            for what in [442, 443, 444, 445, 8442, 8443, 8444].map(evaluator::Traffic::Tcp) {
+                for version in versions {
+                    let to = evaluator::Zone::Router;
+                    let reaches = world.reaches(from, to, what, version);
+                    let is_let = from == evaluator::Zone::Board(2)
+                        && port.map(evaluator::Traffic::Tcp) == Some(what);
+                    assert_eq!(reaches.is_some(), is_let, "{router}: {from} by {what}");
+                    expected.insert((from, to, what, version), reaches);
+                }
+            }
+        }
+        let plan = plan(&text, units_of);
+        let differences = evaluator::compare(&expected, &table(&plan, &expected));
+        assert!(differences.is_empty(), "{router}\n{differences:#?}");
+        let said: Vec<_> = plan.lines_of_text();
+        let said = said.iter().find(|line| line.starts_with("manager-router"));
+        let wanted = port.map(|port| format!("manager-router board-2 to router: tcp {port}"));
+        assert_eq!(said, wanted.as_ref(), "{router}");
+    }
 }
 
 /// The text of a policy.

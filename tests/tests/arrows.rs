@@ -19,17 +19,25 @@ const ARROWS: &[(&str, &[&str])] = &[
     // Its tests ask the evaluator, which shares nothing with it.
     ("netd/router", &["init/appliance", "tests/evaluator"]),
     // Its tests speak to the double, which shares nothing with it.
-    ("netd/openwrt", &["netd/router", "tests/openwrt"]),
+    ("netd/openwrt", &["netd/router", "services/node", "tests/openwrt"]),
     ("netd", &["services/node", "netd/router"]),
     ("services/update", &["services/node", "init/esp"]),
     // The person's command is the other half of the service, on a machine of its own.
     ("services/octet-msg", &["services/messenger"]),
     ("services/messenger", &["services/node"]),
+    ("services/router", &["services/node", "netd/openwrt"]),
     (SERVICE, &["services/node"]),
     ("services/octetctl", &["services/node", "netd/openwrt"]),
     (
         "services/program",
-        &["netd", SERVICE, "services/messenger", "services/octetctl", "services/update"],
+        &[
+            "netd",
+            SERVICE,
+            "services/messenger",
+            "services/octetctl",
+            "services/router",
+            "services/update",
+        ],
     ),
     ("image", &["init/appliance", "init/esp", "tests/machine"]),
     ("tests/machine", &["init/control"]),

@@ -31,6 +31,8 @@ pub enum BuiltIn {
     ManagerGate,
     /// Operators whom it hands on to another board's gate.
     ManagerRelay,
+    /// Its unit `router`, at the web server of a router with OpenWrt.
+    ManagerRouter,
 }
 
 /// The port at which boards become part of the box (TCP).
@@ -52,12 +54,19 @@ impl BuiltIn {
             Self::ManagerEnrolment => "manager-enrolment",
             Self::ManagerGate => "manager-gate",
             Self::ManagerRelay => "manager-relay",
+            Self::ManagerRouter => "manager-router",
         }
     }
 
     /// All of them, between these zones, with the ports of the gate. What is for the holder of the map is
-    /// for the router, or for the board `manager` if there is one: then nothing of it is for the router.
-    pub fn all(zones: &[Zone], gate: &[Port], manager: Option<u8>) -> Vec<(Self, Way, PortRange)> {
+    /// for the router, or for the board `manager` if there is one: then nothing of it is for the router. That board
+    /// reaches the port `web` of the router, if there is one.
+    pub fn all(
+        zones: &[Zone],
+        gate: &[Port],
+        manager: Option<u8>,
+        web: Option<u16>,
+    ) -> Vec<(Self, Way, PortRange)> {
         let (holder, [enrolment, owners, relay]) = match manager.map(Zone::Board) {
             None => (Zone::Router, [Self::Enrolment, Self::Gate, Self::Relay]),
             Some(board) => (board, [Self::ManagerEnrolment, Self::ManagerGate, Self::ManagerRelay]),
@@ -103,6 +112,10 @@ impl BuiltIn {
                 }
                 _ => {}
             }
+        }
+        if let (Some(board), Some(port)) = (manager, web) {
+            let way = (Zone::Board(board), Zone::Router, Traffic::Tcp);
+            all.push((Self::ManagerRouter, way, one(port)));
         }
         all
     }

@@ -19,6 +19,9 @@ pub const FORWARD: &str = "forward";
 /// The unit whose ports built-in lines are about.
 const GATE: &str = "gate";
 
+/// The unit that speaks to a router with OpenWrt, on the board that holds the map.
+const ROUTER: &str = "router";
+
 /// The number of the segment of `lan`: above those of all boards.
 const LAN: u8 = 250;
 
@@ -124,6 +127,9 @@ impl Plan {
         let gate = units.iter().find(|unit| unit.name.as_str() == GATE);
         let gate: Vec<_> = gate.into_iter().flat_map(|unit| unit.ports.values().copied()).collect();
         let manager = cluster.manager(boards);
+        let contact = cluster.router.contact();
+        let contact = contact.filter(|_| units.iter().any(|unit| unit.name.as_str() == ROUTER));
+        let web = contact.map(|contact| contact.address.port());
         let boards: Vec<_> =
             (1..=cluster.boards).map(|number| Segment::board(cluster, boards, number)).collect();
         let lan = lan.as_ref().map(|lan| Segment::lan(cluster, lan));
@@ -148,7 +154,7 @@ impl Plan {
         }
         plan.let_names();
         let zones: Vec<_> = plan.segments().map(|it| it.zone).chain([Zone::Uplink]).collect();
-        for (line, way, ports) in BuiltIn::all(&zones, &gate, manager) {
+        for (line, way, ports) in BuiltIn::all(&zones, &gate, manager, web) {
             plan.build_in(way, ports, line);
         }
         if plan.vpn {

@@ -76,7 +76,7 @@ fn pair(line: BuiltIn, (from, to, _): Way) -> String {
     };
     match line {
         BuiltIn::ManagerEnrolment | BuiltIn::ManagerGate => format!("{} to {to}", name(from)),
-        BuiltIn::ManagerRelay => format!("{from} to {}", name(to)),
+        BuiltIn::ManagerRelay | BuiltIn::ManagerRouter => format!("{from} to {}", name(to)),
         _ => format!("{} to {}", name(from), name(to)),
     }
 }

@@ -52,7 +52,7 @@ pub mod words;
 
 pub use callers::{Callers, PID_1, peer_uid, unit_of};
 pub use inherited::inherited;
-pub use init::watch_status;
+pub use init::{own_number, watch_status};
 pub use octet_control as control;
 pub use peer::Peer;
 pub use readiness::notify_ready;

@@ -1,6 +1,8 @@
 //! What `appliance.toml` says of one service: read at the start, and again when `config` asks
 //! ([`settings`](octet_control::settings) tells how).
 
+pub mod cluster;
+
 use std::io;
 use std::path::Path;
 use std::time::Duration;

@@ -34,6 +34,8 @@ fn main() -> ExitCode {
         Some("messenger") => octet_messenger::main(),
         #[cfg(feature = "netd")]
         Some("netd") => octet_netd::main(),
+        #[cfg(feature = "router")]
+        Some("router") => octet_router_unit::main(),
         #[cfg(feature = "update")]
         Some("update") => octet_update::main(),
         Some("octetctl") => octetctl::main(),

@@ -5,8 +5,8 @@ use crate::line::{Line, What, Word};
 use crate::zone::Zone;
 
 /// All of them; `gate` is what the unit of that name serves, `manager` the board that has this role in a box
-/// whose router is none of ours; `vpn` says whether there is a section `[vpn]`.
-pub(crate) fn lines(gate: &[What], manager: Option<u8>, vpn: bool) -> Vec<Line> {
+/// whose router is none of ours; `web` is the port at which that board's unit `router` asks that router; `vpn` says whether there is a section `[vpn]`.
+pub(crate) fn lines(gate: &[What], manager: Option<u8>, web: Option<u16>, vpn: bool) -> Vec<Line> {
     let boards = || Word::Boards;
     let lan = || Word::One(Zone::Lan);
     let router = || Word::One(Zone::Router);
@@ -48,5 +48,9 @@ pub(crate) fn lines(gate: &[What], manager: Option<u8>, vpn: bool) -> Vec<Line> 
             ]
         }
     });
+    if let (Some(number), Some(port)) = (manager, web) {
+        let manager = vec![Word::One(Zone::Board(number))];
+        all.push(line("manager-router", manager, vec![router()], &[tcp(port)]));
+    }
     all
 }

@@ -32,6 +32,8 @@ pub(crate) struct Cluster {
     pub own: Vec<IpAddr>,
     /// The board that holds the map because the router does not.
     pub manager: Option<u8>,
+    /// The port of the web server of a router that is none of ours, if the file says where it is.
+    pub web: Option<u16>,
 }
 
 impl Cluster {
@@ -59,6 +61,8 @@ impl Cluster {
         let mut managers = boards.iter().filter(|board| board.role.as_deref() == Some("manager"));
         // A text, or a table that says where it is.
         let router = cluster.value("router");
+        let address = router.and_then(|router| router.get("address")).and_then(toml::Value::as_str);
+        let web = address.map(web_port).transpose()?;
         let router = router.map(|router| router.get("kind").unwrap_or(router));
         let manager = match router.and_then(toml::Value::as_str) {
             Some("openwrt") => Some(cluster.must("router", managers.next())?.number),
@@ -67,6 +71,7 @@ impl Cluster {
         Ok(Self {
             boards,
             manager,
+            web,
             network: [four.octets()[0], four.octets()[1]],
             network6: [six.segments()[0], six.segments()[1], six.segments()[2]],
             uplink: cluster.text("uplink")?.unwrap_or("eth0").to_owned(),
@@ -74,6 +79,13 @@ impl Cluster {
             own: own(file)?,
         })
     }
+}
+
+/// The port in `HOST:PORT` or `[IPv6]:PORT`; 443 if there is none.
+fn web_port(address: &str) -> Result<u16, String> {
+    let has_port = address.contains("]:") || address.matches(':').count() == 1;
+    let port = if has_port { address.rsplit(':').next().unwrap_or_default() } else { "443" };
+    port.parse().map_err(|_| format!("`{address}` has no port"))
 }
 
 fn base<T: std::str::FromStr>(network: &str, length: &str) -> Result<T, String> {

@@ -28,6 +28,12 @@ pub(crate) fn read(unit_tomls: &[&str]) -> Result<Vec<Port>, String> {
     Ok(all)
 }
 
+/// Whether one of the unit files is of this unit.
+pub(crate) fn has(unit_tomls: &[&str], unit: &str) -> bool {
+    let tables = unit_tomls.iter().filter_map(|text| text.parse::<toml::Table>().ok());
+    tables.into_iter().any(|file| file.get("name").and_then(|name| name.as_str()) == Some(unit))
+}
+
 /// What `NAME` or `UNIT.NAME` stands for.
 pub(crate) fn service(ports: &[Port], service: &str) -> Result<Traffic, String> {
     let meant =

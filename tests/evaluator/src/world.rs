@@ -47,7 +47,9 @@ impl World {
             let board = world.must_have(Zone::Board(publish.board));
             board.map_err(|error| format!("{}: {error}", publish.by))?;
         }
-        let mut all = built_in::lines(&gate, world.cluster.manager, vpn);
+        let Cluster { manager, web, .. } = world.cluster;
+        let web = web.filter(|_| units::has(unit_tomls, "router"));
+        let mut all = built_in::lines(&gate, manager, web, vpn);
         all.append(&mut lines);
         all.extend(neighbour::read(&file, &ports)?);
         Ok(Self { lines: all, ..world })

@@ -19,7 +19,7 @@ pub enum Router {
     OpenWrt(Option<RouterContact>),
 }
 
-/// Where a router with OpenWrt is spoken to, from the owner's machine.
+/// Where a router with OpenWrt is spoken to, from the owner's machine or by the unit `router`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RouterContact {
     /// Where its web server answers.
@@ -37,6 +37,38 @@ impl Router {
     /// Whether it runs Octet.
     pub fn is_octet(&self) -> bool {
         *self == Self::Octet
+    }
+
+    /// Where it is spoken to, if it runs OpenWrt and the file says where.
+    pub fn contact(&self) -> Option<&RouterContact> {
+        match self {
+            Self::OpenWrt(contact) => contact.as_ref(),
+            Self::Octet => None,
+        }
+    }
+}
+
+/// The port of a web server of which none is said.
+const HTTPS: u16 = 443;
+
+impl RouterAddress {
+    /// The port of its web server.
+    pub fn port(&self) -> u16 {
+        let (_, port) = parts(&self.0);
+        port.and_then(|port| port.parse().ok()).unwrap_or(HTTPS)
+    }
+}
+
+/// The host, and what is said of a port.
+fn parts(text: &str) -> (&str, Option<&str>) {
+    match text.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        Some((host, "")) => (host, None),
+        Some((host, rest)) => (host, Some(rest.strip_prefix(':').unwrap_or_default())),
+        // More than one `:` is an IPv6 address.
+        None => match text.split_once(':') {
+            Some((host, port)) if !port.contains(':') => (host, Some(port)),
+            _ => (text, None),
+        },
     }
 }
 
@@ -106,15 +138,7 @@ impl TryFrom<String> for RouterAddress {
     type Error = InvalidCluster;
 
     fn try_from(text: String) -> Result<Self, InvalidCluster> {
-        let (host, port) = match text.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
-            Some((host, "")) => (host, None),
-            Some((host, rest)) => (host, Some(rest.strip_prefix(':').unwrap_or_default())),
-            // More than one `:` is an IPv6 address.
-            None => match text.split_once(':') {
-                Some((host, port)) if !port.contains(':') => (host, Some(port)),
-                _ => (text.as_str(), None),
-            },
-        };
+        let (host, port) = parts(&text);
         let is_plain = |c: char| c.is_ascii_alphanumeric() || ".:-_%".contains(c);
         let is_port = port.is_none_or(|port| {
             !port.starts_with('+') && port.parse::<u16>().is_ok_and(|port| port != 0)

@@ -177,7 +177,9 @@ fn where_the_router_is() {
     for good in
         ["router.lan", "192.168.1.1:8443", "fd00::1", "[fd00::1]:8443", "[fd00::1]", "fe80::1%eth0"]
     {
-        assert_eq!(good.parse::<RouterAddress>().unwrap().to_string(), good);
+        let address = good.parse::<RouterAddress>().unwrap();
+        assert_eq!(address.to_string(), good);
+        assert_eq!(address.port(), if good.ends_with(":8443") { 8443 } else { 443 }, "{good}");
     }
     for bad in ["", ":443", "a:x", "[a", "[]:1", "a b", "a:+1", "[a]1", "a/b"] {
         assert!(bad.parse::<RouterAddress>().is_err(), "{bad}");

@@ -1,5 +1,5 @@
 //! `octetctl openwrt …`: a router with OpenWrt is made to obey `appliance.toml`, from the owner's machine. Its password lies
-//! on no board.
+//! on no board, unless the image has the unit `router`.
 
 mod line;
 mod packets;
@@ -11,16 +11,15 @@ use std::thread;
 
 use octet_appliance::RouterContact;
 use octet_control::lines;
-use octet_node::durable::{self, Existing};
 use octet_openwrt::adopt;
 use octet_openwrt::apply::{ApplyError, Outcome, apply};
+use octet_openwrt::diff::diff;
 use octet_openwrt::https::Https;
+use octet_openwrt::kept::Kept;
 use octet_openwrt::state::State;
 use octet_openwrt::ubus::{Login, Ubus, UbusError};
 use octet_openwrt::verify::verify;
 use octet_openwrt::wanted::Wanted;
-use octet_router::openwrt::change::Change;
-use octet_router::openwrt::router::Router;
 
 pub use line::OpenwrtLine;
 use line::{Of, Verb};
@@ -108,13 +107,7 @@ pub fn run(line: OpenwrtLine, folder: &Path, asks: Option<Asks>) -> Result<(), O
         }
         Verb::Diff(of) => {
             let Settings { plan, contact, .. } = settings::read(&of)?;
-            let state = State::read(&mut ubus(&of, &contact)?)?;
-            if state.is_waiting {
-                println!("A change waits to be confirmed: what is there now may be undone\n");
-            }
-            let router =
-                Router::of(state.model, state.sections, &plan).map_err(ApplyError::from)?;
-            print(&Change::of(&plan, &router).report(&router));
+            print(&diff(&mut ubus(&of, &contact)?, &plan)?);
             Ok(())
         }
         Verb::Apply(of) => {
@@ -167,18 +160,10 @@ fn change(
     wanted: &Wanted<'_>,
     folder: &Path,
 ) -> Result<(), OpenwrtError> {
-    let name = contact.address.to_string().replace([':', '[', ']', '%'], "_");
-    let copy = folder.join(format!("{name}.uci"));
-    // What was there before the first change of ours.
-    let first = folder.join(format!("{name}.first.uci"));
+    let kept = Kept::new(folder, &contact.address);
     let keep = |state: &State| {
-        let text = state.export();
-        match durable::write(&first, text.as_bytes(), Existing::Keep, |_| Ok(())) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
-            _ => {}
-        }
-        durable::write(&copy, text.as_bytes(), Existing::Replace, |_| Ok(()))?;
-        println!("What the router has now is kept in {}", copy.display());
+        kept.keep(state)?;
+        println!("What the router has now is kept in {}", kept.last.display());
         Ok(())
     };
     match apply(&mut ubus(of, contact)?, wanted, keep)? {

@@ -1,0 +1,98 @@
+//! Why it is not done, and what to do.
+
+use std::io;
+
+use octet_node::control::{CallError, Failure, FailureCode};
+use octet_openwrt::apply::ApplyError;
+use octet_openwrt::ubus::UbusError;
+
+/// Why it is not done.
+#[derive(Debug, thiserror::Error)]
+pub enum Fault {
+    /// It is no box with a router.
+    #[error("the settings have no [cluster]")]
+    NoCluster,
+    /// It is a box with another router.
+    #[error("the settings say that the router runs Octet")]
+    OwnRouter,
+    /// They do not say where the router is.
+    #[error("the settings do not say where the router is")]
+    NoContact,
+    /// This board does not hold the map.
+    #[error("this is {own}, and the manager is {manager}: nothing is kept or done here")]
+    NotManager {
+        /// What this node is.
+        own: String,
+        /// Which one does.
+        manager: String,
+    },
+    /// PID 1 does not say which board this is.
+    #[error("PID 1 does not say which board this is: {0}")]
+    NoNumber(#[from] CallError),
+    /// There is nothing to log in with.
+    #[error("no password of the router is kept here")]
+    NoPassword,
+    /// The file has none.
+    #[error("the first line of the file is no password")]
+    WrongFile,
+    /// PID 1 has given no data folder.
+    #[error("there is no data folder to keep it in")]
+    NoFolder,
+    /// The data folder does not do it.
+    #[error("the password cannot be {0}: {1}")]
+    Disk(&'static str, io::Error),
+    /// Another call changes the router.
+    #[error("another change of the router is under way")]
+    Busy,
+    /// The router is not brought there.
+    #[error(transparent)]
+    Apply(#[from] ApplyError),
+    /// It is as it was.
+    #[error("the router is as it was before: {0}")]
+    Undone(String),
+}
+
+impl Fault {
+    /// What to do.
+    fn help(&self) -> String {
+        let help = match self {
+            Self::NoCluster | Self::OwnRouter => "say `router = \"openwrt\"` in [cluster]",
+            Self::NoContact => {
+                "say `router = { kind = \"openwrt\", address = …, fingerprint = … }` in [cluster]"
+            }
+            Self::NotManager { .. } => {
+                "ask the board with the role `manager`; `router logout` takes away what is kept here"
+            }
+            Self::NoNumber(_) => "ask again",
+            Self::NoPassword => "`router login FILE` takes it: the first line of FILE",
+            Self::WrongFile => "name a file whose first line is the password",
+            Self::NoFolder | Self::Disk(..) | Self::Apply(ApplyError::Copy(_)) => {
+                "see that the data partition is there and has room: `boot` says what became of it"
+            }
+            Self::Busy => "wait for it to end: it takes a few minutes at most",
+            Self::Apply(ApplyError::Ubus(UbusError::Login(_))) => {
+                "`router login FILE` takes another password; `octetctl openwrt adopt ADDRESS` says how a login is made"
+            }
+            Self::Apply(error) => return error.help(),
+            Self::Undone(_) => {
+                "`router diff` lists what was to be changed; an interface of a switch without any link is not up"
+            }
+        };
+        help.to_owned()
+    }
+
+    fn code(&self) -> FailureCode {
+        match self {
+            Self::Busy => FailureCode::Busy,
+            Self::WrongFile => FailureCode::BadArgument,
+            Self::NoPassword => FailureCode::NotFound,
+            _ => FailureCode::Failed,
+        }
+    }
+}
+
+impl From<Fault> for Failure {
+    fn from(fault: Fault) -> Self {
+        Self::new(fault.code(), fault.to_string(), fault.help())
+    }
+}

@@ -1,0 +1,7 @@
+//! router, as a program of its own.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    octet_router_unit::main()
+}

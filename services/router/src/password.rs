@@ -1,0 +1,74 @@
+//! The password of the router's login, in the data folder: readable by this unit's user alone.
+
+use std::fs;
+use std::io;
+use std::path::PathBuf;
+
+use octet_node::durable::{self, Existing};
+
+use crate::fault::Fault;
+
+/// The name of the file.
+const NAME: &str = "password";
+
+/// Its longest length in bytes, and that of a file in whose first line it is given.
+pub const LONGEST: u64 = 1024;
+
+/// Where the password is, if there is a place for it.
+#[derive(Debug)]
+pub struct Password(Option<PathBuf>);
+
+impl Password {
+    /// That in `folder`, a data folder.
+    pub fn new(folder: Option<PathBuf>) -> Self {
+        Self(folder)
+    }
+
+    /// The data folder.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn folder(&self) -> Result<&PathBuf, Fault> {
+        self.0.as_ref().ok_or(Fault::NoFolder)
+    }
+
+    /// Keeps the first line of `file` instead of what was kept.
+    ///
+    /// # Errors
+    /// It is none, or the disk does not take it.
+    pub fn keep(&self, file: &[u8]) -> Result<(), Fault> {
+        let text = std::str::from_utf8(file).map_err(|_| Fault::WrongFile)?;
+        let first = text.lines().next().filter(|line| !line.is_empty()).ok_or(Fault::WrongFile)?;
+        let path = self.folder()?.join(NAME);
+        durable::write(&path, first.as_bytes(), Existing::Replace, |_| Ok(()))
+            .map_err(|error| Fault::Disk("kept", error))
+    }
+
+    /// What is kept.
+    ///
+    /// # Errors
+    /// Nothing is, or the disk does not give it.
+    pub fn read(&self) -> Result<String, Fault> {
+        let unread = |error| Fault::Disk("read", error);
+        let kept = durable::read(&self.folder()?.join(NAME), LONGEST).map_err(unread)?;
+        let kept = kept.ok_or(Fault::NoPassword)?;
+        String::from_utf8(kept)
+            .map_err(|error| unread(io::Error::new(io::ErrorKind::InvalidData, error.utf8_error())))
+    }
+
+    /// Takes it away; there may be none.
+    ///
+    /// # Errors
+    /// The disk does not do that.
+    pub fn forget(&self) -> Result<(), Fault> {
+        let Some(folder) = &self.0 else { return Ok(()) };
+        match fs::remove_file(folder.join(NAME)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(Fault::Disk("taken away", error));
+            }
+            _ => {}
+        }
+        let synced = fs::File::open(folder).and_then(|folder| folder.sync_all());
+        synced.map_err(|error| Fault::Disk("taken away", error))
+    }
+}

@@ -1,0 +1,60 @@
+//! The service: what PID 1 gives it.
+
+use std::convert::Infallible;
+use std::error::Error;
+use std::io;
+use std::os::unix::net::UnixListener;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use octet_appliance::{UNITS, Unit};
+use octet_node::control::SOCKETS;
+use octet_node::serve::threads::{Limits, serve};
+use octet_node::{Callers, Given, notify_ready};
+
+use crate::password::Password;
+use crate::told::Place;
+use crate::verbs::verbs;
+use crate::work::Work;
+
+/// An apply may take minutes; others can look meanwhile.
+const LIMITS: Limits = Limits { all: 8, for_operators: 4, of_one: 2 };
+
+/// What it works with.
+pub struct Parts {
+    /// Where it is asked.
+    pub control: UnixListener,
+    /// Who may ask it for what.
+    pub callers: Callers,
+    /// Its data folder, if there is one.
+    pub folder: Option<PathBuf>,
+    /// The folder of the units' sockets.
+    pub sockets: PathBuf,
+    /// The units of the image.
+    pub units: Vec<Unit>,
+}
+
+/// Serves until PID 1 ends it. The router undoes a change that is not confirmed then.
+pub fn main() -> ExitCode {
+    octet_node::run(|mut given: Given| -> Result<(), Box<dyn Error>> {
+        let parts = Parts {
+            control: given.socket("control")?,
+            callers: given.callers,
+            folder: given.state,
+            sockets: SOCKETS.into(),
+            units: serde_json::from_slice(&std::fs::read(UNITS)?)?,
+        };
+        match run(parts, notify_ready)? {}
+    })
+}
+
+/// The same with these `parts`; calls `ready` when it can be asked.
+///
+/// # Errors
+/// The socket is gone, or nobody hears that it is ready.
+pub fn run(parts: Parts, ready: impl FnOnce() -> io::Result<()>) -> io::Result<Infallible> {
+    let Parts { control, callers, folder, sockets, units } = parts;
+    let work = Work::new(Place { sockets, units }, Password::new(folder));
+    ready()?;
+    serve(&control, &callers, LIMITS, verbs(), work)
+}

@@ -1,0 +1,71 @@
+//! What the settings say: the plan, where the router is, and whether this board is the one that speaks to it.
+
+use std::path::PathBuf;
+
+use octet_appliance::{Router, RouterContact, Unit};
+use octet_node::control::Failure;
+use octet_node::own_number;
+use octet_node::settings::{Which, cluster};
+use octet_router::plan::Plan;
+
+use crate::fault::Fault;
+
+/// Where this node is asked about itself.
+#[derive(Debug)]
+pub struct Place {
+    /// The folder of the units' sockets.
+    pub sockets: PathBuf,
+    /// The units of the image.
+    pub units: Vec<Unit>,
+}
+
+/// What is in force.
+#[derive(Debug)]
+pub struct Told {
+    /// The plan of the box.
+    pub plan: Plan,
+    /// Where its router is.
+    pub contact: RouterContact,
+}
+
+impl Told {
+    /// Reads it anew.
+    ///
+    /// # Errors
+    /// It is no box with such a router, or another board holds the map.
+    pub fn read(place: &Place) -> Result<Self, Failure> {
+        let Place { sockets, units } = place;
+        let which = Which::InForce;
+        let cluster = cluster::cluster(sockets, which)?.ok_or(Fault::NoCluster)?;
+        let contact = match cluster.router.clone() {
+            Router::Octet => return Err(Fault::OwnRouter.into()),
+            Router::OpenWrt(contact) => contact.ok_or(Fault::NoContact)?,
+        };
+        let (settings, segments) = cluster::segments(sockets, which, cluster, units)?;
+        let manager = settings.cluster.manager(&settings.boards);
+        let own = own_number(sockets).map_err(Fault::from)?;
+        if own.is_none() || own != manager {
+            return Err(Fault::NotManager { own: name(own), manager: name(manager) }.into());
+        }
+        Ok(Self { plan: Plan::new(&settings, &segments, units), contact })
+    }
+}
+
+/// Whether a plan can be made of settings that are to come. Without a router with OpenWrt there is none to be made.
+///
+/// # Errors
+/// It cannot.
+pub fn check(place: &Place) -> Result<(), Failure> {
+    let which = Which::Next;
+    let cluster = cluster::cluster(&place.sockets, which)?.filter(|it| !it.router.is_octet());
+    let Some(cluster) = cluster else { return Ok(()) };
+    cluster::segments(&place.sockets, which, cluster, &place.units).map(drop)
+}
+
+fn name(number: Option<u8>) -> String {
+    match number {
+        None => "a board whose number is not known".to_owned(),
+        Some(0) => "the router".to_owned(),
+        Some(number) => format!("board {number}"),
+    }
+}

@@ -1,0 +1,62 @@
+//! What it can be asked. No answer has the password in it.
+
+use octet_node::control::file::FileArg;
+use octet_node::control::{Capability, ColumnKind, Failure, Verb};
+use octet_node::serve::threads::Verbs;
+use octet_node::serve::verbs::{file, nothing};
+use serde_json::{Value, json};
+
+use crate::password::LONGEST;
+use crate::work::{Done, Goal, Work};
+
+/// All verbs.
+pub fn verbs() -> Verbs<Work> {
+    let verb = Verb::new;
+    let told =
+        |name, help| Verb::new(name, Capability::Read, help).shown(ColumnKind::Lines, &["report"]);
+    Verbs::default()
+        .with(
+            verb("login", Capability::Own, "Keeps the password of the router's login `octet`"),
+            file("password", "A file whose first line is the password"),
+            |work: &Work, call, _: FileArg| {
+                let (peer, id) = (&mut *call.peer, call.id);
+                work.login(|| peer.read_file(id, LONGEST)).map(|()| Value::Null)
+            },
+        )
+        .with(verb("logout", Capability::Own, "Forgets that password"), nothing(), |work, _, ()| {
+            work.logout().map(|()| Value::Null)
+        })
+        .with(
+            told("diff", "Lists what stands in the way, and what is to come, change and go"),
+            nothing(),
+            |work, _, ()| work.diff().map(report),
+        )
+        .with(
+            verb("apply", Capability::Own, "Brings the router to the plan, or leaves it as it was"),
+            nothing(),
+            |work, _, ()| change(work, Goal::Plan),
+        )
+        .with(
+            told("verify", "Lists what is not as the plan says; nothing if all is"),
+            nothing(),
+            |work, _, ()| work.verify().map(report),
+        )
+        .with(
+            verb("release", Capability::Own, "Takes away all that is Octet's on the router"),
+            nothing(),
+            |work, _, ()| change(work, Goal::Nothing),
+        )
+        .with_settings(Work::check, |_| Ok(()))
+}
+
+fn report(lines: Vec<String>) -> Value {
+    json!({ "report": lines })
+}
+
+fn change(work: &Work, goal: Goal) -> Result<Value, Failure> {
+    let outcome = match work.change(goal)? {
+        Done::Nothing => "nothing",
+        Done::Applied => "applied",
+    };
+    Ok(json!({ "outcome": outcome }))
+}

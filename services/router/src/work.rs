@@ -1,0 +1,132 @@
+//! What is done with the router. All that it needs is read anew each time.
+
+use std::sync::{Mutex, TryLockError};
+use std::thread;
+
+use octet_node::control::Failure;
+use octet_node::say;
+use octet_openwrt::adopt::LOGIN;
+use octet_openwrt::apply::{ApplyError, Outcome, apply};
+use octet_openwrt::diff::diff;
+use octet_openwrt::https::Https;
+use octet_openwrt::kept::Kept;
+use octet_openwrt::ubus::{Login, Ubus, UbusError};
+use octet_openwrt::verify::verify;
+use octet_openwrt::wanted::Wanted;
+
+use crate::fault::Fault;
+use crate::password::Password;
+use crate::told::{Place, Told, check};
+
+/// The state of the service.
+#[derive(Debug)]
+pub struct Work {
+    place: Place,
+    password: Password,
+    /// Held by whoever changes the router.
+    changes: Mutex<()>,
+}
+
+/// To what the router is to be brought.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Goal {
+    /// What the plan says.
+    Plan,
+    /// Nothing of ours.
+    Nothing,
+}
+
+/// How a change has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Done {
+    /// There was nothing to do.
+    Nothing,
+    /// It is done, and confirmed.
+    Applied,
+}
+
+impl Work {
+    /// At this place, with what is kept there.
+    pub fn new(place: Place, password: Password) -> Self {
+        Self { place, password, changes: Mutex::new(()) }
+    }
+
+    /// Keeps the password that `read` gives, which is not asked for it on a board that keeps none.
+    ///
+    /// # Errors
+    /// This board is not the one to keep it, or it is none, or the disk does not take it.
+    pub fn login(&self, read: impl FnOnce() -> Result<Vec<u8>, Failure>) -> Result<(), Failure> {
+        Told::read(&self.place)?;
+        Ok(self.password.keep(&read()?)?)
+    }
+
+    /// Forgets the password.
+    ///
+    /// # Errors
+    /// The disk does not do that.
+    pub fn logout(&self) -> Result<(), Failure> {
+        Ok(self.password.forget()?)
+    }
+
+    /// What stands in the way, and what is to come, change and go.
+    ///
+    /// # Errors
+    /// The router does not say what it is, or cannot be asked.
+    pub fn diff(&self) -> Result<Vec<String>, Failure> {
+        let told = Told::read(&self.place)?;
+        Ok(diff(&mut self.ubus(&told)?, &told.plan).map_err(Fault::from)?)
+    }
+
+    /// What is not as the plan says.
+    ///
+    /// # Errors
+    /// As [`diff`](Self::diff).
+    pub fn verify(&self) -> Result<Vec<String>, Failure> {
+        let told = Told::read(&self.place)?;
+        Ok(verify(&mut self.ubus(&told)?, &Wanted::Plan(&told.plan)).map_err(Fault::from)?)
+    }
+
+    /// Brings the router to `goal`, or leaves it as it was.
+    ///
+    /// # Errors
+    /// It is as it was, or the error says what is not known.
+    pub fn change(&self, goal: Goal) -> Result<Done, Failure> {
+        let _alone = match self.changes.try_lock() {
+            Err(TryLockError::WouldBlock) => return Err(Fault::Busy.into()),
+            Err(TryLockError::Poisoned(held)) => held.into_inner(),
+            Ok(held) => held,
+        };
+        let told = Told::read(&self.place)?;
+        let mut ubus = self.ubus(&told)?;
+        let kept = Kept::new(self.password.folder()?, &told.contact.address);
+        let wanted = match goal {
+            Goal::Plan => Wanted::Plan(&told.plan),
+            Goal::Nothing => Wanted::Nothing,
+        };
+        match apply(&mut ubus, &wanted, |state| kept.keep(state)).map_err(Fault::from)? {
+            Outcome::Nothing => Ok(Done::Nothing),
+            Outcome::Applied => {
+                say!("the router is changed, and that is confirmed");
+                Ok(Done::Applied)
+            }
+            Outcome::Undone(why) => Err(Fault::Undone(why).into()),
+        }
+    }
+
+    /// Whether a plan can be made of settings that are to come.
+    ///
+    /// # Errors
+    /// It cannot.
+    pub fn check(&self) -> Result<(), Failure> {
+        check(&self.place)
+    }
+
+    /// The way to the router. Nothing was sent yet.
+    fn ubus(&self, told: &Told) -> Result<Ubus, Fault> {
+        let login = Login { name: LOGIN.to_owned(), password: self.password.read()? };
+        let address = told.contact.address.to_string();
+        let https = Https::new(&address, Some(told.contact.fingerprint));
+        let https = https.map_err(|error| ApplyError::from(UbusError::from(error)))?;
+        Ok(Ubus::new(https, login, Box::new(thread::sleep)))
+    }
+}

@@ -1,0 +1,214 @@
+//! A board with router in a process of its own between stand-ins for PID 1 and config, and a double of the box's router.
+
+use std::fs::File;
+use std::os::unix::net::{UnixDatagram, UnixListener};
+use std::path::PathBuf;
+use std::process::{Child, Command};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use octet_node::as_pid_1::Memory;
+use octet_node::control::file::Source;
+use octet_node::control::{CallError, Client, Failure};
+use octet_node::{Callers, notify_ready};
+use octet_openwrt::adopt;
+use octet_openwrt_double::{Router, Server};
+use octet_router_unit::{Parts, run};
+use serde_json::{Map, Value, json};
+use tempfile::TempDir;
+
+use crate::stand_in::{Config, Init};
+
+/// Nothing here takes that long, however slow the machine; then a test fails instead of hanging.
+const PATIENCE: Duration = Duration::from_secs(180);
+
+/// Set in the process that is to be router.
+const FOLDER: &str = "OCTET_TEST_FOLDER";
+
+/// The password of the router's login.
+pub const PASSWORD: &str = "correct horse";
+
+/// A board of four, and the router.
+pub struct Host {
+    folder: TempDir,
+    notify: UnixDatagram,
+    pub init: Init,
+    pub config: Config,
+    pub server: Server,
+    child: Option<Child>,
+}
+
+impl Host {
+    /// Board `number`, whose manager is board 2. router runs when this returns.
+    pub fn start(number: Option<u8>) -> Self {
+        let server = Server::start(router()).unwrap();
+        let folder = TempDir::new().unwrap();
+        std::fs::create_dir(folder.path().join("state")).unwrap();
+        let notify = UnixDatagram::bind(folder.path().join("notify")).unwrap();
+        notify.set_read_timeout(Some(PATIENCE)).unwrap();
+        let init = Init::start(folder.path(), number);
+        let sections = json!({
+            "cluster": cluster(&contact(&server)),
+            "board": [{ "number": 2, "role": "manager" }],
+            "lan": { "port": "lan5" },
+            "policy": [{ "from": "lan", "to": "boards", "protocol": "tcp", "ports": [8080] }],
+        });
+        let config = Config::start(folder.path(), &sections);
+        let mut host = Self { folder, notify, init, config, server, child: None };
+        host.start_again();
+        host
+    }
+
+    /// Starts router, which can be asked when this returns.
+    pub fn start_again(&mut self) {
+        let log = File::options().create(true).append(true).open(self.path("log")).unwrap();
+        let child = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "host::router_unit", "--nocapture"])
+            .env(FOLDER, self.folder.path())
+            .env("NOTIFY_SOCKET", self.path("notify"))
+            .stderr(log.try_clone().unwrap())
+            .stdout(log)
+            .spawn();
+        self.child = Some(child.unwrap());
+        let mut message = [0; 100];
+        let count = self.notify.recv(&mut message).expect("late: router does not become ready");
+        assert_eq!(&message[..count], b"READY=1");
+    }
+
+    /// Kills it.
+    pub fn kill(&mut self) {
+        let mut child = self.child.take().unwrap();
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+
+    /// Asks for a verb.
+    pub fn ask(&self, verb: &str) -> Result<Value, Failure> {
+        self.ask_with(verb, None)
+    }
+
+    /// Asks for a verb that is not answered, because it is killed before that.
+    pub fn begin(&self, verb: &'static str) -> JoinHandle<()> {
+        let mut client = Client::connect(&self.path("router.sock")).unwrap();
+        client.stream().set_read_timeout(Some(PATIENCE)).unwrap();
+        thread::spawn(move || {
+            let error = client.call(verb, Map::new()).unwrap_err();
+            assert!(!matches!(error, CallError::Failure(_)), "{error}");
+        })
+    }
+
+    /// Gives it this file as one with the password.
+    pub fn log_in(&self, text: &str) -> Result<Value, Failure> {
+        self.ask_with("login", Some(Memory(text.as_bytes().to_vec())))
+    }
+
+    fn ask_with(&self, verb: &str, mut file: Option<Memory>) -> Result<Value, Failure> {
+        let mut client = Client::connect(&self.path("router.sock")).unwrap();
+        client.stream().set_read_timeout(Some(PATIENCE)).unwrap();
+        let arg = file.iter().map(|file| ("password".to_owned(), json!(file.describe())));
+        let args = arg.collect();
+        let source = file.as_mut().map(|file| file as &mut dyn Source);
+        match client.call_with(verb, args, source, |_| true) {
+            Ok(answer) => {
+                assert!(!answer.to_string().contains(PASSWORD), "{answer}");
+                Ok(answer)
+            }
+            Err(CallError::Failure(failure)) => {
+                let said = format!("{} {}", failure.message, failure.help);
+                assert!(!said.contains(PASSWORD) && !failure.help.is_empty(), "{said}");
+                Err(failure)
+            }
+            Err(error) => panic!("late: no answer to `{verb}`: {error}\n{}", self.log()),
+        }
+    }
+
+    /// The lines of a report.
+    pub fn report(&self, verb: &str) -> Vec<String> {
+        let mut answer = self.ask(verb).unwrap_or_else(|failure| panic!("{failure}"));
+        serde_json::from_value(answer["report"].take()).unwrap()
+    }
+
+    /// What it has said.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.path("log")).unwrap()
+    }
+
+    /// A file of its data folder.
+    pub fn kept(&self, name: &str) -> PathBuf {
+        self.path("state").join(name)
+    }
+
+    /// The names of all that are there.
+    pub fn all_kept(&self) -> Vec<String> {
+        let folder = std::fs::read_dir(self.path("state")).unwrap();
+        let mut names: Vec<_> =
+            folder.map(|file| file.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    /// The router's file `network`.
+    pub fn network(&self) -> String {
+        self.server.with(|router| router.file("network"))
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+/// The section `[cluster]` of a box with such a router.
+pub fn cluster(router: &Value) -> Value {
+    json!({ "boards": 4, "router": router, "uplink": "wan", "ports": ["lan1", "lan2", "lan3", "lan4"] })
+}
+
+/// Where the router is.
+pub fn contact(server: &Server) -> Value {
+    let fingerprint = server.fingerprint().map(|byte| format!("{byte:02x}")).concat();
+    let fingerprint = format!("sha256:{fingerprint}");
+    json!({ "kind": "openwrt", "address": server.address().to_string(), "fingerprint": fingerprint })
+}
+
+/// A router whose owner asks by a port of his own, and has pasted what `adopt` says.
+fn router() -> Router {
+    let network = Router::default()
+        .file("network")
+        .replace("'br-lan'\n\toption proto", "'br-lan.1'\n\toption proto")
+        + "config bridge-vlan 'mine'\n\toption device 'br-lan'\n\toption vlan '1'\n\tlist ports 'lan8:u*'\n\n";
+    let mut router = Router::with(&[("network", &network)]);
+    // router's clock is this computer's: the daemons of the double need no time.
+    router.delay = 0;
+    router.add_login(adopt::LOGIN, PASSWORD, adopt::acl());
+    router
+}
+
+/// Is router, in a process that was started for it; otherwise there is nothing to be tested here.
+#[test]
+fn router_unit() {
+    let Some(folder) = std::env::var_os(FOLDER).map(PathBuf::from) else { return };
+    let socket = folder.join("router.sock");
+    // The one before was killed.
+    let _ = std::fs::remove_file(&socket);
+    let own = rustix::process::geteuid().as_raw();
+    let verbs = "login,logout,diff,apply,verify,release,config-check,config-apply";
+    let parts = Parts {
+        control: UnixListener::bind(&socket).unwrap(),
+        callers: Callers::parse(&format!("{own}={verbs}")).unwrap(),
+        folder: Some(folder.join("state")),
+        sockets: folder.clone(),
+        units: vec![],
+    };
+    match run(parts, notify_ready) {
+        Ok(never) => match never {},
+        Err(error) => panic!("{error}"),
+    }
+}

@@ -1,0 +1,72 @@
+//! PID 1 and config, as far as router sees them: threads at sockets of the same names.
+
+use std::io;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+use octet_node::Peer;
+use serde_json::{Map, Value, json};
+
+fn serve(path: &Path, answer: impl Fn(UnixStream) -> io::Result<()> + Send + Sync + 'static) {
+    let (listener, answer) = (UnixListener::bind(path).unwrap(), Arc::new(answer));
+    thread::spawn(move || {
+        for stream in listener.incoming().map_while(Result::ok) {
+            let answer = Arc::clone(&answer);
+            // Whoever connected may have gone.
+            thread::spawn(move || answer(stream));
+        }
+    });
+}
+
+/// PID 1: which board this is.
+#[derive(Clone)]
+pub struct Init(pub Arc<Mutex<Option<u8>>>);
+
+impl Init {
+    pub fn start(folder: &Path, number: Option<u8>) -> Self {
+        let number = Arc::new(Mutex::new(number));
+        let shared = Arc::clone(&number);
+        serve(&folder.join("init.sock"), move |stream| {
+            let mut peer = Peer::new(stream);
+            while let Some(request) = peer.next_request()? {
+                assert_eq!(request.verb, "boot");
+                peer.end(request.id, Ok(json!({ "board": *shared.lock().unwrap() })))?;
+            }
+            Ok(())
+        });
+        Self(number)
+    }
+}
+
+/// config: the sections that are in force, and those that are to come.
+#[derive(Clone)]
+pub struct Config(Arc<Mutex<[Map<String, Value>; 2]>>);
+
+impl Config {
+    pub fn start(folder: &Path, sections: &Value) -> Self {
+        let sections = sections.as_object().unwrap();
+        let config = Self(Arc::new(Mutex::new([sections.clone(), sections.clone()])));
+        let shared = config.clone();
+        serve(&folder.join("config.sock"), move |stream| {
+            let mut peer = Peer::new(stream);
+            while let Some(request) = peer.next_request()? {
+                assert_eq!(request.verb, "section");
+                let name = request.args["section"].as_str().unwrap();
+                let is_next = request.args.get("next") == Some(&Value::Bool(true));
+                let section = shared.0.lock().unwrap()[usize::from(is_next)].get(name).cloned();
+                peer.end(request.id, Ok(section.unwrap_or(Value::Null)))?;
+            }
+            Ok(())
+        });
+        config
+    }
+
+    /// Has section `name` be `value`: in what is to come, and if it `is_in_force` in that, too.
+    pub fn set(&self, name: &str, value: &Value, is_in_force: bool) {
+        let mut all = self.0.lock().unwrap();
+        let from = usize::from(!is_in_force);
+        all[from..].iter_mut().for_each(|it| drop(it.insert(name.to_owned(), value.clone())));
+    }
+}
