@@ -7,6 +7,7 @@ use std::process::{Child, Command};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use octet_appliance::{Unit, UnitSource};
 use octet_node::as_pid_1::Memory;
 use octet_node::control::file::Source;
 use octet_node::control::{CallError, Client, Failure};
@@ -27,6 +28,12 @@ const FOLDER: &str = "OCTET_TEST_FOLDER";
 
 /// The password of the router's login.
 pub const PASSWORD: &str = "correct horse";
+
+/// The unit, as its file says.
+pub fn unit() -> Unit {
+    let text = include_str!("../../unit.toml").to_owned();
+    UnitSource::parse("unit.toml".into(), text).unwrap().unit
+}
 
 /// A board of four, and the router.
 pub struct Host {
@@ -205,7 +212,7 @@ fn router_unit() {
         callers: Callers::parse(&format!("{own}={verbs}")).unwrap(),
         folder: Some(folder.join("state")),
         sockets: folder.clone(),
-        units: vec![],
+        units: vec![unit()],
     };
     match run(parts, notify_ready) {
         Ok(never) => match never {},

@@ -42,6 +42,18 @@ fn there_and_back() {
     assert_eq!(host.report("verify"), [""; 0]);
     assert!(host.report("diff").iter().any(|it| it == "Nothing is to be changed"));
 
+    // The manager is where the plan says now, which lets it speak to the router's web server: other settings come by that.
+    let rule = format!("octet_board_2_router_tcp_{}", host.server.address().port());
+    assert!(host.server.with(|router| router.file("firewall")).contains(&rule), "{rule}");
+    let owners = host.server.with(|router| std::mem::replace(&mut router.port, "lan2".to_owned()));
+    host.config.set("policy", &Value::Null, true);
+    let diff = host.report("diff");
+    let lines: Vec<_> = diff.iter().filter(|it| it.starts_with("  - ")).collect();
+    assert!(!lines.is_empty() && lines.iter().all(|it| it.contains("_tcp_8080'")), "{diff:#?}");
+    assert_eq!(host.ask("apply").unwrap(), applied());
+    assert_eq!(host.report("verify"), [""; 0]);
+    host.server.with(|router| router.port = owners);
+
     assert_eq!(host.ask("release").unwrap(), applied());
     assert_eq!(host.network(), before);
     // What was there before the last change, and before the first one.

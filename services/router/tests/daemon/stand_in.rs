@@ -1,4 +1,5 @@
-//! PID 1 and config, as far as router sees them: threads at sockets of the same names.
+//! PID 1 and config, as far as router sees them: threads at sockets of the same names. They answer what its unit file lets it
+//! ask.
 
 use std::io;
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -8,6 +9,8 @@ use std::thread;
 
 use octet_node::Peer;
 use serde_json::{Map, Value, json};
+
+use crate::host::unit;
 
 fn serve(path: &Path, answer: impl Fn(UnixStream) -> io::Result<()> + Send + Sync + 'static) {
     let (listener, answer) = (UnixListener::bind(path).unwrap(), Arc::new(answer));
@@ -28,10 +31,11 @@ impl Init {
     pub fn start(folder: &Path, number: Option<u8>) -> Self {
         let number = Arc::new(Mutex::new(number));
         let shared = Arc::clone(&number);
+        let may: Vec<_> = unit().talks.into_values().flatten().collect();
         serve(&folder.join("init.sock"), move |stream| {
             let mut peer = Peer::new(stream);
             while let Some(request) = peer.next_request()? {
-                assert_eq!(request.verb, "boot");
+                assert!(request.verb == "boot" && may.contains(&request.verb));
                 peer.end(request.id, Ok(json!({ "board": *shared.lock().unwrap() })))?;
             }
             Ok(())
@@ -49,11 +53,13 @@ impl Config {
         let sections = sections.as_object().unwrap();
         let config = Self(Arc::new(Mutex::new([sections.clone(), sections.clone()])));
         let shared = config.clone();
+        let may: Vec<_> = unit().config.iter().map(ToString::to_string).collect();
         serve(&folder.join("config.sock"), move |stream| {
             let mut peer = Peer::new(stream);
             while let Some(request) = peer.next_request()? {
                 assert_eq!(request.verb, "section");
                 let name = request.args["section"].as_str().unwrap();
+                assert!(may.iter().any(|it| it == name), "{name}");
                 let is_next = request.args.get("next") == Some(&Value::Bool(true));
                 let section = shared.0.lock().unwrap()[usize::from(is_next)].get(name).cloned();
                 peer.end(request.id, Ok(section.unwrap_or(Value::Null)))?;
