@@ -32,6 +32,9 @@ pub enum Fault {
     /// There is nothing to log in with.
     #[error("no password of the router is kept here")]
     NoPassword,
+    /// What there is, is another router's.
+    #[error("the password that is kept here is for a router with another certificate")]
+    OtherRouter,
     /// The file has none.
     #[error("the first line of the file is no password")]
     WrongFile,
@@ -65,6 +68,9 @@ impl Fault {
             }
             Self::NoNumber(_) => "ask again",
             Self::NoPassword => "`router login FILE` takes it: the first line of FILE",
+            Self::OtherRouter => {
+                "if the settings name the right router, `router login FILE` takes its password"
+            }
             Self::WrongFile => "name a file whose first line is the password",
             Self::NoFolder | Self::Disk(..) | Self::Apply(ApplyError::Copy(_)) => {
                 "see that the data partition is there and has room: `boot` says what became of it"

@@ -1,9 +1,13 @@
 //! The password of the router's login, in the data folder: readable by this unit's user alone.
+//!
+//! The file has two lines: the fingerprint of the router that it is for, and the password. So whoever may change settings, and
+//! names another machine there, is not sent it.
 
 use std::fs;
 use std::io;
 use std::path::PathBuf;
 
+use octet_appliance::Fingerprint;
 use octet_node::durable::{self, Existing};
 
 use crate::fault::Fault;
@@ -11,8 +15,11 @@ use crate::fault::Fault;
 /// The name of the file.
 const NAME: &str = "password";
 
-/// Its longest length in bytes, and that of a file in whose first line it is given.
+/// The longest file in whose first line it is given, in bytes.
 pub const LONGEST: u64 = 1024;
+
+/// The longest file that is kept: a fingerprint besides.
+const LONGEST_KEPT: u64 = LONGEST + 100;
 
 /// Where the password is, if there is a place for it.
 #[derive(Debug)]
@@ -32,28 +39,34 @@ impl Password {
         self.0.as_ref().ok_or(Fault::NoFolder)
     }
 
-    /// Keeps the first line of `file` instead of what was kept.
+    /// Keeps the first line of `file`, for the router with this fingerprint, instead of what was kept.
     ///
     /// # Errors
     /// It is none, or the disk does not take it.
-    pub fn keep(&self, file: &[u8]) -> Result<(), Fault> {
+    pub fn keep(&self, router: Fingerprint, file: &[u8]) -> Result<(), Fault> {
         let text = std::str::from_utf8(file).map_err(|_| Fault::WrongFile)?;
         let first = text.lines().next().filter(|line| !line.is_empty()).ok_or(Fault::WrongFile)?;
         let path = self.folder()?.join(NAME);
-        durable::write(&path, first.as_bytes(), Existing::Replace, |_| Ok(()))
+        let kept = format!("{router}\n{first}\n");
+        durable::write(&path, kept.as_bytes(), Existing::Replace, |_| Ok(()))
             .map_err(|error| Fault::Disk("kept", error))
     }
 
-    /// What is kept.
+    /// What is kept for the router with this fingerprint.
     ///
     /// # Errors
-    /// Nothing is, or the disk does not give it.
-    pub fn read(&self) -> Result<String, Fault> {
+    /// Nothing is, or it is another router's, or the disk does not give it.
+    pub fn read(&self, router: Fingerprint) -> Result<String, Fault> {
         let unread = |error| Fault::Disk("read", error);
-        let kept = durable::read(&self.folder()?.join(NAME), LONGEST).map_err(unread)?;
-        let kept = kept.ok_or(Fault::NoPassword)?;
-        String::from_utf8(kept)
-            .map_err(|error| unread(io::Error::new(io::ErrorKind::InvalidData, error.utf8_error())))
+        let kept = durable::read(&self.folder()?.join(NAME), LONGEST_KEPT).map_err(unread)?;
+        let kept = String::from_utf8(kept.ok_or(Fault::NoPassword)?).map_err(|error| {
+            unread(io::Error::new(io::ErrorKind::InvalidData, error.utf8_error()))
+        })?;
+        let mut lines = kept.lines();
+        match (lines.next(), lines.next()) {
+            (Some(of), Some(password)) if of == router.to_string() => Ok(password.to_owned()),
+            _ => Err(Fault::OtherRouter),
+        }
     }
 
     /// Takes it away; there may be none.

@@ -3,6 +3,7 @@
 use std::sync::{Mutex, TryLockError};
 use std::thread;
 
+use octet_appliance::RouterContact;
 use octet_node::control::Failure;
 use octet_node::say;
 use octet_openwrt::adopt::LOGIN;
@@ -56,8 +57,8 @@ impl Work {
     /// # Errors
     /// This board is not the one to keep it, or it is none, or the disk does not take it.
     pub fn login(&self, read: impl FnOnce() -> Result<Vec<u8>, Failure>) -> Result<(), Failure> {
-        Told::read(&self.place)?;
-        Ok(self.password.keep(&read()?)?)
+        let told = Told::read(&self.place)?;
+        Ok(self.password.keep(told.contact.fingerprint, &read()?)?)
     }
 
     /// Forgets the password.
@@ -123,9 +124,10 @@ impl Work {
 
     /// The way to the router. Nothing was sent yet.
     fn ubus(&self, told: &Told) -> Result<Ubus, Fault> {
-        let login = Login { name: LOGIN.to_owned(), password: self.password.read()? };
-        let address = told.contact.address.to_string();
-        let https = Https::new(&address, Some(told.contact.fingerprint));
+        let RouterContact { address, fingerprint } = &told.contact;
+        let password = self.password.read(*fingerprint)?;
+        let login = Login { name: LOGIN.to_owned(), password };
+        let https = Https::new(&address.to_string(), Some(*fingerprint));
         let https = https.map_err(|error| ApplyError::from(UbusError::from(error)))?;
         Ok(Ubus::new(https, login, Box::new(thread::sleep)))
     }

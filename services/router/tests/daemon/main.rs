@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use host::{Host, PASSWORD, cluster, contact};
 use octet_node::control::FailureCode;
-use octet_openwrt_double::Fault;
+use octet_openwrt_double::{Fault, Router, Server};
 use serde_json::{Value, json};
 
 /// The manager.
@@ -152,6 +152,27 @@ fn nothing_is_kept_where_it_is_not_needed() {
     assert!(host.server.requests().is_empty());
     host.ask("logout").unwrap();
     assert_eq!(host.all_kept(), [""; 0]);
+}
+
+/// Who may change settings is not yet who is told the password.
+#[test]
+fn another_machine_is_not_sent_the_password() {
+    let host = Host::start(MANAGER);
+    host.log_in(PASSWORD).unwrap();
+    assert!(host.report("diff").len() > 1);
+    let other = Server::start(Router::default()).unwrap();
+    host.config.set("cluster", &cluster(&contact(&other)), true);
+    host.server.count(None);
+    for verb in ["diff", "apply", "verify", "release"] {
+        let failure = host.ask(verb).unwrap_err();
+        assert!(failure.message.contains("another certificate"), "{failure}");
+    }
+    assert!(other.requests().is_empty() && host.server.requests().is_empty());
+    // It is the owner who says so.
+    host.log_in(PASSWORD).unwrap();
+    let failure = host.ask("diff").unwrap_err();
+    assert!(failure.message.contains("does not let `octet` in"), "{failure}");
+    assert!(!other.requests().is_empty());
 }
 
 #[test]
