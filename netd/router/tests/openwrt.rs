@@ -220,6 +220,18 @@ fn what_is_in_the_way_is_named() {
     assert_eq!(lets.len(), 1, "{lets:#?}");
     assert!(lets[0].contains("Allow-ICMPv6-Forward"), "{lets:#?}");
     assert!(!change(&stock, &plan).conflicts.is_empty());
+    // A server of the time that is off, one that is on, and a file that was not read.
+    let with = |system: &str| {
+        let (files, board) =
+            ready(8).split_once("\n{").map(|(a, b)| (a.to_owned(), b.to_owned())).unwrap();
+        change(&format!("{files}\n{system}\n{{{board}"), &plan).needs
+    };
+    let server = |is_on: u8| {
+        format!("package system\n\nconfig timeserver 'ntp'\n\toption enable_server '{is_on}'\n")
+    };
+    let off = with(&server(0));
+    assert!(off.len() == 1 && off[0].contains("system.ntp.enable_server=1"), "{off:?}");
+    assert_eq!([with(&server(1)), with("")], [vec![""; 0], vec![]]);
 }
 
 /// Another name of the bridge, ports as one text, and what cannot be used at all.

@@ -14,6 +14,8 @@ pub struct Change {
     pub conflicts: Vec<String>,
     /// What of the owner's lets more than the plan does.
     pub lets: Vec<String>,
+    /// What of the owner's has to be otherwise for all to work. It is his: nothing waits for it.
+    pub needs: Vec<String>,
     /// What comes, changes and goes, a line each.
     pub lines: Vec<String>,
     /// Sections that go, file and name; what changes goes first, too. Nothing as long as there are conflicts.
@@ -28,10 +30,10 @@ impl Change {
     /// What makes `router` so that it is what `plan` says.
     pub fn of(plan: &Plan, router: &Router) -> Self {
         let change = Self::between(&router.sections, &sections(plan, router));
-        let (conflicts, lets) = (conflicts(plan, router), lets(plan, router));
+        let (conflicts, lets, needs) = (conflicts(plan, router), lets(plan, router), needs(router));
         match conflicts.is_empty() {
-            true => Self { lets, ..change },
-            false => Self { conflicts, lets, lines: change.lines, ..Self::default() },
+            true => Self { lets, needs, ..change },
+            false => Self { conflicts, lets, needs, lines: change.lines, ..Self::default() },
         }
     }
 
@@ -96,6 +98,7 @@ impl Change {
         };
         list("In the way, for you to change first:", &self.conflicts);
         list("Yours, and lets what the plan does not:", &self.lets);
+        list("Yours, and to be otherwise for the box:", &self.needs);
         list("To come (+), to change (~), to go (-):", &self.lines);
         if self.conflicts.is_empty() && self.lines.is_empty() {
             report.push("Nothing is to be changed".to_owned());
@@ -236,6 +239,21 @@ fn lets(plan: &Plan, router: &Router) -> Vec<String> {
                 found.push(format!("{}: {}", it.label(), said(it)));
             }
         }
+    }
+    found
+}
+
+/// What services of the owner's have to do for boards. Of a file that was not read nothing is known.
+fn needs(router: &Router) -> Vec<String> {
+    let is_read = router.sections.iter().any(|it| it.config == "system");
+    let serves = |it: &Section| it.one("enable_server") == Some("1");
+    let mut found = vec![];
+    if is_read && !router.owners("system", "timeserver").any(serves) {
+        found.push(
+            "boards ask the router for the time, and it does not answer: `uci set system.ntp.enable_server=1`, \
+             `uci commit system`, `/etc/init.d/sysntpd restart`"
+                .to_owned(),
+        );
     }
     found
 }

@@ -56,7 +56,7 @@ impl RouterError {
     pub fn help(&self) -> &'static str {
         match self {
             Self::Uci(_) | Self::Board(_) => {
-                "give what `uci export network; uci export firewall; uci export dhcp; \
+                "give what `for it in network firewall dhcp system; do uci export $it; done; \
                  cat /etc/board.json` says on the router"
             }
             Self::Swconfig(_) => {
