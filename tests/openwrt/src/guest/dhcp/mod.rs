@@ -1,6 +1,7 @@
 //! Addresses for who asks at an interface (DHCP, RFC 2131): what `dnsmasq` makes of the file `dhcp`, as far as a box needs
 //! it. Each interface that has a [`Pool`] is served by a thread of its own, as long as nothing is changed about it.
 
+mod message;
 mod pool;
 
 use std::collections::btree_map::Entry;
@@ -11,12 +12,11 @@ use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 
-use dhcproto::v4::Message;
-use dhcproto::{Decodable, Decoder, Encodable};
 use nix::sys::socket::{setsockopt, sockopt::BindToDevice};
 use octet_openwrt_double::uci::Package;
 use rustix::net::{AddressFamily, Shutdown, SocketType, bind, ipproto, shutdown, socket, sockopt};
 
+use self::message::Question;
 use self::pool::Pool;
 
 /// Where servers are asked, and where clients are answered.
@@ -83,11 +83,11 @@ fn at(device: &str) -> io::Result<UdpSocket> {
 fn serve(pool: &Pool, socket: &UdpSocket) {
     let (mut buffer, mut given) = ([0; LARGEST], BTreeMap::new());
     while let Ok((length @ 1.., _)) = socket.recv_from(&mut buffer) {
-        let Ok(question) = Message::decode(&mut Decoder::new(&buffer[..length])) else { continue };
+        let Some(question) = Question::read(&buffer[..length]) else { continue };
         let Some(answer) = pool.answer(&question, &mut given) else { continue };
-        let has = question.ciaddr();
+        let has = question.has();
         let to = if has.is_unspecified() { Ipv4Addr::BROADCAST } else { has };
         // Who is gone asks again.
-        let _ = answer.to_vec().map(|bytes| socket.send_to(&bytes, (to, CLIENT)));
+        let _ = socket.send_to(&answer, (to, CLIENT));
     }
 }

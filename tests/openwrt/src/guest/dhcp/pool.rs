@@ -3,8 +3,25 @@
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
-use dhcproto::v4::{DhcpOption, DhcpOptions, Message, MessageType, Opcode, OptionCode};
 use octet_openwrt_double::uci::{Package, Section};
+
+use super::message::Question;
+
+/// Options (RFC 2132).
+const MASK: u8 = 1;
+const ROUTER: u8 = 3;
+const NAMES: u8 = 6;
+const WISH: u8 = 50;
+const TIME: u8 = 51;
+const KIND: u8 = 53;
+const SERVER: u8 = 54;
+
+/// Kinds of messages (RFC 2132, 9.6).
+const DISCOVER: u8 = 1;
+const OFFER: u8 = 2;
+const REQUEST: u8 = 3;
+const ACK: u8 = 5;
+const NAK: u8 = 6;
 
 /// For how long an address is given, in seconds: 1 h, as the box's sections say.
 const LEASE: u32 = 3600;
@@ -52,38 +69,27 @@ impl Pool {
     }
 
     /// The answer to `question`, if there is one; `given` is kept between questions.
-    pub fn answer(&self, question: &Message, given: &mut Given) -> Option<Message> {
-        let address = |code| match question.opts().get(code) {
-            Some(DhcpOption::RequestedIpAddress(it) | DhcpOption::ServerIdentifier(it)) => {
-                Some(*it)
-            }
-            _ => None,
-        };
-        if address(OptionCode::ServerIdentifier).is_some_and(|it| it != self.own) {
+    pub fn answer(&self, question: &Question<'_>, given: &mut Given) -> Option<Vec<u8>> {
+        if question.address(SERVER).is_some_and(|it| it != self.own) {
             return None;
         }
-        let bytes = question.chaddr().iter().map(|it| format!("{it:02x}"));
-        let gives = self.address(bytes.collect::<Vec<_>>().join(":"), given);
-        let wish = address(OptionCode::RequestedIpAddress).unwrap_or(question.ciaddr());
-        let mut answer = question.clone();
-        let mut options = DhcpOptions::new();
-        options.insert(DhcpOption::ServerIdentifier(self.own));
-        let kind = match question.opts().msg_type()? {
-            MessageType::Discover if gives.is_some() => MessageType::Offer,
-            MessageType::Request if gives == Some(wish) => MessageType::Ack,
-            MessageType::Request => MessageType::Nak,
+        let gives = self.address(question.mac(), given);
+        let wish = question.address(WISH).unwrap_or(question.has());
+        let kind = match question.option(KIND)? {
+            [DISCOVER] if gives.is_some() => OFFER,
+            [REQUEST] if gives == Some(wish) => ACK,
+            [REQUEST] => NAK,
             _ => return None,
         };
-        options.insert(DhcpOption::MessageType(kind));
-        if kind != MessageType::Nak {
-            answer.set_yiaddr(gives?);
-            options.insert(DhcpOption::AddressLeaseTime(LEASE));
-            options.insert(DhcpOption::SubnetMask(self.mask));
-            options.insert(DhcpOption::Router(vec![self.own]));
-            options.insert(DhcpOption::DomainNameServer(vec![self.own]));
+        let (own, mask) = (self.own.octets(), self.mask.octets());
+        let mut options: Vec<(u8, &[u8])> =
+            vec![(KIND, std::slice::from_ref(&kind)), (SERVER, &own)];
+        if kind == NAK {
+            return Some(question.answer(Ipv4Addr::UNSPECIFIED, &options));
         }
-        answer.set_opcode(Opcode::BootReply).set_opts(options);
-        Some(answer)
+        let seconds = LEASE.to_be_bytes();
+        options.extend([(TIME, &seconds[..]), (MASK, &mask), (ROUTER, &own), (NAMES, &own)]);
+        Some(question.answer(gives?, &options))
     }
 
     /// The address of who has this Ethernet address: his own, the one that he has had, or the first that nobody has.
