@@ -20,6 +20,9 @@ const APPLIANCE: &str = "tests/tests/appliance";
 /// The seed of property tests (proptest, `Config::rng_seed`).
 const PROPERTIES: &str = "PROPTEST_RNG_SEED";
 
+/// So many lines of why a thread panicked are repeated at the end.
+const LINES: usize = 4;
+
 /// A process of tests.
 #[derive(Debug, Clone)]
 pub struct Job {
@@ -136,19 +139,26 @@ impl Outcome {
         if self.passed || self.job.test.is_none() {
             return false;
         }
-        let mut panics = 0;
+        let panics = self.panics();
+        let is_late = |panic: &Vec<&str>| {
+            let message = panic.get(1).copied().unwrap_or_default();
+            message.contains("late: ") || message.contains("value: Late {")
+        };
+        !panics.is_empty() && panics.iter().all(is_late)
+    }
+
+    /// Of each of its threads that panicked: where that was, and the first lines of why.
+    pub fn panics(&self) -> Vec<Vec<&str>> {
+        let mut panics = vec![];
         let mut lines = self.output.lines();
         while let Some(line) = lines.next() {
-            if !line.starts_with("thread '") || !line.contains(" panicked at ") {
-                continue;
-            }
-            panics += 1;
-            let message = lines.next().unwrap_or_default();
-            if !message.contains("late: ") && !message.contains("value: Late {") {
-                return false;
+            if line.starts_with("thread '") && line.contains(" panicked at ") {
+                let why =
+                    lines.clone().take_while(|it| !it.is_empty() && !it.starts_with("note: "));
+                panics.push([line].into_iter().chain(why.take(LINES)).collect());
             }
         }
-        panics > 0
+        panics
     }
 
     /// How many tests passed, failed, and were left to the long tier: the sums of the harness's last lines.
@@ -219,6 +229,23 @@ mod tests {
         ] {
             assert_eq!(outcome(&output, passed, test).is_late(), late, "{output}");
         }
+    }
+
+    #[test]
+    fn each_panic_has_its_place_and_its_reason() {
+        let compared = "thread 'c' (9) panicked at tests/a.rs:3:4:\nassertion failed\n  left: 1\n right: 2\n\nz\n";
+        let all = outcome(&format!("x\n{LATE}y\n{compared}"), false, Some("a"));
+        let expected = [
+            &["thread 'a' (7) panicked at tests/a.rs:1:2:", "late: the gate is not open"][..],
+            &[
+                "thread 'c' (9) panicked at tests/a.rs:3:4:",
+                "assertion failed",
+                "  left: 1",
+                " right: 2",
+            ],
+        ];
+        assert_eq!(all.panics(), expected);
+        assert!(outcome("x\n", true, None).panics().is_empty());
     }
 
     #[test]

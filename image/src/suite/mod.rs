@@ -28,6 +28,9 @@ pub use self::openwrt::{TESTS as OPENWRT, root as openwrt_root};
 /// Where the table of costs is.
 const COSTS: &str = "tests/README.md";
 
+/// Characters of a line of why something failed, at the end: what was compared may be long, and stands above.
+const LONGEST_LINE: usize = 300;
+
 /// So many tests may be late once; with more of them it is no longer chance.
 const LATE: usize = 2;
 
@@ -216,8 +219,11 @@ impl Suite {
         println!(
             "\n{passed} passed, {failed} failed, {flaky} flaky, {ignored} left to the long tier"
         );
-        for Outcome { job, .. } in outcomes.iter().filter(|outcome| !outcome.passed) {
-            println!("failed: {}", job.name);
+        for outcome in outcomes.iter().filter(|outcome| !outcome.passed) {
+            println!("failed: {}", outcome.job.name);
+            for line in outcome.panics().into_iter().flatten() {
+                println!("  {}", line.chars().take(LONGEST_LINE).collect::<String>());
+            }
         }
         Ok(flaky <= LATE && outcomes.iter().all(|outcome| outcome.passed))
     }

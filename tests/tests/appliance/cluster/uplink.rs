@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, Ipv6Addr};
+use std::panic::resume_unwind;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -321,8 +322,11 @@ fn who_asks_too_much_is_alone(site: &Site, board: Node, peer: &Peer) {
     let before = counted();
     let began = Instant::now();
     let asked = std::thread::scope(|scope| {
-        let other =
-            scope.spawn(|| (0..NAMES).for_each(|nth| resolves(&format!("www{nth}.example"))));
+        // Twenty names may be known before the router has had its fill: it is a flood once something is dropped.
+        let other = scope.spawn(|| {
+            site.wait("something is dropped", || counted() > before);
+            (0..NAMES).for_each(|nth| resolves(&format!("www{nth}.example")));
+        });
         let mut count = 0u32;
         while !other.is_finished() {
             let payload = question::question(count as u16, &format!("x{count}.example"));
@@ -332,7 +336,7 @@ fn who_asks_too_much_is_alone(site: &Site, board: Node, peer: &Peer) {
             let due = began + Duration::from_secs(1) * count / FLOOD;
             std::thread::sleep(due.saturating_duration_since(Instant::now()));
         }
-        other.join().unwrap();
+        other.join().unwrap_or_else(|panic| resume_unwind(panic));
         count
     });
     let took = began.elapsed();
@@ -354,7 +358,6 @@ fn who_asks_too_much_is_alone(site: &Site, board: Node, peer: &Peer) {
     println!(
         "{asked} questions in {took:?}, {limited} of them dropped by lan; the other board asked {again} times again"
     );
-    assert!(limited > 0, "it was no flood");
     // And the board itself, once it asks for less.
     assert_eq!(resolve(peer, "after.example"), (0, Some(ELSEWHERE)));
 }
