@@ -34,6 +34,11 @@ pub const PATIENCE: Duration = Duration::from_secs(5);
 /// How often it is looked for in that time.
 pub const PAUSE: Duration = Duration::from_millis(50);
 
+/// How often, and with what pause, it is looked at the end whether all requests are answered: a quarter of a second in
+/// all.
+const LAST: u32 = 25;
+const LAST_PAUSE: Duration = Duration::from_millis(10);
+
 /// Requests that wait for an answer; one more, and the oldest gets none any more.
 const MOST_OPEN: usize = 32;
 
@@ -168,6 +173,14 @@ impl Port {
 
     /// Tells the user that nothing is answered any more. Who watches sees by itself how the box goes down, and then up.
     fn stop(&self) {
+        // PID 1 answers who has asked it to go down, and then ends this: that answer may not have been handed on yet.
+        let answered = || self.shared().open.values().all(|asked| asked.watches);
+        for _ in 0..LAST {
+            if answered() {
+                break;
+            }
+            thread::sleep(LAST_PAUSE);
+        }
         let (user, open) = {
             let mut shared = self.shared();
             (shared.user, std::mem::take(&mut shared.open))

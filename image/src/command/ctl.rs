@@ -16,7 +16,7 @@ use crate::running;
 use crate::workspace::Workspace;
 
 /// How long the first answer may take: the kernel may still boot.
-const FIRST_ANSWER: Duration = Duration::from_secs(10);
+const FIRST_ANSWER: Duration = Duration::from_secs(60);
 
 /// Sends a verb to the appliance that `cargo image run` has booted
 #[derive(clap::Args)]

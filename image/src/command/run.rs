@@ -19,10 +19,10 @@ use crate::running::{self, Place};
 use crate::setup;
 
 /// From QEMU's start until all base units are ready. A quiet host takes two seconds.
-const READY: Duration = Duration::from_secs(120);
+const READY: Duration = Duration::from_secs(180);
 
 /// From the request to QEMU's end.
-const POWER_OFF: Duration = Duration::from_secs(60);
+const POWER_OFF: Duration = Duration::from_secs(180);
 
 /// A person's own machine runs until they end it.
 const FOREVER: Duration = Duration::from_secs(365 * 24 * 60 * 60);

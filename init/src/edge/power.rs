@@ -22,8 +22,8 @@ static AGAIN: LazyLock<Arc<AtomicBool>> = LazyLock::new(Arc::default);
 const ROUNDS: u32 = 20;
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// How long a disk may take to write out what is left: with the units' own time, 20 s in all.
-const UNMOUNT: Duration = Duration::from_millis(2500);
+/// How long a disk may take to write out what is left: with the units' own time, half a minute in all.
+const UNMOUNT: Duration = Duration::from_secs(10);
 
 /// What the driver `tiny_power_button` sends PID 1 when the power button is pressed
 /// (drivers/acpi/tiny-power-button.c: the signal is a setting of the kernel's build; this is the

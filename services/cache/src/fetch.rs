@@ -155,6 +155,10 @@ impl Fetcher {
 
     async fn run(&self, flight: &Flight) -> Result<(), Missing> {
         let hash = flight.hash;
+        // Another fetch may have ended between the look for it and this one.
+        if self.objects.look(hash).await?.is_some() {
+            return Ok(());
+        }
         let peers = peers::turn(self.peers(), hash.as_bytes()[0]);
         let Some(endpoint) = self.endpoint.borrow().clone() else {
             // Nobody can be asked before this service's key counts.

@@ -1,17 +1,37 @@
-//! What tests of a service do in PID 1's place: start it with descriptors, ask it as other users, and
-//! send it files.
+//! What tests of a service do in PID 1's place: start it with descriptors, ask it as other users, send it files, and wait
+//! for what it does.
 
 use std::fs::{Permissions, set_permissions};
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use octet_control::file::{FileArg, Source};
 use rustix::process::{Uid, geteuid};
 use rustix::thread::set_thread_res_uid;
 
 pub use crate::sys::pass;
+
+/// Nothing takes that long, however slow the machine; then a test fails instead of hanging.
+pub const PATIENCE: Duration = Duration::from_secs(180);
+
+/// Between two looks at what is waited for.
+pub const PAUSE: Duration = Duration::from_millis(10);
+
+/// Waits until `wanted`.
+///
+/// # Panics
+/// That is not so within [`PATIENCE`].
+pub fn until(what: &str, mut wanted: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !wanted() {
+        assert!(Instant::now() < deadline, "late: {what}");
+        thread::sleep(PAUSE);
+    }
+}
 
 /// The user to ask as: whoever runs the tests, or if that is root, nobody (65534).
 pub fn unprivileged() -> u32 {
@@ -42,7 +62,7 @@ pub fn connect_as(user: u32, socket: &Path) -> io::Result<UnixStream> {
         }
         UnixStream::connect(socket)
     };
-    let connected = std::thread::scope(|scope| scope.spawn(connect).join());
+    let connected = thread::scope(|scope| scope.spawn(connect).join());
     connected.unwrap_or_else(|_| Err(io::Error::other("the thread that connects has panicked")))
 }
 

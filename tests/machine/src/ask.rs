@@ -256,7 +256,7 @@ impl Machine {
         }
         let broken =
             matches!(error, CallError::Closed | CallError::Io(_) | CallError::Connect { .. });
-        let soon = Instant::now() + Duration::from_secs(5);
+        let soon = Instant::now() + Duration::from_secs(30);
         if broken && let Ok(Some(exit)) = self.exit(soon) {
             return MachineError::Ended { awaited, exit, tail: self.tail(TAIL) };
         }

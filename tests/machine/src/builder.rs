@@ -26,7 +26,7 @@ use crate::spawn::Process;
 use crate::wait::wait_until;
 
 /// QEMU itself, before any guest code: long, because the host may be busy.
-const QEMU_STARTS: Duration = Duration::from_secs(60);
+const QEMU_STARTS: Duration = Duration::from_secs(180);
 
 /// A machine that has not been started.
 pub struct Builder {

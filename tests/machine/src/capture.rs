@@ -138,7 +138,7 @@ mod tests {
     use super::*;
     use std::time::Duration;
 
-    const SOON: Duration = Duration::from_secs(10);
+    const SOON: Duration = Duration::from_secs(180);
 
     #[test]
     fn finds_text_that_comes_in_pieces() {

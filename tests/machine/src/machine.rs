@@ -21,7 +21,7 @@ use crate::slot::Slot;
 use crate::spawn::Process;
 
 /// How long a QMP command may take. Long, because the host may be busy.
-const ANSWER: Duration = Duration::from_secs(60);
+const ANSWER: Duration = Duration::from_secs(180);
 
 /// How much of the console an error shows.
 pub(crate) const TAIL: usize = 20;

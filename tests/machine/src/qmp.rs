@@ -163,7 +163,7 @@ mod tests {
             let data = json!({"guest": true, "reason": "guest-reset"});
             writeln!(writer, "{}", json!({"event": "SHUTDOWN", "data": data})).unwrap();
         });
-        let deadline = Instant::now() + Duration::from_secs(10);
+        let deadline = Instant::now() + Duration::from_secs(180);
         let qmp = Qmp::start(ours, deadline).unwrap();
         assert_eq!(qmp.execute("query-status", json!({}), deadline).unwrap(), "query-status");
         assert_eq!(qmp.execute("bad", json!({}), deadline).unwrap_err(), "no such thing");

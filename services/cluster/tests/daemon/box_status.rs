@@ -1,21 +1,20 @@
 //! The whole box at a glance.
 
+use octet_node::as_pid_1::until;
 use serde_json::{Value, json};
 
-use crate::{Cluster, host::Host, stand_in::netd};
+use crate::Cluster;
+use crate::host::Host;
+use crate::stand_in::netd;
 
 /// The status, once `wanted` holds.
 fn status_until(host: &Host, wanted: impl Fn(&Value) -> bool) -> Value {
-    let mut last = Value::Null;
-    let found = (0..6000).find_map(|_| {
-        last = host.ask("status", json!({})).unwrap();
-        if wanted(&last) {
-            return Some(last.clone());
-        }
-        std::thread::sleep(std::time::Duration::from_millis(10));
-        None
+    let mut status = Value::Null;
+    until("the status is another", || {
+        status = host.ask("status", json!({})).unwrap();
+        wanted(&status)
     });
-    found.unwrap_or_else(|| panic!("{last:#}\n{}", host.log()))
+    status
 }
 
 #[test]

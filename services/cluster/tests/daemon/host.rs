@@ -13,7 +13,7 @@ use octet_cluster::limits::Limits;
 use octet_cluster::place::Wiring;
 use octet_cluster::settings::Settings;
 use octet_cluster::{Parts, run};
-use octet_node::as_pid_1::pass;
+use octet_node::as_pid_1::{PATIENCE, PAUSE, pass};
 use octet_node::control::{CallError, Client, PublicKey};
 use octet_node::key::Key;
 use octet_node::map::{SignedMap, Update, follow};
@@ -23,9 +23,6 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::stand_in::{Config, Identity, Init};
-
-/// Nothing here takes that long, however slow the machine; then a test fails instead of hanging.
-pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Set in the process that is to be cluster.
 const ROLE: &str = "OCTET_TEST_ROLE";
@@ -84,8 +81,8 @@ impl Host {
             identity,
             config,
             number,
-            silence: 60_000,
-            handshake: 60_000,
+            silence: 180_000,
+            handshake: 180_000,
             child: None,
         }
     }
@@ -156,7 +153,7 @@ impl Host {
                 return shown;
             }
             assert!(Instant::now() < deadline, "{shown:#}\n{}", self.log());
-            std::thread::sleep(Duration::from_millis(10));
+            std::thread::sleep(PAUSE);
         }
     }
 
@@ -178,7 +175,7 @@ impl Host {
                 return row;
             }
             assert!(Instant::now() < deadline, "{row:#}\n{}", self.log());
-            std::thread::sleep(Duration::from_millis(10));
+            std::thread::sleep(PAUSE);
         }
     }
 
@@ -195,13 +192,18 @@ impl Host {
 
     /// Whether the log gets a line with all of `parts`.
     pub fn has_logged(&self, parts: &[&str]) -> bool {
+        self.has_logged_often(parts, 1)
+    }
+
+    /// Whether the log, which is that of all its processes, gets so many of them.
+    pub fn has_logged_often(&self, parts: &[&str], times: usize) -> bool {
         let deadline = Instant::now() + PATIENCE;
-        let found = || self.log().lines().any(|line| parts.iter().all(|part| line.contains(part)));
-        while !found() {
+        let has_all = |line: &&str| parts.iter().all(|part| line.contains(part));
+        while self.log().lines().filter(has_all).count() < times {
             if Instant::now() > deadline {
                 return false;
             }
-            std::thread::sleep(Duration::from_millis(10));
+            std::thread::sleep(PAUSE);
         }
         true
     }

@@ -1,24 +1,29 @@
 //! Power that goes, disks that forget, and peers that fall silent.
 
 use std::collections::BTreeMap;
+use std::sync::mpsc::{Sender, channel};
 
 use octet_cluster::message::{FromBoard, FromHolder, Join};
 use octet_node::map::{SignedMap, Version};
 use serde_json::json;
 
-use crate::Cluster;
 use crate::raw::{Node, plain};
+use crate::{Cluster, is_whole};
 
-/// All that the holder says to a board until it is gone.
-fn maps(node: &Node, cluster: &Cluster, number: u8) -> Vec<SignedMap> {
-    let Ok((mut link, _)) = node.connect(&cluster.port, number) else { return vec![] };
+/// All that the holder says to a board until it is gone; `begins` hears of the first.
+fn maps(node: &Node, cluster: &Cluster, number: u8, begins: Sender<()>) -> Vec<SignedMap> {
+    let (mut link, _) = node.connect(&cluster.port, number).unwrap();
     link.say(&node.join(number));
     let says = std::iter::from_fn(|| link.holder_says());
     let maps = says.filter_map(|message| match message {
         FromHolder::Map(map) => Some(*map),
         _ => None,
     });
-    maps.collect()
+    let tell = |_: &SignedMap| {
+        // Only the first is waited for.
+        let _ = begins.send(());
+    };
+    maps.inspect(tell).collect()
 }
 
 /// The holder is killed in the middle of changes, again and again: to no number are there two maps, and
@@ -30,7 +35,9 @@ fn killed_at_any_moment() {
     for round in 0..10u64 {
         let seen = std::thread::scope(|scope| {
             let shared = &cluster;
-            let watching = scope.spawn(|| maps(&watcher, shared, 1));
+            let (begins, begun) = channel();
+            let watching = scope.spawn(|| maps(&watcher, shared, 1, begins));
+            begun.recv().unwrap();
             let changing = scope.spawn(move || {
                 // As many changes as the round has a number; the kill comes in the middle of the next.
                 for _ in 0..=round {
@@ -92,10 +99,8 @@ fn a_disk_that_was_put_back() {
     assert_eq!(one.tries(&cluster.port, 1, &one.join(1)), welcome(1));
     let shows = Join { map: Some(newest.clone()), ..two.join(2) };
     assert_eq!(two.tries(&cluster.port, 2, &shows), welcome(2));
-    // `identity` says what there is of its own a little later.
-    let own = |map: &SignedMap| map.map().member(0).unwrap().certificates.len();
-    let map =
-        cluster.holder.map_until(|map| map.map().version > newest.map().version && own(map) == 2);
+    let is_newer = |map: &SignedMap| map.map().version > newest.map().version;
+    let map = cluster.holder.map_until(|map| is_newer(map) && is_whole(map, 0));
     assert_eq!((map.map().member(1), &map.map().revoked[..]), (None, &[one.public()][..]));
     assert!(matches!(one.tries(&cluster.port, 1, &one.join(1)), FromHolder::Refused { .. }));
 

@@ -11,9 +11,9 @@ use octet_node::statement::{Appointment, Statement};
 use serde_json::{Value, json};
 
 use crate::attacks::{refused, welcome};
-use crate::denied;
 use crate::host::{Host, address, settings};
 use crate::raw::{Node, plain};
+use crate::{denied, is_whole};
 
 /// Such a box of four boards.
 struct Box {
@@ -54,9 +54,10 @@ impl Box {
         numbers.iter().for_each(|number| self.boards[usize::from(*number) - 1].start());
     }
 
-    /// The map of `manager`, once it and `others` are in it, and these have it.
+    /// The map of `manager`, once it and `others` are in it with all their certificates, and these have it.
     fn map(&self, manager: u8, others: &[u8]) -> SignedMap {
         let holder = self.board(manager);
+        holder.map_until(|map| [manager].iter().chain(others).all(|it| is_whole(map, *it)));
         let shown = holder.show_until(|shown| {
             let row = |number: &u8| &shown["boards"][usize::from(*number) - 1];
             others.iter().all(|number| {
@@ -116,7 +117,8 @@ fn a_board_holds_the_map_and_is_in_it() {
     // Another one says that it is board 2: from its own port, and from that of board 2.
     let (holder, stranger) = (cluster.board(2), Node::new());
     welcome(&stranger.tries(&holder.own, 4, &stranger.join(4)), 4);
-    let before = holder.map_until(|map| map.map().members.len() == 4);
+    holder.map_until(|map| map.map().members.len() == 4);
+    let before = cluster.map(2, &[1, 3]);
     refused(stranger.tries(&holder.own, 4, &stranger.join(2)), "says that it is board 2");
     refused(stranger.tries(&holder.own, 2, &stranger.join(2)), "is board 2 itself");
     let row = holder.row_until(2, |row| row["refused"]["times"] == 1);
@@ -214,7 +216,9 @@ fn another_manager_needs_an_owners_statement() {
     cluster.board(2).map_until(|map| map.map().members.len() == 3);
     let before = cluster.map(2, &[1, 3]);
     cluster.board(2).ask("drain", json!({"number": "1"})).unwrap();
-    cluster.board(1).map_until(|map| map.map().member(1).unwrap().drained);
+    for number in [1, 3] {
+        cluster.board(number).map_until(|map| map.map().member(1).unwrap().drained);
+    }
     let before = before.map().version.sequence;
 
     cluster.appoint_by_settings(3);

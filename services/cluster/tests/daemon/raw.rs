@@ -4,6 +4,7 @@ use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddrV4, TcpListener, TcpStream};
 
 use octet_cluster::message::{FromBoard, FromHolder, HolderHello, Join};
+use octet_node::as_pid_1::PATIENCE;
 use octet_node::certificate::{Certificate, Statement as Said};
 use octet_node::control::{Decoder, PublicKey, encode};
 use octet_node::key::Key;
@@ -14,7 +15,7 @@ use rustix::net::{AddressFamily, SocketType, bind, connect, socket};
 use rustls::{ClientConnection, ServerConnection, StreamOwned};
 use serde::Serialize;
 
-use crate::host::{PATIENCE, address};
+use crate::host::address;
 
 /// A node with its key of `cluster`.
 pub struct Node {

@@ -7,13 +7,14 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 
 use octet_node::Peer;
+use octet_node::as_pid_1::PATIENCE;
 use octet_node::certificate::{Certificate, Statement};
 use octet_node::control::{Failure, FailureCode, PublicKey};
 use octet_node::key::Key;
 use octet_node::links::{Passed, TRAFFIC};
 use serde_json::{Map, Value, json};
 
-use crate::host::{PATIENCE, listen};
+use crate::host::listen;
 
 fn serve(path: &Path, answer: impl Fn(UnixStream) -> io::Result<()> + Send + Sync + 'static) {
     let (listener, answer) = (listen(path), Arc::new(answer));

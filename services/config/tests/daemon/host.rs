@@ -6,11 +6,10 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
 
 use octet_appliance::{Appliance, UnitSource};
 use octet_node::Peer;
-use octet_node::as_pid_1::Memory;
+use octet_node::as_pid_1::{Memory, PATIENCE, until};
 use octet_node::command::{Command as Signed, Order};
 use octet_node::control::file::Source;
 use octet_node::control::settings::{APPLY, CHECK};
@@ -19,9 +18,6 @@ use octet_node::digest::sha256;
 use octet_node::key::Key;
 use serde_json::{Map, Value, json};
 use tempfile::TempDir;
-
-/// Nothing here takes that long, however slow the machine; then a test fails instead of hanging.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What the image was built with.
 pub const IMAGE: &str = "[appliance]\nname = \"image\"\n[image]\npackages = [\"musl\"]\n\
@@ -52,9 +48,10 @@ pub struct Unit {
 
 impl Unit {
     fn answer(&self, request: &Request) -> Result<Value, Failure> {
+        // How it is in now counts, not how it will be when the log has been read.
+        let mood = *self.mood.lock().unwrap();
         let read = self.read(request.verb == CHECK);
         self.log.lock().unwrap().push((request.verb.clone(), read));
-        let mood = *self.mood.lock().unwrap();
         match (mood, request.verb.as_str()) {
             (Mood::Refuses, CHECK) => Err(Failure::new(FailureCode::Failed, "too many", "fewer")),
             (Mood::Breaks, APPLY) => {
@@ -195,7 +192,7 @@ impl Host {
         assert_eq!(&message[..count], b"READY=1");
         let config = Config { child: Mutex::new(Some(child)), host: self };
         // Whatever it was told before, the unit hears what is in force.
-        wait("the unit hears what is in force", || {
+        until("the unit hears what is in force", || {
             *self.state.lock().unwrap() != "ready" || self.unit.log.lock().unwrap().len() > before
         });
         config
@@ -278,15 +275,6 @@ impl Config<'_> {
     pub fn apply_signed(&self, key: &Key, text: &str, sequence: u64) -> Result<Value, CallError> {
         let args = self.host.signed(key, text, sequence, self.host.node.public());
         self.apply(By::Operator(key.public()), text, args)
-    }
-}
-
-/// Waits until `done`.
-pub fn wait(what: &str, done: impl Fn() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
-    while !done() {
-        assert!(Instant::now() < deadline, "{what}");
-        std::thread::sleep(Duration::from_millis(20));
     }
 }
 

@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::net::TcpStream;
 
+use octet_node::as_pid_1::until;
 use octet_node::control::file::{Chunk, MAX_CHUNK};
 use octet_node::control::{Message, Piece, PieceBody, Request, encode};
 use octet_node::key::Key;
@@ -77,18 +78,21 @@ fn who_is_too_slow_is_cut_off() {
     let mut host = Host::new(&[("anna", &anna, &["own"])]);
     host.at().ask(&anna, "status", json!({})).unwrap();
     host.kill();
-    host.patience = 300;
+    host.short = ("handshake", 300);
     host.start();
     // Before it has shown a key.
     until_closed(&mut host.at().tcp(), b"\x16\x03\x01\x02\x00\x01");
     assert!(host.has_logged(&["has shown no key", "too long"]), "{}", host.log());
+    host.kill();
+    host.short = ("frame", 300);
+    host.start();
     // In the middle of a request; what came before is answered.
     let (mut stream, _) = host.at().tls(&anna).unwrap();
     let half = [&request(1, "status")[..], b"OCT1\0\0\x01\0{\"id"].concat();
     let said = errors(&until_closed(&mut stream, &half));
     assert!(said.len() == 1 && said[0].contains("too long"), "{said:?}");
     assert!(host.has_logged(&["anna", "took too long"]), "{}", host.log());
-    assert_eq!(host.units.count("init status"), 2);
+    until("it is asked", || host.units.count("init status") == 2);
 }
 
 /// Asks for what has no end, and reads nothing of it.
@@ -97,7 +101,7 @@ fn who_does_not_read_is_cut_off() {
     let anna = Key::generate().unwrap();
     let mut host = Host::new(&[("anna", &anna, &["own"])]);
     host.kill();
-    host.patience = 1000;
+    host.short = ("unread", 1000);
     host.start();
     let before = host.peak_memory();
     let (mut stream, _) = host.at().tls(&anna).unwrap();

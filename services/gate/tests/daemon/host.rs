@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use octet_gate::limits::Limits;
 use octet_gate::{Parts, run};
+use octet_node::as_pid_1::{PATIENCE, PAUSE};
 use octet_node::control::operator::{Operator, OperatorKey};
 use octet_node::control::{CallError, Client, PublicKey};
 use octet_node::key::Key;
@@ -16,7 +17,7 @@ use octet_node::{Callers, notify_ready};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::operator::{At, PATIENCE};
+use crate::operator::At;
 use crate::stand_in::{Identity, Units, cluster};
 
 /// Set in the process that is to be the gate.
@@ -36,8 +37,8 @@ pub struct Host {
     pub port: u16,
     /// Where the gates of boards listen.
     board_port: u16,
-    /// How long the gate waits, in the tests of that, in milliseconds.
-    pub patience: u64,
+    /// The limit of the gate's patience that a test is about, and its milliseconds: all others are long.
+    pub short: (&'static str, u64),
 }
 
 impl Host {
@@ -79,9 +80,9 @@ impl Host {
         notify.set_read_timeout(Some(PATIENCE)).unwrap();
         let units = Units::start(folder.path());
         let identity = Identity::start(folder.path());
-        let (operators, patience) = (named(operators), 60_000);
+        let (operators, short) = (named(operators), ("none", 0));
         let (gate, port, board_port) = (None, 0, 0);
-        Self { folder, notify, units, identity, operators, gate, port, board_port, patience }
+        Self { folder, notify, units, identity, operators, gate, port, board_port, short }
     }
 
     /// Starts the gate, which is ready when this returns.
@@ -90,7 +91,7 @@ impl Host {
         let child = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "host::gate", "--nocapture"])
             .env(ROLE, serde_json::to_string(&self.operators).unwrap())
-            .env("OCTET_TEST_PATIENCE", self.patience.to_string())
+            .env("OCTET_TEST_SHORT", serde_json::to_string(&self.short).unwrap())
             .env("OCTET_TEST_FOLDER", self.folder.path())
             .env("OCTET_TEST_BOARD_PORT", self.board_port.to_string())
             .env("NOTIFY_SOCKET", self.folder.path().join("notify"))
@@ -166,7 +167,7 @@ impl Host {
             if Instant::now() > deadline {
                 return false;
             }
-            std::thread::yield_now();
+            std::thread::sleep(PAUSE);
         }
         true
     }
@@ -223,14 +224,14 @@ pub fn named(operators: &[(&str, &Key, &[&str])]) -> Operator {
 fn gate() {
     let Ok(operators) = std::env::var(ROLE) else { return };
     let folder = std::env::var_os("OCTET_TEST_FOLDER").map(PathBuf::from).unwrap();
-    let patience = std::env::var("OCTET_TEST_PATIENCE").unwrap().parse().unwrap();
-    let patience = Duration::from_millis(patience);
+    let short: (String, u64) =
+        serde_json::from_str(&std::env::var("OCTET_TEST_SHORT").unwrap()).unwrap();
+    let patience = |of| if short.0 == of { Duration::from_millis(short.1) } else { PATIENCE };
     let limits = Limits {
-        handshake_time: patience,
-        frame_time: patience,
-        unread_time: patience,
-        // Longer than what else may end one.
-        relay_idle: patience * 2,
+        handshake_time: patience("handshake"),
+        frame_time: patience("frame"),
+        unread_time: patience("unread"),
+        relay_idle: patience("relay"),
         // No test lasts so long that an address may try again.
         interval: Duration::from_secs(3600),
         ..Limits::default()

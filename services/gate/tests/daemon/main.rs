@@ -14,7 +14,7 @@ mod stand_in;
 use std::sync::Arc;
 
 use host::Host;
-use octet_node::as_pid_1::Memory;
+use octet_node::as_pid_1::{Memory, until};
 use octet_node::control::file::Source;
 use octet_node::control::{CallError, FailureCode};
 use octet_node::key::Key;
@@ -95,9 +95,7 @@ fn no_operator_keeps_others_from_a_unit() {
     // Another unit is another matter, and who leaves makes room; that the gate has seen it is waited for.
     at.ask_unit(&others[3], "logd", "logs").unwrap();
     drop(held);
-    while watch(&others[3]).is_err() {
-        std::thread::yield_now();
-    }
+    until("there is room", || watch(&others[3]).is_ok());
 }
 
 #[test]
@@ -324,9 +322,7 @@ fn only_so_many_at_once() {
     // Who leaves makes room; that the gate has seen it is waited for.
     drop(annas.pop());
     let connected = || host.ask("show", json!({})).unwrap()["operators"][0]["connected"].clone();
-    while connected() != 7 {
-        std::thread::yield_now();
-    }
+    until("one has left", || connected() == 7);
     let _again = connect(&anna).unwrap();
     annas[0].call("status", Map::new()).unwrap();
 }

@@ -2,18 +2,15 @@
 
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpStream};
-use std::time::Duration;
 
+use octet_node::as_pid_1::PATIENCE;
 use octet_node::control::{CallError, Client, Decoder, Failure, FailureCode, PublicKey, UnitName};
 use octet_node::hello::Hello;
 use octet_node::key::Key;
 use octet_node::tls;
-use rustix::net::{AddressFamily, SocketType, bind, connect, socket};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, connect, socket_with};
 use rustls::{ClientConnection, StreamOwned};
 use serde_json::{Map, Value};
-
-/// Nothing here takes that long, however slow the machine; then a test fails instead of hanging.
-pub const PATIENCE: Duration = Duration::from_secs(60);
 
 pub type Stream = StreamOwned<ClientConnection, TcpStream>;
 
@@ -28,7 +25,9 @@ pub struct At {
 impl At {
     /// A connection without a word.
     pub fn tcp(&self) -> TcpStream {
-        let socket = socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+        // Not for the gates that are started meanwhile: they would keep it open.
+        let flags = SocketFlags::CLOEXEC;
+        let socket = socket_with(AddressFamily::INET, SocketType::STREAM, flags, None).unwrap();
         bind(&socket, &SocketAddrV4::new(self.from, 0)).unwrap();
         connect(&socket, &self.gate).unwrap();
         let stream = TcpStream::from(socket);

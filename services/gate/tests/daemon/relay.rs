@@ -5,6 +5,7 @@ use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
+use octet_node::as_pid_1::until;
 use octet_node::control::{CallError, FailureCode};
 use octet_node::key::Key;
 use serde_json::{Map, Value, json};
@@ -63,9 +64,7 @@ fn has_the_map(host: &Host, operator: &Key) {
     let mut client = client.to_unit(Some("gate".parse().unwrap()));
     // One that is no board is asked for, so that nothing is handed on.
     let mut ask = || failure(client.call("relay", object(json!({ "board": 99 }))));
-    while ask().code != FailureCode::NotFound {
-        thread::yield_now();
-    }
+    until("it has the map", || ask().code == FailureCode::NotFound);
 }
 
 #[test]
@@ -183,14 +182,23 @@ fn who_wants_nothing_is_cut_off() {
     let mut router = Host::router(&operators, &[(3, node)], board.port);
     has_the_map(&router, &anna);
     router.kill();
-    router.patience = 1000;
+    router.short = ("relay", 2000);
     router.start();
     has_the_map(&router, &anna);
-    let mut client = router.at().at_board(&anna, 3, node).unwrap();
-    client.call("status", Map::new()).unwrap();
+    let mut client = None;
+    until("something has passed", || {
+        let there = router.at().at_board(&anna, 3, node);
+        client = there.and_then(|mut it| it.call("status", Map::new()).map(|_| it)).ok();
+        client.is_some()
+    });
+    let mut client = client.unwrap();
     assert!(router.has_logged(&["gate relay", "nothing has passed for too long"]));
     assert!(client.call("status", Map::new()).is_err());
 
+    router.kill();
+    router.short = ("unread", 1000);
+    router.start();
+    has_the_map(&router, &anna);
     let mut client = router.at().at_board(&anna, 3, node).unwrap();
     let before = router.peak_memory();
     client.call_each("flood", Map::new(), |_| false).unwrap();

@@ -1,5 +1,6 @@
 //! Commands that others carry.
 
+use octet_node::as_pid_1::until;
 use octet_node::command::{Command, Order};
 use octet_node::control::PublicKey;
 use octet_node::key::{Key, random};
@@ -16,7 +17,7 @@ fn order(operator: &Key, target: PublicKey, unit: &str, verb: &str) -> Order {
         target,
         operator: operator.public(),
         id: random().unwrap(),
-        expires: NOW + 600,
+        expires: NOW + 80_000,
         unit: unit.parse().unwrap(),
         verb: verb.into(),
         args: Map::new(),
@@ -184,13 +185,12 @@ fn killed_at_any_moment() {
             let bringing = scope.spawn(|| {
                 commands.iter().take_while(|command| host.bring(command).is_ok()).count()
             });
-            while host.units.count("init status") < before + 1 + round {
-                std::thread::yield_now();
-            }
+            until("so many are run", || host.units.count("init status") > before + round);
             host.kill_now();
             bringing.join().unwrap()
         });
         host.reap();
+        host.units.settle(&host.socket("init"));
         host.start();
         let ran = host.units.count("init status") - before;
         assert!(ran >= answered && ran <= answered + 1, "{ran} ran, {answered} answered");

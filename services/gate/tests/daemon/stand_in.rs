@@ -4,14 +4,17 @@ use std::io::{self, Read, Write};
 use std::net::IpAddr;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 
 use octet_node::Peer;
+use octet_node::as_pid_1::until;
 use octet_node::certificate::{Certificate, Statement};
 use octet_node::control::file::{Intake, MAX_WANT};
 use octet_node::control::{
-    ArgKind, Capability, Connection, Message, PieceBody, PublicKey, Reply, ReplyBody, Request, Verb,
+    ArgKind, Capability, Client, Connection, Message, PieceBody, PublicKey, Reply, ReplyBody,
+    Request, Verb,
 };
 use octet_node::key::Key;
 use octet_node::map::{CLUSTER, MAP, Member, SignedMap, Update, Version};
@@ -27,25 +30,36 @@ type Asked = Arc<Mutex<Vec<String>>>;
 /// PID 1, and beside it the units `cache`, `update` and `logd`.
 pub struct Units {
     asked: Asked,
+    /// Conversations that have begun and not ended.
+    open: Arc<AtomicUsize>,
 }
 
 impl Units {
     pub fn start(folder: &Path) -> Self {
-        let asked = Asked::default();
+        let (asked, open) = (Asked::default(), Arc::<AtomicUsize>::default());
         for unit in ["init", "cache", "update", "logd"] {
             let listener = listen(&folder.join(format!("{unit}.sock")));
-            let (trial, all) = (folder.join(TRIAL), Arc::clone(&asked));
+            let (trial, all, open) = (folder.join(TRIAL), Arc::clone(&asked), Arc::clone(&open));
             thread::spawn(move || {
                 for stream in listener.incoming().map_while(Result::ok) {
-                    let (trial, all) = (trial.clone(), Arc::clone(&all));
-                    // Whoever connected may have gone.
+                    let (trial, all, open) = (trial.clone(), Arc::clone(&all), Arc::clone(&open));
+                    open.fetch_add(1, Ordering::SeqCst);
                     thread::spawn(move || {
-                        Conversation { unit, stream, trial, all, part: None }.go_on()
+                        // Whoever connected may have gone.
+                        let _ = Conversation { unit, stream, trial, all, part: None }.go_on();
+                        open.fetch_sub(1, Ordering::SeqCst);
                     });
                 }
             });
         }
-        Self { asked }
+        Self { asked, open }
+    }
+
+    /// Waits until what a gate that was killed has asked at `socket` is counted.
+    pub fn settle(&self, socket: &Path) {
+        // Those before it have been accepted, too.
+        Client::connect(socket).unwrap().describe().unwrap();
+        until("all have ended", || self.open.load(Ordering::SeqCst) == 0);
     }
 
     /// How often a verb was asked for that is no `describe`: `unit verb`.

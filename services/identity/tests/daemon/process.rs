@@ -6,18 +6,14 @@ use std::os::fd::AsFd;
 use std::os::unix::net::{UnixDatagram, UnixListener};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
 
 use octet_identity::service::Identity;
 use octet_identity::store::Store;
-use octet_node::as_pid_1::pass;
+use octet_node::as_pid_1::{PATIENCE, pass};
 use octet_node::control::{CallError, Client};
 use octet_node::{inherited, notify_ready};
 use serde_json::Value;
 use tempfile::TempDir;
-
-/// Nothing here takes that long, however slow the machine; then a test fails instead of hanging.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Set in the process that is to be identity.
 const ROLE: &str = "OCTET_TEST_ROLE";

@@ -2,7 +2,6 @@
 
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::time::Duration;
 
 use hickory_proto::op::{Message, ResponseCode};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -14,9 +13,6 @@ use super::answer::Answer;
 use super::exchange::{Exchange, Heard, LONGEST_BY_UDP, Random};
 use super::query::Question;
 use super::upstreams::{Setback, Try};
-
-/// How long one try lasts at most.
-const TRY: Duration = Duration::from_millis(1500);
 
 /// Asks upstreams about `question`, one after the other, as long as they and the box's networks are those of the
 /// beginning: who is asked for whom may have changed. What they say is kept if that is so by then.
@@ -67,7 +63,7 @@ async fn once(dns: &Dns, question: &Question, next: Try) -> Result<Message, Setb
             by_udp(dns, next.server, &exchange, &mut otherwise).await
         }
     };
-    match timeout(TRY, heard).await {
+    match timeout(dns.settings.patience, heard).await {
         Ok(Ok(Heard::Answer(message))) => Ok(*message),
         Ok(Ok(Heard::Truncated)) => Err(Setback::Truncated),
         Ok(Ok(Heard::NoEdns)) => Err(Setback::NoEdns),

@@ -66,6 +66,8 @@ pub struct Settings {
     pub upstreams_on_loopback: bool,
     /// What the cache holds, in bytes.
     pub cache: usize,
+    /// How long an upstream is waited for before another one is asked.
+    pub patience: Duration,
 }
 
 /// The resolver of a node.
@@ -89,7 +91,8 @@ pub struct Dns {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { forwards_inside: false, upstreams_on_loopback: false, cache: 1 << 20 }
+        let patience = Duration::from_millis(1500);
+        Self { forwards_inside: false, upstreams_on_loopback: false, cache: 1 << 20, patience }
     }
 }
 

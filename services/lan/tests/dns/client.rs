@@ -8,7 +8,7 @@ use hickory_proto::op::{Message, MessageType, OpCode, Query};
 use hickory_proto::rr::{Name, RecordType};
 
 /// Longer than anything takes that ends at all.
-const LONGER: Duration = Duration::from_secs(30);
+const LONGER: Duration = Duration::from_secs(180);
 
 /// Somebody who asks by UDP.
 pub struct Client {

@@ -10,9 +10,10 @@ use hickory_proto::rr::{Name, RData, Record, RecordType};
 use octet_lan::dns::inside::Inside;
 use octet_lan::dns::prefix::Prefix;
 use octet_lan::dns::upstreams::RefusedUpstream;
+use octet_node::as_pid_1::until;
 
 use crate::client::{Client, data, question};
-use crate::host::{Host, inside, settings};
+use crate::host::{Host, impatient, inside, settings};
 use crate::upstream::{Asked, Upstream};
 
 fn addresses(name: &str, count: u16) -> Vec<Record> {
@@ -78,7 +79,7 @@ fn a_server_that_does_not_answer_is_not_waited_for_twice() {
         Upstream::honest(),
     );
     let all = [silent.address, failing.address, good.address];
-    let host = Host::new(settings(), &all);
+    let host = Host::new(impatient(), &all);
     let client = Client::new("127.0.0.1", host.address);
     assert_eq!(client.address("www.example.com."), ["192.0.2.80"]);
     assert_eq!(client.address("www2.example.com."), ["192.0.2.80"]);
@@ -100,7 +101,7 @@ fn who_leaves_by_another_node_asks_there_alone() {
             vec![asked.address("192.0.2.99").to_vec().unwrap()]
         }),
     );
-    let host = Host::new(settings(), &[own.address]);
+    let host = Host::new(impatient(), &[own.address]);
     let at_exit = exit.address;
     host.with(move |dns| {
         let by_exit = Prefix::new("127.0.0.2".parse().unwrap(), 32).unwrap();
@@ -215,7 +216,7 @@ fn a_node_that_is_told_to_ask_itself_does_not() {
 #[test]
 fn two_nodes_that_ask_each_other_come_to_an_end() {
     let upstream = Upstream::honest();
-    let (one, other) = (Host::new(settings(), &[upstream.address]), Host::new(settings(), &[]));
+    let (one, other) = (Host::new(impatient(), &[upstream.address]), Host::new(impatient(), &[]));
     let (to_one, to_other) = (one.address, other.address);
     other.with(move |dns| assert_eq!(dns.set_upstreams(&[to_one]), []));
     let client = Client::new("127.0.0.1", to_other);
@@ -243,7 +244,7 @@ fn one_question_of_many_is_asked_once() {
     for (id, client) in clients.iter().enumerate() {
         client.send(&question(id as u16, "www.example.com.", RecordType::A));
     }
-    while host.with(|dns| dns.counters()).joined < 3 {}
+    until("all wait", || host.with(|dns| dns.counters()).joined == 3);
     release.send(()).unwrap();
     for (id, client) in clients.iter().enumerate() {
         let answer = client.receive();
@@ -275,7 +276,7 @@ fn one_client_has_its_part_of_those_that_wait() {
         assert_eq!(one.receive().metadata.response_code, ResponseCode::ServFail);
     }
     other.send(&question(1, "other.example.com.", RecordType::A));
-    while host.with(|dns| dns.counters()).forwarded < 33 {}
+    until("it is asked", || host.with(|dns| dns.counters()).forwarded == 33);
     drop(release);
     for _ in 0..32 {
         assert_eq!(data(&one.receive()), ["192.0.2.80"]);

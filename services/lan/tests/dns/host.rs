@@ -4,6 +4,7 @@ use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::rc::Rc;
 use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use octet_lan::dns::inside::Inside;
 use octet_lan::dns::own::Own;
@@ -22,9 +23,15 @@ pub struct Host {
     pub address: SocketAddr,
 }
 
-/// Settings for upstreams that are threads of the test.
+/// Settings for upstreams that are threads of the test: none of them is asked twice because it is late.
 pub fn settings() -> Settings {
-    Settings { upstreams_on_loopback: true, ..Settings::default() }
+    let patience = Duration::from_secs(60);
+    Settings { upstreams_on_loopback: true, patience, ..Settings::default() }
+}
+
+/// The same where an upstream is silent, and another one is to be asked soon.
+pub fn impatient() -> Settings {
+    Settings { patience: Settings::default().patience, ..settings() }
 }
 
 /// The router's networks, as everywhere in the documents.

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use hickory_proto::op::{MessageType, ResponseCode};
 use hickory_proto::rr::RecordType;
+use octet_node::as_pid_1::until;
 
 use crate::client::{Client, data, question, receive, send_all};
 use crate::host::{Host, settings};
@@ -46,8 +47,8 @@ fn a_flood_of_one_leaves_others_their_answers() {
             let mut buffer = [0; 1232];
             let Ok(length) = other.socket.recv(&mut buffer) else { continue };
             let answer = hickory_proto::op::Message::from_vec(&buffer[..length]).unwrap();
-            if answer.metadata.id == id {
-                assert_eq!(data(&answer), ["192.0.2.80"]);
+            // The upstream is a thread of this test, and may be late.
+            if answer.metadata.id == id && data(&answer) == ["192.0.2.80"] {
                 answered += 1;
                 break;
             }
@@ -106,8 +107,9 @@ fn one_client_has_its_part_of_the_connections() {
     let client = Client::new("127.0.0.1", host.address);
     assert_eq!(client.address("board-3.octet.internal."), ["10.20.3.2"]);
     drop(streams.pop());
-    let again = (0..100).any(|_| ask(&mut TcpStream::connect(host.address).unwrap()).is_some());
-    assert!(again);
+    until("there is a place again", || {
+        ask(&mut TcpStream::connect(host.address).unwrap()).is_some()
+    });
 }
 
 #[test]

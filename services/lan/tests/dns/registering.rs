@@ -12,7 +12,7 @@ use octet_lan::daemon::Shown;
 use octet_lan::dns::zones::MOST_OF_ONE;
 use octet_lan::registering::Registering;
 use octet_lan::serve::{Loop, serve};
-use octet_node::as_pid_1::{connect_as, open_to_all, unprivileged};
+use octet_node::as_pid_1::{connect_as, open_to_all, unprivileged, until};
 use octet_node::control::{CallError, Client as Caller, FailureCode, UnitName};
 use octet_node::names::{Names, News, REGISTER, keep};
 use octet_node::{Callers, PID_1};
@@ -61,12 +61,14 @@ impl Lan {
 
     /// A connection, once one that has ended has made room for it.
     fn service_with_room(&self) -> Caller<UnixStream> {
-        loop {
-            let mut caller = self.service();
-            if caller.describe().is_ok() {
-                return caller;
+        let mut caller = self.service();
+        until("there is room", || {
+            caller.describe().is_ok() || {
+                caller = self.service();
+                false
             }
-        }
+        });
+        caller
     }
 
     /// What whoever asks for `name` is told.
@@ -76,9 +78,7 @@ impl Lan {
 
     /// Waits until nobody is told `name` any more: who hangs up is noticed in a moment.
     fn takes_back(&self, name: &str) {
-        while !self.tells(name).is_empty() {
-            thread::yield_now();
-        }
+        until("nobody is told it", || self.tells(name).is_empty());
     }
 }
 
@@ -208,10 +208,10 @@ fn a_service_that_is_killed_has_no_names() {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command.args(["--exact", "registering::service"]).env(SOCKET, &lan.socket);
     let mut service = command.spawn().unwrap();
-    while lan.tells("cache.octet.").is_empty() {
+    until("it has its name", || {
         assert!(service.try_wait().unwrap().is_none(), "the service has ended");
-        thread::yield_now();
-    }
+        !lan.tells("cache.octet.").is_empty()
+    });
     service.kill().unwrap();
     service.wait().unwrap();
     lan.takes_back("cache.octet.");

@@ -6,7 +6,7 @@ use hickory_proto::op::{Message, ResponseCode};
 use hickory_proto::rr::{Name, RecordType};
 
 use crate::client::{Client, data};
-use crate::host::{Host, settings};
+use crate::host::{Host, impatient, settings};
 use crate::upstream::{Asked, Upstream};
 
 /// The answer that an attacker would like to be believed, but for what he cannot know.
@@ -83,7 +83,7 @@ fn a_server_that_does_not_repeat_capitals_is_asked_without() {
         answer.queries[0].name = answer.queries[0].name.to_lowercase();
         vec![answer.to_vec().unwrap()]
     });
-    let host = Host::new(settings(), &[upstream.address]);
+    let host = Host::new(impatient(), &[upstream.address]);
     let client = Client::new("127.0.0.1", host.address);
     let long = "a-long-name-so-that-some-letter-is-a-capital.example.com.";
     assert_eq!(client.address(long), ["192.0.2.80"]);

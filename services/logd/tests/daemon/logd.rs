@@ -6,18 +6,14 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus};
-use std::time::Duration;
 
-use octet_node::as_pid_1::pass;
+use octet_node::as_pid_1::{PATIENCE, pass};
 use octet_node::control::{CallError, Client};
 use rustix::fs::{MemfdFlags, OFlags, fcntl_getfl, fcntl_setfl, memfd_create};
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Map, Value, json};
 use tempfile::TempDir;
-
-/// Nothing here takes that long, however slow the machine; then a test fails instead of hanging.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What outlives logd.
 pub struct Host {
@@ -39,7 +35,8 @@ pub struct Host {
 impl Host {
     /// With a pipe for each of `units`.
     pub fn new(units: &[&'static str]) -> Self {
-        let folder = TempDir::new().unwrap();
+        // A disk that others keep busy may take longer than logd waits for it.
+        let folder = TempDir::new_in("/dev/shm").unwrap();
         let notify = UnixDatagram::bind(folder.path().join("notify")).unwrap();
         notify.set_read_timeout(Some(PATIENCE)).unwrap();
         let pipes = units.iter().map(|unit| {

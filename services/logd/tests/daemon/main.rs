@@ -10,7 +10,8 @@ use std::io::Write;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-use logd::{Host, object, texts};
+use logd::{Host, Logd, object, texts};
+use octet_node::as_pid_1::until;
 use octet_node::control::{CallError, FailureCode};
 use serde_json::{Value, json};
 
@@ -140,9 +141,7 @@ fn a_killed_logd_loses_nothing() {
     host.say("slow", "begun");
     for life in 1..LIVES {
         let logd = host.start();
-        while WRITTEN.load(Ordering::SeqCst) < life * LINES / LIVES {
-            thread::yield_now();
-        }
+        until("so many are written", || WRITTEN.load(Ordering::SeqCst) >= life * LINES / LIVES);
         host.say("calm", &format!("line {}\n", life - 1));
         logd.kill();
     }
@@ -162,6 +161,11 @@ fn a_killed_logd_loses_nothing() {
     assert_eq!(logd.logs(json!({"unit": "busy", "lines": 7})), numbered(LINES)[LINES - 7..]);
 }
 
+/// Bytes that the disk has not taken yet.
+fn waiting(logd: &Logd) -> u64 {
+    logd.call("stats", json!({})).unwrap()["waiting"].as_u64().unwrap()
+}
+
 /// A line that is not ended for long does not make the journal hold all that came after it.
 #[test]
 fn the_journal_is_bounded() {
@@ -173,13 +177,13 @@ fn the_journal_is_bounded() {
     for round in 0..20 {
         host.say("busy", &format!("{lines}round {round}\n"));
         // What the disk has not taken yet is bounded by other means, and may be lost.
-        while logd.call("stats", json!({})).unwrap()["waiting"].as_u64().unwrap() > 500_000 {}
+        until("the disk takes them", || waiting(&logd) <= 500_000);
     }
     logd.follow_until("busy", "round 19");
     assert!(host.journal_size() < 5 << 20, "{}", host.journal_size());
     // And it is given back once the disk has it all, though nothing further comes.
-    while logd.call("stats", json!({})).unwrap()["waiting"] != 0 {}
-    while host.journal_size() > 600_000 {}
+    until("the disk has them", || waiting(&logd) == 0);
+    until("it is given back", || host.journal_size() <= 600_000);
     logd.kill();
     let logd = host.start();
     host.say("slow", " and ended\n");

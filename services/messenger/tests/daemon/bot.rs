@@ -1,6 +1,6 @@
 //! Commands by letter, from the operator to the gate and back.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use octet_messenger::courier::Courier;
 use octet_messenger::invite::Invite;
@@ -13,7 +13,7 @@ use octet_node::words::Words;
 use serde_json::json;
 
 use crate::gate::Gate;
-use crate::{Host, PATIENCE, person};
+use crate::{Host, PATIENCE, go_on, person};
 
 /// An operator who knows a box.
 pub struct Operator {
@@ -56,21 +56,13 @@ impl Operator {
 
     pub fn write(&mut self, text: &str) {
         self.courier.tell(Event::Write(self.node, text.to_owned()), now()).unwrap();
-        self.go_on(|it| it.deliver(now()).unwrap().is_empty());
-    }
-
-    /// Until `done`: a connection may be one to a process that is gone.
-    fn go_on(&mut self, mut done: impl FnMut(&mut Courier<Client>) -> bool) {
-        let deadline = Instant::now() + PATIENCE;
-        while !done(&mut self.courier) {
-            assert!(Instant::now() < deadline);
-        }
+        go_on(&mut self.courier, |it| it.deliver(now()).unwrap().is_empty());
     }
 
     /// All answers, once there are so many.
     pub fn answers(&mut self, count: usize) -> Vec<String> {
         let mut texts = vec![];
-        self.go_on(|it| {
+        go_on(&mut self.courier, |it| {
             // That fails while the service is away.
             let _ = it.fetch(now());
             let (end, _) = it.person().history();

@@ -4,10 +4,9 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use crate::terminal::must;
-
-/// The dots of a letter's half, on each side.
-const DOTS: usize = 4;
+/// The dots of a letter's half, on each side: the reader does not find each code that is drawn as sharply as here, and
+/// does then at another size.
+const DOTS: [usize; 4] = [4, 5, 6, 3];
 
 /// What there is of colours until something else is said: light on dark.
 const USUAL: (bool, bool) = (true, false);
@@ -49,20 +48,26 @@ fn rows(coloured: &str) -> Vec<Vec<bool>> {
     rows
 }
 
-/// The codes that `zbarimg` reads from a picture of this screen, which it makes in `folder`.
-pub fn codes(coloured: &str, folder: &Path) -> String {
-    let rows = rows(coloured);
+/// The code that `zbarimg` reads from a picture of this screen, which it makes in `folder`.
+pub fn code(coloured: &str, folder: &Path) -> String {
+    let (rows, path) = (rows(coloured), folder.join("picture.pgm"));
+    let read = DOTS.iter().map(|dots| {
+        fs::write(&path, picture(&rows, *dots)).unwrap();
+        let words = ["--quiet", "--raw", "-Sdisable", "-Sqr.enable"];
+        Command::new("zbarimg").args(words).arg(&path).output().unwrap()
+    });
+    let found = { read }.find(|read| read.status.success()).expect("no code is found");
+    String::from_utf8(found.stdout).unwrap().trim().to_owned()
+}
+
+/// A picture of these rows (Netpbm, PGM).
+fn picture(rows: &[Vec<bool>], dots: usize) -> Vec<u8> {
     let width = rows.iter().map(Vec::len).max().unwrap();
-    let mut picture = format!("P5 {} {} 255\n", width * DOTS, rows.len() * DOTS).into_bytes();
+    let mut picture = format!("P5 {} {} 255\n", width * dots, rows.len() * dots).into_bytes();
     for row in rows {
-        let mut dots = vec![];
-        for at in 0..width {
-            let is_light = row.get(at).copied().unwrap_or(USUAL.1);
-            dots.extend([if is_light { 255 } else { 0 }; DOTS]);
-        }
-        picture.extend(dots.repeat(DOTS));
+        let lights = (0..width).map(|at| row.get(at).copied().unwrap_or(USUAL.1));
+        let bytes = lights.flat_map(|is_light| vec![if is_light { 255 } else { 0 }; dots]);
+        picture.extend(bytes.collect::<Vec<u8>>().repeat(dots));
     }
-    let path = folder.join("picture.pgm");
-    fs::write(&path, picture).unwrap();
-    must(Command::new("zbarimg").args(["--quiet", "--raw"]).arg(path))
+    picture
 }

@@ -5,9 +5,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use octet_node::key::random;
-use tempfile::TempDir;
 
-use crate::world::{Person, Site, lines};
+use crate::world::{Person, Site, lines, new_folder};
 
 /// All files below `folder`, and what is in them; folders have nothing.
 fn files(folder: &Path) -> BTreeMap<PathBuf, Option<Vec<u8>>> {
@@ -24,7 +23,7 @@ fn files(folder: &Path) -> BTreeMap<PathBuf, Option<Vec<u8>>> {
 
 #[test]
 fn a_folder_is_lost_and_its_person_goes_on() {
-    let (at_mailbox, folder) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    let (at_mailbox, folder) = (new_folder(), new_folder());
     let folder = folder.path();
     let file = at_mailbox.path().join("letters");
     let site = Site::start(&file, random().unwrap(), ([127, 0, 0, 1], 0).into());

@@ -2,13 +2,12 @@
 
 use octet_node::durable::Existing;
 use octet_node::key::{self, random};
-use tempfile::TempDir;
 
-use crate::world::{Person, Site, lines};
+use crate::world::{Person, Site, lines, new_folder};
 
 #[test]
 fn two_people_who_are_never_there_at_the_same_time() {
-    let folder = TempDir::new().unwrap();
+    let folder = new_folder();
     let (file, seed) = (folder.path().join("letters"), random().unwrap());
     let site = Site::start(&file, seed, ([127, 0, 0, 1], 0).into());
     let at = site.at;

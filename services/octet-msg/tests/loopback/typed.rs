@@ -1,11 +1,10 @@
 //! One of two has no file of a passphrase: what she does she does in a terminal.
 
 use octet_node::key::random;
-use tempfile::TempDir;
 
-use crate::picture::codes;
+use crate::picture::code;
 use crate::terminal::{Ended, Terminal};
-use crate::world::{Person, Site, lines};
+use crate::world::{Person, Site, lines, new_folder};
 
 const PASSPHRASE: &str = "correct horse, über allem";
 
@@ -32,8 +31,8 @@ fn say(terminal: &Terminal, words: &[&str]) -> String {
 
 #[test]
 fn in_a_terminal_from_the_first_line_to_a_history() {
-    let folder = TempDir::new().unwrap();
-    let (file, home) = (folder.path().join("letters"), TempDir::new().unwrap());
+    let folder = new_folder();
+    let (file, home) = (folder.path().join("letters"), new_folder());
     let site = Site::start(&file, random().unwrap(), ([127, 0, 0, 1], 0).into());
     let ben = Person::new(folder.path(), "ben");
     ben.join(&site);
@@ -48,9 +47,9 @@ fn in_a_terminal_from_the_first_line_to_a_history() {
 
     // Ben reads her invite from her screen, with what reads codes.
     let shown = run(&terminal, &["invite"], PASSPHRASE);
-    let read = codes(&shown.coloured, folder.path());
-    assert!(read.starts_with("OCTET-MSG:") && shown.screen.contains(read.trim()), "{read}");
-    ben.say(&["add", "anna", read.trim()]);
+    let read = code(&shown.coloured, folder.path());
+    assert!(read.starts_with("OCTET-MSG:") && shown.screen.contains(&read), "{read}");
+    ben.say(&["add", "anna", &read]);
     let invite = ben.say(&["invite", "--line"]);
     let added = say(&terminal, &["add", "ben", invite.trim()]);
     assert!(added.starts_with("ben is did:key:"), "{added}");

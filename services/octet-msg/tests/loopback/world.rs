@@ -10,7 +10,13 @@ use octet_messenger::mailbox::{Limits, Mailbox};
 use octet_messenger::quic::{self, Bounds, Served};
 use octet_node::control::PublicKey;
 use octet_node::key::Key;
+use tempfile::TempDir;
 use tokio::runtime::{Builder, Runtime};
+
+/// A folder in memory: nobody waits for a disk that others keep busy.
+pub fn new_folder() -> TempDir {
+    TempDir::new_in("/dev/shm").unwrap()
+}
 
 /// A mailbox that serves as long as this lives.
 pub struct Site {

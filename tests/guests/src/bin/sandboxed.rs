@@ -223,14 +223,15 @@ fn processor(percent: u64) -> Outcome {
     unless(share > percent, format!("{share} %"))
 }
 
-/// Writes to the disk for six seconds: does more than `mib` MiB arrive?
+/// Writes to the disk for six seconds, or `SECONDS`: does more than `mib` MiB arrive?
 fn disk(mib: u64) -> Outcome {
+    let seconds = env::var("SECONDS").map_or(6, |seconds| number(&seconds));
     let written = || -> io::Result<u64> {
         let folder = env::var("STATE_DIRECTORY").map_err(io::Error::other)?;
         let mut file = File::create(format!("{folder}/written"))?;
         let (start, piece) = (Instant::now(), vec![1; 256 << 10]);
         let mut written = 0;
-        while start.elapsed() < Duration::from_secs(6) && written <= mib << 20 {
+        while start.elapsed() < Duration::from_secs(seconds) && written <= mib << 20 {
             file.write_all(&piece)?;
             file.sync_data()?;
             written += piece.len() as u64;

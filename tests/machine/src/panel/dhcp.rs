@@ -13,7 +13,7 @@ use super::packet;
 use super::port::{Mac, Port};
 
 /// How long a client may take to ask; long, because the host may be busy.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(180);
 
 /// The option that names servers for the time (RFC 2132, 8.3).
 const TIME: u8 = 42;

@@ -27,7 +27,7 @@ const TICK: Duration = Duration::from_millis(2);
 const WINDOW: usize = 64 << 10;
 
 /// How long a connection may take to be made or refused; long, because the host may be busy.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(180);
 
 /// The first port that connections come from.
 const FIRST_PORT: u16 = 49_152;

@@ -104,6 +104,14 @@ impl Peer {
         self.out.send(&built((self.mac, self.other), datagram))
     }
 
+    /// Says something that is no datagram.
+    ///
+    /// # Errors
+    /// The guest is gone.
+    pub fn send_frame(&self, frame: &[u8]) -> std::io::Result<()> {
+        self.out.send(frame)
+    }
+
     /// Says something, and waits for what is said to it in answer.
     pub fn ask(&self, datagram: &Datagram, deadline: Instant) -> Option<Datagram> {
         self.send(datagram).ok()?;

@@ -15,7 +15,7 @@ const LONGEST: usize = 2048;
 
 /// How long a guest may leave frames unread before a further one is an error. A card that the guest
 /// has not switched on reads none.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(180);
 
 /// An Ethernet address.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

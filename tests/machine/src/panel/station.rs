@@ -324,5 +324,5 @@ impl Station {
 }
 
 fn late(message: String) -> io::Error {
-    io::Error::new(io::ErrorKind::TimedOut, message)
+    io::Error::new(io::ErrorKind::TimedOut, format!("late: {message}"))
 }

@@ -104,7 +104,8 @@ fn killed_while_it_makes_the_file_system() {
         assert_eq!(machine.wait_slot(READY).unwrap(), "good");
         let status = machine.status().unwrap();
         println!("killed after {pause} ms: {:?}", status.unit("data").unwrap());
-        assert_eq!(status.unit("data").unwrap().restarts, 1);
+        // A host that is too busy may show the next one its disk too late.
+        assert!(status.unit("data").unwrap().restarts >= 1);
         power_off(&machine);
         drop(machine);
         check(&disk, &image);

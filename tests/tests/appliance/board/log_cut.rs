@@ -5,18 +5,19 @@ use std::time::{Duration, Instant};
 
 use octet_machine::{LogLine, Machine, UnitState, WriteLog};
 use octet_tests::{DiskFile, Image, READY, Remake, SOON, guest, in_parallel, shipped, soak};
+use serde_json::json;
 
 /// How many states are booted.
 const STATES: usize = 2;
 
 /// How long the lines are said, in milliseconds.
-const RUN: u64 = 10_000;
+const RUN: u64 = 15_000;
 
 /// What may be lost, in milliseconds before the cut.
 const LOST: u64 = 1_000;
 
 /// How much later the log may be on its disk because the host gives the guest no processor, in milliseconds.
-const STALL: u64 = 1_000;
+const STALL: u64 = 5_000;
 
 const NUMBERS: &str = r#"
     name = "numbers"
@@ -128,6 +129,12 @@ fn after_any_write_of_the_log() {
 fn keeps_what_was_said(image: &Image, reference: &Reference, made: usize, disk: &DiskFile) {
     let machine = image.machine().disk(disk.disk()).cpus(1).start().unwrap();
     machine.wait_ready(READY).unwrap();
+    // The boot does not wait for the log's disk.
+    let deadline = Instant::now() + SOON;
+    while machine.call_unit("logd", "stats", json!({})).unwrap()["segments"] == 0 {
+        assert!(Instant::now() < deadline, "late: after {made}: the log is not open");
+        std::thread::sleep(Duration::from_millis(100));
+    }
     let kept = numbered(&machine);
     // What the log itself says of that is told if anything below fails.
     let of_logd = machine.logs("logd").unwrap();

@@ -120,7 +120,7 @@ fn units_follow_the_number_that_the_port_has() {
     assert!(ended("fetcher") < ended("store"), "{log:#?}");
     for shown in ["waits for the board's number", "is for boards 3, 4"] {
         let seen = machine.console().wait_for(shown, Instant::now() + SOON);
-        assert!(seen.is_some(), "{}", machine.tail(40));
+        assert!(seen.is_some(), "late: {shown}\n{}", machine.tail(40));
     }
     assert_eq!(machine.status().unwrap().state, State::Ready);
     plug(4);

@@ -77,7 +77,7 @@ impl InTerminal {
             let left = deadline.saturating_duration_since(Instant::now());
             match self.said.recv_timeout(left) {
                 Ok(bytes) => self.text += &String::from_utf8_lossy(&bytes),
-                Err(error) => panic!("no `{what}` ({error}) in:\n{}", self.text),
+                Err(error) => panic!("late: no `{what}` ({error}) in:\n{}", self.text),
             }
         }
     }

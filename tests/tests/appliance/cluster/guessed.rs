@@ -115,7 +115,9 @@ pub fn passes(site: &Site, wires: &Wires) {
     let sent = u64::try_from(guesses.len()).unwrap();
     site.wait("all have come to the relay", || received(site) >= came + sent);
     site.cluster.forge(Socket::Board(source), &frame(own));
-    site.wait("its own label passes still", || packets(&into) == had + 2);
+    site.wait("its own label passes still", || {
+        packets(&into) == had + 2 && on_wire() == passed + 2
+    });
     let after = daemon();
     let memory = after.memory.unwrap();
     println!(

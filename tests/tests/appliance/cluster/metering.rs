@@ -30,8 +30,8 @@ protocol = "mpls-in-ip"
 "#;
 
 /// Longer than WireGuard waits with saying that it is there, when nobody has answered what came (10 s; its paper,
-/// section 6.5).
-const SILENCE: Duration = Duration::from_secs(13);
+/// section 6.5), and with another handshake, when nothing came after what was sent (5 s more and up to a third of one).
+const SILENCE: Duration = Duration::from_secs(20);
 
 /// What goes by at one board: in or out, which other board is at the link, and the label.
 pub type Place = (u8, &'static str, u8, u64);

@@ -127,13 +127,18 @@ pub fn passes(site: &Site, seen: &Seen) {
     let part = get(&device, 3, &format!("{path}/of.bin"), "Range: bytes=1000000-1000999\r\n");
     assert!(part.0.contains(" 206 ") && part.1 == object[1_000_000..1_001_000], "{}", part.0);
     // Board 3 has the name from board 2.
-    let (line, body) = get(&device, 3, published["path"].as_str().unwrap(), "");
-    assert!(line.contains(" 200 ") && body == object, "{line}");
+    site.wait("board 3 has its name", || {
+        found = get(&device, 3, published["path"].as_str().unwrap(), "");
+        println!("{}", found.0);
+        found.0.contains(" 200 ")
+    });
+    assert!(found.1 == object, "the name is another object's");
     let stats = site.ask(Node::Board(3), "cache", "stats", json!({}));
     println!("{stats}");
     let nodes = stats["nodes"].as_array().unwrap();
     let gave = |board: u8| nodes.iter().find(|row| row["board"] == board).unwrap()["gave"].clone();
-    assert_eq!((gave(1), gave(2)), (json!(0), json!(1)));
+    // A part of it each time that it was asked.
+    assert!(gave(1) == 0 && gave(2).as_u64() >= Some(1), "{stats}");
 
     // What nobody has is not there, whoever is asked.
     let nothing = path

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::panic::resume_unwind;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU16, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -169,15 +169,17 @@ pub fn newcomer(site: &Site, card: u8, own: Ipv4Addr) -> (Peer, Ipv4Addr) {
     let discover = raw::dhcp::discover(mac);
     let ends = (Ipv4Addr::UNSPECIFIED.into(), Ipv4Addr::BROADCAST.into());
     let packet = raw::packet(ends, 17, &raw::transport::udp(ends, (68, 67), &discover));
-    // As a client does that hears nothing (RFC 2131, 4.1): the port's rules may not know yet that it is there.
-    for _ in 0..4 {
-        port.send(&raw::ethernet::ip((mac, Mac([0xff; 6])), &packet)).unwrap();
-        std::thread::sleep(Duration::from_secs(1));
-    }
     let does =
         Does { own: Own::One(own), on_frame: Box::new(|_| None), answer: Box::new(|_| vec![]) };
     let peer = Peer::start(port, mac, router_card(card), does);
-    let offered = peer.hear(Instant::now() + SOON, |it| it.to.1 == 68).unwrap();
+    let mut offered = None;
+    // As a client does that hears nothing (RFC 2131, 4.1): the port's rules may not know yet that it is there.
+    site.wait("an address is offered", || {
+        peer.send_frame(&raw::ethernet::ip((mac, Mac([0xff; 6])), &packet)).unwrap();
+        offered = peer.hear(Instant::now() + Duration::from_secs(1), |it| it.to.1 == 68);
+        offered.is_some()
+    });
+    let offered = offered.unwrap();
     // `yiaddr` of RFC 2131, 2.
     let address = *offered.payload[16..].first_chunk::<4>().unwrap();
     (peer, address.into())
@@ -190,16 +192,19 @@ fn router() -> Ipv4Addr {
 
 /// What a name comes to, asked as our board.
 fn resolve(peer: &Peer, name: &str) -> (u8, Option<Ipv4Addr>) {
+    static LAST: AtomicU16 = AtomicU16::new(0);
     let (from, to) = ((address(OURS), 5353), (router(), 53));
-    let payload = question::question(7, name);
-    // A guest under load may be late, and a datagram is lost now and then.
-    for _ in 0..10 {
-        let asked = Datagram { from, to, payload: payload.clone() };
-        if let Some(said) = peer.ask(&asked, Instant::now() + Duration::from_secs(6)) {
+    let id = LAST.fetch_add(1, Ordering::Relaxed) + 1;
+    let payload = question::question(id, name);
+    // A guest under load may be late, and a datagram is lost now and then: an answer may come to a question before.
+    let is_it = |it: &Datagram| it.to == from && it.payload.starts_with(&id.to_be_bytes());
+    for _ in 0..30 {
+        peer.send(&Datagram { from, to, payload: payload.clone() }).unwrap();
+        if let Some(said) = peer.hear(Instant::now() + Duration::from_secs(6), is_it) {
             return question::told(&said.payload).unwrap();
         }
     }
-    panic!("{name}: no answer");
+    panic!("late: {name}: no answer");
 }
 
 /// What a node's clock shows, in seconds since 1970.
@@ -369,7 +374,8 @@ fn a_flow_outlives_netd(site: &Site, peer: &Peer, outside: &Outside) {
     let says = |nth: u32| {
         let (from, to) = ((address(OURS), 6000), (ELSEWHERE, ECHO));
         let word = Datagram { from, to, payload: nth.to_be_bytes().to_vec() };
-        let answer = peer.ask(&word, Instant::now() + Duration::from_secs(60));
+        // Less than the kernel remembers a flow that is young (30 s; nf_conntrack_proto_udp.c).
+        let answer = peer.ask(&word, Instant::now() + Duration::from_secs(20));
         answer.is_some_and(|it| it.payload == word.payload)
     };
     assert!(says(0), "the policy lets it");
@@ -443,11 +449,11 @@ fn kill_lan(site: &Site, node: Node) {
 pub fn kill(site: &Site, node: Node, unit: &str) {
     let machine = site.machine(node);
     let restarts = |status: &octet_machine::Status| status.unit(unit).unwrap().restarts;
-    let before = restarts(&machine.status().unwrap());
-    machine.call("signal", json!({ "unit": unit, "signal": "KILL" })).unwrap();
-    let back = |status: &octet_machine::Status| {
-        restarts(status) > before
-            && status.unit(unit).unwrap().state == octet_machine::UnitState::Ready
+    let is_ready = |status: &octet_machine::Status| {
+        status.unit(unit).unwrap().state == octet_machine::UnitState::Ready
     };
+    let before = restarts(&machine.wait_status("it is there", SOON, is_ready).unwrap());
+    machine.call("signal", json!({ "unit": unit, "signal": "KILL" })).unwrap();
+    let back = |status: &octet_machine::Status| restarts(status) > before && is_ready(status);
     machine.wait_status("it is back", SOON, back).unwrap();
 }

@@ -21,7 +21,7 @@ fn knocker(name: &str, user: &str, does: &str, more: &str) -> String {
     format!(
         "name = \"{name}\"\ntype = \"one-shot\"\nexec = \"/usr/lib/octet/knock\"\nuser = \"{user}\"\n\
          after = [\"web\", \"netd\"]\nargs = {args:?}\n{more}\n\
-         [start]\ntimeout = \"1m\"\n[restart]\npolicy = \"never\"\n[sandbox]\nnetwork = \"host\"\n"
+         [start]\ntimeout = \"10m\"\n[restart]\npolicy = \"never\"\n[sandbox]\nnetwork = \"host\"\n"
     )
 }
 

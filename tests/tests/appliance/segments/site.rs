@@ -8,7 +8,7 @@ use octet_appliance::{Appliance, SETTINGS};
 use octet_evaluator::{Probe as Asked, Version, World, Zone};
 use octet_machine::panel::Mac;
 use octet_machine::panel::switchboard::{Came, Leg, Probe, Sentinel, Switchboard, Traffic};
-use octet_machine::{Builder, Disk, Machine, UnitState};
+use octet_machine::{Builder, Disk, Machine, Status, UnitState};
 use octet_tests::{Image, READY, Remake, fault_netd, shipped, workspace};
 use serde_json::json;
 
@@ -103,6 +103,13 @@ impl Site {
         let status = self.machine.wait_ready(READY).unwrap_or_else(|error| panic!("{error}"));
         let netd = status.unit("netd").unwrap();
         assert_eq!(netd.state, UnitState::Ready, "{status:?}\n{}", self.machine.tail(40));
+        // It is no base unit, and would be told of changes by nobody before it runs.
+        let is_over = |status: &Status| {
+            let state = status.unit("forward").map(|unit| unit.state);
+            !matches!(state, Some(UnitState::Waiting | UnitState::Starting))
+        };
+        let status = self.machine.wait_status("forward has started", READY, is_over);
+        status.unwrap_or_else(|error| panic!("{error}"));
     }
 
     /// Waits until all of the router's addresses are its own: of those of IPv6 it first asks whether somebody

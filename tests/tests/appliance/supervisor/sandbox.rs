@@ -158,7 +158,7 @@ const KEYS: &[Key] = &[
         "limits.io_max",
         &["disk", "3"],
         "needs = [\"data\"]\nstate = true",
-        ["limits.io_max = { write = \"256K\" }", ""],
+        ["limits.io_max = { write = \"256K\" }", "env.SECONDS = \"50\""],
     ),
 ];
 

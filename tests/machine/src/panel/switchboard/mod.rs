@@ -33,9 +33,9 @@ use watch::Watch;
 /// Frames that are under way at once: fewer than any card's ring has room for.
 const AT_ONCE: usize = 128;
 
-/// How often a sentinel is sent before it is an error that none was delivered: for a minute, because
-/// the host may be busy.
-const TRIES: u32 = 120;
+/// How often a sentinel is sent before it is an error that none was delivered: for three minutes, because the host may
+/// be busy.
+const TRIES: u32 = 360;
 
 /// A tag is none of the small numbers that others use, too.
 const FIRST_TAG: u32 = 0x0c7e_7000;

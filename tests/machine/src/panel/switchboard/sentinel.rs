@@ -99,7 +99,8 @@ impl Switchboard {
             }
         }
         let missing: Vec<_> = waits.iter().map(|wait| wait.name(self)).collect();
-        let message = format!("not delivered, after {} tries: {}", self.tries, missing.join(", "));
+        let message =
+            format!("late: not delivered, after {} tries: {}", self.tries, missing.join(", "));
         Err(io::Error::new(io::ErrorKind::TimedOut, message))
     }
 

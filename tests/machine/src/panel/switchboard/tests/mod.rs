@@ -183,8 +183,7 @@ fn what_comes_out_twice_is_not_taken_for_once() {
 
 #[test]
 fn without_its_sentinel_nothing_is_said() {
-    let (switchboard, wires) = start(table());
-    let mut switchboard = switchboard.tries(2);
+    let (mut switchboard, wires) = start(table());
     let legs = switchboard.legs().to_vec();
     let to = |leg: usize| IpAddr::from(legs[leg].test.ipv4);
     let probes = [Probe::new(ONE, to(TWO), Traffic::Tcp(22))];
@@ -193,10 +192,11 @@ fn without_its_sentinel_nothing_is_said() {
     let sentinels = [Sentinel::Probe(allowed.clone(), Came::Out(TWO))];
     assert_eq!(switchboard.sweep(&probes, &sentinels).unwrap(), [Came::Nowhere]);
     // It is not where it should be.
+    let mut switchboard = switchboard.tries(2);
     let sentinels = [Sentinel::Probe(allowed, Came::Out(LAN))];
     let error = switchboard.sweep(&probes, &sentinels).unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::TimedOut);
-    assert!(error.to_string().contains("not Out(3) but [Out(2), Out(2)]"), "{error}");
+    assert!(error.to_string().contains("not Out(3) but [Out(2)"), "{error}");
     // What the sender says is lost, and what the receiver would have seen.
     for lost in [ONE, TWO] {
         wires[lost].cut();
@@ -215,6 +215,7 @@ fn without_its_sentinel_nothing_is_said() {
     let sentinels = [Sentinel::Probe(probes[0].clone(), Came::Nowhere)];
     let idle = switchboard.sweep(&probes, &sentinels).unwrap_err();
     assert_eq!(idle.kind(), io::ErrorKind::InvalidInput);
+    let mut switchboard = switchboard.tries(TRIES);
     assert_eq!(switchboard.sweep(&probes, &pings(&legs)).unwrap(), [Came::Nowhere]);
 }
 
