@@ -370,6 +370,7 @@ impl Daemon {
         self.introduce_all().await;
         self.give_up(now);
         self.unwant(now).await;
+        self.take_all_due().await;
         self.leave(now).await;
         self.end_places(now).await;
     }

@@ -103,6 +103,20 @@ impl Route {
     }
 }
 
+/// Which path packets to a node take: `own` is the path in use of this node's way to it, and whether somebody has asked
+/// for that way; `used` is what packets take now; `said` is what the other end wants to be answered by, if it just says so.
+/// What was asked for stays, whatever the other end says. Otherwise the last word counts, and any path before none.
+pub fn taken(
+    own: Option<(PathNumber, bool)>,
+    used: Option<PathNumber>,
+    said: Option<PathNumber>,
+) -> Option<PathNumber> {
+    match own {
+        Some((path, true)) => Some(path),
+        _ => said.or(used).or(own.map(|(path, _)| path)),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -140,6 +154,67 @@ mod tests {
         let refused = paths(&[(2, alive(2)), (3, Health::Dead)]);
         assert_eq!(route.step(10, &refused), [Step::Drop(three)]);
         assert_eq!(route.step(11, &refused), [Step::Ask([relay(2)].into())]);
+    }
+
+    /// A node that has a way to another one, which has one back.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+    struct Node {
+        own: (PathNumber, bool),
+        used: Option<PathNumber>,
+    }
+
+    /// Both, and what each has said that the other has not heard yet.
+    type Both = ([Node; 2], [bool; 2]);
+
+    /// What may happen next: a way is begun or begun anew (0), one says that it uses its path (1), is heard (2), or looks
+    /// by itself what is due (3).
+    fn after((mut nodes, mut said): Both, side: usize, what: u8) -> Both {
+        let (own, theirs) = (nodes[side].own, nodes[1 - side].own.0);
+        let used = &mut nodes[side].used;
+        match what {
+            0 => *used = Some(own.0),
+            1 => said[side] |= *used == Some(own.0),
+            2 if said[1 - side] => {
+                said[1 - side] = false;
+                *used = taken(Some(own), *used, Some(theirs));
+            }
+            2 => {}
+            _ => *used = taken(Some(own), *used, None),
+        }
+        (nodes, said)
+    }
+
+    /// In whatever order two nodes begin ways to each other, and say so: each comes to use one, that which one of them was
+    /// asked for goes before the other's, and of two that were asked for each keeps its own.
+    #[test]
+    fn two_ends_come_to_agree() {
+        for asked in [[false, false], [false, true], [true, false], [true, true]] {
+            let node =
+                |side: u16| Node { own: (PathNumber(side), asked[usize::from(side)]), used: None };
+            let mut seen = BTreeSet::from([([node(0), node(1)], [false; 2])]);
+            let mut next: Vec<Both> = seen.iter().copied().collect();
+            while let Some(state) = next.pop() {
+                for (side, what) in (0..2).flat_map(|side| (0..4).map(move |what| (side, what))) {
+                    let state = after(state, side, what);
+                    if seen.insert(state) {
+                        next.push(state);
+                    }
+                }
+            }
+            for state in &seen {
+                let both = (0..3).flat_map(|_| [3, 1, 2]).flat_map(|it| [(0, it), (1, it)]);
+                let (ended, _) = both.fold(*state, |it, (side, what)| after(it, side, what));
+                let used = ended.map(|node| node.used);
+                let [first, second] = [0, 1].map(|side| Some(PathNumber(side)));
+                match asked {
+                    [true, true] => assert_eq!(used, [first, second], "from {state:?}"),
+                    [true, false] => assert_eq!(used, [first, first], "from {state:?}"),
+                    [false, true] => assert_eq!(used, [second, second], "from {state:?}"),
+                    [false, false] => assert!(!used.contains(&None), "from {state:?}"),
+                }
+            }
+            println!("{asked:?}: {} states", seen.len());
+        }
     }
 
     proptest! {

@@ -87,11 +87,8 @@ impl Daemon {
     /// The source of a path that ends here wants to be answered by it.
     async fn used(&mut self, number: PathNumber) {
         let Some(stretch) = self.engine.stretch(number).filter(|it| !it.is_source) else { return };
-        let Some(node) = stretch.node else { return };
-        if self.uses.get(&node) == Some(&number) {
-            return;
-        }
-        self.turn(node, number).await;
+        let Some(node) = stretch.node.and_then(|it| it.try_into().ok()) else { return };
+        self.take_due(node, Some(number)).await;
     }
 
     /// Where the other end of a path is within it.

@@ -14,7 +14,7 @@ use crate::constraints;
 use crate::engine::{Asked, PathNumber, State};
 use crate::graph::{Graph, Limits};
 use crate::introduction::Inner;
-use crate::routes::{Health, Route, Step};
+use crate::routes::{Health, Route, Step, taken};
 use crate::verbs::PATIENCE;
 use octet_node::address::Address;
 
@@ -137,6 +137,24 @@ impl Daemon {
             }
         }
         self.keep_way(node);
+    }
+
+    /// Has packets to nodes take the paths that are due: those that took one of the other end's may have none any more.
+    pub(super) async fn take_all_due(&mut self) {
+        for node in self.ways.keys().copied().collect::<Vec<_>>() {
+            self.take_due(node, None).await;
+        }
+    }
+
+    /// Has packets to a node take the path that is due, of which the other end may just have said which it wants.
+    pub(super) async fn take_due(&mut self, node: Address, said: Option<PathNumber>) {
+        let own = |way: &Way| way.route.active().map(|path| (path, way.wanted.is_none()));
+        let own = self.ways.get(&node).and_then(own);
+        let used = self.uses.get(&node.ip()).copied();
+        match taken(own, used, said) {
+            Some(due) if used != Some(due) => self.turn(node.ip(), due).await,
+            _ => {}
+        }
     }
 
     /// Has packets to a node take a path of this node's own, or one that ends here.

@@ -34,6 +34,18 @@ pub fn path_add(site: &Site, source: u8, asked: &Value) -> Value {
     path
 }
 
+/// Drops the way that begins at `source`.
+pub fn drop_way(site: &Site, source: u8) {
+    let ask = |verb: &str, args: Value| {
+        site.machine(Node::Board(source)).call_unit("forward", verb, args).ok()
+    };
+    // On a busy host a path may seem silent, and there is another one in its place by then.
+    site.wait("it is dropped", || {
+        let paths = ask("paths", json!({}));
+        paths.is_some_and(|rows| ask("drop", json!({ "path": rows[0]["path"] })).is_some())
+    });
+}
+
 /// On a path from the first of `boards` over the others to the last one each daemon is killed: packets pass
 /// meanwhile, labels are the same afterwards, and their counts go on.
 pub fn passes(site: &Site, path: &Value, boards: &[u8]) {

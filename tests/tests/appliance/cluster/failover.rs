@@ -4,7 +4,7 @@ use octet_machine::{Fate, Node, Socket};
 use octet_tests::soak;
 use serde_json::{Value, json};
 
-use crate::cluster::adopted::path_add;
+use crate::cluster::adopted::{drop_way, path_add};
 use crate::cluster::site::Site;
 use crate::cluster::wires::Wires;
 
@@ -120,12 +120,7 @@ pub fn passes(site: &Site, wires: &Wires, to: &str) {
             Fault::Power => {}
         }
     }
-    // On a busy host a path may seem silent, and there is another one in its place by then.
-    let drop = |row: &Value| {
-        let args = json!({ "path": row["path"] });
-        site.machine(Node::Board(SOURCE)).call_unit("forward", "drop", args).is_ok()
-    };
-    site.wait("it is dropped", || paths(site).first().is_some_and(drop));
+    drop_way(site, SOURCE);
     // Hops that did not hear of an end, as their fault was just then, forget a path when its time is over.
     site.wait("nothing of it is left", || paths(site).is_empty());
 }

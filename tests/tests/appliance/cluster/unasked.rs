@@ -3,7 +3,11 @@
 use octet_machine::Node;
 use serde_json::{Value, json};
 
+use crate::cluster::adopted::{drop_way, path_add};
 use crate::cluster::site::Site;
+
+/// Who listens.
+const END: u8 = 5;
 
 /// Nobody has this address.
 const NOBODY: &str = "[fc00::1]:7000";
@@ -13,7 +17,11 @@ fn paths(site: &Site, board: u8) -> Vec<Value> {
     shown.as_array().unwrap().clone()
 }
 
-/// `board` speaks with who listens at `to`, which is board 5. There is no path before.
+fn is_any_in_use(rows: &[Value]) -> bool {
+    rows.iter().any(|row| row["in use"] == true)
+}
+
+/// `board` speaks with who listens at `to`, which is at the end. There is no path of its own before.
 pub fn passes(site: &Site, board: u8, to: &str) {
     assert_eq!(paths(site, board), [] as [Value; 0]);
     let machine = site.machine(Node::Board(board));
@@ -28,14 +36,26 @@ pub fn passes(site: &Site, board: u8, to: &str) {
     let mut all = vec![];
     site.wait("it is in use", || {
         all = paths(site, board);
-        all.iter().any(|row| row["in use"] == true)
+        is_any_in_use(&all)
     });
     println!("unasked: {all:?}");
     // Its name is known without asking anybody, and leads there.
-    let shown = site.ask(Node::Board(5), "forward", "status", json!({}));
+    let shown = site.ask(Node::Board(END), "forward", "status", json!({}));
     let found = site.ask(Node::Board(board), "lan", "lookup", json!({ "name": shown["name"] }));
     assert_eq!(found["addresses"], json!([shown["address"]]));
     // To nobody there is none.
     let ends = |row: &Value| row["hops"].as_str().unwrap().ends_with("board-5");
     assert!(all.iter().all(ends), "{all:?}");
+    one_that_was_asked_for_goes_before(site, board);
+}
+
+/// The end asks for a path to `board`, which has a way to it that began by itself: both take what was asked for, as long
+/// as it is there.
+fn one_that_was_asked_for_goes_before(site: &Site, board: u8) {
+    let used = || [END, board].map(|at| is_any_in_use(&paths(site, at)));
+    path_add(site, END, &json!({ "to": board.to_string(), "via": "2" }));
+    site.wait("both take what was asked for", || used() == [true, false]);
+    drop_way(site, END);
+    // As a rule that is `board`'s; but what the end sends just then may begin one, too.
+    site.wait("one that began by itself is in use", || used().contains(&true));
 }
