@@ -3,6 +3,7 @@
 mod adopted;
 mod chosen;
 mod failover;
+mod flood;
 mod forward;
 mod guessed;
 mod joined;

@@ -2,8 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, Ipv6Addr};
-use std::panic::resume_unwind;
-use std::sync::atomic::{AtomicU16, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -20,13 +19,13 @@ use crate::cluster::site::{Site, address};
 /// Who leads out, what it gives, and where every name leads.
 const GATEWAY: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
 const GIVEN: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 50);
-const ELSEWHERE: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 7);
+pub const ELSEWHERE: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 7);
 const GATEWAY6: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1);
 const NETWORK: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 5, 0, 0, 0, 0, 0);
 const GATEWAY_MAC: Mac = Mac::number(200);
 
 /// The port whose board the test is.
-const OURS: u8 = 3;
+pub const OURS: u8 = 3;
 
 /// Where somebody outside repeats what he hears, and who may speak with him.
 const ECHO: u16 = 7000;
@@ -37,14 +36,6 @@ to = ["uplink"]
 protocol = "udp"
 ports = [7000]
 "#;
-
-/// Questions in a second of one who asks too much, and for how many names another asks meanwhile.
-const FLOOD: u32 = 10_000;
-const NAMES: usize = 20;
-
-/// How often one of them is asked for before there is no answer: on a busy host a guest's patience, which is by
-/// its own clock, may end before it had its turn of the processor.
-const TRIES: u32 = 25;
 
 /// How long the first round of questions for the time may take, each further one that much longer (a lan that
 /// comes back on a busy host needs an address first), and how many there are at most.
@@ -186,12 +177,12 @@ pub fn newcomer(site: &Site, card: u8, own: Ipv4Addr) -> (Peer, Ipv4Addr) {
 }
 
 /// The router, as our board knows it.
-fn router() -> Ipv4Addr {
+pub fn router() -> Ipv4Addr {
     Ipv4Addr::new(10, 20, OURS, 1)
 }
 
 /// What a name comes to, asked as our board.
-fn resolve(peer: &Peer, name: &str) -> (u8, Option<Ipv4Addr>) {
+pub fn resolve(peer: &Peer, name: &str) -> (u8, Option<Ipv4Addr>) {
     static LAST: AtomicU16 = AtomicU16::new(0);
     let (from, to) = ((address(OURS), 5353), (router(), 53));
     let id = LAST.fetch_add(1, Ordering::Relaxed) + 1;
@@ -259,7 +250,7 @@ pub fn passes(site: &Site, board: Node) {
         assert_eq!(heard.dhcp_from, [Ipv4Addr::UNSPECIFIED].into());
     }
 
-    who_asks_too_much_is_alone(site, board, &peer);
+    crate::cluster::flood::passes(site, board, &peer);
     a_flow_outlives_netd(site, &peer, &outside);
 
     // The time comes from outside, to the router and from there to the board; and never goes back.
@@ -296,75 +287,6 @@ pub fn passes(site: &Site, board: Node) {
     assert_eq!(resolve(&peer, "board-1.octet.internal").0, 0);
     site.cluster.plug(Socket::Other(0), Socket::Router(0)).unwrap();
     site.wait("so is its return", || answers(site) == Some(true));
-}
-
-/// One board asks 10 000 times a second, each time for another name; another has all its answers.
-fn who_asks_too_much_is_alone(site: &Site, board: Node, peer: &Peer) {
-    let counted = || {
-        let shown = site.ask(Node::Router, "lan", "show", json!({}));
-        shown["names"]["counted"]["limited"].as_u64().unwrap()
-    };
-    // A guest's clock runs fast under load, and with it its patience: who gets no answer asks again.
-    let again = AtomicU32::new(0);
-    let resolves = |name: &str| {
-        let machine = site.machine(board);
-        for _ in 0..TRIES {
-            match machine.call_unit("lan", "lookup", json!({ "name": name })) {
-                Ok(said) => {
-                    return assert_eq!(said["addresses"][0], ELSEWHERE.to_string(), "{name}");
-                }
-                Err(error) => println!("{name}: {error}"),
-            }
-            again.fetch_add(1, Ordering::Relaxed);
-            std::thread::sleep(Duration::from_millis(200));
-        }
-        for node in [Node::Router, board] {
-            println!("{node}: {}", site.ask(node, "lan", "show", json!({}))["names"]);
-        }
-        panic!("{name}: no answer to {TRIES} questions");
-    };
-    resolves("before.example");
-    let before = counted();
-    let began = Instant::now();
-    let asked = std::thread::scope(|scope| {
-        // Twenty names may be known before the router has had its fill: it is a flood once something is dropped.
-        let other = scope.spawn(|| {
-            site.wait("something is dropped", || counted() > before);
-            (0..NAMES).for_each(|nth| resolves(&format!("www{nth}.example")));
-        });
-        let mut count = 0u32;
-        while !other.is_finished() {
-            let payload = question::question(count as u16, &format!("x{count}.example"));
-            let (from, to) = ((address(OURS), 5354), (router(), 53));
-            peer.send(&Datagram { from, to, payload }).unwrap();
-            count += 1;
-            let due = began + Duration::from_secs(1) * count / FLOOD;
-            std::thread::sleep(due.saturating_duration_since(Instant::now()));
-        }
-        other.join().unwrap_or_else(|panic| resume_unwind(panic));
-        count
-    });
-    let took = began.elapsed();
-    // On a busy host the router's card takes fewer than are asked: the others wait before it.
-    let came = || {
-        let shown = site.ask(Node::Router, "netd", "show", json!({ "links": true }));
-        let name = format!("eth{OURS}");
-        let link = |it: &&serde_json::Value| it["name"] == name;
-        shown["links"].as_array().unwrap().iter().find(link).unwrap()["received"].as_u64().unwrap()
-    };
-    let mut seen = came();
-    site.wait("the flood is over", || {
-        let before = std::mem::replace(&mut seen, came());
-        std::thread::sleep(Duration::from_millis(500));
-        seen - before < 100
-    });
-    let limited = counted() - before;
-    let again = again.into_inner();
-    println!(
-        "{asked} questions in {took:?}, {limited} of them dropped by lan; the other board asked {again} times again"
-    );
-    // And the board itself, once it asks for less.
-    assert_eq!(resolve(peer, "after.example"), (0, Some(ELSEWHERE)));
 }
 
 /// Somebody outside is spoken with while netd is killed and comes back: to him it is the same flow. The router
