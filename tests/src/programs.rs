@@ -56,10 +56,10 @@ pub fn fault_build() -> PathBuf {
     guest("octet-init")
 }
 
-/// netd, built so that the kernel's command line can make it fail.
+/// netd, built so that the kernel's command line can make it fail; in the long tier only.
 ///
 /// # Panics
-/// `cargo image test` does not run these tests.
+/// `cargo image test --soak` does not run these tests.
 pub fn fault_netd() -> PathBuf {
     guest("octet-netd")
 }

@@ -15,17 +15,18 @@ use crate::target::Target;
 /// Where tests find what was compiled for them, by name; what guests run is in a folder of their target's name.
 const PROGRAMS: &str = "target/tested";
 
-/// What guests run beside the programs of `tests/guests`: PID 1 and netd with faults, and the double of a router.
-const BESIDE: [&str; 8] = [
+/// What guests run beside the programs of `tests/guests`: PID 1 with faults, and the double of a router.
+const BESIDE: [&str; 6] = [
     "--package",
     "octet-openwrt-double",
     "--package",
     "octet-init",
-    "--package",
-    "octet-netd",
     "--features",
-    "octet-init/fault,octet-netd/fault",
+    "octet-init/fault",
 ];
+
+/// What they run beside that in the long tier: netd with faults.
+const BESIDE_LONG: [&str; 4] = ["--package", "octet-netd", "--features", "octet-netd/fault"];
 
 /// Beginnings of variables that cargo sets for a package's programs (the Cargo Book, "Environment Variables").
 const OF_PACKAGE: [&str; 2] = ["CARGO_PKG_", "CARGO_MANIFEST_"];
@@ -55,7 +56,8 @@ pub struct TestProgram {
 }
 
 impl Made {
-    /// Compiles for the workspace at `root`; for guests with an Arm processor only if `soak`.
+    /// Compiles for the workspace at `root`; what only the long tier starts, as all for guests with an Arm
+    /// processor, if `soak`.
     pub fn compile(root: &Path, soak: bool) -> miette::Result<Self> {
         let programs = root.join(PROGRAMS);
         let folder = |path: &Path| {
@@ -74,9 +76,10 @@ impl Made {
                 vec!["build", "--profile", "guests", "--bins", "--package", "octet-guests"];
             args.extend(["--target", target.triple()]);
             match target {
+                Target::QemuX86_64 if soak => args.extend(BESIDE.iter().chain(&BESIDE_LONG)),
                 Target::QemuX86_64 => args.extend(BESIDE),
-                Target::QemuAarch64 if !soak => continue,
-                Target::QemuAarch64 => {}
+                Target::QemuAarch64 if soak => {}
+                Target::QemuAarch64 => continue,
             }
             let guests = programs.join(target.triple());
             folder(&guests)?;

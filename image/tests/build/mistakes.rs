@@ -148,9 +148,8 @@ fn hello(sandbox: &Sandbox, name: &str, user: usize, more: &str) {
 fn a_service_of_the_owners() {
     let sandbox = Sandbox::new();
     sandbox.build(&["--offline"]).succeeded(); // so that there is a static program to take
-    let programs = crate::sandbox::root().join("target/appliance/octet");
-    let set = std::fs::read_dir(programs).unwrap().next().unwrap().unwrap();
-    std::fs::copy(set.path().join("octet"), sandbox.path("hello")).unwrap();
+    let compiled = "target/appliance/x86_64-unknown-linux-musl/appliance/octet-init";
+    std::fs::copy(crate::sandbox::root().join(compiled), sandbox.path("hello")).unwrap();
     sandbox.write("appliance.toml", &format!("{}{HELLO}", crate::sandbox::APPLIANCE));
     hello(&sandbox, "hello", 1, "");
     sandbox.build(&["--offline"]).succeeded();

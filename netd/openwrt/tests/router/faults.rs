@@ -40,10 +40,12 @@ fn with(files: &[(&str, &str)]) -> Router {
     router
 }
 
-/// It takes a quarter of a minute: a hundred times a router is brought to another plan, over TLS, by code that is not
-/// optimised.
+/// The short tier has two of the faults at each request, and each at some. All take a quarter of a minute: a hundred
+/// times a router is brought to another plan, over TLS, by code that is not optimised.
 #[test]
 fn every_fault_at_every_request() {
+    let is_long = std::env::var_os("OCTET_SOAK").is_some();
+    let few = Fault::ALL.len() / 2;
     // A small box, so that it does not take long. Sections come, change and go, and staging them takes two requests.
     let head = HEAD
         .replace("boards = 8", "boards = 4")
@@ -74,13 +76,17 @@ fn every_fault_at_every_request() {
     let (mut olds, mut news) = (0, 0);
     for (number, step) in steps.iter().enumerate() {
         let mut line = format!("{number:2} {step:41}");
-        for fault in Fault::ALL {
+        for (place, fault) in Fault::ALL.into_iter().enumerate() {
+            let width = format!("{fault:?}").len() + 2;
+            if !is_long && place % few != number % few {
+                line += &format!(" {:width$}", "");
+                continue;
+            }
             let site = Site::start(with(&files));
             let old = site.sections();
             assert_eq!(old[1], new[1]);
             site.0.count(Some((number, fault)));
             let outcome = apply(&mut site.ubus(), &Wanted::Plan(&plan), |_| Ok(()));
-            let width = format!("{fault:?}").len() + 2;
             // Whoever comes then: a new login, by another connection.
             site.0.back();
             site.0.pass(LONG);
@@ -122,6 +128,6 @@ fn every_fault_at_every_request() {
         println!("{}", line.trim_end());
     }
     println!("{} cases: {olds} old, {news} new; *: an error was told", olds + news);
-    assert_eq!(olds + news, steps.len() * Fault::ALL.len());
+    assert_eq!(olds + news, steps.len() * if is_long { Fault::ALL.len() } else { 2 });
     assert!(olds > 0 && news > 0);
 }

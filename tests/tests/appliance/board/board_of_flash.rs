@@ -49,6 +49,10 @@ fn a_flash_of_the_router_starts_as_the_router() {
     assert_eq!(forwards(&machine), Some(true));
     let said = machine.logs("data").unwrap().join("\n");
     assert!(!said.contains(".ko"), "a module was not loaded: {said}");
+    // What the flash says is for as long as it runs.
+    let refused = machine.call("board", json!({"number": 4})).unwrap_err().to_string();
+    assert!(refused.contains("by its port this is board 4, by `octet/board.toml`"), "{refused}");
+    assert_eq!(machine.status().unwrap().board, Some(0));
     assert_eq!(machine.wait_slot(READY).unwrap(), "good");
     power_off(&machine);
     drop(machine);
@@ -63,13 +67,13 @@ fn a_flash_of_the_router_starts_as_the_router() {
 }
 
 #[test]
+#[ignore = "long: the short tier has a flash of the router, and what makes no sense in process (init/src/storage/board.rs)"]
 fn a_flash_of_a_board_and_one_that_makes_no_sense() {
     let image = shipped();
     let disk = DiskFile::flashed_for(&image, MEDIUM, "3");
     let machine = ready(&image, &disk);
     assert_eq!(machine.status().unwrap().board, Some(3));
     assert_eq!(forwards(&machine), None);
-    // What the flash says is for as long as it runs.
     machine.call("board", json!({"number": 3})).unwrap();
     let refused = machine.call("board", json!({"number": 4})).unwrap_err().to_string();
     assert!(refused.contains("by its port this is board 4, by `octet/board.toml`"), "{refused}");

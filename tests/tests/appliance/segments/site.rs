@@ -9,7 +9,7 @@ use octet_evaluator::{Probe as Asked, Version, World, Zone};
 use octet_machine::panel::Mac;
 use octet_machine::panel::switchboard::{Came, Leg, Probe, Sentinel, Switchboard, Traffic};
 use octet_machine::{Builder, Disk, Machine, Status, UnitState};
-use octet_tests::{Image, READY, Remake, fault_netd, shipped, workspace};
+use octet_tests::{Image, READY, Remake, fault_netd, guest, shipped, workspace};
 use serde_json::json;
 
 /// What a build needs, and says nothing here.
@@ -87,6 +87,15 @@ impl Site {
     /// The same with so many further devices in `lan`, and as many next to the uplink, whom the router has not met.
     pub fn among(text: &str, devices: u8) -> Self {
         let site = Self::built(&image(text, false), text, None, None, devices);
+        site.wait_ready();
+        site
+    }
+
+    /// The same with rules that are never loaded.
+    pub fn without_rules(text: &str) -> Self {
+        let nothing = std::fs::read(guest("nothing")).unwrap();
+        let image = remake(&shipped(), text).file("/usr/sbin/nft", 0o755, nothing).image();
+        let site = Self::of(&image, text, None, None);
         site.wait_ready();
         site
     }

@@ -34,16 +34,16 @@ const fn way(name: &'static str, ask: fn(&Machine), end: fn(&Exit) -> bool) -> W
     Way { name, deaf: "deaf", ask, end }
 }
 
-const WAYS: [Way; 6] = [
+/// One each of those that end otherwise comes last: these are of the short tier, too.
+const WAYS: [Way; 5] = [
     way("the verb poweroff", |machine| call(machine, "poweroff"), Exit::is_power_off),
     way("the verb reboot", |machine| call(machine, "reboot"), Exit::is_reboot),
-    way("ctrl-alt-del", ctrl_alt_del, Exit::is_reboot),
-    way("the power button", power_button, Exit::is_power_off),
     way("a unit's SIGTERM", terminate, Exit::is_power_off),
+    way("ctrl-alt-del", ctrl_alt_del, Exit::is_reboot),
     Way {
-        name: "the verb poweroff, and a unit that takes an hour",
+        name: "the power button, and a unit that takes an hour",
         deaf: "deaf-for-long",
-        ask: |machine| call(machine, "poweroff"),
+        ask: power_button,
         end: Exit::is_power_off,
     },
 ];
@@ -78,8 +78,7 @@ fn terminate(machine: &Machine) {
 #[test]
 fn every_way_down_is_in_order_and_bounded() {
     let image = image();
-    // The verb poweroff is also what the last way asks for, and a reboot also what the keys do.
-    for Way { name, deaf, ask, end } in WAYS.into_iter().skip(if soak() { 0 } else { 2 }) {
+    for Way { name, deaf, ask, end } in WAYS.into_iter().skip(if soak() { 0 } else { 3 }) {
         let machine = image.machine().cpus(1).start().unwrap();
         machine.wait_ready(READY).unwrap();
         for unit in ["echo", "deaf", "deaf-for-long", "mighty"] {

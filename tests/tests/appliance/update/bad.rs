@@ -1,9 +1,12 @@
 //! New slots that do not become good, each in a way of its own: the old one is back without a hand.
 
 use octet_bundle::Standing;
-use octet_tests::{Release, fault_build, guest, soak};
+use octet_tests::{Release, fault_build, guest};
 
 use crate::update::base::{boot, flashed, power_off, release, remake, wait_good};
+
+/// What PID 1 says when it ends one.
+pub const NOT_GOOD: &str = "the new slot is not good in time";
 
 /// Seconds that a slot has here to become good.
 const TRIAL: u32 = 20;
@@ -32,7 +35,14 @@ fn with(mut release: Release, words: &str) -> Release {
     release
 }
 
-/// Those of the long tier, each newer than the next.
+/// One whose check fails, with this sequence number.
+pub fn fails_its_check(sequence: u64) -> Release {
+    let check = remake("check").program("check", &guest("crash")).unit(CHECK);
+    let check = check.change_units(|unit| slot_needs(unit, "check")).image();
+    with(Release::of(&check, sequence), "")
+}
+
+/// Those that end otherwise, each newer than the next.
 fn others() -> Vec<(&'static str, Release)> {
     let panics = remake("panics").init(&fault_build()).image();
     let never = |name| remake(name).unit(NEVER).change_units(|unit| slot_needs(unit, "never"));
@@ -48,14 +58,12 @@ fn others() -> Vec<(&'static str, Release)> {
 }
 
 #[test]
+#[ignore = "long: `update::good` has one that fails its check; that a watchdog ends what stands still, and a panic itself, \
+            tests of PID 1 show without an update"]
 fn the_old_one_is_back_without_a_hand() {
     let old = release("old", 1);
-    // The short tier has the one that PID 1 ends; that a watchdog ends what stands still, and a panic itself, it shows
-    // without an update.
-    let mut bad = if soak() { others() } else { vec![] };
-    let check = remake("check").program("check", &guest("crash")).unit(CHECK);
-    let check = check.change_units(|unit| slot_needs(unit, "check")).image();
-    bad.push(("fails its check", with(Release::of(&check, 2), "")));
+    let mut bad = others();
+    bad.push(("fails its check", fails_its_check(2)));
     let disk = flashed(&old);
     for (_, release) in &bad {
         // One try for each, so that this ends today.
@@ -65,11 +73,11 @@ fn the_old_one_is_back_without_a_hand() {
     let machine = boot(&disk);
     assert_eq!(wait_good(&machine), old.slot().as_str());
     let console = machine.console().text();
-    let restarts = console.matches("the new slot is not good in time").count();
+    let restarts = console.matches(NOT_GOOD).count();
     println!("restarted {restarts} times by PID 1; {:?}", machine.events());
-    assert_eq!(restarts, if soak() { 2 } else { 1 }, "{}", machine.tail(60));
-    assert_eq!(console.contains("as the command line asks"), soak(), "{}", machine.tail(60));
-    assert_eq!(machine.events().contains(&"WATCHDOG".to_owned()), soak(), "{:?}", machine.events());
+    assert_eq!(restarts, 2, "{}", machine.tail(60));
+    assert!(console.contains("as the command line asks"), "{}", machine.tail(60));
+    assert!(machine.events().contains(&"WATCHDOG".to_owned()), "{:?}", machine.events());
     power_off(&machine);
     drop(machine);
     let mut wanted = vec![format!("octet-{}.conf", old.slot())];

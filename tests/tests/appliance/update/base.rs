@@ -5,11 +5,8 @@ use std::sync::OnceLock;
 use octet_appliance::SETTINGS;
 use octet_bundle::Standing;
 use octet_machine::{Disk, Machine, State, UnitState};
-use octet_tests::{DiskFile, Image, READY, Release, Remake, SOON, SigningKey, shipped};
+use octet_tests::{DiskFile, READY, Release, Remake, SOON, SigningKey, shipped};
 use serde_json::json;
-
-/// MiB of the medium.
-const MEDIUM: u64 = 320;
 
 /// The key that boxes trust.
 pub fn key() -> &'static SigningKey {
@@ -44,10 +41,9 @@ pub fn release(name: &str, sequence: u64) -> Release {
     Release::of(&remake(name).image(), sequence)
 }
 
-/// A disk with `release` alone, good, as if it had been flashed.
+/// A disk with `release` alone, good, as if it had been flashed and used.
 pub fn flashed(release: &Release) -> DiskFile {
-    let image: Image = shipped();
-    let disk = DiskFile::flashed(&image, MEDIUM);
+    let (image, disk) = (shipped(), DiskFile::used());
     disk.esp_remove(&format!("octet/{}", image.slot()));
     disk.esp_remove(&format!("loader/entries/octet-{}+3.conf", image.slot()));
     release.put_on(&disk, Standing::Good);

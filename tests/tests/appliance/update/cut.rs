@@ -11,19 +11,19 @@ use serde_json::Value;
 
 use crate::update::base::{boot, flashed, key, power_off, release, wait_good};
 
-/// How many states are looked at: the first writes, where another slot goes and the new one begins, the
-/// last ones, where the entry appears, and others evenly.
-const STATES: usize = 16;
-const STATES_SOAK: usize = 300;
+/// How many states are looked at: after the first writes, where another slot goes and the new one begins, after
+/// others evenly, and after the last ones, where the entry appears.
+const STATES: [usize; 3] = [1, 1, 6];
+const STATES_SOAK: [usize; 3] = [150, 75, 75];
 
-/// The states, as numbers of writes of the `esp` writes that were made: all of the first and last ones.
-fn chosen(writes: &[usize], most: usize) -> Vec<usize> {
-    if writes.len() <= most {
+/// The states, as numbers of writes of the `esp` writes that were made.
+fn chosen(writes: &[usize], [first, middle, last]: [usize; 3]) -> Vec<usize> {
+    if writes.len() <= first + middle + last {
         return writes.to_vec();
     }
-    let (first, last) = (most / 2, writes.len() - most / 4);
-    let middle = (0..most / 4).map(|n| writes[first + n * (last - first) / (most / 4)]);
+    let last = writes.len() - last;
     let edges = [&writes[..first], &writes[last..]].concat();
+    let middle = (1..=middle).map(|n| writes[first + n * (last - first) / (middle + 1)]);
     let mut all: Vec<_> = middle.chain(edges).collect();
     all.sort_unstable();
     all.dedup();
@@ -80,11 +80,6 @@ fn after_any_write_the_old_or_the_new_one_is_whole() {
     // One that never became ready, and makes room.
     let gone = release("gone", 1);
     gone.put_on(&disk, Standing::Trying { left: 0, done: 3 });
-    // Without this its data partition would be made meanwhile.
-    let machine = boot(&disk);
-    assert_eq!(wait_good(&machine), old.slot().as_str());
-    power_off(&machine);
-    drop(machine);
     // What a cut in the middle of a rollback leaves, if the kernel wrote the new name before it was
     // more than that of an empty file.
     disk.esp_put(&format!("loader/entries/{}", EntryName::tried(old.slot(), 0)), b"");
@@ -126,8 +121,8 @@ fn after_any_write_the_old_or_the_new_one_is_whole() {
     let started = if soak() {
         chosen
     } else {
-        // Where it goes over to the new one, of which the last state of the old one has all but the entry.
-        of_old.last().into_iter().chain(of_new.first()).copied().collect()
+        // This one has all of the new one but its entry. That the next one starts was seen above, file by file.
+        of_old.last().into_iter().copied().collect()
     };
     let cleared = AtomicUsize::new(0);
     in_parallel(fresh.after_writes(&log, &started), |(made, disk)| {

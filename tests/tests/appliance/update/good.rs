@@ -1,14 +1,15 @@
-//! An update that is good, those that are refused, and the way back.
+//! An update that is not good, one that is, those that are refused, and the way back.
 
 use std::path::Path;
 use std::process::Command;
 
-use octet_bundle::Kind;
+use octet_bundle::{Kind, Standing};
 use octet_control::file::LocalFile;
 use octet_machine::{Machine, MachineError};
 use octet_tests::{Bytes, DiskFile, Image, Release, SigningKey, builder, must, shipped, workspace};
 use serde_json::{Value, json};
 
+use crate::update::bad::{NOT_GOOD, fails_its_check};
 use crate::update::base::{boot, flashed, key, power_off, release, second_key, wait_good};
 
 fn install(machine: &Machine, mut bundle: Bytes) -> Result<Value, MachineError> {
@@ -68,12 +69,18 @@ fn trust_only(machine: &Machine, key: &SigningKey) {
 
 #[test]
 fn one_that_is_good_those_that_are_refused_and_the_way_back() {
-    let [first, second, next] = [1, 2, 3].map(|n| release(&format!("number {n}"), n));
+    let [first, second, next] = [1, 3, 4].map(|n| release(&format!("number {n}"), n));
     let disk = flashed(&first);
+    // One try is left to this one.
+    let bad = fails_its_check(2);
+    bad.put_beside(&disk, Standing::Trying { left: 1, done: 2 }, first.slot());
     let folder = tempfile::tempdir().unwrap();
     let signing = key().write(folder.path());
     let machine = boot(&disk);
+    // The old one is back without a hand.
     assert_eq!(wait_good(&machine), first.slot().as_str());
+    let restarts = machine.console().text().matches(NOT_GOOD).count();
+    assert_eq!(restarts, 1, "{}", machine.tail(60));
 
     // Signed by the second of those that it trusts; the first one signs what comes last.
     let done = install(&machine, second.signed(second_key())).unwrap();
@@ -92,8 +99,6 @@ fn one_that_is_good_those_that_are_refused_and_the_way_back() {
     let part = machine.call_unit("update", "licenses", json!({ "name": "busybox" })).unwrap();
     let text = part["text"].as_str().unwrap();
     assert!(text.contains("GNU GENERAL PUBLIC LICENSE") && text.contains("aports"), "{text}");
-    machine.call("reboot", Value::Null).unwrap();
-    assert_eq!(wait_good(&machine), second.slot().as_str());
 
     // The same update, but for one thing.
     let with = |change: fn(&mut Release)| {
@@ -105,7 +110,7 @@ fn one_that_is_good_those_that_are_refused_and_the_way_back() {
     trust_only(&machine, key());
     refused(&machine, next.signed(second_key()), "not signed by a key that this box trusts");
     refused(&machine, unsigned(&next), "no signature");
-    refused(&machine, with(|it| it.manifest.sequence = 2), "runs 2 already");
+    refused(&machine, with(|it| it.manifest.sequence = 1), "runs 1 already");
     refused(
         &machine,
         with(|it| it.manifest.target = "qemu-aarch64".parse().unwrap()),
@@ -115,22 +120,16 @@ fn one_that_is_good_those_that_are_refused_and_the_way_back() {
     cut.0.truncate(cut.0.len() - 1);
     refused(&machine, cut, "cut off");
     // A bit of a chunk that the box lacks, and so asks for.
-    let known = &second.manifest.files.initrd.chunks;
+    let known = [&first, &second].map(|it| &it.manifest.files.initrd.chunks);
     let mut places = next.manifest.files.initrd.places();
-    let lacks = places.find(|place| !known.contains(&place.chunk)).unwrap().at;
+    let lacks = places.find(|it| !known.iter().any(|all| all.contains(&it.chunk))).unwrap().at;
     let mut flipped = next.signed(key());
     let at = flipped.0.len() - next.content(Kind::Initrd).len() + usize::try_from(lacks).unwrap();
     flipped.0[at] ^= 1;
     refused(&machine, flipped, "not what was signed");
     refused(&machine, Bytes(vec![]), "cut off");
 
-    let back = machine.call_unit("update", "rollback", Value::Null).unwrap();
-    assert_eq!(back["slot"], json!(first.slot()));
-    machine.call("reboot", Value::Null).unwrap();
-    assert_eq!(wait_good(&machine), first.slot().as_str());
-
-    // From there on to what ships, as `cargo image` makes an update of it. Number two goes now: it is not the one to
-    // go back to.
+    // In its place what ships, as `cargo image` makes an update of it.
     let done = install(&machine, bundled(&shipped(), &signing, &first)).unwrap();
     println!("{done}");
     // Its root was packed anew, so nothing lies where it lay; a patch knows where it went.
@@ -138,6 +137,11 @@ fn one_that_is_good_those_that_are_refused_and_the_way_back() {
     assert!(done["received"].as_u64().unwrap() * 20 < done["size"].as_u64().unwrap(), "{done}");
     machine.call("reboot", Value::Null).unwrap();
     assert_eq!(wait_good(&machine), shipped().slot());
+
+    let back = machine.call_unit("update", "rollback", Value::Null).unwrap();
+    assert_eq!(back["slot"], json!(first.slot()));
+    machine.call("reboot", Value::Null).unwrap();
+    assert_eq!(wait_good(&machine), first.slot().as_str());
     let shown = machine.call_unit("identity", "show", json!({})).unwrap();
     power_off(&machine);
     drop(machine);
@@ -145,7 +149,7 @@ fn one_that_is_good_those_that_are_refused_and_the_way_back() {
     let written = disk.esp_get("octet/node.pub").unwrap();
     assert_eq!(String::from_utf8(written).unwrap().trim_end(), shown["node"]);
     let mut wanted =
-        [format!("octet-{}.conf", first.slot()), format!("octet-{}.conf", shipped().slot())];
+        [format!("octet-{}.conf", first.slot()), format!("octet-{}+0.conf", shipped().slot())];
     wanted.sort();
     let mut entries = disk.entries();
     entries.sort();

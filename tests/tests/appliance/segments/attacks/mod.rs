@@ -228,7 +228,7 @@ fn with_rules(site: &mut Site, count: usize) -> Vec<String> {
 #[test]
 fn what_a_taken_over_board_tries() {
     let text = text(4, &[OPEN, errors::LINES, mtu::LINES, neighbours::LINES].concat());
-    let mut bare = Site::with_fault(&text, "bare");
+    let mut bare = Site::without_rules(&text);
     let count = attacks(&bare, Zone::Board(1)).len();
     let mut wrong = without_rules(&mut bare, count);
     drop(bare);

@@ -5,6 +5,9 @@ use octet_evaluator::{By, Probe as Asked, Traffic, Verdict, World, Zone};
 use crate::segments::site::{text, world};
 use crate::segments::sweep::pairs;
 
+/// Boards of the box.
+pub const BOARDS: u8 = 4;
+
 /// In every file.
 const KEPT: &str = r#"
 [[policy]]
@@ -126,7 +129,7 @@ pub struct File {
 
 pub fn files() -> [File; 3] {
     let file = |text: String| File { world: world(&text), text };
-    let both = |lines: &str| text(4, &format!("{KEPT}{lines}"));
+    let both = |lines: &str| text(BOARDS, &format!("{KEPT}{lines}"));
     [file(both(ONE)), file(both(OTHER)), file(both(ALONE).replacen("[lan]\n", "", 1))]
 }
 

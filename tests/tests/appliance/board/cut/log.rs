@@ -1,0 +1,137 @@
+//! What of the lines that a unit says is in the log after a cut: all up to at most a second before it, without a gap.
+
+use std::path::Path;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use octet_machine::{LogLine, Machine, Status, UnitState};
+use octet_tests::{PAUSE, SOON};
+use serde_json::json;
+
+use super::writes;
+
+/// What may be lost, in milliseconds before the cut.
+const LOST: u64 = 1_000;
+
+/// How much later the log may be on its disk because the host gives the guest no processor, in milliseconds.
+const STALL: u64 = 5_000;
+
+/// The unit that says numbered lines.
+pub const NUMBERS: &str = r#"
+    name = "numbers"
+    exec = "/usr/lib/octet/numbers"
+    user = "extra-1"
+    needs = ["logd"]
+"#;
+
+/// A line of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Numbered {
+    boot: String,
+    number: u64,
+    /// When it was said, in milliseconds since the kernel's start.
+    uptime: u64,
+}
+
+impl Numbered {
+    fn read(line: &LogLine) -> Option<Self> {
+        let (boot, number) = line.text.strip_prefix("boot ")?.split_once(" line ")?;
+        Some(Self { boot: boot.into(), number: number.parse().ok()?, uptime: line.uptime })
+    }
+}
+
+/// All that the log has of it.
+fn numbered(machine: &Machine) -> Vec<Numbered> {
+    machine.kept_logs("numbers").unwrap().iter().filter_map(Numbered::read).collect()
+}
+
+/// What was said in a run, and when how much was written.
+#[derive(Default)]
+pub struct Said {
+    lines: Vec<Numbered>,
+    /// Moments in milliseconds since the kernel's start, each with how many writes QEMU had counted soon after: it
+    /// counts them at a flush.
+    moments: Vec<(u64, usize)>,
+}
+
+impl Said {
+    /// Notes how much of `log` is written now. Returns the moment.
+    pub fn note(&mut self, machine: &Machine, log: &Path) -> u64 {
+        let uptime = machine.status().unwrap().uptime;
+        self.moments.push((uptime, writes(log)));
+        uptime
+    }
+
+    /// Notes it for so many milliseconds, from when lines are said.
+    pub fn note_for(&mut self, machine: &Machine, log: &Path, run: u64) {
+        let are_said = |status: &Status| status.unit("numbers").unwrap().state == UnitState::Ready;
+        let begin = machine.wait_status("numbers are said", SOON, are_said).unwrap().uptime;
+        while self.note(machine, log) <= begin + run {
+            sleep(Duration::from_millis(50));
+        }
+    }
+
+    /// The run is over.
+    pub fn end(&mut self, machine: &Machine) {
+        self.lines = numbered(machine);
+        let first = &self.lines[0].boot;
+        assert!(self.lines.iter().all(|line| line.boot == *first), "one boot");
+        assert!(self.lines.len() > 50, "{} lines", self.lines.len());
+    }
+
+    /// The number of writes that were made before the first line.
+    pub fn first(&self) -> usize {
+        self.moments[0].1
+    }
+
+    /// The last moment all of whose writes are among the first `made`: a flush has come after it, and what was
+    /// counted then is no more than that.
+    fn cut(&self, made: usize) -> u64 {
+        let flushed =
+            |place: usize, count| self.moments[place..].iter().find(|(_, it)| *it > count);
+        let within = |(place, (_, count)): &(usize, &(u64, usize))| {
+            flushed(*place, *count).is_some_and(|(_, counted)| *counted <= made)
+        };
+        let last = self.moments.iter().enumerate().rfind(within);
+        last.map_or(0, |(_, (uptime, _))| *uptime)
+    }
+
+    /// How many lines are to be there after so many writes.
+    pub fn due(&self, made: usize) -> usize {
+        let cut = self.cut(made);
+        self.lines.iter().filter(|line| line.uptime + LOST + STALL <= cut).count()
+    }
+
+    /// Holds the log of `machine`, which started after `made` writes, against what was said.
+    pub fn is_kept(&self, made: usize, machine: &Machine) {
+        // The boot does not wait for the log's disk.
+        let deadline = Instant::now() + SOON;
+        while machine.call_unit("logd", "stats", json!({})).unwrap()["segments"] == 0 {
+            assert!(Instant::now() < deadline, "late: after {made}: the log is not open");
+            sleep(PAUSE);
+        }
+        let kept = numbered(machine);
+        // What the log itself says of that is told if anything below fails.
+        let of_logd = machine.logs("logd").unwrap();
+
+        let numbers: Vec<u64> = kept.iter().map(|line| line.number).collect();
+        let prefix: Vec<u64> = (0..kept.len() as u64).collect();
+        assert_eq!(numbers, prefix, "after {made}: a gap; {of_logd:?}");
+        assert!(kept.iter().all(|line| line.boot == self.lines[0].boot), "after {made}: {kept:?}");
+
+        let (cut, due) = (self.cut(made), self.due(made));
+        println!("after write {made}, at {cut} ms: {} lines kept, {due} due", kept.len());
+        assert!(kept.len() >= due, "after {made}: {} lines of {due}; {of_logd:?}", kept.len());
+        // It goes on: what the kernel has said in this boot is there, soon if not at once.
+        let deadline = Instant::now() + SOON;
+        while machine.logs("kernel").unwrap().is_empty() {
+            let (all, clock) = (machine.kept_logs("kernel"), machine.kept_logs("clock"));
+            let last = all.as_ref().map(|lines| lines.last());
+            assert!(
+                Instant::now() < deadline,
+                "late: after {made}: the kernel's last: {last:?}; {clock:?}"
+            );
+            sleep(PAUSE);
+        }
+    }
+}

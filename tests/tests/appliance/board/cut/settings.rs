@@ -1,0 +1,74 @@
+//! Which settings are in force after a cut: those from before or the new ones, and what was confirmed to somebody stays.
+
+use std::collections::BTreeMap;
+
+use octet_bundle::Digest;
+use octet_control::file::LocalFile;
+use octet_machine::Machine;
+use octet_tests::{DiskFile, workspace};
+use serde_json::{Value, json};
+
+/// The name that the box has before, and those that it is given one after the other.
+pub const NAMES: [&str; 3] = ["octet", "one", "two"];
+
+/// What the image was built with, and another name.
+fn text(name: &str) -> String {
+    let shipped = std::fs::read_to_string(workspace().join("appliance.toml")).unwrap();
+    shipped.replace("name = \"octet\"", &format!("name = {name:?}"))
+}
+
+fn config(machine: &Machine, verb: &str, args: Value) -> Value {
+    machine.call_unit("config", verb, args).unwrap()
+}
+
+/// Has the box be called that, until it is restarted or told to stay so.
+pub fn apply(machine: &Machine, new: &str) {
+    let mut file = LocalFile::Held(text(new).into_bytes());
+    machine.send_file_with("config", "apply", json!({}), "file", &mut file).unwrap();
+    assert_eq!(name(machine), new);
+}
+
+/// Tells it to stay so.
+pub fn confirm(machine: &Machine) {
+    config(machine, "confirm", json!({}));
+}
+
+/// The name in force, by config's own word.
+pub fn name(machine: &Machine) -> String {
+    let shown = config(machine, "show", json!({ "section": "appliance" }));
+    shown["name"].as_str().unwrap().to_owned()
+}
+
+/// The name in force by the files of config's folder, read by e2fsprogs: that of the copy with the
+/// highest number among those that were confirmed. Every copy must be whole.
+fn in_force(made: usize, disk: &DiskFile) -> String {
+    disk.mend_data();
+    let listed = disk.debugfs("ls -p config");
+    let files = listed.lines().filter_map(|line| line.split('/').nth(5));
+    let mut confirmed = BTreeMap::new();
+    for (file, number, standing) in files.filter_map(|file| {
+        let (number, standing) = file.split_once('.')?;
+        Some((file, number.parse::<u64>().ok()?, standing))
+    }) {
+        if standing.ends_with(".new") {
+            continue;
+        }
+        let copy = disk.debugfs(&format!("cat config/{file}"));
+        let (line, json) = copy.split_once('\n').unwrap_or_else(|| panic!("{made}: {copy:?}"));
+        let digest = Digest::of(json.as_bytes());
+        assert_eq!(line, format!("octet-config-1 {digest}"), "after {made}: {file}");
+        let copy: Value = serde_json::from_str(json).unwrap();
+        let name = copy["settings"]["appliance"]["name"].as_str().unwrap().to_owned();
+        if standing == "confirmed" {
+            confirmed.insert(number, name);
+        }
+    }
+    confirmed.pop_last().map_or_else(|| NAMES[0].to_owned(), |(_, name)| name)
+}
+
+/// The place of that name among [`NAMES`].
+pub fn place_in_force(made: usize, disk: &DiskFile) -> usize {
+    let name = in_force(made, disk);
+    let place = NAMES.iter().position(|known| *known == name);
+    place.unwrap_or_else(|| panic!("after {made}: a third one, {name}"))
+}
