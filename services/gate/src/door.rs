@@ -131,6 +131,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
         /// However many come: the table is bounded, and nobody gets more than burst and rate.
         #[test]
         fn bounded(knocks in prop::collection::vec((any::<u16>(), 0u64..3), 1..3000)) {

@@ -10,12 +10,14 @@ use super::world::World;
 use super::*;
 
 /// Cases of each property; `OCTET_CASES` sets another number.
-const CASES: u32 = 40_000;
+const CASES: u32 = 10_000;
+const CASES_SOAK: u32 = 40_000;
 
 /// Runs a property in so many worlds, and says how many those were.
 fn in_every_world(name: &'static str, length: usize, holds: impl Fn(Script)) {
     let cases = std::env::var("OCTET_CASES").ok().and_then(|text| text.parse().ok());
-    let cases = cases.unwrap_or(CASES);
+    let is_long = std::env::var_os("OCTET_SOAK").is_some();
+    let cases = cases.unwrap_or(if is_long { CASES_SOAK } else { CASES });
     // A seed that failed once says nothing after the next change of how scripts are read.
     let config = ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(cases) };
     let mut runner = TestRunner::new(config);

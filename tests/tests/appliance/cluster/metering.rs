@@ -33,6 +33,9 @@ protocol = "mpls-in-ip"
 /// section 6.5), and with another handshake, when nothing came after what was sent (5 s more and up to a third of one).
 const SILENCE: Duration = Duration::from_secs(20);
 
+/// Between two looks whether it is silent: who asks all three boards without a pause has them do nothing else.
+const LOOK: Duration = Duration::from_secs(3);
+
 /// What goes by at one board: in or out, which other board is at the link, and the label.
 pub type Place = (u8, &'static str, u8, u64);
 
@@ -152,6 +155,7 @@ fn quiet(site: &Site) {
     let all = || PATH.into_iter().flat_map(|board| counted(site, board)).collect::<Counts>();
     let (mut counts, mut since) = (all(), Instant::now());
     site.wait("nothing goes by any more", || {
+        std::thread::sleep(LOOK);
         let before = std::mem::replace(&mut counts, all());
         if before != counts {
             since = Instant::now();

@@ -73,8 +73,13 @@ fn spoil(disk: &mut Disk, bytes: &[(u8, u64, u32)]) {
     }
 }
 
+/// Cases of each property.
+fn cases() -> u32 {
+    if std::env::var_os("OCTET_SOAK").is_some() { 1000 } else { 400 }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(1000))]
+    #![proptest_config(ProptestConfig::with_cases(cases()))]
 
     #[test]
     fn a_cut_is_finished_by_the_next_boot(damages in damages(), cut in cut()) {
