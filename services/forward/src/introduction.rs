@@ -35,7 +35,7 @@ pub enum Inner {
         /// Whether the other one has introduced itself.
         knows: bool,
     },
-    /// Whether the other end is there.
+    /// Whether the other end is there; what is sent to it does not take this path, if this node has asked for it.
     Ping(u64),
     /// It is.
     Pong(u64),

@@ -103,17 +103,32 @@ impl Route {
     }
 }
 
+/// What the other end of a path, which has asked for it, says of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Said {
+    /// It uses it, and wants to be answered by it.
+    Uses(PathNumber),
+    /// It does not use it.
+    Spares(PathNumber),
+}
+
 /// Which path packets to a node take: `own` is the path in use of this node's way to it, and whether somebody has asked
-/// for that way; `used` is what packets take now; `said` is what the other end wants to be answered by, if it just says so.
-/// What was asked for stays, whatever the other end says. Otherwise the last word counts, and any path before none.
+/// for that way; `used` is what packets take now; `said` is what the other end just says. What was asked for stays, whatever
+/// the other end says. Otherwise the last word counts, and any path before none. Of two nodes that each answer by a path
+/// which the other one does not use, the one that `goes_back` takes its own again.
 pub fn taken(
     own: Option<(PathNumber, bool)>,
     used: Option<PathNumber>,
-    said: Option<PathNumber>,
+    said: Option<Said>,
+    goes_back: bool,
 ) -> Option<PathNumber> {
-    match own {
-        Some((path, true)) => Some(path),
-        _ => said.or(used).or(own.map(|(path, _)| path)),
+    match (own, said) {
+        (Some((path, true)), _) => Some(path),
+        (_, Some(Said::Uses(theirs))) => Some(theirs),
+        (Some((path, _)), Some(Said::Spares(theirs))) if goes_back && used == Some(theirs) => {
+            Some(path)
+        }
+        _ => used.or(own.map(|(path, _)| path)),
     }
 }
 
@@ -163,38 +178,38 @@ mod tests {
         used: Option<PathNumber>,
     }
 
-    /// Both, and what each has said that the other has not heard yet.
-    type Both = ([Node; 2], [bool; 2]);
+    /// Both, and what each has said that the other has not heard yet: that it does not use its path, that it does.
+    type Both = ([Node; 2], [[bool; 2]; 2]);
 
-    /// What may happen next: a way is begun or begun anew (0), one says that it uses its path (1), is heard (2), or looks
-    /// by itself what is due (3).
+    /// What may happen next: a way is begun or begun anew (0), one says whether it uses its path (1), that it does not is
+    /// heard (2), that it does is (3), or it looks by itself what is due (4).
     fn after((mut nodes, mut said): Both, side: usize, what: u8) -> Both {
         let (own, theirs) = (nodes[side].own, nodes[1 - side].own.0);
         let used = &mut nodes[side].used;
         match what {
             0 => *used = Some(own.0),
-            1 => said[side] |= *used == Some(own.0),
-            2 if said[1 - side] => {
-                said[1 - side] = false;
-                *used = taken(Some(own), *used, Some(theirs));
+            1 => said[side][usize::from(*used == Some(own.0))] = true,
+            2 | 3 => {
+                let heard = std::mem::take(&mut said[1 - side][usize::from(what == 3)]);
+                let of = if what == 3 { Said::Uses } else { Said::Spares };
+                *used = taken(Some(own), *used, heard.then_some(of(theirs)), side == 0);
             }
-            2 => {}
-            _ => *used = taken(Some(own), *used, None),
+            _ => *used = taken(Some(own), *used, None, side == 0),
         }
         (nodes, said)
     }
 
-    /// In whatever order two nodes begin ways to each other, and say so: each comes to use one, that which one of them was
+    /// In whatever order two nodes begin ways to each other, and say so: both come to use one, that which one of them was
     /// asked for goes before the other's, and of two that were asked for each keeps its own.
     #[test]
     fn two_ends_come_to_agree() {
         for asked in [[false, false], [false, true], [true, false], [true, true]] {
             let node =
                 |side: u16| Node { own: (PathNumber(side), asked[usize::from(side)]), used: None };
-            let mut seen = BTreeSet::from([([node(0), node(1)], [false; 2])]);
+            let mut seen = BTreeSet::from([([node(0), node(1)], [[false; 2]; 2])]);
             let mut next: Vec<Both> = seen.iter().copied().collect();
             while let Some(state) = next.pop() {
-                for (side, what) in (0..2).flat_map(|side| (0..4).map(move |what| (side, what))) {
+                for (side, what) in (0..2).flat_map(|side| (0..5).map(move |what| (side, what))) {
                     let state = after(state, side, what);
                     if seen.insert(state) {
                         next.push(state);
@@ -202,7 +217,7 @@ mod tests {
                 }
             }
             for state in &seen {
-                let both = (0..3).flat_map(|_| [3, 1, 2]).flat_map(|it| [(0, it), (1, it)]);
+                let both = (0..4).flat_map(|_| [4, 1, 2, 3]).flat_map(|it| [(0, it), (1, it)]);
                 let (ended, _) = both.fold(*state, |it, (side, what)| after(it, side, what));
                 let used = ended.map(|node| node.used);
                 let [first, second] = [0, 1].map(|side| Some(PathNumber(side)));
@@ -210,7 +225,9 @@ mod tests {
                     [true, true] => assert_eq!(used, [first, second], "from {state:?}"),
                     [true, false] => assert_eq!(used, [first, first], "from {state:?}"),
                     [false, true] => assert_eq!(used, [second, second], "from {state:?}"),
-                    [false, false] => assert!(!used.contains(&None), "from {state:?}"),
+                    [false, false] => {
+                        assert!(used[0].is_some() && used[0] == used[1], "from {state:?}");
+                    }
                 }
             }
             println!("{asked:?}: {} states", seen.len());

@@ -15,7 +15,6 @@ use crate::constraints::{self, Wanted};
 use crate::engine::{PathNumber, Stretch};
 use crate::exchange;
 use crate::graph::{HOPS, Limits};
-use crate::introduction::Inner;
 use crate::kernel::KernelError;
 use crate::kernel::meter::{self, Count, Meter};
 use crate::label::Label;
@@ -262,10 +261,10 @@ impl Daemon {
 
     async fn ping(&mut self, number: PathNumber, waiting: Waiting, hops: Option<Vec<Value>>) {
         match self.inner_end(number) {
-            Some(to) => {
+            Some(_) => {
                 let token = u64::from_be_bytes(random().unwrap_or_default());
                 self.pings.insert(token, Pinged { waiting, hops });
-                let _ = self.ends.send_to(&Inner::Ping(token).to_bytes(), to).await;
+                self.probe(number, token).await;
             }
             None => {
                 let gone = no_path(&format!("none has the number {number}"));

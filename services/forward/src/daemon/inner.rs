@@ -10,6 +10,7 @@ use super::{Daemon, Pinged};
 use crate::engine::PathNumber;
 use crate::exchange;
 use crate::introduction::{Inner, PORT, counts, is_at_the_other_end};
+use crate::routes::Said;
 use crate::verbs::PATIENCE;
 use octet_node::address::Address;
 
@@ -51,10 +52,11 @@ impl Daemon {
             }
             Some(Inner::Ping(token)) => {
                 let _ = self.ends.send_to(&Inner::Pong(token).to_bytes(), from).await;
+                self.said(number, Said::Spares(number)).await;
             }
             Some(Inner::Use(token)) => {
                 let _ = self.ends.send_to(&Inner::Pong(token).to_bytes(), from).await;
-                self.used(number).await;
+                self.said(number, Said::Uses(number)).await;
             }
             Some(Inner::Pong(token)) => {
                 if let Some(Pinged { waiting, hops }) = self.pings.remove(&token) {
@@ -84,11 +86,11 @@ impl Daemon {
         }
     }
 
-    /// The source of a path that ends here wants to be answered by it.
-    async fn used(&mut self, number: PathNumber) {
+    /// The source of a path that ends here has said something of it.
+    async fn said(&mut self, number: PathNumber, said: Said) {
         let Some(stretch) = self.engine.stretch(number).filter(|it| !it.is_source) else { return };
         let Some(node) = stretch.node.and_then(|it| it.try_into().ok()) else { return };
-        self.take_due(node, Some(number)).await;
+        self.take_due(node, Some(said)).await;
     }
 
     /// Where the other end of a path is within it.

@@ -14,7 +14,7 @@ use crate::constraints;
 use crate::engine::{Asked, PathNumber, State};
 use crate::graph::{Graph, Limits};
 use crate::introduction::Inner;
-use crate::routes::{Health, Route, Step, taken};
+use crate::routes::{Health, Route, Said, Step, taken};
 use crate::verbs::PATIENCE;
 use octet_node::address::Address;
 
@@ -48,16 +48,12 @@ impl Daemon {
         let paths = self.ways.values().flat_map(|way| way.route.paths());
         let stands = |number: PathNumber| {
             let path = self.engine.path(number).filter(|path| path.state == State::Stands)?;
-            Some((number, path.stretch.node?))
+            path.stretch.node.map(|_| number)
         };
         let standing: Vec<_> = paths.filter_map(stands).collect();
-        for (number, node) in standing {
-            let in_use = self.uses.get(&node) == Some(&number);
+        for number in standing {
             let probe = self.watched.entry(number).or_default().next(now);
-            let ping = if in_use { Inner::Use(probe.into()) } else { Inner::Ping(probe.into()) };
-            if let Some(to) = self.inner_end(number) {
-                let _ = self.ends.send_to(&ping.to_bytes(), to).await;
-            }
+            self.probe(number, probe.into()).await;
         }
         let nodes: Vec<_> = self.ways.keys().copied().collect();
         for node in nodes {
@@ -70,6 +66,15 @@ impl Daemon {
             for step in steps {
                 self.take(node, step).await;
             }
+        }
+    }
+
+    /// Asks the other end of a path whether it is there, and says whether packets to it take this path.
+    pub(super) async fn probe(&self, number: PathNumber, token: u64) {
+        let in_use = self.uses.values().any(|used| *used == number);
+        let said = if in_use { Inner::Use(token) } else { Inner::Ping(token) };
+        if let Some(to) = self.inner_end(number) {
+            let _ = self.ends.send_to(&said.to_bytes(), to).await;
         }
     }
 
@@ -146,12 +151,14 @@ impl Daemon {
         }
     }
 
-    /// Has packets to a node take the path that is due, of which the other end may just have said which it wants.
-    pub(super) async fn take_due(&mut self, node: Address, said: Option<PathNumber>) {
+    /// Has packets to a node take the path that is due, of which the other end may just have said something. Of two nodes
+    /// that would wait for each other the one with the lower address goes back.
+    pub(super) async fn take_due(&mut self, node: Address, said: Option<Said>) {
         let own = |way: &Way| way.route.active().map(|path| (path, way.wanted.is_none()));
         let own = self.ways.get(&node).and_then(own);
         let used = self.uses.get(&node.ip()).copied();
-        match taken(own, used, said) {
+        let goes_back = self.node().is_some_and(|it| Address::of(&it).ip() < node.ip());
+        match taken(own, used, said, goes_back) {
             Some(due) if used != Some(due) => self.turn(node.ip(), due).await,
             _ => {}
         }
