@@ -33,9 +33,11 @@ pub fn run(args: Args) -> miette::Result<ExitCode> {
         ) => &[],
         Some(bench::Part::Supervisors) => &[&setup::SUPERVISORS],
         Some(bench::Part::Segments) => &[&setup::SEGMENTS],
-        Some(bench::Part::Cache) => &[&setup::CACHE],
+        Some(bench::Part::Cache) => &[&setup::NGINX, &setup::CACHE],
         Some(bench::Part::Paths) => &[&setup::PATHS],
-        None => &[&setup::SUPERVISORS, &setup::SEGMENTS, &setup::CACHE, &setup::PATHS],
+        None => {
+            &[&setup::SUPERVISORS, &setup::SEGMENTS, &setup::NGINX, &setup::CACHE, &setup::PATHS]
+        }
     };
     let mut needs = beside.to_vec();
     // These boot nothing.

@@ -226,18 +226,18 @@ pub static SEGMENTS: [Need; 2] = [
     debian("ip", "makes a router's ports, and sets links and addresses beside netd", &["iproute2"]),
 ];
 
+/// The web server beside which a node stands, in the long tier and in the benchmark of objects.
+pub static NGINX: [Need; 1] = [Need {
+    name: "nginx",
+    why: "gives the same files, beside cache",
+    test: Test::Unpacked("usr/sbin/nginx", &["-v"]),
+    // Installed, it would serve at port 80 of this host. The others are what it depends on, as its control file
+    // says, but the C library.
+    source: Source::Unpacked(&["nginx", "libcrypt1", "libpcre2-8-0", "libssl3", "zlib1g"]),
+}];
+
 /// What the benchmark of objects needs besides.
-pub static CACHE: [Need; 2] = [
-    Need {
-        name: "nginx",
-        why: "gives the same files, beside cache",
-        test: Test::Unpacked("usr/sbin/nginx", &["-v"]),
-        // Installed, it would serve at port 80 of this host. The others are what it depends on, as its control file
-        // says, but the C library.
-        source: Source::Unpacked(&["nginx", "libcrypt1", "libpcre2-8-0", "libssl3", "zlib1g"]),
-    },
-    debian("wrk", "asks cache and nginx for small objects", &["wrk"]),
-];
+pub static CACHE: [Need; 1] = [debian("wrk", "asks cache and nginx for small objects", &["wrk"])];
 
 /// What the benchmark of paths needs besides.
 pub static PATHS: [Need; 1] = [Need {
@@ -274,6 +274,7 @@ mod tests {
             &SOAK,
             &SUPERVISORS,
             &SEGMENTS,
+            &NGINX,
             &CACHE,
             &PATHS,
             &VERIFY,

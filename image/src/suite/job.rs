@@ -13,12 +13,16 @@ use super::Suite;
 use super::compile::TestProgram;
 use super::costs::Tier;
 use super::openwrt::VARIABLE;
+use crate::setup::unpacked_folder;
 
 /// The program whose tests have a process each: a guest that one of them boots is no other's matter.
 const APPLIANCE: &str = "tests/tests/appliance";
 
 /// The seed of property tests (proptest, `Config::rng_seed`).
 const PROPERTIES: &str = "PROPTEST_RNG_SEED";
+
+/// Where packages of Debian are that are unpacked and not installed, for the tests that hold something beside them.
+const UNPACKED: &str = "OCTET_UNPACKED";
 
 /// So many lines of why a thread panicked are repeated at the end.
 const LINES: usize = 4;
@@ -107,7 +111,7 @@ impl Job {
             None => &mut command,
         };
         if suite.soak {
-            command.env("OCTET_SOAK", "1");
+            command.env("OCTET_SOAK", "1").envs(unpacked_folder().map(|it| (UNPACKED, it)));
         } else if env::var_os(PROPERTIES).is_none() {
             command.env(PROPERTIES, "1");
         }

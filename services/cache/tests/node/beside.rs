@@ -1,7 +1,7 @@
 //! The table of `docs/cache-http.md`: requests, what nginx answers to each for a file, and what a node does for an
 //! object of the same bytes.
 
-use std::ffi::OsStr;
+use std::env;
 use std::fs;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
@@ -167,8 +167,8 @@ impl Drop for Nginx {
     }
 }
 
-/// The program, with its defaults, on `folder`.
-fn nginx(program: &OsStr, folder: &Path) -> (Nginx, SocketAddr) {
+/// The program of Debian's packages in `unpacked`, with its defaults, on `folder`.
+fn nginx(unpacked: &Path, folder: &Path) -> (Nginx, SocketAddr) {
     let at = TcpListener::bind(LOOPBACK).unwrap().local_addr().unwrap();
     let paths: String = ["client_body", "fastcgi", "proxy", "scgi", "uwsgi"]
         .map(|it| format!("{it}_temp_path {0}/{it};\n", folder.display()))
@@ -180,7 +180,11 @@ fn nginx(program: &OsStr, folder: &Path) -> (Nginx, SocketAddr) {
     );
     let file = folder.join("nginx.conf");
     fs::write(&file, conf).unwrap();
-    let mut command = Command::new(program);
+    let mut command = Command::new(unpacked.join("usr/sbin/nginx"));
+    let libraries = ["usr/lib", "lib"]
+        .map(|it| unpacked.join(format!("{it}/{}-linux-gnu", env::consts::ARCH)))
+        .map(|it| it.display().to_string());
+    command.env("LD_LIBRARY_PATH", libraries.join(":"));
     command.arg("-c").arg(&file).arg("-p").arg(folder).stderr(Stdio::null());
     let nginx = Nginx(command.spawn().unwrap());
     let begun = Instant::now();
@@ -191,14 +195,14 @@ fn nginx(program: &OsStr, folder: &Path) -> (Nginx, SocketAddr) {
     (nginx, at)
 }
 
-/// Where nginx 1.22 is. Nobody needs it to test a node: what it answers was recorded.
-const PROGRAM: &str = "OCTET_NGINX";
+/// Where `cargo image test --soak --setup` has unpacked Debian's packages.
+const UNPACKED: &str = "OCTET_UNPACKED";
 
-/// By hand, with Debian's package `nginx-light`; it prints the lines that are otherwise.
+/// It prints the lines that are otherwise.
 #[test]
 #[ignore = "long: what nginx answers stays as it was recorded"]
 fn nginx_answers_as_the_table_has_it() {
-    let Some(program) = std::env::var_os(PROGRAM) else { return };
+    let unpacked = env::var_os(UNPACKED).expect("run by `cargo image test --soak --setup`");
     let folder = TempDir::new().unwrap();
     let files = folder.path().join("files");
     fs::create_dir(&files).unwrap();
@@ -207,7 +211,7 @@ fn nginx_answers_as_the_table_has_it() {
         let file = fs::File::options().write(true).open(files.join(name)).unwrap();
         file.set_modified(SystemTime::UNIX_EPOCH + CHANGED).unwrap();
     }
-    let (_nginx, at) = nginx(&program, folder.path());
+    let (_nginx, at) = nginx(Path::new(&unpacked), folder.path());
     let server = Server::new(at, |name| format!("/{name}"));
     let mut wrong = vec![];
     for row in table() {
