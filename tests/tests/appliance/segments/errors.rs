@@ -1,10 +1,11 @@
 //! Errors of ICMP about flows that are let: from whoever is on their way, and from everybody else.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use octet_evaluator::{LONGEST_ERROR, Zone};
 use octet_machine::panel::raw::{self, ethernet, icmp, transport};
+use serde_json::Value;
 
 use crate::segments::site::Site;
 
@@ -143,11 +144,22 @@ fn error(
 }
 
 /// How many were dropped for this reason, by device.
-fn counted(site: &Site, reason: &str) -> BTreeMap<String, u64> {
-    let shown = site.shown();
+fn counted(shown: &Value, reason: &str) -> BTreeMap<String, u64> {
     let drops = shown["drops"].as_object().unwrap().iter();
     let counted = drops.filter_map(|(device, all)| Some((device.clone(), all[reason].as_u64()?)));
     counted.collect()
+}
+
+/// What of `after` was not so `before`: frames that links took in, and what dropped them if it was another reason.
+fn changed(before: &Value, after: &Value) -> String {
+    let lines = |shown: &Value| -> Vec<String> {
+        let listed = ["links", "rules"].iter().flat_map(|it| shown[it].as_array().unwrap());
+        let one = ["alarms", "drops"].map(|it| &shown[it]);
+        listed.chain(one).map(Value::to_string).collect()
+    };
+    let before: BTreeSet<_> = lines(before).into_iter().collect();
+    let after = lines(after).into_iter().filter(|line| !before.contains(line));
+    after.collect::<Vec<_>>().join("\n")
 }
 
 /// Errors that are let, all about one flow and from its other end: some arrive, and what is more than that in a second
@@ -158,9 +170,9 @@ pub fn only_so_many(site: &mut Site, wanted: Wanted) {
     let says = b"octet error of many";
     let frame = error(site, &flow, (by, told), KINDS[0][0], says);
     let (from, at, sentinels) = (site.leg(by), site.leg(told), site.sentinels());
-    let before = counted(site, TOO_MANY);
+    let before = counted(&site.shown(), TOO_MANY);
     let seen = site.panel.exchange(from, &vec![frame; MANY], &sentinels).unwrap();
-    let after = counted(site, TOO_MANY);
+    let after = counted(&site.shown(), TOO_MANY);
     let came = seen.iter().filter(|seen| seen.leg == at && seen.carries(says)).count();
     let device = site.world.device(by).unwrap();
     let dropped = after.get(device).unwrap_or(&0) - before.get(device).unwrap_or(&0);
@@ -205,10 +217,11 @@ pub fn only_by_those_on_the_way(site: &mut Site, flows: &[Wanted], much: Much) -
         }
     }
     let sentinels = site.sentinels();
-    let before = counted(site, REASON);
+    let shown_before = site.shown();
     let frames: Vec<_> = all.iter().map(|it| (site.leg(it.by), it.frame.clone())).collect();
     let seen = site.panel.exchange_all(&frames, &sentinels).unwrap();
-    let after = counted(site, REASON);
+    let shown_after = site.shown();
+    let [before, after] = [&shown_before, &shown_after].map(|shown| counted(shown, REASON));
     let mut wrong = vec![];
     let mut meant: BTreeMap<String, u64> = BTreeMap::new();
     for it in &all {
@@ -225,6 +238,9 @@ pub fn only_by_those_on_the_way(site: &mut Site, flows: &[Wanted], much: Much) -
         if counted != meant {
             wrong.push(format!("{device}: {counted} of {meant} errors are counted"));
         }
+    }
+    if !wrong.is_empty() {
+        println!("{}\n{}", shown_before["links"], changed(&shown_before, &shown_after));
     }
     let arrived = all.iter().filter(|it| it.is_let).count();
     println!("{} errors, of which {arrived} are let", all.len());
