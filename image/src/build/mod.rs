@@ -148,6 +148,14 @@ pub fn build(options: &Options) -> miette::Result<Built> {
     Ok(built)
 }
 
+/// Programs that no image has, compiled as those of the image that `options` asks for, with the same profile, features,
+/// flags and linker. `words` are arguments of cargo's that select them.
+pub fn programs_beside(options: &Options, words: &[&str]) -> miette::Result<Vec<PathBuf>> {
+    let steps = Steps::new();
+    let inputs = Inputs::load(&workspace()?, options)?;
+    inputs.cargo(&steps, &|| inputs.unpack_tools(&steps)).beside(words)
+}
+
 /// The seed as its publisher boots it: a folder with `linux`, `initrd` and `qcow2`.
 pub fn stock(options: &Options) -> miette::Result<PathBuf> {
     Inputs::load(&workspace()?, options)?.stock(&Steps::new())

@@ -10,17 +10,19 @@ mod linker;
 mod record;
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use miette::Diagnostic;
 
 use super::purl::purl;
 use super::{Checksum, Component, Kind, Source, Taken};
-use crate::output::file;
+use crate::output::file::{self, WriteError};
 use crate::steps::Steps;
 use crate::target::Target;
 use crate::tree::{Because, Node, Origin, Tree, Units};
 
+use compile::Compiler;
 use record::{Compiled, Crate};
 
 /// The programs of one image.
@@ -201,15 +203,31 @@ impl CargoSource<'_> {
         if let Some(compiled) = Compiled::load(&folder) {
             return Ok(compiled);
         }
-        // Whatever cargo makes is in one place, and is overwritten by the next build with other services.
-        let _one_at_a_time = file::lock(&self.root.join("target/appliance/.lock"), self.steps)?;
+        let _one_at_a_time = self.lock()?;
         if let Some(compiled) = Compiled::load(&folder) {
             return Ok(compiled);
         }
-        let tools = (self.unpack)()?;
-        let built = compile::run(self, &tools)?;
+        let built = Compiler::new(self, &(self.unpack)()?)?.image()?;
         built.save(&folder)?;
         Ok(built)
+    }
+
+    /// Programs that no image has, compiled as the image's are, and with the features of its services. `words` are
+    /// cargo's, and say which.
+    ///
+    /// # Errors
+    /// They cannot be compiled.
+    pub fn beside(&self, words: &[&str]) -> miette::Result<Vec<PathBuf>> {
+        let _one_at_a_time = self.lock()?;
+        let mut programs = vec![];
+        let compiler = Compiler::new(self, &(self.unpack)()?)?;
+        compiler.build(words, |made| programs.extend(made.executable.map(Into::into)))?;
+        Ok(programs)
+    }
+
+    /// What cargo makes is in one place, and is overwritten by the next build with other services.
+    fn lock(&self) -> Result<File, WriteError> {
+        file::lock(&self.root.join("target/appliance/.lock"), self.steps)
     }
 }
 

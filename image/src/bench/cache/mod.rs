@@ -98,8 +98,7 @@ impl Pairs {
 /// Measures it `runs` times.
 pub fn measure(runs: usize) -> miette::Result<Cache> {
     eprintln!("cache      objects by HTTP and from node to node, {runs} times");
-    let of = ["--package", "octet-cache", "--example", PROGRAM, "--profile", "appliance"];
-    let program = guest::cargo(PROGRAM, &of)?;
+    let program = guest::example("octet-cache", PROGRAM)?;
     let unpacked = unpacked_folder().ok_or(packages::NoFolder)?;
     let nginx = packages::version(&unpacked, NGINX);
     let mut all = Cache { runs, nginx, ..Cache::default() };

@@ -89,10 +89,10 @@ const ABOUT: &str = "\
 cargo image bench --only cache
 ```
 
-Objects ([cache.md](cache.md)) on this computer itself: processes of cache's own code, compiled as what ships (but for
-this computer's C library), with all files in memory, reached by TCP and QUIC on loopback. Whoever asks, cache and what
-stands beside it share its $processors processors, so what asking takes is in each figure. Ratios are medians over pairs
-that were measured one right after the other, each of the two first in every other one.
+Objects ([cache.md](cache.md)) on this computer itself: processes of cache's own code, compiled as what ships, with all
+files in memory, reached by TCP and QUIC on loopback. Whoever asks, cache and what stands beside it share its
+$processors processors, so what asking takes is in each figure. Ratios are medians over pairs that were measured one
+right after the other, each of the two first in every other one.
 
 By HTTP it stands beside nginx $nginx with a worker for each processor, `sendfile` and `tcp_nopush`, which
 remembers open files and writes no log. The large object is the same file for both; the time is from the connection to

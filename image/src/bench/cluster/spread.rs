@@ -43,10 +43,9 @@ pub struct Spread {
 }
 
 impl Spread {
-    /// Compiles it for this computer.
+    /// Compiles it.
     pub fn new() -> miette::Result<Self> {
-        let of = ["--package", "octet-cluster", "--example", PROGRAM, "--profile", "appliance"];
-        let made = guest::cargo(PROGRAM, &of)?;
+        let made = guest::example("octet-cluster", PROGRAM)?;
         let folder = tempfile::tempdir().into_diagnostic()?;
         // Cargo may put another in its place, if a source changes meanwhile.
         let program = folder.path().join(PROGRAM);

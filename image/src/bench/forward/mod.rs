@@ -94,8 +94,7 @@ struct SetUps {
 /// Runs each once: but for the real times, what comes of it is the same each time.
 pub fn measure() -> miette::Result<Forward> {
     eprintln!("forward    networks of up to 10 000 nodes, in virtual time");
-    let of = ["--package", "octet-forward", "--example", PROGRAM, "--profile", "appliance"];
-    let program = guest::cargo(PROGRAM, &of)?;
+    let program = guest::example("octet-forward", PROGRAM)?;
     let run = |(graph, numbers): &(&'static str, [u32; 4])| {
         let mut command = Command::new(&program);
         command.arg(graph).args(numbers.map(|it| it.to_string()));

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::wire;
 use crate::bench::altered::{PROGRAMS, change, put};
-use crate::bench::guest::compile;
+use crate::bench::guest::of_guests;
 use crate::build::{self, Options, Other};
 
 /// Whom a box knows.
@@ -19,7 +19,7 @@ pub struct Known {
 
 /// A box with one operator, and with `motd` in it: so one of another motd is a small update.
 pub fn of_box(options: &Options, known: &Known, motd: &str) -> miette::Result<Other> {
-    let program = compile(options.target, "yardstick")?;
+    let program = of_guests(options.target, "yardstick")?;
     let unit = include_str!("yardstick.toml").to_owned();
     let unit = UnitSource::parse("yardstick.toml".into(), unit).map_err(|error| *error)?.unit;
     build::initrd_with(options, |tree| {
@@ -41,7 +41,7 @@ pub fn of_box(options: &Options, known: &Known, motd: &str) -> miette::Result<Ot
 
 /// The same network, and in the gate's place a program that greets and says what it hears.
 pub fn of_echo(options: &Options) -> miette::Result<Other> {
-    let program = compile(options.target, "listener")?;
+    let program = of_guests(options.target, "listener")?;
     build::initrd_with(options, |tree| {
         put(tree, &format!("{PROGRAMS}/listener"), 0o755, program)?;
         change(tree, UNITS, |units| {

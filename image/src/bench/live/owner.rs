@@ -2,7 +2,7 @@
 //! at the port without one.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::mpsc::channel;
 use std::thread;
@@ -13,7 +13,7 @@ use octet_machine::Machine;
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
-use crate::bench::guest;
+use crate::build;
 use crate::running::Place;
 use crate::target::Target;
 
@@ -42,13 +42,12 @@ pub struct Owner {
 impl Owner {
     /// One who has no key yet.
     pub fn new() -> miette::Result<Self> {
-        let made = guest::cargo("octetctl", &["--package", "octetctl", "--release"])?;
         let folder = tempfile::tempdir().into_diagnostic()?;
-        let [octetctl, builder] = ["octetctl", "octet-image"].map(|name| folder.path().join(name));
-        // Cargo may put others in the place of these, if a source changes meanwhile.
-        for (from, to) in [(made, &octetctl), ("/proc/self/exe".into(), &builder)] {
-            std::fs::copy(from, to).into_diagnostic()?;
-        }
+        install(folder.path())?;
+        let [octetctl, builder] =
+            ["bin/octetctl", "octet-image"].map(|name| folder.path().join(name));
+        // Cargo may put another in the place of this one, if a source changes meanwhile.
+        std::fs::copy("/proc/self/exe", &builder).into_diagnostic()?;
         Ok(Self { folder, octetctl, builder })
     }
 
@@ -90,6 +89,20 @@ impl Owner {
         let (program, first) = (PathBuf::new(), vec![]);
         Way { program, first, home: folder.clone(), folder, _place: None }
     }
+}
+
+/// Installs `octetctl` into `folder` as the README tells owners to: it is no part of the image.
+fn install(folder: &Path) -> miette::Result<()> {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.current_dir(build::workspace()?.root());
+    command.args(["install", "--quiet", "--locked", "--path", "services/octetctl", "--root"]);
+    // The program is for this machine.
+    let output = command.arg(folder).env_remove("CARGO_BUILD_TARGET").output().into_diagnostic()?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    Err(Failed { words: "cargo install --path services/octetctl".to_owned(), said }.into())
 }
 
 /// A way to ask the box: a program, and its first words.

@@ -82,8 +82,7 @@ pub struct Place {
 /// Measures it `runs` times, in memory and on disk in turn.
 pub fn measure(runs: usize) -> miette::Result<Messenger> {
     eprintln!("messenger  letters between two mailboxes, {runs} times");
-    let of = ["--package", "octet-messenger", "--example", PROGRAM, "--profile", "appliance"];
-    let program = guest::cargo(PROGRAM, &of)?;
+    let program = guest::example("octet-messenger", PROGRAM)?;
     let shared = Path::new(IN_MEMORY);
     let memory = if shared.is_dir() { shared.to_owned() } else { std::env::temp_dir() };
     let mut all = Messenger { runs, ..Messenger::default() };

@@ -101,7 +101,7 @@ cargo image bench --only messenger
 ```
 
 Two mailboxes on this computer itself ([messenger.md](messenger.md)): processes of messenger's own code, compiled as
-what ships (but for this computer's C library), reached by QUIC on loopback, all by its $processors processors. Somebody
+what ships, reached by QUIC on loopback, all by its $processors processors. Somebody
 at the one writes $letters letters of 100 bytes to somebody at the other, who asks for each as soon as it was left; who
 fetches does so by a new connection, so three of its round trips are handshakes. Then eight addresses leave $load letters
 each at one mailbox, all at once; each is on its disk before it is answered. Beside it: as many commits of as many bytes

@@ -36,9 +36,8 @@ struct Missing {
 
 /// Builds it.
 pub fn build(options: &Options) -> miette::Result<Other> {
-    let of = ["--package", "octet-forward", "--example", CHAIN, "--profile", "appliance"];
-    let words = [&of[..], &["--target", options.target.triple()]].concat();
-    let program = std::fs::read(guest::cargo(CHAIN, &words)?).into_diagnostic()?;
+    let of = ["--package", "octet-forward", "--example", CHAIN];
+    let program = std::fs::read(guest::compile(options.target, &of)?).into_diagnostic()?;
     let unit = include_str!("chain.toml").to_owned();
     let unit = UnitSource::parse("chain.toml".into(), unit).map_err(|error| *error)?.unit;
     let unpacked = packages::folder()?;

@@ -14,7 +14,6 @@ use super::text::{LARGE, SMALL, Size, text};
 use super::{Applications, Planned};
 use crate::bench::guest;
 use crate::build;
-use crate::target::Target;
 
 /// The example of netd.
 const PROGRAM: &str = "measure";
@@ -70,9 +69,7 @@ pub struct Native {
 impl Native {
     /// Compiles it.
     pub fn new() -> miette::Result<Self> {
-        let of = ["--package", "octet-netd", "--example", PROGRAM, "--profile", "appliance"];
-        let words = [&of[..], &["--target", of_this_host().triple()]].concat();
-        let made = guest::cargo(PROGRAM, &words)?;
+        let made = guest::example("octet-netd", PROGRAM)?;
         let folder = tempfile::tempdir().into_diagnostic()?;
         // Cargo may put another in its place, if a source changes meanwhile.
         let program = folder.path().join(PROGRAM);
@@ -136,14 +133,6 @@ pub fn buckets() -> miette::Result<u64> {
     let file = "/proc/sys/net/netfilter/nf_conntrack_buckets";
     let text = std::fs::read_to_string(file).into_diagnostic().wrap_err(file)?;
     text.trim().parse().into_diagnostic().wrap_err(file)
-}
-
-/// What this computer runs.
-fn of_this_host() -> Target {
-    match std::env::consts::ARCH {
-        "aarch64" => Target::QemuAarch64,
-        _ => Target::QemuX86_64,
-    }
 }
 
 /// Runs `command`, and returns what it prints.

@@ -79,10 +79,9 @@ impl Routers {
     /// Builds them.
     pub fn build(options: &Options) -> miette::Result<Self> {
         let built = build::build(options)?;
-        let target = options.target.triple();
-        let of = ["--package", "octet-netd", "--features", "fault", "--profile", "appliance"];
-        let netd = guest::cargo(NETD, &[&of[..], &["--target", target]].concat())?;
-        let netd = std::fs::read(netd).into_diagnostic()?;
+        let of =
+            ["--package", "octet-netd", "--bin", "octet-netd", "--features", "octet-netd/fault"];
+        let netd = std::fs::read(guest::compile(options.target, &of)?).into_diagnostic()?;
         let folder = tempfile::tempdir().into_diagnostic()?;
         let mut images = vec![];
         for Kind { name, size, fault, .. } in &KINDS {

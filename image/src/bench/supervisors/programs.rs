@@ -1,6 +1,6 @@
 //! Our programs inside these guests.
 
-use crate::bench::guest::compile;
+use crate::bench::guest::of_guests;
 use crate::target::Target;
 
 /// Their bytes: static, the same in every guest.
@@ -16,7 +16,7 @@ pub struct Programs {
 impl Programs {
     /// Compiles them.
     pub fn compile(target: Target) -> miette::Result<Self> {
-        let bytes = |name| compile(target, name);
+        let bytes = |name| of_guests(target, name);
         Ok(Self { stage: bytes("stage")?, idle: bytes("idle")?, referee: bytes("referee")? })
     }
 }

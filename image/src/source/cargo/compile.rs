@@ -1,6 +1,7 @@
-//! One run of cargo, in an environment that is the same everywhere.
+//! Cargo, in an environment that is the same everywhere.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
 use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -13,82 +14,127 @@ use super::linker::Linker;
 use super::record::{Compiled, Program};
 use super::{CargoError, CargoSource, PROGRAMS, SERVICES_PACKAGE, Unpacked, bundled, crates, home};
 
-/// Compiles the programs.
-pub fn run(source: &CargoSource<'_>, tools: &Unpacked) -> Result<Compiled, CargoError> {
-    let sysroot = sysroot()?;
-    let triple = source.target.triple();
-    if !sysroot.join("lib/rustlib").join(triple).join("lib").is_dir() {
-        return Err(CargoError::NoTarget { triple });
-    }
-    let folder = source.root.join("target/appliance");
-    let features: Vec<_> =
-        source.services().iter().map(|name| format!("{SERVICES_PACKAGE}/{name}")).collect();
-    let user = home::of_user().ok_or(CargoError::NoHome)?;
-    let own = folder.join("home");
-    home::make(&own, &user)?;
-    let manifest = source.root.join("Cargo.toml");
-    let host = source.tools.rustc.lines().find_map(|line| line.strip_prefix("host: "));
-    let (tools_in, zig) = (folder.join("tools"), tools.zig.join("zig"));
-    let linker = Linker::write(&tools_in, source.target, zig, &sysroot, host.unwrap_or_default())
-        .map_err(|why| CargoError::Home { path: tools_in, why })?;
-    let step = source.steps.start("compile", "crates");
-    if !source.offline {
-        let mut cargo = Command::new("cargo");
-        home::run_with(&own, &mut cargo);
-        fetch(cargo.arg("fetch").arg("--manifest-path").arg(&manifest), triple)?;
-    }
-    let mut command = Command::new("cargo");
-    home::run_with(&own, &mut command)
-        .args(["build", "--profile", "appliance", "--locked", "--target", triple])
-        .arg("--manifest-path")
-        .arg(&manifest)
-        .args(["--message-format", "json-render-diagnostics", "--target-dir"])
-        .arg(&folder);
-    if source.offline {
-        command.arg("--offline");
-    }
-    for (package, _) in PROGRAMS {
-        command.args(["--package", package, "--bin", package]);
-    }
-    command.args(["--no-default-features", "--features", &features.join(",")]);
-    command
-        .env("CARGO_ENCODED_RUSTFLAGS", flags(source.root, &sysroot, [&own, &user]))
-        .envs(linker.environment())
-        .env("ZIG_GLOBAL_CACHE_DIR", folder.join("zig/global"))
-        .env("ZIG_LOCAL_CACHE_DIR", folder.join("zig/local"));
-    let no_program = |error| CargoError::NoProgram { program: "cargo".into(), why: error };
-    let mut child = command
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .map_err(no_program)?;
-    // Both pipes are read at once: a full one would stop cargo.
-    let stderr = child.stderr.take();
-    let stderr = thread::spawn(move || {
-        let mut text = String::new();
-        if let Some(mut stderr) = stderr {
-            // Words that are not UTF-8 are lost, the exit status is not.
-            let _ = stderr.read_to_string(&mut text);
+/// Cargo as it compiles what ships: with the image's profile, flags, C compiler and linker, into a folder that only
+/// programs made like this are in.
+pub struct Compiler<'a> {
+    source: &'a CargoSource<'a>,
+    triple: &'static str,
+    sysroot: PathBuf,
+    folder: PathBuf,
+    home: PathBuf,
+    linker: Linker,
+    flags: OsString,
+}
+
+impl<'a> Compiler<'a> {
+    /// Makes cargo's home and the scripts for the linker, and fetches the crates.
+    ///
+    /// # Errors
+    /// The toolchain lacks the target, a folder cannot be written, or the crates cannot be had.
+    pub fn new(source: &'a CargoSource<'a>, tools: &Unpacked) -> Result<Self, CargoError> {
+        let sysroot = sysroot()?;
+        let triple = source.target.triple();
+        if !sysroot.join("lib/rustlib").join(triple).join("lib").is_dir() {
+            return Err(CargoError::NoTarget { triple });
         }
-        text
-    });
-    let mut artifacts = Artifacts::new(&folder.join(triple));
-    if let Some(stdout) = child.stdout.take() {
-        for message in Message::parse_stream(BufReader::new(stdout)) {
-            let Ok(Message::CompilerArtifact(artifact)) = message else { continue };
+        let folder = source.root.join("target/appliance");
+        let user = home::of_user().ok_or(CargoError::NoHome)?;
+        let home = folder.join("home");
+        home::make(&home, &user)?;
+        let host = source.tools.rustc.lines().find_map(|line| line.strip_prefix("host: "));
+        let (tools_in, zig) = (folder.join("tools"), tools.zig.join("zig"));
+        let host = host.unwrap_or_default();
+        let linker = Linker::write(&tools_in, source.target, zig, &sysroot, host)
+            .map_err(|why| CargoError::Home { path: tools_in, why })?;
+        if !source.offline {
+            let mut cargo = Command::new("cargo");
+            home::run_with(&home, &mut cargo).arg("fetch").arg("--manifest-path");
+            fetch(cargo.arg(source.root.join("Cargo.toml")), triple)?;
+        }
+        let flags = flags(source.root, &sysroot, [&home, &user]);
+        Ok(Self { source, triple, sysroot, folder, home, linker, flags })
+    }
+
+    /// Has cargo build what `words` say, with the features of this image's services: what they share with the image is
+    /// compiled once. `made` is given each artifact for the target; those for this machine are left out.
+    ///
+    /// # Errors
+    /// Cargo fails.
+    pub fn build(&self, words: &[&str], mut made: impl FnMut(Artifact)) -> Result<(), CargoError> {
+        let mut command = Command::new("cargo");
+        home::run_with(&self.home, &mut command)
+            .args(["build", "--profile", "appliance", "--locked", "--target", self.triple])
+            .arg("--manifest-path")
+            .arg(self.source.root.join("Cargo.toml"))
+            .args(["--message-format", "json-render-diagnostics", "--target-dir"])
+            .arg(&self.folder);
+        if self.source.offline {
+            command.arg("--offline");
+        }
+        for (package, _) in PROGRAMS {
+            command.args(["--package", package]);
+        }
+        let services = self.source.services();
+        let features = services.iter().map(|name| format!("{SERVICES_PACKAGE}/{name}"));
+        command
+            .arg("--no-default-features")
+            .args(features.flat_map(|it| ["--features".into(), it]));
+        command
+            .args(words)
+            .env("CARGO_ENCODED_RUSTFLAGS", &self.flags)
+            .envs(self.linker.environment())
+            .env("ZIG_GLOBAL_CACHE_DIR", self.folder.join("zig/global"))
+            .env("ZIG_LOCAL_CACHE_DIR", self.folder.join("zig/local"));
+        let no_program = |error| CargoError::NoProgram { program: "cargo".into(), why: error };
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .map_err(no_program)?;
+        // Both pipes are read at once: a full one would stop cargo.
+        let stderr = child.stderr.take();
+        let stderr = thread::spawn(move || {
+            let mut text = String::new();
+            if let Some(mut stderr) = stderr {
+                // Words that are not UTF-8 are lost, the exit status is not.
+                let _ = stderr.read_to_string(&mut text);
+            }
+            text
+        });
+        let for_target = self.folder.join(self.triple);
+        if let Some(stdout) = child.stdout.take() {
+            for message in Message::parse_stream(BufReader::new(stdout)) {
+                // A build script or a macro runs here, and is in no image.
+                if let Ok(Message::CompilerArtifact(artifact)) = message
+                    && artifact.filenames.iter().any(|it| it.as_std_path().starts_with(&for_target))
+                {
+                    made(artifact);
+                }
+            }
+        }
+        let status = child.wait().map_err(no_program)?;
+        let stderr = stderr.join().unwrap_or_default();
+        if status.success() { Ok(()) } else { Err(failed(&stderr)) }
+    }
+
+    /// Compiles the programs of the image.
+    ///
+    /// # Errors
+    /// Cargo fails, or what it made cannot be read.
+    pub fn image(&self) -> Result<Compiled, CargoError> {
+        let step = self.source.steps.start("compile", "crates");
+        let words: Vec<_> = PROGRAMS.iter().flat_map(|(program, _)| ["--bin", program]).collect();
+        let mut artifacts = Artifacts::default();
+        self.build(&words, |artifact| {
             artifacts.add(artifact);
             step.advance();
-        }
+        })?;
+        let root = self.source.root;
+        let compiled = artifacts.finish(root, bundled::musl(&self.sysroot, self.triple)?)?;
+        step.done(&format!("{} crates compiled for {}", artifacts.compiled, self.triple));
+        Ok(compiled)
     }
-    let status = child.wait().map_err(no_program)?;
-    let stderr = stderr.join().unwrap_or_default();
-    if !status.success() {
-        return Err(failed(&stderr));
-    }
-    let compiled = artifacts.finish(source.root, bundled::musl(&sysroot, triple)?)?;
-    step.done(&format!("{} crates compiled for {triple}", artifacts.compiled));
-    Ok(compiled)
 }
 
 /// Fetches the crates' sources first, because the folders that they are unpacked to have to be
@@ -111,9 +157,8 @@ fn failed(stderr: &str) -> CargoError {
 }
 
 /// What cargo says it has made.
+#[derive(Default)]
 struct Artifacts {
-    /// Where things for the target are, as opposed to those for this machine.
-    target: PathBuf,
     /// The manifests of crates that went into the programs.
     manifests: BTreeSet<PathBuf>,
     programs: BTreeMap<String, PathBuf>,
@@ -121,15 +166,7 @@ struct Artifacts {
 }
 
 impl Artifacts {
-    fn new(target: &Path) -> Self {
-        let (manifests, programs) = (BTreeSet::new(), BTreeMap::new());
-        Self { target: target.to_owned(), manifests, programs, compiled: 0 }
-    }
-
     fn add(&mut self, artifact: Artifact) {
-        if !artifact.filenames.iter().any(|file| file.as_std_path().starts_with(&self.target)) {
-            return; // a build script or a macro: it runs here and is not in the image
-        }
         if !artifact.fresh {
             self.compiled += 1;
         }
