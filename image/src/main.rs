@@ -9,6 +9,7 @@ use miette::MietteHandlerOpts;
 mod appliance_file;
 mod bench;
 mod build;
+mod cache;
 mod command;
 mod digest;
 mod flash;

@@ -53,7 +53,7 @@ pub fn guest_for(architecture: Architecture, name: &str) -> PathBuf {
 /// # Panics
 /// `cargo image test` does not run these tests.
 pub fn fault_build() -> PathBuf {
-    guest("octet-init")
+    guest("octet-init-with-faults")
 }
 
 /// netd, built so that the kernel's command line can make it fail; in the long tier only.

@@ -11,12 +11,15 @@ use std::io::{BufReader, Cursor};
 use std::path::Path;
 use std::sync::Arc;
 
-use backhand::compression::{CompressionOptions, Compressor, Zstd};
+use backhand::compression::{CompressionAction, Compressor};
+use backhand::kind::Kind;
 use backhand::{
-    FilesystemCompressor, FilesystemReader, FilesystemWriter, InnerNode, NodeHeader, Squashfs,
+    BackhandError, FilesystemCompressor, FilesystemReader, FilesystemWriter, InnerNode, NodeHeader,
+    Squashfs, SuperBlock,
 };
 use octet_appliance::{UNITS, UnitSource};
 use serde_json::{Value, json};
+use zstd::bulk;
 
 use crate::image::Image;
 use crate::initrd;
@@ -33,6 +36,35 @@ pub struct Remake {
     files: BTreeMap<String, (u16, Vec<u8>)>,
     units: Vec<Value>,
     change: fn(&mut Value),
+}
+
+/// What is there already is copied as it is; what is new is compressed as fast as can be.
+struct Fast;
+
+impl CompressionAction for Fast {
+    type Compressor = Compressor;
+    type FilesystemCompressor = FilesystemCompressor;
+    type SuperBlock = SuperBlock;
+    type Error = BackhandError;
+
+    fn decompress(
+        &self,
+        bytes: &[u8],
+        out: &mut Vec<u8>,
+        _: Compressor,
+    ) -> Result<(), BackhandError> {
+        *out = bulk::decompress(bytes, out.capacity())?;
+        Ok(())
+    }
+
+    fn compress(
+        &self,
+        bytes: &[u8],
+        _: FilesystemCompressor,
+        _: u32,
+    ) -> Result<Vec<u8>, BackhandError> {
+        Ok(bulk::compress(bytes, 1)?)
+    }
 }
 
 impl Remake {
@@ -114,13 +146,12 @@ impl Remake {
 
     fn root(&self, shipped: Vec<u8>) -> Vec<u8> {
         let reader = BufReader::new(Cursor::new(shipped));
-        let reader = Squashfs::from_reader_with_offset(reader, 0).expect("a squashfs");
+        let reader = Squashfs::from_reader_with_offset_and_kind(reader, 0, Kind::new_v4(&Fast));
+        let reader = reader.expect("a squashfs");
         let reader = reader.into_filesystem_reader().expect("its files");
         let units = self.units(&content(&reader, UNITS));
         let mut writer = FilesystemWriter::from_fs_reader(&reader).expect("the same files");
-        // What is there already is copied as it is; what is new is compressed as fast as can be.
-        let fast = CompressionOptions::Zstd(Zstd { compression_level: 1 });
-        let compressor = FilesystemCompressor::new(Compressor::Zstd, Some(fast));
+        let compressor = FilesystemCompressor::new(Compressor::Zstd, None);
         writer.set_compressor(compressor.expect("zstd"));
         writer.replace_file(UNITS, Cursor::new(units)).expect("the list of units");
         for (path, (mode, content)) in &self.files {

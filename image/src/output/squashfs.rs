@@ -13,7 +13,7 @@ mod blocks;
 use std::io::{self, Cursor};
 use std::path::Path;
 
-use backhand::compression::{CompressionOptions, Compressor, Zstd};
+use backhand::compression::Compressor;
 use backhand::kind::Kind;
 use backhand::{BackhandError, FilesystemCompressor, FilesystemWriter, NodeHeader};
 use miette::Diagnostic;
@@ -27,7 +27,7 @@ use crate::tree::{Content, Tree};
 const BLOCK_SIZE: u32 = 128 * 1024;
 
 /// The slowest level that needs no more memory to read.
-const LEVEL: u32 = 19;
+const LEVEL: i32 = 19;
 
 /// The root file system cannot be made.
 #[derive(Debug, thiserror::Error, Diagnostic)]
@@ -46,22 +46,18 @@ pub enum SquashfsError {
 /// compressed blocks are kept from one build to the next.
 pub fn build(tree: &Tree, epoch: u32, kept: &Path, step: &Step) -> Result<Vec<u8>, SquashfsError> {
     // The library wants its compressor to live for ever; there is one per build.
-    let blocks: &'static Blocks = Box::leak(Box::new(Blocks::new(compressor()?, BLOCK_SIZE)));
+    let blocks: &'static Blocks = Box::leak(Box::default());
     write(tree, epoch, blocks)?;
     blocks.compress(kept, step)?;
     write(tree, epoch, blocks)
-}
-
-fn compressor() -> Result<FilesystemCompressor, BackhandError> {
-    let options = CompressionOptions::Zstd(Zstd { compression_level: LEVEL });
-    FilesystemCompressor::new(Compressor::Zstd, Some(options))
 }
 
 fn write(tree: &Tree, epoch: u32, blocks: &'static Blocks) -> Result<Vec<u8>, SquashfsError> {
     let mut writer = FilesystemWriter::default();
     writer.set_kind(Kind::new_v4(blocks));
     writer.set_block_size(BLOCK_SIZE);
-    writer.set_compressor(compressor()?);
+    // Its level is nobody's matter who reads it, so the file does not say it.
+    writer.set_compressor(FilesystemCompressor::new(Compressor::Zstd, None)?);
     writer.set_time(epoch);
     writer.set_root_mode(0o755);
     writer.set_only_root_id();

@@ -5,6 +5,7 @@ use std::process::{Command, Stdio};
 
 use octet_machine::find_program;
 
+use crate::cache;
 use crate::setup::need::{Need, Test};
 
 /// Whether `need` is there.
@@ -33,13 +34,13 @@ fn program(name: &str) -> Option<PathBuf> {
 
 /// Where packages of Debian go that only our tests and benchmarks use and that are not to be installed.
 pub fn unpacked_folder() -> Option<PathBuf> {
-    cache().map(|cache| cache.join("octet/debian"))
+    cache::folder("debian")
 }
 
 /// Where packages of Debian go that only guests run. Apart from the others: it has a C library,
 /// which programs of this host must not find.
 pub fn guests_folder() -> Option<PathBuf> {
-    cache().map(|cache| cache.join("octet/guests"))
+    cache::folder("guests")
 }
 
 /// Where the libraries of what is unpacked into `folder` are, as `LD_LIBRARY_PATH` has it (ld.so(8)).
@@ -60,12 +61,7 @@ fn starts_unpacked(program: &str, args: &[&str]) -> bool {
 /// Where Python packages go that only our tests use. Not where the system's or the user's are: a
 /// distribution forbids the first, and the second is nobody's to fill but theirs.
 pub fn python_folder() -> Option<PathBuf> {
-    cache().map(|cache| cache.join("octet/python"))
-}
-
-fn cache() -> Option<PathBuf> {
-    let folder = |name: &str| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
-    folder("XDG_CACHE_HOME").or_else(|| folder("HOME").map(|home| home.join(".cache")))
+    cache::folder("python")
 }
 
 fn succeeds(command: &[&str]) -> bool {

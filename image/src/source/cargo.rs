@@ -81,6 +81,10 @@ pub enum CargoError {
         /// Why.
         why: std::io::Error,
     },
+    /// What cargo calls cannot be written.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Write(#[from] WriteError),
     /// The user's configuration of cargo would change the image.
     #[error("{path} cannot be used for an image: {problem}")]
     #[diagnostic(help(
@@ -133,6 +137,17 @@ pub enum CargoError {
     #[error("the image's programs do not compile:\n{0}")]
     #[diagnostic(help("mend what the compiler complains about"))]
     Failed(String),
+    /// It would be another one in another folder.
+    #[error("{program} has paths of this clone in it, below {root}")]
+    #[diagnostic(help(
+        "find who puts them there, mostly `env!(\"CARGO_MANIFEST_DIR\")` or what a build script writes: `strings -a` shows them"
+    ))]
+    NamesClone {
+        /// The program.
+        program: String,
+        /// The clone's folder.
+        root: PathBuf,
+    },
     /// A file that should be there.
     #[error("cannot read {path}: {why}")]
     #[diagnostic(help("build again; if that does not help, remove target/appliance"))]

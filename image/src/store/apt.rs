@@ -9,6 +9,7 @@ use std::process::{Command, Output};
 use miette::Diagnostic;
 
 /// apt, with fresh lists for one architecture.
+#[derive(Clone)]
 pub struct Apt {
     config: PathBuf,
 }

@@ -4,13 +4,16 @@ mod apt;
 mod derived;
 mod pip;
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io;
 use std::path::{self, Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use miette::Diagnostic;
 use octet_appliance::FileError;
 
+use crate::cache;
 use crate::digest::Sha256;
 use crate::lock::{Input, InputSource, Lock};
 use crate::output::file::{self, WriteError};
@@ -26,6 +29,8 @@ pub use pip::PipError;
 pub struct Store {
     root: PathBuf,
     offline: bool,
+    /// Debian's archive by architecture, with lists that were fetched when first needed: once for all packages.
+    archives: Mutex<BTreeMap<&'static str, Apt>>,
 }
 
 /// A file newly in the store.
@@ -96,15 +101,11 @@ pub enum StoreError {
 impl Store {
     /// The store that the environment names; nothing is created yet.
     pub fn open(offline: bool) -> Result<Self, StoreError> {
-        let folder =
-            |name: &str| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
-        let root = folder("OCTET_STORE")
-            .or_else(|| folder("XDG_CACHE_HOME").map(|cache| cache.join("octet/store")))
-            .or_else(|| folder("HOME").map(|home| home.join(".cache/octet/store")))
-            // Its programs do not run in the current folder.
-            .and_then(|root| path::absolute(root).ok())
-            .ok_or(StoreError::NoFolder)?;
-        Ok(Self { root, offline })
+        let named = std::env::var_os("OCTET_STORE").filter(|value| !value.is_empty());
+        // Its programs do not run in the current folder.
+        let named = named.and_then(|root| path::absolute(root).ok());
+        let root = named.or_else(|| cache::folder("store")).ok_or(StoreError::NoFolder)?;
+        Ok(Self { root, offline, archives: Mutex::default() })
     }
 
     /// Its folder.
@@ -225,8 +226,7 @@ impl Store {
         let name = input.name.get_ref();
         let (file, version) = match (input.source, input.target) {
             (InputSource::Deb, Some(target)) => {
-                let lists = self.root.parent().unwrap_or(&self.root).join("apt");
-                let apt = Apt::update(&lists, target.debian_architecture())?;
+                let apt = self.archive(target.debian_architecture())?;
                 let version = choose(input, &apt.offer(name)?, version)?;
                 (apt.download(name, &version, part)?, version)
             }
@@ -236,6 +236,17 @@ impl Store {
             }
         };
         Ok(digest(&file, version)?)
+    }
+
+    fn archive(&self, architecture: &'static str) -> Result<Apt, AptError> {
+        let mut archives = self.archives.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(apt) = archives.get(architecture) {
+            return Ok(apt.clone());
+        }
+        let lists = self.root.parent().unwrap_or(&self.root).join("apt");
+        let apt = Apt::update(&lists, architecture)?;
+        archives.insert(architecture, apt.clone());
+        Ok(apt)
     }
 
     /// Moves a file that is complete into the store, so that it is there whole or not at all.

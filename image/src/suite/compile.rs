@@ -10,23 +10,22 @@ use std::process::{Command, Stdio};
 use cargo_metadata::{Artifact, Message};
 use miette::{Diagnostic, IntoDiagnostic, WrapErr};
 
+use crate::build::{self, Options};
 use crate::target::Target;
 
 /// Where tests find what was compiled for them, by name; what guests run is in a folder of their target's name.
 const PROGRAMS: &str = "target/tested";
 
-/// What guests run beside the programs of `tests/guests`: PID 1 with faults, and the double of a router.
-const BESIDE: [&str; 6] = [
-    "--package",
-    "octet-openwrt-double",
-    "--package",
-    "octet-init",
-    "--features",
-    "octet-init/fault",
-];
+/// What guests run: the programs of `tests/guests`, and the double of a router.
+const GUESTS: [&str; 5] =
+    ["--bins", "--package", "octet-guests", "--package", "octet-openwrt-double"];
 
-/// What they run beside that in the long tier: netd with faults.
-const BESIDE_LONG: [&str; 4] = ["--package", "octet-netd", "--features", "octet-netd/fault"];
+/// PID 1 with faults.
+const FAULTS: [&str; 4] = ["--bin", "octet-init-with-faults", "--features", "octet-init/fault"];
+
+/// And netd with faults, in the long tier.
+const FAULTS_OF_NETD: [&str; 6] =
+    ["--package", "octet-netd", "--bin", "octet-netd", "--features", "octet-netd/fault"];
 
 /// Beginnings of variables that cargo sets for a package's programs (the Cargo Book, "Environment Variables").
 const OF_PACKAGE: [&str; 2] = ["CARGO_PKG_", "CARGO_MANIFEST_"];
@@ -56,39 +55,56 @@ pub struct TestProgram {
 }
 
 impl Made {
-    /// Compiles for the workspace at `root`; what only the long tier starts, as all for guests with an Arm
-    /// processor, if `soak`.
+    /// Compiles for the workspace at `root` what runs on this machine; what only the long tier compiles, if `soak`.
     pub fn compile(root: &Path, soak: bool) -> miette::Result<Self> {
-        let programs = root.join(PROGRAMS);
-        let folder = |path: &Path| {
-            fs::create_dir_all(path)
-                .into_diagnostic()
-                .wrap_err_with(|| format!("cannot make {}", path.display()))
-        };
-        folder(&programs)?;
+        let programs = programs(root);
+        fs::create_dir_all(&programs)
+            .into_diagnostic()
+            .wrap_err_with(|| format!("cannot make {}", programs.display()))?;
         // By a binary's name cargo chooses the features of all crates, as for the tests: nothing is compiled twice.
-        let people = ["build", "--bin", "octetctl", "--bin", "octet-msg"];
-        link(&cargo(root, &people)?, &programs)?;
+        let mut args = vec!["build", "--bin", "octetctl", "--bin", "octet-msg"];
+        // Guests run others of these, made for them; these are made so that whoever wraps the compiler to lint sees them.
+        let guests = of_guests(root)?;
+        args.extend(guests.iter().flat_map(|name| ["--bin", name]));
+        let made = cargo(root, &args)?;
+        let people = made.iter().filter(|artifact| !guests.contains(&artifact.target.name));
+        for program in people.filter_map(|artifact| artifact.executable.as_ref()) {
+            link(program.as_std_path(), &programs)?;
+        }
         let builder = env::current_exe().into_diagnostic()?;
         replace(&builder, &programs.join("octet-image"))?;
-        for target in [Target::QemuX86_64, Target::QemuAarch64] {
-            let mut args =
-                vec!["build", "--profile", "guests", "--bins", "--package", "octet-guests"];
-            args.extend(["--target", target.triple()]);
-            match target {
-                Target::QemuX86_64 if soak => args.extend(BESIDE.iter().chain(&BESIDE_LONG)),
-                Target::QemuX86_64 => args.extend(BESIDE),
-                Target::QemuAarch64 if soak => {}
-                Target::QemuAarch64 => continue,
-            }
-            let guests = programs.join(target.triple());
-            folder(&guests)?;
-            link(&cargo(root, &args)?, &guests)?;
+        let mut args = vec!["test", "--workspace", "--no-run"];
+        // Those of benchmarks are examples, too: `--tests` leaves them out.
+        if !soak {
+            args.push("--tests");
         }
-        let tests = cargo(root, &["test", "--workspace", "--no-run"])?;
-        let tests = tests.into_iter().filter(|artifact| artifact.profile.test);
+        let tests = cargo(root, &args)?.into_iter().filter(|artifact| artifact.profile.test);
         Ok(Self { programs, tests: tests.filter_map(|it| TestProgram::of(root, it)).collect() })
     }
+}
+
+/// The programs of `tests/guests`.
+fn of_guests(root: &Path) -> miette::Result<Vec<String>> {
+    let folder = root.join("tests/guests/src/bin");
+    let mut names = vec![];
+    for entry in fs::read_dir(&folder).into_diagnostic().wrap_err(folder.display().to_string())? {
+        let path = entry.into_diagnostic()?.path();
+        names.extend(path.file_stem().map(|name| name.to_string_lossy().into_owned()));
+    }
+    Ok(names)
+}
+
+/// Compiles what guests of the tests run beside the image that `options` asks for, as that image's programs are compiled:
+/// it shares most of its crates with them. Links to all of it are in a folder of the target's name among `programs`.
+pub fn guests(options: &Options, programs: &Path, soak: bool) -> miette::Result<()> {
+    let mut made = build::programs_beside(options, &GUESTS)?;
+    if options.target == Target::QemuX86_64 {
+        let more = if soak { &FAULTS_OF_NETD[..] } else { &[] };
+        made.extend(build::programs_beside(options, &[&FAULTS[..], more].concat())?);
+    }
+    let folder = programs.join(options.target.triple());
+    fs::create_dir_all(&folder).into_diagnostic()?;
+    made.iter().try_for_each(|program| link(program, &folder))
 }
 
 impl TestProgram {
@@ -119,10 +135,13 @@ fn command(root: &Path, args: &[&str]) -> Command {
         .args(args)
         .args(["--locked", "--message-format=json-render-diagnostics"])
         // Tests are of programs for this machine, whatever the builder was compiled for.
-        .env_remove("CARGO_BUILD_TARGET")
-        // The host's linker knows only the host's processor; Rust brings one that knows all.
-        .env("CARGO_TARGET_AARCH64_UNKNOWN_LINUX_MUSL_LINKER", "rust-lld");
+        .env_remove("CARGO_BUILD_TARGET");
     command
+}
+
+/// Where the programs are, for the workspace at `root`.
+pub fn programs(root: &Path) -> PathBuf {
+    root.join(PROGRAMS)
 }
 
 /// Runs cargo, which shows its progress, and gives what it made or found made.
@@ -148,15 +167,9 @@ fn cargo(root: &Path, args: &[&str]) -> miette::Result<Vec<Artifact>> {
     }
 }
 
-/// Links in `folder` to every program among `artifacts`.
-fn link(artifacts: &[Artifact], folder: &Path) -> miette::Result<()> {
-    let executables = artifacts.iter().filter_map(|artifact| artifact.executable.as_ref());
-    for program in executables.map(|path| path.as_std_path()) {
-        if let Some(name) = program.file_name() {
-            replace(program, &folder.join(name))?;
-        }
-    }
-    Ok(())
+/// A link in `folder` to `program`.
+fn link(program: &Path, folder: &Path) -> miette::Result<()> {
+    program.file_name().map_or(Ok(()), |name| replace(program, &folder.join(name)))
 }
 
 fn replace(program: &Path, link: &Path) -> miette::Result<()> {

@@ -9,7 +9,7 @@ use std::cmp::Reverse;
 use std::collections::VecDeque;
 use std::fs;
 use std::num::NonZero;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError, mpsc};
 use std::thread;
 
@@ -82,7 +82,7 @@ pub fn run(options: &Options, wanted: &Wanted) -> miette::Result<bool> {
     let mut outcomes = vec![];
     // Two compilations side by side: each has times at which it uses one processor.
     let (jobs, left) = thread::scope(|scope| -> miette::Result<_> {
-        let images = scope.spawn(|| images(options, wanted.soak));
+        let images = scope.spawn(|| images(options, &compile::programs(&root), wanted.soak));
         let made = Made::compile(&root, wanted.soak)?;
         suite.programs = made.programs;
         let (mut jobs, left) = chosen(made.tests, wanted, &mut costs)?;
@@ -131,11 +131,14 @@ fn chosen(
     Ok((jobs, left.len()))
 }
 
-/// The image that is asked for, and if `soak` that of the other target.
-fn images(options: &Options, soak: bool) -> miette::Result<Built> {
+/// The image that is asked for, and if `soak` that of the other target; and what guests run beside each, into `programs`.
+fn images(options: &Options, programs: &Path, soak: bool) -> miette::Result<Built> {
     let built = build::build(options)?;
+    compile::guests(options, programs, soak)?;
     if soak {
-        build::build(&Options { target: Target::QemuAarch64, ..options.clone() })?;
+        let other = Options { target: Target::QemuAarch64, ..options.clone() };
+        build::build(&other)?;
+        compile::guests(&other, programs, soak)?;
     }
     Ok(built)
 }

@@ -8,40 +8,68 @@ use std::path::Path;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let name = std::env::args_os().next().unwrap_or_default();
-    match Path::new(&name).file_name().and_then(|name| name.to_str()) {
+    let called = std::env::args_os().next().unwrap_or_default();
+    let name = Path::new(&called).file_name().and_then(|name| name.to_str());
+    if let Some(main) = name.and_then(service) {
+        return main();
+    }
+    eprintln!("{} is no service of this image", called.display());
+    ExitCode::from(2)
+}
+
+/// The service of that name.
+fn service(name: &str) -> Option<fn() -> ExitCode> {
+    Some(match name {
         #[cfg(feature = "cache")]
-        Some("cache") => octet_cache::main(),
+        "cache" => octet_cache::main,
         #[cfg(feature = "clock")]
-        Some("clock") => octet_clock::main(),
+        "clock" => octet_clock::main,
         #[cfg(feature = "cluster")]
-        Some("cluster") => octet_cluster::main(),
+        "cluster" => octet_cluster::main,
         #[cfg(feature = "config")]
-        Some("config") => octet_config::main(),
+        "config" => octet_config::main,
         #[cfg(feature = "console")]
-        Some("console") => octet_console::main(),
+        "console" => octet_console::main,
         #[cfg(feature = "forward")]
-        Some("forward") => octet_forward::main(),
+        "forward" => octet_forward::main,
         #[cfg(feature = "gate")]
-        Some("gate") => octet_gate::main(),
+        "gate" => octet_gate::main,
         #[cfg(feature = "identity")]
-        Some("identity") => octet_identity::main(),
+        "identity" => octet_identity::main,
         #[cfg(feature = "lan")]
-        Some("lan") => octet_lan::main(),
+        "lan" => octet_lan::main,
         #[cfg(feature = "logd")]
-        Some("logd") => octet_logd::main(),
+        "logd" => octet_logd::main,
         #[cfg(feature = "messenger")]
-        Some("messenger") => octet_messenger::main(),
+        "messenger" => octet_messenger::main,
         #[cfg(feature = "netd")]
-        Some("netd") => octet_netd::main(),
+        "netd" => octet_netd::main,
         #[cfg(feature = "router")]
-        Some("router") => octet_router_unit::main(),
+        "router" => octet_router_unit::main,
         #[cfg(feature = "update")]
-        Some("update") => octet_update::main(),
-        Some("octetctl") => octetctl::main(),
-        _ => {
-            eprintln!("{} is no service of this image", name.display());
-            ExitCode::from(2)
+        "update" => octet_update::main,
+        "octetctl" => octetctl::main,
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn every_folder_with_a_unit_is_a_service() {
+        let services = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+        let folders = fs::read_dir(services).unwrap().map(|entry| entry.unwrap().path());
+        let units: Vec<_> = folders.filter(|folder| folder.join("unit.toml").is_file()).collect();
+        assert!(units.iter().any(|folder| folder.ends_with("gate")), "{units:?}");
+        for folder in units {
+            let name = folder.file_name().unwrap().to_str().unwrap();
+            assert!(service(name).is_some(), "{name} is not in the program");
         }
+        assert!(service("octetctl").is_some() && service("netd").is_some());
+        assert!(service("program").is_none());
     }
 }

@@ -7,37 +7,35 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
-use backhand::compression::{CompressionAction, Compressor, DefaultCompressor};
-use backhand::kind::Kind;
+use backhand::compression::{CompressionAction, Compressor};
 use backhand::{BackhandError, FilesystemCompressor, SuperBlock};
+use zstd::bulk;
 
-use super::{SquashfsError, io_error};
+use super::{LEVEL, SquashfsError, io_error};
 use crate::digest::{Hasher, Sha256};
 use crate::output::file;
 use crate::steps::Step;
 
 /// A compressor that first only collects what it is asked to compress, and knows the answers when
 /// it is asked again.
+#[derive(Default)]
 pub struct Blocks {
-    options: FilesystemCompressor,
-    block_size: u32,
     state: Mutex<State>,
 }
 
-#[derive(Default)]
 struct State {
     /// Blocks to compress; `None` once that is done.
     wanted: Option<BTreeMap<Sha256, Vec<u8>>>,
     compressed: BTreeMap<Sha256, Vec<u8>>,
 }
 
-impl Blocks {
-    /// With nothing known.
-    pub fn new(options: FilesystemCompressor, block_size: u32) -> Self {
-        let state = State { wanted: Some(BTreeMap::new()), ..State::default() };
-        Self { options, block_size, state: Mutex::new(state) }
+impl Default for State {
+    fn default() -> Self {
+        Self { wanted: Some(BTreeMap::new()), compressed: BTreeMap::new() }
     }
+}
 
+impl Blocks {
     fn state(&self) -> std::sync::MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -55,10 +53,7 @@ impl Blocks {
         let work = || -> Result<Vec<(Sha256, Vec<u8>)>, BackhandError> {
             let mut done = vec![];
             while let Some((key, bytes)) = missing.get(next.fetch_add(1, Ordering::Relaxed)) {
-                done.push((
-                    **key,
-                    DefaultCompressor.compress(bytes, self.options, self.block_size)?,
-                ));
+                done.push((**key, bulk::compress(bytes, LEVEL)?));
                 step.advance();
             }
             Ok(done)
@@ -90,16 +85,17 @@ impl CompressionAction for Blocks {
         &self,
         bytes: &[u8],
         out: &mut Vec<u8>,
-        id: Compressor,
+        _: Compressor,
     ) -> Result<(), BackhandError> {
-        DefaultCompressor.decompress(bytes, out, id)
+        *out = bulk::decompress(bytes, out.capacity())?;
+        Ok(())
     }
 
     fn compress(
         &self,
         bytes: &[u8],
-        options: FilesystemCompressor,
-        block_size: u32,
+        _: FilesystemCompressor,
+        _: u32,
     ) -> Result<Vec<u8>, BackhandError> {
         let key = Sha256::of(bytes);
         let mut state = self.state();
@@ -112,16 +108,7 @@ impl CompressionAction for Blocks {
         }
         drop(state);
         // Tables at the end, which say where compressed blocks are: known only in this pass.
-        DefaultCompressor.compress(bytes, options, block_size)
-    }
-
-    fn compression_options(
-        &self,
-        superblock: &mut SuperBlock,
-        kind: &Kind,
-        options: FilesystemCompressor,
-    ) -> Result<Option<Vec<u8>>, BackhandError> {
-        DefaultCompressor.compression_options(superblock, kind, options)
+        Ok(bulk::compress(bytes, LEVEL)?)
     }
 }
 

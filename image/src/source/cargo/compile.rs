@@ -3,16 +3,19 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::io::{BufReader, Read};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::thread;
 
 use cargo_metadata::{Artifact, CrateType, Message};
+use memchr::memmem;
 
 use super::environment::{flags, sysroot};
 use super::linker::Linker;
 use super::record::{Compiled, Program};
 use super::{CargoError, CargoSource, PROGRAMS, SERVICES_PACKAGE, Unpacked, bundled, crates, home};
+use crate::output::file;
 
 /// Cargo as it compiles what ships: with the image's profile, flags, C compiler and linker, into a folder that only
 /// programs made like this are in.
@@ -39,19 +42,20 @@ impl<'a> Compiler<'a> {
         }
         let folder = source.root.join("target/appliance");
         let user = home::of_user().ok_or(CargoError::NoHome)?;
-        let home = folder.join("home");
-        home::make(&home, &user)?;
+        let home = home::own().ok_or(CargoError::NoHome)?;
         let host = source.tools.rustc.lines().find_map(|line| line.strip_prefix("host: "));
-        let (tools_in, zig) = (folder.join("tools"), tools.zig.join("zig"));
-        let host = host.unwrap_or_default();
-        let linker = Linker::write(&tools_in, source.target, zig, &sysroot, host)
-            .map_err(|why| CargoError::Home { path: tools_in, why })?;
+        let (tools_in, zig) = (home.join("tools"), tools.zig.join("zig"));
+        let one_at_a_time = file::lock(&home.join(".lock"), source.steps)?;
+        home::make(&home, &user)?;
+        let linker =
+            Linker::write(&tools_in, source.target, zig, &sysroot, host.unwrap_or_default())?;
+        drop(one_at_a_time);
         if !source.offline {
             let mut cargo = Command::new("cargo");
             home::run_with(&home, &mut cargo).arg("fetch").arg("--manifest-path");
             fetch(cargo.arg(source.root.join("Cargo.toml")), triple)?;
         }
-        let flags = flags(source.root, &sysroot, [&home, &user]);
+        let flags = flags(&sysroot, [&home, &user]);
         Ok(Self { source, triple, sysroot, folder, home, linker, flags })
     }
 
@@ -137,6 +141,13 @@ impl<'a> Compiler<'a> {
     }
 }
 
+/// Whether a program has the path of a file below `root` in it. A folder of the root folder is not looked for: its name
+/// may be any word between slashes.
+fn names(program: &[u8], root: &Path) -> bool {
+    let below = [root.as_os_str().as_bytes(), b"/"].concat();
+    root.components().count() > 2 && memmem::find(program, &below).is_some()
+}
+
 /// Fetches the crates' sources first, because the folders that they are unpacked to have to be
 /// known before the compiler is told what to call them.
 fn fetch(cargo: &mut Command, triple: &str) -> Result<(), CargoError> {
@@ -185,8 +196,27 @@ impl Artifacts {
                 self.programs.get(name).ok_or_else(|| CargoError::NoPackage(name.to_owned()))?;
             let bytes = std::fs::read(path)
                 .map_err(|why| CargoError::Unreadable { path: path.clone(), why })?;
+            if names(&bytes, root) {
+                let (program, root) = (name.to_owned(), root.to_owned());
+                return Err(CargoError::NamesClone { program, root });
+            }
             programs.push(Program { name: name.to_owned(), bytes });
         }
         Ok(Compiled { programs, crates: crates::list(root, &self.manifests)?, musl })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_of_the_clone_is_found() {
+        let program = b"\x7fELF\0/home/me/octet/services/cache/src/lib.rs\0/usr/lib/octet/octet\0";
+        for (root, found) in
+            [("/home/me/octet", true), ("/home/me/oct", false), ("/lib", false), ("/octet", false)]
+        {
+            assert_eq!(names(program, Path::new(root)), found, "{root}");
+        }
     }
 }

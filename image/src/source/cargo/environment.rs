@@ -62,10 +62,15 @@ pub fn sysroot() -> Result<PathBuf, CargoError> {
     Ok(PathBuf::from(String::from_utf8_lossy(&output.stdout).trim_end()))
 }
 
-/// Flags of rustc, in cargo's encoding: how it links, and every folder of this machine gets a name that is the same
-/// on all, those of the cargo `homes` too. The last match counts, so the longest path comes last.
-pub fn flags(root: &Path, sysroot: &Path, homes: [&Path; 2]) -> OsString {
-    let mut folders = vec![(root.to_owned(), "/octet"), (sysroot.to_owned(), "/rust")];
+/// Flags of rustc, in cargo's encoding: how it links, and every folder of this machine whose files the compiler names in
+/// programs gets a name that is the same on all: that of the standard library, and those of the cargo `homes`. The last
+/// match counts, so the longest path comes last.
+///
+/// No folder of the clone is among them. Cargo compiles crates of the workspace by relative paths, and it compiles all
+/// that it has compiled with other flags again: with the same ones for each clone of a user, what one of them has
+/// compiled of others' crates serves the next.
+pub fn flags(sysroot: &Path, homes: [&Path; 2]) -> OsString {
+    let mut folders = vec![(sysroot.to_owned(), "/rust")];
     for home in homes.map(Path::to_owned) {
         let sources = home.join("registry/src");
         // Which folder a registry has depends on how it was reached.
@@ -78,7 +83,7 @@ pub fn flags(root: &Path, sysroot: &Path, homes: [&Path; 2]) -> OsString {
     }
     folders.sort_by_key(|(path, _)| (path.as_os_str().len(), path.clone()));
     let mut flags = OsString::new();
-    for flag in Linker::FLAGS {
+    for flag in Linker::flags() {
         flags.push(flag);
         flags.push("\x1f");
     }
@@ -106,7 +111,7 @@ mod tests {
         let [real, link] = ["real", "link"].map(|name| whole.join(name));
         fs::create_dir_all(real.join("registry/src/index")).unwrap();
         symlink(&real, &link).unwrap();
-        let flags = flags(Path::new("/w"), Path::new("/r"), [&link, &link]);
+        let flags = flags(Path::new("/r"), [&link, &link]);
         let flags: Vec<_> = flags.to_str().unwrap().split('\x1f').collect();
         for home in [&real, &link] {
             let sources = home.join("registry/src/index");

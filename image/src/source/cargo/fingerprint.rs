@@ -17,7 +17,7 @@ pub fn of(source: &CargoSource<'_>) -> Result<String, CargoError> {
         .field(env!("CARGO_PKG_VERSION"))
         // What was compiled with the user's configuration is not taken.
         .field("a cargo home of our own")
-        .field(Linker::recipe())
+        .field(Linker::flags().join(" "))
         .field(source.target.triple())
         .field(&source.tools.rustc);
     for digest in &source.tools.digests {

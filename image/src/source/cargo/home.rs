@@ -15,6 +15,8 @@ use toml::{Table, Value};
 
 use super::CargoError;
 use super::environment::clean;
+use crate::cache;
+use crate::output::file;
 
 /// Where cargo runs: no folder is above it.
 const RUNS_IN: &str = "/";
@@ -41,6 +43,11 @@ pub fn of_user() -> Option<PathBuf> {
     path::absolute(home).ok()
 }
 
+/// Ours: one for all clones of a user, since its path is among the flags of rustc.
+pub fn own() -> Option<PathBuf> {
+    cache::folder("cargo")
+}
+
 /// Makes ours in `folder`, beside the home `user` of the user's.
 ///
 /// # Errors
@@ -60,7 +67,12 @@ pub fn make(folder: &Path, user: &Path) -> Result<(), CargoError> {
     }
     let config = CONFIGS.map(|name| user.join(name)).into_iter().find(|path| path.is_file());
     let said = config.map(|path| taken(&path)).transpose()?.unwrap_or_default();
-    fs::write(folder.join("config.toml"), said.to_string()).map_err(failed(folder))
+    let (config, said) = (folder.join("config.toml"), said.to_string());
+    // Another clone's build may read it right now.
+    if fs::read_to_string(&config).is_ok_and(|there| there == said) {
+        return Ok(());
+    }
+    Ok(file::write(&config, said.as_bytes())?)
 }
 
 /// Has `command`, which is cargo or calls it, run with the home `own`, and with no configuration of the user's but that.

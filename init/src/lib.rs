@@ -1,0 +1,62 @@
+//! PID 1 of an Octet appliance: boot phases, supervisor, shutdown; nothing else.
+//!
+//! It mounts, forks, reaps, keeps timers and one small socket, and never waits for a disk, a lock
+//! or a peer. What could wait runs as a unit, started by PID 1 from its own binary: loading further
+//! kernel modules (`octet-init load-modules LIST`), everything that touches a disk (`mount-data`,
+//! `mark-slot-good`), and asking units for whom is at the serial port under QEMU (`serve-port`).
+
+use std::process::ExitCode;
+
+mod cgroup;
+mod clock;
+mod command_line;
+mod console;
+mod edge;
+mod facts;
+#[cfg(feature = "fault")]
+mod fault;
+mod kernel_modules;
+mod phases;
+mod port;
+mod slot;
+mod spawn;
+mod storage;
+mod supervisor;
+mod sys;
+mod units;
+
+use kernel_modules::{Afterwards, load_list};
+
+/// Ends a unit of PID 1's own. What went wrong is told to PID 1, which shows it, and logged.
+fn end(result: Result<(), String>) -> ExitCode {
+    let Err(problem) = result else { return ExitCode::SUCCESS };
+    eprintln!("{problem}");
+    // PID 1 is there, or nobody wants to know.
+    let _ = octet_control::notify::send(&format!("STATUS={}", problem.replace('\n', " ")));
+    ExitCode::FAILURE
+}
+
+/// PID 1, or one of its units that run its own program.
+pub fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    if std::process::id() == 1 {
+        console::reboot_on_fault();
+        edge::supervise(phases::run());
+    }
+    match &args[..] {
+        [command, list, of_router @ ..] if command == "load-modules" => {
+            let mut failures = load_list(list.as_ref(), Afterwards::Forget);
+            for list in of_router.iter().filter(|_| command_line::is_router()) {
+                failures.extend(load_list(list.as_ref(), Afterwards::Forget));
+            }
+            end(if failures.is_empty() { Ok(()) } else { Err(failures.join("; ")) })
+        }
+        [command] if command == "mount-data" => end(storage::run()),
+        [command] if command == "mark-slot-good" => end(slot::run()),
+        [command] if command == "serve-port" => end(port::run()),
+        _ => {
+            eprintln!("octet-init is PID 1 of an Octet appliance and does nothing elsewhere");
+            ExitCode::from(2)
+        }
+    }
+}

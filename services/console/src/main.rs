@@ -1,7 +1,0 @@
-//! The status screen, as a program of its own.
-
-use std::process::ExitCode;
-
-fn main() -> ExitCode {
-    octet_console::main()
-}
