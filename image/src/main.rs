@@ -48,6 +48,7 @@ enum Command {
     Lock(command::lock::Args),
     Sign(command::sign::Args),
     Bundle(command::bundle::Args),
+    Clean(command::clean::Args),
 }
 
 fn main() -> ExitCode {
@@ -69,6 +70,7 @@ fn main() -> ExitCode {
         Command::Lock(args) => command::lock::run(args),
         Command::Sign(args) => command::sign::run(args),
         Command::Bundle(args) => command::bundle::run(args),
+        Command::Clean(args) => command::clean::run(args),
     };
     match result {
         Ok(code) => code,

@@ -2,6 +2,7 @@
 
 mod altered;
 mod boot;
+mod building;
 mod cache;
 mod cluster;
 mod disk;
@@ -11,6 +12,7 @@ mod forward;
 mod frame;
 mod guest;
 mod host;
+mod image;
 mod live;
 mod memory;
 mod messenger;
@@ -24,20 +26,18 @@ mod sample;
 mod segments;
 mod supervisors;
 
-use std::path::PathBuf;
+use crate::build::Options;
 
-use miette::IntoDiagnostic;
-
-use crate::build::{self, Options};
-use crate::target::Target;
-
-pub use page::replace_section;
-use report::OfTarget;
+pub use page::{at_commit, commit, replace_section};
 pub use report::Report;
 
 /// A part that can be measured by itself, and has a section of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Part {
+    /// Boots beside the bare kernel and stock Alpine, memory, and the size of a slot
+    Image,
+    /// How long a change takes to become an image, and an image to be on flash
+    Building,
     /// PID 1 beside s6, runit and finit
     Supervisors,
     /// The gate, updates, and the gate's memory, of a box that runs
@@ -60,6 +60,8 @@ impl Part {
     /// The heading of its section.
     pub fn title(self) -> &'static str {
         match self {
+            Self::Image => image::TITLE,
+            Self::Building => building::TITLE,
             Self::Supervisors => supervisors::TITLE,
             Self::Box => live::TITLE,
             Self::Segments => segments::TITLE,
@@ -74,6 +76,8 @@ impl Part {
     /// Measures it alone, and returns its section.
     pub fn measure(self, options: &Options, runs: usize) -> miette::Result<String> {
         Ok(match self {
+            Self::Image => image::measure(options, runs)?.markdown(),
+            Self::Building => building::measure(options, runs)?.markdown(),
             Self::Supervisors => supervisors::measure(options, runs)?.markdown(),
             Self::Box => live::measure(options, runs)?.markdown(),
             Self::Segments => segments::measure(options, runs)?.markdown(),
@@ -88,14 +92,8 @@ impl Part {
 
 /// Measures everything; `runs` is how often what takes time is done.
 pub fn measure(options: &Options, runs: usize) -> miette::Result<Report> {
-    let mut targets = vec![];
-    for target in [Target::QemuX86_64, Target::QemuAarch64] {
-        targets.push(of_target(&Options { target, ..options.clone() }, runs)?);
-    }
-    eprintln!("rebuild    into an empty out/, unchanged, and with one file changed");
-    let rebuild = rebuild::measure(options, runs)?;
-    eprintln!("flash      1 GiB, beside dd");
-    let flash = flash::measure(runs)?;
+    let image = image::measure(options, runs)?;
+    let building = building::measure(options, runs)?;
     let supervisors = supervisors::measure(options, runs)?;
     let live = live::measure(options, runs)?;
     let segments = segments::measure(options, runs)?;
@@ -107,10 +105,8 @@ pub fn measure(options: &Options, runs: usize) -> miette::Result<Report> {
     let host = host::describe();
     Ok(Report {
         host,
-        runs,
-        targets,
-        rebuild,
-        flash,
+        image,
+        building,
         supervisors,
         live,
         segments,
@@ -120,21 +116,4 @@ pub fn measure(options: &Options, runs: usize) -> miette::Result<Report> {
         messenger,
         paths,
     })
-}
-
-fn of_target(options: &Options, runs: usize) -> miette::Result<OfTarget> {
-    let target = options.target;
-    let built = build::build(options)?;
-    let stock = build::stock(options)?;
-    let limit = guest::limit(target)?;
-    eprintln!("boot       {target}: appliance, bare kernel and stock Alpine, {runs} times in turn");
-    let boot = boot::measure(&built, &limit.initrd, &stock, runs)?;
-    eprintln!("disk       {target}: by firmware, beside a disk that only powers off");
-    let disk = disk::measure(options, &built, runs)?;
-    eprintln!("memory     {target}: of a guest with 512 MiB, and of one with 96");
-    let memory = memory::measure(&built)?;
-    let size = |path: &PathBuf| path.metadata().map(|it| it.len()).into_diagnostic();
-    // The seed's kernel as it is: for Arm, `boot/linux` is an unpacked one.
-    let slot = size(&stock.join("linux"))? + size(&built.initrd)?;
-    Ok(OfTarget { target, boot, disk, memory, slot })
 }

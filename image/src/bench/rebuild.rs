@@ -1,7 +1,6 @@
 //! How long a build takes, as a person waits for it.
 
 use std::fs;
-use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -10,6 +9,16 @@ use miette::{Diagnostic, IntoDiagnostic};
 
 use super::sample::Sample;
 use crate::build::{self, Options};
+use crate::verify::copy;
+
+/// What is to be changed is not there.
+#[derive(Debug, thiserror::Error, Diagnostic)]
+#[error("{file} has no `{text}`, which this changes")]
+#[diagnostic(help("name another text in image/src/bench/rebuild.rs"))]
+struct NoText {
+    file: String,
+    text: String,
+}
 
 /// Builds with a warm store and this workspace's programs compiled.
 #[derive(Debug, Clone, Default)]
@@ -22,7 +31,19 @@ pub struct Rebuilds {
     pub overlay: Sample,
     /// What of that was compression.
     pub compression: Sample,
+    /// The first image of another clone.
+    pub clone: Sample,
+    /// The same with a line changed: it compiles what is its own.
+    pub crates: Sample,
+    /// Then a line of a small service has changed.
+    pub console: Sample,
+    /// And one of a large one.
+    pub forward: Sample,
 }
+
+/// A file of a service, and a text in it that boxes show.
+const CONSOLE: [&str; 2] = ["services/console/src/screen.rs", "board number not known yet"];
+const FORWARD: [&str; 2] = ["services/forward/src/daemon/answer.rs", "there is no path"];
 
 /// A build failed.
 #[derive(Debug, thiserror::Error, Diagnostic)]
@@ -30,36 +51,45 @@ pub struct Rebuilds {
 #[diagnostic(help("see `cargo image build`"))]
 struct BuildFailed(String);
 
-/// Builds in a second workspace, made of links to this one, with overlays of its own: no file of
-/// this one is touched.
+/// Builds in copies of this workspace: no file of this one is touched.
 pub fn measure(options: &Options, runs: usize) -> miette::Result<Rebuilds> {
-    let workspace = build::workspace()?;
-    let folder = tempfile::tempdir().into_diagnostic()?;
-    for entry in fs::read_dir(workspace.root()).into_diagnostic()? {
-        let entry = entry.into_diagnostic()?;
-        if entry.file_name() != "out" && entry.file_name() != "overlays" {
-            symlink(entry.path(), folder.path().join(entry.file_name())).into_diagnostic()?;
-        }
-    }
-    copy(&workspace.root().join("overlays"), &folder.path().join("overlays")).into_diagnostic()?;
-    let changed =
-        folder.path().join("overlays").join(options.target.name()).join("etc/octet-bench");
-    fs::create_dir_all(changed.parent().unwrap_or(folder.path())).into_diagnostic()?;
-
+    let root = build::workspace()?.root().to_owned();
+    build::build(options)?;
     // Cargo may put another program in this one's place, if a source changes meanwhile.
     let builder = tempfile::tempdir().into_diagnostic()?;
     let program = builder.path().join("octet-image");
     fs::copy("/proc/self/exe", &program).into_diagnostic()?;
-    let build = |folder: &Path| timed(Command::new(&program).current_dir(folder).arg("build"));
+    let folder = tempfile::tempdir().into_diagnostic()?;
+    let clone = folder.path().join("clone");
+    copy::copy(&root, &copy::files(&root).into_diagnostic()?, &clone).into_diagnostic()?;
+    let build = || timed(Command::new(&program).current_dir(&clone).arg("build").env_remove("CI"));
+    let change = |[file, text]: [&str; 2], to: &str| -> miette::Result<()> {
+        let source = fs::read_to_string(root.join(file)).into_diagnostic()?;
+        if !source.contains(text) {
+            return Err(NoText { file: file.to_owned(), text: text.to_owned() }.into());
+        }
+        fs::write(clone.join(file), source.replace(text, to)).into_diagnostic()
+    };
 
     let mut rebuilds = Rebuilds::default();
-    build(folder.path())?; // what is compiled and unpacked once is not measured
+    rebuilds.clone.add(build()?.0);
+    change(CONSOLE, "no board number yet")?;
+    rebuilds.crates.add(build()?.0);
     for run in 0..runs {
-        fs::remove_dir_all(folder.path().join("out")).into_diagnostic()?;
-        rebuilds.cold.add(build(folder.path())?.0);
-        rebuilds.unchanged.add(unchanged(workspace.root(), options)?);
+        change(CONSOLE, &format!("no board number {run}"))?;
+        rebuilds.console.add(build()?.0);
+        change(FORWARD, &format!("there are {run} paths"))?;
+        rebuilds.forward.add(build()?.0);
+    }
+
+    let changed = clone.join("overlays").join(options.target.name()).join("etc/octet-bench");
+    fs::create_dir_all(changed.parent().unwrap_or(&clone)).into_diagnostic()?;
+    for run in 0..runs {
+        fs::remove_dir_all(clone.join("out")).into_diagnostic()?;
+        rebuilds.cold.add(build()?.0);
+        rebuilds.unchanged.add(unchanged(&root, options)?);
         fs::write(&changed, format!("run {run}\n")).into_diagnostic()?;
-        let (whole, said) = build(folder.path())?;
+        let (whole, said) = build()?;
         rebuilds.overlay.add(whole);
         rebuilds.compression.add(step(&said, "squashfs"));
     }
@@ -94,23 +124,6 @@ fn step(said: &str, name: &str) -> Duration {
         .filter_map(|line| line.rsplit_once('(')?.1.strip_suffix(" s)")?.parse().ok())
         .map(Duration::from_secs_f64)
         .sum()
-}
-
-fn copy(from: &Path, to: &Path) -> std::io::Result<()> {
-    fs::create_dir_all(to)?;
-    for entry in fs::read_dir(from)? {
-        let entry = entry?;
-        let (source, target) = (entry.path(), to.join(entry.file_name()));
-        let kind = entry.file_type()?;
-        if kind.is_dir() {
-            copy(&source, &target)?;
-        } else if kind.is_symlink() {
-            symlink(fs::read_link(source)?, target)?;
-        } else {
-            fs::copy(source, target)?;
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]

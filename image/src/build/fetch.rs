@@ -27,6 +27,13 @@ struct NotNewer {
 /// unless what is `locked` is to be used and nothing else.
 pub fn fetch(inputs: &mut Inputs, path: &Path, locked: bool, steps: &Steps) -> miette::Result<()> {
     let seed = inputs.lock.seed(inputs.target)?;
+    let all = inputs.lock.debs(inputs.target).chain([seed, inputs.lock.tool("ziglang")?]);
+    let missing: Vec<_> = all.filter(|input| !inputs.store.has(input)).collect();
+    if !missing.is_empty() && !inputs.store.offline() {
+        let bytes: u64 = missing.iter().map(|input| input.size).sum();
+        let megabytes = bytes as f64 / 1e6;
+        steps.note(&format!("{} inputs are to be fetched, {megabytes:.1} MB", missing.len()));
+    }
     inputs.store.ensure(&inputs.lock, seed, steps)?;
     // By number: the lock may change on the way, though not in its order.
     for number in 0..inputs.lock.debs(inputs.target).count() {

@@ -34,6 +34,8 @@ pub struct Inputs {
     pub overlays: Overlays,
     /// Where fetched inputs are.
     pub store: Store,
+    /// Whether programs that another clone has compiled will do.
+    takes_others: bool,
 }
 
 impl Inputs {
@@ -55,6 +57,8 @@ impl Inputs {
             units,
             overlays,
             store,
+            // What CI builds was compiled there.
+            takes_others: options.takes_others && std::env::var_os("CI").is_none(),
         })
     }
 
@@ -84,6 +88,7 @@ impl Inputs {
             units: &self.units,
             tools: Tools { rustc: self.toolchain.rustc.clone(), digests },
             unpack,
+            takes_others: self.takes_others,
             offline: self.store.offline(),
             steps,
         }

@@ -42,6 +42,10 @@ pub struct Options {
     /// Refuse a toolchain or an input other than the one that is locked
     #[arg(long)]
     pub locked: bool,
+    /// Whether programs will do that another clone of the user has compiled of the same sources: for an image that is
+    /// tried, and neither compared with another nor given to anybody.
+    #[arg(skip)]
+    pub takes_others: bool,
 }
 
 /// An image.

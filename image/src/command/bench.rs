@@ -29,7 +29,12 @@ pub fn run(args: Args) -> miette::Result<ExitCode> {
     // Peers are needed only where something stands beside them.
     let beside: &[&'static [setup::Need]] = match args.only {
         Some(
-            bench::Part::Forward | bench::Part::Box | bench::Part::Cluster | bench::Part::Messenger,
+            bench::Part::Forward
+            | bench::Part::Box
+            | bench::Part::Building
+            | bench::Part::Cluster
+            | bench::Part::Image
+            | bench::Part::Messenger,
         ) => &[],
         Some(bench::Part::Supervisors) => &[&setup::SUPERVISORS],
         Some(bench::Part::Segments) => &[&setup::SEGMENTS],
@@ -49,12 +54,14 @@ pub fn run(args: Args) -> miette::Result<ExitCode> {
         needs.extend(setup::run(args.build.target));
     }
     setup::require(&needs, args.setup)?;
-    let path = build::workspace()?.root().join("docs/BENCHMARKS.md");
+    let root = build::workspace()?.root().to_owned();
+    let path = root.join("docs/BENCHMARKS.md");
+    let commit = bench::commit(&root);
     let runs = args.runs.into();
     let page = match args.only {
-        None => bench::measure(&args.build, runs)?.markdown(),
+        None => bench::at_commit(&bench::measure(&args.build, runs)?.markdown(), &commit),
         Some(part) => {
-            let section = part.measure(&args.build, runs)?;
+            let section = bench::at_commit(&part.measure(&args.build, runs)?, &commit);
             let page = std::fs::read_to_string(&path)
                 .into_diagnostic()
                 .wrap_err_with(|| format!("cannot read {}", path.display()))?;

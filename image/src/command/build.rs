@@ -24,9 +24,10 @@ pub fn run(args: Args) -> miette::Result<ExitCode> {
     if args.verify.is_some() {
         setup::require(&[&setup::VERIFY], args.setup)?;
     }
-    let built = build(&args.options)?;
+    let options = Options { takes_others: args.verify.is_none(), ..args.options };
+    let built = build(&options)?;
     if let Some(extent) = args.verify {
-        println!("{}", verify(&args.options, &built, extent)?.text(&built));
+        println!("{}", verify(&options, &built, extent)?.text(&built));
     } else {
         println!("{}", built.folder.display());
     }

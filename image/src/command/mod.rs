@@ -3,6 +3,7 @@
 pub mod bench;
 pub mod build;
 pub mod bundle;
+pub mod clean;
 pub mod ctl;
 pub mod explain;
 pub mod flash;

@@ -52,7 +52,7 @@ pub fn run(args: Args) -> miette::Result<ExitCode> {
     setup::require(&setup::run(args.build.target), args.setup)?;
     let said = args.cluster.map(|boards| together::said(&args.build, boards));
     let said = said.transpose()?;
-    let built = build::build(&args.build)?;
+    let built = build::build(&build::Options { takes_others: true, ..args.build })?;
     if let (Some((ports, said)), Some(boards)) = (said, args.cluster) {
         let size = Size { ports, boards, memory: args.memory };
         return many::run(&built, size, &said, args.disk);

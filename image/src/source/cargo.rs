@@ -2,6 +2,7 @@
 
 mod bundled;
 mod compile;
+mod crate_cache;
 mod crates;
 mod environment;
 mod fingerprint;
@@ -10,13 +11,15 @@ mod linker;
 mod record;
 
 use std::collections::BTreeMap;
-use std::fs::File;
+use std::fs::{DirBuilder, File};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use miette::Diagnostic;
 
 use super::purl::purl;
 use super::{Checksum, Component, Kind, Source, Taken};
+use crate::cache;
 use crate::output::file::{self, WriteError};
 use crate::steps::Steps;
 use crate::target::Target;
@@ -24,6 +27,8 @@ use crate::tree::{Because, Node, Origin, Tree, Units};
 
 use compile::Compiler;
 use record::{Compiled, Crate};
+
+pub use crate_cache::CRATES_FOLDER;
 
 /// The programs of one image.
 pub struct CargoSource<'a> {
@@ -37,6 +42,8 @@ pub struct CargoSource<'a> {
     pub tools: Tools,
     /// Where the tools are unpacked, once a compilation is due.
     pub unpack: &'a dyn Fn() -> miette::Result<Unpacked>,
+    /// Whether programs that another clone has compiled will do.
+    pub takes_others: bool,
     /// Whether cargo must not use the network.
     pub offline: bool,
     /// Where progress is told.
@@ -175,6 +182,9 @@ const SERVICES_PROGRAM: &str = "/usr/lib/octet/octet";
 /// What is compiled, and the path of each in the image.
 const PROGRAMS: [(&str, &str); 2] = [(INIT_PACKAGE, INIT), (SERVICES_PACKAGE, SERVICES_PROGRAM)];
 
+/// The folder in the builder's cache for programs that all clones of the user share.
+pub const PROGRAMS_FOLDER: &str = "programs";
+
 /// Where the programs of the workspace at `root` are kept, each lot in a folder of its own.
 pub fn programs(root: &Path) -> PathBuf {
     root.join("target/appliance/octet")
@@ -203,28 +213,47 @@ impl CargoSource<'_> {
 
     /// The programs, if all that they are made of is as it was when they were compiled.
     pub fn current(&self) -> Result<Option<Compiled>, CargoError> {
-        let fingerprint = fingerprint::of(self)?;
-        Ok(Compiled::load(&self.folder(&fingerprint)))
+        Ok(self.load(&fingerprint::of(self)?))
     }
 
     fn folder(&self, fingerprint: &str) -> PathBuf {
         programs(self.root).join(fingerprint)
     }
 
+    fn load(&self, fingerprint: &str) -> Option<Compiled> {
+        let load = |folder: PathBuf| Compiled::load(&folder, self.root);
+        load(self.folder(fingerprint)).or_else(|| {
+            let others = cache::folder(PROGRAMS_FOLDER).filter(|_| self.takes_others)?;
+            if cache::is_ours(&others) { load(others.join(fingerprint)) } else { None }
+        })
+    }
+
     /// The programs, compiled now if need be.
     pub fn compiled(&self) -> miette::Result<Compiled> {
         let fingerprint = fingerprint::of(self)?;
-        let folder = self.folder(&fingerprint);
-        if let Some(compiled) = Compiled::load(&folder) {
+        if let Some(compiled) = self.load(&fingerprint) {
             return Ok(compiled);
         }
         let _one_at_a_time = self.lock()?;
-        if let Some(compiled) = Compiled::load(&folder) {
+        if let Some(compiled) = self.load(&fingerprint) {
             return Ok(compiled);
         }
         let built = Compiler::new(self, &(self.unpack)()?)?.image()?;
-        built.save(&folder)?;
+        built.save(&self.folder(&fingerprint))?;
+        if let Some(others) = cache::folder(PROGRAMS_FOLDER)
+            && let Err(error) = self.share(&built, &others, &fingerprint)
+        {
+            self.steps.warn(&format!("{error}: other clones will compile these programs again"));
+        }
         Ok(built)
+    }
+
+    /// Keeps programs for other clones of the user in the folder `others`.
+    fn share(&self, built: &Compiled, others: &Path, fingerprint: &str) -> miette::Result<()> {
+        let make = || DirBuilder::new().recursive(true).mode(0o700).create(others);
+        make().map_err(WriteError::at(others))?;
+        let _one_at_a_time = file::lock(&others.join(".lock"), self.steps)?;
+        built.save(&others.join(fingerprint))
     }
 
     /// Programs that no image has, compiled as the image's are, and with the features of its services. `words` are

@@ -8,7 +8,7 @@ mod seed;
 
 use crate::tree::{Record, Tree};
 
-pub use cargo::{CargoSource, INIT, Tools, Unpacked, programs};
+pub use cargo::{CRATES_FOLDER, CargoSource, INIT, PROGRAMS_FOLDER, Tools, Unpacked, programs};
 pub use deb::{DebSource, Wanted as WantedProgram};
 pub use path::PathSource;
 pub use seed::{NamedModule, SeedSource};

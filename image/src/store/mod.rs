@@ -122,6 +122,11 @@ impl Store {
         self.root.join(sha256.to_string())
     }
 
+    /// Whether `input` is there, in full length.
+    pub fn has(&self, input: &Input) -> bool {
+        fs::metadata(self.path(*input.sha256.get_ref())).is_ok_and(|it| it.len() == input.size)
+    }
+
     /// Sees that `input` is there in full length, and fetches it otherwise.
     pub fn ensure(&self, lock: &Lock, input: &Input, steps: &Steps) -> Result<PathBuf, StoreError> {
         let path = self.path(*input.sha256.get_ref());

@@ -11,7 +11,7 @@
 
 mod again;
 mod compare;
-mod copy;
+pub mod copy;
 mod other_host;
 mod place;
 

@@ -2,19 +2,28 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
+use std::fs;
 use std::io::{BufReader, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::thread;
+use std::time::Instant;
 
 use cargo_metadata::{Artifact, CrateType, Message};
 use memchr::memmem;
+use serde::{Deserialize, Serialize};
 
+use super::crate_cache::{CRATES_FOLDER, CrateCache, Units};
 use super::environment::{flags, sysroot};
 use super::linker::Linker;
 use super::record::{Compiled, Program};
-use super::{CargoError, CargoSource, PROGRAMS, SERVICES_PACKAGE, Unpacked, bundled, crates, home};
+use super::{
+    CargoError, CargoSource, PROGRAMS, SERVICES_PACKAGE, Unpacked, bundled, crates, fingerprint,
+    home,
+};
+use crate::cache;
+use crate::digest::{Hasher, Sha256};
 use crate::output::file;
 
 /// Cargo as it compiles what ships: with the image's profile, flags, C compiler and linker, into a folder that only
@@ -65,6 +74,14 @@ impl<'a> Compiler<'a> {
     /// # Errors
     /// Cargo fails.
     pub fn build(&self, words: &[&str], mut made: impl FnMut(Artifact)) -> Result<(), CargoError> {
+        let others = self.crate_cache()?;
+        if let Some(others) = &others {
+            let step = self.source.steps.start("copy", "crates that other clones have compiled");
+            match others.restore().copied {
+                0 => drop(step),
+                copied => step.done(&format!("{copied} artifacts of crates, from another clone")),
+            }
+        }
         let mut command = Command::new("cargo");
         home::run_with(&self.home, &mut command)
             .args(["build", "--profile", "appliance", "--locked", "--target", self.triple])
@@ -107,10 +124,12 @@ impl<'a> Compiler<'a> {
             text
         });
         let for_target = self.folder.join(self.triple);
+        let mut units = Units::default();
         if let Some(stdout) = child.stdout.take() {
-            for message in Message::parse_stream(BufReader::new(stdout)) {
+            for message in Message::parse_stream(BufReader::new(stdout)).map_while(Result::ok) {
+                units.note(&self.folder, &message);
                 // A build script or a macro runs here, and is in no image.
-                if let Ok(Message::CompilerArtifact(artifact)) = message
+                if let Message::CompilerArtifact(artifact) = message
                     && artifact.filenames.iter().any(|it| it.as_std_path().starts_with(&for_target))
                 {
                     made(artifact);
@@ -119,7 +138,55 @@ impl<'a> Compiler<'a> {
         }
         let status = child.wait().map_err(no_program)?;
         let stderr = stderr.join().unwrap_or_default();
-        if status.success() { Ok(()) } else { Err(failed(&stderr)) }
+        if !status.success() {
+            return Err(failed(&stderr));
+        }
+        if let Some(others) = &others
+            && let Err(error) = others.keep(&units)
+        {
+            self.source
+                .steps
+                .warn(&format!("{error}: other clones will compile these crates again"));
+        }
+        Ok(())
+    }
+
+    /// What other clones have compiled of others' crates, if there is a place for it.
+    fn crate_cache(&self) -> Result<Option<CrateCache<'_>>, CargoError> {
+        let Some(store) = cache::folder(CRATES_FOLDER) else { return Ok(None) };
+        let checksums = crates::checksums(self.source.root)?;
+        let steps = self.source.steps;
+        let (target, home) = (&self.folder, &self.home);
+        Ok(Some(CrateCache::new(store, self.key()?, target, home, checksums, steps)))
+    }
+
+    /// A digest over what all of these are compiled with. What a crate is compiled with besides, cargo puts into the
+    /// names of its files.
+    fn key(&self) -> Result<Sha256, CargoError> {
+        let mut hasher = Hasher::default();
+        hasher.field(&self.source.tools.rustc).field(self.triple);
+        hasher.field(self.flags.as_encoded_bytes());
+        for digest in &self.source.tools.digests {
+            hasher.field(digest);
+        }
+        let cargo = Command::new("cargo").arg("-Vv").output();
+        let cargo = cargo.map_err(|why| CargoError::NoProgram { program: "cargo".into(), why })?;
+        hasher.field(cargo.stdout);
+        // The compiler's own libraries have digests in their names.
+        let standard = self.sysroot.join("lib/rustlib").join(self.triple).join("lib");
+        for folder in [self.sysroot.join("lib"), standard] {
+            let unreadable = |why| CargoError::Unreadable { path: folder.clone(), why };
+            let mut names = vec![];
+            for entry in fs::read_dir(&folder).map_err(unreadable)? {
+                let entry = entry.map_err(unreadable)?;
+                names.push((entry.file_name(), entry.metadata().map_err(unreadable)?.len()));
+            }
+            names.sort();
+            for (name, size) in names {
+                hasher.field(name.as_encoded_bytes()).field(size.to_le_bytes());
+            }
+        }
+        Ok(hasher.finish())
     }
 
     /// Compiles the programs of the image.
@@ -127,7 +194,20 @@ impl<'a> Compiler<'a> {
     /// # Errors
     /// Cargo fails, or what it made cannot be read.
     pub fn image(&self) -> Result<Compiled, CargoError> {
+        let last = Last::read();
+        let is_first = !self.folder.join(self.triple).is_dir();
+        if is_first {
+            let took = last.as_ref().map(|it| format!("the last clone took {} s", it.seconds));
+            let took = took.unwrap_or_else(|| "it takes minutes".to_owned());
+            self.source
+                .steps
+                .note(&format!("this clone has nothing compiled for {}: {took}", self.triple));
+        }
         let step = self.source.steps.start("compile", "crates");
+        if let Some(last) = &last {
+            step.total(last.crates);
+        }
+        let began = Instant::now();
         let words: Vec<_> = PROGRAMS.iter().flat_map(|(program, _)| ["--bin", program]).collect();
         let mut artifacts = Artifacts::default();
         self.build(&words, |artifact| {
@@ -135,9 +215,41 @@ impl<'a> Compiler<'a> {
             step.advance();
         })?;
         let root = self.source.root;
-        let compiled = artifacts.finish(root, bundled::musl(&self.sysroot, self.triple)?)?;
+        let also =
+            fingerprint::also(self.source, &self.folder.join(self.triple).join("appliance"))?;
+        let musl = bundled::musl(&self.sysroot, self.triple)?;
+        let compiled = Compiled { also, ..artifacts.finish(root, musl)? };
+        if is_first {
+            let seconds = began.elapsed().as_secs();
+            Last { seconds, crates: artifacts.manifests.len() as u64 }.write();
+        }
         step.done(&format!("{} crates compiled for {}", artifacts.compiled, self.triple));
         Ok(compiled)
+    }
+}
+
+/// What a clone's first compilation took the last time, for whoever waits for the next.
+#[derive(Serialize, Deserialize)]
+struct Last {
+    seconds: u64,
+    crates: u64,
+}
+
+impl Last {
+    /// Where it is kept.
+    fn file() -> Option<PathBuf> {
+        cache::folder("compiled.json")
+    }
+
+    fn read() -> Option<Self> {
+        serde_json::from_slice(&fs::read(Self::file()?).ok()?).ok()
+    }
+
+    /// Nothing depends on it.
+    fn write(&self) {
+        if let (Some(path), Ok(text)) = (Self::file(), serde_json::to_vec(self)) {
+            let _ = file::write(&path, &text);
+        }
     }
 }
 
@@ -194,15 +306,16 @@ impl Artifacts {
         for (name, _) in PROGRAMS {
             let path =
                 self.programs.get(name).ok_or_else(|| CargoError::NoPackage(name.to_owned()))?;
-            let bytes = std::fs::read(path)
-                .map_err(|why| CargoError::Unreadable { path: path.clone(), why })?;
+            let bytes =
+                fs::read(path).map_err(|why| CargoError::Unreadable { path: path.clone(), why })?;
             if names(&bytes, root) {
                 let (program, root) = (name.to_owned(), root.to_owned());
                 return Err(CargoError::NamesClone { program, root });
             }
             programs.push(Program { name: name.to_owned(), bytes });
         }
-        Ok(Compiled { programs, crates: crates::list(root, &self.manifests)?, musl })
+        let crates = crates::list(root, &self.manifests)?;
+        Ok(Compiled { programs, crates, musl, also: vec![] })
     }
 }
 

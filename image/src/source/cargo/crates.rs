@@ -63,6 +63,13 @@ struct Locked {
     dependencies: Vec<String>,
 }
 
+/// The SHA-256 that the registry gives of each crate of its, by name and version, as the workspace at `root` locks them.
+pub fn checksums(root: &Path) -> Result<BTreeMap<(String, String), String>, CargoError> {
+    let lock: Lock = read(&root.join("Cargo.lock"))?;
+    let checksum = |it: Locked| Some(((it.name, it.version), it.checksum?));
+    Ok(lock.package.into_iter().filter_map(checksum).collect())
+}
+
 /// The crates of these `manifests`, and which of them each uses.
 pub fn list(root: &Path, manifests: &BTreeSet<PathBuf>) -> Result<Vec<Crate>, CargoError> {
     let inherited = read::<Root>(&root.join("Cargo.toml"))?.workspace.package;

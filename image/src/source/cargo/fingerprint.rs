@@ -1,6 +1,7 @@
 //! Whether anything that the programs are made of has changed since they were compiled.
 
 use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -37,6 +38,44 @@ pub fn of(source: &CargoSource<'_>) -> Result<String, CargoError> {
         hasher.field(service);
     }
     Ok(hasher.finish().to_string())
+}
+
+/// What the programs in `folder` are made of besides, by cargo's word: files in no folder of theirs, which a crate
+/// includes. Their paths are from the workspace's folder, as long as they are in it.
+pub fn also(source: &CargoSource<'_>, folder: &Path) -> Result<Vec<(PathBuf, Sha256)>, CargoError> {
+    let looked_at = folders(source.root, &source.services())?;
+    let is_looked_at = |path: &PathBuf| {
+        let inside = looked_at.iter().find_map(|folder| path.strip_prefix(folder).ok());
+        inside.is_some_and(|inside| !inside.iter().next().is_some_and(is_left_out))
+    };
+    let mut found = vec![];
+    for (program, _) in PROGRAMS {
+        let path = folder.join(program).with_extension("d");
+        let unreadable = |why| CargoError::Unreadable { path: path.clone(), why };
+        let text = fs::read_to_string(&path).map_err(unreadable)?;
+        for path in needed(&text).filter(|path| !is_looked_at(path)) {
+            let sha256 = Sha256::of_file(&path).map_err(unreadable)?;
+            found.push((path.strip_prefix(source.root).unwrap_or(&path).to_owned(), sha256));
+        }
+    }
+    found.sort();
+    found.dedup();
+    Ok(found)
+}
+
+/// The files that a program needs, as cargo writes it for make(1): `PROGRAM: FILE …`, blanks in paths behind a backslash.
+fn needed(text: &str) -> impl Iterator<Item = PathBuf> {
+    const BLANK: char = '\0';
+    let files = text.lines().filter_map(|line| line.split_once(": ")).map(|(_, files)| files);
+    files.flat_map(|files| {
+        let files = files.replace("\\ ", &BLANK.to_string());
+        files.split(' ').map(|it| it.replace(BLANK, " ").into()).collect::<Vec<PathBuf>>()
+    })
+}
+
+/// Whether a file or folder of a package is in none of its programs.
+fn is_left_out(name: &OsStr) -> bool {
+    ["benches", "examples", "target", "tests"].iter().any(|it| name == *it)
 }
 
 /// The folders of the programs' packages and of all packages of this workspace that they use, in
@@ -84,7 +123,9 @@ fn walk(package: &Path, folder: &Path, hasher: &mut Hasher) -> Result<(), CargoE
     paths.sort();
     for path in paths {
         if path.is_dir() {
-            if !path.join("Cargo.toml").is_file() && !path.ends_with("target") {
+            let is_packages = path.parent() == Some(package);
+            let is_left_out = is_packages && path.file_name().is_some_and(is_left_out);
+            if !path.join("Cargo.toml").is_file() && !is_left_out {
                 walk(package, &path, hasher)?;
             }
         } else {
@@ -94,4 +135,39 @@ fn walk(package: &Path, folder: &Path, hasher: &mut Hasher) -> Result<(), CargoE
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_that_a_program_needs() {
+        let text = "/w/octet: /w/a/src/lib.rs /w/b\\ c/main.rs\n";
+        let files: Vec<_> = needed(text).collect();
+        assert_eq!(files, [Path::new("/w/a/src/lib.rs"), Path::new("/w/b c/main.rs")]);
+    }
+
+    #[test]
+    fn tests_and_examples_are_not_looked_at() {
+        let folder = tempfile::tempdir().unwrap();
+        let digest = || {
+            let mut hasher = Hasher::default();
+            walk(folder.path(), folder.path(), &mut hasher).unwrap();
+            hasher.finish()
+        };
+        let write = |path: &str, text: &str| {
+            let path = folder.path().join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        };
+        write("src/tests/data.txt", "1");
+        let before = digest();
+        write("tests/daemon.rs", "1");
+        write("examples/a/main.rs", "1");
+        write("inner/Cargo.toml", "1");
+        assert_eq!(digest(), before);
+        write("src/tests/data.txt", "2");
+        assert_ne!(digest(), before);
+    }
 }

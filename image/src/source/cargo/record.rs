@@ -23,6 +23,8 @@ pub struct Compiled {
     pub crates: Vec<Crate>,
     /// The version of musl that the compiler brings along.
     pub musl: String,
+    /// Files that they are made of, and that the fingerprint does not look at.
+    pub also: Vec<(PathBuf, Sha256)>,
 }
 
 /// One program.
@@ -56,14 +58,21 @@ struct Record {
     programs: Vec<(String, Sha256)>,
     crates: Vec<Crate>,
     musl: String,
+    also: Vec<(PathBuf, Sha256)>,
 }
 
 const RECORD: &str = "programs.json";
 
 impl Compiled {
-    /// The programs in `folder`, if all are there and whole.
-    pub fn load(folder: &Path) -> Option<Self> {
+    /// The programs in `folder`, if all are there and whole, and what else they are made of is in the workspace at `root`
+    /// as it was.
+    pub fn load(folder: &Path, root: &Path) -> Option<Self> {
         let record: Record = serde_json::from_slice(&fs::read(folder.join(RECORD)).ok()?).ok()?;
+        for (path, sha256) in &record.also {
+            if Sha256::of_file(&root.join(path)).ok()? != *sha256 {
+                return None;
+            }
+        }
         let mut programs = vec![];
         for (name, sha256) in record.programs {
             let bytes = fs::read(folder.join(&name)).ok()?;
@@ -72,7 +81,7 @@ impl Compiled {
             }
             programs.push(Program { name, bytes });
         }
-        Some(Self { programs, crates: record.crates, musl: record.musl })
+        Some(Self { programs, crates: record.crates, musl: record.musl, also: record.also })
     }
 
     /// Keeps the programs in `folder`; the record comes last, so that it vouches for all.
@@ -82,8 +91,8 @@ impl Compiled {
             file::write(&folder.join(&program.name), &program.bytes)?;
             programs.push((program.name.clone(), Sha256::of(&program.bytes)));
         }
-        let (crates, musl) = (self.crates.clone(), self.musl.clone());
-        let record = Record { programs, crates, musl };
+        let (crates, musl, also) = (self.crates.clone(), self.musl.clone(), self.also.clone());
+        let record = Record { programs, crates, musl, also };
         let text = serde_json::to_vec_pretty(&record)
             .map_err(io::Error::other)
             .map_err(|why| CargoError::Unreadable { path: folder.join(RECORD), why })?;

@@ -34,6 +34,33 @@ fn and_the_same_programs() {
     assert!(crates.len() > 20 && compiled >= crates.len(), "{compiled}: {crates:?}");
 }
 
+/// Crates of registries come from where the first clone has left them. Whole programs do, too, but not where CI builds.
+#[test]
+#[ignore = "long: compiles the workspace's own crates once more"]
+fn a_second_clone_compiles_its_own_crates_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let clone = folder.path().join("a second clone");
+    fs::create_dir(&clone).unwrap();
+    let copy = "git ls-files --cached --others --exclude-standard -z | tar -c --null -T - | tar -x -C \"$0\"";
+    must(Command::new("sh").current_dir(workspace()).args(["-c", copy]).arg(&clone));
+    let sums = |folder: &Path| fs::read_to_string(folder.join("SHA256SUMS")).unwrap();
+    let crates = crates(&shipped().folder).len();
+    for ci in [true, false] {
+        let mut build = Command::new(builder());
+        build.current_dir(&clone).arg("build").env_remove("CI");
+        let said = must(if ci { build.env("CI", "true") } else { &mut build }).stderr;
+        let compiled = said.lines().find_map(|line| line.strip_prefix("compile "));
+        let compiled = compiled.map(|line| line.trim().split(' ').next().unwrap().to_owned());
+        match compiled.map(|count| count.parse::<usize>().unwrap()) {
+            Some(compiled) => assert!(ci && (10..crates / 4).contains(&compiled), "{said}"),
+            None => assert!(!ci, "{said}"),
+        }
+        assert_eq!(sums(&clone.join("out/qemu-x86_64")), sums(&shipped().folder), "{said}");
+        fs::remove_dir_all(clone.join("out")).unwrap();
+        fs::remove_dir_all(clone.join("target/appliance")).unwrap();
+    }
+}
+
 /// Builds once more and compares; what was said of that.
 fn the_same(extent: &str) -> String {
     let first = shipped();

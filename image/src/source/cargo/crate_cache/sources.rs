@@ -1,0 +1,118 @@
+//! What a unit was compiled from: files of its crate, as cargo has unpacked them.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::unit::Unit;
+use crate::digest::{Hasher, Sha256};
+
+/// Where the sources of crates are, in a home of cargo's.
+const BELOW: &str = "registry/src";
+
+/// The sources in one home of cargo's.
+pub struct Sources<'a> {
+    home: &'a Path,
+}
+
+/// Some of them, as they were.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Read {
+    /// Their paths in the home, in order.
+    paths: BTreeSet<PathBuf>,
+    /// A digest of paths and contents.
+    digest: Sha256,
+}
+
+impl<'a> Sources<'a> {
+    /// Those in the home `home`.
+    pub fn of(home: &'a Path) -> Self {
+        Self { home }
+    }
+
+    /// What `unit`, whose `files` are in `target`, was compiled from: files that rustc has named, or all of a crate whose
+    /// build script has run. None if one is of elsewhere.
+    pub fn read(&self, target: &Path, unit: &Unit, files: &BTreeSet<PathBuf>) -> Option<Read> {
+        let mut paths = BTreeSet::new();
+        let mut compiled = false;
+        for file in files.iter().filter(|file| is_rustcs(file)) {
+            compiled = true;
+            for path in named(&fs::read_to_string(target.join(file)).ok()?) {
+                // What a build script has made is a unit of its own.
+                if !path.starts_with(target) {
+                    paths.insert(path.strip_prefix(self.home).ok()?.to_owned());
+                }
+            }
+        }
+        if !compiled {
+            self.walk(&self.package(unit)?, &mut paths)?;
+        }
+        let digest = self.digest(&paths)?;
+        paths.iter().all(|path| path.starts_with(BELOW)).then_some(Read { paths, digest })
+    }
+
+    /// Whether they are still as they were.
+    pub fn are(&self, read: &Read) -> bool {
+        self.digest(&read.paths) == Some(read.digest)
+    }
+
+    /// The folder of the unit's crate, from the home.
+    fn package(&self, unit: &Unit) -> Option<PathBuf> {
+        let registries = fs::read_dir(self.home.join(BELOW)).ok()?.filter_map(Result::ok);
+        let name = format!("{}-{}", unit.name, unit.version);
+        let mut folders = registries.map(|it| Path::new(BELOW).join(it.file_name()).join(&name));
+        folders.find(|folder| self.home.join(folder).is_dir())
+    }
+
+    fn walk(&self, folder: &Path, paths: &mut BTreeSet<PathBuf>) -> Option<()> {
+        for entry in fs::read_dir(self.home.join(folder)).ok()? {
+            let entry = entry.ok()?;
+            let path = folder.join(entry.file_name());
+            if entry.file_type().ok()?.is_dir() {
+                self.walk(&path, paths)?;
+            } else {
+                paths.insert(path);
+            }
+        }
+        Some(())
+    }
+
+    fn digest(&self, paths: &BTreeSet<PathBuf>) -> Option<Sha256> {
+        let mut hasher = Hasher::default();
+        for path in paths {
+            hasher.field(path.as_os_str().as_encoded_bytes());
+            hasher.field(Sha256::of_file(&self.home.join(path)).ok()?);
+        }
+        Some(hasher.finish())
+    }
+}
+
+/// Whether rustc has written this to say which files it has read: beside a library or a build script, and not among what
+/// such a script has made.
+fn is_rustcs(file: &Path) -> bool {
+    let mut folders = file.iter().rev().skip(1);
+    file.extension().is_some_and(|it| it == "d")
+        && (folders.next().is_some_and(|it| it == "deps")
+            || folders.next().is_some_and(|it| it == "build"))
+}
+
+/// The files that rustc names in what it writes for make(1): each has a line of its own, without anything that it needs.
+fn named(text: &str) -> impl Iterator<Item = PathBuf> {
+    let lines = text.lines().filter(|line| !line.starts_with('#'));
+    lines.filter_map(|line| Some(line.strip_suffix(':')?.replace("\\ ", " ").into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_that_rustc_names() {
+        let text = "/t/deps/a-1.d: /h/a/src/lib.rs /h/a\\ b/c.rs\n\n/t/deps/liba-1.rlib: /h/a/src/lib.rs\n\n\
+                    /h/a/src/lib.rs:\n/h/a\\ b/c.rs:\n\n# env-dep:CARGO_PKG_VERSION=1:\n";
+        let paths: Vec<_> = named(text).collect();
+        assert_eq!(paths, [Path::new("/h/a/src/lib.rs"), Path::new("/h/a b/c.rs")]);
+    }
+}

@@ -1,0 +1,122 @@
+//! `.ci/crates`: what CI has compiled of others' crates goes from one clone to the next, and nothing else does.
+
+#![cfg(test)]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use octet_tests::{must, workspace};
+use tempfile::TempDir;
+
+/// A user who has cargo's home and the builder's cache here.
+struct User(TempDir);
+
+/// What the compiler has made: of a crate of a registry, and of one of the workspace.
+const OF_REGISTRY: [&str; 4] = [
+    ".fingerprint/serde-0123456789abcdef/lib-serde",
+    "build/serde-0123456789abcdef/out/made.rs",
+    "deps/libserde-0123456789abcdef.rlib",
+    "deps/serde-0123456789abcdef.d",
+];
+const OWN: [&str; 2] = [
+    ".fingerprint/octet-node-fedcba9876543210/lib-octet_node",
+    "deps/liboctet_node-fedcba9876543210.rlib",
+];
+
+const LOCK: &str = "version = 4\n\n[[package]]\nname = \"octet-node\"\nversion = \"0.1.0\"\n\n[[package]]\nname = \
+                    \"serde\"\nversion = \"1.0.0\"\nsource = \"registry+https://example.org/index\"\n";
+
+fn write(path: &Path, text: &str) {
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(path, text).unwrap();
+}
+
+impl User {
+    fn new() -> Self {
+        let user = Self(tempfile::tempdir().unwrap());
+        write(&user.source(), "the source");
+        user
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn source(&self) -> PathBuf {
+        self.path("cargo/registry/src/index/serde-1.0.0/src/lib.rs")
+    }
+
+    /// A clone, with the script and what that looks at.
+    fn clone(&self, name: &str) -> PathBuf {
+        let root = self.path(name);
+        write(&root.join("Cargo.lock"), LOCK);
+        write(&root.join("Cargo.toml"), "[workspace]\n");
+        fs::create_dir_all(root.join(".ci")).unwrap();
+        fs::copy(workspace().join(".ci/crates"), root.join(".ci/crates")).unwrap();
+        root
+    }
+
+    fn crates(&self, root: &Path, what: &str) {
+        let mut command = Command::new("bash");
+        command.arg(root.join(".ci/crates")).arg(what).current_dir("/");
+        command.env("CARGO_HOME", self.path("cargo")).env("XDG_CACHE_HOME", self.path("cache"));
+        must(&mut command);
+    }
+
+    /// What a new clone of that name is given, of what was compiled.
+    fn restored(&self, name: &str) -> Vec<String> {
+        let root = self.clone(name);
+        self.crates(&root, "restore");
+        let left = fs::read_dir(&root).unwrap().map(|it| it.unwrap().file_name());
+        assert!(!left.map(|it| it.into_string().unwrap()).any(|it| it.starts_with(".ci-crates")));
+        let target = root.join("target/debug");
+        let all = OF_REGISTRY.iter().chain(&OWN);
+        all.filter(|path| target.join(path).is_file()).map(|&path| path.to_owned()).collect()
+    }
+
+    /// The file in which it is all kept.
+    fn kept(&self) -> PathBuf {
+        let parts = fs::read_dir(self.path("cache/octet/ci")).unwrap();
+        let mut files = parts.map(|it| it.unwrap().path().join("tar")).filter(|it| it.is_file());
+        files.next().expect("something is kept")
+    }
+}
+
+#[test]
+fn a_clone_is_given_what_an_earlier_one_has_compiled_of_others_crates() {
+    let user = User::new();
+    let first = user.clone("first");
+    user.crates(&first, "restore");
+    assert!(!first.join("target").exists());
+    for path in OF_REGISTRY.iter().chain(&OWN) {
+        write(&first.join("target/debug").join(path), path);
+    }
+    user.crates(&first, "keep");
+    assert_eq!(user.restored("second"), OF_REGISTRY);
+    let text = fs::read_to_string(user.path("second/target/debug").join(OF_REGISTRY[2])).unwrap();
+    assert_eq!(text, OF_REGISTRY[2]);
+    // Onto what is there nothing is copied.
+    fs::remove_file(user.path("second/target/debug").join(OF_REGISTRY[2])).unwrap();
+    user.crates(&user.path("second"), "restore");
+    assert!(!user.path("second/target/debug").join(OF_REGISTRY[2]).exists());
+
+    // From other sources.
+    write(&user.source(), "patched source");
+    assert_eq!(user.restored("patched"), [""; 0]);
+    write(&user.source(), "the source");
+
+    // A flipped byte: it is gone, and compiled again.
+    let first = user.clone("again");
+    for path in OF_REGISTRY {
+        write(&first.join("target/debug").join(path), path);
+    }
+    user.crates(&first, "keep");
+    let kept = user.kept();
+    let mut bytes = fs::read(&kept).unwrap();
+    let at = bytes.len() / 2;
+    bytes[at] ^= 1;
+    fs::write(&kept, bytes).unwrap();
+    assert_eq!(user.restored("damaged"), [""; 0]);
+    assert!(!kept.exists());
+}
