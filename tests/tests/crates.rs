@@ -104,9 +104,9 @@ fn a_clone_is_given_what_an_earlier_one_has_compiled_of_others_crates() {
     // From other sources.
     write(&user.source(), "patched source");
     assert_eq!(user.restored("patched"), [""; 0]);
-    write(&user.source(), "the source");
 
     // A flipped byte: it is gone, and compiled again.
+    fs::remove_dir_all(user.path("cache")).unwrap();
     let first = user.clone("again");
     for path in OF_REGISTRY {
         write(&first.join("target/debug").join(path), path);

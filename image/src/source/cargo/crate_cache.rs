@@ -29,6 +29,7 @@ use crate::steps::Steps;
 
 use self::entry::Entry;
 use self::sources::Sources;
+use self::unit::Unit;
 
 pub use self::unit::Units;
 
@@ -129,7 +130,8 @@ impl<'a> CrateCache<'a> {
     /// Whether the entry at `path` was copied: one that is not for this clone is left alone.
     fn restore_one(&self, path: &Path, now: SystemTime) -> Result<bool, String> {
         // Most of them the clone has, after its first build: their contents need not be read.
-        if entry::unit(path).is_some_and(|unit| unit.is_in(self.target)) {
+        let named = |unit: &Unit| path.file_name() == Some(unit.file_name().as_ref());
+        if entry::unit(path).is_some_and(|unit| named(&unit) && unit.is_in(self.target)) {
             return Ok(false);
         }
         let bytes = match fs::read(path) {
@@ -140,7 +142,7 @@ impl<'a> CrateCache<'a> {
         };
         let entry = Entry::parse(&bytes)?;
         let unit = &entry.head.unit;
-        if path.file_name() != Some(unit.file_name().as_ref()) {
+        if !named(unit) {
             return Err(format!("it is {}, which has another name", unit.file_name()));
         }
         match self.checksums.get(&(unit.name.clone(), unit.version.clone())) {

@@ -53,7 +53,15 @@ pub fn passes(site: &Site, board: u8, to: &str) {
 /// The end asks for a path to `board`, which has a way to it that began by itself: both take what was asked for, as long
 /// as it is there.
 fn one_that_was_asked_for_goes_before(site: &Site, board: u8) {
-    let used = || [END, board].map(|at| is_any_in_use(&paths(site, at)));
+    let mut before = [vec![], vec![]];
+    let mut used = || {
+        let now = [END, board].map(|at| paths(site, at));
+        if now != before {
+            println!("unasked: {END}: {:?}, {board}: {:?}", now[0], now[1]);
+            before.clone_from(&now);
+        }
+        now.map(|rows| is_any_in_use(&rows))
+    };
     path_add(site, END, &json!({ "to": board.to_string(), "via": "2" }));
     site.wait("both take what was asked for", || used() == [true, false]);
     drop_way(site, END);

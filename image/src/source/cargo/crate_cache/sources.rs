@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use memchr::memmem;
 use serde::{Deserialize, Serialize};
 
 use super::unit::Unit;
@@ -48,6 +49,15 @@ impl<'a> Sources<'a> {
         }
         if !compiled {
             self.walk(&self.package(unit)?, &mut paths)?;
+            // Code that a script has made to include a file of this clone by its path would include it in others, too.
+            let mut made =
+                files.iter().filter(|file| file.extension().is_some_and(|it| it == "rs"));
+            let folder = target.as_os_str().as_encoded_bytes();
+            if made.any(|file| {
+                fs::read(target.join(file)).is_ok_and(|text| memmem::find(&text, folder).is_some())
+            }) {
+                return None;
+            }
         }
         let digest = self.digest(&paths)?;
         paths.iter().all(|path| path.starts_with(BELOW)).then_some(Read { paths, digest })
@@ -114,5 +124,29 @@ mod tests {
                     /h/a/src/lib.rs:\n/h/a\\ b/c.rs:\n\n# env-dep:CARGO_PKG_VERSION=1:\n";
         let paths: Vec<_> = named(text).collect();
         assert_eq!(paths, [Path::new("/h/a/src/lib.rs"), Path::new("/h/a b/c.rs")]);
+    }
+
+    #[test]
+    fn generated_code_with_a_path_of_the_clone_is_its_own() {
+        let folder = tempfile::tempdir().unwrap();
+        let [home, target] = ["home", "target"].map(|name| folder.path().join(name));
+        let write = |path: PathBuf, text: &str| {
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        };
+        write(home.join("registry/src/index/a-1.0.0/build.rs"), "fn main() {}");
+        let hash = "0123456789abcdef".to_owned();
+        let (name, version) = ("a".to_owned(), "1.0.0".to_owned());
+        let unit = Unit { place: "debug".into(), name, version, hash };
+        let made = PathBuf::from("debug/build/a-0123456789abcdef/out/made.rs");
+        let files = BTreeSet::from([made.clone()]);
+        let read = |text: &str| {
+            write(target.join(&made), text);
+            Sources::of(&home).read(&target, &unit, &files)
+        };
+        let kept = read("include!(\"other.rs\");").unwrap();
+        assert!(Sources::of(&home).are(&kept));
+        let path = target.join("debug/build/a-0123456789abcdef/out/other.rs");
+        assert_eq!(read(&format!("include!({path:?});")), None);
     }
 }
