@@ -210,17 +210,27 @@ fn files(count: u64) -> Outcome {
     all.map(drop).into()
 }
 
-/// Works for a second: does it get more than `percent` of a processor?
+/// Works, for eight seconds at most: does it get more than `percent` of a processor in one of them? A second in which a
+/// busy host has stopped the guest, or others worked, says nothing.
 fn processor(percent: u64) -> Outcome {
     let used = || clock_gettime(ClockId::ProcessCPUTime);
-    let (start, before) = (Instant::now(), used());
-    while start.elapsed() < Duration::from_secs(1) {
-        std::hint::spin_loop();
+    let share = || {
+        let (start, before) = (Instant::now(), used());
+        while start.elapsed() < Duration::from_secs(1) {
+            std::hint::spin_loop();
+        }
+        let (now, took) = (used(), start.elapsed());
+        let nanos = (now.tv_sec - before.tv_sec) * 1_000_000_000 + (now.tv_nsec - before.tv_nsec);
+        u64::try_from(nanos).unwrap_or(0) * 100 / took.as_nanos().max(1) as u64
+    };
+    let mut most = 0;
+    for _ in 0..8 {
+        most = most.max(share());
+        if most > percent {
+            return Done;
+        }
     }
-    let (now, took) = (used(), start.elapsed());
-    let nanos = (now.tv_sec - before.tv_sec) * 1_000_000_000 + (now.tv_nsec - before.tv_nsec);
-    let share = u64::try_from(nanos).unwrap_or(0) * 100 / took.as_nanos().max(1) as u64;
-    unless(share > percent, format!("{share} %"))
+    Denied(format!("{most} %"))
 }
 
 /// Writes to the disk for six seconds, or `SECONDS`: does more than `mib` MiB arrive?

@@ -192,7 +192,9 @@ fn watchdog(machine: &Machine, pings: &mut Pings) {
     let long = |machine: &Machine| machine.status().unwrap().uptime > FED;
     pings.until(machine, "fed, hound lives", PINGS, long);
     let fed = hound();
-    assert_eq!(fed.restarts, 0, "{:?}", fed.last_exit);
+    // A guest that its host stops for longer than the interval has a hound that was not heard: that is late, and tried again
+    // alone. A watchdog that does not take what it is fed kills it then, too.
+    assert!(fed.restarts == 0, "late: hound was not heard: {:?}", fed.last_exit);
     be(machine, "hound", "stop-notifying", 1);
     let told = |status: &octet_machine::Status| {
         let reason = &status.unit("hound").unwrap().reason;
