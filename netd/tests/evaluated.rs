@@ -5,7 +5,9 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use octet_appliance::{Appliance, Card, Segments, Traffic, Unit, UnitSource, Zone};
+use octet_appliance::{
+    Appliance, Card, MASQUERADE_PORTS, Protocol, Segments, Traffic, Unit, UnitSource, Zone,
+};
 use octet_evaluator as evaluator;
 use octet_netd::on_board::OnBoard;
 use octet_netd::paths::{Lets, Paths};
@@ -225,6 +227,13 @@ fn passes_nothing_by(plan: &Plan, units: &[Unit]) {
     for (from, to) in [(lan, uplink), (uplink, lan)] {
         assert!(at(&format!("iifname {from} oifname {to} goto refuse")) < flows);
     }
+    assert!(
+        at(&format!("oifname {uplink} ip6 daddr {{ {}, fc00::/8 }} goto refuse", plan.network6))
+            < flows
+    );
+    let output = table.chains["output"].to_string();
+    let own = output.find("ct original ip saddr 10.20.250.2-10.20.250.254 goto refuse_own");
+    assert!(own.unwrap() < output.find("ct state vmap").unwrap(), "{output}");
     assert!(at(&format!("iifname \"fvpn\" oifname != {lan} counter")) < flows);
     assert!(at(&format!("oifname \"fvpn\" iifname != {lan} counter")) < flows);
     for rule in chain.lines().filter(|rule| rule.contains("\"fx*\"") && rule.contains("goto")) {
@@ -232,6 +241,30 @@ fn passes_nothing_by(plan: &Plan, units: &[Unit]) {
         assert!(at(&format!("iifname \"fx*\" oifname != {uplink} counter")) < flows);
         assert!(at(&format!("oifname \"fx*\" iifname != {uplink} counter")) < flows);
         assert!(at("iifname \"fx*\" fib saddr . iif oif missing counter") < flows);
+    }
+}
+
+/// At which port somebody outside is heard nobody else leaves, and at none of those to leave by anybody is heard.
+fn ports_are_apart(world: &evaluator::World, plan: &Plan) {
+    let router = (evaluator::Zone::Uplink, evaluator::Zone::Router);
+    let has = |protocol, port: u16| {
+        let reserved = plan.reserved(protocol);
+        assert!(reserved.windows(2).all(|two| two[0].last < two[1].first), "{reserved:?}");
+        reserved.iter().any(|it| (it.first..=it.last).contains(&port))
+    };
+    for what in world.worth_a_probe() {
+        let (protocol, port) = match what {
+            evaluator::Traffic::Tcp(port) => (Protocol::Tcp, port),
+            evaluator::Traffic::Udp(port) => (Protocol::Udp, port),
+            _ => continue,
+        };
+        let is_heard = world.reaches(router.0, router.1, what, evaluator::Version::V4).is_some();
+        // DHCP answers there.
+        let is_dhcp = (protocol, port) == (Protocol::Udp, 68);
+        assert_eq!(has(protocol, port), is_heard || is_dhcp, "{what}");
+    }
+    for port in MASQUERADE_PORTS.first..=MASQUERADE_PORTS.last {
+        assert!(!has(Protocol::Tcp, port) && !has(Protocol::Udp, port));
     }
 }
 
@@ -322,5 +355,6 @@ proptest! {
         let found = table(&plan(&text, &units), &expected);
         let differences = evaluator::compare(&expected, &found);
         prop_assert!(differences.is_empty(), "{}\n{:#?}", text, differences);
+        ports_are_apart(&world, &plan(&text, &units));
     }
 }

@@ -59,7 +59,9 @@ pub use policy::{
 };
 pub use public_key::{InvalidPublicKey, PublicKey};
 pub use section::Section;
-pub use segments::{ALL_PORTS, ClusterSettings, Let, Published, Segments, Traffic, Way, Zone};
+pub use segments::{
+    ALL_PORTS, ClusterSettings, Let, MASQUERADE_PORTS, Published, Segments, Traffic, Way, Zone,
+};
 pub use trust::{Health, InvalidUpdateKey, Trial, Trust, UpdateKey};
 
 /// The program of PID 1, as a unit file names it: it left the file system with the initramfs.

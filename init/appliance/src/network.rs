@@ -190,6 +190,9 @@ impl Cidr {
         if address.is_multicast() || matches!(address, IpAddr::V4(v4) if v4.octets()[0] >= 240) {
             return wrong("it belongs to a group");
         }
+        if matches!(address, IpAddr::V6(v6) if v6.octets()[0] == 0xfc) {
+            return wrong("fc00::/8 is for addresses of nodes, by paths");
+        }
         // RFC 3021: a network of two has neither.
         if let IpAddr::V4(v4) = address
             && prefix < 31

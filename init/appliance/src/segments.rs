@@ -99,6 +99,10 @@ pub struct Published {
 /// All ports; what has none has these.
 pub const ALL_PORTS: PortRange = PortRange { first: 0, last: u16::MAX };
 
+/// The router's ports from which flows leave by its uplink whose own port is somebody else's there: nobody is let in at
+/// them.
+pub const MASQUERADE_PORTS: PortRange = PortRange { first: 61_000, last: 61_999 };
+
 /// Something in a policy that is wrong, or that nothing comes of.
 #[derive(Debug)]
 struct Mistake {
@@ -191,6 +195,10 @@ impl Reading<'_> {
                         return Err(wrong(key, (message, "name boards".into())));
                     }
                 }
+            }
+            if from.contains(&Zone::Uplink) && to.contains(&Zone::Router) {
+                let key = if matches!(policy.what, What::Service(_)) { "service" } else { "ports" };
+                masqueraded(&what).map_err(|said| wrong(key, said))?;
             }
             let mut pairs = from.iter().flat_map(|from| to.iter().map(move |to| (*from, *to)));
             let mut pairs: Vec<_> = pairs.by_ref().filter(|(from, to)| from != to).collect();
@@ -342,6 +350,9 @@ impl Reading<'_> {
             let message = format!("the router's port is {port}, the unit's {target}");
             return Err(wrong("port", message, "use the unit's protocol"));
         }
+        let number = PortRange { first: port.number, last: port.number };
+        masqueraded(&[(port.protocol.into(), number)])
+            .map_err(|(message, hint)| wrong("port", message, &hint))?;
         if self.segments.published.iter().any(|other| other.port == port) {
             let message = format!("{port} is published twice");
             return Err(wrong("port", message, "a port leads to one place"));
@@ -396,6 +407,18 @@ impl Reading<'_> {
 
 /// The port of links, of a board or the router.
 const LINKS: Port = Port { protocol: Protocol::Udp, number: LINKS_PORT };
+
+/// Refuses to let anybody outside in at [`MASQUERADE_PORTS`].
+fn masqueraded(what: &[(Traffic, PortRange)]) -> Result<(), (String, String)> {
+    let PortRange { first, last } = MASQUERADE_PORTS;
+    let is_one = |(traffic, it): &&(Traffic, PortRange)| {
+        matches!(traffic, Traffic::Tcp | Traffic::Udp) && it.first <= last && first <= it.last
+    };
+    let Some((traffic, _)) = what.iter().find(is_one) else { return Ok(()) };
+    let message =
+        format!("the router keeps {traffic} {MASQUERADE_PORTS} for what the box says outside");
+    Err((message, format!("leave out {MASQUERADE_PORTS}, or use another port")))
+}
 
 fn join(list: &[Who]) -> String {
     list.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")

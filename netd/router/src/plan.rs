@@ -7,7 +7,7 @@ use std::num::NonZeroU32;
 
 use octet_appliance::{
     Board, Cluster, ClusterSettings, Endpoint, LINKS_PORT, Lan, LinkName, Mac, Network4, Network6,
-    Policy, PortRange, Published, Segments, Traffic, Unit, Way, Zone,
+    Policy, PortRange, Protocol, Published, Segments, Traffic, Unit, Way, Zone,
 };
 use sha2::{Digest, Sha256};
 
@@ -27,6 +27,9 @@ const LAN: u8 = 250;
 
 /// The port at which servers are asked for names.
 const NAMES: u16 = 53;
+
+/// The port of UDP at which DHCP answers (RFC 2131, 4.1).
+const DHCP_CLIENT: u16 = 68;
 
 /// The device by which the owner's devices leave where there is a VPN: the unit `forward` makes it.
 pub const VPN: &str = "fvpn";
@@ -239,6 +242,27 @@ impl Plan {
             _ => false,
         };
         self.neighbours.iter().position(is_it)
+    }
+
+    /// Ports of the uplink's addresses at which somebody hears those outside, apart from each other: a published one, one
+    /// at which a line lets them to the router, that of the router's links, and the one to which DHCP answers.
+    pub fn reserved(&self, protocol: Protocol) -> Vec<PortRange> {
+        let one = |number| PortRange { first: number, last: number };
+        let opened = self.lets.get(&(Zone::Uplink, Zone::Router, protocol.into()));
+        let mut ranges: Vec<_> = opened.into_iter().flatten().map(|it| it.ports).collect();
+        let published = self.published.iter().filter(|it| it.port.protocol == protocol);
+        let mut others: Vec<_> = published.map(|it| it.port.number).collect();
+        if protocol == Protocol::Udp {
+            others.push(DHCP_CLIENT);
+            others.extend((!self.neighbours.is_empty()).then_some(LINKS_PORT));
+        }
+        for port in others {
+            if !ranges.iter().any(|it| (it.first..=it.last).contains(&port)) {
+                ranges.push(one(port));
+            }
+        }
+        ranges.sort_unstable();
+        ranges
     }
 
     /// Adds a built-in line. It stands in front of policies: no rate keeps anybody from his address.

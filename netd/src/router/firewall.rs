@@ -3,6 +3,7 @@
 mod forwarded;
 mod leaving;
 mod line;
+mod source;
 mod standing;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use octet_appliance::{Traffic, Zone, is_place};
+use octet_appliance::{Port, Protocol, Traffic, Zone, is_place};
 
 use super::plan::{Plan, Segment};
 use crate::conntrack::{Ends, Flow};
@@ -26,6 +26,9 @@ pub fn still_lets(plan: &Plan, flow: &Flow, own: &BTreeSet<IpAddr>) -> bool {
     if original.to != reply.from {
         return is_published(plan, original, reply);
     }
+    if takes_port(plan, flow, own) {
+        return false;
+    }
     let traffic = match protocol {
         6 => Traffic::Tcp,
         17 => Traffic::Udp,
@@ -44,6 +47,28 @@ pub fn still_lets(plan: &Plan, flow: &Flow, own: &BTreeSet<IpAddr>) -> bool {
         { line }.any(|it| (it.ports.first..=it.ports.last).contains(&port))
             || plan.neighbour(way, port, Some(outside)).is_some()
     })
+}
+
+/// Whether a flow has left by the uplink from a port there that is somebody else's by now.
+fn takes_port(plan: &Plan, flow: &Flow, own: &BTreeSet<IpAddr>) -> bool {
+    let Flow { protocol, original, reply, .. } = flow;
+    let protocol = match protocol {
+        6 => Protocol::Tcp,
+        17 => Protocol::Udp,
+        _ => return false,
+    };
+    // By the VPN nobody outside is heard.
+    let is_masqueraded = original.from != reply.to && own.contains(&reply.to);
+    let Some(port) = reply.port.filter(|_| is_masqueraded && !is_place(reply.to)) else {
+        return false;
+    };
+    let mut published =
+        plan.published.iter().filter(|it| it.port == Port { protocol, number: port });
+    let is_own = published.any(|it| {
+        let board = plan.boards.iter().find(|board| board.zone == Zone::Board(it.board));
+        board.is_some_and(|board| has(board, original.from))
+    });
+    !is_own && plan.reserved(protocol).iter().any(|it| (it.first..=it.last).contains(&port))
 }
 
 fn is_published(plan: &Plan, original: &Ends, reply: &Ends) -> bool {
@@ -68,12 +93,17 @@ fn zones_of(plan: &Plan, address: IpAddr, own: &BTreeSet<IpAddr>) -> Vec<Zone> {
     };
     if is_inside {
         vec![]
-    } else if is_place(address) {
-        // Whoever leaves by this router.
+    } else if is_place(address) || is_node(address) {
+        // Whoever leaves by this router, and nodes, are nowhere else.
         vec![Zone::Path]
     } else {
         vec![Zone::Uplink, Zone::Path]
     }
+}
+
+/// Whether `address` is of those of nodes (fc00::/8).
+fn is_node(address: IpAddr) -> bool {
+    matches!(address, IpAddr::V6(six) if six.octets()[0] == 0xfc)
 }
 
 /// Whether `address` is in the networks of `segment`.
@@ -165,6 +195,53 @@ mod tests {
         }
         assert!(!lets(("10.20.1.1", "10.20.2.2", 68)));
         assert!(!lets(("fe80::2", "fe80::1", 4040)), "nobody may ask the router at a link");
+    }
+
+    /// Of a port that is published by now, or opened, nobody has the answers but its own board.
+    #[test]
+    fn ports_of_others_are_given_up() {
+        let lines = LINES.replace("[443]", "[443]\n[[policy]]\nfrom = \"boards\"\nto = \"uplink\"\nprotocol = \"tcp\"\nports = [443]\n[[policy]]\nfrom = \"boards\"\nto = \"uplink\"\nprotocol = 47\n");
+        let appliance = Appliance::parse("appliance.toml", &lines).unwrap();
+        let settings = appliance.cluster_settings().unwrap();
+        let (segments, _) = Segments::of(&settings, &[], ("appliance.toml", &lines)).unwrap();
+        let plan = Plan::new(&settings, &segments, &[]);
+        let own = ["192.0.2.7", "10.20.1.1"].map(|text| text.parse().unwrap()).into();
+        let left_by = |protocol, from: &str, seen: &str, port| {
+            let mut flow = flow(protocol, (from, "203.0.113.9", 443), "203.0.113.9");
+            (flow.reply.to, flow.reply.port) = (seen.parse().unwrap(), port);
+            still_lets(&plan, &flow, &own)
+        };
+        for (goes_on, board, seen, port) in [
+            (true, 1, "192.0.2.7", 8442),
+            (false, 1, "192.0.2.7", 8443),
+            (true, 3, "192.0.2.7", 8443),
+            (false, 3, "192.0.2.7", 4040),
+            (true, 1, "192.0.2.7", 61000),
+            // An address of its own, of IPv6 as a rule.
+            (true, 1, "10.20.1.2", 8443),
+        ] {
+            let from = format!("10.20.{board}.2");
+            assert_eq!(left_by(6, &from, seen, Some(port)), goes_on, "{from} by {port}");
+        }
+        assert!(left_by(47, "10.20.1.2", "192.0.2.7", None));
+    }
+
+    /// Nodes are by paths alone: a line to outside is none to them.
+    #[test]
+    fn nodes_are_not_outside() {
+        let lets = |to: &str| {
+            let lines = LINES.replace("to = \"uplink\"", &format!("to = \"{to}\""));
+            let appliance = Appliance::parse("appliance.toml", &lines).unwrap();
+            let settings = appliance.cluster_settings().unwrap();
+            let (segments, _) = Segments::of(&settings, &[], ("appliance.toml", &lines)).unwrap();
+            let plan = Plan::new(&settings, &segments, &[]);
+            ["fc00::9", "fd00::9"].map(|other| {
+                let ends = ("fd6f:6374:6574:1::2", other, 443);
+                still_lets(&plan, &flow(6, ends, other), &BTreeSet::new())
+            })
+        };
+        assert_eq!(lets("uplink"), [false, true]);
+        assert_eq!(lets("path"), [true, true]);
     }
 
     /// With a VPN those of the owner's devices that have left by the uplink end, and those by the exit go on. Whoever

@@ -11,6 +11,7 @@ use super::chain::{Chain, Declared, Hook, Rule, rules};
 use super::plan::{Plan, Segment};
 use super::table::{Set, Table};
 use super::text::{list, over, quoted};
+use crate::paths::NODES;
 use crate::plugged::Plugged;
 
 /// The table's name.
@@ -132,13 +133,14 @@ impl Bound {
                 bound.nd_target.push(format!("{device} . {mac} . 0x{}", hex(&address.octets())));
             }
         }
-        // Nobody outside has an address of those inside, of a group, or of nobody.
+        // Nobody outside has an address of those inside, of a node, of a group, or of nobody.
         let inside4 = [plan.network.to_string()].into_iter();
         bound.inside4 =
             inside4.chain(["0.0.0.0/8", "127.0.0.0/8", "224.0.0.0/3"].map(str::to_owned)).collect();
         let inside6 = [plan.network6.to_string()].into_iter();
-        bound.inside6 =
-            inside6.chain(["::/127", "::ffff:0:0/96", "ff00::/8"].map(str::to_owned)).collect();
+        bound.inside6 = inside6
+            .chain(["::/127", "::ffff:0:0/96", NODES, "ff00::/8"].map(str::to_owned))
+            .collect();
         bound
     }
 

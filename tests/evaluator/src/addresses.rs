@@ -95,6 +95,8 @@ impl World {
             || address.is_loopback()
             || address.is_unspecified()
             || address.to_ipv4_mapped().is_some()
+            // Nodes, by paths.
+            || groups[0] >> 8 == 0xfc
             || address.is_unicast_link_local();
         (!nobody).then_some(Zone::Uplink)
     }

@@ -35,6 +35,7 @@ fn mistakes_are_placed() {
         ("192.0.2.7/24", "192.0.2.255/24", 2, "broadcast"),
         ("192.0.2.7/24", "224.0.0.1/24", 2, "group"),
         ("192.0.2.7/24", "127.0.0.1/8", 2, "never leaves"),
+        ("192.0.2.7/24", "fc00::7/64", 2, "addresses of nodes"),
         ("[\"192.0.2.7/24\"]", "\"static\"", 2, "dhcp"),
         ("\"192.0.2.1\"", "\"router\"", 3, "invalid IP address"),
         ("gateway", "gate", 3, "unknown field"),

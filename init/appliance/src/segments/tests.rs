@@ -145,6 +145,39 @@ fn a_published_port_leads_to_one_place() {
     }
 }
 
+/// At the ports from which the box speaks outside nobody is let in, by whichever line.
+#[test]
+fn ports_to_speak_from_are_nobodys() {
+    let publish = |port: &str| {
+        format!("[[publish]]\nport = \"{port}\"\nto = \"board-2\"\nat = \"udp/61500\"\n")
+    };
+    let udp = |ports: &str| format!("protocol = \"udp\"\nports = {ports}");
+    let to_router = |ports| policy("uplink", "router", &udp(ports));
+    for lines in [
+        publish("udp/60999"),
+        publish("udp/62000"),
+        to_router("[\"1-60999\", \"62000-65535\"]"),
+        policy("boards", "router", &udp("\"1-65535\"")),
+        policy("uplink", "boards", &udp("\"1-65535\"")),
+        policy("uplink", "router", "protocol = \"icmp\""),
+    ] {
+        read(&lines).unwrap_or_else(|error| panic!("{lines}: {error}"));
+    }
+    let first = BOX.lines().count() + 1;
+    for (lines, line) in [
+        (publish("udp/61000"), 1),
+        (publish("udp/61999"), 1),
+        (to_router("[\"1-60999\", 61500]"), 4),
+        (to_router("\"60000-61000\""), 4),
+        (to_router("\"1-65535\""), 4),
+        ("[[policy]]\nfrom = [\"lan\", \"uplink\"]\nto = [\"boards\", \"router\"]\nprotocol = \"tcp\"\nports = 61999\n".into(), 4),
+    ] {
+        let error = read(&lines).unwrap_err();
+        assert_eq!(error.line, first + line, "{lines}: {error}");
+        assert!(error.message.contains(" 61000-61999 ") && error.hint.contains("61000-61999"), "{error}");
+    }
+}
+
 /// A board's link to another box passes the router, so a line has to let it one way or the other. The router's
 /// own needs none.
 #[test]
@@ -187,6 +220,18 @@ fn a_neighbour_of_a_board_needs_a_line() {
 }
 
 proptest! {
+    /// Which ports are let in from outside, and which are refused.
+    #[test]
+    fn none_of_those_to_speak_from(port in 60_900..62_100u16, more in 0..60u16, is_published: bool) {
+        let udp = format!("protocol = \"udp\"\nports = \"{port}-{}\"", port + more);
+        let (lines, last) = match is_published {
+            true => (format!("[[publish]]\nport = \"udp/{port}\"\nto = \"board-2\"\nat = \"udp/7\"\n"), port),
+            false => (policy("uplink", "router", &udp), port + more),
+        };
+        let touches = (port..=last).any(|port| (61_000..=61_999).contains(&port));
+        prop_assert_eq!(read(&lines).is_err(), touches);
+    }
+
     /// Against the lines themselves, asked one after another.
     #[test]
     fn lets_what_some_line_lets(lines in prop::collection::vec((1..5u8, 1..5u8, 1..30u16, 0..9u16), 1..9)) {

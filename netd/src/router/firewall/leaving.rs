@@ -105,17 +105,19 @@ pub(super) fn errors(plan: &Plan) -> Vec<Rule> {
     rules
 }
 
-/// Whose address is seen outside.
-pub(super) fn masquerade(plan: &Plan) -> Vec<Rule> {
-    let mut rules = vec![];
-    if plan.vpn {
-        rules.extend(rules!["oifname \"{VPN}\" masquerade"]);
-    }
-    if plan.is_exit() {
-        let (uplink, places) = (quoted(&plan.uplink), places());
-        rules.extend(rules!["oifname {uplink} ip saddr {places} masquerade"]);
-    }
-    rules
+/// What the router itself sends, as errors are, about what the owner's devices and somebody outside say to each other:
+/// with a VPN nothing of it by the uplink's device. The routes of the VPN are not those of the router itself, so it does
+/// not leave at all.
+pub(super) fn own_errors(plan: &Plan) -> Vec<Rule> {
+    let Some(lan) = plan.lan.as_ref().filter(|_| plan.vpn) else { return vec![] };
+    let (uplink, [ip4, ip6]) = (quoted(&plan.uplink), lan.devices());
+    let about = |direction: &str| {
+        rules![
+            "oifname {uplink} ct {direction} ip saddr {ip4} goto refuse_own",
+            "oifname {uplink} ct {direction} ip6 saddr {ip6} goto refuse_own",
+        ]
+    };
+    ["original", "reply"].into_iter().flat_map(about).collect()
 }
 
 /// The tunnels themselves, as they come and go by paths; and how much is asked for names.

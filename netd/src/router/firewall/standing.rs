@@ -1,11 +1,11 @@
 //! What is in the table whatever lines the file has: the chains of the kernel's hooks.
 
-use octet_appliance::Zone;
+use octet_appliance::{Zone, places};
 
 use super::super::chain::{Chain, Declared, Hook, Rule, rules};
 use super::super::plan::Plan;
 use super::super::text::{list, over, quoted};
-use super::{Direction, forwarded, leaving};
+use super::{Direction, forwarded, leaving, source};
 use crate::paths::{self, ENDS, NODES, Paths};
 
 /// New flows that a board may begin in a second, whatever lets them: enough for a busy service. With a
@@ -149,8 +149,12 @@ pub(super) fn chains(
     let mut chains: Vec<_> = FIXED
         .map(|(name, rules)| (name, Chain(rules.iter().copied().map(Rule::from).collect())))
         .into();
-    let nobody = rules![
-        "oifname {uplink} ip daddr 255.255.255.255 udp sport 68 udp dport 67 ip saddr set 0.0.0.0"
+    let forwards = forward.is_some();
+    let nobody = [
+        rules![
+            "oifname {uplink} ip daddr 255.255.255.255 udp sport 68 udp dport 67 ip saddr set 0.0.0.0"
+        ],
+        source::behind(plan, forwards),
     ];
     chains.extend([
         ("error_in", Chain(error_in(plan, forward))),
@@ -159,8 +163,8 @@ pub(super) fn chains(
         ("next_hop", Chain(near("iifname"))),
         ("answer", Chain(near("oifname"))),
         ("published", Chain(published(plan))),
-        ("source", Chain(source(plan, forward))),
-        ("nobody", Chain(nobody)),
+        ("source", Chain(source::chain(plan, forwards))),
+        ("nobody", Chain(nobody.concat())),
         ("forward", Chain(handed_on(plan, forward))),
         ("input", Chain(input(plan, forward, leased))),
         ("output", Chain(output(plan, forward))),
@@ -266,18 +270,24 @@ fn published(plan: &Plan) -> Vec<Rule> {
     rules
 }
 
-fn source(plan: &Plan, forward: Option<&Paths>) -> Vec<Rule> {
-    let (uplink, inside) = (quoted(&plan.uplink), plan.network);
-    [
-        rules!["oifname {uplink} ip saddr {inside} masquerade"],
-        with(forward, |_| leaving::masquerade(plan)),
-    ]
-    .concat()
+/// What is no address of anybody outside leaves for it by the uplink never, whichever routes there are or not, and not if
+/// it belongs to a flow either: of those inside; of nodes, and of ends of paths, which are behind devices of `forward`
+/// alone; of those who leave by this router.
+fn never_outside(plan: &Plan, refuse: &str) -> Vec<Rule> {
+    let (uplink, inside, inside6) = (quoted(&plan.uplink), plan.network, plan.network6);
+    let mut rules = rules![
+        "oifname {uplink} ip daddr {{ {inside}, {ENDS} }} goto {refuse}",
+        "oifname {uplink} ip6 daddr {{ {inside6}, {NODES} }} goto {refuse}",
+    ];
+    if plan.is_exit() {
+        let places = places();
+        rules.extend(rules!["oifname {uplink} ip daddr {places} goto {refuse}"]);
+    }
+    rules
 }
 
 fn handed_on(plan: &Plan, forward: Option<&Paths>) -> Vec<Rule> {
     let (uplink, boards) = (quoted(&plan.uplink), boards(plan));
-    let (inside, inside6) = (plan.network, plan.network6);
     let nobody_of_lan = plan.lan.iter().flat_map(|lan| {
         // Addresses of the owner's network that none of his devices can have.
         let (lan, [ip4, ip6]) = (quoted(&lan.device), lan.devices());
@@ -288,10 +298,9 @@ fn handed_on(plan: &Plan, forward: Option<&Paths>) -> Vec<Rule> {
     });
     [
         leaving::handed_on(plan, forward.is_some()),
+        never_outside(plan, "refuse"),
         rules![
             "ct state vmap {{ established : accept, related : goto error_in, invalid : goto invalid, untracked : drop }}",
-            "oifname {uplink} ip daddr {inside} goto refuse",
-            "oifname {uplink} ip6 daddr {inside6} goto refuse",
             "oifname {{ {boards} }} meta nfproto ipv4 oifname . ip daddr != @boards4 goto refuse",
             "oifname {{ {boards} }} meta nfproto ipv6 oifname . ip6 daddr != @boards6 goto refuse",
         ],
@@ -357,6 +366,8 @@ fn output(plan: &Plan, forward: Option<&Paths>) -> Vec<Rule> {
         ],
         // What the router sends by these devices is asked by itself.
         with(forward, |_| rules!["oifname \"f*\" goto to_forward"]),
+        never_outside(plan, "refuse_own"),
+        leaving::own_errors(plan),
         rules![
             "oifname {{ {others} }} ct direction reply jump answer",
             "ct state vmap {{ established : accept, related : goto error, invalid : goto invalid, untracked : drop }}",

@@ -41,6 +41,9 @@ const LET: u16 = 7000;
 const NOT_LET: u16 = 7001;
 const NAMES: u16 = 53;
 
+/// At this port of the box itself those outside may ask, and nobody answers.
+const ASKED: u16 = 7005;
+
 /// What all that the device says has in it.
 const WORD: &str = "devices-word";
 const NAME: &str = "devices-name";
@@ -109,6 +112,12 @@ fn denied_by_path(site: &Site) -> u64 {
     shown["lines"]["denied_by_path"].as_u64().unwrap()
 }
 
+/// What a router would have said, and did not.
+fn denied_own(site: &Site) -> u64 {
+    let shown = site.ask(Node::Router, "netd", "show", json!({}));
+    shown["lines"]["denied_own"].as_u64().unwrap()
+}
+
 fn wait_open(home: &Site) {
     home.wait("the lan has a place", || forward(home, "status")["vpn"]["state"] == "open");
 }
@@ -131,7 +140,10 @@ fn the_lan_leaves_by_another_box_or_not_at_all() {
 
     let leaves = policy("lan", "uplink", &[LET, NOT_LET]);
     let to_hill = neighbour("hill", &of_hill, &format!("at = \"{HILL}:51820\""));
-    let without = text(HOME, &format!("{leaves}{to_hill}"));
+    let asked = format!(
+        "[[policy]]\nfrom = \"uplink\"\nto = \"router\"\nprotocol = \"udp\"\nports = [{ASKED}]\n"
+    );
+    let without = text(HOME, &format!("{leaves}{asked}{to_hill}"));
     let with = format!("{without}[vpn]\nexit = \"hill\"\n");
     let to_home = neighbour("home", &of_home, "");
     let lets = policy("path", "uplink", &[NAMES, LET]);
@@ -171,6 +183,10 @@ fn the_lan_leaves_by_another_box_or_not_at_all() {
     assert_eq!([reaches(6000, LET), reaches(6001, NOT_LET), resolves()], [HOME; 3]);
     assert_eq!(connects(), (Some(SAID), Some((HOME, SAID))));
     assert!(outside.leaked(before) >= 4);
+    // Nor does anybody wonder that a server is told of a device that is gone.
+    let before = outside.now();
+    device.says_and_goes(6012, (SERVER, LET));
+    home.wait("the server is told", || outside.errors(before) > 0);
 
     // With one, and an exit whose owner lets nothing: there is a path, and no place. Nothing of it is on the wire.
     apply(&home, with.clone());
@@ -205,6 +221,27 @@ fn the_lan_leaves_by_another_box_or_not_at_all() {
         hill.wait("it is dropped", || denied_by_path(&hill) > before);
     }
     assert_eq!(forward(&hill, "status")["clients"], 1);
+    assert_eq!(outside.leaked(since), 0);
+
+    // Of a device that is gone, and of an answer whose hops are over, the router has nothing to say by the uplink. Of
+    // what it was asked itself it has.
+    let (before, denied) = (outside.now(), denied_own(&home));
+    device.says_and_goes(6013, (SERVER, LET));
+    home.wait("nobody is told of a device that is gone", || {
+        denied_own(&home) > denied || outside.errors(before) > 0
+    });
+    assert_eq!((outside.errors(before), outside.leaked(since)), (0, 0));
+    outside.shorten(true);
+    let denied = denied_own(&home);
+    assert!(!device.says(6014, (SERVER, LET), SILENCE).1);
+    home.wait("nobody is told of an answer that was too long on the way", || {
+        denied_own(&home) > denied || outside.errors(before) > 0
+    });
+    outside.shorten(false);
+    assert_eq!((outside.errors(before), outside.leaked(since)), (0, 0));
+    outside.asks(ASKED);
+    home.wait("the server is told that nobody listens", || outside.errors(before) > 0);
+    assert_eq!(reaches(6014, LET), HILL);
     assert_eq!(outside.leaked(since), 0);
 
     // Whoever is killed and comes back finds it as it was.

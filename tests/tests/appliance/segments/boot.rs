@@ -7,6 +7,7 @@ use octet_evaluator::{Traffic, Zone};
 use octet_machine::panel::switchboard::{Came, Probe, Traffic as Kind};
 use octet_tests::{PAUSE, SOON, soak};
 
+use crate::segments::attacks::NODE;
 use crate::segments::site::{Site, probe, text};
 use crate::segments::sweep::pairs;
 
@@ -89,10 +90,25 @@ fn spoofed(site: &Site) -> Vec<Sent> {
     sent
 }
 
+/// For nodes, from whom a line lets it to outside, and from outside as a node. No device leads to nodes until `forward`
+/// has begun, and then to none, as there is no path.
+fn of_nodes(site: &Site) -> Vec<Sent> {
+    let senders = [Zone::Board(2), Zone::Lan].map(|from| {
+        let probe = Probe::new(site.leg(from), NODE.into(), Kind::Udp(5000));
+        (format!("{from} to a node"), probe)
+    });
+    let board = site.panel.legs()[site.leg(Zone::Board(2))].test.ipv6;
+    let posing = Probe::new(site.leg(Zone::Uplink), board.into(), Kind::Tcp(8080));
+    let posing = ("uplink as a node".to_owned(), posing.from_address(NODE.into()));
+    let sent = |(name, probe)| Sent { name, probe, is_for_router: false, expected: None };
+    senders.into_iter().chain([posing]).map(sent).collect()
+}
+
 /// What came out that no line lets, and what did not that one does, from power-on on.
 fn from_power_on(boards: u8, fault: Option<&str>) -> (Vec<String>, Vec<String>) {
     let mut site = Site::power_on(&text(boards, LINES), fault);
-    let sent: Vec<_> = honest(&site).into_iter().chain(spoofed(&site)).collect();
+    let sent = [honest(&site), spoofed(&site), of_nodes(&site)];
+    let sent: Vec<_> = sent.into_iter().flatten().collect();
     let probes: Vec<_> = sent.iter().map(|sent| sent.probe.clone()).collect();
     let mut barrage = site.panel.barrage(&probes);
     site.wait_ready();

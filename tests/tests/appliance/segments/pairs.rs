@@ -67,7 +67,8 @@ const FLOWS: usize = 12;
 /// Lines that let everything of which a line can be: from each of `senders` to everybody.
 fn everything(senders: &[Zone], traffic: &[Traffic]) -> String {
     let senders: Vec<_> = senders.iter().map(ToString::to_string).collect();
-    let all = "\"1-65535\"";
+    // But those from which the box speaks outside.
+    let all = "\"1-60999\", \"62000-65535\"";
     let mut what = vec![
         format!("protocol = \"tcp\"\nports = [{all}]"),
         format!("protocol = \"udp\"\nports = [{all}]"),

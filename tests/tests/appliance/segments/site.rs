@@ -61,6 +61,15 @@ pub fn remake(shipped: &Image, text: &str) -> Remake {
     Remake::of(shipped).file(SETTINGS, 0o644, serde_json::to_vec(&appliance).unwrap())
 }
 
+/// With the unit `forward` placed on a board that is not there.
+fn without_forward(image: Remake) -> Remake {
+    image.change_units(|unit| {
+        if unit["name"] == "forward" {
+            unit["boards"] = json!([32]);
+        }
+    })
+}
+
 /// What ships, with the settings of `text`; with a netd that can be told to fail, if `has_faults`.
 pub fn image(text: &str, has_faults: bool) -> Image {
     let image = remake(&shipped(), text);
@@ -84,6 +93,14 @@ impl Site {
         site
     }
 
+    /// The same without the unit `forward`: then nothing leads to nodes, as it is before that has begun.
+    pub fn without_forward(text: &str) -> Self {
+        let image = without_forward(remake(&shipped(), text)).image();
+        let site = Self::of(&image, text, None, None);
+        site.wait_ready();
+        site
+    }
+
     /// The same with so many further devices in `lan`, and as many next to the uplink, whom the router has not met.
     pub fn among(text: &str, devices: u8) -> Self {
         let site = Self::built(&image(text, false), text, None, None, devices);
@@ -91,11 +108,11 @@ impl Site {
         site
     }
 
-    /// The same with rules that are never loaded.
+    /// The same with rules that are never loaded, and without the unit `forward`.
     pub fn without_rules(text: &str) -> Self {
         let nothing = std::fs::read(guest("nothing")).unwrap();
-        let image = remake(&shipped(), text).file("/usr/sbin/nft", 0o755, nothing).image();
-        let site = Self::of(&image, text, None, None);
+        let image = remake(&shipped(), text).file("/usr/sbin/nft", 0o755, nothing);
+        let site = Self::of(&without_forward(image).image(), text, None, None);
         site.wait_ready();
         site
     }

@@ -84,6 +84,52 @@ fn the_lan_leaves_by_the_vpn_alone() {
     }
 }
 
+/// Nor does the router itself say anything by the uplink's device about what they say outside, as errors are: that is
+/// asked before anything that belongs to a flow. Of what others say it does.
+#[test]
+fn the_router_says_nothing_of_the_lan_by_the_uplink() {
+    let about =
+        ["10.20.250.2-10.20.250.254", "fd6f:6374:6574:fa::2-fd6f:6374:6574:fa:ffff:ffff:ffff:ffff"];
+    for units in [&[forward()][..], &[]] {
+        let output = chain(&made(LAN, true, units), "output");
+        for direction in ["original", "reply"] {
+            for (version, about) in ["ip", "ip6"].iter().zip(about) {
+                let rule = format!(
+                    "oifname \"eth0\" ct {direction} {version} saddr {about} goto refuse_own"
+                );
+                let rules = [&rule, "ct direction reply jump answer", "ct state vmap"];
+                assert!(positions(&output, rules).is_sorted(), "{output}");
+            }
+        }
+        for without in [made(LAN, false, units), made("", false, units)] {
+            assert!(!chain(&without, "output").contains("saddr"));
+        }
+    }
+}
+
+/// What nobody outside has as an address does not leave by the uplink's device, whatever belongs to a flow, and whether
+/// there is a unit `forward` or not.
+#[test]
+fn nothing_leaves_for_those_who_are_not_outside() {
+    let places = "oifname \"eth0\" ip daddr 100.127.255.0/24 goto ";
+    for units in [&[forward()][..], &[]] {
+        for (lines, is_exit) in [(LAN.to_owned(), false), (format!("{LAN}{OUT}"), true)] {
+            let table = made(&lines, false, units);
+            for (name, refuse) in [("forward", "refuse\n"), ("output", "refuse_own\n")] {
+                let rules = &chain(&table, name);
+                for addresses in [
+                    "ip daddr { 10.20.0.0/16, 240.0.0.0-255.255.255.254 }",
+                    "ip6 daddr { fd6f:6374:6574::/48, fc00::/8 }",
+                ] {
+                    let rule = format!("oifname \"eth0\" {addresses} goto {refuse}");
+                    assert!(positions(rules, [&rule, "ct state vmap"]).is_sorted(), "{rules}");
+                }
+                assert_eq!(rules.contains(&format!("{places}{refuse}")), is_exit, "{rules}");
+            }
+        }
+    }
+}
+
 /// Before anything that belongs to a flow is let, it is asked by which device it came, and from whom.
 #[test]
 fn what_comes_by_tunnels_reaches_one_place() {

@@ -7,12 +7,16 @@ use std::time::{Duration, Instant};
 
 use octet_machine::panel::Mac;
 use octet_machine::panel::peer::{Datagram, Does, Own, Peer};
+use octet_machine::panel::raw::{self, transport};
 use octet_machine::{Socket, router_card};
 
 use super::begun::{Begun, SAID};
 use super::{BOARDS, NAME, NAMES, WORD};
 use crate::cluster::question;
 use crate::cluster::site::Site;
+
+/// One that was there, and answers nobody any more.
+const GONE: Ipv4Addr = Ipv4Addr::new(10, 20, 250, 6);
 
 /// Its address, and the router as it knows it.
 const OWN: Ipv4Addr = Ipv4Addr::new(10, 20, 250, 5);
@@ -83,6 +87,16 @@ impl<'a> Device<'a> {
         let is_it = |it: &Datagram| it.from == asked.to && it.payload[..2] == asked.payload[..2];
         let said = self.peer.hear(Instant::now() + patience, is_it);
         (name, said.and_then(|said| question::told(&said.payload)))
+    }
+
+    /// Somebody says a word, and is gone when the answer comes.
+    pub fn says_and_goes(&self, from: u16, to: (Ipv4Addr, u16)) {
+        let ends = (GONE.into(), to.0.into());
+        let says = format!("{WORD} {}.", self.next());
+        let datagram = transport::udp(ends, (from, to.1), says.as_bytes());
+        let packet = raw::packet(ends, transport::UDP, &datagram);
+        let frame = raw::ethernet::ip((MAC, router_card(CARD)), &packet);
+        self.home.cluster.forge(Socket::Other(CABLE), &frame);
     }
 
     /// Begins a connection from a port of its own. Returns how long segments may be, if it is taken up.

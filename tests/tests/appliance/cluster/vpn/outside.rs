@@ -12,7 +12,7 @@ use octet_machine::panel::peer::{Datagram, Does, Own, Peer};
 
 use super::begun::{Begun, SAID};
 use super::{
-    ELSEWHERE, HILL, HILL_MAC, HOME_MAC, LET, NAME, NAMES, NOT_LET, SERVER, SERVER_MAC, WORD,
+    ELSEWHERE, HILL, HILL_MAC, HOME, HOME_MAC, LET, NAME, NAMES, NOT_LET, SERVER, SERVER_MAC, WORD,
 };
 use crate::cluster::question;
 use crate::cluster::site::Site;
@@ -32,8 +32,10 @@ pub struct Outside {
     begun: Arc<Mutex<Vec<Begun>>>,
     /// Whether nobody hears the second box, nor it anybody.
     is_cut: Arc<AtomicBool>,
+    /// Whether what the server says reaches the first box with its last hop, if it comes by the second one.
+    is_short: Arc<AtomicBool>,
     ended: Arc<AtomicBool>,
-    _server: Peer,
+    server: Peer,
 }
 
 impl Outside {
@@ -46,10 +48,12 @@ impl Outside {
             heard: Arc::clone(&heard),
             begun: Arc::clone(&begun),
             is_cut: Arc::default(),
+            is_short: Arc::default(),
             ended: Arc::default(),
-            _server: Peer::start(server, SERVER_MAC, HOME_MAC, serves(heard, begun)),
+            server: Peer::start(server, SERVER_MAC, HOME_MAC, serves(heard, begun)),
         };
         let (said, is_cut) = (Arc::clone(&outside.said), Arc::clone(&outside.is_cut));
+        let is_short = Arc::clone(&outside.is_short);
         let (ended, ends) = (Arc::clone(&outside.ended), [end(home), end(hill), port]);
         thread::spawn(move || {
             while !ended.load(Ordering::Relaxed) {
@@ -62,6 +66,9 @@ impl Outside {
                     }
                     if from == 2 {
                         to_who_asked(&mut frame);
+                        if is_short.load(Ordering::Relaxed) {
+                            shorten(&mut frame);
+                        }
                     }
                     let is_cut = is_cut.load(Ordering::Relaxed);
                     let others = (0..ends.len()).filter(|to| *to != from);
@@ -80,6 +87,23 @@ impl Outside {
         self.is_cut.store(is_cut, Ordering::Relaxed);
     }
 
+    /// From now on what the server says has two hops; or as many as ever again.
+    pub fn shorten(&self, is_short: bool) {
+        self.is_short.store(is_short, Ordering::Relaxed);
+    }
+
+    /// The server says something to the first box itself.
+    pub fn asks(&self, port: u16) {
+        let asked = Datagram { from: (SERVER, LET), to: (HOME, port), payload: b"what".into() };
+        self.server.send(&asked).unwrap();
+    }
+
+    /// How many errors of ICMP for the server the first box has sent since then.
+    pub fn errors(&self, since: usize) -> usize {
+        let said = self.said.lock().unwrap();
+        said[since..].iter().filter(|frame| is_error_to_server(frame)).count()
+    }
+
     /// How much the first box has said so far.
     pub fn now(&self) -> usize {
         self.said.lock().unwrap().len()
@@ -89,8 +113,9 @@ impl Outside {
     /// server, with whom the box itself has nothing to speak of.
     pub fn leaked(&self, since: usize) -> usize {
         let said = self.said.lock().unwrap();
-        let is_of_device =
-            |frame: &&Vec<u8>| has(frame, WORD) || has(frame, NAME) || is_to_server(frame);
+        let is_of_device = |frame: &&Vec<u8>| {
+            has(frame, WORD) || has(frame, NAME) || is_to_server(frame, &[6, 17])
+        };
         said[since..].iter().filter(is_of_device).count()
     }
 
@@ -117,11 +142,30 @@ fn has(bytes: &[u8], mark: &str) -> bool {
     bytes.windows(mark.len()).any(|it| it.eq_ignore_ascii_case(mark.as_bytes()))
 }
 
-/// Whether there is something of TCP or UDP for the server in a frame.
-fn is_to_server(frame: &[u8]) -> bool {
+/// Whether there is something of one of these protocols for the server in a frame.
+fn is_to_server(frame: &[u8], protocols: &[u8]) -> bool {
     frame.get(12..14) == Some(&[8, 0])
-        && frame.get(23).is_some_and(|protocol| [6, 17].contains(protocol))
+        && frame.get(23).is_some_and(|protocol| protocols.contains(protocol))
         && frame.get(30..34) == Some(&SERVER.octets())
+}
+
+/// Whether it is one that says that a host or port cannot be reached, or that something was too long on the way
+/// (RFC 792).
+fn is_error_to_server(frame: &[u8]) -> bool {
+    is_to_server(frame, &[1]) && frame.get(34).is_some_and(|kind| [3, 11].contains(kind))
+}
+
+/// Leaves a packet two hops.
+fn shorten(frame: &mut [u8]) {
+    if frame.get(12..15) != Some(&[8, 0, 0x45]) {
+        return;
+    }
+    (frame[22], frame[24], frame[25]) = (2, 0, 0);
+    let words =
+        frame[14..34].chunks_exact(2).map(|it| u32::from(u16::from_be_bytes([it[0], it[1]])));
+    let sum: u32 = words.sum();
+    let sum = !((sum & 0xffff) + (sum >> 16)) as u16;
+    frame[24..26].copy_from_slice(&sum.to_be_bytes());
 }
 
 /// What the server does: it answers questions for names, repeats words, and takes up connections.

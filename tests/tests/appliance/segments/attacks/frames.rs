@@ -36,6 +36,9 @@ pub const MARK: &[u8] = b"octet attack";
 /// A group of more than one network (RFC 4291, 2.7).
 const OF_A_SITE: Ipv6Addr = Ipv6Addr::new(0xff05, 0, 0, 0, 0, 0, 0, 0x77);
 
+/// An address of nodes, which are behind devices of the unit `forward` alone.
+pub const NODE: Ipv6Addr = Ipv6Addr::new(0xfc01, 0, 0, 0, 0, 0, 0, 9);
+
 /// The address that is everybody's in the network of `own` (RFC 919).
 fn everybody(own: Ipv4Addr) -> Ipv4Addr {
     let [a, b, c, _] = own.octets();
@@ -153,6 +156,12 @@ pub fn all(leg: &Leg, other: &Leg) -> Vec<Attack> {
                 macs,
                 &udp(switchboard::link_local(router.mac).into(), router.ipv6.into()),
             ),
+        ),
+        attack(
+            "a node's address",
+            "src-ip6",
+            Bare::Out,
+            ethernet::ip(macs, &udp(NODE.into(), to6)),
         ),
         attack("the loopback address", "dst-ip4", Bare::In, to_router(own4, [127, 0, 0, 1].into())),
         attack(

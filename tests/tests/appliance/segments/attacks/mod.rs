@@ -6,6 +6,8 @@ mod errors;
 mod frames;
 mod mtu;
 mod neighbours;
+mod nodes;
+mod ports;
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -17,6 +19,7 @@ use octet_tests::soak;
 use serde_json::json;
 
 use crate::segments::site::{Site, text};
+pub use frames::NODE;
 use frames::{Attack, Bare, MARK, all};
 
 /// As many senders as a board poses as.
@@ -227,14 +230,18 @@ fn with_rules(site: &mut Site, count: usize) -> Vec<String> {
 
 #[test]
 fn what_a_taken_over_board_tries() {
-    let text = text(4, &[OPEN, errors::LINES, mtu::LINES, neighbours::LINES].concat());
+    let lines = [OPEN, errors::LINES, mtu::LINES, neighbours::LINES, nodes::LINES, &ports::lines()];
+    let text = text(4, &lines.concat());
     let mut bare = Site::without_rules(&text);
     let count = attacks(&bare, Zone::Board(1)).len();
     let mut wrong = without_rules(&mut bare, count);
+    wrong.extend(nodes::leave_by_the_uplink(&mut bare));
     drop(bare);
-    let mut site = Site::start(&text);
+    let mut site = Site::without_forward(&text);
     wrong.extend(with_rules(&mut site, count));
     wrong.extend(errors::about_every_kind_of_flow(&mut site));
+    wrong.extend(nodes::never_leave_by_the_uplink(&mut site));
+    wrong.extend(ports::nobody_takes_anothers(&mut site));
     println!("{count} attacks at each of {} ports", attackers(&site).len());
     assert!(wrong.is_empty(), "{wrong:#?}");
     mtu::is_discovered(&mut site);

@@ -1,0 +1,157 @@
+//! Ports of the router's uplink address that are somebody's: nobody else leaves by one of them, and so nobody else has
+//! what comes for it.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr};
+
+use octet_appliance::Card;
+use octet_evaluator::Zone;
+use octet_machine::panel::raw::{self, ethernet, icmp, transport};
+use octet_machine::panel::switchboard::Seen;
+
+use crate::segments::site::Site;
+
+/// A card, from the corpus of those who read it.
+const CARD: &[u8] = include_bytes!("../../../../fuzz/corpus/certificate/card");
+
+/// The port that everybody may speak to outside (`errors::LINES`), and two servers.
+const OUT: u16 = 7000;
+const SERVER: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 2);
+const OTHER: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 2);
+
+/// A port that is published to a board (`errors::LINES`), that of the router's links, and one that a line opens.
+const PUBLISHED: (u16, Zone) = (7443, Zone::Board(2));
+const LINKS: u16 = 51820;
+const OPENED: u16 = 25_000;
+
+/// Those that the line opens: of all ports that the kernel chooses from nearly half.
+const OPEN: std::ops::Range<u16> = 20_000..50_000;
+
+/// From where whoever has another's port leaves.
+const MOVED: std::ops::Range<u16> = 61_000..62_000;
+
+/// Boards that say something from the same ports, how many, and how often each is tried at most.
+const BOARDS: [u8; 3] = [1, 3, 4];
+const SAME: std::ops::Range<u16> = 6000..6016;
+const TRIES: usize = 64;
+
+/// What the router itself hears.
+pub fn lines() -> String {
+    let card = Card::from_bytes(CARD).unwrap();
+    let (first, last) = (OPEN.start, OPEN.end - 1);
+    format!(
+        "[[policy]]\nfrom = \"uplink\"\nto = \"router\"\nprotocol = \"udp\"\nports = [\"{first}-{last}\"]\n\
+         [[neighbour]]\nname = \"hill\"\ncard = \"{card}\"\n"
+    )
+}
+
+/// What `from` says from one of its ports, with the leg that it is sent on.
+fn said(site: &Site, from: Zone, ends: [(Ipv4Addr, u16); 2], says: &[u8]) -> (usize, Vec<u8>) {
+    let at = site.leg(from);
+    let leg = &site.panel.legs()[at];
+    let addresses: (IpAddr, IpAddr) = (ends[0].0.into(), ends[1].0.into());
+    let datagram = transport::udp(addresses, (ends[0].1, ends[1].1), says);
+    let packet = raw::packet(addresses, transport::UDP, &datagram);
+    (at, ethernet::ip((leg.test.mac, leg.router.mac), &packet))
+}
+
+fn own(site: &Site, zone: Zone) -> Ipv4Addr {
+    site.panel.legs()[site.leg(zone)].test.ipv4
+}
+
+fn all(site: &mut Site, frames: &[(usize, Vec<u8>)]) -> Vec<Seen> {
+    let sentinels = site.sentinels();
+    site.panel.exchange_all(frames, &sentinels).unwrap()
+}
+
+/// The port by which what carries `says` has left by the uplink.
+fn left_by(site: &Site, seen: &[Seen], says: &[u8]) -> Option<u16> {
+    let uplink = site.leg(Zone::Uplink);
+    let it = seen.iter().find(|it| it.leg == uplink && it.carries(says))?;
+    Some(u16::from_be_bytes([it.frame[34], it.frame[35]]))
+}
+
+/// By which port what a board says from `port` to `server` leaves.
+fn leaves_by(site: &mut Site, board: u8, port: u16, server: Ipv4Addr) -> Option<u16> {
+    let zone = Zone::Board(board);
+    let says = format!("octet by {port} of {zone} to {server}").into_bytes();
+    let ends = [(own(site, zone), port), (server, OUT)];
+    let sent = said(site, zone, ends, &says);
+    let seen = all(site, &[sent]);
+    left_by(site, &seen, &says)
+}
+
+/// The legs at which what the server says to a port of the router comes out; and whether the router says that nobody
+/// of its own listens there.
+fn comes_out(site: &mut Site, port: u16) -> (Vec<String>, bool) {
+    let says = format!("octet to {port}").into_bytes();
+    let uplink = site.leg(Zone::Uplink);
+    let router = site.panel.legs()[uplink].router.ipv4;
+    let sent = said(site, Zone::Uplink, [(SERVER, OUT), (router, port)], &says);
+    let seen = all(site, &[sent]);
+    let (errors, came): (Vec<_>, Vec<_>) =
+        seen.iter().filter(|it| it.carries(&says)).partition(|it| it.leg == uplink);
+    let is_error = |it: &&Seen| it.frame[23] == icmp::ICMP && it.frame[34..36] == [3, 3];
+    let legs = came.iter().map(|it| site.panel.legs()[it.leg].zone.clone()).collect();
+    (legs, errors.iter().any(is_error))
+}
+
+/// A board says something from ports of others. What comes for these is for those whose they are; what comes for where
+/// it has left from is its own. Returns what is not so.
+pub fn nobody_takes_anothers(site: &mut Site) -> Vec<String> {
+    let mut wrong = vec![];
+    let mut must = |is_so: bool, what: String| wrong.extend((!is_so).then_some(what));
+    for (port, owner) in
+        [(PUBLISHED.0, Some(PUBLISHED.1)), (LINKS, None), (OPENED, None), (5750, None)]
+    {
+        let left = leaves_by(site, 1, port, SERVER);
+        let is_free = port == 5750;
+        let is_well = left.is_some_and(|it| if is_free { it == port } else { MOVED.contains(&it) });
+        must(is_well, format!("board-1 leaves from {port} by {left:?}"));
+        if let Some(left) = left.filter(|left| is_free || *left != port) {
+            let came = comes_out(site, left);
+            must(came == (vec!["board-1".into()], false), format!("its answer: {came:?}"));
+        }
+        if !is_free {
+            let came = comes_out(site, port);
+            let owner = (owner.iter().map(Zone::to_string).collect(), owner.is_none());
+            must(came == owner, format!("for {port} of {owner:?}: {came:?}"));
+        }
+    }
+    // Whoever has one leaves by it.
+    let Zone::Board(board) = PUBLISHED.1 else { unreachable!() };
+    let left = leaves_by(site, board, PUBLISHED.0, OTHER);
+    must(left == Some(PUBLISHED.0), format!("{} leaves by {left:?}", PUBLISHED.1));
+    wrong.extend(collisions(site));
+    wrong
+}
+
+/// Several say the same from the same ports: the first one of each leaves by it, and the others by no port that is
+/// somebody's, as often as it takes.
+fn collisions(site: &mut Site) -> Vec<String> {
+    let mut left = BTreeMap::new();
+    let flows = || SAME.flat_map(|port| BOARDS.map(|board| (port, board)));
+    let says = |(port, board)| format!("octet same {port} of {board}").into_bytes();
+    for round in 1..=TRIES {
+        let frames: Vec<_> = flows()
+            .filter(|flow| !left.contains_key(flow))
+            .map(|flow| {
+                let zone = Zone::Board(flow.1);
+                said(site, zone, [(own(site, zone), flow.0), (SERVER, OUT)], &says(flow))
+            })
+            .collect();
+        if frames.is_empty() {
+            println!("{} flows from the same ports, after {} rounds", left.len(), round - 1);
+            break;
+        }
+        let seen = all(site, &frames);
+        let new: Vec<_> = flows().filter(|flow| !left.contains_key(flow)).collect();
+        left.extend(new.into_iter().filter_map(|it| Some((it, left_by(site, &seen, &says(it))?))));
+    }
+    let own = left.iter().filter(|((port, _), by)| port == *by).count();
+    let taken: Vec<_> = left.values().filter(|by| OPEN.contains(*by)).collect();
+    if (left.len(), own, taken.len()) == (SAME.len() * BOARDS.len(), SAME.len(), 0) {
+        return vec![];
+    }
+    vec![format!("of {} flows {own} leave by their own port, and by others' {taken:?}", left.len())]
+}
