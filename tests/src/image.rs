@@ -134,6 +134,15 @@ impl Image {
         root
     }
 
+    /// Its PID 1.
+    ///
+    /// # Panics
+    /// There is none in its initramfs.
+    pub fn init(&self) -> Vec<u8> {
+        let initrd = fs::read(self.file("boot/initrd")).expect("an initramfs");
+        crate::initrd::find(&initrd, "init").expect("PID 1").to_vec()
+    }
+
     /// One of its files.
     pub fn file(&self, path: &str) -> PathBuf {
         self.folder.join(path)

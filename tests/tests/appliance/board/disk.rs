@@ -79,7 +79,9 @@ fn arm_without_a_disk() {
     power_off(&machine);
 }
 
+/// The short tier sees it where the power was cut (`board::cut`).
 #[test]
+#[ignore = "long: `cargo image test --soak`"]
 fn killed_instead_of_turned_off_it_is_checked() {
     let image = shipped();
     let disk = DiskFile::used();

@@ -19,7 +19,7 @@ fn keys(name: &str, user: &str) -> String {
 }
 
 fn start(image: &Image, disk: &DiskFile) -> Machine {
-    let machine = image.machine().disk(disk.disk()).start().unwrap();
+    let machine = image.machine().disk(disk.disk()).cpus(1).start().unwrap();
     machine.wait_ready(READY).unwrap();
     machine
 }
@@ -100,7 +100,7 @@ fn keys_are_each_ones_own_and_stay() {
         (Some(&*node), json!(2))
     );
     drop(again);
-    let without = shipped.machine().start().unwrap();
+    let without = shipped.machine().cpus(1).start().unwrap();
     without.wait_ready(READY).unwrap();
     let shown = show(&without, "identity");
     assert!(shown["kept"].as_str().unwrap().starts_with("in memory"), "{shown}");

@@ -72,6 +72,6 @@ fn a_box_stays_what_it_is() {
     let kept = Kept::start(&lines(&key));
     println!("enrolled: {:?}", kept.site.wait_whole(&PLACES));
     trouble::passes(&kept);
-    let old = trouble::router_dies(&kept);
+    let old = trouble::disk_of_now(&kept);
     refused::are_told_of(&kept, &owner, &key, old);
 }

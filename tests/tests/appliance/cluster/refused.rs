@@ -13,7 +13,10 @@ use crate::cluster::site::text;
 pub fn are_told_of(kept: &Kept, owner: &Owner, key: &str, old: DiskFile) {
     let site = &kept.site;
     let keys = site.wait_whole(&PLACES);
-    swapped(kept);
+    // A blank board, below, is another one, too.
+    if soak() {
+        swapped(kept);
+    }
 
     // A blank board at a known port: it is another one until an owner says that it replaces it.
     kept.power_off(Node::Board(2));

@@ -34,12 +34,12 @@ const fn way(name: &'static str, ask: fn(&Machine), end: fn(&Exit) -> bool) -> W
     Way { name, deaf: "deaf", ask, end }
 }
 
-/// One each of those that end otherwise comes last: these are of the short tier, too.
+/// The last one is of the short tier, too.
 const WAYS: [Way; 5] = [
     way("the verb poweroff", |machine| call(machine, "poweroff"), Exit::is_power_off),
     way("the verb reboot", |machine| call(machine, "reboot"), Exit::is_reboot),
     way("a unit's SIGTERM", terminate, Exit::is_power_off),
-    way("ctrl-alt-del", ctrl_alt_del, Exit::is_reboot),
+    CTRL_ALT_DEL,
     Way {
         name: "the power button, and a unit that takes an hour",
         deaf: "deaf-for-long",
@@ -47,6 +47,9 @@ const WAYS: [Way; 5] = [
         end: Exit::is_power_off,
     },
 ];
+
+/// `supervisor::stubborn` ends by it.
+const CTRL_ALT_DEL: Way = way("ctrl-alt-del", ctrl_alt_del, Exit::is_reboot);
 
 fn call(machine: &Machine, verb: &str) {
     // The machine may be gone before its answer has left it.
@@ -78,7 +81,7 @@ fn terminate(machine: &Machine) {
 #[test]
 fn every_way_down_is_in_order_and_bounded() {
     let image = image();
-    for Way { name, deaf, ask, end } in WAYS.into_iter().skip(if soak() { 0 } else { 3 }) {
+    for way in &WAYS[if soak() { 0 } else { 4 }..] {
         let machine = image.machine().cpus(1).start().unwrap();
         machine.wait_ready(READY).unwrap();
         for unit in ["echo", "deaf", "deaf-for-long", "mighty"] {
@@ -86,26 +89,36 @@ fn every_way_down_is_in_order_and_bounded() {
         }
         // The power button's driver is among them.
         wait_state(&machine, "modules", UnitState::Done);
-        be(&machine, deaf, "ignore-term", 1);
-        let asked = Instant::now();
-        ask(&machine);
-        let exit = machine.wait_exit(SOON).unwrap();
-        let took = asked.elapsed();
-        assert!(end(&exit), "{name}: {exit}\n{}", machine.tail(30));
-        let text = machine.console().text();
-        let lines: Vec<&str> = text.lines().filter(|line| line.contains("stopping ")).collect();
-        println!("{name}: {exit} after {took:?}\n  {}", lines.join("\n  "));
-        let place = |unit: &str| {
-            let told = format!("stopping {unit} (");
-            lines.iter().position(|line| line.contains(&told))
-        };
-        let (first, echo) = (place(deaf), place("echo"));
-        assert!(first.is_some(), "{name}: {lines:?}");
-        if deaf == "deaf" {
-            assert!(first < echo, "{name}: {lines:?}");
-        } else {
-            // The limit for all has come first, so all that is left is killed, and `echo` was never asked.
-            assert!(echo.is_none(), "{name}: {lines:?}");
-        }
+        goes_down(&machine, way);
+    }
+}
+
+/// A machine whose unit `deaf` needs `echo` and does not listen.
+pub fn by_ctrl_alt_del(machine: &Machine) {
+    goes_down(machine, &CTRL_ALT_DEL);
+}
+
+fn goes_down(machine: &Machine, Way { name, deaf, ask, end }: &Way) {
+    be(machine, deaf, "ignore-term", 1);
+    let asked = Instant::now();
+    ask(machine);
+    let exit = machine.wait_exit(SOON).unwrap();
+    let took = asked.elapsed();
+    assert!(end(&exit), "{name}: {exit}\n{}", machine.tail(30));
+    let text = machine.console().text();
+    let lines: Vec<&str> = text.lines().filter(|line| line.contains("stopping ")).collect();
+    println!("{name}: {exit} after {took:?}\n  {}", lines.join("\n  "));
+    // Units were stopped one by one before.
+    let place = |unit: &str| {
+        let told = format!("stopping {unit} (");
+        lines.iter().rposition(|line| line.contains(&told))
+    };
+    let (first, echo) = (place(deaf), place("echo"));
+    assert!(first.is_some(), "{name}: {lines:?}");
+    if *deaf == "deaf" {
+        assert!(first < echo, "{name}: {lines:?}");
+    } else {
+        // The limit for all has come first, so all that is left is killed, and `echo` was never asked.
+        assert!(echo.is_none(), "{name}: {lines:?}");
     }
 }

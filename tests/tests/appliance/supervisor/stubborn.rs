@@ -5,14 +5,15 @@ use octet_tests::{READY, guest};
 use serde_json::json;
 
 use crate::supervisor::guest::{be, bully, unit, wait_init_says, wait_state, with_echo};
-use crate::supervisor::misfits;
+use crate::supervisor::{down, misfits};
 
 /// How long `deaf` is given to end, in milliseconds.
 const PATIENCE: u64 = 1500;
 
 #[test]
 fn who_does_not_listen_is_killed_who_lies_is_not_believed_and_misfits_fail() {
-    let deaf = bully("deaf", &format!("user = \"extra-2\"\nstop.timeout = \"{PATIENCE}ms\""));
+    let needs = "user = \"extra-2\"\nneeds = [\"echo\"]\n";
+    let deaf = bully("deaf", &format!("{needs}stop.timeout = \"{PATIENCE}ms\""));
     let shy = bully("shy", "user = \"extra-3\"\nargs = [\"quiet\"]\nstart.timeout = \"10m\"");
     let late = "args = [\"quiet\"]\nstart.timeout = \"500ms\"\n\
                 restart = { budget = 1, delay = \"10ms\" }";
@@ -25,6 +26,9 @@ fn who_does_not_listen_is_killed_who_lies_is_not_believed_and_misfits_fail() {
     notified_by_a_stranger(&machine);
     never_ready(&machine);
     misfits::fail(&machine);
+    machine.call("start", json!({ "unit": "deaf" })).unwrap();
+    wait_state(&machine, "deaf", UnitState::Ready);
+    down::by_ctrl_alt_del(&machine);
 }
 
 /// Stops `deaf` and returns how long that took at most, in milliseconds, and how it ended.

@@ -101,6 +101,8 @@ fn after_any_write_of_the_log_and_of_settings() {
     in_parallel(fresh.after_writes(&log, &booted), |(made, disk)| {
         let machine = start(&shipped, disk.disk());
         assert_eq!(name(&machine), NAMES[seen[&made]], "after {made}");
+        let note = machine.boot().unwrap().data.unwrap().note;
+        assert!(note.as_deref().is_some_and(|note| note.contains("checked")), "{made}: {note:?}");
         said.is_kept(made, &machine);
         power_off(machine);
     });
