@@ -30,7 +30,10 @@ fn own(plan: &Plan, protocol: Protocol) -> Vec<(String, u16)> {
 pub(super) fn chain(plan: &Plan, forwards: bool) -> Vec<Rule> {
     let uplink = quoted(&plan.uplink);
     let senders = senders(plan, forwards);
-    let mut rules = vec![];
+    // The router's own question for an address, which goes out from nobody's: it is no flow of those inside, whose address
+    // the kernel may take for it, and servers answer at this port alone (RFC 2131, 4.1).
+    let mut rules =
+        rules!["oifname {uplink} ip daddr 255.255.255.255 udp sport 68 udp dport 67 accept"];
     for protocol in [Protocol::Tcp, Protocol::Udp] {
         let (reserved, protocol_name) = (plan.reserved(protocol), protocol.as_str());
         if reserved.is_empty() {

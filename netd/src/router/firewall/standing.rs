@@ -152,7 +152,7 @@ pub(super) fn chains(
     let forwards = forward.is_some();
     let nobody = [
         rules![
-            "oifname {uplink} ip daddr 255.255.255.255 udp sport 68 udp dport 67 ip saddr set 0.0.0.0"
+            "oifname {uplink} ip daddr 255.255.255.255 udp sport 68 udp dport 67 ip saddr set 0.0.0.0 accept"
         ],
         source::behind(plan, forwards),
     ];
