@@ -89,7 +89,7 @@ pub fn with_network(remake: Remake, network: &Value) -> Remake {
 
 /// Starts the image with one card.
 pub fn start(remake: Remake) -> (Machine, Port) {
-    let machine = remake.image().machine().nic(BOX).cpus(1).start().unwrap();
+    let machine = remake.image().machine().nic(BOX).start().unwrap();
     let port = machine.port(0).unwrap();
     (machine, port)
 }
