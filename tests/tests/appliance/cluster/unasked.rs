@@ -47,12 +47,12 @@ pub fn passes(site: &Site, board: u8, to: &str) {
     // To nobody there is none.
     let ends = |row: &Value| row["hops"].as_str().unwrap().ends_with("board-5");
     assert!(all.iter().all(ends), "{all:?}");
-    one_that_was_asked_for_goes_before(site, board);
+    one_that_was_asked_for_goes_before(site, board, to);
 }
 
 /// The end asks for a path to `board`, which has a way to it that began by itself: both take what was asked for, as long
 /// as it is there.
-fn one_that_was_asked_for_goes_before(site: &Site, board: u8) {
+fn one_that_was_asked_for_goes_before(site: &Site, board: u8, to: &str) {
     let mut before = [vec![], vec![]];
     let mut used = || {
         let now = [END, board].map(|at| paths(site, at));
@@ -65,6 +65,14 @@ fn one_that_was_asked_for_goes_before(site: &Site, board: u8) {
     path_add(site, END, &json!({ "to": board.to_string(), "via": "2" }));
     site.wait("both take what was asked for", || used() == [true, false]);
     drop_way(site, END);
-    // As a rule that is `board`'s; but what the end sends just then may begin one, too.
-    site.wait("one that began by itself is in use", || used().contains(&true));
+    // As a rule that is `board`'s. But if it was the end whose way began by itself, that one was dropped just now: another
+    // begins once somebody says something again.
+    let args = json!({ "to": to, "mark": "unasked", "bytes": 100 });
+    let say = || site.ask(Node::Board(board), "talker", "word", args.clone());
+    site.wait("one that began by itself is in use", || {
+        used().contains(&true) || {
+            say();
+            false
+        }
+    });
 }
