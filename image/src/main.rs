@@ -13,6 +13,7 @@ mod cache;
 mod command;
 mod digest;
 mod flash;
+mod lan;
 mod lock;
 mod output;
 mod report;
@@ -43,6 +44,7 @@ enum Command {
     Test(command::test::Args),
     Bench(command::bench::Args),
     Ctl(command::ctl::Args),
+    Lan(command::lan::Args),
     Explain(command::explain::Args),
     Flash(command::flash::Args),
     Lock(command::lock::Args),
@@ -65,6 +67,7 @@ fn main() -> ExitCode {
         Command::Test(args) => command::test::run(args),
         Command::Bench(args) => command::bench::run(args),
         Command::Ctl(args) => command::ctl::run(args),
+        Command::Lan(args) => command::lan::run(args),
         Command::Explain(args) => command::explain::run(args),
         Command::Flash(args) => command::flash::run(args),
         Command::Lock(args) => command::lock::run(args),

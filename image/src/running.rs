@@ -53,6 +53,17 @@ pub enum NotFound {
         /// What the machine is.
         what: String,
     },
+    /// It has no lan.
+    #[error("machine {number} has no lan: it is {what}")]
+    #[diagnostic(help(
+        "a box with a router and its lan is started with `cargo image run --cluster N`"
+    ))]
+    NoLan {
+        /// Its number.
+        number: u32,
+        /// What it is.
+        what: String,
+    },
     /// It is not known which run.
     #[error("cannot see which machines are running from {}: {why}", out.display())]
     #[diagnostic(help("make its folder `machines` readable and writable for you"))]
@@ -109,16 +120,7 @@ pub fn control_port(
     number: Option<u32>,
     board: Option<u8>,
 ) -> Result<PathBuf, NotFound> {
-    let all = place::all(out).map_err(|why| NotFound::Folder { out: out.to_owned(), why })?;
-    let machine = match (number, &all[..]) {
-        (_, []) => return Err(NotFound::None { out: out.to_owned() }),
-        (None, [only]) => only,
-        (None, _) => return Err(NotFound::Several { list: list(&all) }),
-        (Some(number), _) => {
-            let found = all.iter().find(|it| it.number == number);
-            found.ok_or_else(|| NotFound::Other { number, list: list(&all) })?
-        }
-    };
+    let machine = find(out, number)?;
     let folder = match board {
         Some(board) => {
             let of_board = machine.sockets.parent().map(|it| folder_of(it, Node::Board(board)));
@@ -128,6 +130,48 @@ pub fn control_port(
         None => machine.sockets.clone(),
     };
     Ok(folder.join("control"))
+}
+
+/// Where a device enters the lan of a box.
+#[derive(Debug)]
+pub struct Lan {
+    /// The socket of the lan's hub.
+    pub hub: PathBuf,
+    /// The folder for what programs of such a device keep as their settings: with their keys, and those that they know
+    /// of the box. It lasts as long as the box has its keys.
+    pub config: PathBuf,
+}
+
+/// The lan of the box with this `number`, or of the only one that runs from `out`.
+///
+/// # Errors
+/// There is none, or it is not said which.
+pub fn lan(out: &Path, number: Option<u32>) -> Result<Lan, NotFound> {
+    let Running { number, what, sockets } = find(out, number)?;
+    let lan = Lan::of(&sockets);
+    if lan.hub.exists() { Ok(lan) } else { Err(NotFound::NoLan { number, what }) }
+}
+
+impl Lan {
+    /// That of the box whose router has its sockets in this folder.
+    pub fn of(sockets: &Path) -> Self {
+        Self { hub: sockets.join("lan"), config: sockets.join("config") }
+    }
+}
+
+/// The machine with this `number`, or the only one that runs from `out`.
+fn find(out: &Path, number: Option<u32>) -> Result<Running, NotFound> {
+    let mut all = place::all(out).map_err(|why| NotFound::Folder { out: out.to_owned(), why })?;
+    let at = match (number, &all[..]) {
+        (_, []) => return Err(NotFound::None { out: out.to_owned() }),
+        (None, [_]) => 0,
+        (None, _) => return Err(NotFound::Several { list: list(&all) }),
+        (Some(number), _) => {
+            let found = all.iter().position(|it| it.number == number);
+            found.ok_or_else(|| NotFound::Other { number, list: list(&all) })?
+        }
+    };
+    Ok(all.swap_remove(at))
 }
 
 /// One line per machine.
@@ -165,6 +209,11 @@ mod tests {
         assert_eq!(port(Some(2), None).unwrap(), sockets[1].join("control"));
         assert_eq!(port(Some(2), Some(3)).unwrap(), sockets[2].join("control"));
         assert!(port(Some(3), None).unwrap_err().contains("2: a box"));
+        fs::write(Lan::of(&sockets[1]).hub, "").unwrap();
+        assert_eq!(lan(&out, Some(2)).unwrap().hub, sockets[1].join("lan"));
+        let error = lan(&out, Some(1)).unwrap_err();
+        assert!(error.to_string().contains("one machine"), "{error}");
+        assert!(error.help().is_some_and(|help| help.to_string().contains("--cluster")));
         drop(first);
         assert_eq!(port(None, None).unwrap(), sockets[1].join("control"));
         drop(second);

@@ -26,7 +26,7 @@ pub use remake::Remake;
 pub use router_root::{double_root, router_initrd};
 pub use seed::{apk, cache};
 pub use shared::{one_at_a_time, shared};
-pub use terminal::in_terminal;
+pub use terminal::{InTerminal, in_terminal};
 pub use tool::{Output, must, run};
 pub use update::{Bytes, Release, SigningKey};
 

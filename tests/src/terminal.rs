@@ -1,11 +1,20 @@
 //! Programs in a terminal.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, Read};
 use std::os::fd::OwnedFd;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, channel};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::process::{Pid, Signal, kill_process};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+
+use crate::{PAUSE, workspace};
 
 /// Starts `command` in a terminal of its own, and returns our end of that: what is written to it is
 /// typed, and reading it fails once the program and its children have ended.
@@ -28,4 +37,99 @@ pub fn in_terminal(mut command: Command) -> (Child, File) {
     // Only the child keeps the other end: `command` and `theirs` go here.
     let child = command.spawn().expect("the program starts");
     (child, File::from(ours))
+}
+
+/// A program whose terminal we are.
+pub struct InTerminal {
+    child: Child,
+    said: Receiver<Vec<u8>>,
+    /// What it has said so far.
+    pub text: String,
+    /// Whether the terminal is to be closed, and who reads it until then.
+    closing: Arc<AtomicBool>,
+    reader: Option<JoinHandle<()>>,
+}
+
+impl InTerminal {
+    /// Starts `command` in the workspace.
+    ///
+    /// # Panics
+    /// The host refuses.
+    #[must_use]
+    pub fn start(command: Command) -> Self {
+        // It is the terminal that its end is told of.
+        let mut own = Command::new("setsid");
+        own.arg("--ctty").arg(command.get_program()).args(command.get_args());
+        own.current_dir(workspace());
+        let (child, mut ours) = in_terminal(own);
+        let (sender, said) = channel();
+        let closing = Arc::new(AtomicBool::new(false));
+        let closes = Arc::clone(&closing);
+        let reader = std::thread::spawn(move || {
+            let mut buffer = [0; 4096];
+            while !closes.load(Ordering::Relaxed) {
+                let mut fds = [PollFd::new(&ours, PollFlags::IN)];
+                let pause = PAUSE.try_into().expect("a short time");
+                if poll(&mut fds, Some(&pause)).expect("a poll") == 0 {
+                    continue;
+                }
+                // The read fails once nobody has the other end.
+                let Ok(count) = ours.read(&mut buffer) else { break };
+                let _ = sender.send(buffer[..count].to_vec());
+            }
+        });
+        Self { child, said, text: String::new(), closing, reader: Some(reader) }
+    }
+
+    /// Closes the terminal, as a person closes its window.
+    ///
+    /// # Panics
+    /// Its reader has.
+    pub fn close(&mut self) {
+        self.closing.store(true, Ordering::Relaxed);
+        let reader = self.reader.take().expect("it is closed once");
+        reader.join().expect("its reader ends");
+    }
+
+    /// Waits until it has said `what`.
+    ///
+    /// # Panics
+    /// It has not `within` this time.
+    pub fn wait_for(&mut self, what: &str, within: Duration) {
+        let deadline = Instant::now() + within;
+        while !self.text.contains(what) {
+            let left = deadline.saturating_duration_since(Instant::now());
+            match self.said.recv_timeout(left) {
+                Ok(bytes) => self.text += &String::from_utf8_lossy(&bytes),
+                Err(error) => panic!("late: no `{what}` ({error}) in:\n{}", self.text),
+            }
+        }
+    }
+
+    /// Waits for the program's end, and for all that it has said.
+    ///
+    /// # Panics
+    /// The host refuses.
+    pub fn end(&mut self) -> ExitStatus {
+        let status = self.child.wait().expect("its end");
+        for bytes in &self.said {
+            self.text += &String::from_utf8_lossy(&bytes);
+        }
+        status
+    }
+
+    /// Sends it a signal.
+    ///
+    /// # Panics
+    /// It has ended.
+    pub fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).expect("it runs");
+    }
+}
+
+impl Drop for InTerminal {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
 }

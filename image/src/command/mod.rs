@@ -7,6 +7,7 @@ pub mod clean;
 pub mod ctl;
 pub mod explain;
 pub mod flash;
+pub mod lan;
 pub mod lock;
 pub mod run;
 pub mod sign;

@@ -33,14 +33,19 @@ impl WorkingDisk {
     /// # Errors
     /// The folders cannot be read or written.
     pub fn of(folder: &Path, node: Option<Node>) -> io::Result<Self> {
-        let target = folder.file_name().unwrap_or_default().to_string_lossy();
-        let cache = folder.with_file_name("cache");
         let own = node.map(|node| format!(".{node}")).unwrap_or_default();
-        let name = |what| cache.join(format!("{target}{own}.{what}"));
-        let [path, mark] = ["disk", "disk.from"].map(name);
+        let [path, mark] =
+            ["disk", "disk.from"].map(|what| beside(folder, &format!("{own}.{what}")));
         let sums = fs::read(folder.join(sums::NAME))?;
         if path.is_file() && fs::read(&mark).is_ok_and(|from| from == sums) {
             return Ok(Self { path, fresh: false });
+        }
+        if node == Some(Node::Router) {
+            // The box makes new keys: who knows the old ones would take it for another.
+            match fs::remove_dir_all(config(folder)) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                removed => removed?,
+            }
         }
         let mut image = Sparse::read(&File::open(folder.join("octet.img"))?)?;
         if node == Some(Node::Router) {
@@ -54,6 +59,17 @@ impl WorkingDisk {
         fs::write(&mark, sums)?;
         Ok(Self { path, fresh: true })
     }
+}
+
+/// The folder for the settings of devices in the lan of a box whose machines have such disks.
+pub fn config(folder: &Path) -> PathBuf {
+    beside(folder, ".config")
+}
+
+/// A file of the image in `folder` that is no part of it.
+fn beside(folder: &Path, what: &str) -> PathBuf {
+    let target = folder.file_name().unwrap_or_default().to_string_lossy();
+    folder.with_file_name("cache").join(format!("{target}{what}"))
 }
 
 #[cfg(test)]

@@ -1,21 +1,26 @@
 //! A router and its boards, wired as in the box, from their power-on until they are one.
 
 use std::fs;
+use std::io;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use miette::{Diagnostic, IntoDiagnostic, miette};
 use octet_appliance::Board;
-use octet_machine::{Cluster, Node, State, Status};
+use octet_machine::panel::hub::Hub;
+use octet_machine::{Cluster, Node, Socket, State, Status};
 
 use super::services::{self, Row};
 use super::whole::{self, Seen};
-use super::{folder_of, machine};
+use super::{Lan, disk, folder_of, machine};
 use crate::appliance_file::ApplianceFile;
 use crate::build::{self, Built, Options};
 
 /// From QEMU's start until a machine of many is ready: they share the host's processors.
 const READY: Duration = Duration::from_secs(300);
+
+/// The hub's number at the patch panel.
+const LAN: u8 = 0;
 
 /// What cannot be run.
 #[derive(Debug, thiserror::Error, Diagnostic)]
@@ -57,6 +62,8 @@ pub struct Size {
 pub struct Together {
     /// The machines.
     pub cluster: Cluster,
+    /// Where devices of the lan are plugged in.
+    pub lan: Hub,
     /// How each is.
     pub rows: Vec<Row>,
     /// The number of the map that all have.
@@ -82,17 +89,32 @@ pub fn start(
     let Size { ports, boards, memory } = size;
     let cluster = Cluster::new(ports, false).into_diagnostic()?;
     let began = Instant::now();
-    let nodes = [Node::Router].into_iter().chain((1..=boards).map(Node::Board));
+    let nodes: Vec<_> = [Node::Router].into_iter().chain((1..=boards).map(Node::Board)).collect();
+    for node in &nodes {
+        fs::create_dir(folder_of(folder, *node)).into_diagnostic()?;
+    }
+    let Lan { hub, config } = Lan::of(&folder_of(folder, Node::Router));
+    let lan = cluster.open(LAN, Socket::Router(ports + 1), &hub).into_diagnostic()?;
     for node in nodes {
         let machine = machine(built, from_disk, Some(node))?.memory(memory);
         let own = folder_of(folder, node);
-        fs::create_dir(&own).into_diagnostic()?;
         cluster.power_on(node, machine.folder(&own)).into_diagnostic()?;
     }
+    make_config(built, from_disk, &config).into_diagnostic()?;
     wait_ready(&cluster, began + READY)?;
     let (sequence, seen) = whole::wait(&cluster, boards, began + READY)?;
     let rows = services::wait(&cluster, said, began + READY)?;
-    Ok(Together { cluster, rows, sequence, seen, took: began.elapsed() })
+    Ok(Together { cluster, lan, rows, sequence, seen, took: began.elapsed() })
+}
+
+/// Makes the folder for the settings of the lan's devices: beside the disks, if the box has its keys there.
+fn make_config(built: &Built, from_disk: bool, config: &Path) -> io::Result<()> {
+    if !from_disk {
+        return fs::create_dir(config);
+    }
+    let kept = disk::config(&built.folder);
+    fs::create_dir_all(&kept)?;
+    std::os::unix::fs::symlink(kept, config)
 }
 
 /// Waits for each machine to be ready, and each board to know which it is.

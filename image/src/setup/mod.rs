@@ -8,7 +8,8 @@ use miette::Diagnostic;
 
 pub use find::{guests_folder, libraries, unpacked_folder};
 pub use need::{
-    AARCH64, BUILD, CACHE, NGINX, Need, PATHS, SEGMENTS, SOAK, SUPERVISORS, TEST, VERIFY, X86_64,
+    AARCH64, BUILD, CACHE, LAN, NGINX, Need, PATHS, SEGMENTS, SOAK, SUPERVISORS, TEST, VERIFY,
+    X86_64,
 };
 
 use crate::target::Target;

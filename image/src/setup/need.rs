@@ -125,6 +125,12 @@ pub static AARCH64: [Need; 3] = [
     ),
 ];
 
+/// What a device in the lan of a box needs.
+pub static LAN: [Need; 2] = [
+    debian("unshare", "makes the device's namespaces", &["util-linux"]),
+    debian("ip", "makes the device's network card", &["iproute2"]),
+];
+
 /// What the tests need besides: they hold what was built against tools that are not ours.
 pub static TEST: [Need; 15] = [
     debian("git", "makes the clones that must give the same bytes", &["git"]),

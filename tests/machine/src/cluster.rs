@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -11,6 +12,7 @@ use serde_json::json;
 use crate::builder::Builder;
 use crate::error::MachineError;
 use crate::machine::Machine;
+use crate::panel::hub::Hub;
 use crate::panel::{Fate, Mac, Patch, Port};
 use crate::slot::Slot;
 
@@ -176,6 +178,20 @@ impl Cluster {
         self.panel.put(Socket::Other(own), port);
         self.plug(Socket::Other(own), at)?;
         Ok(end)
+    }
+
+    /// Plugs a hub, by the number `own`, into a socket of the router's or a board's: programs of this host that
+    /// [join](crate::panel::hub::join) it at `path` are devices there, until the value goes.
+    ///
+    /// # Errors
+    /// The host refuses, or a machine does not take it.
+    pub fn open(&self, own: u8, at: Socket, path: &Path) -> Result<Hub, MachineError> {
+        let listening = Hub::listen(path);
+        let cannot = || format!("cannot listen at {}", path.display());
+        let (hub, port) = listening.map_err(MachineError::host(cannot()))?;
+        self.panel.put(Socket::Other(own), port);
+        self.plug(Socket::Other(own), at)?;
+        Ok(hub)
     }
 
     /// Has `frame` go by as if it had come from `socket`.

@@ -21,13 +21,16 @@ pub fn run(built: &Built, size: Size, said: &[Board], from_disk: bool) -> miette
     let router = folder_of(folder.path(), Node::Router);
     let what = format!("{}, a router and {} boards", built.target.name(), size.boards);
     let _place = place(built, &what, &router);
-    let Together { cluster, rows, sequence, seen, took } =
+    let Together { cluster, lan: _lan, rows, sequence, seen, took } =
         together::start(built, size, said, from_disk, folder.path())?;
     print!("{}", whole::table(&rows, sequence, &seen));
     let took = took.as_secs_f64();
     println!("{} machines are one box {took:.3} s after the first one's start", rows.len());
     if std::io::stdin().is_terminal() && std::io::stdout().is_terminal() {
-        tell("`cargo image ctl --board N` in another terminal asks board N; ctrl-C turns all off");
+        tell(
+            "In another terminal `cargo image ctl --board N` asks board N, and `cargo image lan` is a device in the \
+             lan; ctrl-C turns all off",
+        );
         signals.forever().next();
     }
     power_off(&cluster)?;

@@ -5,12 +5,13 @@
 //! two ports by a [`Wire`] that it can record, slow down and cut, has a [`Patch`] panel for many, or is a whole board: a [`Station`]
 //! says single packets and hears what comes back, a [`Host`] has TCP, and [`DhcpServer`] gives
 //! addresses. The [`switchboard`] is everybody around a router at once, and [`raw`] frames are what
-//! attacks are made of. No packet leaves the test.
+//! attacks are made of. Programs of this host get in by a [`hub`]. No packet leaves the test.
 
 #[cfg(feature = "stack")]
 mod dhcp;
 #[cfg(feature = "stack")]
 mod host;
+pub mod hub;
 #[cfg(feature = "stack")]
 mod packet;
 mod patch;

@@ -11,7 +11,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 /// No frame is longer, in bytes: 1500 of payload, two VLAN tags, and some more.
-const LONGEST: usize = 2048;
+pub(super) const LONGEST: usize = 2048;
 
 /// How long a guest may leave frames unread before a further one is an error. A card that the guest
 /// has not switched on reads none.

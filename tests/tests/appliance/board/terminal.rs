@@ -3,20 +3,13 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::Read;
-use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, channel};
-use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::process::{Command, Stdio};
 
 use octet_machine::Architecture;
 use octet_tests::{
-    PAUSE, READY, SOON, builder, in_terminal, link_programs, must, one_at_a_time, run, shipped,
-    workspace,
+    InTerminal, READY, SOON, builder, link_programs, must, one_at_a_time, run, shipped, workspace,
 };
-use rustix::event::{PollFd, PollFlags, poll};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 
 /// `cargo image` of the workspace, with the image built already.
 fn image(args: &[&str]) -> Command {
@@ -28,80 +21,6 @@ fn image(args: &[&str]) -> Command {
 
 /// The place at which `out/` has the one machine of `cargo image run`.
 const RUN: &str = "run";
-
-/// A program whose terminal we are.
-struct InTerminal {
-    child: Child,
-    said: Receiver<Vec<u8>>,
-    text: String,
-    /// Whether the terminal is to be closed, and who reads it until then.
-    closing: Arc<AtomicBool>,
-    reader: Option<JoinHandle<()>>,
-}
-
-impl InTerminal {
-    fn start(command: Command) -> Self {
-        // It is the terminal that its end is told of.
-        let mut own = Command::new("setsid");
-        own.arg("--ctty").arg(command.get_program()).args(command.get_args());
-        own.current_dir(workspace());
-        let (child, mut ours) = in_terminal(own);
-        let (sender, said) = channel();
-        let closing = Arc::new(AtomicBool::new(false));
-        let closes = Arc::clone(&closing);
-        let reader = std::thread::spawn(move || {
-            let mut buffer = [0; 4096];
-            while !closes.load(Ordering::Relaxed) {
-                let mut fds = [PollFd::new(&ours, PollFlags::IN)];
-                let pause = PAUSE.try_into().unwrap();
-                if poll(&mut fds, Some(&pause)).unwrap() == 0 {
-                    continue;
-                }
-                // The read fails once nobody has the other end.
-                let Ok(count) = ours.read(&mut buffer) else { break };
-                let _ = sender.send(buffer[..count].to_vec());
-            }
-        });
-        Self { child, said, text: String::new(), closing, reader: Some(reader) }
-    }
-
-    /// Closes the terminal, as a person closes its window.
-    fn close(&mut self) {
-        self.closing.store(true, Ordering::Relaxed);
-        self.reader.take().unwrap().join().unwrap();
-    }
-
-    fn wait_for(&mut self, what: &str, within: Duration) {
-        let deadline = Instant::now() + within;
-        while !self.text.contains(what) {
-            let left = deadline.saturating_duration_since(Instant::now());
-            match self.said.recv_timeout(left) {
-                Ok(bytes) => self.text += &String::from_utf8_lossy(&bytes),
-                Err(error) => panic!("late: no `{what}` ({error}) in:\n{}", self.text),
-            }
-        }
-    }
-
-    /// Waits for the program's end, and for all that it has said.
-    fn end(&mut self) -> ExitStatus {
-        let status = self.child.wait().unwrap();
-        for bytes in &self.said {
-            self.text += &String::from_utf8_lossy(&bytes);
-        }
-        status
-    }
-
-    fn signal(&self, signal: Signal) {
-        kill_process(Pid::from_child(&self.child), signal).unwrap();
-    }
-}
-
-impl Drop for InTerminal {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
 
 #[test]
 fn a_person_watches_asks_and_turns_it_off() {

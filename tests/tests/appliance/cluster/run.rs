@@ -1,9 +1,14 @@
-//! `cargo image run --cluster`: the box as a person sees it.
+//! `cargo image run --cluster` and `cargo image lan`: the box as a person sees it, and as a device in its lan does.
 
+use std::fs::{self, Permissions};
+use std::net::ToSocketAddrs;
+use std::os::unix::fs::{PermissionsExt, chown, symlink};
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use octet_machine::Cluster;
-use octet_tests::{Image, builder, guest, must, run};
+use octet_tests::{Image, InTerminal, READY, SOON, builder, guest, must, run};
+use rustix::process::{Signal, geteuid};
 
 /// Services of the owner's: one for both boards, and one for one of these.
 const BOARDS: &str = r#"
@@ -15,6 +20,9 @@ services = ["store"]
 number = 2
 services = ["store", "fetcher"]
 "#;
+
+/// `nobody`, for whom nothing is allowed that is not allowed to all.
+const NOBODY: u32 = 65534;
 
 #[test]
 fn one_command_makes_of_blank_machines_one_box() {
@@ -30,11 +38,12 @@ fn one_command_makes_of_blank_machines_one_box() {
     };
     // Nobody else's machines beside it.
     let _alone = Cluster::new(4, true).unwrap();
-    let said = must(&mut cluster("2")).stdout;
-    println!("{said}");
+    let mut terminal = InTerminal::start(cluster("2"));
+    terminal.wait_for("machines are one box", 2 * READY);
+    println!("{}", terminal.text);
     let row = |node: &str| {
-        let mut rows = said.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
-        rows.find(|row| row.first() == Some(&node)).unwrap()
+        let rows = terminal.text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+        { rows }.find(|row| row.first() == Some(&node)).unwrap()
     };
     let sequence = row("router")[2];
     assert_eq!(row("router")[1], "holder");
@@ -45,7 +54,19 @@ fn one_command_makes_of_blank_machines_one_box() {
         // Behind when it was ready, in seconds, and the number of its units.
         assert_eq!(row[7..].join(" "), services);
     }
-    assert!(said.contains("3 machines are one box") && said.ends_with("powered off\n"), "{said}");
+    let person = Person::new(out);
+    is_a_device_in_the_lan(&person);
+    // A device stays until its cable is pulled, which is what the end of the box is.
+    let until = "echo plugged; while ip link show dev lan | grep -q LOWER_UP; do sleep 0.2; done";
+    let mut device = InTerminal::start(person.lan(&["sh", "-c", until]));
+    device.wait_for("plugged", SOON);
+    terminal.signal(Signal::INT);
+    let status = terminal.end();
+    assert!(status.success() && terminal.text.ends_with("powered off\r\n"), "{}", terminal.text);
+    assert!(device.end().success(), "{}", device.text);
+    assert!(device.text.contains("has been turned off"), "{}", device.text);
+    let nobody_there = run(&mut person.lan(&["true"]));
+    assert!(nobody_there.stderr.contains("cargo image run"), "{}", nobody_there.stderr);
     // More than the file says are refused.
     let error = run(&mut cluster("16"));
     assert_eq!(error.status, Some(1));
@@ -54,4 +75,96 @@ fn one_command_makes_of_blank_machines_one_box() {
         "{}",
         error.stderr
     );
+}
+
+/// Who runs `cargo image lan`: nobody in particular, if these tests are root's.
+struct Person {
+    /// What serves as their clone: its folder `out` is the one that the box runs from.
+    clone: tempfile::TempDir,
+    builder: PathBuf,
+}
+
+impl Person {
+    fn new(out: &Path) -> Self {
+        let clone = tempfile::tempdir().unwrap();
+        let at = |name: &str| clone.path().join(name);
+        fs::create_dir(at("overlays")).unwrap();
+        fs::write(at("Cargo.toml"), "").unwrap();
+        symlink(out, at("out")).unwrap();
+        let builder = at("octet-image");
+        fs::copy(octet_tests::builder(), &builder).unwrap();
+        if geteuid().is_root() {
+            // What the box's own person has made for themselves becomes nobody's.
+            let text = fs::read_to_string(out.join("machines/1")).unwrap();
+            let sockets = Path::new(text.lines().nth(1).unwrap());
+            for open in [clone.path(), out.parent().unwrap(), sockets.parent().unwrap()] {
+                fs::set_permissions(open, Permissions::from_mode(0o755)).unwrap();
+            }
+            for own in ["lan", "config"] {
+                chown(sockets.join(own), Some(NOBODY), Some(NOBODY)).unwrap();
+            }
+        }
+        Self { clone, builder }
+    }
+
+    /// A command as a device in the lan.
+    fn lan(&self, command: &[&str]) -> Command {
+        self.in_clone(&[&["lan", "--"], command].concat())
+    }
+
+    fn in_clone(&self, arguments: &[&str]) -> Command {
+        let mut own = Command::new("env");
+        own.arg(format!("--chdir={}", self.clone.path().display()));
+        if geteuid().is_root() {
+            let nobody = NOBODY.to_string();
+            own.args(["setpriv", "--reuid", &nobody, "--regid", &nobody, "--clear-groups"]);
+        }
+        own.arg(&self.builder).args(arguments).stdin(Stdio::null());
+        own
+    }
+}
+
+fn is_a_device_in_the_lan(person: &Person) {
+    let lan = |command: &str| must(&mut person.lan(&["sh", "-c", command])).stdout;
+    // Who they are outside they are inside, too, and a second time they have the same address.
+    let [first, second] = [(); 2].map(|()| lan("id -u; ip -4 -oneline address show dev lan"));
+    let (id, address) = first.split_once('\n').unwrap();
+    assert_ne!(id, "0");
+    let address = address.split_whitespace().nth(3).unwrap();
+    assert!(address.starts_with("10.20.250.") && address.ends_with("/24"), "{first}");
+    assert!(second.contains(address), "{first}{second}");
+    // Names and TCP: an answer of a board's cache over HTTP. This host knows no such name.
+    let name = "board-2.octet.internal";
+    let get = format!(
+        "import http.client, os, sys\n\
+         cache = http.client.HTTPConnection('{name}', 8080)\n\
+         cache.request('GET', '/b/x')\n\
+         print(cache.getresponse().status)\n\
+         open(os.environ['XDG_CONFIG_HOME'] + '/kept', 'a').write('x')\n\
+         print(os.environ.get('http_proxy'))"
+    );
+    let mut get = person.lan(&["python3", "-c", &get]);
+    assert_eq!(must(get.env("http_proxy", "http://127.0.0.1:1")).stdout, "400\nNone\n");
+    assert!((name, 8080).to_socket_addrs().is_err(), "this host knows {name}");
+    assert_eq!(lan("wc -c < $XDG_CONFIG_HOME/kept").trim(), "1");
+    // Nothing else: what listens on this host is not there.
+    let here = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let here = here.local_addr().unwrap().port();
+    let dial = format!("import socket; socket.create_connection(('127.0.0.1', {here}), 10)");
+    must(Command::new("python3").args(["-c", &dial]));
+    let refused = run(&mut person.lan(&["python3", "-c", &dial]));
+    assert!(refused.stderr.contains("ConnectionRefusedError"), "{}", refused.stderr);
+    // The command's end is ours.
+    assert_eq!(run(&mut person.lan(&["sh", "-c", "exit 7"])).status, Some(7));
+    assert_eq!(run(&mut person.lan(&["sh", "-c", "kill -9 $$"])).status, Some(128 + 9));
+    // Where users may have no namespaces.
+    let none = "echo 0 > /proc/sys/user/max_user_namespaces && exec \"$@\"";
+    let mut forbidden = Command::new("unshare");
+    forbidden.args(["--user", "--map-root-user", "sh", "-c", none, "sh"]);
+    let command = person.lan(&["true"]);
+    forbidden.arg("env").args(command.get_args().take_while(|it| *it != "setpriv"));
+    forbidden.arg(&person.builder).args(["lan", "true"]);
+    let forbidden = run(&mut forbidden);
+    assert_ne!(forbidden.status, Some(0));
+    assert!(forbidden.stderr.contains("user.max_user_namespaces"), "{}", forbidden.stderr);
 }

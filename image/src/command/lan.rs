@@ -1,0 +1,54 @@
+//! `cargo image lan`
+
+use std::ffi::{OsStr, OsString};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use miette::IntoDiagnostic;
+
+use crate::workspace::Workspace;
+use crate::{lan, running, setup};
+
+/// Runs a command, or a shell, as a device in the lan of a box that `cargo image run` has booted
+///
+/// It needs no root. The command has the network of the box and no other: an address by the box's DHCP server, and
+/// names by its DNS server; files are those of this host. What it keeps as its settings (XDG_CONFIG_HOME) is kept for
+/// as long as the box has its keys.
+#[derive(clap::Args)]
+pub struct Args {
+    /// First install what this machine lacks
+    #[arg(long)]
+    setup: bool,
+    /// The box, if several `cargo image run` run; without it they are listed
+    #[arg(long, value_name = "N")]
+    machine: Option<u32>,
+    /// In the namespaces already: the socket of the hub, and the folder for settings
+    #[arg(long, hide = true, num_args = 2)]
+    inside: Option<Vec<PathBuf>>,
+    /// The command and its arguments; none starts your shell
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "COMMAND")]
+    command: Vec<OsString>,
+}
+
+/// Runs the subcommand.
+pub fn run(args: Args) -> miette::Result<ExitCode> {
+    if let Some([hub, config]) = args.inside.as_deref() {
+        return lan::run(hub, config, &args.command);
+    }
+    setup::require(&[&setup::LAN], args.setup)?;
+    let here = std::env::current_dir().into_diagnostic()?;
+    let out = Workspace::find(&here)?.root().join("out");
+    let lan = running::lan(&out, args.machine)?;
+    let config = std::fs::canonicalize(&lan.config).into_diagnostic()?;
+    let ours = std::env::current_exe().into_diagnostic()?;
+    let inside: [&OsStr; 5] = [
+        "lan".as_ref(),
+        "--inside".as_ref(),
+        lan.hub.as_os_str(),
+        config.as_os_str(),
+        "--".as_ref(),
+    ];
+    let command = args.command.iter().map(OsString::as_os_str);
+    let arguments: Vec<_> = inside.into_iter().chain(command).collect();
+    match lan::enter(&ours, &arguments)? {}
+}

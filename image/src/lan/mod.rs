@@ -1,0 +1,231 @@
+//! A program of this host as a device in the lan of a box that runs in QEMU.
+//!
+//! It runs in user, network and mount namespaces of its own, so it needs no root: `unshare` makes them, and starts the
+//! builder in them once more. That one makes a pair of network cards (veth). `lan` is the device's; whatever comes to
+//! `wire`, its other end, goes to the hub of `cargo image run`, and back. The device gets its address from the box's
+//! DHCP server, asks the box for names, and takes IPv6 from its router advertisements, as the kernel does.
+
+mod dhcp;
+mod namespaces;
+mod resolver;
+mod sys;
+mod wire;
+
+use std::ffi::OsString;
+use std::io;
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitCode};
+use std::time::{Duration, Instant};
+
+use miette::{Diagnostic, IntoDiagnostic};
+use octet_machine::panel::{Mac, hub};
+use rustix::process::{Pid, Signal, kill_process};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+pub use namespaces::enter;
+
+use dhcp::Lease;
+
+/// How long the box's DHCP server may take to answer: the box may still boot.
+const LEASE: Duration = Duration::from_secs(300);
+
+/// The device's network card, and the other end of its cable.
+const CARD: &str = "lan";
+const WIRE: &str = "wire";
+
+/// Names of variables that send programs to a proxy of the host's, where they cannot go from the lan.
+const PROXIES: [&str; 8] = [
+    "http_proxy",
+    "https_proxy",
+    "ftp_proxy",
+    "all_proxy",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "FTP_PROXY",
+    "ALL_PROXY",
+];
+
+/// The lan cannot be entered.
+#[derive(Debug, thiserror::Error, Diagnostic)]
+enum LanError {
+    /// The hub is not there.
+    #[error("cannot connect to the lan of the box at {}: {why}", hub.display())]
+    #[diagnostic(help("the box that was started by `cargo image run` has ended; start it again"))]
+    Hub {
+        /// The hub's socket.
+        hub: PathBuf,
+        /// Why.
+        why: io::Error,
+    },
+    /// The kernel refuses.
+    #[error("cannot {what}: {why}")]
+    Kernel {
+        /// What was to be done.
+        what: String,
+        /// What it says.
+        why: String,
+    },
+    /// The box gives no address.
+    #[error("no DHCP server of the box answers: {0}")]
+    #[diagnostic(help(
+        "wait until the box is ready: the terminal of `cargo image run` shows its table then. `[lan]` must be in \
+         appliance.toml"
+    ))]
+    NoLease(io::Error),
+    /// There is no such program.
+    #[error("cannot run `{program}`: {why}")]
+    Program {
+        /// Its name.
+        program: String,
+        /// Why.
+        why: io::Error,
+    },
+}
+
+impl LanError {
+    fn kernel(what: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
+        let what = what.into();
+        |why| Self::Kernel { what, why: why.to_string() }
+    }
+}
+
+/// In the namespaces: runs `command`, or a shell, as a device at the `hub`, with its settings in the folder `config`.
+///
+/// # Errors
+/// The box does not take it, or the host refuses.
+pub fn run(hub: &Path, config: &Path, command: &[OsString]) -> miette::Result<ExitCode> {
+    let (socket, number) =
+        hub::join(hub).map_err(|why| LanError::Hub { hub: hub.to_owned(), why })?;
+    // It has the same address each time, so that many short commands do not take all that the box has to give.
+    let mac = Mac([2, 0, 0, 0, 1, number]);
+    let wire = connect(mac)?;
+    std::thread::spawn(move || {
+        // The box has gone, or the wire was taken away in here: both are a cable that is pulled.
+        let _ = wire::carry(&socket, &wire);
+        eprintln!("\nlan        the box has been turned off");
+        let _ = ip(&["link", "set", WIRE, "down"]);
+    });
+    let lease = lease(mac)?;
+    configure(&lease)?;
+    if let Err(error) = resolver::replace(&lease) {
+        eprintln!("warning: {error}: names of the box are not found, only addresses");
+    }
+    let domain = lease.domain.as_deref().unwrap_or_default();
+    eprintln!(
+        "{:10} {}/{} by the DHCP server {}; names end in .{domain}",
+        CARD, lease.address, lease.prefix, lease.server
+    );
+    let shell = [std::env::var_os("SHELL").unwrap_or_else(|| "/bin/sh".into())];
+    let command = if command.is_empty() {
+        eprintln!("{CARD:10} a shell in the lan of the box: `exit` leaves it");
+        &shell
+    } else {
+        command
+    };
+    std::thread::spawn(move || keep(mac, lease));
+    wait(start(command, config)?)
+}
+
+/// Makes the device's card, and returns the other end of its cable.
+fn connect(mac: Mac) -> Result<std::os::fd::OwnedFd, LanError> {
+    let mac = mac.to_string();
+    ip(&["link", "set", "lo", "up"])?;
+    ip(&["link", "add", CARD, "address", &mac, "type", "veth", "peer", "name", WIRE])?;
+    // The other end has no address, and says nothing of its own.
+    ip(&["link", "set", "dev", WIRE, "addrgenmode", "none"])?;
+    ip(&["link", "set", WIRE, "arp", "off", "up"])?;
+    // What a card would do to a frame is done before, or what comes out has no checksum.
+    sys::disable_tx_checksums(CARD).map_err(LanError::kernel("turn off checksum offload"))?;
+    let wire = sys::packet_socket(WIRE);
+    let wire = wire.map_err(LanError::kernel(format!("open a packet socket at {WIRE}")))?;
+    ip(&["link", "set", CARD, "up"])?;
+    // Before there is an address, the question for one needs a route.
+    ip(&["route", "add", "default", "dev", CARD])?;
+    Ok(wire)
+}
+
+/// The first address.
+fn lease(mac: Mac) -> Result<Lease, LanError> {
+    let socket = dhcp::socket().map_err(LanError::NoLease)?;
+    let patient = Instant::now() + Duration::from_secs(3);
+    match dhcp::ask(&socket, mac, None, patient) {
+        Err(error) if error.kind() == io::ErrorKind::TimedOut => {
+            eprintln!("{CARD:10} waiting for an address of the box");
+            dhcp::ask(&socket, mac, None, Instant::now() + LEASE).map_err(LanError::NoLease)
+        }
+        lease => lease.map_err(LanError::NoLease),
+    }
+}
+
+fn configure(lease: &Lease) -> Result<(), LanError> {
+    let address = format!("{}/{}", lease.address, lease.prefix);
+    ip(&["address", "add", &address, "broadcast", "+", "dev", CARD])?;
+    match lease.router {
+        Some(router) => ip(&["route", "replace", "default", "via", &router.to_string()]),
+        None => ip(&["route", "delete", "default", "dev", CARD]),
+    }
+}
+
+/// Asks for the address anew when half of its time is over (RFC 2131, 4.4.5).
+fn keep(mac: Mac, mut lease: Lease) {
+    let Ok(socket) = dhcp::socket() else { return };
+    loop {
+        let half = Duration::from_secs(u64::from(lease.seconds) / 2);
+        std::thread::sleep(half);
+        match dhcp::ask(&socket, mac, Some(lease.address), Instant::now() + half) {
+            Ok(renewed) if renewed.address == lease.address => lease = renewed,
+            Ok(other) => {
+                return eprintln!("lan        the box gives {} now: start again", other.address);
+            }
+            Err(error) => return eprintln!("lan        the address is not renewed: {error}"),
+        }
+    }
+}
+
+/// Starts `command`, which ends with us.
+fn start(command: &[OsString], config: &Path) -> Result<Child, LanError> {
+    let program = command.first().cloned().unwrap_or_default();
+    let mut started = Command::new("setpriv");
+    started.args(["--pdeathsig", "KILL", "--"]).args(command);
+    started.env("XDG_CONFIG_HOME", config);
+    for name in PROXIES {
+        started.env_remove(name);
+    }
+    let program = program.to_string_lossy().into_owned();
+    started.spawn().map_err(|why| LanError::Program { program, why })
+}
+
+/// Waits for the end of `child`, which a ctrl-C reaches without us.
+fn wait(mut child: Child) -> miette::Result<ExitCode> {
+    let mut signals = Signals::new([SIGINT, SIGQUIT, SIGTERM, SIGHUP]).into_diagnostic()?;
+    let pid = Pid::from_child(&child);
+    std::thread::spawn(move || {
+        for signal in signals.forever() {
+            let signal = match signal {
+                SIGTERM => Signal::TERM,
+                SIGHUP => Signal::HUP,
+                _ => continue,
+            };
+            // It may have just ended.
+            let _ = kill_process(pid, signal);
+        }
+    });
+    let status = child.wait().into_diagnostic()?;
+    // As shells say it.
+    let code = status.code().or_else(|| status.signal().map(|signal| 128 + signal));
+    Ok(ExitCode::from(u8::try_from(code.unwrap_or(1)).unwrap_or(1)))
+}
+
+/// Runs iproute2's `ip`.
+fn ip(arguments: &[&str]) -> Result<(), LanError> {
+    let what = || format!("do `ip {}`", arguments.join(" "));
+    let output = Command::new("ip").args(arguments).output();
+    let output = output.map_err(|error| LanError::kernel(what())(error))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let why = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+    Err(LanError::Kernel { what: what(), why })
+}
