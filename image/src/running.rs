@@ -1,8 +1,10 @@
 //! The machines that `cargo image run` boots, and as another shell finds them.
 
 mod disk;
+mod machines;
 mod place;
 mod services;
+pub mod socket;
 pub mod together;
 pub mod whole;
 
@@ -15,6 +17,7 @@ use crate::build::Built;
 use crate::target::Target;
 
 use disk::WorkingDisk;
+pub use machines::Action;
 use place::Running;
 pub use place::{Place, SOCKETS};
 
@@ -53,12 +56,13 @@ pub enum NotFound {
         /// What the machine is.
         what: String,
     },
-    /// It has no lan.
-    #[error("machine {number} has no lan: it is {what}")]
+    /// It has no lan, and no machines of its own.
+    #[error("machine {number} is no box: it is {what}")]
     #[diagnostic(help(
-        "a box with a router and its lan is started with `cargo image run --cluster N`"
+        "a box with a router and its lan is started with `cargo image run --cluster N`, and is one once that shows \
+         its table"
     ))]
-    NoLan {
+    NoBox {
         /// Its number.
         number: u32,
         /// What it is.
@@ -149,7 +153,17 @@ pub struct Lan {
 pub fn lan(out: &Path, number: Option<u32>) -> Result<Lan, NotFound> {
     let Running { number, what, sockets } = find(out, number)?;
     let lan = Lan::of(&sockets);
-    if lan.hub.exists() { Ok(lan) } else { Err(NotFound::NoLan { number, what }) }
+    if lan.hub.exists() { Ok(lan) } else { Err(NotFound::NoBox { number, what }) }
+}
+
+/// The socket of the box with this `number`, or of the only one that runs from `out`.
+///
+/// # Errors
+/// There is none, or it is not said which.
+pub fn box_socket(out: &Path, number: Option<u32>) -> Result<PathBuf, NotFound> {
+    let Running { number, what, sockets } = find(out, number)?;
+    let socket = socket::path(&sockets);
+    if socket.exists() { Ok(socket) } else { Err(NotFound::NoBox { number, what }) }
 }
 
 impl Lan {

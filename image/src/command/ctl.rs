@@ -45,6 +45,11 @@ enum CtlError {
         "wait until the machine has booted: the terminal of `cargo image run` shows it"
     ))]
     Silent(CallError),
+    #[error("the machine is off")]
+    #[diagnostic(help(
+        "`cargo image box` shows which machines of a box are on, and `cargo image box on` switches one on"
+    ))]
+    Off,
     #[error("{message}")]
     Refused {
         message: String,
@@ -60,7 +65,12 @@ pub fn run(args: Args) -> miette::Result<ExitCode> {
     let port = running::control_port(&out, args.machine, args.board)?;
     let _alone = alone_at(&port)?;
     // After the first answer a verb may take its time.
-    let mut client = connect(&port, Instant::now() + FIRST_ANSWER).map_err(CtlError::Silent)?;
+    let client = connect(&port, Instant::now() + FIRST_ANSWER);
+    let mut client = client.map_err(|error| match error {
+        // QEMU listens from its start, whatever the guest does.
+        CallError::Connect { .. } => CtlError::Off,
+        error => CtlError::Silent(error),
+    })?;
     match cli::run_on_box(&mut client, &args.words, "cargo image ctl", None) {
         Ok(()) => Ok(ExitCode::SUCCESS),
         Err(CliError::Usage(usage)) => {

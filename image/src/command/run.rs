@@ -24,9 +24,6 @@ const READY: Duration = Duration::from_secs(180);
 /// From the request to QEMU's end.
 const POWER_OFF: Duration = Duration::from_secs(180);
 
-/// A person's own machine runs until they end it.
-const FOREVER: Duration = Duration::from_secs(365 * 24 * 60 * 60);
-
 /// Builds the image and boots it in QEMU: in a terminal until ctrl-C, otherwise until it is ready
 #[derive(clap::Args)]
 pub struct Args {
@@ -129,6 +126,7 @@ fn in_terminal(built: &Built, machine: Builder) -> miette::Result<ExitCode> {
     let signals = Signals::new(ENDS).into_diagnostic()?;
     let machine = machine
         .unlimited()
+        .reboots()
         .on_console(|bytes| {
             // A terminal that has gone away ends us by a signal.
             let mut out = std::io::stdout().lock();
@@ -137,8 +135,8 @@ fn in_terminal(built: &Built, machine: Builder) -> miette::Result<ExitCode> {
         .start()
         .into_diagnostic()?;
     let _place = place(built, built.target.name(), machine.folder());
-    let exit = until_ended(&machine, signals, || machine.wait_exit(FOREVER)).into_diagnostic()?;
-    if exit.is_power_off() || exit.is_reboot() {
+    let exit = until_ended(&machine, signals, || machine.follow(|| {})).into_diagnostic()?;
+    if exit.is_power_off() {
         return Ok(ExitCode::SUCCESS);
     }
     tell(&format!("The machine ended: {exit}.\n{}", machine.tail(20)));

@@ -3,6 +3,7 @@
 use std::fs;
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use miette::{Diagnostic, IntoDiagnostic, miette};
@@ -10,9 +11,11 @@ use octet_appliance::Board;
 use octet_machine::panel::hub::Hub;
 use octet_machine::{Cluster, Node, Socket, State, Status};
 
+use super::machines::Machines;
+pub use super::machines::Size;
 use super::services::{self, Row};
 use super::whole::{self, Seen};
-use super::{Lan, disk, folder_of, machine};
+use super::{Lan, disk, folder_of, socket};
 use crate::appliance_file::ApplianceFile;
 use crate::build::{self, Built, Options};
 
@@ -47,21 +50,10 @@ pub fn said(options: &Options, wanted: u8) -> miette::Result<(u8, Vec<Board>)> {
     Ok((cluster.boards, appliance.board))
 }
 
-/// What is powered on.
-#[derive(Debug, Clone, Copy)]
-pub struct Size {
-    /// The router's ports for boards.
-    pub ports: u8,
-    /// How many have a board.
-    pub boards: u8,
-    /// MiB of each machine.
-    pub memory: u32,
-}
-
 /// A box that is whole. Its machines end with the value.
 pub struct Together {
     /// The machines.
-    pub cluster: Cluster,
+    pub machines: Arc<Machines>,
     /// Where devices of the lan are plugged in.
     pub lan: Hub,
     /// How each is.
@@ -86,25 +78,22 @@ pub fn start(
     from_disk: bool,
     folder: &Path,
 ) -> miette::Result<Together> {
-    let Size { ports, boards, memory } = size;
-    let cluster = Cluster::new(ports, false).into_diagnostic()?;
+    let machines = Machines::new(built, size, from_disk, folder, |text| eprintln!("{text}"))?;
     let began = Instant::now();
-    let nodes: Vec<_> = [Node::Router].into_iter().chain((1..=boards).map(Node::Board)).collect();
-    for node in &nodes {
-        fs::create_dir(folder_of(folder, *node)).into_diagnostic()?;
-    }
-    let Lan { hub, config } = Lan::of(&folder_of(folder, Node::Router));
-    let lan = cluster.open(LAN, Socket::Router(ports + 1), &hub).into_diagnostic()?;
-    for node in nodes {
-        let machine = machine(built, from_disk, Some(node))?.memory(memory);
-        let own = folder_of(folder, node);
-        cluster.power_on(node, machine.folder(&own)).into_diagnostic()?;
+    let router = folder_of(folder, Node::Router);
+    fs::create_dir(&router).into_diagnostic()?;
+    let Lan { hub, config } = Lan::of(&router);
+    let cluster = &machines.cluster;
+    let lan = cluster.open(LAN, Socket::Router(size.ports + 1), &hub).into_diagnostic()?;
+    for node in [Node::Router].into_iter().chain((1..=size.boards).map(Node::Board)) {
+        machines.switch_on(node)?;
     }
     make_config(built, from_disk, &config).into_diagnostic()?;
-    wait_ready(&cluster, began + READY)?;
-    let (sequence, seen) = whole::wait(&cluster, boards, began + READY)?;
-    let rows = services::wait(&cluster, said, began + READY)?;
-    Ok(Together { cluster, lan, rows, sequence, seen, took: began.elapsed() })
+    wait_ready(cluster, began + READY)?;
+    let (sequence, seen) = whole::wait(cluster, size.boards, began + READY)?;
+    let rows = services::wait(cluster, said, began + READY)?;
+    socket::serve(&socket::path(&router), &machines).into_diagnostic()?;
+    Ok(Together { machines, lan, rows, sequence, seen, took: began.elapsed() })
 }
 
 /// Makes the folder for the settings of the lan's devices: beside the disks, if the box has its keys there.

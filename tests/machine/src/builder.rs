@@ -209,6 +209,11 @@ impl Builder {
         }
         let wires: Vec<_> =
             (0..self.nics.len()).map(|at| panel::Sockets::new(&folder, at)).collect();
+        // What a machine before it has left there.
+        let nics = wires.iter().flat_map(|wire| [&wire.qemu, &wire.port]);
+        for socket in nics.chain([&control, &qmp]) {
+            let _ = std::fs::remove_file(socket);
+        }
         // Before QEMU, which sends what the guest says from the beginning.
         let ports = wires.iter().map(Port::bind).map(|port| port.map(Some));
         let ports = ports

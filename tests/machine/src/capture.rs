@@ -80,19 +80,33 @@ impl Capture {
 
     /// The same for the first of several.
     pub fn wait_for_any(&self, needles: &[&str], deadline: Instant) -> Option<Instant> {
+        self.wait_from(0, needles, deadline).map(|_| Instant::now())
+    }
+
+    /// The same for the first of several in what came after the first `from` bytes. Returns which one it is, and
+    /// how many bytes came up to its end.
+    pub fn wait_from(
+        &self,
+        from: usize,
+        needles: &[&str],
+        deadline: Instant,
+    ) -> Option<(usize, usize)> {
         let longest = needles.iter().map(|needle| needle.len()).max().unwrap_or_default();
-        let mut searched = 0;
+        let mut searched = from;
         let mut state = self.shared.lock();
         loop {
-            let from = searched.max(state.dropped) - state.dropped;
+            let from = (searched.max(state.dropped) - state.dropped).min(state.text.len());
             let fresh = &state.text[from..];
-            let is_there = |needle: &&str| {
-                fresh.windows(needle.len()).any(|window| window == needle.as_bytes())
+            let end = |needle: &str| {
+                let at = fresh.windows(needle.len()).position(|window| window == needle.as_bytes());
+                at.map(|at| state.dropped + from + at + needle.len())
             };
-            if needles.iter().any(is_there) {
-                return Some(Instant::now());
+            let found =
+                needles.iter().enumerate().filter_map(|(which, it)| Some((which, end(it)?)));
+            if let Some(first) = found.min_by_key(|(_, end)| *end) {
+                return Some(first);
             }
-            searched = (state.dropped + state.text.len()).saturating_sub(longest);
+            searched = searched.max((state.dropped + state.text.len()).saturating_sub(longest));
             let left = deadline.saturating_duration_since(Instant::now());
             if state.ended || left.is_zero() {
                 return None;
@@ -150,6 +164,9 @@ mod tests {
         writer.write_all(b"lo\x1b[0m\r\nworld\r\n").unwrap();
         assert!(found.join().unwrap().is_some());
         assert!(capture.wait_for_any(&["no", "ell"], Instant::now() + SOON).is_some());
+        let (which, end) = capture.wait_from(0, &["no", "el"], Instant::now() + SOON).unwrap();
+        assert_eq!((which, end), (1, "\x1b[1mhel".len()));
+        assert_eq!(capture.wait_from(end, &["el"], Instant::now()), None);
         drop(writer);
         capture.wait_end(Instant::now() + SOON);
         assert_eq!(capture.text(), "hello\nworld\n");

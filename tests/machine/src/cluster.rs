@@ -169,6 +169,11 @@ impl Cluster {
         Ok(())
     }
 
+    /// What is at the other end of the cable in `socket`.
+    pub fn plugged(&self, socket: Socket) -> Option<Socket> {
+        self.panel.other_end(socket)
+    }
+
     /// Plugs what the test is itself into a socket of the router's or a board's, by the number `own`.
     ///
     /// # Errors

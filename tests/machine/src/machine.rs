@@ -16,12 +16,22 @@ use crate::disk::Disk;
 use crate::error::{MachineError, Tail};
 use crate::exit::Exit;
 use crate::panel::Port;
-use crate::qmp::Qmp;
+use crate::qmp::{Qmp, Reset, Shutdown};
 use crate::slot::Slot;
 use crate::spawn::Process;
 
 /// How long a QMP command may take. Long, because the host may be busy.
 const ANSWER: Duration = Duration::from_secs(180);
+
+/// What PID 1 says last before it restarts the machine (`init/src/edge/power.rs`), and a kernel that panics.
+const RESTARTING: &str = "octet: restarting";
+const PANIC: &str = "Kernel panic - not syncing";
+
+/// How long the console's words may be on their way when QEMU has told of a reset.
+const WORDS: Duration = Duration::from_secs(10);
+
+/// How soon after a reset another one is the same: Linux has ACPI and the keyboard controller do it, and QEMU does both.
+const SAME: Duration = Duration::from_secs(1);
 
 /// How much of the console an error shows.
 pub(crate) const TAIL: usize = 20;
@@ -117,6 +127,50 @@ impl Machine {
         self.qmp.events()
     }
 
+    /// Follows a machine that [`reboots`](Builder::reboots) to its end. A reboot that PID 1 has announced is told to
+    /// `rebooted`, and a reset by QMP is somebody's wish; any other one, as after a panic, ends the machine.
+    ///
+    /// # Errors
+    /// The host refuses.
+    pub fn follow(&self, mut rebooted: impl FnMut()) -> Result<Exit, MachineError> {
+        let mut read = 0;
+        let mut announced = None;
+        let mut reset = None;
+        for seen in 0.. {
+            reset = self.qmp.wait_reset(seen);
+            let at = match reset {
+                None => break,
+                Some(Reset { guest: false, .. }) => continue,
+                Some(Reset { guest: true, at }) => at,
+            };
+            if announced.is_some_and(|before| at < before + SAME) {
+                continue;
+            }
+            // Its words have left the guest before, and may come to us a little later.
+            let deadline = Instant::now() + WORDS;
+            match self.console.wait_from(read, &[RESTARTING, PANIC], deadline) {
+                Some((0, end)) => {
+                    (read, announced) = (end, Some(at));
+                    rebooted();
+                }
+                _ => break,
+            }
+        }
+        let source = |error| MachineError::Host { what: "the machine's end".into(), source: error };
+        if reset.is_some() {
+            self.kill()?;
+        }
+        loop {
+            let exit = self.exit(Instant::now() + ANSWER).map_err(source)?;
+            let Some(mut exit) = exit else { continue };
+            if reset.is_some() {
+                let reason = "it was reset, and PID 1 had not announced that".to_owned();
+                exit.shutdown = Some(Shutdown { guest: true, reason });
+            }
+            return Ok(exit);
+        }
+    }
+
     /// Waits for QEMU's end.
     ///
     /// # Errors
@@ -159,7 +213,7 @@ impl Machine {
         // All pipes and sockets of a dead process are closed; only their readers may be late.
         let soon = Instant::now() + Duration::from_secs(10);
         self.console.wait_end(soon);
-        let panicked = self.console.text().contains("Kernel panic - not syncing");
+        let panicked = self.console.text().contains(PANIC);
         Ok(Some(Exit { status, shutdown: self.qmp.shutdown(soon), panicked }))
     }
 }

@@ -5,7 +5,7 @@ use std::fmt;
 use std::io::{self, BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -22,6 +22,15 @@ impl fmt::Display for Shutdown {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.reason)
     }
+}
+
+/// The guest has started again within the same QEMU.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reset {
+    /// The guest itself has done it, and not somebody by QMP.
+    pub guest: bool,
+    /// When, as QEMU says it: since 1970.
+    pub at: Duration,
 }
 
 /// A connection to QEMU, read by a thread of its own.
@@ -41,6 +50,7 @@ struct State {
     last_id: u64,
     answers: HashMap<u64, Value>,
     events: Vec<String>,
+    resets: Vec<Reset>,
     shutdown: Option<Shutdown>,
     closed: bool,
 }
@@ -100,6 +110,14 @@ impl Qmp {
         self.shared.lock().events.clone()
     }
 
+    /// The reset that comes after the first `seen`; `None` if QEMU ends before.
+    pub fn wait_reset(&self, seen: usize) -> Option<Reset> {
+        let state = self.shared.lock();
+        let awaited = |state: &mut State| state.resets.len() <= seen && !state.closed;
+        let state = self.shared.changed.wait_while(state, awaited);
+        state.unwrap_or_else(PoisonError::into_inner).resets.get(seen).copied()
+    }
+
     /// Why the guest ended, once QEMU has closed the connection; `None` if it never said.
     pub fn shutdown(&self, deadline: Instant) -> Option<Shutdown> {
         let left = deadline.saturating_duration_since(Instant::now());
@@ -124,12 +142,17 @@ impl Shared {
                 state.answers.insert(id, message);
             } else if let Some(event) = message["event"].as_str() {
                 state.events.push(event.to_owned());
+                let data = &message["data"];
+                let guest = data["guest"].as_bool().unwrap_or(false);
+                if event == "RESET" {
+                    let time = |key: &str| message["timestamp"][key].as_u64().unwrap_or_default();
+                    let at = Duration::from_secs(time("seconds"))
+                        + Duration::from_micros(time("microseconds"));
+                    state.resets.push(Reset { guest, at });
+                }
                 if event == "SHUTDOWN" {
-                    let data = &message["data"];
-                    state.shutdown = Some(Shutdown {
-                        guest: data["guest"].as_bool().unwrap_or(false),
-                        reason: data["reason"].as_str().unwrap_or("unknown").to_owned(),
-                    });
+                    let reason = data["reason"].as_str().unwrap_or("unknown").to_owned();
+                    state.shutdown = Some(Shutdown { guest, reason });
                 }
             }
             self.changed.notify_all();
@@ -142,7 +165,6 @@ impl Shared {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
 
     #[test]
     fn answers_find_their_command() {
@@ -161,6 +183,9 @@ mod tests {
                 writeln!(writer, "{answer}").unwrap();
             }
             let data = json!({"guest": true, "reason": "guest-reset"});
+            let at = json!({"seconds": 7, "microseconds": 5});
+            let reset = json!({"event": "RESET", "data": data, "timestamp": at});
+            writeln!(writer, "{reset}").unwrap();
             writeln!(writer, "{}", json!({"event": "SHUTDOWN", "data": data})).unwrap();
         });
         let deadline = Instant::now() + Duration::from_secs(180);
@@ -170,6 +195,11 @@ mod tests {
         qemu.join().unwrap();
         let end = Shutdown { guest: true, reason: "guest-reset".into() };
         assert_eq!(qmp.shutdown(deadline), Some(end));
-        assert_eq!(qmp.events(), ["RESUME", "RESUME", "RESUME", "SHUTDOWN"]);
+        assert_eq!(qmp.events(), ["RESUME", "RESUME", "RESUME", "RESET", "SHUTDOWN"]);
+        assert_eq!(
+            qmp.wait_reset(0),
+            Some(Reset { guest: true, at: Duration::from_micros(7_000_005) })
+        );
+        assert_eq!(qmp.wait_reset(1), None);
     }
 }

@@ -66,7 +66,7 @@ impl Site {
 
     /// Its machines and wires.
     pub fn cluster(&self) -> &Cluster {
-        &self.together.cluster
+        &self.together.machines.cluster
     }
 
     fn wait(&self, board: u8, deadline: Instant) -> miette::Result<()> {
@@ -101,7 +101,7 @@ impl Site {
 
     /// The machine of a board.
     pub fn machine(&self, board: u8) -> miette::Result<Arc<Machine>> {
-        let machine = self.together.cluster.node(Node::Board(board));
+        let machine = self.together.machines.cluster.node(Node::Board(board));
         machine.ok_or_else(|| miette!("board {board} is off"))
     }
 

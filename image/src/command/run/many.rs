@@ -3,9 +3,9 @@
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 
-use miette::{IntoDiagnostic, miette};
+use miette::IntoDiagnostic;
 use octet_appliance::Board;
-use octet_machine::{Cluster, Node};
+use octet_machine::Node;
 use signal_hook::iterator::Signals;
 
 use super::{ENDS, POWER_OFF, place, tell};
@@ -21,31 +21,20 @@ pub fn run(built: &Built, size: Size, said: &[Board], from_disk: bool) -> miette
     let router = folder_of(folder.path(), Node::Router);
     let what = format!("{}, a router and {} boards", built.target.name(), size.boards);
     let _place = place(built, &what, &router);
-    let Together { cluster, lan: _lan, rows, sequence, seen, took } =
+    let Together { machines, lan: _lan, rows, sequence, seen, took } =
         together::start(built, size, said, from_disk, folder.path())?;
     print!("{}", whole::table(&rows, sequence, &seen));
     let took = took.as_secs_f64();
     println!("{} machines are one box {took:.3} s after the first one's start", rows.len());
     if std::io::stdin().is_terminal() && std::io::stdout().is_terminal() {
         tell(
-            "In another terminal `cargo image ctl --board N` asks board N, and `cargo image lan` is a device in the \
-             lan; ctrl-C turns all off",
+            "In another terminal `cargo image ctl --board N` asks board N, `cargo image box off N` takes its power \
+             away, and `cargo image lan` is a device in the lan; ctrl-C turns all off",
         );
         signals.forever().next();
     }
-    power_off(&cluster)?;
+    machines.power_off(POWER_OFF)?;
     // Whoever has closed the terminal does not read it.
     let _ = writeln!(std::io::stdout(), "powered off");
     Ok(ExitCode::SUCCESS)
-}
-
-/// Boards first: the router is whom they reach each other by.
-fn power_off(cluster: &Cluster) -> miette::Result<()> {
-    for (node, machine) in cluster.nodes().into_iter().rev() {
-        let exit = machine.power_off(POWER_OFF).map_err(|error| miette!("{node}: {error}"))?;
-        if !exit.is_power_off() {
-            return Err(miette!("{node} did not power off: {exit}\n{}", machine.tail(20)));
-        }
-    }
-    Ok(())
 }

@@ -67,7 +67,11 @@ fn fits_into_96_mib_knows_its_number_and_reboots() {
 #[test]
 fn a_kernel_panic_is_told_with_the_consoles_tail() {
     // The same machine comes up in the tests above; this one has no PID 1.
-    let machine = shipped().machine().kernel_argument("rdinit=/no-such-init").start().unwrap();
+    let machine = shipped().machine().kernel_argument("rdinit=/no-such-init");
+    // Also where a machine may reboot: PID 1 has not announced this one.
+    let machine = machine.reboots().start().unwrap();
+    let exit = machine.follow(|| panic!("it is no reboot")).unwrap();
+    assert!(exit.panicked, "{exit}");
     let error = machine.wait_ready(READY).unwrap_err();
     assert!(matches!(&error, MachineError::Ended { exit, .. } if exit.panicked), "{error}");
     assert!(error.to_string().contains("| ") && error.to_string().contains("anic"), "{error}");

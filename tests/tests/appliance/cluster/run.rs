@@ -56,6 +56,7 @@ fn one_command_makes_of_blank_machines_one_box() {
     }
     let person = Person::new(out);
     is_a_device_in_the_lan(&person);
+    has_machines_that_are_switched_on_and_off(&person, &mut terminal);
     // A device stays until its cable is pulled, which is what the end of the box is.
     let until = "echo plugged; while ip link show dev lan | grep -q LOWER_UP; do sleep 0.2; done";
     let mut device = InTerminal::start(person.lan(&["sh", "-c", until]));
@@ -122,6 +123,42 @@ impl Person {
         own.arg(&self.builder).args(arguments).stdin(Stdio::null());
         own
     }
+
+    /// The command `cargo image` with these arguments, of who has started the box.
+    fn owner(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(&self.builder);
+        command.current_dir(self.clone.path()).args(arguments).stdin(Stdio::null());
+        command
+    }
+}
+
+fn has_machines_that_are_switched_on_and_off(person: &Person, terminal: &mut InTerminal) {
+    let box_of = |arguments: &[&str]| {
+        let said = must(&mut person.owner(&[&["box"], arguments].concat())).stdout;
+        let rows = said.lines().skip(1).map(|row| row.split("  ").map(str::trim));
+        let rows = rows.map(|row| row.filter(|it| !it.is_empty()).map(str::to_owned).collect());
+        let rows: Vec<Vec<String>> = rows.collect();
+        [1, 2].map(|board| rows[board][1..].join(", "))
+    };
+    assert_eq!(box_of(&[]), ["on, port 1", "on, port 2"]);
+    assert_eq!(box_of(&["unplug", "1"]), ["on, unplugged", "on, port 2"]);
+    assert_eq!(box_of(&["plug", "1"]), ["on, port 1", "on, port 2"]);
+    assert_eq!(box_of(&["off", "2"]), ["on, port 1", "off, port 2"]);
+    let off = run(&mut person.owner(&["ctl", "--board", "2", "status"]));
+    assert!(off.stderr.contains("is off") && off.stderr.contains("box on"), "{}", off.stderr);
+    for (arguments, word) in [(["off", "2"], "is off"), (["on", "1"], "is on"), (["on", "9"], "8")]
+    {
+        let refused = run(&mut person.owner(&[&["box"], &arguments[..]].concat()));
+        assert!(refused.status != Some(0) && refused.stderr.contains(word), "{}", refused.stderr);
+    }
+    assert_eq!(box_of(&["on", "2"]), ["on, port 1", "on, port 2"]);
+    // In order, from inside: one starts again, the other one stays off.
+    must(&mut person.owner(&["ctl", "--board", "2", "reboot"]));
+    terminal.wait_for("board-2 reboots", SOON);
+    must(&mut person.owner(&["ctl", "--board", "1", "poweroff"]));
+    terminal.wait_for("board-1 has powered off", SOON);
+    assert_eq!(box_of(&[]), ["powered off, port 1", "on, port 2"]);
+    must(&mut person.owner(&["ctl", "--board", "2", "status"]));
 }
 
 fn is_a_device_in_the_lan(person: &Person) {

@@ -1,0 +1,82 @@
+//! `cargo image box`
+
+use std::process::ExitCode;
+
+use miette::IntoDiagnostic;
+
+use crate::report;
+use crate::running::{self, Action, socket};
+use crate::workspace::Workspace;
+
+/// Switches single machines of a box that `cargo image run --cluster` has booted on and off, and pulls their cables
+#[derive(clap::Args)]
+pub struct Args {
+    /// The box, if several `cargo image run` run; without it they are listed
+    #[arg(long, value_name = "N", global = true)]
+    machine: Option<u32>,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Clone, Copy, clap::Subcommand)]
+enum Command {
+    /// Shows which machines are on, and where their cables lead to; so does every other command when it is done
+    List,
+    /// Switches a machine on; a board that was not there before has a blank flash
+    On {
+        /// A board's number, or `router`
+        #[arg(value_parser = node)]
+        node: u8,
+    },
+    /// Takes a machine's power away at once; `cargo image ctl poweroff` ends it in order
+    Off {
+        /// A board's number, or `router`
+        #[arg(value_parser = node)]
+        node: u8,
+    },
+    /// Starts a machine again at once, as its reset button would; `cargo image ctl reboot` does so in order
+    Reset {
+        /// A board's number, or `router`
+        #[arg(value_parser = node)]
+        node: u8,
+    },
+    /// Plugs a board's cable in
+    Plug {
+        /// The board's number
+        board: u8,
+        /// The router's port, the one with the board's number unless said; what was in it is pulled
+        port: Option<u8>,
+    },
+    /// Pulls a board's cable
+    Unplug {
+        /// The board's number
+        board: u8,
+    },
+}
+
+/// A machine's number at the box: the router is 0.
+fn node(text: &str) -> Result<u8, String> {
+    match (text, text.parse()) {
+        ("router", _) => Ok(0),
+        (_, Ok(number @ 1..)) => Ok(number),
+        _ => Err("say a board's number, as 3, or `router`".to_owned()),
+    }
+}
+
+/// Runs the subcommand.
+pub fn run(args: Args) -> miette::Result<ExitCode> {
+    let action = match args.command.unwrap_or(Command::List) {
+        Command::List => Action::List,
+        Command::On { node } => Action::On(node),
+        Command::Off { node } => Action::Off(node),
+        Command::Reset { node } => Action::Reset(node),
+        Command::Plug { board, port } => Action::Plug(board, port),
+        Command::Unplug { board } => Action::Unplug(board),
+    };
+    let here = std::env::current_dir().into_diagnostic()?;
+    let out = Workspace::find(&here)?.root().join("out");
+    let rows = socket::ask(&running::box_socket(&out, args.machine)?, action)?;
+    let rows = rows.into_iter().map(|row| [row.node, row.power, row.cable]);
+    print!("{}", report::table(["NODE", "POWER", "CABLE"], rows));
+    Ok(ExitCode::SUCCESS)
+}
