@@ -10,12 +10,13 @@ pub mod whole;
 
 use std::path::{Path, PathBuf};
 
-use miette::{Diagnostic, IntoDiagnostic, WrapErr};
+use miette::Diagnostic;
 use octet_machine::{Architecture, Builder, Disk, Machine, Node};
 
 use crate::build::Built;
 use crate::target::Target;
 
+pub use disk::Existing;
 use disk::WorkingDisk;
 pub use machines::Action;
 use place::Running;
@@ -87,25 +88,26 @@ pub fn architecture(target: Target) -> Architecture {
     }
 }
 
-/// A machine for what was built, one of several if it is a `node`: QEMU hands it kernel and initramfs, or,
-/// `from_disk`, its firmware boots the working disk.
+/// A machine for what was built, one of several if it is a `node`: QEMU hands it kernel and initramfs, or its firmware
+/// boots the working disk, if it has a `disk`.
 ///
 /// # Errors
-/// The working disk cannot be made.
-pub fn machine(built: &Built, from_disk: bool, node: Option<Node>) -> miette::Result<Builder> {
+/// Another machine has the working disk, or it cannot be made or installed on.
+pub fn machine(
+    built: &Built,
+    disk: Option<Existing>,
+    node: Option<Node>,
+) -> miette::Result<Builder> {
     let architecture = architecture(built.target);
-    if !from_disk {
+    let Some(existing) = disk else {
         let machine = Machine::builder(&built.linux, &built.initrd).architecture(architecture);
         return Ok(match node {
             Some(Node::Router) => machine.kernel_argument("octet.board=router"),
             _ => machine,
         });
-    }
-    let disk = WorkingDisk::of(&built.folder, node)
-        .into_diagnostic()
-        .wrap_err_with(|| format!("cannot make a disk of {}", built.folder.display()))?;
-    let kept = if disk.fresh { "a new copy of octet.img" } else { "with the data it has" };
-    eprintln!("{:10} {}: {kept}", "disk", disk.path.display());
+    };
+    let disk = WorkingDisk::of(built, node, existing)?;
+    eprintln!("{:10} {}: {}", "disk", disk.path.display(), disk.is);
     Ok(Machine::from_disk(architecture, Disk::new(&disk.path)))
 }
 

@@ -15,7 +15,7 @@ use signal_hook::iterator::Signals;
 use crate::build::{self, Built};
 use crate::report;
 use crate::running::together::{self, Size};
-use crate::running::{self, Place};
+use crate::running::{self, Existing, Place};
 use crate::setup;
 
 /// From QEMU's start until all base units are ready. A quiet host takes two seconds.
@@ -33,10 +33,16 @@ pub struct Args {
     /// Memory of the machine
     #[arg(long, value_name = "MIB", default_value_t = 256, value_parser = clap::value_parser!(u32).range(64..))]
     memory: u32,
-    /// Boot the disk image by UEFI firmware, as boards do; its data stays until the image changes. With
-    /// `--cluster` each machine has a disk of its own
+    /// Boot the disk image by UEFI firmware, as boards do; the disk stays, with its keys, its data and the updates
+    /// that it took. With `--cluster` each machine has a disk of its own
     #[arg(long)]
     disk: bool,
+    /// With `--disk`: have this build tried on a disk that is there, in another slot, as by an update
+    #[arg(long, requires = "disk")]
+    install: bool,
+    /// With `--disk`: begin with a new disk; what is on one that is there is lost
+    #[arg(long, requires = "disk", conflicts_with = "install")]
+    fresh: bool,
     /// Boot a router and as many boards, wired as in the box: 4 or 8, up to what `[cluster]` says
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=32))]
     cluster: Option<u8>,
@@ -50,11 +56,17 @@ pub fn run(args: Args) -> miette::Result<ExitCode> {
     let said = args.cluster.map(|boards| together::said(&args.build, boards));
     let said = said.transpose()?;
     let built = build::build(&build::Options { takes_others: true, ..args.build })?;
+    let existing = match (args.install, args.fresh) {
+        (true, _) => Existing::Install,
+        (_, true) => Existing::Replace,
+        _ => Existing::Keep,
+    };
+    let disk = args.disk.then_some(existing);
     if let (Some((ports, said)), Some(boards)) = (said, args.cluster) {
         let size = Size { ports, boards, memory: args.memory };
-        return many::run(&built, size, &said, args.disk);
+        return many::run(&built, size, &said, disk);
     }
-    let machine = running::machine(&built, args.disk, None)?.memory(args.memory);
+    let machine = running::machine(&built, disk, None)?.memory(args.memory);
     if std::io::stdin().is_terminal() && std::io::stdout().is_terminal() {
         in_terminal(&built, machine)
     } else {

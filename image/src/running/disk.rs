@@ -1,64 +1,128 @@
-//! The disk of the machine that `cargo image run --disk` boots: a copy of the image, on a larger
-//! medium, as if it had been flashed. It keeps its data from one run to the next, and is made anew
-//! when the image is another one.
+//! The disk of a machine that `cargo image run --disk` boots: a copy of the image, on a larger medium, as if it had been
+//! flashed. It is the machine's own from then on, with its keys, its data and the updates that it took: a later build
+//! does not replace it unasked.
 
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
+use miette::{IntoDiagnostic, WrapErr};
 use octet_appliance::BoardId;
 use octet_machine::Node;
 
-use crate::flash::board;
+use crate::build::Built;
+use crate::flash::{self, FlashError, Host, Image, Keep, Target, Unwatched, Work, board};
 use crate::output::file;
 use crate::output::sparse::Sparse;
-use crate::output::sums;
 
 /// The medium's size, in bytes.
 const MEDIUM: u64 = 1 << 30;
 
-/// The disk, and whether it was made just now.
+/// What becomes of a disk that is there already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Existing {
+    /// The machine goes on with it.
+    #[default]
+    Keep,
+    /// The build is written into another slot of it, and tried.
+    Install,
+    /// A new one takes its place.
+    Replace,
+}
+
+/// The disk.
 #[derive(Debug)]
 pub struct WorkingDisk {
     /// The file.
     pub path: PathBuf,
-    /// Whether it was made just now.
-    pub fresh: bool,
+    /// What it is, for people.
+    pub is: String,
 }
 
 impl WorkingDisk {
-    /// That of the image in `folder`: a file in `cache` beside it, because all in `folder` itself is
-    /// what the inputs give. Of several machines each `node` has one of its own, and the router's says so.
+    /// That of what was `built`: a file in `cache` beside the image's folder, because all in that is what the inputs
+    /// give. Of several machines each `node` has one of its own, and the router's says so.
     ///
     /// # Errors
-    /// The folders cannot be read or written.
-    pub fn of(folder: &Path, node: Option<Node>) -> io::Result<Self> {
+    /// Another machine has it, it cannot take the build that is to be installed, or it cannot be written.
+    pub fn of(built: &Built, node: Option<Node>, existing: Existing) -> miette::Result<Self> {
         let own = node.map(|node| format!(".{node}")).unwrap_or_default();
-        let [path, mark] =
-            ["disk", "disk.from"].map(|what| beside(folder, &format!("{own}.{what}")));
-        let sums = fs::read(folder.join(sums::NAME))?;
-        if path.is_file() && fs::read(&mark).is_ok_and(|from| from == sums) {
-            return Ok(Self { path, fresh: false });
+        let path = beside(&built.folder, &format!("{own}.disk"));
+        if !path.is_file() {
+            return Self::new(built, node, path);
         }
-        if node == Some(Node::Router) {
-            // The box makes new keys: who knows the old ones would take it for another.
-            match fs::remove_dir_all(config(folder)) {
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                removed => removed?,
-            }
-        }
-        let mut image = Sparse::read(&File::open(folder.join("octet.img"))?)?;
-        if node == Some(Node::Router) {
-            board::put(&mut image, BoardId::ROUTER).map_err(io::Error::other)?;
-        }
-        // Without its mark a disk that is half made is made again.
-        file::remove(&mark).map_err(io::Error::other)?;
-        // A machine that still runs from the one before keeps that.
-        let fill = |disk: &File| image.write_to(disk).and_then(|()| disk.set_len(MEDIUM));
-        file::write_with(&path, fill).map_err(io::Error::other)?;
-        fs::write(&mark, sums)?;
-        Ok(Self { path, fresh: true })
+        // Not while a machine runs from it.
+        let target = Target::open(&path, &Host::here())?;
+        let is = match existing {
+            Existing::Replace => return Self::new(built, node, path),
+            Existing::Keep => kept(built, &target)?,
+            Existing::Install => install(built, &target)?,
+        };
+        Ok(Self { path, is })
     }
+
+    fn new(built: &Built, node: Option<Node>, path: PathBuf) -> miette::Result<Self> {
+        let make = || -> io::Result<()> {
+            if node == Some(Node::Router) {
+                // The box makes new keys: who knows the old ones would take it for another.
+                match fs::remove_dir_all(config(&built.folder)) {
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                    removed => removed?,
+                }
+            }
+            let mut image = Sparse::read(&File::open(&built.disk)?)?;
+            if node == Some(Node::Router) {
+                board::put(&mut image, BoardId::ROUTER).map_err(io::Error::other)?;
+            }
+            let fill = |disk: &File| image.write_to(disk).and_then(|()| disk.set_len(MEDIUM));
+            file::write_with(&path, fill).map_err(io::Error::other)
+        };
+        let made = make().into_diagnostic();
+        made.wrap_err_with(|| format!("cannot make a disk of {}", built.folder.display()))?;
+        Ok(Self { path, is: "a new copy of octet.img".to_owned() })
+    }
+}
+
+/// What a disk that stays as it is starts.
+fn kept(built: &Built, target: &Target) -> miette::Result<String> {
+    let image = Image::open(&built.disk)?;
+    let keep = match flash::keep(&image, target) {
+        Ok(keep) => keep,
+        Err(FlashError::Unkept { why, .. }) => {
+            return Ok(format!(
+                "with the data it has; it cannot take your build, since it {why}: --fresh begins with a new disk"
+            ));
+        }
+        Err(error) => return Err(error.into()),
+    };
+    if keep.work == Work::Nothing {
+        return Ok("with the data it has".to_owned());
+    }
+    let starts = starts(&keep);
+    Ok(format!(
+        "with the data it has; it boots {starts}, and your build is slot {}: --install has it tried there, --fresh \
+         begins with a new disk",
+        keep.manifest.slot
+    ))
+}
+
+fn install(built: &Built, target: &Target) -> miette::Result<String> {
+    let image = Image::open(&built.disk)?;
+    let keep = flash::keep(&image, target)?;
+    let slot = keep.manifest.slot.clone();
+    if keep.is_done() {
+        return Ok(format!("with the data it has; slot {slot} is on it already"));
+    }
+    flash::flash_slot(&keep, &image, target, &Unwatched)?;
+    let starts = starts(&keep);
+    Ok(format!(
+        "with the data it has; slot {slot} is tried now, and if it does not become good {starts} starts again"
+    ))
+}
+
+/// What starts without the build.
+fn starts(keep: &Keep) -> String {
+    keep.back.as_ref().map_or_else(|| "another slot".to_owned(), |slot| format!("slot {slot}"))
 }
 
 /// The folder for the settings of devices in the lan of a box whose machines have such disks.
@@ -77,30 +141,74 @@ mod tests {
     use super::*;
     use std::os::unix::fs::FileExt;
 
-    #[test]
-    fn keeps_its_data_until_the_image_changes() {
-        let out = tempfile::tempdir().unwrap();
-        let folder = out.path().join("qemu-x86_64");
-        fs::create_dir(&folder).unwrap();
-        fs::create_dir(out.path().join("cache")).unwrap();
-        let write = |name: &str, text: &str| fs::write(folder.join(name), text).unwrap();
-        write(sums::NAME, "one");
-        write("octet.img", "an image");
-        let first = WorkingDisk::of(&folder, None).unwrap();
-        assert!(first.fresh && !first.path.starts_with(&folder));
-        let disk = File::options().read(true).write(true).open(&first.path).unwrap();
-        assert_eq!(disk.metadata().unwrap().len(), MEDIUM);
-        let mut start = [0; 8];
-        disk.read_exact_at(&mut start, 0).unwrap();
-        assert_eq!(&start, b"an image");
-        disk.write_all_at(b"data", 1 << 29).unwrap();
+    use crate::output::disk::{self, Parts};
+    use crate::output::entry::{Of, Slot};
+    use crate::tree::Origin;
 
-        assert!(!WorkingDisk::of(&folder, None).unwrap().fresh);
-        write(sums::NAME, "two");
-        assert!(WorkingDisk::of(&folder, None).unwrap().fresh);
-        let mut data = [1; 4];
-        let disk = File::open(&first.path).unwrap();
-        disk.read_exact_at(&mut data, 1 << 29).unwrap();
-        assert_eq!(data, [0; 4]);
+    /// Where the data partition of such a medium has room, in bytes.
+    const DATA: u64 = MEDIUM - (64 << 20);
+
+    /// Builds an image whose slot has these files.
+    fn build(out: &Path, initrd: &[u8]) -> Built {
+        let folder = out.join("qemu-x86_64");
+        fs::create_dir_all(&folder).unwrap();
+        let (target, own) = (crate::target::Target::QemuX86_64, &Origin::Generated);
+        let of = Of { target, version: "1.2.3", sequence: 7, trial: 60 };
+        let slot = Slot::new(&of, b"a kernel", initrd).unwrap();
+        let boot_loader = (&b"a boot loader"[..], own);
+        let parts = Parts { target, slot: &slot, kernel: own, boot_loader, epoch: 1_795_132_800 };
+        let disk = folder.join(disk::DISK);
+        file::write_with(&disk, |file| disk::build(&parts).unwrap().write_to(file)).unwrap();
+        let [linux, initrd] = ["linux", "initrd"].map(|name| folder.join(name));
+        Built { target, folder, linux, initrd, disk }
+    }
+
+    #[test]
+    fn a_later_build_replaces_nothing_unasked() {
+        let out = tempfile::tempdir().unwrap();
+        let one = build(out.path(), b"one");
+        let of = |built: &Built, existing| WorkingDisk::of(built, None, existing);
+        let first = of(&one, Existing::Keep).unwrap();
+        assert!(first.is.starts_with("a new copy") && !first.path.starts_with(&one.folder));
+        let open = || File::options().read(true).write(true).open(&first.path).unwrap();
+        assert_eq!(open().metadata().unwrap().len(), MEDIUM);
+        open().write_all_at(b"data", DATA).unwrap();
+        let data = || {
+            let mut data = [1; 4];
+            open().read_exact_at(&mut data, DATA).unwrap();
+            data
+        };
+        assert_eq!(of(&one, Existing::Keep).unwrap().is, "with the data it has");
+
+        let two = build(out.path(), b"two");
+        for existing in [Existing::Keep, Existing::Keep] {
+            let is = of(&two, existing).unwrap().is;
+            assert!(is.contains("--install") && is.contains("--fresh"), "{is}");
+        }
+        let is = of(&two, Existing::Install).unwrap().is;
+        assert!(is.contains("is tried now") && is.contains("starts again"), "{is}");
+        assert_eq!(of(&two, Existing::Keep).unwrap().is, "with the data it has");
+        assert_eq!(&data(), b"data");
+        // The first one is there still, and now it is the one that is not what was built.
+        let one = build(out.path(), b"one");
+        assert!(of(&one, Existing::Keep).unwrap().is.contains("--install"));
+        assert_eq!(&data(), b"data");
+
+        assert!(of(&one, Existing::Replace).unwrap().is.starts_with("a new copy"));
+        assert_eq!(data(), [0; 4]);
+    }
+
+    #[test]
+    fn nobody_takes_the_disk_of_a_machine_that_runs() {
+        let out = tempfile::tempdir().unwrap();
+        let built = build(out.path(), b"one");
+        let disk = WorkingDisk::of(&built, None, Existing::Keep).unwrap();
+        let runs = Target::open(&disk.path, &Host::here()).unwrap();
+        for existing in [Existing::Keep, Existing::Install, Existing::Replace] {
+            let error = WorkingDisk::of(&built, None, existing).unwrap_err().to_string();
+            assert!(error.contains("in use"), "{error}");
+        }
+        drop(runs);
+        WorkingDisk::of(&built, None, Existing::Keep).unwrap();
     }
 }

@@ -13,7 +13,7 @@ use octet_machine::{Cluster, Exit, Machine, Node, Socket};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::{folder_of, machine};
+use super::{Existing, folder_of, machine};
 use crate::build::Built;
 
 /// What they are, and how many.
@@ -33,7 +33,7 @@ pub struct Machines {
     pub cluster: Cluster,
     built: Built,
     size: Size,
-    from_disk: bool,
+    has_disks: bool,
     /// Each has a folder in it.
     folder: PathBuf,
     /// How those have ended that nobody has switched off.
@@ -103,7 +103,7 @@ impl Machines {
     pub fn new(
         built: &Built,
         size: Size,
-        from_disk: bool,
+        has_disks: bool,
         folder: &Path,
         tell: fn(&str),
     ) -> miette::Result<Arc<Self>> {
@@ -111,7 +111,7 @@ impl Machines {
         let (built, folder) = (built.clone(), folder.to_owned());
         let ended = Mutex::default();
         let ending = AtomicBool::new(false);
-        Ok(Arc::new(Self { cluster, built, size, from_disk, folder, ended, tell, ending }))
+        Ok(Arc::new(Self { cluster, built, size, has_disks, folder, ended, tell, ending }))
     }
 
     /// Does it. Returns how all are then.
@@ -121,7 +121,7 @@ impl Machines {
     pub fn act(self: &Arc<Self>, action: Action) -> miette::Result<Vec<Row>> {
         match action {
             Action::List => {}
-            Action::On(node) => self.switch_on(self.node(node)?)?,
+            Action::On(node) => self.switch_on(self.node(node)?, Existing::Keep)?,
             Action::Off(node) => {
                 let node = self.node(node)?;
                 self.running(node)?;
@@ -145,10 +145,11 @@ impl Machines {
     }
 
     /// Switches on a machine that is off: one that has powered itself off, too, and a board that was not there before.
+    /// If they have disks, one that is there is kept, unless `existing` says otherwise.
     ///
     /// # Errors
     /// It is on, or does not start.
-    pub fn switch_on(self: &Arc<Self>, node: Node) -> miette::Result<()> {
+    pub fn switch_on(self: &Arc<Self>, node: Node, existing: Existing) -> miette::Result<()> {
         if self.running(node).is_ok() {
             return Err(Refused::On(node).into());
         }
@@ -159,7 +160,8 @@ impl Machines {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             made => made.into_diagnostic()?,
         }
-        let builder = machine(&self.built, self.from_disk, Some(node))?.memory(self.size.memory);
+        let disk = self.has_disks.then_some(existing);
+        let builder = machine(&self.built, disk, Some(node))?.memory(self.size.memory);
         let builder = builder.folder(&own).reboots();
         let machine = self.cluster.power_on(node, builder).into_diagnostic()?;
         let (all, tell) = (Arc::downgrade(self), self.tell);

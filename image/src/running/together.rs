@@ -15,7 +15,7 @@ use super::machines::Machines;
 pub use super::machines::Size;
 use super::services::{self, Row};
 use super::whole::{self, Seen};
-use super::{Lan, disk, folder_of, socket};
+use super::{Existing, Lan, disk, folder_of, socket};
 use crate::appliance_file::ApplianceFile;
 use crate::build::{self, Built, Options};
 
@@ -66,7 +66,7 @@ pub struct Together {
     pub took: Duration,
 }
 
-/// Boots a box, each machine from a disk of its own, if `from_disk`; what they need is in `folder`. It is one
+/// Boots a box, each machine from a disk of its own, if they have one; what they need is in `folder`. It is one
 /// when what `said` puts on single boards runs there, too.
 ///
 /// # Errors
@@ -75,10 +75,11 @@ pub fn start(
     built: &Built,
     size: Size,
     said: &[Board],
-    from_disk: bool,
+    disks: Option<Existing>,
     folder: &Path,
 ) -> miette::Result<Together> {
-    let machines = Machines::new(built, size, from_disk, folder, |text| eprintln!("{text}"))?;
+    let has_disks = disks.is_some();
+    let machines = Machines::new(built, size, has_disks, folder, |text| eprintln!("{text}"))?;
     let began = Instant::now();
     let router = folder_of(folder, Node::Router);
     fs::create_dir(&router).into_diagnostic()?;
@@ -86,9 +87,9 @@ pub fn start(
     let cluster = &machines.cluster;
     let lan = cluster.open(LAN, Socket::Router(size.ports + 1), &hub).into_diagnostic()?;
     for node in [Node::Router].into_iter().chain((1..=size.boards).map(Node::Board)) {
-        machines.switch_on(node)?;
+        machines.switch_on(node, disks.unwrap_or_default())?;
     }
-    make_config(built, from_disk, &config).into_diagnostic()?;
+    make_config(built, has_disks, &config).into_diagnostic()?;
     wait_ready(cluster, began + READY)?;
     let (sequence, seen) = whole::wait(cluster, size.boards, began + READY)?;
     let rows = services::wait(cluster, said, began + READY)?;
@@ -97,8 +98,8 @@ pub fn start(
 }
 
 /// Makes the folder for the settings of the lan's devices: beside the disks, if the box has its keys there.
-fn make_config(built: &Built, from_disk: bool, config: &Path) -> io::Result<()> {
-    if !from_disk {
+fn make_config(built: &Built, has_disks: bool, config: &Path) -> io::Result<()> {
+    if !has_disks {
         return fs::create_dir(config);
     }
     let kept = disk::config(&built.folder);

@@ -35,7 +35,7 @@ impl Power {
     pub fn alone(&self) -> miette::Result<Duration> {
         let cluster = Cluster::new(self.ports, false).into_diagnostic()?;
         let board = Node::Board(1);
-        let machine = machine(&self.built, false, Some(board))?.memory(MEMORY);
+        let machine = machine(&self.built, None, Some(board))?.memory(MEMORY);
         let machine = cluster.power_on(board, machine).into_diagnostic()?;
         machine.wait_ready(READY).into_diagnostic()?;
         Ok(machine.started().elapsed())
@@ -45,6 +45,6 @@ impl Power {
     pub fn whole(&self) -> miette::Result<Duration> {
         let folder = tempfile::Builder::new().prefix("octet-").tempdir().into_diagnostic()?;
         let size = Size { ports: self.ports, boards: BOARDS, memory: MEMORY };
-        Ok(together::start(&self.built, size, &self.said, false, folder.path())?.took)
+        Ok(together::start(&self.built, size, &self.said, None, folder.path())?.took)
     }
 }

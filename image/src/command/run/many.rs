@@ -11,10 +11,15 @@ use signal_hook::iterator::Signals;
 use super::{ENDS, POWER_OFF, place, tell};
 use crate::build::Built;
 use crate::running::together::{self, Size, Together};
-use crate::running::{SOCKETS, folder_of, whole};
+use crate::running::{Existing, SOCKETS, folder_of, whole};
 
-/// Boots a box as it is `said`, each machine from a disk of its own, if `from_disk`.
-pub fn run(built: &Built, size: Size, said: &[Board], from_disk: bool) -> miette::Result<ExitCode> {
+/// Boots a box as it is `said`, each machine from a disk of its own, if they have one.
+pub fn run(
+    built: &Built,
+    size: Size,
+    said: &[Board],
+    disks: Option<Existing>,
+) -> miette::Result<ExitCode> {
     let mut signals = Signals::new(ENDS).into_diagnostic()?;
     let folder = tempfile::Builder::new().prefix(SOCKETS).tempdir().into_diagnostic()?;
     // Others find the router while it starts.
@@ -22,7 +27,7 @@ pub fn run(built: &Built, size: Size, said: &[Board], from_disk: bool) -> miette
     let what = format!("{}, a router and {} boards", built.target.name(), size.boards);
     let _place = place(built, &what, &router);
     let Together { machines, lan: _lan, rows, sequence, seen, took } =
-        together::start(built, size, said, from_disk, folder.path())?;
+        together::start(built, size, said, disks, folder.path())?;
     print!("{}", whole::table(&rows, sequence, &seen));
     let took = took.as_secs_f64();
     println!("{} machines are one box {took:.3} s after the first one's start", rows.len());
