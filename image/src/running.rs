@@ -3,6 +3,7 @@
 mod disk;
 mod machines;
 mod place;
+mod progress;
 mod services;
 pub mod socket;
 pub mod together;

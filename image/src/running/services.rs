@@ -7,6 +7,8 @@ use miette::miette;
 use octet_appliance::Board;
 use octet_machine::{Cluster, Node, Status, UnitState};
 
+use super::progress::{Phase, Progress};
+
 /// The pause between two looks.
 const PAUSE: Duration = Duration::from_millis(300);
 
@@ -24,13 +26,19 @@ pub struct Row {
 ///
 /// # Errors
 /// It is not in time; what is wrong is told.
-pub fn wait(cluster: &Cluster, boards: &[Board], deadline: Instant) -> miette::Result<Vec<Row>> {
+pub fn wait(
+    cluster: &Cluster,
+    boards: &[Board],
+    deadline: Instant,
+    progress: &Progress,
+) -> miette::Result<Vec<Row>> {
     let mut rows = vec![];
     for (node, machine) in cluster.nodes() {
         loop {
             let status = machine.status().map_err(|error| miette!("{node}: {error}"))?;
             let wrong = wrong(node, &status, boards);
             if wrong.is_empty() {
+                progress.show(node, Phase::Done, "");
                 let services = wanted(node, boards).into_iter().collect();
                 rows.push(Row { node, status, services });
                 break;
@@ -38,6 +46,7 @@ pub fn wait(cluster: &Cluster, boards: &[Board], deadline: Instant) -> miette::R
             if Instant::now() >= deadline {
                 return Err(miette!("{node}: {}\n{}", wrong.join("; "), machine.tail(20)));
             }
+            progress.show(node, Phase::Services, &format!(": {}", wrong.join("; ")));
             std::thread::sleep(PAUSE);
         }
         machine.release_control();

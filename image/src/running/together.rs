@@ -4,15 +4,17 @@ use std::fs;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use miette::{Diagnostic, IntoDiagnostic, miette};
 use octet_appliance::Board;
 use octet_machine::panel::hub::Hub;
-use octet_machine::{Cluster, Node, Socket, State, Status};
+use octet_machine::{Cluster, Machine, Node, Socket, State, Status};
 
 use super::machines::Machines;
 pub use super::machines::Size;
+use super::progress::{Phase, Progress};
 use super::services::{self, Row};
 use super::whole::{self, Seen};
 use super::{Existing, Lan, disk, folder_of, socket};
@@ -80,7 +82,7 @@ pub fn start(
 ) -> miette::Result<Together> {
     let has_disks = disks.is_some();
     let machines = Machines::new(built, size, has_disks, folder, |text| eprintln!("{text}"))?;
-    let began = Instant::now();
+    let (began, progress) = (Instant::now(), Progress::new());
     let router = folder_of(folder, Node::Router);
     fs::create_dir(&router).into_diagnostic()?;
     let Lan { hub, config } = Lan::of(&router);
@@ -88,11 +90,12 @@ pub fn start(
     let lan = cluster.open(LAN, Socket::Router(size.ports + 1), &hub).into_diagnostic()?;
     for node in [Node::Router].into_iter().chain((1..=size.boards).map(Node::Board)) {
         machines.switch_on(node, disks.unwrap_or_default())?;
+        progress.show(node, Phase::Kernel, "");
     }
     make_config(built, has_disks, &config).into_diagnostic()?;
-    wait_ready(cluster, began + READY)?;
-    let (sequence, seen) = whole::wait(cluster, size.boards, began + READY)?;
-    let rows = services::wait(cluster, said, began + READY)?;
+    wait_ready(cluster, began + READY, &progress)?;
+    let (sequence, seen) = whole::wait(cluster, size.boards, began + READY, &progress)?;
+    let rows = services::wait(cluster, said, began + READY, &progress)?;
     socket::serve(&socket::path(&router), &machines).into_diagnostic()?;
     Ok(Together { machines, lan, rows, sequence, seen, took: began.elapsed() })
 }
@@ -108,24 +111,50 @@ fn make_config(built: &Built, has_disks: bool, config: &Path) -> io::Result<()> 
 }
 
 /// Waits for each machine to be ready, and each board to know which it is.
-fn wait_ready(cluster: &Cluster, deadline: Instant) -> miette::Result<()> {
-    for (node, machine) in cluster.nodes() {
-        let number = match node {
-            Node::Router => 0,
-            Node::Board(number) => u16::from(number),
+fn wait_ready(cluster: &Cluster, deadline: Instant, progress: &Progress) -> miette::Result<()> {
+    let failed = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let wait = |(node, machine): (Node, Arc<Machine>)| {
+            let failed = &failed;
+            scope.spawn(move || {
+                let ready = wait_one(node, &machine, deadline, failed, progress);
+                failed.fetch_or(ready.is_err(), Ordering::Relaxed);
+                ready
+            })
         };
-        let settled = |status: &Status| match status.state {
+        let waits: Vec<_> = cluster.nodes().into_iter().map(wait).collect();
+        let ended = |_| Err(miette!("a thread has ended early"));
+        waits.into_iter().try_for_each(|wait| wait.join().unwrap_or_else(ended))
+    })
+}
+
+fn wait_one(
+    node: Node,
+    machine: &Machine,
+    deadline: Instant,
+    failed: &AtomicBool,
+    progress: &Progress,
+) -> miette::Result<()> {
+    let number = match node {
+        Node::Router => 0,
+        Node::Board(number) => u16::from(number),
+    };
+    let settled = |status: &Status| {
+        progress.show_status(node, status);
+        match status.state {
+            // Nobody waits for the others of a box that will not be one.
+            _ if failed.load(Ordering::Relaxed) => true,
             State::Ready => status.board == Some(number),
             state => state == State::Degraded,
-        };
-        let left = deadline.saturating_duration_since(Instant::now());
-        let status = machine.wait_status("ready, and numbered by its port", left, settled);
-        let status = status.map_err(|error| miette!("{node}: {error}"))?;
-        if status.state == State::Degraded {
-            let reason = status.reason.unwrap_or_default();
-            return Err(miette!("{node} is degraded: {reason}\n{}", machine.tail(20)));
         }
-        machine.release_control();
+    };
+    let left = deadline.saturating_duration_since(Instant::now());
+    let status = machine.wait_status("ready, and numbered by its port", left, settled);
+    let status = status.map_err(|error| miette!("{node}: {error}"))?;
+    if status.state == State::Degraded {
+        let reason = status.reason.unwrap_or_default();
+        return Err(miette!("{node} is degraded: {reason}\n{}", machine.tail(20)));
     }
+    machine.release_control();
     Ok(())
 }

@@ -6,6 +6,7 @@ use miette::miette;
 use octet_machine::{Cluster, Machine, Node, UnitState};
 use serde_json::{Value, json};
 
+use super::progress::{Phase, Progress};
 use super::services::Row;
 use crate::report;
 
@@ -29,13 +30,22 @@ pub struct Seen {
 ///
 /// # Errors
 /// It is not in time; what is missing is told.
-pub fn wait(cluster: &Cluster, boards: u8, deadline: Instant) -> miette::Result<(u64, Vec<Seen>)> {
+pub fn wait(
+    cluster: &Cluster,
+    boards: u8,
+    deadline: Instant,
+    progress: &Progress,
+) -> miette::Result<(u64, Vec<Seen>)> {
     let router = cluster.node(Node::Router).ok_or_else(|| miette!("the router is off"))?;
     loop {
         let (sequence, seen) = look(&router, boards)?;
         let is_whole = |it: &Seen| {
             it.state == "enrolled" && it.has == Some(sequence) && it.address.is_some() && it.answers
         };
+        for (it, number) in seen.iter().zip(1..) {
+            let phase = if is_whole(it) { Phase::Services } else { Phase::Enrolment };
+            progress.show(Node::Board(number), phase, &it.missing(sequence));
+        }
         if seen.iter().all(is_whole) {
             router.release_control();
             return Ok((sequence, seen));
@@ -51,6 +61,22 @@ pub fn wait(cluster: &Cluster, boards: u8, deadline: Instant) -> miette::Result<
             ));
         }
         std::thread::sleep(PAUSE);
+    }
+}
+
+impl Seen {
+    /// What a board still lacks, for people.
+    fn missing(&self, sequence: u64) -> String {
+        let what = match self {
+            Self { state, .. } if state != "enrolled" => "its key is not taken yet".to_owned(),
+            Self { has, .. } if *has != Some(sequence) => {
+                format!("it has not got map {sequence} yet")
+            }
+            Self { address: None, .. } => "its name is not known yet".to_owned(),
+            Self { answers: false, .. } => "it does not answer at its address yet".to_owned(),
+            _ => return String::new(),
+        };
+        format!(": {what}")
     }
 }
 
