@@ -51,6 +51,7 @@ enum Command {
     Lock(command::lock::Args),
     Sign(command::sign::Args),
     Bundle(command::bundle::Args),
+    Tools(command::tools::Args),
     Clean(command::clean::Args),
 }
 
@@ -75,6 +76,7 @@ fn main() -> ExitCode {
         Command::Lock(args) => command::lock::run(args),
         Command::Sign(args) => command::sign::run(args),
         Command::Bundle(args) => command::bundle::run(args),
+        Command::Tools(args) => command::tools::run(args),
         Command::Clean(args) => command::clean::run(args),
     };
     match result {

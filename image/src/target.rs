@@ -20,6 +20,11 @@ pub enum Target {
 }
 
 impl Target {
+    /// That with a processor as this machine has it; of another kind of machine any, whose programs do not run here.
+    pub fn of_host() -> Self {
+        if cfg!(target_arch = "aarch64") { Self::QemuAarch64 } else { Self::QemuX86_64 }
+    }
+
     /// Its name, which is also that of its folders under `out/` and `overlays/`.
     pub fn name(self) -> &'static str {
         match self {

@@ -13,3 +13,4 @@ pub mod power;
 pub mod run;
 pub mod sign;
 pub mod test;
+pub mod tools;

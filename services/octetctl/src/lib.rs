@@ -44,6 +44,8 @@ enum Problem {
     Openwrt(#[from] openwrt::OpenwrtError),
     #[error("no box is known that was at {0}")]
     NoBox(target::Address),
+    #[error("this machine is no appliance, and no box is named")]
+    NoAppliance,
     #[error("neither XDG_CONFIG_HOME nor HOME says where your files are")]
     NoHome,
 }
@@ -64,6 +66,10 @@ impl Problem {
             #[cfg(feature = "openwrt")]
             Self::Openwrt(error) => error.help().into(),
             Self::NoBox(_) => "`octetctl boxes` lists those that are; name it by its key".into(),
+            Self::NoAppliance => {
+                "say which box with --box ADDRESS; `octetctl boxes` lists those that are known"
+                    .into()
+            }
             Self::NoHome => "name the key: --key FILE".into(),
         })
     }
@@ -156,6 +162,7 @@ fn run(line: Line) -> Result<(), Problem> {
             None if line::ask_for_help(&args) && !Path::new(SOCKETS).exists() => {
                 Line::help().map_or(Ok(()), |help| Err(CliError::Usage(help).into()))
             }
+            None if !Path::new(SOCKETS).exists() => Err(Problem::NoAppliance),
             None => Ok(ask_here(&args)?),
         },
     }

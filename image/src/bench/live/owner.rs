@@ -44,8 +44,7 @@ impl Owner {
     pub fn new() -> miette::Result<Self> {
         let folder = tempfile::tempdir().into_diagnostic()?;
         install(folder.path())?;
-        let [octetctl, builder] =
-            ["bin/octetctl", "octet-image"].map(|name| folder.path().join(name));
+        let [octetctl, builder] = ["octetctl", "octet-image"].map(|name| folder.path().join(name));
         // Cargo may put another in the place of this one, if a source changes meanwhile.
         std::fs::copy("/proc/self/exe", &builder).into_diagnostic()?;
         Ok(Self { folder, octetctl, builder })
@@ -91,18 +90,16 @@ impl Owner {
     }
 }
 
-/// Installs `octetctl` into `folder` as the README tells owners to: it is no part of the image.
+/// Puts `octetctl` into `folder` as the README tells owners to: that of the image speaks to fewer.
 fn install(folder: &Path) -> miette::Result<()> {
-    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    command.current_dir(build::workspace()?.root());
-    command.args(["install", "--quiet", "--locked", "--path", "services/octetctl", "--root"]);
-    // The program is for this machine.
-    let output = command.arg(folder).env_remove("CARGO_BUILD_TARGET").output().into_diagnostic()?;
+    let mut command = Command::new("/proc/self/exe");
+    command.current_dir(build::workspace()?.root()).args(["tools", "--into"]).arg(folder);
+    let output = command.output().into_diagnostic()?;
     if output.status.success() {
         return Ok(());
     }
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    Err(Failed { words: "cargo install --path services/octetctl".to_owned(), said }.into())
+    Err(Failed { words: "cargo image tools".to_owned(), said }.into())
 }
 
 /// A way to ask the box: a program, and its first words.

@@ -1,0 +1,91 @@
+//! `cargo image tools`
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Instant;
+
+use miette::{Diagnostic, IntoDiagnostic, WrapErr};
+
+use crate::build::{self, Options};
+use crate::output::file::WriteError;
+use crate::setup;
+use crate::target::Target;
+
+/// The owner's and the person's program, and what selects them for cargo. Here `octetctl` also speaks to routers with
+/// OpenWrt, which that of the image does not.
+const TOOLS: [&str; 2] = ["octetctl", "octet-msg"];
+const WORDS: [&str; 10] = [
+    "--package",
+    "octetctl",
+    "--features",
+    "octetctl/openwrt",
+    "--package",
+    "octet-msg",
+    "--bin",
+    "octetctl",
+    "--bin",
+    "octet-msg",
+];
+
+/// Puts `octetctl` and `octet-msg` onto this machine, of the same crates as the image: static programs
+#[derive(clap::Args)]
+pub struct Args {
+    /// First install what this machine lacks
+    #[arg(long)]
+    setup: bool,
+    /// The folder that they go into [default: ~/.local/bin]
+    #[arg(long, value_name = "DIR")]
+    into: Option<PathBuf>,
+}
+
+#[derive(Debug, thiserror::Error, Diagnostic)]
+enum ToolsError {
+    #[error("nothing says where your programs are kept")]
+    #[diagnostic(help("say it with --into DIR, or set HOME"))]
+    NoHome,
+    #[error("cargo has not made {0}")]
+    #[diagnostic(help("this is a fault of Octet's: please report it"))]
+    NotMade(&'static str),
+}
+
+/// Runs the subcommand.
+pub fn run(args: Args) -> miette::Result<ExitCode> {
+    let options = Options { target: Target::of_host(), ..Options::default() };
+    setup::require(&setup::run(options.target), args.setup)?;
+    let folder = match args.into {
+        Some(folder) => folder,
+        None => std::env::home_dir().ok_or(ToolsError::NoHome)?.join(".local/bin"),
+    };
+    fs::create_dir_all(&folder).map_err(WriteError::at(&folder))?;
+    eprintln!("{:10} {}: seconds, if this clone has built an image", "compile", TOOLS.join(", "));
+    let began = Instant::now();
+    let made = build::programs_beside(&options, &WORDS)?;
+    for tool in TOOLS {
+        let program = made.iter().find(|program| program.ends_with(tool));
+        let program = program.ok_or(ToolsError::NotMade(tool))?;
+        let size = put(program, &folder.join(tool))
+            .into_diagnostic()
+            .wrap_err_with(|| format!("cannot put {tool} into {}", folder.display()))?;
+        println!("{} ({:.1} MB)", folder.join(tool).display(), size as f64 / 1e6);
+    }
+    eprintln!("{:10} {} programs ({:.1} s)", "tools", TOOLS.len(), began.elapsed().as_secs_f64());
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    if !std::env::split_paths(&path).any(|it| it == folder) {
+        eprintln!("note: {} is not in PATH", folder.display());
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Puts a copy of `program` to `path`, in the place of one that may run. Returns its size in bytes.
+fn put(program: &Path, path: &Path) -> io::Result<u64> {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    let mut file = tempfile::NamedTempFile::new_in(folder)?;
+    let size = io::copy(&mut fs::File::open(program)?, &mut file)?;
+    file.as_file().set_permissions(fs::Permissions::from_mode(0o755))?;
+    file.as_file().sync_data()?;
+    file.persist(path)?;
+    Ok(size)
+}
