@@ -89,3 +89,26 @@ fn put(program: &Path, path: &Path) -> io::Result<u64> {
     file.persist(path)?;
     Ok(size)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Read;
+
+    #[test]
+    fn a_program_that_runs_is_replaced_and_runs_on() {
+        let folder = tempfile::tempdir().unwrap();
+        let [one, two, path] = ["one", "two", "octetctl"].map(|name| folder.path().join(name));
+        fs::write(&one, "one").unwrap();
+        fs::write(&two, "two!").unwrap();
+        assert_eq!(put(&one, &path).unwrap(), 3);
+        let mut runs = fs::File::open(&path).unwrap();
+        assert_eq!(put(&two, &path).unwrap(), 4);
+        let mut text = String::new();
+        runs.read_to_string(&mut text).unwrap();
+        assert_eq!((&*text, &*fs::read_to_string(&path).unwrap()), ("one", "two!"));
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o755);
+        // Nothing else is left there.
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 3);
+    }
+}

@@ -12,4 +12,5 @@ mod placed;
 mod power_cut;
 mod reset;
 mod terminal;
+mod tools;
 mod units;

@@ -64,7 +64,7 @@ fn refused(result: Result<serde_json::Value, impl std::fmt::Display>) -> String 
 }
 
 #[test]
-#[ignore = "long: the test below shows it by the port's number"]
+#[ignore = "long: `cargo image test --soak`"]
 fn all_that_is_for_a_board_runs_there() {
     let machine = ready(&["octet.board=3"]);
     wait(&machine, "fetcher", UnitState::Ready);
@@ -73,7 +73,9 @@ fn all_that_is_for_a_board_runs_there() {
     assert_eq!(told(&status, "store"), (UnitState::Ready, String::new()));
 }
 
+/// The short tier has units on the boards that name them in `cluster::run`, and holding them in `init/src/supervisor/tests`.
 #[test]
+#[ignore = "long: `cargo image test --soak`"]
 fn units_follow_the_number_that_the_port_has() {
     let machine = ready(&[]);
     let status = machine.status().unwrap();
