@@ -1,7 +1,10 @@
 //! `cargo image lan`
 
 use std::ffi::{OsStr, OsString};
-use std::path::PathBuf;
+use std::fs::DirBuilder;
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, symlink};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use miette::IntoDiagnostic;
@@ -13,7 +16,7 @@ use crate::{lan, running, setup};
 ///
 /// It needs no root. The command has the network of the box and no other: an address by the box's DHCP server, and
 /// names by its DNS server; files are those of this host. What it keeps as its settings (XDG_CONFIG_HOME) is kept for
-/// as long as the box has its keys.
+/// as long as the box has its keys; your operator's key is there, if `octetctl keygen` has made one.
 #[derive(clap::Args)]
 pub struct Args {
     /// First install what this machine lacks
@@ -40,6 +43,7 @@ pub fn run(args: Args) -> miette::Result<ExitCode> {
     let out = Workspace::find(&here)?.root().join("out");
     let lan = running::lan(&out, args.machine)?;
     let config = std::fs::canonicalize(&lan.config).into_diagnostic()?;
+    link_operator_key(&config).into_diagnostic()?;
     let ours = std::env::current_exe().into_diagnostic()?;
     let inside: [&OsStr; 5] = [
         "lan".as_ref(),
@@ -51,4 +55,20 @@ pub fn run(args: Args) -> miette::Result<ExitCode> {
     let command = args.command.iter().map(OsString::as_os_str);
     let arguments: Vec<_> = inside.into_iter().chain(command).collect();
     match lan::enter(&ours, &arguments)? {}
+}
+
+/// Gives a device's settings the operator's key of this person: it is in appliance.toml, so it is older than the box.
+fn link_operator_key(config: &Path) -> io::Result<()> {
+    let own = std::env::var_os("XDG_CONFIG_HOME").map(PathBuf::from).filter(|it| it.is_absolute());
+    let own = own.or_else(|| Some(std::env::home_dir()?.join(".config")));
+    let Some(key) = own.map(|own| own.join("octet/key")).filter(|key| key.is_file()) else {
+        return Ok(());
+    };
+    let link = config.join("octet/key");
+    if link.symlink_metadata().is_ok() {
+        return Ok(());
+    }
+    // As octetctl makes it.
+    DirBuilder::new().recursive(true).mode(0o700).create(config.join("octet"))?;
+    symlink(key, link)
 }

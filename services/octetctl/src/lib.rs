@@ -105,7 +105,13 @@ fn run(line: Line) -> Result<(), Problem> {
     let board = line.board;
     match line.task {
         Task::Keygen(file) => {
-            println!("{}", key::make(&key(file.or(line.key))?)?.public());
+            let public = key::make(&key(file.or(line.key))?)?.public();
+            println!("{public}");
+            // Beside the key alone, which other programs read.
+            eprintln!(
+                "for appliance.toml, with a name of yours:\n\n[operator]\nkeys = [{{ key = \"{public}\", name = \
+                 \"owner\", may = [\"own\"] }}]"
+            );
             Ok(())
         }
         Task::Sign(order) => {
