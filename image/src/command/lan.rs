@@ -3,6 +3,7 @@
 use std::ffi::{OsStr, OsString};
 use std::fs::DirBuilder;
 use std::io;
+use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::fs::{DirBuilderExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -11,6 +12,8 @@ use miette::IntoDiagnostic;
 
 use crate::workspace::Workspace;
 use crate::{lan, running, setup};
+
+use lan::Ports;
 
 /// Runs a command, or a shell, as a device in the lan of a box that `cargo image run` has booted
 ///
@@ -28,7 +31,12 @@ pub struct Args {
     /// In the namespaces already: the socket of the hub, and the folder for settings
     #[arg(long, hide = true, num_args = 2)]
     inside: Option<Vec<PathBuf>>,
-    /// The command and its arguments; none starts your shell
+    /// There, too: the sockets of the ports, in their order
+    #[arg(long, hide = true, value_name = "FD", requires = "inside")]
+    socket: Vec<RawFd>,
+    #[command(flatten)]
+    ports: Ports,
+    /// The command and its arguments; none starts your shell, or with ports only serves these
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "COMMAND")]
     command: Vec<OsString>,
 }
@@ -36,7 +44,7 @@ pub struct Args {
 /// Runs the subcommand.
 pub fn run(args: Args) -> miette::Result<ExitCode> {
     if let Some([hub, config]) = args.inside.as_deref() {
-        return lan::run(hub, config, &args.command);
+        return lan::run(hub, config, &args.ports, &args.socket, &args.command);
     }
     setup::require(&[&setup::LAN], args.setup)?;
     let here = std::env::current_dir().into_diagnostic()?;
@@ -45,16 +53,15 @@ pub fn run(args: Args) -> miette::Result<ExitCode> {
     let config = std::fs::canonicalize(&lan.config).into_diagnostic()?;
     link_operator_key(&config).into_diagnostic()?;
     let ours = std::env::current_exe().into_diagnostic()?;
-    let inside: [&OsStr; 5] = [
-        "lan".as_ref(),
-        "--inside".as_ref(),
-        lan.hub.as_os_str(),
-        config.as_os_str(),
-        "--".as_ref(),
-    ];
-    let command = args.command.iter().map(OsString::as_os_str);
-    let arguments: Vec<_> = inside.into_iter().chain(command).collect();
-    match lan::enter(&ours, &arguments)? {}
+    let sockets = args.ports.bind()?;
+    let numbers: Vec<_> = sockets.iter().map(AsRawFd::as_raw_fd).collect();
+    let ports = args.ports.arguments(&numbers);
+    let mut inside: Vec<&OsStr> = vec!["lan".as_ref(), "--inside".as_ref()];
+    inside.extend([lan.hub.as_os_str(), config.as_os_str()]);
+    inside.extend(ports.iter().map(OsStr::new));
+    inside.push("--".as_ref());
+    inside.extend(args.command.iter().map(OsString::as_os_str));
+    match lan::enter(&ours, &inside, &sockets)? {}
 }
 
 /// Gives a device's settings the operator's key of this person: it is in appliance.toml, so it is older than the box.

@@ -4,18 +4,29 @@
 //! builder in them once more. That one makes a pair of network cards (veth). `lan` is the device's; whatever comes to
 //! `wire`, its other end, goes to the hub of `cargo image run`, and back. The device gets its address from the box's
 //! DHCP server, asks the box for names, and takes IPv6 from its router advertisements, as the kernel does.
+//!
+//! Programs outside get into the lan by ports of the host whose sockets the builder takes along: as a proxy (`socks`), or
+//! each to one destination (`forward`, `udp`).
 
 mod dhcp;
+mod forward;
+mod http;
+mod listen;
 mod namespaces;
+mod relay;
 mod resolver;
+mod socks;
 mod sys;
+mod udp;
 mod wire;
 
 use std::ffi::OsString;
 use std::io;
+use std::os::fd::RawFd;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode};
+use std::sync::mpsc::{Sender, channel};
 use std::time::{Duration, Instant};
 
 use miette::{Diagnostic, IntoDiagnostic};
@@ -24,6 +35,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 use signal_hook::iterator::Signals;
 
+pub use listen::Ports;
 pub use namespaces::enter;
 
 use dhcp::Lease;
@@ -91,21 +103,33 @@ impl LanError {
     }
 }
 
-/// In the namespaces: runs `command`, or a shell, as a device at the `hub`, with its settings in the folder `config`.
+/// In the namespaces: runs `command` as a device at the `hub`, with its settings in the folder `config`, and serves the
+/// `ports`, whose sockets have these numbers. Without a command it runs a shell, or serves until its end.
 ///
 /// # Errors
 /// The box does not take it, or the host refuses.
-pub fn run(hub: &Path, config: &Path, command: &[OsString]) -> miette::Result<ExitCode> {
+pub fn run(
+    hub: &Path,
+    config: &Path,
+    ports: &Ports,
+    sockets: &[RawFd],
+    command: &[OsString],
+) -> miette::Result<ExitCode> {
+    // Before anything is started that would have them, too.
+    let sockets = ports.inherit(sockets)?;
     let (socket, number) =
         hub::join(hub).map_err(|why| LanError::Hub { hub: hub.to_owned(), why })?;
     // It has the same address each time, so that many short commands do not take all that the box has to give.
     let mac = Mac([2, 0, 0, 0, 1, number]);
     let wire = connect(mac)?;
+    let (end, ended) = channel();
+    let box_ended = end.clone();
     std::thread::spawn(move || {
         // The box has gone, or the wire was taken away in here: both are a cable that is pulled.
         let _ = wire::carry(&socket, &wire);
         eprintln!("\nlan        the box has been turned off");
         let _ = ip(&["link", "set", WIRE, "down"]);
+        let _ = box_ended.send(());
     });
     let lease = lease(mac)?;
     configure(&lease)?;
@@ -117,6 +141,15 @@ pub fn run(hub: &Path, config: &Path, command: &[OsString]) -> miette::Result<Ex
         "{:10} {}/{} by the DHCP server {}; names end in .{domain}",
         CARD, lease.address, lease.prefix, lease.server
     );
+    if command.is_empty() && !ports.is_empty() {
+        end_by_signal(end)?;
+        ports.serve(sockets, domain).map_err(LanError::kernel("listen"))?;
+        std::thread::spawn(move || keep(mac, lease));
+        // The box ends, or somebody wants us to.
+        let _ = ended.recv();
+        return Ok(ExitCode::SUCCESS);
+    }
+    ports.serve(sockets, domain).map_err(LanError::kernel("listen"))?;
     let shell = [std::env::var_os("SHELL").unwrap_or_else(|| "/bin/sh".into())];
     let command = if command.is_empty() {
         eprintln!("{CARD:10} a shell in the lan of the box: `exit` leaves it");
@@ -182,6 +215,13 @@ fn keep(mac: Mac, mut lease: Lease) {
             Err(error) => return eprintln!("lan        the address is not renewed: {error}"),
         }
     }
+}
+
+/// Has a ctrl-C, and what is meant by the same, reach `end`.
+fn end_by_signal(end: Sender<()>) -> miette::Result<()> {
+    let mut signals = Signals::new([SIGINT, SIGQUIT, SIGTERM, SIGHUP]).into_diagnostic()?;
+    std::thread::spawn(move || signals.forever().next().map(|_| end.send(())));
+    Ok(())
 }
 
 /// Starts `command`, which ends with us.

@@ -2,11 +2,13 @@
 
 use std::convert::Infallible;
 use std::ffi::OsStr;
+use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
 use miette::{Diagnostic, IntoDiagnostic};
+use rustix::io::{FdFlags, fcntl_setfd};
 
 /// What `unshare` is told: the person keeps their number, and has the capabilities of these namespaces, also in
 /// programs that are started there. Nothing outside is theirs by that.
@@ -23,12 +25,19 @@ const NAMESPACES: [&str; 6] =
 ))]
 struct Forbidden(String);
 
-/// Replaces this program by `program` in namespaces of its own.
+/// Replaces this program by `program` in namespaces of its own, which has the `sockets` by the same numbers.
 ///
 /// # Errors
 /// The host forbids it.
-pub fn enter(program: &Path, arguments: &[&OsStr]) -> miette::Result<Infallible> {
+pub fn enter(
+    program: &Path,
+    arguments: &[&OsStr],
+    sockets: &[OwnedFd],
+) -> miette::Result<Infallible> {
     allowed()?;
+    for socket in sockets {
+        fcntl_setfd(socket, FdFlags::empty()).into_diagnostic()?;
+    }
     Err(Command::new("unshare").args(NAMESPACES).arg(program).args(arguments).exec())
         .into_diagnostic()
 }

@@ -1,10 +1,14 @@
-//! Two calls that have no safe wrapper: bind(2) of a packet socket, and ethtool's ioctl.
-#![expect(unsafe_code, reason = "no crate that we use wraps sockaddr_ll and SIOCETHTOOL")]
+//! What has no safe wrapper: bind(2) of a packet socket, ethtool's ioctl, and a socket that is known by its number.
+#![expect(
+    unsafe_code,
+    reason = "no crate that we use wraps sockaddr_ll, SIOCETHTOOL and descriptors that are inherited"
+)]
 
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 
-use rustix::net::{AddressFamily, SocketFlags, SocketType, netdevice, socket_with};
+use rustix::io::{FdFlags, fcntl_setfd};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, getsockname, netdevice, socket_with};
 
 /// Frames of every protocol (`ETH_P_ALL` of linux/if_ether.h), as it stands in a frame.
 const ALL: u16 = (libc::ETH_P_ALL as u16).to_be();
@@ -58,4 +62,24 @@ pub fn disable_tx_checksums(name: &str) -> io::Result<()> {
         0 => Ok(()),
         _ => Err(io::Error::last_os_error()),
     }
+}
+
+/// The socket with this `number`, which the program that has started us left open for us. What we start does not get it.
+///
+/// # Errors
+/// There is none, it was taken over already, or it is one that we have opened ourselves.
+pub fn inherited_socket(number: RawFd) -> io::Result<OwnedFd> {
+    // SAFETY: F_GETFD takes any number and changes nothing.
+    let flags = unsafe { libc::fcntl(number, libc::F_GETFD) };
+    // The first three are the standard library's, and closed on exec is all that we open.
+    if flags < 0 || flags & libc::FD_CLOEXEC != 0 || number <= libc::STDERR_FILENO {
+        return Err(io::Error::new(io::ErrorKind::NotFound, "it was not inherited"));
+    }
+    // SAFETY: it is open, and nobody here owns it: whatever this process opens is closed on exec, and so is from here on
+    // what was taken over.
+    let socket = unsafe { OwnedFd::from_raw_fd(number) };
+    fcntl_setfd(&socket, FdFlags::CLOEXEC)?;
+    // Fails if it is none.
+    getsockname(&socket)?;
+    Ok(socket)
 }

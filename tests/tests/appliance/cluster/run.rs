@@ -1,7 +1,8 @@
 //! `cargo image run --cluster` and `cargo image lan`: the box as a person sees it, and as a device in its lan does.
 
 use std::fs::{self, Permissions};
-use std::net::ToSocketAddrs;
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, TcpStream, ToSocketAddrs};
 use std::os::unix::fs::{PermissionsExt, chown, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -61,11 +62,14 @@ fn one_command_makes_of_blank_machines_one_box() {
     let until = "echo plugged; while ip link show dev lan | grep -q LOWER_UP; do sleep 0.2; done";
     let mut device = InTerminal::start(person.lan(&["sh", "-c", until]));
     device.wait_for("plugged", SOON);
+    let mut ports = has_ports_into_the_lan(&person);
     terminal.signal(Signal::INT);
     let status = terminal.end();
     assert!(status.success() && terminal.text.ends_with("powered off\r\n"), "{}", terminal.text);
     assert!(device.end().success(), "{}", device.text);
     assert!(device.text.contains("has been turned off"), "{}", device.text);
+    assert!(ports.end().success(), "{}", ports.text);
+    assert!(ports.text.contains("has been turned off"), "{}", ports.text);
     let nobody_there = run(&mut person.lan(&["true"]));
     assert!(nobody_there.stderr.contains("cargo image run"), "{}", nobody_there.stderr);
     // More than the file says are refused.
@@ -204,4 +208,54 @@ fn is_a_device_in_the_lan(person: &Person) {
     let forbidden = run(&mut forbidden);
     assert_ne!(forbidden.status, Some(0));
     assert!(forbidden.stderr.contains("user.max_user_namespaces"), "{}", forbidden.stderr);
+}
+
+/// A browser of this host reaches the lan by a proxy and by a port that is forwarded. Returns who serves them.
+fn has_ports_into_the_lan(person: &Person) -> InTerminal {
+    let name = "board-2.octet.internal";
+    let lan = |forward: &str| {
+        InTerminal::start(person.in_clone(&["lan", "--listen", "0", "--forward", forward]))
+    };
+    let mut ports = lan(&format!("0:{name}:8080"));
+    ports.wait_for("leads to", SOON);
+    let at = |row: &str| {
+        let row = ports.text.lines().find_map(|line| line.strip_prefix(row)).unwrap();
+        let port = row.trim_start().strip_prefix("127.0.0.1:").unwrap();
+        port.split_once(' ').unwrap().0.parse::<u16>().unwrap()
+    };
+    let connect = |port| {
+        let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
+        stream.set_read_timeout(Some(SOON)).unwrap();
+        stream
+    };
+    let get = |mut stream: TcpStream, host: &str| {
+        write!(stream, "GET /b/x HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer.split_whitespace().nth(1).unwrap().to_owned()
+    };
+    // RFC 1928: no authentication; connect to a name.
+    let mut socks = connect(at("socks"));
+    let length = u8::try_from(name.len()).unwrap();
+    let port = 8080_u16.to_be_bytes();
+    socks.write_all(&[&[5, 1, 0, 5, 1, 0, 3, length], name.as_bytes(), &port].concat()).unwrap();
+    // It is bound to an address of IPv4 or IPv6.
+    let mut reply = [0; 2 + 4];
+    socks.read_exact(&mut reply).unwrap();
+    assert_eq!(reply[..5], [5, 0, 5, 0, 0]);
+    let bound = if reply[5] == 1 { 4 } else { 16 };
+    socks.read_exact(&mut vec![0; bound + 2]).unwrap();
+    assert_eq!(get(socks, name), "400");
+    let forwarded = at("forward");
+    assert_eq!(get(connect(forwarded), &format!("localhost:{forwarded}")), "400");
+    assert_eq!(get(connect(forwarded), "evil.example"), "403");
+    // A port has one owner, and ctrl-C gives it back.
+    let forward = format!("{forwarded}:{name}:8080");
+    let taken = run(&mut person.in_clone(&["lan", "--forward", &forward]));
+    assert!(taken.stderr.contains(&format!("port {forwarded} ")), "{}", taken.stderr);
+    let mut other = lan("udp:0:router:53");
+    other.wait_for("leads to", SOON);
+    other.signal(Signal::INT);
+    assert!(other.end().success(), "{}", other.text);
+    ports
 }
