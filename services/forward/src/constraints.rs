@@ -29,6 +29,8 @@ pub struct Wanted {
     pub rate: u32,
     /// Whether there is none to fall back on.
     pub alone: bool,
+    /// Whether it takes the place of the route that the node has.
+    pub replace: bool,
 }
 
 /// The limits of a path to `to` that is as it is `wanted`. `node` says which node people call so.

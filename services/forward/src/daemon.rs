@@ -10,6 +10,7 @@ mod metrics;
 mod places;
 mod rates;
 mod records;
+mod requests;
 mod wanted;
 mod ways;
 
@@ -34,6 +35,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use crate::capacity::Trains;
 use crate::control::{LONGEST, Message, PORT};
+use crate::desired::Desired;
 use crate::engine::{Engine, Link, PathNumber};
 use crate::kernel::Kernel;
 use crate::kernel::meter::Counts;
@@ -51,7 +53,6 @@ use crate::verbs::Question;
 use leaving::Leaving;
 use metrics::Metrics;
 use octet_node::address::Address;
-use ways::Way;
 
 /// How often links are probed, and time passes.
 const BEAT: Duration = Duration::from_secs(1);
@@ -133,10 +134,8 @@ pub struct Daemon {
     devices: BTreeMap<PathNumber, u32>,
     /// Pings that are under way, by what they carry.
     pings: HashMap<u64, Pinged>,
-    /// Whoever waits until a path stands that is to be there by itself.
-    alone: BTreeMap<PathNumber, Waiting>,
-    /// The ways to nodes.
-    ways: BTreeMap<Address, Way>,
+    /// The ways to nodes, and who waits for one.
+    desired: Desired<Waiting>,
     /// When it was looked which of them programs use.
     looked: Option<Instant>,
     /// Which path packets to a node take.
@@ -193,8 +192,7 @@ impl Daemon {
             linked_before: BTreeMap::new(),
             devices: BTreeMap::new(),
             pings: HashMap::new(),
-            alone: BTreeMap::new(),
-            ways: BTreeMap::new(),
+            desired: Desired::default(),
             looked: None,
             uses: BTreeMap::new(),
             watched: BTreeMap::new(),
@@ -230,7 +228,7 @@ impl Daemon {
                 }
                 told = self.wanted.next() => self.want(told),
                 _ = beat.tick() => self.beat().await,
-                _ = watch.tick(), if !self.ways.is_empty() => self.watch().await,
+                _ = watch.tick(), if !self.desired.ways.is_empty() => self.watch().await,
             }
         }
     }
@@ -368,7 +366,7 @@ impl Daemon {
         let actions = self.engine.pass(at);
         self.act(actions).await;
         self.introduce_all().await;
-        self.give_up(now);
+        self.give_up(now).await;
         self.unwant(now).await;
         self.take_all_due().await;
         self.leave(now).await;

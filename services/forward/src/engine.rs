@@ -16,6 +16,7 @@ mod standing;
 pub use action::{Action, Link};
 pub use carried::{Carried, Side};
 pub use end::{PathNumber, Stretch};
+pub use kept::LAST_NUMBER;
 pub use rate::HIGHEST as HIGHEST_RATE;
 pub use refusals::Refusal;
 pub use source::{Asked, NotAsked, Path, State};
@@ -179,17 +180,6 @@ impl Engine {
         self.paths.iter().filter(|(_, path)| stands(path)).map(|(number, _)| *number).collect()
     }
 
-    /// Why a path of this node's own does not come to be, if that is known.
-    pub fn why_not(&self, number: PathNumber) -> Option<String> {
-        match self.paths.get(&number) {
-            Some(path) => {
-                let failed = !matches!(path.state, State::Asked | State::Stands);
-                failed.then(|| path.state.to_string())
-            }
-            None => Some("nobody has answered".to_owned()),
-        }
-    }
-
     /// How many paths go through this node, or come to their end here.
     pub fn relayed(&self) -> usize {
         self.segments.len()
@@ -207,9 +197,7 @@ impl Engine {
         let late: Vec<_> = late.map(|(key, _)| *key).collect();
         let mut actions: Vec<_> =
             late.into_iter().flat_map(|key| self.give_up(key, Reason::Silent)).collect();
-        let late = self.paths.iter().filter(|(_, it)| it.is_late(now));
-        let late: Vec<_> = late.map(|(number, _)| *number).collect();
-        actions.extend(late.into_iter().flat_map(|number| self.remove_path(number)));
+        actions.extend(self.time_out(now));
         actions.extend(self.refresh(now));
         actions
     }

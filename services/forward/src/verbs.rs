@@ -55,11 +55,20 @@ pub enum Asked {
     /// `trace`
     Trace(PathNumber),
     /// `ping`
-    Ping(PathNumber),
+    Ping(Target),
     /// `rate`, in kbit/s; 0 is no bound.
     Rate(PathNumber, u32),
     /// `drop`
-    Drop(PathNumber),
+    Drop(Target),
+}
+
+/// A path by its number, or the route to a node, which need not have a path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Target {
+    /// `--path`
+    Path(PathNumber),
+    /// `--to`: the node as people call it.
+    To(String),
 }
 
 /// How long `ping`, `trace` and `path-add` wait.
@@ -99,7 +108,7 @@ pub fn verbs() -> Verbs<Desk> {
             show(Asked::Links),
         )
         .with(
-            Verb::new("paths", Read, "Shows the paths that begin here"),
+            Verb::new("paths", Read, "Shows the paths that begin here, and the routes that have none"),
             nothing(),
             show(Asked::Paths),
         )
@@ -119,7 +128,7 @@ pub fn verbs() -> Verbs<Desk> {
             optional_integer("after", "Of those that have ended, only later ones"),
             |desk, _, after| ask(desk, Asked::Records { after: after.unwrap_or_default() }),
         )
-        .with(Verb::new("path-add", Operate, "Sets a path up"), wanted(), |desk, _, wanted| {
+        .with(Verb::new("path-add", Operate, "Sets a path up, and keeps a route to its end"), wanted(), |desk, _, wanted| {
             ask(desk, Asked::Add(Box::new(wanted)))
         })
         .with(
@@ -129,8 +138,8 @@ pub fn verbs() -> Verbs<Desk> {
         )
         .with(
             Verb::new("ping", Read, "Asks the other end of a path whether it is there"),
-            path(),
-            |desk, _, path| ask(desk, Asked::Ping(path)),
+            target(),
+            |desk, _, target| ask(desk, Asked::Ping(target)),
         )
         .with(
             Verb::new("rate", Operate, "Changes what a path may carry at most, and its way"),
@@ -140,9 +149,9 @@ pub fn verbs() -> Verbs<Desk> {
             |desk, _, (path, rate)| ask(desk, Asked::Rate(path, rate)),
         )
         .with(
-            Verb::new("drop", Operate, "Tears a path down, and the one to fall back on"),
-            path(),
-            |desk, _, path| ask(desk, Asked::Drop(path)),
+            Verb::new("drop", Operate, "Tears a path down and ends the route that it is part of"),
+            target(),
+            |desk, _, target| ask(desk, Asked::Drop(target)),
         )
         .with_metrics(|desk| {
             let (answer, answered) = oneshot::channel();
@@ -183,12 +192,30 @@ fn wanted() -> Takes<Wanted> {
         .parse(|asked| asked.map_or(Ok(0), rate));
     let alone =
         flag("alone", "This path only: none to fall back on, and no other where it is dead");
+    let replace = flag("replace", "Takes the place of the route that the node has");
     let nodes = to.and(via).and(avoid);
     let limits = milliseconds.and(kilobits).and(price).and(hops);
-    nodes.and(limits).and(most.and(alone)).parse(|((nodes, limits), (rate, alone))| {
+    let flags = alone.and(replace);
+    nodes.and(limits).and(most.and(flags)).parse(|((nodes, limits), (rate, flags))| {
         let ((to, via), avoid) = nodes;
         let (((milliseconds, kilobits), price), hops) = limits;
-        Ok(Wanted { to, via, avoid, milliseconds, kilobits, price, hops, rate, alone })
+        let (alone, replace) = flags;
+        Ok(Wanted { to, via, avoid, milliseconds, kilobits, price, hops, rate, alone, replace })
+    })
+}
+
+/// What `ping` and `drop` take: one of the two.
+fn target() -> Takes<Target> {
+    let path = optional_integer("path", "The path's number");
+    let to = option("to", "The node at the end of a route, also of one without a path");
+    path.and(to).parse(|given| match given {
+        (Some(number), None) => path_number(number).map(Target::Path),
+        (None, Some(node)) => Ok(Target::To(node)),
+        _ => {
+            let help = "give the number of a path, or the node; `forward paths` lists both";
+            let message = "exactly one of `path` and `to` is needed";
+            Err(Failure::new(FailureCode::BadArgument, message, help))
+        }
     })
 }
 
@@ -229,4 +256,63 @@ pub fn keep(
         say!("the socket is gone: {error}");
     };
     std::thread::Builder::new().name("verbs".into()).spawn(run).map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use octet_node::Peer;
+    use octet_node::control::Request;
+    use serde_json::json;
+    use std::os::unix::net::UnixStream;
+    use tokio::sync::mpsc::unbounded_channel;
+
+    /// What the daemon is asked; or why it is not.
+    fn asked(verb: &str, args: Value) -> Result<Asked, Failure> {
+        let (desk, mut news) = unbounded_channel();
+        let daemon = std::thread::spawn(move || match news.blocking_recv() {
+            Some(News::Asked(Question { asked, answer })) => {
+                answer.send(Ok(Value::Null)).unwrap();
+                Some(asked)
+            }
+            _ => None,
+        });
+        let args = serde_json::from_value(args).unwrap();
+        let request = Request { id: 1, unit: None, verb: verb.to_owned(), args, by: None };
+        let mut peer = Peer::new(UnixStream::pair().unwrap().0);
+        let answer = verbs().answer(&desk, &mut peer, 901, request);
+        drop(desk);
+        let asked = daemon.join().unwrap();
+        answer.map(|_| asked.unwrap())
+    }
+
+    /// A route without a path has no number: it is named by its node.
+    #[test]
+    fn a_path_or_a_node_is_named() {
+        let node = || Target::To("board-4".to_owned());
+        let path = || Target::Path(PathNumber(7));
+        assert_eq!(asked("drop", json!({ "to": "board-4" })), Ok(Asked::Drop(node())));
+        assert_eq!(asked("drop", json!({ "path": 7 })), Ok(Asked::Drop(path())));
+        assert_eq!(asked("ping", json!({ "to": "board-4" })), Ok(Asked::Ping(node())));
+        assert_eq!(asked("ping", json!({ "path": 7 })), Ok(Asked::Ping(path())));
+        for args in [json!({}), json!({ "path": 7, "to": "board-4" })] {
+            let refused = asked("drop", args).unwrap_err();
+            assert!(refused.message.contains("exactly one"), "{refused:?}");
+        }
+        assert!(asked("drop", json!({ "path": 65_536 })).is_err());
+    }
+
+    #[test]
+    fn a_route_is_replaced_if_that_is_said() {
+        for replace in [false, true] {
+            let args = json!({ "to": "4", "via": "3", "replace": replace });
+            let wanted = Wanted {
+                to: "4".to_owned(),
+                via: Some("3".to_owned()),
+                replace,
+                ..Wanted::default()
+            };
+            assert_eq!(asked("path-add", args), Ok(Asked::Add(Box::new(wanted))));
+        }
+    }
 }

@@ -61,7 +61,7 @@ fn take_relay(site: &Site) -> miette::Result<u8> {
     for _ in 0..TRIES {
         site.ask(SOURCE, "path-add", json!({ "to": END.to_string(), "via": VIA }))?;
         let hops = wait(site, "there are two paths", |rows| {
-            let stand = rows.len() == 2 && rows.iter().all(|row| row["state"] == "stands");
+            let stand = rows.len() == 2 && rows.iter().all(|row| row["state"] == "up");
             if stand { in_use(rows) } else { None }
         })?;
         // On a busy host packets may have left it before it was known.
@@ -77,7 +77,7 @@ fn drop_all(site: &Site) -> miette::Result<()> {
     let left = site.ask(SOURCE, "paths", json!({}))?;
     for row in left.as_array().into_iter().flatten() {
         // The end of the one ends the other.
-        let _ = site.ask(SOURCE, "drop", json!({ "path": row["path"] }));
+        let _ = site.ask(SOURCE, "drop", json!({ "to": row["to"] }));
     }
     wait(site, "there is no path", |rows| rows.is_empty().then_some(()))
 }
@@ -109,8 +109,9 @@ fn end(cluster: &Cluster, fault: Fault, relay: u8) -> miette::Result<()> {
 
 /// The boards on the path that packets take, the end included.
 fn in_use(rows: &[Value]) -> Option<Vec<u8>> {
-    let row = rows.iter().find(|row| row["in use"] == true)?;
-    let hops = row["hops"].as_str()?.split(", ");
+    let row = rows.iter().find(|row| row["active"] == true)?;
+    let relays = row["via"].as_str()?.split(", ").filter(|it| !it.is_empty());
+    let hops = relays.chain(row["to"].as_str());
     hops.map(|hop| hop.strip_prefix("board-")?.parse().ok()).collect()
 }
 

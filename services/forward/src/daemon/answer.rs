@@ -3,29 +3,24 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use data_encoding::BASE64;
 use octet_node::control::{Failure, FailureCode};
 use octet_node::key::random;
 use octet_node::map::Member;
 use serde_json::{Value, json};
 
-use super::ways::Way;
-use super::{Daemon, Pinged, Waiting, seconds};
-use crate::constraints::{self, Wanted};
-use crate::engine::{PathNumber, Stretch};
-use crate::exchange;
-use crate::graph::{HOPS, Limits};
+use super::{Daemon, Pinged, Waiting};
+use crate::engine::PathNumber;
 use crate::kernel::KernelError;
 use crate::kernel::meter::{self, Count, Meter};
 use crate::label::Label;
 use crate::topology::Topology;
 use crate::trace;
-use crate::verbs::{Asked, Question};
+use crate::verbs::{Asked, Question, Target};
 use octet_node::address::{Address, name};
 
 /// The other end of a path has not answered.
 pub(super) fn silent() -> Failure {
-    let help = "`forward paths` tells how it stands";
+    let help = "`forward paths` tells how it is";
     Failure::new(FailureCode::Failed, "the other end of the path does not answer", help)
 }
 
@@ -45,6 +40,14 @@ pub(super) fn no_path(why: &str) -> Failure {
     Failure::new(FailureCode::Failed, format!("there is no path: {why}"), help)
 }
 
+/// No path that begins here has this number.
+pub(super) fn unknown_path(number: PathNumber) -> Failure {
+    let message = format!("no path that begins here has the number {number}");
+    let help =
+        "`forward paths` lists all; a route without a path is named by its node, with `--to`";
+    Failure::new(FailureCode::NotFound, message, help)
+}
+
 fn unknown(what: &str) -> Failure {
     let help = "give a node's name, its address in fc00::/8, the number of a board, or what a [[neighbour]] line calls it";
     Failure::new(FailureCode::BadArgument, format!("`{what}` is no node that is known here"), help)
@@ -56,17 +59,12 @@ fn uncounted(error: KernelError) -> Failure {
     Failure::new(FailureCode::Failed, error.to_string(), help)
 }
 
-/// The public keys of the WireGuard of a path: here, and at the other end. As `wg` writes them.
-fn keys(stretch: &Stretch) -> [String; 2] {
-    [exchange::public(&stretch.secret), stretch.key].map(|key| BASE64.encode(&key))
-}
-
 impl Daemon {
     pub(super) async fn answer(&mut self, question: Question) {
         let Question { asked, answer } = question;
         let now = Waiting { answer, since: Instant::now() };
         let answered = match asked {
-            Asked::Ping(path) => return self.ping(path, now, None).await,
+            Asked::Ping(target) => return self.ping_target(&target, now).await,
             Asked::Trace(path) => return self.trace(path, now).await,
             Asked::Add(wanted) => return self.add(&wanted, now).await,
             Asked::Status => Ok(self.status()),
@@ -75,7 +73,8 @@ impl Daemon {
             Asked::Paths => Ok(self.shown_paths()),
             Asked::Labels => self.labels().await,
             Asked::Records { after } => self.shown_records(after).await,
-            Asked::Drop(path) => self.drop_path(path).await,
+            Asked::Drop(Target::Path(path)) => self.drop_path(path).await,
+            Asked::Drop(Target::To(node)) => self.drop_to(&node).await,
             Asked::Rate(path, rate) => self.change_rate(path, rate).await,
         };
         let _ = now.answer.send(answered);
@@ -124,21 +123,6 @@ impl Daemon {
         self.open.values().map(row).collect()
     }
 
-    fn shown_paths(&self) -> Value {
-        let rows = self.engine.paths().map(|(number, path)| {
-            let hops: Vec<_> = path.hops.iter().map(|hop| self.called(*hop)).collect();
-            json!({
-                "path": number.0,
-                "hops": hops.join(", "),
-                "state": path.state.to_string(),
-                "in use": path.stretch.node.is_some_and(|it| self.uses.get(&it) == Some(&number)),
-                "kilobits": self.engine.rate(number),
-                "keys": keys(&path.stretch),
-            })
-        });
-        rows.collect()
-    }
-
     /// The board of the box that this node is.
     fn member(&self, node: Address) -> Option<&Member> {
         let mut of = self.map.iter().flat_map(|map| &map.members);
@@ -172,7 +156,7 @@ impl Daemon {
     }
 
     /// The node that people call so.
-    fn meant(&self, text: &str) -> Result<Address, Failure> {
+    pub(super) fn meant(&self, text: &str) -> Result<Address, Failure> {
         let known: BTreeMap<_, _> = self
             .map
             .iter()
@@ -187,50 +171,6 @@ impl Daemon {
         found.or_else(by_name).ok_or_else(|| unknown(text))
     }
 
-    async fn add(&mut self, wanted: &Wanted, waiting: Waiting) {
-        match self.begin_way(wanted).await {
-            Ok((number, None)) => drop(self.alone.insert(number, waiting)),
-            Ok((number, Some((to, limits, rate)))) => {
-                let mut way = Way { limits, rate, waiting: Some(waiting), ..Way::default() };
-                way.route.has_spare = true;
-                way.route.asked(Some(number), seconds());
-                self.ways.insert(to, way);
-            }
-            Err(failure) => drop(waiting.answer.send(Err(failure))),
-        }
-    }
-
-    /// Asks for the first path to a node, and says to which one there is to be a way, what its paths are to be
-    /// like, and how much they are to carry at most.
-    async fn begin_way(
-        &mut self,
-        wanted: &Wanted,
-    ) -> Result<(PathNumber, Option<(Address, Limits, u32)>), Failure> {
-        let to = self.meant(&wanted.to)?;
-        let (alone, rate) = (wanted.alone, wanted.rate);
-        // Who says what it is to be like is heard before who has only sent something.
-        if self.ways.get(&to).is_some_and(|way| way.wanted.is_some()) {
-            self.end_way(to).await;
-        }
-        if !alone && self.ways.contains_key(&to) {
-            return Err(no_path(&format!("{} has one already: drop it first", self.called(to))));
-        }
-        let via = wanted.via.as_deref().unwrap_or_default();
-        let between = via.split(',').map(str::trim).filter(|it| !it.is_empty());
-        let between: Vec<_> = between.map(|hop| self.meant(hop)).collect::<Result<_, _>>()?;
-        let mut limits = constraints::limits(wanted, to, |node| self.meant(node))?;
-        let hops = if between.is_empty() {
-            self.free_hops(to, &limits)?
-        } else {
-            // Who has chosen some gets no fewer later.
-            limits.relays = between.len().min(HOPS - 1);
-            between.into_iter().chain([to]).collect()
-        };
-        let asked = self.with_keys(&hops, rate)?;
-        let number = self.ask(&asked).await?;
-        Ok((number, (!alone).then_some((to, limits, rate))))
-    }
-
     /// Shows the hops of a path, and what comes of a ping.
     async fn trace(&mut self, number: PathNumber, waiting: Waiting) {
         match self.traced(number) {
@@ -240,9 +180,9 @@ impl Daemon {
         }
     }
 
-    /// The hops of a path that begins here, and whether it stands.
+    /// The hops of a path that begins here, and whether its end is known to be there.
     fn traced(&self, number: PathNumber) -> Result<(Vec<Value>, bool), Failure> {
-        let none = || no_path(&format!("none that begins here has the number {number}"));
+        let none = || unknown_path(number);
         let path = self.engine.path(number).ok_or_else(none)?;
         let own = self.node().map(|node| Address::of(&node)).ok_or_else(none)?;
         let link = |from, to| self.topology.as_ref()?.link(from, to);
@@ -256,32 +196,20 @@ impl Daemon {
                 "by": "announced",
             })
         };
-        Ok((rows.map(row).collect(), self.inner_end(number).is_some()))
+        Ok((rows.map(row).collect(), path.stretch.node.is_some()))
+    }
+
+    /// Asks the other end of a path, if there is one that can be asked.
+    async fn ping_target(&mut self, target: &Target, waiting: Waiting) {
+        match self.pinged(target) {
+            Ok(number) => self.ping(number, waiting, None).await,
+            Err(failure) => drop(waiting.answer.send(Err(failure))),
+        }
     }
 
     async fn ping(&mut self, number: PathNumber, waiting: Waiting, hops: Option<Vec<Value>>) {
-        match self.inner_end(number) {
-            Some(_) => {
-                let token = u64::from_be_bytes(random().unwrap_or_default());
-                self.pings.insert(token, Pinged { waiting, hops });
-                self.probe(number, token).await;
-            }
-            None => {
-                let gone = no_path(&format!("none has the number {number}"));
-                let _ = waiting.answer.send(Err(gone));
-            }
-        }
-    }
-
-    async fn drop_path(&mut self, number: PathNumber) -> Result<Value, Failure> {
-        if !self.engine.paths().any(|(it, _)| it == number) {
-            return Err(no_path(&format!("none that begins here has the number {number}")));
-        }
-        let of = |(_, way): &(&Address, &Way)| way.route.paths().any(|path| path == number);
-        match self.ways.iter().find(of).map(|(node, _)| *node) {
-            Some(node) => self.end_way(node).await,
-            None => self.end_path(number).await,
-        }
-        Ok(json!({ "dropped": number.0 }))
+        let token = u64::from_be_bytes(random().unwrap_or_default());
+        self.pings.insert(token, Pinged { waiting, hops });
+        self.probe(number, token).await;
     }
 }

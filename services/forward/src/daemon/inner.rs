@@ -6,11 +6,13 @@ use std::time::Instant;
 use serde_json::json;
 
 use super::answer::{no_path, silent, with_whole};
-use super::{Daemon, Pinged};
+use super::{Daemon, Pinged, Waiting};
+use crate::desired::Request;
 use crate::engine::PathNumber;
 use crate::exchange;
 use crate::introduction::{Inner, PORT, counts, is_at_the_other_end};
 use crate::routes::Said;
+use crate::status::Phase;
 use crate::verbs::PATIENCE;
 use octet_node::address::Address;
 
@@ -41,10 +43,7 @@ impl Daemon {
                     if !self.uses.contains_key(&node.ip()) {
                         self.turn(node.ip(), number).await;
                     }
-                    if let Some(waiting) = self.alone.remove(&number) {
-                        let answer = json!({ "path": number.0, "to": node.to_string() });
-                        let _ = waiting.answer.send(Ok(answer));
-                    }
+                    self.up(number).await;
                 }
                 if !knows {
                     self.introduce(number).await;
@@ -118,26 +117,24 @@ impl Daemon {
     }
 
     /// Tells whoever has waited for too long.
-    pub(super) fn give_up(&mut self, now: Instant) {
+    pub(super) async fn give_up(&mut self, now: Instant) {
         let late = |since: Instant| now.saturating_duration_since(since) >= PATIENCE;
         for (_, ping) in self.pings.extract_if(|_, ping| late(ping.waiting.since)) {
             // Where it ends, nobody knows; the hops are worth seeing all the same.
             let answer = ping.hops.map(|hops| with_whole(hops, None)).ok_or_else(silent);
             let _ = ping.waiting.answer.send(answer);
         }
-        let refused: Vec<_> = self
-            .alone
-            .iter()
-            .filter(|(number, waiting)| {
-                late(waiting.since) || self.engine.why_not(**number).is_some()
-            })
-            .map(|(number, _)| *number)
-            .collect();
-        for number in refused {
-            let why = self.engine.why_not(number).unwrap_or_else(|| "nobody answers".to_owned());
-            if let Some(waiting) = self.alone.remove(&number) {
-                let _ = waiting.answer.send(Err(no_path(&why)));
+        let has_failed = |(number, request): &(PathNumber, &Request<Waiting>)| {
+            late(request.waiting.since) || self.status_of(*number).phase == Phase::Failed
+        };
+        let failed = self.desired.requests().filter(has_failed);
+        for number in failed.map(|(number, _)| number).collect::<Vec<_>>() {
+            let Some(request) = self.desired.cancel(number) else { continue };
+            let mut why = self.fail(request.to, number).await;
+            if request.replaces && self.desired.ways.contains_key(&request.to) {
+                why += "; the route of before stays";
             }
+            let _ = request.waiting.answer.send(Err(no_path(&why)));
         }
     }
 }

@@ -10,7 +10,7 @@ use super::leaving::Leaving;
 use super::records::{Due, RECORDS};
 use super::{Daemon, Open};
 use crate::capacity::Trains;
-use crate::engine::{Action, Link};
+use crate::engine::{Action, LAST_NUMBER, Link};
 use crate::kernel::KernelError;
 use crate::kernel::labels::OUT;
 use crate::kernel::links::{IN, LINKS, Tunnel};
@@ -130,7 +130,7 @@ impl Daemon {
                 self.kernel.remove(&device).await?;
             }
             for name in self.memory.names().unwrap_or_default() {
-                if name != RECORDS {
+                if name != RECORDS && name != LAST_NUMBER {
                     self.unlearn(&name)?;
                 }
             }
@@ -198,7 +198,8 @@ impl Daemon {
             self.engine.linked(*link, *neighbour);
         }
         for name in self.memory.names().unwrap_or_default() {
-            if !name.starts_with("s-") && !name.starts_with("p-") {
+            let is_engines = name.starts_with("s-") || name.starts_with("p-");
+            if !is_engines && name != LAST_NUMBER {
                 continue;
             }
             let bytes = self.memory.get(&name).unwrap_or_default();

@@ -3,11 +3,9 @@
 use octet_node::control::{Failure, FailureCode};
 use serde_json::{Value, json};
 
-use super::answer::no_path;
-use super::ways::Way;
+use super::answer::unknown_path;
 use super::{Daemon, seconds};
 use crate::engine::{HIGHEST_RATE, PathNumber};
-use octet_node::address::Address;
 
 /// The lowest rate that is asked for, in kbit/s: below that what watches a path would take a large part of it, and
 /// be dropped with the rest.
@@ -34,14 +32,10 @@ impl Daemon {
         rate: u32,
     ) -> Result<Value, Failure> {
         if self.engine.path(number).is_none() {
-            return Err(no_path(&format!("none that begins here has the number {number}")));
+            return Err(unknown_path(number));
         }
-        let of = |(_, way): &(&Address, &Way)| way.route.paths().any(|path| path == number);
-        let node = self.ways.iter().find(of).map(|(node, _)| *node);
-        let mut paths = vec![number];
-        if let Some((node, way)) = node.and_then(|it| Some((it, self.ways.get_mut(&it)?))) {
-            way.rate = rate;
-            paths = way.route.paths().collect();
+        let paths = self.desired.set_rate(number, rate);
+        if let Some(node) = self.desired.of_path(number) {
             self.keep_way(node);
         }
         for path in paths {

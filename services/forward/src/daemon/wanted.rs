@@ -5,7 +5,7 @@ use std::net::Ipv6Addr;
 use std::time::{Duration, Instant};
 
 use super::Daemon;
-use super::ways::Way;
+use crate::desired::Way;
 use crate::kernel::used;
 use octet_node::address::Address;
 use octet_node::say;
@@ -37,17 +37,15 @@ impl Daemon {
         let now = Instant::now();
         for node in told.unwrap_or_default() {
             let Ok(node) = Address::try_from(node) else { continue };
-            if let Some(way) = self.ways.get_mut(&node) {
+            if let Some(way) = self.desired.ways.get_mut(&node) {
                 way.wanted = way.wanted.map(|_| now);
                 continue;
             }
             let known = self.topology.as_ref().is_some_and(|it| it.get(node).is_some());
             let own = self.node().is_some_and(|own| Address::of(&own) == node);
-            let others = self.ways.values().filter(|way| way.wanted.is_some()).count();
-            if known && !own && others < MOST {
-                let mut way = Way { wanted: Some(now), ..Way::default() };
-                way.route.has_spare = true;
-                self.ways.insert(node, way);
+            let others = self.desired.ways.values().filter(|way| way.wanted.is_some()).count();
+            if known && !own && others < MOST && !self.desired.is_requested(node) {
+                self.desired.ways.insert(node, Way::on_demand(now));
             }
         }
     }
@@ -55,8 +53,8 @@ impl Daemon {
     /// Gives up ways on which nobody insists, and to which there is no path, or that nobody uses any more.
     pub(super) async fn unwant(&mut self, now: Instant) {
         self.look(now).await;
-        let over = self.ways.iter().filter(|(_, way)| is_over(way, now)).map(|(node, _)| *node);
-        for node in over.collect::<Vec<_>>() {
+        let over = self.desired.ways.iter().filter(|(_, way)| is_over(way, now));
+        for node in over.map(|(node, _)| *node).collect::<Vec<_>>() {
             say!("the way to {node} ends: no program uses it");
             self.end_way(node).await;
         }
@@ -66,7 +64,7 @@ impl Daemon {
     async fn look(&mut self, now: Instant) {
         let is_early = |at: Instant| now.saturating_duration_since(at) < LOOK;
         let stands = |way: &Way| way.wanted.is_some() && way.route.active().is_some();
-        if self.looked.is_some_and(is_early) || !self.ways.values().any(stands) {
+        if self.looked.is_some_and(is_early) || !self.desired.ways.values().any(stands) {
             return;
         }
         self.looked = Some(now);
@@ -74,7 +72,7 @@ impl Daemon {
         if let Err(error) = &used {
             say!("{error}");
         }
-        for way in self.ways.values_mut() {
+        for way in self.desired.ways.values_mut() {
             let is_used = used
                 .as_ref()
                 .map_or(true, |used| way.route.paths().any(|path| used.contains(&path.device())));

@@ -4,37 +4,22 @@ use std::collections::BTreeSet;
 use std::net::Ipv6Addr;
 use std::time::{Duration, Instant};
 
-use octet_node::control::Failure;
 use octet_node::say;
 use serde_json::json;
 
-use super::answer::no_path;
-use super::{Daemon, WATCH, Waiting, chance, seconds};
-use crate::constraints;
+use super::{Daemon, WATCH, chance, seconds};
+use crate::desired::Way;
 use crate::engine::{Asked, PathNumber, State};
 use crate::graph::{Graph, Limits};
 use crate::introduction::Inner;
-use crate::routes::{Health, Route, Said, Step, taken};
+use crate::routes::{Health, Said, Step, taken};
+use crate::status::{Phase, Seen, Status};
 use crate::verbs::PATIENCE;
 use octet_node::address::Address;
 
 /// For how long relays of a path that has failed are taken only where there are no others: announcements tell sooner
 /// or later which of them is gone, and an answer that does not come takes 20 seconds.
 const DOUBT: Duration = Duration::from_secs(30);
-
-/// The way to a node.
-#[derive(Default)]
-pub(super) struct Way {
-    pub route: Route,
-    /// What all of its paths are to be like.
-    pub limits: Limits,
-    /// How much each is to carry at most each way, in kbit/s; 0 is no bound.
-    pub rate: u32,
-    /// Who waits until there is one.
-    pub waiting: Option<Waiting>,
-    /// When it was wanted last, or seen to be used, if nobody has asked for it but a packet.
-    pub wanted: Option<Instant>,
-}
 
 /// The name of what is kept of the way to a node.
 fn name(node: Address) -> String {
@@ -45,7 +30,7 @@ impl Daemon {
     /// Looks after all paths of this node's own, and all ways.
     pub(super) async fn watch(&mut self) {
         let now = Instant::now();
-        let paths = self.ways.values().flat_map(|way| way.route.paths());
+        let paths = self.desired.ways.values().flat_map(|way| way.route.paths());
         let stands = |number: PathNumber| {
             let path = self.engine.path(number).filter(|path| path.state == State::Stands)?;
             path.stretch.node.map(|_| number)
@@ -55,12 +40,12 @@ impl Daemon {
             let probe = self.watched.entry(number).or_default().next(now);
             self.probe(number, probe.into()).await;
         }
-        let nodes: Vec<_> = self.ways.keys().copied().collect();
+        let nodes: Vec<_> = self.desired.ways.keys().copied().collect();
         for node in nodes {
-            let Some(way) = self.ways.get_mut(&node) else { continue };
+            let Some(way) = self.desired.ways.get_mut(&node) else { continue };
             let mut route = std::mem::take(&mut way.route);
             let steps = route.step(seconds(), |path| self.health(path, now));
-            if let Some(way) = self.ways.get_mut(&node) {
+            if let Some(way) = self.desired.ways.get_mut(&node) {
                 way.route = route;
             }
             for step in steps {
@@ -78,9 +63,35 @@ impl Daemon {
         }
     }
 
+    /// Whether the other end of a path does not answer probes any more.
+    fn is_silent(&self, number: PathNumber) -> bool {
+        self.watched.get(&number).is_some_and(|it| it.is_silent(WATCH))
+    }
+
+    /// How a path of this node's own is; while it is set up, why the one before it has failed.
+    pub(super) fn status_of(&self, number: PathNumber) -> Status {
+        let Some(path) = self.engine.path(number) else {
+            return Status::failed("it ended with its first link, or with a restart of forward");
+        };
+        let seen = Seen {
+            state: &path.state,
+            hops: &path.hops,
+            is_introduced: path.stretch.node.is_some(),
+            is_silent: self.is_silent(number),
+            is_linked: self.open.get(&path.link).is_some_and(|it| it.is_up),
+        };
+        let mut status = seen.status(|node| self.called(node));
+        if status == (Status { phase: Phase::Pending, reason: None }) {
+            let way = self.desired.of_path(number).and_then(|node| self.desired.ways.get(&node));
+            let failure = way.and_then(|way| way.failure.as_ref());
+            status.reason = failure.map(|failure| format!("the one before has failed: {failure}"));
+        }
+        status
+    }
+
     fn health(&self, number: PathNumber, now: Instant) -> Health {
         let Some(path) = self.engine.path(number) else { return Health::Dead };
-        let silent = self.watched.get(&number).is_some_and(|it| it.is_silent(WATCH));
+        let silent = self.is_silent(number);
         match path.state {
             State::Asked => Health::Asked,
             State::Stands if path.stretch.node.is_none() => {
@@ -100,7 +111,7 @@ impl Daemon {
         match step {
             Step::Ask(avoid) => {
                 let limits = self.other_than(node, avoid);
-                let rate = self.ways.get(&node).map_or(0, |way| way.rate);
+                let rate = self.desired.ways.get(&node).map_or(0, |way| way.spec.rate);
                 // Who has just let one down may be dead for longer than it is announced.
                 let now = Instant::now();
                 self.failed.retain(|_, at| now.saturating_duration_since(*at) < DOUBT);
@@ -108,45 +119,44 @@ impl Daemon {
                 doubtful.avoid.extend(self.failed.keys());
                 let hops = self.free_hops(node, &doubtful);
                 let hops = hops.or_else(|_| self.free_hops(node, &limits));
-                let asked = hops.and_then(|hops| self.with_keys(&hops, rate));
-                let path = match asked {
-                    Ok(asked) => self.ask(&asked).await.ok(),
-                    Err(_) => None,
+                let path = match hops.and_then(|hops| self.with_keys(&hops, rate)) {
+                    Ok(asked) => self.ask(&asked).await,
+                    Err(why) => Err(why),
                 };
-                if let Some(way) = self.ways.get_mut(&node) {
-                    way.route.asked(path, seconds());
+                if let Some(way) = self.desired.ways.get_mut(&node) {
+                    way.unasked = path.as_ref().err().cloned();
+                    way.route.asked(path.ok(), seconds());
                 }
             }
             Step::Use(path) => {
                 self.turn(node.ip(), path).await;
                 say!("packets to {node} take path {path} now: {}", self.hops(path));
-                let Some(way) = self.ways.get_mut(&node) else { return };
-                if let Some(waiting) = way.waiting.take() {
-                    let answer = json!({ "path": path.0, "to": node.to_string() });
-                    let _ = waiting.answer.send(Ok(answer));
-                }
             }
             Step::Drop(path) => {
-                let why = self.engine.why_not(path).unwrap_or_else(|| "nobody answers".to_owned());
-                say!("path {path} to {node} is given up: {why}");
-                let hops = self.engine.path(path).and_then(|path| path.hops.split_last());
-                let relays = hops.map_or(vec![], |(_, relays)| relays.to_vec());
-                self.failed.extend(relays.into_iter().map(|relay| (relay, Instant::now())));
-                let refused = self.ways.get_mut(&node).and_then(|way| way.waiting.take());
-                self.end_path(path).await;
-                // Who asks for a path is told why there is none, and asks for another.
-                if let Some(waiting) = refused {
-                    let _ = waiting.answer.send(Err(no_path(&why)));
-                    self.ways.remove(&node);
+                let why = self.fail(node, path).await;
+                if let Some(way) = self.desired.ways.get_mut(&node) {
+                    way.failure = Some(why);
                 }
             }
         }
         self.keep_way(node);
     }
 
+    /// Ends a path that has failed, and keeps in mind which relays it had. Says why it has failed.
+    pub(super) async fn fail(&mut self, node: Address, path: PathNumber) -> String {
+        let silent = || format!("{} has not answered", self.called(node));
+        let why = self.status_of(path).reason.unwrap_or_else(silent);
+        say!("path {path} to {node} is given up: {why}");
+        let hops = self.engine.path(path).and_then(|path| path.hops.split_last());
+        let relays = hops.map_or(vec![], |(_, relays)| relays.to_vec());
+        self.failed.extend(relays.into_iter().map(|relay| (relay, Instant::now())));
+        self.end_path(path).await;
+        why
+    }
+
     /// Has packets to nodes take the paths that are due: those that took one of the other end's may have none any more.
     pub(super) async fn take_all_due(&mut self) {
-        for node in self.ways.keys().copied().collect::<Vec<_>>() {
+        for node in self.desired.ways.keys().copied().collect::<Vec<_>>() {
             self.take_due(node, None).await;
         }
     }
@@ -155,7 +165,7 @@ impl Daemon {
     /// that would wait for each other the one with the lower address goes back.
     pub(super) async fn take_due(&mut self, node: Address, said: Option<Said>) {
         let own = |way: &Way| way.route.active().map(|path| (path, way.wanted.is_none()));
-        let own = self.ways.get(&node).and_then(own);
+        let own = self.desired.ways.get(&node).and_then(own);
         let used = self.uses.get(&node.ip()).copied();
         let goes_back = self.node().is_some_and(|it| Address::of(&it).ip() < node.ip());
         match taken(own, used, said, goes_back) {
@@ -181,8 +191,8 @@ impl Daemon {
 
     /// What another path of the way to a node is to be like: as the way says, and without these relays.
     fn other_than(&self, to: Address, relays: BTreeSet<Address>) -> Limits {
-        let Some(way) = self.ways.get(&to) else { return Limits::default() };
-        let mut limits = way.limits.clone();
+        let Some(way) = self.desired.ways.get(&to) else { return Limits::default() };
+        let mut limits = way.spec.limits.clone();
         limits.avoid.extend(relays);
         // A direct link has no relay that could be avoided: then it is the link that is.
         let active = way.route.active().and_then(|it| self.engine.path(it));
@@ -192,36 +202,36 @@ impl Daemon {
     }
 
     /// The shortest hops to a node within limits.
-    pub(super) fn free_hops(&self, to: Address, limits: &Limits) -> Result<Vec<Address>, Failure> {
+    pub(super) fn free_hops(&self, to: Address, limits: &Limits) -> Result<Vec<Address>, String> {
         let (Some(topology), Some(node)) = (&self.topology, self.node()) else {
-            return Err(no_path("this node has no certified key yet"));
+            return Err("this node has no certified key yet".to_owned());
         };
         let graph = Graph::of(topology);
         let first = |limits| graph.paths(Address::of(&node), to, limits, 1).pop();
         if let Some(path) = first(limits) {
             return Ok(path.hops);
         }
-        let why = match first(&Limits::default()) {
-            Some(_) => "those that are known are not as they are asked for",
-            None => "no known links lead there",
-        };
-        Err(no_path(&format!("to {}: {why}", self.called(to))))
+        let to = self.called(to);
+        Err(match first(&Limits::default()) {
+            Some(_) => format!("no known path to {to} is as it was asked for"),
+            None => format!("no known links lead to {to}"),
+        })
     }
 
     /// A path of this rate over these hops, each with its key for set-ups.
-    pub(super) fn with_keys(&self, hops: &[Address], rate: u32) -> Result<Asked, Failure> {
+    pub(super) fn with_keys(&self, hops: &[Address], rate: u32) -> Result<Asked, String> {
         let hops = hops.iter().map(|hop| {
             let known = self.topology.as_ref().and_then(|it| it.get(*hop));
-            let silent = || no_path(&format!("{} has not told of itself yet", self.called(*hop)));
+            let silent = || format!("{} has not told of itself yet", self.called(*hop));
             known.map(|it| (*hop, it.announcement().onion_key)).ok_or_else(silent)
         });
         Ok(Asked { hops: hops.collect::<Result<_, _>>()?, rate })
     }
 
     /// Asks for a path.
-    pub(super) async fn ask(&mut self, asked: &Asked) -> Result<PathNumber, Failure> {
+    pub(super) async fn ask(&mut self, asked: &Asked) -> Result<PathNumber, String> {
         let asked = self.engine.ask(asked, seconds(), &mut chance);
-        let (number, actions) = asked.map_err(|why| no_path(&why.to_string()))?;
+        let (number, actions) = asked.map_err(|why| why.to_string())?;
         self.begun.insert(number, Instant::now());
         self.act(actions).await;
         Ok(number)
@@ -238,18 +248,9 @@ impl Daemon {
 
     /// Has the way to a node known to the daemon after this one.
     pub(super) fn keep_way(&self, node: Address) {
-        let number = |path: Option<PathNumber>| path.map_or(0, |it| it.0).to_be_bytes();
-        let kept = match self.ways.get(&node) {
+        let kept = match self.desired.ways.get(&node) {
             None => self.unlearn(&name(node)),
-            Some(Way { route, limits, rate, wanted, .. }) => {
-                let spare = route.paths().find(|path| !route.is_active(*path));
-                let mut bytes = vec![u8::from(route.has_spare) | u8::from(wanted.is_some()) << 1];
-                bytes.extend(number(route.active()));
-                bytes.extend(number(spare));
-                bytes.extend(rate.to_be_bytes());
-                bytes.extend(constraints::to_bytes(limits));
-                self.remember(&name(node), &bytes)
-            }
+            Some(way) => self.remember(&name(node), &way.to_bytes()),
         };
         if let Err(error) = kept {
             say!("{error}");
@@ -262,31 +263,39 @@ impl Daemon {
             let node = kept.strip_prefix("r-").and_then(|it| u128::from_str_radix(it, 16).ok());
             let node = node.and_then(|it| Address::try_from(Ipv6Addr::from_bits(it)).ok());
             let bytes = self.memory.get(&kept).unwrap_or_default();
-            let Some((node, (&[flags, a, b, c, d], rest))) = node.zip(bytes.split_first_chunk())
-            else {
-                continue;
-            };
-            let Some((rate, limits)) = rest.split_first_chunk() else { continue };
-            let rate = u32::from_be_bytes(*rate);
-            let Some(limits) = constraints::from_bytes(limits) else { continue };
-            let stands = |bytes| {
-                let number = PathNumber(u16::from_be_bytes(bytes));
-                self.engine.path(number).is_some().then_some(number)
-            };
-            let (active, spare) = (stands([a, b]), stands([c, d]));
-            let route = Route::of(flags & 1 != 0, active, spare);
+            let way = Way::from_bytes(&bytes, Instant::now());
+            let Some((node, way)) = node.zip(way) else { continue };
+            // One that is gone is dead, and another one is asked for.
+            let stands = |path: &PathNumber| self.engine.path(*path).is_some();
+            let active = way.route.active().filter(stands);
             self.uses.extend(active.map(|path| (node.ip(), path)));
-            let wanted = (flags & 2 != 0).then(Instant::now);
-            self.ways.insert(node, Way { route, limits, rate, wanted, waiting: None });
+            self.desired.ways.insert(node, way);
         }
     }
 
-    /// Ends the way to a node, and all of its paths.
-    pub(super) async fn end_way(&mut self, node: Address) {
-        let Some(way) = self.ways.remove(&node) else { return };
-        for path in way.route.paths() {
-            self.end_path(path).await;
+    /// Ends the way to a node, and all of its paths, which are the answer.
+    pub(super) async fn end_way(&mut self, node: Address) -> Vec<PathNumber> {
+        let paths = self.desired.end(node);
+        for path in &paths {
+            self.end_path(*path).await;
         }
         self.keep_way(node);
+        paths
+    }
+
+    /// A path of this node's own is up: if it was requested, it is the way to its end from now on, and the one before
+    /// ends. Packets take it first, so that none is lost.
+    pub(super) async fn up(&mut self, path: PathNumber) {
+        let Some((request, before)) = self.desired.up(path) else { return };
+        let to = request.to;
+        if !request.is_alone || !before.is_empty() {
+            self.turn(to.ip(), path).await;
+        }
+        self.keep_way(to);
+        for path in before {
+            self.end_path(path).await;
+        }
+        let answer = json!({ "path": path.0, "to": to.to_string() });
+        let _ = request.waiting.answer.send(Ok(answer));
     }
 }

@@ -22,7 +22,7 @@ const TTL_PREFIX: &[u8] = b"octet time to live 1\0";
 const PORTS: (u16, u16) = (52_000, 8_000);
 
 /// How many ends a node has at most: each is a device.
-const MOST: u16 = 512;
+const MAX_ENDS: usize = 512;
 
 /// The number of an end at this node, and of its device `fp<N>`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -93,30 +93,55 @@ fn port(number: u32) -> u16 {
     PORTS.0 + ((number & BITS) % u32::from(PORTS.1)) as u16
 }
 
+/// The next number; after the highest comes the first. 0 is none.
+fn after(number: u16) -> u16 {
+    number.checked_add(1).unwrap_or(1)
+}
+
 /// The numbers of ends that are in use.
 #[derive(Debug, Default)]
-pub struct Ends(BTreeMap<PathNumber, u32>);
+pub struct Ends {
+    taken: BTreeMap<PathNumber, u32>,
+    /// The number that was given last. Whoever has noted one of an ended path is not to mean another path by it, so
+    /// all others come before it is given again.
+    last: u16,
+}
 
 impl Ends {
     /// Takes a number for an end; `None` if there are too many, or the port or the addresses of `number` are
     /// those of another.
     pub fn take(&mut self, number: u32) -> Option<PathNumber> {
-        if self.0.values().any(|other| port(*other) == port(number)) {
+        let is_full = self.taken.len() >= MAX_ENDS;
+        if is_full || self.taken.values().any(|other| port(*other) == port(number)) {
             return None;
         }
-        let free = (1..=MOST).map(PathNumber).find(|it| !self.0.contains_key(it))?;
-        self.0.insert(free, number);
-        Some(free)
+        let mut free = after(self.last);
+        while self.taken.contains_key(&PathNumber(free)) {
+            free = after(free);
+        }
+        self.last = free;
+        self.taken.insert(PathNumber(free), number);
+        Some(PathNumber(free))
+    }
+
+    /// The number that was given last; 0 before any.
+    pub fn last(&self) -> u16 {
+        self.last
+    }
+
+    /// Numbers are given from this one on.
+    pub fn continue_after(&mut self, last: u16) {
+        self.last = last;
     }
 
     /// It is in use, as it was before.
     pub fn keep(&mut self, path: PathNumber, number: u32) {
-        self.0.insert(path, number);
+        self.taken.insert(path, number);
     }
 
     /// It is free again.
     pub fn give_back(&mut self, path: PathNumber) {
-        self.0.remove(&path);
+        self.taken.remove(&path);
     }
 }
 
@@ -162,6 +187,25 @@ mod tests {
         assert_eq!(ends.take(5 + 8_000), None);
         assert_ne!(ends.take(6).unwrap(), first);
         ends.give_back(first);
-        assert_eq!(ends.take(5 + 8_000), Some(first));
+        assert!(ends.take(5 + 8_000).is_some());
+    }
+
+    /// Each number is given once before any comes again, and none that is in use.
+    #[test]
+    fn a_number_is_not_given_again_soon() {
+        let mut ends = Ends::default();
+        let stays = ends.take(0).unwrap();
+        let mut given = BTreeSet::from([stays]);
+        for _ in 1..u16::MAX {
+            let path = ends.take(1).unwrap();
+            assert!(given.insert(path), "{path} is given twice");
+            ends.give_back(path);
+        }
+        assert_eq!(given.len(), usize::from(u16::MAX));
+        assert_eq!(ends.take(1), Some(PathNumber(2)), "the first one is in use");
+        for number in 2..MAX_ENDS as u32 {
+            assert!(ends.take(number).is_some());
+        }
+        assert_eq!(ends.take(MAX_ENDS as u32), None, "each is a device");
     }
 }

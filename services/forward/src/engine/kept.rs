@@ -9,7 +9,7 @@
 use super::end::Stretch;
 use super::relay::{Segment, To};
 use super::source::{Path, State, Way};
-use super::{Engine, Link, PathNumber};
+use super::{Action, Engine, Link, PathNumber};
 use crate::control::Id;
 use crate::label::Label;
 use crate::onion::{Changes, Grant, HOPS, SESSION, Session};
@@ -18,6 +18,9 @@ use octet_node::bytes::Fields;
 
 /// The version of both encodings, their first byte.
 const VERSION: u8 = 3;
+
+/// The name of what is kept of numbers: the one that was given last (2).
+pub const LAST_NUMBER: &str = "last-number";
 
 /// The name of what is kept of a path that comes from a neighbour.
 pub(super) fn segment_name((Link(link), Id(id)): (Link, Id)) -> String {
@@ -166,7 +169,19 @@ fn read_path(bytes: &[u8]) -> Option<Path> {
 impl Engine {
     /// Takes what was kept under `name`, once all links are there. Says whether it is of any use still.
     pub fn take_up(&mut self, name: &str, bytes: &[u8]) -> bool {
-        self.take_up_segment(name, bytes).or_else(|| self.take_up_path(name, bytes)).is_some()
+        let paths = self.take_up_segment(name, bytes).or_else(|| self.take_up_path(name, bytes));
+        paths.or_else(|| self.take_up_last_number(name, bytes)).is_some()
+    }
+
+    /// Has the number that was given last known to the daemon after this one.
+    pub(super) fn keep_last_number(&self) -> Action {
+        Action::Keep(LAST_NUMBER.to_owned(), self.ends.last().to_be_bytes().into())
+    }
+
+    fn take_up_last_number(&mut self, name: &str, bytes: &[u8]) -> Option<()> {
+        let last = bytes.try_into().ok().filter(|_| name == LAST_NUMBER)?;
+        self.ends.continue_after(u16::from_be_bytes(last));
+        Some(())
     }
 
     fn take_up_segment(&mut self, name: &str, bytes: &[u8]) -> Option<()> {

@@ -149,6 +149,7 @@ impl Engine {
                 self.segments.insert(key, segment);
                 self.given.insert((key.0, back));
                 let mut actions = vec![
+                    self.keep_last_number(),
                     Action::Keep(kept::segment_name(key), kept),
                     Action::End(number, stretch),
                     Action::Push { between, with: back, ttl, by: key.0 },

@@ -1,7 +1,5 @@
 //! Paths that begin here.
 
-use std::fmt;
-
 use super::end::Stretch;
 use super::kept;
 use super::rate;
@@ -53,17 +51,8 @@ pub enum State {
     Failed(Failed),
     /// The first one cannot read its part.
     Unreadable,
-}
-
-impl fmt::Display for State {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Asked => f.write_str("asked"),
-            Self::Stands => f.write_str("stands"),
-            Self::Failed(why) => why.fmt(f),
-            Self::Unreadable => f.write_str("hop 0 cannot read its part: it has another onion key"),
-        }
-    }
+    /// The first one has not answered in time.
+    Silent,
 }
 
 /// What the source has of the hops.
@@ -161,6 +150,7 @@ impl Engine {
         self.paths.insert(path, new);
         let onion = Box::new(onion);
         let actions = vec![
+            self.keep_last_number(),
             Action::Let(link, back),
             Action::Pop(back),
             Action::Send(link, Message::SetUp { id, back, onion }),
@@ -235,6 +225,20 @@ impl Engine {
             actions.push(Action::Send(path.link, Message::Change { id: path.id, sealed }));
         }
         actions
+    }
+
+    /// Time is up for paths that do not stand: one that was asked for has failed, and whoever wants to know why can see
+    /// that for a while; then it is forgotten.
+    pub(super) fn time_out(&mut self, now: u64) -> Vec<Action> {
+        let late = self.paths.iter_mut().filter(|(_, it)| it.is_late(now));
+        let mut forgotten = vec![];
+        for (number, path) in late {
+            match path.state {
+                State::Asked => (path.state, path.next) = (State::Silent, now + PATIENCE),
+                _ => forgotten.push(*number),
+            }
+        }
+        forgotten.into_iter().flat_map(|number| self.remove_path(number)).collect()
     }
 
     /// The first hop cannot read its part.

@@ -8,8 +8,10 @@ mod hostile;
 mod net;
 mod rates;
 
+use std::collections::BTreeSet;
+
 use net::{Fate, Net};
-use octet_forward::engine::{Engine, State};
+use octet_forward::engine::{Engine, LAST_NUMBER, State};
 use octet_forward::onion::{Failed, Reason};
 use proptest::prelude::*;
 
@@ -125,6 +127,41 @@ fn paths_outlive_the_daemons() {
     assert!((0..5).all(|node| net.is_clean(node)));
 }
 
+/// Whoever has noted a number means no other path by it, also when the daemon was killed after the path had ended.
+#[test]
+fn a_number_is_not_given_again() {
+    let mut net = Net::chain(2);
+    let mut given = BTreeSet::new();
+    for round in 0..10 {
+        let path = net.ask(0, &[1]).unwrap();
+        net.run();
+        let end = net.end_at(1).unwrap();
+        assert!(given.insert((0, path)) && given.insert((1, end)), "{path} and {end} of {round}");
+        net.drop_path(0, path);
+        net.run();
+        assert!(net.is_clean(0) && net.is_clean(1));
+        if round % 2 == 0 {
+            net.restart(0);
+            net.restart(1);
+        }
+    }
+}
+
+/// The first hop does not answer: that can be seen for a while, and then the path is forgotten.
+#[test]
+fn a_first_hop_that_is_off_is_shown() {
+    let mut net = Net::chain(3);
+    net.fate = Box::new(|_, _, _| Fate::Lost);
+    let path = net.ask(0, &[1, 2]).unwrap();
+    net.pass(19);
+    assert_eq!(net.state(0, path), Some(State::Asked));
+    net.pass(1);
+    assert_eq!(net.state(0, path), Some(State::Silent));
+    net.pass(10);
+    assert_eq!(net.state(0, path), None);
+    assert!(net.is_clean(0));
+}
+
 /// Each node counts a path once, by its two sides; what the one sends with is what the next one hears. A path
 /// that has ended is told once, as it stood, whoever ends it and whatever becomes of daemons.
 #[test]
@@ -185,7 +222,8 @@ fn what_is_damaged_is_left() {
         }
         assert!(!net.fresh(node).take_up(&name, &[&bytes[..], &[0]].concat()), "{name}");
         assert!(!net.fresh(node).take_up("x-1", &bytes));
-        assert!(!Engine::default().take_up(&name, &bytes), "without its links");
+        let is_of_link = name != LAST_NUMBER;
+        assert!(!is_of_link || !Engine::default().take_up(&name, &bytes), "without its links");
     }
 }
 

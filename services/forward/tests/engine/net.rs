@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 
 use octet_forward::control::Message;
 use octet_forward::engine::{
-    Action, Asked, Carried, Engine, Link, NotAsked, PathNumber, State, Stretch,
+    Action, Asked, Carried, Engine, LAST_NUMBER, Link, NotAsked, PathNumber, State, Stretch,
 };
 use octet_forward::label::Label;
 use octet_forward::onion::OnionSecret;
@@ -399,13 +399,13 @@ impl Net {
         panic!("it goes round and round");
     }
 
-    /// Whether nothing is left of any path.
+    /// Whether nothing is left of any path, but which number was given last.
     pub fn is_clean(&self, node: usize) -> bool {
         let Node { kernel, engine, kept, .. } = &self.nodes[node];
         kernel.lets.is_empty()
             && kernel.counted.is_empty()
             && kernel.bounds.is_empty()
-            && kept.is_empty()
+            && kept.keys().all(|name| name == LAST_NUMBER)
             && kernel.labels.is_empty()
             && kernel.ends.is_empty()
             && engine.relayed() == 0

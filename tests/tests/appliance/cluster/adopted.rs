@@ -42,7 +42,7 @@ pub fn drop_way(site: &Site, source: u8) {
     // On a busy host a path may seem silent, and there is another one in its place by then.
     site.wait("it is dropped", || {
         let paths = ask("paths", json!({}));
-        paths.is_some_and(|rows| ask("drop", json!({ "path": rows[0]["path"] })).is_some())
+        paths.is_some_and(|rows| ask("drop", json!({ "to": rows[0]["to"] })).is_some())
     });
 }
 
@@ -65,7 +65,7 @@ pub fn passes(site: &Site, path: &Value, boards: &[u8]) {
         let paths = site.ask(Node::Board(*source), "forward", "paths", json!({}));
         let own = paths.as_array().unwrap().iter().find(|row| row["path"] == *path).cloned();
         let relayed = site.ask(Node::Board(*end), "forward", "status", json!({}));
-        own.is_some_and(|row| row["state"] == "stands") && relayed["relayed"] == 1
+        own.is_some_and(|row| row["state"] == "up") && relayed["relayed"] == 1
     });
     ping();
     for (board, before) in boards.iter().zip(before) {

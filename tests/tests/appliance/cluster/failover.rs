@@ -30,23 +30,21 @@ enum Fault {
 fn paths(site: &Site) -> Vec<Value> {
     let shown = site.ask(Node::Board(SOURCE), "forward", "paths", json!({}));
     let mut rows = shown.as_array().unwrap().clone();
-    rows.sort_by_key(|row| row["in use"] != true);
+    rows.sort_by_key(|row| row["active"] != true);
     rows
 }
 
 /// Who is on the way before the end.
 fn relays(row: &Value) -> Vec<String> {
-    let hops = row["hops"].as_str().unwrap().split(", ").map(str::to_owned);
-    let mut hops: Vec<_> = hops.collect();
-    hops.pop();
-    hops
+    let via = row["via"].as_str().unwrap().split(", ").filter(|it| !it.is_empty());
+    via.map(str::to_owned).collect()
 }
 
 /// Whether there is a path in use and one to fall back on, with no relay in common.
 fn has_two(rows: &[Value]) -> bool {
-    let stand = rows.len() == 2 && rows.iter().all(|row| row["state"] == "stands");
+    let stand = rows.len() == 2 && rows.iter().all(|row| row["state"] == "up");
     stand
-        && rows[0]["in use"] == true
+        && rows[0]["active"] == true
         && relays(&rows[0]).iter().all(|it| !relays(&rows[1]).contains(it))
 }
 
@@ -56,7 +54,7 @@ fn wait_two(site: &Site, what: &str, is_right: impl Fn(&[Value]) -> bool) -> Vec
     site.wait(what, || {
         let before = std::mem::replace(&mut found, paths(site));
         if found != before {
-            let told = found.iter().map(|row| format!("{} {}", row["hops"], row["state"]));
+            let told = found.iter().map(|row| format!("{} {}", row["via"], row["state"]));
             println!("{what}: {}", told.collect::<Vec<_>>().join(", "));
         }
         has_two(&found) && is_right(&found)
@@ -76,6 +74,39 @@ fn goes_on(site: &Site) {
     site.wait("the connection goes on", || back() >= before + MORE);
 }
 
+/// The source has a route to the end, of which the relay `gone` has failed: that can be seen, and another route is asked for
+/// in its place.
+fn another_in_its_place(site: &Site, gone: u8) {
+    let add = |asked: Value| {
+        let machine = site.machine(Node::Board(SOURCE));
+        machine.call_unit("forward", "path-add", asked).unwrap_err().to_string()
+    };
+    let by = |relay: u8| json!({ "to": END.to_string(), "via": relay.to_string() });
+    let refused = add(by(gone));
+    println!("{refused}");
+    assert!(refused.contains(&format!("board-{END} already has a route (")), "{refused}");
+    let replacing = |relay: u8| {
+        let mut asked = by(relay);
+        asked["replace"] = json!(true);
+        asked
+    };
+    if soak() {
+        // It is without power: packets go on by the route of before.
+        let refused = add(replacing(gone));
+        println!("{refused}");
+        assert!(
+            refused.contains(&format!("the link to board-{gone} is down; the route")),
+            "{refused}"
+        );
+        assert!(paths(site).iter().any(|row| row["active"] == true));
+    }
+    let other = (SOURCE + 1..END).find(|relay| *relay != gone).unwrap();
+    let path = path_add(site, SOURCE, &replacing(other)).as_u64().unwrap();
+    // Numbers are not given again: those of before are gone.
+    let is_later = |row: &Value| row["path"].as_u64().is_none_or(|it| it >= path);
+    assert!(paths(site).iter().all(is_later), "{path}");
+}
+
 /// From the source to the end, where somebody listens at `to`; then a relay over which packets go has its wire cut, and
 /// with `--soak` the next ones have the other faults.
 pub fn passes(site: &Site, wires: &Wires, to: &str) {
@@ -87,6 +118,7 @@ pub fn passes(site: &Site, wires: &Wires, to: &str) {
     let asked = json!({ "to": END.to_string(), "via": "2" });
     path_add(site, SOURCE, &asked);
     let faults = [Fault::Wire, Fault::Mute, Fault::Power];
+    let mut gone = 0;
     for fault in &faults[..if soak() { faults.len() } else { 1 }] {
         talk(site, "begin", json!({ "to": to, "mark": "failover" }));
         goes_on(site);
@@ -94,6 +126,7 @@ pub fn passes(site: &Site, wires: &Wires, to: &str) {
         let before = wait_two(site, "there is one to fall back on", |_| true);
         let relay = relays(&before[0])[0].clone();
         let board: u8 = relay.strip_prefix("board-").unwrap().parse().unwrap();
+        gone = board;
         match fault {
             Fault::Wire => site.cluster.pull(Socket::Board(board)).unwrap(),
             Fault::Mute => wires.disturb(move |from, _| match from == Socket::Board(board) {
@@ -109,7 +142,7 @@ pub fn passes(site: &Site, wires: &Wires, to: &str) {
         let all = talk(site, "end", json!({}));
         println!(
             "{fault:?} of {relay}: before: {} | {}, after: {} | {}; {all}",
-            before[0]["hops"], before[1]["hops"], after[0]["hops"], after[1]["hops"]
+            before[0]["via"], before[1]["via"], after[0]["via"], after[1]["via"]
         );
         assert_eq!((&all["said"], &all["same"]), (&all["back"], &json!(true)), "byte for byte");
         match fault {
@@ -120,6 +153,7 @@ pub fn passes(site: &Site, wires: &Wires, to: &str) {
             Fault::Power => {}
         }
     }
+    another_in_its_place(site, gone);
     drop_way(site, SOURCE);
     // Hops that did not hear of an end, as their fault was just then, forget a path when its time is over.
     site.wait("nothing of it is left", || paths(site).is_empty());

@@ -80,7 +80,7 @@ pub fn passes(site: &Site, wires: &Wires) {
     }
     site.wait("the ends know their path again", || {
         let paths = forward(source, "paths", json!({}));
-        let stands = paths.as_array().unwrap().iter().any(|row| row["state"] == "stands");
+        let stands = paths.as_array().unwrap().iter().any(|row| row["state"] == "up");
         stands && forward(end, "status", json!({}))["relayed"] == 1
     });
     talk();

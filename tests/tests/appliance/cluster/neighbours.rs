@@ -159,7 +159,8 @@ fn carries_a_path(hill: &Site) {
     let paths = forward(hill, "paths", json!({}));
     println!("{pinged} {paths}");
     assert!(pinged["milliseconds"].as_f64().is_some());
-    assert_eq!((&paths[0]["hops"], &paths[0]["state"]), (&json!("lake"), &json!("stands")));
+    let path = [&paths[0]["to"], &paths[0]["via"], &paths[0]["state"]];
+    assert_eq!(path, [&json!("lake"), &json!(""), &json!("up")]);
 
     // A daemon that is started again finds the link in the kernel, and it is up again.
     let numbers = || {

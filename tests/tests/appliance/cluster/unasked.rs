@@ -18,7 +18,7 @@ fn paths(site: &Site, board: u8) -> Vec<Value> {
 }
 
 fn is_any_in_use(rows: &[Value]) -> bool {
-    rows.iter().any(|row| row["in use"] == true)
+    rows.iter().any(|row| row["active"] == true)
 }
 
 /// `board` speaks with who listens at `to`, which is at the end. There is no path of its own before.
@@ -45,7 +45,7 @@ pub fn passes(site: &Site, board: u8, to: &str) {
     let found = site.ask(Node::Board(board), "lan", "lookup", json!({ "name": shown["name"] }));
     assert_eq!(found["addresses"], json!([shown["address"]]));
     // To nobody there is none.
-    let ends = |row: &Value| row["hops"].as_str().unwrap().ends_with("board-5");
+    let ends = |row: &Value| row["to"] == "board-5";
     assert!(all.iter().all(ends), "{all:?}");
     one_that_was_asked_for_goes_before(site, board, to);
 }

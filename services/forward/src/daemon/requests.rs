@@ -1,0 +1,237 @@
+//! The routes that people ask for, see, and drop.
+
+use data_encoding::BASE64;
+use octet_node::address::Address;
+use octet_node::control::{Failure, FailureCode};
+use serde_json::{Value, json};
+
+use super::answer::{no_path, unknown_path};
+use super::{Daemon, Waiting};
+use crate::constraints::{self, Wanted};
+use crate::desired::{Request, Spec};
+use crate::engine::{Path, PathNumber, Stretch};
+use crate::exchange;
+use crate::graph::HOPS;
+use crate::status::{Phase, Status};
+use crate::verbs::Target;
+
+/// `of`, a path or the route to a node, is not up.
+fn not_up(of: &str, status: &Status) -> Failure {
+    let how = if status.phase == Phase::Pending { "is being set up" } else { "has failed" };
+    let reason = status.reason.as_ref().map_or(String::new(), |reason| format!(": {reason}"));
+    let help =
+        "wait until `forward paths` shows it as up, or ask for others with `path-add --replace`";
+    Failure::new(FailureCode::Failed, format!("{of} {how}{reason}"), help)
+}
+
+/// A node has a route, and another one was asked for.
+fn occupied(node: &str, status: &Status) -> Failure {
+    let help =
+        format!("replace it with `path-add --replace`, or remove it with `drop --to {node}`");
+    Failure::new(FailureCode::Failed, format!("{node} already has a route ({status})"), help)
+}
+
+/// The public keys of the WireGuard of a path: here, and at the other end. As `wg` writes them.
+fn keys(stretch: &Stretch) -> [String; 2] {
+    [exchange::public(&stretch.secret), stretch.key].map(|key| BASE64.encode(&key))
+}
+
+impl Daemon {
+    pub(super) fn shown_paths(&self) -> Value {
+        let called = |node: &Address| self.called(*node);
+        let names = |nodes: &[Address]| nodes.iter().map(called).collect::<Vec<_>>().join(", ");
+        let path = |(number, path): (PathNumber, &Path)| {
+            let status = self.status_of(number);
+            json!({
+                "path": number.0,
+                "to": path.hops.last().map(called),
+                "via": path.hops.split_last().map(|(_, via)| names(via)),
+                "state": status.phase.name(),
+                "reason": status.reason,
+                "active": path.stretch.node.is_some_and(|it| self.uses.get(&it) == Some(&number)),
+                "kilobits": self.engine.rate(number),
+                "keys": keys(&path.stretch),
+            })
+        };
+        let none = Value::Null;
+        let is_there = |path| self.engine.path(path).is_some();
+        let without = self.desired.ways.iter().filter(|(_, way)| !way.route.paths().any(is_there));
+        let routes = without.map(|(to, way)| {
+            let status = way.without_path();
+            json!({
+                "path": none,
+                "to": called(to),
+                "via": names(&way.spec.via),
+                "state": status.phase.name(),
+                "reason": status.reason,
+                "active": false,
+                "kilobits": none,
+                "keys": none,
+            })
+        });
+        self.engine.paths().map(path).chain(routes).collect()
+    }
+
+    pub(super) async fn add(&mut self, wanted: &Wanted, waiting: Waiting) {
+        let (number, to, spec) = match self.ask_first(wanted).await {
+            Ok(asked) => asked,
+            Err(failure) => return drop(waiting.answer.send(Err(failure))),
+        };
+        let (is_alone, replaces) = (wanted.alone, wanted.replace);
+        let request = Request { to, spec, is_alone, replaces, waiting };
+        if let Some((before, request)) = self.desired.request(number, request) {
+            self.end_path(before).await;
+            let help = "`forward paths` shows the one that was asked for instead";
+            let message = "another `path-add --replace` has taken its place";
+            let replaced = Failure::new(FailureCode::Failed, message, help);
+            let _ = request.waiting.answer.send(Err(replaced));
+        }
+    }
+
+    /// Asks for the first path to a node, and says to which one it is, and what its paths are to be like.
+    async fn ask_first(&mut self, wanted: &Wanted) -> Result<(PathNumber, Address, Spec), Failure> {
+        let to = self.meant(&wanted.to)?;
+        if !wanted.alone
+            && !wanted.replace
+            && let Some(status) = self.route_status(to)
+        {
+            return Err(occupied(&self.called(to), &status));
+        }
+        let via = wanted.via.as_deref().unwrap_or_default();
+        let between = via.split(',').map(str::trim).filter(|it| !it.is_empty());
+        let between: Vec<_> = between.map(|hop| self.meant(hop)).collect::<Result<_, _>>()?;
+        let mut limits = constraints::limits(wanted, to, |node| self.meant(node))?;
+        let hops = if between.is_empty() {
+            self.free_hops(to, &limits).map_err(|why| no_path(&why))?
+        } else {
+            // Who has chosen some gets no fewer later.
+            limits.relays = between.len().min(HOPS - 1);
+            between.iter().copied().chain([to]).collect()
+        };
+        let asked = self.with_keys(&hops, wanted.rate).map_err(|why| no_path(&why))?;
+        let number = self.ask(&asked).await.map_err(|why| no_path(&why))?;
+        Ok((number, to, Spec { via: between, limits, rate: wanted.rate }))
+    }
+
+    /// How the route is that somebody has asked for to a node, if somebody has.
+    fn route_status(&self, to: Address) -> Option<Status> {
+        Some(match self.desired.asked_for(to)? {
+            Ok(request) => self.status_of(request),
+            Err(way) => match way.route.paths().next() {
+                Some(path) => self.status_of(path),
+                None => way.without_path(),
+            },
+        })
+    }
+
+    /// The path that is to be asked, which is up: one that was up and whose end is silent is asked, too.
+    pub(super) fn pinged(&self, target: &Target) -> Result<PathNumber, Failure> {
+        let number = match target {
+            Target::Path(number) => *number,
+            Target::To(node) => {
+                let to = self.meant(node)?;
+                match self.path_to(to) {
+                    Some(number) => number,
+                    None => return Err(self.without_path(to)),
+                }
+            }
+        };
+        match self.engine.path(number) {
+            Some(path) if path.stretch.node.is_some() => Ok(number),
+            Some(_) => Err(not_up(&format!("path {number}"), &self.status_of(number))),
+            // It may be one that ends here.
+            None if self.inner_end(number).is_some() => Ok(number),
+            None => Err(unknown_path(number)),
+        }
+    }
+
+    /// The path that packets to a node take, or another one that is to lead there.
+    fn path_to(&self, to: Address) -> Option<PathNumber> {
+        let is_there = |path: &PathNumber| self.engine.path(*path).is_some();
+        let way = self.desired.ways.get(&to);
+        let of_way = way.and_then(|way| way.route.paths().find(is_there));
+        let leads = |(_, path): &(PathNumber, &Path)| path.hops.last() == Some(&to);
+        of_way.or_else(|| self.engine.paths().find(leads).map(|(number, _)| number))
+    }
+
+    /// No path leads to a node.
+    fn without_path(&self, to: Address) -> Failure {
+        let of = format!("the route to {}", self.called(to));
+        let way = self.desired.ways.get(&to);
+        way.map_or_else(|| self.no_route(to), |way| not_up(&of, &way.without_path()))
+    }
+
+    fn no_route(&self, to: Address) -> Failure {
+        let message = format!("there is no route to {}", self.called(to));
+        Failure::new(FailureCode::NotFound, message, "`forward paths` lists those that there are")
+    }
+
+    /// Ends a path, and the route that it is part of.
+    pub(super) async fn drop_path(&mut self, number: PathNumber) -> Result<Value, Failure> {
+        let to = self.engine.wanted(number).ok_or_else(|| unknown_path(number))?;
+        let dropped = match self.desired.of_path(number) {
+            Some(node) => self.end_way(node).await,
+            None => {
+                self.end_request(number).await;
+                vec![number]
+            }
+        };
+        Ok(self.dropped(to, dropped))
+    }
+
+    /// Ends the route to a node, whether or not it has a path, and every path that leads there.
+    pub(super) async fn drop_to(&mut self, node: &str) -> Result<Value, Failure> {
+        let to = self.meant(node)?;
+        let is_wanted = self.desired.ways.contains_key(&to);
+        let mut dropped = self.end_way(to).await;
+        let others = self.engine.paths().filter(|(_, path)| path.hops.last() == Some(&to));
+        for number in others.map(|(number, _)| number).collect::<Vec<_>>() {
+            self.end_request(number).await;
+            dropped.push(number);
+        }
+        if !is_wanted && dropped.is_empty() {
+            return Err(self.no_route(to));
+        }
+        Ok(self.dropped(to, dropped))
+    }
+
+    /// Ends a path that is part of no route; whoever waits for it is told.
+    async fn end_request(&mut self, number: PathNumber) {
+        self.end_path(number).await;
+        if let Some(request) = self.desired.cancel(number) {
+            let message = "the path was dropped while it was set up";
+            let dropped = Failure::new(FailureCode::Failed, message, "ask for it once more");
+            let _ = request.waiting.answer.send(Err(dropped));
+        }
+    }
+
+    fn dropped(&self, to: Address, paths: Vec<PathNumber>) -> Value {
+        let paths: Vec<_> = paths.into_iter().map(|path| path.0).collect();
+        json!({ "to": self.called(to), "paths": paths })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whoever asks for what is not up, or is there already, is told how it is and what to do.
+    #[test]
+    fn a_refusal_says_how_the_route_is() {
+        let failed = Status::failed("the link to board-2 is down");
+        let refused = occupied("board-4", &failed);
+        let message = "board-4 already has a route (failed: the link to board-2 is down)";
+        assert_eq!(refused.message, message);
+        assert!(refused.help.contains("`path-add --replace`"), "{refused:?}");
+        assert!(refused.help.contains("`drop --to board-4`"), "{refused:?}");
+
+        let message = |of: &str, status: &Status| not_up(of, status).message;
+        let expected = "the route to board-4 has failed: the link to board-2 is down";
+        assert_eq!(message("the route to board-4", &failed), expected);
+        let mut pending = Status { phase: Phase::Pending, reason: None };
+        assert_eq!(message("path 7", &pending), "path 7 is being set up");
+        pending.reason = Some("board-4 has not answered yet".to_owned());
+        let expected = "path 7 is being set up: board-4 has not answered yet";
+        assert_eq!(message("path 7", &pending), expected);
+    }
+}

@@ -1,0 +1,366 @@
+//! The routes that are wanted: one for each node at most, whether or not it has a path. A `path-add` is a request until
+//! its path is up, and the route to the node from then on; until then the one before carries packets. Pure: paths are
+//! asked for and ended elsewhere.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use octet_node::address::Address;
+use octet_node::bytes::Fields;
+
+use crate::constraints;
+use crate::engine::PathNumber;
+use crate::graph::Limits;
+use crate::routes::Route;
+use crate::status::{Phase, Status};
+
+/// What is asked of the paths of a route.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Spec {
+    /// The relays that were asked for by name, in their order: those of the first path.
+    pub via: Vec<Address>,
+    /// What all of its paths are to be like.
+    pub limits: Limits,
+    /// How much each is to carry at most each way, in kbit/s; 0 is no bound.
+    pub rate: u32,
+}
+
+/// The way to a node.
+#[derive(Debug, Default)]
+pub struct Way {
+    /// Its paths.
+    pub route: Route,
+    /// What they are to be like.
+    pub spec: Spec,
+    /// When it was wanted last, or seen to be used, if nobody has asked for it but a packet.
+    pub wanted: Option<Instant>,
+    /// Why the last of its paths has failed.
+    pub failure: Option<String>,
+    /// Why no path can be asked for now.
+    pub unasked: Option<String>,
+}
+
+/// A `path-add` whose path is not up yet. `W` is who waits for it.
+#[derive(Debug)]
+pub struct Request<W> {
+    /// The node at its end.
+    pub to: Address,
+    /// What is asked of it.
+    pub spec: Spec,
+    /// Whether it is to be this path only, beside the route to the node.
+    pub is_alone: bool,
+    /// Whether the route that the node has by then ends.
+    pub replaces: bool,
+    /// Who is told what comes of it.
+    pub waiting: W,
+}
+
+/// All of them.
+#[derive(Debug)]
+pub struct Desired<W> {
+    /// Those that stay until somebody drops them, or, of those that began by themselves, until nobody uses them.
+    pub ways: BTreeMap<Address, Way>,
+    requests: BTreeMap<PathNumber, Request<W>>,
+}
+
+impl Way {
+    /// The one that a packet has begun.
+    pub fn on_demand(now: Instant) -> Self {
+        Self { route: Route::of(true, None, None), wanted: Some(now), ..Self::default() }
+    }
+
+    /// How it is while none of its paths is there.
+    pub fn without_path(&self) -> Status {
+        let reasons: Vec<_> = [&self.failure, &self.unasked].into_iter().flatten().collect();
+        match reasons[..] {
+            [] => Status { phase: Phase::Pending, reason: None },
+            [only] => Status::failed(only),
+            [first, second, ..] => Status::failed(format!("{first}; {second}")),
+        }
+    }
+
+    /// As it is kept: flags (1), its two paths (2 each), the rate (4), the number of relays that were asked for (1) and
+    /// their addresses (16 each), and the limits. Numbers are big-endian. Why it has failed is not kept: it is tried
+    /// anew.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let Self { route, spec: Spec { via, limits, rate }, wanted, .. } = self;
+        let number = |path: Option<PathNumber>| path.map_or(0, |it| it.0).to_be_bytes();
+        let spare = route.paths().find(|path| !route.is_active(*path));
+        let mut bytes = vec![u8::from(route.has_spare) | u8::from(wanted.is_some()) << 1];
+        bytes.extend(number(route.active()));
+        bytes.extend(number(spare));
+        bytes.extend(rate.to_be_bytes());
+        bytes.push(via.len() as u8);
+        bytes.extend(via.iter().flat_map(|node| node.octets()));
+        bytes.extend(constraints::to_bytes(limits));
+        bytes
+    }
+
+    /// Reads it; `now` is when one that began by itself was wanted last. `None` if it is damaged.
+    pub fn from_bytes(bytes: &[u8], now: Instant) -> Option<Self> {
+        let mut fields = Fields(bytes);
+        let flags = fields.u8()?;
+        let mut path = || Some(Some(fields.u16()?).filter(|it| *it > 0).map(PathNumber));
+        let (active, spare) = (path()?, path()?);
+        let (rate, count) = (fields.u32()?, fields.u8()?);
+        let via = (0..count).map(|_| Address::try_from(fields.array::<16>()?).ok());
+        let via = via.collect::<Option<_>>()?;
+        let limits = constraints::from_bytes(fields.0)?;
+        let route = Route::of(flags & 1 != 0, active, spare);
+        let wanted = (flags & 2 != 0).then_some(now);
+        Some(Self { route, spec: Spec { via, limits, rate }, wanted, ..Self::default() })
+    }
+}
+
+impl<W> Default for Desired<W> {
+    fn default() -> Self {
+        Self { ways: BTreeMap::new(), requests: BTreeMap::new() }
+    }
+}
+
+impl<W> Desired<W> {
+    /// The route to `to` that somebody has asked for: by a path that is to become it, or as it is.
+    pub fn asked_for(&self, to: Address) -> Option<Result<PathNumber, &Way>> {
+        let request = self.requests.iter().find(|(_, it)| it.to == to && !it.is_alone);
+        let way = || self.ways.get(&to).filter(|way| way.wanted.is_none());
+        request.map(|(path, _)| Ok(*path)).or_else(|| way().map(Err))
+    }
+
+    /// Whether there is a request for a path to `to`: then a packet begins no route.
+    pub fn is_requested(&self, to: Address) -> bool {
+        self.requests.values().any(|it| it.to == to)
+    }
+
+    /// This path was asked for. The answer is the request of before that it takes the place of, and its path.
+    pub fn request(
+        &mut self,
+        path: PathNumber,
+        request: Request<W>,
+    ) -> Option<(PathNumber, Request<W>)> {
+        let is_before = |it: &Request<W>| it.to == request.to && !it.is_alone;
+        let before = self.requests.iter().find(|(_, it)| is_before(it)).map(|(path, _)| *path);
+        let before = before.filter(|_| request.replaces || !request.is_alone);
+        let before = before.and_then(|path| Some((path, self.requests.remove(&path)?)));
+        self.requests.insert(path, request);
+        before
+    }
+
+    /// The requests whose path is not up.
+    pub fn requests(&self) -> impl Iterator<Item = (PathNumber, &Request<W>)> {
+        self.requests.iter().map(|(path, request)| (*path, request))
+    }
+
+    /// There is no such request any more.
+    pub fn cancel(&mut self, path: PathNumber) -> Option<Request<W>> {
+        self.requests.remove(&path)
+    }
+
+    /// A path is up: if it was requested, it is the route to its node from now on, unless it is alone. The answer is the
+    /// request, and the paths of the route of before, which are to end.
+    pub fn up(&mut self, path: PathNumber) -> Option<(Request<W>, Vec<PathNumber>)> {
+        let request = self.requests.remove(&path)?;
+        let is_on_demand = |way: &Way| way.wanted.is_some();
+        let ends = |way: &Way| !request.is_alone || request.replaces || is_on_demand(way);
+        let before = match self.ways.get(&request.to) {
+            Some(way) if ends(way) => self.end(request.to),
+            _ => vec![],
+        };
+        if !request.is_alone {
+            let (route, spec) = (Route::of(true, Some(path), None), request.spec.clone());
+            self.ways.insert(request.to, Way { route, spec, ..Way::default() });
+        }
+        Some((request, before))
+    }
+
+    /// The node to which a path is part of the route.
+    pub fn of_path(&self, path: PathNumber) -> Option<Address> {
+        let has = |way: &Way| way.route.paths().any(|it| it == path);
+        self.ways.iter().find(|(_, way)| has(way)).map(|(node, _)| *node)
+    }
+
+    /// The route that a path is part of, or is to become, has this rate from now on. The answer is its paths.
+    pub fn set_rate(&mut self, path: PathNumber, rate: u32) -> Vec<PathNumber> {
+        if let Some(request) = self.requests.get_mut(&path) {
+            request.spec.rate = rate;
+        }
+        let Some(way) = self.of_path(path).and_then(|node| self.ways.get_mut(&node)) else {
+            return vec![path];
+        };
+        way.spec.rate = rate;
+        way.route.paths().collect()
+    }
+
+    /// There is no route to `to` any more. The answer is its paths, which are to end.
+    pub fn end(&mut self, to: Address) -> Vec<PathNumber> {
+        self.ways.remove(&to).map_or(vec![], |way| way.route.paths().collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use octet_node::control::PublicKey;
+    use proptest::prelude::*;
+    use std::collections::BTreeSet;
+
+    fn board(number: u8) -> Address {
+        Address::of(&PublicKey::new([number; 32]))
+    }
+
+    fn request(to: u8, via: &[u8]) -> Request<&'static str> {
+        let spec = Spec { via: via.iter().copied().map(board).collect(), ..Spec::default() };
+        Request { to: board(to), spec, is_alone: false, replaces: false, waiting: "somebody" }
+    }
+
+    fn replacing(to: u8, via: &[u8]) -> Request<&'static str> {
+        Request { replaces: true, ..request(to, via) }
+    }
+
+    /// A route whose only path has failed stays, says why, and is replaced or dropped by its node.
+    #[test]
+    fn a_route_without_a_path_is_not_stuck() {
+        let mut desired = Desired::default();
+        assert!(desired.request(PathNumber(1), request(4, &[2, 3])).is_none());
+        assert!(matches!(desired.asked_for(board(4)), Some(Ok(PathNumber(1)))));
+        let (_, before) = desired.up(PathNumber(1)).unwrap();
+        assert_eq!((before, desired.of_path(PathNumber(1))), (vec![], Some(board(4))));
+
+        let way = desired.ways.get_mut(&board(4)).unwrap();
+        way.route = Route::of(true, None, None);
+        assert_eq!(way.without_path().to_string(), "pending");
+        way.failure = Some("the link to board-2 is down".to_owned());
+        way.unasked = Some("no known links lead there".to_owned());
+        let stuck = desired.asked_for(board(4)).unwrap().unwrap_err();
+        let status = stuck.without_path().to_string();
+        assert_eq!(status, "failed: the link to board-2 is down; no known links lead there");
+
+        assert!(desired.request(PathNumber(2), replacing(4, &[3])).is_none());
+        let (request, before) = desired.up(PathNumber(2)).unwrap();
+        assert_eq!((request.waiting, before), ("somebody", vec![]));
+        assert_eq!(desired.ways[&board(4)].spec.via, [board(3)]);
+        assert_eq!(desired.ways[&board(4)].without_path().to_string(), "pending");
+        assert_eq!(desired.set_rate(PathNumber(2), 64), [PathNumber(2)]);
+        assert_eq!(desired.ways[&board(4)].spec.rate, 64);
+        assert_eq!(desired.end(board(4)), [PathNumber(2)]);
+        assert!(desired.asked_for(board(4)).is_none());
+    }
+
+    /// Packets take the path of before until the other one is up, and go on to if that fails.
+    #[test]
+    fn the_route_of_before_stays_until_the_other_is_up() {
+        let mut desired = Desired::default();
+        desired.request(PathNumber(1), request(4, &[2]));
+        desired.up(PathNumber(1)).unwrap();
+        desired.ways.get_mut(&board(4)).unwrap().route =
+            Route::of(true, Some(PathNumber(1)), Some(PathNumber(2)));
+
+        desired.request(PathNumber(3), replacing(4, &[3]));
+        assert_eq!(desired.ways[&board(4)].route.active(), Some(PathNumber(1)));
+        assert!(desired.cancel(PathNumber(3)).is_some());
+        assert_eq!(desired.ways[&board(4)].spec.via, [board(2)]);
+
+        // Of two that are to replace it the later one counts.
+        desired.request(PathNumber(4), replacing(4, &[3]));
+        let (before, _) = desired.request(PathNumber(5), replacing(4, &[5])).unwrap();
+        assert_eq!((before, desired.up(PathNumber(4)).is_none()), (PathNumber(4), true));
+        let (_, before) = desired.up(PathNumber(5)).unwrap();
+        assert_eq!(before, [PathNumber(1), PathNumber(2)]);
+        assert_eq!(desired.ways[&board(4)].route.active(), Some(PathNumber(5)));
+    }
+
+    /// One that a packet has begun goes for any that somebody asks for; one that somebody has asked for stays beside
+    /// one that is alone.
+    #[test]
+    fn alone_is_beside_what_was_asked_for() {
+        let alone = || Request { is_alone: true, ..request(4, &[2]) };
+        let on_demand = || Way {
+            route: Route::of(true, Some(PathNumber(1)), None),
+            ..Way::on_demand(Instant::now())
+        };
+        for (asked, stays) in [(alone(), false), (request(4, &[2]), true)] {
+            let mut desired = Desired::default();
+            desired.ways.insert(board(4), on_demand());
+            assert!(desired.asked_for(board(4)).is_none(), "nobody has asked for it");
+            desired.request(PathNumber(2), asked);
+            assert!(desired.is_requested(board(4)) && !desired.is_requested(board(5)));
+            assert_eq!(desired.up(PathNumber(2)).unwrap().1, [PathNumber(1)]);
+            assert_eq!(desired.ways.contains_key(&board(4)), stays);
+        }
+        let mut desired = Desired::default();
+        desired.ways.insert(board(4), Way { wanted: None, ..on_demand() });
+        desired.request(PathNumber(2), alone());
+        assert_eq!(desired.up(PathNumber(2)).unwrap().1, []);
+        assert!(desired.ways.contains_key(&board(4)));
+        desired.request(PathNumber(3), Request { replaces: true, ..alone() });
+        assert_eq!(desired.up(PathNumber(3)).unwrap().1, [PathNumber(1)]);
+        assert!(desired.ways.is_empty());
+    }
+
+    proptest! {
+        /// Whatever is asked for, comes up, fails and is dropped: each path belongs to one node or nobody, and none is
+        /// lost of which nobody was told to end it.
+        #[test]
+        fn no_path_is_lost(steps in prop::collection::vec((0u8..5, 0u8..3, any::<bool>(), any::<bool>()), 1..60)) {
+            let mut desired = Desired::default();
+            let mut paths = BTreeSet::new();
+            let mut alone = BTreeSet::new();
+            for (number, (what, to, is_alone, replaces)) in (1..).zip(steps) {
+                let first = desired.requests().map(|(path, _)| path).next();
+                match (what, first) {
+                    (0 | 1, _) => {
+                        let request = Request { is_alone, replaces, ..request(to, &[]) };
+                        let before = desired.request(PathNumber(number), request);
+                        prop_assert!(before.is_none_or(|(path, _)| paths.remove(&path)));
+                        paths.insert(PathNumber(number));
+                    }
+                    (2, Some(path)) => {
+                        let (request, before) = desired.up(path).unwrap();
+                        alone.extend(request.is_alone.then_some(path));
+                        prop_assert!(before.iter().all(|path| paths.remove(path)));
+                    }
+                    (3, Some(path)) => prop_assert!(desired.cancel(path).is_some() && paths.remove(&path)),
+                    _ => prop_assert!(desired.end(board(to)).iter().all(|path| paths.remove(path))),
+                }
+                let of_ways = desired.ways.values().flat_map(|way| way.route.paths());
+                let known = desired.requests().map(|(path, _)| path).chain(of_ways);
+                let known: BTreeSet<_> = known.chain(alone.iter().copied()).collect();
+                prop_assert_eq!(&known, &paths);
+                for to in 0..3 {
+                    let asked = desired.requests().filter(|(_, it)| it.to == board(to) && !it.is_alone);
+                    prop_assert!(asked.count() <= 1);
+                }
+            }
+        }
+
+        #[test]
+        fn what_is_kept_is_read(
+            via in prop::collection::vec(any::<u8>(), 0..6),
+            active: Option<u16>,
+            spare: Option<u16>,
+            rate: u32,
+            avoid: Vec<u8>,
+            is_on_demand: bool,
+            has_spare: bool,
+        ) {
+            let path = |it: Option<u16>| it.filter(|it| *it > 0).map(PathNumber);
+            let via = via.into_iter().map(board).collect();
+            let avoid = avoid.into_iter().map(board).collect();
+            let now = Instant::now();
+            let way = Way {
+                route: Route::of(has_spare, path(active), path(spare).filter(|it| path(active) != Some(*it))),
+                spec: Spec { via, limits: Limits { avoid, ..Limits::default() }, rate },
+                wanted: is_on_demand.then_some(now),
+                ..Way::default()
+            };
+            let bytes = way.to_bytes();
+            let read = Way::from_bytes(&bytes, now).unwrap();
+            prop_assert_eq!((&read.route, &read.spec), (&way.route, &way.spec));
+            prop_assert_eq!(read.wanted, way.wanted);
+            for length in 0..bytes.len() {
+                if let Some(read) = Way::from_bytes(&bytes[..length], now) {
+                    prop_assert!(read.spec.limits.avoid.len() < way.spec.limits.avoid.len());
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,185 @@
+//! How a path or a route is, as people are shown it: its state, and why it is not up.
+
+use std::fmt;
+
+use octet_node::address::Address;
+
+use crate::engine::State;
+use crate::onion::{Failed, Reason};
+
+/// How far it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// It is being set up.
+    Pending,
+    /// It carries packets.
+    Up,
+    /// There is no path, or its other end does not answer.
+    Failed,
+}
+
+/// How it is, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Status {
+    /// How far it is.
+    pub phase: Phase,
+    /// Why it is not up, as far as that is known.
+    pub reason: Option<String>,
+}
+
+/// What the source sees of a path.
+#[derive(Debug, Clone, Copy)]
+pub struct Seen<'a> {
+    /// What its hops have said.
+    pub state: &'a State,
+    /// Its hops, the last being its end.
+    pub hops: &'a [Address],
+    /// Whether the end has shown by it that it is the node that was meant.
+    pub is_introduced: bool,
+    /// Whether the end has stopped to answer probes.
+    pub is_silent: bool,
+    /// Whether the link to the first hop is up.
+    pub is_linked: bool,
+}
+
+impl Phase {
+    /// As it is shown.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Up => "up",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+impl Status {
+    /// It has failed, for this reason.
+    pub fn failed(reason: impl Into<String>) -> Self {
+        Self { phase: Phase::Failed, reason: Some(reason.into()) }
+    }
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.phase.name())?;
+        self.reason.as_ref().map_or(Ok(()), |reason| write!(f, ": {reason}"))
+    }
+}
+
+impl Seen<'_> {
+    /// How the path is; `called` says what people call a node.
+    pub fn status(&self, called: impl Fn(Address) -> String) -> Status {
+        let hop = |at: usize| self.hops.get(at).map_or("a hop".to_owned(), |node| called(*node));
+        let end = || hop(self.hops.len().saturating_sub(1));
+        let no_answer = |what: String| match self.is_linked {
+            true => what,
+            false => format!("the link to {} is down", hop(0)),
+        };
+        let over = || match self.hops {
+            [] | [_] => String::new(),
+            [relays @ .., _] => {
+                let relays: Vec<_> = relays.iter().map(|relay| called(*relay)).collect();
+                format!(" over {}", relays.join(", "))
+            }
+        };
+        let reason = match self.state {
+            State::Asked => return Status { phase: Phase::Pending, reason: None },
+            State::Stands if !self.is_introduced => {
+                let reason = no_answer(format!("{} has not answered{} yet", end(), over()));
+                return Status { phase: Phase::Pending, reason: Some(reason) };
+            }
+            State::Stands if !self.is_silent => return Status { phase: Phase::Up, reason: None },
+            State::Stands => no_answer(format!("{} does not answer{}", end(), over())),
+            State::Silent => no_answer(format!("{} has not answered", hop(0))),
+            State::Unreadable => {
+                format!("{} could not read the set-up: it has another onion key by now", hop(0))
+            }
+            State::Failed(Failed::Broken(at)) => {
+                format!("the answer of {}, or of a node behind it, was altered", hop(*at))
+            }
+            State::Failed(Failed::Refused(at, reason)) => {
+                let (says, next) = (hop(*at), || hop(at + 1));
+                match reason {
+                    Reason::NoLink => format!("{says} has no link to {}", next()),
+                    // All relays before the silent one wait equally long.
+                    Reason::Silent => {
+                        format!("{}, or a node behind it, has not answered {says}", next())
+                    }
+                    Reason::Unreadable => {
+                        let next = next();
+                        format!(
+                            "{next} could not read the set-up that {says} passed on: it has another onion key by now"
+                        )
+                    }
+                    reason => format!("{says} refuses: {reason}"),
+                }
+            }
+        };
+        Status::failed(reason)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use octet_node::control::PublicKey;
+
+    fn board(number: u8) -> Address {
+        Address::of(&PublicKey::new([number; 32]))
+    }
+
+    /// A path over boards 2 and 3 to board 4, as its source shows it.
+    fn shown(state: State, is_introduced: bool, is_silent: bool, is_linked: bool) -> String {
+        let hops = [2, 3, 4].map(board);
+        let seen = Seen { state: &state, hops: &hops, is_introduced, is_silent, is_linked };
+        let called = |node| (2..=4).find(|it| board(*it) == node).map(|it| format!("board-{it}"));
+        seen.status(|node| called(node).unwrap()).to_string()
+    }
+
+    #[test]
+    fn the_node_that_failed_is_named() {
+        let refused = |at, reason| State::Failed(Failed::Refused(at, reason));
+        for (state, expected) in [
+            (State::Asked, "pending"),
+            (State::Silent, "failed: board-2 has not answered"),
+            (
+                refused(0, Reason::Silent),
+                "failed: board-3, or a node behind it, has not answered board-2",
+            ),
+            (refused(1, Reason::NoLink), "failed: board-3 has no link to board-4"),
+            (refused(2, Reason::Full), "failed: board-4 refuses: it takes no more paths now"),
+            (
+                State::Failed(Failed::Broken(1)),
+                "failed: the answer of board-3, or of a node behind it, was altered",
+            ),
+        ] {
+            assert_eq!(shown(state, false, false, true), expected);
+        }
+        let unreadable = shown(refused(0, Reason::Unreadable), false, false, true);
+        assert!(unreadable.starts_with("failed: board-3 could not read"), "{unreadable}");
+        let unreadable = shown(State::Unreadable, false, false, true);
+        assert!(unreadable.starts_with("failed: board-2 could not read"), "{unreadable}");
+    }
+
+    /// All hops have agreed, and that is not enough.
+    #[test]
+    fn it_is_up_while_its_end_answers() {
+        let stands = |introduced, silent, linked| shown(State::Stands, introduced, silent, linked);
+        assert_eq!(
+            stands(false, false, true),
+            "pending: board-4 has not answered over board-2, board-3 yet"
+        );
+        assert_eq!(stands(true, false, true), "up");
+        assert_eq!(
+            stands(true, true, true),
+            "failed: board-4 does not answer over board-2, board-3"
+        );
+        // Who is next to the source is known to be gone.
+        assert_eq!(stands(true, true, false), "failed: the link to board-2 is down");
+        assert_eq!(
+            shown(State::Silent, false, false, false),
+            "failed: the link to board-2 is down"
+        );
+    }
+}
