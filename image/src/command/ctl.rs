@@ -12,6 +12,7 @@ use octet_control::cli::{self, CliError};
 use octet_control::lines;
 use octet_machine::connect;
 
+use crate::output::locked::Locked;
 use crate::running;
 use crate::workspace::Workspace;
 
@@ -93,14 +94,13 @@ pub fn run(args: Args) -> miette::Result<ExitCode> {
 
 /// Sees that no other `cargo image ctl` uses the control port until the value is dropped: a file beside the port is
 /// locked, and has the number of the process that has locked it.
-fn alone_at(port: &Path) -> miette::Result<File> {
+fn alone_at(port: &Path) -> miette::Result<Locked> {
     let path: PathBuf = port.with_extension("client");
     let file = File::options().create(true).truncate(false).write(true).open(&path);
-    let mut file = file.into_diagnostic()?;
-    match file.try_lock() {
-        Ok(()) => {
+    match Locked::try_new(file.into_diagnostic()?) {
+        Ok(file) => {
             file.set_len(0).into_diagnostic()?;
-            write!(file, "{}", std::process::id()).into_diagnostic()?;
+            write!(&*file, "{}", std::process::id()).into_diagnostic()?;
             Ok(file)
         }
         Err(TryLockError::WouldBlock) => {

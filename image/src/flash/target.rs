@@ -45,6 +45,13 @@ fn held_by_nobody(file: &File, path: &Path) -> Result<(), FlashError> {
     }
 }
 
+impl Drop for Target {
+    /// As a [`Locked`](crate::output::locked::Locked) file does.
+    fn drop(&mut self) {
+        let _ = self.file.unlock();
+    }
+}
+
 impl Target {
     /// Opens the disk or file at `path`; a file that is not there is made.
     ///
@@ -242,5 +249,22 @@ fn open_error(path: &Path, why: io::Error) -> FlashError {
         Some(Errno::BUSY | Errno::TXTBSY) => FlashError::Busy { path },
         Some(Errno::ROFS) => FlashError::ReadOnly { path },
         _ => FlashError::Open { path, why },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_child_that_is_being_started_keeps_no_file_busy() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let open = || Target::open(file.path(), &Host::here());
+        let first = open().unwrap();
+        // What such a child has.
+        let _same = first.file.try_clone().unwrap();
+        assert!(matches!(open(), Err(FlashError::Busy { .. })));
+        drop(first);
+        open().unwrap();
     }
 }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use miette::Diagnostic;
 
+use super::locked::Locked;
 use crate::steps::Steps;
 
 /// A file could not be written.
@@ -67,8 +68,8 @@ pub fn write_with(
 
 /// Waits until nobody else holds the lock file at `path`, says so if it has to, and holds it until it is dropped. Where
 /// nothing can be written, one that is there will do.
-pub fn lock(path: &Path, steps: &Steps) -> Result<File, WriteError> {
-    let take = || -> io::Result<File> {
+pub fn lock(path: &Path, steps: &Steps) -> Result<Locked, WriteError> {
+    let take = || -> io::Result<Locked> {
         let file = match open_lock(path) {
             Err(error) if is_read_only(&error) => File::open(path).map_err(|_| error)?,
             file => file?,
@@ -79,11 +80,10 @@ pub fn lock(path: &Path, steps: &Steps) -> Result<File, WriteError> {
                     "waiting for another `cargo image`, which holds {}",
                     path.display()
                 ));
-                file.lock()?;
             }
             taken => taken?,
         }
-        Ok(file)
+        Locked::wait(file)
     };
     take().map_err(WriteError::at(path))
 }

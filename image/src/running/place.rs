@@ -9,6 +9,8 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use crate::output::locked::Locked;
+
 /// How the name of a folder of sockets begins.
 pub const SOCKETS: &str = "octet-";
 
@@ -30,7 +32,7 @@ pub struct Place {
     pub number: u32,
     path: PathBuf,
     /// Locked.
-    _file: File,
+    _file: Locked,
 }
 
 impl Place {
@@ -53,10 +55,11 @@ impl Place {
                 made => made?,
             };
             // Another one may have taken it for one that was left, before it was locked.
-            if file.try_lock().is_err() || !is_at(&file, &path) {
+            let Ok(file) = Locked::try_new(file) else { continue };
+            if !is_at(&file, &path) {
                 continue;
             }
-            write!(&file, "{what}\n{}", sockets.display())?;
+            write!(&*file, "{what}\n{}", sockets.display())?;
             return Ok(Self { number, path, _file: file });
         }
         Err(io::ErrorKind::QuotaExceeded.into())
@@ -110,13 +113,13 @@ fn numbered(folder: &Path) -> io::Result<Vec<(u32, PathBuf)>> {
 }
 
 /// The file at `path`, locked, if nobody else has locked it and it is there.
-fn alone(path: &Path) -> io::Result<Option<File>> {
+fn alone(path: &Path) -> io::Result<Option<Locked>> {
     let file = match File::open(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         file => file?,
     };
-    match file.try_lock() {
-        Ok(()) => Ok(Some(file)),
+    match Locked::try_new(file) {
+        Ok(file) => Ok(Some(file)),
         Err(TryLockError::WouldBlock) => Ok(None),
         Err(TryLockError::Error(error)) => Err(error),
     }
@@ -128,9 +131,9 @@ fn is_at(file: &File, path: &Path) -> bool {
 }
 
 /// Removes what a process that was killed has left.
-fn clear(path: &Path, mut file: File) -> io::Result<()> {
+fn clear(path: &Path, file: Locked) -> io::Result<()> {
     let mut text = String::new();
-    file.read_to_string(&mut text)?;
+    (&*file).read_to_string(&mut text)?;
     let sockets = text.split_once('\n').map(|(_, sockets)| PathBuf::from(sockets));
     // Of several machines all have their folders in one of ours.
     let ours = |folder: &&Path| {

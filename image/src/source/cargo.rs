@@ -11,7 +11,7 @@ mod linker;
 mod record;
 
 use std::collections::BTreeMap;
-use std::fs::{DirBuilder, File};
+use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
@@ -21,6 +21,7 @@ use super::purl::purl;
 use super::{Checksum, Component, Kind, Source, Taken};
 use crate::cache;
 use crate::output::file::{self, WriteError};
+use crate::output::locked::Locked;
 use crate::steps::Steps;
 use crate::target::Target;
 use crate::tree::{Because, Node, Origin, Tree, Units};
@@ -270,7 +271,7 @@ impl CargoSource<'_> {
     }
 
     /// What cargo makes is in one place, and is overwritten by the next build with other services.
-    fn lock(&self) -> Result<File, WriteError> {
+    fn lock(&self) -> Result<Locked, WriteError> {
         file::lock(&self.root.join("target/appliance/.lock"), self.steps)
     }
 }

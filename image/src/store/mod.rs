@@ -17,6 +17,7 @@ use crate::cache;
 use crate::digest::Sha256;
 use crate::lock::{Input, InputSource, Lock};
 use crate::output::file::{self, WriteError};
+use crate::output::locked::Locked;
 use crate::steps::Steps;
 
 use self::apt::Offer;
@@ -265,7 +266,7 @@ impl Store {
     }
 
     /// Held while something is added, so that two builds do not fetch the same thing twice.
-    fn lock(&self, steps: &Steps) -> Result<File, StoreError> {
+    fn lock(&self, steps: &Steps) -> Result<Locked, StoreError> {
         Ok(file::lock(&self.root.join(".lock"), steps)?)
     }
 
