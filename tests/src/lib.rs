@@ -2,6 +2,7 @@
 //! that are not ours.
 
 mod disk;
+pub mod doc_test;
 mod image;
 mod initrd;
 mod owner;

@@ -1,12 +1,12 @@
 //! Programs in a terminal.
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -43,6 +43,8 @@ pub fn in_terminal(mut command: Command) -> (Child, File) {
 pub struct InTerminal {
     child: Child,
     said: Receiver<Vec<u8>>,
+    /// Where we type; `None` once the terminal is closed.
+    keyboard: Option<File>,
     /// What it has said so far.
     pub text: String,
     /// Whether the terminal is to be closed, and who reads it until then.
@@ -62,6 +64,7 @@ impl InTerminal {
         own.arg("--ctty").arg(command.get_program()).args(command.get_args());
         own.current_dir(workspace());
         let (child, mut ours) = in_terminal(own);
+        let keyboard = ours.try_clone().expect("a copy of our end");
         let (sender, said) = channel();
         let closing = Arc::new(AtomicBool::new(false));
         let closes = Arc::clone(&closing);
@@ -78,7 +81,14 @@ impl InTerminal {
                 let _ = sender.send(buffer[..count].to_vec());
             }
         });
-        Self { child, said, text: String::new(), closing, reader: Some(reader) }
+        Self {
+            child,
+            said,
+            keyboard: Some(keyboard),
+            text: String::new(),
+            closing,
+            reader: Some(reader),
+        }
     }
 
     /// Closes the terminal, as a person closes its window.
@@ -86,9 +96,19 @@ impl InTerminal {
     /// # Panics
     /// Its reader has.
     pub fn close(&mut self) {
+        self.keyboard = None;
         self.closing.store(true, Ordering::Relaxed);
         let reader = self.reader.take().expect("it is closed once");
         reader.join().expect("its reader ends");
+    }
+
+    /// Types `keys`.
+    ///
+    /// # Panics
+    /// It has ended, or its terminal is closed.
+    pub fn keys(&mut self, keys: &str) {
+        let keyboard = self.keyboard.as_mut().expect("the terminal is open");
+        keyboard.write_all(keys.as_bytes()).expect("somebody reads it");
     }
 
     /// Waits until it has said `what`.
@@ -104,6 +124,19 @@ impl InTerminal {
                 Err(error) => panic!("late: no `{what}` ({error}) in:\n{}", self.text),
             }
         }
+    }
+
+    /// Waits until it has said more; `false` once it says nothing any more.
+    ///
+    /// # Panics
+    /// It says nothing `within` this time.
+    pub fn says_more(&mut self, within: Duration) -> bool {
+        match self.said.recv_timeout(within) {
+            Ok(bytes) => self.text += &String::from_utf8_lossy(&bytes),
+            Err(RecvTimeoutError::Disconnected) => return false,
+            Err(error) => panic!("late: nothing more ({error}) after:\n{}", self.text),
+        }
+        true
     }
 
     /// Waits for the program's end, and for all that it has said.

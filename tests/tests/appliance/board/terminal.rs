@@ -6,10 +6,10 @@ use std::io::Read;
 use std::process::{Command, Stdio};
 
 use octet_machine::Architecture;
+use octet_tests::doc_test::{Page, Person};
 use octet_tests::{
-    InTerminal, READY, SOON, builder, link_programs, must, one_at_a_time, run, shipped, workspace,
+    InTerminal, READY, builder, link_programs, must, one_at_a_time, run, shipped, workspace,
 };
-use rustix::process::Signal;
 
 /// `cargo image` of the workspace, with the image built already.
 fn image(args: &[&str]) -> Command {
@@ -29,18 +29,13 @@ fn a_person_watches_asks_and_turns_it_off() {
     assert_ne!(without.status, Some(0));
     assert!(without.stderr.contains("cargo image run"), "{}", without.stderr);
 
-    let mut terminal = InTerminal::start(image(&["run"]));
-    terminal.wait_for("cargo image ctl", READY);
-    terminal.wait_for("READY", READY);
-    let status = must(&mut image(&["ctl", "status"])).stdout;
-    assert!(status.contains("ready") && status.contains("console"), "{status}");
+    let page = Page::read("README.md").unwrap();
+    let (last, commands) = page.below("What you will see").split_last().unwrap();
+    let mut person = Person::here();
+    person.types(&page, commands);
     let json = must(&mut image(&["ctl", "--json", "status"])).stdout;
     let json: serde_json::Value = serde_json::from_str(&json).unwrap();
     assert_eq!(json["state"], "ready");
-    let help = must(&mut image(&["ctl", "--help"])).stdout;
-    for verb in ["status", "boot", "logs", "poweroff"] {
-        assert!(help.contains(verb), "{help}");
-    }
     let wrong = run(&mut image(&["ctl", "logs", "no-such-unit"]));
     assert_ne!(wrong.status, Some(0));
     assert!(wrong.stderr.contains("no-such-unit"), "{}", wrong.stderr);
@@ -49,10 +44,8 @@ fn a_person_watches_asks_and_turns_it_off() {
     two_are_told_apart();
     one_asks_at_a_time();
 
-    terminal.signal(Signal::INT);
-    terminal.wait_for("powering off", SOON);
-    let status = terminal.end();
-    assert!(status.success(), "{status}:\n{}", terminal.text);
+    assert_eq!(last.text, "cargo image ctl poweroff");
+    person.types(&page, std::slice::from_ref(last));
     assert_ne!(run(&mut image(&["ctl", "status"])).status, Some(0));
 }
 

@@ -19,6 +19,7 @@ mod order;
 mod owned;
 mod question;
 mod rates;
+mod readme;
 mod refused;
 mod rogue;
 mod run;

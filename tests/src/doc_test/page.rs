@@ -1,0 +1,267 @@
+//! The commands of a page, and what is said of each.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::mem;
+
+use crate::workspace;
+
+/// What a line of commands begins with.
+const PROGRAMS: [&str; 5] = ["cargo", "octetctl", "octet-msg", "curl", "ssh"];
+
+/// The commands of a page.
+#[derive(Debug)]
+pub struct Page {
+    /// Its path in the workspace.
+    pub path: &'static str,
+    /// In the order in which they stand there.
+    pub commands: Vec<Command>,
+}
+
+/// A command as it stands in the text.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Command {
+    /// The number of its line in the page, from 1.
+    pub line: usize,
+    /// The heading that it stands below.
+    pub heading: String,
+    /// What is typed.
+    pub text: String,
+    /// How often it is run, and how.
+    pub runs: Vec<Run>,
+}
+
+/// One run of a command.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Run {
+    /// Why there is none.
+    pub skip: Option<String>,
+    /// What is done before, by the shell.
+    pub before: Vec<String>,
+    /// What is typed instead of what.
+    pub with: Vec<(String, String)>,
+    /// Whether it is a device in the lan, and whose.
+    pub lan: Option<String>,
+    /// What is asked, and what is answered.
+    pub answers: Vec<(String, String)>,
+    /// What it has printed once the next command is run, if it goes on.
+    pub until: Option<String>,
+    /// Whether what goes on is ended afterwards.
+    pub stop: bool,
+    /// Whether what goes on ends by itself afterwards.
+    pub ends: bool,
+    /// Whether it does not end with success.
+    pub fails: bool,
+    /// Whether it is run until it prints its lines.
+    pub retry: bool,
+    /// Whether it does not matter what it prints.
+    pub ok: bool,
+    /// Lines that it prints.
+    pub prints: Vec<String>,
+}
+
+impl Page {
+    /// The page at this path in the workspace.
+    ///
+    /// # Errors
+    /// A command of it has no run, or a line about runs cannot be read: which line that is, and why.
+    ///
+    /// # Panics
+    /// There is no such page.
+    pub fn read(path: &'static str) -> Result<Self, String> {
+        let text = fs::read_to_string(workspace().join(path)).expect("a page of the workspace");
+        let commands = commands(&text).map_err(|(line, why)| format!("{path}:{line}: {why}"))?;
+        Ok(Self { path, commands })
+    }
+
+    /// The commands below this heading.
+    ///
+    /// # Panics
+    /// There is none.
+    pub fn below(&self, heading: &str) -> &[Command] {
+        let below: Vec<_> =
+            self.commands.chunk_by(|one, next| one.heading == next.heading).collect();
+        let found = below.into_iter().find(|commands| commands[0].heading == heading);
+        found.unwrap_or_else(|| panic!("{} has no command below `{heading}`", self.path))
+    }
+}
+
+fn commands(text: &str) -> Result<Vec<Command>, (usize, String)> {
+    let mut all = vec![];
+    let (mut heading, mut block, mut fenced, mut comment) = (String::new(), vec![], false, None);
+    for (line, text) in (1..).zip(text.lines()) {
+        if let Some(runs) = &mut comment {
+            if text == "-->" {
+                finish(&mut all, &mut block, mem::take(runs))?;
+                comment = None;
+            } else {
+                read_line(runs, text).map_err(|why| (line, why))?;
+            }
+        } else if text.starts_with("```") {
+            fenced = !fenced;
+        } else if fenced {
+            if text.split_whitespace().next().is_some_and(|word| PROGRAMS.contains(&word)) {
+                let typed = text.split(" #").next().unwrap_or_default().trim().to_owned();
+                block.push(Command { line, heading: heading.clone(), text: typed, runs: vec![] });
+            }
+        } else if text == "<!-- test" {
+            comment = Some(vec![]);
+        } else if !text.trim().is_empty() {
+            // A comment follows its block, or there is none.
+            finish(&mut all, &mut block, vec![])?;
+            if let Some(name) = text.strip_prefix('#') {
+                name.trim_start_matches('#').trim().clone_into(&mut heading);
+            }
+        }
+    }
+    finish(&mut all, &mut block, vec![])?;
+    Ok(all)
+}
+
+/// A run with the number of its command, 0 for all, and its letter.
+type Numbered = (usize, Option<char>, Run);
+
+/// Takes the commands of `block`, each with its runs.
+fn finish(
+    all: &mut Vec<Command>,
+    block: &mut Vec<Command>,
+    runs: Vec<Numbered>,
+) -> Result<(), (usize, String)> {
+    let mut of: BTreeMap<usize, Vec<Run>> = BTreeMap::new();
+    for (number, _, run) in runs {
+        of.entry(number).or_default().push(run);
+    }
+    let for_all = of.remove(&0).unwrap_or_default().pop().unwrap_or_default();
+    for (number, mut command) in (1..).zip(mem::take(block)) {
+        command.runs = of.remove(&number).unwrap_or_default();
+        command.runs.iter_mut().for_each(|run| share(&for_all, &command.text, run));
+        let says = |run: &Run| {
+            run.ok || run.skip.is_some() || run.until.is_some() || !run.prints.is_empty()
+        };
+        if command.runs.is_empty() || !command.runs.iter().all(says) {
+            let why = format!("nothing says what command {number}, `{}`, prints", command.text);
+            return Err((command.line, why));
+        }
+        all.push(command);
+    }
+    match of.pop_first() {
+        None => Ok(()),
+        Some((number, _)) => {
+            let line = all.last().map_or(1, |command| command.line);
+            Err((line, format!("the block has no command {number}")))
+        }
+    }
+}
+
+/// Gives `run` of the command `text` what is said for all of its block.
+fn share(all: &Run, text: &str, run: &mut Run) {
+    if run.lan.is_none() && !text.starts_with("cargo ") {
+        run.lan.clone_from(&all.lan);
+    }
+    run.with.extend(all.with.iter().filter(|(word, _)| text.contains(word)).cloned());
+    run.answers.extend(all.answers.iter().cloned());
+}
+
+fn read_line(runs: &mut Vec<Numbered>, text: &str) -> Result<(), String> {
+    let (of, rest) = text.split_once(' ').ok_or("no number of a command and no word after it")?;
+    let letter = of.chars().last().filter(char::is_ascii_lowercase);
+    let number = of.trim_end_matches(|it: char| it.is_ascii_lowercase());
+    let number = match number {
+        "*" => Ok(0),
+        number => number.parse().map_err(|_| format!("`{of}` is no number of a command")),
+    }?;
+    let run = match runs.iter().position(|it| (it.0, it.1) == (number, letter)) {
+        Some(at) => &mut runs[at].2,
+        None => {
+            runs.push((number, letter, Run::default()));
+            &mut runs.last_mut().expect("one was added").2
+        }
+    };
+    let (word, rest) = rest.split_once(' ').unwrap_or((rest, ""));
+    let pair = || {
+        let (from, to) =
+            rest.split_once(" = ").ok_or_else(|| format!("no ` = ` after `{word}`"))?;
+        Ok::<_, String>((from.to_owned(), to.to_owned()))
+    };
+    match word {
+        ">" => run.prints.push(rest.to_owned()),
+        "until" => run.until = Some(rest.to_owned()),
+        "stop" => run.stop = true,
+        "ask" => run.answers.push(pair()?),
+        "with" => run.with.push(pair()?),
+        "sh" => run.before.push(rest.to_owned()),
+        "lan" => run.lan = Some(rest.to_owned()),
+        "ends" => run.ends = true,
+        "fails" => run.fails = true,
+        "retry" => run.retry = true,
+        "ok" => run.ok = true,
+        "skip" if !rest.is_empty() => run.skip = Some(rest.to_owned()),
+        _ => return Err(format!("`{word}` is no word of such a line")),
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEXT: &str = "\
+# One
+
+```
+cargo image run      # boots it
+octetctl status
+```
+
+<!-- test
+* lan
+* with status = boxes
+1 until READY
+2a with BOX = {BOX}
+2a > box {BOX}
+2b skip nobody is there
+-->
+";
+
+    #[test]
+    fn commands_and_their_runs() {
+        let all = commands(TEXT).unwrap();
+        let run = Run { until: Some("READY".to_owned()), ..Run::default() };
+        let command = |line, text: &str, runs| Command {
+            line,
+            heading: "One".to_owned(),
+            text: text.to_owned(),
+            runs,
+        };
+        assert_eq!(all[0], command(4, "cargo image run", vec![run]));
+        let own = |(word, instead): (&str, &str)| (word.to_owned(), instead.to_owned());
+        let first = Run {
+            lan: Some(String::new()),
+            with: [("BOX", "{BOX}"), ("status", "boxes")].map(own).to_vec(),
+            prints: vec!["box {BOX}".to_owned()],
+            ..Run::default()
+        };
+        let second = Run {
+            lan: Some(String::new()),
+            with: vec![own(("status", "boxes"))],
+            skip: Some("nobody is there".to_owned()),
+            ..Run::default()
+        };
+        assert_eq!(all[1], command(5, "octetctl status", vec![first, second]));
+        assert_eq!(all.len(), 2);
+    }
+
+    #[test]
+    fn a_command_that_nobody_has_run_is_an_error() {
+        let without = TEXT.split("<!--").next().unwrap();
+        assert_eq!(commands(without).unwrap_err().0, 4);
+        assert_eq!(commands(&format!("{without}words\n{TEXT}")).unwrap_err().0, 4);
+        assert_eq!(commands(&TEXT.replace("1 until READY\n", "")).unwrap_err().0, 4);
+        assert_eq!(commands(&TEXT.replace("2a > box {BOX}\n", "")).unwrap_err().0, 5);
+        let wrong = ["2c prints x", "3 > x", "x > x", "2a with BOX", "2b skip"];
+        for line in wrong {
+            let text = TEXT.replace("1 until", &format!("{line}\n1 until"));
+            assert!(commands(&text).is_err(), "{line}");
+        }
+    }
+}

@@ -1,0 +1,289 @@
+//! A person who types the commands of a page.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::Write;
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process;
+use std::time::Instant;
+
+use rustix::process::Signal;
+use tempfile::TempDir;
+
+use super::page::{Command, Page, Run};
+use crate::{InTerminal, READY, SOON, builder, must, workspace};
+
+/// What the terminal's driver takes for SIGINT.
+const CTRL_C: &str = "\x03";
+
+/// The home of a person who has cloned the workspace.
+pub struct Person {
+    home: TempDir,
+    clone: PathBuf,
+    /// Words that were kept.
+    kept: BTreeMap<String, String>,
+    /// What goes on.
+    going: Vec<InTerminal>,
+}
+
+impl Person {
+    /// Somebody whose clone is this workspace.
+    ///
+    /// # Panics
+    /// The host refuses.
+    #[must_use]
+    pub fn here() -> Self {
+        Self::at(tempfile::tempdir().expect("a home"), workspace().to_owned())
+    }
+
+    /// Somebody who has just cloned this workspace as it is.
+    ///
+    /// # Panics
+    /// The host refuses.
+    #[must_use]
+    pub fn with_clone() -> Self {
+        let home = tempfile::tempdir().expect("a home");
+        let clone = home.path().join("octet");
+        let git = |arguments: &[&str]| {
+            let mut git = process::Command::new("git");
+            must(git.current_dir(workspace()).args(arguments)).stdout
+        };
+        let files = git(&["ls-files", "--cached", "--others", "--exclude-standard", "-z"]);
+        for file in files.split_terminator('\0').map(Path::new) {
+            let (from, to) = (workspace().join(file), clone.join(file));
+            // One that is deleted is listed until that is committed.
+            if from.exists() {
+                fs::create_dir_all(to.parent().expect("a file has a folder")).expect("a folder");
+                fs::copy(from, to).expect("a copy");
+            }
+        }
+        Self::at(home, clone)
+    }
+
+    fn at(home: TempDir, clone: PathBuf) -> Self {
+        Self { home, clone, kept: BTreeMap::new(), going: vec![] }
+    }
+
+    /// Types `commands` of `page`, in order.
+    ///
+    /// # Panics
+    /// One does not print what the page says.
+    pub fn types(&mut self, page: &Page, commands: &[Command]) {
+        for command in commands {
+            for run in &command.runs {
+                let at = format!("{}:{}", page.path, command.line);
+                match &run.skip {
+                    Some(reason) => println!("{at}: `{}` is not run: {reason}", command.text),
+                    None => self.run(&at, &command.text, run),
+                }
+            }
+        }
+    }
+
+    fn run(&mut self, at: &str, text: &str, run: &Run) {
+        for before in &run.before {
+            must(&mut self.shell(&self.known(before)));
+        }
+        let mut typed = text.to_owned();
+        for (word, instead) in &run.with {
+            assert!(typed.contains(word), "{at}: there is no `{word}` in `{typed}`");
+            typed = typed.replace(word, &self.known(instead));
+        }
+        if let Some(name) = &run.lan {
+            let own = match name.as_str() {
+                "" => String::new(),
+                name => format!("env XDG_CONFIG_HOME={}/{name} ", self.home.path().display()),
+            };
+            typed = format!("cargo image lan -- {own}{typed}");
+        }
+        let begun = Instant::now();
+        while !self.typed(at, &typed, run) {
+            assert!(run.retry && begun.elapsed() < SOON, "{at}: it does not print its lines");
+        }
+        if run.stop || run.ends {
+            let mut last = self.going.pop().expect("something goes on");
+            if run.stop {
+                last.keys(CTRL_C);
+            }
+            let status = last.end();
+            let interrupted = run.stop && status.signal() == Some(Signal::INT.as_raw());
+            assert!(
+                status.success() || interrupted,
+                "{at}: {status} at the end of:\n{}",
+                last.text
+            );
+        }
+    }
+
+    /// Whether the command prints the lines that it is to print.
+    fn typed(&mut self, at: &str, typed: &str, run: &Run) -> bool {
+        println!("{at}: {typed}");
+        let mut terminal = InTerminal::start(self.shell(typed));
+        // From where on it is looked for questions, and for what is waited for: whole lines.
+        let (mut answered, mut seen) = (0, 0);
+        let goes_on = loop {
+            if !terminal.says_more(3 * READY) {
+                break false;
+            }
+            let text = &terminal.text;
+            let new: Vec<String> = text[seen..].lines().map(plain).collect();
+            seen = text.rfind('\n').map_or(0, |end| end + 1);
+            let until = run.until.as_ref().map(|until| self.known(until));
+            if until.is_some_and(|until| new.iter().any(|line| line.contains(&until))) {
+                break true;
+            }
+            let asked = |(question, _): &&(String, String)| text[answered..].contains(question);
+            if let Some((_, answer)) = run.answers.iter().find(asked) {
+                answered = text.len();
+                terminal.keys(&format!("{}\n", self.known(answer)));
+            }
+        };
+        if !goes_on {
+            let status = terminal.end();
+            println!("{}", terminal.text);
+            if run.retry && status.success() == run.fails {
+                return false;
+            }
+            assert_eq!(status.success(), !run.fails, "{at}: `{typed}`: {status}");
+            assert!(run.until.is_none(), "{at}: `{typed}` has ended");
+        }
+        let missing = self.missing(&terminal.text, run);
+        if let Some(expected) = &missing {
+            println!("{at}: no line `{expected}`");
+        }
+        if goes_on {
+            self.going.push(terminal);
+        }
+        missing.is_none()
+    }
+
+    /// A command of the shell in the clone. `cargo image` is the one that runs these tests, so that it is not compiled
+    /// once more.
+    fn shell(&self, typed: &str) -> process::Command {
+        let (home, bin) = (self.home.path(), self.home.path().join(".local/bin"));
+        let cargo = bin.join("cargo");
+        if !cargo.exists() {
+            fs::create_dir_all(&bin).expect("a folder");
+            let real = option_env!("CARGO").unwrap_or("cargo");
+            let script = format!(
+                "#!/bin/sh\nif [ \"$1\" = image ]; then shift; exec {} \"$@\"; fi\nexec {real} \"$@\"\n",
+                builder().display(),
+            );
+            File::create(&cargo)
+                .and_then(|mut file| file.write_all(script.as_bytes()))
+                .expect("cargo");
+            must(process::Command::new("chmod").arg("0755").arg(&cargo));
+        }
+        let mut path = bin.into_os_string();
+        path.push(":");
+        path.push(std::env::var_os("PATH").unwrap_or_default());
+        let mut shell = process::Command::new("env");
+        shell.arg(format!("--chdir={}", self.clone.display()));
+        // What was downloaded and compiled is not theirs alone.
+        let real = std::env::var("HOME").unwrap_or_else(|_| "/root".to_owned());
+        let kept =
+            [("XDG_CACHE_HOME", ".cache"), ("CARGO_HOME", ".cargo"), ("RUSTUP_HOME", ".rustup")];
+        for (name, folder) in kept {
+            let value = std::env::var(name).unwrap_or_else(|_| format!("{real}/{folder}"));
+            shell.arg(format!("{name}={value}"));
+        }
+        shell.arg("--unset=XDG_CONFIG_HOME").arg(format!("HOME={}", home.display()));
+        shell.arg(format!("PATH={}", path.to_string_lossy())).args(["sh", "-c", typed]);
+        shell
+    }
+
+    /// `text` with the words that were kept.
+    fn known(&self, text: &str) -> String {
+        let mut text = text.to_owned();
+        for (name, word) in &self.kept {
+            text = text.replace(&format!("{{{name}}}"), word);
+        }
+        text
+    }
+
+    /// The first of the lines that are to be printed, in this order, that was not said.
+    fn missing(&mut self, said: &str, run: &Run) -> Option<String> {
+        let lines: Vec<String> = said.lines().map(plain).collect();
+        let mut left = lines.iter();
+        for expected in &run.prints {
+            let expected = self.known(expected);
+            match left.find_map(|line| matches(&expected, line)) {
+                Some(kept) => self.kept.extend(kept),
+                None => return Some(expected),
+            }
+        }
+        None
+    }
+}
+
+/// A line without what colours it and moves the cursor (ECMA-48, 5.4).
+fn plain(line: &str) -> String {
+    let mut parts = line.split("\x1b[");
+    let mut plain = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let end = part.find(|it| ('\x40'..='\x7e').contains(&it));
+        plain += end.map_or("", |end| &part[end + 1..]);
+    }
+    plain.replace('\r', "")
+}
+
+/// The words that `expected` keeps, if `line` is as it says.
+fn matches(expected: &str, line: &str) -> Option<Vec<(String, String)>> {
+    let words: Vec<&str> = expected.split_whitespace().collect();
+    let of: Vec<&str> = line.split_whitespace().collect();
+    words_match(&words, &of)
+}
+
+fn words_match(expected: &[&str], of: &[&str]) -> Option<Vec<(String, String)>> {
+    match (expected, of) {
+        ([], []) => Some(vec![]),
+        (["…", rest @ ..], _) => (0..=of.len()).find_map(|from| words_match(rest, &of[from..])),
+        ([first, rest @ ..], [word, others @ ..]) => {
+            let mut kept = word_matches(first, word)?;
+            kept.extend(words_match(rest, others)?);
+            Some(kept)
+        }
+        _ => None,
+    }
+}
+
+/// A word with at most one `{NAME}` or `…` in it.
+fn word_matches(expected: &str, word: &str) -> Option<Vec<(String, String)>> {
+    let middle = |before: &str, after: &str| {
+        let middle = word.strip_prefix(before)?.strip_suffix(after)?;
+        Some(middle.to_owned()).filter(|it| !it.is_empty())
+    };
+    if let Some((before, (name, after))) =
+        expected.split_once('{').and_then(|(before, rest)| Some((before, rest.split_once('}')?)))
+    {
+        return middle(before, after).map(|kept| vec![(name.to_owned(), kept)]);
+    }
+    if let Some((before, after)) = expected.split_once('…') {
+        return middle(before, after).map(|_| vec![]);
+    }
+    (expected == word).then(Vec::new)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_with_gaps_and_names() {
+        assert_eq!(matches("a  b", "a b"), Some(vec![]));
+        assert_eq!(matches("a", "a b"), None);
+        assert_eq!(matches("… b …", "b"), Some(vec![]));
+        assert_eq!(matches("… ready …", "gate  not ready yet"), Some(vec![]));
+        assert_eq!(matches("… ready …", "gate  failed"), None);
+        let kept = Some(vec![("HASH".to_owned(), "5f0c".to_owned())]);
+        assert_eq!(matches("hash /b/{HASH}, …", "hash /b/5f0c, 3 bytes"), kept);
+        assert_eq!(matches("hash /b/{HASH}, …", "hash /b/, 3 bytes"), None);
+        assert_eq!(matches("/b/…/film", "/b/5f0c/film"), Some(vec![]));
+    }
+
+    #[test]
+    fn a_line_of_a_terminal() {
+        assert_eq!(plain("\x1b[1mgate\x1b[0m ready\r"), "gate ready");
+    }
+}
