@@ -150,7 +150,7 @@ impl Person {
         }
         let missing = self.missing(&terminal.text, run);
         if let Some(expected) = &missing {
-            println!("{at}: no line `{expected}`");
+            println!("{at}: no line `{expected}` in:\n{}", terminal.text);
         }
         if goes_on {
             self.going.push(terminal);
@@ -250,14 +250,12 @@ fn words_match(expected: &[&str], of: &[&str]) -> Option<Vec<(String, String)>> 
 
 /// A word with at most one `{NAME}` or `…` in it.
 fn word_matches(expected: &str, word: &str) -> Option<Vec<(String, String)>> {
-    let middle = |before: &str, after: &str| {
-        let middle = word.strip_prefix(before)?.strip_suffix(after)?;
-        Some(middle.to_owned()).filter(|it| !it.is_empty())
-    };
+    let middle = |before: &str, after: &str| word.strip_prefix(before)?.strip_suffix(after);
     if let Some((before, (name, after))) =
         expected.split_once('{').and_then(|(before, rest)| Some((before, rest.split_once('}')?)))
     {
-        return middle(before, after).map(|kept| vec![(name.to_owned(), kept)]);
+        let kept = middle(before, after).filter(|kept| !kept.is_empty())?;
+        return Some(vec![(name.to_owned(), kept.to_owned())]);
     }
     if let Some((before, after)) = expected.split_once('…') {
         return middle(before, after).map(|_| vec![]);
