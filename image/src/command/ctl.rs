@@ -92,7 +92,15 @@ pub fn run(Args { of, mut words }: Args) -> miette::Result<ExitCode> {
     let options = cli::options_of(&Of::augment_args(clap::Command::new(PROGRAM)));
     let here = std::env::current_dir().into_diagnostic()?;
     let out = Workspace::find(&here)?.root().join("out");
-    let port = running::control_port(&out, of.machine, of.board)?;
+    let port = match running::control_port(&out, of.machine, of.board) {
+        Ok(port) => port,
+        // Without an appliance there is nobody who could say what there is to ask.
+        Err(_) if asks_for_help(&words) => {
+            help().print_help().into_diagnostic()?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        Err(error) => return Err(error.into()),
+    };
     let _alone = alone_at(&port)?;
     // After the first answer a verb may take its time.
     let client = connect(&port, Instant::now() + FIRST_ANSWER);
@@ -117,6 +125,17 @@ pub fn run(Args { of, mut words }: Args) -> miette::Result<ExitCode> {
             None => Err(error).into_diagnostic(),
         },
     }
+}
+
+/// Whether `words` ask what there is.
+fn asks_for_help(words: &[String]) -> bool {
+    matches!(words.first().map(String::as_str), Some("help" | "-h" | "--help"))
+}
+
+/// What is known where no appliance runs.
+fn help() -> clap::Command {
+    Args::augment_args(clap::Command::new(PROGRAM))
+        .after_help("A machine that runs lists its units and verbs here: `cargo image run` starts one.")
 }
 
 /// Prints help, or what is wrong with a command line.
@@ -162,6 +181,8 @@ mod tests {
         assert!(of(Of::default(), "status --board 33").is_err());
         let help = cli::options_of(&Of::augment_args(clap::Command::new(PROGRAM)));
         assert!(help.contains("--machine <N>") && help.contains("--board <N>"), "{help}");
+        let alone = super::help().render_help().to_string();
+        assert!(alone.contains("--board <N>") && alone.contains("`cargo image run`"), "{alone}");
     }
 
     #[test]

@@ -44,8 +44,8 @@ pub enum Task {
 
 /// Asks an appliance
 ///
-/// Without --box it asks the appliance that it runs on. `--help` after the name of a unit, or after
-/// --box, lists what there is to ask.
+/// Without --box it asks the appliance that it runs on. `--box BOX --help` lists its units, and what each is for;
+/// `--box BOX UNIT --help` the verbs of one. Options may stand after a verb, too.
 #[derive(Parser)]
 #[command(name = "octetctl", disable_help_flag = true)]
 struct Words {
