@@ -25,6 +25,16 @@ pub fn units(status: &Status) -> String {
     table(["UNIT", "STATE", "SINCE", "RESTARTS", ""], rows)
 }
 
+/// Units that do not run as they should, with why; nothing if there are none.
+pub fn failed(status: &Status) -> Option<String> {
+    let failed = status.units.iter();
+    let failed = failed.filter(|unit| matches!(unit.state, UnitState::Failed | UnitState::Backoff));
+    let told: Vec<_> = failed
+        .map(|unit| format!("{}: {}", unit.name, unit.reason.as_deref().unwrap_or("no reason")))
+        .collect();
+    (!told.is_empty()).then(|| told.join("; "))
+}
+
 /// One line per phase of the boot, then the whole, in the guest's time and in the host's.
 pub fn phases(boot: &Boot, status: &Status, took: Duration) -> String {
     let rows = boot.phases.iter().map(|phase| {
@@ -98,6 +108,9 @@ mod tests {
              console  ready   1.500 s  0\n\
              hi       failed  0.020 s  5         exit 7\n"
         );
+        assert_eq!(failed(&status).as_deref(), Some("hi: exit 7"));
+        let rest = Status { units: status.units[..1].to_vec(), ..status.clone() };
+        assert_eq!(failed(&rest), None);
         let phase = |name: &str, result: &str| Phase {
             name: name.into(),
             start: 900,

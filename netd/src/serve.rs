@@ -156,12 +156,17 @@ pub fn verbs<B: Backend + Clone + 'static>() -> Verbs<Shared<B>> {
             async |shared, _, ()| Ok(json!({ "plan": plan(shared).await?.lines_of_text() })),
         )
         .with(
-            Verb::new("explain", Read, "Says which line decides about one kind of flow"),
+            Verb::new(
+                "explain",
+                Read,
+                "Says which line decides about one kind of flow (`logs kernel` shows what was dropped, `came` what came)",
+            )
+            .shown(ColumnKind::Lines, &["policy"]),
             text("from", "Who begins it: board-3, lan, uplink, router or path")
                 .parse(zone)
                 .and(text("to", "With whom").parse(zone))
                 .and(
-                    text("what", "tcp/PORT, udp/PORT, icmp, mpls-in-ip or a protocol's number")
+                    text("what", "tcp/PORT, udp/PORT, icmp, mpls-in-ip or protocol/NUMBER")
                         .parse(|what| kind(&what)),
                 ),
             async |shared, _, ((from, to), kind)| explain(shared, from, to, kind).await,
@@ -179,12 +184,17 @@ pub fn verbs<B: Backend + Clone + 'static>() -> Verbs<Shared<B>> {
             async |shared, _, ()| probing::watch(shared).await,
         )
         .with(
-            Verb::new(CAME, Read, "Shows what has come in since `watch`, by who sent it"),
+            Verb::new(
+                CAME,
+                Read,
+                "Shows what has come in since `watch`, by who sent it (`explain` says what may)",
+            ),
             nothing(),
             async |shared, _, ()| probing::came(shared).await,
         )
         .with(
-            Verb::new(PROBE, Operate, "Sends another board of the box, or the router, one packet of each kind"),
+            Verb::new(PROBE, Operate, "Sends another board of the box, or the router, one packet of each kind")
+                .shown(ColumnKind::Lines, &["notes"]),
             text("to", "board-N, or router")
                 .parse(zone)
                 .and(text("what", "Kinds of flows, as tcp/80,udp/53,icmp").parse(probing::kinds))
@@ -237,7 +247,7 @@ fn zone(name: String) -> Result<Zone, Failure> {
 
 fn kind(what: &str) -> Result<Kind, Failure> {
     what.parse().map_err(|error: InvalidKind| {
-        Failure::new(FailureCode::BadArgument, error.to_string(), InvalidKind::HELP)
+        Failure::new(FailureCode::BadArgument, error.to_string(), error.help())
     })
 }
 
@@ -295,9 +305,10 @@ async fn explain<B>(
     shared: &Shared<B>,
     from: Zone,
     to: Zone,
-    Kind { traffic, port }: Kind,
+    kind: Kind,
 ) -> Result<Value, Failure> {
-    Ok(match plan(shared).await?.explain(from, to, traffic, port) {
+    let plan = plan(shared).await?;
+    Ok(match plan.explain(from, to, kind.traffic, kind.port) {
         Answer::Let { by, text } => {
             json!({ "answer": "let", "by": by.to_string(), "line": text })
         }
@@ -307,7 +318,14 @@ async fn explain<B>(
         Answer::Published { board, port } => {
             json!({ "answer": "published", "board": board, "port": port })
         }
-        Answer::Denied => json!({ "answer": "denied", "line": "no line lets it" }),
+        Answer::Denied => match plan.policy(from, to, kind) {
+            Some(policy) => json!({
+                "answer": "denied",
+                "line": "no line lets it; these in appliance.toml would:",
+                "policy": policy,
+            }),
+            None => json!({ "answer": "denied", "line": "no line lets it, and none can" }),
+        },
     })
 }
 

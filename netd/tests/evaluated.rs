@@ -6,13 +6,15 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use octet_appliance::{
-    Appliance, Card, MASQUERADE_PORTS, Protocol, Segments, Traffic, Unit, UnitSource, Zone,
+    Appliance, Card, MASQUERADE_PORTS, MPLS_IN_IP, Protocol, Segments, Traffic, Unit, UnitSource,
+    Zone,
 };
 use octet_evaluator as evaluator;
 use octet_netd::on_board::OnBoard;
 use octet_netd::paths::{Lets, Paths};
 use octet_netd::router::explain::Answer;
 use octet_netd::router::firewall;
+use octet_netd::router::kind::Kind;
 use octet_netd::router::plan::Plan;
 use proptest::prelude::*;
 
@@ -127,6 +129,42 @@ fn a_box_with_every_kind_of_line() {
     }
     println!("{caught:#?}");
     assert!(caught.len() >= 20 && caught.values().all(|differences| *differences > 0));
+}
+
+/// What is said to let a flow that no line lets, does; and every flow between zones that are there can be let, but
+/// what no policy takes.
+#[test]
+fn a_denied_flow_is_let_by_the_lines_that_are_shown() {
+    let world = evaluator::World::read(RICH, &UNITS).unwrap();
+    let rich = plan(RICH, &UNITS);
+    let mut shown = 0;
+    let denied = expected(&world).into_iter().filter(|(_, to)| to.is_none());
+    for (index, ((from, to, what, _), _)) in denied.enumerate() {
+        let ((from, to), (traffic, port)) = ((zone(from), zone(to)), traffic(what));
+        let Some(policy) = rich.policy(from, to, Kind { traffic, port }) else { continue };
+        shown += 1;
+        // A few: each is a whole file.
+        if index % 41 == 0 {
+            let with = plan(&format!("{RICH}\n{policy}\n"), &UNITS);
+            assert_ne!(with.explain(from, to, traffic, port), Answer::Denied, "{policy}");
+        }
+    }
+    assert!(shown > 100, "{shown}");
+    let (one, two) = (Zone::Board(1), Zone::Board(2));
+    let mpls = Kind { traffic: Traffic::Number(MPLS_IN_IP), port: 0 };
+    let kept = Kind::tcp(MASQUERADE_PORTS.first);
+    for (from, to, kind) in [
+        (one, one, Kind::PING),
+        (one, Zone::Board(99), Kind::PING),
+        (one, Zone::Router, mpls),
+        (Zone::Uplink, Zone::Router, kept),
+        (one, two, Kind::tcp(0)),
+        (one, two, Kind { traffic: Traffic::Number(44), port: 0 }),
+    ] {
+        assert_eq!(rich.policy(from, to, kind), None, "{from} {to} {kind}");
+    }
+    let text = "[[policy]]\nfrom = \"board-1\"\nto = \"board-2\"\nprotocol = \"tcp\"\nports = 80";
+    assert_eq!(rich.policy(one, two, Kind::tcp(80)).as_deref(), Some(text));
 }
 
 /// The manager alone reaches the router's web server, and only if its unit `router` is there and knows where that is.

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+use clap::{Args as _, FromArgMatches};
 use miette::{Diagnostic, IntoDiagnostic};
 use octet_control::CallError;
 use octet_control::cli::{self, CliError};
@@ -23,16 +24,40 @@ const FIRST_ANSWER: Duration = Duration::from_secs(60);
 #[derive(clap::Args)]
 #[command(disable_help_flag = true)]
 pub struct Args {
+    #[command(flatten)]
+    of: Of,
+    /// The verb and its arguments, after the name of the unit if it is not PID 1; none lists what there is
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "VERB")]
+    words: Vec<String>,
+}
+
+/// Of whom is asked. The same may stand after the verb.
+#[derive(Debug, Default, PartialEq, Eq, clap::Args)]
+struct Of {
     /// The machine that is asked, if several `cargo image run` run; without it they are listed
     #[arg(long, value_name = "N")]
     machine: Option<u32>,
     /// The board of `cargo image run --cluster N` that is asked; without it the router is
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=32))]
     board: Option<u8>,
-    /// The verb and its arguments, after the name of the unit if it is not PID 1; none lists what there is
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "VERB")]
-    words: Vec<String>,
 }
+
+impl Of {
+    /// With what of it stands among `words`, which is taken out of them.
+    fn with(self, words: &mut Vec<String>) -> Result<Self, clap::Error> {
+        let asked = [("--machine", self.machine.is_none()), ("--board", self.board.is_none())];
+        let names: Vec<_> = asked.into_iter().filter(|it| it.1).map(|it| it.0).collect();
+        let taken = cli::take_options(words, &names);
+        let command = Self::augment_args(clap::Command::new(PROGRAM));
+        let matches =
+            command.try_get_matches_from([PROGRAM.to_owned()].into_iter().chain(taken))?;
+        let Self { machine, board } = Self::from_arg_matches(&matches)?;
+        Ok(Self { machine: self.machine.or(machine), board: self.board.or(board) })
+    }
+}
+
+/// As help calls it.
+const PROGRAM: &str = "cargo image ctl";
 
 #[derive(Debug, thiserror::Error, Diagnostic)]
 enum CtlError {
@@ -60,10 +85,23 @@ enum CtlError {
 }
 
 /// Runs the subcommand.
-pub fn run(args: Args) -> miette::Result<ExitCode> {
+pub fn run(Args { of, mut words }: Args) -> miette::Result<ExitCode> {
+    let of = match of.with(&mut words) {
+        Ok(of) => of,
+        Err(usage) => return told(&usage),
+    };
+    let options = cli::options_of(&Of::augment_args(clap::Command::new(PROGRAM)));
     let here = std::env::current_dir().into_diagnostic()?;
     let out = Workspace::find(&here)?.root().join("out");
-    let port = running::control_port(&out, args.machine, args.board)?;
+    let port = match running::control_port(&out, of.machine, of.board) {
+        Ok(port) => port,
+        // Without an appliance there is nobody who could say what there is to ask.
+        Err(_) if asks_for_help(&words) => {
+            help().print_help().into_diagnostic()?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        Err(error) => return Err(error.into()),
+    };
     let _alone = alone_at(&port)?;
     // After the first answer a verb may take its time.
     let client = connect(&port, Instant::now() + FIRST_ANSWER);
@@ -72,12 +110,10 @@ pub fn run(args: Args) -> miette::Result<ExitCode> {
         CallError::Connect { .. } => CtlError::Off,
         error => CtlError::Silent(error),
     })?;
-    match cli::run_on_box(&mut client, &args.words, "cargo image ctl", None) {
+    let program = cli::Program { name: PROGRAM, options: &options };
+    match cli::run_on_box(&mut client, &words, program, None) {
         Ok(()) => Ok(ExitCode::SUCCESS),
-        Err(CliError::Usage(usage)) => {
-            usage.print().into_diagnostic()?;
-            Ok(ExitCode::from(u8::try_from(usage.exit_code()).unwrap_or(1)))
-        }
+        Err(CliError::Usage(usage)) => told(&usage),
         // `| head` is no failure.
         Err(CliError::Print(error)) if error.kind() == io::ErrorKind::BrokenPipe => {
             Ok(ExitCode::SUCCESS)
@@ -90,6 +126,23 @@ pub fn run(args: Args) -> miette::Result<ExitCode> {
             None => Err(error).into_diagnostic(),
         },
     }
+}
+
+/// Whether `words` ask what there is.
+fn asks_for_help(words: &[String]) -> bool {
+    matches!(words.first().map(String::as_str), Some("help" | "-h" | "--help"))
+}
+
+/// What is known where no appliance runs.
+fn help() -> clap::Command {
+    Args::augment_args(clap::Command::new(PROGRAM))
+        .after_help("A machine that runs lists its units and verbs here: `cargo image run` starts one.")
+}
+
+/// Prints help, or what is wrong with a command line.
+fn told(usage: &clap::Error) -> miette::Result<ExitCode> {
+    usage.print().into_diagnostic()?;
+    Ok(ExitCode::from(u8::try_from(usage.exit_code()).unwrap_or(1)))
 }
 
 /// Sees that no other `cargo image ctl` uses the control port until the value is dropped: a file beside the port is
@@ -113,6 +166,24 @@ fn alone_at(port: &Path) -> miette::Result<Locked> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_board_is_named_before_a_verb_or_after_it() {
+        let of = |of: Of, line: &str| {
+            let mut words: Vec<_> = line.split(' ').map(str::to_owned).collect();
+            let of = of.with(&mut words).map_err(|error| error.to_string())?;
+            Ok::<_, String>((of.machine, of.board, words.join(" ")))
+        };
+        let after = of(Of::default(), "forward ping --board 1 --machine=2 --path 3");
+        assert_eq!(after.unwrap(), (Some(2), Some(1), "forward ping --path 3".to_owned()));
+        let before = Of { board: Some(3), ..Of::default() };
+        assert_eq!(of(before, "status").unwrap(), (None, Some(3), "status".to_owned()));
+        assert!(of(Of::default(), "status --board 33").is_err());
+        let help = cli::options_of(&Of::augment_args(clap::Command::new(PROGRAM)));
+        assert!(help.contains("--machine <N>") && help.contains("--board <N>"), "{help}");
+        let alone = super::help().render_help().to_string();
+        assert!(alone.contains("--board <N>") && alone.contains("`cargo image run`"), "{alone}");
+    }
 
     #[test]
     fn who_has_the_port_is_said() {

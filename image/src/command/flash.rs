@@ -5,12 +5,13 @@ use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use miette::IntoDiagnostic;
+use miette::{Diagnostic, IntoDiagnostic};
 use octet_appliance::{BoardFile, BoardId};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 
-use crate::build;
+use crate::appliance_file::ApplianceFile;
+use crate::build::{self, workspace};
 use crate::flash::{
     FlashError, Found, Host, Image, LOST, Phase, Report, Target, Unkept, Watch, Work, ask, flash,
     flash_slot, keep, survey,
@@ -51,7 +52,10 @@ pub fn run(args: Args) -> miette::Result<ExitCode> {
     }
     let file = match args.image {
         Some(file) => file,
-        None => build::build(&args.build)?.disk,
+        None => {
+            is_there(args.board, &ApplianceFile::read(&args.build.appliance_file(&workspace()?))?)?;
+            build::build(&args.build)?.disk
+        }
     };
     let image = Image::open(&file)?;
     let target = Target::open(&args.to, &host)?;
@@ -77,6 +81,27 @@ pub fn run(args: Args) -> miette::Result<ExitCode> {
         println!("{}", next(&disk.path().display().to_string()));
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// A board that the appliance's file does not have.
+#[derive(Debug, thiserror::Error, Diagnostic)]
+#[error("{board} is none of {file}: its box has boards 1 to {boards}")]
+#[diagnostic(help("see `boards` in [cluster]"))]
+struct NoBoard {
+    board: BoardId,
+    file: String,
+    boards: u8,
+}
+
+/// Sees that the box of this file has such a board. A file about one board does not say what box it is for.
+fn is_there(board: Option<BoardId>, appliance: &ApplianceFile) -> Result<(), NoBoard> {
+    let Some((board, cluster)) = board.zip(appliance.appliance.cluster.as_ref()) else {
+        return Ok(());
+    };
+    match board.number() <= cluster.boards {
+        true => Ok(()),
+        false => Err(NoBoard { board, file: appliance.file.clone(), boards: cluster.boards }),
+    }
 }
 
 /// Writes the slot of `image`, and keeps all else.
@@ -181,5 +206,32 @@ impl Watch for Shown {
 
     fn stopped(&self) -> bool {
         self.stop.load(Ordering::Relaxed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_board_that_the_box_does_not_have_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("appliance.toml");
+        let read = |cluster: &str| {
+            let image = "[image]\npackages = []\ndrivers = []\nmodules = []\nservices = []\n";
+            std::fs::write(&path, format!("[appliance]\nname = \"a\"\n{image}{cluster}")).unwrap();
+            ApplianceFile::read(&path).unwrap()
+        };
+        let of_eight = read("[cluster]\nboards = 8\n");
+        let refused = is_there(BoardId::board(20), &of_eight).unwrap_err();
+        let told = refused.to_string();
+        assert!(
+            told.starts_with("board 20 is none of") && told.ends_with("boards 1 to 8"),
+            "{told}"
+        );
+        for there in [BoardId::board(8), Some(BoardId::ROUTER), None] {
+            assert!(is_there(there, &of_eight).is_ok());
+        }
+        assert!(is_there(BoardId::board(20), &read("")).is_ok());
     }
 }

@@ -155,10 +155,19 @@ fn in_terminal(built: &Built, machine: Builder) -> miette::Result<ExitCode> {
     Ok(ExitCode::FAILURE)
 }
 
-/// Whether the slot has been marked good, or cannot be.
-fn slot_settled(status: &Status) -> bool {
+/// Whether the slot has been marked good, or cannot be, and no unit is still on its way to be ready.
+fn has_settled(status: &Status) -> bool {
     let slot = status.unit("slot").map(|unit| unit.state);
     matches!(slot, None | Some(UnitState::Done | UnitState::Failed))
+        && status.units.iter().all(|unit| unit.state != UnitState::Starting)
+}
+
+/// A unit that the appliance can do without does not work: the box is ready, and not as it was meant to be.
+fn unit_failed(failed: &str) -> miette::Report {
+    miette::miette!(
+        help = "`cargo image run` in a terminal, and `cargo image ctl logs UNIT` in another, show what it said",
+        "not every unit runs: {failed}"
+    )
 }
 
 /// Boots, tells what came up and how long it took, and turns off again.
@@ -180,7 +189,7 @@ fn report_and_end(machine: &Machine) -> miette::Result<ExitCode> {
     }
     ready.into_diagnostic()?;
     // Only then is the slot marked good, and this is what people want to see.
-    let status = machine.wait_status("the slot's verdict", POWER_OFF, slot_settled);
+    let status = machine.wait_status("the slot's verdict", POWER_OFF, has_settled);
     let status = status.into_diagnostic()?;
     let boot = machine.boot().into_diagnostic()?;
     let (units, storage) = (report::units(&status), report::storage(&boot));
@@ -188,7 +197,7 @@ fn report_and_end(machine: &Machine) -> miette::Result<ExitCode> {
     let exit = machine.power_off(POWER_OFF).into_diagnostic()?;
     if exit.is_power_off() {
         println!("powered off");
-        return Ok(ExitCode::SUCCESS);
+        return report::failed(&status).map_or(Ok(ExitCode::SUCCESS), |it| Err(unit_failed(&it)));
     }
     Err(miette::miette!(
         help = "`poweroff` must end the machine by ACPI; the lines above say what it did instead",

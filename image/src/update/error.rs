@@ -38,6 +38,15 @@ pub enum UpdateError {
         /// What to do.
         help: &'static str,
     },
+    /// A password is to be asked for, and nobody can be.
+    #[error("the password of {} is asked for at a terminal, and there is none", path.display())]
+    #[diagnostic(help("{help}"))]
+    NoTerminal {
+        /// The file.
+        path: PathBuf,
+        /// What to do.
+        help: &'static str,
+    },
     /// There is a key already.
     #[error("{} is there already, and is not overwritten", .0.display())]
     #[diagnostic(help("name another file, or move that one away if it is no key in use"))]

@@ -32,6 +32,9 @@ pub fn make_key(path: &Path, password: bool) -> miette::Result<(PathBuf, String)
         why,
         help: "give the same password two times; --no-password makes a key without one",
     };
+    if password {
+        terminal(path, "run this in a terminal; or --no-password makes a key without a password")?;
+    }
     let pair = match password {
         true => KeyPair::generate_encrypted_keypair(None),
         false => KeyPair::generate_unencrypted_keypair(),
@@ -62,8 +65,17 @@ pub fn secret_key(path: &Path) -> Result<SecretKey, UpdateError> {
     let parsed = || SecretKeyBox::from_string(&text).map_err(key);
     match SecretKey::from_unencrypted_box(parsed()?) {
         Ok(secret) => Ok(secret),
-        Err(_) => SecretKey::from_box(parsed()?, None).map_err(key),
+        Err(_) => {
+            terminal(path, "run this in a terminal; a key without a password is asked for none")?;
+            SecretKey::from_box(parsed()?, None).map_err(key)
+        }
     }
+}
+
+/// Sees that a password can be asked for: at the terminal itself, whatever standard input is.
+fn terminal(path: &Path, help: &'static str) -> Result<(), UpdateError> {
+    let found = File::options().read(true).write(true).open("/dev/tty").map(drop);
+    found.map_err(|_| UpdateError::NoTerminal { path: path.to_owned(), help })
 }
 
 fn public_path(path: &Path) -> PathBuf {

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
 
 use minisign_verify::{PublicKey, Signature};
 use octet_bundle::{Digest, Head, Kind, Manifest};
@@ -10,6 +11,19 @@ use crate::sandbox::{Said, Sandbox};
 
 fn run(sandbox: &Sandbox, verb: &str, args: &[&str]) -> Said {
     sandbox.command(verb).args(args).output().unwrap().into()
+}
+
+/// Whoever runs it in a script is told what is missing, and what to do.
+#[test]
+fn without_a_terminal_no_password_is_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let key = folder.path().join("my.key");
+    // A session of its own has no terminal (setsid(2)).
+    let mut command = Command::new("setsid");
+    command.args(["-w", env!("CARGO_BIN_EXE_octet-image"), "sign", "--new-key"]).arg(&key);
+    let said: Said = command.output().unwrap().into();
+    said.refused(&["asked for at a terminal, and there is none", "--no-password"]);
+    assert!(!key.exists());
 }
 
 #[test]

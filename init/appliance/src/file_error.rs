@@ -52,6 +52,30 @@ impl FileError {
     }
 }
 
+impl FileError {
+    /// The same with the line itself, and what is wrong in it marked below, for those who have no handler of `miette`.
+    pub fn marked(&self) -> String {
+        let text = self.text.inner();
+        let Some(line) = text.lines().nth(self.line - 1) else { return self.to_string() };
+        // A tab is as wide as it likes, and a line as long.
+        let line: String =
+            line.chars().take(LONGEST_LINE).map(|c| if c == '\t' { ' ' } else { c }).collect();
+        let before = self.column - 1;
+        let left = line.chars().count().saturating_sub(before);
+        let (start, length) = (self.at.offset(), self.at.len());
+        let wide = text[start..start + length].lines().next().map_or(0, |it| it.chars().count());
+        let (number, mark) = (self.line, "^".repeat(wide.clamp(1, left.max(1))));
+        let margin = " ".repeat(number.to_string().len());
+        format!(
+            "{self}\n{number} | {line}\n{margin} | {}{mark}",
+            " ".repeat(before.min(LONGEST_LINE))
+        )
+    }
+}
+
+/// Characters of a line that are shown.
+const LONGEST_LINE: usize = 160;
+
 /// Moves both ends of `at` back to character boundaries inside `text`.
 fn clamp(text: &str, at: Range<usize>) -> (usize, usize) {
     let floor = |mut i: usize| {
@@ -86,6 +110,21 @@ mod tests {
         let error = FileError::new("a.toml", "x = 1\nyä = 2\n", 9..10, "wrong", "mend it");
         assert_eq!((error.line, error.column), (2, 3));
         assert_eq!(error.to_string(), "a.toml:2:3: wrong");
+    }
+
+    #[test]
+    fn the_line_is_shown_and_marked() {
+        let text = "a = 1\n\tyä = \"two\nlines\"\n";
+        let at = text.find("yä").unwrap();
+        let marked = |at| FileError::new("box.toml", text, at, "wrong", "").marked();
+        assert_eq!(marked(at..at + 3), "box.toml:2:2: wrong\n2 |  yä = \"two\n  |  ^^");
+        // What is wrong goes on in the next line, or is nothing.
+        assert!(marked(at + 6..text.len()).ends_with("\n  |       ^^^^"));
+        assert!(marked(at..at).ends_with("\n  |  ^"));
+        assert_eq!(FileError::new("a.toml", "", 0..0, "wrong", "").marked(), "a.toml:1:1: wrong");
+        let long = format!("x = {}", "y".repeat(1000));
+        let marked = FileError::new("a.toml", &long, 500..600, "wrong", "").marked();
+        assert!(marked.lines().all(|line| line.chars().count() < 170), "{marked}");
     }
 
     #[test]

@@ -6,8 +6,9 @@ use clap::{ArgAction, Command};
 use octet_appliance::UnitName;
 use serde_json::{Map, Value};
 
+use crate::UNITS;
 use crate::client::{CallError, Client};
-use crate::file::{FileArg, LocalFile, Source};
+use crate::file::{CALLED, FileArg, LocalFile, Source};
 use crate::line::lines;
 use crate::message::FailureCode;
 use crate::render::render;
@@ -71,6 +72,47 @@ pub trait Signer {
     fn sha256(&self, bytes: &[u8]) -> String;
 }
 
+/// The program that runs a command line.
+#[derive(Debug, Clone, Copy)]
+pub struct Program<'a> {
+    /// Its name, with the options that were given.
+    pub name: &'a str,
+    /// The options of its own, which stand before a unit or after its verb: a line each, for help.
+    pub options: &'a str,
+}
+
+/// The options of `command` as a line of help each.
+pub fn options_of(command: &Command) -> String {
+    let named = command.get_arguments().filter_map(|arg| {
+        let value = arg.get_value_names()?.first()?;
+        Some((format!("--{} <{value}>", arg.get_long()?), arg.get_help()?.to_string()))
+    });
+    let named: Vec<_> = named.collect();
+    let width = named.iter().map(|(name, _)| name.len()).max().unwrap_or_default();
+    named.iter().map(|(name, help)| format!("      {name:width$}  {help}\n")).collect()
+}
+
+/// Takes those options that are called one of `names` and have a value out of `words`, as they stand there: after a
+/// unit's verb, too. Without a value it is left, for the verb may know it.
+pub fn take_options(words: &mut Vec<String>, names: &[&str]) -> Vec<String> {
+    let mut taken = vec![];
+    let mut at = 0;
+    while at < words.len() && words[at] != "--" {
+        let (name, value) = match words[at].split_once('=') {
+            Some((name, _)) => (name, Some(1)),
+            None => {
+                let next = words.get(at + 1);
+                (words[at].as_str(), next.filter(|next| !next.starts_with('-')).map(|_| 2))
+            }
+        };
+        match value.filter(|_| names.contains(&name)) {
+            Some(count) => taken.extend(words.drain(at..at + count)),
+            None => at += 1,
+        }
+    }
+    taken
+}
+
 /// As [`run`], on a connection to PID 1 that reaches every unit: a first word that is no verb of
 /// PID 1 names the unit that is meant.
 ///
@@ -79,25 +121,30 @@ pub trait Signer {
 pub fn run_on_box<S: Read + Write>(
     client: &mut Client<S>,
     args: &[String],
-    program: &str,
+    program: Program<'_>,
     signer: Option<&dyn Signer>,
 ) -> Result<(), CliError> {
     let verbs = client.describe()?;
-    let first = args.first().filter(|first| !verbs.iter().any(|verb| verb.name == **first));
+    // Flags may stand before it.
+    let at = args.iter().position(|word| !word.starts_with('-')).unwrap_or(args.len());
+    let first = args.get(at).filter(|first| !verbs.iter().any(|verb| verb.name == **first));
     let unit = first.and_then(|first| UnitName::try_from(first.clone()).ok());
     let Some(unit) = unit.filter(|unit| unit.as_str() != "help") else {
-        return run_one_of(client, &verbs, args, program, None);
+        return run_here(client, &verbs, args, program);
     };
-    let of_unit = format!("{program} {unit}");
+    let name = format!("{} {unit}", program.name);
     client.speak_to(Some(unit.clone()));
     match client.describe() {
         Ok(verbs) => {
             let signer = signer.map(|signer| (signer, unit));
-            run_one_of(client, &verbs, &args[1..], &of_unit, signer)
+            let args = [&args[..at], &args[at + 1..]].concat();
+            let command = command(Program { name: &name, ..program }, &verbs, "");
+            run_one_of(client, &verbs, &args, command, signer)
         }
         // Then it was to be a verb: the usage says which there are.
         Err(CallError::Failure(failure)) if failure.code == FailureCode::NotFound => {
-            run_one_of(client, &verbs, args, program, None)
+            client.speak_to(None);
+            run_here(client, &verbs, args, program)
         }
         Err(error) => Err(error.into()),
     }
@@ -111,21 +158,50 @@ pub fn run_on_box<S: Read + Write>(
 pub fn run<S: Read + Write>(
     client: &mut Client<S>,
     args: &[String],
-    program: &str,
+    program: Program<'_>,
 ) -> Result<(), CliError> {
     let verbs = client.describe()?;
-    run_one_of(client, &verbs, args, program, None)
+    run_here(client, &verbs, args, program)
+}
+
+/// Runs one of `verbs`, those of whom `client` asks. Help lists the units, too, if that is PID 1.
+fn run_here<S: Read + Write>(
+    client: &mut Client<S>,
+    verbs: &[Verb],
+    args: &[String],
+    program: Program<'_>,
+) -> Result<(), CliError> {
+    let names_one = args.iter().any(|word| verbs.iter().any(|verb| verb.name == *word));
+    let has_units = verbs.iter().any(|verb| verb.name == UNITS);
+    let units = match has_units && !names_one {
+        // Without them it is help all the same.
+        true => client.call(UNITS, Map::new()).unwrap_or_default(),
+        false => Value::Null,
+    };
+    let command = command(program, verbs, &list(&units));
+    run_one_of(client, verbs, args, command, None)
+}
+
+/// A line for each of `units`, as PID 1 lists them.
+fn list(units: &Value) -> String {
+    let text = |unit: &Value, key: &str| lines(unit[key].as_str().unwrap_or_default());
+    let units = units.as_array().map(Vec::as_slice).unwrap_or_default();
+    let names = || units.iter().map(|unit| text(unit, "name"));
+    let width = names().map(|name| name.len()).max().unwrap_or_default();
+    let described = names().zip(units.iter().map(|unit| text(unit, "description")));
+    described.map(|(name, is)| format!("  {name:width$}  {is}\n")).collect()
 }
 
 fn run_one_of<S: Read + Write>(
     client: &mut Client<S>,
     verbs: &[Verb],
     args: &[String],
-    program: &str,
+    command: Command,
     signer: Option<(&dyn Signer, UnitName)>,
 ) -> Result<(), CliError> {
-    let matches = command(program, verbs)
-        .try_get_matches_from(std::iter::once(program).chain(args.iter().map(String::as_str)))?;
+    let program = command.get_name().to_owned();
+    let words = std::iter::once(program.as_str()).chain(args.iter().map(String::as_str));
+    let matches = command.try_get_matches_from(words)?;
     let json = matches.get_flag("json");
     let Some((name, matches)) = matches.subcommand() else {
         return Ok(()); // clap demands a subcommand
@@ -142,6 +218,10 @@ fn run_one_of<S: Read + Write>(
     let mut file = open_file(verb, matches)?;
     if let Some((name, file)) = &file {
         args.insert(name.clone(), serde_json::json!(file.describe()));
+        let path = matches.get_one::<String>(name).filter(|path| *path != "-");
+        if let Some(path) = path.filter(|_| verb.args.iter().any(|arg| arg.name == CALLED)) {
+            args.entry(CALLED).or_insert_with(|| path.clone().into());
+        }
     }
     if let (Some(signed), Some((signer, unit))) = (verb.signed, signer) {
         args.entry("sequence").or_insert_with(|| signed.sequence.into());
@@ -164,10 +244,19 @@ fn run_one_of<S: Read + Write>(
     }
 }
 
-/// The command line for `verbs`.
-fn command(program: &str, verbs: &[Verb]) -> Command {
-    Command::new(program.to_owned())
+/// The command line for `verbs`; help lists `units` after them.
+fn command(program: Program<'_>, verbs: &[Verb], units: &str) -> Command {
+    let Program { name, options } = program;
+    let mut more = String::new();
+    if !units.is_empty() {
+        more += &format!("Units, each with verbs of its own (`{name} UNIT --help`):\n{units}\n");
+    }
+    if !options.is_empty() {
+        more += &format!("Before a unit or after its verb:\n{options}");
+    }
+    Command::new(name.to_owned())
         .about("Asks the appliance")
+        .after_help(more.trim_end().to_owned())
         .subcommand_required(true)
         .arg_required_else_help(true)
         .arg(
@@ -239,6 +328,8 @@ mod tests {
     use serde_json::json;
     use std::os::unix::net::UnixStream;
 
+    const OCTETCTL: Program<'static> = Program { name: "octetctl", options: "" };
+
     fn verbs() -> Vec<Verb> {
         let signal = Verb::new("signal", Capability::Operate, "sends a signal");
         vec![signal.required("unit", ArgKind::Text, "which"), logs_verb()]
@@ -247,7 +338,7 @@ mod tests {
     fn parse(line: &str) -> Result<Value, clap::Error> {
         let verbs = verbs();
         let words = std::iter::once("octetctl").chain(line.split_whitespace());
-        let matches = command("octetctl", &verbs).try_get_matches_from(words)?;
+        let matches = command(OCTETCTL, &verbs, "").try_get_matches_from(words)?;
         let (name, matches) = matches.subcommand().unwrap();
         let verb = verbs.iter().find(|verb| verb.name == name).unwrap();
         let args = arguments(verb, matches);
@@ -301,6 +392,7 @@ mod tests {
                     let Message::Request(request) = message else { continue };
                     let apply = Verb::new("apply", Capability::Configure, "")
                         .required("file", ArgKind::File, "")
+                        .optional(CALLED, ArgKind::Option, "")
                         .signed(8);
                     let end = match (request.verb.as_str(), request.unit) {
                         ("describe", None) => json!([]),
@@ -318,8 +410,62 @@ mod tests {
             }
         });
         let words: Vec<String> = line.split(' ').map(str::to_owned).collect();
-        run_on_box(&mut Client::new(ours), &words, "octetctl", signer).unwrap();
+        run_on_box(&mut Client::new(ours), &words, OCTETCTL, signer).unwrap();
         unit.join().unwrap()
+    }
+
+    #[test]
+    fn flags_stand_before_a_unit_too() {
+        let path = std::env::temp_dir().join(format!("octet-before-{}", std::process::id()));
+        std::fs::write(&path, b"12345").unwrap();
+        for line in ["--json config apply", "config --json apply"] {
+            let args = ask_box(&format!("{line} {}", path.display()), None);
+            assert_eq!(args["file"], json!({ "size": 5 }), "{line}");
+        }
+        std::fs::remove_file(&path).unwrap();
+    }
+
+    #[test]
+    fn options_of_the_program_are_taken_wherever_they_stand() {
+        for (line, rest, taken) in [
+            ("forward ping --board 1", "forward ping", "--board 1"),
+            ("forward --board=1 ping --path 3", "forward ping --path 3", "--board=1"),
+            ("status --box", "status --box", ""),
+            ("status --box --json", "status --box --json", ""),
+            ("status --box 192.0.2.1 --board 2", "status", "--box 192.0.2.1 --board 2"),
+            ("messenger send -- --board 1", "messenger send -- --board 1", ""),
+        ] {
+            let split = |text: &str| -> Vec<String> {
+                text.split_whitespace().map(str::to_owned).collect()
+            };
+            let mut words = split(line);
+            assert_eq!(take_options(&mut words, &["--box", "--board"]), split(taken), "{line}");
+            assert_eq!(words, split(rest), "{line}");
+        }
+    }
+
+    #[test]
+    fn help_lists_units_and_options() {
+        let own = Command::new("octetctl")
+            .arg(clap::Arg::new("board").long("board").value_name("N").help("A board of it"))
+            .arg(clap::Arg::new("words").num_args(0..));
+        let options = options_of(&own);
+        let units = list(&json!([
+            {"name": "netd", "description": "The network"},
+            {"name": "cache", "description": "Ob\u{1b}jects"},
+        ]));
+        let program = Program { options: &options, ..OCTETCTL };
+        let help = command(program, &verbs(), &units).render_help().to_string();
+        for line in [
+            "Units, each with verbs of its own (`octetctl UNIT --help`):",
+            "  netd   The network",
+            "  cache  Ob",
+            "Before a unit or after its verb:",
+            "      --board <N>  A board of it",
+        ] {
+            assert!(help.lines().any(|it| it.starts_with(line)), "{line}: {help}");
+        }
+        assert!(!help.contains('\u{1b}'));
     }
 
     #[test]
@@ -332,13 +478,14 @@ mod tests {
         assert_eq!((&args["file"], &args["sequence"]), (&file, &json!(8)));
         let signed = args["signed"].as_str().unwrap().strip_prefix("config apply ").unwrap();
         let signed: Value = serde_json::from_str(signed).unwrap();
-        assert_eq!(signed, json!({ "file": file, "sequence": 8 }));
+        let called = path.to_str().unwrap();
+        assert_eq!(signed, json!({ "file": file, "called": called, "sequence": 8 }));
         // A number that was said is the one that is signed; without a key nothing is.
         let args = ask_box(&format!("{line} --sequence 9"), Some(&Scribe));
         assert_eq!(args["sequence"], 9);
         let args = ask_box(&line, None);
         std::fs::remove_file(&path).unwrap();
-        assert_eq!(Value::Object(args), json!({ "file": { "size": 5 } }));
+        assert_eq!(Value::Object(args), json!({ "file": { "size": 5 }, "called": called }));
     }
 
     #[test]
@@ -347,6 +494,6 @@ mod tests {
         {
             assert!(parse(bad).is_err(), "{bad}");
         }
-        command("octetctl", &verbs()).debug_assert();
+        command(OCTETCTL, &verbs(), "").debug_assert();
     }
 }

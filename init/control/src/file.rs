@@ -22,6 +22,9 @@ pub const MAX_CHUNK: usize = 8 << 10;
 /// that PID 1 never finds one full that is read.
 pub const MAX_WANT: u32 = 64 << 10;
 
+/// The argument by which a unit that says where in a file something is wrong is told what to call it.
+pub const CALLED: &str = "called";
+
 /// What stands for a file among the arguments of a request.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

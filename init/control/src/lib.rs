@@ -37,5 +37,8 @@ pub const OF_OPERATORS: &str = "*";
 /// The verb of PID 1 that tells how all units are.
 pub const STATUS: &str = "status";
 
+/// The verb of PID 1 that tells which units can be asked, and what each is for.
+pub const UNITS: &str = "units";
+
 /// The virtio-serial port that carries the same protocol under QEMU.
 pub const PORT: &str = "org.octet.control";

@@ -11,7 +11,11 @@ pub const LOGS: &str = "logs";
 /// The verb.
 pub fn logs_verb() -> Verb {
     Verb::new(LOGS, Capability::Read, "Shows what units and the kernel have said")
-        .optional("unit", ArgKind::Text, "Only this unit's lines; `kernel` for the kernel's")
+        .optional(
+            "unit",
+            ArgKind::Text,
+            "Only this unit's lines; `kernel` for the kernel's, and what `netd` dropped",
+        )
         .optional("since", ArgKind::Option, "Only from then on: `10m` ago, or a date (UTC)")
         .optional("boot", ArgKind::Flag, "Only from this start of the board on")
         .optional(

@@ -3,6 +3,7 @@
 mod drawing;
 
 use std::fmt::Write;
+use std::time::{Duration, UNIX_EPOCH};
 
 use serde_json::Value;
 
@@ -44,6 +45,11 @@ pub fn render(verb: &Verb, value: &Value) -> String {
             }
         }
         Value::Array(rows) => out = table(verb, rows),
+        Value::String(text) => {
+            for line in text.lines() {
+                let _ = writeln!(out, "{}", plain(&line.into()));
+            }
+        }
         Value::Null => {}
         other => {
             let _ = writeln!(out, "{}", plain(other));
@@ -89,6 +95,7 @@ fn cell(verb: &Verb, field: &str, value: &Value) -> String {
         (Some(ColumnKind::Milliseconds), Value::Number(n)) => {
             format!("{:.3} s", n.as_u64().unwrap_or(0) as f64 / 1000.0)
         }
+        (Some(ColumnKind::Date), Value::Number(n)) => date(n.as_u64().unwrap_or(0)),
         (_, Value::Object(fields)) => fields
             .iter()
             .map(|(name, value)| {
@@ -111,6 +118,13 @@ fn plain(value: &Value) -> String {
         Value::Array(items) => items.iter().map(plain).collect::<Vec<_>>().join(", "),
         other => other.to_string(),
     }
+}
+
+/// Later than the last second of the year 9999 there is no date.
+fn date(seconds: u64) -> String {
+    const LAST: u64 = 253_402_300_799;
+    let at = UNIX_EPOCH + Duration::from_secs(seconds.min(LAST));
+    humantime::format_rfc3339_seconds(at).to_string()
 }
 
 fn bytes(count: u64) -> String {
@@ -153,9 +167,18 @@ mod tests {
     }
 
     #[test]
+    fn a_date_is_a_date() {
+        let verb = Verb::new("show", Capability::Read, "").shown(ColumnKind::Date, &["issued"]);
+        let text = render(&verb, &json!({"keys": [{"issued": 1_800_000_000}, {"issued": null}]}));
+        assert_eq!(text, "\nISSUED\n2027-01-15T08:00:00Z\n-\n");
+        assert!(render(&verb, &json!({"issued": u64::MAX})).contains("9999-12-31T23:59:59Z"));
+    }
+
+    #[test]
     fn lines_are_shown_as_they_are() {
         let verb = Verb::new("logs", Capability::Read, "").shown(ColumnKind::Lines, &["lines"]);
         assert_eq!(render(&verb, &json!({"lines": ["a", "b  c"]})), "a\nb  c\n");
+        assert_eq!(render(&verb, &json!("a b\nc\u{1b}d\n")), "a b\nc\u{fffd}d\n");
         let whole = json!({"sequence": 1, "lines": "a\nb  \u{1b}c\n"});
         assert_eq!(render(&verb, &whole), "sequence  1\na\nb  \u{fffd}c\n");
     }

@@ -88,6 +88,8 @@ pub enum ColumnKind {
     Bytes,
     /// A length of time in milliseconds.
     Milliseconds,
+    /// Seconds since 1970: shown as a date (RFC 3339, UTC).
+    Date,
     /// Lines of text, shown as they are.
     Lines,
     /// `rows` in time, each with `name`, `kind`, `start` and `ready`, and `ready_at`, all in milliseconds: shown as

@@ -2,7 +2,9 @@
 
 use std::os::fd::AsFd;
 
-use octet_control::{Arguments, Failure, FailureCode, Message, ReplyBody, Request, UnitName, Verb};
+use octet_control::{
+    Arguments, Failure, FailureCode, Message, ReplyBody, Request, UNITS, UnitName, Verb,
+};
 use serde_json::{Value, json};
 
 use super::callers::{self, Caller};
@@ -71,6 +73,7 @@ impl Edge {
         let args = verb.check(request.args.clone())?;
         Ok(match verb.name.as_str() {
             "status" => Answer::Now(report::status(self, Detail::Usage)),
+            UNITS => Answer::Now(report::units(self)),
             "watch" => {
                 if let Some(client) = self.clients.get(token) {
                     client.watch(request.id);

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use octet_control::SOCKETS;
 use serde_json::{Value, json};
 
 use super::Edge;
@@ -69,6 +70,15 @@ fn why(edge: &Edge, id: UnitId) -> Option<String> {
         UnitState::Failed | UnitState::Backoff { .. } => said.or(reason),
         _ => reason.or(said),
     }
+}
+
+/// The answer to `units`: those with a socket at which they are asked.
+pub fn units(edge: &Edge) -> Value {
+    let units = edge.units.iter().map(|it| &it.unit).filter(|unit| {
+        let own = format!("{SOCKETS}/{}.sock", unit.name);
+        unit.sockets.values().any(|it| it.path.as_ref().is_some_and(|path| path.as_str() == own))
+    });
+    units.map(|it| json!({ "name": it.name, "description": it.description })).collect()
 }
 
 /// The answer to `boot`.

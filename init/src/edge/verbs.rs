@@ -1,6 +1,6 @@
 //! What PID 1 can be asked.
 
-use octet_control::{ArgKind, Capability, ColumnKind, DESCRIBE, Verb, logs_verb};
+use octet_control::{ArgKind, Capability, ColumnKind, DESCRIBE, UNITS, Verb, logs_verb};
 
 /// Verbs by which a slot that is on trial can be kept from becoming good: what was installed is undone.
 const UNDO_A_TRIAL: [&str; 5] = ["stop", "restart", "signal", "poweroff", "reboot"];
@@ -48,6 +48,11 @@ fn all() -> Vec<Verb> {
             "box",
             ArgKind::Flag,
             "Shows each node of the box instead, with its port; asked of the router",
+        ),
+        Verb::new(
+            UNITS,
+            Read,
+            "Lists the units that have verbs of their own, and what each is for",
         ),
         status("watch", "Shows the state again whenever it changes"),
         Verb::new("boot", Read, "Shows slot, data partition and phases of this boot")

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use octet_appliance::Readiness;
+
 use super::{Exit, Settings, State, Then, UnitId, UnitState};
 
 /// Why a unit is not as it should be.
@@ -31,7 +33,16 @@ impl Why {
             Self::Operator => "stopped by the operator".into(),
             Self::Ended(exit) => exit.to_string(),
             Self::EndedEarly(exit) => format!("{exit} before it was ready"),
-            Self::NotReady => format!("was not ready within {:?}", settings.start_timeout),
+            Self::NotReady => {
+                // Of all ways to be ready this is the one that a program has to know of.
+                let hint = match settings.readiness {
+                    Readiness::Notify => {
+                        ": it did not send READY=1 (one that never does has readiness = \"exec\")"
+                    }
+                    _ => "",
+                };
+                format!("was not ready within {:?}{hint}", settings.start_timeout)
+            }
             Self::NotAlive => {
                 let limit = settings.watchdog.unwrap_or(Duration::ZERO);
                 format!("did not send WATCHDOG=1 within {limit:?}")

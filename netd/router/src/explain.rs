@@ -1,7 +1,10 @@
 //! Which line decides about one kind of traffic.
 
-use octet_appliance::{PortRange, Traffic, Zone};
+use octet_appliance::{MASQUERADE_PORTS, MPLS_IN_IP, Policy, PortRange, Traffic, Zone};
+use serde::Deserialize;
+use serde_json::{Value, json};
 
+use crate::kind::Kind;
 use crate::plan::{Plan, Source};
 
 /// What becomes of a new flow.
@@ -55,5 +58,40 @@ impl Plan {
             Some(index) => Answer::Neighbour { index, text: self.neighbours[index].to_string() },
             None => Answer::Denied,
         }
+    }
+
+    /// The lines of `appliance.toml` that would let a new flow; none, if no policy can.
+    pub fn policy(&self, from: Zone, to: Zone, kind: Kind) -> Option<String> {
+        let is_there = |zone| match zone {
+            Zone::Board(number) => self.boards.iter().any(|it| it.number == number),
+            Zone::Lan => self.lan.is_some(),
+            Zone::Router | Zone::Uplink | Zone::Path => true,
+        };
+        let between_boards = matches!((from, to), (Zone::Board(_), Zone::Board(_)));
+        let (protocol, has_ports): (Value, bool) = match kind.traffic {
+            Traffic::Tcp | Traffic::Udp => (kind.traffic.to_string().into(), true),
+            Traffic::Number(MPLS_IN_IP) if !between_boards => return None,
+            Traffic::Number(MPLS_IN_IP) => ("mpls-in-ip".into(), false),
+            Traffic::Ping => ("icmp".into(), false),
+            Traffic::Number(number) => (number.into(), false),
+        };
+        let PortRange { first, last } = MASQUERADE_PORTS;
+        let is_kept = (from, to) == (Zone::Uplink, Zone::Router)
+            && has_ports
+            && (first..=last).contains(&kind.port);
+        if from == to || is_kept || !is_there(from) || !is_there(to) {
+            return None;
+        }
+        let mut policy =
+            json!({ "from": from.to_string(), "to": to.to_string(), "protocol": protocol });
+        if has_ports {
+            policy["ports"] = kind.port.into();
+        }
+        // Some protocols and ports no policy takes.
+        Policy::deserialize(&policy).ok()?;
+        let keys = ["from", "to", "protocol", "ports"].into_iter();
+        // A text or a number is the same in TOML as in JSON.
+        let said = keys.filter_map(|key| Some(format!("\n{key} = {}", policy.get(key)?)));
+        Some(format!("[[policy]]{}", said.collect::<String>()))
     }
 }

@@ -1,9 +1,10 @@
 //! What an operator has boards send each other, and what has come.
 
-use octet_appliance::{Cluster, Mac, Zone};
+use octet_appliance::{Cluster, Mac, Traffic, Zone};
 use octet_node::control::{Failure, FailureCode};
 use octet_node::say;
 use octet_router::kind::Kind;
+use octet_router::matrix::Sent;
 use serde_json::{Value, json};
 use tokio::task::{spawn_blocking, spawn_local};
 use tokio::time::sleep;
@@ -90,7 +91,42 @@ pub(super) async fn probe<B: Backend>(
         sent.map_err(|error| failed(format!("past the router: {error}")))?;
     }
     let sent = own.send(&cluster, to, kinds).await;
-    Ok(json!(sent.map_err(|error| failed(error.to_string()))?))
+    let sent = sent.map_err(|error| failed(error.to_string()))?;
+    let mut told = json!(sent);
+    told["notes"] = json!(notes(&sent, kinds));
+    Ok(told)
+}
+
+/// What it can mean that something was not answered, a line each.
+fn notes(sent: &Sent, kinds: &[Kind]) -> Vec<String> {
+    let list = |kinds: Vec<String>| kinds.join(", ");
+    let is_answered = |kind: &&Kind| matches!(kind.traffic, Traffic::Tcp | Traffic::Ping);
+    let silent: Vec<_> = kinds.iter().filter(|it| !is_answered(it)).map(Kind::to_string).collect();
+    let mut notes = vec![];
+    if sent.answers.is_empty() {
+        notes.push("nothing was sent: this board has no address of the box".to_owned());
+    }
+    for (target, answers) in &sent.answers {
+        let asked = kinds.iter().filter(is_answered);
+        let missing: Vec<_> =
+            asked.filter(|kind| !answers.contains(kind)).map(Kind::to_string).collect();
+        if !missing.is_empty() {
+            notes.push(format!(
+                "{target} did not answer {}: no line lets it (`explain` at the router), nobody listens there, or it is off",
+                list(missing)
+            ));
+        }
+    }
+    if !silent.is_empty() && !sent.answers.is_empty() {
+        notes.push(format!(
+            "an answer to {} is not waited for: `watch` and then `came` at the other end show whether it came",
+            list(silent)
+        ));
+    }
+    if !sent.echoed {
+        notes.push("the router did not answer: what was sent may not have been forwarded".into());
+    }
+    notes
 }
 
 /// The box, and this board's port.
@@ -103,4 +139,30 @@ async fn board<B: Backend>(shared: &Shared<B>) -> Result<(Cluster, Own), Failure
         let message = "this node has no address of a board";
         Failure::new(FailureCode::NotFound, message, "ask a board that is plugged in")
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::{BTreeMap, BTreeSet};
+    use std::net::IpAddr;
+
+    #[test]
+    fn silence_is_explained() {
+        let target: IpAddr = "10.20.5.2".parse().unwrap();
+        let sent = |answers: &[Kind], echoed| Sent {
+            answers: BTreeMap::from([(target, answers.iter().copied().collect::<BTreeSet<_>>())]),
+            echoed,
+        };
+        let (web, names) = (Kind::tcp(80), Kind::udp(53));
+        let none: &[String] = &[];
+        assert_eq!(notes(&sent(&[web], true), &[web]), none);
+        let told = notes(&sent(&[web], false), &[web, Kind::PING, names]);
+        assert_eq!(told.len(), 3, "{told:?}");
+        assert!(told[0].starts_with("10.20.5.2 did not answer icmp: no line lets it"), "{told:?}");
+        assert!(told[1].starts_with("an answer to udp/53 is not waited for"), "{told:?}");
+        assert!(told[2].starts_with("the router did not answer"), "{told:?}");
+        let nowhere = Sent { answers: BTreeMap::new(), echoed: true };
+        assert_eq!(notes(&nowhere, &[web, names]).len(), 1);
+    }
 }

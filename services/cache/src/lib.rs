@@ -33,6 +33,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use octet_node::Callers;
+use octet_node::control::notify;
 use octet_node::metrics::server;
 use octet_node::say;
 use tokio::sync::{Semaphore, watch};
@@ -52,6 +53,9 @@ const LINGER: Duration = Duration::from_secs(5);
 
 /// Where the store is, in the data folder.
 const STORE: &str = "store";
+
+/// Why nothing is kept on a node that has no data folder.
+pub const NO_DISK: &str = "this node has no disk to keep objects on";
 
 /// Where names are, in the data folder.
 const NAMES: &str = "names.db";
@@ -99,6 +103,10 @@ pub fn run(parts: Parts, ready: impl FnOnce() -> io::Result<()>) -> io::Result<(
     tokio::spawn(server::serve(metrics, Numbers(gateway.clone())));
     drop(entered);
     ready()?;
+    if gateway.here.is_none() {
+        // So `status` shows it beside a unit that is ready.
+        notify::send(&format!("STATUS={NO_DISK}"))?;
+    }
     let (runtime, sockets) = (runtime.handle().clone(), parts.sockets);
     let desk = Desk { gateway, endpoint: opened, runtime, sockets };
     match verbs::keep(&parts.control, &parts.callers, desk)? {}
@@ -111,7 +119,7 @@ async fn begin(
 ) -> io::Result<Gateway> {
     let counters = Arc::new(Counters::default());
     let Some(folder) = &parts.folder else {
-        say!("no objects are kept: PID 1 has given no folder to keep them in");
+        say!("no objects are kept, fetched or served: {NO_DISK}");
         return Ok(Gateway { here: None, counters });
     };
     let objects = Arc::new(Objects::open(&folder.join(STORE), &parts.limits).await?);

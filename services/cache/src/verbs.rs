@@ -45,6 +45,7 @@ pub fn verbs() -> Verbs<Desk> {
 
     let object = || text("hash", "the object's hash, 64 digits").parse(hash);
     let bytes = |verb: Verb, fields: &[&str]| verb.shown(ColumnKind::Bytes, fields);
+    let expires = |verb: Verb| verb.shown(ColumnKind::Date, &["expires"]);
     Verbs::default()
         .with(
             bytes(Verb::new("add", Operate, "Keeps a file as an object, and says its hash"), &["size"]),
@@ -105,11 +106,11 @@ pub fn verbs() -> Verbs<Desk> {
             },
         )
         .with(
-            Verb::new(
+            expires(Verb::new(
                 "publish",
                 Operate,
                 "Has a path below this node's key stand for an object from now on",
-            ),
+            )),
             text("path", "the path, such as site/index.html").parse(named::path).and(object()).and(
                 optional_integer("ttl", "for so many seconds; 30 days if nothing is said")
                     .parse(named::time_to_live),
@@ -119,16 +120,20 @@ pub fn verbs() -> Verbs<Desk> {
             },
         )
         .with(
-            Verb::new(
+            expires(Verb::new(
                 "resolve",
                 Read,
                 "Says for which object a name stands, asking other nodes of the box",
-            ),
+            )),
             text("name", "the node's key, `/`, and the path").parse(named::name),
             |desk, _, (key, path)| named::resolve(desk.here()?, &desk.runtime, key, path),
         )
         .with(
-            Verb::new("token", Operate, "Makes a token with which objects can be put here over HTTP"),
+            expires(Verb::new(
+                "token",
+                Operate,
+                "Makes a token with which objects can be put here over HTTP",
+            )),
             text("bytes", "how large one object may be at most: a number and K, M or G")
                 .parse(token::most)
                 .and(
@@ -178,7 +183,7 @@ impl Desk {
     fn here(&self) -> Result<&Here, Failure> {
         self.gateway.here.as_ref().ok_or_else(|| {
             let help = "`boot` says how the data partition is; ask another node meanwhile";
-            Failure::new(FailureCode::Failed, "this node has no disk to keep objects on", help)
+            Failure::new(FailureCode::Failed, crate::NO_DISK, help)
         })
     }
 

@@ -310,7 +310,7 @@ mod tests {
             let (addresses, certificates) = (vec![], vec![certificate.clone()]);
             let member =
                 Member { number: 0, node, addresses, certificates, record: None, drained: false };
-            let revoked = vec![PublicKey::new([revoked; 32])];
+            let revoked = vec![Key::from_seed([revoked; 32]).unwrap().public()];
             let map = Map::new(node, Version { epoch, sequence }, vec![member], revoked);
             SignedMap::sign(map, certificate, &signing).unwrap()
         };

@@ -67,7 +67,7 @@ mod tests {
 
     #[test]
     fn owners_are_those_with_own() {
-        let [anna, ben] = [PublicKey::new([1; 32]), PublicKey::new([2; 32])];
+        let [anna, ben] = [1, 3].map(|key| PublicKey::new([key; 32]));
         let keys = json!({"keys": [
             {"key": anna, "name": "anna", "may": ["own"]},
             {"key": ben, "name": "ben", "may": ["configure", "operate", "update", "read"]},

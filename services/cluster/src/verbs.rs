@@ -1,11 +1,11 @@
 //! What this unit can be asked, and how it answers.
 
-use octet_node::control::{Capability, ColumnKind, Failure, FailureCode, Verb};
+use octet_node::control::{Capability, ColumnKind, Failure, FailureCode, UnitName, Verb};
 use octet_node::map::MAP;
 use octet_node::record::Record;
 use octet_node::say;
 use octet_node::serve::tasks::{Call, Limits, Verbs};
-use octet_node::serve::verbs::{nothing, option, optional_integer, text};
+use octet_node::serve::verbs::{nothing, option, optional_text, text};
 use octet_node::settings::Which;
 use octet_node::statement::Statement;
 use serde_json::{Value, json};
@@ -33,7 +33,8 @@ pub fn verbs() -> Verbs<Node> {
                 Read,
                 "Shows each board: its key, whether it is there, who was refused",
             ),
-            optional_integer("board", "All about one, with what it says of itself"),
+            optional_text("number", "All about this board, with what it says of itself")
+                .parse(|board| board.map(number).transpose()),
             async |node: &Node, _, board| show(node, board),
         )
         .with(
@@ -134,13 +135,26 @@ async fn follow(node: &Node, call: &mut Call<'_>) -> Value {
 async fn drain(node: &Node, number: u8, drained: bool) -> Result<Value, Failure> {
     let key = holder(node)?.drain(number, drained).await.map_err(failure)?;
     say!("board {number} is {}drained", if drained { "" } else { "no longer " });
-    Ok(json!({ "board": number, "node": key, "drained": drained }))
+    let settings = node.settings.borrow();
+    let placed = settings.boards.iter().filter(|board| board.number == number);
+    let placed: Vec<_> = placed.flat_map(|board| &board.services).map(UnitName::as_str).collect();
+    let done = drain_done(&placed, drained);
+    Ok(json!({ "board": number, "node": key, "drained": drained, "done": done }))
 }
 
-fn show(node: &Node, board: Option<u64>) -> Result<Value, Failure> {
-    if let Some(board) = board {
-        // What is larger than a number can be is no board either.
-        let number = u8::try_from(board).unwrap_or(u8::MAX);
+/// What comes of it that a board is drained, or no longer, on which the settings place the units `placed`.
+fn drain_done(placed: &[&str], drained: bool) -> String {
+    match (placed, drained) {
+        ([], _) => {
+            "nothing starts or stops: no [[board]] places units on it by `services`".to_owned()
+        }
+        (_, true) => format!("stops there, until `undrain`: {}", placed.join(", ")),
+        (_, false) => format!("starts there: {}", placed.join(", ")),
+    }
+}
+
+fn show(node: &Node, board: Option<u8>) -> Result<Value, Failure> {
+    if let Some(number) = board {
         return holder(node)?.show_board(number).map_err(failure);
     }
     let role = node.role.borrow().clone();
@@ -242,5 +256,20 @@ async fn apply(node: &Node) -> Result<(), Failure> {
             }
         }
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_drain_comes_to_is_said() {
+        let stopped = drain_done(&["cache", "web"], true);
+        assert_eq!(stopped, "stops there, until `undrain`: cache, web");
+        assert_eq!(drain_done(&["cache"], false), "starts there: cache");
+        for drained in [true, false] {
+            assert!(drain_done(&[], drained).starts_with("nothing starts or stops: no [[board]]"));
+        }
     }
 }

@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 /// One value that is different.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Difference {
-    /// Where it is: `operator.keys.0.name`.
+    /// Where it is: `operator.keys.1.name`. Lists count from 1, as `netd explain` counts policies.
     pub key: String,
     /// What it was, if it was there.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -90,7 +90,7 @@ fn collect(key: String, old: Option<&Value>, new: Option<&Value>, found: &mut Ve
         }
         (Some(Value::Array(old)), Some(Value::Array(new))) => {
             for index in 0..old.len().max(new.len()) {
-                collect(inside(&index.to_string()), old.get(index), new.get(index), found);
+                collect(inside(&(index + 1).to_string()), old.get(index), new.get(index), found);
             }
         }
         _ => found.push(Difference { key, old: old.cloned(), new: new.cloned() }),
@@ -113,7 +113,7 @@ mod tests {
         let new = map(json!({ "appliance": { "name": "b" }, "operator": { "keys": [1] } }));
         let found = differences(&old, &new);
         let keys: Vec<&str> = found.iter().map(|found| found.key.as_str()).collect();
-        assert_eq!(keys, ["appliance.name", "operator.keys.1"]);
+        assert_eq!(keys, ["appliance.name", "operator.keys.2"]);
         assert_eq!((found[0].old.clone(), found[1].new.clone()), (Some(json!("a")), None));
         assert_eq!(changed(&old, &new), [Section::Appliance, Section::Operator]);
         let same = map(json!({ "operator": { "keys": [1, 2] }, "appliance": { "name": "b" } }));
@@ -165,7 +165,7 @@ mod tests {
             let (old, new) = (map(json!({"a": {"b": values}})), map(json!({"a": {"b": other}})));
             let found = differences(&old, &new);
             prop_assert_eq!(found.len(), 1);
-            prop_assert_eq!(&found[0].key, &format!("a.b.{at}"));
+            prop_assert_eq!(&found[0].key, &format!("a.b.{}", at + 1));
         }
     }
 }

@@ -147,10 +147,11 @@ mod tests {
     use super::*;
     use serde_json::json;
 
+    // Not every number is a key.
     const ANNA: PublicKey = PublicKey::new([1; 32]);
-    const BEN: PublicKey = PublicKey::new([2; 32]);
-    const CARL: PublicKey = PublicKey::new([3; 32]);
-    const EVE: PublicKey = PublicKey::new([4; 32]);
+    const BEN: PublicKey = PublicKey::new([3; 32]);
+    const CARL: PublicKey = PublicKey::new([6; 32]);
+    const EVE: PublicKey = PublicKey::new([9; 32]);
 
     fn operators(list: &[(PublicKey, &str, &[&str])]) -> Operator {
         let keys: Vec<_> = list

@@ -1,12 +1,14 @@
 //! What a configuration says, checked.
 
+use std::collections::BTreeSet;
+
 use octet_appliance::{Appliance, FileError, Section, Segments, Unit};
 use serde_json::{Map, Value};
 
 use crate::copy::StoredCopy;
 
-/// The name under which mistakes in a configuration are shown: its text came without one.
-const FILE: &str = "appliance.toml";
+/// The name under which mistakes in a configuration are shown whose text came without one.
+pub const FILE: &str = "appliance.toml";
 
 /// A configuration that a box can be run with.
 #[derive(Debug, Clone)]
@@ -20,22 +22,22 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// Parses and checks `text`, for a box whose image was built from `shipped`.
+    /// Parses and checks `text`, the content of `file`, for a box whose image was built from `shipped`.
     ///
     /// # Errors
     /// The first mistake, with its line and column.
-    pub fn parse(text: String, shipped: &str) -> Result<Self, Box<FileError>> {
-        let appliance = Appliance::parse_at_run_time(FILE, &text, shipped)?;
+    pub fn parse(file: &str, text: String, shipped: &str) -> Result<Self, Box<FileError>> {
+        let appliance = Appliance::parse_at_run_time(file, &text, shipped)?;
         Ok(Self { sections: sections(&appliance), text, appliance })
     }
 
-    /// Lines between segments of which nothing comes, in an image with `units`.
+    /// Lines between segments of which nothing comes, in an image with `units`; they are of `file`.
     ///
     /// # Errors
     /// The first mistake of policies together, with its line and column.
-    pub fn useless(&self, units: &[Unit]) -> Result<Vec<String>, Box<FileError>> {
+    pub fn useless(&self, file: &str, units: &[Unit]) -> Result<Vec<String>, Box<FileError>> {
         let Some(settings) = self.appliance.cluster_settings() else { return Ok(vec![]) };
-        let (_, lines) = Segments::of(&settings, units, (FILE, &self.text))?;
+        let (_, lines) = Segments::of(&settings, units, (file, &self.text))?;
         Ok(lines.iter().map(|line| format!("{line}; {}", line.hint)).collect())
     }
 
@@ -59,8 +61,17 @@ impl Settings {
     pub fn of(copy: StoredCopy, shipped: impl FnOnce() -> String) -> Result<Self, String> {
         let StoredCopy { text, settings, .. } = copy;
         Self::from_checked(text.clone(), settings).or_else(|problem| {
-            Self::parse(text, &shipped()).map_err(|error| format!("{problem}; {error}"))
+            Self::parse(FILE, text, &shipped()).map_err(|error| format!("{problem}; {error}"))
         })
+    }
+
+    /// The keys that it names of operators and of boards, each with whose it is.
+    pub fn keys(&self) -> BTreeSet<String> {
+        let Appliance { operator, board, .. } = &self.appliance;
+        let operators = operator.keys.iter().map(|it| format!("operator {}: {}", it.name, it.key));
+        let boards =
+            board.iter().filter_map(|it| Some(format!("board {}: {}", it.number, it.key?)));
+        operators.chain(boards).collect()
     }
 
     /// What it says in `section`.

@@ -124,7 +124,8 @@ pub fn verbs() -> Verbs<Desk> {
         )
         .with(
             Verb::new("records", Read, "Shows what each path through this node has carried")
-                .shown(ColumnKind::Bytes, &["bytes"]),
+                .shown(ColumnKind::Bytes, &["bytes"])
+                .shown(ColumnKind::Date, &["since", "until"]),
             optional_integer("after", "Of those that have ended, only later ones"),
             |desk, _, after| ask(desk, Asked::Records { after: after.unwrap_or_default() }),
         )

@@ -267,6 +267,7 @@ fn parse_signers(bytes: &[u8]) -> Option<HashMap<CommandId, PublicKey>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use octet_node::key::Key;
     use proptest::prelude::*;
     use tempfile::TempDir;
 
@@ -277,11 +278,11 @@ mod tests {
     }
 
     fn owner(key: u8) -> Signer {
-        Signer { key: PublicKey::new([key; 32]), own: true }
+        Signer { own: true, ..other(key) }
     }
 
     fn other(key: u8) -> Signer {
-        Signer { key: PublicKey::new([key; 32]), own: false }
+        Signer { key: Key::from_seed([key; 32]).unwrap().public(), own: false }
     }
 
     fn run(ids: &mut Ids, number: u16, expires: u64, now: u64) -> Result<(), Refused> {

@@ -89,8 +89,9 @@ impl Gate {
 }
 
 fn unreachable(number: u64, why: &str) -> Failure {
-    let message = format!("the gate of board {number} cannot be reached: {why}");
-    Failure::new(FailureCode::Failed, message, "`cluster show` tells whether the board is there")
+    let message = format!("board {number} does not answer: {why}");
+    let help = "it may be off, or its cable unplugged: `cluster show` tells whether it is there";
+    Failure::new(FailureCode::Failed, message, help)
 }
 
 impl Relay {

@@ -3,7 +3,9 @@
 use std::cell::RefCell;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use octet_node::control::{Capability, Failure, FailureCode, PublicKey, UnitName, Verb};
+use octet_node::control::{
+    Capability, ColumnKind, Failure, FailureCode, PublicKey, UnitName, Verb,
+};
 use octet_node::say;
 use octet_node::serve::places::Places;
 use octet_node::serve::tasks::{Call, Limits, Verbs};
@@ -44,7 +46,8 @@ pub fn verbs() -> Verbs<Identity> {
                 "show",
                 Read,
                 "Shows the node's name (a did:key), and the keys of its services",
-            ),
+            )
+            .shown(ColumnKind::Date, &["issued"]),
             nothing(),
             async |identity: &Identity, _, ()| Ok(identity.show()),
         )

@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use octet_node::control::{PublicKey, SOCKETS};
+use octet_node::control::{PublicKey, SOCKETS, notify};
 use octet_node::say;
 use octet_node::sub_key::{self, Certified, News};
 use octet_node::{Callers, Given, notify_ready};
@@ -110,6 +110,8 @@ async fn serve(parts: Parts, ready: impl FnOnce() -> io::Result<()>) -> io::Resu
         standing.lock().unwrap_or_else(PoisonError::into_inner).trouble = Some(NO_DISK.to_owned());
         verbs::keep(parts.control, parts.callers, None, standing)?;
         ready()?;
+        // So `status` shows it beside a unit that is ready.
+        notify::send(&format!("STATUS={NO_DISK}"))?;
         return pending().await;
     };
     let nobody = PublicKey::new([0; 32]);

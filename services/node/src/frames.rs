@@ -90,7 +90,11 @@ impl<R: AsyncRead + Unpin> Frames<R> {
 
     async fn fill(&mut self) -> io::Result<usize> {
         let mut buffer = [0; 4096];
-        let count = self.from.read(&mut buffer).await?;
+        let count = match self.from.read(&mut buffer).await {
+            // TLS tells an end that was not announced. Whether a frame is whole, its length says.
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => 0,
+            read => read?,
+        };
         self.decoder.push(&buffer[..count]);
         Ok(count)
     }
@@ -121,4 +125,42 @@ pub async fn send(to: &mut (impl AsyncWrite + Unpin), value: &impl Serialize) ->
 /// It is none.
 pub fn reply(payload: &[u8]) -> io::Result<Reply> {
     Ok(serde_json::from_slice(payload)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::pin::Pin;
+    use std::task::{Context, Poll};
+    use tokio::io::ReadBuf;
+
+    /// Some bytes, and then an end as a TLS library tells it that has not heard a goodbye.
+    struct Unannounced(&'static [u8]);
+
+    impl AsyncRead for Unannounced {
+        fn poll_read(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            buffer: &mut ReadBuf<'_>,
+        ) -> Poll<io::Result<()>> {
+            let bytes = std::mem::take(&mut self.0);
+            if bytes.is_empty() {
+                let error = "peer closed connection without sending TLS close_notify: https://…";
+                return Poll::Ready(Err(io::Error::new(io::ErrorKind::UnexpectedEof, error)));
+            }
+            buffer.put_slice(bytes);
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    #[tokio::test]
+    async fn who_goes_without_a_goodbye_has_gone() {
+        for bytes in [&b""[..], b"OCT1\0\0\0\x02{}", b"OCT1\0\0\0\x02{"] {
+            let mut frames = Frames::new(Unannounced(bytes), 100);
+            let whole = bytes.ends_with(b"}");
+            let first = frames.next(FOR_EVER).await.unwrap();
+            assert_eq!(first.is_some(), whole, "{bytes:?}");
+            assert!(frames.next(FOR_EVER).await.unwrap().is_none(), "{bytes:?}");
+        }
+    }
 }

@@ -202,7 +202,7 @@ mod tests {
     fn what_was_seen_is_remembered() {
         let folder = TempDir::new().unwrap();
         let path = folder.path().join("boxes.toml");
-        let (node, address) = (PublicKey::new([7; 32]), "192.0.2.1".parse().unwrap());
+        let (node, address) = (PublicKey::new([3; 32]), "192.0.2.1".parse().unwrap());
         let mut boxes = Boxes::open(&path).unwrap();
         assert_eq!((boxes.at(&address), boxes.seen(node)), (None, 0));
         boxes.remember(&address, node, 3).unwrap();
@@ -218,7 +218,7 @@ mod tests {
     fn boards_are_remembered_by_box_and_number() {
         let folder = TempDir::new().unwrap();
         let path = folder.path().join("boxes.toml");
-        let [router, board, owner] = [7, 8, 9].map(|key| PublicKey::new([key; 32]));
+        let [router, board, owner] = [3, 6, 9].map(|key| PublicKey::new([key; 32]));
         let mut boxes = Boxes::open(&path).unwrap();
         boxes.remember_board(router, 3, board, Some(2)).unwrap();
         boxes.remember_board(router, 3, board, None).unwrap();
@@ -236,7 +236,7 @@ mod tests {
     fn what_was_revoked_stays_so() {
         let folder = TempDir::new().unwrap();
         let path = folder.path().join("boxes.toml");
-        let (lost, other) = (PublicKey::new([7; 32]), PublicKey::new([8; 32]));
+        let (lost, other) = (PublicKey::new([3; 32]), PublicKey::new([6; 32]));
         let address = "192.0.2.1".parse().unwrap();
         // Opened before another has revoked the box, and written after that.
         let mut early = Boxes::open(&path).unwrap();

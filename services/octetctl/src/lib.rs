@@ -19,7 +19,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use octet_control::cli::{self, CliError};
+use octet_control::cli::{self, CliError, Program};
 use octet_control::lines;
 use octet_control::{Client, INIT, SOCKETS};
 
@@ -184,15 +184,16 @@ fn ask_box(
     let key = key::read(key)?;
     let mut boxes = boxes()?;
     let (mut client, node) = remote::connect(target, &key, &mut boxes)?;
-    let program = format!("octetctl --box {}", target.address);
+    let name = format!("octetctl --box {}", target.address);
+    let options = &Line::options();
     if let Some(board) = board {
         let (mut client, node) = board::connect(client, node, board, &key, &mut boxes)?;
         let signer = sign::Caller { node, key: &key };
-        let program = format!("{program} --board {board}");
-        return Ok(cli::run_on_box(&mut client, args, &program, Some(&signer))?);
+        let name = &format!("{name} --board {board}");
+        return Ok(cli::run_on_box(&mut client, args, Program { name, options }, Some(&signer))?);
     }
     let signer = sign::Caller { node, key: &key };
-    Ok(cli::run_on_box(&mut client, args, &program, Some(&signer))?)
+    Ok(cli::run_on_box(&mut client, args, Program { name: &name, options }, Some(&signer))?)
 }
 
 /// The boxes that are known.
@@ -204,12 +205,18 @@ fn boxes() -> Result<Boxes, Problem> {
 /// asked otherwise.
 fn ask_here(args: &[String]) -> Result<(), CliError> {
     let socket = |unit: &str| Path::new(SOCKETS).join(format!("{unit}.sock"));
-    let unit = args.first().filter(|unit| !unit.contains('/') && socket(unit).exists());
-    let (unit, args, program) = match unit {
-        Some(unit) => (unit.as_str(), &args[1..], format!("octetctl {unit}")),
-        None => (INIT, args, "octetctl".to_owned()),
+    // Flags may stand before it.
+    let at = args.iter().position(|word| !word.starts_with('-')).unwrap_or(args.len());
+    let unit = args.get(at).filter(|unit| !unit.contains('/') && socket(unit).exists());
+    let (unit, args, name) = match unit {
+        Some(unit) => {
+            let args = [&args[..at], &args[at + 1..]].concat();
+            (unit.as_str(), args, format!("octetctl {unit}"))
+        }
+        None => (INIT, args.to_vec(), "octetctl".to_owned()),
     };
-    cli::run(&mut Client::connect(&socket(unit))?, args, &program)
+    let program = Program { name: &name, options: &Line::options() };
+    cli::run(&mut Client::connect(&socket(unit))?, &args, program)
 }
 
 /// The folder of this person's settings (XDG Base Directory Specification). It is there when this

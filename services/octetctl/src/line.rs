@@ -44,8 +44,8 @@ pub enum Task {
 
 /// Asks an appliance
 ///
-/// Without --box it asks the appliance that it runs on. `--help` after the name of a unit, or after
-/// --box, lists what there is to ask.
+/// Without --box it asks the appliance that it runs on. `--box BOX --help` lists its units, and what each is for;
+/// `--box BOX UNIT --help` the verbs of one. Options may stand after a verb, too.
 #[derive(Parser)]
 #[command(name = "octetctl", disable_help_flag = true)]
 struct Words {
@@ -53,7 +53,7 @@ struct Words {
     #[arg(long = "box", value_name = "BOX")]
     target: Option<Target>,
     /// A board of that box, through its gate: N, or N=KEY of one that you do not know yet
-    #[arg(long, value_name = "N", requires = "target")]
+    #[arg(long, value_name = "N")]
     board: Option<Board>,
     /// The file of your key; without it ~/.config/octet/key
     #[arg(long, value_name = "FILE")]
@@ -154,13 +154,33 @@ pub struct SignHolderLine {
     pub replaces: Option<octet_control::PublicKey>,
 }
 
+impl Words {
+    /// Parses `line`, in which the options that stand before a verb may stand after it instead.
+    fn spread(line: Vec<String>) -> Result<Self, clap::Error> {
+        let Self { target, board, key, mut words } = Self::try_parse_from(&line)?;
+        let free =
+            [("--box", target.is_none()), ("--board", board.is_none()), ("--key", key.is_none())];
+        let names: Vec<_> = free.into_iter().filter(|it| it.1).map(|it| it.0).collect();
+        let mut front = line[..line.len() - words.len()].to_vec();
+        front.extend(octet_control::cli::take_options(&mut words, &names));
+        let whole = Self::try_parse_from(front)?;
+        if whole.board.is_some() && whole.target.is_none() {
+            let kind = clap::error::ErrorKind::MissingRequiredArgument;
+            return Err(
+                Self::command().error(kind, "--board is about a box: name it with --box BOX")
+            );
+        }
+        Ok(Self { words, ..whole })
+    }
+}
+
 impl Line {
     /// Parses `line`, whose first word is the program's own name.
     ///
     /// # Errors
     /// It makes no sense, or asks for help; `clap` knows what to print.
     pub fn parse(line: impl IntoIterator<Item = String>) -> Result<Self, clap::Error> {
-        let Words { target, board, key, words } = Words::try_parse_from(line)?;
+        let Words { target, board, key, words } = Words::spread(line.into_iter().collect())?;
         let task = match words.first().map(String::as_str) {
             Some("keygen") => Task::Keygen(KeygenLine::try_parse_from(&words)?.file),
             Some("boxes") => BoxesLine::try_parse_from(&words).map(|BoxesLine {}| Task::Boxes)?,
@@ -189,6 +209,11 @@ impl Line {
             _ => Task::Ask(words),
         };
         Ok(Self { target, board, key, task })
+    }
+
+    /// The options of this program, as help lists them.
+    pub fn options() -> String {
+        octet_control::cli::options_of(&Words::command())
     }
 
     /// What this program does by itself, to be printed where there is no appliance to ask.
@@ -234,6 +259,20 @@ mod tests {
         assert!(Line::parse(["octetctl", "sign-holder", node].map(str::to_owned)).is_err());
         let line = parse(&format!("octetctl --box 192.0.2.1 --board 3={node} status"));
         assert_eq!(line.board.map(|it| (it.number, it.key.is_some())), Some((3, true)));
+        for spread in [
+            "octetctl status --json --box 192.0.2.1 --board 3 --key k",
+            "octetctl --box 192.0.2.1 status --board 3 --json --key k",
+        ] {
+            let line = parse(spread);
+            let (board, key) = (line.board.map(|it| it.number), line.key.is_some());
+            assert_eq!((board, key, line.target.is_some()), (Some(3), true, true), "{spread}");
+            assert!(matches!(line.task, Task::Ask(words) if words == ["status", "--json"]));
+        }
+        // PID 1's, of a box that is named and of this one.
+        for own in ["octetctl --box 192.0.2.1 status --box", "octetctl status --box"] {
+            assert!(matches!(parse(own).task, Task::Ask(words) if words == ["status", "--box"]));
+        }
+        assert!(Line::options().contains("--board <N>"), "{}", Line::options());
         let line = parse("octetctl --box 192.0.2.1 vouch 3");
         assert!(matches!(line.task, Task::Vouch(Board { number: 3, key: None })));
         let line = parse("octetctl openwrt adopt 192.0.2.1");

@@ -64,7 +64,7 @@ impl RemoteError {
     /// What to do about it.
     pub fn help(&self) -> &str {
         match self {
-            Self::Unreachable(..) => "the box's console shows its addresses",
+            Self::Unreachable(..) => "the box may be off; its console shows its addresses",
             Self::NoGate(..) => "the gate listens on port 4040; say ADDRESS:PORT if it is another",
             Self::NotTheBox(..) => {
                 "if the box was reset or replaced, take its new key from its console: --box KEY@ADDRESS"
@@ -146,7 +146,10 @@ pub fn greet<S: Read + Write>(stream: S, key: &Key) -> Result<Greeted<S>, String
     let config = tls::client(key, tls::Protocol::Control).map_err(|error| words(&error))?;
     let connection = ClientConnection::new(config, tls::any_name());
     let mut stream = StreamOwned::new(connection.map_err(|error| words(&error))?, stream);
-    let hello = hello(&mut stream).map_err(|error| words(&error))?;
+    let hello = hello(&mut stream).map_err(|error| match error.kind() {
+        io::ErrorKind::UnexpectedEof => "the other side closed the connection".to_owned(),
+        _ => words(&error),
+    })?;
     let peer = tls::peer_key(stream.conn.peer_certificates());
     let peer = peer.ok_or("it shows no ed25519 key")?;
     Ok(Greeted { stream, hello, peer })

@@ -26,7 +26,7 @@ pub fn vouch<S: Read + Write>(
 ) -> Result<PublicKey, RemoteError> {
     let number = board.number;
     client.speak_to(CLUSTER.parse().ok());
-    let shown = client.call("show", object(json!({ "board": number })))?;
+    let shown = client.call("show", object(json!({ "number": number.to_string() })))?;
     let (node, verb) = there(&shown).ok_or(RemoteError::Nobody(number))?;
     not_revoked(boxes, node)?;
     // The one that is named, or that it was before.
@@ -100,14 +100,14 @@ mod tests {
         (outcome, server.join().unwrap())
     }
 
-    const BOX: PublicKey = PublicKey::new([7; 32]);
+    const BOX: PublicKey = PublicKey::new([9; 32]);
 
     #[test]
     fn an_owner_signs_what_was_compared() {
         let folder = TempDir::new().unwrap();
         let mut boxes = Boxes::open(&folder.path().join("boxes.toml")).unwrap();
         let key = Key::generate().unwrap();
-        let [node, other] = [1, 2].map(|key| PublicKey::new([key; 32]));
+        let [node, other] = [1, 3].map(|key| PublicKey::new([key; 32]));
         let is = |node: PublicKey| json!({ "node": node, "others": [] });
         let board = |key| Board { number: 3, key };
 
@@ -142,7 +142,7 @@ mod tests {
 
     #[test]
     fn who_is_there_or_waits() {
-        let [one, two] = [1, 2].map(|key| PublicKey::new([key; 32]));
+        let [one, two] = [1, 3].map(|key| PublicKey::new([key; 32]));
         let waiting = json!({"is": "waiting", "key": two});
         let refused = json!({"is": "refused", "key": one});
         let of = |node: Value, others: &[&Value]| json!({"node": node, "others": others});

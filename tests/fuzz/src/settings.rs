@@ -1,7 +1,7 @@
 //! Settings as an operator sends them, and copies of them as they come from a disk.
 
 use octet_config::copy::StoredCopy;
-use octet_config::settings::Settings;
+use octet_config::settings::{FILE, Settings};
 use octet_node::digest::sha256;
 
 /// What the image was built with.
@@ -14,7 +14,7 @@ const IMAGE: &str = "[appliance]\nname = \"octet\"\n[image]\npackages = [\"musl\
 /// Something does not hold.
 pub fn settings(bytes: &[u8]) {
     if let Ok(text) = std::str::from_utf8(bytes)
-        && let Ok(settings) = Settings::parse(text.to_owned(), IMAGE)
+        && let Ok(settings) = Settings::parse(FILE, text.to_owned(), IMAGE)
     {
         let json = serde_json::Value::Object(settings.sections.clone());
         let again = Settings::from_checked(text.to_owned(), json);

@@ -8,8 +8,9 @@ use octet_appliance::Board;
 use octet_machine::Node;
 use signal_hook::iterator::Signals;
 
-use super::{ENDS, POWER_OFF, place, tell};
+use super::{ENDS, POWER_OFF, place, tell, unit_failed};
 use crate::build::Built;
+use crate::report;
 use crate::running::together::{self, Size, Together};
 use crate::running::{Existing, SOCKETS, folder_of, whole};
 
@@ -31,7 +32,8 @@ pub fn run(
     print!("{}", whole::table(&rows, sequence, &seen));
     let took = took.as_secs_f64();
     println!("{} machines are one box {took:.3} s after the first one's start", rows.len());
-    if std::io::stdin().is_terminal() && std::io::stdout().is_terminal() {
+    let is_in_terminal = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
+    if is_in_terminal {
         tell(
             "In another terminal `cargo image ctl --board N` asks board N, `cargo image box off N` takes its power \
              away, and `cargo image lan` is a device in the lan; ctrl-C turns all off",
@@ -41,5 +43,10 @@ pub fn run(
     machines.power_off(POWER_OFF)?;
     // Whoever has closed the terminal does not read it.
     let _ = writeln!(std::io::stdout(), "powered off");
-    Ok(ExitCode::SUCCESS)
+    let failed = rows.iter().filter_map(|row| Some((row.node, report::failed(&row.status)?)));
+    let failed: Vec<_> = failed.map(|(node, units)| format!("{node}: {units}")).collect();
+    match failed.is_empty() || is_in_terminal {
+        true => Ok(ExitCode::SUCCESS),
+        false => Err(unit_failed(&failed.join("; "))),
+    }
 }

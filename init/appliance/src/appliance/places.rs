@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use proptest::sample::{Index, select};
 
 use crate::card::tests::card;
-use crate::{Appliance, FileError, PublicKey, Segments};
+use crate::{Appliance, FileError, Segments};
 
 /// Which line is to be marked.
 #[derive(Debug, Clone, Copy)]
@@ -76,7 +76,7 @@ fn large() -> String {
     text += "[trust]\n";
     text += &list("update_keys", &mut [key].into_iter());
     for number in 0..20 {
-        let key = PublicKey::new([number; 32]);
+        let key = card(number).node();
         let _ = write!(text, "[[operator.keys]]\nkey = \"{key}\"\nname = \"name-{number}\"\n");
         text += &list("may", &mut (0..9).map(|it| quoted("read:unit-", it)));
     }

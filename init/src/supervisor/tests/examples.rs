@@ -2,6 +2,7 @@
 
 use super::super::shutdown::{KILL_LIMIT, SHUTDOWN_LIMIT};
 use super::*;
+use octet_appliance::Readiness;
 
 #[test]
 fn starts_in_order_and_becomes_ready() {
@@ -114,6 +115,12 @@ fn never_ready_is_asked_then_killed_then_failed() {
     assert_eq!(state.next_deadline(), None);
     ends(&mut state, A, Exit::Signal(9), ms(15_001));
     assert!(matches!(state_of(&state, 0), UnitState::Backoff { .. }));
+    // A program that knows nothing of READY=1 is the usual case.
+    let told = reason(&state, A);
+    assert!(told.starts_with("was not ready within 10s: it did not send READY=1"), "{told}");
+    assert!(told.contains("readiness = \"exec\""), "{told}");
+    let mut state = alone(|settings| settings.readiness = Readiness::Exit);
+    state.step(Event::Tick, ms(10_000));
     assert_eq!(reason(&state, A), "was not ready within 10s");
 }
 

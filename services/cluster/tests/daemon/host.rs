@@ -166,7 +166,7 @@ impl Host {
     pub fn row_until(&self, number: u8, wanted: impl Fn(&Value) -> bool) -> Value {
         let deadline = Instant::now() + PATIENCE;
         loop {
-            let mut row = self.ask("show", json!({"board": number})).unwrap();
+            let mut row = self.ask("show", json!({"number": number.to_string()})).unwrap();
             let others = row["others"].take();
             for other in others.as_array().unwrap() {
                 row[other["is"].as_str().unwrap()] = other.clone();

@@ -45,31 +45,42 @@ impl<F: Folder, R: Readers> Config<F, R> {
     pub(super) fn apply(
         &self,
         call: &mut Call<'_>,
-        file: &FileArg,
+        (file, called): (&FileArg, &str),
         confirm: Duration,
     ) -> Result<Value, Failure> {
         let bytes = call.peer.read_file(call.id, MAX_TEXT)?;
         if let Some(wrong) = wrong_digest(file, &bytes) {
             return Err(wrong);
         }
-        let (settings, warnings) = self.parse(bytes)?;
+        let (settings, warnings) = self.parse(called, bytes)?;
+        // Its text has no check sum: a key with a letter that is wrong may be somebody's all the same. A person compares.
+        let known = self.keeper.view().in_force.settings.keys();
+        let keys: Vec<_> = settings.keys().difference(&known).cloned().collect();
         let mut answer = self.change(call, settings, None, confirm)?;
+        answer["file"] = json!(called);
+        if !keys.is_empty() {
+            answer["new_keys"] = json!(keys);
+        }
         if !warnings.is_empty() {
             answer["warnings"] = json!(warnings);
         }
         Ok(answer)
     }
 
-    /// What `bytes` say, and lines of which nothing comes.
-    pub(super) fn parse(&self, bytes: Vec<u8>) -> Result<(Settings, Vec<String>), Failure> {
+    /// What `bytes` say, the content of the file of this name, and lines of which nothing comes.
+    pub(super) fn parse(
+        &self,
+        called: &str,
+        bytes: Vec<u8>,
+    ) -> Result<(Settings, Vec<String>), Failure> {
         let text = String::from_utf8(bytes).map_err(|error| {
             let at = error.utf8_error().valid_up_to();
-            let message = format!("the file is no text in UTF-8: byte {at} is wrong");
+            let message = format!("{called} is no text in UTF-8: byte {at} is wrong");
             Failure::new(FailureCode::BadArgument, message, "give a whole appliance.toml")
         })?;
-        let settings = Settings::parse(text, &self.image.text()?);
+        let settings = Settings::parse(called, text, &self.image.text()?);
         let settings = settings.map_err(|error| mistake(&error))?;
-        let useless = settings.useless(&self.units).map_err(|error| mistake(&error))?;
+        let useless = settings.useless(called, &self.units).map_err(|error| mistake(&error))?;
         Ok((settings, useless))
     }
 
@@ -241,7 +252,7 @@ fn wrong_digest(file: &FileArg, bytes: &[u8]) -> Option<Failure> {
 }
 
 fn mistake(error: &FileError) -> Failure {
-    Failure::new(FailureCode::BadArgument, error.to_string(), error.hint.clone())
+    Failure::new(FailureCode::BadArgument, error.marked(), error.hint.clone())
 }
 
 fn unusable(sequence: u64, problem: &str) -> Failure {

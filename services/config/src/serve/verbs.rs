@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use octet_appliance::Section;
+use octet_node::control::file::CALLED;
 use octet_node::control::settings::SECTION;
 use octet_node::control::{Capability, ColumnKind, Failure, FailureCode, Verb};
 use octet_node::serve::threads::Verbs;
@@ -15,6 +16,7 @@ use serde_json::json;
 use super::answer::{Config, bad};
 use crate::copy::MAX_TEXT;
 use crate::keeper::Readers;
+use crate::settings::FILE;
 use crate::store::Folder;
 
 /// How long a change is tried without being confirmed, in seconds: unless said, at least, at most.
@@ -43,10 +45,10 @@ where
         )
         .with(
             Verb::new("diff", Read, "Shows what a file would change"),
-            file("file", "A whole appliance.toml"),
-            |config, call, _| {
-                let next = config.parse(call.peer.read_file(call.id, MAX_TEXT)?)?.0;
-                config.diff(&next)
+            file("file", "A whole appliance.toml").and(called()),
+            |config, call, (_, called)| {
+                let bytes = call.peer.read_file(call.id, MAX_TEXT)?;
+                config.diff(&config.parse(&called, bytes)?.0)
             },
         )
         .with(
@@ -54,9 +56,10 @@ where
                 "apply",
                 Configure,
                 "Puts a file in force, until it is confirmed or undoes itself",
-            ),
-            file("file", "A whole appliance.toml").and(confirm()),
-            |config, call, (file, confirm)| config.apply(call, &file, confirm),
+            )
+            .shown(ColumnKind::Lines, &["new_keys", "warnings"]),
+            file("file", "A whole appliance.toml").and(called()).and(confirm()),
+            |config, call, ((file, called), confirm)| config.apply(call, (&file, &called), confirm),
         )
         .signed(next)
         .with(
@@ -91,6 +94,12 @@ where
                 .and(flag("next", "As it is to be, for a unit that is asked about it")),
             |config, call, (section, next)| config.section(call.uid, section, next),
         )
+}
+
+/// What a person calls the file.
+fn called() -> Takes<String> {
+    option(CALLED, "What its errors call it; octetctl says its path")
+        .parse(|name| Ok(name.unwrap_or_else(|| FILE.to_owned())))
 }
 
 /// How long a change is tried.

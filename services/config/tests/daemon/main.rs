@@ -75,6 +75,29 @@ fn applied_confirmed_and_gone_back() {
     assert!(last.message.contains("nobody would own"), "{last}");
 }
 
+/// The file is called what its owner calls it, a mistake is marked, and keys that are new are repeated.
+#[test]
+fn the_answer_is_about_the_file_that_was_given() {
+    let host = Host::new();
+    let config = host.start();
+    let wrong = text("one").replace("may", "might");
+    for verb in ["diff", "apply"] {
+        let told = config.send(By::Port, verb, &wrong, json!({ "called": "my/box.toml" }));
+        let message = failure(told).message;
+        let lines: Vec<_> = message.lines().collect();
+        assert!(lines[0].starts_with("my/box.toml:4:"), "{message}");
+        assert!(lines[1].starts_with("4 | keys = [") && lines[2].contains("^^"), "{message}");
+    }
+    let called = json!({ "called": "my/box.toml" });
+    let applied = config.apply(By::Port, &text("one"), called).unwrap();
+    assert_eq!(applied["file"], "my/box.toml");
+    assert_eq!(applied["new_keys"], json!([format!("operator one: {ANNA}")]));
+    config.call(By::Port, "confirm", json!({})).unwrap();
+    let same = text("one").replacen("\"one\"", "\"two\"", 1);
+    let applied = config.apply(By::Port, &same, json!({})).unwrap();
+    assert_eq!((&applied["file"], applied.get("new_keys")), (&json!("appliance.toml"), None));
+}
+
 #[test]
 fn what_nobody_confirms_undoes_itself() {
     let host = Host::new();

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use octet_appliance::Section;
 use octet_config::keeper::{Keeper, Outcome, Readers, Wish};
-use octet_config::settings::Settings;
+use octet_config::settings::{FILE, Settings};
 use octet_config::start::choose;
 use octet_config::store::Store;
 use octet_node::control::{By, Failure, FailureCode};
@@ -115,11 +115,11 @@ impl World {
     }
 
     pub fn apply(&self, text: &str, seconds: u64) -> Result<Outcome, Failure> {
-        self.wish(Settings::parse(text.to_owned(), IMAGE).unwrap(), seconds, None)
+        self.wish(Settings::parse(FILE, text.to_owned(), IMAGE).unwrap(), seconds, None)
     }
 
     pub fn apply_as(&self, text: &str, sequence: u64) -> Result<Outcome, Failure> {
-        self.wish(Settings::parse(text.to_owned(), IMAGE).unwrap(), 60, Some(sequence))
+        self.wish(Settings::parse(FILE, text.to_owned(), IMAGE).unwrap(), 60, Some(sequence))
     }
 
     fn wish(
@@ -168,7 +168,8 @@ impl World {
 
 fn start(disk: &Disk, unit: &Arc<Mutex<UnitState>>) -> Arc<OnDisk> {
     let (store, notes) = Store::open(disk.clone()).unwrap();
-    let image = || Settings::parse(IMAGE.to_owned(), IMAGE).map_err(|error| error.to_string());
+    let image =
+        || Settings::parse(FILE, IMAGE.to_owned(), IMAGE).map_err(|error| error.to_string());
     let chosen = choose(&store, image, || IMAGE.to_owned()).unwrap();
     let unit = Unit { disk: disk.clone(), keeper: Arc::default(), state: unit.clone() };
     let keeper = Arc::new(Keeper::new(store, notes, chosen, unit.clone()));

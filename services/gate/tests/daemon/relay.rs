@@ -151,7 +151,8 @@ fn only_boards_of_the_map() {
     assert!(client.call("status", Map::new()).is_err());
     assert!(router.has_logged(&["anna", "gate relay", "by the board: "]), "{}", router.log());
     let problem = failure(at.handed_on(&anna, 3).map(|_| Value::Null));
-    assert!(problem.message.contains("cannot be reached"), "{problem}");
+    assert!(problem.message.contains("does not answer"), "{problem}");
+    assert!(problem.help.contains("off"), "{}", problem.help);
     at.ask(&anna, "status", json!({})).unwrap();
 }
 

@@ -34,6 +34,11 @@ impl Node {
     }
 }
 
+/// The key that is made of this seed.
+fn public(seed: u8) -> PublicKey {
+    Key::from_seed([seed; 32]).unwrap().public()
+}
+
 fn box_of(holder: &Node, board: &Node) -> Map {
     let version = Version { epoch: 1, sequence: 7 };
     let revoked = vec![PublicKey::new([9; 32])];
@@ -151,7 +156,7 @@ fn the_largest_box_fits() {
             ..node.member(number)
         }
     });
-    let revoked = (0..MOST_REVOKED).map(|n| PublicKey::new([n as u8; 32])).collect();
+    let revoked = (0..MOST_REVOKED).map(|n| public(n as u8)).collect();
     let version = Version { epoch: u64::MAX, sequence: u64::MAX };
     let map = Map::new(nodes[0].node.public(), version, members.collect(), revoked);
     let signed = SignedMap::sign(map, nodes[0].certificate("cluster"), &nodes[0].key).unwrap();
@@ -173,13 +178,12 @@ proptest! {
         numbers in prop::collection::vec(0u8..40, 0..5), keys in prop::collection::vec(0u8..4, 5),
         revoked in prop::collection::vec(0u8..8, 0..4), holder in 0u8..4,
     ) {
-        let key = |number: u8| PublicKey::new([number; 32]);
         let members: Vec<_> = numbers.iter().zip(&keys).map(|(&number, &node)| Member {
-            number, node: key(node), addresses: vec![], certificates: vec![], record: None,
+            number, node: public(node), addresses: vec![], certificates: vec![], record: None,
             drained: number % 2 == 1,
         }).collect();
-        let revoked = revoked.into_iter().map(key).collect();
-        let map = Map::new(key(holder), Version::default(), members, revoked);
+        let revoked = revoked.into_iter().map(public).collect();
+        let map = Map::new(public(holder), Version::default(), members, revoked);
         if map.check().is_ok() {
             for member in &map.members {
                 prop_assert_eq!(map.of(&member.node), Some(member));

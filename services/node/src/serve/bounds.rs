@@ -157,7 +157,7 @@ fn only_callers_and_only_what_they_may() {
 /// the rights of the unit that brings them, as to have a key certified for it.
 #[test]
 fn whose_word_counts() {
-    let key = By::Operator(octet_control::PublicKey::new([7; 32]));
+    let key = By::Operator(octet_control::PublicKey::new([9; 32]));
     for serve in [with_threads as Serve, with_tasks] {
         let server = Server::start(serve, "907=who,*;908=who");
         for (uid, said, asker) in [

@@ -125,3 +125,23 @@ fn a_certificate_of_another_is_of_no_use() {
     assert!(problem.contains("not its own"), "{problem}");
     assert_eq!(boxes.at(&stolen.address), None);
 }
+
+/// Whoever goes in the middle is told of in words, and not in those of a library.
+#[test]
+fn a_gate_that_goes_is_told_of_plainly() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address: Address = listener.local_addr().unwrap().to_string().parse().unwrap();
+    let gate = thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let config = tls::server(&new(), tls::Protocol::Control).unwrap();
+        let mut connection = ServerConnection::new(config).unwrap();
+        while connection.is_handshaking() {
+            connection.complete_io(&mut stream).unwrap();
+        }
+    });
+    let folder = TempDir::new().unwrap();
+    let mut boxes = Boxes::open(&folder.path().join("boxes.toml")).unwrap();
+    let told = connect(&Target { key: None, address }, &new(), &mut boxes).unwrap_err().to_string();
+    gate.join().unwrap();
+    assert!(told.ends_with("is no gate: the other side closed the connection"), "{told}");
+}

@@ -19,7 +19,7 @@ fn main() {
     }
     let show = r#"{"id":1,"verb":"show"}"#;
     let status = r#"{"id":1,"verb":"status"}"#;
-    let by = By::Operator(PublicKey::new([7; 32]));
+    let by = By::Operator(PublicKey::new([3; 32]));
     let for_operator = json!({ "id": 1, "verb": "show", "by": by }).to_string();
     for (name, socket, request) in [
         ("ask the gate", "gate", show),

@@ -36,6 +36,17 @@ fn a_person_watches_asks_and_turns_it_off() {
     let json = must(&mut image(&["ctl", "--json", "status"])).stdout;
     let json: serde_json::Value = serde_json::from_str(&json).unwrap();
     assert_eq!(json["state"], "ready");
+    let help = must(&mut image(&["ctl", "--help"])).stdout;
+    let told = ["status", "boot", "logs", "poweroff", "The one door for operators", "--board <N>"];
+    for word in told {
+        assert!(help.contains(word), "no `{word}` in:\n{help}");
+    }
+    // Options stand before a unit, and after its verb.
+    let shown = must(&mut image(&["ctl", "gate", "--json", "show", "--machine", "1"])).stdout;
+    let shown: serde_json::Value = serde_json::from_str(&shown).unwrap();
+    assert_eq!(shown["operators"], serde_json::json!([]));
+    let verbs = must(&mut image(&["ctl", "gate", "verbs"])).stdout;
+    assert!(verbs.lines().any(|line| line.starts_with("logd logs")), "{verbs}");
     let wrong = run(&mut image(&["ctl", "logs", "no-such-unit"]));
     assert_ne!(wrong.status, Some(0));
     assert!(wrong.stderr.contains("no-such-unit"), "{}", wrong.stderr);
