@@ -139,24 +139,26 @@ pub fn control_port(
     Ok(folder.join("control"))
 }
 
-/// Where a device enters the lan of a box.
+/// Where devices are plugged into the networks of a box.
 #[derive(Debug)]
-pub struct Lan {
+pub struct Hubs {
     /// The socket of the lan's hub.
-    pub hub: PathBuf,
+    pub lan: PathBuf,
+    /// The socket of the hub outside, which the router's uplink is in, too.
+    pub outside: PathBuf,
     /// The folder for what programs of such a device keep as their settings: with their keys, and those that they know
     /// of the box. It lasts as long as the box has its keys.
     pub config: PathBuf,
 }
 
-/// The lan of the box with this `number`, or of the only one that runs from `out`.
+/// The networks of the box with this `number`, or of the only one that runs from `out`.
 ///
 /// # Errors
 /// There is none, or it is not said which.
-pub fn lan(out: &Path, number: Option<u32>) -> Result<Lan, NotFound> {
+pub fn hubs(out: &Path, number: Option<u32>) -> Result<Hubs, NotFound> {
     let Running { number, what, sockets } = find(out, number)?;
-    let lan = Lan::of(&sockets);
-    if lan.hub.exists() { Ok(lan) } else { Err(NotFound::NoBox { number, what }) }
+    let hubs = Hubs::of(&sockets);
+    if hubs.lan.exists() { Ok(hubs) } else { Err(NotFound::NoBox { number, what }) }
 }
 
 /// The socket of the box with this `number`, or of the only one that runs from `out`.
@@ -169,10 +171,11 @@ pub fn box_socket(out: &Path, number: Option<u32>) -> Result<PathBuf, NotFound> 
     if socket.exists() { Ok(socket) } else { Err(NotFound::NoBox { number, what }) }
 }
 
-impl Lan {
-    /// That of the box whose router has its sockets in this folder.
+impl Hubs {
+    /// Those of the box whose router has its sockets in this folder.
     pub fn of(sockets: &Path) -> Self {
-        Self { hub: sockets.join("lan"), config: sockets.join("config") }
+        let [lan, outside, config] = ["lan", "outside", "config"].map(|name| sockets.join(name));
+        Self { lan, outside, config }
     }
 }
 
@@ -226,9 +229,9 @@ mod tests {
         assert_eq!(port(Some(2), None).unwrap(), sockets[1].join("control"));
         assert_eq!(port(Some(2), Some(3)).unwrap(), sockets[2].join("control"));
         assert!(port(Some(3), None).unwrap_err().contains("2: a box"));
-        fs::write(Lan::of(&sockets[1]).hub, "").unwrap();
-        assert_eq!(lan(&out, Some(2)).unwrap().hub, sockets[1].join("lan"));
-        let error = lan(&out, Some(1)).unwrap_err();
+        fs::write(Hubs::of(&sockets[1]).lan, "").unwrap();
+        assert_eq!(hubs(&out, Some(2)).unwrap().lan, sockets[1].join("lan"));
+        let error = hubs(&out, Some(1)).unwrap_err();
         assert!(error.to_string().contains("one machine"), "{error}");
         assert!(error.help().is_some_and(|help| help.to_string().contains("--cluster")));
         drop(first);

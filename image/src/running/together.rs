@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use miette::{Diagnostic, IntoDiagnostic, miette};
 use octet_appliance::Board;
 use octet_machine::panel::hub::Hub;
+use octet_machine::panel::outside::{self, Outside};
 use octet_machine::{Cluster, Machine, Node, Socket, State, Status};
 
 use super::machines::Machines;
@@ -17,15 +18,16 @@ pub use super::machines::Size;
 use super::progress::{Phase, Progress};
 use super::services::{self, Row};
 use super::whole::{self, Seen};
-use super::{Existing, Lan, disk, folder_of, socket};
+use super::{Existing, Hubs, disk, folder_of, socket};
 use crate::appliance_file::ApplianceFile;
 use crate::build::{self, Built, Options};
 
 /// From QEMU's start until a machine of many is ready: they share the host's processors.
 const READY: Duration = Duration::from_secs(300);
 
-/// The hub's number at the patch panel.
+/// At the patch panel: the hub of the lan, and the network outside.
 const LAN: u8 = 0;
+const OUTSIDE: u8 = 1;
 
 /// What cannot be run.
 #[derive(Debug, thiserror::Error, Diagnostic)]
@@ -58,6 +60,8 @@ pub struct Together {
     pub machines: Arc<Machines>,
     /// Where devices of the lan are plugged in.
     pub lan: Hub,
+    /// What the router's uplink leads to.
+    pub outside: Outside,
     /// How each is.
     pub rows: Vec<Row>,
     /// The number of the map that all have.
@@ -81,13 +85,17 @@ pub fn start(
     folder: &Path,
 ) -> miette::Result<Together> {
     let has_disks = disks.is_some();
-    let machines = Machines::new(built, size, has_disks, folder, |text| eprintln!("{text}"))?;
+    let tell = |text: &str| eprintln!("{text}");
+    let machines = Machines::new(built, size, outside::uplink(1), has_disks, folder, tell)?;
     let (began, progress) = (Instant::now(), Progress::new());
     let router = folder_of(folder, Node::Router);
     fs::create_dir(&router).into_diagnostic()?;
-    let Lan { hub, config } = Lan::of(&router);
+    let Hubs { lan, outside, config } = Hubs::of(&router);
     let cluster = &machines.cluster;
-    let lan = cluster.open(LAN, Socket::Router(size.ports + 1), &hub).into_diagnostic()?;
+    let lan = cluster.open(LAN, Socket::Router(size.ports + 1), &lan).into_diagnostic()?;
+    let uplink = cluster.be(OUTSIDE, Socket::Router(0)).into_diagnostic()?;
+    let lost = |error| eprintln!("The router's uplink leads nowhere any more: {error}");
+    let outside = Outside::join(&outside, uplink, lost).into_diagnostic()?;
     for node in [Node::Router].into_iter().chain((1..=size.boards).map(Node::Board)) {
         machines.switch_on(node, disks.unwrap_or_default())?;
         progress.show(node, Phase::Kernel, "");
@@ -97,7 +105,7 @@ pub fn start(
     let (sequence, seen) = whole::wait(cluster, size.boards, began + READY, &progress)?;
     let rows = services::wait(cluster, said, began + READY, &progress)?;
     socket::serve(&socket::path(&router), &machines).into_diagnostic()?;
-    Ok(Together { machines, lan, rows, sequence, seen, took: began.elapsed() })
+    Ok(Together { machines, lan, outside, rows, sequence, seen, took: began.elapsed() })
 }
 
 /// Makes the folder for the settings of the lan's devices: beside the disks, if the box has its keys there.

@@ -26,7 +26,7 @@ pub fn run(
     let router = folder_of(folder.path(), Node::Router);
     let what = format!("{}, a router and {} boards", built.target.name(), size.boards);
     let _place = place(built, &what, &router);
-    let Together { machines, lan: _lan, rows, sequence, seen, took } =
+    let Together { machines, lan: _lan, outside: _outside, rows, sequence, seen, took } =
         together::start(built, size, said, disks, folder.path())?;
     print!("{}", whole::table(&rows, sequence, &seen));
     let took = took.as_secs_f64();
@@ -34,7 +34,8 @@ pub fn run(
     if std::io::stdin().is_terminal() && std::io::stdout().is_terminal() {
         tell(
             "In another terminal `cargo image ctl --board N` asks board N, `cargo image box off N` takes its power \
-             away, and `cargo image lan` is a device in the lan; ctrl-C turns all off",
+             away, and `cargo image lan` is a device in the lan, with `--side outside` at the uplink; ctrl-C turns all \
+             off",
         );
         signals.forever().next();
     }

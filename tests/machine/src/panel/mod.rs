@@ -13,6 +13,8 @@ mod dhcp;
 mod host;
 pub mod hub;
 #[cfg(feature = "stack")]
+pub mod outside;
+#[cfg(feature = "stack")]
 mod packet;
 mod patch;
 #[cfg(feature = "stack")]

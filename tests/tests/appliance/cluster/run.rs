@@ -20,7 +20,15 @@ services = ["store"]
 [[board]]
 number = 2
 services = ["store", "fetcher"]
+
+[[publish]]
+port = "tcp/8088"
+to = "board-2"
+at = "tcp/8080"
 "#;
+
+/// The router as those outside reach it.
+const UPLINK: &str = "198.18.2.1";
 
 /// `nobody`, for whom nothing is allowed that is not allowed to all.
 const NOBODY: u32 = 65534;
@@ -57,6 +65,7 @@ fn one_command_makes_of_blank_machines_one_box() {
     }
     let person = Person::new(out);
     is_a_device_in_the_lan(&person);
+    is_a_device_outside(&person);
     // Before board 2 starts again.
     let mut ports = has_ports_into_the_lan(&person);
     has_machines_that_are_switched_on_and_off(&person, &mut terminal);
@@ -108,7 +117,7 @@ impl Person {
             for open in [clone.path(), out.parent().unwrap(), sockets.parent().unwrap()] {
                 fs::set_permissions(open, Permissions::from_mode(0o755)).unwrap();
             }
-            for own in ["lan", "config"] {
+            for own in ["lan", "outside", "config"] {
                 chown(sockets.join(own), Some(NOBODY), Some(NOBODY)).unwrap();
             }
         }
@@ -218,6 +227,38 @@ fn is_a_device_in_the_lan(person: &Person) {
     let forbidden = run(&mut person.at_home(forbidden));
     assert_ne!(forbidden.status, Some(0));
     assert!(forbidden.stderr.contains("user.max_user_namespaces"), "{}", forbidden.stderr);
+}
+
+/// From outside what is published answers, and nothing else does.
+fn is_a_device_outside(person: &Person) {
+    let closed = [(UPLINK, 8080), (UPLINK, 4040), ("10.20.2.2", 8080)];
+    let script = silent_beside(&closed, (UPLINK, 8088));
+    let outside = ["lan", "--side", "outside", "python3", "-c", &script];
+    let said = must(&mut person.in_clone(&outside));
+    assert_eq!(said.stdout, "400 True\n", "{}", said.stderr);
+    assert!(said.stderr.contains("198.18.3."), "{}", said.stderr);
+}
+
+/// A program that begins connections to those that are `closed`, then asks a board's cache that is `open`, and prints
+/// its answer, and whether nobody has answered to the first ones before.
+fn silent_beside(closed: &[(&str, u16)], open: (&str, u16)) -> String {
+    let closed: String =
+        closed.iter().map(|(host, port)| format!("('{host}', {port}), ")).collect();
+    let (host, port) = open;
+    format!(
+        "import http.client, socket\n\
+         closed = [{closed}]\n\
+         begun = [socket.socket() for _ in closed]\n\
+         for one, to in zip(begun, closed):\n\
+         \x20   one.setblocking(False)\n\
+         \x20   one.connect_ex(to)\n\
+         cache = http.client.HTTPConnection('{host}', {port})\n\
+         cache.request('GET', '/b/x')\n\
+         status = cache.getresponse().status\n\
+         TCP_SYN_SENT = 2\n\
+         states = [one.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] for one in begun]\n\
+         print(status, states == [TCP_SYN_SENT] * len(begun))"
+    )
 }
 
 /// A browser of this host reaches the lan by a proxy and by a port that is forwarded. Returns who serves them.
