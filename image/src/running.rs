@@ -2,6 +2,7 @@
 
 mod disk;
 mod machines;
+pub mod outside;
 mod place;
 mod progress;
 mod services;

@@ -22,7 +22,8 @@ use lan::{Ports, Side};
 /// as long as the box has its keys; your operator's key is there, if `octetctl keygen` has made one.
 ///
 /// Outside is the network that the router's uplink is in, to try what `[[publish]]` and policies let in from there, and
-/// that nothing else comes in. It has a DHCP server and nobody else: the router is 198.18.2.1, and there are no names.
+/// that nothing else comes in. It has a DHCP server and nobody else but other boxes, if the box was started with
+/// `--outside NAME`: the router is 198.18.2.1, unless that says another address, and there are no names.
 #[derive(clap::Args)]
 pub struct Args {
     /// First install what this machine lacks

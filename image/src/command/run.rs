@@ -14,6 +14,7 @@ use signal_hook::iterator::Signals;
 
 use crate::build::{self, Built};
 use crate::report;
+use crate::running::outside::Name;
 use crate::running::together::{self, Size};
 use crate::running::{self, Existing, Place};
 use crate::setup;
@@ -46,6 +47,15 @@ pub struct Args {
     /// Boot a router and as many boards, wired as in the box: 4 or 8, up to what `[cluster]` says
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=32))]
     cluster: Option<u8>,
+    /// With `--cluster`: the network outside that the router's uplink is in; all boxes of yours that are started with
+    /// this NAME are in the same one
+    ///
+    /// The first one is 198.18.2.1 there, the next one 198.18.2.2, and so on; one that is started when another has ended
+    /// takes the lowest number that is free. Boxes with disks need a clone each. The network stays until its last box
+    /// ends. If the one that was the first in it ends, another one goes on with it, and programs of `cargo image lan
+    /// --side outside` have to be started again.
+    #[arg(long, value_name = "NAME", requires = "cluster")]
+    outside: Option<Name>,
     #[command(flatten)]
     build: build::Options,
 }
@@ -64,7 +74,7 @@ pub fn run(args: Args) -> miette::Result<ExitCode> {
     let disk = args.disk.then_some(existing);
     if let (Some((ports, said)), Some(boards)) = (said, args.cluster) {
         let size = Size { ports, boards, memory: args.memory };
-        return many::run(&built, size, &said, disk);
+        return many::run(&built, size, &said, disk, args.outside.as_ref());
     }
     let machine = running::machine(&built, disk, None)?.memory(args.memory);
     if std::io::stdin().is_terminal() && std::io::stdout().is_terminal() {

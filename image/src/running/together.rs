@@ -2,6 +2,8 @@
 
 use std::fs;
 use std::io;
+use std::net::Ipv4Addr;
+use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,6 +17,7 @@ use octet_machine::{Cluster, Machine, Node, Socket, State, Status};
 
 use super::machines::Machines;
 pub use super::machines::Size;
+use super::outside::{Name, Shared};
 use super::progress::{Phase, Progress};
 use super::services::{self, Row};
 use super::whole::{self, Seen};
@@ -60,8 +63,8 @@ pub struct Together {
     pub machines: Arc<Machines>,
     /// Where devices of the lan are plugged in.
     pub lan: Hub,
-    /// What the router's uplink leads to.
-    pub outside: Outside,
+    /// What the router's uplink leads to, and the box's place there, if others are in it.
+    pub outside: (Outside, Option<Shared>),
     /// How each is.
     pub rows: Vec<Row>,
     /// The number of the map that all have.
@@ -72,8 +75,8 @@ pub struct Together {
     pub took: Duration,
 }
 
-/// Boots a box, each machine from a disk of its own, if they have one; what they need is in `folder`. It is one
-/// when what `said` puts on single boards runs there, too.
+/// Boots a box, each machine from a disk of its own, if they have one; what they need is in `folder`. Its uplink is in a
+/// network of its own, unless a `network` is named. It is one when what `said` puts on single boards runs there, too.
 ///
 /// # Errors
 /// It does not become one in time.
@@ -82,20 +85,30 @@ pub fn start(
     size: Size,
     said: &[Board],
     disks: Option<Existing>,
+    network: Option<&Name>,
     folder: &Path,
 ) -> miette::Result<Together> {
     let has_disks = disks.is_some();
-    let tell = |text: &str| eprintln!("{text}");
-    let machines = Machines::new(built, size, outside::uplink(1), has_disks, folder, tell)?;
-    let (began, progress) = (Instant::now(), Progress::new());
     let router = folder_of(folder, Node::Router);
+    let shared = network.map(|name| Shared::join(name, &router)).transpose()?;
+    let number = shared.as_ref().map_or(1, |shared| shared.number);
+    let uplink = outside::uplink(number);
+    let tell = |text: &str| eprintln!("{text}");
+    let machines = Machines::new(built, size, uplink, has_disks, folder, tell)?;
+    let (began, progress) = (Instant::now(), Progress::new());
     fs::create_dir(&router).into_diagnostic()?;
     let Hubs { lan, outside, config } = Hubs::of(&router);
     let cluster = &machines.cluster;
     let lan = cluster.open(LAN, Socket::Router(size.ports + 1), &lan).into_diagnostic()?;
-    let uplink = cluster.be(OUTSIDE, Socket::Router(0)).into_diagnostic()?;
+    if let (Some(name), Some(shared)) = (network, &shared) {
+        symlink(&shared.wire, &outside).into_diagnostic()?;
+        let address = outside::address(uplink).unwrap_or(Ipv4Addr::UNSPECIFIED);
+        eprintln!("{:10} {address} in the network `{name}`", "outside");
+    }
+    let port = cluster.be(OUTSIDE, Socket::Router(0)).into_diagnostic()?;
     let lost = |error| eprintln!("The router's uplink leads nowhere any more: {error}");
-    let outside = Outside::join(&outside, uplink, lost).into_diagnostic()?;
+    let wire = shared.as_ref().map_or(&outside, |shared| &shared.wire);
+    let outside = (Outside::join(wire, port, lost).into_diagnostic()?, shared);
     for node in [Node::Router].into_iter().chain((1..=size.boards).map(Node::Board)) {
         machines.switch_on(node, disks.unwrap_or_default())?;
         progress.show(node, Phase::Kernel, "");
@@ -115,7 +128,7 @@ fn make_config(built: &Built, has_disks: bool, config: &Path) -> io::Result<()> 
     }
     let kept = disk::config(&built.folder);
     fs::create_dir_all(&kept)?;
-    std::os::unix::fs::symlink(kept, config)
+    symlink(kept, config)
 }
 
 /// Waits for each machine to be ready, and each board to know which it is.

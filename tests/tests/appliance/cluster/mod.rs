@@ -16,6 +16,7 @@ mod neighbours;
 mod numbers;
 mod objects;
 mod order;
+mod outside;
 mod owned;
 mod question;
 mod rates;

@@ -31,7 +31,7 @@ at = "tcp/8080"
 const UPLINK: &str = "198.18.2.1";
 
 /// `nobody`, for whom nothing is allowed that is not allowed to all.
-const NOBODY: u32 = 65534;
+pub const NOBODY: u32 = 65534;
 
 #[test]
 fn one_command_makes_of_blank_machines_one_box() {
@@ -63,7 +63,7 @@ fn one_command_makes_of_blank_machines_one_box() {
         // Behind when it was ready, in seconds, and the number of its units.
         assert_eq!(row[7..].join(" "), services);
     }
-    let person = Person::new(out);
+    let person = Person::new(out, 1);
     is_a_device_in_the_lan(&person);
     is_a_device_outside(&person);
     // Before board 2 starts again.
@@ -93,14 +93,14 @@ fn one_command_makes_of_blank_machines_one_box() {
 }
 
 /// Who runs `cargo image lan`: nobody in particular, if these tests are root's.
-struct Person {
+pub struct Person {
     /// What serves as their clone: its folder `out` is the one that the box runs from.
     clone: tempfile::TempDir,
     builder: PathBuf,
 }
 
 impl Person {
-    fn new(out: &Path) -> Self {
+    pub fn new(out: &Path, machine: u32) -> Self {
         let clone = tempfile::tempdir().unwrap();
         let at = |name: &str| clone.path().join(name);
         fs::create_dir(at("overlays")).unwrap();
@@ -112,7 +112,7 @@ impl Person {
         fs::copy(octet_tests::builder(), &builder).unwrap();
         if geteuid().is_root() {
             // What the box's own person has made for themselves becomes nobody's.
-            let text = fs::read_to_string(out.join("machines/1")).unwrap();
+            let text = fs::read_to_string(out.join(format!("machines/{machine}"))).unwrap();
             let sockets = Path::new(text.lines().nth(1).unwrap());
             for open in [clone.path(), out.parent().unwrap(), sockets.parent().unwrap()] {
                 fs::set_permissions(open, Permissions::from_mode(0o755)).unwrap();
@@ -129,7 +129,7 @@ impl Person {
         self.in_clone(&[&["lan", "--"], command].concat())
     }
 
-    fn in_clone(&self, arguments: &[&str]) -> Command {
+    pub fn in_clone(&self, arguments: &[&str]) -> Command {
         let mut own = Command::new("env");
         own.arg(format!("--chdir={}", self.clone.path().display()));
         if geteuid().is_root() {
@@ -241,7 +241,7 @@ fn is_a_device_outside(person: &Person) {
 
 /// A program that begins connections to those that are `closed`, then asks a board's cache that is `open`, and prints
 /// its answer, and whether nobody has answered to the first ones before.
-fn silent_beside(closed: &[(&str, u16)], open: (&str, u16)) -> String {
+pub fn silent_beside(closed: &[(&str, u16)], open: (&str, u16)) -> String {
     let closed: String =
         closed.iter().map(|(host, port)| format!("('{host}', {port}), ")).collect();
     let (host, port) = open;
