@@ -6,6 +6,7 @@ pub mod outside;
 mod place;
 mod progress;
 mod services;
+pub mod single;
 pub mod socket;
 pub mod together;
 pub mod whole;
@@ -16,6 +17,7 @@ use miette::Diagnostic;
 use octet_machine::{Architecture, Builder, Disk, Machine, Node};
 
 use crate::build::Built;
+use crate::lan::Side;
 use crate::target::Target;
 
 pub use disk::Existing;
@@ -59,10 +61,10 @@ pub enum NotFound {
         /// What the machine is.
         what: String,
     },
-    /// It has no lan, and no machines of its own.
+    /// It has no network outside, and no machines of its own.
     #[error("machine {number} is no box: it is {what}")]
     #[diagnostic(help(
-        "a box with a router and its lan is started with `cargo image run --cluster N`, and is one once that shows \
+        "a box with a router is started with `cargo image run --cluster N`, and is one once that shows \
          its table"
     ))]
     NoBox {
@@ -152,14 +154,18 @@ pub struct Hubs {
     pub config: PathBuf,
 }
 
-/// The networks of the box with this `number`, or of the only one that runs from `out`.
+/// The hub of this `side` of the box with this `number`, or of the only one that runs from `out`.
 ///
 /// # Errors
 /// There is none, or it is not said which.
-pub fn hubs(out: &Path, number: Option<u32>) -> Result<Hubs, NotFound> {
+pub fn hub(out: &Path, number: Option<u32>, side: Side) -> Result<(PathBuf, PathBuf), NotFound> {
     let Running { number, what, sockets } = find(out, number)?;
-    let hubs = Hubs::of(&sockets);
-    if hubs.lan.exists() { Ok(hubs) } else { Err(NotFound::NoBox { number, what }) }
+    let Hubs { lan, outside, config } = Hubs::of(&sockets);
+    let hub = match side {
+        Side::Lan => lan,
+        Side::Outside => outside,
+    };
+    if hub.exists() { Ok((hub, config)) } else { Err(NotFound::NoBox { number, what }) }
 }
 
 /// The socket of the box with this `number`, or of the only one that runs from `out`.
@@ -231,8 +237,9 @@ mod tests {
         assert_eq!(port(Some(2), Some(3)).unwrap(), sockets[2].join("control"));
         assert!(port(Some(3), None).unwrap_err().contains("2: a box"));
         fs::write(Hubs::of(&sockets[1]).lan, "").unwrap();
-        assert_eq!(hubs(&out, Some(2)).unwrap().lan, sockets[1].join("lan"));
-        let error = hubs(&out, Some(1)).unwrap_err();
+        assert_eq!(hub(&out, Some(2), Side::Lan).unwrap().0, sockets[1].join("lan"));
+        assert!(hub(&out, Some(2), Side::Outside).is_err());
+        let error = hub(&out, Some(1), Side::Lan).unwrap_err();
         assert!(error.to_string().contains("one machine"), "{error}");
         assert!(error.help().is_some_and(|help| help.to_string().contains("--cluster")));
         drop(first);

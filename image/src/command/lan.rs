@@ -21,6 +21,9 @@ use lan::{Ports, Side};
 /// names by its DNS server; files are those of this host. What it keeps as its settings (XDG_CONFIG_HOME) is kept for
 /// as long as the box has its keys; your operator's key is there, if `octetctl keygen` has made one.
 ///
+/// The lan of one board alone, without `--cluster`, has a router of `cargo image run`: the board is 10.20.1.2, unless
+/// `network` of [cluster] says another one, and there are no names and no IPv6.
+///
 /// Outside is the network that the router's uplink is in, to try what `[[publish]]` and policies let in from there, and
 /// that nothing else comes in. It has a DHCP server and nobody else but other boxes, if the box was started with
 /// `--outside NAME`: the router is 198.18.2.1, unless that says another address, and there are no names.
@@ -56,12 +59,8 @@ pub fn run(args: Args) -> miette::Result<ExitCode> {
     setup::require(&[&setup::LAN], args.setup)?;
     let here = std::env::current_dir().into_diagnostic()?;
     let out = Workspace::find(&here)?.root().join("out");
-    let hubs = running::hubs(&out, args.machine)?;
-    let hub = match args.side {
-        Side::Lan => &hubs.lan,
-        Side::Outside => &hubs.outside,
-    };
-    let config = std::fs::canonicalize(&hubs.config).into_diagnostic()?;
+    let (hub, config) = running::hub(&out, args.machine, args.side)?;
+    let config = std::fs::canonicalize(config).into_diagnostic()?;
     if let Err(error) = link_operator_key(&config) {
         eprintln!("warning: your operator's key is not at hand in the lan: {error}");
     }

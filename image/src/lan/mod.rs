@@ -30,7 +30,7 @@ use std::sync::mpsc::{Sender, channel};
 use std::time::{Duration, Instant};
 
 use miette::{Diagnostic, IntoDiagnostic};
-use octet_machine::panel::{Mac, hub, outside};
+use octet_machine::panel::{Mac, hub, outside, router};
 use rustix::process::{Pid, Signal, kill_process};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -79,7 +79,7 @@ impl Side {
     /// The Ethernet address of the device with this `number` at the hub.
     fn mac(self, number: u8) -> Mac {
         match self {
-            Self::Lan => Mac([2, 0, 0, 0, 1, number]),
+            Self::Lan => router::device(number),
             Self::Outside => outside::device(number),
         }
     }

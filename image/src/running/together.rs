@@ -1,7 +1,6 @@
 //! A router and its boards, wired as in the box, from their power-on until they are one.
 
 use std::fs;
-use std::io;
 use std::net::Ipv4Addr;
 use std::os::unix::fs::symlink;
 use std::path::Path;
@@ -113,22 +112,12 @@ pub fn start(
         machines.switch_on(node, disks.unwrap_or_default())?;
         progress.show(node, Phase::Kernel, "");
     }
-    make_config(built, has_disks, &config).into_diagnostic()?;
+    disk::make_config(built, has_disks, true, &config).into_diagnostic()?;
     wait_ready(cluster, began + READY, &progress)?;
     let (sequence, seen) = whole::wait(cluster, size.boards, began + READY, &progress)?;
     let rows = services::wait(cluster, said, began + READY, &progress)?;
     socket::serve(&socket::path(&router), &machines).into_diagnostic()?;
     Ok(Together { machines, lan, outside, rows, sequence, seen, took: began.elapsed() })
-}
-
-/// Makes the folder for the settings of the lan's devices: beside the disks, if the box has its keys there.
-fn make_config(built: &Built, has_disks: bool, config: &Path) -> io::Result<()> {
-    if !has_disks {
-        return fs::create_dir(config);
-    }
-    let kept = disk::config(&built.folder);
-    fs::create_dir_all(&kept)?;
-    symlink(kept, config)
 }
 
 /// Waits for each machine to be ready, and each board to know which it is.

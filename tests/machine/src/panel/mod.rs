@@ -23,6 +23,8 @@ mod port;
 #[cfg(feature = "stack")]
 pub mod raw;
 #[cfg(feature = "stack")]
+pub mod router;
+#[cfg(feature = "stack")]
 mod station;
 #[cfg(feature = "stack")]
 pub mod switchboard;

@@ -225,9 +225,10 @@ mod tests {
     use super::*;
     use std::net::IpAddr;
 
-    use smoltcp::wire::{DhcpMessageType, DhcpPacket, DhcpRepr, EthernetAddress};
+    use smoltcp::wire::{DhcpMessageType, DhcpPacket, DhcpRepr};
 
     use crate::panel::packet::{self, Heard};
+    use crate::panel::raw;
 
     fn soon() -> Instant {
         Instant::now() + Duration::from_secs(180)
@@ -241,34 +242,8 @@ mod tests {
 
     /// A DHCPDISCOVER.
     fn discover(mac: Mac) -> Vec<u8> {
-        let none = Ipv4Addr::UNSPECIFIED;
-        let repr = DhcpRepr {
-            message_type: DhcpMessageType::Discover,
-            transaction_id: 7,
-            secs: 0,
-            client_hardware_address: EthernetAddress(mac.0),
-            client_ip: none,
-            your_ip: none,
-            server_ip: none,
-            router: None,
-            subnet_mask: None,
-            relay_agent_ip: none,
-            broadcast: true,
-            requested_ip: None,
-            client_identifier: None,
-            server_identifier: None,
-            parameter_request_list: None,
-            dns_servers: None,
-            max_size: None,
-            lease_duration: None,
-            renew_duration: None,
-            rebind_duration: None,
-            additional_options: &[],
-        };
-        let mut bytes = vec![0; repr.buffer_len()];
-        repr.emit(&mut DhcpPacket::new_unchecked(&mut bytes)).unwrap();
-        let (from, to) = ((IpAddr::V4(none), 68), (IpAddr::V4(Ipv4Addr::BROADCAST), 67));
-        packet::udp((mac, Mac([0xff; 6])), from, to, &bytes)
+        let [from, to] = [Ipv4Addr::UNSPECIFIED, Ipv4Addr::BROADCAST].map(IpAddr::V4);
+        packet::udp((mac, Mac([0xff; 6])), (from, 68), (to, 67), &raw::dhcp::discover(mac))
     }
 
     /// What the server offers in `frame`.

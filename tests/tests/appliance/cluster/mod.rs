@@ -31,3 +31,5 @@ mod uplink;
 mod view;
 mod vpn;
 mod wires;
+
+pub use run::silent_beside;

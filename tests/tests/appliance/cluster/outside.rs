@@ -9,7 +9,8 @@ use octet_machine::Cluster;
 use octet_tests::{Image, InTerminal, PAUSE, READY, SOON, builder, must};
 use rustix::process::{Signal, geteuid};
 
-use crate::cluster::run::{NOBODY, Person, silent_beside};
+use crate::cluster::run::{NOBODY, Person};
+use crate::cluster::silent_beside;
 
 /// What is published, and the owner's devices may ask others for it.
 const PUBLISHED: &str = r#"

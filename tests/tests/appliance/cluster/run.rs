@@ -239,22 +239,29 @@ fn is_a_device_outside(person: &Person) {
     assert!(said.stderr.contains("198.18.3."), "{}", said.stderr);
 }
 
-/// A program that begins connections to those that are `closed`, then asks a board's cache that is `open`, and prints
-/// its answer, and whether nobody has answered to the first ones before.
+/// A program that asks a board's cache, which is `open`, until that answers, begins connections to those that are
+/// `closed`, asks it again, and prints its answer, and whether nobody has answered to the others before.
 pub fn silent_beside(closed: &[(&str, u16)], open: (&str, u16)) -> String {
     let closed: String =
         closed.iter().map(|(host, port)| format!("('{host}', {port}), ")).collect();
     let (host, port) = open;
     format!(
-        "import http.client, socket\n\
+        "import http.client, socket, time\n\
+         def ask():\n\
+         \x20   for _ in range(900):\n\
+         \x20       try:\n\
+         \x20           cache = http.client.HTTPConnection('{host}', {port})\n\
+         \x20           cache.request('GET', '/b/x')\n\
+         \x20           return cache.getresponse().status\n\
+         \x20       except ConnectionRefusedError:\n\
+         \x20           time.sleep(0.2)\n\
+         ask()\n\
          closed = [{closed}]\n\
          begun = [socket.socket() for _ in closed]\n\
          for one, to in zip(begun, closed):\n\
          \x20   one.setblocking(False)\n\
          \x20   one.connect_ex(to)\n\
-         cache = http.client.HTTPConnection('{host}', {port})\n\
-         cache.request('GET', '/b/x')\n\
-         status = cache.getresponse().status\n\
+         status = ask()\n\
          TCP_SYN_SENT = 2\n\
          states = [one.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] for one in begun]\n\
          print(status, states == [TCP_SYN_SENT] * len(begun))"
