@@ -154,7 +154,11 @@ pub fn run(
     std::thread::spawn(move || {
         // The box has gone, or the wire was taken away in here: both are a cable that is pulled.
         let _ = wire::carry(&socket, &wire);
-        eprintln!("\n{card:10} the box has been turned off");
+        let gone = match side {
+            Side::Lan => "the box has been turned off",
+            Side::Outside => "the box that has made this network has been turned off: start again",
+        };
+        eprintln!("\n{card:10} {gone}");
         let _ = ip(&["link", "set", WIRE, "down"]);
         let _ = box_ended.send(());
     });
