@@ -2,9 +2,11 @@
 
 mod disk;
 mod machines;
+pub mod outside;
 mod place;
 mod progress;
 mod services;
+pub mod single;
 pub mod socket;
 pub mod together;
 pub mod whole;
@@ -15,6 +17,7 @@ use miette::Diagnostic;
 use octet_machine::{Architecture, Builder, Disk, Machine, Node};
 
 use crate::build::Built;
+use crate::lan::Side;
 use crate::target::Target;
 
 pub use disk::Existing;
@@ -58,10 +61,10 @@ pub enum NotFound {
         /// What the machine is.
         what: String,
     },
-    /// It has no lan, and no machines of its own.
+    /// It has no network outside, and no machines of its own.
     #[error("machine {number} is no box: it is {what}")]
     #[diagnostic(help(
-        "a box with a router and its lan is started with `cargo image run --cluster N`, and is one once that shows \
+        "a box with a router is started with `cargo image run --cluster N`, and is one once that shows \
          its table"
     ))]
     NoBox {
@@ -139,24 +142,30 @@ pub fn control_port(
     Ok(folder.join("control"))
 }
 
-/// Where a device enters the lan of a box.
+/// Where devices are plugged into the networks of a box.
 #[derive(Debug)]
-pub struct Lan {
+pub struct Hubs {
     /// The socket of the lan's hub.
-    pub hub: PathBuf,
+    pub lan: PathBuf,
+    /// The socket of the hub outside, which the router's uplink is in, too.
+    pub outside: PathBuf,
     /// The folder for what programs of such a device keep as their settings: with their keys, and those that they know
     /// of the box. It lasts as long as the box has its keys.
     pub config: PathBuf,
 }
 
-/// The lan of the box with this `number`, or of the only one that runs from `out`.
+/// The hub of this `side` of the box with this `number`, or of the only one that runs from `out`.
 ///
 /// # Errors
 /// There is none, or it is not said which.
-pub fn lan(out: &Path, number: Option<u32>) -> Result<Lan, NotFound> {
+pub fn hub(out: &Path, number: Option<u32>, side: Side) -> Result<(PathBuf, PathBuf), NotFound> {
     let Running { number, what, sockets } = find(out, number)?;
-    let lan = Lan::of(&sockets);
-    if lan.hub.exists() { Ok(lan) } else { Err(NotFound::NoBox { number, what }) }
+    let Hubs { lan, outside, config } = Hubs::of(&sockets);
+    let hub = match side {
+        Side::Lan => lan,
+        Side::Outside => outside,
+    };
+    if hub.exists() { Ok((hub, config)) } else { Err(NotFound::NoBox { number, what }) }
 }
 
 /// The socket of the box with this `number`, or of the only one that runs from `out`.
@@ -169,10 +178,11 @@ pub fn box_socket(out: &Path, number: Option<u32>) -> Result<PathBuf, NotFound> 
     if socket.exists() { Ok(socket) } else { Err(NotFound::NoBox { number, what }) }
 }
 
-impl Lan {
-    /// That of the box whose router has its sockets in this folder.
+impl Hubs {
+    /// Those of the box whose router has its sockets in this folder.
     pub fn of(sockets: &Path) -> Self {
-        Self { hub: sockets.join("lan"), config: sockets.join("config") }
+        let [lan, outside, config] = ["lan", "outside", "config"].map(|name| sockets.join(name));
+        Self { lan, outside, config }
     }
 }
 
@@ -226,9 +236,10 @@ mod tests {
         assert_eq!(port(Some(2), None).unwrap(), sockets[1].join("control"));
         assert_eq!(port(Some(2), Some(3)).unwrap(), sockets[2].join("control"));
         assert!(port(Some(3), None).unwrap_err().contains("2: a box"));
-        fs::write(Lan::of(&sockets[1]).hub, "").unwrap();
-        assert_eq!(lan(&out, Some(2)).unwrap().hub, sockets[1].join("lan"));
-        let error = lan(&out, Some(1)).unwrap_err();
+        fs::write(Hubs::of(&sockets[1]).lan, "").unwrap();
+        assert_eq!(hub(&out, Some(2), Side::Lan).unwrap().0, sockets[1].join("lan"));
+        assert!(hub(&out, Some(2), Side::Outside).is_err());
+        let error = hub(&out, Some(1), Side::Lan).unwrap_err();
         assert!(error.to_string().contains("one machine"), "{error}");
         assert!(error.help().is_some_and(|help| help.to_string().contains("--cluster")));
         drop(first);

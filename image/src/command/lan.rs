@@ -13,13 +13,20 @@ use miette::IntoDiagnostic;
 use crate::workspace::Workspace;
 use crate::{lan, running, setup};
 
-use lan::Ports;
+use lan::{Ports, Side};
 
-/// Runs a command, or a shell, as a device in the lan of a box that `cargo image run` has booted
+/// Runs a command, or a shell, as a device in the lan of a box that `cargo image run` has booted, or outside of it
 ///
 /// It needs no root. The command has the network of the box and no other: an address by the box's DHCP server, and
 /// names by its DNS server; files are those of this host. What it keeps as its settings (XDG_CONFIG_HOME) is kept for
 /// as long as the box has its keys; your operator's key is there, if `octetctl keygen` has made one.
+///
+/// The lan of one board alone, without `--cluster`, has a router of `cargo image run`: the board is 10.20.1.2, unless
+/// `network` of [cluster] says another one, and there are no names and no IPv6.
+///
+/// Outside is the network that the router's uplink is in, to try what `[[publish]]` and policies let in from there, and
+/// that nothing else comes in. It has a DHCP server and nobody else but other boxes, if the box was started with
+/// `--outside NAME`: the router is 198.18.2.1, unless that says another address, and there are no names.
 #[derive(clap::Args)]
 pub struct Args {
     /// First install what this machine lacks
@@ -28,6 +35,9 @@ pub struct Args {
     /// The box, if several `cargo image run` run; without it they are listed
     #[arg(long, value_name = "N")]
     machine: Option<u32>,
+    /// Where the device is plugged in
+    #[arg(long, value_enum, default_value_t = Side::Lan)]
+    side: Side,
     /// In the namespaces already: the socket of the hub, and the folder for settings
     #[arg(long, hide = true, num_args = 2)]
     inside: Option<Vec<PathBuf>>,
@@ -44,13 +54,13 @@ pub struct Args {
 /// Runs the subcommand.
 pub fn run(args: Args) -> miette::Result<ExitCode> {
     if let Some([hub, config]) = args.inside.as_deref() {
-        return lan::run(hub, config, &args.ports, &args.socket, &args.command);
+        return lan::run(args.side, hub, config, &args.ports, &args.socket, &args.command);
     }
     setup::require(&[&setup::LAN], args.setup)?;
     let here = std::env::current_dir().into_diagnostic()?;
     let out = Workspace::find(&here)?.root().join("out");
-    let lan = running::lan(&out, args.machine)?;
-    let config = std::fs::canonicalize(&lan.config).into_diagnostic()?;
+    let (hub, config) = running::hub(&out, args.machine, args.side)?;
+    let config = std::fs::canonicalize(config).into_diagnostic()?;
     if let Err(error) = link_operator_key(&config) {
         eprintln!("warning: your operator's key is not at hand in the lan: {error}");
     }
@@ -58,8 +68,8 @@ pub fn run(args: Args) -> miette::Result<ExitCode> {
     let sockets = args.ports.bind()?;
     let numbers: Vec<_> = sockets.iter().map(AsRawFd::as_raw_fd).collect();
     let ports = args.ports.arguments(&numbers);
-    let mut inside: Vec<&OsStr> = vec!["lan".as_ref(), "--inside".as_ref()];
-    inside.extend([lan.hub.as_os_str(), config.as_os_str()]);
+    let mut inside: Vec<_> = ["lan", "--side", args.side.name(), "--inside"].map(OsStr::new).into();
+    inside.extend([hub.as_os_str(), config.as_os_str()]);
     inside.extend(ports.iter().map(OsStr::new));
     inside.push("--".as_ref());
     inside.extend(args.command.iter().map(OsString::as_os_str));

@@ -8,12 +8,15 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use miette::IntoDiagnostic;
+use octet_machine::panel::router::{self, Router};
 use octet_machine::{Builder, Machine, MachineError, Status, UnitState};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use crate::build::{self, Built};
 use crate::report;
+use crate::running::outside::Name;
+use crate::running::single::Network;
 use crate::running::together::{self, Size};
 use crate::running::{self, Existing, Place};
 use crate::setup;
@@ -46,6 +49,15 @@ pub struct Args {
     /// Boot a router and as many boards, wired as in the box: 4 or 8, up to what `[cluster]` says
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=32))]
     cluster: Option<u8>,
+    /// With `--cluster`: the network outside that the router's uplink is in; all boxes of yours that are started with
+    /// this NAME are in the same one
+    ///
+    /// The first one is 198.18.2.1 there, the next one 198.18.2.2, and so on; one that is started when another has ended
+    /// takes the lowest number that is free. Boxes with disks need a clone each. The network stays until its last box
+    /// ends. If the one that was the first in it ends, another one goes on with it, and programs of `cargo image lan
+    /// --side outside` have to be started again.
+    #[arg(long, value_name = "NAME", requires = "cluster")]
+    outside: Option<Name>,
     #[command(flatten)]
     build: build::Options,
 }
@@ -53,6 +65,7 @@ pub struct Args {
 /// Runs the subcommand.
 pub fn run(args: Args) -> miette::Result<ExitCode> {
     setup::require(&setup::run(args.build.target), args.setup)?;
+    let network = Network::of(&args.build)?;
     let said = args.cluster.map(|boards| together::said(&args.build, boards));
     let said = said.transpose()?;
     let built = build::build(&build::Options { takes_others: true, ..args.build })?;
@@ -64,15 +77,21 @@ pub fn run(args: Args) -> miette::Result<ExitCode> {
     let disk = args.disk.then_some(existing);
     if let (Some((ports, said)), Some(boards)) = (said, args.cluster) {
         let size = Size { ports, boards, memory: args.memory };
-        return many::run(&built, size, &said, disk);
+        return many::run(&built, size, &said, disk, args.outside.as_ref());
     }
-    let machine = running::machine(&built, disk, None)?.memory(args.memory);
+    let machine = running::machine(&built, disk, None)?.memory(args.memory).nic(router::BOARD);
+    let plug = |machine: &Machine| network.plug(&built, machine, args.disk);
     if std::io::stdin().is_terminal() && std::io::stdout().is_terminal() {
-        in_terminal(&built, machine)
+        in_terminal(&built, machine, plug)
     } else {
-        until_ready(&built, machine)
+        until_ready(&built, machine, plug)
     }
 }
+
+/// What plugs a machine in.
+trait Plug: FnOnce(&Machine) -> miette::Result<Router> {}
+
+impl<T: FnOnce(&Machine) -> miette::Result<Router>> Plug for T {}
 
 /// What a person, or the end of their terminal, ends us by.
 const ENDS: [i32; 3] = [SIGINT, SIGTERM, SIGHUP];
@@ -133,7 +152,7 @@ fn until_ended<T>(machine: &Machine, mut signals: Signals, wait: impl FnOnce() -
 }
 
 /// Shows the console until the machine ends or is asked to.
-fn in_terminal(built: &Built, machine: Builder) -> miette::Result<ExitCode> {
+fn in_terminal(built: &Built, machine: Builder, plug: impl Plug) -> miette::Result<ExitCode> {
     // Before the machine starts: a ctrl-C from now on is the machine's, not ours.
     let signals = Signals::new(ENDS).into_diagnostic()?;
     let machine = machine
@@ -146,6 +165,7 @@ fn in_terminal(built: &Built, machine: Builder) -> miette::Result<ExitCode> {
         })
         .start()
         .into_diagnostic()?;
+    let _router = plug(&machine)?;
     let _place = place(built, built.target.name(), machine.folder());
     let exit = until_ended(&machine, signals, || machine.follow(|| {})).into_diagnostic()?;
     if exit.is_power_off() {
@@ -171,9 +191,10 @@ fn unit_failed(failed: &str) -> miette::Report {
 }
 
 /// Boots, tells what came up and how long it took, and turns off again.
-fn until_ready(built: &Built, machine: Builder) -> miette::Result<ExitCode> {
+fn until_ready(built: &Built, machine: Builder, plug: impl Plug) -> miette::Result<ExitCode> {
     let signals = Signals::new(ENDS).into_diagnostic()?;
     let machine = machine.start().into_diagnostic()?;
+    let _router = plug(&machine)?;
     let _place = place(built, built.target.name(), machine.folder());
     until_ended(&machine, signals, || report_and_end(&machine))
 }

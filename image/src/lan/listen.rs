@@ -1,4 +1,4 @@
-//! Ports of the host for programs that are no devices in the lan, as a browser of the desktop.
+//! Ports of the host for programs that are no devices themselves, as a browser of the desktop.
 //!
 //! Their sockets are made on the host and stay there: the namespaces are entered with them, and whatever comes by them is
 //! dialled from inside.
@@ -100,11 +100,11 @@ impl Ports {
     }
 
     /// In the namespaces: serves all of them, for as long as the process lives, and tells how they are used. Names of the
-    /// box's are in `domain`.
+    /// box's are in `domain`, if there are any.
     ///
     /// # Errors
     /// The host refuses.
-    pub fn serve(&self, sockets: Vec<OwnedFd>, domain: &str) -> io::Result<()> {
+    pub fn serve(&self, sockets: Vec<OwnedFd>, domain: Option<&str>) -> io::Result<()> {
         let limit = Arc::default();
         for (port, socket) in self.all().zip(sockets) {
             match port {
@@ -169,11 +169,12 @@ fn carry(listener: &UdpSocket, forward: &Forward) {
 }
 
 /// How the proxy is used.
-fn usage(at: SocketAddr, domain: &str) -> String {
+fn usage(at: SocketAddr, domain: Option<&str>) -> String {
     let port = at.port();
+    let host = domain.map_or("ADDRESS".to_owned(), |domain| format!("board-1.{domain}"));
     format!(
-        "{:10} {at} lets programs of this host into the lan by SOCKS5:\n\
-         \x20 curl -i --proxy socks5h://{at} http://board-1.{domain}:8080/\n\
+        "{:10} {at} is a SOCKS5 proxy for programs of this host:\n\
+         \x20 curl -i --proxy socks5h://{at} http://{host}:8080/\n\
          \x20 chromium --user-data-dir=\"$(mktemp -d)\" --proxy-server=socks5://{at}\n\
          \x20 Firefox: Settings, Network Settings, Manual proxy: SOCKS Host 127.0.0.1, Port {port}, SOCKS v5, and\n\
          \x20          Proxy DNS when using SOCKS v5",

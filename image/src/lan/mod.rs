@@ -1,11 +1,11 @@
-//! A program of this host as a device in the lan of a box that runs in QEMU.
+//! A program of this host as a device in the lan of a box that runs in QEMU, or in the network that its uplink is in.
 //!
 //! It runs in user, network and mount namespaces of its own, so it needs no root: `unshare` makes them, and starts the
-//! builder in them once more. That one makes a pair of network cards (veth). `lan` is the device's; whatever comes to
-//! `wire`, its other end, goes to the hub of `cargo image run`, and back. The device gets its address from the box's
-//! DHCP server, asks the box for names, and takes IPv6 from its router advertisements, as the kernel does.
+//! builder in them once more. That one makes a pair of network cards (veth). `lan`, or `outside`, is the device's; whatever
+//! comes to `wire`, its other end, goes to a hub of `cargo image run`, and back. In the lan the device gets its address from
+//! the box's DHCP server, asks the box for names, and takes IPv6 from its router advertisements, as the kernel does.
 //!
-//! Programs outside get into the lan by ports of the host whose sockets the builder takes along: as a proxy (`socks`), or
+//! Programs of the host itself get there by ports of the host whose sockets the builder takes along: as a proxy (`socks`), or
 //! each to one destination (`forward`, `udp`).
 
 mod dhcp;
@@ -30,7 +30,7 @@ use std::sync::mpsc::{Sender, channel};
 use std::time::{Duration, Instant};
 
 use miette::{Diagnostic, IntoDiagnostic};
-use octet_machine::panel::{Mac, hub};
+use octet_machine::panel::{Mac, hub, outside, router};
 use rustix::process::{Pid, Signal, kill_process};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -43,8 +43,7 @@ use dhcp::Lease;
 /// How long the box's DHCP server may take to answer: the box may still boot.
 const LEASE: Duration = Duration::from_secs(300);
 
-/// The device's network card, and the other end of its cable.
-const CARD: &str = "lan";
+/// The other end of the cable in the device's network card.
 const WIRE: &str = "wire";
 
 /// Names of variables that send programs to a proxy of the host's, where they cannot go from the lan.
@@ -59,11 +58,38 @@ const PROXIES: [&str; 8] = [
     "ALL_PROXY",
 ];
 
+/// Where a device is plugged in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Side {
+    /// Among the owner's devices
+    Lan,
+    /// Where the router's uplink leads to
+    Outside,
+}
+
+impl Side {
+    /// What it is called, as an argument too; so is the device's network card.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Lan => "lan",
+            Self::Outside => "outside",
+        }
+    }
+
+    /// The Ethernet address of the device with this `number` at the hub.
+    fn mac(self, number: u8) -> Mac {
+        match self {
+            Self::Lan => router::device(number),
+            Self::Outside => outside::device(number),
+        }
+    }
+}
+
 /// The lan cannot be entered.
 #[derive(Debug, thiserror::Error, Diagnostic)]
 enum LanError {
     /// The hub is not there.
-    #[error("cannot connect to the lan of the box at {}: {why}", hub.display())]
+    #[error("cannot connect to the network of the box at {}: {why}", hub.display())]
     #[diagnostic(help("the box that was started by `cargo image run` has ended; start it again"))]
     Hub {
         /// The hub's socket.
@@ -80,7 +106,7 @@ enum LanError {
         why: String,
     },
     /// The box gives no address.
-    #[error("no DHCP server of the box answers: {0}")]
+    #[error("no DHCP server answers: {0}")]
     #[diagnostic(help(
         "wait until the box is ready: the terminal of `cargo image run` shows its table then. `[lan]` must be in \
          appliance.toml"
@@ -103,12 +129,13 @@ impl LanError {
     }
 }
 
-/// In the namespaces: runs `command` as a device at the `hub`, with its settings in the folder `config`, and serves the
+/// In the namespaces: runs `command` as a device at the `hub` of this `side`, with its settings in the folder `config`, and serves the
 /// `ports`, whose sockets have these numbers. Without a command it runs a shell, or serves until its end.
 ///
 /// # Errors
 /// The box does not take it, or the host refuses.
 pub fn run(
+    side: Side,
     hub: &Path,
     config: &Path,
     ports: &Ports,
@@ -120,31 +147,36 @@ pub fn run(
     let (socket, number) =
         hub::join(hub).map_err(|why| LanError::Hub { hub: hub.to_owned(), why })?;
     // It has the same address each time, so that many short commands do not take all that the box has to give.
-    let mac = Mac([2, 0, 0, 0, 1, number]);
-    let wire = connect(mac)?;
+    let (card, mac) = (side.name(), side.mac(number));
+    let wire = connect(card, mac)?;
     let (end, ended) = channel();
     let box_ended = end.clone();
     std::thread::spawn(move || {
         // The box has gone, or the wire was taken away in here: both are a cable that is pulled.
         let _ = wire::carry(&socket, &wire);
-        eprintln!("\nlan        the box has been turned off");
+        let gone = match side {
+            Side::Lan => "the box has been turned off",
+            Side::Outside => "the box that has made this network has been turned off: start again",
+        };
+        eprintln!("\n{card:10} {gone}");
         let _ = ip(&["link", "set", WIRE, "down"]);
         let _ = box_ended.send(());
     });
-    let lease = lease(mac)?;
-    configure(&lease)?;
+    let lease = lease(card, mac)?;
+    configure(card, &lease)?;
     if let Err(error) = resolver::replace(&lease) {
         eprintln!("warning: {error}: names of the box are not found, only addresses");
     }
-    let domain = lease.domain.as_deref().unwrap_or_default();
+    let domain = lease.domain.as_deref();
+    let names = domain.map_or("there are no names".to_owned(), |it| format!("names end in .{it}"));
     eprintln!(
-        "{:10} {}/{} by the DHCP server {}; names end in .{domain}",
-        CARD, lease.address, lease.prefix, lease.server
+        "{card:10} {}/{} by the DHCP server {}; {names}",
+        lease.address, lease.prefix, lease.server
     );
     if command.is_empty() && !ports.is_empty() {
         end_by_signal(end)?;
         ports.serve(sockets, domain).map_err(LanError::kernel("listen"))?;
-        std::thread::spawn(move || keep(mac, lease));
+        std::thread::spawn(move || keep(card, mac, lease));
         // The box ends, or somebody wants us to.
         let _ = ended.recv();
         return Ok(ExitCode::SUCCESS);
@@ -152,57 +184,61 @@ pub fn run(
     ports.serve(sockets, domain).map_err(LanError::kernel("listen"))?;
     let shell = [std::env::var_os("SHELL").unwrap_or_else(|| "/bin/sh".into())];
     let command = if command.is_empty() {
-        eprintln!("{CARD:10} a shell in the lan of the box: `exit` leaves it");
+        let place = match side {
+            Side::Lan => "in the lan of the box",
+            Side::Outside => "in the network outside of the box",
+        };
+        eprintln!("{card:10} a shell {place}: `exit` leaves it");
         &shell
     } else {
         command
     };
-    std::thread::spawn(move || keep(mac, lease));
+    std::thread::spawn(move || keep(card, mac, lease));
     wait(start(command, config)?)
 }
 
 /// Makes the device's card, and returns the other end of its cable.
-fn connect(mac: Mac) -> Result<std::os::fd::OwnedFd, LanError> {
+fn connect(card: &str, mac: Mac) -> Result<std::os::fd::OwnedFd, LanError> {
     let mac = mac.to_string();
     ip(&["link", "set", "lo", "up"])?;
-    ip(&["link", "add", CARD, "address", &mac, "type", "veth", "peer", "name", WIRE])?;
+    ip(&["link", "add", card, "address", &mac, "type", "veth", "peer", "name", WIRE])?;
     // The other end has no address, and says nothing of its own.
     ip(&["link", "set", "dev", WIRE, "addrgenmode", "none"])?;
     ip(&["link", "set", WIRE, "arp", "off", "up"])?;
     // What a card would do to a frame is done before, or what comes out has no checksum.
-    sys::disable_tx_checksums(CARD).map_err(LanError::kernel("turn off checksum offload"))?;
+    sys::disable_tx_checksums(card).map_err(LanError::kernel("turn off checksum offload"))?;
     let wire = sys::packet_socket(WIRE);
     let wire = wire.map_err(LanError::kernel(format!("open a packet socket at {WIRE}")))?;
-    ip(&["link", "set", CARD, "up"])?;
+    ip(&["link", "set", card, "up"])?;
     // Before there is an address, the question for one needs a route.
-    ip(&["route", "add", "default", "dev", CARD])?;
+    ip(&["route", "add", "default", "dev", card])?;
     Ok(wire)
 }
 
 /// The first address.
-fn lease(mac: Mac) -> Result<Lease, LanError> {
+fn lease(card: &str, mac: Mac) -> Result<Lease, LanError> {
     let socket = dhcp::socket().map_err(LanError::NoLease)?;
     let patient = Instant::now() + Duration::from_secs(3);
     match dhcp::ask(&socket, mac, None, patient) {
         Err(error) if error.kind() == io::ErrorKind::TimedOut => {
-            eprintln!("{CARD:10} waiting for an address of the box");
+            eprintln!("{card:10} waiting for an address of the box");
             dhcp::ask(&socket, mac, None, Instant::now() + LEASE).map_err(LanError::NoLease)
         }
         lease => lease.map_err(LanError::NoLease),
     }
 }
 
-fn configure(lease: &Lease) -> Result<(), LanError> {
+fn configure(card: &str, lease: &Lease) -> Result<(), LanError> {
     let address = format!("{}/{}", lease.address, lease.prefix);
-    ip(&["address", "add", &address, "broadcast", "+", "dev", CARD])?;
+    ip(&["address", "add", &address, "broadcast", "+", "dev", card])?;
     match lease.router {
         Some(router) => ip(&["route", "replace", "default", "via", &router.to_string()]),
-        None => ip(&["route", "delete", "default", "dev", CARD]),
+        None => ip(&["route", "delete", "default", "dev", card]),
     }
 }
 
 /// Asks for the address anew when half of its time is over (RFC 2131, 4.4.5).
-fn keep(mac: Mac, mut lease: Lease) {
+fn keep(card: &'static str, mac: Mac, mut lease: Lease) {
     let Ok(socket) = dhcp::socket() else { return };
     loop {
         let half = Duration::from_secs(u64::from(lease.seconds) / 2);
@@ -210,9 +246,9 @@ fn keep(mac: Mac, mut lease: Lease) {
         match dhcp::ask(&socket, mac, Some(lease.address), Instant::now() + half) {
             Ok(renewed) if renewed.address == lease.address => lease = renewed,
             Ok(other) => {
-                return eprintln!("lan        the box gives {} now: start again", other.address);
+                return eprintln!("{card:10} the box gives {} now: start again", other.address);
             }
-            Err(error) => return eprintln!("lan        the address is not renewed: {error}"),
+            Err(error) => return eprintln!("{card:10} the address is not renewed: {error}"),
         }
     }
 }

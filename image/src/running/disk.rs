@@ -4,6 +4,7 @@
 
 use std::fs::{self, File};
 use std::io;
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use miette::{IntoDiagnostic, WrapErr};
@@ -63,9 +64,9 @@ impl WorkingDisk {
 
     fn new(built: &Built, node: Option<Node>, path: PathBuf) -> miette::Result<Self> {
         let make = || -> io::Result<()> {
-            if node == Some(Node::Router) {
-                // The box makes new keys: who knows the old ones would take it for another.
-                match fs::remove_dir_all(config(&built.folder)) {
+            if matches!(node, None | Some(Node::Router)) {
+                // It makes new keys: who knows the old ones would take it for another.
+                match fs::remove_dir_all(kept_config(&built.folder, node.is_some())) {
                     Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                     removed => removed?,
                 }
@@ -125,9 +126,19 @@ fn starts(keep: &Keep) -> String {
     keep.back.as_ref().map_or_else(|| "another slot".to_owned(), |slot| format!("slot {slot}"))
 }
 
-/// The folder for the settings of devices in the lan of a box whose machines have such disks.
-pub fn config(folder: &Path) -> PathBuf {
-    beside(folder, ".config")
+/// Makes the folder for the settings of the lan's devices: beside the disks, if the box, or the single board, has its keys
+/// there.
+pub fn make_config(built: &Built, has_disks: bool, is_box: bool, config: &Path) -> io::Result<()> {
+    if !has_disks {
+        return fs::create_dir(config);
+    }
+    let kept = kept_config(&built.folder, is_box);
+    fs::create_dir_all(&kept)?;
+    symlink(kept, config)
+}
+
+fn kept_config(folder: &Path, is_box: bool) -> PathBuf {
+    beside(folder, if is_box { ".config" } else { ".single.config" })
 }
 
 /// A file of the image in `folder` that is no part of it.

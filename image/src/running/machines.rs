@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use miette::{Diagnostic, IntoDiagnostic, miette};
-use octet_machine::{Cluster, Exit, Machine, Node, Socket};
+use octet_machine::{Cluster, Exit, Mac, Machine, Node, Socket};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -33,6 +33,8 @@ pub struct Machines {
     pub cluster: Cluster,
     built: Built,
     size: Size,
+    /// The router's card that leads outside.
+    uplink: Mac,
     has_disks: bool,
     /// Each has a folder in it.
     folder: PathBuf,
@@ -103,6 +105,7 @@ impl Machines {
     pub fn new(
         built: &Built,
         size: Size,
+        uplink: Mac,
         has_disks: bool,
         folder: &Path,
         tell: fn(&str),
@@ -111,7 +114,7 @@ impl Machines {
         let (built, folder) = (built.clone(), folder.to_owned());
         let ended = Mutex::default();
         let ending = AtomicBool::new(false);
-        Ok(Arc::new(Self { cluster, built, size, has_disks, folder, ended, tell, ending }))
+        Ok(Arc::new(Self { cluster, built, size, uplink, has_disks, folder, ended, tell, ending }))
     }
 
     /// Does it. Returns how all are then.
@@ -163,7 +166,11 @@ impl Machines {
         let disk = self.has_disks.then_some(existing);
         let builder = machine(&self.built, disk, Some(node))?.memory(self.size.memory);
         let builder = builder.folder(&own).reboots();
-        let machine = self.cluster.power_on(node, builder).into_diagnostic()?;
+        let machine = match node {
+            Node::Router => self.cluster.power_on_as(node, self.uplink, builder),
+            Node::Board(_) => self.cluster.power_on(node, builder),
+        };
+        let machine = machine.into_diagnostic()?;
         let (all, tell) = (Arc::downgrade(self), self.tell);
         std::thread::spawn(move || follow(node, &machine, &all, tell));
         Ok(())
@@ -195,7 +202,7 @@ impl Machines {
         let nodes = [Node::Router].into_iter().chain((1..=self.size.ports).map(Node::Board));
         let row = |node| {
             let cable = match node {
-                Node::Router => "uplink: nobody; lan: devices of this computer".to_owned(),
+                Node::Router => "uplink and lan: devices of this computer".to_owned(),
                 Node::Board(number) => match self.cluster.plugged(Socket::Board(number)) {
                     Some(Socket::Router(port)) => format!("port {port}"),
                     _ => "unplugged".to_owned(),

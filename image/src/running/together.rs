@@ -1,7 +1,8 @@
 //! A router and its boards, wired as in the box, from their power-on until they are one.
 
 use std::fs;
-use std::io;
+use std::net::Ipv4Addr;
+use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,22 +11,25 @@ use std::time::{Duration, Instant};
 use miette::{Diagnostic, IntoDiagnostic, miette};
 use octet_appliance::Board;
 use octet_machine::panel::hub::Hub;
+use octet_machine::panel::outside::{self, Outside};
 use octet_machine::{Cluster, Machine, Node, Socket, State, Status};
 
 use super::machines::Machines;
 pub use super::machines::Size;
+use super::outside::{Name, Shared};
 use super::progress::{Phase, Progress};
 use super::services::{self, Row};
 use super::whole::{self, Seen};
-use super::{Existing, Lan, disk, folder_of, socket};
+use super::{Existing, Hubs, disk, folder_of, socket};
 use crate::appliance_file::ApplianceFile;
 use crate::build::{self, Built, Options};
 
 /// From QEMU's start until a machine of many is ready: they share the host's processors.
 const READY: Duration = Duration::from_secs(300);
 
-/// The hub's number at the patch panel.
+/// At the patch panel: the hub of the lan, and the network outside.
 const LAN: u8 = 0;
+const OUTSIDE: u8 = 1;
 
 /// What cannot be run.
 #[derive(Debug, thiserror::Error, Diagnostic)]
@@ -58,6 +62,8 @@ pub struct Together {
     pub machines: Arc<Machines>,
     /// Where devices of the lan are plugged in.
     pub lan: Hub,
+    /// What the router's uplink leads to, and the box's place there, if others are in it.
+    pub outside: (Outside, Option<Shared>),
     /// How each is.
     pub rows: Vec<Row>,
     /// The number of the map that all have.
@@ -68,8 +74,8 @@ pub struct Together {
     pub took: Duration,
 }
 
-/// Boots a box, each machine from a disk of its own, if they have one; what they need is in `folder`. It is one
-/// when what `said` puts on single boards runs there, too.
+/// Boots a box, each machine from a disk of its own, if they have one; what they need is in `folder`. Its uplink is in a
+/// network of its own, unless a `network` is named. It is one when what `said` puts on single boards runs there, too.
 ///
 /// # Errors
 /// It does not become one in time.
@@ -78,36 +84,40 @@ pub fn start(
     size: Size,
     said: &[Board],
     disks: Option<Existing>,
+    network: Option<&Name>,
     folder: &Path,
 ) -> miette::Result<Together> {
     let has_disks = disks.is_some();
-    let machines = Machines::new(built, size, has_disks, folder, |text| eprintln!("{text}"))?;
-    let (began, progress) = (Instant::now(), Progress::new());
     let router = folder_of(folder, Node::Router);
+    let shared = network.map(|name| Shared::join(name, &router)).transpose()?;
+    let number = shared.as_ref().map_or(1, |shared| shared.number);
+    let uplink = outside::uplink(number);
+    let tell = |text: &str| eprintln!("{text}");
+    let machines = Machines::new(built, size, uplink, has_disks, folder, tell)?;
+    let (began, progress) = (Instant::now(), Progress::new());
     fs::create_dir(&router).into_diagnostic()?;
-    let Lan { hub, config } = Lan::of(&router);
+    let Hubs { lan, outside, config } = Hubs::of(&router);
     let cluster = &machines.cluster;
-    let lan = cluster.open(LAN, Socket::Router(size.ports + 1), &hub).into_diagnostic()?;
+    let lan = cluster.open(LAN, Socket::Router(size.ports + 1), &lan).into_diagnostic()?;
+    if let (Some(name), Some(shared)) = (network, &shared) {
+        symlink(&shared.wire, &outside).into_diagnostic()?;
+        let address = outside::address(uplink).unwrap_or(Ipv4Addr::UNSPECIFIED);
+        eprintln!("{:10} {address} in the network `{name}`", "outside");
+    }
+    let port = cluster.be(OUTSIDE, Socket::Router(0)).into_diagnostic()?;
+    let lost = |error| eprintln!("The router's uplink leads nowhere any more: {error}");
+    let wire = shared.as_ref().map_or(&outside, |shared| &shared.wire);
+    let outside = (Outside::join(wire, port, lost).into_diagnostic()?, shared);
     for node in [Node::Router].into_iter().chain((1..=size.boards).map(Node::Board)) {
         machines.switch_on(node, disks.unwrap_or_default())?;
         progress.show(node, Phase::Kernel, "");
     }
-    make_config(built, has_disks, &config).into_diagnostic()?;
+    disk::make_config(built, has_disks, true, &config).into_diagnostic()?;
     wait_ready(cluster, began + READY, &progress)?;
     let (sequence, seen) = whole::wait(cluster, size.boards, began + READY, &progress)?;
     let rows = services::wait(cluster, said, began + READY, &progress)?;
     socket::serve(&socket::path(&router), &machines).into_diagnostic()?;
-    Ok(Together { machines, lan, rows, sequence, seen, took: began.elapsed() })
-}
-
-/// Makes the folder for the settings of the lan's devices: beside the disks, if the box has its keys there.
-fn make_config(built: &Built, has_disks: bool, config: &Path) -> io::Result<()> {
-    if !has_disks {
-        return fs::create_dir(config);
-    }
-    let kept = disk::config(&built.folder);
-    fs::create_dir_all(&kept)?;
-    std::os::unix::fs::symlink(kept, config)
+    Ok(Together { machines, lan, outside, rows, sequence, seen, took: began.elapsed() })
 }
 
 /// Waits for each machine to be ready, and each board to know which it is.

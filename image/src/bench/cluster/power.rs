@@ -45,6 +45,6 @@ impl Power {
     pub fn whole(&self) -> miette::Result<Duration> {
         let folder = tempfile::Builder::new().prefix("octet-").tempdir().into_diagnostic()?;
         let size = Size { ports: self.ports, boards: BOARDS, memory: MEMORY };
-        Ok(together::start(&self.built, size, &self.said, None, folder.path())?.took)
+        Ok(together::start(&self.built, size, &self.said, None, None, folder.path())?.took)
     }
 }

@@ -52,7 +52,7 @@ impl Site {
         let built = build::build(options)?;
         let folder = tempfile::Builder::new().prefix("octet-").tempdir().into_diagnostic()?;
         let size = Size { ports, boards: BOARDS, memory: MEMORY };
-        let together = together::start(&built, size, &said, None, folder.path())?;
+        let together = together::start(&built, size, &said, None, None, folder.path())?;
         let site = Self { together, _folder: folder };
         site.wait_linked()?;
         Ok(site)

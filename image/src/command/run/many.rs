@@ -11,15 +11,18 @@ use signal_hook::iterator::Signals;
 use super::{ENDS, POWER_OFF, place, tell, unit_failed};
 use crate::build::Built;
 use crate::report;
+use crate::running::outside::Name;
 use crate::running::together::{self, Size, Together};
 use crate::running::{Existing, SOCKETS, folder_of, whole};
 
-/// Boots a box as it is `said`, each machine from a disk of its own, if they have one.
+/// Boots a box as it is `said`, each machine from a disk of its own, if they have one, in the `network` of other boxes, if
+/// one is named.
 pub fn run(
     built: &Built,
     size: Size,
     said: &[Board],
     disks: Option<Existing>,
+    network: Option<&Name>,
 ) -> miette::Result<ExitCode> {
     let mut signals = Signals::new(ENDS).into_diagnostic()?;
     let folder = tempfile::Builder::new().prefix(SOCKETS).tempdir().into_diagnostic()?;
@@ -27,8 +30,8 @@ pub fn run(
     let router = folder_of(folder.path(), Node::Router);
     let what = format!("{}, a router and {} boards", built.target.name(), size.boards);
     let _place = place(built, &what, &router);
-    let Together { machines, lan: _lan, rows, sequence, seen, took } =
-        together::start(built, size, said, disks, folder.path())?;
+    let Together { machines, lan: _lan, outside: _outside, rows, sequence, seen, took } =
+        together::start(built, size, said, disks, network, folder.path())?;
     print!("{}", whole::table(&rows, sequence, &seen));
     let took = took.as_secs_f64();
     println!("{} machines are one box {took:.3} s after the first one's start", rows.len());
@@ -36,7 +39,8 @@ pub fn run(
     if is_in_terminal {
         tell(
             "In another terminal `cargo image ctl --board N` asks board N, `cargo image box off N` takes its power \
-             away, and `cargo image lan` is a device in the lan; ctrl-C turns all off",
+             away, and `cargo image lan` is a device in the lan, with `--side outside` at the uplink; ctrl-C turns all \
+             off",
         );
         signals.forever().next();
     }

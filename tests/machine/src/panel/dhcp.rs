@@ -58,6 +58,17 @@ impl DhcpServer {
 
     /// What the client asks in `frame`, and the frame with the answer.
     pub fn answer(&self, frame: &[u8]) -> Option<(DhcpMessageType, Option<Vec<u8>>)> {
+        let time = self.address.octets();
+        let time = [DhcpOption { kind: TIME, data: &time }];
+        self.answer_with(frame, if self.knows { &time } else { &[] })
+    }
+
+    /// The same with other `options` than that about the time.
+    pub fn answer_with(
+        &self,
+        frame: &[u8],
+        options: &[DhcpOption<'_>],
+    ) -> Option<(DhcpMessageType, Option<Vec<u8>>)> {
         let frame = EthernetFrame::new_checked(frame).ok()?;
         if frame.ethertype() != EthernetProtocol::Ipv4 {
             return None;
@@ -78,8 +89,6 @@ impl DhcpServer {
             kind => return Some((kind, None)),
         };
         let client = question.client_hardware_address;
-        let time = self.address.octets();
-        let time = [DhcpOption { kind: TIME, data: &time }];
         let repr = DhcpRepr {
             message_type: answer,
             transaction_id: question.transaction_id,
@@ -101,7 +110,7 @@ impl DhcpServer {
             lease_duration: Some(self.seconds),
             renew_duration: None,
             rebind_duration: None,
-            additional_options: if self.knows { &time } else { &[] },
+            additional_options: options,
         };
         let mut bytes = vec![0; repr.buffer_len()];
         repr.emit(&mut DhcpPacket::new_unchecked(&mut bytes)).ok()?;

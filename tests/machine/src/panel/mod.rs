@@ -13,6 +13,8 @@ mod dhcp;
 mod host;
 pub mod hub;
 #[cfg(feature = "stack")]
+pub mod outside;
+#[cfg(feature = "stack")]
 mod packet;
 mod patch;
 #[cfg(feature = "stack")]
@@ -20,6 +22,8 @@ pub mod peer;
 mod port;
 #[cfg(feature = "stack")]
 pub mod raw;
+#[cfg(feature = "stack")]
+pub mod router;
 #[cfg(feature = "stack")]
 mod station;
 #[cfg(feature = "stack")]

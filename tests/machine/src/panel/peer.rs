@@ -148,7 +148,7 @@ fn is_own(own: Own, address: Ipv4Addr) -> bool {
     }
 }
 
-fn neighbour(frame: &[u8], mac: Mac, own: Own) -> Option<Vec<u8>> {
+pub(super) fn neighbour(frame: &[u8], mac: Mac, own: Own) -> Option<Vec<u8>> {
     let (_, Heard::WhoHas { target: IpAddr::V4(target), asker, asker_mac }) = packet::read(frame)?
     else {
         return None;
@@ -157,7 +157,7 @@ fn neighbour(frame: &[u8], mac: Mac, own: Own) -> Option<Vec<u8>> {
         .then(|| packet::neighbour((mac, asker_mac), target.into(), asker, target.into(), false))
 }
 
-fn echo(bytes: &[u8], mac: Mac, own: Own) -> Option<Vec<u8>> {
+pub(super) fn echo(bytes: &[u8], mac: Mac, own: Own) -> Option<Vec<u8>> {
     let frame = EthernetFrame::new_checked(bytes).ok()?;
     let ip = Ipv4Packet::new_checked(frame.payload()).ok()?;
     let is_echo = frame.ethertype() == EthernetProtocol::Ipv4

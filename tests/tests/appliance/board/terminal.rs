@@ -11,6 +11,8 @@ use octet_tests::{
     InTerminal, READY, builder, link_programs, must, one_at_a_time, run, shipped, workspace,
 };
 
+use crate::cluster::silent_beside;
+
 /// `cargo image` of the workspace, with the image built already.
 fn image(args: &[&str]) -> Command {
     shipped();
@@ -52,12 +54,23 @@ fn a_person_watches_asks_and_turns_it_off() {
     assert!(wrong.stderr.contains("no-such-unit"), "{}", wrong.stderr);
 
     the_boot_is_drawn(&json);
+    a_device_reaches_it();
     two_are_told_apart();
     one_asks_at_a_time();
 
     assert_eq!(last.text, "cargo image ctl poweroff");
     person.types(&page, std::slice::from_ref(last));
     assert_ne!(run(&mut image(&["ctl", "status"])).status, Some(0));
+}
+
+/// It is board 1 for the owner's devices, who reach what the appliance's file lets them, and nothing else.
+fn a_device_reaches_it() {
+    let board = "10.20.1.2";
+    let script = silent_beside(&[(board, 22), ("10.20.2.2", 8080)], (board, 8080));
+    let said = must(&mut image(&["lan", "python3", "-c", &script]));
+    assert_eq!(said.stdout, "400 True\n", "{}", said.stderr);
+    let outside = run(&mut image(&["lan", "--side", "outside", "true"]));
+    assert!(outside.stderr.contains("--cluster"), "{}", outside.stderr);
 }
 
 /// The drawing of the boot is XML, and shows every phase and every unit that has started.

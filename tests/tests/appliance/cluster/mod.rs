@@ -16,6 +16,7 @@ mod neighbours;
 mod numbers;
 mod objects;
 mod order;
+mod outside;
 mod owned;
 mod question;
 mod rates;
@@ -31,3 +32,5 @@ mod uplink;
 mod view;
 mod vpn;
 mod wires;
+
+pub use run::silent_beside;

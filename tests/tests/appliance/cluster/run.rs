@@ -20,10 +20,18 @@ services = ["store"]
 [[board]]
 number = 2
 services = ["store", "fetcher"]
+
+[[publish]]
+port = "tcp/8088"
+to = "board-2"
+at = "tcp/8080"
 "#;
 
+/// The router as those outside reach it.
+const UPLINK: &str = "198.18.2.1";
+
 /// `nobody`, for whom nothing is allowed that is not allowed to all.
-const NOBODY: u32 = 65534;
+pub const NOBODY: u32 = 65534;
 
 #[test]
 fn one_command_makes_of_blank_machines_one_box() {
@@ -55,8 +63,9 @@ fn one_command_makes_of_blank_machines_one_box() {
         // Behind when it was ready, in seconds, and the number of its units.
         assert_eq!(row[7..].join(" "), services);
     }
-    let person = Person::new(out);
+    let person = Person::new(out, 1);
     is_a_device_in_the_lan(&person);
+    is_a_device_outside(&person);
     // Before board 2 starts again.
     let mut ports = has_ports_into_the_lan(&person);
     has_machines_that_are_switched_on_and_off(&person, &mut terminal);
@@ -84,14 +93,14 @@ fn one_command_makes_of_blank_machines_one_box() {
 }
 
 /// Who runs `cargo image lan`: nobody in particular, if these tests are root's.
-struct Person {
+pub struct Person {
     /// What serves as their clone: its folder `out` is the one that the box runs from.
     clone: tempfile::TempDir,
     builder: PathBuf,
 }
 
 impl Person {
-    fn new(out: &Path) -> Self {
+    pub fn new(out: &Path, machine: u32) -> Self {
         let clone = tempfile::tempdir().unwrap();
         let at = |name: &str| clone.path().join(name);
         fs::create_dir(at("overlays")).unwrap();
@@ -103,12 +112,12 @@ impl Person {
         fs::copy(octet_tests::builder(), &builder).unwrap();
         if geteuid().is_root() {
             // What the box's own person has made for themselves becomes nobody's.
-            let text = fs::read_to_string(out.join("machines/1")).unwrap();
+            let text = fs::read_to_string(out.join(format!("machines/{machine}"))).unwrap();
             let sockets = Path::new(text.lines().nth(1).unwrap());
             for open in [clone.path(), out.parent().unwrap(), sockets.parent().unwrap()] {
                 fs::set_permissions(open, Permissions::from_mode(0o755)).unwrap();
             }
-            for own in ["lan", "config"] {
+            for own in ["lan", "outside", "config"] {
                 chown(sockets.join(own), Some(NOBODY), Some(NOBODY)).unwrap();
             }
         }
@@ -120,7 +129,7 @@ impl Person {
         self.in_clone(&[&["lan", "--"], command].concat())
     }
 
-    fn in_clone(&self, arguments: &[&str]) -> Command {
+    pub fn in_clone(&self, arguments: &[&str]) -> Command {
         let mut own = Command::new("env");
         own.arg(format!("--chdir={}", self.clone.path().display()));
         if geteuid().is_root() {
@@ -218,6 +227,45 @@ fn is_a_device_in_the_lan(person: &Person) {
     let forbidden = run(&mut person.at_home(forbidden));
     assert_ne!(forbidden.status, Some(0));
     assert!(forbidden.stderr.contains("user.max_user_namespaces"), "{}", forbidden.stderr);
+}
+
+/// From outside what is published answers, and nothing else does.
+fn is_a_device_outside(person: &Person) {
+    let closed = [(UPLINK, 8080), (UPLINK, 4040), ("10.20.2.2", 8080)];
+    let script = silent_beside(&closed, (UPLINK, 8088));
+    let outside = ["lan", "--side", "outside", "python3", "-c", &script];
+    let said = must(&mut person.in_clone(&outside));
+    assert_eq!(said.stdout, "400 True\n", "{}", said.stderr);
+    assert!(said.stderr.contains("198.18.3."), "{}", said.stderr);
+}
+
+/// A program that asks a board's cache, which is `open`, until that answers, begins connections to those that are
+/// `closed`, asks it again, and prints its answer, and whether nobody has answered to the others before.
+pub fn silent_beside(closed: &[(&str, u16)], open: (&str, u16)) -> String {
+    let closed: String =
+        closed.iter().map(|(host, port)| format!("('{host}', {port}), ")).collect();
+    let (host, port) = open;
+    format!(
+        "import http.client, socket, time\n\
+         def ask():\n\
+         \x20   for _ in range(900):\n\
+         \x20       try:\n\
+         \x20           cache = http.client.HTTPConnection('{host}', {port})\n\
+         \x20           cache.request('GET', '/b/x')\n\
+         \x20           return cache.getresponse().status\n\
+         \x20       except ConnectionRefusedError:\n\
+         \x20           time.sleep(0.2)\n\
+         ask()\n\
+         closed = [{closed}]\n\
+         begun = [socket.socket() for _ in closed]\n\
+         for one, to in zip(begun, closed):\n\
+         \x20   one.setblocking(False)\n\
+         \x20   one.connect_ex(to)\n\
+         status = ask()\n\
+         TCP_SYN_SENT = 2\n\
+         states = [one.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] for one in begun]\n\
+         print(status, states == [TCP_SYN_SENT] * len(begun))"
+    )
 }
 
 /// A browser of this host reaches the lan by a proxy and by a port that is forwarded. Returns who serves them.

@@ -1,0 +1,48 @@
+//! The network of a single board: a router in this process, and behind it devices of this host as the owner's.
+
+use miette::{IntoDiagnostic, miette};
+use octet_machine::Machine;
+use octet_machine::panel::router::Router;
+
+use super::{Hubs, disk};
+use crate::appliance_file::ApplianceFile;
+use crate::build::{self, Built, Options};
+
+/// The first 16 bits of the networks of a board that is not one of a box.
+const WITHIN: [u8; 2] = [10, 20];
+
+/// What the board is told.
+#[derive(Debug, Clone, Copy)]
+pub struct Network {
+    within: [u8; 2],
+    /// Whether the file is about a box, of which it is the first board then.
+    is_numbered: bool,
+}
+
+impl Network {
+    /// As the appliance's file says.
+    ///
+    /// # Errors
+    /// The file is wrong.
+    pub fn of(options: &Options) -> miette::Result<Self> {
+        let path = options.appliance_file(&build::workspace()?);
+        let ApplianceFile { appliance, .. } = ApplianceFile::read(&path)?;
+        let cluster = appliance.cluster.as_ref();
+        let within = cluster.map_or(WITHIN, |cluster| {
+            let [a, b, ..] = cluster.network.host(0, 0).octets();
+            [a, b]
+        });
+        Ok(Self { within, is_numbered: cluster.is_some() })
+    }
+
+    /// Plugs in `machine`, which has the card [`BOARD`](octet_machine::panel::router::BOARD).
+    ///
+    /// # Errors
+    /// The host refuses.
+    pub fn plug(self, built: &Built, machine: &Machine, has_disk: bool) -> miette::Result<Router> {
+        let port = machine.port(0).ok_or_else(|| miette!("the machine has no network card"))?;
+        let Hubs { lan, config, .. } = Hubs::of(machine.folder());
+        disk::make_config(built, has_disk, false, &config).into_diagnostic()?;
+        Router::start(port, &lan, self.within, self.is_numbered).into_diagnostic()
+    }
+}
