@@ -135,8 +135,9 @@ fn asks_for_help(words: &[String]) -> bool {
 
 /// What is known where no appliance runs.
 fn help() -> clap::Command {
-    Args::augment_args(clap::Command::new(PROGRAM))
-        .after_help("A machine that runs lists its units and verbs here: `cargo image run` starts one.")
+    Args::augment_args(clap::Command::new(PROGRAM)).after_help(
+        "A machine that runs lists its units and verbs here: `cargo image run` starts one.",
+    )
 }
 
 /// Prints help, or what is wrong with a command line.
