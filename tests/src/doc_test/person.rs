@@ -12,7 +12,7 @@ use rustix::process::Signal;
 use tempfile::TempDir;
 
 use super::page::{Command, Page, Run};
-use crate::{InTerminal, READY, SOON, builder, must, workspace};
+use crate::{InTerminal, PAUSE, READY, SOON, builder, must, workspace};
 
 /// What the terminal's driver takes for SIGINT.
 const CTRL_C: &str = "\x03";
@@ -99,7 +99,9 @@ impl Person {
         }
         let begun = Instant::now();
         while !self.typed(at, &typed, run) {
-            assert!(run.retry && begun.elapsed() < SOON, "{at}: it does not print its lines");
+            assert!(run.retry, "{at}: it does not print its lines");
+            assert!(begun.elapsed() < SOON, "late: {at}: it does not print its lines");
+            std::thread::sleep(PAUSE);
         }
         if run.stop || run.ends {
             let mut last = self.going.pop().expect("something goes on");
