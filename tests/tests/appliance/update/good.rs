@@ -6,7 +6,9 @@ use std::process::Command;
 use octet_bundle::{Kind, Standing};
 use octet_control::file::LocalFile;
 use octet_machine::{Machine, MachineError};
-use octet_tests::{Bytes, DiskFile, Image, Release, SigningKey, builder, must, shipped, workspace};
+use octet_tests::{
+    Bytes, DiskFile, Image, Release, SigningKey, builder, must, shipped, soak, workspace,
+};
 use serde_json::{Value, json};
 
 use crate::update::bad::{NOT_GOOD, fails_its_check};
@@ -140,8 +142,11 @@ fn one_that_is_good_those_that_are_refused_and_the_way_back() {
 
     let back = machine.call_unit("update", "rollback", Value::Null).unwrap();
     assert_eq!(back["slot"], json!(first.slot()));
-    machine.call("reboot", Value::Null).unwrap();
-    assert_eq!(wait_good(&machine), first.slot().as_str());
+    // That the boot loader starts the one that is good when the other has no try left is seen above.
+    if soak() {
+        machine.call("reboot", Value::Null).unwrap();
+        assert_eq!(wait_good(&machine), first.slot().as_str());
+    }
     let shown = machine.call_unit("identity", "show", json!({})).unwrap();
     power_off(&machine);
     drop(machine);
