@@ -31,8 +31,9 @@ pub struct Composed {
     pub programs: Sha256,
 }
 
-/// Composes the tree. Mistakes in `appliance.toml` are found before anything is compiled.
-pub fn compose(inputs: &Inputs, steps: &Steps) -> miette::Result<Composed> {
+/// Composes the tree of an image that says that it is of this `version`. Mistakes in `appliance.toml` are found before
+/// anything is compiled.
+pub fn compose(inputs: &Inputs, version: &str, steps: &Steps) -> miette::Result<Composed> {
     let mut tree = Tree::default();
     let useless = inputs.appliance.useless(&inputs.units).map_err(Mistake::from)?;
     useless.iter().for_each(|line| steps.warn(&format!("{line}; {}", line.hint)));
@@ -93,7 +94,7 @@ pub fn compose(inputs: &Inputs, steps: &Steps) -> miette::Result<Composed> {
     tree.put(LICENSES, Node::file(licenses, 0o644, Origin::Generated, because))?;
     let facts = Facts {
         name: appliance.appliance.name.to_string(),
-        version: env!("CARGO_PKG_VERSION").to_owned(),
+        version: version.to_owned(),
         epoch: inputs.lock.content.epoch,
         target: inputs.target,
     };

@@ -36,6 +36,8 @@ pub struct Inputs {
     pub store: Store,
     /// Whether programs that another clone has compiled will do.
     takes_others: bool,
+    /// Whether they are compiled for a look at a change only.
+    quick: bool,
 }
 
 impl Inputs {
@@ -59,6 +61,7 @@ impl Inputs {
             store,
             // What CI builds was compiled there.
             takes_others: options.takes_others && std::env::var_os("CI").is_none(),
+            quick: options.quick,
         })
     }
 
@@ -89,6 +92,7 @@ impl Inputs {
             tools: Tools { rustc: self.toolchain.rustc.clone(), digests },
             unpack,
             takes_others: self.takes_others,
+            quick: self.quick,
             offline: self.store.offline(),
             steps,
         }

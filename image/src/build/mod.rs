@@ -16,6 +16,7 @@ use crate::output::disk::{self, Parts};
 use crate::output::entry::{Of, Slot};
 use crate::output::file;
 use crate::output::sparse::Sparse;
+use crate::output::squashfs::SLOWEST;
 use crate::output::sums;
 use crate::steps::Steps;
 use crate::target::Target;
@@ -46,6 +47,10 @@ pub struct Options {
     /// tried, and neither compared with another nor given to anybody.
     #[arg(skip)]
     pub takes_others: bool,
+    /// Whether it is for a look at a change only: what is compiled again is less, and there is no disk to flash or to
+    /// sign.
+    #[arg(skip)]
+    pub quick: bool,
 }
 
 /// An image.
@@ -59,9 +64,12 @@ pub struct Built {
     pub linux: PathBuf,
     /// The initramfs.
     pub initrd: PathBuf,
-    /// The disk that has both, as it is written onto flash.
+    /// The disk that has both, as it is written onto flash; a quick image has none.
     pub disk: PathBuf,
 }
+
+/// What an image that is only for a look at a change has in its version.
+const QUICK: &str = "quick";
 
 /// Another toolchain than the one that is locked, with `--locked`.
 #[derive(Debug, thiserror::Error, Diagnostic)]
@@ -72,7 +80,18 @@ struct OtherToolchain(Vec<String>);
 impl Options {
     /// The folder of the image.
     pub fn folder(&self, workspace: &Workspace) -> PathBuf {
-        self.out_folder(workspace).join(self.target.name())
+        self.out_folder(workspace).join(self.name())
+    }
+
+    /// The name of that folder, and of what is kept from one build to the next.
+    fn name(&self) -> String {
+        if self.quick { format!("{}-{QUICK}", self.target) } else { self.target.to_string() }
+    }
+
+    /// Octet's version, as the image says it.
+    fn version(&self) -> String {
+        let version = env!("CARGO_PKG_VERSION");
+        if self.quick { format!("{version}-{QUICK}") } else { version.to_owned() }
     }
 
     fn out_folder(&self, workspace: &Workspace) -> PathBuf {
@@ -132,7 +151,8 @@ pub fn build(options: &Options) -> miette::Result<Built> {
         folder: folder.clone(),
     };
     fetch::fetch(&mut inputs, &options.lock_file(&workspace), options.locked, &steps)?;
-    let key_file = out.join("cache").join(format!("{}.key", options.target));
+    let cache = out.join("cache");
+    let key_file = cache.join(format!("{}.key", options.name()));
     if let Some(compiled) = inputs.cargo(&steps, &|| inputs.unpack_tools(&steps)).current()? {
         let key = inputs.key(compiled.digest());
         let old = fs::read_to_string(&key_file).unwrap_or_default();
@@ -145,8 +165,13 @@ pub fn build(options: &Options) -> miette::Result<Built> {
         }
     }
 
-    let composed = compose::compose(&inputs, &steps)?;
-    let disk = write::write(&inputs, &composed, &folder, &out.join("cache"), &steps)?;
+    let composed = compose::compose(&inputs, &options.version(), &steps)?;
+    let kept = cache.join(format!("{}.blocks", options.name()));
+    let disk = if options.quick {
+        write::quick(&inputs, &composed, &folder, &kept, &steps)?
+    } else {
+        write::write(&inputs, &composed, &folder, &kept, &steps)?
+    };
     let key = format!("{}\n{disk}", inputs.key(composed.programs));
     file::write(&key_file, key.as_bytes())?;
     Ok(built)
@@ -200,11 +225,11 @@ pub fn initrd_with(
     let workspace = workspace()?;
     let steps = Steps::new();
     let inputs = Inputs::load(&workspace, options)?;
-    let mut composed = compose::compose(&inputs, &steps)?;
+    let mut composed = compose::compose(&inputs, &options.version(), &steps)?;
     change(&mut composed.tree)?;
     // Blocks of its own: the image's are not to be compressed anew because of this one.
     let kept = options.out_folder(&workspace).join("cache/other.blocks");
-    let initrd = write::initrd(&composed, inputs.lock.content.epoch, &kept, &steps)?;
+    let initrd = write::initrd(&composed, inputs.lock.content.epoch, &kept, SLOWEST, &steps)?;
     let init = composed.init.bytes().map_or(0, <[u8]>::len);
     Ok(Other { linux: composed.linux, initrd, init })
 }

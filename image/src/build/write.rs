@@ -16,6 +16,7 @@ use crate::output::initrd::Entry;
 use crate::output::licenses::Licenses;
 use crate::output::manifest::{Manifest, Of};
 use crate::output::sparse::Sparse;
+use crate::output::squashfs::{FASTEST, SLOWEST};
 use crate::output::{file, initrd, sbom, squashfs, sums};
 use crate::seed::unpack_kernel;
 use crate::steps::Steps;
@@ -28,13 +29,12 @@ pub fn write(
     inputs: &Inputs,
     composed: &Composed,
     folder: &Path,
-    cache: &Path,
+    kept: &Path,
     steps: &Steps,
 ) -> miette::Result<Sha256> {
     let (target, epoch) = (inputs.target, inputs.lock.content.epoch);
     let version = env!("CARGO_PKG_VERSION");
-    let kept = cache.join(format!("{target}.blocks"));
-    let (initrd, entries) = pack_root(composed, epoch, &kept, steps)?;
+    let (initrd, entries) = pack_root(composed, epoch, kept, SLOWEST, steps)?;
 
     let step = steps.start("disk", "partitions and slot");
     let (sequence, trial) = (epoch.into(), inputs.appliance.appliance.health.within.seconds());
@@ -81,14 +81,41 @@ pub fn write(
     Ok(disk.digest())
 }
 
-/// The initramfs alone.
+/// Writes what QEMU boots without a disk, and nothing that can be flashed or signed. Returns a digest by which it is
+/// known again.
+pub fn quick(
+    inputs: &Inputs,
+    composed: &Composed,
+    folder: &Path,
+    kept: &Path,
+    steps: &Steps,
+) -> miette::Result<Sha256> {
+    let initrd = initrd(composed, inputs.lock.content.epoch, kept, FASTEST, steps)?;
+    let step = steps.start("image", "writing");
+    let size = megabytes(initrd.len());
+    let files =
+        [("boot/initrd", initrd), ("boot/linux", unpack_kernel(&composed.linux)?.into_owned())];
+    file::remove(&folder.join(sums::NAME))?;
+    let mut list = vec![];
+    for (name, content) in &files {
+        file::write(&folder.join(name), content)?;
+        list.push((*name, Sha256::of(content)));
+    }
+    let list = sums::render(list);
+    file::write(&folder.join(sums::NAME), list.as_bytes())?;
+    step.done(&format!("{}: boot/initrd {size}, to be tried and not flashed", folder.display()));
+    Ok(Sha256::of(list.as_bytes()))
+}
+
+/// The initramfs alone, its root compressed at `level`.
 pub fn initrd(
     composed: &Composed,
     epoch: u32,
     kept: &Path,
+    level: i32,
     steps: &Steps,
 ) -> miette::Result<Vec<u8>> {
-    Ok(pack_root(composed, epoch, kept, steps)?.0)
+    Ok(pack_root(composed, epoch, kept, level, steps)?.0)
 }
 
 /// The initramfs, and a list of what is in it.
@@ -96,10 +123,11 @@ fn pack_root(
     composed: &Composed,
     epoch: u32,
     kept: &Path,
+    level: i32,
     steps: &Steps,
 ) -> miette::Result<(Vec<u8>, Vec<Entry>)> {
     let step = steps.start("squashfs", "compressing");
-    let squashfs = squashfs::build(&composed.tree, epoch, kept, &step)?;
+    let squashfs = squashfs::build(&composed.tree, epoch, level, kept, &step)?;
     step.done(&megabytes(squashfs.len()));
     let early: Vec<_> = composed.early.iter().filter_map(|path| early(composed, path)).collect();
     let parts = initrd::Parts { init: &composed.init, early: &early, squashfs: &squashfs };

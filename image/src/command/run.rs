@@ -58,6 +58,10 @@ pub struct Args {
     /// --side outside` have to be started again.
     #[arg(long, value_name = "NAME", requires = "cluster")]
     outside: Option<Name>,
+    /// Have a changed line in a third of the time: programs are compiled piece by piece, so they are larger and slower,
+    /// and the image, whose version says `quick`, can only be tried here
+    #[arg(long, conflicts_with = "disk")]
+    quick: bool,
     #[command(flatten)]
     build: build::Options,
 }
@@ -68,7 +72,8 @@ pub fn run(args: Args) -> miette::Result<ExitCode> {
     let network = Network::of(&args.build)?;
     let said = args.cluster.map(|boards| together::said(&args.build, boards));
     let said = said.transpose()?;
-    let built = build::build(&build::Options { takes_others: true, ..args.build })?;
+    let built =
+        build::build(&build::Options { takes_others: true, quick: args.quick, ..args.build })?;
     let existing = match (args.install, args.fresh) {
         (true, _) => Existing::Install,
         (_, true) => Existing::Replace,

@@ -1,6 +1,6 @@
 //! The root file system: squashfs with zstd.
 //!
-//! Compressing at level 19 is by far the longest part of a build, so it is done on all
+//! Compressing at level 19 is by far the longest part of a build without compiling, so it is done on all
 //! processors, and only for blocks that the build before did not have. The result depends on
 //! neither: a first pass over the tree collects the blocks, which are then compressed each for
 //! itself, and a second pass writes the file.
@@ -26,8 +26,11 @@ use crate::tree::{Content, Tree};
 /// Smaller blocks compress worse, larger ones cost memory at each read.
 const BLOCK_SIZE: u32 = 128 * 1024;
 
-/// The slowest level that needs no more memory to read.
-const LEVEL: i32 = 19;
+/// The slowest level that needs no more memory to read: for what is given to others.
+pub const SLOWEST: i32 = 19;
+
+/// The level of what is only tried here.
+pub const FASTEST: i32 = 1;
 
 /// The root file system cannot be made.
 #[derive(Debug, thiserror::Error, Diagnostic)]
@@ -42,11 +45,17 @@ pub enum SquashfsError {
     Write(#[from] WriteError),
 }
 
-/// The root file system of `tree`, every time in it being `epoch`. `kept` is the file in which
-/// compressed blocks are kept from one build to the next.
-pub fn build(tree: &Tree, epoch: u32, kept: &Path, step: &Step) -> Result<Vec<u8>, SquashfsError> {
+/// The root file system of `tree`, every time in it being `epoch`, compressed at zstd's `level`. `kept` is the file in
+/// which compressed blocks are kept from one build of that level to the next.
+pub fn build(
+    tree: &Tree,
+    epoch: u32,
+    level: i32,
+    kept: &Path,
+    step: &Step,
+) -> Result<Vec<u8>, SquashfsError> {
     // The library wants its compressor to live for ever; there is one per build.
-    let blocks: &'static Blocks = Box::leak(Box::default());
+    let blocks: &'static Blocks = Box::leak(Box::new(Blocks::new(level)));
     write(tree, epoch, blocks)?;
     blocks.compress(kept, step)?;
     write(tree, epoch, blocks)

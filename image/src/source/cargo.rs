@@ -45,6 +45,8 @@ pub struct CargoSource<'a> {
     pub unpack: &'a dyn Fn() -> miette::Result<Unpacked>,
     /// Whether programs that another clone has compiled will do.
     pub takes_others: bool,
+    /// Whether a changed line is to be compiled in less time, to programs that are larger and slower.
+    pub quick: bool,
     /// Whether cargo must not use the network.
     pub offline: bool,
     /// Where progress is told.
@@ -183,12 +185,20 @@ const SERVICES_PROGRAM: &str = "/usr/lib/octet/octet";
 /// What is compiled, and the path of each in the image.
 const PROGRAMS: [(&str, &str); 2] = [(INIT_PACKAGE, INIT), (SERVICES_PACKAGE, SERVICES_PROGRAM)];
 
+/// Where in such a folder finished programs are kept.
+const PROGRAMS_KEPT: &str = "octet";
+
 /// The folder in the builder's cache for programs that all clones of the user share.
 pub const PROGRAMS_FOLDER: &str = "programs";
 
+/// Where what is compiled for images lies below a workspace: for those that are given to others, and for those that
+/// are only tried.
+const COMPILED: &str = "target/appliance";
+const COMPILED_QUICKLY: &str = "target/quick";
+
 /// Where the programs of the workspace at `root` are kept, each lot in a folder of its own.
 pub fn programs(root: &Path) -> PathBuf {
-    root.join("target/appliance/octet")
+    root.join(COMPILED).join(PROGRAMS_KEPT)
 }
 
 impl CargoSource<'_> {
@@ -218,7 +228,12 @@ impl CargoSource<'_> {
     }
 
     fn folder(&self, fingerprint: &str) -> PathBuf {
-        programs(self.root).join(fingerprint)
+        self.compiled_in().join(PROGRAMS_KEPT).join(fingerprint)
+    }
+
+    /// The folder that cargo compiles into.
+    fn compiled_in(&self) -> PathBuf {
+        self.root.join(if self.quick { COMPILED_QUICKLY } else { COMPILED })
     }
 
     fn load(&self, fingerprint: &str) -> Option<Compiled> {
@@ -241,7 +256,8 @@ impl CargoSource<'_> {
         }
         let built = Compiler::new(self, &(self.unpack)()?)?.image()?;
         built.save(&self.folder(&fingerprint))?;
-        if let Some(others) = cache::folder(PROGRAMS_FOLDER)
+        if !self.quick
+            && let Some(others) = cache::folder(PROGRAMS_FOLDER)
             && let Err(error) = self.share(&built, &others, &fingerprint)
         {
             self.steps.warn(&format!("{error}: other clones will compile these programs again"));
@@ -272,7 +288,7 @@ impl CargoSource<'_> {
 
     /// What cargo makes is in one place, and is overwritten by the next build with other services.
     fn lock(&self) -> Result<Locked, WriteError> {
-        file::lock(&self.root.join("target/appliance/.lock"), self.steps)
+        file::lock(&self.compiled_in().join(".lock"), self.steps)
     }
 }
 

@@ -11,15 +11,15 @@ use backhand::compression::{CompressionAction, Compressor};
 use backhand::{BackhandError, FilesystemCompressor, SuperBlock};
 use zstd::bulk;
 
-use super::{LEVEL, SquashfsError, io_error};
+use super::{SquashfsError, io_error};
 use crate::digest::{Hasher, Sha256};
 use crate::output::file;
 use crate::steps::Step;
 
 /// A compressor that first only collects what it is asked to compress, and knows the answers when
 /// it is asked again.
-#[derive(Default)]
 pub struct Blocks {
+    level: i32,
     state: Mutex<State>,
 }
 
@@ -29,13 +29,13 @@ struct State {
     compressed: BTreeMap<Sha256, Vec<u8>>,
 }
 
-impl Default for State {
-    fn default() -> Self {
-        Self { wanted: Some(BTreeMap::new()), compressed: BTreeMap::new() }
-    }
-}
-
 impl Blocks {
+    /// None yet; they will be compressed at zstd's `level`.
+    pub fn new(level: i32) -> Self {
+        let state = State { wanted: Some(BTreeMap::new()), compressed: BTreeMap::new() };
+        Self { level, state: Mutex::new(state) }
+    }
+
     fn state(&self) -> std::sync::MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -44,7 +44,7 @@ impl Blocks {
     /// answers there.
     pub fn compress(&self, kept: &Path, step: &Step) -> Result<(), SquashfsError> {
         let wanted = self.state().wanted.take().unwrap_or_default();
-        let mut compressed = read(kept).unwrap_or_default();
+        let mut compressed = read(kept, self.level).unwrap_or_default();
         compressed.retain(|key, _| wanted.contains_key(key));
         let missing: Vec<_> =
             wanted.iter().filter(|(key, _)| !compressed.contains_key(*key)).collect();
@@ -53,7 +53,7 @@ impl Blocks {
         let work = || -> Result<Vec<(Sha256, Vec<u8>)>, BackhandError> {
             let mut done = vec![];
             while let Some((key, bytes)) = missing.get(next.fetch_add(1, Ordering::Relaxed)) {
-                done.push((**key, bulk::compress(bytes, LEVEL)?));
+                done.push((**key, bulk::compress(bytes, self.level)?));
                 step.advance();
             }
             Ok(done)
@@ -68,7 +68,7 @@ impl Blocks {
             compressed.extend(result.map_err(ended)??);
         }
         if !missing.is_empty() {
-            file::write(kept, &render(&compressed))?;
+            file::write(kept, &render(&compressed, self.level))?;
         }
         self.state().compressed = compressed;
         Ok(())
@@ -108,31 +108,31 @@ impl CompressionAction for Blocks {
         }
         drop(state);
         // Tables at the end, which say where compressed blocks are: known only in this pass.
-        Ok(bulk::compress(bytes, LEVEL)?)
+        Ok(bulk::compress(bytes, self.level)?)
     }
 }
 
-/// Blocks as they are kept: a digest of the rest, then for each its key, its length, its bytes.
-fn render(blocks: &BTreeMap<Sha256, Vec<u8>>) -> Vec<u8> {
+/// Blocks of a `level` as they are kept: a digest of it and of the rest, then for each its key, its length, its bytes.
+fn render(blocks: &BTreeMap<Sha256, Vec<u8>>, level: i32) -> Vec<u8> {
     let mut body = vec![];
     for (key, bytes) in blocks {
         body.extend_from_slice(key.as_ref());
         body.extend_from_slice(&(bytes.len() as u32).to_le_bytes());
         body.extend_from_slice(bytes);
     }
-    let mut file = checksum(&body).as_ref().to_vec();
+    let mut file = checksum(&body, level).as_ref().to_vec();
     file.append(&mut body);
     file
 }
 
-/// The blocks of a file; `None` if it is not there or damaged, which costs time, nothing else.
-fn read(path: &Path) -> Option<BTreeMap<Sha256, Vec<u8>>> {
-    parse(&std::fs::read(path).ok()?)
+/// The blocks of a file; `None` if it is not there, damaged or of another level, which costs time, nothing else.
+fn read(path: &Path, level: i32) -> Option<BTreeMap<Sha256, Vec<u8>>> {
+    parse(&std::fs::read(path).ok()?, level)
 }
 
-fn parse(file: &[u8]) -> Option<BTreeMap<Sha256, Vec<u8>>> {
+fn parse(file: &[u8], level: i32) -> Option<BTreeMap<Sha256, Vec<u8>>> {
     let (sum, mut body) = file.split_at_checked(32)?;
-    if checksum(body).as_ref() != sum {
+    if checksum(body, level).as_ref() != sum {
         return None;
     }
     let mut blocks = BTreeMap::new();
@@ -146,15 +146,16 @@ fn parse(file: &[u8]) -> Option<BTreeMap<Sha256, Vec<u8>>> {
     Some(blocks)
 }
 
-fn checksum(body: &[u8]) -> Sha256 {
+fn checksum(body: &[u8], level: i32) -> Sha256 {
     let mut hasher = Hasher::default();
-    hasher.field("zstd 19").field(body);
+    hasher.field(format!("zstd {level}")).field(body);
     hasher.finish()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::output::squashfs::{FASTEST, SLOWEST};
     use proptest::prelude::*;
 
     proptest! {
@@ -162,16 +163,17 @@ mod tests {
         fn reads_what_it_writes(blocks in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..50), 0..5),
                                 at: usize) {
             let blocks: BTreeMap<_, _> = blocks.into_iter().map(|bytes| (Sha256::of(&bytes), bytes)).collect();
-            let mut file = render(&blocks);
-            prop_assert_eq!(parse(&file), Some(blocks));
+            let mut file = render(&blocks, SLOWEST);
+            prop_assert_eq!(parse(&file, FASTEST), None);
+            prop_assert_eq!(parse(&file, SLOWEST), Some(blocks));
             let at = at % file.len();
             file[at] ^= 1;
-            prop_assert_eq!(parse(&file), None);
+            prop_assert_eq!(parse(&file, SLOWEST), None);
         }
 
         #[test]
         fn never_panics(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
-            let _ = parse(&[checksum(&bytes).as_ref(), &bytes].concat());
+            let _ = parse(&[checksum(&bytes, SLOWEST).as_ref(), &bytes].concat(), SLOWEST);
         }
     }
 }

@@ -49,7 +49,7 @@ impl<'a> Compiler<'a> {
         if !sysroot.join("lib/rustlib").join(triple).join("lib").is_dir() {
             return Err(CargoError::NoTarget { triple });
         }
-        let folder = source.root.join("target/appliance");
+        let folder = source.compiled_in();
         let user = home::of_user().ok_or(CargoError::NoHome)?;
         let home = home::own().ok_or(CargoError::NoHome)?;
         let host = source.tools.rustc.lines().find_map(|line| line.strip_prefix("host: "));
@@ -91,6 +91,9 @@ impl<'a> Compiler<'a> {
             .arg(&self.folder);
         if self.source.offline {
             command.arg("--offline");
+        }
+        if self.source.quick {
+            command.env("CARGO_INCREMENTAL", "1");
         }
         for (package, _) in PROGRAMS {
             command.args(["--package", package]);

@@ -19,6 +19,7 @@ pub fn of(source: &CargoSource<'_>) -> Result<String, CargoError> {
         // What was compiled with the user's configuration is not taken.
         .field("a cargo home of our own")
         .field(Linker::flags().join(" "))
+        .field([u8::from(source.quick)])
         .field(source.target.triple())
         .field(&source.tools.rustc);
     for digest in &source.tools.digests {
