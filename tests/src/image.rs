@@ -31,6 +31,11 @@ pub struct Image {
 }
 
 impl Image {
+    /// One for x86_64 that is in `folder` already.
+    pub fn at(folder: PathBuf) -> Self {
+        Self { folder, architecture: Architecture::X86_64, temporary: None }
+    }
+
     /// Builds the workspace's image with further options for `cargo image build`.
     ///
     /// # Panics
@@ -154,7 +159,7 @@ impl Image {
 /// # Panics
 /// It does not run them.
 pub fn shipped() -> Image {
-    Image { folder: made("OCTET_IMAGE_BUILT"), architecture: Architecture::X86_64, temporary: None }
+    Image::at(made("OCTET_IMAGE_BUILT"))
 }
 
 /// The image for another target, under `out/` too.

@@ -1,6 +1,7 @@
 //! What the tests of the whole appliance share: the image that ships, programs for guests, tools
 //! that are not ours.
 
+mod clone;
 mod disk;
 pub mod doc_test;
 mod image;
@@ -17,6 +18,7 @@ mod terminal;
 mod tool;
 mod update;
 
+pub use clone::clone_to;
 pub use disk::{DiskFile, USED, part};
 pub use image::{AARCH64, Image, shipped, shipped_for, text_of_one_board, workspace};
 pub use owner::Owner;

@@ -53,7 +53,7 @@ pub struct InTerminal {
 }
 
 impl InTerminal {
-    /// Starts `command` in the workspace.
+    /// Starts `command` in its own folder; if it has none, in the workspace.
     ///
     /// # Panics
     /// The host refuses.
@@ -62,7 +62,7 @@ impl InTerminal {
         // It is the terminal that its end is told of.
         let mut own = Command::new("setsid");
         own.arg("--ctty").arg(command.get_program()).args(command.get_args());
-        own.current_dir(workspace());
+        own.current_dir(command.get_current_dir().unwrap_or(&workspace()));
         let (child, mut ours) = in_terminal(own);
         let keyboard = ours.try_clone().expect("a copy of our end");
         let (sender, said) = channel();

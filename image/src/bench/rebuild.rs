@@ -39,11 +39,18 @@ pub struct Rebuilds {
     pub console: Sample,
     /// And one of a large one.
     pub forward: Sample,
+    /// Its first image with `--quick`.
+    pub quick: Sample,
+    /// Such a one, when a line of a large service has changed.
+    pub quick_forward: Sample,
+    /// And when a line has changed that all services are compiled with.
+    pub quick_node: Sample,
 }
 
 /// A file of a service, and a text in it that boxes show.
 const CONSOLE: [&str; 2] = ["services/console/src/screen.rs", "board number not known yet"];
 const FORWARD: [&str; 2] = ["services/forward/src/daemon/answer.rs", "there is no path"];
+const NODE: [&str; 2] = ["services/node/src/names.rs", "give an object as"];
 
 /// A build failed.
 #[derive(Debug, thiserror::Error, Diagnostic)]
@@ -62,7 +69,12 @@ pub fn measure(options: &Options, runs: usize) -> miette::Result<Rebuilds> {
     let folder = tempfile::tempdir().into_diagnostic()?;
     let clone = folder.path().join("clone");
     copy::copy(&root, &copy::files(&root).into_diagnostic()?, &clone).into_diagnostic()?;
-    let build = || timed(Command::new(&program).current_dir(&clone).arg("build").env_remove("CI"));
+    let build_with = |options: &[&str]| {
+        let mut command = Command::new(&program);
+        timed(command.current_dir(&clone).arg("build").args(options).env_remove("CI"))
+    };
+    let build = || build_with(&[]);
+    let quick = || build_with(&["--quick"]);
     let change = |[file, text]: [&str; 2], to: &str| -> miette::Result<()> {
         let source = fs::read_to_string(root.join(file)).into_diagnostic()?;
         if !source.contains(text) {
@@ -80,6 +92,13 @@ pub fn measure(options: &Options, runs: usize) -> miette::Result<Rebuilds> {
         rebuilds.console.add(build()?.0);
         change(FORWARD, &format!("there are {run} paths"))?;
         rebuilds.forward.add(build()?.0);
+    }
+    rebuilds.quick.add(quick()?.0);
+    for run in 0..runs {
+        change(FORWARD, &format!("there are {run} quick paths"))?;
+        rebuilds.quick_forward.add(quick()?.0);
+        change(NODE, &format!("give object {run} as"))?;
+        rebuilds.quick_node.add(quick()?.0);
     }
 
     let changed = clone.join("overlays").join(options.target.name()).join("etc/octet-bench");

@@ -36,7 +36,7 @@ pub struct Inputs {
     pub store: Store,
     /// Whether programs that another clone has compiled will do.
     takes_others: bool,
-    /// Whether they are compiled for a look at a change only.
+    /// Whether the image is a quick one ([`Options::quick`]).
     quick: bool,
 }
 

@@ -47,8 +47,8 @@ pub struct Options {
     /// tried, and neither compared with another nor given to anybody.
     #[arg(skip)]
     pub takes_others: bool,
-    /// Whether it is for a look at a change only: what is compiled again is less, and there is no disk to flash or to
-    /// sign.
+    /// Whether it is to be there soon, rather than small and fast, and has no disk image: then it is only for a look at a
+    /// change.
     #[arg(skip)]
     pub quick: bool,
 }
@@ -68,7 +68,7 @@ pub struct Built {
     pub disk: PathBuf,
 }
 
-/// What an image that is only for a look at a change has in its version.
+/// What the version of a quick image ends with, and the name of its folder.
 const QUICK: &str = "quick";
 
 /// Another toolchain than the one that is locked, with `--locked`.
@@ -168,9 +168,10 @@ pub fn build(options: &Options) -> miette::Result<Built> {
     let composed = compose::compose(&inputs, &options.version(), &steps)?;
     let kept = cache.join(format!("{}.blocks", options.name()));
     let disk = if options.quick {
-        write::quick(&inputs, &composed, &folder, &kept, &steps)?
+        write::quick(&inputs, &composed, &folder, &kept, &steps)?;
+        String::new()
     } else {
-        write::write(&inputs, &composed, &folder, &kept, &steps)?
+        write::write(&inputs, &composed, &folder, &kept, &steps)?.to_string()
     };
     let key = format!("{}\n{disk}", inputs.key(composed.programs));
     file::write(&key_file, key.as_bytes())?;

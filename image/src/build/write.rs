@@ -65,14 +65,7 @@ pub fn write(
     }
     let licenses = Licenses::of(&composed.components).files();
     files.extend(licenses.map(|(name, text)| (name, text.into_bytes())));
-    file::remove(&folder.join(sums::NAME))?;
-    let mut list = vec![(DISK, disk_sha256)];
-    file::write_with(&folder.join(DISK), |file| disk.write_to(file))?;
-    for (name, content) in &files {
-        file::write(&folder.join(name), content)?;
-        list.push((*name, Sha256::of(content)));
-    }
-    file::write(&folder.join(sums::NAME), sums::render(list).as_bytes())?;
+    put(folder, Some((&disk, disk_sha256)), &files)?;
     let sizes: Vec<_> = files[..3]
         .iter()
         .map(|(name, content)| format!("{name} {}", megabytes(content.len())))
@@ -81,30 +74,40 @@ pub fn write(
     Ok(disk.digest())
 }
 
-/// Writes what QEMU boots without a disk, and nothing that can be flashed or signed. Returns a digest by which it is
-/// known again.
+/// Writes a quick image: what QEMU boots without a disk, and nothing that can be flashed or signed.
 pub fn quick(
     inputs: &Inputs,
     composed: &Composed,
     folder: &Path,
     kept: &Path,
     steps: &Steps,
-) -> miette::Result<Sha256> {
+) -> miette::Result<()> {
     let initrd = initrd(composed, inputs.lock.content.epoch, kept, FASTEST, steps)?;
     let step = steps.start("image", "writing");
     let size = megabytes(initrd.len());
-    let files =
-        [("boot/initrd", initrd), ("boot/linux", unpack_kernel(&composed.linux)?.into_owned())];
+    let linux = unpack_kernel(&composed.linux)?.into_owned();
+    put(folder, None, &[("boot/initrd", initrd), ("boot/linux", linux)])?;
+    step.done(&format!("{}: boot/initrd {size}, quick: not to be flashed", folder.display()));
+    Ok(())
+}
+
+/// Writes the files of an image, and last the list of their digests, without which they are none.
+fn put(
+    folder: &Path,
+    disk: Option<(&Sparse, Sha256)>,
+    files: &[(&str, Vec<u8>)],
+) -> miette::Result<()> {
     file::remove(&folder.join(sums::NAME))?;
     let mut list = vec![];
-    for (name, content) in &files {
+    if let Some((disk, sha256)) = disk {
+        file::write_with(&folder.join(DISK), |file| disk.write_to(file))?;
+        list.push((DISK, sha256));
+    }
+    for (name, content) in files {
         file::write(&folder.join(name), content)?;
         list.push((*name, Sha256::of(content)));
     }
-    let list = sums::render(list);
-    file::write(&folder.join(sums::NAME), list.as_bytes())?;
-    step.done(&format!("{}: boot/initrd {size}, to be tried and not flashed", folder.display()));
-    Ok(Sha256::of(list.as_bytes()))
+    Ok(file::write(&folder.join(sums::NAME), sums::render(list).as_bytes())?)
 }
 
 /// The initramfs alone, its root compressed at `level`.

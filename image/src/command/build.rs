@@ -15,6 +15,9 @@ pub struct Args {
     /// First install what this machine lacks for --verify
     #[arg(long, requires = "verify")]
     setup: bool,
+    /// Build as `cargo image run --quick` does
+    #[arg(long, conflicts_with = "verify")]
+    quick: bool,
     #[command(flatten)]
     options: Options,
 }
@@ -24,7 +27,8 @@ pub fn run(args: Args) -> miette::Result<ExitCode> {
     if args.verify.is_some() {
         setup::require(&[&setup::VERIFY], args.setup)?;
     }
-    let options = Options { takes_others: args.verify.is_none(), ..args.options };
+    let takes_others = args.verify.is_none();
+    let options = Options { takes_others, quick: args.quick, ..args.options };
     let built = build(&options)?;
     if let Some(extent) = args.verify {
         println!("{}", verify(&options, &built, extent)?.text(&built));

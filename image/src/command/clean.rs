@@ -25,12 +25,8 @@ pub struct Args {
 }
 
 /// What is removed of the clone: a folder, and the lock in it that a build holds.
-const OF_CLONE: [(&str, Option<&str>); 4] = [
-    ("out", Some("cache/.lock")),
-    ("target/appliance", Some(".lock")),
-    ("target/quick", Some(".lock")),
-    ("target/tested", None),
-];
+const OF_CLONE: [(&str, Option<&str>); 3] =
+    [("out", Some("cache/.lock")), ("target/appliance", Some(".lock")), ("target/tested", None)];
 
 /// What is removed of the cache: the builder's, and what `.ci/crates` keeps.
 const OF_ALL: [&str; 3] = [CRATES_FOLDER, PROGRAMS_FOLDER, "ci"];

@@ -58,8 +58,10 @@ pub struct Args {
     /// --side outside` have to be started again.
     #[arg(long, value_name = "NAME", requires = "cluster")]
     outside: Option<Name>,
-    /// Have a changed line in a third of the time: programs are compiled piece by piece, so they are larger and slower,
-    /// and the image, whose version says `quick`, can only be tried here
+    /// Build a larger and slower image in less time, to try a change: Octet's own programs are not optimised
+    ///
+    /// Its version ends with `-quick`, and it is in a folder of its own, without a disk image: it cannot be flashed, signed
+    /// or bundled. The first one of a clone takes about a minute more.
     #[arg(long, conflicts_with = "disk")]
     quick: bool,
     #[command(flatten)]

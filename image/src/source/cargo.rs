@@ -45,7 +45,7 @@ pub struct CargoSource<'a> {
     pub unpack: &'a dyn Fn() -> miette::Result<Unpacked>,
     /// Whether programs that another clone has compiled will do.
     pub takes_others: bool,
-    /// Whether a changed line is to be compiled in less time, to programs that are larger and slower.
+    /// Whether programs are for a quick image: compiled in less time, larger and slower.
     pub quick: bool,
     /// Whether cargo must not use the network.
     pub offline: bool,
@@ -185,20 +185,20 @@ const SERVICES_PROGRAM: &str = "/usr/lib/octet/octet";
 /// What is compiled, and the path of each in the image.
 const PROGRAMS: [(&str, &str); 2] = [(INIT_PACKAGE, INIT), (SERVICES_PACKAGE, SERVICES_PROGRAM)];
 
-/// Where in such a folder finished programs are kept.
-const PROGRAMS_KEPT: &str = "octet";
-
 /// The folder in the builder's cache for programs that all clones of the user share.
 pub const PROGRAMS_FOLDER: &str = "programs";
 
-/// Where what is compiled for images lies below a workspace: for those that are given to others, and for those that
-/// are only tried.
+/// The folder below a workspace that cargo compiles what is in images into.
 const COMPILED: &str = "target/appliance";
-const COMPILED_QUICKLY: &str = "target/quick";
 
 /// Where the programs of the workspace at `root` are kept, each lot in a folder of its own.
 pub fn programs(root: &Path) -> PathBuf {
-    root.join(COMPILED).join(PROGRAMS_KEPT)
+    root.join(COMPILED).join("octet")
+}
+
+/// The same for programs of quick images, which so do not push the others out.
+fn quick_programs(root: &Path) -> PathBuf {
+    root.join(COMPILED).join("octet-quick")
 }
 
 impl CargoSource<'_> {
@@ -228,12 +228,8 @@ impl CargoSource<'_> {
     }
 
     fn folder(&self, fingerprint: &str) -> PathBuf {
-        self.compiled_in().join(PROGRAMS_KEPT).join(fingerprint)
-    }
-
-    /// The folder that cargo compiles into.
-    fn compiled_in(&self) -> PathBuf {
-        self.root.join(if self.quick { COMPILED_QUICKLY } else { COMPILED })
+        let all = if self.quick { quick_programs(self.root) } else { programs(self.root) };
+        all.join(fingerprint)
     }
 
     fn load(&self, fingerprint: &str) -> Option<Compiled> {
@@ -288,7 +284,7 @@ impl CargoSource<'_> {
 
     /// What cargo makes is in one place, and is overwritten by the next build with other services.
     fn lock(&self) -> Result<Locked, WriteError> {
-        file::lock(&self.compiled_in().join(".lock"), self.steps)
+        file::lock(&self.root.join(COMPILED).join(".lock"), self.steps)
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::Write;
 use std::os::unix::process::ExitStatusExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process;
 use std::time::Instant;
 
@@ -12,7 +12,7 @@ use rustix::process::Signal;
 use tempfile::TempDir;
 
 use super::page::{Command, Page, Run};
-use crate::{InTerminal, PAUSE, READY, SOON, builder, must, workspace};
+use crate::{InTerminal, PAUSE, READY, SOON, builder, clone_to, must, workspace};
 
 /// What the terminal's driver takes for SIGINT.
 const CTRL_C: &str = "\x03";
@@ -45,19 +45,7 @@ impl Person {
     pub fn with_clone() -> Self {
         let home = tempfile::tempdir().expect("a home");
         let clone = home.path().join("octet");
-        let git = |arguments: &[&str]| {
-            let mut git = process::Command::new("git");
-            must(git.current_dir(workspace()).args(arguments)).stdout
-        };
-        let files = git(&["ls-files", "--cached", "--others", "--exclude-standard", "-z"]);
-        for file in files.split_terminator('\0').map(Path::new) {
-            let (from, to) = (workspace().join(file), clone.join(file));
-            // One that is deleted is listed until that is committed.
-            if from.exists() {
-                fs::create_dir_all(to.parent().expect("a file has a folder")).expect("a folder");
-                fs::copy(from, to).expect("a copy");
-            }
-        }
+        clone_to(&clone);
         Self::at(home, clone)
     }
 

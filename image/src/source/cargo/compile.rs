@@ -19,12 +19,15 @@ use super::environment::{flags, sysroot};
 use super::linker::Linker;
 use super::record::{Compiled, Program};
 use super::{
-    CargoError, CargoSource, PROGRAMS, SERVICES_PACKAGE, Unpacked, bundled, crates, fingerprint,
-    home,
+    COMPILED, CargoError, CargoSource, PROGRAMS, SERVICES_PACKAGE, Unpacked, bundled, crates,
+    fingerprint, home,
 };
 use crate::cache;
 use crate::digest::{Hasher, Sha256};
 use crate::output::file;
+
+/// Into how many pieces the compiler takes a crate apart at most: as many as where cargo compiles for debugging.
+const PIECES: u16 = 256;
 
 /// Cargo as it compiles what ships: with the image's profile, flags, C compiler and linker, into a folder that only
 /// programs made like this are in.
@@ -49,7 +52,7 @@ impl<'a> Compiler<'a> {
         if !sysroot.join("lib/rustlib").join(triple).join("lib").is_dir() {
             return Err(CargoError::NoTarget { triple });
         }
-        let folder = source.compiled_in();
+        let folder = source.root.join(COMPILED);
         let user = home::of_user().ok_or(CargoError::NoHome)?;
         let home = home::own().ok_or(CargoError::NoHome)?;
         let host = source.tools.rustc.lines().find_map(|line| line.strip_prefix("host: "));
@@ -93,7 +96,8 @@ impl<'a> Compiler<'a> {
             command.arg("--offline");
         }
         if self.source.quick {
-            command.env("CARGO_INCREMENTAL", "1");
+            let own = fingerprint::packages(self.source.root, &self.source.services())?;
+            command.env("CARGO_INCREMENTAL", "1").args(quick(own.into_values()));
         }
         for (package, _) in PROGRAMS {
             command.args(["--package", package]);
@@ -198,7 +202,8 @@ impl<'a> Compiler<'a> {
     /// Cargo fails, or what it made cannot be read.
     pub fn image(&self) -> Result<Compiled, CargoError> {
         let last = Last::read();
-        let is_first = !self.folder.join(self.triple).is_dir();
+        // What a quick image's programs take says nothing about others'.
+        let is_first = !self.source.quick && !self.folder.join(self.triple).is_dir();
         if is_first {
             let took = last.as_ref().map(|it| format!("the last clone took {} s", it.seconds));
             let took = took.unwrap_or_else(|| "it takes minutes".to_owned());
@@ -229,6 +234,14 @@ impl<'a> Compiler<'a> {
         step.done(&format!("{} crates compiled for {}", artifacts.compiled, self.triple));
         Ok(compiled)
     }
+}
+
+/// What has cargo compile these packages without optimising them, and piece by piece, so that a changed line is one
+/// piece. All others' crates stay as the image has them: both kinds of images share those.
+fn quick(own: impl Iterator<Item = String>) -> impl Iterator<Item = String> {
+    let profile = |name| format!("profile.appliance.package.{name}");
+    let lines = |it: String| [format!("{it}.opt-level=0"), format!("{it}.codegen-units={PIECES}")];
+    own.flat_map(move |name| lines(profile(name))).flat_map(|line| ["--config".to_owned(), line])
 }
 
 /// What a clone's first compilation took the last time, for whoever waits for the next.
@@ -334,5 +347,14 @@ mod tests {
         {
             assert_eq!(names(program, Path::new(root)), found, "{root}");
         }
+    }
+
+    #[test]
+    fn only_given_packages_are_compiled_quickly() {
+        let words: Vec<_> = quick(["octet-cache".to_owned()].into_iter()).collect();
+        let profile = "profile.appliance.package.octet-cache";
+        let [level, pieces] =
+            ["opt-level=0", "codegen-units=256"].map(|it| format!("{profile}.{it}"));
+        assert_eq!(words, ["--config", &level, "--config", &pieces]);
     }
 }

@@ -1,6 +1,6 @@
 //! Whether anything that the programs are made of has changed since they were compiled.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -30,7 +30,7 @@ pub fn of(source: &CargoSource<'_>) -> Result<String, CargoError> {
         hasher.field(fs::read(&path).map_err(|why| CargoError::Unreadable { path, why })?);
     }
     let services = source.services();
-    for folder in folders(source.root, &services)? {
+    for folder in packages(source.root, &services)?.into_keys() {
         let inside = folder.strip_prefix(source.root).unwrap_or(&folder);
         hasher.field(inside.to_string_lossy().as_bytes());
         walk(&folder, &folder, &mut hasher)?;
@@ -44,9 +44,9 @@ pub fn of(source: &CargoSource<'_>) -> Result<String, CargoError> {
 /// What the programs in `folder` are made of besides, by cargo's word: files in no folder of theirs, which a crate
 /// includes. Their paths are from the workspace's folder, as long as they are in it.
 pub fn also(source: &CargoSource<'_>, folder: &Path) -> Result<Vec<(PathBuf, Sha256)>, CargoError> {
-    let looked_at = folders(source.root, &source.services())?;
+    let looked_at = packages(source.root, &source.services())?;
     let is_looked_at = |path: &PathBuf| {
-        let inside = looked_at.iter().find_map(|folder| path.strip_prefix(folder).ok());
+        let inside = looked_at.keys().find_map(|folder| path.strip_prefix(folder).ok());
         inside.is_some_and(|inside| !inside.iter().next().is_some_and(is_left_out))
     };
     let mut found = vec![];
@@ -79,16 +79,16 @@ fn is_left_out(name: &OsStr) -> bool {
     ["benches", "examples", "target", "tests"].iter().any(|it| name == *it)
 }
 
-/// The folders of the programs' packages and of all packages of this workspace that they use, in
-/// order. Each of `services` must be among what the program of all services can be made of.
-fn folders(root: &Path, services: &[String]) -> Result<BTreeSet<PathBuf>, CargoError> {
+/// The programs' packages and all packages of this workspace that they use: their names by their folders. Each of
+/// `services` must be among what the program of all services can be made of.
+pub fn packages(root: &Path, services: &[String]) -> Result<BTreeMap<PathBuf, String>, CargoError> {
     let metadata = MetadataCommand::new()
         .manifest_path(root.join("Cargo.toml"))
         .no_deps()
         .other_options(["--offline".to_owned()])
         .exec()
         .map_err(|error| CargoError::Metadata(error.to_string()))?;
-    let mut found = BTreeSet::new();
+    let mut found = BTreeMap::new();
     let mut names: Vec<_> = PROGRAMS.iter().map(|(package, _)| (*package).to_owned()).collect();
     while let Some(name) = names.pop() {
         let package = metadata
@@ -103,7 +103,7 @@ fn folders(root: &Path, services: &[String]) -> Result<BTreeSet<PathBuf>, CargoE
             return Err(CargoError::NoService(service.clone()));
         }
         let folder = package.manifest_path.parent().map(PathBuf::from).unwrap_or_default();
-        if found.insert(folder) {
+        if found.insert(folder, name).is_none() {
             let local = package.dependencies.iter().filter(|dependency| dependency.path.is_some());
             names.extend(local.map(|dependency| dependency.name.clone()));
         }

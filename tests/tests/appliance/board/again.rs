@@ -3,7 +3,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use octet_tests::{builder, link_programs, must, run, shipped, workspace};
+use octet_tests::{builder, clone_to, link_programs, must, run, shipped, workspace};
 
 /// `cargo image build --verify=EXTENT` of what ships.
 fn verify(extent: &str) -> Command {
@@ -40,9 +40,7 @@ fn and_the_same_programs() {
 fn a_second_clone_compiles_its_own_crates_alone() {
     let folder = tempfile::tempdir().unwrap();
     let clone = folder.path().join("a second clone");
-    fs::create_dir(&clone).unwrap();
-    let copy = "git ls-files --cached --others --exclude-standard -z | tar -c --null -T - | tar -x -C \"$0\"";
-    must(Command::new("sh").current_dir(workspace()).args(["-c", copy]).arg(&clone));
+    clone_to(&clone);
     let sums = |folder: &Path| fs::read_to_string(folder.join("SHA256SUMS")).unwrap();
     let crates = crates(&shipped().folder).len();
     for ci in [true, false] {

@@ -10,6 +10,7 @@ mod disk;
 mod identity;
 mod placed;
 mod power_cut;
+mod quick;
 mod reset;
 mod terminal;
 mod tools;
