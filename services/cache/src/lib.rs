@@ -8,6 +8,7 @@
 #![warn(clippy::print_stderr, clippy::print_stdout)]
 
 pub mod counters;
+mod database;
 pub mod endpoint;
 pub mod fetch;
 pub mod http;
@@ -36,7 +37,8 @@ use octet_node::Callers;
 use octet_node::control::notify;
 use octet_node::metrics::server;
 use octet_node::say;
-use tokio::sync::{Semaphore, watch};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{Semaphore, oneshot, watch};
 
 use crate::counters::Counters;
 use crate::fetch::Fetcher;
@@ -80,7 +82,7 @@ pub struct Parts {
     pub callers: Callers,
 }
 
-/// Serves for good. `ready` is called once it can be asked.
+/// Serves until SIGTERM, and closes what it has open then. `ready` is called once it can be asked.
 ///
 /// # Errors
 /// It cannot begin, or its socket is gone.
@@ -96,6 +98,7 @@ pub fn run(parts: Parts, ready: impl FnOnce() -> io::Result<()>) -> io::Result<(
     let gateway = runtime.block_on(begin(&parts, endpoint, opened.clone()))?;
     parts.http.set_nonblocking(true)?;
     let entered = runtime.enter();
+    let mut stop = signal(SignalKind::terminate())?;
     let http = tokio::net::TcpListener::from_std(parts.http)?;
     tokio::spawn(http::serve(http, gateway.clone(), parts.limits));
     parts.metrics.set_nonblocking(true)?;
@@ -107,9 +110,31 @@ pub fn run(parts: Parts, ready: impl FnOnce() -> io::Result<()>) -> io::Result<(
         // So `status` shows it beside a unit that is ready.
         notify::send(&format!("STATUS={NO_DISK}"))?;
     }
-    let (runtime, sockets) = (runtime.handle().clone(), parts.sockets);
-    let desk = Desk { gateway, endpoint: opened, runtime, sockets };
-    match verbs::keep(&parts.control, &parts.callers, desk)? {}
+    let here = gateway.here.clone();
+    let desk = Desk {
+        gateway,
+        endpoint: opened,
+        runtime: runtime.handle().clone(),
+        sockets: parts.sockets,
+    };
+    let (ended, mut end) = oneshot::channel();
+    let (control, callers) = (parts.control, parts.callers);
+    let keep = move || {
+        let Err(error) = verbs::keep(&control, &callers, desk);
+        let _ = ended.send(error);
+    };
+    std::thread::Builder::new().name("verbs".into()).spawn(keep)?;
+    runtime.block_on(async {
+        tokio::select! {
+            _ = stop.recv() => {}
+            Ok(error) = &mut end => return Err(error),
+        }
+        if let Some(here) = here {
+            here.objects.close().await;
+            here.names.kept().close();
+        }
+        Ok(())
+    })
 }
 
 async fn begin(

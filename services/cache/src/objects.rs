@@ -20,7 +20,8 @@ use iroh_blobs::Hash;
 use iroh_blobs::api::TempTag;
 use iroh_blobs::api::blobs::BlobStatus;
 use iroh_blobs::store::fs::FsStore;
-use iroh_blobs::store::fs::options::Options;
+use iroh_blobs::store::fs::options::{InlineOptions, Options};
+use octet_node::say;
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 use rustix::fs::statvfs;
@@ -33,7 +34,7 @@ use crate::limits::{Limits, Reserve};
 use crate::policy::{Claim, Kind, Policy, cost};
 use sweep::Sweeper;
 
-/// Objects of at most so many bytes are kept in the database, and in memory once they were asked for.
+/// Objects of at most so many bytes are kept in memory once they were asked for.
 pub const SMALL: u64 = 16 << 10;
 
 /// What one entry takes in memory besides the object, in bytes.
@@ -137,6 +138,9 @@ impl Objects {
         let folder = std::path::absolute(folder)?;
         fs::create_dir_all(&folder)?;
         let mut paths = Options::new(&folder);
+        // The database has no bound to what it keeps of its file in memory (redb's own is 1 GiB), so its file has to stay
+        // small: each object is in a file of its own, however small it is.
+        paths.inline = InlineOptions::NO_INLINE;
         let (sweeper, turns) = Sweeper::new();
         paths.gc = Some(turns);
         // What was being added when the unit was killed.
@@ -164,6 +168,14 @@ impl Objects {
         let objects = Self { store, paths, folder, reserve, hot, policy, sweeper, changing };
         objects.reconcile().await.map_err(io::Error::other)?;
         Ok(objects)
+    }
+
+    /// Closes the store and the policy, so that the next start need not go through them. Nothing can be had after that.
+    pub async fn close(&self) {
+        if let Err(error) = self.store.shutdown().await {
+            say!("the store is not closed, and the next start goes through all of it: {error}");
+        }
+        self.policy.close();
     }
 
     /// The store itself, for the protocol of iroh-blobs.
@@ -244,7 +256,7 @@ impl Objects {
             for file in [paths.data_path(&hash), paths.outboard_path(&hash)] {
                 match File::open(file) {
                     Ok(file) => file.sync_all().map_err(broken)?,
-                    // Small ones are in the database.
+                    // There is no tree of one of at most 16 KiB, and nothing of an empty one.
                     Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                     Err(error) => return Err(broken(error)),
                 }

@@ -144,6 +144,11 @@ impl Policy {
         self.state().queues.set_capacity(quota);
     }
 
+    /// Closes the file. Nothing that changes it is done after that.
+    pub fn close(&self) {
+        self.rows.close();
+    }
+
     /// How much there is.
     pub fn usage(&self) -> Usage {
         let state = self.state();

@@ -3,9 +3,10 @@
 use std::path::Path;
 
 use octet_node::control::PublicKey;
-use redb::{Database, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition};
+use redb::{ReadableTable, ReadableTableMetadata, TableDefinition};
 
 use super::record::{NamePath, Record};
+use crate::database::Closable;
 
 /// Records: the node's key and the path, and the encoding.
 const NAMES: TableDefinition<&[u8], &[u8]> = TableDefinition::new("names");
@@ -35,7 +36,7 @@ pub enum NotKept {
 
 /// The file.
 #[derive(Debug)]
-pub struct Kept(Database);
+pub struct Kept(Closable);
 
 impl Kept {
     /// Opens the file, which is made if it is not there.
@@ -44,13 +45,18 @@ impl Kept {
     /// The disk does not give it.
     pub fn open(file: &Path) -> Result<Self, NotKept> {
         let open = || -> Result<_, redb::Error> {
-            let names = Database::builder().set_cache_size(CACHE).create(file)?;
+            let names = Closable::open(file, CACHE)?;
             let transaction = names.begin_write()?;
             transaction.open_table(NAMES)?;
             transaction.commit()?;
             Ok(Self(names))
         };
         open().map_err(|error| NotKept::Disk(error.into()))
+    }
+
+    /// No name is known or kept from now on.
+    pub fn close(&self) {
+        self.0.close();
     }
 
     /// What is known of a name, whether it holds or not.

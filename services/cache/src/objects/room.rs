@@ -31,6 +31,7 @@ impl Objects {
         let stat = statvfs(&self.folder).map_err(broken)?;
         let bytes = |blocks: u64| blocks.saturating_mul(stat.f_frsize);
         let (free, all) = (bytes(stat.f_bavail), bytes(stat.f_blocks));
+        let free = free.min(for_files(all, stat.f_files, stat.f_favail));
         Ok((free, (all / self.reserve.share.max(1)).min(self.reserve.most)))
     }
 
@@ -142,5 +143,27 @@ impl Objects {
         if let Ok(file) = path.metadata() {
             self.policy.part(hash, cost(file.blocks() * 512));
         }
+    }
+}
+
+/// How much of a file system of `all` bytes the `free` inodes of its `inodes` are for: each for as much as another one.
+/// A file system without a number of them (btrfs) has as many as are wanted.
+fn for_files(all: u64, inodes: u64, free: u64) -> u64 {
+    match inodes {
+        0 => u64::MAX,
+        inodes => free.saturating_mul(all / inodes),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_disk_without_inodes_is_full() {
+        // As mke2fs makes it: one inode for 16 KiB.
+        assert_eq!(for_files(1 << 30, 1 << 16, 0), 0);
+        assert_eq!(for_files(1 << 30, 1 << 16, 1 << 15), 1 << 29);
+        assert_eq!(for_files(1 << 30, 0, 0), u64::MAX);
     }
 }

@@ -3,9 +3,10 @@
 use std::path::Path;
 
 use iroh_blobs::Hash;
-use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
+use redb::{ReadableTable, TableDefinition};
 
 use super::queues::{Place, Queue};
+use crate::database::Closable;
 
 /// Objects: the hash, and a row.
 const OBJECTS: TableDefinition<&[u8; 32], &[u8]> = TableDefinition::new("objects");
@@ -72,7 +73,7 @@ pub struct Kept {
 
 /// The file.
 #[derive(Debug)]
-pub struct Rows(Database);
+pub struct Rows(Closable);
 
 impl Rows {
     /// Opens the file, which is made if it is not there, and reads all of it. Rows of another version are not known.
@@ -81,7 +82,7 @@ impl Rows {
     /// The disk does not give it.
     pub fn open(file: &Path) -> Result<(Self, Kept), Box<redb::Error>> {
         let open = || -> Result<_, redb::Error> {
-            let rows = Database::builder().set_cache_size(CACHE).create(file)?;
+            let rows = Closable::open(file, CACHE)?;
             let transaction = rows.begin_write()?;
             transaction.open_table(OBJECTS)?;
             transaction.open_table(REMOVED)?;
@@ -107,6 +108,11 @@ impl Rows {
             Ok((Self(rows), kept))
         };
         open().map_err(Box::new)
+    }
+
+    /// Nothing is read or changed from now on.
+    pub fn close(&self) {
+        self.0.close();
     }
 
     /// Makes all `changes`, or none.

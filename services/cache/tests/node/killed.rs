@@ -41,14 +41,15 @@ pub fn moment(round: u64) -> Duration {
     Duration::from_micros(u64::from(chance[0]) * 32 + u64::from(chance[1]))
 }
 
-struct Running {
-    child: Child,
-    socket: PathBuf,
-    http: SocketAddr,
+/// The program.
+pub struct Running {
+    pub child: Child,
+    pub socket: PathBuf,
+    pub http: SocketAddr,
 }
 
 impl Running {
-    fn kill(&mut self) {
+    pub fn kill(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
@@ -62,7 +63,8 @@ impl Drop for Running {
     }
 }
 
-fn start(folder: &Path, round: u64) -> Running {
+/// Starts it for the `round`th time.
+pub fn start(folder: &Path, round: u64) -> Running {
     let socket = folder.join(format!("{round}.sock"));
     let control = UnixListener::bind(&socket).unwrap();
     let http = TcpListener::bind(LOOPBACK).unwrap();

@@ -17,4 +17,5 @@ mod provider;
 mod put;
 mod request;
 mod rotated;
+mod small;
 mod verbs;

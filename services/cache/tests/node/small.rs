@@ -1,0 +1,94 @@
+//! Many small objects: what the program has of them in its memory, also when it starts after a kill, and that it closes
+//! its databases when it is stopped.
+
+use std::fs;
+use std::path::Path;
+use std::time::Instant;
+
+use iroh_blobs::Hash;
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::host::{bytes, path};
+use crate::killed::{Running, soak, start};
+use crate::request::{ask, get};
+use crate::verbs::{add, args, connect};
+
+/// What the program may have in memory with as many objects as there may be, in bytes: half of what its unit may.
+const MOST: u64 = 64 << 20;
+
+/// The length of the larger ones: iroh-blobs puts those of up to 16 KiB into its database, unless it is told otherwise.
+const LENGTH: usize = 12 << 10;
+
+/// Memory that is no file's, in bytes (proc(5), `RssAnon`).
+fn memory(running: &Running) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{}/status", running.child.id())).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).unwrap();
+    line.trim().strip_suffix(" kB").unwrap().parse::<u64>().unwrap() << 10
+}
+
+/// Whether the databases below `folder` have to be repaired when they are opened: the second bit of the byte behind the
+/// magic number of redb's file format.
+fn to_be_repaired(folder: &Path) -> Vec<(&'static str, bool)> {
+    let is = |file: &str| {
+        let bytes = fs::read(folder.join("state").join(file)).unwrap();
+        assert_eq!(&bytes[..9], b"redb\x1a\x0a\xa9\x0d\x0a", "{file}");
+        bytes[9] & 2 != 0
+    };
+    ["store/blobs.db", "store/policy.db", "names.db"].map(|file| (file, is(file))).into()
+}
+
+/// The `number`th object.
+fn object(number: u64) -> Vec<u8> {
+    // All of different lengths in the long run, where a hundred thousand of them have to go on the disk.
+    let length = if soak() { 100 + number as usize % 900 } else { LENGTH };
+    bytes(length, number)
+}
+
+fn count(running: &Running) -> Value {
+    connect(&running.socket).call("stats", args(json!({}))).unwrap()["objects"].clone()
+}
+
+#[test]
+fn small_objects_are_not_in_its_memory() {
+    let objects: u64 = if soak() { 100_000 } else { 1500 };
+    let folder = TempDir::new().unwrap();
+    let mut running = start(folder.path(), 0);
+    let mut client = connect(&running.socket);
+    add(&mut client, &object(0)).unwrap();
+    let before = memory(&running);
+    for number in 1..objects {
+        add(&mut client, &object(number)).unwrap();
+    }
+    let with_all = memory(&running);
+    println!("{before} bytes of memory with one object, {with_all} with {objects}");
+    // A tenth of what they are long.
+    let most = if soak() { MOST } else { before + objects * LENGTH as u64 / 10 };
+    assert!(with_all <= most, "{with_all} > {most}");
+
+    // Killed, it has to go through its databases, in as little memory.
+    running.kill();
+    assert!(to_be_repaired(folder.path()).iter().all(|(_, is)| *is));
+    let began = Instant::now();
+    let mut running = start(folder.path(), 1);
+    assert_eq!(count(&running), objects);
+    let after_kill = memory(&running);
+    println!("{after_kill} after a kill, {:?} until it answered", began.elapsed());
+    assert!(after_kill <= most, "{after_kill} > {most}");
+
+    // Stopped, it closes them, and the next one finds them whole.
+    kill_process(Pid::from_child(&running.child), Signal::TERM).unwrap();
+    assert!(running.child.wait().unwrap().success());
+    let open = to_be_repaired(folder.path());
+    assert!(open.iter().all(|(_, is)| !is), "{open:?}");
+    let began = Instant::now();
+    let running = start(folder.path(), 2);
+    assert_eq!(count(&running), objects);
+    println!("{:?} until it answered after a stop", began.elapsed());
+    for number in [0, objects / 2, objects - 1] {
+        let object = object(number);
+        assert!(get(running.http, &path(Hash::new(&object)), &[]).body == object, "{number}");
+    }
+    assert_eq!(ask(running.http, "HEAD", &path(Hash::new(b"no object")), &[]).code, 404);
+}
