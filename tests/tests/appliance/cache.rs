@@ -6,8 +6,8 @@ use std::thread::sleep;
 use std::time::Instant;
 
 use octet_appliance::SETTINGS;
-use octet_machine::Machine;
 use octet_machine::panel::Host;
+use octet_machine::{Machine, Status, UnitState};
 use octet_tests::{Bytes, DiskFile, PAUSE, READY, Remake, SOON, USED, shipped};
 use serde_json::{Value, json};
 
@@ -84,7 +84,72 @@ fn an_object_is_added_had_by_http_and_survives_a_kill() {
 
     kill_unit(&machine, "cache", || {});
     is_served();
+    // Asked to end, it closes what it has open, and ends by itself.
+    machine.call("stop", json!({ "unit": "cache" })).unwrap();
+    let is_stopped = |status: &Status| status.unit("cache").unwrap().state == UnitState::Stopped;
+    let stopped = machine.wait_status("it is stopped", SOON, is_stopped).unwrap();
+    println!("{:?}", stopped.unit("cache"));
+    machine.call("start", json!({ "unit": "cache" })).unwrap();
+    let is_ready = |status: &Status| status.unit("cache").unwrap().state == UnitState::Ready;
+    machine.wait_status("it is back", SOON, is_ready).unwrap();
+    is_served();
     let listed = machine.call_unit("cache", "ls", json!({})).unwrap();
     assert_eq!(listed[0]["hash"], added["hash"]);
     assert_eq!(listed.as_array().unwrap().len(), 1);
+}
+
+/// How many small objects there are: with those in the database, the unit's memory was used up by 6300 of them.
+const SMALL: usize = 7000;
+
+/// The disk, in MiB: three quarters of it are for objects.
+const MIB: u64 = 1024;
+
+/// What the disk reads in a second, in bytes: cheap flash.
+const SLOW: u64 = 20_000_000;
+
+#[test]
+#[ignore = "long: `services/cache/tests/node/small.rs` measures the program, without the limits of its unit"]
+fn thousands_of_small_objects_and_a_power_cut() {
+    let shipped = shipped();
+    let image =
+        Remake::of(&shipped).file(SETTINGS, 0o644, settings().to_string().into_bytes()).image();
+    let disk = DiskFile::flashed(&shipped, MIB);
+    let boot = || {
+        let machine = image.machine().kernel_argument("octet.board=2").disk(disk.disk());
+        let machine = machine.start().unwrap();
+        let disks = machine.qmp("query-block", json!({})).unwrap();
+        let disks = disks.as_array().unwrap().iter().filter(|it| !it["inserted"].is_null());
+        for disk in disks {
+            let limit = json!({
+                "id": disk["qdev"], "bps": 0, "bps_rd": SLOW, "bps_wr": 0, "iops": 0, "iops_rd": 0, "iops_wr": 0,
+            });
+            machine.qmp("block_set_io_throttle", limit).unwrap();
+        }
+        machine.wait_ready(READY).unwrap();
+        machine
+    };
+    let is_well = |machine: &Machine, objects: usize| {
+        let status = machine.status().unwrap();
+        let unit = status.unit("cache").unwrap();
+        println!("{unit:?}, {}", stats(machine));
+        assert_eq!((unit.state, unit.restarts), (UnitState::Ready, 0), "{}", machine.tail(20));
+        assert_eq!(stats(machine)["objects"], objects);
+    };
+    let object = |number: usize| {
+        let mut bytes = vec![7; 12 << 10];
+        bytes[..8].copy_from_slice(&number.to_le_bytes());
+        Bytes(bytes)
+    };
+    let machine = boot();
+    for number in 0..SMALL {
+        machine.send_file("cache", "add", "file", &mut object(number)).unwrap();
+    }
+    is_well(&machine, SMALL);
+    machine.kill().unwrap();
+    drop(machine);
+
+    let machine = boot();
+    is_well(&machine, SMALL);
+    machine.send_file("cache", "add", "file", &mut object(SMALL)).unwrap();
+    is_well(&machine, SMALL + 1);
 }
