@@ -3,13 +3,14 @@
 
 mod given;
 mod queues;
+mod removed;
 mod room;
 mod rows;
 
 pub use queues::{Place, Queue};
 pub use room::Claim;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -20,6 +21,7 @@ use crate::counters::Counter;
 use crate::objects::StoreError;
 use given::Given;
 use queues::Queues;
+use removed::Removed;
 use rows::{Change, Row, Rows, Stand};
 
 /// How many hashes that were removed by hand are known. The oldest is forgotten first.
@@ -79,7 +81,7 @@ struct State {
     claimed: u64,
     /// What came in part and was given up, with what it takes.
     parts: HashMap<Hash, u64>,
-    removed: BTreeMap<u64, Hash>,
+    removed: Removed,
     given: Given,
 }
 
@@ -87,11 +89,6 @@ impl State {
     fn used(&self) -> u64 {
         let parts: u64 = self.parts.values().sum();
         self.pinned + self.queues.cost() + self.leaving + self.claimed + parts
-    }
-
-    /// The number under which a hash is known to be removed.
-    fn removed(&self, hash: &Hash) -> Option<u64> {
-        self.removed.iter().find(|(_, one)| *one == hash).map(|(number, _)| *number)
     }
 }
 
@@ -173,7 +170,7 @@ impl Policy {
 
     /// Whether it was removed by hand, as far as that is known.
     pub fn was_removed(&self, hash: &Hash) -> bool {
-        self.state().removed(hash).is_some()
+        self.state().removed.number(hash).is_some()
     }
 
     /// It was asked for.
@@ -202,7 +199,7 @@ impl Policy {
     pub fn keep(&self, hash: Hash, size: u64, kind: Kind) -> Result<(), StoreError> {
         let mut state = self.state();
         let before = state.objects.get(&hash).map(|row| row.stand);
-        let regret = state.removed(&hash);
+        let regret = state.removed.number(&hash);
         let stand = match (before, kind) {
             (Some(Stand::Pinned), _) | (_, Kind::Pinned) => Stand::Pinned,
             (Some(Stand::Loose(place)), Kind::Loose) => Stand::Loose(place),
@@ -215,7 +212,7 @@ impl Policy {
             self.rows.change(&changes).map_err(broken)?;
         }
         if let Some(number) = regret {
-            state.removed.remove(&number);
+            state.removed.forget(number);
         }
         state.parts.remove(&hash);
         if before == Some(stand) {
@@ -261,10 +258,10 @@ impl Policy {
     pub fn remove(&self, hash: Hash) -> Result<bool, StoreError> {
         let mut state = self.state();
         let before = state.objects.get(&hash).copied();
-        let number = state.removed.last_key_value().map_or(0, |(last, _)| last + 1);
+        let number = state.removed.next();
         let mut changes = vec![Change::Removed(number, hash)];
-        let known = state.removed(&hash);
-        let oldest = state.removed.first_key_value().map(|(number, _)| *number);
+        let known = state.removed.number(&hash);
+        let oldest = state.removed.oldest();
         let regret = known.or(oldest.filter(|_| state.removed.len() >= MOST_REMOVED));
         changes.extend(regret.map(Change::Regret));
         if let Some(row) = before {
@@ -272,7 +269,7 @@ impl Policy {
         }
         self.rows.change(&changes).map_err(broken)?;
         if let Some(number) = regret {
-            state.removed.remove(&number);
+            state.removed.forget(number);
         }
         state.removed.insert(number, hash);
         let Some(row) = before.filter(|row| row.stand != Stand::Leaving) else { return Ok(false) };
