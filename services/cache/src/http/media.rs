@@ -4,7 +4,7 @@
 pub const UNKNOWN: &str = "application/octet-stream";
 
 /// Kinds by the end of a name. Whoever knows a hash chooses the name, so what a browser runs is not among them:
-/// HTML and SVG are offered as files.
+/// HTML, SVG, scripts and MPD, which browsers show as any XML, are offered as files.
 const KINDS: &[(&str, &str)] = &[
     ("aac", "audio/aac"),
     ("avif", "image/avif"),
@@ -16,7 +16,9 @@ const KINDS: &[(&str, &str)] = &[
     ("jpeg", "image/jpeg"),
     ("jpg", "image/jpeg"),
     ("json", "application/json"),
+    ("m3u8", "application/vnd.apple.mpegurl"),
     ("m4a", "audio/mp4"),
+    ("m4s", "video/iso.segment"),
     ("m4v", "video/mp4"),
     ("md", "text/markdown; charset=utf-8"),
     ("mkv", "video/matroska"),
@@ -27,7 +29,10 @@ const KINDS: &[(&str, &str)] = &[
     ("pdf", "application/pdf"),
     ("png", "image/png"),
     ("tar", "application/x-tar"),
+    ("ts", "video/mp2t"),
     ("txt", "text/plain; charset=utf-8"),
+    ("vtt", "text/vtt; charset=utf-8"),
+    ("wasm", "application/wasm"),
     ("wav", "audio/wav"),
     ("webm", "video/webm"),
     ("webp", "image/webp"),
@@ -51,8 +56,11 @@ mod tests {
     #[test]
     fn by_the_last_ending_and_nothing_that_runs() {
         assert_eq!(kind("film.MP4"), "video/mp4");
+        assert_eq!(kind("caf%E9.mp4"), "video/mp4");
         assert_eq!(kind("a.txt/b.tar.gz"), "application/gzip");
-        for unknown in ["", "mp4", "a.mp4/b", "page.html", "drawing.svg", "script.js", "x.xhtml"] {
+        for unknown in
+            ["", "mp4", "a.mp4/b", "page.html", "drawing.svg", "script.js", "x.xhtml", "x.mpd"]
+        {
             assert_eq!(kind(unknown), UNKNOWN, "{unknown}");
         }
         assert!(KINDS.is_sorted(), "in order, and none twice");

@@ -12,21 +12,23 @@ pub use door::serve;
 pub use media::UNKNOWN;
 pub use range::{MOST, Span, Wanted, wanted};
 
-use octet_node::say;
+use std::convert::Infallible;
 use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::{Path, Request, State};
 use axum::http::header::{
-    ACCEPT_RANGES, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderName,
-    IF_MATCH, IF_NONE_MATCH, IF_RANGE, RANGE, X_CONTENT_TYPE_OPTIONS,
+    ACCEPT_RANGES, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, HOST,
+    HeaderName, IF_MATCH, IF_NONE_MATCH, IF_RANGE, RANGE, X_CONTENT_TYPE_OPTIONS,
 };
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
-use axum::middleware::map_response;
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, Version};
+use axum::middleware::{Next, from_fn, map_response};
 use axum::response::Response;
 use axum::routing::get;
+use bytes::Bytes;
 use iroh_blobs::Hash;
+use octet_node::say;
 use tokio::sync::Semaphore;
 
 use crate::counters::Counters;
@@ -125,6 +127,7 @@ pub fn router(gateway: Gateway) -> Router {
                 "objects are read by GET or HEAD, and put at /b by PUT",
             )
         })
+        .layer(from_fn(with_one_host))
         .layer(map_response(count))
         .with_state(gateway)
 }
@@ -138,13 +141,25 @@ async fn without_name(
     object(&gateway, &method, &hash, UNKNOWN, &headers).await
 }
 
+/// Only the end of the name counts, which need not be UTF-8.
 async fn with_name(
     State(gateway): State<Gateway>,
     method: Method,
-    Path((hash, name)): Path<(String, String)>,
+    uri: Uri,
     headers: HeaderMap,
 ) -> Response {
-    object(&gateway, &method, &hash, media::kind(&name), &headers).await
+    let path = uri.path().strip_prefix("/b/").unwrap_or_default();
+    let (hash, name) = path.split_once('/').unwrap_or_default();
+    object(&gateway, &method, hash, media::kind(name), &headers).await
+}
+
+/// Refuses a request that does not say, once, at which host it is directed (RFC 9112, section 3.2).
+async fn with_one_host(request: Request, next: Next) -> Response {
+    let hosts = request.headers().get_all(HOST).iter().count();
+    if hosts > 1 || (hosts == 0 && request.version() == Version::HTTP_11) {
+        return plain(StatusCode::BAD_REQUEST, "a request has the field `Host` once");
+    }
+    next.run(request).await
 }
 
 async fn object(
@@ -163,7 +178,7 @@ async fn object(
     // What the hash stands for is known without looking at it.
     match judge(if_match.as_deref(), if_none_match.as_deref(), &own) {
         Verdict::Proceed => {}
-        Verdict::NotModified => return about(StatusCode::NOT_MODIFIED, &own, Body::empty()),
+        Verdict::NotModified => return about(StatusCode::NOT_MODIFIED, &own, no_length()),
         Verdict::Failed => {
             return plain(StatusCode::PRECONDITION_FAILED, "the hash stands for something else");
         }
@@ -234,6 +249,11 @@ fn about(code: StatusCode, own: &str, body: Body) -> Response {
     headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     response
+}
+
+/// Nothing, of which no length is told: `Content-Length` of a 304 would be that of the object (RFC 9110, section 8.6).
+fn no_length() -> Body {
+    Body::from_stream(futures_util::stream::empty::<Result<Bytes, Infallible>>())
 }
 
 fn refuse(missing: &Missing) -> Response {

@@ -1,7 +1,7 @@
 //! What a browser is answered, request by request.
 
 use crate::host::{Node, bytes, limits, path, runtime};
-use crate::request::{ask, get};
+use crate::request::{ask, get, say};
 
 /// More than is kept in memory, and no multiple of anything.
 const LARGE: usize = 700_001;
@@ -137,9 +137,33 @@ fn conditions() {
             assert_eq!(answer.body.len(), length, "{method} {headers:?}");
             if code == 304 {
                 assert_eq!(answer.header("etag"), own);
+                // That of the object, if any (RFC 9110, section 8.6).
+                assert_eq!(answer.header("content-length"), "", "{method}: {:?}", answer.headers);
             }
         }
     }
+}
+
+/// Once, but for clients of HTTP/1.0 (RFC 9112, section 3.2).
+#[test]
+fn a_request_names_its_host() {
+    let runtime = runtime();
+    let node = runtime.block_on(Node::start(limits()));
+    let path = path(runtime.block_on(node.add(b"something")).hash);
+    for (version, fields, code) in [
+        ("1.1", "Host: box\r\n", 200),
+        ("1.1", "Host:\r\n", 200),
+        ("1.1", "", 400),
+        ("1.1", "Host: box\r\nHost: box\r\n", 400),
+        ("1.0", "", 200),
+        ("1.0", "Host: box\r\nhost: other\r\n", 400),
+    ] {
+        let head = format!("GET {path} HTTP/{version}\r\nConnection: close\r\n{fields}\r\n");
+        assert_eq!(say(node.http, &head).code, code, "{head}");
+    }
+    // Latin-1, as an old client sends it.
+    let answer = get(node.http, &format!("{path}/caf%E9.mp4"), &[]);
+    assert_eq!((answer.code, answer.header("content-type")), (200, "video/mp4"));
 }
 
 #[test]

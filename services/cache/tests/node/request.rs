@@ -30,12 +30,15 @@ impl Answer {
 
 /// Asks on a connection of its own.
 pub fn ask(at: SocketAddr, method: &str, path: &str, headers: &[(&str, &str)]) -> Answer {
-    let mut stream = TcpStream::connect(at).unwrap();
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
     let fields: String =
         headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
-    let head =
-        format!("{method} {path} HTTP/1.1\r\nHost: box\r\nConnection: close\r\n{fields}\r\n");
+    say(at, &format!("{method} {path} HTTP/1.1\r\nHost: box\r\nConnection: close\r\n{fields}\r\n"))
+}
+
+/// What is answered to this head of a request.
+pub fn say(at: SocketAddr, head: &str) -> Answer {
+    let mut stream = TcpStream::connect(at).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
     stream.write_all(head.as_bytes()).unwrap();
     let mut bytes = vec![];
     stream.read_to_end(&mut bytes).expect("late: no answer");
