@@ -1,9 +1,26 @@
 //! What came up, and how long it took, as tables.
 
 use std::fmt::Write;
+use std::io::{self, ErrorKind};
 use std::time::Duration;
 
+use miette::{IntoDiagnostic, WrapErr};
 use octet_machine::{Boot, Status, UnitState};
+
+/// Prints `text`. That its reader has gone, as `head` has after its lines, is no failure: what is left is done unseen.
+///
+/// # Errors
+/// It cannot be written for another reason.
+pub fn print(text: &str) -> miette::Result<()> {
+    print_to(&mut io::stdout().lock(), text).into_diagnostic().wrap_err("cannot print")
+}
+
+fn print_to(out: &mut impl io::Write, text: &str) -> io::Result<()> {
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        printed => printed,
+    }
+}
 
 /// One line per unit.
 pub fn units(status: &Status) -> String {
@@ -94,6 +111,16 @@ pub fn table<const N: usize>(head: [&str; N], rows: impl Iterator<Item = [String
 mod tests {
     use super::*;
     use octet_machine::Phase;
+    use std::fs;
+
+    #[test]
+    fn a_reader_may_go() {
+        let (reader, mut writer) = io::pipe().unwrap();
+        drop(reader);
+        print_to(&mut writer, "powered off\n").unwrap();
+        let mut full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        assert_eq!(print_to(&mut full, "x").unwrap_err().kind(), ErrorKind::StorageFull);
+    }
 
     #[test]
     fn looks_as_it_should() {

@@ -166,7 +166,7 @@ pub fn verbs<B: Backend + Clone + 'static>() -> Verbs<Shared<B>> {
                 .parse(zone)
                 .and(text("to", "With whom").parse(zone))
                 .and(
-                    text("what", "tcp/PORT, udp/PORT, icmp, mpls-in-ip or protocol/NUMBER")
+                    text("what", "tcp/PORT, udp/PORT, icmp, mpls-in-ip or proto/NUMBER")
                         .parse(|what| kind(&what)),
                 ),
             async |shared, _, ((from, to), kind)| explain(shared, from, to, kind).await,

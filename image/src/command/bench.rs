@@ -6,6 +6,7 @@ use miette::{IntoDiagnostic, WrapErr};
 
 use crate::bench;
 use crate::build;
+use crate::report;
 use crate::setup;
 
 /// Measures the image beside the limits it is held to; writes docs/BENCHMARKS.md
@@ -71,7 +72,7 @@ pub fn run(args: Args) -> miette::Result<ExitCode> {
     std::fs::write(&path, &page)
         .into_diagnostic()
         .wrap_err_with(|| format!("cannot write {}", path.display()))?;
-    print!("{page}");
+    report::print(&page)?;
     // A goal that is missed is said there; whether it matters is for whoever reads it.
     Ok(ExitCode::SUCCESS)
 }

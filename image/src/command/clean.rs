@@ -10,6 +10,7 @@ use miette::IntoDiagnostic;
 use crate::build;
 use crate::cache;
 use crate::output::file::{self, WriteError};
+use crate::report;
 use crate::source::{CRATES_FOLDER, PROGRAMS_FOLDER};
 use crate::steps::Steps;
 
@@ -41,12 +42,12 @@ pub fn run(args: Args) -> miette::Result<ExitCode> {
     }
     for (folder, lock) in folders {
         if let Some(bytes) = remove(&folder, lock)? {
-            println!("{:>8.1} MB  {}", bytes as f64 / 1e6, folder.display());
+            report::print(&format!("{:>8.1} MB  {}\n", bytes as f64 / 1e6, folder.display()))?;
         }
     }
     if let Some(kept) = cache::folder("").filter(|folder| folder.is_dir()) {
         let bytes = size(&kept).into_diagnostic()?;
-        println!("{:>8.1} MB  stay in {}", bytes as f64 / 1e6, kept.display());
+        report::print(&format!("{:>8.1} MB  stay in {}\n", bytes as f64 / 1e6, kept.display()))?;
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -9,6 +9,7 @@ use octet_appliance::nearest;
 use crate::appliance_file::nearest_hint;
 use crate::build::{Options, workspace};
 use crate::output::manifest::{Item, Manifest};
+use crate::report;
 
 /// Tells where a file of the image comes from
 #[derive(clap::Args)]
@@ -61,7 +62,7 @@ pub fn run(args: Args) -> miette::Result<ExitCode> {
         return Err(ExplainError::Unknown { path: args.path, hint }.into());
     }
     for (system, item) in found {
-        print!("{}", describe(item, system));
+        report::print(&describe(item, system))?;
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use crate::build::{Options, workspace};
 use crate::lock::{Lock, add, update};
+use crate::report;
 use crate::store::Store;
 
 /// Records the exact inputs of the image in appliance.lock
@@ -26,10 +27,10 @@ pub fn run(args: Args) -> miette::Result<ExitCode> {
     let lock = Lock::read(&path)?;
     let store = Store::open(args.options.offline)?;
     if let Some(name) = &args.add {
-        print!("{}", add(&path, &lock, name, &store)?);
+        report::print(&add(&path, &lock, name, &store)?.to_string())?;
         return Ok(ExitCode::SUCCESS);
     }
     let diff = update(&path, &lock, args.update.as_deref(), &store)?;
-    print!("{diff}");
+    report::print(&diff.to_string())?;
     Ok(ExitCode::SUCCESS)
 }

@@ -77,6 +77,6 @@ pub fn run(args: Args) -> miette::Result<ExitCode> {
     let out = Workspace::find(&here)?.root().join("out");
     let rows = socket::ask(&running::box_socket(&out, args.machine)?, action)?;
     let rows = rows.into_iter().map(|row| [row.node, row.power, row.cable]);
-    print!("{}", report::table(["NODE", "POWER", "CABLE"], rows));
+    report::print(&report::table(["NODE", "POWER", "CABLE"], rows))?;
     Ok(ExitCode::SUCCESS)
 }

@@ -11,7 +11,7 @@ use miette::IntoDiagnostic;
 use octet_machine::panel::router::{self, Router};
 use octet_machine::{Builder, Machine, MachineError, Status, UnitState};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
-use signal_hook::iterator::Signals;
+use signal_hook::iterator::{Handle, Signals};
 
 use crate::build::{self, Built};
 use crate::report;
@@ -133,6 +133,8 @@ fn place(built: &Built, what: &str, sockets: &Path) -> Option<Place> {
 fn until_ended<T>(machine: &Machine, mut signals: Signals, wait: impl FnOnce() -> T) -> T {
     let handle = signals.handle();
     std::thread::scope(|scope| {
+        // A panic of `wait` does not leave the thread waiting for a signal.
+        let _closed = Closed(handle);
         scope.spawn(|| {
             let mut asked = false;
             for signal in signals.forever() {
@@ -152,10 +154,17 @@ fn until_ended<T>(machine: &Machine, mut signals: Signals, wait: impl FnOnce() -
                 }
             }
         });
-        let waited = wait();
-        handle.close();
-        waited
+        wait()
     })
+}
+
+/// Ends who waits for signals, once it goes.
+struct Closed(Handle);
+
+impl Drop for Closed {
+    fn drop(&mut self) {
+        self.0.close();
+    }
 }
 
 /// Shows the console until the machine ends or is asked to.
@@ -211,7 +220,7 @@ fn report_and_end(machine: &Machine) -> miette::Result<ExitCode> {
     let took = machine.started().elapsed();
     if let Err(error @ MachineError::Degraded { .. }) = ready {
         if let Ok(status) = machine.status() {
-            print!("{}", report::units(&status));
+            report::print(&report::units(&status))?;
         }
         return Err(error).into_diagnostic();
     }
@@ -221,10 +230,11 @@ fn report_and_end(machine: &Machine) -> miette::Result<ExitCode> {
     let status = status.into_diagnostic()?;
     let boot = machine.boot().into_diagnostic()?;
     let (units, storage) = (report::units(&status), report::storage(&boot));
-    print!("{units}\n{storage}{}", report::phases(&boot, &status, took));
+    let phases = report::phases(&boot, &status, took);
+    report::print(&format!("{units}\n{storage}{phases}"))?;
     let exit = machine.power_off(POWER_OFF).into_diagnostic()?;
     if exit.is_power_off() {
-        println!("powered off");
+        report::print("powered off\n")?;
         return report::failed(&status).map_or(Ok(ExitCode::SUCCESS), |it| Err(unit_failed(&it)));
     }
     Err(miette::miette!(

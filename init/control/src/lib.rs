@@ -7,6 +7,8 @@
 #[cfg(feature = "cli")]
 pub mod cli;
 mod client;
+#[cfg(feature = "cli")]
+mod complete;
 mod connection;
 pub mod file;
 mod frame;
@@ -21,6 +23,8 @@ mod verb;
 mod way;
 
 pub use client::{CallError, Client};
+#[cfg(feature = "cli")]
+pub use complete::complete;
 pub use connection::{Connection, Overflow};
 pub use frame::{Decoder, FrameError, HEADER, MAX_PAYLOAD, encode};
 pub use line::{lines, one_line};

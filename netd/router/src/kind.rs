@@ -6,7 +6,7 @@ use std::str::FromStr;
 use octet_appliance::{MPLS_IN_IP, Traffic};
 use serde::{Deserialize, Serialize};
 
-/// A kind of flow with the port that it is to: `tcp/4040`, `icmp`, `mpls-in-ip`, or `protocol/47`, a protocol of IP.
+/// A kind of flow with the port that it is to: `tcp/4040`, `icmp`, `mpls-in-ip`, or `proto/47`, a protocol of IP.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Kind {
@@ -27,12 +27,12 @@ impl InvalidKind {
         match self.0.parse::<u16>() {
             Ok(number) => {
                 let protocol = match u8::try_from(number) {
-                    Ok(number) => format!(", or protocol/{number} for a protocol of IP"),
+                    Ok(number) => format!(", or proto/{number} for a protocol of IP"),
                     Err(_) => String::new(),
                 };
                 format!("write tcp/{number} or udp/{number} for a port{protocol}")
             }
-            Err(_) => "write tcp/PORT, udp/PORT, icmp, mpls-in-ip or protocol/NUMBER".into(),
+            Err(_) => "write tcp/PORT, udp/PORT, icmp, mpls-in-ip or proto/NUMBER".into(),
         }
     }
 }
@@ -60,7 +60,7 @@ impl FromStr for Kind {
         let kind = match text.split_once('/') {
             Some(("tcp", port)) => port.parse().ok().map(Self::tcp),
             Some(("udp", port)) => port.parse().ok().map(Self::udp),
-            Some(("protocol", number)) => {
+            Some(("proto", number)) => {
                 number.parse().ok().map(Traffic::Number).and_then(without_port)
             }
             Some(_) => None,
@@ -78,7 +78,7 @@ impl fmt::Display for Kind {
             Traffic::Tcp | Traffic::Udp => write!(f, "{}/{}", self.traffic, self.port),
             Traffic::Ping => write!(f, "{}", self.traffic),
             Traffic::Number(MPLS_IN_IP) => f.write_str("mpls-in-ip"),
-            Traffic::Number(number) => write!(f, "protocol/{number}"),
+            Traffic::Number(number) => write!(f, "proto/{number}"),
         }
     }
 }
@@ -105,17 +105,17 @@ mod tests {
     #[test]
     fn what_is_none_is_refused() {
         for text in
-            ["", "tcp", "tcp/", "tcp/65536", "icmp/1", "sctp/5", "80", "256", "protocol/256", "-1"]
+            ["", "tcp", "tcp/", "tcp/65536", "icmp/1", "sctp/5", "80", "256", "proto/256", "-1"]
         {
             assert_eq!(text.parse::<Kind>(), Err(InvalidKind(text.to_owned())));
         }
         let help = |text: &str| text.parse::<Kind>().unwrap_err().help();
-        let of_a_number = "write tcp/80 or udp/80 for a port, or protocol/80 for a protocol of IP";
+        let of_a_number = "write tcp/80 or udp/80 for a port, or proto/80 for a protocol of IP";
         assert_eq!(help("80"), of_a_number);
         assert_eq!(help("4040"), "write tcp/4040 or udp/4040 for a port");
-        assert!(help("sctp/5").contains("protocol/NUMBER"));
+        assert!(help("sctp/5").contains("proto/NUMBER"));
         let mpls = Kind { traffic: Traffic::Number(MPLS_IN_IP), port: 0 };
-        assert_eq!(("mpls-in-ip".parse(), "protocol/137".parse()), (Ok(mpls), Ok(mpls)));
+        assert_eq!(("mpls-in-ip".parse(), "proto/137".parse()), (Ok(mpls), Ok(mpls)));
     }
 
     proptest! {

@@ -49,7 +49,8 @@ pub fn verbs() -> Verbs<Desk> {
             named(),
             |desk, _, name| {
                 desk.mailbox()?.admit(&name).map_err(failed)?;
-                Ok(Value::Null)
+                // A key has no checksum: whoever has mistyped one sees it here.
+                Ok(json!({ "admitted": name }))
             },
         )
         .with(
@@ -257,7 +258,7 @@ mod tests {
         let mut desk = Desk { known: Some(known), standing: Arc::new(Mutex::new(standing)) };
         let name = Key::generate().unwrap().public().to_string();
         assert_eq!(ask(&desk, "mailboxes", None).unwrap(), json!([]));
-        ask(&desk, "admit", Some(&name)).unwrap();
+        assert_eq!(ask(&desk, "admit", Some(&name)).unwrap(), json!({ "admitted": name }));
         assert_eq!(ask(&desk, "mailboxes", None).unwrap()[0]["name"], name);
         assert_eq!(ask(&desk, "status", None).unwrap()["mailboxes"], 1);
         let nobody = ask(&desk, "admit", Some("anna")).unwrap_err();

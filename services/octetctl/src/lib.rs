@@ -5,6 +5,7 @@
 
 mod board;
 mod boxes;
+mod completion;
 mod key;
 mod line;
 #[cfg(feature = "openwrt")]
@@ -20,8 +21,8 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use octet_control::cli::{self, CliError, Program};
-use octet_control::lines;
 use octet_control::{Client, INIT, SOCKETS};
+use octet_control::{complete, lines};
 
 use crate::board::Board;
 use crate::boxes::Boxes;
@@ -77,6 +78,11 @@ impl Problem {
 
 /// Asks, and prints the answer.
 pub fn main() -> ExitCode {
+    if let Some(words) = completion::words() {
+        // A shell shows no errors: there is nothing to offer then.
+        offered(&words).iter().for_each(|word| println!("{word}"));
+        return ExitCode::SUCCESS;
+    }
     let outcome = Line::parse(std::env::args()).map_err(CliError::from).map_err(Problem::from);
     match outcome.and_then(run) {
         Ok(()) => ExitCode::SUCCESS,
@@ -194,6 +200,40 @@ fn ask_box(
     }
     let signer = sign::Caller { node, key: &key };
     Ok(cli::run_on_box(&mut client, args, Program { name: &name, options }, Some(&signer))?)
+}
+
+/// What a shell may put in the place of the last of `words`.
+fn offered(words: &[String]) -> Vec<String> {
+    let Some((begun, before)) = words.split_last() else { return vec![] };
+    let before = std::iter::once("octetctl".to_owned()).chain(before.iter().cloned());
+    let Ok(Line { target, board, key, task: Task::Ask(mut asked) }) = Line::parse(before) else {
+        return vec![];
+    };
+    let mut offered = if asked.is_empty() { completion::own(begun) } else { vec![] };
+    asked.push(begun.clone());
+    if let Some(target) = target {
+        offered.extend(offered_by(&target, board, key, &asked).unwrap_or_default());
+    }
+    offered
+}
+
+/// What the box `target`, or a board of it, has for the last of `words`.
+fn offered_by(
+    target: &Target,
+    board: Option<Board>,
+    key: Option<PathBuf>,
+    words: &[String],
+) -> Result<Vec<String>, Problem> {
+    let key = key::read(&key.map_or_else(|| Ok(config()?.join("key")), Ok::<_, Problem>)?)?;
+    let mut boxes = boxes()?;
+    let (mut client, node) = remote::connect(target, &key, &mut boxes)?;
+    let offered = match board {
+        None => complete(&mut client, words),
+        Some(board) => {
+            complete(&mut board::connect(client, node, board, &key, &mut boxes)?.0, words)
+        }
+    };
+    Ok(offered.map_err(CliError::from)?)
 }
 
 /// The boxes that are known.

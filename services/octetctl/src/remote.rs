@@ -11,6 +11,7 @@ use octet_node::tls;
 use rustls::{ClientConnection, StreamOwned};
 
 use crate::boxes::{Boxes, BoxesError};
+use crate::completion;
 use crate::target::{Address, Target};
 
 /// How long an address may take to answer, and a gate to say who it is.
@@ -216,7 +217,8 @@ pub enum Answer {
 
 /// Asks the person at the terminal whether `what` is `node`.
 pub fn confirm(what: &str, node: PublicKey) -> Answer {
-    if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
+    let is_terminal = io::stdin().is_terminal() && io::stderr().is_terminal();
+    if !is_terminal || completion::is_asked() {
         return Answer::Nobody;
     }
     eprint!(

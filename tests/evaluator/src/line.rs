@@ -94,7 +94,7 @@ impl fmt::Display for What {
             Self::Tcp(first, last) => write!(f, "tcp/{first}-{last}"),
             Self::Udp(first, last) => write!(f, "udp/{first}-{last}"),
             Self::Ping => f.write_str("icmp"),
-            Self::Protocol(number) => write!(f, "protocol/{number}"),
+            Self::Protocol(number) => write!(f, "proto/{number}"),
         }
     }
 }

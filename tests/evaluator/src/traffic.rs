@@ -44,7 +44,7 @@ impl fmt::Display for Traffic {
             Self::Tcp(port) => write!(f, "tcp/{port}"),
             Self::Udp(port) => write!(f, "udp/{port}"),
             Self::Ping => f.write_str("icmp"),
-            Self::Protocol(number) => write!(f, "protocol/{number}"),
+            Self::Protocol(number) => write!(f, "proto/{number}"),
         }
     }
 }
@@ -53,7 +53,7 @@ impl FromStr for Traffic {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || format!("`{text}` is no traffic: tcp/80, udp/53, icmp or protocol/47");
+        let wrong = || format!("`{text}` is no traffic: tcp/80, udp/53, icmp or proto/47");
         if text == "icmp" {
             return Ok(Self::Ping);
         }
@@ -62,7 +62,7 @@ impl FromStr for Traffic {
         match kind {
             "tcp" => Ok(Self::Tcp(number)),
             "udp" => Ok(Self::Udp(number)),
-            "protocol" => number.try_into().map(Self::Protocol).map_err(|_| wrong()),
+            "proto" => number.try_into().map(Self::Protocol).map_err(|_| wrong()),
             _ => Err(wrong()),
         }
     }

@@ -116,7 +116,7 @@ fn explained_with_the_lines_of_the_pair() {
         lines,
         [
             "udp/4790 of IPv6 from board-1 to board-2 is dropped: no line lets it",
-            "  policy 5: from board-1 to board-2: protocol/47",
+            "  policy 5: from board-1 to board-2: proto/47",
             "  policy 8: from boards to boards: udp/4789",
         ]
     );

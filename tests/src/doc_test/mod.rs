@@ -1,4 +1,4 @@
-//! Commands of README.md, taken out of its text and run in order.
+//! Commands of README.md and of the guides in `docs`, taken out of their text and run in order.
 //!
 //! A fenced block of commands is followed by a comment that no reader of the rendered page sees. It says what each
 //! command prints. A command without such a line is an error, so that nothing is written there that nobody has run:
@@ -29,6 +29,15 @@
 //!
 //! A letter after the number tells runs of one command apart: `2a`, `2b`. Instead of a number `*` stands for all runs of
 //! the block; `* with` counts where the word is, and `* lan` not for `cargo`.
+
+/// The guides that are walked, in this order, on one box.
+pub const GUIDES: [&str; 5] = [
+    "docs/cache.md",
+    "docs/messenger.md",
+    "docs/forwarding.md",
+    "docs/cluster.md",
+    "docs/updates.md",
+];
 
 mod page;
 mod person;

@@ -204,6 +204,15 @@ fn read_line(runs: &mut Vec<Numbered>, text: &str) -> Result<(), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::doc_test::GUIDES;
+
+    #[test]
+    fn every_command_of_readme_and_of_the_guides_has_its_lines() {
+        for path in ["README.md"].iter().chain(&GUIDES) {
+            let page = Page::read(path).unwrap_or_else(|why| panic!("{why}"));
+            assert!(!page.commands.is_empty(), "{path} has no command");
+        }
+    }
 
     const TEXT: &str = "\
 # One

@@ -69,9 +69,25 @@ impl Person {
         }
     }
 
+    /// Does what no page says: a `command` of the shell, with the words that were kept.
+    ///
+    /// # Panics
+    /// It fails.
+    pub fn does(&self, command: &str) {
+        must(&mut self.shell(&self.known(command)));
+    }
+
+    /// Presses ctrl-C for what goes on and was started last.
+    ///
+    /// # Panics
+    /// It does not end with success or by that.
+    pub fn stops(&mut self, at: &str) {
+        self.end(at, true);
+    }
+
     fn run(&mut self, at: &str, text: &str, run: &Run) {
         for before in &run.before {
-            must(&mut self.shell(&self.known(before)));
+            self.does(before);
         }
         let mut typed = text.to_owned();
         for (word, instead) in &run.with {
@@ -92,18 +108,19 @@ impl Person {
             std::thread::sleep(PAUSE);
         }
         if run.stop || run.ends {
-            let mut last = self.going.pop().expect("something goes on");
-            if run.stop {
-                last.keys(CTRL_C);
-            }
-            let status = last.end();
-            let interrupted = run.stop && status.signal() == Some(Signal::INT.as_raw());
-            assert!(
-                status.success() || interrupted,
-                "{at}: {status} at the end of:\n{}",
-                last.text
-            );
+            self.end(at, run.stop);
         }
+    }
+
+    /// Waits for the end of what was started last; ctrl-C has it end, if it is to `stop`.
+    fn end(&mut self, at: &str, stop: bool) {
+        let mut last = self.going.pop().expect("something goes on");
+        if stop {
+            last.keys(CTRL_C);
+        }
+        let status = last.end();
+        let interrupted = stop && status.signal() == Some(Signal::INT.as_raw());
+        assert!(status.success() || interrupted, "{at}: {status} at the end of:\n{}", last.text);
     }
 
     /// Whether the command prints the lines that it is to print.

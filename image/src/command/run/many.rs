@@ -1,6 +1,6 @@
 //! `cargo image run --cluster N`: a router and its boards, wired as in the box.
 
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use miette::IntoDiagnostic;
@@ -32,9 +32,11 @@ pub fn run(
     let _place = place(built, &what, &router);
     let Together { machines, lan: _lan, outside: _outside, rows, sequence, seen, took } =
         together::start(built, size, said, disks, network, folder.path())?;
-    print!("{}", whole::table(&rows, sequence, &seen));
-    let took = took.as_secs_f64();
-    println!("{} machines are one box {took:.3} s after the first one's start", rows.len());
+    let (table, took) = (whole::table(&rows, sequence, &seen), took.as_secs_f64());
+    report::print(&format!(
+        "{table}{} machines are one box {took:.3} s after the first one's start\n",
+        rows.len()
+    ))?;
     let is_in_terminal = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
     if is_in_terminal {
         tell(
@@ -45,8 +47,8 @@ pub fn run(
         signals.forever().next();
     }
     machines.power_off(POWER_OFF)?;
-    // Whoever has closed the terminal does not read it.
-    let _ = writeln!(std::io::stdout(), "powered off");
+    // Whoever has closed the terminal does not read it: that is another error than a pipe's.
+    let _ = report::print("powered off\n");
     let failed = rows.iter().filter_map(|row| Some((row.node, report::failed(&row.status)?)));
     let failed: Vec<_> = failed.map(|(node, units)| format!("{node}: {units}")).collect();
     match failed.is_empty() || is_in_terminal {

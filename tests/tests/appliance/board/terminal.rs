@@ -8,7 +8,8 @@ use std::process::{Command, Stdio};
 use octet_machine::Architecture;
 use octet_tests::doc_test::{Page, Person};
 use octet_tests::{
-    InTerminal, READY, builder, link_programs, must, one_at_a_time, run, shipped, workspace,
+    Image, InTerminal, READY, builder, guest, link_programs, must, one_at_a_time, run, shipped,
+    workspace,
 };
 use tempfile::TempDir;
 
@@ -152,6 +153,25 @@ fn a_missing_qemu_is_said() {
     for word in [qemu, "qemu-system-x86", "--setup"] {
         assert!(error.stderr.contains(word), "no `{word}` in:\n{}", error.stderr);
     }
+}
+
+#[test]
+#[ignore = "long: it builds an image with such a unit; what is printed to nobody, and who has failed, is tested in \
+            `image/src/report.rs`"]
+fn a_unit_that_failed_is_said_though_nobody_reads_the_report() {
+    let image = Image::with_services(&[("crash", guest("crash"))]);
+    let out = image.folder.parent().unwrap();
+    let mut command = Command::new(builder());
+    command.arg("run").arg("--appliance").arg(out.with_file_name("appliance.toml"));
+    command.arg("--out").arg(out).stdin(Stdio::null());
+    let mut runs = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    // As `| head` does, before the first line.
+    drop(runs.stdout.take());
+    let said = runs.wait_with_output().unwrap();
+    let stderr = String::from_utf8(said.stderr).unwrap();
+    assert_eq!(said.status.code(), Some(1), "{stderr}");
+    assert!(stderr.contains("not every unit runs: crash: "), "{stderr}");
+    assert!(!stderr.contains("panicked"), "{stderr}");
 }
 
 /// A folder with all programs of this machine but one.

@@ -1,7 +1,6 @@
 //! A path dies, and packets take another one: a connection goes on and loses no byte.
 
 use octet_machine::{Fate, Node, Socket};
-use octet_tests::soak;
 use serde_json::{Value, json};
 
 use crate::cluster::adopted::{drop_way, path_add};
@@ -17,7 +16,7 @@ const MORE: u64 = 3_000;
 
 /// What becomes of a relay that packets go over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Fault {
+pub enum Fault {
     /// Its cable is pulled.
     Wire,
     /// Whatever it says is lost on its wire. It hears, and its link is up.
@@ -76,7 +75,7 @@ fn goes_on(site: &Site) {
 
 /// The source has a route to the end, of which the relay `gone` has failed: that can be seen, and another route is asked for
 /// in its place.
-fn another_in_its_place(site: &Site, gone: u8) {
+fn another_in_its_place(site: &Site, gone: u8, fault: Fault) {
     let add = |asked: Value| {
         let machine = site.machine(Node::Board(SOURCE));
         machine.call_unit("forward", "path-add", asked).unwrap_err().to_string()
@@ -90,8 +89,8 @@ fn another_in_its_place(site: &Site, gone: u8) {
         asked["replace"] = json!(true);
         asked
     };
-    if soak() {
-        // It is without power: packets go on by the route of before.
+    if fault == Fault::Power {
+        // It is off: packets go on by the route of before.
         let refused = add(replacing(gone));
         println!("{refused}");
         assert!(
@@ -107,9 +106,9 @@ fn another_in_its_place(site: &Site, gone: u8) {
     assert!(paths(site).iter().all(is_later), "{path}");
 }
 
-/// From the source to the end, where somebody listens at `to`; then a relay over which packets go has its wire cut, and
-/// with `--soak` the next ones have the other faults.
-pub fn passes(site: &Site, wires: &Wires, to: &str) {
+/// From the source to the end, where somebody listens at `to`; then a relay over which packets go has the first of
+/// `faults`, the next one the next.
+pub fn passes(site: &Site, wires: &Wires, to: &str, faults: &[Fault]) {
     // A daemon that was killed hears of the others anew.
     let nodes = site.cluster.nodes().len() - 1;
     site.wait("all are known", || {
@@ -117,16 +116,15 @@ pub fn passes(site: &Site, wires: &Wires, to: &str) {
     });
     let asked = json!({ "to": END.to_string(), "via": "2" });
     path_add(site, SOURCE, &asked);
-    let faults = [Fault::Wire, Fault::Mute, Fault::Power];
-    let mut gone = 0;
-    for fault in &faults[..if soak() { faults.len() } else { 1 }] {
+    let mut last = None;
+    for fault in faults {
         talk(site, "begin", json!({ "to": to, "mark": "failover" }));
         goes_on(site);
         // On a busy host a path may seem silent, and packets have left it before its relay has its fault.
         let before = wait_two(site, "there is one to fall back on", |_| true);
         let relay = relays(&before[0])[0].clone();
         let board: u8 = relay.strip_prefix("board-").unwrap().parse().unwrap();
-        gone = board;
+        last = Some((board, *fault));
         match fault {
             Fault::Wire => site.cluster.pull(Socket::Board(board)).unwrap(),
             Fault::Mute => wires.disturb(move |from, _| match from == Socket::Board(board) {
@@ -153,7 +151,9 @@ pub fn passes(site: &Site, wires: &Wires, to: &str) {
             Fault::Power => {}
         }
     }
-    another_in_its_place(site, gone);
+    if let Some((gone, fault)) = last {
+        another_in_its_place(site, gone, fault);
+    }
     drop_way(site, SOURCE);
     // Hops that did not hear of an end, as their fault was just then, forget a path when its time is over.
     site.wait("nothing of it is left", || paths(site).is_empty());

@@ -6,6 +6,7 @@ mod failover;
 mod flood;
 mod forward;
 mod guessed;
+mod guides;
 mod joined;
 mod kept;
 mod letters;
