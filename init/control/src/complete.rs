@@ -39,11 +39,12 @@ pub fn complete<S: Read + Write>(
     }
     match verb {
         None => offered.extend(verbs.into_iter().map(|verb| verb.name)),
-        Some(name) => {
-            offered.extend(
-                verbs.iter().find(|verb| verb.name == *name).map(options).into_iter().flatten(),
-            );
+        // What stands in its place otherwise is no option: the shell completes files.
+        Some(name) if begun.starts_with('-') => {
+            let verb = verbs.iter().find(|verb| verb.name == *name);
+            offered.extend(verb.map(options).unwrap_or_default());
         }
+        Some(_) => {}
     }
     // A unit's own words: the shell obeys none.
     let is_word = |letter: char| letter.is_ascii_alphanumeric() || letter == '-';
