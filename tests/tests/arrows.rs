@@ -22,9 +22,11 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("netd/openwrt", &["netd/router", "services/node", "tests/openwrt"]),
     ("netd", &["services/node", "netd/router"]),
     ("services/update", &["services/node", "init/esp"]),
-    // The person's command is the other half of the service, on a machine of its own.
-    ("services/octet-msg", &["services/messenger"]),
-    ("services/messenger", &["services/node"]),
+    // The person's command and the service speak to each other, and the service writes messages itself.
+    ("services/messages", &["services/node"]),
+    ("services/messenger", &["services/messages"]),
+    // Its tests speak to the service.
+    ("services/octet-msg", &["services/messages", "services/messenger"]),
     ("services/router", &["services/node", "netd/openwrt"]),
     (SERVICE, &["services/node"]),
     ("services/octetctl", &["services/node", "netd/openwrt"]),
@@ -44,7 +46,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("tests/guests", &["services/node"]),
     ("tests/evaluator", &[]),
     ("tests/openwrt", &[]),
-    ("tests/fuzz", &[SERVICE, "services/messenger", "init/bundle", "netd"]),
+    ("tests/fuzz", &[SERVICE, "services/messages", "init/bundle", "netd"]),
     ("tests", &["tests/machine", "tests/guests", "tests/evaluator", "init/bundle"]),
 ];
 

@@ -277,7 +277,7 @@ mod tests {
         let unit = |number| json!({ "name": format!("u{number}"), "state": "failed", "reason": "x".repeat(500) });
         let units: Vec<_> = (0..200).map(unit).collect();
         state.wrong = of(&json!({ "units": units }));
-        assert!(state.letter().unwrap().len() < crate::limits::TEXT);
+        assert!(state.letter().unwrap().len() < octet_messages::limits::TEXT);
         assert!(state.wrong.len() > 20);
     }
 }

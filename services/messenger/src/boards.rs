@@ -13,10 +13,10 @@ use octet_node::map::{self, Map};
 use octet_node::say;
 
 use crate::gate;
-use crate::place::Place;
-use crate::quic::now;
 use crate::rate::{Rate, Rates};
-use crate::request::{Answer, Refusal};
+use octet_messages::place::Place;
+use octet_messages::quic::now;
+use octet_messages::request::{Answer, Refusal};
 
 /// The unit whose key a node takes letters with.
 const UNIT: &str = "messenger";

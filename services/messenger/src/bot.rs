@@ -19,16 +19,16 @@ use octet_node::sub_key::Certified;
 
 use crate::alerts::Alerts;
 use crate::boards::Boards;
-use crate::courier::{Courier, CourierError};
 use crate::gate;
 use crate::local::Local;
 use crate::mailbox::{Bell, Mailbox, MailboxError};
-use crate::person::{Event, Person, Refused};
-use crate::place::Place;
-use crate::quic::{bring, now};
 use crate::rate::{Rate, Rates};
-use crate::request::Answer;
-use crate::store::{Store, StoreError};
+use octet_messages::courier::{Courier, CourierError};
+use octet_messages::person::{Event, Person, Refused};
+use octet_messages::place::Place;
+use octet_messages::quic::{ask, now};
+use octet_messages::request::{Answer, Request};
+use octet_messages::store::{Store, StoreError};
 
 /// The folder of the person, in the service's data folder, and the file of the key of its store.
 const FOLDER: &str = "bot";
@@ -43,6 +43,10 @@ const ALERT: Duration = Duration::from_secs(60);
 /// How often one person is answered, and how many are at once.
 const ANSWERS: Rate = Rate { burst: 30, seconds: 2 };
 const ASKERS: usize = 256;
+
+/// How long a board may take to have a command run: longer than its gate.
+const CARRIED: Duration =
+    Duration::from_secs(gate::LONGEST.as_secs() + gate::SILENCE.as_secs() + 10);
 
 /// What wakes it.
 pub enum Call {
@@ -285,7 +289,7 @@ impl Bot {
 
 /// What the board whose messenger is at `place` answers to `command`.
 fn carried(own: &Key, place: &Place, command: &str) -> String {
-    match bring(own.seed(), place, command) {
+    match ask(own, place, &Request::Run(command.to_owned()), CARRIED) {
         Some(Answer::Said(said)) => gate::cut(said),
         Some(Answer::Refused(why)) => format!("not done: the board says: {why}"),
         _ => "not known whether it was done: the board does not answer: see `boards`, and say it again".to_owned(),

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use octet_node::control::{CallError, Client};
 use serde_json::{Map, Value};
 
-use crate::limits::TEXT;
+use octet_messages::limits::TEXT;
 
 /// How long a command may be silent.
 pub const SILENCE: Duration = Duration::from_secs(30);

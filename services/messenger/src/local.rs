@@ -6,11 +6,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use octet_node::control::PublicKey;
 
-use crate::courier::{Unreached, Wire};
 use crate::mailbox::{Mailbox, Visit};
-use crate::place::Place;
-use crate::quic::{Client, now};
-use crate::request::{Answer, Request};
+use octet_messages::courier::{Unreached, Wire};
+use octet_messages::place::Place;
+use octet_messages::quic::{Client, now};
+use octet_messages::request::{Answer, Request};
 
 /// The mailbox here, and the way to others.
 pub struct Local {

@@ -22,7 +22,7 @@ use octet_node::say;
 use redb::{Database, ReadableDatabase};
 
 use crate::rate::Rates;
-use crate::request::{Answer, Refusal, Request};
+use octet_messages::request::{Answer, Refusal, Request};
 use tables::{CACHE, GENERATION, LETTERS, META, PEOPLE, PREKEYS, SEEN};
 
 /// One connection.
@@ -92,11 +92,17 @@ impl From<Refusal> for Problem {
     }
 }
 
-impl<E: Into<redb::Error>> From<E> for Problem {
-    fn from(error: E) -> Self {
-        Self::Rows(Box::new(error.into()))
-    }
+/// Each of redb's steps has an error type of its own.
+macro_rules! from_redb {
+    ($($error:ident),*) => {
+        $(impl From<redb::$error> for Problem {
+            fn from(error: redb::$error) -> Self {
+                Self::Rows(Box::new(error.into()))
+            }
+        })*
+    };
 }
+from_redb!(Error, TransactionError, TableError, StorageError, CommitError);
 
 /// The mailbox.
 #[derive(Debug)]

@@ -1,32 +1,16 @@
-//! The wire between people and mailboxes: QUIC by iroh, and nothing else of what iroh could reach. No relay, no lookup
-//! of addresses elsewhere, no request to a router for a port.
-//!
-//! The mailbox proves itself with the key that people know. A person has a new key for each connection: who leaves a
-//! letter is nobody, and who fetches some shows it by a signature.
+//! The mailbox's QUIC, by iroh, and nothing else of what iroh could reach: no relay, no lookup of addresses elsewhere,
+//! no request to a router for a port. Its client is `octet_messages::quic`.
 
-mod client;
 mod server;
 
-pub use client::{Client, bring};
-pub use server::{Bounds, Served, now, serve};
+pub use server::{Bounds, Served, serve};
 
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use iroh::endpoint::{BindError, PortmapperConfig, QuicTransportConfig, VarInt, presets};
 use iroh::{Endpoint, RelayMode, SecretKey};
-
-/// What both ends say that they speak.
-pub const ALPN: &[u8] = b"octet-messenger/1";
-
-/// The UDP port of a mailbox.
-pub const PORT: u16 = 4434;
-
-/// After how long of silence a connection ends; four times in it, it is said that one is still there.
-const IDLE: Duration = Duration::from_secs(5);
-
-/// What is received and not yet read of one connection, in bytes.
-const WINDOW: u32 = 256 << 10;
+use octet_messages::quic::{IDLE, WINDOW};
+use octet_node::tls::Protocol;
 
 /// An endpoint that could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -58,7 +42,7 @@ pub async fn open(seed: &[u8; 32], at: &[SocketAddr]) -> Result<Endpoint, Endpoi
         .build();
     let mut builder = Endpoint::builder(presets::Minimal)
         .secret_key(SecretKey::from_bytes(seed))
-        .alpns(vec![ALPN.to_vec()])
+        .alpns(vec![Protocol::Messenger.name().to_vec()])
         .relay_mode(RelayMode::Disabled)
         .clear_address_lookup()
         .portmapper_config(PortmapperConfig::Disabled)

@@ -20,8 +20,9 @@ use crate::alerts::Alerts;
 use crate::boards::{Boards, Brought};
 use crate::bot::{self, Call};
 use crate::mailbox::{Limits, Mailbox};
-use crate::quic::{self, Bounds, PORT, Served, now};
+use crate::quic::{self, Bounds, Served};
 use crate::verbs::{self, Known};
+use octet_messages::quic::{PORT, now};
 
 /// The file of letters, in the service's data folder.
 const FILE: &str = "letters";

@@ -16,9 +16,9 @@ use serde_json::{Value, json};
 
 use crate::alerts::{Alerts, AlertsError};
 use crate::bot::Call;
-use crate::limits::ADDRESSES;
 use crate::mailbox::{Mailbox, MailboxError, Resident};
 use crate::service::{NO_DISK, Standing};
+use octet_messages::limits::ADDRESSES;
 
 /// How many clients there may be, how many of them are kept for operators, and how many one user may be.
 const LIMITS: Limits = Limits { all: 16, for_operators: 8, of_one: 4 };

@@ -1,4 +1,4 @@
-//! TLS 1.3 between an operator and a gate, and between nodes: raw ed25519 keys both ways (RFC 7250), one key exchange,
+//! TLS 1.3 between an operator and a gate, between nodes, and of a person with a mailbox: raw ed25519 keys both ways (RFC 7250), one key exchange,
 //! two ciphers, no resumption and no early data.
 //!
 //! TLS proves only that the peer holds its key. Which key that may be, each side decides after the
@@ -36,13 +36,17 @@ pub enum Protocol {
     Control,
     /// Enrolment, with the holder of the cluster's map.
     Cluster,
+    /// Messages, with a mailbox, over QUIC.
+    Messenger,
 }
 
 impl Protocol {
-    fn name(self) -> Vec<u8> {
+    /// What TLS calls it (ALPN).
+    pub fn name(self) -> &'static [u8] {
         match self {
-            Self::Control => b"octet-control/1".to_vec(),
-            Self::Cluster => b"octet-cluster/1".to_vec(),
+            Self::Control => b"octet-control/1",
+            Self::Cluster => b"octet-cluster/1",
+            Self::Messenger => b"octet-messenger/1",
         }
     }
 }
@@ -61,7 +65,7 @@ pub fn server(key: &Key, protocol: Protocol) -> Result<Arc<ServerConfig>, Error>
         .with_protocol_versions(&[&TLS13])?
         .with_client_cert_verifier(Arc::new(AnyKey(provider)))
         .with_cert_resolver(Arc::new(resolver));
-    config.alpn_protocols = vec![protocol.name()];
+    config.alpn_protocols = vec![protocol.name().to_vec()];
     config.send_tls13_tickets = 0;
     config.session_storage = Arc::new(NoServerSessionStorage {});
     Ok(Arc::new(config))
@@ -79,7 +83,7 @@ pub fn client(key: &Key, protocol: Protocol) -> Result<Arc<ClientConfig>, Error>
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(AnyKey(provider)))
         .with_client_cert_resolver(Arc::new(resolver));
-    config.alpn_protocols = vec![protocol.name()];
+    config.alpn_protocols = vec![protocol.name().to_vec()];
     config.resumption = Resumption::disabled();
     config.enable_sni = false;
     Ok(Arc::new(config))

@@ -3,8 +3,8 @@
 use std::io;
 use std::path::Path;
 
-use octet_messenger::backup::Backup;
-use octet_messenger::sealed;
+use octet_messages::backup::Backup;
+use octet_messages::sealed;
 use octet_node::durable::{self, Existing};
 use octet_node::key::NoRandomness;
 

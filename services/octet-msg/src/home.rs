@@ -6,13 +6,13 @@ use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-use octet_messenger::courier::Courier;
-use octet_messenger::limits::PLACES;
-use octet_messenger::person::{Fresh, Person};
-use octet_messenger::place::Place;
-use octet_messenger::quic::{Client, now};
-use octet_messenger::rows::Change;
-use octet_messenger::store::{Store, StoreError};
+use octet_messages::courier::Courier;
+use octet_messages::limits::PLACES;
+use octet_messages::person::{Fresh, Person};
+use octet_messages::place::Place;
+use octet_messages::quic::{Client, now};
+use octet_messages::rows::Change;
+use octet_messages::store::{Store, StoreError};
 use octet_node::control::PublicKey;
 use octet_node::key::random;
 

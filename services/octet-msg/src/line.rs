@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
-use octet_messenger::place::Place;
+use octet_messages::place::Place;
 use octet_node::control::PublicKey;
 
 /// Letters to people and boxes, by public key

@@ -1,6 +1,6 @@
 //! Commands to boxes, signed with the operator's key: the file that `octetctl keygen` has made.
 
-use octet_messenger::person::Person;
+use octet_messages::person::Person;
 use octet_node::control::{DESCRIBE, INIT, PublicKey};
 use octet_node::hello::GATE;
 use octet_node::key::{self, KeyFile};

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, UNIX_EPOCH};
 
-use octet_messenger::history::Entry;
+use octet_messages::history::Entry;
 
 /// A line of the history, between this person and whom they call `name`.
 pub fn entry(entry: &Entry, name: &str) -> String {

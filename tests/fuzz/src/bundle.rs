@@ -1,8 +1,8 @@
 //! What people tell mailboxes and each other about themselves.
 
-use octet_messenger::card::Card;
-use octet_messenger::invite::Invite;
-use octet_messenger::prekey::{Bundle, Prekey, check};
+use octet_messages::card::Card;
+use octet_messages::invite::Invite;
+use octet_messages::prekey::{Bundle, Prekey, check};
 
 /// Bytes are refused, or are the one encoding of a bundle, a card or a prekey, all of which are signed by the card's
 /// owner; text is refused, or says the same as an invite that is written anew.

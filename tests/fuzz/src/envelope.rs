@@ -1,9 +1,9 @@
 //! What mailboxes and those who write and receive say to each other.
 
-use octet_messenger::envelope::{Seal, is_size, seal};
-use octet_messenger::letter::Letter;
-use octet_messenger::record::Record;
-use octet_messenger::request::{Answer, Request};
+use octet_messages::envelope::{Seal, is_size, seal};
+use octet_messages::letter::Letter;
+use octet_messages::record::Record;
+use octet_messages::request::{Answer, Request};
 use octet_node::key::Key;
 
 /// The secret to whose other half the inputs in `corpus/` were sealed, and the seed of the key for whom they are.

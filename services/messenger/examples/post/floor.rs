@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use octet_messenger::envelope::SMALLEST;
+use octet_messages::envelope::SMALLEST;
 use redb::{Database, TableDefinition};
 
 use super::Failed;

@@ -7,12 +7,13 @@ use std::time::{Duration, Instant};
 
 use iroh::endpoint::Connection;
 use iroh::{Endpoint, EndpointAddr, EndpointId};
-use octet_messenger::envelope::{Seal, seal};
-use octet_messenger::place::Place;
-use octet_messenger::quic::{ALPN, open};
-use octet_messenger::request::{Answer, Request};
+use octet_messages::envelope::{Seal, seal};
+use octet_messages::place::Place;
+use octet_messages::request::{Answer, Request};
+use octet_messenger::quic::open;
 use octet_node::control::PublicKey;
 use octet_node::key::random;
+use octet_node::tls::Protocol;
 use tokio::runtime::{Builder, Runtime};
 
 use super::Failed;
@@ -44,7 +45,7 @@ impl Writer {
         let address = place.addresses.iter().fold(address, |it, at| it.with_ip_addr(*at));
         let (endpoint, connection) = runtime.block_on(async {
             let endpoint = open(&random()?, &[own]).await?;
-            let connection = endpoint.connect(address, ALPN).await?;
+            let connection = endpoint.connect(address, Protocol::Messenger.name()).await?;
             Ok::<_, Failed>((endpoint, connection))
         })?;
         Ok(Self { runtime, _endpoint: endpoint, connection, requests })

@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread::{self, sleep};
 use std::time::{Duration, Instant};
 
-use octet_messenger::place::Place;
+use octet_messages::place::Place;
 use octet_messenger::{Parts, run as run_messenger};
 use octet_node::certificate::{Certificate, Statement};
 use octet_node::control::{Client, PublicKey};

@@ -5,12 +5,12 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use data_encoding::BASE64_NOPAD;
-use octet_messenger::courier::{Courier, Unreached, Wire};
-use octet_messenger::person::{Event, Fresh, Person};
-use octet_messenger::place::Place;
-use octet_messenger::quic::{Client, now};
-use octet_messenger::request::{Answer, Request};
-use octet_messenger::store::Store;
+use octet_messages::courier::{Courier, Unreached, Wire};
+use octet_messages::person::{Event, Fresh, Person};
+use octet_messages::place::Place;
+use octet_messages::quic::{Client, now};
+use octet_messages::request::{Answer, Request};
+use octet_messages::store::Store;
 use octet_node::key::random;
 use serde_json::{Value, json};
 use vodozemac::olm::{Account, OlmMessage, SessionConfig};

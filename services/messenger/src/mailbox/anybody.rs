@@ -7,8 +7,8 @@ use sha2::{Digest, Sha256};
 
 use super::tables::{LETTERS, PREKEYS, SEEN, person, put_person};
 use super::{Mailbox, Outcome};
-use crate::envelope;
-use crate::request::{Answer, Refusal};
+use octet_messages::envelope;
+use octet_messages::request::{Answer, Refusal};
 
 impl Mailbox {
     /// A one-time key, or the fallback key if there is none left, or they are asked for too often: so nobody uses up

@@ -7,10 +7,10 @@ use sha2::{Digest, Sha256};
 
 use super::tables::{LETTERS, PREKEYS, Person, SEEN, person, put_person};
 use super::{Mailbox, Outcome, Problem, Visit};
-use crate::card::Card;
-use crate::limits::{BATCH, ONE_TIME};
-use crate::prekey::{Bundle, Use};
-use crate::request::{Answer, Asked, Letters, Owned, Refusal, to_sign};
+use octet_messages::card::Card;
+use octet_messages::limits::{BATCH, ONE_TIME};
+use octet_messages::prekey::{Bundle, Use};
+use octet_messages::request::{Answer, Asked, Letters, Owned, Refusal, to_sign};
 
 /// The bytes of the time before each envelope.
 const TIME: usize = 8;

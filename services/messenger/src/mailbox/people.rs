@@ -6,7 +6,7 @@ use redb::{ReadableDatabase, ReadableTable, ReadableTableMetadata};
 use super::owner::delete;
 use super::tables::{LETTERS, PEOPLE, PREKEYS, Person, any_person, person, put_person};
 use super::{Mailbox, MailboxError, Problem};
-use crate::rows::decode;
+use octet_messages::rows::decode;
 
 /// What is shown of a mailbox.
 #[derive(Debug, Clone, PartialEq, Eq)]

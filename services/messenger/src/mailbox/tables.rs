@@ -3,7 +3,7 @@
 use redb::{ReadableTable, TableDefinition, WriteTransaction};
 use serde::{Deserialize, Serialize};
 
-use crate::rows::{decode, encode};
+use octet_messages::rows::{decode, encode};
 
 /// Whose mailboxes there are.
 pub const PEOPLE: TableDefinition<&[u8; 32], &[u8]> = TableDefinition::new("people");

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use iroh::Endpoint;
 use iroh::endpoint::{Connection, Incoming, IncomingAddr};
@@ -11,9 +11,10 @@ use octet_node::control::PublicKey;
 use tokio::time::timeout;
 
 use crate::boards::Brought;
-use crate::limits::REQUEST;
 use crate::mailbox::{Mailbox, Visit};
-use crate::request::{Answer, Refusal, Request};
+use octet_messages::limits::REQUEST;
+use octet_messages::quic::now;
+use octet_messages::request::{Answer, Refusal, Request};
 
 /// How many are served.
 #[derive(Debug, Clone, Copy)]
@@ -97,11 +98,6 @@ async fn converse(
         timeout(patience, send.write_all(&answer)).await.ok()?.ok()?;
         send.finish().ok()?;
     }
-}
-
-/// Seconds since 1970.
-pub fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
 /// The address, or of IPv6 the network of 64 bits.

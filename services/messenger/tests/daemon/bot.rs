@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use octet_messenger::courier::Courier;
-use octet_messenger::invite::Invite;
-use octet_messenger::limits::TEXT;
-use octet_messenger::person::Event;
-use octet_messenger::quic::{Client, now};
+use octet_messages::courier::Courier;
+use octet_messages::invite::Invite;
+use octet_messages::limits::TEXT;
+use octet_messages::person::Event;
+use octet_messages::quic::{Client, now};
 use octet_node::control::PublicKey;
 use octet_node::key::Key;
 use octet_node::words::Words;
@@ -24,7 +24,7 @@ pub struct Operator {
 
 impl Operator {
     /// Lets somebody in at `host`, and has them know the box by its invite.
-    pub fn new(host: &Host, place: &octet_messenger::place::Place, name: &str) -> Self {
+    pub fn new(host: &Host, place: &octet_messages::place::Place, name: &str) -> Self {
         let mut courier = person(&host.folder.path().join(name), place);
         host.ask("admit", json!({"name": courier.person().name()}));
         let at = place.addresses[0].to_string();

@@ -6,12 +6,12 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use octet_messenger::place::Place;
-use octet_messenger::quic::bring;
-use octet_messenger::request::{Answer, Refusal};
+use octet_messages::place::Place;
+use octet_messages::quic::ask;
+use octet_messages::request::{Answer, Refusal, Request};
 use octet_node::Peer;
 use octet_node::certificate::{Certificate, Statement};
-use octet_node::key::{Key, random};
+use octet_node::key::Key;
 use octet_node::map::{CLUSTER, MAP, Map, Member, SignedMap, Update, Version};
 use serde_json::json;
 
@@ -96,7 +96,10 @@ fn what_is_for_another_board_is_carried_there() {
     anna.write(&command);
     assert!(anna.answers(2).pop().unwrap().contains("run before"));
     let fresh = anna.sign_for(other, "show");
-    let stranger = bring(&random().unwrap(), &places[1], &fresh);
+    let stranger = {
+        let (nobody, request) = (Key::generate().unwrap(), Request::Run(fresh.clone()));
+        ask(&nobody, &places[1], &request, PATIENCE)
+    };
     assert_eq!(stranger, Some(Answer::Refused(Refusal::NoBoard)));
     anna.write(&fresh);
     assert!(anna.answers(3).pop().unwrap().contains("show"), "the same from a board is run");

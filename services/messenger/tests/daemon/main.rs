@@ -6,6 +6,7 @@ mod alerts;
 mod bot;
 mod carried;
 mod gate;
+mod reached;
 
 use std::net::SocketAddr;
 use std::os::unix::net::{UnixDatagram, UnixListener};
@@ -15,11 +16,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use octet_appliance::UnitSource;
-use octet_messenger::courier::Courier;
-use octet_messenger::person::{Event, Fresh, Person};
-use octet_messenger::place::Place;
-use octet_messenger::quic::{Client, PORT, now};
-use octet_messenger::store::Store;
+use octet_messages::courier::Courier;
+use octet_messages::person::{Event, Fresh, Person};
+use octet_messages::place::Place;
+use octet_messages::quic::{Client, PORT, now};
+use octet_messages::store::Store;
 use octet_messenger::{Parts, run};
 use octet_node::as_pid_1::{PATIENCE, until};
 use octet_node::certificate::{Certificate, Statement};

@@ -1,9 +1,9 @@
 //! How much a mailbox takes, and for how long.
 
-use octet_messenger::courier::Wire;
+use octet_messages::courier::Wire;
+use octet_messages::request::{Answer, Refusal, Request};
 use octet_messenger::mailbox::Limits;
 use octet_messenger::rate::Rate;
-use octet_messenger::request::{Answer, Refusal, Request};
 
 use crate::world::{Box, ENDLESS, Party};
 

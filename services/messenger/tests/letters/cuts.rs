@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use octet_messenger::courier::{self, CourierError};
-use octet_messenger::limits::AGAIN;
+use octet_messages::courier::{self, CourierError};
+use octet_messages::limits::AGAIN;
+use octet_messages::person::Event;
 use octet_messenger::mailbox;
-use octet_messenger::person::Event;
 
 use crate::world::{Box, ENDLESS, Party};
 
@@ -167,7 +167,7 @@ fn a_rotation_that_is_cut_is_finished() {
     let after = ["rows", "keys"].map(old);
     // Rows of before with the keys of now: nobody reads them.
     std::fs::write(folder.join("rows"), &before[0]).unwrap();
-    let store = octet_messenger::store::Store::open(&folder, anna.key()).unwrap();
+    let store = octet_messages::store::Store::open(&folder, anna.key()).unwrap();
     assert!(store.load().is_err());
     drop(store);
     // With their own keys they are read.

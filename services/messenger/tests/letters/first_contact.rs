@@ -1,10 +1,10 @@
 //! Writing to somebody for the first time, who is away.
 
-use octet_messenger::courier::{CourierError, Wire};
+use octet_messages::courier::{CourierError, Wire};
+use octet_messages::prekey::{Prekey, Use};
+use octet_messages::request::{Answer, Refusal, Request};
 use octet_messenger::mailbox::Limits;
-use octet_messenger::prekey::{Prekey, Use};
 use octet_messenger::rate::Rate;
-use octet_messenger::request::{Answer, Refusal, Request};
 
 use crate::world::{Box, ENDLESS, Party};
 

@@ -1,10 +1,10 @@
 //! What only an owner may, asked by others or a second time; each time after it was shown that the owner may.
 
-use octet_messenger::card::Card;
-use octet_messenger::courier::Wire;
+use octet_messages::card::Card;
+use octet_messages::courier::Wire;
+use octet_messages::prekey::Bundle;
+use octet_messages::request::{Answer, Asked, Letters, Owned, Refusal, Request, to_sign};
 use octet_messenger::mailbox::Visit;
-use octet_messenger::prekey::Bundle;
-use octet_messenger::request::{Answer, Asked, Letters, Owned, Refusal, Request, to_sign};
 use octet_node::control::PublicKey;
 
 use crate::world::{Box, ENDLESS, Party};
@@ -101,7 +101,7 @@ fn what_was_told_before_is_not_told_again() {
     let mut ben = Party::new(&[&here]);
     let now = here.now();
     let todo = ben.courier().person().todo(now);
-    let [octet_messenger::person::Action::Publish { bundle, .. }] = &todo[..] else {
+    let [octet_messages::person::Action::Publish { bundle, .. }] = &todo[..] else {
         panic!("{todo:?}")
     };
     let bundle = bundle.clone();
@@ -151,7 +151,7 @@ fn a_mailbox_cannot_stand_between_two() {
     let (her_card, her_key) = claimed(anna.name);
     assert!(Card::from_bytes(&her_card).is_ok());
     let event = |card: &[u8], key: &[u8]| {
-        octet_messenger::person::Event::Claimed(ben.name, card.to_vec(), key.to_vec())
+        octet_messages::person::Event::Claimed(ben.name, card.to_vec(), key.to_vec())
     };
     let now = here.now();
     for (card, key) in [(&her_card, &her_key), (&his_card, &her_key), (&her_card, &his_key)] {

@@ -1,11 +1,11 @@
 //! Letters that no session opens: they are asked for in a new one, and shown once and in order like all others.
 
-use octet_messenger::card::Card;
-use octet_messenger::courier::Wire;
-use octet_messenger::envelope;
-use octet_messenger::letter::Letter;
-use octet_messenger::limits::{AGAIN, ASK};
-use octet_messenger::request::{Answer, Request};
+use octet_messages::card::Card;
+use octet_messages::courier::Wire;
+use octet_messages::envelope;
+use octet_messages::letter::Letter;
+use octet_messages::limits::{AGAIN, ASK};
+use octet_messages::request::{Answer, Request};
 use vodozemac::olm::{Account, SessionConfig};
 
 use crate::world::{Box, ENDLESS, Party};

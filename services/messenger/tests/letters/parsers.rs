@@ -2,15 +2,15 @@
 
 use std::sync::LazyLock;
 
-use octet_messenger::backup::{Backup, Contact};
-use octet_messenger::card::{Card, Details, UNIT};
-use octet_messenger::envelope::{Seal, is_size, seal};
-use octet_messenger::invite::Invite;
-use octet_messenger::letter::Letter;
-use octet_messenger::place::Place;
-use octet_messenger::prekey::{Bundle, Prekey, Use};
-use octet_messenger::record::Record;
-use octet_messenger::request::{Answer, Request};
+use octet_messages::backup::{Backup, Contact};
+use octet_messages::card::{Card, Details, UNIT};
+use octet_messages::envelope::{Seal, is_size, seal};
+use octet_messages::invite::Invite;
+use octet_messages::letter::Letter;
+use octet_messages::place::Place;
+use octet_messages::prekey::{Bundle, Prekey, Use};
+use octet_messages::record::Record;
+use octet_messages::request::{Answer, Request};
 use octet_node::certificate::{Certificate, Statement};
 use octet_node::control::PublicKey;
 use octet_node::key::Key;

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use octet_messenger::card::UNIT;
-use octet_messenger::person::Event;
+use octet_messages::card::UNIT;
+use octet_messages::person::Event;
 use octet_node::certificate::{Certificate, Statement};
 use octet_node::key::Key;
 use octet_node::sub_key::Certified;

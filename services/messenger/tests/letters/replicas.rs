@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use octet_messenger::courier::{CourierError, Wire};
-use octet_messenger::person::{Action, What};
-use octet_messenger::prekey::{Prekey, Use};
-use octet_messenger::request::{Answer, Request};
+use octet_messages::courier::{CourierError, Wire};
+use octet_messages::person::{Action, What};
+use octet_messages::prekey::{Prekey, Use};
+use octet_messages::request::{Answer, Request};
 
 use crate::world::{Box, ENDLESS, Party};
 

@@ -1,9 +1,9 @@
 //! Somebody has lost their folder, and begins anew with a back-up: others see one person, each text once, and in order.
 
-use octet_messenger::courier::CourierError;
-use octet_messenger::limits::AGAIN;
+use octet_messages::courier::CourierError;
+use octet_messages::limits::AGAIN;
+use octet_messages::request::Refusal;
 use octet_messenger::mailbox::Limits;
-use octet_messenger::request::Refusal;
 
 use crate::world::{Box, ENDLESS, Party};
 

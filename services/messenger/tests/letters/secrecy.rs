@@ -1,8 +1,8 @@
 //! What a mailbox, a wire and a thief learn.
 
-use octet_messenger::courier::Wire;
-use octet_messenger::request::{Answer, Request};
-use octet_messenger::store::Store;
+use octet_messages::courier::Wire;
+use octet_messages::request::{Answer, Request};
+use octet_messages::store::Store;
 
 use crate::world::{Box, ENDLESS, Party, folder};
 
@@ -25,7 +25,7 @@ fn a_mailbox_learns_neither_what_is_said_nor_by_whom() {
         let request = Request::Claim(*anna.name.as_bytes());
         let mut visit = octet_messenger::mailbox::Visit::new([127, 0, 0, 1].into());
         match mailbox.handle(&mut visit, request, 0) {
-            Answer::Claimed(card, _) => octet_messenger::card::Card::from_bytes(&card).unwrap(),
+            Answer::Claimed(card, _) => octet_messages::card::Card::from_bytes(&card).unwrap(),
             answer => panic!("{answer:?}"),
         }
     });

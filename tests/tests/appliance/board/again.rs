@@ -54,8 +54,10 @@ fn a_second_clone_compiles_its_own_crates_alone() {
             None => assert!(!ci, "{said}"),
         }
         assert_eq!(sums(&clone.join("out/qemu-x86_64")), sums(&shipped().folder), "{said}");
-        fs::remove_dir_all(clone.join("out")).unwrap();
-        fs::remove_dir_all(clone.join("target/appliance")).unwrap();
+        if ci {
+            fs::remove_dir_all(clone.join("out")).unwrap();
+            fs::remove_dir_all(clone.join("target/appliance")).unwrap();
+        }
     }
 }
 

@@ -1,0 +1,216 @@
+//! The client of mailboxes: QUIC (RFC 9000) with raw ed25519 keys, as `octet_node::tls` has them.
+//!
+//! The mailbox proves that it holds the key that people know. A person has a new key for each connection: whoever
+//! leaves a message is anonymous, and whoever fetches messages proves it with a signature.
+//!
+//! The mailbox itself is served by iroh, in the unit `messenger`. Iroh's QUIC is noq, which is used here without
+//! iroh's relays, lookups and watching of networks: a client that is told addresses needs none of them.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use noq::crypto::rustls::QuicClientConfig;
+use noq::rustls::pki_types::CertificateDer;
+use noq::{ClientConfig, Connection, Endpoint, TransportConfig, VarInt};
+use octet_node::control::PublicKey;
+use octet_node::key::Key;
+use octet_node::tls::{self, Protocol};
+use tokio::runtime::{Builder, Runtime};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+use crate::courier::{Unreached, Wire};
+use crate::limits::ANSWER;
+use crate::place::Place;
+use crate::request::{Answer, Request};
+
+/// The UDP port of a mailbox.
+pub const PORT: u16 = 4434;
+
+/// After how long of silence a connection ends; four times in it, each end says that it is still there.
+pub const IDLE: Duration = Duration::from_secs(5);
+
+/// How many bytes of one connection are received and not yet read.
+pub const WINDOW: u32 = 256 << 10;
+
+/// How long a mailbox may take to be reached.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long one that was not reached is not tried again.
+const RETRY_DELAY: Duration = Duration::from_secs(60);
+
+/// How long it may take to answer.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long the end of a connection may take to be delivered.
+const CLOSE_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// Connections to mailboxes.
+pub struct Client {
+    runtime: Runtime,
+    open: BTreeMap<PublicKey, Reached>,
+    /// When those were tried that were not reached.
+    unreached: BTreeMap<PublicKey, Instant>,
+}
+
+impl std::fmt::Debug for Client {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Client").finish_non_exhaustive()
+    }
+}
+
+impl Client {
+    /// None yet.
+    ///
+    /// # Errors
+    /// The kernel gives no descriptors.
+    pub fn new() -> io::Result<Self> {
+        let runtime = runtime()?;
+        Ok(Self { runtime, open: BTreeMap::new(), unreached: BTreeMap::new() })
+    }
+}
+
+impl Wire for Client {
+    fn ask(&mut self, place: &Place, request: &Request) -> Result<Answer, Unreached> {
+        let unreached = || Unreached(place.to_string());
+        let reached = match self.open.remove(&place.mailbox) {
+            Some(open) => open,
+            None => {
+                let tried = self.unreached.get(&place.mailbox);
+                if tried.is_some_and(|tried| tried.elapsed() < RETRY_DELAY) {
+                    return Err(unreached());
+                }
+                // With a key that nobody has seen before.
+                let key = Key::generate().ok();
+                let reached = key.and_then(|key| self.runtime.block_on(reach(&key, place)));
+                let Some(reached) = reached else {
+                    self.unreached.insert(place.mailbox, Instant::now());
+                    return Err(unreached());
+                };
+                reached
+            }
+        };
+        let asked = reached.ask(request, ANSWER_TIMEOUT);
+        let Some(answer) = self.runtime.block_on(asked) else {
+            self.runtime.block_on(reached.close());
+            return Err(unreached());
+        };
+        self.open.insert(place.mailbox, reached);
+        Ok(answer)
+    }
+
+    fn part(&mut self, place: &Place) {
+        if let Some(reached) = self.open.remove(&place.mailbox) {
+            self.runtime.block_on(reached.close());
+        }
+    }
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        for (_, reached) in std::mem::take(&mut self.open) {
+            self.runtime.block_on(reached.close());
+        }
+    }
+}
+
+/// Asks the mailbox at `place` one thing, as the one who holds `key`, and returns what it answers within
+/// `answer_timeout` of being reached.
+pub fn ask(
+    key: &Key,
+    place: &Place,
+    request: &Request,
+    answer_timeout: Duration,
+) -> Option<Answer> {
+    runtime().ok()?.block_on(async {
+        let reached = reach(key, place).await?;
+        let answer = reached.ask(request, answer_timeout).await;
+        reached.close().await;
+        answer
+    })
+}
+
+/// Seconds since 1970.
+pub fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+fn runtime() -> io::Result<Runtime> {
+    Builder::new_current_thread().enable_io().enable_time().build()
+}
+
+/// A mailbox that has proved its key.
+struct Reached {
+    endpoint: Endpoint,
+    connection: Connection,
+}
+
+impl Reached {
+    async fn ask(&self, request: &Request, answer_timeout: Duration) -> Option<Answer> {
+        let answer = async {
+            let (mut send, mut receive) = self.connection.open_bi().await.ok()?;
+            send.write_all(&request.to_bytes()).await.ok()?;
+            send.finish().ok()?;
+            Answer::from_bytes(&receive.read_to_end(ANSWER).await.ok()?)
+        };
+        timeout(answer_timeout, answer).await.ok()?
+    }
+
+    async fn close(self) {
+        self.connection.close(VarInt::from_u32(0), b"");
+        let _ = timeout(CLOSE_TIMEOUT, self.endpoint.wait_idle()).await;
+    }
+}
+
+/// Connects to the mailbox at `place` as the one who holds `key`: to all its addresses at once, and the first that
+/// proves the mailbox's key counts.
+async fn reach(key: &Key, place: &Place) -> Option<Reached> {
+    let config = config(key)?;
+    let mut tried = JoinSet::new();
+    for address in &place.addresses {
+        let connected = connect(config.clone(), *address, place.mailbox);
+        tried.spawn(timeout(CONNECT_TIMEOUT, connected));
+    }
+    while let Some(outcome) = tried.join_next().await {
+        if let Ok(Ok(Some(reached))) = outcome {
+            return Some(reached);
+        }
+    }
+    None
+}
+
+async fn connect(config: ClientConfig, to: SocketAddr, mailbox: PublicKey) -> Option<Reached> {
+    let from: SocketAddr = match to {
+        SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
+        SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
+    };
+    let endpoint = Endpoint::client(from).ok()?;
+    let name = tls::any_name().to_str().into_owned();
+    let connection = endpoint.connect_with(config, to, &name).ok()?.await.ok()?;
+    let presented = connection.peer_identity()?.downcast::<Vec<CertificateDer<'static>>>().ok()?;
+    let reached = Reached { endpoint, connection };
+    if tls::peer_key(Some(&presented)) != Some(mailbox) {
+        reached.close().await;
+        return None;
+    }
+    Some(reached)
+}
+
+fn config(key: &Key) -> Option<ClientConfig> {
+    let crypto = QuicClientConfig::try_from(tls::client(key, Protocol::Messenger).ok()?).ok()?;
+    let mut transport = TransportConfig::default();
+    transport
+        .max_idle_timeout(Some(IDLE.try_into().ok()?))
+        .keep_alive_interval(Some(IDLE / 4))
+        .max_concurrent_bidi_streams(VarInt::from_u32(0))
+        .max_concurrent_uni_streams(VarInt::from_u32(0))
+        .receive_window(WINDOW.into())
+        .stream_receive_window(WINDOW.into())
+        .send_window(WINDOW.into());
+    let mut config = ClientConfig::new(Arc::new(crypto));
+    config.transport_config(Arc::new(transport));
+    Some(config)
+}
