@@ -186,7 +186,9 @@ pub static TEST: [Need; 15] = [
 ];
 
 /// What the long tier of the suite needs besides.
-pub static SOAK: [Need; 2] = [
+pub static SOAK: [Need; 4] = [
+    debian("chromium", "shows a film that a board's cache serves", &["chromium"]),
+    debian("ffmpeg", "makes that film", &["ffmpeg"]),
     Need {
         name: "ntia-checker",
         why: "must find in the SBOM all that has to be in one",

@@ -1,6 +1,7 @@
 //! A router and its boards, from blank machines to one box: all of them boot what ships.
 
 mod adopted;
+mod browser;
 mod chosen;
 mod failover;
 mod flood;

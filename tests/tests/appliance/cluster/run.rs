@@ -125,7 +125,7 @@ impl Person {
     }
 
     /// A command as a device in the lan.
-    fn lan(&self, command: &[&str]) -> Command {
+    pub fn lan(&self, command: &[&str]) -> Command {
         self.in_clone(&[&["lan", "--"], command].concat())
     }
 
@@ -147,7 +147,7 @@ impl Person {
     }
 
     /// The command `cargo image` with these arguments, of who has started the box.
-    fn owner(&self, arguments: &[&str]) -> Command {
+    pub fn owner(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(&self.builder);
         command.current_dir(self.clone.path()).args(arguments).stdin(Stdio::null());
         command
