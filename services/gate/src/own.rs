@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use humantime::{format_rfc3339_seconds, parse_rfc3339};
 use octet_node::PID_1;
 use octet_node::control::operator::Operator;
-use octet_node::control::{By, Capability, Failure, FailureCode, ReplyBody, Verb};
+use octet_node::control::{By, Capability, Failure, FailureCode, PublicKey, ReplyBody, Verb};
 use octet_node::say;
 use octet_node::serve::tasks::{Call, Limits, Verbs};
 use octet_node::serve::verbs::{flag, integer, nothing, text};
@@ -43,6 +43,12 @@ pub fn verbs() -> Verbs<Gate> {
             Verb::new(RUN, Read, "Runs a command that an operator has signed, at most once"),
             text("command", "The command, as `octetctl sign` prints it"),
             async |gate, call, command| run(gate, call, &command).await,
+        )
+        .with(
+            // Who carries commands asks before it spends anything on one; `show` names them all.
+            Verb::new("check-key", Read, "Says whose key it is: operator, or unknown"),
+            text("key", "The key: did:key:z6Mk…").parse(key),
+            async |gate, _, key| Ok(check_key(gate, &key)),
         )
         .with(
             Verb::new(
@@ -100,6 +106,17 @@ async fn run(gate: &Gate, call: &mut Call<'_>, command: &str) -> Result<Value, F
             }
         }
     }
+}
+
+fn check_key(gate: &Gate, key: &PublicKey) -> Value {
+    gate.operator(key).map_or("unknown", |_| "operator").into()
+}
+
+fn key(text: String) -> Result<PublicKey, Failure> {
+    PublicKey::try_from(text).map_err(|error| {
+        let help = "`octetctl keygen` prints such a key";
+        Failure::new(FailureCode::BadArgument, error.to_string(), help)
+    })
 }
 
 /// What may be asked for by who asks.

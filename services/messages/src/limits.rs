@@ -33,6 +33,12 @@ pub const PEERS: usize = 512;
 /// Letters to one peer of which it has not said yet that it has them.
 pub const OUTBOX: usize = 1000;
 
+/// Bytes of a node's answers to one peer that has not said that it has them, as text and sealed.
+pub const ANSWERS_OF_ONE: usize = 1 << 20;
+
+/// The same, to all peers together: a node has them in memory.
+pub const ANSWERS: usize = 8 << 20;
+
 /// Letters of one peer that came before one that is missing.
 pub const HELD: usize = 256;
 

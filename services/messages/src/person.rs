@@ -21,6 +21,7 @@ use vodozemac::olm::Account;
 use crate::card::Card;
 use crate::history::Entry;
 use crate::invite::Invite;
+use crate::limits::{ANSWERS, ANSWERS_OF_ONE};
 use crate::place::Place;
 use crate::rows::{Change, Row, encode};
 use own::Own;
@@ -48,6 +49,8 @@ pub enum Event {
     Answered(PublicKey, Option<String>),
     /// Something is to be written to somebody, and not kept.
     Told(PublicKey, String),
+    /// Somebody is not to be known any more: nothing of them is kept but what they have written.
+    Forget(PublicKey),
     /// A node has this key for letters now, and these mailboxes.
     Moved(Certified, Vec<Place>),
 }
@@ -67,7 +70,7 @@ pub enum Refused {
     /// It is too long, or there is nothing in it.
     #[error("a letter has 1 to 32768 bytes: write less, or several")]
     Length,
-    /// There are too many letters to them of which they have said nothing.
+    /// There are too many letters to them of which they have said nothing, or, of a node's answers, too many bytes.
     #[error("1000 letters to them are on their way: wait until they have come")]
     OutboxFull,
     /// What a mailbox has given is not signed by whom it is said to be of.
@@ -147,9 +150,10 @@ impl Person {
             }
             Event::Answered(to, answer) => self.answered(to, answer, now)?,
             Event::Told(to, text) => {
-                self.write(to, text, now)?;
+                self.write_answer(to, text, now)?;
                 self.forget_lines();
             }
+            Event::Forget(name) => self.forget(name)?,
             Event::Moved(certified, places) => self.moved(&certified, places, now),
         }
         Ok(self.changes())
@@ -208,7 +212,7 @@ impl Person {
 
     fn answered(&mut self, to: PublicKey, answer: Option<String>, now: u64) -> Result<(), Refused> {
         if let Some(answer) = answer {
-            self.write(to, answer, now)?;
+            self.write_answer(to, answer, now)?;
         }
         self.forget_lines();
         if self.own.shown < self.own.history {
@@ -216,6 +220,16 @@ impl Person {
             self.own.shown += 1;
         }
         Ok(())
+    }
+
+    /// Writes what was not written by a person, whose disk would be full before their memory.
+    fn write_answer(&mut self, to: PublicKey, text: String, now: u64) -> Result<(), Refused> {
+        let of_one = self.peers.get(&to).map_or(0, Peer::outgoing_bytes);
+        let all: usize = self.peers.values().map(Peer::outgoing_bytes).sum();
+        if of_one + text.len() > ANSWERS_OF_ONE || all + text.len() > ANSWERS {
+            return Err(Refused::OutboxFull);
+        }
+        self.write(to, text, now)
     }
 
     /// What this step has written is no line of the history.
@@ -235,10 +249,14 @@ impl Person {
     fn forget_stranger(&mut self) -> Result<(), Refused> {
         let strangers = self.peers.iter().filter(|(_, peer)| !peer.is_known);
         let stranger = strangers.min_by_key(|(_, peer)| peer.received).map(|(name, _)| *name);
-        let name = stranger.ok_or(Refused::Crowded)?;
-        let peer = self.peers.remove(&name).ok_or(Refused::Crowded)?;
+        self.forget(stranger.ok_or(Refused::Crowded)?)
+    }
+
+    fn forget(&mut self, name: PublicKey) -> Result<(), Refused> {
+        let peer = self.peers.remove(&name).ok_or(Refused::Unknown)?;
         self.touched.insert(Row::Peer(name));
         self.touched.extend(peer.held.into_keys().map(|number| Row::Held(name, number)));
+        self.touched.extend(peer.outgoing.into_keys().map(|number| Row::Outgoing(name, number)));
         Ok(())
     }
 
@@ -279,7 +297,7 @@ impl Person {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::limits::PEERS;
+    use crate::limits::{PEERS, TEXT};
     use crate::place::Place;
 
     fn name(number: usize) -> PublicKey {
@@ -328,5 +346,34 @@ mod tests {
         assert!(person.peers.values().all(|peer| peer.is_known));
         assert_eq!(add(&mut person, 3000).unwrap_err(), Refused::Crowded);
         assert!(person.peer_or_new(name(2001)).is_err());
+        // Until one of them is forgotten.
+        let changes = person.step(Event::Forget(name(1000)), 0).unwrap();
+        assert!(gone(&changes, 1000));
+        assert_eq!(person.step(Event::Forget(name(1000)), 0).unwrap_err(), Refused::Unknown);
+        add(&mut person, 3000).unwrap();
+    }
+
+    /// Each has room for some, and all together for no more than there is memory.
+    #[test]
+    fn answers_that_nobody_fetches_are_bounded_by_bytes() {
+        let fresh = Fresh { name: [1; 32], key: [2; 32], seal: [3; 32] };
+        let (mut person, _) = Person::new(fresh, vec![], 0).unwrap();
+        let answer = |length| "x".repeat(length);
+        for number in 0..20 {
+            add(&mut person, number).unwrap();
+            let mut left = 1;
+            while person.step(Event::Answered(name(number), Some(answer(TEXT))), 0).is_ok() {
+                left += 1;
+            }
+            // As many as fit, of one and of all.
+            let wanted = (ANSWERS_OF_ONE / TEXT).min((ANSWERS / TEXT).saturating_sub(number * 32));
+            assert_eq!(left - 1, wanted, "{number}");
+        }
+        // What a person writes is bounded by number alone: it is not in memory for others to fill.
+        person.step(Event::Write(name(0), answer(TEXT)), 0).unwrap();
+        // Whoever fetches has room again.
+        person.step(Event::Forget(name(1)), 0).unwrap();
+        add(&mut person, 1).unwrap();
+        person.step(Event::Answered(name(1), Some(answer(TEXT))), 0).unwrap();
     }
 }

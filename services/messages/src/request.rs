@@ -107,6 +107,9 @@ pub enum Refusal {
     /// It comes from somebody else.
     #[error("only another board of the same box brings commands here")]
     NoBoard,
+    /// Whoever has signed the command is no operator there.
+    #[error("it is signed by nobody whom that board has as an operator")]
+    NoOperator,
 }
 
 /// What is signed: the mailbox, the number that it gave, whose mailbox it is, and what is asked.

@@ -118,8 +118,14 @@ impl Brought {
         if !rates.may(*by, now()) {
             return Answer::Refused(Refusal::Busy);
         }
-        if Command::try_from(command.to_owned()).is_err() {
+        let Ok(signed) = Command::try_from(command.to_owned()) else {
             return Answer::Refused(Refusal::Malformed);
+        };
+        // A board whose messenger is honest has asked its own gate before, which may have other operators.
+        match gate::is_operator(&self.gate, &signed.order().operator) {
+            Ok(true) => {}
+            Ok(false) => return Answer::Refused(Refusal::NoOperator),
+            Err(_) => return Answer::Refused(Refusal::Broken),
         }
         Answer::Said(gate::run(&self.gate, command))
     }

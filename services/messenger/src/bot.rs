@@ -56,6 +56,8 @@ pub enum Call {
     Key(Certified),
     /// It is to be reached at these addresses, and to say by what line it is found.
     Invite(Vec<SocketAddr>, Sender<Result<String, String>>),
+    /// It is to forget somebody, and to say whether they were known.
+    Forget(PublicKey, Sender<Result<bool, String>>),
 }
 
 /// Why it ends.
@@ -145,6 +147,9 @@ impl Bot {
                     // Whoever has asked may have gone.
                     let _ = to.send(self.invite(addresses)?);
                 }
+                Ok(Call::Forget(name, to)) => {
+                    let _ = to.send(Ok(self.forget(name)?));
+                }
             }
             is_waiting = self.turn()?;
         }
@@ -161,6 +166,16 @@ impl Bot {
         }
         self.become_known(&certified, place)?;
         Ok(self.line().ok_or_else(|| "there is no person yet".to_owned()))
+    }
+
+    /// Whether `name` was known.
+    fn forget(&mut self, name: PublicKey) -> Result<bool, Trouble> {
+        let Some(courier) = &mut self.courier else { return Ok(false) };
+        match courier.tell(Event::Forget(name), now()) {
+            Ok(()) => Ok(true),
+            Err(CourierError::Refused(Refused::Unknown)) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
     }
 
     fn line(&self) -> Option<String> {
@@ -229,7 +244,7 @@ impl Bot {
         }
         let known = courier.person().peers().map(|(name, _)| *name);
         self.alerts.lock().known = known.collect();
-        let mut is_answered = false;
+        let (mut is_answered, mut is_later) = (false, false);
         loop {
             let (end, next) = courier.person().history();
             if next >= end {
@@ -237,9 +252,20 @@ impl Bot {
             }
             let lines = courier.store().history(next, next + 1)?;
             let Some(line) = lines.into_iter().next() else { break };
-            // Who has not signed, or asks too often, is told nothing: a stranger's letter costs little.
-            let command = Command::try_from(line.text.trim().to_owned()).ok();
-            let command = command.filter(|_| self.answers.may(line.peer, now()));
+            // Whoever is no operator, or asks too often, is told nothing: a stranger's letter costs little, and does not
+            // make its writer somebody whom this node knows.
+            let mut command = Command::try_from(line.text.trim().to_owned()).ok();
+            if let Some(signed) = &command {
+                match gate::is_operator(&self.gate, &signed.order().operator) {
+                    Ok(true) => command = command.filter(|_| self.answers.may(line.peer, now())),
+                    Ok(false) => command = None,
+                    // The letter waits for the gate.
+                    Err(_) => {
+                        is_later = true;
+                        break;
+                    }
+                }
+            }
             let answer = command.map(|command| {
                 let target = command.order().target;
                 let is_own = certified.certificate.statement().node == target;
@@ -260,7 +286,7 @@ impl Bot {
         let letter = self.alerts.lock().letter();
         // What changes again and again is told now and then.
         let is_early = self.told.is_some_and(|told| told.elapsed() < ALERT);
-        let is_later = letter.is_some() && is_early;
+        is_later |= letter.is_some() && is_early;
         if let Some(letter) = letter.filter(|_| !is_early) {
             let (who, wrong) = {
                 let alerts = self.alerts.lock();

@@ -4,7 +4,7 @@ use std::io;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use octet_node::control::{CallError, Client};
+use octet_node::control::{CallError, Client, PublicKey};
 use serde_json::{Map, Value};
 
 use octet_messages::limits::TEXT;
@@ -20,6 +20,17 @@ const CUT: &str = "\n(cut here: the answer is longer than a letter)";
 
 /// What stands at the end of one that did not end.
 const ENDLESS: &str = "\n(cut here: the answer did not end in a minute)";
+
+/// Whether the gate at `socket` knows `key` as that of an operator.
+///
+/// # Errors
+/// The gate does not answer.
+pub fn is_operator(socket: &Path, key: &PublicKey) -> Result<bool, CallError> {
+    let mut client = Client::connect(socket)?;
+    client.stream().set_read_timeout(Some(SILENCE))?;
+    let args = Map::from_iter([("key".to_owned(), Value::from(key.to_string()))]);
+    Ok(client.call("check-key", args)? == "operator")
+}
 
 /// Has the gate at `socket` run `command`, and returns what it answers.
 pub fn run(socket: &Path, command: &str) -> String {

@@ -3,7 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::os::unix::net::UnixListener;
-use std::sync::mpsc::{SyncSender, channel};
+use std::sync::mpsc::{Sender, SyncSender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -104,7 +104,27 @@ pub fn verbs() -> Verbs<Desk> {
                 "Shows the line by which operators write commands to this box",
             ),
             text("at", "Where they reach it: 192.0.2.7:4434, three at most").parse(addresses),
-            |desk, _, at| invite(at, &desk.known()?.bot),
+            |desk, _, at| {
+                asked(&desk.known()?.bot, |to| Call::Invite(at, to))
+                    .map(|line| json!({ "invite": line }))
+            },
+        )
+        .with(
+            Verb::new(
+                "forget",
+                Operate,
+                "Has this board not know somebody any more who has written commands here",
+            ),
+            named(),
+            |desk, _, name| {
+                let known = desk.known()?;
+                let was_told = known.alerts.lock().unsubscribe(&name).map_err(untold)?;
+                let was_known = asked(&known.bot, |to| Call::Forget(name, to))?;
+                (was_known || was_told).then_some(Value::Null).ok_or_else(|| {
+                    let help = "it is the name that `octet-msg people` shows on their machine";
+                    Failure::new(FailureCode::NotFound, format!("{name} is not known here"), help)
+                })
+            },
         )
 }
 
@@ -124,7 +144,7 @@ pub struct Desk {
     standing: Arc<Mutex<Standing>>,
 }
 
-/// How long the line may take.
+/// How long the bot may take to answer.
 const PATIENCE: Duration = Duration::from_secs(90);
 
 impl Desk {
@@ -176,14 +196,18 @@ fn addresses(at: String) -> Result<Vec<SocketAddr>, Failure> {
     })
 }
 
-fn invite(at: Vec<SocketAddr>, bot: &SyncSender<Call>) -> Result<Value, Failure> {
-    let (to, line) = channel();
-    let gone = |_| "commands by letter are not taken".to_owned();
-    let asked = bot.send(Call::Invite(at, to)).map_err(|error| gone(error.to_string()));
-    let line = asked.and_then(|()| {
-        line.recv_timeout(PATIENCE).map_err(|error| gone(error.to_string())).and_then(|line| line)
+/// What the bot answers to a call.
+fn asked<T>(
+    bot: &SyncSender<Call>,
+    call: impl FnOnce(Sender<Result<T, String>>) -> Call,
+) -> Result<T, Failure> {
+    let (to, answer) = channel();
+    let gone = |error: String| format!("commands by letter are not taken: {error}");
+    let called = bot.send(call(to)).map_err(|error| gone(error.to_string()));
+    let answered = called.and_then(|()| {
+        answer.recv_timeout(PATIENCE).map_err(|error| gone(error.to_string())).flatten()
     });
-    line.map(|line| json!({ "invite": line })).map_err(|problem| {
+    answered.map_err(|problem| {
         let help = "`logs messenger` may say more; then ask again";
         Failure::new(FailureCode::Failed, problem, help)
     })

@@ -203,6 +203,18 @@ fn killed_at_any_moment() {
     }
 }
 
+/// Who carries commands asks whose key has signed one. It changes nothing, however often it is asked.
+#[test]
+fn whose_key_it_is() {
+    let [anna, stranger] = [(); 2].map(|()| Key::generate().unwrap());
+    let host = Host::new(&[("anna", &anna, &["own"])]);
+    let whose = |key: &str| host.ask("check-key", json!({ "key": key }));
+    assert_eq!(whose(&anna.public().to_string()).unwrap(), "operator");
+    assert_eq!(whose(&stranger.public().to_string()).unwrap(), "unknown");
+    assert!(whose("anna").unwrap_err().to_string().contains("key"));
+    assert_eq!(host.ask("show", json!({})).unwrap()["signed commands"]["remembered"], 0);
+}
+
 /// Who asks what may be asked is told that, and no more; what is told is then done.
 #[test]
 fn each_is_told_what_they_may_ask() {

@@ -161,6 +161,12 @@ impl Peer {
         Some(())
     }
 
+    /// How many bytes wait for them, as text and sealed.
+    pub fn outgoing_bytes(&self) -> usize {
+        let sealed = |it: &Outgoing| it.sealed.as_ref().map_or(0, |it| it.envelope.len());
+        self.outgoing.values().map(|it| it.text.len() + sealed(it)).sum()
+    }
+
     /// The first text that they have not said has come, or the next one.
     fn first(&self) -> u64 {
         self.outgoing.keys().next().copied().unwrap_or(self.written + 1)

@@ -41,6 +41,11 @@ impl Operator {
         self.courier.person().name().to_string()
     }
 
+    /// The key that signs their commands.
+    pub fn key(&self) -> PublicKey {
+        self.key.public()
+    }
+
     /// A command for the box.
     pub fn sign(&self, verb: &str) -> String {
         self.sign_for(self.node, verb)
@@ -57,6 +62,11 @@ impl Operator {
     pub fn write(&mut self, text: &str) {
         self.courier.tell(Event::Write(self.node, text.to_owned()), now()).unwrap();
         go_on(&mut self.courier, |it| it.deliver(now()).unwrap().is_empty());
+    }
+
+    /// How many letters to the box have not been said to have come.
+    pub fn on_their_way(&self) -> usize {
+        self.courier.person().on_their_way(&self.node)
     }
 
     /// All answers, once there are so many.
@@ -108,6 +118,38 @@ fn what_is_signed_is_carried_and_answered() {
     let said = anna.answers(4).pop().unwrap();
     assert!(said.len() <= TEXT && said.len() > TEXT - 4, "{}", said.len());
     assert!(said.starts_with("ää") && said.ends_with("longer than a letter)"));
+}
+
+/// A signature proves a key, and not that it is an operator's. Strangers take nothing that operators need: neither the
+/// gate's time nor a place among those whom the node knows.
+#[test]
+fn a_stranger_who_signs_is_neither_carried_nor_answered_nor_known() {
+    let mut host = Host::new();
+    let gate = Gate::start(&host.folder.path().join("gate.sock"));
+    let place = host.start("127.0.0.1:0");
+    let mut anna = Operator::new(&host, &place, "anna");
+    let mut eve = Operator::new(&host, &place, "eve");
+    gate.strangers.lock().unwrap().push(eve.key.public());
+    eve.write(&eve.sign("purge"));
+    anna.write(&anna.sign("stats"));
+    assert!(anna.answers(1).pop().unwrap().contains("stats"));
+    assert_eq!(gate.begun.recv_timeout(PATIENCE).unwrap(), "stats", "hers came first");
+    eve.answers(0);
+    // Whoever is known is told that their letters have come.
+    assert_eq!([&anna, &eve].map(Operator::on_their_way), [0, 1]);
+
+    // The same key, once it is an operator's.
+    gate.strangers.lock().unwrap().clear();
+    eve.write(&eve.sign("show"));
+    assert!(eve.answers(1).pop().unwrap().contains("show"));
+    assert_eq!(gate.begun.recv_timeout(PATIENCE).unwrap(), "show");
+    assert_eq!(eve.on_their_way(), 0);
+
+    // Whoever is forgotten is told nothing, until they write anew.
+    host.ask("subscribe", json!({ "name": eve.name() }));
+    host.ask("forget", json!({ "name": eve.name() }));
+    assert_eq!(host.ask("alerts", json!({}))["told"], json!([]));
+    assert!(host.try_ask("forget", json!({ "name": eve.name() })).is_err());
 }
 
 /// Killed after the gate has begun a command, and before it has answered.

@@ -101,6 +101,17 @@ fn what_is_for_another_board_is_carried_there() {
         ask(&nobody, &places[1], &request, PATIENCE)
     };
     assert_eq!(stranger, Some(Answer::Refused(Refusal::NoBoard)));
+    // Somebody who is an operator here, and none there.
+    let mut ben = Operator::new(&hosts[0], &places[0], "ben");
+    gates[1].strangers.lock().unwrap().push(ben.key());
+    ben.write(&ben.sign_for(other, "purge"));
+    let said = ben.answers(1).pop().unwrap();
+    assert!(said.contains("nobody whom that board has as an operator"), "{said}");
+    // What strangers sign is not carried: a board has a rate, which they could use up.
+    gates[0].strangers.lock().unwrap().push(ben.key());
+    for _ in 0..40 {
+        ben.write(&ben.sign_for(other, "purge"));
+    }
     anna.write(&fresh);
     assert!(anna.answers(3).pop().unwrap().contains("show"), "the same from a board is run");
     assert_eq!(gates[1].begun.recv_timeout(PATIENCE).unwrap(), "show");

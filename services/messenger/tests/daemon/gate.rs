@@ -8,13 +8,15 @@ use std::sync::{Arc, Mutex};
 
 use octet_node::Peer;
 use octet_node::command::Command;
-use octet_node::control::{Failure, FailureCode};
+use octet_node::control::{Failure, FailureCode, PublicKey};
 use serde_json::json;
 
 /// The gate, and what it was brought.
 pub struct Gate {
     /// The verb of each command that has begun, when it begins. One that is called `hang` is not answered.
     pub begun: Receiver<String>,
+    /// Those who are no operators: everybody else is one.
+    pub strangers: Arc<Mutex<Vec<PublicKey>>>,
 }
 
 impl Gate {
@@ -22,18 +24,35 @@ impl Gate {
         let listener = UnixListener::bind(socket).unwrap();
         let (tell, begun) = channel();
         let known = Arc::<Mutex<Vec<[u8; 16]>>>::default();
+        let strangers = Arc::<Mutex<Vec<PublicKey>>>::default();
+        let unknown = Arc::clone(&strangers);
         std::thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
-                let (known, tell) = (Arc::clone(&known), tell.clone());
-                std::thread::spawn(move || serve(Peer::new(stream), &known, &tell));
+                let (known, unknown) = (Arc::clone(&known), Arc::clone(&unknown));
+                let tell = tell.clone();
+                std::thread::spawn(move || serve(Peer::new(stream), &known, &unknown, &tell));
             }
         });
-        Self { begun }
+        Self { begun, strangers }
     }
 }
 
-fn serve(mut peer: Peer, known: &Mutex<Vec<[u8; 16]>>, tell: &Sender<String>) {
+fn serve(
+    mut peer: Peer,
+    known: &Mutex<Vec<[u8; 16]>>,
+    strangers: &Mutex<Vec<PublicKey>>,
+    tell: &Sender<String>,
+) {
     while let Ok(Some(request)) = peer.next_request() {
+        if request.verb == "check-key" {
+            let key: PublicKey = serde_json::from_value(request.args["key"].clone()).unwrap();
+            let is_unknown = strangers.lock().unwrap().contains(&key);
+            let answer = if is_unknown { "unknown" } else { "operator" };
+            if peer.end(request.id, Ok(json!(answer))).is_err() {
+                return;
+            }
+            continue;
+        }
         assert_eq!(request.verb, "run", "it may ask for nothing else");
         let command: Command = serde_json::from_value(request.args["command"].clone()).unwrap();
         let order = command.order();

@@ -90,10 +90,14 @@ impl Host {
     }
 
     fn ask(&self, verb: &str, args: Value) -> Value {
+        self.try_ask(verb, args).unwrap()
+    }
+
+    fn try_ask(&self, verb: &str, args: Value) -> Result<Value, control::CallError> {
         let mut client =
             control::Client::connect(&self.folder.path().join("messenger.sock")).unwrap();
         client.stream().set_read_timeout(Some(PATIENCE)).unwrap();
-        client.call(verb, args.as_object().unwrap().clone()).unwrap()
+        client.call(verb, args.as_object().unwrap().clone())
     }
 }
 
@@ -141,7 +145,7 @@ fn service() {
         sockets: folder.clone(),
         control: UnixListener::bind(folder.join("messenger.sock")).unwrap(),
         callers: Callers::parse(&format!(
-            "{own}=status,mailboxes,admit,remove,invite,alerts,subscribe,unsubscribe"
+            "{own}=status,mailboxes,admit,remove,invite,forget,alerts,subscribe,unsubscribe"
         ))
         .unwrap(),
         at: vec![at.parse::<SocketAddr>().unwrap()],
@@ -173,7 +177,7 @@ fn its_unit_file_is_one() {
     // Whoever takes it over can have commands run that operators have signed, and nothing else.
     assert_eq!(
         json!(unit)["talks"],
-        json!({"identity": ["certify"], "gate": ["run"], "cluster": ["map"], "init": ["watch"]})
+        json!({"identity": ["certify"], "gate": ["check-key", "run"], "cluster": ["map"], "init": ["watch"]})
     );
 }
 
