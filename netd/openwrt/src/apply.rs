@@ -18,12 +18,9 @@ use octet_router::openwrt::uci::{Section, Value};
 use serde_json::{Map, json};
 
 use crate::lacks::lacks;
-use crate::state::{Live, State};
-use crate::ubus::{Call, Ubus, UbusError};
+use crate::state::{Live, State, probe, waits};
+use crate::ubus::{Call, ROLLBACK, Ubus, UbusError};
 use crate::wanted::Wanted;
-
-/// After how long the router undoes what is not confirmed, in seconds.
-pub const ROLLBACK: u64 = 90;
 
 /// Before each look whether the network has changed, in seconds: a minute in all, since a slow router needs half of it for its
 /// firewall.
@@ -62,9 +59,6 @@ pub enum ApplyError {
     /// What of the owner's stands in the way.
     #[error("in the way: {}", .0.join("; "))]
     Conflicts(Vec<String>),
-    /// Another change waits to be confirmed, by somebody else or by an `octetctl` that has ended.
-    #[error("on this router another change waits to be confirmed")]
-    Pending,
     /// The copy of what is there cannot be kept.
     #[error("what the router has now cannot be kept: {0}")]
     Copy(io::Error),
@@ -80,10 +74,9 @@ impl ApplyError {
     /// What to do.
     pub fn help(&self) -> String {
         match self {
-            Self::Ubus(error) => error.help().to_owned(),
+            Self::Ubus(error) => error.help(),
             Self::Router(error) => error.help().to_owned(),
             Self::Conflicts(_) => "change that first: nothing was touched".to_owned(),
-            Self::Pending => "wait for two minutes; whoever began it confirms it, or the router undoes it".to_owned(),
             Self::Copy(_) => "see that your folder of settings can be written".to_owned(),
             Self::Unknown(..) => format!(
                 "the router undoes it after {ROLLBACK} s, unless it was confirmed: ask `octetctl openwrt diff` then"
@@ -106,9 +99,6 @@ pub fn apply(
     keep: impl FnOnce(&State) -> io::Result<()>,
 ) -> Result<Outcome, ApplyError> {
     let before = State::read(ubus)?;
-    if before.is_waiting {
-        return Err(ApplyError::Pending);
-    }
     let (sections, change) = wanted.change(&before)?;
     if !change.conflicts.is_empty() {
         return Err(ApplyError::Conflicts(change.conflicts));
@@ -117,7 +107,7 @@ pub fn apply(
         return Ok(Outcome::Nothing);
     }
     keep(&before).map_err(ApplyError::Copy)?;
-    let mut job = Job { ubus, wanted, sections, change, before };
+    let mut job = Job { ubus, wanted, sections, change, before, session: None };
     if let Some(why) = job.begin()? {
         return job.settle(why);
     }
@@ -137,6 +127,8 @@ struct Job<'a, 'w> {
     sections: Vec<Section>,
     change: Change,
     before: State,
+    /// The session that has applied it.
+    session: Option<String>,
 }
 
 impl Job<'_, '_> {
@@ -148,7 +140,9 @@ impl Job<'_, '_> {
             let is_last = tries == TRIES;
             match self.stage() {
                 Ok(()) => {}
-                Err(UbusError::Refused(_)) if self.is_pending() => return Err(ApplyError::Pending),
+                Err(UbusError::Refused(_)) if self.is_waiting()? => {
+                    return Err(UbusError::Waiting.into());
+                }
                 // What of it is staged is nobody's then.
                 Err(error) if !is_last && (error.may_pass() || error.is_end_of_session()) => {
                     self.ubus.end_session();
@@ -157,13 +151,17 @@ impl Job<'_, '_> {
                 }
                 Err(error) => return Err(denied(error, "uci revert, delete and add").into()),
             }
+            self.session = self.ubus.session();
             let call = Call::uci("apply", json!({ "rollback": true, "timeout": ROLLBACK }));
             match self.ask(call) {
                 Ok(()) => return Ok(None),
-                Err(UbusError::Refused(_)) => return Err(ApplyError::Pending),
+                Err(UbusError::Refused(_)) if self.is_waiting()? => {
+                    return Err(UbusError::Waiting.into());
+                }
                 Err(error) if error.is_lost() => {
                     self.ubus.wait(PAUSE);
-                    match self.is_applied() {
+                    // Before it was asked nothing has waited.
+                    match self.is_waiting() {
                         Ok(true) => return Ok(None),
                         Ok(false) if !is_last => {}
                         Ok(false) => return Err(error.into()),
@@ -180,20 +178,9 @@ impl Job<'_, '_> {
         }
     }
 
-    /// Whether something waits to be confirmed: this session has applied nothing.
-    fn is_pending(&mut self) -> bool {
-        matches!(self.ask(Call::uci("confirm", json!({}))), Err(UbusError::Refused(_)))
-    }
-
-    /// Whether what was staged in this session is applied, after an answer was lost: nothing can be reverted as long as
-    /// something waits to be confirmed.
-    fn is_applied(&mut self) -> Result<bool, UbusError> {
-        let config = self.change.configs()[0];
-        match self.ask(Call::uci("revert", json!({ "config": config }))) {
-            Err(UbusError::Refused(_)) => Ok(true),
-            Err(error) => Err(error),
-            Ok(()) => Ok(false),
-        }
+    /// Whether something waits to be confirmed.
+    fn is_waiting(&mut self) -> Result<bool, UbusError> {
+        waits(self.ubus.ask(&[probe()])?.remove(0))
     }
 
     /// Stages all of it, in a session that has nothing else.
@@ -210,6 +197,15 @@ impl Job<'_, '_> {
 
     fn ask(&mut self, call: Call) -> Result<(), UbusError> {
         self.ubus.ask(&[call])?.remove(0).map(drop)
+    }
+
+    /// Confirms it, or has it undone. A new session may be the one of another change by the same login, which is not ours to
+    /// end.
+    fn end(&mut self, method: &'static str) -> Result<(), UbusError> {
+        if self.session.is_none() || self.session != self.ubus.session() {
+            return Err(UbusError::Session);
+        }
+        self.ask(Call::uci(method, json!({})))
     }
 
     /// Waits until the daemons have done it.
@@ -248,7 +244,7 @@ impl Job<'_, '_> {
     fn confirm(&mut self) -> Result<(), String> {
         let mut why = String::new();
         for _ in 0..TRIES {
-            match self.ask(Call::uci("confirm", json!({}))) {
+            match self.end("confirm") {
                 Ok(()) => return Ok(()),
                 Err(error) if error.may_pass() => {
                     why = error.to_string();
@@ -262,7 +258,7 @@ impl Job<'_, '_> {
 
     /// Has the router undo it, if it still hears; it does so by itself otherwise.
     fn undo(&mut self, why: String) -> Result<Outcome, ApplyError> {
-        let _ = self.ask(Call::uci("rollback", json!({})));
+        let _ = self.end("rollback");
         self.settle(why)
     }
 
@@ -275,8 +271,7 @@ impl Job<'_, '_> {
             }
             self.ubus.end_connection();
             match State::read(self.ubus) {
-                Ok(state) if !state.is_waiting => return self.tell(why, &state),
-                Ok(_) => {}
+                Ok(state) => return self.tell(why, &state),
                 Err(error) => last = Some(error),
             }
         }

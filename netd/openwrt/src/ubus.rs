@@ -20,6 +20,9 @@ const NOBODY: &str = "00000000000000000000000000000000";
 /// What a request has at most, in bytes: the router takes 65536.
 const LONGEST: usize = 60_000;
 
+/// After how long the router undoes what is not confirmed, in seconds: LuCI's own number, too.
+pub const ROLLBACK: u64 = 90;
+
 /// What a call has besides what is given to it, in bytes at most.
 const CALL: usize = 100;
 
@@ -72,6 +75,11 @@ pub enum UbusError {
     /// The ACL does not grant the method.
     #[error("the router does not let this login do `{0}`")]
     Denied(String),
+    /// A change waits to be confirmed, by somebody else or by an `octetctl` that has ended.
+    #[error(
+        "a change on this router waits to be confirmed: what is there now may be undone, and is not looked at"
+    )]
+    Waiting,
     /// The ACL does not grant the file, or something waits to be confirmed.
     #[error("the router refuses `{0}`")]
     Refused(String),
@@ -97,13 +105,18 @@ pub enum UbusError {
 
 impl UbusError {
     /// What to do.
-    pub fn help(&self) -> &'static str {
-        match self {
+    pub fn help(&self) -> String {
+        let help = match self {
             Self::Https(HttpsError::OtherCertificate { .. }) => {
                 "if the router was reset or replaced, look at it with `octetctl openwrt adopt ADDRESS`, and compare"
             }
             Self::Https(_) => {
                 "see that the router is on, and that its web server answers at this address"
+            }
+            Self::Waiting => {
+                return format!(
+                    "ask again in {ROLLBACK} s: by then whoever began it has confirmed it, or the router has undone it"
+                );
             }
             Self::Login(_) => "`octetctl openwrt adopt ADDRESS` says how a login is made",
             Self::Denied(_) | Self::Refused(_) => {
@@ -120,7 +133,8 @@ impl UbusError {
             | Self::Invalid(_)
             | Self::Status(..)
             | Self::Unread(_) => "ask again; the router's log says more (`logread`)",
-        }
+        };
+        help.to_owned()
     }
 
     /// Whether the router may have done what was asked, and nobody knows.
@@ -182,6 +196,11 @@ impl Ubus {
     /// The next request goes by a connection of its own.
     pub fn end_connection(&mut self) {
         self.https.end_connection();
+    }
+
+    /// The session, if there is one.
+    pub fn session(&self) -> Option<String> {
+        self.session.clone()
     }
 
     /// Forgets the session: what is staged in it is nobody's.

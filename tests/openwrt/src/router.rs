@@ -35,6 +35,9 @@ pub type Files = BTreeMap<String, Package>;
 /// What a session has staged, by files.
 pub type Staged = BTreeMap<String, Vec<Row>>;
 
+/// What somebody does with the router itself.
+pub type Act = fn(&mut Router);
+
 /// A router.
 #[derive(Debug)]
 pub struct Router {
@@ -57,6 +60,8 @@ pub struct Router {
     added: Vec<(String, String, Arc<Value>)>,
     /// What has what its daemons run by now come true, where there is something that it can come true on.
     pub runs: Option<fn(&Files)>,
+    /// What somebody else does in the middle of a request: once, before an object of this name is called.
+    pub meanwhile: Option<(&'static str, Act)>,
     /// For numbers of sessions.
     pub(crate) logins: u64,
 }
@@ -68,6 +73,13 @@ pub(crate) struct Pending {
     until: Duration,
     before: Files,
     staged: Staged,
+}
+
+impl Pending {
+    /// What it would go back to is gone: it waits until its end, and then nothing is undone.
+    pub(crate) fn forget(&mut self) {
+        self.staged.clear();
+    }
 }
 
 impl Default for Router {
@@ -94,6 +106,7 @@ impl Router {
             delay: 100,
             added: vec![],
             runs: None,
+            meanwhile: None,
             logins: 0,
         }
     }

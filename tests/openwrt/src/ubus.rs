@@ -140,6 +140,9 @@ impl Router {
         if args.contains_key("ubus_rpc_session") {
             return Answer::Error(-32602, "Invalid parameters");
         }
+        if let Some((_, act)) = self.meanwhile.take_if(|(before, _)| *before == object) {
+            act(self);
+        }
         let args = Args(args);
         if (sid, object, method) == (NOBODY, "session", "login") {
             return self.login(&args).unwrap_or_else(|answer| answer);
@@ -173,9 +176,20 @@ impl Router {
         let Some(rights) = self.rights(name, password) else { return Ok(REFUSED) };
         // A number of more than 32 bits is none.
         let timeout = args.number("timeout").filter(|it| i32::try_from(*it).is_ok());
+        let now = self.now;
+        // Who waits for a confirmation may have lost the session: the same user gets it again (`rpc_reclaim_apply_session`).
+        if let Some(sid) = self.pending.as_ref().map(|pending| pending.session.clone())
+            && let Some(session) = self.sessions.get_mut(&sid)
+            && session.user == name
+            && session.is_alive(now)
+        {
+            session.touch(now);
+            session.rights = rights;
+            return Ok(Answer::Result(0, Some(session.json(&sid, false))));
+        }
         self.logins += 1;
         let sid = format!("{:032x}", self.logins);
-        let session = Session::new(rights, timeout, self.now);
+        let session = Session::new(name, rights, timeout, now);
         let json = session.json(&sid, timeout != Some(0));
         self.sessions.insert(sid, session);
         Ok(Answer::Result(0, Some(json)))

@@ -6,3 +6,4 @@ mod apply;
 mod client;
 mod faults;
 mod site;
+mod waiting;
