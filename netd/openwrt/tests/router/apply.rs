@@ -6,11 +6,14 @@ use std::time::Duration;
 
 use crate::site::{HEAD, LINES, Site, plan, plan_of, router, set_up};
 use octet_openwrt::apply::{ApplyError, Outcome, apply};
+use octet_openwrt::diff::diff;
 use octet_openwrt::lacks::lacks;
 use octet_openwrt::state::State;
 use octet_openwrt::ubus::{Call, Login, UbusError};
+use octet_openwrt::verify::verify;
 use octet_openwrt::wanted::Wanted;
 use octet_openwrt_double::Router;
+use octet_openwrt_double::uci::Package;
 use serde_json::json;
 
 pub fn keep(_: &State) -> io::Result<()> {
@@ -108,6 +111,37 @@ fn what_stands_in_the_way_is_told_before_anything_is_touched() {
     assert!(site.0.with(|router| router.is_pending()));
     other.ask(&[Call::uci("confirm", json!({}))]).unwrap().remove(0).unwrap();
     assert_eq!(apply(&mut site.ubus(), &Wanted::Plan(&plan), keep).unwrap(), Outcome::Applied);
+}
+
+/// The owner gives a tag of a board's port a network of his own, when all is as the plan says.
+#[test]
+fn a_way_past_the_vlans_is_told() {
+    let site = Site::start(router());
+    let plan = plan(LINES);
+    let mut ubus = site.ubus();
+    assert_eq!(apply(&mut ubus, &Wanted::Plan(&plan), keep).unwrap(), Outcome::Applied);
+    let set = |router: &mut Router, device: &str| {
+        let add = |package: &mut Package| {
+            package.follow(&vec![json!("set"), json!("guest"), json!("interface")]);
+            package.follow(&vec![json!("set"), json!("guest"), json!("device"), json!(device)]);
+        };
+        router.edit("network", add);
+    };
+    // On a port that the plan does not name it is his matter.
+    site.0.with(|router| set(router, "lan10.20"));
+    assert_eq!(verify(&mut ubus, &Wanted::Plan(&plan)).unwrap(), [""; 0]);
+    site.0.with(|router| set(router, "lan1.20"));
+    site.0.count(None);
+    let wanted = "network interface 'guest' is on lan1.20, which leads to board-1";
+    let found = verify(&mut ubus, &Wanted::Plan(&plan)).unwrap();
+    assert!(found.len() == 1 && found[0].contains(wanted), "{found:?}");
+    let found = diff(&mut ubus, &plan).unwrap();
+    assert!(found.iter().any(|it| it.contains(wanted)), "{found:?}");
+    let error = apply(&mut ubus, &Wanted::Plan(&plan), keep).unwrap_err();
+    let is_told =
+        matches!(&error, ApplyError::Conflicts(all) if all.len() == 1 && all[0].contains(wanted));
+    assert!(is_told, "{error}");
+    assert_eq!(site.0.writing(), 0);
 }
 
 /// Whoever asks is in the network of the owner's devices, whose port becomes another one: the way to the router breaks, and comes

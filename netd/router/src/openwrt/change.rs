@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use super::bypass::bypasses;
 use super::router::{Router, is_ours};
 use super::sections::{OTHERS, VLANS, network, sections, zone};
 use super::uci::{Section, Value, quoted};
@@ -30,7 +31,8 @@ impl Change {
     /// What makes `router` so that it is what `plan` says.
     pub fn of(plan: &Plan, router: &Router) -> Self {
         let change = Self::between(&router.sections, &sections(plan, router));
-        let (conflicts, lets, needs) = (conflicts(plan, router), lets(plan, router), needs(router));
+        let (conflicts, lets, needs) =
+            (conflicts(plan, router), lets(plan, router), needs(plan, router));
         match conflicts.is_empty() {
             true => Self { lets, needs, ..change },
             false => Self { conflicts, lets, needs, lines: change.lines, ..Self::default() },
@@ -154,7 +156,7 @@ fn conflicts(plan: &Plan, router: &Router) -> Vec<String> {
             if vlan.all("ports").any(is_port) {
                 found.push(format!(
                     "{} has port {}, where {} is to be alone: take it out of that VLAN",
-                    vlan.label(),
+                    router.label(vlan),
                     segment.device,
                     segment.zone
                 ));
@@ -162,7 +164,7 @@ fn conflicts(plan: &Plan, router: &Router) -> Vec<String> {
             if number == Some(VLANS + u16::from(segment.number)) {
                 found.push(format!(
                     "{} has number {}, which is that of {}: give it another",
-                    vlan.label(),
+                    router.label(vlan),
                     VLANS + u16::from(segment.number),
                     segment.zone
                 ));
@@ -177,7 +179,7 @@ fn conflicts(plan: &Plan, router: &Router) -> Vec<String> {
             };
             found.push(format!(
                 "{} is on the whole switch, which gets VLANs: say `option device '{}.{OTHERS}'` there ({others})",
-                interface.label(),
+                router.label(interface),
                 router.bridge
             ));
         }
@@ -190,7 +192,7 @@ fn conflicts(plan: &Plan, router: &Router) -> Vec<String> {
             if is_ours {
                 found.push(format!(
                     "{} has {address}, an address of the box: change it, or `[cluster] network`",
-                    interface.label()
+                    router.label(interface)
                 ));
             }
         }
@@ -198,11 +200,11 @@ fn conflicts(plan: &Plan, router: &Router) -> Vec<String> {
     let zones: Vec<_> = plan.segments().map(|it| zone(it.zone, router)).collect();
     for it in router.owners("firewall", "zone") {
         if it.one("name").is_some_and(|name| zones.iter().any(|zone| zone == name)) {
-            found.push(format!("{} has the name of a zone of ours: rename it", it.label()));
+            found.push(format!("{} has the name of a zone of ours: rename it", router.label(it)));
         }
         let ours = it.all("network").find(|name| router_has(plan, name));
         if let Some(network) = ours {
-            let label = it.label();
+            let label = router.label(it);
             found.push(format!("{label} has {network}, which has a zone of its own: take it out"));
         }
     }
@@ -210,12 +212,13 @@ fn conflicts(plan: &Plan, router: &Router) -> Vec<String> {
         // What a zone says of forwarding is about what stays in it (fw4); of words it takes the beginning.
         let forward = it.one("forward").unwrap_or_default().to_lowercase();
         if !forward.is_empty() && "accept".starts_with(&forward) {
-            let label = it.label();
+            let label = router.label(it);
             found.push(format!(
                 "{label} lets pass whatever no rule is about, between boards, too: say `option forward 'REJECT'` there"
             ));
         }
     }
+    found.extend(bypasses(plan, router));
     found
 }
 
@@ -231,12 +234,14 @@ fn lets(plan: &Plan, router: &Router) -> Vec<String> {
         name.is_some_and(|name| name == "*" || zones.iter().any(|zone| zone == name))
     };
     let mut found = vec![];
-    for kind in ["rule", "forwarding", "redirect"] {
+    for kind in ["rule", "forwarding", "redirect", "include"] {
         for it in router.owners("firewall", kind) {
             let is_off = it.one("enabled") == Some("0");
             let denies = matches!(it.one("target"), Some("DROP" | "REJECT"));
-            if !is_off && !denies && (is_ours(it.one("src")) || is_ours(it.one("dest"))) {
-                found.push(format!("{}: {}", it.label(), said(it)));
+            // What a file has the firewall do is not said here.
+            let is_about = kind == "include" || is_ours(it.one("src")) || is_ours(it.one("dest"));
+            if !is_off && !denies && is_about {
+                found.push(format!("{}: {}", router.label(it), said(it)));
             }
         }
     }
@@ -244,7 +249,7 @@ fn lets(plan: &Plan, router: &Router) -> Vec<String> {
 }
 
 /// What services of the owner's have to do for boards. Of a file that was not read nothing is known.
-fn needs(router: &Router) -> Vec<String> {
+fn needs(plan: &Plan, router: &Router) -> Vec<String> {
     let is_read = router.sections.iter().any(|it| it.config == "system");
     let serves = |it: &Section| it.one("enable_server") == Some("1");
     let mut found = vec![];
@@ -254,6 +259,29 @@ fn needs(router: &Router) -> Vec<String> {
              `uci commit system`, `/etc/init.d/sysntpd restart`"
                 .to_owned(),
         );
+    }
+    found.extend(unanswered(plan, router));
+    found
+}
+
+/// Servers of DHCP and DNS that answer at networks that they name, and not at all of ours, unless another one does.
+fn unanswered(plan: &Plan, router: &Router) -> Vec<String> {
+    let mut found = vec![];
+    for it in router.owners("dhcp", "dnsmasq") {
+        let (only, not): (Vec<_>, Vec<_>) =
+            (it.all("interface").collect(), it.all("notinterface").collect());
+        let is_left_out = |name: &String| {
+            !only.is_empty() && !only.contains(&name.as_str()) || not.contains(&name.as_str())
+        };
+        let left_out: Vec<_> = plan.segments().map(network).filter(is_left_out).collect();
+        if left_out.is_empty() {
+            return vec![];
+        }
+        found.push(format!(
+            "{} does not answer at all networks of the box, and not at {}: say so in its lists `interface` and `notinterface`",
+            router.label(it),
+            left_out.join(", ")
+        ));
     }
     found
 }

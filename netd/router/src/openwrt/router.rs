@@ -140,6 +140,19 @@ impl Router {
         Ok(Self { model, bridge, others, outside, sections })
     }
 
+    /// A section as a person finds it: `network interface 'lan'`, and without a name by its place, as `uci show` has it.
+    pub fn label(&self, section: &Section) -> String {
+        let Section { config, kind, name, .. } = section;
+        if let Some(name) = name.as_deref().or_else(|| section.one("name")) {
+            return format!("{config} {kind} '{name}'");
+        }
+        let mut alike = self.sections.iter().filter(|it| it.config == *config && it.kind == *kind);
+        match alike.position(|it| std::ptr::eq(it, section)) {
+            Some(place) => format!("{config} {kind} '@{kind}[{place}]'"),
+            None => section.label(),
+        }
+    }
+
     /// The sections that are ours.
     pub fn ours(&self) -> impl Iterator<Item = &Section> {
         self.sections.iter().filter(|it| is_ours(it))

@@ -3,6 +3,8 @@
 
 #![cfg(test)]
 
+mod bypass;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
@@ -16,15 +18,15 @@ use octet_router::openwrt::uci::{Section, Value};
 use octet_router::plan::Plan;
 use proptest::prelude::*;
 
-const LINES: &str = include_str!("../../tests/testdata/lines.toml");
+const LINES: &str = include_str!("../../../tests/testdata/lines.toml");
 const UNITS: [&str; 3] = [
-    include_str!("../../../tests/evaluator/testdata/cache.toml"),
-    include_str!("../../../tests/evaluator/testdata/gate.toml"),
-    include_str!("../../../tests/evaluator/testdata/web.toml"),
+    include_str!("../../../../tests/evaluator/testdata/cache.toml"),
+    include_str!("../../../../tests/evaluator/testdata/gate.toml"),
+    include_str!("../../../../tests/evaluator/testdata/web.toml"),
 ];
 
 /// A router as its maker delivers it: all ports of the switch are the lan's.
-const STOCK: &str = include_str!("testdata/openwrt/stock.txt");
+const STOCK: &str = include_str!("../testdata/openwrt/stock.txt");
 
 fn units() -> Vec<Unit> {
     let unit = |text: &&str| {
