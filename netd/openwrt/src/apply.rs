@@ -7,7 +7,8 @@
 //! 5. Watch, by a new connection each time, until the daemons have made of it what is wanted ([`lacks`]).
 //! 6. Confirm. If that cannot be, or step 5 takes too long: undo, and see that it is undone.
 //!
-//! Whatever is lost on the way, the end is told by what a new session reads.
+//! Whatever is lost on the way, the end is told by what a new session reads. If the router's power was cut between two of its
+//! files, the rest is done in the same way.
 
 use std::io;
 use std::time::Duration;
@@ -65,6 +66,9 @@ pub enum ApplyError {
     /// Nobody knows how it ended.
     #[error("{0}, and what has become of the change is not known: {1}")]
     Unknown(String, UbusError),
+    /// The power was cut between two of its files, and the rest could not be done.
+    #[error("of the router's files {0}, since its power was cut, and that is not finished: {1}")]
+    Half(String, String),
     /// What is there is neither old nor new, or not what its configuration says.
     #[error("{0}; the router has {1}")]
     Neither(String, String),
@@ -81,6 +85,9 @@ impl ApplyError {
             Self::Unknown(..) => format!(
                 "the router undoes it after {ROLLBACK} s, unless it was confirmed: ask `octetctl openwrt diff` then"
             ),
+            Self::Half(..) => {
+                "`octetctl openwrt apply` goes on from there, and `release` takes all of it away".to_owned()
+            }
             Self::Neither(..) => {
                 "somebody else changes the router, too: ask `octetctl openwrt diff`; a copy of what was there is kept"
                     .to_owned()
@@ -107,17 +114,7 @@ pub fn apply(
         return Ok(Outcome::Nothing);
     }
     keep(&before).map_err(ApplyError::Copy)?;
-    let mut job = Job { ubus, wanted, sections, change, before, session: None };
-    if let Some(why) = job.begin()? {
-        return job.settle(why);
-    }
-    match job.watch() {
-        Err(why) => job.undo(why),
-        Ok(()) => match job.confirm() {
-            Ok(()) => Ok(Outcome::Applied),
-            Err(why) => job.settle(why),
-        },
-    }
+    Job { ubus, wanted, sections, change, before, session: None, half: None }.run()
 }
 
 /// A change on its way.
@@ -129,9 +126,24 @@ struct Job<'a, 'w> {
     before: State,
     /// The session that has applied it.
     session: Option<String>,
+    /// What was there before, if that was half of what is wanted, and this is to finish it.
+    half: Option<String>,
 }
 
 impl Job<'_, '_> {
+    fn run(mut self) -> Result<Outcome, ApplyError> {
+        if let Some(why) = self.begin()? {
+            return self.settle(why);
+        }
+        match self.watch() {
+            Err(why) => self.undo(why),
+            Ok(()) => match self.confirm() {
+                Ok(()) => Ok(Outcome::Applied),
+                Err(why) => self.settle(why),
+            },
+        }
+    }
+
     /// Stages, and applies with a roll-back: then nothing is said. What is said is why it is not known whether it is applied.
     fn begin(&mut self) -> Result<Option<String>, ApplyError> {
         let mut tries = 0;
@@ -271,7 +283,7 @@ impl Job<'_, '_> {
             }
             self.ubus.end_connection();
             match State::read(self.ubus) {
-                Ok(state) => return self.tell(why, &state),
+                Ok(state) => return self.tell(why, state),
                 Err(error) => last = Some(error),
             }
         }
@@ -279,9 +291,12 @@ impl Job<'_, '_> {
     }
 
     /// Which it is, when nothing waits.
-    fn tell(&mut self, why: String, state: &State) -> Result<Outcome, ApplyError> {
-        let is_new = self.wanted.change(state).is_ok_and(|(_, change)| change.lines.is_empty());
-        if is_new {
+    fn tell(&mut self, why: String, state: State) -> Result<Outcome, ApplyError> {
+        let neither = "neither what it had nor what is wanted".to_owned();
+        let Ok((sections, change)) = self.wanted.change(&state) else {
+            return Err(ApplyError::Neither(why, neither));
+        };
+        if change.lines.is_empty() {
             // It is in for good, as if it were confirmed; what runs may need a while.
             return match self.watch() {
                 Ok(()) => Ok(Outcome::Applied),
@@ -289,9 +304,40 @@ impl Job<'_, '_> {
             };
         }
         if state.ours() == self.before.ours() {
-            return Ok(Outcome::Undone(why));
+            return match self.half.take() {
+                None => Ok(Outcome::Undone(why)),
+                Some(half) => Err(ApplyError::Half(half, why)),
+            };
         }
-        Err(ApplyError::Neither(why, "neither what it had nor what is wanted".to_owned()))
+        match self.half(&state, &change) {
+            Some(half) if self.half.is_none() => {
+                let (ubus, wanted, half) = (&mut *self.ubus, self.wanted, Some(half));
+                Job { ubus, wanted, sections, change, before: state, session: None, half }.run()
+            }
+            Some(half) => Err(ApplyError::Half(half, why)),
+            None => Err(ApplyError::Neither(why, neither)),
+        }
+    }
+
+    /// Which files are new and which are old, if each is one of these: the router writes one after the other, and its power
+    /// may be cut between two. `change` is what `state` lacks.
+    fn half(&self, state: &State, change: &Change) -> Option<String> {
+        let (lacking, was_to_change) = (change.configs(), self.change.configs());
+        let of = |state: &State, config: &str| -> Vec<String> {
+            state.ours().into_iter().filter(|it| it.starts_with(&format!("{config}: "))).collect()
+        };
+        let is_old = |config: &str| of(state, config) == of(&self.before, config);
+        let (new, old): (Vec<_>, Vec<_>) =
+            was_to_change.iter().partition(|config| !lacking.contains(config));
+        let is_half = !new.is_empty()
+            && !old.is_empty()
+            && lacking.iter().all(|it| old.contains(&it) && is_old(it));
+        let files = |names: &[&&str], what: &str| {
+            let names: Vec<_> = names.iter().map(|it| format!("`{it}`")).collect();
+            let verb = if names.len() == 1 { "is" } else { "are" };
+            format!("{} {verb} as {what}", names.join(" and "))
+        };
+        is_half.then(|| format!("{}, {}", files(&new, "wanted"), files(&old, "before")))
     }
 }
 

@@ -197,7 +197,7 @@ fn what_the_daemons_do_is_looked_at() {
     assert_eq!(lacks(&wanted, &state.live), [""; 0]);
     for (what, from, to) in [
         ("rules for `built-in dhcp`", "\"!fw4: built-in dhcp\"", "\"!fw4: other\""),
-        ("no zone o_board3", "chain input_o_board3 {", "chain input_other {"),
+        ("br-lan.1003 in zone o_board3 (input)", "jump input_o_board3 ", "jump input_other "),
     ] {
         let rules = state.live.rules.replacen(from, to, 1);
         let rules = std::mem::replace(&mut state.live.rules, rules);

@@ -209,12 +209,22 @@ fn conflicts(plan: &Plan, router: &Router) -> Vec<String> {
         }
     }
     for it in router.owners("firewall", "defaults") {
-        // What a zone says of forwarding is about what stays in it (fw4); of words it takes the beginning.
-        let forward = it.one("forward").unwrap_or_default().to_lowercase();
-        if !forward.is_empty() && "accept".starts_with(&forward) {
-            let label = router.label(it);
+        // Of words fw4 takes the beginning.
+        let accepts = |option| {
+            let word = it.one(option).unwrap_or_default().to_lowercase();
+            !word.is_empty() && "accept".starts_with(&word)
+        };
+        let label = router.label(it);
+        // What a zone says of forwarding is about what stays in it.
+        if accepts("forward") {
             found.push(format!(
                 "{label} lets pass whatever no rule is about, between boards, too: say `option forward 'REJECT'` there"
+            ));
+        }
+        // As a board is until the firewall knows its interface.
+        if accepts("input") {
+            found.push(format!(
+                "{label} takes in whatever is in no zone, as a board is for a while: say `option input 'REJECT'` there"
             ));
         }
     }

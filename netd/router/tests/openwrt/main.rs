@@ -209,6 +209,7 @@ fn what_is_in_the_way_is_named() {
         (zone, "config zone\n\toption name 'o_board2'\n\nconfig zone\n\toption name", "rename it"),
         ("list network 'lan'", "list network 'lan'\n\tlist network 'octet_lan'", "take it out"),
         ("option forward 'REJECT'", "option forward 'acc'", "lets pass whatever no rule is about"),
+        ("option input 'REJECT'", "option input 'Accept'", "takes in whatever is in no zone"),
     ] {
         assert_eq!(change(&ready(8), &plan).conflicts, [""; 0]);
         let text = ready(8).replacen(from, to, 1);
