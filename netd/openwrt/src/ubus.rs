@@ -26,6 +26,9 @@ pub const ROLLBACK: u64 = 90;
 /// What a call has besides what is given to it, in bytes at most.
 const CALL: usize = 100;
 
+/// How a program is called.
+const PROGRAM: &str = "file exec";
+
 /// How often what only reads is asked.
 const TRIES: usize = 3;
 
@@ -92,6 +95,12 @@ pub enum UbusError {
     /// The router does not understand what is given.
     #[error("the router does not understand `{0}`")]
     Invalid(String),
+    /// UCI has no sense of what its owner has written (`UCI_ERR_PARSE`).
+    #[error("the router cannot parse its own file `/etc/config/{0}`")]
+    Unparsed(String),
+    /// rpcd passes on no more of what a program writes (`RPC_FILE_MAX_SIZE`).
+    #[error("the rules in force are longer than what the router's `rpcd` passes on: 256 KiB")]
+    TooLong,
     /// The router answers with another number.
     #[error("the router answers {1} to `{0}`")]
     Status(String, i64),
@@ -127,6 +136,12 @@ impl UbusError {
             }
             Self::NoRpc(_) => {
                 "see that the address is that of a router with OpenWrt, and `uhttpd-mod-ubus` is installed"
+            }
+            Self::TooLong => {
+                "take fewer `[[policy]]` lines, or such as let more at once: each is a rule for each pair of zones and each range of ports"
+            }
+            Self::Unparsed(config) => {
+                return format!("`uci show {config}` says there which line it is: mend it");
             }
             Self::Session
             | Self::NoData(_)
@@ -319,14 +334,17 @@ fn read(answer: &Value, call: &str) -> Option<Answer> {
         }));
     }
     let result = answer["result"].as_array()?;
-    let call = || call.to_owned();
     Some(match result.first()?.as_i64()? {
         0 => Ok(result.get(1).cloned().unwrap_or_default()),
-        2 => Err(UbusError::Invalid(call())),
-        3 | 4 => Err(UbusError::NotFound(call())),
-        5 => Err(UbusError::NoData(call())),
-        6 => Err(UbusError::Refused(call())),
-        other => Err(UbusError::Status(call(), other)),
+        2 => Err(UbusError::Invalid(call.to_owned())),
+        3 | 4 => Err(UbusError::NotFound(call.to_owned())),
+        5 => Err(UbusError::NoData(call.to_owned())),
+        6 => Err(UbusError::Refused(call.to_owned())),
+        8 if call == PROGRAM => Err(UbusError::TooLong),
+        9 if call.starts_with("uci get ") => {
+            Err(UbusError::Unparsed(call.replacen("uci get ", "", 1)))
+        }
+        other => Err(UbusError::Status(call.to_owned(), other)),
     })
 }
 

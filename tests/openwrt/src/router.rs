@@ -71,6 +71,8 @@ pub struct Router {
     pub is_early: bool,
     /// Whether the power is cut when the next apply has written the first of its files.
     pub is_cut_between: bool,
+    /// A file that somebody has written so that UCI cannot parse it.
+    pub unparsed: Option<&'static str>,
     /// Logins besides those that it has: name, password and ACL.
     added: Vec<(String, String, Arc<Value>)>,
     /// What has what its daemons run by now come true, where there is something that it can come true on.
@@ -123,6 +125,7 @@ impl Router {
             delay: 100,
             is_early: false,
             is_cut_between: false,
+            unparsed: None,
             added: vec![],
             runs: None,
             meanwhile: None,

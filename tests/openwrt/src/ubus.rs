@@ -24,6 +24,11 @@ pub(crate) const NO_METHOD: Answer = Answer::Result(3, None);
 pub(crate) const NOT_FOUND: Answer = Answer::Result(4, None);
 pub(crate) const NO_DATA: Answer = Answer::Result(5, None);
 pub(crate) const REFUSED: Answer = Answer::Result(6, None);
+pub(crate) const NOT_SUPPORTED: Answer = Answer::Result(8, None);
+pub(crate) const UNKNOWN: Answer = Answer::Result(9, None);
+
+/// What a program may write at most, and one byte (`RPC_FILE_MAX_SIZE`).
+const PROGRAM_WRITES: usize = 4096 * 64;
 
 /// `/etc/board.json`.
 const BOARD: &str = "{\n\t\"model\": {\n\t\t\"id\": \"peer,dsa-8p1\",\n\t\t\"name\": \"Peer DSA 8+1 (lan1..lan8 + wan)\"\n\t}\n}\n";
@@ -228,7 +233,12 @@ impl Router {
             if !rights.may_run(&line) {
                 return Ok(REFUSED);
             }
-            return Ok(Answer::Result(0, Some(firewall::run(self, &line))));
+            let ran = firewall::run(self, &line);
+            let length = |stream: &str| ran[stream].as_str().unwrap_or_default().len();
+            if length("stdout").max(length("stderr")) >= PROGRAM_WRITES {
+                return Ok(NOT_SUPPORTED);
+            }
+            return Ok(Answer::Result(0, Some(ran)));
         }
         let path = args.must("path")?;
         if rights.user != User::Root && (method, path) != ("read", "/etc/board.json") {

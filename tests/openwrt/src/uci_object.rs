@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use crate::router::Router;
 use crate::session::{Rights, Session};
-use crate::ubus::{Answer, Args, INVALID, NO_DATA, NO_METHOD, NOT_FOUND, OK, REFUSED};
+use crate::ubus::{Answer, Args, INVALID, NO_DATA, NO_METHOD, NOT_FOUND, OK, REFUSED, UNKNOWN};
 use crate::uci::{Package, Row, Section, is_kind, is_name};
 
 impl Router {
@@ -41,6 +41,9 @@ impl Router {
         }
         if !self.files.contains_key(config) {
             return Ok(NOT_FOUND);
+        }
+        if self.unparsed == Some(config) {
+            return Ok(UNKNOWN);
         }
         match method {
             "changes" => {

@@ -102,6 +102,15 @@ impl Change {
         list("Yours, and lets what the plan does not:", &self.lets);
         list("Yours, and to be otherwise for the box:", &self.needs);
         list("To come (+), to change (~), to go (-):", &self.lines);
+        let is_ours = |config: &str| router.ours().any(|it| it.config == config);
+        let new: Vec<_> = self.configs().into_iter().filter(|it| !is_ours(it)).collect();
+        if !new.is_empty() {
+            let files = new.join(", /etc/config/");
+            list(
+                "Comments do not stay, since UCI writes files anew; copy what you want to keep:",
+                &[format!("/etc/config/{files}")],
+            );
+        }
         if self.conflicts.is_empty() && self.lines.is_empty() {
             report.push("Nothing is to be changed".to_owned());
         }

@@ -47,7 +47,7 @@ pub enum RouterError {
         there: String,
     },
     /// Nothing leads out.
-    #[error("no zone of the firewall has a network by `{0}`, the port that leads out")]
+    #[error("no zone of the firewall has `{0}`, the port that leads out, or a network by it")]
     NoOutside(LinkName),
 }
 
@@ -133,7 +133,10 @@ impl Router {
             .filter_map(|it| it.name.as_deref())
             .collect();
         let outside = of("firewall", "zone")
-            .find(|zone| zone.all("network").any(|network| outside.contains(&network)))
+            .find(|zone| {
+                zone.all("network").any(|network| outside.contains(&network))
+                    || zone.all("device").any(|device| device == plan.uplink.as_str())
+            })
             .and_then(|zone| zone.one("name"))
             .ok_or_else(|| RouterError::NoOutside(plan.uplink.clone()))?
             .to_owned();

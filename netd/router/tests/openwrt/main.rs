@@ -159,6 +159,29 @@ fn routers_of_every_size() {
     }
 }
 
+/// UCI writes a file anew, and leaves out what it does not need: that is said as long as nothing of ours is in the file.
+#[test]
+fn comments_are_said_to_go() {
+    let plan = rich(8);
+    let said = |text: &str, plan: &Plan| {
+        let router = Router::read(text, plan).unwrap();
+        let report = Change::of(plan, &router).report(&router);
+        report.into_iter().skip_while(|it| !it.contains("Comments")).collect::<Vec<_>>()
+    };
+    let before = said(&ready(8), &plan);
+    let files = "/etc/config/dhcp, /etc/config/firewall, /etc/config/network";
+    assert!(before.len() == 2 && before[1].contains(files), "{before:?}");
+    let after = batch(&ready(8), &change(&ready(8), &plan).commands);
+    assert_eq!(said(&after, &plan), [""; 0]);
+    let other = self::plan(
+        "[appliance]\nname = \"octet\"\n[image]\npackages = []\ndrivers = []\nmodules = []\nservices = []\n\
+        [cluster]\nboards = @boards\n[lan]\n[[board]]\nnumber = 2\nrole = \"manager\"\n",
+        8,
+    );
+    assert!(!change(&after, &other).lines.is_empty());
+    assert_eq!(said(&after, &other), [""; 0]);
+}
+
 /// What goes is taken away, what is other is made anew, and nothing else is touched.
 #[test]
 fn only_what_is_other_is_changed() {
@@ -266,6 +289,11 @@ fn routers_are_written_in_several_ways() {
         "{}",
         refused(&few)
     );
+    // The zone of the uplink may name its device.
+    let by_device =
+        ready(8).replace("\tlist network 'wan'\n\tlist network 'wan6'", "\tlist device 'wan'");
+    assert_ne!(by_device, ready(8));
+    assert_eq!(change(&by_device, &plan).commands, plain);
     let no_wan = ready(8).replace("option device 'wan'", "option device 'wan2'");
     assert!(refused(&no_wan).contains("`wan`"), "{}", refused(&no_wan));
     assert!(refused("config a\n").contains("line 1"));
