@@ -18,6 +18,7 @@ pub fn verify(ubus: &mut Ubus, wanted: &Wanted<'_>) -> Result<Vec<String>, Apply
     let (sections, change) = wanted.change(&state)?;
     let mut found = vec![];
     found.extend(change.conflicts.iter().map(|it| format!("in the way: {it}")));
+    found.extend(change.half.iter().map(|it| format!("half of a change is there: {it}")));
     found.extend(change.lines.iter().map(|it| format!("not configured: {it}")));
     let args = json!({ "command": "/sbin/fw4", "params": ["check"] });
     let check = ubus.read(&[Call { object: "file", method: "exec", args }])?.remove(0);

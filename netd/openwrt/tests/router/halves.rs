@@ -5,8 +5,10 @@ use std::io;
 use crate::apply::keep;
 use crate::site::{LINES, Site, plan, router};
 use octet_openwrt::apply::{Outcome, apply};
+use octet_openwrt::diff::diff;
 use octet_openwrt::lacks::lacks;
 use octet_openwrt::state::State;
+use octet_openwrt::verify::verify;
 use octet_openwrt::wanted::Wanted;
 
 /// OpenWrt's firewall makes a zone of an interface that it does not know, but leads nothing into it.
@@ -74,7 +76,15 @@ fn a_cut_between_two_files_is_finished() {
     let half = "`dhcp` is as wanted, `firewall` and `network` are as before";
     assert!(said.contains(half) && said.contains("openwrt apply"), "{said}");
     assert!(site.sections() != whole && site.sections() != before);
+    // Whoever comes later is told so, too.
+    let told = "`dhcp` has octet_board_1, octet_board_2";
+    for lines in [diff(&mut site.ubus(), &plan), verify(&mut site.ubus(), &Wanted::Plan(&plan))] {
+        let lines = lines.unwrap();
+        assert_eq!(lines.iter().filter(|it| it.contains(told)).count(), 1);
+    }
     site.0.with(|router| router.is_deaf = false);
     assert_eq!(apply(&mut site.ubus(), &Wanted::Plan(&plan), keep).unwrap(), Outcome::Applied);
     assert_eq!(site.sections(), whole);
+    let lines = diff(&mut site.ubus(), &plan).unwrap();
+    assert!(!lines.iter().any(|it| it.contains("octet_board_1")));
 }

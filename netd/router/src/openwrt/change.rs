@@ -1,5 +1,6 @@
 //! What leads from a router as it is to what the plan says, and what of the owner's stands in the way.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use super::bypass::bypasses;
@@ -17,6 +18,8 @@ pub struct Change {
     pub lets: Vec<String>,
     /// What of the owner's has to be otherwise for all to work. It is his: nothing waits for it.
     pub needs: Vec<String>,
+    /// Of the networks that are ours, those that not all files have.
+    pub half: Vec<String>,
     /// What comes, changes and goes, a line each.
     pub lines: Vec<String>,
     /// Sections that go, file and name; what changes goes first, too. Nothing as long as there are conflicts.
@@ -33,9 +36,10 @@ impl Change {
         let change = Self::between(&router.sections, &sections(plan, router));
         let (conflicts, lets, needs) =
             (conflicts(plan, router), lets(plan, router), needs(plan, router));
+        let half = half(router);
         match conflicts.is_empty() {
-            true => Self { lets, needs, ..change },
-            false => Self { conflicts, lets, needs, lines: change.lines, ..Self::default() },
+            true => Self { lets, needs, half, ..change },
+            false => Self { conflicts, lets, needs, half, lines: change.lines, ..Self::default() },
         }
     }
 
@@ -99,6 +103,7 @@ impl Change {
             }
         };
         list("In the way, for you to change first:", &self.conflicts);
+        list("Half of a change, as a power cut leaves it; apply does the rest:", &self.half);
         list("Yours, and lets what the plan does not:", &self.lets);
         list("Yours, and to be otherwise for the box:", &self.needs);
         list("To come (+), to change (~), to go (-):", &self.lines);
@@ -116,6 +121,29 @@ impl Change {
         }
         report
     }
+}
+
+/// Which files have a network of ours, where not all have it: every plan puts it in all of them, but the router writes one file
+/// after the other.
+fn half(router: &Router) -> Vec<String> {
+    let ours = |config: &'static str, kind: &'static str| {
+        router.ours().filter(move |it| it.config == config && it.kind == kind)
+    };
+    let names = |config, kind| ours(config, kind).filter_map(|it| it.name.as_deref());
+    let zones = ours("firewall", "zone").flat_map(|it| it.all("network"));
+    let mut files: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    names("dhcp", "dhcp").for_each(|it| files.entry(it).or_default().push("`dhcp`"));
+    zones.for_each(|it| files.entry(it).or_default().push("`firewall`"));
+    names("network", "interface").for_each(|it| files.entry(it).or_default().push("`network`"));
+    let mut half: BTreeMap<Vec<&str>, Vec<&str>> = BTreeMap::new();
+    for (name, files) in files.into_iter().filter(|(_, files)| files.len() < 3) {
+        half.entry(files).or_default().push(name);
+    }
+    let line = |(files, names): (Vec<&str>, Vec<&str>)| {
+        let verb = if files.len() == 1 { "has" } else { "have" };
+        format!("{} {verb} {}", files.join(" and "), names.join(", "))
+    };
+    half.into_iter().map(line).collect()
 }
 
 /// Whether both say the same. The router keeps no order of options.

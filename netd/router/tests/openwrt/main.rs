@@ -182,6 +182,32 @@ fn comments_are_said_to_go() {
     assert_eq!(said(&after, &other), [""; 0]);
 }
 
+/// The router writes one file after the other: what only some of them have is told, and no more once all have it.
+#[test]
+fn half_of_a_change_is_told() {
+    let plan = rich(8);
+    let before = ready(8);
+    let commands = change(&before, &plan).commands;
+    let part = |files: &[&str]| {
+        let is_of = |it: &&String| files.iter().any(|file| it.contains(&format!(" {file}.")));
+        let commands: Vec<_> = commands.iter().filter(is_of).cloned().collect();
+        batch(&before, &commands)
+    };
+    let half = |text: &str| change(text, &plan).half;
+    assert_eq!(
+        [half(&before), half(&part(&["dhcp", "firewall", "network"]))],
+        [vec![""; 0], vec![]]
+    );
+    for (files, wanted) in [
+        (&["dhcp"][..], "`dhcp` has octet_board_1, octet_board_2"),
+        (&["dhcp", "firewall"], "`dhcp` and `firewall` have octet_board_1, octet_board_2"),
+        (&["network"], "`network` has octet_board_1, octet_board_2"),
+    ] {
+        let found = half(&part(files));
+        assert!(found.len() == 1 && found[0].starts_with(wanted), "{found:?}");
+    }
+}
+
 /// What goes is taken away, what is other is made anew, and nothing else is touched.
 #[test]
 fn only_what_is_other_is_changed() {
