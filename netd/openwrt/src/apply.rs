@@ -7,7 +7,8 @@
 //! 5. Watch, by a new connection each time, until the daemons have made of it what is wanted ([`lacks`]).
 //! 6. Confirm. If that cannot be, or step 5 takes too long: undo, and see that it is undone.
 //!
-//! Whatever is lost on the way, the end is told by what a new session reads.
+//! Whatever is lost on the way, the end is told by what a new session reads. If the router's power was cut between two of its
+//! files, the rest is done in the same way.
 
 use std::io;
 use std::time::Duration;
@@ -18,12 +19,9 @@ use octet_router::openwrt::uci::{Section, Value};
 use serde_json::{Map, json};
 
 use crate::lacks::lacks;
-use crate::state::{Live, State};
-use crate::ubus::{Call, Ubus, UbusError};
+use crate::state::{Live, State, probe, waits};
+use crate::ubus::{Call, ROLLBACK, Ubus, UbusError};
 use crate::wanted::Wanted;
-
-/// After how long the router undoes what is not confirmed, in seconds.
-pub const ROLLBACK: u64 = 90;
 
 /// Before each look whether the network has changed, in seconds: a minute in all, since a slow router needs half of it for its
 /// firewall.
@@ -62,15 +60,15 @@ pub enum ApplyError {
     /// What of the owner's stands in the way.
     #[error("in the way: {}", .0.join("; "))]
     Conflicts(Vec<String>),
-    /// Another change waits to be confirmed, by somebody else or by an `octetctl` that has ended.
-    #[error("on this router another change waits to be confirmed")]
-    Pending,
     /// The copy of what is there cannot be kept.
     #[error("what the router has now cannot be kept: {0}")]
     Copy(io::Error),
     /// Nobody knows how it ended.
     #[error("{0}, and what has become of the change is not known: {1}")]
     Unknown(String, UbusError),
+    /// The power was cut between two of its files, and the rest could not be done.
+    #[error("of the router's files {0}, since its power was cut, and that is not finished: {1}")]
+    Half(String, String),
     /// What is there is neither old nor new, or not what its configuration says.
     #[error("{0}; the router has {1}")]
     Neither(String, String),
@@ -80,14 +78,16 @@ impl ApplyError {
     /// What to do.
     pub fn help(&self) -> String {
         match self {
-            Self::Ubus(error) => error.help().to_owned(),
+            Self::Ubus(error) => error.help(),
             Self::Router(error) => error.help().to_owned(),
             Self::Conflicts(_) => "change that first: nothing was touched".to_owned(),
-            Self::Pending => "wait for two minutes; whoever began it confirms it, or the router undoes it".to_owned(),
             Self::Copy(_) => "see that your folder of settings can be written".to_owned(),
             Self::Unknown(..) => format!(
                 "the router undoes it after {ROLLBACK} s, unless it was confirmed: ask `octetctl openwrt diff` then"
             ),
+            Self::Half(..) => {
+                "`octetctl openwrt apply` goes on from there, and `release` takes all of it away".to_owned()
+            }
             Self::Neither(..) => {
                 "somebody else changes the router, too: ask `octetctl openwrt diff`; a copy of what was there is kept"
                     .to_owned()
@@ -106,9 +106,6 @@ pub fn apply(
     keep: impl FnOnce(&State) -> io::Result<()>,
 ) -> Result<Outcome, ApplyError> {
     let before = State::read(ubus)?;
-    if before.is_waiting {
-        return Err(ApplyError::Pending);
-    }
     let (sections, change) = wanted.change(&before)?;
     if !change.conflicts.is_empty() {
         return Err(ApplyError::Conflicts(change.conflicts));
@@ -117,17 +114,7 @@ pub fn apply(
         return Ok(Outcome::Nothing);
     }
     keep(&before).map_err(ApplyError::Copy)?;
-    let mut job = Job { ubus, wanted, sections, change, before };
-    if let Some(why) = job.begin()? {
-        return job.settle(why);
-    }
-    match job.watch() {
-        Err(why) => job.undo(why),
-        Ok(()) => match job.confirm() {
-            Ok(()) => Ok(Outcome::Applied),
-            Err(why) => job.settle(why),
-        },
-    }
+    Job { ubus, wanted, sections, change, before, session: None, half: None }.run()
 }
 
 /// A change on its way.
@@ -137,9 +124,26 @@ struct Job<'a, 'w> {
     sections: Vec<Section>,
     change: Change,
     before: State,
+    /// The session that has applied it.
+    session: Option<String>,
+    /// What was there before, if that was half of what is wanted, and this is to finish it.
+    half: Option<String>,
 }
 
 impl Job<'_, '_> {
+    fn run(mut self) -> Result<Outcome, ApplyError> {
+        if let Some(why) = self.begin()? {
+            return self.settle(why);
+        }
+        match self.watch() {
+            Err(why) => self.undo(why),
+            Ok(()) => match self.confirm() {
+                Ok(()) => Ok(Outcome::Applied),
+                Err(why) => self.settle(why),
+            },
+        }
+    }
+
     /// Stages, and applies with a roll-back: then nothing is said. What is said is why it is not known whether it is applied.
     fn begin(&mut self) -> Result<Option<String>, ApplyError> {
         let mut tries = 0;
@@ -148,7 +152,9 @@ impl Job<'_, '_> {
             let is_last = tries == TRIES;
             match self.stage() {
                 Ok(()) => {}
-                Err(UbusError::Refused(_)) if self.is_pending() => return Err(ApplyError::Pending),
+                Err(UbusError::Refused(_)) if self.is_waiting()? => {
+                    return Err(UbusError::Waiting.into());
+                }
                 // What of it is staged is nobody's then.
                 Err(error) if !is_last && (error.may_pass() || error.is_end_of_session()) => {
                     self.ubus.end_session();
@@ -157,13 +163,17 @@ impl Job<'_, '_> {
                 }
                 Err(error) => return Err(denied(error, "uci revert, delete and add").into()),
             }
+            self.session = self.ubus.session();
             let call = Call::uci("apply", json!({ "rollback": true, "timeout": ROLLBACK }));
             match self.ask(call) {
                 Ok(()) => return Ok(None),
-                Err(UbusError::Refused(_)) => return Err(ApplyError::Pending),
+                Err(UbusError::Refused(_)) if self.is_waiting()? => {
+                    return Err(UbusError::Waiting.into());
+                }
                 Err(error) if error.is_lost() => {
                     self.ubus.wait(PAUSE);
-                    match self.is_applied() {
+                    // Before it was asked nothing has waited.
+                    match self.is_waiting() {
                         Ok(true) => return Ok(None),
                         Ok(false) if !is_last => {}
                         Ok(false) => return Err(error.into()),
@@ -180,20 +190,9 @@ impl Job<'_, '_> {
         }
     }
 
-    /// Whether something waits to be confirmed: this session has applied nothing.
-    fn is_pending(&mut self) -> bool {
-        matches!(self.ask(Call::uci("confirm", json!({}))), Err(UbusError::Refused(_)))
-    }
-
-    /// Whether what was staged in this session is applied, after an answer was lost: nothing can be reverted as long as
-    /// something waits to be confirmed.
-    fn is_applied(&mut self) -> Result<bool, UbusError> {
-        let config = self.change.configs()[0];
-        match self.ask(Call::uci("revert", json!({ "config": config }))) {
-            Err(UbusError::Refused(_)) => Ok(true),
-            Err(error) => Err(error),
-            Ok(()) => Ok(false),
-        }
+    /// Whether something waits to be confirmed.
+    fn is_waiting(&mut self) -> Result<bool, UbusError> {
+        waits(self.ubus.ask(&[probe()])?.remove(0))
     }
 
     /// Stages all of it, in a session that has nothing else.
@@ -210,6 +209,15 @@ impl Job<'_, '_> {
 
     fn ask(&mut self, call: Call) -> Result<(), UbusError> {
         self.ubus.ask(&[call])?.remove(0).map(drop)
+    }
+
+    /// Confirms it, or has it undone. A new session may be the one of another change by the same login, which is not ours to
+    /// end.
+    fn end(&mut self, method: &'static str) -> Result<(), UbusError> {
+        if self.session.is_none() || self.session != self.ubus.session() {
+            return Err(UbusError::Session);
+        }
+        self.ask(Call::uci(method, json!({})))
     }
 
     /// Waits until the daemons have done it.
@@ -248,7 +256,7 @@ impl Job<'_, '_> {
     fn confirm(&mut self) -> Result<(), String> {
         let mut why = String::new();
         for _ in 0..TRIES {
-            match self.ask(Call::uci("confirm", json!({}))) {
+            match self.end("confirm") {
                 Ok(()) => return Ok(()),
                 Err(error) if error.may_pass() => {
                     why = error.to_string();
@@ -262,7 +270,7 @@ impl Job<'_, '_> {
 
     /// Has the router undo it, if it still hears; it does so by itself otherwise.
     fn undo(&mut self, why: String) -> Result<Outcome, ApplyError> {
-        let _ = self.ask(Call::uci("rollback", json!({})));
+        let _ = self.end("rollback");
         self.settle(why)
     }
 
@@ -275,8 +283,7 @@ impl Job<'_, '_> {
             }
             self.ubus.end_connection();
             match State::read(self.ubus) {
-                Ok(state) if !state.is_waiting => return self.tell(why, &state),
-                Ok(_) => {}
+                Ok(state) => return self.tell(why, state),
                 Err(error) => last = Some(error),
             }
         }
@@ -284,9 +291,12 @@ impl Job<'_, '_> {
     }
 
     /// Which it is, when nothing waits.
-    fn tell(&mut self, why: String, state: &State) -> Result<Outcome, ApplyError> {
-        let is_new = self.wanted.change(state).is_ok_and(|(_, change)| change.lines.is_empty());
-        if is_new {
+    fn tell(&mut self, why: String, state: State) -> Result<Outcome, ApplyError> {
+        let neither = "neither what it had nor what is wanted".to_owned();
+        let Ok((sections, change)) = self.wanted.change(&state) else {
+            return Err(ApplyError::Neither(why, neither));
+        };
+        if change.lines.is_empty() {
             // It is in for good, as if it were confirmed; what runs may need a while.
             return match self.watch() {
                 Ok(()) => Ok(Outcome::Applied),
@@ -294,9 +304,40 @@ impl Job<'_, '_> {
             };
         }
         if state.ours() == self.before.ours() {
-            return Ok(Outcome::Undone(why));
+            return match self.half.take() {
+                None => Ok(Outcome::Undone(why)),
+                Some(half) => Err(ApplyError::Half(half, why)),
+            };
         }
-        Err(ApplyError::Neither(why, "neither what it had nor what is wanted".to_owned()))
+        match self.half(&state, &change) {
+            Some(half) if self.half.is_none() => {
+                let (ubus, wanted, half) = (&mut *self.ubus, self.wanted, Some(half));
+                Job { ubus, wanted, sections, change, before: state, session: None, half }.run()
+            }
+            Some(half) => Err(ApplyError::Half(half, why)),
+            None => Err(ApplyError::Neither(why, neither)),
+        }
+    }
+
+    /// Which files are new and which are old, if each is one of these: the router writes one after the other, and its power
+    /// may be cut between two. `change` is what `state` lacks.
+    fn half(&self, state: &State, change: &Change) -> Option<String> {
+        let (lacking, was_to_change) = (change.configs(), self.change.configs());
+        let of = |state: &State, config: &str| -> Vec<String> {
+            state.ours().into_iter().filter(|it| it.starts_with(&format!("{config}: "))).collect()
+        };
+        let is_old = |config: &str| of(state, config) == of(&self.before, config);
+        let (new, old): (Vec<_>, Vec<_>) =
+            was_to_change.iter().partition(|config| !lacking.contains(config));
+        let is_half = !new.is_empty()
+            && !old.is_empty()
+            && lacking.iter().all(|it| old.contains(&it) && is_old(it));
+        let files = |names: &[&&str], what: &str| {
+            let names: Vec<_> = names.iter().map(|it| format!("`{it}`")).collect();
+            let verb = if names.len() == 1 { "is" } else { "are" };
+            format!("{} {verb} as {what}", names.join(" and "))
+        };
+        is_half.then(|| format!("{}, {}", files(&new, "wanted"), files(&old, "before")))
     }
 }
 

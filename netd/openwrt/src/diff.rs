@@ -13,13 +13,7 @@ use crate::ubus::Ubus;
 /// # Errors
 /// The router does not say what it is, or the plan cannot be put on it.
 pub fn diff(ubus: &mut Ubus, plan: &Plan) -> Result<Vec<String>, ApplyError> {
-    let State { model, sections, is_waiting, .. } = State::read(ubus)?;
+    let State { model, sections, .. } = State::read(ubus)?;
     let router = Router::of(model, sections, plan)?;
-    let mut lines = vec![];
-    if is_waiting {
-        let waits = "A change waits to be confirmed: what is there now may be undone";
-        lines.extend([waits.to_owned(), String::new()]);
-    }
-    lines.extend(Change::of(plan, &router).report(&router));
-    Ok(lines)
+    Ok(Change::of(plan, &router).report(&router))
 }

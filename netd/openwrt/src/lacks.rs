@@ -1,5 +1,6 @@
 //! What a router's daemons have not made of its configuration. What is configured may still be left out: `fw4` skips a rule
-//! that it does not understand, and the kernel a VLAN or a port that is not there; neither says so to who asked.
+//! that it does not understand, or an interface that it does not know yet, and the kernel a VLAN or a port that is not there;
+//! neither says so to who asked.
 
 use octet_router::openwrt::sections::PREFIX;
 use octet_router::openwrt::uci::Section;
@@ -86,10 +87,30 @@ fn vlans(wanted: &[Section], live: &Live, found: &mut Vec<String>) {
 }
 
 fn rules(wanted: &[Section], live: &Live, found: &mut Vec<String>) {
+    // A zone that knows none of its interfaces has its chains all the same, and so has one that is gone.
+    let jumps: Vec<(&str, &str)> = live
+        .rules
+        .lines()
+        .filter_map(|line| Some((line.split("jump ").nth(1)?.split_whitespace().next()?, line)))
+        .collect();
     for section in of(wanted, "firewall", "zone") {
         let name = section.one("name").unwrap_or_default();
-        if !live.rules.contains(&format!("chain input_{name} {{")) {
-            found.push(format!("the firewall has no zone {name}"));
+        let mut networks = section.all("network");
+        let device = networks.find_map(|name| {
+            of(wanted, "network", "interface")
+                .find(|it| it.name.as_deref() == Some(name))?
+                .one("device")
+        });
+        let device = device.unwrap_or_default();
+        let is_led = |hook: &&str| {
+            let (chain, quoted) = (format!("{hook}_{name}"), format!("\"{device}\""));
+            jumps.iter().any(|(to, line)| *to == chain && line.contains(&quoted))
+        };
+        let missing: Vec<_> =
+            ["input", "forward", "output"].into_iter().filter(|it| !is_led(it)).collect();
+        if !missing.is_empty() {
+            let missing = missing.join(", ");
+            found.push(format!("the firewall does not have {device} in zone {name} ({missing})"));
         }
     }
     let rules: Vec<_> =

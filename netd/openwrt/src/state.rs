@@ -4,7 +4,7 @@ use octet_router::openwrt::router::is_ours;
 use octet_router::openwrt::uci::{Section, Value};
 use serde_json::{Value as Json, json};
 
-use crate::ubus::{Call, Ubus, UbusError};
+use crate::ubus::{Answer, Call, Ubus, UbusError};
 
 /// Files that are read: ours are in all of them but the last.
 pub const CONFIGS: [&str; 4] = ["network", "firewall", "dhcp", "system"];
@@ -21,8 +21,6 @@ pub struct State {
     pub sections: Vec<Section>,
     /// What runs.
     pub live: Live,
-    /// Whether a change waits to be confirmed: then all of this may be undone in a moment.
-    pub is_waiting: bool,
 }
 
 /// What `netifd` and the firewall have made of the configuration.
@@ -34,6 +32,28 @@ pub struct Live {
     pub devices: Json,
     /// The rules in force, as nft lists them.
     pub rules: String,
+}
+
+/// How often it is asked, if a change of somebody's begins or ends meanwhile.
+const READS: usize = 3;
+
+/// Asks whether a change waits to be confirmed, and does nothing: `revert` is refused as long as one does, whoever asks, and
+/// is not understood otherwise, since this one names no file. `confirm` would not do: a login of the same user is given the
+/// session whose change waits (`rpc_reclaim_apply_session` in rpcd), and so would confirm it.
+pub fn probe() -> Call {
+    Call::uci("revert", json!({}))
+}
+
+/// What [`probe`] has said.
+///
+/// # Errors
+/// It was not answered.
+pub fn waits(answer: Answer) -> Result<bool, UbusError> {
+    match answer {
+        Ok(_) | Err(UbusError::Invalid(_)) => Ok(false),
+        Err(UbusError::Refused(_)) => Ok(true),
+        Err(error) => Err(error),
+    }
 }
 
 fn live() -> [Call; 3] {
@@ -71,33 +91,47 @@ impl Live {
 }
 
 impl State {
-    /// Asks for all of it, in one request and a new session: that sees nothing that is staged, and has nothing of its own to
-    /// confirm, so that it can ask whether somebody else has.
+    /// Asks for all of it, in one request and a new login. Nothing is read as long as a change waits to be confirmed, since
+    /// the router may undo that in a moment; and it is asked anew if one has begun meanwhile.
     ///
     /// # Errors
-    /// The router does not say it, or something that cannot be read.
+    /// The router does not say it, or something that cannot be read; or a change waits ([`UbusError::Waiting`]).
     pub fn read(ubus: &mut Ubus) -> Result<Self, UbusError> {
-        ubus.end_session();
         let mut calls = vec![
-            Call::uci("confirm", json!({})),
+            probe(),
+            Call::uci("changes", json!({})),
             Call { object: "system", method: "board", args: json!({}) },
         ];
         calls.extend(CONFIGS.map(|config| Call::uci("get", json!({ "config": config }))));
         calls.extend(live());
-        let mut answers = ubus.read_each(&calls)?;
-        let is_waiting = match answers.remove(0) {
-            Err(UbusError::NoData(_)) | Ok(_) => false,
-            Err(UbusError::Refused(_)) => true,
-            Err(error) => return Err(error),
-        };
-        let mut answers = answers.into_iter().collect::<Result<Vec<_>, _>>()?;
+        calls.push(probe());
+        for _ in 0..READS {
+            ubus.end_session();
+            let mut answers = ubus.read_each(&calls)?;
+            if waits(answers.remove(0))? {
+                return Err(UbusError::Waiting);
+            }
+            let has_begun = answers.pop().map_or(Ok(false), waits)?;
+            let mut answers = answers.into_iter().collect::<Result<Vec<_>, _>>()?;
+            // The session may be the one whose change has waited until a moment ago: then that is staged in it again.
+            let staged = answers.remove(0);
+            let is_clean = staged["changes"].as_object().is_none_or(serde_json::Map::is_empty);
+            if is_clean && !has_begun {
+                return Self::of(answers);
+            }
+        }
+        Err(UbusError::Waiting)
+    }
+
+    /// What the router has said: its board, its files and what runs.
+    fn of(mut answers: Vec<Json>) -> Result<Self, UbusError> {
         let live = Live::of(answers.split_off(1 + CONFIGS.len()));
         let model = answers[0]["model"].as_str().unwrap_or("the router").to_owned();
         let mut sections = vec![];
         for (config, answer) in CONFIGS.iter().zip(&answers[1..]) {
             sections.extend(sections_of(config, answer)?);
         }
-        Ok(Self { model, sections, live, is_waiting })
+        Ok(Self { model, sections, live })
     }
 
     /// Our sections, in an order that says nothing.

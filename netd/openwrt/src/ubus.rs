@@ -20,8 +20,14 @@ const NOBODY: &str = "00000000000000000000000000000000";
 /// What a request has at most, in bytes: the router takes 65536.
 const LONGEST: usize = 60_000;
 
+/// After how long the router undoes what is not confirmed, in seconds: LuCI's own number, too.
+pub const ROLLBACK: u64 = 90;
+
 /// What a call has besides what is given to it, in bytes at most.
 const CALL: usize = 100;
+
+/// How a program is called.
+const PROGRAM: &str = "file exec";
 
 /// How often what only reads is asked.
 const TRIES: usize = 3;
@@ -72,6 +78,11 @@ pub enum UbusError {
     /// The ACL does not grant the method.
     #[error("the router does not let this login do `{0}`")]
     Denied(String),
+    /// A change waits to be confirmed, by somebody else or by an `octetctl` that has ended.
+    #[error(
+        "a change on this router waits to be confirmed: what is there now may be undone, and is not looked at"
+    )]
+    Waiting,
     /// The ACL does not grant the file, or something waits to be confirmed.
     #[error("the router refuses `{0}`")]
     Refused(String),
@@ -84,6 +95,12 @@ pub enum UbusError {
     /// The router does not understand what is given.
     #[error("the router does not understand `{0}`")]
     Invalid(String),
+    /// UCI has no sense of what its owner has written (`UCI_ERR_PARSE`).
+    #[error("the router cannot parse its own file `/etc/config/{0}`")]
+    Unparsed(String),
+    /// rpcd passes on no more of what a program writes (`RPC_FILE_MAX_SIZE`).
+    #[error("the rules in force are longer than what the router's `rpcd` passes on: 256 KiB")]
+    TooLong,
     /// The router answers with another number.
     #[error("the router answers {1} to `{0}`")]
     Status(String, i64),
@@ -97,13 +114,18 @@ pub enum UbusError {
 
 impl UbusError {
     /// What to do.
-    pub fn help(&self) -> &'static str {
-        match self {
+    pub fn help(&self) -> String {
+        let help = match self {
             Self::Https(HttpsError::OtherCertificate { .. }) => {
                 "if the router was reset or replaced, look at it with `octetctl openwrt adopt ADDRESS`, and compare"
             }
             Self::Https(_) => {
                 "see that the router is on, and that its web server answers at this address"
+            }
+            Self::Waiting => {
+                return format!(
+                    "ask again in {ROLLBACK} s: by then whoever began it has confirmed it, or the router has undone it"
+                );
             }
             Self::Login(_) => "`octetctl openwrt adopt ADDRESS` says how a login is made",
             Self::Denied(_) | Self::Refused(_) => {
@@ -115,12 +137,19 @@ impl UbusError {
             Self::NoRpc(_) => {
                 "see that the address is that of a router with OpenWrt, and `uhttpd-mod-ubus` is installed"
             }
+            Self::TooLong => {
+                "take fewer `[[policy]]` lines, or such as let more at once: each is a rule for each pair of zones and each range of ports"
+            }
+            Self::Unparsed(config) => {
+                return format!("`uci show {config}` says there which line it is: mend it");
+            }
             Self::Session
             | Self::NoData(_)
             | Self::Invalid(_)
             | Self::Status(..)
             | Self::Unread(_) => "ask again; the router's log says more (`logread`)",
-        }
+        };
+        help.to_owned()
     }
 
     /// Whether the router may have done what was asked, and nobody knows.
@@ -182,6 +211,11 @@ impl Ubus {
     /// The next request goes by a connection of its own.
     pub fn end_connection(&mut self) {
         self.https.end_connection();
+    }
+
+    /// The session, if there is one.
+    pub fn session(&self) -> Option<String> {
+        self.session.clone()
     }
 
     /// Forgets the session: what is staged in it is nobody's.
@@ -300,14 +334,17 @@ fn read(answer: &Value, call: &str) -> Option<Answer> {
         }));
     }
     let result = answer["result"].as_array()?;
-    let call = || call.to_owned();
     Some(match result.first()?.as_i64()? {
         0 => Ok(result.get(1).cloned().unwrap_or_default()),
-        2 => Err(UbusError::Invalid(call())),
-        3 | 4 => Err(UbusError::NotFound(call())),
-        5 => Err(UbusError::NoData(call())),
-        6 => Err(UbusError::Refused(call())),
-        other => Err(UbusError::Status(call(), other)),
+        2 => Err(UbusError::Invalid(call.to_owned())),
+        3 | 4 => Err(UbusError::NotFound(call.to_owned())),
+        5 => Err(UbusError::NoData(call.to_owned())),
+        6 => Err(UbusError::Refused(call.to_owned())),
+        8 if call == PROGRAM => Err(UbusError::TooLong),
+        9 if call.starts_with("uci get ") => {
+            Err(UbusError::Unparsed(call.replacen("uci get ", "", 1)))
+        }
+        other => Err(UbusError::Status(call.to_owned(), other)),
     })
 }
 

@@ -17,10 +17,8 @@ pub fn verify(ubus: &mut Ubus, wanted: &Wanted<'_>) -> Result<Vec<String>, Apply
     let state = State::read(ubus)?;
     let (sections, change) = wanted.change(&state)?;
     let mut found = vec![];
-    if state.is_waiting {
-        found.push("a change waits to be confirmed: what is there now may be undone".to_owned());
-    }
     found.extend(change.conflicts.iter().map(|it| format!("in the way: {it}")));
+    found.extend(change.half.iter().map(|it| format!("half of a change is there: {it}")));
     found.extend(change.lines.iter().map(|it| format!("not configured: {it}")));
     let args = json!({ "command": "/sbin/fw4", "params": ["check"] });
     let check = ubus.read(&[Call { object: "file", method: "exec", args }])?.remove(0);

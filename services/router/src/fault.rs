@@ -89,7 +89,7 @@ impl Fault {
 
     fn code(&self) -> FailureCode {
         match self {
-            Self::Busy => FailureCode::Busy,
+            Self::Busy | Self::Apply(ApplyError::Ubus(UbusError::Waiting)) => FailureCode::Busy,
             Self::WrongFile => FailureCode::BadArgument,
             Self::NoPassword => FailureCode::NotFound,
             _ => FailureCode::Failed,

@@ -17,7 +17,7 @@ use crate::told::Place;
 use crate::verbs::verbs;
 use crate::work::Work;
 
-/// An apply may take minutes; others can look meanwhile.
+/// An apply may take minutes; others can be told so meanwhile.
 const LIMITS: Limits = Limits { all: 8, for_operators: 4, of_one: 2 };
 
 /// What it works with.

@@ -1,6 +1,6 @@
 //! What is done with the router. All that it needs is read anew each time.
 
-use std::sync::{Mutex, TryLockError};
+use std::sync::{Mutex, PoisonError, RwLock, RwLockReadGuard, TryLockError};
 use std::thread;
 
 use octet_appliance::RouterContact;
@@ -24,8 +24,10 @@ use crate::told::{Place, Told, check};
 pub struct Work {
     place: Place,
     password: Password,
-    /// Held by whoever changes the router.
+    /// Held by whoever changes the router, also while that waits for who looks at it.
     changes: Mutex<()>,
+    /// Held by all who look at the router, or by one who changes it.
+    router: RwLock<()>,
 }
 
 /// To what the router is to be brought.
@@ -49,7 +51,7 @@ pub enum Done {
 impl Work {
     /// At this place, with what is kept there.
     pub fn new(place: Place, password: Password) -> Self {
-        Self { place, password, changes: Mutex::new(()) }
+        Self { place, password, changes: Mutex::default(), router: RwLock::default() }
     }
 
     /// Keeps the password that `read` gives, which is not asked for it on a board that keeps none.
@@ -72,8 +74,9 @@ impl Work {
     /// What stands in the way, and what is to come, change and go.
     ///
     /// # Errors
-    /// The router does not say what it is, or cannot be asked.
+    /// The router does not say what it is, cannot be asked, or is being changed.
     pub fn diff(&self) -> Result<Vec<String>, Failure> {
+        let _look = self.look()?;
         let told = Told::read(&self.place)?;
         Ok(diff(&mut self.ubus(&told)?, &told.plan).map_err(Fault::from)?)
     }
@@ -83,6 +86,7 @@ impl Work {
     /// # Errors
     /// As [`diff`](Self::diff).
     pub fn verify(&self) -> Result<Vec<String>, Failure> {
+        let _look = self.look()?;
         let told = Told::read(&self.place)?;
         Ok(verify(&mut self.ubus(&told)?, &Wanted::Plan(&told.plan)).map_err(Fault::from)?)
     }
@@ -97,6 +101,7 @@ impl Work {
             Err(TryLockError::Poisoned(held)) => held.into_inner(),
             Ok(held) => held,
         };
+        let _router = self.router.write().unwrap_or_else(PoisonError::into_inner);
         let told = Told::read(&self.place)?;
         let mut ubus = self.ubus(&told)?;
         let kept = Kept::new(self.password.folder()?, &told.contact.address);
@@ -111,6 +116,16 @@ impl Work {
                 Ok(Done::Applied)
             }
             Outcome::Undone(why) => Err(Fault::Undone(why).into()),
+        }
+    }
+
+    /// Nobody changes the router as long as this is held.
+    fn look(&self) -> Result<RwLockReadGuard<'_, ()>, Fault> {
+        match self.router.try_read() {
+            // A change that waits for others is one, too: who looks again and again does not keep it off.
+            Err(TryLockError::WouldBlock) => Err(Fault::Busy),
+            Err(TryLockError::Poisoned(held)) => Ok(held.into_inner()),
+            Ok(held) => Ok(held),
         }
     }
 

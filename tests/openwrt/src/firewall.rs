@@ -22,7 +22,12 @@ pub(crate) fn run(router: &Router, line: &str) -> Value {
         }
         return json;
     }
-    json!({ "code": 0, "stdout": rules(&router.running["firewall"]) })
+    json!({ "code": 0, "stdout": rules(router) })
+}
+
+/// The names of the zones of a file.
+pub(crate) fn zones(package: &Package) -> impl Iterator<Item = &str> {
+    package.sections.iter().filter(|it| it.kind == "zone").filter_map(|it| it.one("name"))
 }
 
 fn rules_of(package: &Package) -> impl Iterator<Item = &Section> {
@@ -74,14 +79,33 @@ fn warnings(package: &Package) -> Vec<String> {
 }
 
 /// The rules that are in force, as far as names and zones go.
-fn rules(package: &Package) -> String {
+fn rules(router: &Router) -> String {
+    let package = &router.running["firewall"];
     let mut text = "table inet fw4 {\n".to_owned();
-    for zone in package.sections.iter().filter(|it| it.kind == "zone") {
-        let name = zone.one("name").unwrap_or_default();
-        text += &format!(
-            "\tchain input_{name} {{\n\t\tjump {}\n\t}}\n",
-            zone.one("input").unwrap_or_default()
-        );
+    for (hook, side) in [("input", "iifname"), ("forward", "iifname"), ("output", "oifname")] {
+        text += &format!("\tchain {hook} {{\n");
+        for zone in package.sections.iter().filter(|it| it.kind == "zone") {
+            let device = |name: &&str| router.known.section(name).and_then(|it| it.one("device"));
+            let devices: Vec<_> = zone.all("network").iter().filter_map(device).collect();
+            let devices = match devices[..] {
+                // Of an interface that is not there nothing is known.
+                [] => continue,
+                [device] => format!("\"{device}\""),
+                _ => format!("{{ \"{}\" }}", devices.join("\", \"")),
+            };
+            let name = zone.one("name").unwrap_or_default();
+            text += &format!(
+                "\t\t{side} {devices} jump {hook}_{name} comment \"!fw4: Handle {name} IPv4/IPv6 {hook} traffic\"\n"
+            );
+        }
+        text += "\t}\n";
+    }
+    for name in &router.zones {
+        let zone =
+            package.sections.iter().find(|it| it.kind == "zone" && it.one("name") == Some(name));
+        let policy = zone.and_then(|it| it.one("input"));
+        let policy = policy.map(|it| format!("\t\tjump {it}\n")).unwrap_or_default();
+        text += &format!("\tchain input_{name} {{\n{policy}\t}}\n");
     }
     text += "\tchain rules {\n";
     for rule in rules_of(package).filter(|it| mistakes(package, it).is_empty()) {

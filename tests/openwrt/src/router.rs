@@ -1,11 +1,12 @@
 //! The router: its files, who is logged in, what waits to be confirmed, and what its daemons run by now.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::firewall;
 use crate::session::{Rights, Session, User};
 use crate::uci::{Package, Row};
 
@@ -29,11 +30,20 @@ const FIREWALL_FOLLOWS: Duration = Duration::from_millis(22_500);
 /// The same after a roll-back.
 const FIREWALL_FOLLOWS_BACK: Duration = Duration::from_millis(11_500);
 
+/// The rules are made once more before that, where [`Router::is_early`]: when the file is new, and `netifd` has read nothing yet.
+const FIREWALL_BEGINS: Duration = Duration::from_secs(1);
+
+/// What is to follow then.
+const FIREWALL_EARLY: &str = "firewall, early";
+
 /// The files, by their names.
 pub type Files = BTreeMap<String, Package>;
 
 /// What a session has staged, by files.
 pub type Staged = BTreeMap<String, Vec<Row>>;
+
+/// What somebody does with the router itself.
+pub type Act = fn(&mut Router);
 
 /// A router.
 #[derive(Debug)]
@@ -46,6 +56,10 @@ pub struct Router {
     pub(crate) pending: Option<Pending>,
     /// What `netifd` and `fw4` run.
     pub(crate) running: Files,
+    /// The interfaces that `fw4` has known when it has made its rules.
+    pub(crate) known: Package,
+    /// All zones that it has ever made a chain for: it empties chains, and takes none away.
+    pub(crate) zones: BTreeSet<String>,
     follows: BTreeMap<&'static str, Duration>,
     /// The port that whoever asks is plugged into.
     pub port: String,
@@ -53,10 +67,18 @@ pub struct Router {
     pub is_deaf: bool,
     /// How long they take for it, in hundredths of what was recorded.
     pub delay: u32,
+    /// Whether `fw4` does not wait for `netifd`: it makes its rules before that knows new interfaces, and again after it.
+    pub is_early: bool,
+    /// Whether the power is cut when the next apply has written the first of its files.
+    pub is_cut_between: bool,
+    /// A file that somebody has written so that UCI cannot parse it.
+    pub unparsed: Option<&'static str>,
     /// Logins besides those that it has: name, password and ACL.
     added: Vec<(String, String, Arc<Value>)>,
     /// What has what its daemons run by now come true, where there is something that it can come true on.
     pub runs: Option<fn(&Files)>,
+    /// What somebody else does in the middle of a request: once, before an object of this name is called.
+    pub meanwhile: Option<(&'static str, Act)>,
     /// For numbers of sessions.
     pub(crate) logins: u64,
 }
@@ -68,6 +90,13 @@ pub(crate) struct Pending {
     until: Duration,
     before: Files,
     staged: Staged,
+}
+
+impl Pending {
+    /// What it would go back to is gone: it waits until its end, and then nothing is undone.
+    pub(crate) fn forget(&mut self) {
+        self.staged.clear();
+    }
 }
 
 impl Default for Router {
@@ -82,9 +111,11 @@ impl Router {
         let stock = STOCK.iter().chain(files);
         let files: Files =
             stock.map(|(name, text)| ((*name).to_owned(), Package::read(text))).collect();
-        Self {
+        let mut router = Self {
             now: Duration::from_secs(60),
             running: files.clone(),
+            known: Package::default(),
+            zones: BTreeSet::new(),
             files,
             sessions: BTreeMap::new(),
             pending: None,
@@ -92,10 +123,16 @@ impl Router {
             port: "lan8".to_owned(),
             is_deaf: false,
             delay: 100,
+            is_early: false,
+            is_cut_between: false,
+            unparsed: None,
             added: vec![],
             runs: None,
+            meanwhile: None,
             logins: 0,
-        }
+        };
+        router.run("firewall");
+        router
     }
 
     /// Adds a login that may do what `acl` says, a file as in `/usr/share/rpcd/acl.d/`.
@@ -144,8 +181,13 @@ impl Router {
     }
 
     fn run(&mut self, name: &str) {
+        let name = if name == FIREWALL_EARLY { "firewall" } else { name };
         if let Some(file) = self.files.get(name).filter(|_| !self.is_deaf) {
             self.running.insert(name.to_owned(), file.clone());
+            if name == "firewall" {
+                self.known = self.running["network"].clone();
+                self.zones.extend(firewall::zones(file).map(str::to_owned));
+            }
             if let Some(runs) = self.runs {
                 runs(&self.running);
             }
@@ -242,7 +284,12 @@ impl Router {
 
     fn follow(&mut self, name: &str, firewall: Duration) {
         if self.delay == 0 {
-            return self.run(name);
+            self.run(name);
+            // Interfaces have come or gone.
+            if name == "network" {
+                self.run("firewall");
+            }
+            return;
         }
         let due = |time: Duration| self.now + time * self.delay / 100;
         if name == "network" {
@@ -251,13 +298,22 @@ impl Router {
         if ["network", "firewall"].contains(&name) {
             self.follows.insert("firewall", due(firewall));
         }
+        if name == "firewall" && self.is_early {
+            self.follows.insert(FIREWALL_EARLY, due(FIREWALL_BEGINS));
+        }
     }
 
     /// Writes all that `session` has staged; it is undone after `timeout` unless it is confirmed.
     pub(crate) fn apply(&mut self, session: &str, timeout: Option<Duration>) {
         let Some(staged) = self.sessions.get(session).map(|it| it.staged.clone()) else { return };
         let before = self.files.clone();
-        let names: Vec<String> = staged.keys().cloned().collect();
+        let mut names: Vec<String> = staged.keys().cloned().collect();
+        if std::mem::take(&mut self.is_cut_between) {
+            names.truncate(1);
+            self.write(session, &names);
+            self.cut_power();
+            return;
+        }
         self.write(session, &names);
         self.pending = timeout.map(|timeout| {
             let (session, until) = (session.to_owned(), self.now + timeout);

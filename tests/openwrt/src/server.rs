@@ -296,8 +296,12 @@ impl State {
             _ => {}
         }
         let before = self.router.written();
+        let will_be_cut = self.router.is_cut_between;
         let response = self.router.handle(&request);
         self.writing += usize::from(self.router.written() != before);
+        if will_be_cut && !self.router.is_cut_between {
+            return Then::End;
+        }
         let Some(response) = response else { return Then::End };
         match fault {
             Some(Fault::DropAfter) => Then::End,

@@ -35,6 +35,8 @@ pub struct Rights {
 /// A session.
 #[derive(Debug, Clone)]
 pub struct Session {
+    /// Who has logged in.
+    pub user: String,
     /// What it may do.
     pub rights: Rights,
     timeout: i64,
@@ -73,14 +75,6 @@ impl User {
             ("adapter", "adapterpw") => Some(Self::Adapter),
             ("viewer", "adapterpw") => Some(Self::Viewer),
             _ => None,
-        }
-    }
-
-    fn name(self) -> &'static str {
-        match self {
-            Self::Root => "root",
-            Self::Adapter => "adapter",
-            Self::Viewer => "viewer",
         }
     }
 
@@ -192,10 +186,10 @@ impl Rights {
 }
 
 impl Session {
-    /// Of who has just logged in, with the `timeout` that was asked for, if it is one.
-    pub fn new(rights: Rights, timeout: Option<i64>, now: Duration) -> Self {
-        let timeout = timeout.unwrap_or(LASTS);
-        Self { rights, timeout, used: now, staged: Staged::new(), seen: Files::new() }
+    /// Of `user`, who has just logged in, with the `timeout` that was asked for, if it is one.
+    pub fn new(user: &str, rights: Rights, timeout: Option<i64>, now: Duration) -> Self {
+        let (user, timeout) = (user.to_owned(), timeout.unwrap_or(LASTS));
+        Self { user, rights, timeout, used: now, staged: Staged::new(), seen: Files::new() }
     }
 
     /// Whether it is there; one without a timeout always is.
@@ -220,7 +214,7 @@ impl Session {
             "timeout": self.timeout,
             "expires": left,
             "acls": self.rights.user.acls(),
-            "data": { "username": self.rights.user.name() },
+            "data": { "username": self.user },
         })
     }
 }

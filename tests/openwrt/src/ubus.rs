@@ -24,6 +24,11 @@ pub(crate) const NO_METHOD: Answer = Answer::Result(3, None);
 pub(crate) const NOT_FOUND: Answer = Answer::Result(4, None);
 pub(crate) const NO_DATA: Answer = Answer::Result(5, None);
 pub(crate) const REFUSED: Answer = Answer::Result(6, None);
+pub(crate) const NOT_SUPPORTED: Answer = Answer::Result(8, None);
+pub(crate) const UNKNOWN: Answer = Answer::Result(9, None);
+
+/// What a program may write at most, and one byte (`RPC_FILE_MAX_SIZE`).
+const PROGRAM_WRITES: usize = 4096 * 64;
 
 /// `/etc/board.json`.
 const BOARD: &str = "{\n\t\"model\": {\n\t\t\"id\": \"peer,dsa-8p1\",\n\t\t\"name\": \"Peer DSA 8+1 (lan1..lan8 + wan)\"\n\t}\n}\n";
@@ -140,6 +145,9 @@ impl Router {
         if args.contains_key("ubus_rpc_session") {
             return Answer::Error(-32602, "Invalid parameters");
         }
+        if let Some((_, act)) = self.meanwhile.take_if(|(before, _)| *before == object) {
+            act(self);
+        }
         let args = Args(args);
         if (sid, object, method) == (NOBODY, "session", "login") {
             return self.login(&args).unwrap_or_else(|answer| answer);
@@ -173,9 +181,20 @@ impl Router {
         let Some(rights) = self.rights(name, password) else { return Ok(REFUSED) };
         // A number of more than 32 bits is none.
         let timeout = args.number("timeout").filter(|it| i32::try_from(*it).is_ok());
+        let now = self.now;
+        // Who waits for a confirmation may have lost the session: the same user gets it again (`rpc_reclaim_apply_session`).
+        if let Some(sid) = self.pending.as_ref().map(|pending| pending.session.clone())
+            && let Some(session) = self.sessions.get_mut(&sid)
+            && session.user == name
+            && session.is_alive(now)
+        {
+            session.touch(now);
+            session.rights = rights;
+            return Ok(Answer::Result(0, Some(session.json(&sid, false))));
+        }
         self.logins += 1;
         let sid = format!("{:032x}", self.logins);
-        let session = Session::new(rights, timeout, self.now);
+        let session = Session::new(name, rights, timeout, now);
         let json = session.json(&sid, timeout != Some(0));
         self.sessions.insert(sid, session);
         Ok(Answer::Result(0, Some(json)))
@@ -214,7 +233,12 @@ impl Router {
             if !rights.may_run(&line) {
                 return Ok(REFUSED);
             }
-            return Ok(Answer::Result(0, Some(firewall::run(self, &line))));
+            let ran = firewall::run(self, &line);
+            let length = |stream: &str| ran[stream].as_str().unwrap_or_default().len();
+            if length("stdout").max(length("stderr")) >= PROGRAM_WRITES {
+                return Ok(NOT_SUPPORTED);
+            }
+            return Ok(Answer::Result(0, Some(ran)));
         }
         let path = args.must("path")?;
         if rights.user != User::Root && (method, path) != ("read", "/etc/board.json") {

@@ -249,6 +249,13 @@ impl Section {
         json
     }
 
+    /// The rows that add all of `list` to an option; `None` if UCI has no such values.
+    pub fn list_rows(&self, key: &str, list: &[Value]) -> Option<Vec<Row>> {
+        let row =
+            |value: String| vec![json!("list-add"), json!(self.name), json!(key), json!(value)];
+        is_name(key).then(|| list.iter().map(|value| scalar(value).map(row)).collect())?
+    }
+
     /// The rows that make an option say `value`; `None` if UCI has no such value.
     pub fn rows(&self, key: &str, value: &Value) -> Option<Vec<Row>> {
         if !is_name(key) {
@@ -256,23 +263,19 @@ impl Section {
         }
         let there = self.options.iter().find(|(it, _)| it == key).map(|(_, setting)| setting);
         let remove = || vec![json!("remove"), json!(self.name), json!(key)];
-        let row = |how: &str, value: String| {
-            vec![json!(how), json!(self.name), json!(key), Value::String(value)]
-        };
+        let set = |value: String| vec![json!("set"), json!(self.name), json!(key), json!(value)];
         match value {
             Value::Array(list) if list.is_empty() => None,
             Value::Array(list) => {
                 let mut rows: Vec<Row> = there.iter().map(|_| remove()).collect();
-                for value in list {
-                    rows.push(row("list-add", scalar(value)?));
-                }
+                rows.extend(self.list_rows(key, list)?);
                 Some(rows)
             }
             value => match (scalar(value)?, there) {
                 (value, None) if value.is_empty() => Some(vec![]),
                 (value, Some(_)) if value.is_empty() => Some(vec![remove()]),
-                (value, Some(Setting::List(_))) => Some(vec![remove(), row("set", value)]),
-                (value, _) => Some(vec![row("set", value)]),
+                (value, Some(Setting::List(_))) => Some(vec![remove(), set(value)]),
+                (value, _) => Some(vec![set(value)]),
             },
         }
     }
@@ -293,9 +296,9 @@ pub fn is_name(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
 }
 
-/// Types may have anything that is seen.
+/// Types have `-`, too.
 pub fn is_kind(text: &str) -> bool {
-    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic())
+    is_name(&text.replace('-', "_"))
 }
 
 /// The name of the section `number` of a file, counted from 1, if the file gives it none (libuci, `uci_fixup_section`).

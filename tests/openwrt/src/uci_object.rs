@@ -5,8 +5,8 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 
 use crate::router::Router;
-use crate::session::Rights;
-use crate::ubus::{Answer, Args, INVALID, NO_DATA, NO_METHOD, NOT_FOUND, OK, REFUSED};
+use crate::session::{Rights, Session};
+use crate::ubus::{Answer, Args, INVALID, NO_DATA, NO_METHOD, NOT_FOUND, OK, REFUSED, UNKNOWN};
 use crate::uci::{Package, Row, Section, is_kind, is_name};
 
 impl Router {
@@ -26,6 +26,8 @@ impl Router {
                 let staged = &self.sessions[sid].staged;
                 return Ok(Answer::Result(0, Some(json!({ "changes": staged }))));
             }
+            // Before what is given is looked at.
+            "revert" | "commit" if self.is_pending() => return Ok(REFUSED),
             "apply" => return Ok(self.asked_to_apply(sid, args)),
             "confirm" | "rollback" => return Ok(self.asked_to_end(sid, method)),
             "get" | "changes" | "set" | "add" | "delete" | "rename" | "order" | "revert"
@@ -40,12 +42,14 @@ impl Router {
         if !self.files.contains_key(config) {
             return Ok(NOT_FOUND);
         }
+        if self.unparsed == Some(config) {
+            return Ok(UNKNOWN);
+        }
         match method {
             "changes" => {
                 let rows = self.sessions[sid].staged.get(config).cloned().unwrap_or_default();
                 return Ok(Answer::Result(0, Some(json!({ "changes": rows }))));
             }
-            "revert" | "commit" if self.is_pending() => return Ok(REFUSED),
             "revert" => {
                 if let Some(session) = self.sessions.get_mut(sid) {
                     session.staged.remove(config);
@@ -83,14 +87,23 @@ impl Router {
 
     fn asked_to_apply(&mut self, sid: &str, args: &Args<'_>) -> Answer {
         let rollback = args.0.get("rollback").and_then(Value::as_bool).unwrap_or(false);
-        if self.is_pending() && rollback {
-            return REFUSED;
+        match &mut self.pending {
+            Some(_) if rollback => return REFUSED,
+            // Nothing is applied, but what another would go back to is gone, whoever that is.
+            Some(pending) => {
+                pending.forget();
+                return OK;
+            }
+            None => {}
         }
-        if self.sessions[sid].staged.is_empty() && !self.is_pending() {
+        let Session { staged, rights, .. } = &self.sessions[sid];
+        if staged.is_empty() {
             return NO_DATA;
         }
+        if !staged.keys().all(|config| rights.may_uci(config, true)) {
+            return REFUSED;
+        }
         let timeout = args.number("timeout").and_then(|it| u64::try_from(it).ok()).unwrap_or(60);
-        // One without a roll-back ends that of another, whoever that is.
         self.apply(sid, rollback.then(|| Duration::from_secs(timeout)));
         OK
     }
@@ -180,7 +193,11 @@ fn add(package: &Package, args: &Args<'_>) -> Result<(String, Vec<Row>), Answer>
     let new = Section { name, is_anonymous: false, kind: kind.to_owned(), options: vec![] };
     let section = there.unwrap_or(&new);
     for (key, value) in args.object("values").into_iter().flatten() {
-        rows.extend(section.rows(key, value).ok_or(INVALID)?);
+        // Unlike `set`, this puts a list behind what is there, and takes an empty one.
+        rows.extend(match value.as_array() {
+            Some(list) => section.list_rows(key, list).ok_or(INVALID)?,
+            None => section.rows(key, value).ok_or(INVALID)?,
+        });
     }
     let name = section.name.clone();
     Ok((name, rows))

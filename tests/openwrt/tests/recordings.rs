@@ -9,6 +9,8 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use octet_openwrt_double::Router;
+use octet_openwrt_double::session::NOBODY;
+use octet_openwrt_double::ubus::Answer;
 use replay::{Recordings, Replay};
 use serde_json::{Value, json};
 
@@ -110,11 +112,12 @@ fn staging_and_applying(replay: &mut Replay<'_>) {
     replay.ids(me, 65..=66);
     replay.uci(me, "revert", &json!({ "config": "network" }));
 
-    // Without a roll-back while one is pending.
+    // Without a roll-back while one is pending: that goes on until its end, and then there is nothing to go back to.
     replay.uci(me, "set", &set("62"));
     replay.uci(me, "apply", &apply(8));
-    replay.ids(me, 70..=72);
+    replay.ids(me, 70..=70);
     replay.router.pass(Duration::from_secs(20));
+    replay.ids(me, 71..=72);
     let hazard = replay.other("hazard_result");
     assert_eq!(json!(prefix(&replay.router)), hazard["value_after_timeout"]);
     assert_ne!(hazard["value_after_timeout"], hazard["expected_if_rolled_back"]);
@@ -274,4 +277,61 @@ fn values(replay: &mut Replay<'_>) {
     let killed = replay.other("rpcd_killed_while_pending");
     let killed = killed["value_after_rpcd_killed_during_pending_apply"].as_str().unwrap();
     assert_eq!(killed.lines().next(), Some(prefix(&replay.router).as_str()));
+}
+
+/// What the source of rpcd says (DIFFERENCES.md names the commit), and no recording shows.
+#[test]
+fn what_waits_to_be_confirmed_is_as_in_rpcd() {
+    let mut router = Router::default();
+    let mut call = |sid: &str, object: &str, method: &str, args: Value| {
+        router.call(sid, object, method, args.as_object().unwrap())
+    };
+    let code = |answer: Answer| match answer {
+        Answer::Result(code, _) => code,
+        Answer::Error(..) => panic!("{answer:?}"),
+    };
+    let login = |user: &str| json!({ "username": user, "password": format!("{user}pw") });
+    let sid = |answer: Answer| match answer {
+        Answer::Result(0, Some(value)) => value["ubus_rpc_session"].as_str().unwrap().to_owned(),
+        _ => panic!("{answer:?}"),
+    };
+    let set =
+        |to: &str| json!({ "config": "network", "section": "wan6", "values": { "reqprefix": to } });
+    let first = sid(call(NOBODY, "session", "login", login("adapter")));
+    let other = sid(call(NOBODY, "session", "login", login("adapter")));
+    assert_ne!(first, other);
+    // Nothing waits: a revert that names no file is not understood.
+    assert_eq!(code(call(&other, "uci", "revert", json!({}))), 2);
+    assert_eq!(code(call(&first, "uci", "set", set("60"))), 0);
+    let apply = |rollback: bool| json!({ "rollback": rollback, "timeout": 90 });
+    assert_eq!(code(call(&first, "uci", "apply", apply(true))), 0);
+    // Something waits: it is refused, before anything that it says is looked at, also whoever has applied it.
+    for sid in [&first, &other] {
+        for args in [json!({}), json!({ "config": "network" }), json!({ "config": "none" })] {
+            assert_eq!(code(call(sid, "uci", "revert", args)), 6);
+        }
+    }
+    // The same user has the session again, and can confirm; another user cannot.
+    let root = sid(call(NOBODY, "session", "login", login("root")));
+    assert!(root != first && root != other);
+    assert_eq!(code(call(&root, "uci", "confirm", json!({}))), 6);
+    let again = sid(call(NOBODY, "session", "login", login("adapter")));
+    assert_eq!(again, first);
+    // Without a roll-back nothing is applied meanwhile, and what waits has nothing to go back to.
+    assert_eq!(code(call(&other, "uci", "set", set("56"))), 0);
+    assert_eq!(code(call(&other, "uci", "apply", apply(false))), 0);
+    assert_eq!(code(call(&again, "uci", "confirm", json!({}))), 0);
+    assert!(sid(call(NOBODY, "session", "login", login("adapter"))) != first);
+
+    // `add` puts a list behind one that is there, and takes an empty one; `set` does neither.
+    let ports = |ports: &[&str]| json!({ "config": "network", "type": "device", "name": "x", "values": { "ports": ports } });
+    for list in [&["lan1"][..], &[], &["lan2"]] {
+        assert_eq!(code(call(&first, "uci", "add", ports(list))), 0);
+    }
+    let get = json!({ "config": "network", "section": "x", "option": "ports" });
+    let value = call(&first, "uci", "get", get);
+    assert_eq!(value, Answer::Result(0, Some(json!({ "value": ["lan1", "lan2"] }))));
+    let empty = json!({ "config": "network", "section": "x", "values": { "ports": [] } });
+    assert_eq!(code(call(&first, "uci", "set", empty)), 2);
+    assert_eq!(prefix(&router), "60");
 }

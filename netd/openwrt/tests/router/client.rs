@@ -6,6 +6,7 @@ use std::rc::Rc;
 use octet_appliance::Fingerprint;
 use octet_openwrt::adopt;
 use octet_openwrt::https::{Https, HttpsError};
+use octet_openwrt::state::State;
 use octet_openwrt::ubus::{Call, Login, Ubus, UbusError};
 use octet_openwrt_double::http::Request;
 use octet_openwrt_double::{Fault, Server};
@@ -87,6 +88,40 @@ fn what_a_login_may_not_do_is_told_from_one_that_has_ended() {
     assert!(matches!(root.read(&[reload]).unwrap_err(), UbusError::NotFound(_)));
     let call = Call::uci("confirm", json!({}));
     assert!(matches!(ubus.ask(&[call]).unwrap().remove(0), Err(UbusError::NoData(_))));
+}
+
+/// A file that its owner has written so that nothing can read it, and rules that are too many for rpcd: each is said with what to do.
+#[test]
+fn what_the_router_itself_cannot_read() {
+    let site = Site::start(router());
+    let mut ubus = site.ubus();
+    State::read(&mut ubus).unwrap();
+    site.0.with(|router| router.unparsed = Some("firewall"));
+    let error = State::read(&mut ubus).unwrap_err();
+    let said = format!("{error}; {}", error.help());
+    assert!(
+        said.contains("`/etc/config/firewall`") && said.contains("uci show firewall"),
+        "{said}"
+    );
+    site.0.with(|router| router.unparsed = None);
+
+    let name_rules = |length: usize| {
+        site.0.with(|router| {
+            let set = |words: [&str; 3]| words.map(|it| json!(it)).to_vec();
+            router.edit("firewall", |package| {
+                package.follow(&set(["set", "long", "rule"]));
+                let name = "x".repeat(length);
+                package.follow(&[set(["set", "long", "name"]), vec![json!(name)]].concat());
+            });
+            router.restart();
+        });
+    };
+    name_rules(200_000);
+    State::read(&mut ubus).unwrap();
+    name_rules(300_000);
+    let error = State::read(&mut ubus).unwrap_err();
+    let said = format!("{error}; {}", error.help());
+    assert!(said.contains("256 KiB") && said.contains("policy"), "{said}");
 }
 
 /// What only reads is asked again, and what does something is not.

@@ -5,4 +5,6 @@
 mod apply;
 mod client;
 mod faults;
+mod halves;
 mod site;
+mod waiting;

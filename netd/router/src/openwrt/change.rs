@@ -1,7 +1,9 @@
 //! What leads from a router as it is to what the plan says, and what of the owner's stands in the way.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
+use super::bypass::bypasses;
 use super::router::{Router, is_ours};
 use super::sections::{OTHERS, VLANS, network, sections, zone};
 use super::uci::{Section, Value, quoted};
@@ -16,6 +18,8 @@ pub struct Change {
     pub lets: Vec<String>,
     /// What of the owner's has to be otherwise for all to work. It is his: nothing waits for it.
     pub needs: Vec<String>,
+    /// Of the networks that are ours, those that not all files have.
+    pub half: Vec<String>,
     /// What comes, changes and goes, a line each.
     pub lines: Vec<String>,
     /// Sections that go, file and name; what changes goes first, too. Nothing as long as there are conflicts.
@@ -30,10 +34,12 @@ impl Change {
     /// What makes `router` so that it is what `plan` says.
     pub fn of(plan: &Plan, router: &Router) -> Self {
         let change = Self::between(&router.sections, &sections(plan, router));
-        let (conflicts, lets, needs) = (conflicts(plan, router), lets(plan, router), needs(router));
+        let (conflicts, lets, needs) =
+            (conflicts(plan, router), lets(plan, router), needs(plan, router));
+        let half = half(router);
         match conflicts.is_empty() {
-            true => Self { lets, needs, ..change },
-            false => Self { conflicts, lets, needs, lines: change.lines, ..Self::default() },
+            true => Self { lets, needs, half, ..change },
+            false => Self { conflicts, lets, needs, half, lines: change.lines, ..Self::default() },
         }
     }
 
@@ -97,14 +103,47 @@ impl Change {
             }
         };
         list("In the way, for you to change first:", &self.conflicts);
+        list("Half of a change, as a power cut leaves it; apply does the rest:", &self.half);
         list("Yours, and lets what the plan does not:", &self.lets);
         list("Yours, and to be otherwise for the box:", &self.needs);
         list("To come (+), to change (~), to go (-):", &self.lines);
+        let is_ours = |config: &str| router.ours().any(|it| it.config == config);
+        let new: Vec<_> = self.configs().into_iter().filter(|it| !is_ours(it)).collect();
+        if !new.is_empty() {
+            let files = new.join(", /etc/config/");
+            list(
+                "Comments do not stay, since UCI writes files anew; copy what you want to keep:",
+                &[format!("/etc/config/{files}")],
+            );
+        }
         if self.conflicts.is_empty() && self.lines.is_empty() {
             report.push("Nothing is to be changed".to_owned());
         }
         report
     }
+}
+
+/// Which files have a network of ours, where not all have it: every plan puts it in all of them, but the router writes one file
+/// after the other.
+fn half(router: &Router) -> Vec<String> {
+    let ours = |config: &'static str, kind: &'static str| {
+        router.ours().filter(move |it| it.config == config && it.kind == kind)
+    };
+    let names = |config, kind| ours(config, kind).filter_map(|it| it.name.as_deref());
+    let zones = ours("firewall", "zone").flat_map(|it| it.all("network"));
+    let mut files: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    names("dhcp", "dhcp").for_each(|it| files.entry(it).or_default().push("`dhcp`"));
+    zones.for_each(|it| files.entry(it).or_default().push("`firewall`"));
+    names("network", "interface").for_each(|it| files.entry(it).or_default().push("`network`"));
+    let mut half: BTreeMap<Vec<&str>, Vec<&str>> = BTreeMap::new();
+    for (name, files) in files.into_iter().filter(|(_, files)| files.len() < 3) {
+        half.entry(files).or_default().push(name);
+    }
+    let line = |(files, names): (Vec<&str>, Vec<&str>)| {
+        let verb = if files.len() == 1 { "has" } else { "have" };
+        format!("{} {verb} {}", files.join(" and "), names.join(", "))
+    };
+    half.into_iter().map(line).collect()
 }
 
 /// Whether both say the same. The router keeps no order of options.
@@ -154,7 +193,7 @@ fn conflicts(plan: &Plan, router: &Router) -> Vec<String> {
             if vlan.all("ports").any(is_port) {
                 found.push(format!(
                     "{} has port {}, where {} is to be alone: take it out of that VLAN",
-                    vlan.label(),
+                    router.label(vlan),
                     segment.device,
                     segment.zone
                 ));
@@ -162,7 +201,7 @@ fn conflicts(plan: &Plan, router: &Router) -> Vec<String> {
             if number == Some(VLANS + u16::from(segment.number)) {
                 found.push(format!(
                     "{} has number {}, which is that of {}: give it another",
-                    vlan.label(),
+                    router.label(vlan),
                     VLANS + u16::from(segment.number),
                     segment.zone
                 ));
@@ -177,7 +216,7 @@ fn conflicts(plan: &Plan, router: &Router) -> Vec<String> {
             };
             found.push(format!(
                 "{} is on the whole switch, which gets VLANs: say `option device '{}.{OTHERS}'` there ({others})",
-                interface.label(),
+                router.label(interface),
                 router.bridge
             ));
         }
@@ -190,7 +229,7 @@ fn conflicts(plan: &Plan, router: &Router) -> Vec<String> {
             if is_ours {
                 found.push(format!(
                     "{} has {address}, an address of the box: change it, or `[cluster] network`",
-                    interface.label()
+                    router.label(interface)
                 ));
             }
         }
@@ -198,24 +237,35 @@ fn conflicts(plan: &Plan, router: &Router) -> Vec<String> {
     let zones: Vec<_> = plan.segments().map(|it| zone(it.zone, router)).collect();
     for it in router.owners("firewall", "zone") {
         if it.one("name").is_some_and(|name| zones.iter().any(|zone| zone == name)) {
-            found.push(format!("{} has the name of a zone of ours: rename it", it.label()));
+            found.push(format!("{} has the name of a zone of ours: rename it", router.label(it)));
         }
         let ours = it.all("network").find(|name| router_has(plan, name));
         if let Some(network) = ours {
-            let label = it.label();
+            let label = router.label(it);
             found.push(format!("{label} has {network}, which has a zone of its own: take it out"));
         }
     }
     for it in router.owners("firewall", "defaults") {
-        // What a zone says of forwarding is about what stays in it (fw4); of words it takes the beginning.
-        let forward = it.one("forward").unwrap_or_default().to_lowercase();
-        if !forward.is_empty() && "accept".starts_with(&forward) {
-            let label = it.label();
+        // Of words fw4 takes the beginning.
+        let accepts = |option| {
+            let word = it.one(option).unwrap_or_default().to_lowercase();
+            !word.is_empty() && "accept".starts_with(&word)
+        };
+        let label = router.label(it);
+        // What a zone says of forwarding is about what stays in it.
+        if accepts("forward") {
             found.push(format!(
                 "{label} lets pass whatever no rule is about, between boards, too: say `option forward 'REJECT'` there"
             ));
         }
+        // As a board is until the firewall knows its interface.
+        if accepts("input") {
+            found.push(format!(
+                "{label} takes in whatever is in no zone, as a board is for a while: say `option input 'REJECT'` there"
+            ));
+        }
     }
+    found.extend(bypasses(plan, router));
     found
 }
 
@@ -231,12 +281,14 @@ fn lets(plan: &Plan, router: &Router) -> Vec<String> {
         name.is_some_and(|name| name == "*" || zones.iter().any(|zone| zone == name))
     };
     let mut found = vec![];
-    for kind in ["rule", "forwarding", "redirect"] {
+    for kind in ["rule", "forwarding", "redirect", "include"] {
         for it in router.owners("firewall", kind) {
             let is_off = it.one("enabled") == Some("0");
             let denies = matches!(it.one("target"), Some("DROP" | "REJECT"));
-            if !is_off && !denies && (is_ours(it.one("src")) || is_ours(it.one("dest"))) {
-                found.push(format!("{}: {}", it.label(), said(it)));
+            // What a file has the firewall do is not said here.
+            let is_about = kind == "include" || is_ours(it.one("src")) || is_ours(it.one("dest"));
+            if !is_off && !denies && is_about {
+                found.push(format!("{}: {}", router.label(it), said(it)));
             }
         }
     }
@@ -244,7 +296,7 @@ fn lets(plan: &Plan, router: &Router) -> Vec<String> {
 }
 
 /// What services of the owner's have to do for boards. Of a file that was not read nothing is known.
-fn needs(router: &Router) -> Vec<String> {
+fn needs(plan: &Plan, router: &Router) -> Vec<String> {
     let is_read = router.sections.iter().any(|it| it.config == "system");
     let serves = |it: &Section| it.one("enable_server") == Some("1");
     let mut found = vec![];
@@ -254,6 +306,29 @@ fn needs(router: &Router) -> Vec<String> {
              `uci commit system`, `/etc/init.d/sysntpd restart`"
                 .to_owned(),
         );
+    }
+    found.extend(unanswered(plan, router));
+    found
+}
+
+/// Servers of DHCP and DNS that answer at networks that they name, and not at all of ours, unless another one does.
+fn unanswered(plan: &Plan, router: &Router) -> Vec<String> {
+    let mut found = vec![];
+    for it in router.owners("dhcp", "dnsmasq") {
+        let (only, not): (Vec<_>, Vec<_>) =
+            (it.all("interface").collect(), it.all("notinterface").collect());
+        let is_left_out = |name: &String| {
+            !only.is_empty() && !only.contains(&name.as_str()) || not.contains(&name.as_str())
+        };
+        let left_out: Vec<_> = plan.segments().map(network).filter(is_left_out).collect();
+        if left_out.is_empty() {
+            return vec![];
+        }
+        found.push(format!(
+            "{} does not answer at all networks of the box, and not at {}: say so in its lists `interface` and `notinterface`",
+            router.label(it),
+            left_out.join(", ")
+        ));
     }
     found
 }

@@ -2,8 +2,10 @@
 //! Nothing here speaks to a router.
 //!
 //! [`uci`] is its configuration as `uci export` writes it, [`router`] what a router's says of its switch and its zones,
-//! [`sections`] the plan in its words, and [`change`] what leads from one to the other.
+//! [`sections`] the plan in its words, and [`change`] what leads from one to the other. [`bypass`] is what of the owner's
+//! leads past it.
 
+pub mod bypass;
 pub mod change;
 pub mod router;
 pub mod sections;

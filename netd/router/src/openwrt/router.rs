@@ -47,7 +47,7 @@ pub enum RouterError {
         there: String,
     },
     /// Nothing leads out.
-    #[error("no zone of the firewall has a network by `{0}`, the port that leads out")]
+    #[error("no zone of the firewall has `{0}`, the port that leads out, or a network by it")]
     NoOutside(LinkName),
 }
 
@@ -133,11 +133,27 @@ impl Router {
             .filter_map(|it| it.name.as_deref())
             .collect();
         let outside = of("firewall", "zone")
-            .find(|zone| zone.all("network").any(|network| outside.contains(&network)))
+            .find(|zone| {
+                zone.all("network").any(|network| outside.contains(&network))
+                    || zone.all("device").any(|device| device == plan.uplink.as_str())
+            })
             .and_then(|zone| zone.one("name"))
             .ok_or_else(|| RouterError::NoOutside(plan.uplink.clone()))?
             .to_owned();
         Ok(Self { model, bridge, others, outside, sections })
+    }
+
+    /// A section as a person finds it: `network interface 'lan'`, and without a name by its place, as `uci show` has it.
+    pub fn label(&self, section: &Section) -> String {
+        let Section { config, kind, name, .. } = section;
+        if let Some(name) = name.as_deref().or_else(|| section.one("name")) {
+            return format!("{config} {kind} '{name}'");
+        }
+        let mut alike = self.sections.iter().filter(|it| it.config == *config && it.kind == *kind);
+        match alike.position(|it| std::ptr::eq(it, section)) {
+            Some(place) => format!("{config} {kind} '@{kind}[{place}]'"),
+            None => section.label(),
+        }
     }
 
     /// The sections that are ours.

@@ -53,7 +53,7 @@ pub fn sections(plan: &Plan, router: &Router) -> Vec<Section> {
         );
         sections.push(
             Section::new("network", "interface", network(segment))
-                .with("device", format!("{}.{vlan}", router.bridge))
+                .with("device", vlan_device(segment, router))
                 .with("proto", "static")
                 .with_list("ipaddr", [format!("{ip4}/{prefix4}")])
                 .with_list("ip6addr", [format!("{ip6}/{prefix6}")]),
@@ -192,6 +192,11 @@ fn rule(
 /// The name of a segment's interface.
 pub fn network(segment: &Segment) -> String {
     format!("{PREFIX}{}", word(segment.zone))
+}
+
+/// The device of a segment's VLAN.
+pub fn vlan_device(segment: &Segment, router: &Router) -> String {
+    format!("{}.{}", router.bridge, VLANS + u16::from(segment.number))
 }
 
 /// A zone in names of sections, which have letters, digits and `_` only.

@@ -11,7 +11,7 @@ use std::thread;
 use std::time::Duration;
 
 use host::{Host, PASSWORD, cluster, contact};
-use octet_node::control::FailureCode;
+use octet_node::control::{Failure, FailureCode};
 use octet_openwrt_double::{Fault, Router, Server};
 use serde_json::{Value, json};
 
@@ -202,15 +202,36 @@ fn one_change_at_a_time() {
         let first = scope.spawn(|| host.ask("apply"));
         // It waits for the router's answer.
         host.server.wait_until_gone();
-        for verb in ["apply", "release"] {
+        for verb in ["apply", "release", "diff", "verify"] {
             let failure = host.ask(verb).unwrap_err();
-            assert_eq!(failure.code, FailureCode::Busy, "{failure}");
+            assert_eq!(failure.code, FailureCode::Busy, "{verb}: {failure}");
+            assert!(failure.message.contains("under way"), "{failure}");
         }
         host.server.back();
         assert_eq!(first.join().unwrap().unwrap(), applied());
     });
     assert_eq!(host.report("verify"), [""; 0]);
     assert_eq!(host.ask("release").unwrap(), applied());
+}
+
+/// Who changes the router waits for those who look at it, who do not keep each other from it; and cannot be kept out by them.
+#[test]
+fn a_change_waits_for_who_looks() {
+    let host = Host::start(MANAGER);
+    host.log_in(PASSWORD).unwrap();
+    host.server.count(Some((0, Fault::HoldAfter)));
+    thread::scope(|scope| {
+        let looks = scope.spawn(|| host.ask("diff"));
+        host.server.wait_until_gone();
+        let change = scope.spawn(|| host.ask("apply"));
+        // As soon as it waits nobody else begins to look.
+        let refused = |failure: Failure| failure.code == FailureCode::Busy;
+        while !host.ask("verify").is_err_and(refused) {}
+        host.server.back();
+        looks.join().unwrap().unwrap();
+        assert_eq!(change.join().unwrap().unwrap(), applied());
+    });
+    assert_eq!(host.report("verify"), [""; 0]);
 }
 
 /// Killed when the router has just applied it: the router undoes that, and the next one gets there.

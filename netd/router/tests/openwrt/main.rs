@@ -3,6 +3,8 @@
 
 #![cfg(test)]
 
+mod bypass;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
@@ -16,15 +18,15 @@ use octet_router::openwrt::uci::{Section, Value};
 use octet_router::plan::Plan;
 use proptest::prelude::*;
 
-const LINES: &str = include_str!("../../tests/testdata/lines.toml");
+const LINES: &str = include_str!("../../../tests/testdata/lines.toml");
 const UNITS: [&str; 3] = [
-    include_str!("../../../tests/evaluator/testdata/cache.toml"),
-    include_str!("../../../tests/evaluator/testdata/gate.toml"),
-    include_str!("../../../tests/evaluator/testdata/web.toml"),
+    include_str!("../../../../tests/evaluator/testdata/cache.toml"),
+    include_str!("../../../../tests/evaluator/testdata/gate.toml"),
+    include_str!("../../../../tests/evaluator/testdata/web.toml"),
 ];
 
 /// A router as its maker delivers it: all ports of the switch are the lan's.
-const STOCK: &str = include_str!("testdata/openwrt/stock.txt");
+const STOCK: &str = include_str!("../testdata/openwrt/stock.txt");
 
 fn units() -> Vec<Unit> {
     let unit = |text: &&str| {
@@ -157,6 +159,55 @@ fn routers_of_every_size() {
     }
 }
 
+/// UCI writes a file anew, and leaves out what it does not need: that is said as long as nothing of ours is in the file.
+#[test]
+fn comments_are_said_to_go() {
+    let plan = rich(8);
+    let said = |text: &str, plan: &Plan| {
+        let router = Router::read(text, plan).unwrap();
+        let report = Change::of(plan, &router).report(&router);
+        report.into_iter().skip_while(|it| !it.contains("Comments")).collect::<Vec<_>>()
+    };
+    let before = said(&ready(8), &plan);
+    let files = "/etc/config/dhcp, /etc/config/firewall, /etc/config/network";
+    assert!(before.len() == 2 && before[1].contains(files), "{before:?}");
+    let after = batch(&ready(8), &change(&ready(8), &plan).commands);
+    assert_eq!(said(&after, &plan), [""; 0]);
+    let other = self::plan(
+        "[appliance]\nname = \"octet\"\n[image]\npackages = []\ndrivers = []\nmodules = []\nservices = []\n\
+        [cluster]\nboards = @boards\n[lan]\n[[board]]\nnumber = 2\nrole = \"manager\"\n",
+        8,
+    );
+    assert!(!change(&after, &other).lines.is_empty());
+    assert_eq!(said(&after, &other), [""; 0]);
+}
+
+/// The router writes one file after the other: what only some of them have is told, and no more once all have it.
+#[test]
+fn half_of_a_change_is_told() {
+    let plan = rich(8);
+    let before = ready(8);
+    let commands = change(&before, &plan).commands;
+    let part = |files: &[&str]| {
+        let is_of = |it: &&String| files.iter().any(|file| it.contains(&format!(" {file}.")));
+        let commands: Vec<_> = commands.iter().filter(is_of).cloned().collect();
+        batch(&before, &commands)
+    };
+    let half = |text: &str| change(text, &plan).half;
+    assert_eq!(
+        [half(&before), half(&part(&["dhcp", "firewall", "network"]))],
+        [vec![""; 0], vec![]]
+    );
+    for (files, wanted) in [
+        (&["dhcp"][..], "`dhcp` has octet_board_1, octet_board_2"),
+        (&["dhcp", "firewall"], "`dhcp` and `firewall` have octet_board_1, octet_board_2"),
+        (&["network"], "`network` has octet_board_1, octet_board_2"),
+    ] {
+        let found = half(&part(files));
+        assert!(found.len() == 1 && found[0].starts_with(wanted), "{found:?}");
+    }
+}
+
 /// What goes is taken away, what is other is made anew, and nothing else is touched.
 #[test]
 fn only_what_is_other_is_changed() {
@@ -207,6 +258,7 @@ fn what_is_in_the_way_is_named() {
         (zone, "config zone\n\toption name 'o_board2'\n\nconfig zone\n\toption name", "rename it"),
         ("list network 'lan'", "list network 'lan'\n\tlist network 'octet_lan'", "take it out"),
         ("option forward 'REJECT'", "option forward 'acc'", "lets pass whatever no rule is about"),
+        ("option input 'REJECT'", "option input 'Accept'", "takes in whatever is in no zone"),
     ] {
         assert_eq!(change(&ready(8), &plan).conflicts, [""; 0]);
         let text = ready(8).replacen(from, to, 1);
@@ -263,6 +315,11 @@ fn routers_are_written_in_several_ways() {
         "{}",
         refused(&few)
     );
+    // The zone of the uplink may name its device.
+    let by_device =
+        ready(8).replace("\tlist network 'wan'\n\tlist network 'wan6'", "\tlist device 'wan'");
+    assert_ne!(by_device, ready(8));
+    assert_eq!(change(&by_device, &plan).commands, plain);
     let no_wan = ready(8).replace("option device 'wan'", "option device 'wan2'");
     assert!(refused(&no_wan).contains("`wan`"), "{}", refused(&no_wan));
     assert!(refused("config a\n").contains("line 1"));

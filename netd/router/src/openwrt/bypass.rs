@@ -1,0 +1,203 @@
+//! What of the owner's reaches a board besides our sections: devices and interfaces on its port or its VLAN, zones that it would
+//! be in, and DHCP for its network. The firewall's zone of a board is of its VLAN's device alone, so none of this is ours to
+//! let or to deny.
+
+use std::collections::BTreeMap;
+
+use super::router::Router;
+use super::sections::{network, vlan_device};
+use super::uci::Section;
+use crate::plan::{Plan, Segment};
+
+/// Options that name the devices of a device or an interface: `ifname` is how older releases say both, `slaves` a bond.
+const DEVICES: [&str; 4] = ["device", "ifname", "ports", "slaves"];
+
+/// All of these, a line each.
+pub fn bypasses(plan: &Plan, router: &Router) -> Vec<String> {
+    let reach = Reach::of(plan, router);
+    let mut found = vec![];
+    found.extend(reach.devices());
+    found.extend(reach.vlans());
+    found.extend(reach.interfaces());
+    found.extend(router.owners("firewall", "zone").filter_map(|it| reach.zone(it)));
+    found.extend(reach.dhcp());
+    found
+}
+
+/// Which devices lead to which segments.
+struct Reach<'a> {
+    plan: &'a Plan,
+    router: &'a Router,
+    devices: BTreeMap<String, &'a Segment>,
+}
+
+impl<'a> Reach<'a> {
+    fn of(plan: &'a Plan, router: &'a Router) -> Self {
+        let mut devices = BTreeMap::new();
+        for segment in plan.segments() {
+            devices.insert(segment.device.as_str().to_owned(), segment);
+            devices.insert(vlan_device(segment, router), segment);
+            devices.insert(format!("@{}", network(segment)), segment);
+        }
+        let mut reach = Self { plan, router, devices };
+        // Each of the owner's that is made of one of these leads there, too, and may be what another one is made of.
+        loop {
+            let mut more = vec![];
+            for section in reach.derived() {
+                let parent = parents(section).find_map(|it| reach.leads(&it));
+                more.extend(
+                    section.one("name").zip(parent).map(|(name, it)| (name.to_owned(), it)),
+                );
+            }
+            for section in router.owners("network", "interface") {
+                let parent = parents(section).find_map(|it| reach.leads(&it));
+                let name = section.name.as_ref().map(|name| format!("@{name}"));
+                more.extend(name.zip(parent));
+            }
+            more.retain(|(name, _)| !reach.devices.contains_key(name));
+            if more.is_empty() {
+                return reach;
+            }
+            reach.devices.extend(more);
+        }
+    }
+
+    /// Where a device leads. `lan1.20` is a VLAN of `lan1`, whether there is a section for it or not.
+    fn leads(&self, device: &str) -> Option<&'a Segment> {
+        if let Some(segment) = self.devices.get(device) {
+            return Some(segment);
+        }
+        let (base, vlan) = device.rsplit_once('.')?;
+        vlan.parse::<u16>().ok().and_then(|_| self.leads(base))
+    }
+
+    /// Devices of the owner's that are made of others, but for the switch.
+    fn derived(&self) -> impl Iterator<Item = &'a Section> {
+        let bridge = &self.router.bridge;
+        let all = self.router.owners("network", "device");
+        all.filter(move |it| it.one("name") != Some(bridge))
+    }
+
+    fn devices(&self) -> Vec<String> {
+        let mut found = vec![];
+        for section in self.router.owners("network", "device") {
+            let name = section.one("name");
+            // The switch has the ports themselves.
+            let is_port = |it: &str| {
+                name == Some(&self.router.bridge)
+                    && self.plan.segments().any(|port| port.device.as_str() == it)
+            };
+            // What LuCI writes down of our own VLAN is no other device.
+            let is_itself = |it: &str| name == Some(it);
+            for parent in parents(section).filter(|it| !is_port(it) && !is_itself(it)) {
+                found.extend(self.has(section, &parent));
+            }
+        }
+        found
+    }
+
+    fn vlans(&self) -> Vec<String> {
+        let mut found = vec![];
+        for section in self.router.owners("network", "bridge-vlan") {
+            for port in section.all("ports").filter_map(|it| it.split(':').next()) {
+                let is_port = self.plan.segments().any(|it| it.device.as_str() == port);
+                // That of the switch itself is told with what it is to be.
+                if !is_port || section.one("device") != Some(&self.router.bridge) {
+                    found.extend(self.has(section, port));
+                }
+            }
+        }
+        found
+    }
+
+    fn has(&self, section: &Section, device: &str) -> Option<String> {
+        let (label, zone) = (self.router.label(section), self.leads(device)?.zone);
+        Some(format!("{label} has {device}, which leads to {zone}: take it out"))
+    }
+
+    fn interfaces(&self) -> Vec<String> {
+        let mut found = vec![];
+        for section in self.router.owners("network", "interface") {
+            let label = self.router.label(section);
+            for device in parents(section) {
+                found.extend(self.leads(&device).map(|it| {
+                    let zone = it.zone;
+                    format!(
+                        "{label} is on {device}, which leads to {zone}: put it on another device"
+                    )
+                }));
+            }
+            found.extend(self.networks(section, "network"));
+        }
+        found
+    }
+
+    fn dhcp(&self) -> Vec<String> {
+        let sections = ["dhcp", "relay"].into_iter().flat_map(|it| self.router.owners("dhcp", it));
+        sections.flat_map(|it| self.networks(it, "interface")).collect()
+    }
+
+    /// Networks of ours that an option names.
+    fn networks(&self, section: &Section, option: &str) -> Vec<String> {
+        let label = self.router.label(section);
+        let verb = if option == "interface" { "is about" } else { "has" };
+        let of = |name: &str| self.plan.segments().find(|it| network(it) == name);
+        let all = section.all(option).filter_map(|name| Some((name, of(name)?.zone)));
+        all.map(|(name, zone)| format!("{label} {verb} {name}, the network of {zone}: take it out"))
+            .collect()
+    }
+
+    /// Why somebody of a segment may be in a zone of the owner's (fw4, `parse_zone`): networks and devices without `!` are
+    /// taken in, of them those with `!` are not, and neither is who has an address that is not of `subnet`.
+    fn zone(&self, section: &Section) -> Option<String> {
+        if section.one("enabled") == Some("0") {
+            return None;
+        }
+        let label = self.router.label(section);
+        let is_in = |it: &&str| !it.is_empty() && !it.starts_with('!');
+        let words = |option| -> Vec<&str> {
+            let all = section.all(option).collect::<Vec<_>>();
+            // `!` may stand by itself.
+            let after_not = |at: usize| at > 0 && all[at - 1] == "!";
+            (0..all.len()).filter(|at| !after_not(*at)).map(|at| all[at]).collect()
+        };
+        let (networks, devices) = (words("network"), words("device"));
+        for device in devices.iter().filter(|it| is_in(it)) {
+            let found = match device.strip_suffix('+') {
+                Some(begin) if !begin.is_empty() => {
+                    let of_name = self.devices.iter().find(|(name, _)| name.starts_with(begin));
+                    of_name.map(|(_, it)| *it).or_else(|| self.leads(begin.trim_end_matches('.')))
+                }
+                _ => self.leads(device),
+            };
+            if let Some(segment) = found {
+                let zone = segment.zone;
+                return Some(format!(
+                    "{label} has device {device}, which leads to {zone}: take it out"
+                ));
+            }
+        }
+        // A device of all names counts as none.
+        let names = |it: &&&str| is_in(it) && !["+", "*"].contains(*it);
+        if networks.iter().chain(&devices).any(|it| names(&it)) {
+            return None;
+        }
+        if section.all("subnet").next().is_some() {
+            return Some(format!(
+                "{label} goes by `subnet` alone, and a board can send from any address: name its network or its device, too"
+            ));
+        }
+        let says = !networks.is_empty() || !devices.is_empty();
+        says.then(|| {
+            format!("{label} has every device that it does not rule out: name those that it is for")
+        })
+    }
+}
+
+/// The devices that a section says it is made of; a VLAN is one of its device.
+fn parents(section: &Section) -> impl Iterator<Item = String> {
+    let vlan = section.one("ifname").zip(section.one("vid"));
+    let vlan = vlan.map(|(device, vid)| format!("{device}.{vid}"));
+    let all = DEVICES.iter().flat_map(|option| section.all(option)).map(str::to_owned);
+    vlan.into_iter().chain(all)
+}
