@@ -2,29 +2,28 @@
 //! lookup of addresses elsewhere, no request to a router for a port: all that leaves are datagrams to whom it was told.
 
 mod given;
+mod serving;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use iroh::endpoint::{
-    BindError, Connection, PortmapperConfig, QuicTransportConfig, VarInt, presets,
-};
-use iroh::protocol::{AcceptError, ProtocolHandler, Router};
+use iroh::endpoint::{BindError, PortmapperConfig, QuicTransportConfig, VarInt, presets};
 use iroh::{Endpoint, RelayMode, SecretKey};
-use iroh_blobs::{ALPN, BlobsProtocol};
 use octet_node::control::PublicKey;
 use octet_node::key::Key;
 use octet_node::say;
 use octet_node::sub_key::Certified;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 use crate::counters::Counters;
 use crate::limits::Limits;
-use crate::names::{self, Answering, Kept};
+use crate::names::{Answering, Kept};
 use crate::objects::Objects;
 use given::noting;
+use serving::Serving;
 
 /// After how long of silence a connection ends; four times in it, it is said that one is still there.
 const IDLE: Duration = Duration::from_secs(5);
@@ -38,9 +37,6 @@ const WINDOW: u32 = 1 << 20;
 
 /// The pause before an address is tried again.
 const PAUSE: Duration = Duration::from_secs(1);
-
-/// Says to a node that too many are served: any number does.
-const BUSY: u32 = 1;
 
 /// An endpoint that could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -126,13 +122,12 @@ pub async fn keep(
             }
         };
         problem.clear();
-        let router = serve(&endpoint, &objects, &names, &counters, limits);
-        opened.send_replace(Some(endpoint));
+        let serving = serve(&endpoint, &objects, &names, &counters, limits);
+        opened.send_replace(Some(endpoint.clone()));
         until_other(&mut certified, own.key.public()).await;
         opened.send_replace(None);
-        if let Err(error) = router.shutdown().await {
-            say!("the endpoint with the key before does not end: {error}");
-        }
+        endpoint.close().await;
+        drop(serving);
     }
 }
 
@@ -147,40 +142,19 @@ async fn until_other(certified: &mut watch::Receiver<Option<Certified>>, key: Pu
     }
 }
 
-/// Serves objects to whoever knows their hashes, and what is known of names.
+/// Serves objects to whoever knows their hashes, and what is known of names, as long as what is returned is there.
 pub fn serve(
     endpoint: &Endpoint,
     objects: &Objects,
     names: &Arc<Kept>,
     counters: &Arc<Counters>,
     limits: Limits,
-) -> Router {
-    let handler = Serving {
-        blobs: BlobsProtocol::new(objects.store(), Some(noting(Arc::clone(objects.policy())))),
-        places: Semaphore::new(limits.peers).into(),
-        counters: Arc::clone(counters),
-    };
-    let answering = Answering::new(Arc::clone(names), limits);
-    let router = Router::builder(endpoint.clone()).accept(ALPN, handler);
-    router.accept(names::ALPN, answering).spawn()
-}
-
-/// The protocol of iroh-blobs, for so many at a time. The store outlives it.
-#[derive(Debug)]
-struct Serving {
-    blobs: BlobsProtocol,
-    places: Arc<Semaphore>,
-    counters: Arc<Counters>,
-}
-
-impl ProtocolHandler for Serving {
-    async fn accept(&self, connection: Connection) -> Result<(), AcceptError> {
-        let Ok(_place) = self.places.try_acquire() else {
-            self.counters.peers_refused.add(1);
-            connection.close(BUSY.into(), b"too many are served");
-            return Ok(());
-        };
-        self.counters.peers_served.add(1);
-        self.blobs.accept(connection).await
-    }
+) -> JoinSet<()> {
+    let events = noting(Arc::clone(objects.policy()));
+    let names = Answering::new(Arc::clone(names), limits);
+    let store = objects.store().clone();
+    let serving = Serving::new(store.into(), events, names, Arc::clone(counters), limits);
+    let mut tasks = JoinSet::new();
+    tasks.spawn(serving.serve(endpoint.clone()));
+    tasks
 }

@@ -30,8 +30,10 @@ pub struct Limits {
     pub head: Duration,
     /// How long what was sent over HTTP may be left unread.
     pub unread: Duration,
-    /// Connections of other nodes that are served.
+    /// Connections of other nodes that are served, and handshakes of such.
     pub peers: usize,
+    /// How long another node may take for a handshake, for a request, and to ask for something.
+    pub request: Duration,
     /// Objects that are fetched at the same time.
     pub fetches: usize,
     /// Objects that are put over HTTP at the same time.
@@ -56,6 +58,7 @@ impl Default for Limits {
             head: Duration::from_secs(30),
             unread: Duration::from_secs(60),
             peers: 32,
+            request: Duration::from_secs(10),
             fetches: 16,
             puts: 8,
             connect: Duration::from_secs(5),

@@ -7,7 +7,6 @@ use std::sync::Arc;
 
 use iroh::Endpoint;
 use iroh::endpoint::Connection;
-use iroh::protocol::{AcceptError, ProtocolHandler};
 use octet_node::bytes::Fields;
 use octet_node::control::PublicKey;
 use tokio::sync::Semaphore;
@@ -73,6 +72,15 @@ impl Answering {
         Self { kept, limits, places: Semaphore::new(limits.peers) }
     }
 
+    /// Answers one question.
+    pub async fn serve(&self, connection: &Connection) {
+        if let Ok(_place) = self.places.try_acquire() {
+            // Whoever breaks off, or is slow, knows why.
+            let _ = timeout(self.limits.silence, self.answer(connection)).await;
+        }
+        connection.close(0u32.into(), b"");
+    }
+
     async fn answer(&self, connection: &Connection) -> Option<()> {
         let (mut to, mut from) = connection.accept_bi().await.ok()?;
         let (node, path) = parse(&from.read_to_end(LONGEST_REQUEST).await.ok()?)?;
@@ -84,17 +92,6 @@ impl Answering {
         to.finish().ok()?;
         connection.closed().await;
         Some(())
-    }
-}
-
-impl ProtocolHandler for Answering {
-    async fn accept(&self, connection: Connection) -> Result<(), AcceptError> {
-        if let Ok(_place) = self.places.try_acquire() {
-            // Whoever breaks off, or is slow, knows why.
-            let _ = timeout(self.limits.silence, self.answer(&connection)).await;
-        }
-        connection.close(0u32.into(), b"");
-        Ok(())
     }
 }
 

@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::stream;
-use iroh::protocol::Router;
 use iroh::{Endpoint, EndpointAddr, TransportAddr};
 use iroh_blobs::Hash;
 use octet_cache::counters::Counters;
@@ -27,6 +26,7 @@ use octet_node::sub_key::Certified;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
 
 use crate::request::PATIENCE;
 
@@ -76,7 +76,7 @@ pub struct Node {
     pub names: Arc<Names>,
     pub tokens: Arc<Tokens>,
     pub gateway: Gateway,
-    _router: Router,
+    _serving: JoinSet<()>,
     _opened: watch::Sender<Option<Endpoint>>,
     pub folder: TempDir,
 }
@@ -101,7 +101,7 @@ impl Node {
         let certified = watch::channel(Some(certified(key_of_cache, &owner, 1))).1;
         let file = folder.path().join("names.db");
         let names = Names::open(&file, limits, certified, watched.clone(), known.clone()).unwrap();
-        let router = endpoint::serve(&endpoint, &objects, names.kept(), &counters, limits);
+        let serving = endpoint::serve(&endpoint, &objects, names.kept(), &counters, limits);
         let fetcher =
             Fetcher::new(Arc::clone(&objects), Arc::clone(&counters), limits, watched, known);
         let tokens = Arc::new(Tokens::open(folder.path().to_owned()).unwrap());
@@ -127,7 +127,7 @@ impl Node {
             names,
             tokens,
             gateway,
-            _router: router,
+            _serving: serving,
             _opened: opened,
             folder,
         }

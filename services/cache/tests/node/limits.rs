@@ -3,15 +3,23 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::sync::Arc;
+use std::time::Duration;
 
+use iroh::TransportAddr;
+use iroh::endpoint::ReadError;
+use iroh_blobs::protocol::{ERR_LIMIT, ERR_PERMISSION, GetRequest, ObserveRequest, Request};
 use iroh_blobs::{ALPN, Hash};
 use octet_cache::counters::Counters;
+use octet_cache::endpoint;
 use octet_cache::limits::{Limits, Reserve};
 use octet_cache::objects::{Objects, StoreError};
 use octet_cache::policy::Kind;
+use octet_node::key::Key;
 use tempfile::TempDir;
+use tokio::net::UdpSocket;
+use tokio::time::timeout;
 
-use crate::host::{Node, add, bytes, limits, path, runtime, until};
+use crate::host::{LOOPBACK, Node, add, bytes, limits, path, runtime, until};
 use crate::request::{PATIENCE, get};
 
 #[test]
@@ -78,4 +86,84 @@ fn a_full_disk_takes_nothing_and_gives_all() {
     let answer = get(node.http, &path(elsewhere), &[]);
     assert_eq!(answer.code, 507, "{}", answer.text());
     assert!(answer.text().contains("bytes left"), "{}", answer.text());
+}
+
+/// What a node asks for comes at once, and is short; who asks for nothing has no place.
+#[test]
+fn requests_come_in_time_and_are_short() {
+    let runtime = runtime();
+    let limits = Limits { request: Duration::from_millis(300), ..limits() };
+    let all = bytes(8 << 20, 3);
+    let node = runtime.block_on(Node::start(limits));
+    let hash = runtime.block_on(node.add(&all)).hash;
+    let other = runtime.block_on(Node::start(limits));
+    runtime.block_on(async {
+        let connect = async || other.endpoint.connect(node.address(), ALPN).await.unwrap();
+        let connection = connect().await;
+        // More than is on its way at once: it goes on as long as it is taken.
+        let good = postcard::to_stdvec(&Request::Get(GetRequest::blob(hash))).unwrap();
+        let (mut to, mut from) = connection.open_bi().await.unwrap();
+        to.write_all(&good).await.unwrap();
+        to.finish().unwrap();
+        from.read_exact(&mut [0; 100_000]).await.unwrap();
+
+        let seq = Request::Get(GetRequest::all(hash));
+        let observe = Request::Observe(ObserveRequest::new(hash));
+        let requests = [
+            (postcard::to_stdvec(&observe).unwrap(), true, ERR_PERMISSION),
+            (postcard::to_stdvec(&seq).unwrap(), true, ERR_PERMISSION),
+            ([&good[..], &[0; 5000]].concat(), false, ERR_LIMIT),
+            (good[..10].to_vec(), false, ERR_LIMIT),
+        ];
+        for (bytes, is_whole, code) in requests {
+            let (mut to, mut from) = connection.open_bi().await.unwrap();
+            to.write_all(&bytes).await.unwrap();
+            if is_whole {
+                to.finish().unwrap();
+            }
+            let refused =
+                timeout(PATIENCE, from.read(&mut [0])).await.expect("late: it is not refused");
+            assert_eq!(refused, Err(ReadError::Reset(code)), "{bytes:?}");
+        }
+
+        let idle = connect().await;
+        timeout(PATIENCE, idle.closed()).await.expect("late: it stays");
+        let rest = from.read_to_end(usize::MAX).await.unwrap();
+        assert!(rest.len() + 100_000 > all.len(), "{}", rest.len());
+    });
+}
+
+/// Handshakes that go no further, from addresses that are others': what is left is for those who show that they get what
+/// is sent to them.
+#[test]
+fn handshakes_from_addresses_that_are_others() {
+    let runtime = runtime();
+    let limits = Limits { peers: 4, ..limits() };
+    runtime.block_on(async {
+        let (node, other) = (Node::start(limits).await, Node::start(limits).await);
+        let at = node.endpoint.bound_sockets()[0];
+        let mut answer = [0; 1500];
+        for count in 0..20 {
+            let wire = UdpSocket::bind(LOOPBACK).await.unwrap();
+            // Another one each time: a client remembers where it has looked for somebody.
+            let client = endpoint::open(&Key::generate().unwrap(), &[LOOPBACK]).await.unwrap();
+            let mut address = node.address();
+            address.addrs = [TransportAddr::Ip(wire.local_addr().unwrap())].into();
+            // What a client sends first, as somebody has it who gets no answer to it.
+            let begun = client.connect(address, ALPN);
+            let (length, _) = tokio::select! {
+                first = wire.recv_from(&mut answer) => first.unwrap(),
+                _ = begun => unreachable!("nobody answers"),
+            };
+            let from = UdpSocket::bind(LOOPBACK).await.unwrap();
+            from.send_to(&answer[..length], at).await.unwrap();
+            let answered = timeout(PATIENCE, from.recv_from(&mut answer)).await;
+            let (length, _) = answered.expect("late: no answer").unwrap();
+            // RFC 9000, section 17.2: the types of long headers.
+            let kind = answer[0] >> 4 & 3;
+            let (initial, retry) = (0, 3);
+            assert_eq!(kind, if count < 2 { initial } else { retry }, "{count}: {length} bytes");
+        }
+        other.endpoint.connect(node.address(), ALPN).await.unwrap();
+    });
 }

@@ -23,7 +23,7 @@ pub struct Bounds {
     pub all: usize,
     /// Connections of one address.
     pub of_one: usize,
-    /// How long a handshake, a request or the taking of an answer may last.
+    /// How long a handshake, a request or the taking of an answer may last, and nothing be asked.
     pub patience: Duration,
 }
 
@@ -53,6 +53,12 @@ pub async fn serve(endpoint: Endpoint, served: Served, bounds: Bounds) {
             incoming.refuse();
             continue;
         };
+        // With the second half of the places a client has to show that it receives what is sent to its address (RFC 9000,
+        // section 8.1.2): the first half may be taken by addresses that are others'.
+        if !incoming.remote_addr_validated() && Place::taken(&connected) >= bounds.all / 2 {
+            let _ = incoming.retry();
+            continue;
+        }
         // One address of IPv6 is as good as its neighbours.
         let Some(place) = Place::take(&connected, network(source.ip()), bounds) else {
             incoming.refuse();
@@ -77,8 +83,8 @@ async fn converse(
     let peer = PublicKey::new(*connection.remote_id().as_bytes());
     let mut visit = Visit::new(source);
     loop {
-        // It ends by itself after a silence.
-        let (mut send, mut receive) = connection.accept_bi().await.ok()?;
+        // Whoever asks nothing has no place here, even if they say that they are still there.
+        let (mut send, mut receive) = timeout(patience, connection.accept_bi()).await.ok()?.ok()?;
         let bytes = timeout(patience, receive.read_to_end(REQUEST)).await.ok()?.ok()?;
         let served = served.clone();
         // It waits for the disk, or for the gate.
@@ -115,6 +121,11 @@ struct Place {
 }
 
 impl Place {
+    /// How many there are.
+    fn taken(of: &Connected) -> usize {
+        of.lock().unwrap_or_else(PoisonError::into_inner).values().sum()
+    }
+
     fn take(of: &Connected, source: IpAddr, bounds: Bounds) -> Option<Self> {
         let mut sources = of.lock().unwrap_or_else(PoisonError::into_inner);
         let all: usize = sources.values().sum();

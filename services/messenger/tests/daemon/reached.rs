@@ -1,11 +1,21 @@
-//! Which address of a mailbox counts.
+//! Which address of a mailbox counts, and who has a place at one.
 
-use std::net::UdpSocket;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
+use iroh::{EndpointAddr, EndpointId};
 use octet_messages::place::Place;
 use octet_messages::quic::ask;
 use octet_messages::request::{Answer, Request};
-use octet_node::key::Key;
+use octet_messenger::boards::{Boards, Brought};
+use octet_messenger::mailbox::{Limits, Mailbox};
+use octet_messenger::quic::{self, Bounds, Served};
+use octet_node::key::{Key, random};
+use octet_node::tls::Protocol;
+use tokio::net::UdpSocket;
+use tokio::runtime::Builder;
+use tokio::time::timeout;
 
 use crate::{Host, PATIENCE};
 
@@ -19,11 +29,72 @@ fn the_address_that_proves_the_mailboxs_key() {
         ask(&key, &place, &request, PATIENCE)
     };
     // Nobody answers there, and the socket is kept, so that nothing says so.
-    let silent = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let silent = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
     let [silent, own, others] =
         [silent.local_addr().unwrap(), place.addresses[0], other.addresses[0]];
 
     assert!(matches!(asked(&[silent, others, own]), Some(Answer::Nonce(_))));
     assert_eq!(asked(&[others]), None, "the other mailbox has another key");
     assert_eq!(asked(&[]), None);
+}
+
+/// Handshakes that go no further, from addresses that are others': who shows that they get what is sent to theirs is served.
+#[test]
+fn handshakes_from_addresses_that_are_others() {
+    let mut host = Host::new();
+    let place = host.start("127.0.0.1:0");
+    let runtime = Builder::new_current_thread().enable_io().enable_time().build().unwrap();
+    runtime.block_on(async {
+        let id = EndpointId::from_bytes(place.mailbox.as_bytes()).unwrap();
+        let mut answer = [0; 1500];
+        for count in 0..70 {
+            // Another one each time: a client remembers where it has looked for somebody.
+            let at = [([127, 0, 0, 1], 0).into()];
+            let client = quic::open(&random().unwrap(), &at).await.unwrap();
+            let wire = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+            let address = EndpointAddr::new(id).with_ip_addr(wire.local_addr().unwrap());
+            // What a client sends first, as somebody has it who gets no answer to it.
+            let begun = client.connect(address, Protocol::Messenger.name());
+            let (length, _) = tokio::select! {
+                first = wire.recv_from(&mut answer) => first.unwrap(),
+                _ = begun => unreachable!("nobody answers"),
+            };
+            let from = UdpSocket::bind(SocketAddr::from(([127, 0, 2, count], 0))).await.unwrap();
+            from.send_to(&answer[..length], place.addresses[0]).await.unwrap();
+            let answered = timeout(PATIENCE, from.recv_from(&mut answer)).await;
+            answered.expect("late: no answer").unwrap();
+            // RFC 9000, section 17.2: the types of long headers.
+            let (kind, initial, retry) = (answer[0] >> 4 & 3, 0, 3);
+            assert_eq!(kind, if count < 32 { initial } else { retry }, "{count}");
+        }
+    });
+    let key = Key::generate().unwrap();
+    assert!(matches!(ask(&key, &place, &Request::Nonce, PATIENCE), Some(Answer::Nonce(_))));
+}
+
+#[test]
+fn who_asks_nothing_has_no_place() {
+    let folder = tempfile::tempdir().unwrap();
+    let key = Key::generate().unwrap();
+    let own = key.public();
+    let mailbox = Mailbox::open(&folder.path().join("letters"), own, Limits::default()).unwrap();
+    let brought = Brought::new(Boards::default(), folder.path());
+    let served = Served { mailbox: Arc::new(Mutex::new(mailbox)), brought: Arc::new(brought) };
+    let bounds = Bounds { patience: Duration::from_millis(300), ..Bounds::default() };
+    let runtime = Builder::new_current_thread().enable_io().enable_time().build().unwrap();
+    runtime.block_on(async {
+        let at = [([127, 0, 0, 1], 0).into()];
+        let server = quic::open(key.seed(), &at).await.unwrap();
+        let client = quic::open(&random().unwrap(), &at).await.unwrap();
+        let address = EndpointAddr::new(server.id()).with_ip_addr(server.bound_sockets()[0]);
+        tokio::spawn(quic::serve(server, served, bounds));
+        let connection = client.connect(address, Protocol::Messenger.name()).await.unwrap();
+        let (mut send, mut receive) = connection.open_bi().await.unwrap();
+        send.write_all(&Request::Nonce.to_bytes()).await.unwrap();
+        send.finish().unwrap();
+        let answer = receive.read_to_end(100).await.unwrap();
+        assert!(matches!(Answer::from_bytes(&answer), Some(Answer::Nonce(_))));
+        // Its client says again and again that it is still there.
+        timeout(PATIENCE, connection.closed()).await.expect("late: it stays");
+    });
 }

@@ -1,0 +1,172 @@
+//! What other nodes are given: connections, handshakes and requests are bounded before they cost anything, in number, size
+//! and time. iroh-blobs reads requests of 1 MiB, for as long as they take, so they are read here; it answers them.
+
+use std::sync::Arc;
+
+use iroh::Endpoint;
+use iroh::endpoint::{Connection, Incoming, RecvStream, SendStream, VarInt};
+use iroh_blobs::ALPN;
+use iroh_blobs::api::Store;
+use iroh_blobs::protocol::{ERR_LIMIT, ERR_PERMISSION, GetRequest};
+use iroh_blobs::provider::events::{ClientConnected, ConnectionClosed, EventSender};
+use iroh_blobs::provider::{StreamPair, handle_get};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+
+use crate::counters::Counters;
+use crate::limits::Limits;
+use crate::names::{self, Answering};
+
+/// The longest request, in bytes: a hash, and which parts of the object. Ours have less than 50.
+const LONGEST_REQUEST: usize = 4 << 10;
+
+/// The number of `Get` among iroh-blobs' requests.
+const GET: u8 = 0;
+
+/// Says to a node that too many are served: any number does.
+const BUSY: u32 = 1;
+
+/// Says to a node that it has asked nothing for too long.
+const IDLE: u32 = 2;
+
+/// Who serves.
+#[derive(Debug)]
+pub struct Serving {
+    pub store: Store,
+    pub events: EventSender,
+    pub names: Answering,
+    pub counters: Arc<Counters>,
+    pub limits: Limits,
+    /// Handshakes at a time.
+    handshakes: Arc<Semaphore>,
+    /// Connections at a time.
+    connections: Semaphore,
+}
+
+impl Serving {
+    pub fn new(
+        store: Store,
+        events: EventSender,
+        names: Answering,
+        counters: Arc<Counters>,
+        limits: Limits,
+    ) -> Self {
+        let (handshakes, connections) =
+            (Semaphore::new(limits.peers), Semaphore::new(limits.peers));
+        Self { store, events, names, counters, limits, handshakes: handshakes.into(), connections }
+    }
+
+    /// Serves whoever connects to `endpoint`, until that is closed.
+    pub async fn serve(self, endpoint: Endpoint) {
+        endpoint.set_alpns(vec![ALPN.to_vec(), names::ALPN.to_vec()]);
+        let (serving, mut tasks) = (Arc::new(self), JoinSet::new());
+        loop {
+            let incoming = tokio::select! {
+                incoming = endpoint.accept() => incoming,
+                Some(_) = tasks.join_next() => continue,
+            };
+            let Some(incoming) = incoming else { return };
+            let Some((incoming, place)) = serving.admit(incoming) else { continue };
+            let serving = Arc::clone(&serving);
+            tasks.spawn(async move {
+                // Whoever breaks it off knows why.
+                let _ = serving.connect(incoming, place).await;
+            });
+        }
+    }
+
+    /// A place for a handshake. Whoever sends from an address that is not theirs gets the first half of them at most: with
+    /// the rest the client has to show that it receives what is sent to its address (RFC 9000, section 8.1.2).
+    fn admit(&self, incoming: Incoming) -> Option<(Incoming, OwnedSemaphorePermit)> {
+        let is_busy = self.handshakes.available_permits() <= self.limits.peers / 2;
+        if is_busy && !incoming.remote_addr_validated() {
+            // It is refused only where it was validated.
+            let _ = incoming.retry();
+            return None;
+        }
+        match Arc::clone(&self.handshakes).try_acquire_owned() {
+            Ok(place) => Some((incoming, place)),
+            Err(_) => {
+                self.counters.peers_refused.add(1);
+                incoming.refuse();
+                None
+            }
+        }
+    }
+
+    async fn connect(&self, incoming: Incoming, place: OwnedSemaphorePermit) -> Option<()> {
+        let handshake = incoming.accept().ok()?;
+        let connection = timeout(self.limits.request, handshake).await.ok()?.ok()?;
+        drop(place);
+        if connection.alpn() == names::ALPN {
+            self.names.serve(&connection).await;
+            return Some(());
+        }
+        let Ok(_place) = self.connections.try_acquire() else {
+            self.counters.peers_refused.add(1);
+            connection.close(BUSY.into(), b"too many are served");
+            return Some(());
+        };
+        self.counters.peers_served.add(1);
+        self.give(&connection).await;
+        Some(())
+    }
+
+    /// Answers requests until the connection ends, or nothing is asked for too long.
+    async fn give(&self, connection: &Connection) {
+        let connection_id = connection.stable_id() as u64;
+        let endpoint_id = Some(connection.remote_id());
+        let connected = || ClientConnected { connection_id, endpoint_id };
+        if self.events.client_connected(connected).await.is_err() {
+            return;
+        }
+        let mut streams = JoinSet::new();
+        loop {
+            tokio::select! {
+                stream = connection.accept_bi() => {
+                    let Ok((to, mut from)) = stream else { break };
+                    let (store, events) = (self.store.clone(), self.events.clone());
+                    let limit = self.limits.request;
+                    streams.spawn(async move {
+                        match timeout(limit, request(&mut from)).await.unwrap_or(Err(ERR_LIMIT)) {
+                            Ok(request) => {
+                                let pair = StreamPair::new(connection_id, from, to, events);
+                                // Whoever does not take it knows why.
+                                let _ = handle_get(pair, store, request).await;
+                            }
+                            Err(code) => refuse(to, from, code),
+                        }
+                    });
+                }
+                Some(_) = streams.join_next() => {}
+                () = sleep(self.limits.request), if streams.is_empty() => {
+                    connection.close(IDLE.into(), b"nothing was asked");
+                    break;
+                }
+            }
+        }
+        // What they have sent is noted before it is said that the connection is closed.
+        while streams.join_next().await.is_some() {}
+        let _ = self.events.connection_closed(|| ConnectionClosed { connection_id }).await;
+    }
+}
+
+/// The request that `from` has, whole, or with which code it is refused: parts of one object, and nothing else of what
+/// iroh-blobs knows. In other programs an object may be a list of others, which the store would read to find out.
+async fn request(from: &mut RecvStream) -> Result<GetRequest, VarInt> {
+    let mut kind = [0];
+    from.read_exact(&mut kind).await.map_err(|_| ERR_LIMIT)?;
+    if kind != [GET] {
+        return Err(ERR_PERMISSION);
+    }
+    let request = from.read_to_end(LONGEST_REQUEST).await.map_err(|_| ERR_LIMIT)?;
+    let request: Result<GetRequest, _> = postcard::from_bytes(&request);
+    request.ok().filter(|it| it.ranges.is_blob()).ok_or(ERR_PERMISSION)
+}
+
+fn refuse(mut to: SendStream, mut from: RecvStream, code: VarInt) {
+    // The connection may have ended.
+    let _ = to.reset(code);
+    let _ = from.stop(code);
+}
