@@ -21,6 +21,7 @@ use tokio::sync::{Mutex, watch};
 
 use crate::book::{Book, Candidate, CannotBe, Hand, NotLearned, Refusal, Verdict};
 use crate::node::Node;
+use crate::pin::Kept;
 use crate::rules::{Forbidden, Rules};
 use crate::store::StoreError;
 use present::Present;
@@ -60,6 +61,9 @@ pub enum Unchanged {
     /// The settings do not let the holder be the board that it is.
     #[error("this node cannot hold the map: {0}")]
     Forbidden(#[from] Forbidden),
+    /// There is no higher number for a map.
+    #[error("the map has the highest number that there is")]
+    LastNumber,
     /// It cannot be by the rules.
     #[error(transparent)]
     CannotBe(#[from] CannotBe),
@@ -79,6 +83,9 @@ impl Unchanged {
             Self::NoCluster => "add [cluster] to the settings",
             Self::NotStated(_) => {
                 "sign a statement with `octetctl sign-holder`, and give it to this node with `cluster adopt`"
+            }
+            Self::LastNumber => {
+                "sign a statement of a higher epoch for this node with `octetctl sign-holder`, and give it with `cluster adopt`: numbers begin again"
             }
             Self::Forbidden(_) => "see `key` in [[board]]",
             Self::CannotBe(problem) => problem.help(),
@@ -107,9 +114,7 @@ impl Holder {
             }
             Ok(None) => {
                 let mut book = Book::new(own, number);
-                if let Some(signed) = &node.kept.borrow().map {
-                    let _ = book.learn(signed, now());
-                }
+                recover(&mut book, &node.kept.borrow());
                 book
             }
             Err(error) => return Err(error.to_string()),
@@ -156,11 +161,11 @@ impl Holder {
     }
 
     /// A board has shown `signed`, which is another map than everyone is given.
-    async fn learn(&self, signed: &SignedMap, number: u8) {
+    async fn learn(&self, signed: &SignedMap, number: u8, candidate: &Candidate) {
         let now = now();
         let mut learned = Ok(());
         let kept = self.change(|book, _| {
-            learned = book.learn(signed, now);
+            learned = book.learn(signed, number, candidate, now);
             Ok(())
         });
         let version = signed.map().version;
@@ -233,12 +238,10 @@ impl Holder {
     /// The statement does not say so.
     pub async fn adopt(&self, statement: Statement) -> Result<u64, Unchanged> {
         // What this node has itself of the holder before is as good as what a board shows.
-        let (kept, now) = (self.node.kept.borrow().map.clone(), now());
+        let kept = self.node.kept.borrow().clone();
         self.change(|book, hand| {
             book.adopt(statement, hand)?;
-            if let Some(signed) = &kept {
-                let _ = book.learn(signed, now);
-            }
+            recover(book, &kept);
             Ok(book.version.epoch)
         })
         .await
@@ -287,7 +290,8 @@ impl Holder {
             }
             return Ok(value);
         }
-        book.version.sequence = book.version.sequence.saturating_add(1);
+        book.version.sequence =
+            book.version.sequence.checked_add(1).ok_or(Unchanged::LastNumber)?;
         let map = book.map(&rules);
         let signed = SignedMap::sign(map, certified.certificate.clone(), &certified.key)?;
         book.remember(&signed);
@@ -301,6 +305,14 @@ impl Holder {
         self.book.replace(book);
         self.turn.send_replace(());
         Ok(value)
+    }
+}
+
+/// Has `book` learn from the map that this node has itself, if it is of any use.
+fn recover(book: &mut Book, kept: &Kept) {
+    if let Some(signed) = &kept.map {
+        let seen = kept.pin.map_or(0, |pin| pin.key_epoch).max(signed.key_epoch());
+        let _ = book.recover(signed, seen, now());
     }
 }
 

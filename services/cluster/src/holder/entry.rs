@@ -136,7 +136,9 @@ impl Holder {
         let payload = payload.ok_or("it said nothing")?;
         let join = Join::parse(&payload).map_err(|error| words(&error))?;
         match join.node(key) {
-            Ok(node) => Ok(Newcomer { stream: Stream { frames, to }, number, node, join }),
+            Ok((node, key_epoch)) => {
+                Ok(Newcomer { stream: Stream { frames, to }, number, node, key_epoch, join })
+            }
             Err(error) => {
                 let reason = error.to_string();
                 let _ = send(&mut to, &FromHolder::Refused { reason: reason.clone() }).await;

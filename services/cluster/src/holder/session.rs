@@ -38,6 +38,8 @@ pub struct Newcomer {
     pub number: u8,
     /// Its node.
     pub node: PublicKey,
+    /// The number of its key of `cluster`.
+    pub key_epoch: u64,
     /// What it has said.
     pub join: Join,
 }
@@ -81,15 +83,17 @@ impl From<io::Error> for Ended {
 impl Session {
     /// Serves a board until one of the two ends it.
     pub async fn run(holder: Rc<Holder>, newcomer: Newcomer) {
-        let Newcomer { mut stream, number, node, join } = newcomer;
+        let Newcomer { mut stream, number, node, key_epoch, join } = newcomer;
         stream.frames.set_limit(LONGEST);
-        if let Some(signed) = &join.map {
-            holder.learn(signed, number).await;
-        }
         let complete = join.certificates.is_some();
         let certificates = join.certificates.into_iter().flatten().chain([join.certificate]);
         let certificates = certificates.collect();
-        let candidate = Candidate { claims: join.number, node, certificates, complete };
+        let claims = join.number;
+        let candidate = Candidate { claims, node, key_epoch, certificates, complete };
+        // Before it is admitted: a holder that has forgotten its boards learns here whom it has.
+        if let Some(signed) = &join.map {
+            holder.learn(signed, number, &candidate).await;
+        }
         let connection = Rc::new(Notify::new());
         let guard =
             Guard { holder: Rc::clone(&holder), number, connection: Rc::clone(&connection) };

@@ -11,6 +11,7 @@ mod killed;
 mod manager;
 mod raw;
 mod rogues;
+mod shown;
 mod stand_in;
 
 use std::net::TcpListener;
