@@ -19,6 +19,11 @@ pub struct Limits {
     pub burst: u32,
     /// After how long it may open one more.
     pub interval: Duration,
+    /// How many changes of the map one number may cause at once, by other keys of its services or a map that
+    /// it shows: at its first start a board's services come one after another.
+    pub changes: u32,
+    /// After how long it may cause one more.
+    pub change_interval: Duration,
     /// The pause after a connection that came to nothing; doubled each time.
     pub pause: Duration,
     /// The longest such pause.
@@ -35,6 +40,8 @@ impl Default for Limits {
             unread: Duration::from_secs(30),
             burst: 20,
             interval: Duration::from_secs(2),
+            changes: 8,
+            change_interval: Duration::from_secs(10),
             pause: Duration::from_millis(200),
             longest_pause: Duration::from_secs(10),
         }

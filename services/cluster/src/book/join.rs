@@ -118,6 +118,11 @@ impl Book {
         Ok(Verdict::Welcome)
     }
 
+    /// Board `number` is as it was `before` it came again with other keys.
+    pub fn put_back(&mut self, number: u8, before: Enrolled) {
+        self.change(number, |entry| entry.member = Some(before));
+    }
+
     /// The number that `node` has to leave to be board `number`.
     fn leaves(&self, number: u8, node: &PublicKey, rules: &Rules) -> Result<Option<u8>, Refusal> {
         let Some(other) = self.number_of(node).filter(|other| *other != number) else {

@@ -18,7 +18,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use super::Holder;
-use super::door::{Answer, Door};
+use super::rate::{Answer, RateLimiter};
 use super::session::{Newcomer, Session, Stream};
 use crate::message::{FromHolder, HolderHello, Join, LONGEST};
 
@@ -27,7 +27,9 @@ const PAUSE: Duration = Duration::from_millis(100);
 
 /// Takes whoever connects to `listener`, for good, and keeps the map as the settings and `identity` say.
 pub async fn keep(holder: Rc<Holder>, listener: &TcpListener) {
-    let (door, start) = (RefCell::new(Door::default()), Instant::now());
+    let limits = holder.node.limits;
+    let (rate, start) =
+        (RefCell::new(RateLimiter::new(limits.burst, limits.interval)), Instant::now());
     let (mut own, mut certificates) =
         (holder.node.own.certified.clone(), holder.node.own.certificates.clone());
     let mut settings = holder.node.settings.subscribe();
@@ -48,7 +50,7 @@ pub async fn keep(holder: Rc<Holder>, listener: &TcpListener) {
             tokio::select! {
                 accepted = listener.accept() => match accepted {
                     Ok((stream, peer)) => {
-                        if let Some(number) = holder.let_in(peer, &door, start.elapsed()) {
+                        if let Some(number) = holder.let_in(peer, &rate, start.elapsed()) {
                             let task = greetings.spawn_local(Rc::clone(&holder).enter(stream, number));
                             // Whoever tries again does not wait for the time before.
                             if let Some(before) = under_way.insert(number, task) {
@@ -77,10 +79,10 @@ pub async fn keep(holder: Rc<Holder>, listener: &TcpListener) {
 
 impl Holder {
     /// The number of the board that connects from `peer`, if it may.
-    fn let_in(&self, peer: SocketAddr, door: &RefCell<Door>, now: Duration) -> Option<u8> {
+    fn let_in(&self, peer: SocketAddr, rate: &RefCell<RateLimiter>, now: Duration) -> Option<u8> {
         let number = self.number_of(peer.ip())?;
-        match door.borrow_mut().knock(number, now, &self.node.limits) {
-            Answer::Come => Some(number),
+        match rate.borrow_mut().check(number, now) {
+            Answer::Allowed => Some(number),
             Answer::LimitedFromNow => {
                 say!("board {number} tries too often, and is turned away for a while");
                 None

@@ -5,6 +5,7 @@
 
 mod attacks;
 mod box_status;
+mod churn;
 mod drained;
 mod host;
 mod killed;

@@ -13,7 +13,13 @@ use crate::{Cluster, is_whole};
 
 /// A map that names the holder and `stays` at port 2, revokes `gone`, and is signed with the holder's key
 /// number `key_epoch`, which somebody has stolen.
-fn map(cluster: &Cluster, key_epoch: u64, sequence: u64, stays: &Node, gone: &Node) -> SignedMap {
+pub fn map(
+    cluster: &Cluster,
+    key_epoch: u64,
+    sequence: u64,
+    stays: &Node,
+    gone: &Node,
+) -> SignedMap {
     let (key, holder) = (Key::generate().unwrap(), &cluster.holder);
     let certificate = holder.identity.certify("cluster", key.public(), key_epoch);
     let member = |number, node, certificate| {
@@ -30,14 +36,14 @@ fn map(cluster: &Cluster, key_epoch: u64, sequence: u64, stays: &Node, gone: &No
 }
 
 /// What `node` says that has its key number 2.
-fn join(node: &Node, number: u8) -> Join {
+pub fn join(node: &Node, number: u8) -> Join {
     let certificate = node.certificate(2);
     let certificates = Some(vec![certificate.clone()]);
     Join { certificate, certificates, ..node.join(number) }
 }
 
 /// The same of one that shows `map`.
-fn shows(node: &Node, number: u8, map: SignedMap) -> Join {
+pub fn shows(node: &Node, number: u8, map: SignedMap) -> Join {
     Join { map: Some(map), ..join(node, number) }
 }
 
