@@ -7,8 +7,8 @@ use std::time::Duration;
 pub struct Limits {
     /// How long a peer has to connect, to show its key, and to say who it is.
     pub handshake_time: Duration,
-    /// How many peers may be about to say who they are: each may send a whole map.
-    pub handshakes: usize,
+    /// How many boards may be showing a long map; of shorter ones each number may show one.
+    pub long_joins: usize,
     /// After how long a peer that says nothing is gone.
     pub silence: Duration,
     /// How often each side says that it is there.
@@ -34,7 +34,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             handshake_time: Duration::from_secs(10),
-            handshakes: 8,
+            long_joins: 8,
             silence: Duration::from_secs(30),
             beat: Duration::from_secs(10),
             unread: Duration::from_secs(30),

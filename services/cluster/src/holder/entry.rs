@@ -6,7 +6,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use octet_node::frames::{FOR_EVER, Frames, send};
+use octet_node::control::FrameError;
+use octet_node::frames::{Broken, FOR_EVER, Frames, send};
 use octet_node::say;
 use octet_node::sub_key::Certified;
 use octet_node::tls::{self, Protocol};
@@ -21,6 +22,10 @@ use super::Holder;
 use super::rate::{Answer, RateLimiter};
 use super::session::{Newcomer, Session, Stream};
 use crate::message::{FromHolder, HolderHello, Join, LONGEST};
+
+/// How much of a join each number may send whatever others do, in bytes: more than one takes that shows the map of
+/// 32 boards with five services each.
+const OWN_PART: usize = 64 << 10;
 
 /// The pause after the kernel could not give a connection.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -101,7 +106,6 @@ impl Holder {
     async fn enter(self: Rc<Self>, stream: TcpStream, number: u8) -> Option<Newcomer> {
         let limit = self.node.limits.handshake_time;
         let certified = self.node.own.certified.borrow().clone()?;
-        let _place = self.node.handshakes.acquire().await.ok()?;
         match timeout(limit, self.greet(stream, number, &certified)).await {
             Ok(Ok(newcomer)) => return Some(newcomer),
             Ok(Err(problem)) => say!("board {number}: turned away: {problem}"),
@@ -133,9 +137,16 @@ impl Holder {
         };
         send(&mut stream, &hello).await.map_err(|error| words(&error))?;
         let (from, mut to) = split(stream);
-        let mut frames = Frames::new(from, LONGEST);
-        let payload = frames.next(FOR_EVER).await.map_err(|error| words(&error))?;
-        let payload = payload.ok_or("it said nothing")?;
+        let mut frames = Frames::new(from, OWN_PART);
+        let mut payload = frames.next(FOR_EVER).await;
+        // There is not room for as much from all at once.
+        let mut _place = None;
+        if let Err(Broken::Frame(FrameError::TooLong(..))) = payload {
+            _place = Some(self.node.long_joins.acquire().await.map_err(|error| words(&error))?);
+            frames.set_limit(LONGEST);
+            payload = frames.next(FOR_EVER).await;
+        }
+        let payload = payload.map_err(|error| words(&error))?.ok_or("it said nothing")?;
         let join = Join::parse(&payload).map_err(|error| words(&error))?;
         match join.node(key) {
             Ok((node, key_epoch)) => {

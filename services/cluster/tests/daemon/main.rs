@@ -6,6 +6,7 @@
 mod attacks;
 mod box_status;
 mod churn;
+mod crowd;
 mod drained;
 mod host;
 mod killed;
