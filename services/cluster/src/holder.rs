@@ -1,8 +1,8 @@
 //! The holder: it has the book, and gives everyone the map.
 
-mod door;
 mod entry;
 mod present;
+mod rate;
 mod session;
 mod show;
 mod status;
@@ -18,12 +18,15 @@ use octet_node::say;
 use octet_node::statement::Statement;
 use octet_node::sub_key::Certified;
 use tokio::sync::{Mutex, watch};
+use tokio::time::Instant;
 
-use crate::book::{Book, Candidate, CannotBe, Hand, NotLearned, Refusal, Verdict};
+use crate::book::{Book, Candidate, CannotBe, Enrolled, Hand, NotLearned, Refusal, Verdict};
 use crate::node::Node;
+use crate::pin::Kept;
 use crate::rules::{Forbidden, Rules};
 use crate::store::StoreError;
 use present::Present;
+use rate::{Answer, RateLimiter};
 
 pub use entry::keep;
 
@@ -35,6 +38,10 @@ pub struct Holder {
     changing: Mutex<()>,
     /// Who is there, who waits, and who was refused.
     present: RefCell<Present>,
+    /// How often each board may change the map: every change is signed, and written and synced on all nodes.
+    changes: RefCell<RateLimiter>,
+    /// Since when that is counted.
+    start: Instant,
     /// Turns whenever the book or the rules have changed.
     turn: watch::Sender<()>,
 }
@@ -60,6 +67,12 @@ pub enum Unchanged {
     /// The settings do not let the holder be the board that it is.
     #[error("this node cannot hold the map: {0}")]
     Forbidden(#[from] Forbidden),
+    /// A board has changed the map too often.
+    #[error("this board has changed the map too often, and may again in a while")]
+    TooSoon,
+    /// There is no higher number for a map.
+    #[error("the map has the highest number that there is")]
+    LastNumber,
     /// It cannot be by the rules.
     #[error(transparent)]
     CannotBe(#[from] CannotBe),
@@ -79,6 +92,10 @@ impl Unchanged {
             Self::NoCluster => "add [cluster] to the settings",
             Self::NotStated(_) => {
                 "sign a statement with `octetctl sign-holder`, and give it to this node with `cluster adopt`"
+            }
+            Self::TooSoon => "wait: the board comes again by itself",
+            Self::LastNumber => {
+                "sign a statement of a higher epoch for this node with `octetctl sign-holder`, and give it with `cluster adopt`: numbers begin again"
             }
             Self::Forbidden(_) => "see `key` in [[board]]",
             Self::CannotBe(problem) => problem.help(),
@@ -107,16 +124,17 @@ impl Holder {
             }
             Ok(None) => {
                 let mut book = Book::new(own, number);
-                if let Some(signed) = &node.kept.borrow().map {
-                    let _ = book.learn(signed, now());
-                }
+                recover(&mut book, &node.kept.borrow());
                 book
             }
             Err(error) => return Err(error.to_string()),
         };
         let (present, turn) = (RefCell::default(), watch::Sender::new(()));
         let (book, changing) = (RefCell::new(book), Mutex::new(()));
-        Ok(Rc::new(Self { node, book, changing, present, turn }))
+        let limits = node.limits;
+        let changes = RateLimiter::new(limits.changes, limits.change_interval).into();
+        let start = Instant::now();
+        Ok(Rc::new(Self { node, book, changing, present, changes, start, turn }))
     }
 
     /// The rules that are in force.
@@ -140,13 +158,43 @@ impl Holder {
         Ok(())
     }
 
-    /// `candidate` is at the port of board `number`.
+    /// `candidate` is at the port of board `number`. If it is the board, and has other keys again too soon, it
+    /// also returns when these may be in the map.
     ///
     /// # Errors
     /// It is not taken, or what was taken cannot be kept.
-    async fn join(&self, number: u8, candidate: &Candidate) -> Result<Verdict, Unchanged> {
+    async fn join(
+        &self,
+        number: u8,
+        candidate: &Candidate,
+    ) -> Result<(Verdict, Option<Instant>), Unchanged> {
         let now = now();
-        self.change(|book, hand| Ok(book.join(number, candidate, hand.rules, now)?)).await
+        self.change(|book, hand| {
+            let before = book.enrolled(number).cloned();
+            let verdict = book.join(number, candidate, hand.rules, now)?;
+            let after = book.enrolled(number);
+            let is_same = |before: &Enrolled| after.is_some_and(|it| it.node == before.node);
+            let Some(before) = before.filter(|it| is_same(it) && after != Some(it)) else {
+                return Ok((verdict, None));
+            };
+            let later = self.too_soon(number);
+            match later {
+                Some(_) => book.put_back(number, before),
+                None => say!("board {number} {}: it has other keys", before.node),
+            }
+            Ok((verdict, later))
+        })
+        .await
+    }
+
+    /// Board `number` wants to change the map. Returns when it may, if that is not now.
+    fn too_soon(&self, number: u8) -> Option<Instant> {
+        let mut changes = self.changes.borrow_mut();
+        let answer = changes.check(number, self.start.elapsed());
+        if answer == Answer::LimitedFromNow {
+            say!("board {number} changes too often, which is in the map later");
+        }
+        (answer != Answer::Allowed).then(|| self.start + changes.next(number))
     }
 
     /// The digest of the map that everyone is given.
@@ -156,12 +204,23 @@ impl Holder {
     }
 
     /// A board has shown `signed`, which is another map than everyone is given.
-    async fn learn(&self, signed: &SignedMap, number: u8) {
+    ///
+    /// # Errors
+    /// It has shown too many: what this one says is learned when the board comes again.
+    async fn learn(
+        &self,
+        signed: &SignedMap,
+        number: u8,
+        candidate: &Candidate,
+    ) -> Result<(), Unchanged> {
         let now = now();
         let mut learned = Ok(());
         let kept = self.change(|book, _| {
-            learned = book.learn(signed, now);
-            Ok(())
+            learned = book.learn(signed, number, candidate, now);
+            match learned.is_ok() && self.too_soon(number).is_some() {
+                true => Err(Unchanged::TooSoon),
+                false => Ok(()),
+            }
         });
         let version = signed.map().version;
         match (kept.await, learned) {
@@ -171,6 +230,7 @@ impl Holder {
                 version.epoch,
                 signed.map().holder
             ),
+            (Err(Unchanged::TooSoon), _) => return Err(Unchanged::TooSoon),
             (Err(problem), _) => say!("a map of board {number} is not taken over: {problem}"),
             // It was off for a while.
             (_, Err(NotLearned::Old)) => {}
@@ -178,6 +238,7 @@ impl Holder {
                 say!("board {number} has shown a map that is not taken over: {why}");
             }
         }
+        Ok(())
     }
 
     /// An owner approves whoever waits at board `number`.
@@ -233,12 +294,10 @@ impl Holder {
     /// The statement does not say so.
     pub async fn adopt(&self, statement: Statement) -> Result<u64, Unchanged> {
         // What this node has itself of the holder before is as good as what a board shows.
-        let (kept, now) = (self.node.kept.borrow().map.clone(), now());
+        let kept = self.node.kept.borrow().clone();
         self.change(|book, hand| {
             book.adopt(statement, hand)?;
-            if let Some(signed) = &kept {
-                let _ = book.learn(signed, now);
-            }
+            recover(book, &kept);
             Ok(book.version.epoch)
         })
         .await
@@ -287,7 +346,8 @@ impl Holder {
             }
             return Ok(value);
         }
-        book.version.sequence = book.version.sequence.saturating_add(1);
+        book.version.sequence =
+            book.version.sequence.checked_add(1).ok_or(Unchanged::LastNumber)?;
         let map = book.map(&rules);
         let signed = SignedMap::sign(map, certified.certificate.clone(), &certified.key)?;
         book.remember(&signed);
@@ -301,6 +361,14 @@ impl Holder {
         self.book.replace(book);
         self.turn.send_replace(());
         Ok(value)
+    }
+}
+
+/// Has `book` learn from the map that this node has itself, if it is of any use.
+fn recover(book: &mut Book, kept: &Kept) {
+    if let Some(signed) = &kept.map {
+        let seen = kept.pin.map_or(0, |pin| pin.key_epoch).max(signed.key_epoch());
+        let _ = book.recover(signed, seen, now());
     }
 }
 

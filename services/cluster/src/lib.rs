@@ -111,7 +111,7 @@ async fn serve(parts: Parts, ready: impl FnOnce() -> io::Result<()>) -> io::Resu
         sockets: parts.sockets,
         store,
         trouble,
-        handshakes: Semaphore::new(parts.limits.handshakes),
+        long_joins: Semaphore::new(parts.limits.long_joins),
         limits: parts.limits,
         wiring: parts.wiring,
         settings: watch::Sender::new(parts.settings),

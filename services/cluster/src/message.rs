@@ -141,12 +141,12 @@ impl Join {
         Ok(serde_json::from_slice(at_most(payload, LONGEST)?)?)
     }
 
-    /// Whose it is, whose key of TLS is `peer`.
+    /// Whose it is, whose key of TLS is `peer`, and the number of that key.
     ///
     /// # Errors
     /// Its certificate is about something else.
-    pub fn node(&self, peer: PublicKey) -> Result<PublicKey, NotTheBox> {
-        node_behind(&self.certificate, CLUSTER, peer).map(|(node, _)| node)
+    pub fn node(&self, peer: PublicKey) -> Result<(PublicKey, u64), NotTheBox> {
+        node_behind(&self.certificate, CLUSTER, peer)
     }
 }
 

@@ -45,8 +45,8 @@ pub struct Node {
     pub kept: RefCell<Kept>,
     /// What it is now.
     pub role: RefCell<Role>,
-    /// Room for those who are about to say who they are.
-    pub handshakes: Semaphore,
+    /// Room for those who show a long map.
+    pub long_joins: Semaphore,
 }
 
 /// What a node is.

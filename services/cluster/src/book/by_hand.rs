@@ -1,7 +1,7 @@
 //! What an owner says about a board.
 
 use octet_node::control::PublicKey;
-use octet_node::map::MOST_REVOKED;
+use octet_node::map::{MOST_REVOKED, Version};
 use octet_node::record::Record;
 use octet_node::statement::Statement;
 
@@ -189,7 +189,8 @@ impl Book {
             return Err(CannotBe::OldEpoch { said: said.epoch, now: self.version.epoch });
         }
         let replaces = self.replaces();
-        self.version.epoch = said.epoch;
+        // The epoch ranks above it.
+        self.version = Version { epoch: said.epoch, sequence: 0 };
         self.statement = Some(statement);
         if self.replaces() != replaces {
             self.learned = None;

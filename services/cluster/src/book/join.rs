@@ -16,8 +16,9 @@ pub struct Candidate {
     pub claims: Option<u8>,
     /// Its key.
     pub node: PublicKey,
-    /// What it says about the keys of its services, that of `cluster` among them, which it has shown
-    /// that it holds.
+    /// The number of its key of `cluster` that it has shown that it holds.
+    pub key_epoch: u64,
+    /// What it says about the keys of its services, that of `cluster` among them.
     pub certificates: Vec<Certificate>,
     /// Whether these are all; if not, what is known of the others stays.
     pub complete: bool,
@@ -117,6 +118,11 @@ impl Book {
         Ok(Verdict::Welcome)
     }
 
+    /// Board `number` is as it was `before` it came again with other keys.
+    pub fn put_back(&mut self, number: u8, before: Enrolled) {
+        self.change(number, |entry| entry.member = Some(before));
+    }
+
     /// The number that `node` has to leave to be board `number`.
     fn leaves(&self, number: u8, node: &PublicKey, rules: &Rules) -> Result<Option<u8>, Refusal> {
         let Some(other) = self.number_of(node).filter(|other| *other != number) else {
@@ -130,12 +136,15 @@ impl Book {
     }
 
     /// What the candidate says of its services, in order.
-    fn certificates(&self, candidate: &Candidate) -> Result<Vec<Certificate>, Refusal> {
+    pub(super) fn certificates(&self, candidate: &Candidate) -> Result<Vec<Certificate>, Refusal> {
         let node = candidate.node;
         let all = in_order(candidate.certificates.clone());
         let own = all.iter().all(|certificate| certificate.statement().node == node);
-        let shown = epoch(&all).filter(|_| own && all.len() <= MOST_CERTIFICATES);
-        let shown = shown.ok_or(Refusal::Certificates)?;
+        if !own || all.len() > MOST_CERTIFICATES || epoch(&all).is_none() {
+            return Err(Refusal::Certificates);
+        }
+        // What counts is the key that it holds: anybody can say what is in the map.
+        let shown = candidate.key_epoch;
         let known = self.number_of(&node).and_then(|number| self.enrolled(number));
         match known.and_then(|member| epoch(&member.certificates)) {
             Some(seen) if shown < seen => Err(Refusal::Replayed { shown, seen }),
@@ -151,7 +160,7 @@ impl Book {
 }
 
 /// The number of the key of `cluster`.
-fn epoch(certificates: &[Certificate]) -> Option<u64> {
+pub(super) fn epoch(certificates: &[Certificate]) -> Option<u64> {
     let cluster = certificates.iter().find(|it| it.statement().unit.as_str() == CLUSTER);
     cluster.map(|it| it.statement().epoch)
 }

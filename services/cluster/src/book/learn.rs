@@ -4,7 +4,12 @@
 use octet_node::control::PublicKey;
 use octet_node::map::{MOST_REVOKED, Map, Member, SignedMap};
 
-use super::{Book, Enrolled, Entry, How, Learned};
+use super::join::epoch;
+use super::{Book, Candidate, Enrolled, Entry, How, Learned, Refusal};
+
+/// How far ahead of what is known the number of a map may be. No box makes so many, and whoever has a key that
+/// counts needs as many connections to come to the end.
+pub(super) const MOST_AHEAD: u64 = 1 << 32;
 
 /// Why there was nothing to learn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -20,62 +25,174 @@ pub enum NotLearned {
     /// A newer one was learned from, or made.
     #[error("a newer one is known")]
     Old,
+    /// Whoever shows it is not the board that it names there.
+    #[error("it does not name who shows it as board {0}")]
+    NotNamed(u8),
+    /// Whoever shows it would be refused whatever it shows.
+    #[error("who shows it is refused: {0}")]
+    Shower(Refusal),
+    /// It is signed by a key that was replaced.
+    #[error(
+        "it is signed by its holder's key number {shown}, and number {seen} was seen before: the old one may be \
+         in others' hands"
+    )]
+    Replaced {
+        /// The number of the key.
+        shown: u64,
+        /// The highest that was seen.
+        seen: u64,
+    },
+    /// Its number is higher than it can be.
+    #[error("its number is {shown}, and {known} is known: no box makes that many maps")]
+    TooFarAhead {
+        /// The map's.
+        shown: u64,
+        /// What is known.
+        known: u64,
+    },
     /// It revokes more than there is room for.
     #[error("with it more than {MOST_REVOKED} keys would be revoked, and none is forgotten")]
     Full,
 }
 
 impl Book {
-    /// Learns from `signed`, which a board has shown at the time `now`.
+    /// Learns from `signed`, which `candidate` has shown at the port of board `number`, at the time `now`.
+    /// Nobody is admitted yet, so it counts only if it names the candidate there, and if no key that was
+    /// replaced has a part in it: not the holder's, and not the candidate's.
     ///
     /// # Errors
     /// There is nothing to learn; the book is as before.
-    pub fn learn(&mut self, signed: &SignedMap, now: u64) -> Result<(), NotLearned> {
+    pub fn learn(
+        &mut self,
+        signed: &SignedMap,
+        number: u8,
+        candidate: &Candidate,
+        now: u64,
+    ) -> Result<(), NotLearned> {
+        self.may_be_learned(signed)?;
         let map = signed.map();
-        let found = Learned { version: map.version, key_epoch: signed.key_epoch() };
+        let node = candidate.node;
+        if self.revoked.contains(&node) {
+            return Err(NotLearned::Shower(Refusal::Revoked));
+        }
+        self.certificates(candidate).map_err(NotLearned::Shower)?;
+        let named = map.member(number).filter(|it| it.node == node && node != self.holder);
+        let named = named.ok_or(NotLearned::NotNamed(number))?;
+        let (shown, seen) = (candidate.key_epoch, epoch(&named.certificates).unwrap_or_default());
+        if shown < seen {
+            return Err(NotLearned::Shower(Refusal::Replayed { shown, seen }));
+        }
+        self.recover(signed, signed.key_epoch(), now)
+    }
+
+    /// Sees that `signed` is none that its holder has replaced, and can be by its number.
+    fn may_be_learned(&self, signed: &SignedMap) -> Result<(), NotLearned> {
+        let (map, shown) = (signed.map(), signed.key_epoch());
+        let is_own = map.holder == self.holder;
+        if !is_own && self.replaces() != Some(map.holder) {
+            return Err(NotLearned::Strange(map.holder));
+        }
+        // The statement that replaces a holder is of a higher epoch than that one's.
+        let may_be = match is_own {
+            true => map.version.epoch == self.version.epoch,
+            false => map.version.epoch < self.version.epoch,
+        };
+        if !may_be {
+            return Err(NotLearned::OtherEpoch(map.version.epoch));
+        }
+        // A board that was off shows an old map, and means no harm.
+        if self.is_old(signed) {
+            return Err(NotLearned::Old);
+        }
+        let known = match is_own {
+            true => Some((self.version, epoch(&self.own).unwrap_or_default())),
+            false => self.learned.map(|last| (last.version, last.key_epoch)),
+        };
+        let seen = known.map_or(0, |(_, key_epoch)| key_epoch);
+        if shown < seen {
+            return Err(NotLearned::Replaced { shown, seen });
+        }
+        let same_epoch = known.filter(|(version, _)| version.epoch == map.version.epoch);
+        let (known, shown) =
+            (same_epoch.map_or(0, |(version, _)| version.sequence), map.version.sequence);
+        if shown > known.saturating_add(MOST_AHEAD) || shown == u64::MAX {
+            return Err(NotLearned::TooFarAhead { shown, known });
+        }
+        Ok(())
+    }
+
+    /// Whether `signed` says nothing that was not learned or made.
+    fn is_old(&self, signed: &SignedMap) -> bool {
+        let version = signed.map().version;
+        if signed.map().holder == self.holder {
+            return version <= self.version && self.remembered.has(signed);
+        }
+        // A holder makes all maps of a newer key after those of an older one: if one of a newer key has a
+        // lower number, the old key has signed what the holder has not made.
+        self.learned
+            .is_some_and(|last| version <= last.version && signed.key_epoch() <= last.key_epoch)
+    }
+
+    /// Learns from `signed`, which this node has kept, having believed who signed it, of whom it has seen the
+    /// key number `key_epoch`.
+    ///
+    /// # Errors
+    /// There is nothing to learn; the book is as before.
+    pub fn recover(
+        &mut self,
+        signed: &SignedMap,
+        key_epoch: u64,
+        now: u64,
+    ) -> Result<(), NotLearned> {
+        let map = signed.map();
         if map.holder == self.holder {
             if map.version.epoch != self.version.epoch {
                 return Err(NotLearned::OtherEpoch(map.version.epoch));
             }
-            let is_later = map.version > self.version;
-            if !is_later && self.remembered.has(signed) {
-                return Err(NotLearned::Old);
-            }
-            let revoked = self.revoked_with(map)?;
-            self.remember(signed);
-            if !is_later {
-                // As many have been made since the disk was put back as there were before: nobody knows what
-                // is later. Who was revoked stays so, nobody is put out, and the next map is newer than both.
-                self.version.sequence = self.version.sequence.saturating_add(1);
-                self.take_over(map, revoked, |_| false, now);
-                return Ok(());
-            }
-            self.version = map.version;
-            // It is later than all that is known here.
-            self.take_over(map, revoked, |_| true, now);
-            // What `identity` has not said yet since the start stays said.
-            let own = map.of(&self.holder).map(|member| member.certificates.clone());
-            self.say_own(own.unwrap_or_default(), false);
-            for said in &map.members {
-                self.change(said.number, |entry| {
-                    entry.drained = said.drained;
-                    let member = entry.member.iter_mut().filter(|it| it.node == said.node);
-                    member.for_each(|member| member.record = said.record);
-                });
-            }
-            return Ok(());
+            return self.recover_own(signed, now);
         }
         if self.replaces() != Some(map.holder) {
             return Err(NotLearned::Strange(map.holder));
         }
-        let newer =
-            |last: Learned| found.version > last.version && found.key_epoch >= last.key_epoch;
-        if !self.learned.is_none_or(newer) {
+        if self.is_old(signed) {
             return Err(NotLearned::Old);
         }
         let revoked = self.revoked_with(map)?;
-        self.learned = Some(found);
+        self.learned = Some(Learned { version: map.version, key_epoch });
         self.take_over(map, revoked, |member| member.how == How::TakenOver, now);
+        Ok(())
+    }
+
+    /// Learns from a map that this holder itself has made, and has forgotten.
+    fn recover_own(&mut self, signed: &SignedMap, now: u64) -> Result<(), NotLearned> {
+        if self.is_old(signed) {
+            return Err(NotLearned::Old);
+        }
+        let map = signed.map();
+        let revoked = self.revoked_with(map)?;
+        self.remember(signed);
+        let is_later = map.version > self.version;
+        // What `identity` has not said yet since the start stays said, and the key that has signed is seen.
+        let own = map.of(&self.holder).filter(|_| is_later);
+        let own = own.into_iter().flat_map(|member| member.certificates.clone());
+        self.say_own(own.chain([signed.certificate().clone()]).collect(), false);
+        if !is_later {
+            // As many have been made since the disk was put back as there were before: nobody knows what
+            // is later. Who was revoked stays so, nobody is put out, and the next map is newer than both.
+            self.version.sequence = self.version.sequence.saturating_add(1);
+            self.take_over(map, revoked, |_| false, now);
+            return Ok(());
+        }
+        self.version = map.version;
+        // It is later than all that is known here.
+        self.take_over(map, revoked, |_| true, now);
+        for said in &map.members {
+            self.change(said.number, |entry| {
+                entry.drained = said.drained;
+                let member = entry.member.iter_mut().filter(|it| it.node == said.node);
+                member.for_each(|member| member.record = said.record);
+            });
+        }
         Ok(())
     }
 

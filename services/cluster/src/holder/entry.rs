@@ -6,7 +6,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use octet_node::frames::{FOR_EVER, Frames, send};
+use octet_node::control::FrameError;
+use octet_node::frames::{Broken, FOR_EVER, Frames, send};
 use octet_node::say;
 use octet_node::sub_key::Certified;
 use octet_node::tls::{self, Protocol};
@@ -18,16 +19,22 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use super::Holder;
-use super::door::{Answer, Door};
+use super::rate::{Answer, RateLimiter};
 use super::session::{Newcomer, Session, Stream};
 use crate::message::{FromHolder, HolderHello, Join, LONGEST};
+
+/// How much of a join each number may send whatever others do, in bytes: more than one takes that shows the map of
+/// 32 boards with five services each.
+const OWN_PART: usize = 64 << 10;
 
 /// The pause after the kernel could not give a connection.
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// Takes whoever connects to `listener`, for good, and keeps the map as the settings and `identity` say.
 pub async fn keep(holder: Rc<Holder>, listener: &TcpListener) {
-    let (door, start) = (RefCell::new(Door::default()), Instant::now());
+    let limits = holder.node.limits;
+    let (rate, start) =
+        (RefCell::new(RateLimiter::new(limits.burst, limits.interval)), Instant::now());
     let (mut own, mut certificates) =
         (holder.node.own.certified.clone(), holder.node.own.certificates.clone());
     let mut settings = holder.node.settings.subscribe();
@@ -48,7 +55,7 @@ pub async fn keep(holder: Rc<Holder>, listener: &TcpListener) {
             tokio::select! {
                 accepted = listener.accept() => match accepted {
                     Ok((stream, peer)) => {
-                        if let Some(number) = holder.let_in(peer, &door, start.elapsed()) {
+                        if let Some(number) = holder.let_in(peer, &rate, start.elapsed()) {
                             let task = greetings.spawn_local(Rc::clone(&holder).enter(stream, number));
                             // Whoever tries again does not wait for the time before.
                             if let Some(before) = under_way.insert(number, task) {
@@ -77,10 +84,10 @@ pub async fn keep(holder: Rc<Holder>, listener: &TcpListener) {
 
 impl Holder {
     /// The number of the board that connects from `peer`, if it may.
-    fn let_in(&self, peer: SocketAddr, door: &RefCell<Door>, now: Duration) -> Option<u8> {
+    fn let_in(&self, peer: SocketAddr, rate: &RefCell<RateLimiter>, now: Duration) -> Option<u8> {
         let number = self.number_of(peer.ip())?;
-        match door.borrow_mut().knock(number, now, &self.node.limits) {
-            Answer::Come => Some(number),
+        match rate.borrow_mut().check(number, now) {
+            Answer::Allowed => Some(number),
             Answer::LimitedFromNow => {
                 say!("board {number} tries too often, and is turned away for a while");
                 None
@@ -99,7 +106,6 @@ impl Holder {
     async fn enter(self: Rc<Self>, stream: TcpStream, number: u8) -> Option<Newcomer> {
         let limit = self.node.limits.handshake_time;
         let certified = self.node.own.certified.borrow().clone()?;
-        let _place = self.node.handshakes.acquire().await.ok()?;
         match timeout(limit, self.greet(stream, number, &certified)).await {
             Ok(Ok(newcomer)) => return Some(newcomer),
             Ok(Err(problem)) => say!("board {number}: turned away: {problem}"),
@@ -131,12 +137,21 @@ impl Holder {
         };
         send(&mut stream, &hello).await.map_err(|error| words(&error))?;
         let (from, mut to) = split(stream);
-        let mut frames = Frames::new(from, LONGEST);
-        let payload = frames.next(FOR_EVER).await.map_err(|error| words(&error))?;
-        let payload = payload.ok_or("it said nothing")?;
+        let mut frames = Frames::new(from, OWN_PART);
+        let mut payload = frames.next(FOR_EVER).await;
+        // There is not room for as much from all at once.
+        let mut _place = None;
+        if let Err(Broken::Frame(FrameError::TooLong(..))) = payload {
+            _place = Some(self.node.long_joins.acquire().await.map_err(|error| words(&error))?);
+            frames.set_limit(LONGEST);
+            payload = frames.next(FOR_EVER).await;
+        }
+        let payload = payload.map_err(|error| words(&error))?.ok_or("it said nothing")?;
         let join = Join::parse(&payload).map_err(|error| words(&error))?;
         match join.node(key) {
-            Ok(node) => Ok(Newcomer { stream: Stream { frames, to }, number, node, join }),
+            Ok((node, key_epoch)) => {
+                Ok(Newcomer { stream: Stream { frames, to }, number, node, key_epoch, join })
+            }
             Err(error) => {
                 let reason = error.to_string();
                 let _ = send(&mut to, &FromHolder::Refused { reason: reason.clone() }).await;

@@ -119,6 +119,7 @@ mod tests {
         Candidate {
             claims: None,
             node: PublicKey::new([key; 32]),
+            key_epoch: 1,
             certificates: vec![],
             complete: true,
         }

@@ -38,6 +38,8 @@ pub struct Newcomer {
     pub number: u8,
     /// Its node.
     pub node: PublicKey,
+    /// The number of its key of `cluster`.
+    pub key_epoch: u64,
     /// What it has said.
     pub join: Join,
 }
@@ -51,6 +53,8 @@ pub struct Session {
     connection: Connection,
     /// What the board was told that it is.
     told: Option<Verdict>,
+    /// When what it has said of its keys may be in the map, if that was too soon.
+    later: Option<Instant>,
     /// The map that was sent last.
     sent: Option<Version>,
 }
@@ -81,20 +85,31 @@ impl From<io::Error> for Ended {
 impl Session {
     /// Serves a board until one of the two ends it.
     pub async fn run(holder: Rc<Holder>, newcomer: Newcomer) {
-        let Newcomer { mut stream, number, node, join } = newcomer;
+        let Newcomer { mut stream, number, node, key_epoch, join } = newcomer;
         stream.frames.set_limit(LONGEST);
-        if let Some(signed) = &join.map {
-            holder.learn(signed, number).await;
-        }
         let complete = join.certificates.is_some();
         let certificates = join.certificates.into_iter().flatten().chain([join.certificate]);
         let certificates = certificates.collect();
-        let candidate = Candidate { claims: join.number, node, certificates, complete };
+        let claims = join.number;
+        let candidate = Candidate { claims, node, key_epoch, certificates, complete };
+        // Before it is admitted: a holder that has forgotten its boards learns here whom it has.
+        if let Some(signed) = &join.map
+            && let Err(problem) = holder.learn(signed, number, &candidate).await
+        {
+            // It keeps its map, and shows it again.
+            let refused = FromHolder::Refused { reason: problem.to_string() };
+            let say = async {
+                let _ = send(&mut stream.to, &refused).await;
+                stream.to.shutdown().await
+            };
+            let _ = timeout(holder.node.limits.unread, say).await;
+            return;
+        }
         let connection = Rc::new(Notify::new());
         let guard =
             Guard { holder: Rc::clone(&holder), number, connection: Rc::clone(&connection) };
-        let (told, sent) = (None, None);
-        let mut session = Self { holder, stream, number, candidate, connection, told, sent };
+        let (told, later, sent) = (None, None, None);
+        let mut session = Self { holder, stream, number, candidate, connection, told, later, sent };
         let Err(ended) = session.serve().await;
         match ended {
             // It has a line of its own.
@@ -113,6 +128,7 @@ impl Session {
         let mut heard = Instant::now();
         self.settle().await?;
         loop {
+            let later = self.later;
             tokio::select! {
                 payload = self.stream.frames.next(FOR_EVER) => {
                     let payload = payload?.ok_or(Ended::Closed)?;
@@ -123,6 +139,9 @@ impl Session {
                 }
                 Ok(()) = turn.changed() => self.settle().await?,
                 _ = beat.tick() => self.say(&FromHolder::Ping).await?,
+                () = sleep_until(later.unwrap_or(heard)), if later.is_some() => {
+                    self.join().await?;
+                }
                 () = sleep_until(heard + limits.silence) => return Err(Ended::Silent),
                 () = self.connection.notified() => return Err(Ended::Replaced),
             }
@@ -139,10 +158,7 @@ impl Session {
                 .is_ok_and(|it| self.holder.book.borrow().has(number, &node, &it));
         let verdict = match is_member {
             true => Verdict::Welcome,
-            false => match self.holder.join(number, &self.candidate).await {
-                Ok(verdict) => verdict,
-                Err(problem) => return Err(self.refuse(&problem).await),
-            },
+            false => self.join().await?,
         };
         if self.told != Some(verdict) {
             self.enter(verdict);
@@ -167,6 +183,17 @@ impl Session {
         };
         self.sent = Some(map.map().version);
         self.say(&FromHolder::Map(Box::new(map))).await
+    }
+
+    /// Has the book know what it says of itself.
+    async fn join(&mut self) -> Result<Verdict, Ended> {
+        match self.holder.join(self.number, &self.candidate).await {
+            Ok((verdict, later)) => {
+                self.later = later;
+                Ok(verdict)
+            }
+            Err(problem) => Err(self.refuse(&problem).await),
+        }
     }
 
     fn enter(&self, verdict: Verdict) {
@@ -202,14 +229,13 @@ impl Session {
             FromBoard::Have(version) => heard(&|line| line.has = Some(version)),
             FromBoard::Report(report) => heard(&|line| line.report = Some(report.clone())),
             FromBoard::Certificates(certificates) => {
-                let node = self.candidate.node;
                 let shown = self.candidate.certificates.pop();
                 // The one that it has shown to hold stays, whatever else it says.
                 self.candidate.certificates = certificates.into_iter().chain(shown).collect();
                 (self.candidate.claims, self.candidate.complete) = (None, true);
-                match self.holder.join(number, &self.candidate).await {
-                    Ok(_) => say!("board {number} {node}: it has other keys"),
-                    Err(problem) => return Err(self.refuse(&problem).await),
+                // What comes too often is in the map later, as it is then.
+                if self.later.is_none() {
+                    self.join().await?;
                 }
             }
         }

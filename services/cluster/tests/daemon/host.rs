@@ -45,6 +45,8 @@ pub struct Host {
     pub silence: u64,
     /// And for those who have not said who they are.
     pub handshake: u64,
+    /// After how long a number may change its keys once more, in milliseconds.
+    pub change_interval: u64,
     child: Option<Child>,
 }
 
@@ -83,6 +85,7 @@ impl Host {
             number,
             silence: 180_000,
             handshake: 180_000,
+            change_interval: 10_000,
             child: None,
         }
     }
@@ -99,6 +102,7 @@ impl Host {
             .env("OCTET_TEST_MANAGERS", json!(self.managers).to_string())
             .env("OCTET_TEST_SILENCE", self.silence.to_string())
             .env("OCTET_TEST_HANDSHAKE", self.handshake.to_string())
+            .env("OCTET_TEST_CHANGES", self.change_interval.to_string())
             .env("LISTEN_FDS", "1")
             .env("LISTEN_FDNAMES", "enrolment")
             .env("NOTIFY_SOCKET", self.folder.path().join("notify"))
@@ -264,6 +268,7 @@ fn cluster() {
         longest_pause: Duration::from_millis(200),
         // The tests' attackers are let in as often as they like.
         burst: 100_000,
+        change_interval: patience("OCTET_TEST_CHANGES"),
         ..Limits::default()
     };
     let wiring = Wiring {

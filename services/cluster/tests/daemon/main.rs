@@ -5,12 +5,15 @@
 
 mod attacks;
 mod box_status;
+mod churn;
+mod crowd;
 mod drained;
 mod host;
 mod killed;
 mod manager;
 mod raw;
 mod rogues;
+mod shown;
 mod stand_in;
 
 use std::net::TcpListener;

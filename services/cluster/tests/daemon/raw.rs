@@ -42,7 +42,11 @@ impl Node {
     }
 
     pub fn certificate(&self, epoch: u64) -> Certificate {
-        let (node, key, unit) = (self.public(), self.key.public(), "cluster".parse().unwrap());
+        self.certificate_of("cluster", epoch)
+    }
+
+    pub fn certificate_of(&self, unit: &str, epoch: u64) -> Certificate {
+        let (node, key, unit) = (self.public(), self.key.public(), unit.parse().unwrap());
         Certificate::sign(Said { node, unit, key, epoch, issued: 1 }, &self.node).unwrap()
     }
 

@@ -72,6 +72,11 @@ impl SignedMap {
         &self.text
     }
 
+    /// What the holder says about the key that it has signed with.
+    pub fn certificate(&self) -> &Certificate {
+        &self.certificate
+    }
+
     /// Which of its keys the holder has signed with.
     pub fn key_epoch(&self) -> u64 {
         self.certificate.statement().epoch

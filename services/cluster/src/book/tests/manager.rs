@@ -49,11 +49,11 @@ fn it_is_drained_like_another() {
     let drained = world.by_hand(|book, hand| book.drain(2, true, hand));
     assert_eq!(drained, Ok(own));
     assert_eq!(nodes(&world.book, &world.rules), [(2, own, true)]);
-    // A disk that was put back learns it again from a board.
+    // A book that was lost learns it again from the map.
     world.book.version.sequence = 7;
     let map = world.holder.sign(world.book.map(&world.rules));
     let mut restored = Book::new(own, 2);
-    restored.learn(&map, NOW).unwrap();
+    restored.recover(&map, 1, NOW).unwrap();
     assert_eq!(nodes(&restored, &world.rules), [(2, own, true)]);
     world.by_hand(|book, hand| book.drain(2, false, hand)).unwrap();
     assert_eq!(nodes(&world.book, &world.rules), [(2, own, false)]);
@@ -75,7 +75,9 @@ fn the_one_before_is_a_board() {
     next.book = Book::new(own, 3);
     let statement = next.appoint(2, Some(old));
     next.by_hand(|book, hand| book.adopt(statement, hand)).unwrap();
-    next.book.learn(&map, NOW).unwrap();
+    // It shows its own map, as any board does.
+    let before = world.holder.candidate(Some(2));
+    next.book.learn(&map, 2, &before, NOW).unwrap();
     assert_eq!(nodes(&next.book, &next.rules), [(2, old, true), (3, own, true)]);
     // And the router takes over from that one.
     next.book.version.sequence = 1;
@@ -83,7 +85,7 @@ fn the_one_before_is_a_board() {
     let mut last = World { owner: next.owner, ..World::new("first-use") };
     let statement = last.appoint(3, Some(own));
     last.by_hand(|book, hand| book.adopt(statement, hand)).unwrap();
-    last.book.learn(&map, NOW).unwrap();
+    last.book.learn(&map, 2, &before, NOW).unwrap();
     let router = last.holder.public();
     let all = [(0, router, false), (2, old, true), (3, own, true)];
     assert_eq!(nodes(&last.book, &last.rules), all);

@@ -1,0 +1,72 @@
+//! How often a board may do something. No clock and no socket in here.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// Until when each number has used up what it may (the generic cell rate algorithm, ITU-T I.371), and
+/// whether that was said. There are no more entries than boards.
+#[derive(Debug)]
+pub struct RateLimiter {
+    burst: u32,
+    interval: Duration,
+    used: BTreeMap<u8, (Duration, bool)>,
+}
+
+/// Whether a board may.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Answer {
+    /// It may.
+    Allowed,
+    /// It has done so too often; from now on.
+    LimitedFromNow,
+    /// The same as before.
+    Limited,
+}
+
+impl RateLimiter {
+    /// Each number may `burst` times at once, and once more after each `interval`.
+    pub fn new(burst: u32, interval: Duration) -> Self {
+        Self { burst, interval, used: BTreeMap::new() }
+    }
+
+    /// Board `number` wants to at `now`.
+    pub fn check(&mut self, number: u8, now: Duration) -> Answer {
+        let (used, said) = self.used.entry(number).or_default();
+        let next = (*used).max(now) + self.interval;
+        if next > now + self.interval * self.burst {
+            let before = std::mem::replace(said, true);
+            return if before { Answer::Limited } else { Answer::LimitedFromNow };
+        }
+        (*used, *said) = (next, false);
+        Answer::Allowed
+    }
+
+    /// From when on board `number` may again.
+    pub fn next(&self, number: u8) -> Duration {
+        let used = self.used.get(&number).map_or(Duration::ZERO, |(used, _)| *used);
+        (used + self.interval).saturating_sub(self.interval * self.burst)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn so_often_and_no_more() {
+        let interval = Duration::from_secs(2);
+        let mut rate = RateLimiter::new(20, interval);
+        let now = Duration::from_secs(100);
+        for _ in 0..20 {
+            assert_eq!(rate.check(1, now), Answer::Allowed);
+        }
+        assert_eq!(rate.check(1, now), Answer::LimitedFromNow);
+        assert_eq!(rate.check(1, now), Answer::Limited);
+        assert_eq!(rate.check(2, now), Answer::Allowed);
+        assert_eq!((rate.next(1), rate.next(3)), (now + interval, Duration::ZERO));
+        let almost = now + interval - Duration::from_nanos(1);
+        assert_eq!(rate.check(1, almost), Answer::Limited);
+        assert_eq!(rate.check(1, now + interval), Answer::Allowed);
+        assert_eq!(rate.check(1, now + interval), Answer::LimitedFromNow);
+    }
+}
