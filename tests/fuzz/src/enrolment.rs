@@ -52,12 +52,12 @@ pub fn enrolment(bytes: &[u8]) {
         let certificates =
             join.certificates.into_iter().flatten().chain([join.certificate.clone()]);
         let (certificates, complete) = (certificates.collect(), true);
-        let candidate =
-            Candidate { claims: join.number, node: statement.node, certificates, complete };
+        let (claims, node, key_epoch) = (join.number, statement.node, statement.epoch);
+        let candidate = Candidate { claims, node, key_epoch, certificates, complete };
         let taken = book.join(1, &candidate, &rules[0], 0).is_ok();
         assert_eq!(taken, book.has(1, &candidate.node, &rules[0]));
         if let Some(signed) = &join.map {
-            let _ = book.learn(signed, 0);
+            let _ = book.learn(signed, 1, &candidate, 0);
         }
         holds(&book, &rules[0]);
     }
@@ -68,8 +68,9 @@ pub fn enrolment(bytes: &[u8]) {
         let claims = (claims < 8).then_some(claims);
         let certificates = &nodes()[usize::from(key & 0x7f) % nodes().len()];
         let certificate = certificates[usize::from(key >> 7)].clone();
-        let (node, certificates) = (certificate.statement().node, vec![certificate]);
-        let candidate = Candidate { claims, node, certificates, complete: kind & 4 == 0 };
+        let (node, key_epoch) = (certificate.statement().node, certificate.statement().epoch);
+        let (certificates, complete) = (vec![certificate], kind & 4 == 0);
+        let candidate = Candidate { claims, node, key_epoch, certificates, complete };
         let changed = match kind & 3 {
             0 if kind & 0x40 != 0 => book.drain(number, kind & 4 == 0, hand).is_ok(),
             1 if kind & 0x40 != 0 => {
