@@ -92,7 +92,7 @@ fn a_full_disk_takes_nothing_and_gives_all() {
 #[test]
 fn requests_come_in_time_and_are_short() {
     let runtime = runtime();
-    let limits = Limits { request: Duration::from_millis(300), ..limits() };
+    let limits = Limits { request: Duration::from_secs(4), ..limits() };
     let all = bytes(8 << 20, 3);
     let node = runtime.block_on(Node::start(limits));
     let hash = runtime.block_on(node.add(&all)).hash;

@@ -80,7 +80,7 @@ fn who_asks_nothing_has_no_place() {
     let mailbox = Mailbox::open(&folder.path().join("letters"), own, Limits::default()).unwrap();
     let brought = Brought::new(Boards::default(), folder.path());
     let served = Served { mailbox: Arc::new(Mutex::new(mailbox)), brought: Arc::new(brought) };
-    let bounds = Bounds { patience: Duration::from_millis(300), ..Bounds::default() };
+    let bounds = Bounds { patience: Duration::from_secs(4), ..Bounds::default() };
     let runtime = Builder::new_current_thread().enable_io().enable_time().build().unwrap();
     runtime.block_on(async {
         let at = [([127, 0, 0, 1], 0).into()];
