@@ -1,6 +1,6 @@
 //! An address for some time, as the unit `lan` reports it.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use octet_appliance::Cidr;
@@ -37,6 +37,9 @@ pub enum Refused {
     /// A server outside gives what is inside.
     #[error("{0} is in a network of the box itself")]
     Inside(Cidr),
+    /// The same of the gateway, which need not be in the network of the address.
+    #[error("the gateway {0} is in a network of the box itself")]
+    GatewayInside(Ipv4Addr),
     /// The gateway is elsewhere.
     #[error("the gateway {0} is not on the link")]
     Gateway(IpAddr),
@@ -61,10 +64,14 @@ impl Lease {
         if router.is_some_and(|plan| overlaps(&plan)) {
             return Err(Refused::Inside(address));
         }
-        let gateway = reported.gateway.map(IpAddr::V4);
-        if let Some(far) = gateway.filter(|gateway| !address.reaches(*gateway)) {
-            return Err(Refused::Gateway(far));
+        if let Some(far) = reported.gateway.filter(|gateway| !address.has_router(*gateway)) {
+            return Err(Refused::Gateway(far.into()));
         }
+        let is_inside = |gateway: &Ipv4Addr| router.is_some_and(|plan| plan.network.has(*gateway));
+        if let Some(inside) = reported.gateway.filter(is_inside) {
+            return Err(Refused::GatewayInside(inside));
+        }
+        let gateway = reported.gateway.map(IpAddr::V4);
         let until = reported.seconds.map(|it| now + Duration::from_secs(it.max(LEAST).into()));
         Ok(Self { address, gateway, server: IpAddr::V4(reported.server), until })
     }

@@ -1,7 +1,7 @@
 //! `[network]`: how the box is reached.
 
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use serde::de::{SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -233,6 +233,14 @@ impl Cidr {
             }
             _ => false,
         }
+    }
+
+    /// Whether `router` can be the way to other networks: it is on the link. Providers give an address alone, of 32 bits,
+    /// and a router that is no part of it: then that is on the link, too.
+    pub fn has_router(&self, router: Ipv4Addr) -> bool {
+        let is_alone = self.address.is_ipv4() && self.prefix == 32;
+        let is_one = Self::new(router.into(), 32).is_ok() && self.address != IpAddr::V4(router);
+        self.reaches(router.into()) || is_alone && is_one
     }
 
     fn bits(&self) -> u32 {

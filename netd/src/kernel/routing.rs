@@ -11,7 +11,7 @@ use rtnetlink::packet_route::neighbour::{
     NeighbourAddress, NeighbourAttribute, NeighbourMessage, NeighbourState,
 };
 use rtnetlink::packet_route::route::{
-    RouteAddress, RouteAttribute, RouteMessage, RouteProtocol, RouteType,
+    RouteAddress, RouteAttribute, RouteFlags, RouteMessage, RouteProtocol, RouteType,
 };
 use rtnetlink::packet_route::rule::{RuleAction, RuleAttribute, RuleMessage};
 use rtnetlink::{Error, Handle, IpVersion, LinkUnspec, RouteMessageBuilder};
@@ -311,11 +311,16 @@ pub(super) async fn introduce(handle: &Handle, it: &Neighbour) -> Result<(), Err
 fn message(route: &Route) -> RouteMessage {
     let protocol = RouteProtocol::from(PROTOCOL);
     match route.gateway {
-        IpAddr::V4(gateway) => RouteMessageBuilder::<Ipv4Addr>::new()
-            .gateway(gateway)
-            .output_interface(route.link)
-            .protocol(protocol)
-            .build(),
+        IpAddr::V4(gateway) => {
+            let mut message = RouteMessageBuilder::<Ipv4Addr>::new()
+                .gateway(gateway)
+                .output_interface(route.link)
+                .protocol(protocol)
+                .build();
+            // An address of 32 bits has no network that the gateway could be in; whether it may be used was looked at.
+            message.header.flags |= RouteFlags::Onlink;
+            message
+        }
         IpAddr::V6(gateway) => RouteMessageBuilder::<Ipv6Addr>::new()
             .gateway(gateway)
             .output_interface(route.link)

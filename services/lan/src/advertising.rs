@@ -10,7 +10,7 @@ use octet_node::say;
 
 use crate::icmp::{Came, Icmp};
 use crate::netd::Netd;
-use crate::ra::{Advert, Prefix, SOLICITATION, is_solicitation};
+use crate::ra::{Advert, MOST, Prefix, SOLICITATION, is_solicitation};
 
 /// More of a message is not read, in bytes: the largest of a link.
 pub const LARGEST: usize = 1500;
@@ -44,20 +44,66 @@ pub struct Advertising {
     next: BTreeMap<u32, (Instant, Option<Instant>)>,
     /// How often it is still asked who is there, and when next.
     asks: Option<(u32, Instant)>,
-    /// What was heard last.
+    /// What the router that leads out has said.
     heard: Option<Heard>,
     /// Which board this is.
     board: Option<u8>,
 }
 
-/// An advertisement of the router that leads out.
+/// What a router has said in all of its advertisements: each thing holds for as long as it was said, whether or not later
+/// ones say it again (RFC 4861, 6.2.3 and 6.3.4).
 #[derive(Debug)]
 struct Heard {
-    /// Who has sent it.
+    /// Who has sent them.
     from: Ipv6Addr,
-    advert: Advert,
     /// Until when it leads out.
     until: Instant,
+    /// The networks of the link, what was said last first; each until when, `None` for ever.
+    prefixes: Vec<(Prefix, Option<Instant>)>,
+    /// Who answers questions about names, in the same way.
+    names: Vec<(Ipv6Addr, Option<Instant>)>,
+}
+
+impl Heard {
+    /// Nothing yet.
+    fn new(from: Ipv6Addr, now: Instant) -> Self {
+        Self { from, until: now, prefixes: vec![], names: vec![] }
+    }
+
+    /// Takes an advertisement.
+    fn take(&mut self, advert: Advert, now: Instant) {
+        let end = |seconds: u32| now + Duration::from_secs(seconds.into());
+        self.until = end(advert.router_seconds.into());
+        let prefixes = advert.prefixes.into_iter().map(|it| (it, it.seconds.map(end)));
+        add(&mut self.prefixes, prefixes.collect(), now, |it| (it.network, it.length));
+        let names = advert.names.into_iter();
+        let names = names.map(|(it, seconds)| (it, (seconds != u32::MAX).then(|| end(seconds))));
+        add(&mut self.names, names.collect(), now, |it| *it);
+    }
+}
+
+/// Puts what is said anew before what was said; what is the same by `key` counts once, and what has ended not at all.
+fn add<T, K: PartialEq>(
+    said: &mut Vec<(T, Option<Instant>)>,
+    anew: Vec<(T, Option<Instant>)>,
+    now: Instant,
+    key: impl Fn(&T) -> K,
+) {
+    let mut all = anew;
+    for old in said.drain(..) {
+        if all.iter().all(|(it, _)| key(it) != key(&old.0)) {
+            all.push(old);
+        }
+    }
+    all.retain(|(_, end)| end.is_none_or(|end| end > now));
+    all.truncate(MOST);
+    *said = all;
+}
+
+/// Seconds until `end`: the last one counts in full.
+fn left(end: Instant, now: Instant) -> u32 {
+    let left = end.saturating_duration_since(now) + Duration::from_millis(999);
+    u32::try_from(left.as_secs()).unwrap_or(u32::MAX)
 }
 
 impl Advertising {
@@ -123,12 +169,16 @@ impl Advertising {
     /// When there is something to do.
     pub fn due(&self) -> Option<Instant> {
         let next = self.next.values().map(|(next, _)| *next);
-        next.chain(self.asks.map(|(_, at)| at)).min()
+        let names = self.heard.iter().flat_map(|heard| &heard.names);
+        next.chain(self.asks.map(|(_, at)| at)).chain(names.filter_map(|(_, end)| *end)).min()
     }
 
     /// Does what is due.
     pub async fn tick(&mut self, socket: &Icmp) {
         let now = Instant::now();
+        if let Some(heard) = &mut self.heard {
+            heard.names.retain(|(_, end)| end.is_none_or(|end| end > now));
+        }
         let due: Vec<u32> =
             self.next.iter().filter(|(_, (next, _))| *next <= now).map(|(link, _)| *link).collect();
         for link in due {
@@ -166,8 +216,9 @@ impl Advertising {
             return;
         }
         self.asks = None;
-        let until = now + Duration::from_secs(advert.router_seconds.into());
-        self.heard = Some(Heard { from: came.from, advert, until });
+        let heard = self.heard.take().filter(|heard| heard.from == came.from);
+        let heard = self.heard.insert(heard.unwrap_or_else(|| Heard::new(came.from, now)));
+        heard.take(advert, now);
         self.report().await;
     }
 
@@ -179,8 +230,7 @@ impl Advertising {
 
     /// Who answers questions about names, as was heard.
     pub fn names(&self) -> impl Iterator<Item = Ipv6Addr> {
-        let heard = self.heard.iter().flat_map(|heard| &heard.advert.names);
-        heard.filter(|(_, seconds)| *seconds > 0).map(|(server, _)| *server)
+        self.heard.iter().flat_map(|heard| &heard.names).map(|(server, _)| *server)
     }
 
     fn out(&self) -> Option<&Link> {
@@ -197,16 +247,16 @@ impl Advertising {
     }
 
     fn reported(&self) -> Option<Advertised> {
-        let Heard { from, advert, .. } = self.heard.as_ref()?;
-        let link = self.out()?;
-        let prefix = advert.prefixes.iter().find_map(|prefix| {
-            Some((own_address(prefix, self.links.is_board, self.board, link.mac)?, prefix.seconds))
-        });
+        let Heard { from, until, prefixes, .. } = self.heard.as_ref()?;
+        let (link, now) = (self.out()?, Instant::now());
+        let own = |prefix| own_address(prefix, self.links.is_board, self.board, link.mac);
+        let lasts = prefixes.iter().filter(|(_, end)| end.is_none_or(|end| end > now));
+        let address = { lasts }.find_map(|(prefix, end)| Some((own(prefix)?, *end)));
         Some(Advertised {
-            address: prefix.map(|(address, _)| address),
-            address_seconds: prefix.and_then(|(_, seconds)| seconds),
-            gateway: (advert.router_seconds > 0).then_some(*from),
-            gateway_seconds: advert.router_seconds.into(),
+            address: address.map(|(address, _)| address),
+            address_seconds: address.and_then(|(_, end)| end).map(|end| left(end, now)),
+            gateway: (*until > now).then_some(*from),
+            gateway_seconds: left(*until, now),
         })
     }
 
@@ -244,7 +294,7 @@ fn advert(segment: &Segment, autonomous: bool) -> Advert {
 
 /// This node's address in a network that is advertised, if it is to have one there.
 fn own_address(prefix: &Prefix, is_board: bool, board: Option<u8>, mac: Mac) -> Option<Cidr> {
-    let is_wide = prefix.length == 64 && prefix.seconds != Some(0);
+    let is_wide = prefix.length == 64;
     let host = match board.filter(|_| is_board) {
         // The network of a board has its number.
         Some(number) if u16::from(number) == prefix.network.segments()[3] => BOARD,
@@ -305,6 +355,40 @@ mod tests {
         // Nothing has changed.
         advertising.follow(board(1)).await;
         assert_eq!(heard(&advertising), Some(other));
+    }
+
+    #[test]
+    fn each_thing_that_is_advertised_lasts_as_long_as_it_was_said() {
+        let now = Instant::now();
+        let at = |seconds| now + Duration::from_secs(seconds);
+        let whole = advert(&segment(), true);
+        let bare = Advert { prefixes: vec![], names: vec![], ..whole.clone() };
+        let (prefix, server) = (whole.prefixes[0], whole.names[0].0);
+        let mut heard = Heard::new("fe80::1".parse().unwrap(), now);
+        heard.take(whole.clone(), now);
+        // It says nothing of networks and servers: they stay, and the router leads out for longer.
+        heard.take(bare.clone(), at(200));
+        assert_eq!(heard.prefixes, [(prefix, Some(at(3600)))]);
+        assert_eq!(heard.names, [(server, Some(at(300)))]);
+        assert_eq!((heard.until, left(at(3600), at(200))), (at(500), 3400));
+        heard.take(bare.clone(), at(300));
+        assert_eq!((heard.names.len(), heard.prefixes.len()), (0, 1));
+        // Another one comes first, and this one is taken back.
+        let other = Prefix { network: "fd00:0:0:4::".parse().unwrap(), ..prefix };
+        heard.take(Advert { prefixes: vec![other], ..bare.clone() }, at(400));
+        assert_eq!(heard.prefixes, [(other, Some(at(4000))), (prefix, Some(at(3600)))]);
+        let gone = Prefix { seconds: Some(0), ..other };
+        heard.take(Advert { prefixes: vec![gone], ..bare.clone() }, at(500));
+        assert_eq!(heard.prefixes, [(prefix, Some(at(3600)))]);
+        // Whoever says ever more of them has no more places.
+        for number in 0..9 {
+            let other =
+                Prefix { network: Ipv6Addr::new(0xfd00, 0, 0, 10 + number, 0, 0, 0, 0), ..prefix };
+            heard.take(Advert { prefixes: vec![other], ..bare.clone() }, at(600));
+        }
+        assert_eq!(heard.prefixes.len(), MOST);
+        heard.take(Advert { router_seconds: 0, ..bare }, at(700));
+        assert_eq!((heard.until, heard.prefixes.len()), (at(700), MOST));
     }
 
     #[test]

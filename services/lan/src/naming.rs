@@ -1,7 +1,7 @@
 //! Names, as the links have it: whom this node answers, what the box's hosts are called, and who is asked.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
+use std::net::{IpAddr, SocketAddr, SocketAddrV6, TcpListener, UdpSocket};
 use std::rc::Rc;
 
 use octet_node::address::NETWORK;
@@ -67,9 +67,10 @@ impl Naming {
             Ok(own) => dns.set_own(own),
             Err(error) => self.tell(vec![format!("the box's hosts have no names: {error}")]),
         }
-        let at_port = |all: &[IpAddr]| -> Vec<_> {
-            all.iter().map(|it| SocketAddr::new(*it, PORT)).collect()
-        };
+        let out = links.links.iter().find(|link| matches!(link.leads_to, LeadsTo::Out { .. }));
+        let out = out.map_or(0, |link| link.index);
+        let at_port =
+            |all: &[IpAddr]| -> Vec<_> { all.iter().map(|it| server(*it, out)).collect() };
         refused.extend(dns.set_exits(&at_port(exit.unwrap_or_default())));
         refused.extend(dns.set_upstreams(&at_port(upstreams)));
         let mut refused: Vec<String> = refused.iter().map(ToString::to_string).collect();
@@ -114,6 +115,16 @@ impl Naming {
             "cached bytes": dns.cached_bytes(),
             "counted": dns.counters(),
         })
+    }
+}
+
+/// Where a server is asked. One with an address of a link alone is on the link that leads `out` (RFC 4007, 6).
+fn server(address: IpAddr, out: u32) -> SocketAddr {
+    match address {
+        IpAddr::V6(six) if six.is_unicast_link_local() => {
+            SocketAddrV6::new(six, PORT, 0, out).into()
+        }
+        other => SocketAddr::new(other, PORT),
     }
 }
 
@@ -172,6 +183,16 @@ fn hosts(links: &Links) -> BTreeMap<String, Vec<IpAddr>> {
 mod tests {
     use super::*;
     use octet_node::links::Link;
+
+    #[test]
+    fn a_server_with_an_address_of_the_link_is_asked_on_the_link() {
+        let scope = |text: &str| match server(text.parse().unwrap(), 7) {
+            SocketAddr::V6(six) => (six.port(), six.scope_id()),
+            SocketAddr::V4(four) => (four.port(), 0),
+        };
+        assert_eq!(scope("fe80::1"), (53, 7));
+        assert_eq!([scope("2001:db8::1"), scope("192.0.2.1")], [(53, 0); 2]);
+    }
 
     #[test]
     fn hosts_are_called_as_the_file_has_it() {

@@ -75,6 +75,19 @@ fn networks_of_two_have_no_broadcast() {
     }
 }
 
+#[test]
+fn an_address_alone_has_a_router_beside_it() {
+    let has = |cidr: &str, router: &str| {
+        Cidr::try_from(cidr.to_owned()).unwrap().has_router(router.parse().unwrap())
+    };
+    assert!(has("192.0.2.7/24", "192.0.2.1") && !has("192.0.2.7/24", "198.51.100.1"));
+    assert!(has("192.0.2.7/32", "198.51.100.1") && has("192.0.2.7/32", "192.0.2.1"));
+    for none in ["192.0.2.7", "0.0.0.0", "127.0.0.1", "224.0.0.1", "255.255.255.255"] {
+        assert!(!has("192.0.2.7/32", none), "{none}");
+    }
+    assert!(!has("2001:db8::7/32", "192.0.2.1"));
+}
+
 proptest! {
     #[test]
     fn json_says_the_same(

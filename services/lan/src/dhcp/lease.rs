@@ -67,7 +67,7 @@ impl Lease {
         Ok(Self {
             address,
             // One that cannot be reached is as good as none.
-            gateway: answer.router.filter(|router| address.reaches(IpAddr::V4(*router))),
+            gateway: answer.router.filter(|router| address.has_router(*router)),
             server,
             until: time.map(|time| asked + time),
             renew_at: again.map(|(renew, _)| asked + renew),

@@ -1,6 +1,7 @@
 //! DHCP messages, as far as either side reads them (RFC 2131, 2; options RFC 2132).
 
 use std::net::Ipv4Addr;
+use std::ops::Range;
 
 use dhcproto::v4::{
     DhcpOption, Flags, HType, Message, MessageType, Opcode, OptionCode, UnknownOption,
@@ -18,12 +19,21 @@ const BOARD: u8 = 224;
 /// Bytes before the options.
 const HEAD: usize = 240;
 
+/// Options without a value: one that fills up, and the last one.
+const PAD: u8 = 0;
+const END: u8 = 255;
+
 /// What the options begin with.
 const COOKIE: [u8; 4] = [99, 130, 83, 99];
 
 /// The options that are read: mask, routers, names, time, wish, seconds, kind, server, when to renew and to rebind,
-/// board.
-const KNOWN: [u8; 11] = [1, 3, 6, 42, 50, 51, 53, 54, 58, 59, BOARD];
+/// routes, board.
+const KNOWN: [u8; 12] = [1, 3, 6, 42, 50, 51, 53, 54, 58, 59, 121, BOARD];
+
+/// The option that says where else there are options (RFC 2132, 9.3), and these fields: `file`, by bit 0 of its value, and
+/// `sname`, by bit 1. They are read in this order (RFC 2131, 4.1).
+const OVERLOAD: u8 = 52;
+const FIELDS: [(u8, Range<usize>); 2] = [(1, 108..236), (2, 44..108)];
 
 /// Addresses of one kind that are read of an answer at most.
 const MOST_SERVERS: usize = 4;
@@ -174,6 +184,7 @@ impl Ask {
             OptionCode::AddressLeaseTime,
             OptionCode::Renewal,
             OptionCode::Rebinding,
+            OptionCode::ClasslessStaticRoute,
             OptionCode::from(BOARD),
         ];
         let options = message.opts_mut();
@@ -223,8 +234,14 @@ impl Answer {
             board: None,
         };
         let some = |all: &[Ipv4Addr]| all.iter().copied().take(MOST_SERVERS).collect();
+        // Who reads these routes does not look at the option for routers (RFC 3442).
+        let mut by_route = None;
         for (_, option) in message.opts().iter() {
             match option {
+                DhcpOption::ClasslessStaticRoute(routes) => {
+                    let default = routes.iter().find(|(to, _)| to.prefix_len() == 0);
+                    by_route = Some(default.map(|(_, router)| *router));
+                }
                 DhcpOption::ServerIdentifier(server) => answer.server = Some(*server),
                 DhcpOption::SubnetMask(mask) => answer.mask = Some(*mask),
                 DhcpOption::Router(routers) => answer.router = routers.first().copied(),
@@ -241,6 +258,9 @@ impl Answer {
                 }
                 _ => {}
             }
+        }
+        if let Some(router) = by_route {
+            answer.router = router;
         }
         Ok(answer)
     }
@@ -342,18 +362,28 @@ fn decode(bytes: &[u8], code: Opcode) -> Result<(Message, Mac), Refused> {
 /// The message without the options that nobody here reads: `dhcproto` panics at some that are malformed
 /// (0.15.0 at option 80 with a length), and everybody on the link can send one.
 fn with_known_options(bytes: &[u8]) -> Option<Vec<u8>> {
-    const PAD: u8 = 0;
-    const END: u8 = 255;
-
-    let (head, mut options) = bytes.split_at_checked(HEAD)?;
+    let (head, options) = bytes.split_at_checked(HEAD)?;
     if !head.ends_with(&COOKIE) {
         return None;
     }
     let mut known = head.to_vec();
+    let overloaded = take_known(options, &mut known)?;
+    for (bit, field) in FIELDS {
+        if overloaded & bit != 0 {
+            take_known(&head[field], &mut known)?;
+        }
+    }
+    known.push(END);
+    Some(known)
+}
+
+/// Adds the known ones of `options` to `known`. Returns the value of [`OVERLOAD`], 0 without it.
+fn take_known(mut options: &[u8], known: &mut Vec<u8>) -> Option<u8> {
+    let mut overloaded = 0;
     loop {
         match options {
             // Without an end there is at least nothing more.
-            [] | [END, ..] => break,
+            [] | [END, ..] => return Some(overloaded),
             [PAD, rest @ ..] => options = rest,
             [number, length, rest @ ..] => {
                 let (value, rest) = rest.split_at_checked((*length).into())?;
@@ -361,13 +391,14 @@ fn with_known_options(bytes: &[u8]) -> Option<Vec<u8>> {
                     known.extend([*number, *length]);
                     known.extend(value);
                 }
+                if let (OVERLOAD, [fields]) = (*number, value) {
+                    overloaded = *fields;
+                }
                 options = rest;
             }
             [_] => return None,
         }
     }
-    known.push(END);
-    Some(known)
 }
 
 fn encode(message: &Message) -> Vec<u8> {

@@ -14,7 +14,7 @@ const NAMES: u8 = 25;
 const HEAD: usize = 16;
 
 /// Networks, and servers for names, that are read at most.
-const MOST: usize = 4;
+pub const MOST: usize = 4;
 
 /// Who is there to advertise? The kernel fills in the checksum.
 pub const SOLICITATION: [u8; 8] = [SOLICIT, 0, 0, 0, 0, 0, 0, 0];

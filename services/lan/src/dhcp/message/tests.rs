@@ -69,6 +69,42 @@ fn says_what_is_wrong() {
     }
 }
 
+/// RFC 3442: without a default route among them there is no router, whatever the other option says.
+#[test]
+fn routes_count_instead_of_routers() {
+    let router =
+        |options: &[u8]| Answer::parse(&answer(2, &[options, &MORE].concat())).unwrap().router;
+    let default = [0, 203, 0, 113, 1];
+    let others = [32, 203, 0, 113, 1, 0, 0, 0, 0, 8, 10, 192, 0, 2, 9];
+    assert_eq!(router(&[]), Some(Ipv4Addr::new(192, 0, 2, 1)));
+    let both = [&[121, 20][..], &others, &default].concat();
+    assert_eq!(router(&both), Some(Ipv4Addr::new(203, 0, 113, 1)));
+    assert_eq!(router(&[&[121, 15][..], &others].concat()), None);
+    let cut = [&[121, 4][..], &default[..4]].concat();
+    assert_eq!(router(&cut), None);
+}
+
+/// RFC 2132, 9.3: options in the fields `file` and `sname`.
+#[test]
+fn options_are_read_in_the_fields_that_have_them() {
+    let seconds = |fields: u8, file: &[u8], sname: &[u8]| {
+        let mut bytes = answer(2, &[54, 4, 192, 0, 2, 1, 52, 1, fields, 255]);
+        bytes[108..108 + file.len()].copy_from_slice(file);
+        bytes[44..44 + sname.len()].copy_from_slice(sname);
+        Answer::parse(&bytes).map(|answer| (answer.seconds, answer.mask))
+    };
+    let mask = [1, 4, 255, 255, 255, 0, 255];
+    let time = [51, 4, 0, 0, 14, 16, 255];
+    let read = Ipv4Addr::new(255, 255, 255, 0);
+    assert_eq!(seconds(0, &time, &mask), Ok((None, None)));
+    assert_eq!(seconds(1, &time, &mask), Ok((Some(3600), None)));
+    assert_eq!(seconds(2, &time, &mask), Ok((None, Some(read))));
+    assert_eq!(seconds(3, &time, &mask), Ok((Some(3600), Some(read))));
+    // What is in a field that has no options is a name.
+    assert_eq!(seconds(2, b"pxelinux.0", &mask), Ok((None, Some(read))));
+    assert!(seconds(1, &[51, 200], &mask).is_err());
+}
+
 #[test]
 fn what_one_side_says_the_other_reads() {
     let (address, server) = (Ipv4Addr::new(10, 20, 3, 2), Ipv4Addr::new(10, 20, 3, 1));
