@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use crate::build::{Options, build};
+use crate::report;
 use crate::setup;
 use crate::verify::{Extent, verify};
 
@@ -30,10 +31,10 @@ pub fn run(args: Args) -> miette::Result<ExitCode> {
     let takes_others = args.verify.is_none();
     let options = Options { takes_others, quick: args.quick, ..args.options };
     let built = build(&options)?;
-    if let Some(extent) = args.verify {
-        println!("{}", verify(&options, &built, extent)?.text(&built));
-    } else {
-        println!("{}", built.folder.display());
-    }
+    let what = match args.verify {
+        Some(extent) => verify(&options, &built, extent)?.text(&built),
+        None => built.folder.display().to_string(),
+    };
+    report::print(&format!("{what}\n"))?;
     Ok(ExitCode::SUCCESS)
 }

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use super::sign::slot;
 use crate::build;
+use crate::report;
 use crate::update::{self, BUNDLE};
 
 /// Makes the file that boxes take, of an image that `cargo image sign` has signed
@@ -22,7 +23,9 @@ pub fn run(args: Args) -> miette::Result<ExitCode> {
     let built = build::build(&args.build)?;
     let to = args.to.unwrap_or_else(|| built.folder.join(BUNDLE));
     let size = update::bundle(&built.folder, &built.disk, &slot(&built)?, &to)?;
-    println!("{}: {size} bytes; a box asks for those alone that it lacks", to.display());
-    println!("cargo image ctl update install {}", to.display());
+    let to = to.display();
+    report::print(&format!(
+        "{to}: {size} bytes; a box asks for those alone that it lacks\ncargo image ctl update install {to}\n"
+    ))?;
     Ok(ExitCode::SUCCESS)
 }

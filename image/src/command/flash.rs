@@ -16,6 +16,7 @@ use crate::flash::{
     FlashError, Found, Host, Image, LOST, Phase, Report, Target, Unkept, Watch, Work, ask, flash,
     flash_slot, keep, survey,
 };
+use crate::report;
 use crate::steps::{Step, Steps};
 
 /// Writes the image onto a disk or into a file: only what differs, all of it read back
@@ -73,12 +74,15 @@ pub fn run(args: Args) -> miette::Result<ExitCode> {
     let shown = Shown::new()?;
     let report = flash(&image, &target, &shown)?;
     shown.end();
-    println!("{}", summary(&report, &image, &target));
+    report::print(&format!("{}\n", summary(&report, &image, &target)))?;
     if let Some(board) = args.board {
-        println!("It is for {board}: {} on its EFI system partition says so.", BoardFile::PATH);
+        let path = BoardFile::PATH;
+        report::print(&format!(
+            "It is for {board}: {path} on its EFI system partition says so.\n"
+        ))?;
     }
     if let Some(disk) = target.disk() {
-        println!("{}", next(&disk.path().display().to_string()));
+        report::print(&format!("{}\n", next(&disk.path().display().to_string())))?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -109,7 +113,8 @@ fn slot_alone(image: &Image, target: &Target, yes: bool) -> miette::Result<ExitC
     let keep = keep(image, target)?;
     let (slot, to) = (&keep.manifest.slot, target.path().display());
     if keep.is_done() {
-        println!("{to}: slot {slot} is there, whole, and starts next: nothing to do");
+        let what = format!("{to}: slot {slot} is there, whole, and starts next: nothing to do\n");
+        report::print(&what)?;
         return Ok(ExitCode::SUCCESS);
     }
     if !yes && !target.is_worthless() {
@@ -118,7 +123,6 @@ fn slot_alone(image: &Image, target: &Target, yes: bool) -> miette::Result<ExitC
     let shown = Shown::new()?;
     let written = flash_slot(&keep, image, target, &shown)?;
     shown.end();
-    println!("{} -> {to}: {written} bytes written and read back", image.path().display());
     let next = match (&keep.work, &keep.back) {
         (Work::Nothing, _) => format!("slot {slot} was there, and starts next"),
         (_, Some(back)) => {
@@ -126,7 +130,10 @@ fn slot_alone(image: &Image, target: &Target, yes: bool) -> miette::Result<ExitC
         }
         (_, None) => format!("slot {slot} starts next"),
     };
-    println!("All else is as it was; {next}.");
+    report::print(&format!(
+        "{} -> {to}: {written} bytes written and read back\nAll else is as it was; {next}.\n",
+        image.path().display()
+    ))?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -8,6 +8,7 @@ use octet_bundle::SlotName;
 
 use crate::build::{self, Built};
 use crate::output::manifest::Manifest;
+use crate::report;
 use crate::update::{self, Release, make_key};
 
 /// Signs the image as an update; `cargo image bundle` then makes the file that boxes take
@@ -40,8 +41,11 @@ pub struct Args {
 pub fn run(args: Args) -> miette::Result<ExitCode> {
     if let Some(path) = &args.new_key {
         let (public, key) = make_key(path, !args.no_password)?;
-        println!("{}: keep it, and keep it secret", path.display());
-        println!("{}: for appliance.toml:\n\n[trust]\nupdate_keys = [\"{key}\"]", public.display());
+        report::print(&format!(
+            "{}: keep it, and keep it secret\n{}: for appliance.toml:\n\n[trust]\nupdate_keys = [\"{key}\"]\n",
+            path.display(),
+            public.display()
+        ))?;
         return Ok(ExitCode::SUCCESS);
     }
     let key = args.key.unwrap_or_default(); // clap demands one
@@ -49,8 +53,11 @@ pub fn run(args: Args) -> miette::Result<ExitCode> {
     let release = Release { sequence: args.sequence, floor: args.floor, from: args.from };
     let name = slot(&built)?;
     let (manifest, paths) = update::sign(&built.folder, &built.disk, &name, &key, &release)?;
-    println!("slot {name}, sequence {}, floor {}", manifest.sequence, manifest.floor);
-    paths.iter().for_each(|path| println!("{}", path.display()));
+    report::print(&format!(
+        "slot {name}, sequence {}, floor {}\n",
+        manifest.sequence, manifest.floor
+    ))?;
+    paths.iter().try_for_each(|path| report::print(&format!("{}\n", path.display())))?;
     Ok(ExitCode::SUCCESS)
 }
 

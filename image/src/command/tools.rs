@@ -11,6 +11,7 @@ use miette::{Diagnostic, IntoDiagnostic, WrapErr};
 
 use crate::build::{self, Options};
 use crate::output::file::WriteError;
+use crate::report;
 use crate::setup;
 use crate::target::Target;
 
@@ -69,7 +70,8 @@ pub fn run(args: Args) -> miette::Result<ExitCode> {
         let size = put(program, &folder.join(tool))
             .into_diagnostic()
             .wrap_err_with(|| format!("cannot put {tool} into {}", folder.display()))?;
-        println!("{} ({:.1} MB)", folder.join(tool).display(), size as f64 / 1e6);
+        let place = folder.join(tool);
+        report::print(&format!("{} ({:.1} MB)\n", place.display(), size as f64 / 1e6))?;
     }
     eprintln!("{:10} {} programs ({:.1} s)", "tools", TOOLS.len(), began.elapsed().as_secs_f64());
     let path = std::env::var_os("PATH").unwrap_or_default();

@@ -1,7 +1,7 @@
 //! The partition table of an image (UEFI 2.10, chapter 5).
 
 use std::collections::BTreeMap;
-use std::io::SeekFrom;
+use std::io::{self, SeekFrom};
 use std::ops::Range;
 
 use gpt::disk::LogicalBlockSize;
@@ -72,8 +72,32 @@ pub struct Layout {
     pub data: Option<u64>,
 }
 
+/// The bytes of a header (UEFI 2.10, 5.3.2) up to the length of an entry, and where in it the number of entries is.
+const HEADER: usize = 88;
+const COUNT_AT: usize = 80;
+
+/// Whether each header of `disk` says of its entries what that of an image says: the crate `gpt` panics at entries of
+/// another length, and reads as many as a header says. A used card may say anything.
+fn has_known_entries(disk: &mut impl DiskDevice) -> io::Result<bool> {
+    let last = (disk.seek(SeekFrom::End(0))? / SECTOR).saturating_sub(1) * SECTOR;
+    for at in [SECTOR, last] {
+        let mut header = [0; HEADER];
+        disk.seek(SeekFrom::Start(at))?;
+        disk.read_exact(&mut header)?;
+        let said = &header[COUNT_AT..];
+        let known = [128u32.to_le_bytes(), 128u32.to_le_bytes()].concat();
+        if header.starts_with(b"EFI PART") && said != known {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
 /// Where the partitions of `disk` are, if it has an ESP as an image has.
 pub fn find(disk: &mut impl DiskDevice) -> Option<Layout> {
+    if !has_known_entries(disk).ok()? {
+        return None;
+    }
     let table = GptConfig::new().writable(false).open_from_device(&mut *disk).ok()?;
     let named = |name| table.partitions().values().find(move |partition| partition.name == name);
     let esp = named(ESP_NAME)?;
@@ -100,6 +124,7 @@ fn partition(kind: Type, guid: u128, start: u64, size: u64, name: &str) -> Parti
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io::{Read, Seek, Write};
 
     #[test]
     fn both_tables_say_the_same() {
@@ -126,6 +151,30 @@ mod tests {
         assert_eq!(all[0], (1, guid(2), "octet-esp".into(), 2048, 526_335));
         assert_eq!(all[1], (2, guid(3), "octet-data".into(), 526_336, 559_103));
         assert_eq!(all.len(), 2);
+    }
+
+    /// As many as a header says are read, and of another length than 128 bytes none can be.
+    #[test]
+    fn a_header_that_says_what_no_image_says_is_none() {
+        for (count, length) in [(u32::MAX, 128), (128, u32::MAX), (128, 256), (0, 128)] {
+            for at in [SECTOR, DISK_SIZE - SECTOR] {
+                let mut disk = Sparse::new(DISK_SIZE);
+                write(&mut disk).unwrap();
+                assert!(find(&mut disk).is_some());
+                let mut header = [0; 92];
+                disk.seek(SeekFrom::Start(at)).unwrap();
+                disk.read_exact(&mut header).unwrap();
+                header[80..84].copy_from_slice(&u32::to_le_bytes(count));
+                header[84..88].copy_from_slice(&u32::to_le_bytes(length));
+                // The table counts by its check sum, which is reckoned with zeros in its own place.
+                header[16..20].fill(0);
+                let sum = crc32fast::hash(&header).to_le_bytes();
+                header[16..20].copy_from_slice(&sum);
+                disk.seek(SeekFrom::Start(at)).unwrap();
+                disk.write_all(&header).unwrap();
+                assert_eq!(find(&mut disk), None, "{count} × {length} at {at}");
+            }
+        }
     }
 
     #[test]
