@@ -44,7 +44,9 @@ pub fn look(address: &str) -> Result<Seen, UbusError> {
     Ok(Seen { fingerprint, lacks })
 }
 
-/// What the login may do: read four files and what runs, change three files, and nothing else.
+/// What the login may do: read four files and what runs, and change three files. That is as much as root: options of an
+/// interface in `network` name programs that OpenWrt runs (`pppd_options` with pppd's `connect`), and so do includes in
+/// `firewall`.
 pub fn acl() -> Value {
     let (command, params) = NFT;
     let nft = format!("{command} {}", params.join(" "));

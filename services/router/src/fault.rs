@@ -2,6 +2,7 @@
 
 use std::io;
 
+use octet_appliance::Fingerprint;
 use octet_node::control::{CallError, Failure, FailureCode};
 use octet_openwrt::apply::ApplyError;
 use octet_openwrt::ubus::UbusError;
@@ -35,6 +36,9 @@ pub enum Fault {
     /// What there is, is another router's.
     #[error("the password that is kept here is for a router with another certificate")]
     OtherRouter,
+    /// The settings name another router than the owner does.
+    #[error("the settings name a router with another certificate: {0}")]
+    OtherSet(Fingerprint),
     /// The file has none.
     #[error("the first line of the file is no password")]
     WrongFile,
@@ -67,9 +71,12 @@ impl Fault {
                 "ask the board with the role `manager`; `router logout` takes away what is kept here"
             }
             Self::NoNumber(_) => "ask again",
-            Self::NoPassword => "`router login FILE` takes it: the first line of FILE",
+            Self::NoPassword => "`router login FINGERPRINT FILE` takes it: the first line of FILE",
             Self::OtherRouter => {
-                "if the settings name the right router, `router login FILE` takes its password"
+                "if the settings name the right router, `router login FINGERPRINT FILE` takes its password"
+            }
+            Self::OtherSet(_) => {
+                "compare it with the router's own; `config history` shows who changed the settings"
             }
             Self::WrongFile => "name a file whose first line is the password",
             Self::NoFolder | Self::Disk(..) | Self::Apply(ApplyError::Copy(_)) => {
@@ -77,7 +84,7 @@ impl Fault {
             }
             Self::Busy => "wait for it to end: it takes a few minutes at most",
             Self::Apply(ApplyError::Ubus(UbusError::Login(_))) => {
-                "`router login FILE` takes another password; `octetctl openwrt adopt ADDRESS` says how a login is made"
+                "`router login FINGERPRINT FILE` takes another password; `octetctl openwrt adopt ADDRESS` says how a login is made"
             }
             Self::Apply(error) => return error.help(),
             Self::Undone(_) => {
@@ -90,7 +97,7 @@ impl Fault {
     fn code(&self) -> FailureCode {
         match self {
             Self::Busy | Self::Apply(ApplyError::Ubus(UbusError::Waiting)) => FailureCode::Busy,
-            Self::WrongFile => FailureCode::BadArgument,
+            Self::WrongFile | Self::OtherSet(_) => FailureCode::BadArgument,
             Self::NoPassword => FailureCode::NotFound,
             _ => FailureCode::Failed,
         }

@@ -1,9 +1,10 @@
 //! What it can be asked. No answer has the password in it.
 
+use octet_appliance::{Fingerprint, InvalidFingerprint};
 use octet_node::control::file::FileArg;
-use octet_node::control::{Capability, ColumnKind, Failure, Verb};
+use octet_node::control::{Capability, ColumnKind, Failure, FailureCode, Verb};
 use octet_node::serve::threads::Verbs;
-use octet_node::serve::verbs::{file, nothing};
+use octet_node::serve::verbs::{file, nothing, text};
 use serde_json::{Value, json};
 
 use crate::password::LONGEST;
@@ -17,10 +18,15 @@ pub fn verbs() -> Verbs<Work> {
     Verbs::default()
         .with(
             verb("login", Capability::Own, "Keeps the password of the router's login `octet`"),
-            file("password", "A file whose first line is the password"),
-            |work: &Work, call, _: FileArg| {
+            text(
+                "fingerprint",
+                "sha256:… of the router's certificate, as `octetctl openwrt adopt` shows it",
+            )
+            .parse(fingerprint)
+            .and(file("password", "A file whose first line is the password")),
+            |work: &Work, call, (router, _): (Fingerprint, FileArg)| {
                 let (peer, id) = (&mut *call.peer, call.id);
-                work.login(|| peer.read_file(id, LONGEST)).map(|()| Value::Null)
+                work.login(router, || peer.read_file(id, LONGEST)).map(|()| Value::Null)
             },
         )
         .with(verb("logout", Capability::Own, "Forgets that password"), nothing(), |work, _, ()| {
@@ -47,6 +53,13 @@ pub fn verbs() -> Verbs<Work> {
             |work, _, ()| change(work, Goal::Nothing),
         )
         .with_settings(Work::check, |_| Ok(()))
+}
+
+fn fingerprint(text: String) -> Result<Fingerprint, Failure> {
+    text.parse().map_err(|error: InvalidFingerprint| {
+        let help = "it is `fingerprint` of `router` in [cluster]; compare it with the router's own";
+        Failure::new(FailureCode::BadArgument, error.to_string(), help)
+    })
 }
 
 fn report(lines: Vec<String>) -> Value {

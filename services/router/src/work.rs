@@ -3,7 +3,7 @@
 use std::sync::{Mutex, PoisonError, RwLock, RwLockReadGuard, TryLockError};
 use std::thread;
 
-use octet_appliance::RouterContact;
+use octet_appliance::{Fingerprint, RouterContact};
 use octet_node::control::Failure;
 use octet_node::say;
 use octet_openwrt::adopt::LOGIN;
@@ -54,13 +54,22 @@ impl Work {
         Self { place, password, changes: Mutex::default(), router: RwLock::default() }
     }
 
-    /// Keeps the password that `read` gives, which is not asked for it on a board that keeps none.
+    /// Keeps the password that `read` gives, for the router with the certificate that the owner names. It is not asked for
+    /// if the settings name another one: who may change them could have named a machine of their own.
     ///
     /// # Errors
-    /// This board is not the one to keep it, or it is none, or the disk does not take it.
-    pub fn login(&self, read: impl FnOnce() -> Result<Vec<u8>, Failure>) -> Result<(), Failure> {
-        let told = Told::read(&self.place)?;
-        Ok(self.password.keep(told.contact.fingerprint, &read()?)?)
+    /// This board is not the one to keep it, or the settings name another router, or it is none, or the disk does not take
+    /// it.
+    pub fn login(
+        &self,
+        router: Fingerprint,
+        read: impl FnOnce() -> Result<Vec<u8>, Failure>,
+    ) -> Result<(), Failure> {
+        let set = Told::read(&self.place)?.contact.fingerprint;
+        if set != router {
+            return Err(Fault::OtherSet(set).into());
+        }
+        Ok(self.password.keep(router, &read()?)?)
     }
 
     /// Forgets the password.

@@ -91,7 +91,7 @@ impl Host {
 
     /// Asks for a verb.
     pub fn ask(&self, verb: &str) -> Result<Value, Failure> {
-        self.ask_with(verb, None)
+        self.ask_with(verb, json!({}), None)
     }
 
     /// Asks for a verb that is not answered, because it is killed before that.
@@ -106,14 +106,26 @@ impl Host {
 
     /// Gives it this file as one with the password.
     pub fn log_in(&self, text: &str) -> Result<Value, Failure> {
-        self.ask_with("login", Some(Memory(text.as_bytes().to_vec())))
+        self.log_in_to(&self.server, text)
     }
 
-    fn ask_with(&self, verb: &str, mut file: Option<Memory>) -> Result<Value, Failure> {
+    /// As an owner who means this router.
+    pub fn log_in_to(&self, router: &Server, text: &str) -> Result<Value, Failure> {
+        let file = Some(Memory(text.as_bytes().to_vec()));
+        let args = json!({ "fingerprint": contact(router)["fingerprint"] });
+        self.ask_with("login", args, file)
+    }
+
+    fn ask_with(
+        &self,
+        verb: &str,
+        args: Value,
+        mut file: Option<Memory>,
+    ) -> Result<Value, Failure> {
         let mut client = Client::connect(&self.path("router.sock")).unwrap();
         client.stream().set_read_timeout(Some(PATIENCE)).unwrap();
-        let arg = file.iter().map(|file| ("password".to_owned(), json!(file.describe())));
-        let args = arg.collect();
+        let Value::Object(mut args) = args else { panic!("{args}") };
+        args.extend(file.iter().map(|file| ("password".to_owned(), json!(file.describe()))));
         let source = file.as_mut().map(|file| file as &mut dyn Source);
         match client.call_with(verb, args, source, |_| true) {
             Ok(answer) => {

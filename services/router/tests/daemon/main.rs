@@ -77,7 +77,7 @@ fn the_password_is_kept_until_the_owner_takes_it_away() {
         for verb in ["diff", "apply", "verify", "release"] {
             let failure = host.ask(verb).unwrap_err();
             assert_eq!(failure.code, FailureCode::NotFound, "{failure}");
-            assert!(failure.help.contains("router login FILE"), "{failure}");
+            assert!(failure.help.contains("router login FINGERPRINT FILE"), "{failure}");
         }
         assert_eq!(host.all_kept(), [""; 0]);
     };
@@ -92,7 +92,7 @@ fn the_password_is_kept_until_the_owner_takes_it_away() {
     for verb in ["diff", "apply", "verify", "release"] {
         let failure = host.ask(verb).unwrap_err();
         assert!(failure.message.contains("does not let `octet` in"), "{failure}");
-        assert!(failure.help.contains("router login FILE"), "{failure}");
+        assert!(failure.help.contains("router login FINGERPRINT FILE"), "{failure}");
     }
     assert_eq!(host.server.writing(), 0);
 
@@ -168,8 +168,13 @@ fn another_machine_is_not_sent_the_password() {
         assert!(failure.message.contains("another certificate"), "{failure}");
     }
     assert!(other.requests().is_empty() && host.server.requests().is_empty());
-    // It is the owner who says so.
-    host.log_in(PASSWORD).unwrap();
+    // Nor is it kept for it by an owner who means the first one, until that one says so.
+    let failure = host.log_in(PASSWORD).unwrap_err();
+    assert_eq!(failure.code, FailureCode::BadArgument, "{failure}");
+    assert!(failure.message.contains("a router with another certificate: sha256:"), "{failure}");
+    assert!(host.ask("diff").unwrap_err().message.contains("another certificate"));
+    assert!(other.requests().is_empty());
+    host.log_in_to(&other, PASSWORD).unwrap();
     let failure = host.ask("diff").unwrap_err();
     assert!(failure.message.contains("does not let `octet` in"), "{failure}");
     assert!(!other.requests().is_empty());
