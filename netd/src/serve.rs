@@ -1,5 +1,6 @@
 //! What netd can be asked, on its socket.
 
+mod explain;
 mod probing;
 mod reported;
 mod show;
@@ -26,7 +27,6 @@ use crate::generation::Author;
 use crate::lease;
 use crate::network::PlugError;
 use crate::plugged::Plugged;
-use crate::router::explain::Answer;
 use crate::router::kind::{InvalidKind, Kind};
 use crate::router::plan::Plan;
 use crate::told::{self, Node, Told};
@@ -169,7 +169,7 @@ pub fn verbs<B: Backend + Clone + 'static>() -> Verbs<Shared<B>> {
                     text("what", "tcp/PORT, udp/PORT, icmp, mpls-in-ip or proto/NUMBER")
                         .parse(|what| kind(&what)),
                 ),
-            async |shared, _, ((from, to), kind)| explain(shared, from, to, kind).await,
+            async |shared, _, ((from, to), kind)| explain::explain(shared, from, to, kind).await,
         )
         .with(
             Verb::new("openwrt", Read, "Lists what a router with OpenWrt lacks of the plan")
@@ -298,34 +298,6 @@ async fn plan<B>(shared: &Shared<B>) -> Result<Plan, Failure> {
     read.await.map_err(|error| failed(error.to_string()))??.ok_or_else(|| {
         let message = "this node is no router of a box";
         Failure::new(FailureCode::NotFound, message, "ask the router")
-    })
-}
-
-async fn explain<B>(
-    shared: &Shared<B>,
-    from: Zone,
-    to: Zone,
-    kind: Kind,
-) -> Result<Value, Failure> {
-    let plan = plan(shared).await?;
-    Ok(match plan.explain(from, to, kind.traffic, kind.port) {
-        Answer::Let { by, text } => {
-            json!({ "answer": "let", "by": by.to_string(), "line": text })
-        }
-        Answer::Neighbour { index, text } => {
-            json!({ "answer": "let", "by": format!("neighbour {}", index + 1), "line": text })
-        }
-        Answer::Published { board, port } => {
-            json!({ "answer": "published", "board": board, "port": port })
-        }
-        Answer::Denied => match plan.policy(from, to, kind) {
-            Some(policy) => json!({
-                "answer": "denied",
-                "line": "no line lets it; these in appliance.toml would:",
-                "policy": policy,
-            }),
-            None => json!({ "answer": "denied", "line": "no line lets it, and none can" }),
-        },
     })
 }
 

@@ -214,6 +214,23 @@ mod tests {
         }
     }
 
+    /// `cargo image bench` writes it: each section names the command that has measured it.
+    const NOT_WALKED: &str = "docs/BENCHMARKS.md";
+
+    #[test]
+    fn every_page_with_commands_is_walked() {
+        let folder = fs::read_dir(workspace().join("docs")).unwrap();
+        let names = folder.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        for name in names.filter(|name| name.ends_with(".md")) {
+            let path = format!("docs/{name}");
+            let text = fs::read_to_string(workspace().join(&path)).unwrap();
+            // A command without a run is an error of its own.
+            let has_commands = commands(&text).map_or(true, |commands| !commands.is_empty());
+            let is_walked = GUIDES.contains(&path.as_str());
+            assert_eq!(has_commands, is_walked || path == NOT_WALKED, "{path}");
+        }
+    }
+
     const TEXT: &str = "\
 # One
 
