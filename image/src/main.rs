@@ -39,6 +39,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    New(command::new::Args),
     Build(command::build::Args),
     Run(command::run::Args),
     Test(command::test::Args),
@@ -64,6 +65,7 @@ fn main() -> ExitCode {
         }));
     }
     let result = match Cli::parse().command {
+        Command::New(args) => command::new::run(args),
         Command::Build(args) => command::build::run(args),
         Command::Run(args) => command::run::run(args),
         Command::Test(args) => command::test::run(args),

@@ -35,7 +35,10 @@ pub enum Refused {
     #[error("{0} is an address of the other version of IP")]
     Version(Cidr),
     /// A server outside gives what is inside.
-    #[error("{0} is in a network of the box itself")]
+    #[error(
+        "{0} is in a network of the box itself: give the box another `{key}` in [cluster] (`cargo image new` draws one)",
+        key = network_of(.0)
+    )]
     Inside(Cidr),
     /// The same of the gateway, which need not be in the network of the address.
     #[error("the gateway {0} is in a network of the box itself")]
@@ -43,6 +46,11 @@ pub enum Refused {
     /// The gateway is elsewhere.
     #[error("the gateway {0} is not on the link")]
     Gateway(IpAddr),
+}
+
+/// The key of `[cluster]` that says the network of this version of IP.
+fn network_of(address: &Cidr) -> &'static str {
+    if address.address().is_ipv4() { "network" } else { "network6" }
 }
 
 impl Lease {
@@ -80,5 +88,43 @@ impl Lease {
     pub fn left(&self, now: Duration) -> Option<u32> {
         let left = self.until?.saturating_sub(now).as_secs();
         Some(u32::try_from(left).unwrap_or(u32::MAX - 1).min(u32::MAX - 1))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use octet_appliance::{Appliance, Segments};
+
+    const FILE: &str = "[appliance]\nname = \"octet\"\n[image]\npackages = []\ndrivers = []\nmodules = []\nservices = []\n[cluster]\nboards = 4\n";
+
+    fn router() -> Plan {
+        let appliance = Appliance::parse("appliance.toml", FILE).unwrap();
+        let settings = appliance.cluster_settings().unwrap();
+        let (segments, _) = Segments::of(&settings, &[], ("appliance.toml", FILE)).unwrap();
+        Plan::new(&settings, &segments, &[])
+    }
+
+    #[test]
+    fn a_gateway_is_on_the_link_and_not_in_the_box() {
+        let check = |address: &str, gateway: &str| {
+            let reported = links::Lease {
+                address: address.to_owned().try_into().unwrap(),
+                gateway: Some(gateway.parse().unwrap()),
+                server: Ipv4Addr::new(192, 0, 2, 1),
+                seconds: Some(600),
+                board: None,
+            };
+            Lease::check(&reported, Some(&router()), Duration::ZERO).map(|lease| lease.gateway)
+        };
+        let is = |gateway: &str| Ok(Some(gateway.parse().unwrap()));
+        assert_eq!(check("192.0.2.7/24", "192.0.2.1"), is("192.0.2.1"));
+        assert!(matches!(check("192.0.2.7/24", "198.51.100.1"), Err(Refused::Gateway(_))));
+        assert_eq!(check("192.0.2.7/32", "198.51.100.1"), is("198.51.100.1"));
+        assert!(matches!(check("192.0.2.7/32", "192.0.2.7"), Err(Refused::Gateway(_))));
+        assert!(matches!(check("192.0.2.7/32", "10.20.3.1"), Err(Refused::GatewayInside(_))));
+        // A box behind a box: the key is said that would help.
+        let error = check("10.20.3.7/24", "10.20.3.1").unwrap_err().to_string();
+        assert!(error.contains("another `network` in [cluster]"), "{error}");
     }
 }

@@ -9,6 +9,7 @@ pub mod explain;
 pub mod flash;
 pub mod lan;
 pub mod lock;
+pub mod new;
 pub mod power;
 pub mod run;
 pub mod sign;

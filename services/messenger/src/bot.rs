@@ -6,7 +6,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -58,6 +58,8 @@ pub enum Call {
     Invite(Vec<SocketAddr>, Sender<Result<String, String>>),
     /// It is to forget somebody, and to say whether they were known.
     Forget(PublicKey, Sender<Result<bool, String>>),
+    /// It is to end, and to close its file before.
+    Stop,
 }
 
 /// Why it ends.
@@ -89,7 +91,8 @@ struct Bot {
     answers: Rates<PublicKey>,
 }
 
-/// Begins a thread that is woken by what is returned. Its files are in `folder`, and the gate's socket in `sockets`.
+/// Begins a thread that is woken by what is returned; the receiver is disconnected once it has ended. Its files are in
+/// `folder`, and the gate's socket in `sockets`.
 ///
 /// # Errors
 /// There is no thread to be had.
@@ -99,11 +102,13 @@ pub fn keep(
     mailbox: Arc<Mutex<Mailbox>>,
     boards: Boards,
     alerts: Alerts,
-) -> io::Result<SyncSender<Call>> {
+) -> io::Result<(SyncSender<Call>, Receiver<()>)> {
     // A letter that finds no room here is fetched with those that have filled it.
     let (bell, calls) = sync_channel(16);
     let (folder, gate, own) = (folder.join(FOLDER), sockets.join("gate.sock"), bell.clone());
+    let (running, ended) = channel();
     let run = move || {
+        let _running = running;
         let answers = Rates::new(ANSWERS, ASKERS);
         let (certified, courier) = (None, None);
         let told = None;
@@ -124,7 +129,7 @@ pub fn keep(
         }
     };
     std::thread::Builder::new().name("bot".into()).spawn(run)?;
-    Ok(bell)
+    Ok((bell, ended))
 }
 
 impl Bot {
@@ -137,7 +142,7 @@ impl Bot {
                 calls.recv().map_err(|_| RecvTimeoutError::Disconnected)
             };
             match call {
-                Err(RecvTimeoutError::Disconnected) => return Ok(()),
+                Err(RecvTimeoutError::Disconnected) | Ok(Call::Stop) => return Ok(()),
                 Err(RecvTimeoutError::Timeout) | Ok(Call::Letter) => {}
                 Ok(Call::Key(certified)) => {
                     self.certified = Some(certified);

@@ -1,11 +1,11 @@
 //! The service: what PID 1 gives it, and an endpoint for as long as one key counts.
 
-use std::future::pending;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::mpsc::{Receiver, SyncSender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -13,6 +13,7 @@ use octet_node::control::{PublicKey, SOCKETS, notify};
 use octet_node::say;
 use octet_node::sub_key::{self, Certified, News};
 use octet_node::{Callers, Given, notify_ready};
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::time::{interval, sleep};
 
@@ -35,6 +36,9 @@ pub const NO_DISK: &str = "this node has no disk to keep letters on";
 
 /// How often letters are deleted whose time has come.
 const SWEEP: Duration = Duration::from_secs(3600);
+
+/// For how long the end of the bot is waited for.
+const CLOSING: Duration = Duration::from_secs(2);
 
 /// The pause before a port is tried again.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -88,10 +92,10 @@ fn parts(mut given: Given) -> io::Result<Parts> {
     })
 }
 
-/// Serves for good. `ready` is called once it can be asked.
+/// Serves until SIGTERM, and closes its files then. `ready` is called once it can be asked.
 ///
 /// # Errors
-/// It cannot begin.
+/// It cannot begin, or is told of no key any more.
 pub fn run(parts: Parts, ready: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_io()
@@ -100,10 +104,14 @@ pub fn run(parts: Parts, ready: impl FnOnce() -> io::Result<()>) -> io::Result<(
         .max_blocking_threads(3)
         .thread_keep_alive(LINGER)
         .build()?;
-    runtime.block_on(serve(parts, ready))
+    let ended = runtime.block_on(serve(parts, ready));
+    // Threads that wait for the mailbox do so for good: it is closed.
+    runtime.shutdown_background();
+    ended
 }
 
 async fn serve(parts: Parts, ready: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
+    let mut stop = signal(SignalKind::terminate())?;
     let standing = Arc::new(Mutex::new(Standing::default()));
     let Some(folder) = parts.folder else {
         // A letter that was taken is to outlive this process, and the key by which people know it, too.
@@ -113,18 +121,20 @@ async fn serve(parts: Parts, ready: impl FnOnce() -> io::Result<()>) -> io::Resu
         ready()?;
         // So `status` shows it beside a unit that is ready.
         notify::send(&format!("STATUS={NO_DISK}"))?;
-        return pending().await;
+        stop.recv().await;
+        return Ok(());
     };
     let nobody = PublicKey::new([0; 32]);
     let opened = Mailbox::open(&folder.join(FILE), nobody, Limits::default());
     let mailbox = Arc::new(Mutex::new(opened.map_err(io::Error::other)?));
     let boards = Boards::follow(&parts.sockets, parts.board_port)?;
     let alerts = Alerts::open(folder.join(ALERTS))?;
-    let bot =
+    let (bot, bot_ended) =
         bot::keep(&folder, &parts.sockets, Arc::clone(&mailbox), boards.clone(), alerts.clone())?;
     alerts.watch(&parts.sockets, bot.clone())?;
     standing.lock().unwrap_or_else(PoisonError::into_inner).boards = boards.clone();
     let brought = Arc::new(Brought::new(boards, &parts.sockets));
+    let at_end = bot.clone();
     let known = Some(Known { mailbox: Arc::clone(&mailbox), bot: bot.clone(), alerts });
     verbs::keep(parts.control, parts.callers, known, Arc::clone(&standing))?;
     let (news, certified) = watch::channel(None);
@@ -152,8 +162,31 @@ async fn serve(parts: Parts, ready: impl FnOnce() -> io::Result<()>) -> io::Resu
     })?;
     tokio::spawn(sweep(Arc::clone(&mailbox)));
     ready()?;
-    keep(certified, parts.at, Served { mailbox, brought }, standing).await;
-    Err(io::Error::other("the thread that keeps this service's key is gone"))
+    let served = Served { mailbox: Arc::clone(&mailbox), brought };
+    tokio::select! {
+        () = keep(certified, parts.at, served, standing) => {
+            Err(io::Error::other("the thread that keeps this service's key is gone"))
+        }
+        _ = stop.recv() => {
+            close(&at_end, &bot_ended, &mailbox);
+            Ok(())
+        }
+    }
+}
+
+/// Closes the files of the bot and of the mailbox, so that the next start need not go through all of them.
+fn close(bot: &SyncSender<Call>, ended: &Receiver<()>, mailbox: &Mutex<Mailbox>) {
+    // While it waits for a gate its file stays open.
+    let _ = bot.try_send(Call::Stop);
+    let _ = ended.recv_timeout(CLOSING);
+    let mut mailbox = mailbox.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Err(error) = mailbox.close() {
+        say!(
+            "the file of letters is not closed, and the next start goes through all of it: {error}"
+        );
+    }
+    // No letter is taken any more.
+    std::mem::forget(mailbox);
 }
 
 /// Deletes letters whose time has come, now and then.

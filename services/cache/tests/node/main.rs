@@ -10,6 +10,7 @@ mod host;
 mod http;
 mod killed;
 mod limits;
+mod memory;
 mod names;
 mod numbers;
 mod policy;

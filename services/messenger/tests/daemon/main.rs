@@ -27,6 +27,7 @@ use octet_node::certificate::{Certificate, Statement};
 use octet_node::control::{self, PublicKey};
 use octet_node::key::{Key, random};
 use octet_node::{Callers, Peer, notify_ready};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -179,6 +180,28 @@ fn its_unit_file_is_one() {
         json!(unit)["talks"],
         json!({"identity": ["certify"], "gate": ["check-key", "run"], "cluster": ["map"], "init": ["watch"]})
     );
+}
+
+#[test]
+fn a_stop_closes_its_files() {
+    let mut host = Host::new();
+    let place = host.start("127.0.0.1:0");
+    host.ask("invite", json!({"at": place.addresses[0].to_string()}));
+    // The second bit of the byte behind the magic number of redb's format: whoever opens the file has to go through it.
+    let is_open = |host: &Host| {
+        ["letters", "bot/rows"].map(|file| {
+            let bytes = std::fs::read(host.folder.path().join("state").join(file)).unwrap();
+            assert!(bytes.starts_with(b"redb\x1a\x0a\xa9\x0d\x0a"), "{file}");
+            bytes[9] & 2 != 0
+        })
+    };
+    host.kill();
+    assert_eq!(is_open(&host), [true; 2]);
+    host.start("127.0.0.1:0");
+    let mut child = host.child.take().unwrap();
+    kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
+    assert!(child.wait().unwrap().success());
+    assert_eq!(is_open(&host), [false; 2]);
 }
 
 #[test]

@@ -1,9 +1,9 @@
 //! How a box gets its addresses.
 
 use std::io::{Read, Write};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
-use octet_machine::panel::{Host, Reply, Station};
+use octet_machine::panel::{DhcpServer, Host, Reply, Station};
 use serde_json::json;
 
 use crate::net::guest::{
@@ -47,7 +47,11 @@ fn a_server_gives_an_address_and_it_is_kept() {
     // A lan that was killed has nobody's word for it, and asks for it.
     kill_unit(&machine, "lan", || {});
     assert_eq!(addresses(&machine), [given.clone(), link.clone()]);
-    server().serve(&port).unwrap();
+    // This time it gives the address alone, as providers do: the gateway is on the link all the same.
+    DhcpServer { mask: Ipv4Addr::BROADCAST, ..server() }.serve(&port).unwrap();
+    let given = format!("{GIVEN}/32");
+    wait_address(&machine, &given);
+    assert_eq!(show(&machine)["routes"], shown["routes"]);
     let ours = [OURS.into(), "fe80::2".parse().unwrap()];
     let mut station = Station::new(port, TEST, &ours);
     // Where a DHCP server speaks to the box nobody else is heard, nor told that nobody is there.
