@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use miette::{Diagnostic, IntoDiagnostic, WrapErr};
-use octet_appliance::{Appliance, FileError};
+use octet_appliance::Appliance;
 
 use crate::appliance_file::Mistake;
 use crate::build::workspace;
@@ -145,6 +145,7 @@ fn changed(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use octet_appliance::FileError;
 
     fn pattern() -> (PathBuf, String) {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../appliance.toml");

@@ -112,6 +112,7 @@ fn cell(verb: &Verb, field: &str, value: &Value) -> String {
 fn plain(value: &Value) -> String {
     match value {
         Value::Null => "-".into(),
+        Value::Array(items) if items.is_empty() => "-".into(),
         Value::String(text) => {
             text.chars().map(|c| if c.is_control() && c != '\t' { '\u{fffd}' } else { c }).collect()
         }
@@ -164,6 +165,16 @@ mod tests {
             "state   ready\nmemory  3.0 MiB\n\nNAME     SINCE    REASON\n\
              console  1.500 s  -\nhi       0.020 s  bad\u{fffd}[2J\n"
         );
+    }
+
+    #[test]
+    fn nothing_is_a_dash() {
+        let verb = Verb::new("probe", Capability::Read, "");
+        let text = render(
+            &verb,
+            &json!({"answers": {"10.20.1.2": [], "10.20.3.2": ["icmp"]}, "mac": null}),
+        );
+        assert_eq!(text, "answers  10.20.1.2 -, 10.20.3.2 icmp\nmac      -\n");
     }
 
     #[test]
