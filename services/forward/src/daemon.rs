@@ -17,9 +17,9 @@ mod ways;
 pub use metrics::Asks;
 pub use rates::rate;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{Ipv6Addr, SocketAddr};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use octet_node::control::{Failure, PublicKey};
@@ -132,6 +132,8 @@ pub struct Daemon {
     metrics: Metrics,
     /// The indices of the devices of ends.
     devices: BTreeMap<PathNumber, u32>,
+    /// Ends whose other one introduces itself as older versions do: that is said once.
+    outdated: BTreeSet<PathNumber>,
     /// Pings that are under way, by what they carry.
     pings: HashMap<u64, Pinged>,
     /// The ways to nodes, and who waits for one.
@@ -191,6 +193,7 @@ impl Daemon {
             counts: Counts::new(),
             linked_before: BTreeMap::new(),
             devices: BTreeMap::new(),
+            outdated: BTreeSet::new(),
             pings: HashMap::new(),
             desired: Desired::default(),
             looked: None,
@@ -282,8 +285,9 @@ impl Daemon {
 
     /// A neighbour has said something.
     async fn outer(&mut self, came: &Came, bytes: &[u8]) {
-        let found =
-            self.open.iter().find(|(_, it)| came.from.ip() == IpAddr::V4(it.neighbour.ends.1));
+        // Another program of the neighbour has its address, too, and another port: that one is PID 1's to give.
+        let is_it = |open: &Open| came.from == SocketAddr::from((open.neighbour.ends.1, PORT));
+        let found = self.open.iter().find(|(_, open)| is_it(open));
         let Some((link, message)) = found.map(|(link, _)| *link).zip(Message::from_bytes(bytes))
         else {
             return;

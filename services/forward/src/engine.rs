@@ -30,7 +30,7 @@ use octet_node::address::Address;
 
 use end::Ends;
 use labels::Labels;
-use limits::{Rates, Replays};
+use limits::{MOST_CHANGES, MOST_SET_UPS, Rates, Replays};
 use refusals::Refusals;
 use relay::Segment;
 
@@ -42,6 +42,14 @@ const MOST_SEGMENTS: usize = 4096;
 
 /// How many of them come from one neighbour.
 const MOST_OF_ONE: usize = 2048;
+
+/// How many of them end here, each of which is a device: of all neighbours, so that a quarter of all ends is left for paths
+/// that begin here, and of one.
+const MOST_ENDS: usize = 384;
+const MOST_ENDS_OF_ONE: usize = 128;
+
+/// For how long a path that ends here may be without a source that has said which node it is, in seconds.
+const STRANGER: u64 = 30;
 
 /// How long the next hops may take to answer, in seconds; the source waits twice as long, and so hears of it.
 const PATIENCE: u64 = 10;
@@ -59,7 +67,8 @@ pub struct Engine {
     given: BTreeSet<(Link, Label)>,
     ends: Ends,
     replays: Replays,
-    rates: Rates,
+    rates: Rates<MOST_SET_UPS>,
+    changes: Rates<MOST_CHANGES>,
     refusals: Refusals,
     /// By who has asked for them.
     segments: BTreeMap<(Link, Id), Segment>,
@@ -197,6 +206,13 @@ impl Engine {
         let late: Vec<_> = late.map(|(key, _)| *key).collect();
         let mut actions: Vec<_> =
             late.into_iter().flat_map(|key| self.give_up(key, Reason::Silent)).collect();
+        let is_strange = |segment: &Segment| {
+            let is_unknown = segment.end_here().is_some_and(|(_, it)| it.node.is_none());
+            is_unknown && segment.since + STRANGER <= now
+        };
+        let strange = self.segments.iter().filter(|(_, it)| is_strange(it));
+        let strange: Vec<_> = strange.map(|(key, _)| *key).collect();
+        actions.extend(strange.into_iter().flat_map(|key| self.remove_segment(key)));
         actions.extend(self.time_out(now));
         actions.extend(self.refresh(now));
         actions

@@ -2,15 +2,16 @@
 //! one may leave by the other.
 //!
 //! One message in a datagram of UDP, within the path's own WireGuard. The first byte is the version (1), the
-//! second the kind: 1 who I am, 2 the same and I know you, 3 ping, 4 the answer to it, 5 ping, and send to me
-//! by this path, 6 I want to leave by you, 7 you may, 8 you may not. Of the first two the node's certificate (2 bytes
-//! of length before it) and the signature of its forward (64) follow; of the next three a number (8); of 6 nothing, of
-//! 7 an IPv4 address (4), of 8 the reason (1).
+//! second the kind: 3 ping, 4 the answer to it, 5 ping, and send to me by this path, 6 I want to leave by you, 7 you may,
+//! 8 you may not, 9 who I am, 10 the same and I know you. Of the first three a number (8) follows; of 6 nothing, of 7 an
+//! IPv4 address (4), of 8 the reason (1); of 9 and 10 the node's certificate (2 bytes of length before it) and the
+//! signature of its forward (64). 1 and 2 were introductions that named no receiver: they are not taken any more.
 
 use std::fmt;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 use octet_appliance::is_place;
+use octet_node::address::Address;
 use octet_node::certificate::Certificate;
 use octet_node::key::{Domain, Key, SIGNATURE, verify};
 use octet_node::map::Map;
@@ -35,6 +36,8 @@ pub enum Inner {
         /// Whether the other one has introduced itself.
         knows: bool,
     },
+    /// An introduction of an older version, which could have been meant for another node.
+    Outdated,
     /// Whether the other end is there; what is sent to it does not take this path, if this node has asked for it.
     Ping(u64),
     /// It is.
@@ -86,18 +89,58 @@ impl fmt::Display for Why {
     }
 }
 
-/// The public keys of a path: of who speaks, and of who listens. Only on this path do these meet.
-pub type Keys = ([u8; 32], [u8; 32]);
+/// Who speaks at a path's end. More may come: a source that does not say which node it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// The node that has asked for the path.
+    Source,
+    /// The node that it was asked for.
+    End,
+}
 
-fn body((own, other): Keys) -> Vec<u8> {
-    [own, other].concat()
+impl Role {
+    fn number(self) -> u8 {
+        match self {
+            Self::Source => 1,
+            Self::End => 2,
+        }
+    }
+
+    /// That of who listens.
+    #[must_use]
+    pub fn other(self) -> Self {
+        match self {
+            Self::Source => Self::End,
+            Self::End => Self::Source,
+        }
+    }
+}
+
+/// What an introduction is about: who speaks to whom, on which path. A node that is asked for a path could ask a third one
+/// for another, give each the key of the other, and so have the source introduce itself to the third: it says to whom it
+/// speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct About {
+    /// The role of who speaks.
+    pub role: Role,
+    /// The addresses of both nodes: of who speaks, and of who listens.
+    pub nodes: (Ipv6Addr, Ipv6Addr),
+    /// The public keys of the path: of who speaks, and of who listens. Only on this path do these meet.
+    pub keys: ([u8; 32], [u8; 32]),
+}
+
+impl About {
+    fn body(&self) -> Vec<u8> {
+        let Self { role, nodes: (own, other), keys: (own_key, other_key) } = self;
+        [&[role.number()][..], &own.octets(), &other.octets(), own_key, other_key].concat()
+    }
 }
 
 impl Inner {
     /// Which node this is.
-    pub fn introduce(own: &Certified, keys: Keys, knows: bool) -> Self {
+    pub fn introduce(own: &Certified, about: &About, knows: bool) -> Self {
         let key: &Key = &own.key;
-        let signature = key.sign(Domain::Introduction, &body(keys));
+        let signature = key.sign(Domain::Introduction, &about.body());
         let certificate = Box::new(own.certificate.clone());
         Self::Introduction { certificate, signature, knows }
     }
@@ -108,9 +151,10 @@ impl Inner {
             Self::Introduction { certificate, signature, knows } => {
                 let certificate = certificate.to_bytes();
                 let length = (certificate.len() as u16).to_be_bytes();
-                let kind = 1 + u8::from(*knows);
+                let kind = 9 + u8::from(*knows);
                 [&[VERSION, kind][..], &length, &certificate, signature].concat()
             }
+            Self::Outdated => vec![VERSION, 1],
             Self::Ping(number) => [&[VERSION, 3][..], &number.to_be_bytes()].concat(),
             Self::Pong(number) => [&[VERSION, 4][..], &number.to_be_bytes()].concat(),
             Self::Use(number) => [&[VERSION, 5][..], &number.to_be_bytes()].concat(),
@@ -127,13 +171,14 @@ impl Inner {
             return None;
         }
         match kind {
-            1 | 2 => {
+            1 | 2 => Some(Self::Outdated),
+            9 | 10 => {
                 let (length, rest) = rest.split_first_chunk()?;
                 let length = usize::from(u16::from_be_bytes(*length));
                 let (certificate, signature) = rest.split_at_checked(length)?;
                 let certificate = Box::new(Certificate::from_bytes(certificate).ok()?);
                 let signature = signature.try_into().ok()?;
-                Some(Self::Introduction { certificate, signature, knows: kind == 2 })
+                Some(Self::Introduction { certificate, signature, knows: kind == 10 })
             }
             3 => Some(Self::Ping(u64::from_be_bytes(rest.try_into().ok()?))),
             4 => Some(Self::Pong(u64::from_be_bytes(rest.try_into().ok()?))),
@@ -153,16 +198,16 @@ impl Inner {
     }
 }
 
-/// Whether who has this certificate has signed that it is at the other end of the path with these keys: its
-/// own, and this node's.
+/// Whether who has this certificate has signed that it is who speaks, to this node and on this path.
 pub fn is_at_the_other_end(
     certificate: &Certificate,
     signature: &[u8; SIGNATURE],
-    keys: Keys,
+    about: &About,
 ) -> bool {
     let statement = certificate.statement();
     statement.unit.as_str() == UNIT
-        && verify(&statement.key, Domain::Introduction, &body(keys), signature)
+        && Address::of(&statement.node).ip() == about.nodes.0
+        && verify(&statement.key, Domain::Introduction, &about.body(), signature)
 }
 
 /// Whether a certificate counts by what the map of the box says. Of a node that is not in the map it says nothing,
@@ -192,22 +237,56 @@ mod tests {
         Certified { certificate: Certificate::sign(statement, &node).unwrap(), key: Arc::new(key) }
     }
 
+    fn node(certified: &Certified) -> Ipv6Addr {
+        Address::of(&certified.certificate.statement().node).ip()
+    }
+
+    /// Whether who hears it believes it.
+    fn is_believed(certified: &Certified, said: &About, heard: &About) -> bool {
+        let inner = Inner::introduce(certified, said, true);
+        assert_eq!(Inner::from_bytes(&inner.to_bytes()), Some(inner.clone()));
+        let Inner::Introduction { certificate, signature, .. } = inner else { panic!() };
+        is_at_the_other_end(&certificate, &signature, heard)
+    }
+
     #[test]
     fn only_on_this_path_and_only_forward() {
-        let keys = ([1; 32], [2; 32]);
-        let at_end = |certified: &Certified, said: Keys, heard: Keys| {
-            let inner = Inner::introduce(certified, said, true);
-            assert_eq!(Inner::from_bytes(&inner.to_bytes()), Some(inner.clone()));
-            let Inner::Introduction { certificate, signature, .. } = inner else { panic!() };
-            is_at_the_other_end(&certificate, &signature, heard)
-        };
-        assert!(at_end(&certified(UNIT), keys, keys));
-        assert!(!at_end(&certified(UNIT), keys, ([1; 32], [3; 32])));
-        assert!(!at_end(&certified(UNIT), keys, ([2; 32], [1; 32])));
-        assert!(!at_end(&certified("cache"), keys, keys));
-        let (one, other) = (certified(UNIT), certified(UNIT));
+        let (one, other, third) = (certified(UNIT), certified(UNIT), certified(UNIT));
+        let (role, keys) = (Role::Source, ([1; 32], [2; 32]));
+        let about = About { role, nodes: (node(&one), node(&other)), keys };
+        assert!(is_believed(&one, &about, &about));
+        for heard in [
+            About { keys: ([1; 32], [3; 32]), ..about },
+            About { keys: ([2; 32], [1; 32]), ..about },
+            About { role: Role::End, ..about },
+            About { nodes: (node(&one), node(&third)), ..about },
+            About { nodes: (node(&third), node(&other)), ..about },
+        ] {
+            assert!(!is_believed(&one, &about, &heard), "{heard:?}");
+        }
+        let cache = certified("cache");
+        let of_cache = About { nodes: (node(&cache), node(&other)), ..about };
+        assert!(!is_believed(&cache, &of_cache, &of_cache));
         let mixed = Certified { certificate: one.certificate, key: other.key };
-        assert!(!at_end(&mixed, keys, keys));
+        assert!(!is_believed(&mixed, &about, &about));
+    }
+
+    /// The node `between` was asked for a path, and has asked `third` for one with the source's key, which has answered with
+    /// its own: the two meet on one path, and neither is the node that the other one wants.
+    #[test]
+    fn a_node_between_cannot_pass_itself_off_as_the_source() {
+        let (source, between, third) = (certified(UNIT), certified(UNIT), certified(UNIT));
+        let (role, keys) = (Role::Source, ([1; 32], [2; 32]));
+        let says = About { role, nodes: (node(&source), node(&between)), keys };
+        let hears = About { role, nodes: (node(&source), node(&third)), keys };
+        assert!(is_believed(&source, &says, &says) && !is_believed(&source, &says, &hears));
+    }
+
+    #[test]
+    fn introductions_without_a_receiver_are_outdated() {
+        for kind in [1, 2] {
+            assert_eq!(Inner::from_bytes(&[VERSION, kind, 0, 0]), Some(Inner::Outdated));
+        }
     }
 
     #[test]
@@ -276,9 +355,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_bytes_are_read_or_not(kind in 0u8..10, bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+        fn any_bytes_are_read_or_not(kind in 0u8..12, bytes in prop::collection::vec(any::<u8>(), 0..300)) {
             let bytes = [&[VERSION, kind][..], &bytes].concat();
-            if let Some(inner) = Inner::from_bytes(&bytes) {
+            if let Some(inner) = Inner::from_bytes(&bytes).filter(|it| *it != Inner::Outdated) {
                 prop_assert_eq!(inner.to_bytes(), bytes);
             }
         }

@@ -54,7 +54,7 @@ impl Domain {
             Self::Statement => b"octet holder 1\0",
             Self::Record => b"octet board 1\0",
             Self::Announcement => b"octet announcement 1\0",
-            Self::Introduction => b"octet introduction 1\0",
+            Self::Introduction => b"octet introduction 2\0",
             Self::Card => b"octet card 1\0",
             Self::Prekey => b"octet prekey 1\0",
             Self::Mailbox => b"octet mailbox 1\0",

@@ -90,6 +90,7 @@ impl Daemon {
             Action::End(number, stretch) => self.end(number, &stretch).await,
             Action::NoEnd(number, between) => {
                 self.devices.remove(&number);
+                self.outdated.remove(&number);
                 self.uses.retain(|_, path| *path != number);
                 self.kernel.no_end(&number.device(), between).await
             }

@@ -8,29 +8,39 @@ use serde_json::json;
 use super::answer::{no_path, silent, with_whole};
 use super::{Daemon, Pinged, Waiting};
 use crate::desired::Request;
-use crate::engine::PathNumber;
+use crate::engine::{PathNumber, Stretch};
 use crate::exchange;
-use crate::introduction::{Inner, PORT, counts, is_at_the_other_end};
+use crate::introduction::{About, Inner, PORT, Role, counts, is_at_the_other_end};
 use crate::routes::Said;
 use crate::status::Phase;
 use crate::verbs::PATIENCE;
 use octet_node::address::Address;
+use octet_node::say;
 
 impl Daemon {
     /// Something has come by a path.
     pub(super) async fn inner(&mut self, from: SocketAddr, bytes: &[u8]) {
+        // Whoever else sends by the device of a path has another port: that one is PID 1's to give.
         let SocketAddr::V6(from) = from else { return };
+        if from.port() != PORT {
+            return;
+        }
         let by = |(_, index): &(&PathNumber, &u32)| **index == from.scope_id();
         let Some(number) = self.devices.iter().find(by).map(|(number, _)| *number) else { return };
         match Inner::from_bytes(bytes) {
             Some(Inner::Introduction { certificate, signature, knows }) => {
                 let Some(stretch) = self.engine.stretch(number) else { return };
-                let keys = (stretch.key, exchange::public(&stretch.secret));
+                let Some(own) = self.node().map(|it| Address::of(&it).ip()) else { return };
+                let node = Address::of(&certificate.statement().node);
+                let about = About {
+                    role: role(stretch).other(),
+                    nodes: (node.ip(), own),
+                    keys: (stretch.key, exchange::public(&stretch.secret)),
+                };
                 let may = self.map.as_ref().is_none_or(|map| counts(&certificate, map));
-                if !may || !is_at_the_other_end(&certificate, &signature, keys) {
+                if !may || !is_at_the_other_end(&certificate, &signature, &about) {
                     return;
                 }
-                let node = Address::of(&certificate.statement().node);
                 let (known, wanted) = (stretch.node, self.engine.wanted(number));
                 // Who is asked for is who answers, or nobody; and nobody becomes another.
                 if known.is_some_and(|it| it != node.ip()) || wanted.is_some_and(|it| it != node) {
@@ -47,6 +57,13 @@ impl Daemon {
                 }
                 if !knows {
                     self.introduce(number).await;
+                }
+            }
+            Some(Inner::Outdated) => {
+                if self.outdated.insert(number) {
+                    say!(
+                        "path {number}: the other end introduces itself as older versions do, which is not taken: update that node"
+                    );
                 }
             }
             Some(Inner::Ping(token)) => {
@@ -104,8 +121,15 @@ impl Daemon {
         let Some(own) = &self.own else { return };
         let Some(stretch) = self.engine.stretch(number) else { return };
         let Some(to) = self.inner_end(number) else { return };
-        let keys = (exchange::public(&stretch.secret), stretch.key);
-        let said = Inner::introduce(own, keys, stretch.node.is_some());
+        // The source says to whom it speaks first: the end does not know yet who asks.
+        let other = stretch.node.or_else(|| self.engine.wanted(number).map(Address::ip));
+        let Some(other) = other else { return };
+        let about = About {
+            role: role(stretch),
+            nodes: (Address::of(&own.certificate.statement().node).ip(), other),
+            keys: (exchange::public(&stretch.secret), stretch.key),
+        };
+        let said = Inner::introduce(own, &about, stretch.node.is_some());
         let _ = self.ends.send_to(&said.to_bytes(), to).await;
     }
 
@@ -137,4 +161,9 @@ impl Daemon {
             let _ = request.waiting.answer.send(Err(no_path(&why)));
         }
     }
+}
+
+/// What this node is on a path.
+fn role(stretch: &Stretch) -> Role {
+    if stretch.is_source { Role::Source } else { Role::End }
 }

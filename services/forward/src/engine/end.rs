@@ -109,10 +109,13 @@ pub struct Ends {
 
 impl Ends {
     /// Takes a number for an end; `None` if there are too many, or the port or the addresses of `number` are
-    /// those of another.
+    /// those of another, or everybody's.
     pub fn take(&mut self, number: u32) -> Option<PathNumber> {
         let is_full = self.taken.len() >= MAX_ENDS;
-        if is_full || self.taken.values().any(|other| port(*other) == port(number)) {
+        // One of its addresses would be 255.255.255.255, which is everybody's.
+        let is_broadcast = number & BITS == BITS;
+        if is_full || is_broadcast || self.taken.values().any(|other| port(*other) == port(number))
+        {
             return None;
         }
         let mut free = after(self.last);
@@ -178,6 +181,18 @@ mod tests {
         let all: BTreeSet<_> = (0..10_000).map(of).collect();
         assert_eq!(all, (128..=247).collect());
         assert_eq!(of(7), of(7), "a daemon that starts again puts back what was there");
+    }
+
+    #[test]
+    fn no_end_is_everybody() {
+        let mut ends = Ends::default();
+        for number in [BITS, u32::MAX] {
+            assert_eq!(ends.take(number), None, "{number:#x}");
+        }
+        let number = BITS - 1;
+        assert!(ends.take(number).is_some());
+        let end = Stretch { number, is_source: true, secret: [0; 32], key: [0; 32], node: None };
+        assert_eq!(end.outer().1, Ipv4Addr::new(255, 255, 255, 253));
     }
 
     #[test]

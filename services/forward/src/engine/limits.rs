@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::Link;
 
 /// How many are kept in mind: a minute's, at a thousand a second.
-const MOST: usize = 65_536;
+const MOST_REPLAYS: usize = 65_536;
 
 /// Those that could be sent again, with the second from which on they are too old in any case.
 #[derive(Debug, Default)]
@@ -14,7 +14,7 @@ pub struct Replays(BTreeMap<[u8; 16], u64>);
 impl Replays {
     /// Whether it is the first time; also `false` if there is no room to keep it in mind.
     pub fn is_first(&mut self, replay: [u8; 16], until: u64) -> bool {
-        if self.0.contains_key(&replay) || self.0.len() >= MOST {
+        if self.0.contains_key(&replay) || self.0.len() >= MOST_REPLAYS {
             return false;
         }
         self.0.insert(replay, until).is_none()
@@ -27,13 +27,17 @@ impl Replays {
 }
 
 /// How many set-ups are read of one neighbour in a second: each takes work.
-const MOST_A_SECOND: u32 = 64;
+pub const MOST_SET_UPS: u32 = 64;
 
-/// How many each neighbour has sent in which second.
+/// How many changes of paths are, each of which writes a file in memory. As many paths as one neighbour may have are
+/// refreshed ten times in a second.
+pub const MOST_CHANGES: u32 = 256;
+
+/// How many each neighbour has sent in which second, of which `MOST` are read.
 #[derive(Debug, Default)]
-pub struct Rates(BTreeMap<Link, (u64, u32)>);
+pub struct Rates<const MOST: u32>(BTreeMap<Link, (u64, u32)>);
 
-impl Rates {
+impl<const MOST: u32> Rates<MOST> {
     /// Whether one more is read.
     pub fn may(&mut self, from: Link, now: u64) -> bool {
         let (second, count) = self.0.entry(from).or_insert((now, 0));
@@ -41,7 +45,7 @@ impl Rates {
             (*second, *count) = (now, 0);
         }
         *count = count.saturating_add(1);
-        *count <= MOST_A_SECOND
+        *count <= MOST
     }
 }
 
@@ -63,8 +67,9 @@ mod tests {
     #[test]
     fn one_neighbour_takes_nothing_from_another() {
         let mut rates = Rates::default();
-        let may =
-            |rates: &mut Rates, link, now| (0..1000).filter(|_| rates.may(Link(link), now)).count();
+        let may = |rates: &mut Rates<MOST_SET_UPS>, link, now| {
+            (0..1000).filter(|_| rates.may(Link(link), now)).count()
+        };
         assert_eq!(may(&mut rates, 1, 5), 64);
         assert_eq!(may(&mut rates, 2, 5), 64);
         assert_eq!(may(&mut rates, 1, 6), 64);
@@ -73,7 +78,7 @@ mod tests {
     #[test]
     fn without_room_none_is_taken() {
         let mut replays = Replays::default();
-        for number in 0..MOST as u128 {
+        for number in 0..MOST_REPLAYS as u128 {
             assert!(replays.is_first(number.to_be_bytes(), 10));
         }
         assert!(!replays.is_first([0xff; 16], 10));

@@ -5,7 +5,8 @@ use super::kept;
 use super::rate;
 use super::refusals::Refusal;
 use super::{
-    Action, CLOCKS, Chance, Engine, Link, MOST_OF_ONE, MOST_SEGMENTS, PATIENCE, PathNumber,
+    Action, CLOCKS, Chance, Engine, Link, MOST_ENDS, MOST_ENDS_OF_ONE, MOST_OF_ONE, MOST_SEGMENTS,
+    PATIENCE, PathNumber,
 };
 use crate::control::{Id, Message};
 use crate::exchange;
@@ -131,7 +132,8 @@ impl Engine {
                 actions
             }
             Role::End { inner_key, path } => {
-                let Some(number) = self.ends.take(path) else {
+                let Some(number) = self.has_end_for(key.0).then(|| self.ends.take(path)).flatten()
+                else {
                     return vec![self.refuse(key, reply, &forward, Reason::Full)];
                 };
                 let secret = chance();
@@ -179,6 +181,14 @@ impl Engine {
         let of_one = self.segments.range((from, Id(0))..=(from, Id(u64::MAX))).count();
         let full = of_one >= MOST_OF_ONE || self.segments.len() >= MOST_SEGMENTS;
         full.then_some(Reason::Full)
+    }
+
+    /// Whether one more path of this neighbour may end here.
+    fn has_end_for(&self, from: Link) -> bool {
+        let ends = self.segments.iter().filter(|(_, it)| matches!(it.to, To::End(..)));
+        let ends: Vec<_> = ends.map(|((link, _), _)| *link).collect();
+        let of_one = ends.iter().filter(|link| **link == from).count();
+        ends.len() < MOST_ENDS && of_one < MOST_ENDS_OF_ONE
     }
 
     /// The next hop has answered.
@@ -248,6 +258,10 @@ impl Engine {
         sealed: &[u8; CHANGE],
         now: u64,
     ) -> Vec<Action> {
+        // What is not heard now is said again: a path is kept for three times as long as until it is refreshed.
+        if !self.changes.may(key.0, now) {
+            return vec![];
+        }
         let Some(segment) = self.segments.get_mut(&key) else { return vec![] };
         let Ok((change, sealed)) = segment.session.change(sealed) else { return vec![] };
         let on = |(link, id)| Action::Send(link, Message::Change { id, sealed: Box::new(sealed) });

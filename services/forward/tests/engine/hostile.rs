@@ -425,3 +425,51 @@ fn who_is_revoked_has_no_path() {
     net.run();
     assert!(net.carry(4, of_4).is_err() && net.is_clean(3));
 }
+
+/// Ends are devices, of which there are few: no neighbour takes them from others, nor all of them from this node itself.
+#[test]
+fn ends_are_shared() {
+    const BUSY: [usize; 4] = [1, 2, 3, 4];
+    let mut net = Net::new(6, 11);
+    for other in [1, 2, 3, 4, 5] {
+        net.link(0, other);
+    }
+    let stand = |net: &mut Net, node: usize, asked: usize| {
+        let paths: Vec<_> = (0..asked)
+            .map(|_| {
+                let path = net.ask(node, &[0]).unwrap();
+                net.run();
+                // As many set-ups are read in a second.
+                net.pass(1);
+                path
+            })
+            .collect();
+        paths.into_iter().filter(|path| net.state(node, *path) == Some(State::Stands)).count()
+    };
+    let all = BUSY.map(|node| stand(&mut net, node, 150));
+    assert_eq!(all, [128, 128, 128, 0]);
+    assert_eq!(stand(&mut net, 5, 1), 0);
+    // Its own are asked for all the same.
+    let own = net.ask(0, &[5]).unwrap();
+    net.run();
+    assert_eq!(net.state(0, own), Some(State::Stands));
+}
+
+/// Who has not said who they are has no device for long.
+#[test]
+fn an_end_without_an_introduction_goes() {
+    let mut net = Net::chain(2);
+    net.introduces = false;
+    let path = net.ask(0, &[1]).unwrap();
+    net.run();
+    let there = net.carry(0, path).unwrap().1;
+    net.pass(29);
+    assert_eq!(net.carry(0, path), Ok((1, there)));
+    net.pass(1);
+    assert!(net.carry(0, path).is_err() && net.is_clean(1));
+    net.introduces = true;
+    let path = net.ask(0, &[1]).unwrap();
+    net.run();
+    net.pass(60);
+    assert!(net.carry(0, path).is_ok());
+}

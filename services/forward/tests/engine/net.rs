@@ -58,6 +58,10 @@ pub struct Net {
     pub now: u64,
     rate: u32,
     chance: fastrand::Rng,
+    /// Whether the two ends of a path say who they are.
+    pub introduces: bool,
+    /// Sources that are to do so.
+    strangers: Vec<(usize, PathNumber)>,
     pub fate: Box<Judge>,
     /// Everything that was sent.
     pub sent: Vec<(usize, usize, Message)>,
@@ -84,6 +88,8 @@ impl Net {
             now: 1_800_000_000,
             rate: 0,
             chance: fastrand::Rng::with_seed(seed),
+            introduces: true,
+            strangers: vec![],
             fate: Box::new(|_, _, _| Fate::Passes),
             sent: vec![],
         }
@@ -184,6 +190,24 @@ impl Net {
                 Fate::Is(other) => self.hear(from, to, other),
             }
         }
+        for (source, path) in std::mem::take(&mut self.strangers) {
+            self.introduce(source, path);
+        }
+    }
+
+    /// Both ends of a path learn which node the other one is, if it stands at both.
+    fn introduce(&mut self, source: usize, path: PathNumber) {
+        let Some(stretch) = self.nodes[source].kernel.ends.get(&path) else { return };
+        let number = stretch.number;
+        let is_end = |stretch: &Stretch| stretch.number == number && !stretch.is_source;
+        let mut ends = self.nodes.iter().enumerate().filter_map(|(node, it)| {
+            let (path, _) = it.kernel.ends.iter().find(|(_, stretch)| is_end(stretch))?;
+            Some((node, *path))
+        });
+        let Some((end, there)) = ends.next() else { return };
+        drop(ends);
+        self.introduced(end, there, source);
+        self.introduced(source, path, end);
     }
 
     pub fn hear(&mut self, from: usize, to: usize, message: Message) {
@@ -292,6 +316,7 @@ impl Net {
                     kept.remove(&name);
                 }
                 Action::Ended(carried) => ended.push(carried),
+                Action::Introduce(path) if self.introduces => self.strangers.push((number, path)),
                 Action::Introduce(_) => {}
             }
         }
