@@ -188,7 +188,8 @@ table inet octet_fw {{
             if self.pings { PINGS.map(Rule::from).into() } else { vec![] },
             rules!["counter name denied drop"],
         ];
-        let output = [with(paths::output), rules!["oifname lo goto on_board"]];
+        let of_paths = paths.map(Paths::output).unwrap_or_default();
+        let output = [of_paths, rules!["oifname lo goto on_board"]];
         let nobody = ["ip daddr 255.255.255.255 udp sport 68 udp dport 67 ip saddr set 0.0.0.0"];
         chains.extend([
             ("known_error", Chain(known_error.concat())),

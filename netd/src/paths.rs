@@ -153,7 +153,7 @@ impl Paths {
     ///   anything. By the other devices WireGuard lets only the addresses of whose key it is.
     /// - By a link no error is taken: between its ends nobody is on the way. One by a path is about something between
     ///   nodes, and not about what this node says to others.
-    pub fn chains(&self, lines: Vec<Rule>) -> [(&'static str, Chain); 4] {
+    pub fn chains(&self, lines: Vec<Rule>) -> [(&'static str, Chain); 5] {
         let port = |port: Option<u16>, counter: &str| {
             let rule = |port| rules!["udp dport {port} counter name {counter} accept"];
             port.map(rule).unwrap_or_default()
@@ -187,7 +187,27 @@ impl Paths {
             ("by_link", Chain(by_link.concat())),
             ("at_end", Chain(at_end)),
             ("by_path", Chain(by_path.concat())),
+            ("as_forward", AS_FORWARD.into()),
         ]
+    }
+
+    /// What is asked first of all that leaves: without a path there is no packet to a node. By `fout` forward hears
+    /// of it, and nothing gets any further. Nothing for an end goes by the device `lo`, where all may come in. And what
+    /// forward says to neighbours and ends of paths nobody else of this node says.
+    pub fn output(&self) -> Vec<Rule> {
+        let as_forward = |devices: &str, port: Option<u16>| {
+            let rule = |port| rules!["oifname {devices} udp dport {port} goto as_forward"];
+            port.map(rule).unwrap_or_default()
+        };
+        [
+            rules![
+                "ip daddr {ENDS} oifname != \"fl*\" oifname != fin counter name no_path drop",
+                "ip6 daddr {NODES} oifname != lo oifname != fout oifname != \"fp*\" counter name no_path drop",
+            ],
+            as_forward("fwg", self.control),
+            as_forward("\"fp*\"", self.path),
+        ]
+        .concat()
     }
 }
 
@@ -212,7 +232,7 @@ impl Line {
 }
 
 /// What the table has before it is filled.
-pub const FRAME: [Declared; 8] = [
+pub const FRAME: [Declared; 9] = [
     Declared::Counter("links"),
     Declared::Counter("paths"),
     Declared::Counter("no_path"),
@@ -221,6 +241,7 @@ pub const FRAME: [Declared; 8] = [
     Declared::Chain("by_link"),
     Declared::Chain("at_end"),
     Declared::Chain("by_path"),
+    Declared::Chain("as_forward"),
 ];
 
 /// What is asked first of all that comes in. An end is nowhere but at `fin`, and a node's own address at no
@@ -233,14 +254,9 @@ pub fn input() -> Vec<Rule> {
     ]
 }
 
-/// What is asked first of all that leaves: without a path there is no packet to a node. By `fout` forward hears
-/// of it, and nothing gets any further. Nothing for an end goes by the device `lo`, where all may come in.
-pub fn output() -> Vec<Rule> {
-    rules![
-        "ip daddr {ENDS} oifname != \"fl*\" oifname != fin counter name no_path drop",
-        "ip6 daddr {NODES} oifname != lo oifname != fout oifname != \"fp*\" counter name no_path drop",
-    ]
-}
+/// PID 1 has opened the sockets by which forward speaks, as root, which no unit is; a packet of no socket matches no
+/// user, and is dropped.
+const AS_FORWARD: [&str; 2] = ["meta skuid 0 accept", "counter name denied_on_board drop"];
 
 /// Devices come and go, so they are named by what they begin with.
 const BY_FORWARD: [&str; 4] = [

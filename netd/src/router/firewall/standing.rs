@@ -359,7 +359,7 @@ fn input(plan: &Plan, forward: Option<&Paths>, leased: bool) -> Vec<Rule> {
 fn output(plan: &Plan, forward: Option<&Paths>) -> Vec<Rule> {
     let others = others(plan);
     [
-        with(forward, |_| paths::output()),
+        with(forward, Paths::output),
         rules![
             "oifname lo goto on_board",
             "icmpv6 type {{ nd-neighbor-solicit, nd-neighbor-advert, nd-router-solicit, nd-router-advert, mld-listener-report, mld-listener-done, mld2-listener-report }} accept",
