@@ -15,6 +15,8 @@
 //! | 8 | train | number (4), place in it (1), zeros up to [`LONGEST`] |
 //! | 9 | trained | number of the train (4), how fast it came in kbit/s (4) |
 
+use std::net::{Ipv4Addr, SocketAddr};
+
 use crate::label::Label;
 use crate::onion::{CHANGE, SetUp};
 
@@ -25,6 +27,12 @@ pub const PORT: u16 = 4042;
 pub const LONGEST: usize = 1280;
 
 const VERSION: u8 = 1;
+
+/// Whether the forward of the neighbour at `end` has sent what came from there. Any unit of the neighbour has its address,
+/// and can have another port: this one is PID 1's to give.
+pub fn is_of_forward(end: Ipv4Addr, from: SocketAddr) -> bool {
+    from == SocketAddr::from((end, PORT))
+}
 
 /// A path on one link, named by who asks for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -170,6 +178,14 @@ fn path(bytes: &[u8]) -> Option<(Id, u32, Box<SetUp>)> {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn another_program_of_the_neighbour_is_not_its_forward() {
+        let end = Ipv4Addr::new(100, 67, 227, 3);
+        let is = |from: &str| is_of_forward(end, from.parse().unwrap());
+        assert!(is("100.67.227.3:4042"));
+        assert!(!is("100.67.227.3:40420") && !is("100.67.227.4:4042"));
+    }
 
     #[test]
     fn the_longest_fits() {

@@ -34,7 +34,7 @@ use tokio::sync::oneshot;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::capacity::Trains;
-use crate::control::{LONGEST, Message, PORT};
+use crate::control::{LONGEST, Message, PORT, is_of_forward};
 use crate::desired::Desired;
 use crate::engine::{Engine, Link, PathNumber};
 use crate::kernel::Kernel;
@@ -285,8 +285,7 @@ impl Daemon {
 
     /// A neighbour has said something.
     async fn outer(&mut self, came: &Came, bytes: &[u8]) {
-        // Another program of the neighbour has its address, too, and another port: that one is PID 1's to give.
-        let is_it = |open: &Open| came.from == SocketAddr::from((open.neighbour.ends.1, PORT));
+        let is_it = |open: &Open| is_of_forward(open.neighbour.ends.1, came.from);
         let found = self.open.iter().find(|(_, open)| is_it(open));
         let Some((link, message)) = found.map(|(link, _)| *link).zip(Message::from_bytes(bytes))
         else {

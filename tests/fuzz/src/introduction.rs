@@ -1,13 +1,19 @@
 //! What the ends of a path say to each other within it.
 
+use std::net::Ipv6Addr;
+
 use octet_forward::exchange::public;
-use octet_forward::introduction::{Inner, is_at_the_other_end};
+use octet_forward::introduction::{About, Inner, Role, is_at_the_other_end};
+use octet_node::address::Address;
 
 /// The secrets of the path on which the inputs in `corpus/` were signed: of who speaks, and of who listens.
 const SECRETS: ([u8; 32], [u8; 32]) = ([1; 32], [2; 32]);
 
+/// The node to which they were said.
+const LISTENS: Ipv6Addr = Ipv6Addr::new(0xfc00, 0, 0, 0, 0, 0, 0, 2);
+
 /// Bytes are refused, or are the one encoding of a message. Who is at the other end of this path is not at that of
-/// another, nor at this one.
+/// another, nor at this one, and has said so to nobody else.
 ///
 /// # Panics
 /// It is not so.
@@ -15,10 +21,16 @@ pub fn introduction(bytes: &[u8]) {
     let Some(message) = Inner::from_bytes(bytes) else { return };
     assert_eq!(message.to_bytes(), bytes);
     let Inner::Introduction { certificate, signature, .. } = message else { return };
-    let (speaks, listens) = (public(&SECRETS.0), public(&SECRETS.1));
-    if is_at_the_other_end(&certificate, &signature, (speaks, listens)) {
+    let speaks = Address::of(&certificate.statement().node).ip();
+    let keys = (public(&SECRETS.0), public(&SECRETS.1));
+    let about = About { role: Role::Source, nodes: (speaks, LISTENS), keys };
+    let is = |about: &About| is_at_the_other_end(&certificate, &signature, about);
+    if is(&about) {
         assert_eq!(certificate.statement().unit.as_str(), "forward");
-        assert!(!is_at_the_other_end(&certificate, &signature, (listens, speaks)));
-        assert!(!is_at_the_other_end(&certificate, &signature, (speaks, [3; 32])));
+        assert!(!is(&About { role: Role::End, ..about }));
+        assert!(!is(&About { nodes: (speaks, speaks), ..about }));
+        assert!(!is(&About { nodes: (LISTENS, LISTENS), ..about }));
+        assert!(!is(&About { keys: (keys.1, keys.0), ..about }));
+        assert!(!is(&About { keys: (keys.0, [3; 32]), ..about }));
     }
 }

@@ -10,7 +10,7 @@ use super::{Daemon, Pinged, Waiting};
 use crate::desired::Request;
 use crate::engine::{PathNumber, Stretch};
 use crate::exchange;
-use crate::introduction::{About, Inner, PORT, Role, counts, is_at_the_other_end};
+use crate::introduction::{About, Inner, PORT, Role, counts, is_at_the_other_end, is_outdated};
 use crate::routes::Said;
 use crate::status::Phase;
 use crate::verbs::PATIENCE;
@@ -59,13 +59,6 @@ impl Daemon {
                     self.introduce(number).await;
                 }
             }
-            Some(Inner::Outdated) => {
-                if self.outdated.insert(number) {
-                    say!(
-                        "path {number}: the other end introduces itself as older versions do, which is not taken: update that node"
-                    );
-                }
-            }
             Some(Inner::Ping(token)) => {
                 let _ = self.ends.send_to(&Inner::Pong(token).to_bytes(), from).await;
                 self.said(number, Said::Spares(number)).await;
@@ -98,6 +91,9 @@ impl Daemon {
             }
             Some(Inner::Place(address)) => self.told_of_place(number, Ok(address)).await,
             Some(Inner::NoPlace(why)) => self.told_of_place(number, Err(why)).await,
+            None if is_outdated(bytes) && self.outdated.insert(number) => say!(
+                "path {number}: the other end introduces itself as older versions do, which is not taken: update that node"
+            ),
             None => {}
         }
     }
