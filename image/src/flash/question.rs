@@ -3,6 +3,8 @@
 use std::fmt::Write as _;
 use std::io::{self, BufRead, IsTerminal, Write};
 
+use octet_control::one_line;
+
 use super::block::Block;
 use super::error::FlashError;
 use super::target::Target;
@@ -52,22 +54,24 @@ fn read(question: &str, mut from: impl BufRead, mut to: impl Write) -> io::Resul
     Ok(line.trim().to_owned())
 }
 
-/// What a person knows a disk by: who made it, how large it is, what is on it.
+/// What a person knows a disk by: who made it, how large it is, what is on it. The medium says some of it itself, and must not
+/// have another disk's name shown.
 fn describe(disk: &Block) -> String {
     let mut text = format!("{}: {}", disk.path().display(), size(disk.size()));
     let words = [disk.vendor(), disk.model()].into_iter().flatten().collect::<Vec<_>>().join(" ");
     if !words.is_empty() {
-        let _ = write!(text, ", {words}");
+        let _ = write!(text, ", {}", one_line(&words));
     }
     if let Some(serial) = disk.serial() {
-        let _ = write!(text, ", serial {serial}");
+        let _ = write!(text, ", serial {}", one_line(&serial));
     }
     if let Some(file) = disk.backing_file() {
-        let _ = write!(text, ", the file {}", file.display());
+        let _ = write!(text, ", the file {}", one_line(&file.display().to_string()));
     }
     text.push('\n');
     for part in disk.partitions() {
         let label = part.label().unwrap_or_default();
+        let label = one_line(&label);
         let line = format!("  {}  {}  {label}", part.name, size(part.size()));
         let _ = writeln!(text, "{}", line.trim_end());
     }
@@ -112,6 +116,16 @@ mod tests {
         let disk = machine.host().block(Machine::number("254:0")).unwrap();
         // A made-up serial number above both is that of the bus, not of a disk without a device.
         assert_eq!(describe(&disk), "/dev/vda: 1.0 MB\n");
+    }
+
+    #[test]
+    fn a_medium_shows_nothing_but_its_own_line() {
+        let machine = Machine::new();
+        let folder = machine.add("sdb", "8:16");
+        fs::create_dir_all(folder.join("device")).unwrap();
+        fs::write(folder.join("device/model"), "X\u{1b}[1A/dev/sdc\u{202e}\n").unwrap();
+        let disk = machine.host().block(Machine::number("8:16")).unwrap();
+        assert_eq!(describe(&disk), "/dev/sdb: 1.0 MB, X\\u{1b}[1A/dev/sdc\\u{202e}\n");
     }
 
     #[test]

@@ -8,6 +8,7 @@ mod board_file;
 mod board_id;
 mod bytes;
 mod card;
+mod characters;
 mod cluster;
 mod document;
 mod duration;
@@ -36,6 +37,7 @@ pub use board_file::BoardFile;
 pub use board_id::{BoardId, InvalidBoardId};
 pub use bytes::{Bytes, InvalidBytes};
 pub use card::{Card, InvalidCard};
+pub use characters::is_control_or_format;
 pub use cluster::{
     Board, Cluster, Enrol, InvalidCluster, Lan, Mac, Network4, Network6, Router, RouterAddress,
     RouterContact,

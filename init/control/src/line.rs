@@ -3,15 +3,18 @@
 use std::borrow::Cow;
 use std::fmt::Write;
 
-/// `text` as one line, without its end: control characters in it, newlines too, are escaped as Rust writes them. A part of
+use octet_appliance::is_control_or_format;
+
+/// `text` as one line, without its end: control characters in it, newlines too, and what hides or turns text beside it are
+/// escaped as Rust writes them. A part of
 /// what is written down may be another's words, and nobody may write a line in somebody else's name.
 pub fn one_line(text: &str) -> Cow<'_, str> {
-    if !text.contains(char::is_control) {
+    if !text.contains(is_control_or_format) {
         return Cow::Borrowed(text);
     }
     let mut line = String::with_capacity(text.len() + 8);
     for c in text.chars() {
-        if c.is_control() {
+        if is_control_or_format(c) {
             // A string takes everything.
             let _ = write!(line, "{}", c.escape_default());
         } else {
@@ -40,6 +43,7 @@ mod tests {
             line,
             "x\\nanna did:key:z6Mk from 10.20.1.2: config apply: done\\r\\u{1b}[2J\\u{85}"
         );
+        assert_eq!(one_line("sd\u{202e}b\u{200b}"), "sd\\u{202e}b\\u{200b}");
         assert!(matches!(one_line("Grüße, `a` → b"), Cow::Borrowed("Grüße, `a` → b")));
     }
 
@@ -53,7 +57,7 @@ mod tests {
         #[test]
         fn there_is_nothing_but_one_line(text: String) {
             let line = one_line(&text);
-            prop_assert!(!line.contains(char::is_control));
+            prop_assert!(!line.contains(is_control_or_format));
             prop_assert_eq!(line.lines().count(), usize::from(!text.is_empty()));
         }
     }

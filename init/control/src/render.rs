@@ -5,6 +5,7 @@ mod drawing;
 use std::fmt::Write;
 use std::time::{Duration, UNIX_EPOCH};
 
+use octet_appliance::is_control_or_format;
 use serde_json::Value;
 
 use crate::verb::{ColumnKind, Verb};
@@ -114,7 +115,8 @@ fn plain(value: &Value) -> String {
         Value::Null => "-".into(),
         Value::Array(items) if items.is_empty() => "-".into(),
         Value::String(text) => {
-            text.chars().map(|c| if c.is_control() && c != '\t' { '\u{fffd}' } else { c }).collect()
+            let shown = |c| if is_control_or_format(c) && c != '\t' { '\u{fffd}' } else { c };
+            text.chars().map(shown).collect()
         }
         Value::Array(items) => items.iter().map(plain).collect::<Vec<_>>().join(", "),
         other => other.to_string(),

@@ -1,7 +1,7 @@
 //! What a board and the holder say to each other, each message a frame of JSON (docs/cluster.md).
 
 use octet_node::certificate::Certificate;
-use octet_node::control::{MAX_PAYLOAD, PublicKey};
+use octet_node::control::{MAX_PAYLOAD, PublicKey, is_control_or_format};
 use octet_node::hello::{NotTheBox, node_behind};
 use octet_node::map::{CLUSTER, SignedMap, Version};
 use octet_node::statement::Statement;
@@ -174,7 +174,7 @@ impl FromHolder {
         let message = serde_json::from_slice(at_most(payload, LONGEST)?)?;
         Ok(match message {
             Self::Refused { reason } => {
-                let shown = reason.chars().filter(|it| !it.is_control());
+                let shown = reason.chars().filter(|it| !is_control_or_format(*it));
                 let mut length = 0;
                 let fits = shown.take_while(|it| {
                     length += it.len_utf8();

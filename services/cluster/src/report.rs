@@ -1,5 +1,6 @@
 //! How a node is, as it tells the holder. No clock, socket or disk in here.
 
+use octet_node::control::is_control_or_format;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
@@ -76,7 +77,7 @@ impl Report {
 
 /// A text of others, so much of it as is shown.
 fn text(value: &Value) -> Option<String> {
-    let shown = value.as_str()?.chars().filter(|it| !it.is_control());
+    let shown = value.as_str()?.chars().filter(|it| !is_control_or_format(*it));
     Some(shown.take(LONGEST_TEXT).collect())
 }
 

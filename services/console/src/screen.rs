@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use octet_node::control::is_control_or_format;
 use serde_json::Value;
 
 /// Cells a name may take.
@@ -74,7 +75,7 @@ fn word(value: &Value) -> String {
 
 /// Text of other programs never moves the cursor.
 fn clean(text: &str) -> String {
-    text.chars().filter(|c| !c.is_control()).collect()
+    text.chars().filter(|c| !is_control_or_format(*c)).collect()
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use std::time::{Duration, UNIX_EPOCH};
 
 use octet_messages::history::Entry;
+use octet_node::control::is_control_or_format;
 
 /// A line of the history, between this person and whom they call `name`.
 pub fn entry(entry: &Entry, name: &str) -> String {
@@ -17,13 +18,8 @@ pub fn plain(text: &str) -> String {
     let plain = |letter: char| match letter {
         '\n' => "\n    ".to_owned(),
         '\t' => " ".to_owned(),
-        // Also what turns the direction of writing.
-        letter if letter.is_control() || ('\u{202a}'..='\u{202e}').contains(&letter) => {
-            char::REPLACEMENT_CHARACTER.to_string()
-        }
-        letter if ('\u{2066}'..='\u{2069}').contains(&letter) => {
-            char::REPLACEMENT_CHARACTER.to_string()
-        }
+        // Also what hides text, or turns the direction of writing.
+        letter if is_control_or_format(letter) => char::REPLACEMENT_CHARACTER.to_string(),
         letter => letter.to_string(),
     };
     text.chars().map(plain).collect()
@@ -41,6 +37,11 @@ mod tests {
         let line = Entry { peer, received: true, number: 1, written: 0, text };
         let shown = entry(&line, "ben");
         assert_eq!(shown, "1970-01-01T00:00:00Z ben: one\u{fffd}[2J\n    two\u{fffd}\u{fffd}");
+        let joined = Entry {
+            text: "👩\u{200d}🚀 می\u{200c}خواهم\u{200b}".to_owned(),
+            ..line.clone()
+        };
+        assert!(entry(&joined, "ben").ends_with("👩\u{200d}🚀 می\u{200c}خواهم\u{fffd}"));
         let far = Entry { written: u64::MAX, ..line };
         assert!(entry(&far, "ben").starts_with("9999-12-31T23:59:59Z"));
     }

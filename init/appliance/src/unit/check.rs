@@ -7,6 +7,7 @@ use std::collections::HashSet;
 use super::bounds::bounds;
 use super::{CallGroup, Readiness, Unit, UnitType};
 use crate::INIT;
+use crate::characters::is_control_or_format;
 use crate::document::{place, top_keys};
 use crate::file_error::FileError;
 
@@ -83,9 +84,13 @@ pub(crate) fn check(unit: &Unit, text: &str) -> Result<(), Wrong> {
 
 /// Text that is handed on: to people's screens, to the kernel.
 fn words(unit: &Unit) -> Result<(), Wrong> {
-    if unit.description.contains(char::is_control) {
+    if unit.description.contains(is_control_or_format) {
         let message = "`description` is not one line of plain text";
-        return Err(Wrong::new(&["description"], message, "leave out line ends and escapes"));
+        return Err(Wrong::new(
+            &["description"],
+            message,
+            "leave out line ends, escapes and what hides or turns text",
+        ));
     }
     if unit.args.iter().any(|arg| arg.contains('\0')) {
         return Err(Wrong::new(&["args"], "an argument holds a NUL", "leave it out"));

@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use octet_appliance::is_control_or_format;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -82,7 +83,7 @@ pub fn draw(value: &Value) -> String {
 
 /// Another's words, so that they are text and nothing else.
 fn escape(text: &str) -> String {
-    let shown = |c: char| if c.is_control() { '\u{fffd}' } else { c };
+    let shown = |c: char| if is_control_or_format(c) { '\u{fffd}' } else { c };
     let text: String = text.chars().map(shown).collect();
     text.replace('&', "&amp;").replace('<', "&lt;").replace('"', "&quot;")
 }
