@@ -45,6 +45,8 @@ struct Server {
     /// runs on and by that which is to be set.
     asked: Option<(Stamp, Duration, Duration)>,
     best: Option<Sample>,
+    /// Until when it is not asked: it has said so.
+    quiet_until: Duration,
 }
 
 /// What an answer says.
@@ -78,7 +80,12 @@ impl Client {
         if same {
             return;
         }
-        let server = |address: &IpAddr| Server { address: *address, asked: None, best: None };
+        let server = |address: &IpAddr| Server {
+            address: *address,
+            asked: None,
+            best: None,
+            quiet_until: Duration::ZERO,
+        };
         self.servers = servers.iter().take(MOST_SERVERS).map(server).collect();
         (self.left, self.due, self.pause) = (ASKS, now, PAUSE);
     }
@@ -96,7 +103,8 @@ impl Client {
         if self.left > 0 {
             self.left -= 1;
             self.due = now + ASK_PAUSE;
-            return Some(Todo::Ask(self.servers.iter().map(|server| server.address).collect()));
+            let asked = self.servers.iter().filter(|server| server.quiet_until <= now);
+            return Some(Todo::Ask(asked.map(|server| server.address).collect()));
         }
         let samples: Vec<Sample> =
             self.servers.iter_mut().filter_map(|server| server.best.take()).collect();
@@ -134,6 +142,15 @@ impl Client {
             return;
         }
         server.asked = None;
+        // Kiss-o'-death (RFC 5905, 7.4).
+        if answer.stratum == 0 {
+            match &answer.reference {
+                b"DENY" | b"RSTR" => server.quiet_until = Duration::MAX,
+                b"RATE" => server.quiet_until = now + LONGEST_PAUSE,
+                _ => {}
+            }
+            return;
+        }
         let is_set = answer.leap != 3 && (1..=15).contains(&answer.stratum);
         if !is_set || answer.transmit == Stamp::default() || answer.receive == Stamp::default() {
             return;

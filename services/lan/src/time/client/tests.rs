@@ -118,3 +118,40 @@ proptest! {
         client.tick(millis(at));
     }
 }
+
+/// RFC 5905, 7.4.
+#[test]
+fn a_server_that_wants_not_to_be_asked_is_not() {
+    let mut client = Client::default();
+    client.set_servers(&[server(1), server(2), server(3)], millis(5));
+    let asked = |client: &mut Client| {
+        let now = client.due().unwrap();
+        match client.tick(now).unwrap() {
+            Todo::Ask(asked) => (asked, now),
+            other => panic!("{other:?}"),
+        }
+    };
+    let (all, now) = asked(&mut client);
+    assert_eq!(all, [server(1), server(2), server(3)]);
+    let kiss = |client: &mut Client, number: u8, code: &[u8; 4], is_known: bool| {
+        let question = client.ask(server(number), 7, now, SHOWN).unwrap();
+        let mut answer = Packet { mode: 4, reference: *code, ..question };
+        answer.origin = if is_known { question.transmit } else { Stamp(8) };
+        client.received(server(number), &answer.bytes(), now);
+    };
+    kiss(&mut client, 1, b"DENY", true);
+    kiss(&mut client, 2, b"RATE", true);
+    // Somebody who has not seen the question.
+    kiss(&mut client, 3, b"DENY", false);
+    let (all, now) = asked(&mut client);
+    assert_eq!(all, [server(3)]);
+    let until = now + LONGEST_PAUSE;
+    let later = loop {
+        let due = client.due().unwrap();
+        match client.tick(due) {
+            Some(Todo::Ask(asked)) if due > until => break asked,
+            _ => {}
+        }
+    };
+    assert_eq!(later, [server(2), server(3)]);
+}
