@@ -24,7 +24,7 @@ pub struct Limits {
     pub memory: u64,
     /// Connections over HTTP.
     pub http: usize,
-    /// Of these, those of one address.
+    /// Of these, those of one client: an IPv4 address, or a /64 of IPv6.
     pub http_of_one: usize,
     /// How long the head of a request may take, and a connection wait for the next one.
     pub head: Duration,

@@ -1,15 +1,14 @@
-//! Connections over HTTP: so many at a time, and few of one address; who is silent or does not read is let go.
+//! Connections over HTTP: so many at a time, and few of one client; who is silent or does not read is let go.
 
-use octet_node::say;
-use std::collections::HashMap;
-use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use octet_node::limits::ClientLimit;
+use octet_node::say;
 use rustix::net::sockopt::set_tcp_user_timeout;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::sleep;
@@ -23,12 +22,9 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// The longest head of a request, in bytes; hyper takes no less than this.
 const HEAD: usize = 16 << 10;
 
-/// How often each address is connected.
-type Connected = Arc<Mutex<HashMap<IpAddr, usize>>>;
-
 /// Serves whoever connects to `listener`, for good.
 pub async fn serve(listener: TcpListener, gateway: Gateway, limits: Limits) {
-    let connected = Connected::default();
+    let connected = ClientLimit::new(limits.http, limits.http_of_one);
     let counters = Arc::clone(&gateway.counters);
     let router = router(gateway);
     loop {
@@ -40,13 +36,13 @@ pub async fn serve(listener: TcpListener, gateway: Gateway, limits: Limits) {
                 continue;
             }
         };
-        let Some(place) = Place::take(&connected, from.ip(), limits) else {
+        let Some(permit) = connected.take(from.ip()) else {
             counters.http_refused.add(1);
             continue;
         };
         let router = router.clone();
         tokio::spawn(async move {
-            let _place = place;
+            let _permit = permit;
             converse(stream, router, limits).await;
         });
     }
@@ -64,36 +60,4 @@ async fn converse(stream: TcpStream, router: Router, limits: Limits) {
         .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
     // Whoever breaks the connection knows why.
     let _ = served.await;
-}
-
-/// One of those who are connected.
-struct Place {
-    of: Connected,
-    from: IpAddr,
-}
-
-impl Place {
-    fn take(of: &Connected, from: IpAddr, limits: Limits) -> Option<Self> {
-        let from = from.to_canonical();
-        let mut addresses = of.lock().unwrap_or_else(PoisonError::into_inner);
-        let all: usize = addresses.values().sum();
-        let own = addresses.get(&from).copied().unwrap_or_default();
-        if all >= limits.http || own >= limits.http_of_one {
-            return None;
-        }
-        addresses.insert(from, own + 1);
-        Some(Self { of: Arc::clone(of), from })
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let mut addresses = self.of.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = addresses.get_mut(&self.from) {
-            *count -= 1;
-            if *count == 0 {
-                addresses.remove(&self.from);
-            }
-        }
-    }
 }

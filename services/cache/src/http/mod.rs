@@ -19,8 +19,9 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::{Path, Request, State};
 use axum::http::header::{
-    ACCEPT_RANGES, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, HOST,
-    HeaderName, IF_MATCH, IF_NONE_MATCH, IF_RANGE, RANGE, X_CONTENT_TYPE_OPTIONS,
+    ACCEPT_RANGES, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_SECURITY_POLICY,
+    CONTENT_TYPE, ETAG, HOST, HeaderName, IF_MATCH, IF_NONE_MATCH, IF_RANGE, RANGE,
+    X_CONTENT_TYPE_OPTIONS,
 };
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, Version};
 use axum::middleware::{Next, from_fn, map_response};
@@ -28,6 +29,7 @@ use axum::response::Response;
 use axum::routing::get;
 use bytes::Bytes;
 use iroh_blobs::Hash;
+use octet_node::host::{MISDIRECTED, is_ours};
 use octet_node::say;
 use tokio::sync::Semaphore;
 
@@ -42,6 +44,12 @@ use conditions::{Verdict, judge, may_have_part};
 /// What is under a hash never changes: nobody has to ask again for a year, which is the longest that is
 /// understood everywhere.
 const FOR_EVER: HeaderValue = HeaderValue::from_static("public, max-age=31536000, immutable");
+
+/// What a browser may do with an answer that it shows as a page: objects come from anybody. A page that it makes itself
+/// around a film or a picture has that and its own styles.
+const SANDBOX: HeaderValue = HeaderValue::from_static(
+    "sandbox; default-src 'none'; media-src 'self'; img-src 'self'; style-src 'unsafe-inline'",
+);
 
 /// What the gateway gives out.
 #[derive(Debug, Clone)]
@@ -106,8 +114,9 @@ impl Here {
 /// Its paths.
 pub fn router(gateway: Gateway) -> Router {
     let counters = Arc::clone(&gateway.counters);
-    let count = move |response: Response| {
+    let answered = move |mut response: Response| {
         counters.answered(response.status().as_u16());
+        response.headers_mut().insert(CONTENT_SECURITY_POLICY, SANDBOX);
         std::future::ready(response)
     };
     Router::new()
@@ -127,8 +136,8 @@ pub fn router(gateway: Gateway) -> Router {
                 "objects are read by GET or HEAD, and put at /b by PUT",
             )
         })
-        .layer(from_fn(with_one_host))
-        .layer(map_response(count))
+        .layer(from_fn(to_this_host))
+        .layer(map_response(answered))
         .with_state(gateway)
 }
 
@@ -153,11 +162,19 @@ async fn with_name(
     object(&gateway, &method, hash, media::kind(name), &headers).await
 }
 
-/// Refuses a request that does not say, once, at which host it is directed (RFC 9112, section 3.2).
-async fn with_one_host(request: Request, next: Next) -> Response {
-    let hosts = request.headers().get_all(HOST).iter().count();
-    if hosts > 1 || (hosts == 0 && request.version() == Version::HTTP_11) {
+/// Refuses a request that does not say, once, at which host it is directed (RFC 9112, section 3.2), or at another one: a
+/// page from elsewhere whose name leads here all of a sudden reads nothing.
+async fn to_this_host(request: Request, next: Next) -> Response {
+    let mut hosts = request.headers().get_all(HOST).iter();
+    let (host, second) = (hosts.next(), hosts.next());
+    if second.is_some() || (host.is_none() && request.version() == Version::HTTP_11) {
         return plain(StatusCode::BAD_REQUEST, "a request has the field `Host` once");
+    }
+    // A client may have the host in the first line, too.
+    let target = request.uri().authority().map(|it| it.as_str());
+    let host = host.map(|it| it.to_str().unwrap_or_default());
+    if !host.into_iter().chain(target).all(is_ours) {
+        return plain(StatusCode::MISDIRECTED_REQUEST, MISDIRECTED);
     }
     next.run(request).await
 }

@@ -188,7 +188,8 @@ fn who_lies_or_falls_silent_is_left() {
 fn until_first_byte(node: &Node, hash: Hash) -> (TcpStream, Vec<u8>) {
     let mut stream = TcpStream::connect(node.http).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    let head = format!("GET {} HTTP/1.1\r\nHost: box\r\nConnection: close\r\n\r\n", path(hash));
+    let head =
+        format!("GET {} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", path(hash));
     stream.write_all(head.as_bytes()).unwrap();
     let mut read = vec![];
     let body = loop {

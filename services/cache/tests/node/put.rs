@@ -23,7 +23,8 @@ fn put(at: SocketAddr, token: Option<&str>, length: Option<usize>, body: &[u8]) 
         Some(length) => format!("Content-Length: {length}\r\n"),
         None => "Transfer-Encoding: chunked\r\n".to_owned(),
     };
-    let head = format!("PUT /b HTTP/1.1\r\nHost: box\r\nConnection: close\r\n{token}{kind}\r\n");
+    let head =
+        format!("PUT /b HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{token}{kind}\r\n");
     stream.write_all(head.as_bytes()).unwrap();
     // Whoever is refused may be cut off before all was read.
     let _ = stream.write_all(body);
