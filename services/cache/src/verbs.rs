@@ -300,6 +300,7 @@ fn store(error: &StoreError) -> Failure {
     let help = match error {
         StoreError::Full { .. } => "`cache stats` shows how much room there is",
         StoreError::Quota { .. } => "`cache ls` shows what is pinned",
+        StoreError::Removed => "`add` it again",
         StoreError::Broken(_) => "`logs cache` may say more; what was there before is as it was",
     };
     Failure::new(FailureCode::Failed, error.to_string(), help)

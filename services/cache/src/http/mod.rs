@@ -279,6 +279,7 @@ fn refuse(missing: &Missing) -> Response {
         Missing::Silent(_) | Missing::OnItsWay => StatusCode::GATEWAY_TIMEOUT,
         Missing::Busy => StatusCode::SERVICE_UNAVAILABLE,
         Missing::Removed => StatusCode::GONE,
+        Missing::Store(StoreError::Removed) => StatusCode::FORBIDDEN,
         Missing::Store(StoreError::Full { .. } | StoreError::Quota { .. }) => {
             StatusCode::INSUFFICIENT_STORAGE
         }
