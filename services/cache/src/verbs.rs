@@ -313,7 +313,7 @@ fn missing_as(missing: &Missing) -> Failure {
             "no node of this box has it",
             "`add` it at one of them",
         ),
-        Missing::Busy => {
+        Missing::Busy | Missing::BusyForOne => {
             Failure::new(FailureCode::Busy, missing.to_string(), "ask again in a moment")
         }
         Missing::Store(error) => store(error),

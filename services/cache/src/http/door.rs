@@ -4,7 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use hyper::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use octet_node::limits::ClientLimit;
@@ -13,7 +16,7 @@ use rustix::net::sockopt::set_tcp_user_timeout;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::sleep;
 
-use super::{Gateway, router};
+use super::{Client, Gateway, router};
 use crate::limits::Limits;
 
 /// The pause after the kernel could not give a connection.
@@ -43,21 +46,26 @@ pub async fn serve(listener: TcpListener, gateway: Gateway, limits: Limits) {
         let router = router.clone();
         tokio::spawn(async move {
             let _permit = permit;
-            converse(stream, router, limits).await;
+            converse(stream, Client(from.ip()), router, limits).await;
         });
     }
 }
 
-async fn converse(stream: TcpStream, router: Router, limits: Limits) {
+async fn converse(stream: TcpStream, client: Client, router: Router, limits: Limits) {
     let _ = stream.set_nodelay(true);
     // What is sent and not taken for so long ends the connection (tcp(7)).
     let unread = u32::try_from(limits.unread.as_millis()).unwrap_or(u32::MAX);
     let _ = set_tcp_user_timeout(&stream, unread);
+    let router = TowerToHyperService::new(router);
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(client);
+        router.call(request)
+    });
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(limits.head)
         .max_buf_size(HEAD)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+        .serve_connection(TokioIo::new(stream), service);
     // Whoever breaks the connection knows why.
     let _ = served.await;
 }
