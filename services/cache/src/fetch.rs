@@ -30,7 +30,7 @@ use crate::counters::Counters;
 use crate::limits::Limits;
 use crate::objects::{Objects, SMALL, StoreError};
 use crate::peers::{self, Peer};
-use crate::policy::{Claim, Kind};
+use crate::policy::{Claim, Kind, cost};
 use flight::{Flight, Progress};
 use piece::Fault;
 use plan::{Plan, lacking};
@@ -282,9 +282,9 @@ impl Fetcher {
             None => {
                 let size = piece::size(&connection, hash, silence).await?;
                 // Nothing goes for what is larger than all that may be here.
-                let room = self.objects.measure(&mut *claim.lock().await, size).await;
-                room.map_err(Fault::Unkept)?;
+                self.objects.may_hold(size).map_err(Fault::Unkept)?;
                 flight.begin(Plan::new(size, &self.here(hash).await?));
+                self.make_room(flight, claim).await?;
                 size
             }
         };
@@ -293,6 +293,7 @@ impl Fetcher {
         // While the store takes in the last of one piece, the next one is on its way.
         let one_by_one = || async {
             while let Some(taken) = flight.take().await {
+                self.make_room(flight, claim).await?;
                 let lacks = lacking(taken.number(), size.get(), &self.here(hash).await?);
                 let store = self.objects.store();
                 piece::piece(store, &connection, hash, size, lacks, silence).await?;
@@ -301,6 +302,19 @@ impl Fetcher {
             Ok(())
         };
         tokio::try_join!(one_by_one(), one_by_one()).map(drop)
+    }
+
+    /// Has room for what is asked for, and no sooner: objects go for bytes that come, not for a size that is said.
+    async fn make_room(
+        &self,
+        flight: &Flight,
+        claim: &tokio::sync::Mutex<Claim>,
+    ) -> Result<(), Fault> {
+        let claim = &mut *claim.lock().await;
+        let (needed, ahead) = flight.room();
+        // Each time that objects go, the store looks at all that it has.
+        let wanted = if cost(needed) <= claim.bytes() { needed } else { ahead };
+        self.objects.measure(claim, wanted).await.map_err(Fault::Unkept)
     }
 
     /// What of it is here.
