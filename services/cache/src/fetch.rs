@@ -10,6 +10,7 @@ pub use plan::PIECE;
 
 use std::collections::{HashMap, VecDeque};
 use std::future::pending;
+use std::net::IpAddr;
 use std::num::NonZeroU64;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -20,6 +21,7 @@ use iroh::Endpoint;
 use iroh_blobs::protocol::ChunkRanges;
 use iroh_blobs::{ALPN, Hash, HashAndFormat};
 use octet_node::control::PublicKey;
+use octet_node::limits::{ClientLimit, Permit};
 use octet_node::say;
 use tokio::sync::watch;
 use tokio::time::timeout;
@@ -28,7 +30,7 @@ use crate::counters::Counters;
 use crate::limits::Limits;
 use crate::objects::{Objects, SMALL, StoreError};
 use crate::peers::{self, Peer};
-use crate::policy::{Claim, Kind};
+use crate::policy::{Claim, Kind, cost};
 use flight::{Flight, Progress};
 use piece::Fault;
 use plan::{Plan, lacking};
@@ -55,6 +57,9 @@ pub enum Missing {
     /// So many are fetched already.
     #[error("as many objects as may be are being fetched: ask again in a moment")]
     Busy,
+    /// So many are fetched for this client already.
+    #[error("as many objects as may be are being fetched for you: ask again in a moment")]
+    BusyForOne,
     /// This node cannot keep it.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -69,6 +74,7 @@ pub struct Fetcher {
     endpoint: watch::Receiver<Option<Endpoint>>,
     peers: watch::Receiver<Vec<Peer>>,
     flights: Mutex<HashMap<Hash, Arc<Flight>>>,
+    of_clients: ClientLimit,
 }
 
 impl Fetcher {
@@ -80,8 +86,9 @@ impl Fetcher {
         endpoint: watch::Receiver<Option<Endpoint>>,
         peers: watch::Receiver<Vec<Peer>>,
     ) -> Arc<Self> {
-        let flights = Mutex::default();
-        Arc::new(Self { objects, counters, limits, endpoint, peers, flights })
+        let (flights, of_clients) =
+            (Mutex::default(), ClientLimit::new(limits.fetches, limits.fetches_of_one));
+        Arc::new(Self { objects, counters, limits, endpoint, peers, flights, of_clients })
     }
 
     /// The nodes that may be asked.
@@ -96,18 +103,22 @@ impl Fetcher {
     /// # Errors
     /// It is not to be had, or not yet.
     pub async fn fetch(self: &Arc<Self>, hash: Hash) -> Result<(), Missing> {
-        let flight = self.board(hash)?;
+        let flight = self.board(hash, None)?;
         let landed = self.wait(&flight, |it| it.outcome.is_some()).await?;
         landed.outcome.unwrap_or(Err(Missing::OnItsWay))
     }
 
     /// Waits until the object is here, or its size is known and it is a large one, which can be read while it comes;
-    /// but not for ever.
+    /// but not for ever. It is for the one who has the address `client`.
     ///
     /// # Errors
     /// It is not to be had, or not yet.
-    pub async fn begin(self: &Arc<Self>, hash: Hash) -> Result<Option<(u64, Coming)>, Missing> {
-        let flight = self.board(hash)?;
+    pub async fn begin(
+        self: &Arc<Self>,
+        hash: Hash,
+        client: IpAddr,
+    ) -> Result<Option<(u64, Coming)>, Missing> {
+        let flight = self.board(hash, Some(client))?;
         let is_large = |it: &Progress| it.size.is_some_and(|size| size > SMALL);
         let begun = self.wait(&flight, |it| it.outcome.is_some() || is_large(it)).await?;
         match (begun.outcome, begun.size) {
@@ -132,8 +143,8 @@ impl Fetcher {
         }
     }
 
-    /// The fetch that is under way for it, or a new one.
-    fn board(self: &Arc<Self>, hash: Hash) -> Result<Arc<Flight>, Missing> {
+    /// The fetch that is under way for it, or a new one, which counts as one of `client`.
+    fn board(self: &Arc<Self>, hash: Hash, client: Option<IpAddr>) -> Result<Arc<Flight>, Missing> {
         let mut flights = self.flights.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(flight) = flights.get(&hash) {
             return Ok(Arc::clone(flight));
@@ -141,11 +152,14 @@ impl Fetcher {
         if flights.len() >= self.limits.fetches {
             return Err(Missing::Busy);
         }
+        let take = |address| self.of_clients.take(address).ok_or(Missing::BusyForOne);
+        let permit: Option<Permit> = client.map(take).transpose()?;
         let flight = Arc::new(Flight::new(hash));
         flights.insert(hash, Arc::clone(&flight));
         let (fetcher, begun) = (Arc::clone(self), Arc::clone(&flight));
         tokio::spawn(async move {
             let outcome = fetcher.run(&begun).await;
+            drop(permit);
             // Whoever asks from now on finds the object, or begins anew.
             fetcher.flights.lock().unwrap_or_else(PoisonError::into_inner).remove(&hash);
             begun.end(outcome);
@@ -268,9 +282,9 @@ impl Fetcher {
             None => {
                 let size = piece::size(&connection, hash, silence).await?;
                 // Nothing goes for what is larger than all that may be here.
-                let room = self.objects.measure(&mut *claim.lock().await, size).await;
-                room.map_err(Fault::Unkept)?;
+                self.objects.may_hold(size).map_err(Fault::Unkept)?;
                 flight.begin(Plan::new(size, &self.here(hash).await?));
+                self.make_room(flight, claim).await?;
                 size
             }
         };
@@ -279,6 +293,7 @@ impl Fetcher {
         // While the store takes in the last of one piece, the next one is on its way.
         let one_by_one = || async {
             while let Some(taken) = flight.take().await {
+                self.make_room(flight, claim).await?;
                 let lacks = lacking(taken.number(), size.get(), &self.here(hash).await?);
                 let store = self.objects.store();
                 piece::piece(store, &connection, hash, size, lacks, silence).await?;
@@ -287,6 +302,19 @@ impl Fetcher {
             Ok(())
         };
         tokio::try_join!(one_by_one(), one_by_one()).map(drop)
+    }
+
+    /// Has room for what is asked for, and no sooner: objects go for bytes that come, not for a size that is said.
+    async fn make_room(
+        &self,
+        flight: &Flight,
+        claim: &tokio::sync::Mutex<Claim>,
+    ) -> Result<(), Fault> {
+        let claim = &mut *claim.lock().await;
+        let (needed, ahead) = flight.room();
+        // Each time that objects go, the store looks at all that it has.
+        let wanted = if cost(needed) <= claim.bytes() { needed } else { ahead };
+        self.objects.measure(claim, wanted).await.map_err(Fault::Unkept)
     }
 
     /// What of it is here.

@@ -24,7 +24,7 @@ pub struct Limits {
     pub memory: u64,
     /// Connections over HTTP.
     pub http: usize,
-    /// Of these, those of one address.
+    /// Of these, those of one client: an IPv4 address, or a /64 of IPv6.
     pub http_of_one: usize,
     /// How long the head of a request may take, and a connection wait for the next one.
     pub head: Duration,
@@ -36,6 +36,8 @@ pub struct Limits {
     pub request: Duration,
     /// Objects that are fetched at the same time.
     pub fetches: usize,
+    /// Of these, those that one client over HTTP has asked for first.
+    pub fetches_of_one: usize,
     /// Objects that are put over HTTP at the same time.
     pub puts: usize,
     /// How long another node may take to take a connection.
@@ -60,6 +62,7 @@ impl Default for Limits {
             peers: 32,
             request: Duration::from_secs(10),
             fetches: 16,
+            fetches_of_one: 4,
             puts: 8,
             connect: Duration::from_secs(5),
             silence: Duration::from_secs(2),

@@ -71,6 +71,11 @@ pub enum StoreError {
         /// In bytes.
         pinned: u64,
     },
+    /// An operator has removed it, and somebody else sends it.
+    #[error(
+        "an operator has removed this object from this node: only an operator can add it again"
+    )]
+    Removed,
     /// Who sends it has stopped, or the disk does not take or give it.
     #[error("{0}")]
     Broken(String),
@@ -237,7 +242,14 @@ impl Objects {
         // That there is no room says more than that it broke off.
         let _claim: Claim = measuring.await.map_err(broken)??;
         let tag: TempTag = added.map_err(broken)?;
-        self.keep(tag.hash(), kind).await
+        let kept = self.keep(tag.hash(), kind).await;
+        if matches!(kept, Err(StoreError::Removed)) {
+            // Its bytes are on the disk, where they take room that nobody counts.
+            drop(tag);
+            let _changing = self.changing.lock().await;
+            self.let_go(vec![]).await?;
+        }
+        kept
     }
 
     /// Has a whole object on the disk, and then its tag.

@@ -42,6 +42,8 @@ pub enum Kind {
     Pinned,
     /// It goes when room is needed and it is its turn.
     Loose,
+    /// As [`Loose`](Self::Loose), and it comes from somebody who is no operator: what one has removed stays so.
+    Put,
 }
 
 /// How much there is, in bytes as they are charged.
@@ -192,17 +194,20 @@ impl Policy {
         here.map(|(hash, _)| *hash).collect()
     }
 
-    /// It is here now. What is pinned stays so; what was removed by hand is not any more.
+    /// It is here now. What is pinned stays so; what was removed by hand is not any more, if an operator wants it.
     ///
     /// # Errors
-    /// The disk does not take it.
+    /// It was removed by hand and is [put](Kind::Put), or the disk does not take it.
     pub fn keep(&self, hash: Hash, size: u64, kind: Kind) -> Result<(), StoreError> {
         let mut state = self.state();
         let before = state.objects.get(&hash).map(|row| row.stand);
         let regret = state.removed.number(&hash);
+        if kind == Kind::Put && regret.is_some() {
+            return Err(StoreError::Removed);
+        }
         let stand = match (before, kind) {
             (Some(Stand::Pinned), _) | (_, Kind::Pinned) => Stand::Pinned,
-            (Some(Stand::Loose(place)), Kind::Loose) => Stand::Loose(place),
+            (Some(Stand::Loose(place)), _) => Stand::Loose(place),
             _ => Stand::Loose(state.queues.place_of_new(&hash)),
         };
         let row = Row { size, stand };

@@ -300,6 +300,7 @@ fn store(error: &StoreError) -> Failure {
     let help = match error {
         StoreError::Full { .. } => "`cache stats` shows how much room there is",
         StoreError::Quota { .. } => "`cache ls` shows what is pinned",
+        StoreError::Removed => "`add` it again",
         StoreError::Broken(_) => "`logs cache` may say more; what was there before is as it was",
     };
     Failure::new(FailureCode::Failed, error.to_string(), help)
@@ -312,7 +313,7 @@ fn missing_as(missing: &Missing) -> Failure {
             "no node of this box has it",
             "`add` it at one of them",
         ),
-        Missing::Busy => {
+        Missing::Busy | Missing::BusyForOne => {
             Failure::new(FailureCode::Busy, missing.to_string(), "ask again in a moment")
         }
         Missing::Store(error) => store(error),

@@ -12,8 +12,9 @@ use serde_json::{Value, json};
 
 use crate::dhcp::client::{Client, Outcome};
 use crate::dhcp::pool::Pool;
+use crate::dhcp::questions::Questions;
 use crate::dhcp::server::{Gives, answer};
-use crate::dhcp::{Answer, Lease, Leased, Question, To};
+use crate::dhcp::{Answer, Lease, Leased, To};
 use crate::netd::Netd;
 use crate::numbering::number;
 use crate::udp::{Came, Udp};
@@ -24,9 +25,6 @@ const SERVER: u16 = 67;
 
 /// More of a message is not read, in bytes: the largest that is asked for.
 pub const LARGEST: usize = 1472;
-
-/// Questions of one link that are answered in a second; what is more is passed over.
-const MOST_QUESTIONS: u32 = 20;
 
 /// The sockets of both sides.
 #[derive(Debug)]
@@ -63,7 +61,7 @@ pub struct Leasing {
     plugged: BTreeMap<LinkName, (Mac, u32)>,
     /// What was refused last at each port, so that it is told once.
     refused: BTreeMap<LinkName, String>,
-    questions: BTreeMap<u32, (Duration, u32)>,
+    questions: Questions,
 }
 
 /// A client at work on a link.
@@ -86,7 +84,7 @@ impl Leasing {
             pool: Pool::default(),
             plugged: BTreeMap::new(),
             refused: BTreeMap::new(),
-            questions: BTreeMap::new(),
+            questions: Questions::default(),
         }
     }
 
@@ -224,25 +222,24 @@ impl Leasing {
 
     /// Somebody asks for an address.
     pub async fn asked(&mut self, bytes: &[u8], came: Came, sockets: &Sockets) {
-        if self.is_too_often(came.link) {
-            return;
-        }
-        let Ok(question) = Question::parse(bytes) else { return };
+        let now = self.now();
         let Some(link) = self.links.links.iter().find(|link| link.index == came.link) else {
             return;
         };
+        let Some(question) = self.questions.hear(bytes, came.link, now) else { return };
         let (name, downs, leads_to) = (link.name.clone(), link.downs, link.leads_to.clone());
-        let now = self.now();
+        let from = *came.from.ip();
         let answered = match &leads_to {
             LeadsTo::Out { .. } => return,
             LeadsTo::Board(segment) => {
                 if !self.is_plugged(&name, downs, segment, question.mac).await {
                     return;
                 }
-                answer(&question, &mut Gives::Board(segment), &self.domain, now)
+                answer(&question, from, &mut Gives::Board(segment), &self.domain, now)
             }
             LeadsTo::Lan(segment) => {
-                answer(&question, &mut Gives::Lan(segment, &mut self.pool), &self.domain, now)
+                let mut gives = Gives::Lan(segment, &mut self.pool);
+                answer(&question, from, &mut gives, &self.domain, now)
             }
         };
         let Some((reply, to)) = answered else { return };
@@ -284,16 +281,6 @@ impl Leasing {
         }
     }
 
-    fn is_too_often(&mut self, link: u32) -> bool {
-        let now = self.now();
-        let (began, count) = self.questions.entry(link).or_insert((now, 0));
-        if now.saturating_sub(*began) >= Duration::from_secs(1) {
-            (*began, *count) = (now, 0);
-        }
-        *count += 1;
-        *count > MOST_QUESTIONS
-    }
-
     /// How it stands, for people.
     pub fn show(&self) -> Value {
         let now = self.now();
@@ -314,6 +301,7 @@ impl Leasing {
             "uplink": lease,
             "boards": ports.collect::<Vec<_>>(),
             "lan": devices.collect::<Vec<_>>(),
+            "declined": self.pool.declined(now).collect::<Vec<_>>(),
             "refused": self.refused.values().collect::<Vec<_>>(),
         })
     }

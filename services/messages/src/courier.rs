@@ -2,6 +2,7 @@
 
 use octet_node::control::PublicKey;
 
+use crate::limits::ROUNDS;
 use crate::person::{Action, Event, Person, Refused};
 use crate::place::Place;
 use crate::request::{Answer, Asked, Letters, Owned, Refusal, Request, to_sign};
@@ -36,6 +37,9 @@ pub enum CourierError {
     /// A mailbox would not have it.
     #[error("the mailbox: {0}")]
     Mailbox(#[from] Refusal),
+    /// A mailbox gives letters without an end.
+    #[error("the mailbox has more letters than are fetched at once: fetch again")]
+    More,
     /// A mailbox does not answer.
     #[error(transparent)]
     Unreached(#[from] Unreached),
@@ -212,33 +216,37 @@ impl<W: Wire> Courier<W> {
         }
     }
 
-    /// Fetches all that lies in one's own mailboxes, and has it deleted there once it is kept here. What some of
-    /// them would not, or not now, is returned.
+    /// Fetches what lies in one's own mailboxes, and has it deleted there once it is kept here. What some of them would
+    /// not, or not now, is returned, also that one has more.
     ///
     /// # Errors
     /// Not one of them answers, or something is not kept.
     pub fn fetch(&mut self, now: u64) -> Result<Vec<CourierError>, CourierError> {
         let places: Vec<Place> = self.person.mailboxes().cloned().collect();
-        let mut left = vec![];
+        let (mut left, mut answer) = (vec![], false);
         for place in &places {
             // Who fetches is known there; who leaves letters is not, and comes by another connection.
             self.wire.part(place);
             let fetched = self.fetch_all(place, now);
             self.wire.part(place);
             match fetched {
-                Ok(()) => {}
+                Ok(()) => answer = true,
                 Err(error) if error.is_final() => return Err(error),
-                Err(error) => left.push(error),
+                Err(error) => {
+                    answer |= matches!(error, CourierError::More);
+                    left.push(error);
+                }
             }
         }
-        if left.len() < places.len() {
+        if answer {
             return Ok(left);
         }
         Err(left.into_iter().next().unwrap_or(CourierError::Homeless))
     }
 
+    /// Fetches until nothing is left, or as often as any mailbox takes: one that is malicious has always more.
     fn fetch_all(&mut self, place: &Place, now: u64) -> Result<(), CourierError> {
-        loop {
+        for _ in 0..ROUNDS {
             let Answer::Letters(found) = self.ask_as_owner(place, Asked::Fetch)? else {
                 return Err(Refusal::Malformed.into());
             };
@@ -253,6 +261,7 @@ impl<W: Wire> Courier<W> {
                 Err(error) => return Err(error),
             }
         }
+        Err(CourierError::More)
     }
 }
 
@@ -263,5 +272,63 @@ fn about(action: &Action) -> (Option<PublicKey>, PublicKey) {
         Action::Claim { place, peer } | Action::Deposit { place, peer, .. } => {
             (Some(*peer), place.mailbox)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::person::Fresh;
+    use octet_node::key::random;
+    use tempfile::TempDir;
+
+    /// A mailbox that has so many letters, one in each answer.
+    struct Mailbox {
+        letters: usize,
+        fetched: usize,
+    }
+
+    impl Wire for Mailbox {
+        fn ask(&mut self, _: &Place, request: &Request) -> Result<Answer, Unreached> {
+            let Request::Owner(Owned { asked: Asked::Fetch, .. }) = request else {
+                return Ok(match request {
+                    Request::Nonce => Answer::Nonce([7; 32]),
+                    _ => Answer::Done,
+                });
+            };
+            assert!(self.fetched < 3 * ROUNDS, "it does not end");
+            let letters = match self.fetched < self.letters {
+                true => vec![(self.fetched as u64, vec![0; 1024])],
+                false => vec![],
+            };
+            self.fetched += 1;
+            Ok(Answer::Letters(Letters { generation: [0; 16], letters, left: 50 }))
+        }
+
+        fn part(&mut self, _: &Place) {}
+    }
+
+    fn fetch(letters: usize) -> (Result<Vec<CourierError>, CourierError>, usize) {
+        let (folder, key) = (TempDir::new().unwrap(), random().unwrap());
+        let fresh =
+            Fresh { name: random().unwrap(), key: random().unwrap(), seal: random().unwrap() };
+        let place = Place { mailbox: PublicKey::new([8; 32]), addresses: vec![] };
+        let (_, rows) = Person::new(fresh, vec![place], 1).unwrap();
+        Store::create(folder.path(), key).unwrap().keep(&rows).unwrap();
+        let store = Store::open(folder.path(), key).unwrap();
+        let mut courier = Courier::new(store, Mailbox { letters, fetched: 0 }).unwrap();
+        let fetched = courier.fetch(2);
+        (fetched, courier.wire().fetched)
+    }
+
+    #[test]
+    fn a_mailbox_that_always_has_more_is_left() {
+        let (fetched, rounds) = fetch(3);
+        assert!(fetched.unwrap().is_empty());
+        assert_eq!(rounds, 4);
+        let (fetched, rounds) = fetch(usize::MAX);
+        // It has answered, and what came is kept.
+        assert!(matches!(fetched.unwrap()[..], [CourierError::More]));
+        assert_eq!(rounds, ROUNDS);
     }
 }

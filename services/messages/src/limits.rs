@@ -27,6 +27,9 @@ pub const ANSWER: usize = 512 << 10;
 /// Bytes of letters that are fetched at once, unless the first alone is larger.
 pub const BATCH: usize = 256 << 10;
 
+/// How often a mailbox is asked for letters in one fetch: more than a full one of 8 MiB takes.
+pub const ROUNDS: usize = 64;
+
 /// Those to whom a person has written, or who have written to it.
 pub const PEERS: usize = 512;
 

@@ -22,10 +22,12 @@ pub mod durable;
 pub mod frames;
 #[cfg(feature = "key")]
 pub mod hello;
+pub mod host;
 mod inherited;
 mod init;
 #[cfg(feature = "key")]
 pub mod key;
+pub mod limits;
 pub mod links;
 #[cfg(feature = "key")]
 pub mod map;

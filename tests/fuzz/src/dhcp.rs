@@ -65,9 +65,9 @@ fn asked(bytes: &[u8]) {
     let of = |number, host| (Ipv4Addr::new(10, 20, number, host), Ipv6Addr::UNSPECIFIED);
     let port = Segment { number: 3, router: of(3, 1), board: Some(of(3, 2)), mac: None };
     let lan = Segment { number: 250, router: of(250, 1), board: None, mac: None };
-    let mut pool = Pool::default();
+    let (mut pool, from) = (Pool::default(), Ipv4Addr::UNSPECIFIED);
     for (mut gives, number) in [(Gives::Board(&port), 3), (Gives::Lan(&lan, &mut pool), 250)] {
-        let Some((reply, _)) = answer(&question, &mut gives, "octet.internal", ASKED) else {
+        let Some((reply, _)) = answer(&question, from, &mut gives, "octet.internal", ASKED) else {
             continue;
         };
         let read = Answer::parse(&reply.bytes(&question)).expect("our own answer");

@@ -32,7 +32,8 @@ fn get(host: &Host, path: &str, range: &str) -> (String, Vec<u8>) {
     let at = SocketAddr::new(BOX_LINK.parse::<IpAddr>().unwrap(), HTTP);
     let mut stream = host.connect(at).unwrap();
     stream.set_read_timeout(Some(SOON)).unwrap();
-    let head = format!("GET {path} HTTP/1.1\r\nHost: box\r\nConnection: close\r\n{range}\r\n");
+    let head =
+        format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{range}\r\n");
     stream.write_all(head.as_bytes()).unwrap();
     let mut all = vec![];
     stream.read_to_end(&mut all).expect("late: the answer");

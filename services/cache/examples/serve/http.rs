@@ -14,7 +14,7 @@ const BUFFER: usize = 256 << 10;
 pub fn get(at: SocketAddr, path: &str, size: u64) -> Result<Duration, Failed> {
     let began = Instant::now();
     let mut stream = connect(at)?;
-    let head = format!("GET {path} HTTP/1.1\r\nHost: box\r\nConnection: close\r\n\r\n");
+    let head = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
     stream.write_all(head.as_bytes())?;
     let mut answer = BufReader::with_capacity(BUFFER, stream);
     self::head(&mut answer, "200")?;
@@ -30,7 +30,7 @@ pub fn get(at: SocketAddr, path: &str, size: u64) -> Result<Duration, Failed> {
 pub fn put(at: SocketAddr, token: &str, noise: Noise, size: u64) -> Result<String, Failed> {
     let mut stream = connect(at)?;
     let head = format!(
-        "PUT /b HTTP/1.1\r\nHost: box\r\nConnection: close\r\nAuthorization: Bearer {token}\r\n\
+        "PUT /b HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nAuthorization: Bearer {token}\r\n\
          Content-Length: {size}\r\n\r\n"
     );
     stream.write_all(head.as_bytes())?;

@@ -20,7 +20,7 @@ use super::plan::{Plan, here_until};
 /// What is known of it.
 #[derive(Debug, Clone)]
 pub struct Progress {
-    /// Its size in bytes, once a node has proved it and there is room for it.
+    /// Its size in bytes, once a node has proved it and it may become as large.
     pub size: Option<u64>,
     /// What of it is here, and verified.
     pub here: ChunkRanges,
@@ -62,6 +62,11 @@ impl Flight {
     /// Its size, once it is known.
     pub fn size(&self) -> Option<u64> {
         self.plan().as_ref().map(Plan::size)
+    }
+
+    /// For how many bytes there has to be [room](Plan::room) now.
+    pub fn room(&self) -> (u64, u64) {
+        self.plan().as_ref().map(Plan::room).unwrap_or_default()
     }
 
     /// From now on pieces can be taken.

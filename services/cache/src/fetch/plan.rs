@@ -59,6 +59,15 @@ impl Plan {
         self.waiting.len()
     }
 
+    /// How many bytes there has to be room for, and for how many it is to be made, where there is none: so far ahead
+    /// as what has come and was verified. A size can be proved by who has made up the rest of the object.
+    pub fn room(&self) -> (u64, u64) {
+        let begun = self.size.div_ceil(PIECE) - self.waiting.len() as u64;
+        let came = begun - self.asked as u64;
+        let bytes = |pieces: u64| pieces.saturating_mul(PIECE).min(self.size);
+        (bytes(begun), bytes(begun + came))
+    }
+
     /// Whether all is here.
     pub fn is_done(&self) -> bool {
         self.waiting.is_empty() && self.asked == 0
@@ -121,6 +130,24 @@ mod tests {
                 let is_lacking = chunk * 1024 < size && !has(&here, chunk);
                 prop_assert_eq!(has(&lacks, chunk), is_lacking, "{}", chunk);
             }
+        }
+
+        /// There is room for all that was asked for, and never for more than twice that.
+        #[test]
+        fn room_as_it_comes(size in 0u64..9_000_000, here in here(), fails in prop::collection::vec(any::<bool>(), 30)) {
+            let mut plan = Plan::new(size, &here);
+            for fails in fails {
+                let Some(piece) = plan.take() else { break };
+                let (needed, ahead) = plan.room();
+                let begun = size.div_ceil(PIECE) - plan.waiting() as u64;
+                prop_assert_eq!(needed, size.min(begun * PIECE));
+                prop_assert!(needed <= ahead && ahead <= size.min(2 * begun * PIECE - PIECE));
+                if fails { plan.back(piece) } else { plan.came() }
+            }
+            while plan.take().is_some() {
+                plan.came();
+            }
+            prop_assert_eq!(plan.room(), (size, size));
         }
 
         #[test]

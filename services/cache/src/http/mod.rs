@@ -13,21 +13,25 @@ pub use media::UNKNOWN;
 pub use range::{MOST, Span, Wanted, wanted};
 
 use std::convert::Infallible;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{Path, Request, State};
+use axum::extract::{Extension, Path, Request, State};
 use axum::http::header::{
-    ACCEPT_RANGES, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, HOST,
-    HeaderName, IF_MATCH, IF_NONE_MATCH, IF_RANGE, RANGE, X_CONTENT_TYPE_OPTIONS,
+    ACCEPT_RANGES, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_SECURITY_POLICY,
+    CONTENT_TYPE, ETAG, HOST, HeaderName, IF_MATCH, IF_NONE_MATCH, IF_RANGE, RANGE, RETRY_AFTER,
+    X_CONTENT_TYPE_OPTIONS,
 };
+use axum::http::uri::Authority;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, Version};
 use axum::middleware::{Next, from_fn, map_response};
 use axum::response::Response;
 use axum::routing::get;
 use bytes::Bytes;
 use iroh_blobs::Hash;
+use octet_node::host::{MISDIRECTED, is_ours};
 use octet_node::say;
 use tokio::sync::Semaphore;
 
@@ -42,6 +46,15 @@ use conditions::{Verdict, judge, may_have_part};
 /// What is under a hash never changes: nobody has to ask again for a year, which is the longest that is
 /// understood everywhere.
 const FOR_EVER: HeaderValue = HeaderValue::from_static("public, max-age=31536000, immutable");
+
+/// After so many seconds who was refused since too much is fetched may ask again.
+const RETRY_SECONDS: &str = "5";
+
+/// What a browser may do with an answer that it shows as a page: objects come from anybody. A page that it makes itself
+/// around a film or a picture has that and its own styles.
+const SANDBOX: HeaderValue = HeaderValue::from_static(
+    "sandbox; default-src 'none'; media-src 'self'; img-src 'self'; style-src 'unsafe-inline'",
+);
 
 /// What the gateway gives out.
 #[derive(Debug, Clone)]
@@ -83,11 +96,16 @@ impl Here {
     }
 
     /// As [`find`](Self::find), but a large object that comes from other nodes is read while it comes, and what was
-    /// removed here by hand does not come back.
+    /// removed here by hand does not come back. It is for `client`.
     ///
     /// # Errors
     /// It is not to be had.
-    pub async fn begin(&self, hash: Hash, counters: &Counters) -> Result<Object, Missing> {
+    pub async fn begin(
+        &self,
+        hash: Hash,
+        client: Client,
+        counters: &Counters,
+    ) -> Result<Object, Missing> {
         if self.objects.policy().was_removed(&hash) {
             return Err(Missing::Removed);
         }
@@ -96,18 +114,23 @@ impl Here {
             return Ok(object);
         }
         counters.misses.add(1);
-        match self.fetcher.begin(hash).await? {
+        match self.fetcher.begin(hash, client.0).await? {
             Some((size, coming)) => Ok(Object { size, content: Content::Coming(coming) }),
             None => self.objects.find(hash, counters).await?.ok_or(Missing::Nowhere),
         }
     }
 }
 
-/// Its paths.
+/// From which address a request comes.
+#[derive(Debug, Clone, Copy)]
+pub struct Client(pub IpAddr);
+
+/// Its paths. Each request has its [`Client`] as an extension.
 pub fn router(gateway: Gateway) -> Router {
     let counters = Arc::clone(&gateway.counters);
-    let count = move |response: Response| {
+    let answered = move |mut response: Response| {
         counters.answered(response.status().as_u16());
+        response.headers_mut().insert(CONTENT_SECURITY_POLICY, SANDBOX);
         std::future::ready(response)
     };
     Router::new()
@@ -127,43 +150,54 @@ pub fn router(gateway: Gateway) -> Router {
                 "objects are read by GET or HEAD, and put at /b by PUT",
             )
         })
-        .layer(from_fn(with_one_host))
-        .layer(map_response(count))
+        .layer(from_fn(to_this_host))
+        .layer(map_response(answered))
         .with_state(gateway)
 }
 
 async fn without_name(
     State(gateway): State<Gateway>,
+    Extension(client): Extension<Client>,
     method: Method,
     Path(hash): Path<String>,
     headers: HeaderMap,
 ) -> Response {
-    object(&gateway, &method, &hash, UNKNOWN, &headers).await
+    object(&gateway, client, &method, &hash, UNKNOWN, &headers).await
 }
 
 /// Only the end of the name counts, which need not be UTF-8.
 async fn with_name(
     State(gateway): State<Gateway>,
+    Extension(client): Extension<Client>,
     method: Method,
     uri: Uri,
     headers: HeaderMap,
 ) -> Response {
     let path = uri.path().strip_prefix("/b/").unwrap_or_default();
     let (hash, name) = path.split_once('/').unwrap_or_default();
-    object(&gateway, &method, hash, media::kind(name), &headers).await
+    object(&gateway, client, &method, hash, media::kind(name), &headers).await
 }
 
-/// Refuses a request that does not say, once, at which host it is directed (RFC 9112, section 3.2).
-async fn with_one_host(request: Request, next: Next) -> Response {
-    let hosts = request.headers().get_all(HOST).iter().count();
-    if hosts > 1 || (hosts == 0 && request.version() == Version::HTTP_11) {
+/// Refuses a request that does not say, once, at which host it is directed (RFC 9112, section 3.2), or at another one: a
+/// page from elsewhere whose name leads here all of a sudden reads nothing.
+async fn to_this_host(request: Request, next: Next) -> Response {
+    let mut hosts = request.headers().get_all(HOST).iter();
+    let (host, second) = (hosts.next(), hosts.next());
+    if second.is_some() || (host.is_none() && request.version() == Version::HTTP_11) {
         return plain(StatusCode::BAD_REQUEST, "a request has the field `Host` once");
+    }
+    // A client may have the host in the first line, too.
+    let target = request.uri().authority().map(Authority::as_str);
+    let host = host.map(|it| it.to_str().unwrap_or_default());
+    if !host.into_iter().chain(target).all(is_ours) {
+        return plain(StatusCode::MISDIRECTED_REQUEST, MISDIRECTED);
     }
     next.run(request).await
 }
 
 async fn object(
     gateway: &Gateway,
+    client: Client,
     method: &Method,
     hash: &str,
     kind: &'static str,
@@ -187,7 +221,7 @@ async fn object(
         let why = "this node has no disk to keep objects on: ask another one";
         return plain(StatusCode::SERVICE_UNAVAILABLE, why);
     };
-    match here.begin(hash, &gateway.counters).await {
+    match here.begin(hash, client, &gateway.counters).await {
         Ok(object) => answer(gateway, method, &own, object, kind, headers),
         Err(missing) => refuse(&missing),
     }
@@ -260,8 +294,9 @@ fn refuse(missing: &Missing) -> Response {
     let code = match missing {
         Missing::Nowhere => StatusCode::NOT_FOUND,
         Missing::Silent(_) | Missing::OnItsWay => StatusCode::GATEWAY_TIMEOUT,
-        Missing::Busy => StatusCode::SERVICE_UNAVAILABLE,
+        Missing::Busy | Missing::BusyForOne => StatusCode::SERVICE_UNAVAILABLE,
         Missing::Removed => StatusCode::GONE,
+        Missing::Store(StoreError::Removed) => StatusCode::FORBIDDEN,
         Missing::Store(StoreError::Full { .. } | StoreError::Quota { .. }) => {
             StatusCode::INSUFFICIENT_STORAGE
         }
@@ -270,7 +305,11 @@ fn refuse(missing: &Missing) -> Response {
             StatusCode::INTERNAL_SERVER_ERROR
         }
     };
-    plain(code, &missing.to_string())
+    let mut response = plain(code, &missing.to_string());
+    if code == StatusCode::SERVICE_UNAVAILABLE {
+        put(&mut response, RETRY_AFTER, RETRY_SECONDS);
+    }
+    response
 }
 
 /// One line for a person. Nobody keeps it: it may be otherwise the next time.

@@ -1,12 +1,12 @@
 //! Names over HTTP: what the name stands for now, for as long as that is sure to hold.
 
-use axum::extract::{Path, State};
+use axum::extract::{Extension, Path, State};
 use axum::http::header::CACHE_CONTROL;
 use axum::http::{HeaderMap, Method, StatusCode};
 use axum::response::Response;
 use octet_node::control::PublicKey;
 
-use super::{Gateway, media, object, plain, put};
+use super::{Client, Gateway, media, object, plain, put};
 use crate::names::{self, NamePath, Unresolved};
 
 /// For how many seconds nobody has to ask again, at most: then a name that is published anew is seen.
@@ -14,6 +14,7 @@ const KEPT: u64 = 60;
 
 pub(super) async fn named(
     State(gateway): State<Gateway>,
+    Extension(client): Extension<Client>,
     method: Method,
     Path((key, path)): Path<(String, String)>,
     headers: HeaderMap,
@@ -32,7 +33,7 @@ pub(super) async fn named(
         Err(error) => return plain(code(&error), &error.to_string()),
     };
     let hash = record.entry().hash.to_hex().to_string();
-    let mut response = object(&gateway, &method, &hash, kind, &headers).await;
+    let mut response = object(&gateway, client, &method, &hash, kind, &headers).await;
     // It is the name that may stand for something else, and errors are kept by nobody.
     if response.status().is_success() || response.status() == StatusCode::NOT_MODIFIED {
         let left = record.entry().expires.saturating_sub(names::now()).min(KEPT);

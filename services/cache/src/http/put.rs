@@ -56,7 +56,7 @@ pub(super) async fn put_object(State(gateway): State<Gateway>, request: Request)
         };
         Some((part, parts))
     });
-    match here.objects.add(Some(length), parts, Kind::Loose).await {
+    match here.objects.add(Some(length), parts, Kind::Put).await {
         Ok(listed) => {
             let path = format!("/b/{}", listed.hash.to_hex());
             let mut response = plain(StatusCode::CREATED, &path);

@@ -35,6 +35,20 @@ impl Objects {
         Ok((free, (all / self.reserve.share.max(1)).min(self.reserve.most)))
     }
 
+    /// Sees that an object of `size` bytes can be here, if all that is loose goes for it.
+    ///
+    /// # Errors
+    /// It cannot.
+    pub fn may_hold(&self, size: u64) -> Result<(), StoreError> {
+        let (free, reserve) = self.disk()?;
+        let lacks_on_disk = reserve.saturating_add(cost(size)).saturating_sub(free);
+        let to_be_had = self.policy.to_be_had();
+        match lacks_on_disk.max(self.policy.lacks(cost(size))) <= to_be_had {
+            true => Ok(()),
+            false => Err(self.why(lacks_on_disk > to_be_had, free, reserve)),
+        }
+    }
+
     /// Sees that `claim` is enough for `seen` bytes of an object, of which some are on the disk.
     ///
     /// # Errors

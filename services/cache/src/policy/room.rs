@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use iroh_blobs::Hash;
 
-use super::Policy;
+use super::{Policy, State};
 
 /// Room that was given to something on its way, until it is dropped.
 #[derive(Debug)]
@@ -35,14 +35,23 @@ impl Policy {
     /// Gives `claim` room for `more` bytes. What is lacking for that, in bytes, if anything is.
     pub fn grow(&self, claim: &mut Claim, more: u64) -> u64 {
         let mut state = self.state();
-        let lacks = state.used().saturating_add(more).saturating_sub(self.quota());
-        // Of a full list each object that goes makes room for one.
-        let lacks = if state.objects.len() < self.most { lacks } else { lacks.max(1) };
+        let lacks = self.lacks_in(&state, more);
         if lacks == 0 {
             state.claimed += more;
             claim.bytes += more;
         }
         lacks
+    }
+
+    /// What is lacking for `more` bytes.
+    pub fn lacks(&self, more: u64) -> u64 {
+        self.lacks_in(&self.state(), more)
+    }
+
+    fn lacks_in(&self, state: &State, more: u64) -> u64 {
+        let lacks = state.used().saturating_add(more).saturating_sub(self.quota());
+        // Of a full list each object that goes makes room for one.
+        if state.objects.len() < self.most { lacks } else { lacks.max(1) }
     }
 
     /// Bytes that can be had by letting objects go.

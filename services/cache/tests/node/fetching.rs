@@ -6,12 +6,13 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use iroh::endpoint::Connection;
 use iroh::protocol::{AcceptError, ProtocolHandler, Router};
 use iroh_blobs::{ALPN, Hash};
 use octet_cache::counters::Dealings;
 use octet_cache::endpoint;
-use octet_cache::fetch::PIECE;
+use octet_cache::fetch::{Missing, PIECE};
 use octet_cache::limits::Limits;
 use octet_node::control::PublicKey;
 use octet_node::key::Key;
@@ -188,7 +189,8 @@ fn who_lies_or_falls_silent_is_left() {
 fn until_first_byte(node: &Node, hash: Hash) -> (TcpStream, Vec<u8>) {
     let mut stream = TcpStream::connect(node.http).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    let head = format!("GET {} HTTP/1.1\r\nHost: box\r\nConnection: close\r\n\r\n", path(hash));
+    let head =
+        format!("GET {} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", path(hash));
     stream.write_all(head.as_bytes()).unwrap();
     let mut read = vec![];
     let body = loop {
@@ -268,4 +270,33 @@ fn what_does_not_come_is_cut_short_and_gone_on_with() {
     let lacked = all.len() as u64 - kept;
     runtime.block_on(until("it is noted", || given() >= lacked));
     assert!(given() < lacked + 100_000, "{} of {lacked}", given());
+}
+
+/// What others do not give keeps one client waiting, and nobody else.
+#[test]
+fn few_fetches_for_one_client() {
+    let runtime = runtime();
+    let node = runtime.block_on(Node::start(Limits { fetches_of_one: 2, ..limits() }));
+    let silent = UdpSocket::bind(LOOPBACK).unwrap();
+    let key = Key::generate().unwrap().public();
+    node.peers.send_replace(vec![peer(7, key, vec![silent.local_addr().unwrap()])]);
+    let fetcher = &node.gateway.here.as_ref().unwrap().fetcher;
+    // Asks, and does not wait for an answer.
+    let begin = |client: &str, what: &str| {
+        let fetching = fetcher.begin(Hash::new(what), client.parse().unwrap());
+        runtime.block_on(async { fetching.now_or_never() })
+    };
+    for what in ["one", "two", "one"] {
+        assert!(begin("127.0.0.1", what).is_none(), "{what}: it is fetched");
+    }
+    let answer = get(node.http, &path(Hash::new("three")), &[]);
+    assert_eq!((answer.code, answer.header("retry-after")), (503, "5"));
+    assert!(answer.text().contains("fetched for you"), "{}", answer.text());
+    // What is fetched for somebody can be waited for by everybody.
+    assert!(begin("127.0.0.2", "one").is_none());
+    // Other clients have what is left.
+    for client in ["127.0.0.2", "fd00::1", "fd00::2"] {
+        assert!(begin(client, client).is_none(), "{client}: it is fetched");
+    }
+    assert!(matches!(begin("fd00::3", "four"), Some(Err(Missing::BusyForOne))));
 }

@@ -151,19 +151,53 @@ fn a_request_names_its_host() {
     let node = runtime.block_on(Node::start(limits()));
     let path = path(runtime.block_on(node.add(b"something")).hash);
     for (version, fields, code) in [
-        ("1.1", "Host: box\r\n", 200),
-        ("1.1", "Host:\r\n", 200),
+        ("1.1", "Host: localhost\r\n", 200),
+        ("1.1", "Host: 10.20.1.2:8080\r\n", 200),
+        ("1.1", "Host: [fd00::1]:8080\r\n", 200),
+        ("1.1", "Host: board-1.octet.internal:8080\r\n", 200),
         ("1.1", "", 400),
-        ("1.1", "Host: box\r\nHost: box\r\n", 400),
+        ("1.1", "Host: localhost\r\nHost: localhost\r\n", 400),
         ("1.0", "", 200),
-        ("1.0", "Host: box\r\nhost: other\r\n", 400),
+        ("1.0", "Host: localhost\r\nhost: other\r\n", 400),
+        // A page of another name that leads here (DNS rebinding).
+        ("1.1", "Host: evil.example:8080\r\n", 421),
+        ("1.1", "Host:\r\n", 421),
+        ("1.0", "Host: evil.example\r\n", 421),
     ] {
         let head = format!("GET {path} HTTP/{version}\r\nConnection: close\r\n{fields}\r\n");
         assert_eq!(say(node.http, &head).code, code, "{head}");
     }
+    let at = "GET http://evil.example/b/x HTTP/1.1";
+    let answer = say(node.http, &format!("{at}\r\nHost: localhost\r\nConnection: close\r\n\r\n"));
+    assert_eq!(answer.code, 421);
+    assert!(answer.text().contains("none of the box's names"), "{}", answer.text());
+    for path in ["/n/did:key:x/y", "/"] {
+        let head = format!("GET {path} HTTP/1.0\r\nHost: evil.example\r\n\r\n");
+        assert_eq!(say(node.http, &head).code, 421, "{path}");
+    }
     // Latin-1, as an old client sends it.
     let answer = get(node.http, &format!("{path}/caf%E9.mp4"), &[]);
     assert_eq!((answer.code, answer.header("content-type")), (200, "video/mp4"));
+}
+
+/// What a browser shows of an object, of an error or of a name runs nothing and reaches nothing; a film plays.
+#[test]
+fn a_browser_keeps_answers_apart() {
+    let runtime = runtime();
+    let node = runtime.block_on(Node::start(limits()));
+    let path = path(runtime.block_on(node.add(b"something")).hash);
+    let range = [("Range", "bytes=0-1")];
+    for (path, fields, code) in [
+        (path.as_str(), &[][..], 200),
+        (&path, &range, 206),
+        (&path, &[("If-None-Match", "*")], 304),
+        ("/b/12", &[], 400),
+        ("/n/did:key:x/y", &[], 400),
+    ] {
+        let answer = get(node.http, path, fields);
+        let policy = "sandbox; default-src 'none'; media-src 'self'; img-src 'self'; style-src 'unsafe-inline'";
+        assert_eq!((answer.code, answer.header("content-security-policy")), (code, policy));
+    }
 }
 
 #[test]

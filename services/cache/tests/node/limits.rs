@@ -32,7 +32,7 @@ fn few_connections_of_one() {
     for mut stream in &held {
         // Each is served, so it has its place.
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        write!(stream, "HEAD {} HTTP/1.1\r\nHost: box\r\n\r\n", path(hash)).unwrap();
+        write!(stream, "HEAD {} HTTP/1.1\r\nHost: localhost\r\n\r\n", path(hash)).unwrap();
         assert!(stream.read(&mut [0; 12]).unwrap() > 0);
     }
     let mut fourth = TcpStream::connect(node.http).unwrap();
@@ -44,7 +44,7 @@ fn few_connections_of_one() {
     runtime.block_on(until("room again", || {
         let mut stream = TcpStream::connect(node.http).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        let asked = write!(stream, "HEAD {} HTTP/1.1\r\nHost: box\r\n\r\n", path(hash));
+        let asked = write!(stream, "HEAD {} HTTP/1.1\r\nHost: localhost\r\n\r\n", path(hash));
         asked.is_ok() && stream.read(&mut [0; 12]).is_ok_and(|count| count > 0)
     }));
 

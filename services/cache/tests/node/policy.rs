@@ -9,14 +9,17 @@ use std::sync::Arc;
 
 use iroh_blobs::Hash;
 use octet_cache::counters::Counters;
+use octet_cache::fetch::{Missing, PIECE};
 use octet_cache::limits::Limits;
 use octet_cache::objects::{Objects, StoreError};
 use octet_cache::policy::{Kind, Usage, cost};
 use octet_node::Peer;
 use serde_json::json;
 use tempfile::TempDir;
+use tokio::sync::watch;
 
 use crate::host::{Node, add, bytes, limits, path, runtime, until};
+use crate::provider::{Provider, Way};
 use crate::request::get;
 use crate::verbs::{args, connect};
 
@@ -74,6 +77,42 @@ fn no_more_than_the_quota_and_what_is_pinned_stays() {
     let (hash, all) = &fetched[0];
     assert!(runtime.block_on(node.objects.look(*hash)).unwrap().is_none());
     assert!(get(node.http, &path(*hash), &[]).body == *all);
+}
+
+/// Of an object of which there is no more than a size, say because its hash was made up, nothing else goes.
+#[test]
+fn objects_go_for_bytes_and_not_for_a_size() {
+    let runtime = runtime();
+    let (size, loose) = (8 * PIECE as usize, bytes(2 * PIECE as usize, 1));
+    let quota = cost(size as u64) + PIECE;
+    let limits = Limits { quota: Some(quota), ..limits() };
+    let node = runtime.block_on(Node::start(limits));
+    let hash = runtime.block_on(add(&node.objects, &loose, Kind::Loose)).unwrap().hash;
+    let all = bytes(size, 2);
+    let (liar, honest) = runtime.block_on(async {
+        let honest = Way::Once(watch::channel(true).1);
+        (Provider::start(1, &all, Way::Flips).await, Provider::start(2, &all, honest).await)
+    });
+    let fetcher = &node.gateway.here.as_ref().unwrap().fetcher;
+    let fetch = || runtime.block_on(fetcher.fetch(Hash::new(&all)));
+    let is_here = || runtime.block_on(node.objects.look(hash)).unwrap().is_some();
+    // It proves the size, and no piece of what it gives is right.
+    node.peers.send_replace(vec![liar.1]);
+    fetch().unwrap_err();
+    assert!(liar.0.pieces() > 0 && is_here());
+    // What comes has its room.
+    node.peers.send_replace(vec![honest.1]);
+    fetch().unwrap();
+    assert!(!is_here());
+    assert_eq!(node.objects.policy().usage().used, cost(size as u64));
+    // What is larger than all that may be here is not asked for.
+    let all = bytes(quota as usize, 3);
+    let (large, peer, _router) = runtime.block_on(Provider::start(3, &all, Way::Flips));
+    node.peers.send_replace(vec![peer]);
+    let refused = runtime.block_on(fetcher.fetch(Hash::new(&all))).unwrap_err();
+    assert!(matches!(refused, Missing::Store(StoreError::Quota { .. })), "{refused}");
+    assert_eq!(large.pieces(), 0);
+    assert_eq!(node.objects.policy().usage().objects, 1);
 }
 
 #[test]

@@ -23,7 +23,8 @@ fn put(at: SocketAddr, token: Option<&str>, length: Option<usize>, body: &[u8]) 
         Some(length) => format!("Content-Length: {length}\r\n"),
         None => "Transfer-Encoding: chunked\r\n".to_owned(),
     };
-    let head = format!("PUT /b HTTP/1.1\r\nHost: box\r\nConnection: close\r\n{token}{kind}\r\n");
+    let head =
+        format!("PUT /b HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{token}{kind}\r\n");
     stream.write_all(head.as_bytes()).unwrap();
     // Whoever is refused may be cut off before all was read.
     let _ = stream.write_all(body);
@@ -72,6 +73,28 @@ fn with_a_token_and_as_much_as_it_says() {
     for wrong in [&other[..], &other[..50_000]] {
         assert_eq!(get(node.http, &path(Hash::new(wrong)), &[]).code, 404);
     }
+}
+
+#[test]
+fn what_an_operator_has_removed_is_put_by_nobody() {
+    let runtime = runtime();
+    let node = runtime.block_on(Node::start(limits()));
+    let all = bytes(100_000, 5);
+    let hash = runtime.block_on(node.add(&all)).hash;
+    assert!(runtime.block_on(node.objects.remove(hash)).unwrap());
+    let token = node.tokens.make(150_000, now() + 1000);
+    let put = || put(node.http, Some(&token), Some(all.len()), &all);
+    let answer = put();
+    assert!(answer.starts_with("HTTP/1.1 403 "), "{answer}");
+    assert!(answer.contains("an operator has removed this object"), "{answer}");
+    assert_eq!(get(node.http, &path(hash), &[]).code, 410);
+    // Nothing of it is on the disk.
+    assert!(!runtime.block_on(node.objects.store().blobs().has(hash)).unwrap());
+    // Once an operator wants it again, it may be put as any other.
+    runtime.block_on(node.add(&all));
+    let answer = put();
+    assert!(answer.starts_with("HTTP/1.1 201 "), "{answer}");
+    assert!(get(node.http, &path(hash), &[]).body == all);
 }
 
 #[test]

@@ -32,7 +32,12 @@ impl Answer {
 pub fn ask(at: SocketAddr, method: &str, path: &str, headers: &[(&str, &str)]) -> Answer {
     let fields: String =
         headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
-    say(at, &format!("{method} {path} HTTP/1.1\r\nHost: box\r\nConnection: close\r\n{fields}\r\n"))
+    say(
+        at,
+        &format!(
+            "{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{fields}\r\n"
+        ),
+    )
 }
 
 /// What is answered to this head of a request.

@@ -32,9 +32,11 @@ pub enum Gives<'a> {
     Lan(&'a Segment, &'a mut Pool),
 }
 
-/// What `question` is answered with in a box whose names end in `domain`, if it is to be, and to whom.
+/// What `question`, which has come from `from`, is answered with in a box whose names end in `domain`, if it is to be,
+/// and to whom.
 pub fn answer(
     question: &Question,
+    from: Ipv4Addr,
     gives: &mut Gives<'_>,
     domain: &str,
     now: Duration,
@@ -69,9 +71,20 @@ pub fn answer(
             }
         }
         QuestionKind::Inform => Some((reply(Kind::Ack, None), To::One(question.has?))),
-        QuestionKind::Release | QuestionKind::Decline => {
-            if let Gives::Lan(_, pool) = gives {
-                pool.release(question.mac);
+        QuestionKind::Release => {
+            // Who gives an address back sends that from it: others can write any MAC and address into a message.
+            if let (Gives::Lan(segment, pool), true) = (gives, question.has == Some(from))
+                && is_in(segment, from)
+            {
+                pool.release(question.mac, host(from));
+            }
+            None
+        }
+        QuestionKind::Decline => {
+            if let (Gives::Lan(segment, pool), Some(address)) = (gives, question.wish)
+                && is_in(segment, address)
+            {
+                pool.decline(question.mac, host(address), now);
             }
             None
         }

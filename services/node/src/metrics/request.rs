@@ -2,6 +2,8 @@
 
 use httparse::{EMPTY_HEADER, Header, Request, Status};
 
+use crate::host::is_ours;
+
 /// The longest head of a request, in bytes.
 pub const LONGEST: usize = 4096;
 
@@ -27,6 +29,8 @@ pub enum Asked {
 pub enum Refused {
     /// 400: it is no request, or too long.
     Bad,
+    /// 421: it is directed at a host that is not this one.
+    Misdirected,
     /// 404: there is nothing else.
     NotFound,
     /// 405: nothing can be done with it but to read it.
@@ -44,9 +48,14 @@ pub fn read(bytes: &[u8]) -> Asked {
     }
     // Whoever speaks HTTP/1.1 says whom he means, once (RFC 9112, 3.2).
     let is_host = |field: &&Header<'_>| field.name.eq_ignore_ascii_case("host");
-    let hosts = request.headers.iter().filter(is_host).count();
-    if hosts > 1 || request.version == Some(1) && hosts == 0 {
-        return Asked::Refused(Refused::Bad);
+    let mut hosts = request.headers.iter().filter(is_host);
+    match (hosts.next(), hosts.next()) {
+        (_, Some(_)) => return Asked::Refused(Refused::Bad),
+        (None, None) if request.version == Some(1) => return Asked::Refused(Refused::Bad),
+        (Some(host), None) if !std::str::from_utf8(host.value).is_ok_and(is_ours) => {
+            return Asked::Refused(Refused::Misdirected);
+        }
+        _ => {}
     }
     let target = request.path.unwrap_or_default();
     let path = target.split_once('?').map_or(target, |(path, _)| path);
@@ -62,7 +71,8 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const GOOD: &str = "GET /metrics HTTP/1.1\r\nHost: board-1:4044\r\nAccept: text/plain\r\n\r\n";
+    const GOOD: &str =
+        "GET /metrics HTTP/1.1\r\nHost: board-1.octet.internal:4044\r\nAccept: text/plain\r\n\r\n";
 
     #[test]
     fn one_thing_is_answered() {
@@ -70,7 +80,7 @@ mod tests {
         assert_eq!(of(GOOD), Asked::Metrics);
         assert_eq!(of("GET /metrics HTTP/1.0\r\n\r\n"), Asked::Metrics);
         assert_eq!(of("GET /metrics?name[]=a HTTP/1.0\r\n\r\n"), Asked::Metrics);
-        let refused = |line: &str| match of(&format!("{line}\r\nHost: a\r\n\r\n")) {
+        let refused = |line: &str| match of(&format!("{line}\r\nHost: 10.20.1.2\r\n\r\n")) {
             Asked::Refused(why) => why,
             other => panic!("{line}: {other:?}"),
         };
@@ -93,6 +103,11 @@ mod tests {
             assert_eq!(refused(line), Refused::Bad, "{line:?}");
         }
         assert_eq!(of("GET /metrics HTTP/1.1\r\n\r\n"), Asked::Refused(Refused::Bad), "no host");
+        for (version, host) in [("1.1", "evil.example:4044"), ("1.0", "evil.example"), ("1.1", "")]
+        {
+            let text = format!("GET /metrics HTTP/{version}\r\nHost: {host}\r\n\r\n");
+            assert_eq!(of(&text), Asked::Refused(Refused::Misdirected), "{text}");
+        }
         let many = "A: b\r\n".repeat(FIELDS + 1);
         let many = format!("GET /metrics HTTP/1.0\r\n{many}\r\n");
         assert_eq!(of(&many), Asked::Refused(Refused::Bad));

@@ -1,20 +1,20 @@
 //! Answers to whoever collects numbers, by TCP: one request of a connection, few connections, and no waiting for
 //! those who are slow.
 
-use std::collections::HashMap;
 use std::io;
-use std::net::IpAddr;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::task::{Id, JoinSet};
+use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use super::exposition::CONTENT_TYPE;
 use super::request::{Asked, LONGEST, Refused, read};
+use crate::host::MISDIRECTED;
+use crate::limits::ClientLimit;
 
-/// How many connections there are at once, and how many of one address.
+/// How many connections there are at once, and how many of one client.
 const MOST: usize = 8;
 const MOST_OF_ONE: usize = 2;
 
@@ -31,29 +31,28 @@ pub trait Source: Clone + Send + Sync + 'static {
     fn text(&self) -> impl Future<Output = Option<String>> + Send;
 }
 
-/// Serves whoever connects, for ever. Who finds no place waits for one before he is heard; of an address that has
-/// its places already a further connection is closed.
+/// Serves whoever connects, for ever. Who finds no place waits for one before he is heard; of a client that
+/// has its places already a further connection is closed.
 pub async fn serve<S: Source>(listener: TcpListener, source: S) {
     serve_within(listener, source, TO_ASK).await;
 }
 
 /// The same with another time for a request to come.
 async fn serve_within<S: Source>(listener: TcpListener, source: S, to_ask: Duration) {
-    let (mut tasks, mut open) = (JoinSet::new(), HashMap::<Id, IpAddr>::new());
+    let (mut tasks, limit) = (JoinSet::new(), ClientLimit::new(MOST, MOST_OF_ONE));
     loop {
         tokio::select! {
             // Places that are free again are free before somebody looks for one.
             biased;
-            Some(ended) = tasks.join_next_with_id() => {
-                let id = ended.map_or_else(|error| error.id(), |(id, _)| id);
-                open.remove(&id);
-            }
-            accepted = listener.accept(), if open.len() < MOST => match accepted {
+            Some(_) = tasks.join_next() => {}
+            accepted = listener.accept(), if tasks.len() < MOST => match accepted {
                 Ok((stream, from)) => {
-                    let from = from.ip().to_canonical();
-                    if open.values().filter(|it| **it == from).count() < MOST_OF_ONE {
+                    if let Some(permit) = limit.take(from.ip()) {
                         let answer = timeout(ALL, answer(stream, source.clone(), to_ask));
-                        open.insert(tasks.spawn(answer).id(), from);
+                        tasks.spawn(async move {
+                            let _permit = permit;
+                            answer.await
+                        });
                     }
                 }
                 // No descriptors, or somebody is gone already.
@@ -79,6 +78,9 @@ async fn answer(mut stream: TcpStream, source: impl Source, to_ask: Duration) ->
             }
         },
         Asked::Refused(Refused::Bad) => said("400 Bad Request", "that is no request\n"),
+        Asked::Refused(Refused::Misdirected) => {
+            said("421 Misdirected Request", &format!("{MISDIRECTED}\n"))
+        }
         Asked::Refused(Refused::NotFound) => said("404 Not Found", "there is /metrics\n"),
         Asked::Refused(Refused::Method) => {
             said("405 Method Not Allowed\r\nAllow: GET", "it can be read, with GET\n")
@@ -163,7 +165,7 @@ mod tests {
         (status, fields.to_owned(), text.to_owned())
     }
 
-    const GET: &[u8] = b"GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n";
+    const GET: &[u8] = b"GET /metrics HTTP/1.1\r\nHost: 10.20.1.2\r\n\r\n";
 
     #[tokio::test]
     async fn one_request_one_answer() {
@@ -181,9 +183,13 @@ mod tests {
         assert_eq!(say(at, &[GET, GET].concat()).await.2, "times 2\n");
         assert_eq!(say(at, GET).await.0, 503);
         for (request, status) in [
-            (&b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"[..], 404),
-            (&b"POST /metrics HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello"[..], 405),
+            (&b"GET / HTTP/1.1\r\nHost: 10.20.1.2\r\n\r\n"[..], 404),
+            (
+                &b"POST /metrics HTTP/1.1\r\nHost: 10.20.1.2\r\nContent-Length: 5\r\n\r\nhello"[..],
+                405,
+            ),
             (&b"GET /metrics HTTP/1.1\r\n\r\n"[..], 400),
+            (&b"GET /metrics HTTP/1.1\r\nHost: evil.example\r\n\r\n"[..], 421),
             (&b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc"[..], 400),
         ] {
             assert_eq!(say(at, request).await.0, status);

@@ -3,6 +3,9 @@ use octet_appliance::Mac;
 
 const NOW: Duration = Duration::from_secs(5);
 
+/// Where who has no address sends from.
+const NOWHERE: Ipv4Addr = Ipv4Addr::UNSPECIFIED;
+
 fn mac(last: u8) -> Mac {
     Mac::new([2, 0, 0, 0, 0, last]).unwrap()
 }
@@ -20,7 +23,8 @@ fn question(kind: QuestionKind, last: u8) -> Question {
 fn a_port_has_one_address_whoever_asks_and_whatever_for() {
     let segment = segment(3, true);
     let own = Ipv4Addr::new(10, 20, 3, 2);
-    let ask = |question: &Question| answer(question, &mut Gives::Board(&segment), "x", NOW);
+    let ask =
+        |question: &Question| answer(question, NOWHERE, &mut Gives::Board(&segment), "x", NOW);
     for wish in [None, Some(own), Some(Ipv4Addr::new(10, 20, 4, 2))] {
         for last in [1, 9] {
             let asked = Question { wish, ..question(QuestionKind::Discover, last) };
@@ -45,8 +49,9 @@ fn a_port_has_one_address_whoever_asks_and_whatever_for() {
 #[test]
 fn devices_have_one_each() {
     let (segment, mut pool) = (segment(250, false), Pool::default());
-    let mut ask =
-        |question: &Question| answer(question, &mut Gives::Lan(&segment, &mut pool), "x", NOW);
+    let mut ask = |question: &Question| {
+        answer(question, NOWHERE, &mut Gives::Lan(&segment, &mut pool), "x", NOW)
+    };
     let (offer, _) = ask(&question(QuestionKind::Discover, 1)).unwrap();
     assert_eq!((offer.kind, offer.board), (Kind::Offer, None));
     let wish = offer.address;
@@ -60,10 +65,40 @@ fn devices_have_one_each() {
         let discover = Question { wish, ..question(QuestionKind::Discover, 2) };
         assert_ne!(ask(&discover).unwrap().0.address, wish);
     }
-    ask(&question(QuestionKind::Release, 1));
     let informed = Question { has: wish, ..question(QuestionKind::Inform, 1) };
     assert_eq!(ask(&informed).unwrap().0.address, None);
     let request = Question { wish, ..question(QuestionKind::Request, 2) };
     // It has been offered another meanwhile.
     assert_eq!(ask(&request).unwrap().0.kind, Kind::Nak);
+}
+
+#[test]
+fn an_address_is_given_back_from_it_and_declined_by_whose_it_is() {
+    let (segment, mut pool) = (segment(250, false), Pool::default());
+    let of = |number, host| Ipv4Addr::new(10, 20, number, host);
+    let address = of(250, 77);
+    let send = |pool: &mut Pool, from, question: &Question| {
+        assert!(answer(question, from, &mut Gives::Lan(&segment, pool), "x", NOW).is_none());
+        (pool.all(NOW).count(), pool.declined(NOW).count())
+    };
+    assert!(pool.take(mac(1), 77, 60, NOW));
+    let release = |last, has| Question { has, ..question(QuestionKind::Release, last) };
+    for (from, question) in [
+        (NOWHERE, release(1, Some(address))),
+        (of(250, 78), release(1, Some(address))),
+        (of(250, 78), release(1, Some(of(250, 78)))),
+        (address, release(1, None)),
+        (address, release(2, Some(address))),
+        (of(3, 77), release(1, Some(of(3, 77)))),
+    ] {
+        assert_eq!(send(&mut pool, from, &question), (1, 0), "{from}: {question:?}");
+    }
+    assert_eq!(send(&mut pool, address, &release(1, Some(address))), (0, 0));
+
+    assert!(pool.take(mac(1), 77, 60, NOW));
+    let decline = |last, wish| Question { wish, ..question(QuestionKind::Decline, last) };
+    for question in [decline(1, None), decline(2, Some(address)), decline(1, Some(of(3, 77)))] {
+        assert_eq!(send(&mut pool, NOWHERE, &question), (1, 0), "{question:?}");
+    }
+    assert_eq!(send(&mut pool, NOWHERE, &decline(1, Some(address))), (0, 1));
 }

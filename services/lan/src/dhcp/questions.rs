@@ -1,0 +1,81 @@
+//! Which questions are heard: so many of each link in a second, and few of one device. No clock and no socket in here.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use octet_appliance::Mac;
+
+use super::message::Question;
+
+/// Questions of one link that are heard in a second; what is more is passed over.
+const OF_A_LINK: usize = 20;
+
+/// Of these, those of one device: it discovers and requests, and each may be lost once.
+const OF_A_DEVICE: usize = 4;
+
+/// A second.
+const SECOND: Duration = Duration::from_secs(1);
+
+/// What was heard of late, by link as the kernel numbers it: since when, and from whom.
+#[derive(Debug, Default)]
+pub struct Questions(BTreeMap<u32, (Duration, Vec<Mac>)>);
+
+impl Questions {
+    /// The question that `bytes` are, which have come by `link`; `None` if they are none, or one too many. What is no
+    /// question, and what is too much of one device, takes nothing from others.
+    pub fn hear(&mut self, bytes: &[u8], link: u32, now: Duration) -> Option<Question> {
+        let question = Question::parse(bytes).ok()?;
+        let (began, heard) = self.0.entry(link).or_insert_with(|| (now, vec![]));
+        if now.saturating_sub(*began) >= SECOND {
+            *began = now;
+            heard.clear();
+        }
+        let own = heard.iter().filter(|mac| **mac == question.mac).count();
+        if heard.len() >= OF_A_LINK || own >= OF_A_DEVICE {
+            return None;
+        }
+        heard.push(question.mac);
+        Some(question)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dhcp::Ask;
+
+    const NOW: Duration = Duration::from_secs(9);
+
+    fn ask(last: u8) -> Vec<u8> {
+        Ask::Discover(None).bytes(1, Mac::new([2, 0, 0, 0, 0, last]).unwrap())
+    }
+
+    /// How many of `count` the same bytes are heard.
+    fn heard(questions: &mut Questions, bytes: &[u8], now: Duration) -> usize {
+        (0..100).filter(|_| questions.hear(bytes, 3, now).is_some()).count()
+    }
+
+    #[test]
+    fn what_is_no_question_takes_nothing() {
+        let mut questions = Questions::default();
+        let mut answer = ask(1);
+        answer[0] = 2;
+        for bytes in [&[][..], &[0; 300], &ask(1)[..200], &answer] {
+            assert_eq!(heard(&mut questions, bytes, NOW), 0);
+        }
+        assert!(questions.hear(&ask(1), 3, NOW).is_some());
+    }
+
+    #[test]
+    fn each_device_has_a_share() {
+        let mut questions = Questions::default();
+        assert_eq!(heard(&mut questions, &ask(1), NOW), OF_A_DEVICE);
+        let of_each: Vec<usize> =
+            (2..9).map(|last| heard(&mut questions, &ask(last), NOW)).collect();
+        assert_eq!(of_each, [4, 4, 4, 4, 0, 0, 0]);
+        // Another link has its own, and so has the next second.
+        assert!(questions.hear(&ask(1), 4, NOW).is_some());
+        assert!(questions.hear(&ask(9), 3, NOW + SECOND - Duration::from_millis(1)).is_none());
+        assert!(questions.hear(&ask(9), 3, NOW + SECOND).is_some());
+    }
+}

@@ -1,0 +1,83 @@
+//! The host that a request over HTTP names. A page of the name `evil.example`, which its owner has lead to an address of
+//! the box all of a sudden (DNS rebinding), could read what a service answers: to the browser it is the page's own
+//! server. Its requests tell by their `Host`. Pure.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+/// Why a request is refused, for a person.
+pub const MISDIRECTED: &str = "this is none of the box's names: use its address, or a name that ends in `.internal` or `.octet`";
+
+/// What names end in that only the box's own name servers answer; nobody outside can have one of these.
+const DOMAINS: [&str; 2] = ["internal", "octet"];
+
+/// Whether `host` is an address, `localhost` or one of the box's names, with or without a port.
+pub fn is_ours(host: &str) -> bool {
+    // The colons of an address of IPv6 are in brackets.
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
+        _ => host,
+    };
+    if let Some(inside) = name.strip_prefix('[') {
+        return inside.strip_suffix(']').is_some_and(|it| it.parse::<Ipv6Addr>().is_ok());
+    }
+    if name.parse::<Ipv4Addr>().is_ok() {
+        return true;
+    }
+    // A dot at the end says that the name is whole.
+    let name = name.strip_suffix('.').unwrap_or(name);
+    let is_below = |(start, end): (&str, &str)| {
+        !start.is_empty() && DOMAINS.iter().any(|domain| end.eq_ignore_ascii_case(domain))
+    };
+    name.eq_ignore_ascii_case("localhost") || name.rsplit_once('.').is_some_and(is_below)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_and_names_of_the_box_and_no_others() {
+        for name in [
+            "10.20.1.2",
+            "192.0.2.7",
+            "[fd00::1]",
+            "[FD00::1]",
+            "localhost",
+            "LocalHost",
+            "localhost.",
+            "board-1.octet.internal",
+            "board-1.octet.internal.",
+            "Router.Box.INTERNAL",
+            "cache.octet",
+        ] {
+            for host in [name.to_owned(), format!("{name}:8080"), format!("{name}:")] {
+                assert!(is_ours(&host), "{host}");
+            }
+        }
+        for name in [
+            "",
+            ".",
+            "evil.example",
+            "internal",
+            ".internal",
+            "octet",
+            "board-1.octet.internal.evil.example",
+            "board-1.internal.example",
+            "evil-internal",
+            "evil.exampleinternal",
+            "localhost.evil.example",
+            "10.20.1.2.evil.example",
+            "10.20.1",
+            "fd00::1",
+            "[10.20.1.2]",
+            "[fd00::1",
+            "[evil.example]",
+            "evil.example:80.internal:x",
+            "board-1.octet.internal..",
+            "user@board-1.example",
+        ] {
+            assert!(!is_ours(name), "{name}");
+            assert!(!is_ours(&format!("{name}:8080")), "{name}");
+        }
+    }
+}
