@@ -1,8 +1,10 @@
 //! Which address may try, and how often. No clock and no socket in here.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::time::Duration;
+
+use octet_node::limits::client;
 
 use crate::limits::Limits;
 
@@ -17,11 +19,9 @@ pub struct Origin(IpAddr);
 
 impl From<IpAddr> for Origin {
     fn from(address: IpAddr) -> Self {
-        match address.to_canonical() {
-            IpAddr::V6(v6) if !v6.is_unicast_link_local() => {
-                Self(IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() & !u128::from(u64::MAX))))
-            }
-            other => Self(other),
+        match address {
+            IpAddr::V6(v6) if v6.is_unicast_link_local() => Self(address),
+            _ => Self(client(address)),
         }
     }
 }

@@ -20,6 +20,7 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::advertising::{self, Advertising};
 use crate::dns::Dns;
+use crate::dns::prefix::Prefix;
 use crate::icmp::Icmp;
 use crate::leasing::{LARGEST, Leasing, Sockets};
 use crate::naming::Naming;
@@ -62,6 +63,8 @@ pub struct Told {
     pub network: NetworkSettings,
     /// The box, if its router is none of ours, which tells no board its number.
     pub silent: Option<Cluster>,
+    /// The networks of the box, if it is one.
+    pub whole: Vec<Prefix>,
     /// If the owner's devices leave by another node: who it is. If nobody is, they are told no names of outside.
     pub exit: Option<Vec<IpAddr>>,
 }
@@ -116,8 +119,9 @@ async fn serve(parts: Parts) -> io::Result<()> {
         let due = [leasing.due(), advertising.due(), timing.due(), reaching.due()];
         let due = due.into_iter().flatten().min();
         let asked = name_servers(&told, &leasing, &advertising);
-        let exit = told.exit.as_deref();
-        naming.follow(leasing.links(), leasing.domain(), &asked, exit).map_err(io::Error::other)?;
+        naming
+            .follow(leasing.links(), leasing.domain(), &asked, &told)
+            .map_err(io::Error::other)?;
         if let Some(done) = applied.take() {
             // Whoever waits for it may have gone.
             let _ = done.send(());

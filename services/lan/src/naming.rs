@@ -10,6 +10,7 @@ use octet_node::say;
 use serde_json::{Value, json};
 use tokio::task::spawn_local;
 
+use crate::daemon::Told;
 use crate::dns::inside::Inside;
 use crate::dns::own::Own;
 use crate::dns::prefix::Prefix;
@@ -43,7 +44,7 @@ impl Naming {
     }
 
     /// The links are `links` now, in a box whose names end in `domain`; `upstreams` answer for names
-    /// outside, and where there is an `exit`, by which the owner's devices leave, it does for these.
+    /// outside, and where there is an exit, by which the owner's devices leave, it does for these.
     ///
     /// # Errors
     /// This node is another kind of node than it was.
@@ -52,7 +53,7 @@ impl Naming {
         links: &Links,
         domain: &str,
         upstreams: &[IpAddr],
-        exit: Option<&[IpAddr]>,
+        told: &Told,
     ) -> Result<(), Changed> {
         if links.links.is_empty() {
             return Ok(());
@@ -62,7 +63,13 @@ impl Naming {
             Some(_) => return Err(Changed),
             None => self.start(links.is_board),
         };
-        let mut refused = dns.set_inside(inside(links, exit.is_some()));
+        let exit = told.exit.as_deref();
+        let whole = Inside {
+            whole: told.whole.clone(),
+            around: around(links, told.silent.is_some()),
+            ..inside(links, exit.is_some())
+        };
+        let mut refused = dns.set_inside(whole);
         match Own::new(domain, &hosts(links)) {
             Ok(own) => dns.set_own(own),
             Err(error) => self.tell(vec![format!("the box's hosts have no names: {error}")]),
@@ -167,7 +174,21 @@ fn inside(links: &Links, has_vpn: bool) -> Inside {
         node,
         by_exit: lan.flatten().flatten().collect(),
         guests: guests.into_iter().collect(),
+        ..Inside::default()
     }
+}
+
+/// The networks outside of the box in which this node is. What is around a board is the box; what is around that the
+/// box's router knows, which has looked at all that it says, if it is one of ours and not `silent`.
+fn around(links: &Links, silent: bool) -> Vec<Prefix> {
+    if links.is_board {
+        return if silent { vec![] } else { vec![Prefix::EVERYTHING] };
+    }
+    let out = links.links.iter().flat_map(|link| match &link.leads_to {
+        LeadsTo::Out { addresses, .. } => &addresses[..],
+        LeadsTo::Board(_) | LeadsTo::Lan(_) => &[],
+    });
+    out.filter_map(|it| Prefix::new(it.address(), it.prefix())).collect()
 }
 
 /// What hosts are called. The router has an address in every segment, and everybody reaches it by any.
@@ -234,5 +255,35 @@ mod tests {
             may("10.20.3.2") && may("fd00:0:0:fa::77") && !may("10.20.4.2") && !may("192.0.2.1")
         );
         assert_eq!(inside.node.len(), 4);
+    }
+
+    #[test]
+    fn a_router_knows_what_is_around_the_box() {
+        let addresses = ["192.168.1.7/24", "fd00:7::9/64"];
+        let addresses = addresses.map(|it| it.to_owned().try_into().unwrap()).to_vec();
+        let out = Link {
+            index: 1,
+            name: "eth0".to_owned().try_into().unwrap(),
+            mac: octet_appliance::Mac::new([2, 0, 0, 0, 0, 1]).unwrap(),
+            carrier: true,
+            downs: 0,
+            leads_to: LeadsTo::Out { asks: true, addresses, gateways: vec![] },
+        };
+        let kept = |is_board, silent, address: &str| {
+            let links = Links { is_board, links: vec![out.clone()] };
+            let inside = Inside { around: around(&links, silent), ..Inside::default() };
+            inside.is_kept_from(address.parse().unwrap())
+        };
+        for (address, by_router, by_board, behind_another) in [
+            ("192.168.1.80", false, false, true),
+            ("fd00:7::80", false, false, true),
+            ("192.168.2.80", true, false, true),
+            ("fc15:3721::1", true, true, true),
+            ("192.0.2.80", false, false, false),
+        ] {
+            assert_eq!(kept(false, false, address), by_router, "{address}");
+            assert_eq!(kept(true, false, address), by_board, "{address}");
+            assert_eq!(kept(true, true, address), behind_another, "{address}");
+        }
     }
 }

@@ -13,6 +13,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::daemon::{Parts, Told, run};
+use crate::dns::prefix::Prefix;
 
 /// Serves until PID 1 ends it.
 pub fn main() -> ExitCode {
@@ -49,8 +50,15 @@ pub fn told(which: Which) -> Result<Told, SettingsError> {
         exit.into_iter().map(|node| IpAddr::V6(node.ip())).collect()
     });
     let cluster: Option<Cluster> = may_be(section_in(sockets, "cluster", which)?, "cluster")?;
+    let whole = cluster.as_ref().map(whole).unwrap_or_default();
     let silent = cluster.filter(|cluster| !cluster.router.is_octet());
-    Ok(Told { identity, network: section_in(sockets, "network", which)?, silent, exit })
+    Ok(Told { identity, network: section_in(sockets, "network", which)?, silent, whole, exit })
+}
+
+/// The networks of the box, as its segments are in them.
+fn whole(cluster: &Cluster) -> Vec<Prefix> {
+    let (four, six) = (cluster.network.host(0, 0), cluster.network6.host(0, 0));
+    [Prefix::new(four.into(), 16), Prefix::new(six.into(), 48)].into_iter().flatten().collect()
 }
 
 /// A section that may not be there: of one an image without `config` says nothing at all.

@@ -27,6 +27,11 @@ impl ClientLimit {
         Self { most, of_one, taken: Arc::default() }
     }
 
+    /// How much is under way for all together.
+    pub fn in_all(&self) -> usize {
+        self.taken().values().sum()
+    }
+
     /// One more of who has `address`; `None` if that is too much.
     pub fn take(&self, address: IpAddr) -> Option<Permit> {
         let client = client(address);
@@ -89,6 +94,7 @@ mod tests {
         assert!(take("fd00::3").is_none(), "another address of the same client");
         let _other = take("10.20.3.2").unwrap();
         assert!(take("10.20.3.3").is_none(), "all are taken");
+        assert_eq!(limit.in_all(), 3);
         drop(first);
         assert!(take("fd00::3").is_some() && take("10.20.3.3").is_some());
         assert_eq!(limit.taken().len(), 2);

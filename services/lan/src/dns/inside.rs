@@ -36,6 +36,19 @@ const OF_THIS_NODE: [Prefix; 6] = [
     Prefix::v6([0xfe80, 0, 0, 0], 10),
 ];
 
+/// Addresses that lead to nobody outside, wherever this node is: those that are reserved (RFC 1112, 4), and those of
+/// nodes, by paths.
+const NOBODY_OUTSIDE: [Prefix; 2] =
+    [Prefix::v4([240, 0, 0, 0], 4), Prefix::v6([0xfc00, 0, 0, 0], 8)];
+
+/// Addresses of private networks (RFC 1918, RFC 4193): of the box's, or of those around it.
+const OF_PRIVATE_NETWORKS: [Prefix; 4] = [
+    Prefix::v4([10, 0, 0, 0], 8),
+    Prefix::v4([172, 16, 0, 0], 12),
+    Prefix::v4([192, 168, 0, 0], 16),
+    Prefix::v6([0xfc00, 0, 0, 0], 7),
+];
+
 /// Private addresses, and those of documents (RFC 6303, 4; RFC 7793).
 const PRIVATE: [Prefix; 9] = [
     Prefix::v4([10, 0, 0, 0], 8),
@@ -54,6 +67,10 @@ const PRIVATE: [Prefix; 9] = [
 pub struct Inside {
     /// Networks whose hosts may ask. Nobody outside has a say about their addresses.
     pub networks: Vec<Prefix>,
+    /// All networks of the box, also those in which this node has no address.
+    pub whole: Vec<Prefix>,
+    /// Networks outside in which this node is, and which may be private: their machines may have names.
+    pub around: Vec<Prefix>,
     /// The node's own addresses: an upstream there would be the node itself.
     pub node: Vec<IpAddr>,
     /// Of the networks, those whose hosts leave by another node.
@@ -93,11 +110,16 @@ impl Inside {
     }
 
     /// Whether an answer from outside must not lead to `address`: a page from outside that can choose
-    /// what its own name means could else talk to the box's machines in a visitor's name (DNS
-    /// rebinding).
+    /// what its own name means could else talk to the box's machines, or to those of a network around it, in a
+    /// visitor's name (DNS rebinding).
     pub fn is_kept_from(&self, address: IpAddr) -> bool {
-        let mut kept = OF_THIS_NODE.iter().chain(&self.networks);
-        kept.any(|network| network.contains(address)) || self.node.contains(&address.to_canonical())
+        let is_of = |networks: &[Prefix]| networks.iter().any(|it| it.contains(address));
+        is_of(&OF_THIS_NODE)
+            || is_of(&NOBODY_OUTSIDE)
+            || is_of(&self.networks)
+            || is_of(&self.whole)
+            || self.node.contains(&address.to_canonical())
+            || is_of(&OF_PRIVATE_NETWORKS) && !is_of(&self.around)
     }
 
     /// Whom `name` may be asked of.

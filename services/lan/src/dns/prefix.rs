@@ -15,6 +15,9 @@ pub struct Prefix {
 }
 
 impl Prefix {
+    /// All addresses.
+    pub const EVERYTHING: Self = Self { bits: 0, length: 0 };
+
     /// The network of `address` whose prefix is `length` bits long; `None` if that is longer than an
     /// address.
     pub const fn new(address: IpAddr, length: u8) -> Option<Self> {

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use super::prefix::bits;
+use octet_node::limits::client;
 
 /// Questions of one client in a second, when it has used up its burst.
 pub const RATE: u32 = 400;
@@ -21,7 +21,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// Who asks: an IPv4 address, or a network of IPv6 (whoever has one has all of its addresses).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Client {
-    network: u128,
+    network: IpAddr,
     /// The link, for addresses that are the same on each.
     link: u32,
 }
@@ -48,11 +48,7 @@ impl From<SocketAddr> for Client {
             SocketAddr::V6(v6) => v6.scope_id(),
             SocketAddr::V4(_) => 0,
         };
-        let network = match from.ip().to_canonical() {
-            v4 @ IpAddr::V4(_) => bits(v4),
-            IpAddr::V6(v6) => v6.to_bits() & u128::MAX << 64,
-        };
-        Self { network, link }
+        Self { network: client(from.ip()), link }
     }
 }
 

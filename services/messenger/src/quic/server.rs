@@ -1,6 +1,5 @@
 //! The mailbox's end: one request in each stream, one stream at a time, so many connections.
 
-use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -8,6 +7,7 @@ use std::time::Duration;
 use iroh::Endpoint;
 use iroh::endpoint::{Connection, Incoming, IncomingAddr};
 use octet_node::control::PublicKey;
+use octet_node::limits::{ClientLimit, client};
 use tokio::time::timeout;
 
 use crate::boards::Brought;
@@ -21,7 +21,7 @@ use octet_messages::request::{Answer, Refusal, Request};
 pub struct Bounds {
     /// Connections.
     pub all: usize,
-    /// Connections of one address.
+    /// Connections of one client: an IPv4 address, or a /64 of IPv6.
     pub of_one: usize,
     /// How long a handshake, a request or the taking of an answer may last, and nothing be asked.
     pub patience: Duration,
@@ -32,9 +32,6 @@ impl Default for Bounds {
         Self { all: 64, of_one: 16, patience: Duration::from_secs(10) }
     }
 }
-
-/// How many connections each address has.
-type Connected = Arc<Mutex<BTreeMap<IpAddr, usize>>>;
 
 /// What is served.
 #[derive(Debug, Clone)]
@@ -47,7 +44,7 @@ pub struct Served {
 
 /// Serves what is `served` at `endpoint`, until that is closed.
 pub async fn serve(endpoint: Endpoint, served: Served, bounds: Bounds) {
-    let connected = Connected::default();
+    let connected = ClientLimit::new(bounds.all, bounds.of_one);
     while let Some(incoming) = endpoint.accept().await {
         let IncomingAddr::Ip(source) = incoming.remote_addr() else {
             incoming.refuse();
@@ -55,20 +52,19 @@ pub async fn serve(endpoint: Endpoint, served: Served, bounds: Bounds) {
         };
         // With the second half of the places a client has to show that it receives what is sent to its address (RFC 9000,
         // section 8.1.2): the first half may be taken by addresses that are others'.
-        if !incoming.remote_addr_validated() && Place::taken(&connected) >= bounds.all / 2 {
+        if !incoming.remote_addr_validated() && connected.in_all() >= bounds.all / 2 {
             let _ = incoming.retry();
             continue;
         }
-        // One address of IPv6 is as good as its neighbours.
-        let Some(place) = Place::take(&connected, network(source.ip()), bounds) else {
+        let Some(permit) = connected.take(source.ip()) else {
             incoming.refuse();
             continue;
         };
         let served = served.clone();
         tokio::spawn(async move {
-            let place = place;
+            let _permit = permit;
             // Whoever breaks the connection knows why.
-            let _ = converse(incoming, &served, place.source, bounds.patience).await;
+            let _ = converse(incoming, &served, client(source.ip()), bounds.patience).await;
         });
     }
 }
@@ -103,46 +99,5 @@ async fn converse(
         (visit, answer) = tokio::task::spawn_blocking(handle).await.ok()?;
         timeout(patience, send.write_all(&answer)).await.ok()?.ok()?;
         send.finish().ok()?;
-    }
-}
-
-/// The address, or of IPv6 the network of 64 bits.
-fn network(ip: IpAddr) -> IpAddr {
-    match ip.to_canonical() {
-        IpAddr::V6(ip) => IpAddr::V6((ip.to_bits() >> 64 << 64).into()),
-        ip => ip,
-    }
-}
-
-/// One of those who are connected.
-struct Place {
-    of: Connected,
-    source: IpAddr,
-}
-
-impl Place {
-    /// How many there are.
-    fn taken(of: &Connected) -> usize {
-        of.lock().unwrap_or_else(PoisonError::into_inner).values().sum()
-    }
-
-    fn take(of: &Connected, source: IpAddr, bounds: Bounds) -> Option<Self> {
-        let mut sources = of.lock().unwrap_or_else(PoisonError::into_inner);
-        let all: usize = sources.values().sum();
-        let own = sources.get(&source).copied().unwrap_or_default();
-        (all < bounds.all && own < bounds.of_one).then(|| {
-            sources.insert(source, own + 1);
-            Self { of: Arc::clone(of), source }
-        })
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let mut sources = self.of.lock().unwrap_or_else(PoisonError::into_inner);
-        match sources.get_mut(&self.source) {
-            Some(count) if *count > 1 => *count -= 1,
-            _ => drop(sources.remove(&self.source)),
-        }
     }
 }

@@ -9,6 +9,8 @@ fn inside() -> Inside {
             network("2001:db9:7::", 48),
             network("198.18.4.0", 24),
         ],
+        whole: vec![network("100.70.0.0", 16), network("2001:db9:8::", 48)],
+        around: vec![network("192.168.1.0", 24), network("fd00:7::", 64)],
         node: vec!["203.0.113.7".parse().unwrap()],
         ..Inside::default()
     }
@@ -128,11 +130,45 @@ fn nobody_outside_leads_into_the_box() {
         "fe80::1",
         "203.0.113.7",
         "255.255.255.255",
+        // Of the box, though this node is not in it.
+        "100.70.9.2",
+        "2001:db9:8:9::2",
+        // Of nodes, by paths.
+        "fc15:3721::1",
+        "240.0.0.1",
+        // Of private networks, of which this node is in none.
+        "10.0.2.3",
+        "172.16.0.1",
+        "172.31.255.255",
+        "192.168.2.1",
+        "::ffff:192.168.2.1",
+        "fd00::1",
     ] {
         assert!(kept(address), "{address}");
     }
-    // The uplink may itself lead to private networks.
-    for address in ["192.0.2.80", "192.168.1.1", "10.0.2.3", "fd00::1", "2a00::1", "203.0.113.8"] {
+    // What is around the box may have names; so may what is public.
+    for address in [
+        "192.168.1.1",
+        "::ffff:192.168.1.1",
+        "fd00:7::1",
+        "192.0.2.80",
+        "172.32.0.1",
+        "100.71.0.1",
+        "2a00::1",
+        "203.0.113.8",
+    ] {
         assert!(!kept(address), "{address}");
+    }
+    // The box's networks are its own, whatever is around.
+    let inside = Inside { around: vec![Prefix::EVERYTHING], ..inside() };
+    for (address, is_kept) in [
+        ("10.20.3.2", true),
+        ("100.70.9.2", true),
+        ("127.0.0.1", true),
+        ("240.0.0.1", true),
+        ("fc15:3721::1", true),
+        ("10.0.2.3", false),
+    ] {
+        assert_eq!(inside.is_kept_from(address.parse().unwrap()), is_kept, "{address}");
     }
 }
