@@ -10,7 +10,8 @@ pub const MISDIRECTED: &str = "this is none of the box's names: use its address,
 /// What names end in that only the box's own name servers answer; nobody outside can have one of these.
 const DOMAINS: [&str; 2] = ["internal", "octet"];
 
-/// Whether `host` is an address, `localhost` or one of the box's names, with or without a port.
+/// Whether `host` is an address, one of the box's names, or a name without a dot, with or without a port. Such a name is
+/// completed where it is asked for (`board-2`), and nobody outside can have one.
 pub fn is_ours(host: &str) -> bool {
     // The colons of an address of IPv6 are in brackets.
     let name = match host.rsplit_once(':') {
@@ -28,7 +29,13 @@ pub fn is_ours(host: &str) -> bool {
     let is_below = |(start, end): (&str, &str)| {
         !start.is_empty() && DOMAINS.iter().any(|domain| end.eq_ignore_ascii_case(domain))
     };
-    name.eq_ignore_ascii_case("localhost") || name.rsplit_once('.').is_some_and(is_below)
+    match name.rsplit_once('.') {
+        Some(name) => is_below(name),
+        None => {
+            let is_letter = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+            !name.is_empty() && name.bytes().all(is_letter)
+        }
+    }
 }
 
 #[cfg(test)]
@@ -49,6 +56,7 @@ mod tests {
             "board-1.octet.internal.",
             "Router.Box.INTERNAL",
             "cache.octet",
+            "board-2",
         ] {
             for host in [name.to_owned(), format!("{name}:8080"), format!("{name}:")] {
                 assert!(is_ours(&host), "{host}");
@@ -58,12 +66,9 @@ mod tests {
             "",
             ".",
             "evil.example",
-            "internal",
             ".internal",
-            "octet",
             "board-1.octet.internal.evil.example",
             "board-1.internal.example",
-            "evil-internal",
             "evil.exampleinternal",
             "localhost.evil.example",
             "10.20.1.2.evil.example",
