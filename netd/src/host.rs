@@ -335,7 +335,7 @@ mod tests {
             let paths = has_paths.then(Paths::default);
             let text = Inbound { doors, dhcp, pings: dhcp, enrolment, on_board: OnBoard::default(), paths }.text();
             prop_assert!(!text.contains('$'));
-            prop_assert!(!text.replace("@own_ports", "").contains('@'));
+            prop_assert!(!text.replace("@own_ports", "").replace("@path_pings", "").contains('@'));
             let lines: Vec<_> = text.lines().map(str::trim).collect();
             let end = lines.iter().rposition(|line| *line == "chain forward {").unwrap();
             prop_assert_eq!(lines[end - 2], "counter name denied drop");

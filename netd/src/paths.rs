@@ -16,7 +16,7 @@ use octet_appliance::{
     Cluster, MPLS_IN_IP, PortRange, Protocol, Published, Segments, Traffic, Unit, Zone,
 };
 
-use crate::router::chain::{Chain, Declared, Rule, rules};
+use crate::router::chain::{Chain, Declared, Hook, Rule, rules};
 use crate::router::text::{list, over};
 
 /// The unit.
@@ -31,6 +31,9 @@ pub const END_PORTS: PortRange = PortRange { first: 52000, last: 59999 };
 
 /// Addresses of ends of links, within WireGuard, which no network of the box has (RFC 6598).
 pub const LINKS: &str = "100.64.0.0/10";
+
+/// Echo requests in a second from the other end of one path that are answered: each may be a new flow.
+const PINGS: u32 = 100;
 
 /// Addresses of nodes, made of their keys.
 pub const NODES: &str = "fc00::/8";
@@ -150,14 +153,18 @@ impl Paths {
     /// The chains, where the table has [`FRAME`], with these rules of lines from paths.
     ///
     /// - What comes out where labels end was sent by somebody unknown, with any source: it is no answer to
-    ///   anything. By the other devices WireGuard lets only the addresses of whose key it is.
+    ///   anything, and the kernel keeps no note of it as a flow (`untracked`): whoever sends there chooses address and
+    ///   port of each packet. By the other devices WireGuard lets only the addresses of whose key it is.
+    /// - What forward says to another one has its port on both sides, so it is one flow for each neighbour or path.
     /// - By a link no error is taken: between its ends nobody is on the way. One by a path is about something between
     ///   nodes, and not about what this node says to others.
-    pub fn chains(&self, lines: Vec<Rule>) -> [(&'static str, Chain); 5] {
+    pub fn chains(&self, lines: Vec<Rule>) -> [(&'static str, Chain); 6] {
         let port = |port: Option<u16>, counter: &str| {
-            let rule = |port| rules!["udp dport {port} counter name {counter} accept"];
+            let rule =
+                |port| rules!["udp sport {port} udp dport {port} counter name {counter} accept"];
             port.map(rule).unwrap_or_default()
         };
+        let pings = over(PINGS);
         let by_link = [
             rules![
                 "ct state established accept",
@@ -172,6 +179,7 @@ impl Paths {
                 "ct state established accept",
                 "ct state related ct original ip6 saddr {NODES} ct reply ip6 saddr {NODES} goto known_error",
                 "ct state {{ invalid, related }} counter name denied_by_path drop",
+                "icmpv6 type echo-request update @path_pings {{ iifname {pings} }} counter name denied_by_path drop",
                 "icmpv6 type echo-request counter name paths accept",
             ],
             port(self.path, "paths"),
@@ -183,6 +191,7 @@ impl Paths {
             "counter name denied_by_path drop",
         ];
         [
+            ("untracked", ["iifname fin notrack"].into()),
             ("by_forward", BY_FORWARD.into()),
             ("by_link", Chain(by_link.concat())),
             ("at_end", Chain(at_end)),
@@ -231,12 +240,18 @@ impl Line {
     }
 }
 
+/// Before the kernel looks which flow a packet belongs to (`NF_IP_PRI_RAW`).
+const UNTRACKED: Hook =
+    Hook { kind: "filter", hook: "prerouting", devices: vec![], priority: "raw", policy: "accept" };
+
 /// What the table has before it is filled.
-pub const FRAME: [Declared; 9] = [
+pub const FRAME: [Declared; 11] = [
     Declared::Counter("links"),
     Declared::Counter("paths"),
     Declared::Counter("no_path"),
     Declared::Counter("denied_by_path"),
+    Declared::Set("path_pings", "type ifname; size 4096; flags dynamic,timeout; timeout 30s"),
+    Declared::Base("untracked", UNTRACKED),
     Declared::Chain("by_forward"),
     Declared::Chain("by_link"),
     Declared::Chain("at_end"),

@@ -109,13 +109,13 @@ pub struct Ends {
 
 impl Ends {
     /// Takes a number for an end; `None` if there are too many, or the port or the addresses of `number` are
-    /// those of another, or everybody's.
+    /// those of another, everybody's or nobody's.
     pub fn take(&mut self, number: u32) -> Option<PathNumber> {
         let is_full = self.taken.len() >= MAX_ENDS;
-        // One of its addresses would be 255.255.255.255, which is everybody's.
-        let is_broadcast = number & BITS == BITS;
-        if is_full || is_broadcast || self.taken.values().any(|other| port(*other) == port(number))
-        {
+        // One of its addresses would be 255.255.255.255, which is everybody's, or 240.0.0.0, which is what hosts
+        // take for everybody's of this network (RFC 1122, 3.3.6).
+        let is_reserved = [0, BITS].contains(&(number & BITS));
+        if is_full || is_reserved || self.taken.values().any(|other| port(*other) == port(number)) {
             return None;
         }
         let mut free = after(self.last);
@@ -186,13 +186,16 @@ mod tests {
     #[test]
     fn no_end_is_everybody() {
         let mut ends = Ends::default();
-        for number in [BITS, u32::MAX] {
+        for number in [BITS, u32::MAX, 0, BITS + 1] {
             assert_eq!(ends.take(number), None, "{number:#x}");
         }
-        let number = BITS - 1;
-        assert!(ends.take(number).is_some());
-        let end = Stretch { number, is_source: true, secret: [0; 32], key: [0; 32], node: None };
-        assert_eq!(end.outer().1, Ipv4Addr::new(255, 255, 255, 253));
+        let far = |number| {
+            Stretch { number, is_source: true, secret: [0; 32], key: [0; 32], node: None }.outer().1
+        };
+        assert!(ends.take(BITS - 1).is_some());
+        assert_eq!(far(BITS - 1), Ipv4Addr::new(255, 255, 255, 253));
+        assert!(ends.take(1).is_some());
+        assert_eq!(far(1), Ipv4Addr::new(240, 0, 0, 3));
     }
 
     #[test]
@@ -209,18 +212,18 @@ mod tests {
     #[test]
     fn a_number_is_not_given_again_soon() {
         let mut ends = Ends::default();
-        let stays = ends.take(0).unwrap();
+        let stays = ends.take(1).unwrap();
         let mut given = BTreeSet::from([stays]);
         for _ in 1..u16::MAX {
-            let path = ends.take(1).unwrap();
+            let path = ends.take(2).unwrap();
             assert!(given.insert(path), "{path} is given twice");
             ends.give_back(path);
         }
         assert_eq!(given.len(), usize::from(u16::MAX));
-        assert_eq!(ends.take(1), Some(PathNumber(2)), "the first one is in use");
-        for number in 2..MAX_ENDS as u32 {
+        assert_eq!(ends.take(2), Some(PathNumber(2)), "the first one is in use");
+        for number in 3..=MAX_ENDS as u32 {
             assert!(ends.take(number).is_some());
         }
-        assert_eq!(ends.take(MAX_ENDS as u32), None, "each is a device");
+        assert_eq!(ends.take(MAX_ENDS as u32 + 1), None, "each is a device");
     }
 }
