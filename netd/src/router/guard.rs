@@ -67,7 +67,10 @@ pub fn table(plan: &Plan, plugged: &Plugged, leased: bool) -> Table {
     let mut sets = vec![];
     for reason in REASONS {
         let name = reason.replace('-', "_");
-        let counted = Rule::from(format!("iifname @of_{name} drop")).commented(reason);
+        // The kernel also shows what the router itself sends to everybody, without a header of Ethernet
+        // (`dev_loopback_xmit`): that is no frame of anybody's.
+        let counted = format!("ether type >= 0 iifname @of_{name} drop");
+        let counted = Rule::from(counted).commented(reason);
         chains.insert(format!("x_{name}"), [counted, "drop".into()].into());
         sets.push(Set {
             name: format!("of_{name}"),

@@ -2,6 +2,7 @@
 //! out of it where it can, then dropped, and counted under its reason; at the ports of a board, of the
 //! owner's devices and of those outside, or at every one of them.
 
+mod echoes;
 mod errors;
 mod frames;
 mod mtu;
@@ -241,6 +242,7 @@ fn what_a_taken_over_board_tries() {
     wrong.extend(with_rules(&mut site, count));
     wrong.extend(errors::about_every_kind_of_flow(&mut site));
     wrong.extend(nodes::never_leave_by_the_uplink(&mut site));
+    wrong.extend(echoes::are_not_counted(&mut site));
     wrong.extend(ports::nobody_takes_anothers(&mut site));
     println!("{count} attacks at each of {} ports", attackers(&site).len());
     assert!(wrong.is_empty(), "{wrong:#?}");
