@@ -5,6 +5,7 @@
 mod alerts;
 mod bot;
 mod carried;
+mod full;
 mod gate;
 mod reached;
 
@@ -27,12 +28,15 @@ use octet_node::certificate::{Certificate, Statement};
 use octet_node::control::{self, PublicKey};
 use octet_node::key::{Key, random};
 use octet_node::{Callers, Peer, notify_ready};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, setrlimit};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 /// Set in the process that is to be the service: where it listens.
 const AT: &str = "OCTET_TEST_AT";
+
+/// The same, with the memory of the unit: `memory_max` in its unit file.
+const MEMORY: &str = "OCTET_TEST_MEMORY";
 
 /// Letters that are written while the service is killed now and then.
 const LETTERS: usize = 12;
@@ -43,6 +47,8 @@ struct Host {
     notify: UnixDatagram,
     node: Arc<Key>,
     child: Option<Child>,
+    /// Bytes that the service may have, if not as many as there are.
+    memory: Option<u64>,
 }
 
 impl Host {
@@ -53,7 +59,7 @@ impl Host {
         notify.set_read_timeout(Some(PATIENCE)).unwrap();
         let node = Arc::new(Key::generate().unwrap());
         identity(&folder.path().join("identity.sock"), Arc::clone(&node));
-        Self { folder, notify, node, child: None }
+        Self { folder, notify, node, child: None, memory: None }
     }
 
     /// Starts the service at `at`, and returns what it is called once people reach it.
@@ -64,6 +70,7 @@ impl Host {
             .env(AT, at)
             .env("OCTET_TEST_FOLDER", self.folder.path())
             .env("NOTIFY_SOCKET", self.folder.path().join("notify"))
+            .envs(self.memory.map(|bytes| (MEMORY, bytes.to_string())))
             .stdout(Stdio::null())
             .spawn()
             .unwrap();
@@ -88,6 +95,13 @@ impl Host {
         let mut child = self.child.take().unwrap();
         child.kill().unwrap();
         child.wait().unwrap();
+    }
+
+    /// Has it end by itself.
+    fn stop(&mut self) {
+        let mut child = self.child.take().unwrap();
+        kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
+        assert!(child.wait().unwrap().success());
     }
 
     fn ask(&self, verb: &str, args: Value) -> Value {
@@ -139,6 +153,10 @@ fn certificate(node: &Key, key: PublicKey) -> Certificate {
 #[test]
 fn service() {
     let Ok(at) = std::env::var(AT) else { return };
+    if let Ok(bytes) = std::env::var(MEMORY) {
+        let bytes = Some(bytes.parse().unwrap());
+        setrlimit(Resource::Data, Rlimit { current: bytes, maximum: bytes }).unwrap();
+    }
     let folder = std::env::var_os("OCTET_TEST_FOLDER").map(PathBuf::from).unwrap();
     let own = rustix::process::geteuid().as_raw();
     let parts = Parts {
@@ -198,9 +216,7 @@ fn a_stop_closes_its_files() {
     host.kill();
     assert_eq!(is_open(&host), [true; 2]);
     host.start("127.0.0.1:0");
-    let mut child = host.child.take().unwrap();
-    kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
-    assert!(child.wait().unwrap().success());
+    host.stop();
     assert_eq!(is_open(&host), [false; 2]);
 }
 

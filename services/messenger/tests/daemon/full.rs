@@ -1,0 +1,73 @@
+//! A box that keeps as much for others as it lets them have it keep, with the memory of its unit.
+
+use std::fs;
+
+use octet_appliance::UnitSource;
+use octet_messages::invite::Invite;
+use octet_messages::limits::{PEERS, TEXT};
+use octet_messages::person::{Event, Refused};
+use octet_messages::quic::now;
+use octet_messages::store::Store;
+use octet_node::control::PublicKey;
+use octet_node::key::Key;
+use serde_json::json;
+
+use crate::Host;
+use crate::bot::Operator;
+use crate::gate::Gate;
+
+/// Whoever fills it gets no further than this, in bytes: more than the unit may have.
+const MOST: usize = 128 << 20;
+
+/// `memory_max` in its unit file, in bytes.
+fn memory() -> u64 {
+    let text = include_str!("../../unit.toml").to_owned();
+    let unit = UnitSource::parse("unit.toml".into(), text).unwrap().unit;
+    unit.limits.memory_max.unwrap().get()
+}
+
+/// As many people as may be known, but one, have as many answers as are kept for them, and fetch none. Returns one of
+/// them, and how many bytes that is.
+fn fill(host: &Host) -> (PublicKey, usize) {
+    let folder = host.folder.path().join("state/bot");
+    let secret = fs::read(folder.join("secret")).unwrap().try_into().unwrap();
+    let store = Store::open(&folder, secret).unwrap();
+    let mut person = store.load().unwrap();
+    let names: Vec<_> = (1..PEERS).map(|_| Key::generate().unwrap().public()).collect();
+    let (mut changes, mut bytes) = (vec![], 0);
+    for name in &names {
+        let invite = Invite { name: *name, places: vec![] };
+        changes.extend(person.step(Event::Add(invite, "ben".to_owned()), now()).unwrap());
+        while bytes < MOST {
+            let answer = Event::Told(*name, "x".repeat(TEXT));
+            match person.step(answer, now()) {
+                Ok(more) => changes.extend(more),
+                Err(Refused::OutboxFull) => break,
+                Err(refused) => panic!("{refused}"),
+            }
+            bytes += TEXT;
+        }
+        store.keep(&std::mem::take(&mut changes)).unwrap();
+    }
+    (names[0], bytes)
+}
+
+#[test]
+fn it_lives_and_serves_others() {
+    let mut host = Host::new();
+    let gate = Gate::start(&host.folder.path().join("gate.sock"));
+    let place = host.start("127.0.0.1:0");
+    let mut anna = Operator::new(&host, &place, "anna");
+    host.stop();
+    let (ben, bytes) = fill(&host);
+    println!("{bytes} bytes of answers for {} people", PEERS - 1);
+
+    host.memory = Some(memory());
+    assert_eq!(host.start(&place.addresses[0].to_string()), place);
+    // There is no room for an answer, until an operator has somebody forgotten.
+    host.ask("forget", json!({ "name": ben.to_string() }));
+    anna.write(&anna.sign("stats"));
+    assert!(anna.answers(1).pop().unwrap().contains("stats"));
+    drop(gate);
+    host.stop();
+}
