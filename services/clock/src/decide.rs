@@ -8,6 +8,9 @@ pub type Time = Duration;
 /// A clock that is further ahead than this of all that is known is strange: no box is off that long.
 const FAR: Duration = Duration::from_secs(10 * 31_557_600);
 
+/// A clock that an owner has found to be ahead once is not believed if it is further ahead than this.
+const DOUBTED: Duration = Duration::from_secs(86_400);
+
 /// Who knows best.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Source {
@@ -32,16 +35,19 @@ pub struct Decision {
     pub far_ahead: bool,
 }
 
-/// The latest of the three times; of those that are the same, the one that needs least doing.
-pub fn decide(system: Time, build: Time, kept: Option<Time>) -> Decision {
+/// The latest of the three times; of those that are the same, the one that needs least doing. If the system is
+/// `doubted` (an owner has set it back once, and a machine's own clock goes on as it was), it does not count where it is
+/// far ahead of the others.
+pub fn decide(system: Time, build: Time, kept: Option<Time>, doubted: bool) -> Decision {
     let kept = kept.unwrap_or_default();
     let known = build.max(kept);
     let source = match () {
-        () if system >= known => Source::System,
+        () if system >= known && !(doubted && system > known + DOUBTED) => Source::System,
         () if kept > build => Source::Kept,
         () => Source::Build,
     };
-    Decision { time: system.max(known), source, far_ahead: system > known + FAR }
+    let time = if source == Source::System { system } else { known };
+    Decision { time, source, far_ahead: time > known + FAR }
 }
 
 #[cfg(test)]
@@ -64,12 +70,28 @@ mod tests {
             (52, 50, Some(51), Source::System, 52),
             (51, 50, Some(51), Source::System, 51),
         ] {
-            let decision = decide(years(system), years(build), kept.map(years));
+            let decision = decide(years(system), years(build), kept.map(years), false);
             assert_eq!((decision.source, decision.time), (source, years(time)));
             assert!(!decision.far_ahead);
         }
-        let decision = decide(years(70), years(50), Some(years(55)));
+        let decision = decide(years(70), years(50), Some(years(55)), false);
         assert_eq!((decision.time, decision.far_ahead), (years(70), true));
+    }
+
+    #[test]
+    fn a_clock_that_was_ahead_once() {
+        for (system, kept, source, time) in [
+            (70, Some(55), Source::Kept, 55),
+            (70, None, Source::Build, 50),
+            (55, Some(55), Source::System, 55),
+            (54, Some(55), Source::Kept, 55),
+        ] {
+            let decision = decide(years(system), years(50), kept.map(years), true);
+            assert_eq!((decision.source, decision.time), (source, years(time)));
+            assert!(!decision.far_ahead);
+        }
+        let day = years(55) + DOUBTED;
+        assert_eq!(decide(day, years(50), Some(years(55)), true).time, day);
     }
 
     proptest! {
@@ -79,12 +101,12 @@ mod tests {
         fn never_back(system: u32, build: u32, kept: Option<u32>) {
             let time = |seconds: u32| Duration::from_secs(seconds.into());
             let (system, build, kept) = (time(system), time(build), kept.map(time));
-            let decision = decide(system, build, kept);
+            let decision = decide(system, build, kept, false);
             let all = [Some(system), Some(build), kept];
             prop_assert_eq!(Some(decision.time), all.into_iter().flatten().max());
             prop_assert_eq!(decision.source == Source::System, decision.time == system);
             prop_assert!(!decision.far_ahead || decision.source == Source::System);
-            let again = decide(decision.time, build, kept);
+            let again = decide(decision.time, build, kept, false);
             prop_assert_eq!((again.time, again.source), (decision.time, Source::System));
         }
     }

@@ -15,6 +15,7 @@ const STACK: usize = 64 << 10;
 enum Job {
     Read,
     Write(Record),
+    SetBack(Record),
 }
 
 /// The disk, from outside.
@@ -34,7 +35,10 @@ impl Disk {
         let run = move || {
             for job in to_do {
                 let event = match job {
-                    Job::Read => Event::Read(file::read(&folder)),
+                    Job::Read => Event::Read(file::read(&folder), file::is_doubted(&folder)),
+                    Job::SetBack(record) => {
+                        Event::Written(record.until, file::set_back(&folder, record))
+                    }
                     Job::Write(record) => {
                         Event::Written(record.until, file::write(&folder, record, |_| Ok(())))
                     }
@@ -58,6 +62,11 @@ impl Disk {
     /// Asks it to keep `record`. It does one thing after the other.
     pub fn write(&self, record: Record) {
         let _ = self.jobs.send(Job::Write(record));
+    }
+
+    /// Asks it to keep `record`, though it is earlier than what was kept.
+    pub fn set_back(&self, record: Record) {
+        let _ = self.jobs.send(Job::SetBack(record));
     }
 
     /// What it has done, if anything.

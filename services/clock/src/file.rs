@@ -10,6 +10,9 @@ use crate::record::Record;
 /// The file.
 pub const NAME: &str = "last";
 
+/// That there is a file of this name says that an owner has set the clock back once.
+const DOUBTED: &str = "doubted";
+
 /// More than a record takes, in bytes.
 const LONGEST: u64 = 200;
 
@@ -35,6 +38,21 @@ pub fn read(folder: &Path) -> io::Result<Found> {
         Err(error) if error.kind() == io::ErrorKind::InvalidData => Ok(Found::Damaged),
         Err(error) => Err(error),
     }
+}
+
+/// Whether an owner has set the clock back once.
+pub fn is_doubted(folder: &Path) -> bool {
+    folder.join(DOUBTED).exists()
+}
+
+/// An owner sets the clock back: from now on `record` counts, and the machine's own clock is not believed. After a cut
+/// in between it is not believed where it is ahead of what is kept, which is what was kept before.
+///
+/// # Errors
+/// The disk does not take it.
+pub fn set_back(folder: &Path, record: Record) -> io::Result<()> {
+    durable::write(&folder.join(DOUBTED), b"1\n", Existing::Replace, |_| Ok(()))?;
+    write(folder, record, |_| Ok(()))
 }
 
 /// Puts `record` into `folder`. What returns has survived a cut. `before` is called before each

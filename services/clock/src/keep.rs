@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::decide::Time;
 
 /// How far ahead of the clock a reservation is.
-const AHEAD: Duration = Duration::from_secs(120);
+pub const AHEAD: Duration = Duration::from_secs(120);
 
 /// It is renewed when no more than this is left of it. Writing may take that long.
 const EARLY: Duration = Duration::from_secs(60);

@@ -14,6 +14,7 @@
 // What is said is one line, whatever another has put into it: `octet_node::say`.
 #![warn(clippy::print_stderr, clippy::print_stdout)]
 
+pub mod bounds;
 pub mod decide;
 pub mod discipline;
 pub mod disk;

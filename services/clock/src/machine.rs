@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
@@ -19,7 +20,7 @@ use crate::decide::Time;
 use crate::disk::Disk;
 use crate::keep::Now;
 use crate::record::Record;
-use crate::run::{Event, Machine, Until};
+use crate::run::{Event, Machine, SetBack, Until};
 
 /// A moment that no clock shows: in the year 2200.
 const NEVER: Time = Duration::from_secs(7_258_118_400);
@@ -31,26 +32,51 @@ pub struct System {
     signal: UnixStream,
     wake: Arc<OwnedFd>,
     disk: Option<Disk>,
+    asked: Receiver<SetBack>,
+}
+
+/// How it is said that the clock is to be set back.
+#[derive(Debug)]
+pub struct Asking {
+    asked: Sender<SetBack>,
+    wake: Arc<OwnedFd>,
+}
+
+impl Asking {
+    /// Has the clock be set back to `to`, and waits for it.
+    ///
+    /// # Errors
+    /// Why it was not.
+    pub fn set_back(&self, to: Time) -> Result<(), String> {
+        let ended = "the clock is not kept any more";
+        let (done, outcome) = channel();
+        self.asked.send(SetBack { to, done }).map_err(|_| ended)?;
+        ring(&self.wake);
+        outcome.recv().map_err(|_| ended)?
+    }
+}
+
+fn ring(wake: &OwnedFd) {
+    // It fails only when it has been rung too often to count: then it rings.
+    let _ = rustix::io::write(wake, &1u64.to_ne_bytes());
 }
 
 impl System {
-    /// With the file in `folder`, if there is one.
+    /// With the file in `folder`, if there is one; and how others ask.
     ///
     /// # Errors
     /// There are no descriptors or threads to be had.
-    pub fn new(folder: Option<PathBuf>) -> io::Result<Self> {
+    pub fn new(folder: Option<PathBuf>) -> io::Result<(Self, Asking)> {
         let (signal, sender) = UnixStream::pair()?;
         signal_hook::low_level::pipe::register(signal_hook::consts::SIGTERM, sender)?;
         let flags = TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK;
         let timer = timerfd_create(TimerfdClockId::Realtime, flags)?;
         let wake = Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
         let bell = wake.clone();
-        let ring = move || {
-            // It fails only when it has been rung too often to count: then it rings.
-            let _ = rustix::io::write(&*bell, &1u64.to_ne_bytes());
-        };
-        let disk = folder.map(|folder| Disk::start(folder, ring)).transpose()?;
-        Ok(Self { timer, signal, wake, disk })
+        let disk = folder.map(|folder| Disk::start(folder, move || ring(&bell))).transpose()?;
+        let (sender, asked) = channel();
+        let asking = Asking { asked: sender, wake: wake.clone() };
+        Ok((Self { timer, signal, wake, disk, asked }, asking))
     }
 
     /// Arms the timer for the moment at which the clock shows `time`, or is set by somebody.
@@ -106,6 +132,10 @@ impl Machine for System {
                 self.disarm();
                 return event;
             }
+            if let Ok(asked) = self.asked.try_recv() {
+                self.disarm();
+                return Event::SetBack(asked);
+            }
             let mut files = [
                 PollFd::from_borrowed_fd(self.signal.as_fd(), PollFlags::IN),
                 PollFd::from_borrowed_fd(self.wake.as_fd(), PollFlags::IN),
@@ -140,6 +170,12 @@ impl Machine for System {
         }
     }
 
+    fn write_back(&mut self, record: Record) {
+        if let Some(disk) = &self.disk {
+            disk.set_back(record);
+        }
+    }
+
     fn ready(&mut self) {
         if let Err(error) = octet_node::notify_ready() {
             self.say(&format!("cannot notify PID 1: {error}"));
@@ -168,10 +204,10 @@ mod tests {
     #[test]
     fn waits_for_what_comes_first() {
         let folder = TempDir::new().unwrap();
-        let mut system = System::new(Some(folder.path().to_owned())).unwrap();
+        let (mut system, asking) = System::new(Some(folder.path().to_owned())).unwrap();
         let hour = Duration::from_secs(3600);
         assert!(system.read());
-        assert!(matches!(system.wait(Until::Passed(hour)), Event::Read(Ok(Found::Absent))));
+        assert!(matches!(system.wait(Until::Passed(hour)), Event::Read(Ok(Found::Absent), false)));
         let record = Record { until: Duration::from_secs(5), boot: 7 };
         system.write(record);
         let later = system.now().wall + hour;
@@ -181,9 +217,21 @@ mod tests {
         }
         assert!(system.read());
         match system.wait(Until::Set) {
-            Event::Read(Ok(Found::Record(found))) => assert_eq!(found, record),
+            Event::Read(Ok(Found::Record(found)), false) => assert_eq!(found, record),
             other => panic!("{other:?}"),
         }
+        system.write_back(record);
+        assert!(matches!(system.wait(Until::Set), Event::Written(..)));
+        assert!(system.read() && matches!(system.wait(Until::Set), Event::Read(Ok(_), true)));
+        let asks = std::thread::spawn(move || asking.set_back(Duration::from_secs(9)));
+        match system.wait(Until::Set) {
+            Event::SetBack(SetBack { to, done }) => {
+                assert_eq!(to, Duration::from_secs(9));
+                done.send(Err("not now".to_owned())).unwrap();
+            }
+            other => panic!("{other:?}"),
+        }
+        assert_eq!(asks.join().unwrap(), Err("not now".to_owned()));
         let soon = system.now();
         assert!(matches!(system.wait(Until::Shown(soon.wall)), Event::Due));
         assert!(matches!(system.wait(Until::Shown(Time::ZERO)), Event::Due));

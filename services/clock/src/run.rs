@@ -2,11 +2,12 @@
 //! reservation is to be renewed.
 
 use std::io;
+use std::sync::mpsc::Sender;
 use std::time::Duration;
 
 use crate::decide::{Source, Time, decide};
 use crate::file::Found;
-use crate::keep::{Keeping, Now};
+use crate::keep::{AHEAD, Keeping, Now};
 use crate::record::{Boot, Record};
 
 /// How long the disk may take to say what was kept before the boot goes on without it.
@@ -20,12 +21,23 @@ const LAST_PATIENCE: Duration = Duration::from_secs(2);
 pub enum Event {
     /// What was waited for is over; or the clock was set, and is to be looked at.
     Due,
-    /// The disk says what was kept.
-    Read(io::Result<Found>),
+    /// The disk says what was kept, and whether an owner has set the clock back once.
+    Read(io::Result<Found>, bool),
+    /// An owner sets the clock back.
+    SetBack(SetBack),
     /// The disk has kept this, or not.
     Written(Time, io::Result<()>),
     /// This process is to end.
     Stop,
+}
+
+/// An owner says that the clock is ahead.
+#[derive(Debug)]
+pub struct SetBack {
+    /// The time that it is.
+    pub to: Time,
+    /// Whoever waits for what becomes of it.
+    pub done: Sender<Result<(), String>>,
 }
 
 /// How long to wait for something to happen.
@@ -59,6 +71,9 @@ pub trait Machine {
     /// Has the disk asked to keep `record`.
     fn write(&mut self, record: Record);
 
+    /// The same, though what was kept is later; from now on the machine's own clock is doubted.
+    fn write_back(&mut self, record: Record);
+
     /// The clock is set.
     fn ready(&mut self);
 
@@ -71,12 +86,14 @@ pub trait Machine {
 /// # Errors
 /// The clock cannot be set though it must be.
 pub fn run(machine: &mut impl Machine, build: Time, boot: Boot) -> io::Result<()> {
-    settle(machine, build, None)?;
+    settle(machine, build, None, false)?;
     let mut keeping: Option<Keeping> = None;
+    let mut back: Option<Back> = None;
     let mut ready = false;
     let mut told = None;
     let mut until = Until::Passed(PATIENCE);
-    if !machine.read() {
+    let has_disk = machine.read();
+    if !has_disk {
         machine.say("the time is not kept across boots: PID 1 has given no folder to keep it in");
         (ready, until) = (true, Until::Set);
         machine.ready();
@@ -89,7 +106,18 @@ pub fn run(machine: &mut impl Machine, build: Time, boot: Boot) -> io::Result<()
                 }
                 return Ok(());
             }
-            Event::Read(found) => keeping = Some(take_over(machine, build, boot, found)?),
+            Event::Read(found, doubted) => {
+                keeping = Some(take_over(machine, build, boot, (found, doubted))?);
+            }
+            Event::SetBack(asked) if back.is_some() || has_disk && keeping.is_none() => {
+                let _ = asked.done.send(Err("the disk is waited for: say it again".to_owned()));
+            }
+            Event::SetBack(asked) => back = begin_back(machine, boot, asked, has_disk),
+            Event::Written(time, result) if back.as_ref().is_some_and(|it| it.until == time) => {
+                if let Some(back) = back.take() {
+                    keeping = end_back(machine, back, result).or(keeping);
+                }
+            }
             Event::Written(time, result) => {
                 let trouble = result.err().map(|error| error.to_string());
                 match (&mut keeping, &trouble) {
@@ -109,24 +137,77 @@ pub fn run(machine: &mut impl Machine, build: Time, boot: Boot) -> io::Result<()
             ready = true;
         }
         until = match &mut keeping {
+            // What is written now would be later again.
+            _ if back.is_some() => Until::Passed(PATIENCE),
             Some(keeping) => go_on(machine, keeping, boot),
             None => Until::Set,
         };
     }
 }
 
-/// Sets the clock if it is behind what is known. Returns whether it is strangely far ahead.
-fn settle(machine: &mut impl Machine, build: Time, kept: Option<Time>) -> io::Result<bool> {
+/// What an owner has said, until it is on disk.
+struct Back {
+    /// What the disk is to keep.
+    until: Time,
+    /// The time that it was at this uptime.
+    at: Now,
+    done: Sender<Result<(), String>>,
+}
+
+/// Has the disk keep the earlier time, and then sets the clock; without a disk it is set at once.
+fn begin_back(
+    machine: &mut impl Machine,
+    boot: Boot,
+    SetBack { to, done }: SetBack,
+    has_disk: bool,
+) -> Option<Back> {
+    let at = Now { wall: to, uptime: machine.now().uptime };
+    let back = Back { until: to + AHEAD, at, done };
+    if !has_disk {
+        end_back(machine, back, Ok(()));
+        return None;
+    }
+    machine.write_back(Record { until: back.until, boot });
+    Some(back)
+}
+
+/// The disk has kept the earlier time, or not. What is kept from now on, if it has.
+fn end_back(machine: &mut impl Machine, back: Back, kept: io::Result<()>) -> Option<Keeping> {
+    let Back { until, at, done } = back;
+    let passed = machine.now().uptime.saturating_sub(at.uptime);
+    let set = kept.and_then(|()| machine.set(at.wall + passed));
+    if set.is_ok() {
+        machine.say("set the clock back, as an owner has said");
+    }
+    let keeping = set.is_ok().then(|| Keeping::new(machine.now(), Some(until), false));
+    // Whoever has asked may have gone.
+    let _ = done.send(set.map_err(|error| error.to_string()));
+    keeping
+}
+
+/// Sets the clock if it is behind what is known, or ahead and doubted. Returns whether it is strangely far ahead.
+fn settle(
+    machine: &mut impl Machine,
+    build: Time,
+    kept: Option<Time>,
+    doubted: bool,
+) -> io::Result<bool> {
     let now = machine.now().wall;
-    let decision = decide(now, build, kept);
+    let decision = decide(now, build, kept, doubted);
     let whose = match decision.source {
         Source::System => return Ok(decision.far_ahead),
         Source::Build => "the time of the build",
         Source::Kept => "the last time that was kept",
     };
-    let step = humantime::format_duration(Duration::from_secs((decision.time - now).as_secs()));
+    let step = Duration::from_secs(decision.time.abs_diff(now).as_secs());
+    let step = humantime::format_duration(step);
     machine.set(decision.time)?;
-    machine.say(&format!("set the clock {step} ahead, to {whose}"));
+    match decision.time >= now {
+        true => machine.say(&format!("set the clock {step} ahead, to {whose}")),
+        false => machine.say(&format!(
+            "set the clock {step} back, to {whose}: an owner has found the machine's own clock to be wrong"
+        )),
+    }
     Ok(false)
 }
 
@@ -135,7 +216,7 @@ fn take_over(
     machine: &mut impl Machine,
     build: Time,
     boot: Boot,
-    found: io::Result<Found>,
+    (found, doubted): (io::Result<Found>, bool),
 ) -> io::Result<Keeping> {
     let record = match found {
         Ok(Found::Record(record)) => Some(record),
@@ -155,7 +236,8 @@ fn take_over(
     // In the same boot the clock has been running since; what was reserved was not shown.
     let same_boot = boot != 0 && record.is_some_and(|record| record.boot == boot);
     let kept = record.map(|record| record.until);
-    if settle(machine, build, kept.filter(|_| !same_boot))? && !same_boot {
+    let doubted = doubted && !same_boot;
+    if settle(machine, build, kept.filter(|_| !same_boot), doubted)? && !same_boot {
         machine.say("the clock is ten years ahead of all that is known; left as it is");
     }
     Ok(Keeping::new(machine.now(), kept, same_boot))
@@ -200,7 +282,7 @@ fn is_written(machine: &mut impl Machine) -> bool {
         match machine.wait(Until::Passed(LAST_PATIENCE)) {
             Event::Written(_, result) => return result.is_ok(),
             Event::Due => return false,
-            Event::Read(_) | Event::Stop => {}
+            Event::Read(..) | Event::SetBack(_) | Event::Stop => {}
         }
     }
 }

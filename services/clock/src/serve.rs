@@ -13,7 +13,9 @@ use octet_node::serve::verbs::{nothing, text};
 use rustix::time::{ClockId, Timespec, clock_gettime, clock_settime};
 use serde_json::{Value, json};
 
+use crate::bounds::Bounds;
 use crate::discipline::{Decision, Discipline, Off};
+use crate::machine::Asking;
 use crate::stepped::Stepped;
 use crate::sys;
 
@@ -25,6 +27,8 @@ const LIMITS: Limits = Limits { all: 8, for_operators: 4, of_one: 2 };
 struct Known {
     discipline: Discipline,
     stepped: Stepped,
+    asking: Asking,
+    bounds: Bounds,
     last: Option<Last>,
 }
 
@@ -56,9 +60,16 @@ fn verbs() -> Verbs<Mutex<Known>> {
             |known, _, (behind, by)| off(&mut lock(known), behind, &by),
         )
         .with(
-            Verb::new("set", Own, "Sets the clock ahead; it never goes back"),
+            Verb::new("set", Own, "Sets the clock ahead"),
             text("time", "UTC, as 2026-01-31T12:00:00Z").parse(time),
             |known, _, time| set(&mut lock(known), time),
+        )
+        .with(
+            Verb::new("set-back", Own, "Sets a clock back that is ahead, in this boot"),
+            text("time", "UTC, as 2026-01-31T12:00:00Z")
+                .parse(time)
+                .and(text("boot", "The boot that `clock show` names")),
+            |known, _, (time, boot)| set_back(&mut lock(known), time, &boot),
         )
 }
 
@@ -83,9 +94,15 @@ fn time(text: String) -> Result<Duration, Failure> {
 }
 
 /// Serves whoever connects, for ever.
-pub fn serve(listener: &UnixListener, callers: &Callers, stepped: Stepped) {
+pub fn serve(
+    listener: &UnixListener,
+    callers: &Callers,
+    stepped: Stepped,
+    asking: Asking,
+    bounds: Bounds,
+) {
     let discipline = Discipline::new(stepped.was());
-    let known = Mutex::new(Known { discipline, stepped, last: None });
+    let known = Mutex::new(Known { discipline, stepped, asking, bounds, last: None });
     let Err(error) = threads::serve(listener, callers, LIMITS, verbs(), known);
     say!("nobody is answered any more: {error}");
 }
@@ -97,6 +114,7 @@ fn show(known: &Known) -> Value {
         "off by (nanoseconds)": last.map(|last| last.off),
         "by": last.map(|last| &last.by),
         "done": last.map(|last| &last.done),
+        "boot": known.bounds.boot(),
     })
 }
 
@@ -118,13 +136,43 @@ fn off(known: &mut Known, nanos: i64, by: &str) -> Result<Value, Failure> {
 fn set(known: &mut Known, time: Duration) -> Result<Value, Failure> {
     match known.discipline.told(time, now()) {
         Decision::Refuse(why) => {
-            let help = "a box whose clock is too far ahead is reset (`identity reset`)";
+            let help = "an owner sets back a clock that is ahead: `clock set-back`";
             Err(Failure::new(FailureCode::Denied, why, help))
         }
         decision => {
             carry_out(known, decision).map(|word| json!({ "done": word })).map_err(|it| failed(&it))
         }
     }
+}
+
+/// An owner has found that the clock is ahead.
+fn set_back(known: &mut Known, time: Duration, boot: &str) -> Result<Value, Failure> {
+    let denied = |message: String, help: &str| Failure::new(FailureCode::Denied, message, help);
+    if boot != known.bounds.boot() {
+        let message = format!("`{boot}` is not the boot of now");
+        return Err(denied(message, "`clock show` names it"));
+    }
+    if time >= now() {
+        return Err(denied("the clock shows an earlier time".to_owned(), "use `clock set`"));
+    }
+    let earliest = known.bounds.earliest();
+    if time < earliest {
+        let earliest = humantime::format_rfc3339_seconds(UNIX_EPOCH + earliest);
+        let message = format!(
+            "it is later than {earliest}: this image, or a key of the coordinator's, is of then"
+        );
+        return Err(denied(message, "state the time that it is now"));
+    }
+    // Nobody else sets it far ahead in this boot.
+    known.stepped.note();
+    known.discipline = Discipline::new(true);
+    let failed = |why| {
+        let message = format!("the clock cannot be set: {why}");
+        Failure::new(FailureCode::Failed, message, "see the log")
+    };
+    known.asking.set_back(time).map_err(failed)?;
+    let next = "restart the node: what its units remember may have later times";
+    Ok(json!({ "done": "set back", "next": next }))
 }
 
 /// Does it, and says so.
@@ -165,4 +213,46 @@ fn now() -> Duration {
 fn uptime() -> Duration {
     let uptime = clock_gettime(ClockId::Boottime);
     Duration::from_secs(u64::try_from(uptime.tv_sec).unwrap_or(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::machine::System;
+    use crate::run::{Event, Machine, Until};
+    use std::thread::spawn;
+
+    /// Who asks, and a clock that is set back as often as it is asked: for `boot`, of an image that was built at `build`.
+    fn known(boot: u128, build: Duration) -> Known {
+        let (mut system, asking) = System::new(None).unwrap();
+        spawn(move || {
+            while let Event::SetBack(asked) = system.wait(Until::Set) {
+                asked.done.send(Ok(())).unwrap();
+            }
+        });
+        let bounds = Bounds { build, boot, sockets: "/nowhere".into() };
+        let (discipline, stepped) = (Discipline::new(false), Stepped::open(None, boot));
+        Known { discipline, stepped, asking, bounds, last: None }
+    }
+
+    #[test]
+    fn back_in_this_boot_and_not_before_the_image() {
+        let build = now() - Duration::from_secs(86_400);
+        let mut known = known(7, build);
+        let this = show(&known)["boot"].as_str().unwrap().to_owned();
+        let hour = Duration::from_secs(3600);
+        let mut refused = |time, boot: &str, why| {
+            let failure = set_back(&mut known, time, boot).unwrap_err();
+            assert!(failure.message.contains(why), "{failure:?}");
+        };
+        refused(now() - hour, &format!("{:032x}", 8), "not the boot of now");
+        refused(now() - hour, "", "not the boot of now");
+        refused(now() + hour, &this, "an earlier time");
+        refused(build - hour, &this, "of the coordinator's, is of then");
+        let done = set_back(&mut known, now() - hour, &this).unwrap();
+        assert_eq!(done["done"], "set back");
+        // After that nobody else sets it far ahead in this boot.
+        let far = Off::Behind(Duration::from_secs(30 * 86_400));
+        assert!(matches!(known.discipline.decide(far, uptime()), Decision::Refuse(_)));
+    }
 }

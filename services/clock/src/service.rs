@@ -4,25 +4,35 @@ use std::os::unix::net::UnixListener;
 use std::process::ExitCode;
 use std::time::UNIX_EPOCH;
 
+use crate::bounds::Bounds;
 use crate::decide::Time;
 use crate::machine::System;
 use crate::record::Boot;
 use crate::run::run;
 use crate::serve::serve;
 use crate::stepped::Stepped;
-use octet_appliance::UNITS;
+use octet_appliance::{SOCKETS, UNITS};
 use octet_node::{Given, say};
 
 /// Sets the clock and keeps its time until PID 1 asks for the end.
 pub fn main() -> ExitCode {
     octet_node::run(|mut given: Given| {
         let folder = given.state.take();
-        if let Ok(listener) = given.socket::<UnixListener>("control") {
-            let (folder, callers) = (folder.clone(), given.callers);
-            std::thread::spawn(move || serve(&listener, &callers, Stepped::open(folder, boot())));
-        }
-        System::new(folder)
-            .and_then(|mut system| run(&mut system, build(), boot()))
+        let control = given.socket::<UnixListener>("control");
+        let callers = given.callers;
+        System::new(folder.clone())
+            .and_then(|(mut system, asking)| {
+                if let Ok(listener) = control {
+                    let serve = move || {
+                        let bounds =
+                            Bounds { build: build(), boot: boot(), sockets: SOCKETS.into() };
+                        let stepped = Stepped::open(folder, boot());
+                        serve(&listener, &callers, stepped, asking, bounds);
+                    };
+                    std::thread::spawn(serve);
+                }
+                run(&mut system, build(), boot())
+            })
             .map_err(|error| format!("the clock cannot be set: {error}"))
     })
 }

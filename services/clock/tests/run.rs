@@ -5,13 +5,14 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
 use octet_clock::decide::Time;
 use octet_clock::file::Found;
 use octet_clock::keep::Now;
 use octet_clock::record::Record;
-use octet_clock::run::{Event, Machine, Until, run};
+use octet_clock::run::{Event, Machine, SetBack, Until, run};
 use proptest::prelude::*;
 
 const BUILD: Time = Duration::from_secs(1_700_000_000);
@@ -29,6 +30,8 @@ enum Incident {
     Ahead(u64),
     /// Somebody sets the clock back.
     Back(u64),
+    /// An owner sets it back to that many seconds after the build.
+    Owner(u64),
 }
 
 /// How a boot ends.
@@ -60,6 +63,9 @@ struct World {
     ready: bool,
     said: Vec<String>,
     waits: usize,
+    doubted: bool,
+    /// What an owner waits for.
+    owner: Option<Receiver<Result<(), String>>>,
 }
 
 impl World {
@@ -101,7 +107,8 @@ impl World {
         if std::mem::take(&mut self.reading) {
             let found = self.disk.map_or(Found::Absent, Found::Record);
             let found = if self.damaged { Found::Damaged } else { found };
-            return Some(Event::Read(if works { Ok(found) } else { Err(broken()) }));
+            let found = if works { Ok(found) } else { Err(broken()) };
+            return Some(Event::Read(found, self.doubted));
         }
         let record = self.writing.take()?;
         self.works = works;
@@ -118,7 +125,10 @@ impl Machine for World {
     }
 
     fn set(&mut self, time: Time) -> io::Result<()> {
-        assert!(time > self.now.wall, "it sets the clock ahead only");
+        assert!(time > self.now.wall || self.doubted, "it sets the clock ahead only");
+        if self.doubted {
+            self.shown = Time::ZERO;
+        }
         if !self.may_set {
             return Err(io::ErrorKind::PermissionDenied.into());
         }
@@ -170,6 +180,12 @@ impl Machine for World {
                     self.look();
                     return Event::Due;
                 }
+                (Incident::Owner(seconds), _) => {
+                    let (done, outcome) = channel();
+                    self.owner = Some(outcome);
+                    let to = BUILD + Duration::from_secs(seconds);
+                    return Event::SetBack(SetBack { to, done });
+                }
                 (Incident::Back(seconds), _) => {
                     self.now.wall = self.now.wall.saturating_sub(Duration::from_secs(seconds));
                     return Event::Due;
@@ -192,6 +208,11 @@ impl Machine for World {
     fn write(&mut self, record: Record) {
         assert!(self.has_disk && self.writing.is_none() && !self.reading);
         self.writing = (!self.ended || self.end == Some(End::Ordered)).then_some(record);
+    }
+
+    fn write_back(&mut self, record: Record) {
+        self.doubted = true;
+        self.write(record);
     }
 
     fn ready(&mut self) {
@@ -236,6 +257,51 @@ fn a_restart_in_the_same_boot_sets_nothing() {
     // The same file in another boot does set it.
     world.boot(2, ZERO, &[Answer], End::Killed).unwrap();
     assert!(world.now.wall > before);
+}
+
+/// A machine whose own clock is in the year 2040, and stays there: an owner sets the clock back once.
+#[test]
+fn an_owner_sets_it_back() {
+    use Incident::{Answer, Fail, Owner, Sleep};
+
+    let future = BUILD + Duration::from_secs(500_000_000);
+    let far = Some(future);
+    let outcome = |world: &World| world.owner.as_ref().unwrap().try_recv();
+    let mut world = World::new();
+    // As long as the disk has not answered nothing is set back, and what it does not take is not.
+    world.boot(1, far, &[Sleep, Owner(900), Answer, Answer], End::Cut).unwrap();
+    assert!(outcome(&world).unwrap().unwrap_err().contains("the disk is waited for"));
+    assert!(world.now.wall > future);
+    world.boot(1, None, &[Answer, Owner(900), Fail], End::Killed).unwrap();
+    assert_eq!(outcome(&world).unwrap().unwrap_err(), "broken");
+    assert!(world.now.wall > future);
+    // Killed before it is on disk, it has never been said.
+    world.boot(1, None, &[Answer, Owner(900)], End::Killed).unwrap();
+    assert!(outcome(&world).is_err() && world.now.wall > future);
+
+    world.boot(1, None, &[Answer, Owner(900), Answer, Sleep, Answer], End::Killed).unwrap();
+    assert_eq!(outcome(&world).unwrap(), Ok(()));
+    let back = BUILD + Duration::from_secs(900);
+    assert_eq!(
+        (world.now.wall, world.disk.unwrap().until),
+        (back + Duration::from_secs(60), back + Duration::from_secs(180))
+    );
+    // In the same boot it goes on from there, and so it does in the next, whatever the machine's own clock shows.
+    world.boot(1, None, &[Answer], End::Ordered).unwrap();
+    let kept = world.disk.unwrap().until;
+    assert_eq!(kept, back + Duration::from_secs(180));
+    world.boot(2, far, &[Answer, Answer], End::Cut).unwrap();
+    assert_eq!(world.now.wall, kept);
+    assert!(world.said[0].contains("back, to the last time that was kept"), "{:?}", world.said);
+    // One that is right counts.
+    let right = kept + Duration::from_secs(3600);
+    world.boot(3, Some(right), &[Answer], End::Cut).unwrap();
+    assert_eq!(world.now.wall, right);
+
+    // Without a disk it holds for this boot.
+    let mut world = World { has_disk: false, doubted: true, ..World::new() };
+    world.boot(1, far, &[Owner(900)], End::Ordered).unwrap();
+    assert_eq!((outcome(&world).unwrap(), world.now.wall), (Ok(()), back));
 }
 
 #[test]

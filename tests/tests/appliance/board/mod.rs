@@ -12,6 +12,7 @@ mod placed;
 mod power_cut;
 mod quick;
 mod reset;
+mod set_back;
 mod terminal;
 mod tools;
 mod units;

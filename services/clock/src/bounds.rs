@@ -1,0 +1,97 @@
+//! How far back an owner may set the clock, and in which boot.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use octet_node::control::Client;
+use octet_node::map::{MAP, Update};
+use serde::Deserialize;
+
+use crate::decide::Time;
+use crate::record::Boot;
+
+/// How long `cluster` may take to say what it knows.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// What bounds it.
+#[derive(Debug)]
+pub struct Bounds {
+    /// When the image was built.
+    pub build: Time,
+    /// The boot of now.
+    pub boot: Boot,
+    /// The folder of units' sockets.
+    pub sockets: PathBuf,
+}
+
+impl Bounds {
+    /// The boot, as people are shown it.
+    pub fn boot(&self) -> String {
+        format!("{:032x}", self.boot)
+    }
+
+    /// The earliest time that it can be: that of the build, and of what another node says.
+    pub fn earliest(&self) -> Time {
+        self.build.max(self.of_map().unwrap_or_default())
+    }
+
+    /// When the keys of the coordinator were certified that the map names, if that is another node: maps have no time
+    /// of their own.
+    fn of_map(&self) -> Option<Time> {
+        let mut client = Client::connect(&self.sockets.join("cluster.sock")).ok()?;
+        client.stream().set_read_timeout(Some(PATIENCE)).ok()?;
+        let mut update = None;
+        let asked = client.call_each(MAP, serde_json::Map::new(), |item| {
+            update = Update::deserialize(item).ok();
+            false
+        });
+        asked.ok()?;
+        latest(&update?)
+    }
+}
+
+fn latest(update: &Update) -> Option<Time> {
+    let map = update.map.as_ref()?.map();
+    let holder = map.of(&map.holder).filter(|holder| Some(holder.number) != update.number)?;
+    let issued = holder.certificates.iter().map(|certificate| certificate.statement().issued);
+    issued.max().map(Duration::from_secs)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use octet_node::certificate::{Certificate, Statement};
+    use octet_node::key::Key;
+    use octet_node::map::{Map, Member, SignedMap, Version};
+
+    #[test]
+    fn what_another_coordinator_says_counts() {
+        let holder = Key::generate().unwrap();
+        let certificate = |unit: &str, issued| {
+            let (unit, key) = (unit.parse().unwrap(), Key::generate().unwrap().public());
+            let statement = Statement { node: holder.public(), unit, key, epoch: 1, issued };
+            Certificate::sign(statement, &holder).unwrap()
+        };
+        let certificates =
+            vec![certificate("cluster", 1_800_000_000), certificate("gate", 1_700_000_000)];
+        let key = Key::generate().unwrap();
+        let statement = Statement {
+            node: holder.public(),
+            unit: "cluster".parse().unwrap(),
+            key: key.public(),
+            epoch: 1,
+            issued: 1_800_000_000,
+        };
+        let own = Certificate::sign(statement, &holder).unwrap();
+        let (addresses, record, drained) = (vec![], None, false);
+        let member =
+            Member { number: 0, node: holder.public(), addresses, certificates, record, drained };
+        let map = Map::new(holder.public(), Version::default(), vec![member], vec![]);
+        let map = SignedMap::sign(map, own, &key).unwrap();
+        let update = |number| Update { number, map: Some(map.clone()) };
+        assert_eq!(latest(&update(Some(3))), Some(Duration::from_secs(1_800_000_000)));
+        // Its own word bounds nothing: its clock may have been wrong then.
+        assert_eq!(latest(&update(Some(0))), None);
+        assert_eq!(latest(&Update { number: Some(3), map: None }), None);
+    }
+}
