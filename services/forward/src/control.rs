@@ -14,17 +14,26 @@
 //! | 7 | unreadable | id (8) of a set-up that is not for the neighbour, or was altered |
 //! | 8 | train | number (4), place in it (1), zeros up to [`LONGEST`] |
 //! | 9 | trained | number of the train (4), how fast it came in kbit/s (4) |
+//! | 10 | MTU probe | the length of its IPv4 packet (2), zeros |
+//! | 11 | MTU probed | the length of the packet that came (2) |
 
 use std::net::{Ipv4Addr, SocketAddr};
 
 use crate::label::Label;
+use crate::mtu;
 use crate::onion::{CHANGE, SetUp};
 
 /// The UDP port that control messages go to.
 pub const PORT: u16 = 4042;
 
-/// The longest message in bytes: what passes a link in one packet.
+/// The longest message in bytes, but for MTU probes: what passes each link in one packet.
 pub const LONGEST: usize = 1280;
+
+/// The headers of IPv4 (20) and UDP (8).
+const HEADERS: usize = 28;
+
+/// The longest message of all.
+pub const LONGEST_PROBE: usize = mtu::LINK as usize - HEADERS;
 
 const VERSION: u8 = 1;
 
@@ -88,6 +97,10 @@ pub enum Message {
         /// How fast, in kbit/s.
         kilobits: u32,
     },
+    /// Whether a packet of this length passes: it has it.
+    MtuProbe(u16),
+    /// One of this length has come.
+    MtuProbed(u16),
 }
 
 impl Message {
@@ -117,13 +130,19 @@ impl Message {
                 bytes
             }
             Self::Trained { number, kilobits } => numbered(9, *number, &kilobits.to_be_bytes()),
+            Self::MtuProbe(size) => {
+                let mut bytes = [&[VERSION, 10][..], &size.to_be_bytes()].concat();
+                bytes.resize(usize::from(*size).clamp(HEADERS + 4, mtu::LINK.into()) - HEADERS, 0);
+                bytes
+            }
+            Self::MtuProbed(size) => [&[VERSION, 11][..], &size.to_be_bytes()].concat(),
         }
     }
 
     /// Reads one. `None` if it is none: there is nobody whom it would help to know why.
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let (&[version, kind], rest) = bytes.split_first_chunk()?;
-        if version != VERSION || bytes.len() > LONGEST {
+        if version != VERSION || bytes.len() > LONGEST && kind != 10 {
             return None;
         }
         Some(match kind {
@@ -162,6 +181,16 @@ impl Message {
                 let kilobits = u32::from_be_bytes(rest.try_into().ok()?);
                 Self::Trained { number: u32::from_be_bytes(*number), kilobits }
             }
+            10 => {
+                let (size, filler) = rest.split_first_chunk()?;
+                let size = u16::from_be_bytes(*size);
+                let is_whole = bytes.len() + HEADERS == usize::from(size);
+                if !is_whole || size > mtu::LINK || filler.iter().any(|byte| *byte != 0) {
+                    return None;
+                }
+                Self::MtuProbe(size)
+            }
+            11 => Self::MtuProbed(u16::from_be_bytes(rest.try_into().ok()?)),
             _ => return None,
         })
     }
@@ -210,6 +239,8 @@ mod tests {
                 Message::Change { id, sealed: Box::new([byte; CHANGE]) },
                 Message::Train { number, place: byte },
                 Message::Trained { number, kilobits: label.get() },
+                Message::MtuProbe(32 + (number % 1409) as u16),
+                Message::MtuProbed(number as u16),
             ] {
                 let read = Message::from_bytes(&message.to_bytes());
                 prop_assert_eq!(read.as_ref(), Some(&message));
@@ -219,7 +250,7 @@ mod tests {
         }
 
         #[test]
-        fn any_bytes_are_read_or_not(kind in 0u8..12, bytes in prop::collection::vec(any::<u8>(), 0..1300)) {
+        fn any_bytes_are_read_or_not(kind in 0u8..13, bytes in prop::collection::vec(any::<u8>(), 0..1300)) {
             let bytes = [&[VERSION, kind][..], &bytes].concat();
             if let Some(message) = Message::from_bytes(&bytes) {
                 prop_assert_eq!(message.to_bytes(), bytes);

@@ -7,6 +7,7 @@ mod inner;
 mod leaving;
 mod links;
 mod metrics;
+mod mtu;
 mod places;
 mod rates;
 mod records;
@@ -34,13 +35,15 @@ use tokio::sync::oneshot;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::capacity::Trains;
-use crate::control::{LONGEST, Message, PORT, is_of_forward};
+use crate::control::{LONGEST_PROBE, Message, PORT, is_of_forward};
 use crate::desired::Desired;
 use crate::engine::{Engine, Link, PathNumber};
+use crate::introduction;
 use crate::kernel::Kernel;
 use crate::kernel::meter::Counts;
 use crate::kernel::wanted::Wanted;
 use crate::memory::Memory;
+use crate::mtu::{Discovery, NARROW};
 use crate::neighbour::Neighbour;
 use crate::onion::OnionSecret;
 use crate::places::Places;
@@ -80,6 +83,10 @@ struct Open {
     neighbour: Neighbour,
     probes: Probes,
     trains: Trains,
+    /// How long packets are that pass it; of a plain one that is known.
+    mtu: Discovery,
+    /// How long the kernel lets them be.
+    reach: u16,
     /// Whether it was up when that was last looked at.
     is_up: bool,
     /// When it was last told all that is known.
@@ -140,6 +147,8 @@ pub struct Daemon {
     desired: Desired<Waiting>,
     /// When it was looked which of them programs use.
     looked: Option<Instant>,
+    /// How long packets are that pass paths, by their ends here.
+    mtus: BTreeMap<PathNumber, Discovery>,
     /// Which path packets to a node take.
     uses: BTreeMap<Ipv6Addr, PathNumber>,
     /// How the paths that begin here do.
@@ -197,6 +206,7 @@ impl Daemon {
             pings: HashMap::new(),
             desired: Desired::default(),
             looked: None,
+            mtus: BTreeMap::new(),
             uses: BTreeMap::new(),
             watched: BTreeMap::new(),
             begun: BTreeMap::new(),
@@ -216,7 +226,7 @@ impl Daemon {
         for timer in [&mut beat, &mut watch] {
             timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
         }
-        let (mut outer, mut inner) = ([0; LONGEST], [0; LONGEST]);
+        let (mut outer, mut inner) = ([0; LONGEST_PROBE], [0; introduction::LONGEST]);
         loop {
             tokio::select! {
                 news = self.heard.recv() => {
@@ -311,6 +321,12 @@ impl Daemon {
                     self.say(link, &Message::Trained { number, kilobits }).await;
                 }
             }
+            Message::MtuProbe(size) => self.say(link, &Message::MtuProbed(size)).await,
+            Message::MtuProbed(size) => {
+                if let Some(open) = self.open.get_mut(&link) {
+                    open.mtu.answered(size);
+                }
+            }
             Message::Trained { number, kilobits } => {
                 if let Some(open) = self.open.get_mut(&link) {
                     open.trains.answered(number, kilobits);
@@ -336,12 +352,20 @@ impl Daemon {
         if self.unlinked.is_some() {
             self.try_link().await;
         }
-        let (mut risen, mut trains) = (vec![], vec![]);
+        let (mut risen, mut trains, mut sizes) = (vec![], vec![], vec![]);
         let probes: Vec<_> = self
             .open
             .iter_mut()
             .map(|(link, open)| {
-                let is_up = open.probes.quality().is_up;
+                let answers = open.probes.quality().is_up;
+                if answers && open.neighbour.plain.is_none() {
+                    let was_narrow = open.mtu.is_narrow();
+                    sizes.push((*link, open.mtu.next(now)));
+                    if open.mtu.is_narrow() && !was_narrow {
+                        say!("{} carries no paths: {NARROW}", link.device());
+                    }
+                }
+                let is_up = answers && !open.mtu.is_narrow();
                 if is_up && !open.is_up {
                     risen.push(*link);
                 }
@@ -354,6 +378,9 @@ impl Daemon {
             .collect();
         for (link, number) in probes {
             self.say(link, &Message::Probe(number)).await;
+        }
+        for (link, sizes) in sizes {
+            self.discover_link(link, sizes).await;
         }
         for (link, train) in trains {
             for message in train {
@@ -369,6 +396,7 @@ impl Daemon {
         let actions = self.engine.pass(at);
         self.act(actions).await;
         self.introduce_all().await;
+        self.discover(now).await;
         self.give_up(now).await;
         self.unwant(now).await;
         self.take_all_due().await;

@@ -133,7 +133,9 @@ impl Engine {
             | Message::Probed(_)
             | Message::Announcement(_)
             | Message::Train { .. }
-            | Message::Trained { .. } => vec![],
+            | Message::Trained { .. }
+            | Message::MtuProbe(_)
+            | Message::MtuProbed(_) => vec![],
         }
     }
 

@@ -4,7 +4,8 @@
 //! One message in a datagram of UDP, within the path's own WireGuard. The first byte is the version (1), the
 //! second the kind: 3 ping, 4 the answer to it, 5 ping, and send to me by this path, 6 I want to leave by you, 7 you may,
 //! 8 you may not, 9 who I am, 10 the same and I know you. Of the first three a number (8) follows; of 6 nothing, of 7 an
-//! IPv4 address (4), of 8 the reason (1); of 9 and 10 the node's certificate (2 bytes of length before it) and the
+//! IPv4 address (4), of 8 the reason (1); 11 whether a packet of this length passes, and 12 it has come: the length of
+//! the IPv6 packet (2), and of 11 zeros behind it; of 9 and 10 the node's certificate (2 bytes of length before it) and the
 //! signature of its forward (64). 1 and 2 were introductions that named no receiver: they are not taken any more.
 
 use std::fmt;
@@ -17,12 +18,19 @@ use octet_node::key::{Domain, Key, SIGNATURE, verify};
 use octet_node::map::Map;
 use octet_node::sub_key::Certified;
 
+use crate::mtu;
 use crate::neighbour::UNIT;
 
 /// The UDP port within paths.
 pub const PORT: u16 = 4043;
 
 const VERSION: u8 = 1;
+
+/// The headers of IPv6 (40) and UDP (8).
+const HEADERS: usize = 48;
+
+/// The longest message.
+pub const LONGEST: usize = mtu::LONGEST_OF_PATH as usize - HEADERS;
 
 /// A message.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,6 +56,10 @@ pub enum Inner {
     Place(Ipv4Addr),
     /// They may not.
     NoPlace(Why),
+    /// Whether a packet of this length passes: it has it.
+    MtuProbe(u16),
+    /// One of this length has come.
+    MtuProbed(u16),
 }
 
 /// Why nobody's devices leave by this node, or not those.
@@ -158,6 +170,13 @@ impl Inner {
             Self::Leave => vec![VERSION, 6],
             Self::Place(address) => [&[VERSION, 7][..], &address.octets()].concat(),
             Self::NoPlace(why) => vec![VERSION, 8, why.number()],
+            Self::MtuProbe(size) => {
+                let mut bytes = [&[VERSION, 11][..], &size.to_be_bytes()].concat();
+                let longest = mtu::LONGEST_OF_PATH.into();
+                bytes.resize(usize::from(*size).clamp(HEADERS + 4, longest) - HEADERS, 0);
+                bytes
+            }
+            Self::MtuProbed(size) => [&[VERSION, 12][..], &size.to_be_bytes()].concat(),
         }
     }
 
@@ -189,6 +208,14 @@ impl Inner {
                 let [number] = rest else { return None };
                 Why::ALL.into_iter().find(|why| why.number() == *number).map(Self::NoPlace)
             }
+            11 => {
+                let (size, filler) = rest.split_first_chunk()?;
+                let size = u16::from_be_bytes(*size);
+                let is_whole = bytes.len() + HEADERS == usize::from(size);
+                let is_one = is_whole && filler.iter().all(|byte| *byte == 0);
+                (is_one && size <= mtu::LONGEST_OF_PATH).then_some(Self::MtuProbe(size))
+            }
+            12 => Some(Self::MtuProbed(u16::from_be_bytes(rest.try_into().ok()?))),
             _ => None,
         }
     }
@@ -337,6 +364,13 @@ mod tests {
             let said = Inner::NoPlace(why);
             assert_eq!(Inner::from_bytes(&said.to_bytes()), Some(said));
         }
+        for size in [mtu::LEAST_OF_PATH, mtu::LONGEST_OF_PATH] {
+            let probe = Inner::MtuProbe(size).to_bytes();
+            assert_eq!(probe.len() + HEADERS, usize::from(size));
+            assert_eq!(Inner::from_bytes(&probe), Some(Inner::MtuProbe(size)));
+            let probed = Inner::MtuProbed(size);
+            assert_eq!(Inner::from_bytes(&probed.to_bytes()), Some(probed));
+        }
         for other in ["100.127.255.0", "100.127.255.255", "100.127.254.1", "192.0.2.1", "127.0.0.1"]
         {
             assert_eq!(Inner::from_bytes(&place(other).to_bytes()), None, "{other}");
@@ -350,6 +384,10 @@ mod tests {
             &[1, 8, 0],
             &[1, 8, 5],
             &[1, 8, 1, 1],
+            &[1, 11, 0, 51],
+            &[1, 11, 0, 53, 1],
+            &[1, 11, 0, 52, 1, 0],
+            &[1, 12, 1],
         ] {
             assert_eq!(Inner::from_bytes(other), None, "{other:?}");
         }
@@ -357,7 +395,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_bytes_are_read_or_not(kind in 0u8..12, bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+        fn any_bytes_are_read_or_not(kind in 0u8..13, bytes in prop::collection::vec(any::<u8>(), 0..300)) {
             let bytes = [&[VERSION, kind][..], &bytes].concat();
             if let Some(inner) = Inner::from_bytes(&bytes) {
                 prop_assert_eq!(inner.to_bytes(), bytes);

@@ -19,6 +19,7 @@ pub mod label;
 pub mod lines;
 mod memory;
 mod metrics;
+pub mod mtu;
 pub mod neighbour;
 pub mod onion;
 pub mod places;

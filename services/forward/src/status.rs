@@ -36,6 +36,8 @@ pub struct Seen<'a> {
     pub hops: &'a [Address],
     /// Whether the end has shown by it that it is the node that was meant.
     pub is_introduced: bool,
+    /// Whether the end introduces itself as older versions do.
+    pub is_outdated: bool,
     /// Whether the end has stopped to answer probes.
     pub is_silent: bool,
     /// Whether the link to the first hop is up.
@@ -85,6 +87,10 @@ impl Seen<'_> {
         };
         let reason = match self.state {
             State::Asked => return Status { phase: Phase::Pending, reason: None },
+            State::Stands if !self.is_introduced && self.is_outdated => {
+                let reason = format!("{} introduces itself as older versions do: update it", end());
+                return Status { phase: Phase::Pending, reason: Some(reason) };
+            }
             State::Stands if !self.is_introduced => {
                 let reason = no_answer(format!("{} has not answered{} yet", end(), over()));
                 return Status { phase: Phase::Pending, reason: Some(reason) };
@@ -132,7 +138,9 @@ mod tests {
     /// A path over boards 2 and 3 to board 4, as its source shows it.
     fn shown(state: State, is_introduced: bool, is_silent: bool, is_linked: bool) -> String {
         let hops = [2, 3, 4].map(board);
-        let seen = Seen { state: &state, hops: &hops, is_introduced, is_silent, is_linked };
+        let is_outdated = false;
+        let seen =
+            Seen { state: &state, hops: &hops, is_introduced, is_outdated, is_silent, is_linked };
         let called = |node| (2..=4).find(|it| board(*it) == node).map(|it| format!("board-{it}"));
         seen.status(|node| called(node).unwrap()).to_string()
     }
@@ -160,6 +168,26 @@ mod tests {
         assert!(unreadable.starts_with("failed: board-3 could not read"), "{unreadable}");
         let unreadable = shown(State::Unreadable, false, false, true);
         assert!(unreadable.starts_with("failed: board-2 could not read"), "{unreadable}");
+    }
+
+    /// It does answer, in words that are not taken any more.
+    #[test]
+    fn an_end_that_is_of_an_older_version_is_named() {
+        let hops = [2, 3].map(board);
+        let outdated = |is_introduced| {
+            let seen = Seen {
+                state: &State::Stands,
+                hops: &hops,
+                is_introduced,
+                is_outdated: true,
+                is_silent: false,
+                is_linked: true,
+            };
+            seen.status(|node| node.to_string()).to_string()
+        };
+        let of_old =
+            format!("pending: {} introduces itself as older versions do: update it", hops[1]);
+        assert_eq!((outdated(false), outdated(true)), (of_old, "up".to_owned()));
     }
 
     /// All hops have agreed, and that is not enough.

@@ -9,6 +9,7 @@ use octet_forward::kernel::meter::{self, Count, Direction, Gate, Meter};
 use octet_forward::kernel::paths::End;
 use octet_forward::kernel::used;
 use octet_forward::label::Label;
+use octet_forward::mtu::LONGEST_OF_PATH;
 use octet_forward::neighbour::PORT;
 
 use crate::node::Here;
@@ -203,7 +204,8 @@ async fn labels(
         if path.has_inner {
             let at_end = path.at_end(end);
             here.kernel.end(&at_end).await?;
-            here.kernel.node(&at_end.name, path.node(end), path.node(1 - end)).await?;
+            let (near, far) = (path.node(end), path.node(1 - end));
+            here.kernel.node(&at_end.name, near, far, LONGEST_OF_PATH).await?;
         } else {
             here.up(IN, Some((path.outer(end).into(), 32))).await?;
         }

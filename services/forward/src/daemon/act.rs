@@ -91,6 +91,7 @@ impl Daemon {
             Action::NoEnd(number, between) => {
                 self.devices.remove(&number);
                 self.outdated.remove(&number);
+                self.mtus.remove(&number);
                 self.uses.retain(|_, path| *path != number);
                 self.kernel.no_end(&number.device(), between).await
             }

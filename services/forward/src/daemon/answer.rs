@@ -13,6 +13,7 @@ use crate::engine::PathNumber;
 use crate::kernel::KernelError;
 use crate::kernel::meter::{self, Count, Meter};
 use crate::label::Label;
+use crate::mtu::{NARROW, PLAIN};
 use crate::topology::Topology;
 use crate::trace;
 use crate::verbs::{Asked, Question, Target};
@@ -114,10 +115,12 @@ impl Daemon {
                 "board": by_map,
                 "node": called.map_or_else(|| node.to_string(), str::to_owned),
                 "by": if open.neighbour.plain.is_some() { "plain" } else { "wireguard" },
-                "up": quality.is_up,
+                "up": open.is_up,
+                "mtu": open.neighbour.plain.map_or(open.mtu.found(), |_| Some(PLAIN)),
                 "milliseconds": quality.round_trip.map(|it| it.as_micros() as f64 / 1000.0),
                 "lost": format!("{lost} of {of}"),
                 "kilobits": open.trains.capacity(),
+                "reason": open.mtu.is_narrow().then_some(NARROW),
             })
         };
         self.open.values().map(row).collect()

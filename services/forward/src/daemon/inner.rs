@@ -89,6 +89,10 @@ impl Daemon {
                 };
                 let _ = self.ends.send_to(&said.to_bytes(), from).await;
             }
+            Some(Inner::MtuProbe(size)) => {
+                let _ = self.ends.send_to(&Inner::MtuProbed(size).to_bytes(), from).await;
+            }
+            Some(Inner::MtuProbed(size)) => self.passed(number, size).await,
             Some(Inner::Place(address)) => self.told_of_place(number, Ok(address)).await,
             Some(Inner::NoPlace(why)) => self.told_of_place(number, Err(why)).await,
             None if is_outdated(bytes) && self.outdated.insert(number) => say!(

@@ -128,7 +128,8 @@ impl Daemon {
         self.end_place_at(address).await;
         self.remember(PLACE, &[&exit.octets()[..], &address.octets()].concat())?;
         self.leaving.place = Some((address, Instant::now()));
-        let left = self.kernel.leave((Address::of(&own).ip(), exit.ip()), address).await;
+        let ends = (Address::of(&own).ip(), exit.ip());
+        let left = self.kernel.leave(ends, self.mtu_to(exit), address).await;
         if left.is_err() {
             self.end_leaving().await;
         }

@@ -16,6 +16,7 @@ use crate::kernel::labels::OUT;
 use crate::kernel::links::{IN, LINKS, Tunnel};
 use crate::kernel::meter::{self, Direction, Gate, Meter};
 use crate::kernel::used;
+use crate::mtu::Discovery;
 use crate::neighbour::{self, Neighbour};
 use crate::places::Places;
 use crate::probe::Probes;
@@ -86,7 +87,11 @@ impl Daemon {
             self.kernel.start(&link.device()).await?;
             self.engine.linked(link, neighbour.address());
             let (probes, trains) = (Probes::default(), Trains::default());
-            self.open.insert(link, Open { neighbour, probes, trains, is_up: false, told: None });
+            let mtu = Discovery::of_link();
+            // Of a link that stands from before that is not known: it is set.
+            let (reach, is_up, told) = (0, false, None);
+            let open = Open { neighbour, probes, trains, mtu, reach, is_up, told };
+            self.open.insert(link, open);
         }
         if let Some(topology) = &mut self.topology {
             let neighbours = self.open.values().map(|open| open.neighbour.address());

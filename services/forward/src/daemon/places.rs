@@ -68,7 +68,7 @@ impl Daemon {
         let Some(own) = self.node() else { return Ok(()) };
         self.remember(&name(number), &client.octets())?;
         let ends = (Address::of(&own).ip(), client.ip());
-        self.kernel.place(number, ends, place(number)).await
+        self.kernel.place(number, ends, self.mtu_to(client), place(number)).await
     }
 
     /// Ends places for which nobody has asked for long, and all where nobody may leave any more.

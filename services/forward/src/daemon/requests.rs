@@ -49,6 +49,7 @@ impl Daemon {
                 "state": status.phase.name(),
                 "reason": status.reason,
                 "active": path.stretch.node.is_some_and(|it| self.uses.get(&it) == Some(&number)),
+                "mtu": path.stretch.node.map(|_| self.mtu_of(number)),
                 "kilobits": self.engine.rate(number),
                 "keys": keys(&path.stretch),
             })
@@ -65,6 +66,7 @@ impl Daemon {
                 "state": status.phase.name(),
                 "reason": status.reason,
                 "active": false,
+                "mtu": none,
                 "kilobits": none,
                 "keys": none,
             })

@@ -77,6 +77,7 @@ impl Daemon {
             state: &path.state,
             hops: &path.hops,
             is_introduced: path.stretch.node.is_some(),
+            is_outdated: self.outdated.contains(&number),
             is_silent: self.is_silent(number),
             is_linked: self.open.get(&path.link).is_some_and(|it| it.is_up),
         };
@@ -177,8 +178,12 @@ impl Daemon {
     /// Has packets to a node take a path of this node's own, or one that ends here.
     pub(super) async fn turn(&mut self, other: Ipv6Addr, path: PathNumber) {
         let Some(node) = self.node() else { return };
-        match self.kernel.node(&path.device(), Address::of(&node).ip(), other).await {
-            Ok(()) => drop(self.uses.insert(other, path)),
+        let (own, mtu) = (Address::of(&node).ip(), self.mtu_of(path));
+        match self.kernel.node(&path.device(), own, other, mtu).await {
+            Ok(()) => {
+                self.uses.insert(other, path);
+                self.fit_tunnels(other).await;
+            }
             Err(error) => say!("{error}"),
         }
     }

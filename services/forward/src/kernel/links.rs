@@ -4,6 +4,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use rtnetlink::packet_route::address::{AddressAttribute, AddressFlags, AddressMessage};
+use rtnetlink::packet_route::route::{RouteAttribute, RouteMetric};
 use rtnetlink::packet_route::{AddressFamily, IpProtocol};
 use rtnetlink::{LinkIpIp, LinkUnspec, LinkVeth, LinkWireguard, RouteMessageBuilder};
 
@@ -11,6 +12,7 @@ use super::labels::OUT;
 use super::wireguard::{Own, Peer};
 use super::{Kernel, KernelError, netlink, ours, set};
 use crate::label::HIGHEST;
+use crate::mtu;
 use octet_node::address::NETWORK;
 
 /// The WireGuard device of all neighbours.
@@ -22,8 +24,8 @@ pub const IN: &str = "fin";
 /// `IPPROTO_MPLS`: MPLS in IP (RFC 4023).
 const MPLS_IN_IP: u8 = 137;
 
-/// Of Ethernet (1500), less WireGuard over IPv4 (20 + 8 + 32): links have no other addresses.
-const LINKS_MTU: u32 = 1440;
+/// Links have no other addresses than those of IPv4.
+const LINKS_MTU: u32 = mtu::LINK as u32;
 
 /// Less the header of IPv4. The kernel takes the label off by itself.
 const TUNNEL_MTU: u32 = LINKS_MTU - 20;
@@ -143,11 +145,7 @@ impl Kernel {
     pub async fn open(&self, tunnel: &Tunnel) -> Result<(), KernelError> {
         let Tunnel { name, key, at, near, far, plain } = tunnel;
         self.address(LINKS, (*near).into(), 32).await?;
-        let index = self.known(LINKS).await?;
-        let route = RouteMessageBuilder::<Ipv4Addr>::new().destination_prefix(*far, 32);
-        let route = route.output_interface(index).pref_source(*near).protocol(ours()).build();
-        let added = self.route.route().add(route).replace().execute().await;
-        added.map_err(KernelError::to(format!("make a route to {far}")))?;
+        self.reach((*near, *far), mtu::LINK).await?;
         let peer =
             Peer { key: *key, at: *at, addresses: vec![(*far).into()], keepalive: KEEPALIVE };
         self.wireguard.peer(LINKS, &peer).await?;
@@ -157,6 +155,24 @@ impl Kernel {
         let device = device.protocol(IpProtocol::from(MPLS_IN_IP)).mtu(mtu).build();
         let made = self.route.link().add(device).execute().await;
         made.or_else(netlink::there).map_err(KernelError::to(format!("make {name}")))
+    }
+
+    /// Has packets between the `ends` of a link have at most `mtu` bytes. WireGuard fills up no packet beyond that.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub async fn reach(
+        &self,
+        (near, far): (Ipv4Addr, Ipv4Addr),
+        mtu: u16,
+    ) -> Result<(), KernelError> {
+        let index = self.known(LINKS).await?;
+        let route = RouteMessageBuilder::<Ipv4Addr>::new().destination_prefix(far, 32);
+        let route = route.output_interface(index).pref_source(near).protocol(ours());
+        let mut route = route.build();
+        route.attributes.push(RouteAttribute::Metrics(vec![RouteMetric::Mtu(mtu.into())]));
+        let added = self.route.route().add(route).replace().execute().await;
+        added.map_err(KernelError::to(format!("make a route to {far}")))
     }
 
     /// Has a link take labels: once what may come by it is guarded.

@@ -2,14 +2,16 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use rtnetlink::packet_route::route::{RouteAttribute, RouteMetric};
 use rtnetlink::{LinkWireguard, RouteMessageBuilder};
 
 use super::links::IN;
 use super::wireguard::{Own, Peer};
 use super::{Kernel, KernelError, netlink, ours};
+use crate::mtu;
 
-/// Of a link (1440), less MPLS in IP (20), a label (4), IPv4, UDP and WireGuard (20 + 8 + 32).
-pub const MTU: u32 = 1356;
+/// The device takes the longest packets that any path takes; what a route by it takes is found out.
+const MTU: u32 = mtu::LONGEST_OF_PATH as u32;
 
 /// The end of a path, as the kernel has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -78,7 +80,7 @@ impl Kernel {
         self.no_address(IN, near).await
     }
 
-    /// Has packets from the node `own` to the node `other` take the path of the device `name`.
+    /// Has packets from the node `own` to the node `other`, of at most `mtu` bytes, take the path of the device `name`.
     ///
     /// # Errors
     /// The kernel refuses.
@@ -87,10 +89,13 @@ impl Kernel {
         name: &str,
         own: Ipv6Addr,
         other: Ipv6Addr,
+        mtu: u16,
     ) -> Result<(), KernelError> {
         let index = self.known(name).await?;
         let route = RouteMessageBuilder::<Ipv6Addr>::new().destination_prefix(other, 128);
-        let route = route.output_interface(index).pref_source(own).protocol(ours()).build();
+        let route = route.output_interface(index).pref_source(own).protocol(ours());
+        let mut route = route.build();
+        route.attributes.push(RouteAttribute::Metrics(vec![RouteMetric::Mtu(mtu.into())]));
         let added = self.route.route().add(route).replace().execute().await;
         added.map_err(KernelError::to(format!("make a route to {other}")))
     }

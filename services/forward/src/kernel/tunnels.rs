@@ -6,15 +6,15 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use octet_appliance::VPN_TABLE;
 use rtnetlink::packet_route::IpProtocol;
 use rtnetlink::packet_route::link::Ip6TunnelFlags;
-use rtnetlink::{LinkIp6Tnl, RouteMessageBuilder};
+use rtnetlink::{LinkIp6Tnl, LinkUnspec, RouteMessageBuilder};
 
-use super::{Kernel, KernelError, netlink, ours, paths, set};
+use super::{Kernel, KernelError, netlink, ours, set};
 
 /// The device by which the devices of the lan leave; netd's rules know it.
 pub const LEAVE: &str = "fvpn";
 
-/// Of a path (1356), less the header of IPv6.
-const MTU: u32 = paths::MTU - 40;
+/// The header of IPv6, which a tunnel puts before each packet.
+const HEADER: u32 = 40;
 
 /// What a tunnel's packets begin their way with. They have one hop: the path.
 const TTL: u8 = 64;
@@ -29,23 +29,35 @@ pub fn device(place: u8) -> String {
 
 impl Kernel {
     /// Makes a tunnel that carries IPv4 and nothing else, or sees that it is there. Returns the number of its device.
-    async fn tunnel(&self, name: &str, (near, far): Ends) -> Result<u32, KernelError> {
+    async fn tunnel(&self, name: &str, (near, far): Ends, path: u16) -> Result<u32, KernelError> {
         let device = LinkIp6Tnl::new(name).local(near).remote(far).protocol(IpProtocol::Ipip);
         // Nobody counts tunnels within tunnels: that would take another header.
         let device = device.set_flag(Ip6TunnelFlags::IgnEncapLimit, true);
-        let made = self.route.link().add(device.ttl(TTL).mtu(MTU).build()).execute().await;
+        let made = self.route.link().add(device.ttl(TTL).build()).execute().await;
         made.or_else(netlink::there).map_err(KernelError::to(format!("make {name}")))?;
+        self.fit(name, path).await?;
         set(&format!("ipv6/conf/{name}/disable_ipv6"), "1")?;
         self.up(name).await?;
         self.known(name).await
     }
 
-    /// Has what the devices of the lan send outside leave by a tunnel, with `address`.
+    /// Has a tunnel carry what fits a path that takes packets of up to `path` bytes.
     ///
     /// # Errors
     /// The kernel refuses.
-    pub async fn leave(&self, ends: Ends, address: Ipv4Addr) -> Result<(), KernelError> {
-        let index = self.tunnel(LEAVE, ends).await?;
+    pub async fn fit(&self, name: &str, path: u16) -> Result<(), KernelError> {
+        let index = self.known(name).await?;
+        let message = LinkUnspec::new_with_index(index).mtu(u32::from(path) - HEADER).build();
+        let set = self.route.link().set(message).execute().await;
+        set.map_err(KernelError::to(format!("set the MTU of {name}")))
+    }
+
+    /// Has what the devices of the lan send outside leave by a tunnel, with `address`, in packets of up to `path` bytes.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub async fn leave(&self, ends: Ends, path: u16, address: Ipv4Addr) -> Result<(), KernelError> {
+        let index = self.tunnel(LEAVE, ends, path).await?;
         self.address(LEAVE, address.into(), 32).await?;
         let route = RouteMessageBuilder::<Ipv4Addr>::new().table_id(VPN_TABLE.into());
         let route = route.output_interface(index).protocol(ours()).build();
@@ -57,8 +69,14 @@ impl Kernel {
     ///
     /// # Errors
     /// The kernel refuses.
-    pub async fn place(&self, place: u8, ends: Ends, address: Ipv4Addr) -> Result<(), KernelError> {
-        let index = self.tunnel(&device(place), ends).await?;
+    pub async fn place(
+        &self,
+        place: u8,
+        ends: Ends,
+        path: u16,
+        address: Ipv4Addr,
+    ) -> Result<(), KernelError> {
+        let index = self.tunnel(&device(place), ends, path).await?;
         let route = RouteMessageBuilder::<Ipv4Addr>::new().destination_prefix(address, 32);
         let route = route.output_interface(index).protocol(ours()).build();
         let added = self.route.route().add(route).replace().execute().await;

@@ -22,7 +22,7 @@ use crate::cluster::adopted::path_add;
 use crate::cluster::failover::{self, Fault};
 use crate::cluster::site::{IMAGE, Site, address, text};
 use crate::cluster::uplink::clock;
-use crate::cluster::wires::Wires;
+use crate::cluster::wires::{Count, Wires};
 use needles::{AT_ENDS, AT_SOURCE, Named, Needles};
 
 /// Boards may reach each other by WireGuard, and by nothing else; and who comes by a path reaches one port of
@@ -48,7 +48,7 @@ ports = [7000]
 "#;
 
 /// Who speaks, at the source.
-const TALKER: &str = r#"
+pub const TALKER: &str = r#"
 name = "talker"
 exec = "/usr/lib/octet/talker"
 user = "extra-1"
@@ -58,7 +58,7 @@ sandbox.network = "host"
 "#;
 
 /// Who repeats what he hears, at the end.
-const MIRROR: &str = r#"
+pub const MIRROR: &str = r#"
 name = "mirror"
 exec = "/usr/lib/octet/listener"
 user = "extra-2"
@@ -79,7 +79,7 @@ const FIRST: u8 = PATH[1];
 const END: u8 = PATH[4];
 
 /// What is said by a connection, each way.
-const STREAM: usize = 300_000;
+pub const STREAM: usize = 300_000;
 
 /// What a packet of 1280 bytes has besides the headers of IPv6 and UDP.
 const DATAGRAM: usize = 1280 - 40 - 8;
@@ -255,12 +255,12 @@ fn counts(site: &Site) -> BTreeMap<(String, String, u64), (u64, u64)> {
 fn who_is_on_the_way_knows_only_neighbours(wires: &Wires, needles: &Needles<'_>) {
     let links = wires.links(LONGEST_CONTROL);
     println!("{links:?}");
+    // No packet of the path's is longer than 1356 bytes. Between others there are a few that ask how long they may be.
+    let carries = |count: &Count| count.long >= STREAM / 1356;
     let carrying: BTreeSet<_> =
-        links.iter().filter(|(_, count)| count.long > 0).map(|(ends, _)| *ends).collect();
+        links.iter().filter(|(_, count)| carries(count)).map(|(ends, _)| *ends).collect();
     let steps = PATH.windows(2).flat_map(|step| [(step[0], step[1]), (step[1], step[0])]);
     assert_eq!(carrying, steps.collect());
-    // No packet of the path's is longer than 1356 bytes.
-    assert!(carrying.iter().all(|ends| links[ends].long >= STREAM / 1356), "{links:?}");
     for ends in [(SOURCE, END), (END, SOURCE), (FIRST, END)] {
         assert!(links[&ends].frames > 0, "probes go everywhere: {links:?}");
     }

@@ -1,7 +1,7 @@
 //! Two boxes at one wire.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -12,8 +12,14 @@ use crate::cluster::site::Site;
 /// How soon a frame that waits is carried on.
 const TICK: Duration = Duration::from_millis(2);
 
+/// The header of Ethernet.
+const ETHERNET: usize = 14;
+
 /// A wire between two boxes, as long as the value lives.
-pub struct Joined(Arc<AtomicBool>);
+pub struct Joined {
+    is_cut: Arc<AtomicBool>,
+    mtu: Arc<AtomicUsize>,
+}
 
 impl Joined {
     pub fn new(one: (&Site, Socket), other: (&Site, Socket)) -> Self {
@@ -26,23 +32,32 @@ impl Joined {
             site.cluster.be(own, socket).unwrap()
         };
         let ends = [end(one), end(other)];
-        let cut = Arc::clone(&is_cut);
+        let mtu = Arc::new(AtomicUsize::new(usize::MAX - ETHERNET));
+        let (cut, longest) = (Arc::clone(&is_cut), Arc::clone(&mtu));
         thread::spawn(move || {
             while !cut.load(Ordering::Relaxed) {
                 for (from, to) in [(&ends[0], &ends[1]), (&ends[1], &ends[0])] {
-                    if let Some(frame) = from.receive(Instant::now() + TICK) {
+                    let fits =
+                        |frame: &Vec<u8>| frame.len() <= longest.load(Ordering::Relaxed) + ETHERNET;
+                    if let Some(frame) = from.receive(Instant::now() + TICK).filter(fits) {
                         // A guest that is gone takes nothing.
                         let _ = to.send(&frame);
                     }
                 }
             }
         });
-        Self(is_cut)
+        Self { is_cut, mtu }
+    }
+
+    /// From now on no longer packet gets through, nor does any part of it: who fragments it on the way sends what a
+    /// router drops.
+    pub fn narrow(&self, mtu: usize) {
+        self.mtu.store(mtu, Ordering::Relaxed);
     }
 }
 
 impl Drop for Joined {
     fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
+        self.is_cut.store(true, Ordering::Relaxed);
     }
 }

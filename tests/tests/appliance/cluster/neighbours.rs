@@ -9,9 +9,10 @@ use octet_machine::panel::Mac;
 use octet_machine::{Cluster, Node, Socket, router_card};
 use octet_node::certificate::{Certificate, Statement};
 use octet_node::key::Key;
-use octet_tests::{Image, Remake, shipped, soak};
+use octet_tests::{Image, Remake, guest, shipped};
 use serde_json::{Value, json};
 
+use crate::cluster::forward::{MIRROR, STREAM, TALKER};
 use crate::cluster::joined::Joined;
 use crate::cluster::site::{IMAGE, Site};
 
@@ -24,17 +25,37 @@ const LAKE: &str = "192.0.2.2";
 /// The port of links.
 const PORT: u16 = 51820;
 
+/// Who comes by a path reaches somebody there who repeats what he hears.
+const LINES: &str = r#"
+[[policy]]
+from = "path"
+to = "router"
+protocol = "tcp"
+ports = [7000]
+
+[[policy]]
+from = "router"
+to = "path"
+protocol = "tcp"
+ports = [7000]
+"#;
+
+/// What the uplink of one of the two takes, as one by PPPoE does (RFC 2516).
+const PPPOE: &str = "virtio-net-pci.host_mtu=1492";
+
 /// A box whose uplink has this address.
 fn text(address: &str, lines: &str) -> String {
     format!(
-        "[appliance]\nname = \"octet\"\n[network]\naddress = [\"{address}/24\"]\n[cluster]\nboards = {BOARDS}\n[lan]\n{lines}"
+        "[appliance]\nname = \"octet\"\n[network]\naddress = [\"{address}/24\"]\n[cluster]\nboards = {BOARDS}\n[lan]\n{LINES}{lines}"
     )
 }
 
 fn image(address: &str) -> Image {
     let appliance = Appliance::parse("appliance.toml", &format!("{}{IMAGE}", text(address, "")));
     let settings = serde_json::to_vec(&appliance.unwrap()).unwrap();
-    Remake::of(&shipped()).file(SETTINGS, 0o644, settings).image()
+    let remake = Remake::of(&shipped()).file(SETTINGS, 0o644, settings);
+    let remake = remake.program("talker", &guest("talker")).unit(TALKER);
+    remake.program("listener", &guest("listener")).unit(MIRROR).image()
 }
 
 /// The card of a node that is nowhere.
@@ -93,9 +114,12 @@ fn two_routers_are_neighbours_by_their_lines() {
     let began = Instant::now();
     let hill = Site::of(BOARDS, image(HILL));
     let lake = Site { cluster: Cluster::new(BOARDS, false).unwrap(), image: image(LAKE) };
-    let _wire = Joined::new((&hill, Socket::Router(0)), (&lake, Socket::Router(0)));
+    let wire = Joined::new((&hill, Socket::Router(0)), (&lake, Socket::Router(0)));
     for (site, own) in [(&hill, router_card(0)), (&lake, Mac::number(150))] {
-        site.cluster.power_on_as(Node::Router, own, site.machine_of(Node::Router)).unwrap();
+        let machine = site.machine_of(Node::Router);
+        let is_hill = own == router_card(0);
+        let machine = if is_hill { machine.argument("-global").argument(PPPOE) } else { machine };
+        site.cluster.power_on_as(Node::Router, own, machine).unwrap();
     }
     for site in [&hill, &lake] {
         site.wait_ready(Node::Router);
@@ -134,9 +158,8 @@ fn two_routers_are_neighbours_by_their_lines() {
     lake.wait("the link is up", || links(&lake) == [is_up("hill")]);
     println!("up after {:?}: {:?} {:?}", began.elapsed(), links(&hill), links(&lake));
 
-    if soak() {
-        carries_a_path(&hill);
-    }
+    carries_a_path(&hill);
+    passes_a_way_that_is_narrower(&hill, &lake, &wire);
 
     // Without its line there is no link.
     apply(&hill, text(HILL, &stranger));
@@ -179,6 +202,46 @@ fn carries_a_path(hill: &Site) {
     assert_eq!(numbers(), before);
     let ping = || machine.call_unit("forward", "ping", json!({ "path": made["path"] }));
     hill.wait("the path stands as before", || ping().is_ok());
+}
+
+/// What both routers know of how long packets are that pass: at the link, and by the paths of the first one.
+fn mtus(hill: &Site, lake: &Site) -> [Value; 3] {
+    let at = |site: &Site, name: &str| {
+        let shown = forward(site, "links", json!({}));
+        let mut rows = shown.as_array().unwrap().iter();
+        rows.find(|row| row["node"] == name).unwrap()["mtu"].clone()
+    };
+    let path = forward(hill, "paths", json!({}))[0]["mtu"].clone();
+    [at(hill, "lake"), at(lake, "hill"), path]
+}
+
+/// A connection carries as much as it may be long, whatever the way between the two takes; below what a path needs the
+/// link says why there is none.
+fn passes_a_way_that_is_narrower(hill: &Site, lake: &Site, wire: &Joined) {
+    let card = lake.machine(Node::Router).call_unit("forward", "status", json!({})).unwrap();
+    let to = format!("[{}]:7000", card["address"].as_str().unwrap());
+    let talks = || {
+        let args = json!({ "to": to, "mark": "octet", "bytes": STREAM });
+        let said = hill.machine(Node::Router).call_unit("talker", "tcp", args);
+        said.is_ok_and(|said| said == json!({ "said": STREAM, "back": STREAM, "same": true }))
+    };
+    // Its own uplink takes no more; the other one's does.
+    for (mtu, [of_hill, of_lake, path]) in [(1500, [1432, 1440, 1344]), (1430, [1364, 1364, 1280])]
+    {
+        wire.narrow(mtu);
+        let wanted = [json!(of_hill), json!(of_lake), json!(path)];
+        hill.wait("it is known how long packets are", || mtus(hill, lake) == wanted);
+        hill.wait("a connection comes through", talks);
+    }
+    wire.narrow(1400);
+    let link = || forward(hill, "links", json!({}))[0].clone();
+    hill.wait("the link is refused", || link()["up"] == false);
+    println!("{}", link());
+    assert!(link()["reason"].as_str().unwrap().contains("1424"));
+    wire.narrow(1500);
+    hill.wait("the link is up", || links(hill)[0] == is_up("lake"));
+    let wanted = [1432, 1440, 1344].map(|mtu| json!(mtu));
+    hill.wait("it is known how long packets are", || mtus(hill, lake) == wanted);
 }
 
 /// How many flows to the port of links the router has let in.
