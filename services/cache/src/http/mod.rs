@@ -137,7 +137,11 @@ pub fn router(gateway: Gateway) -> Router {
         let kind = response.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
         let is_played = kind.is_some_and(|it| it.starts_with("video/") || it.starts_with("audio/"));
         let policy = if is_played { PLAYER } else { SANDBOX };
-        response.headers_mut().insert(CONTENT_SECURITY_POLICY, policy);
+        // A browser replaces the fields that it has stored with those of a 304 (RFC 9111, section 3.2), which does not
+        // say of what kind the object is: the stored policy has to stay.
+        if response.status() != StatusCode::NOT_MODIFIED {
+            response.headers_mut().insert(CONTENT_SECURITY_POLICY, policy);
+        }
         std::future::ready(response)
     };
     Router::new()
