@@ -100,7 +100,7 @@ pub fn verbs() -> Verbs<Desk> {
             Verb::new("remove", Operate, "Removes an object from this node; by HTTP it is gone then"),
             object(),
             |desk, _, hash| {
-                let removed = desk.runtime.block_on(desk.here()?.objects.remove(hash));
+                let removed = desk.runtime.block_on(desk.here()?.fetcher.remove(hash));
                 let was_here = removed.map_err(|error| store(&error))?;
                 Ok(json!({ "hash": hash.to_hex().to_string(), "was here": was_here }))
             },

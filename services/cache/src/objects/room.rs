@@ -136,15 +136,17 @@ impl Objects {
         spawn_blocking(change).await.map_err(broken)?
     }
 
-    /// Removes an object. Whether it was here; it is known to be removed, either way.
+    /// Removes an object, also what has come of it in part. Whether all of it was here; it is known to be removed, either
+    /// way.
     ///
     /// # Errors
     /// The disk does not take it.
     pub async fn remove(&self, hash: Hash) -> Result<bool, StoreError> {
         let _changing = self.changing.lock().await;
         let policy = Arc::clone(&self.policy);
+        let had_part = policy.whole(&hash);
         let was_here = spawn_blocking(move || policy.remove(hash)).await.map_err(broken)??;
-        if was_here {
+        if was_here || had_part {
             self.let_go(vec![hash]).await?;
         }
         Ok(was_here)
