@@ -224,7 +224,7 @@ impl<W: Wire> Courier<W> {
     }
 
     /// Fetches what lies in one's own mailboxes, and has it deleted there once it is kept here. What some of them would
-    /// not, or not now, is returned, also that one has more.
+    /// not, or not now, is returned, also that one has more or is slow.
     ///
     /// # Errors
     /// Not one of them answers, or something is not kept.

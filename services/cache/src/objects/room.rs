@@ -136,6 +136,17 @@ impl Objects {
         spawn_blocking(change).await.map_err(broken)?
     }
 
+    /// Has web pages of others read an object that is here, or not any more. Whether it is here.
+    ///
+    /// # Errors
+    /// So many are public already, or the disk does not take it.
+    pub async fn set_public(&self, hash: Hash, is_public: bool) -> Result<bool, StoreError> {
+        let _changing = self.changing.lock().await;
+        let policy = Arc::clone(&self.policy);
+        let change = move || policy.set_public(hash, is_public);
+        spawn_blocking(change).await.map_err(broken)?
+    }
+
     /// Removes an object, also what has come of it in part. Whether all of it was here; it is known to be removed, either
     /// way.
     ///
