@@ -8,9 +8,8 @@ use octet_node::links;
 
 use crate::router::plan::Plan;
 
-/// A server that gives an address for less, in seconds, is taken to mean this: nobody is to be asked
-/// all the time.
-const LEAST: u32 = 60;
+/// The shortest time that the kernel takes, in seconds.
+const LEAST: u32 = 1;
 
 /// An address that a server has given.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -126,5 +125,21 @@ mod tests {
         // A box behind a box: the key is said that would help.
         let error = check("10.20.3.7/24", "10.20.3.1").unwrap_err().to_string();
         assert!(error.contains("another `network` in [cluster]"), "{error}");
+    }
+
+    #[test]
+    fn an_address_lasts_as_long_as_it_is_given_for() {
+        let now = Duration::from_secs(100);
+        for (seconds, ends) in [(None, None), (Some(0), Some(101)), (Some(40), Some(140))] {
+            let reported = links::Lease {
+                address: "192.0.2.7/24".to_owned().try_into().unwrap(),
+                gateway: None,
+                server: Ipv4Addr::new(192, 0, 2, 1),
+                seconds,
+                board: None,
+            };
+            let lease = Lease::check(&reported, None, now).unwrap();
+            assert_eq!(lease.until, ends.map(Duration::from_secs));
+        }
     }
 }

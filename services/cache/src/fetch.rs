@@ -13,7 +13,7 @@ use std::future::pending;
 use std::net::IpAddr;
 use std::num::NonZeroU64;
 use std::pin::pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
@@ -86,8 +86,8 @@ impl Fetcher {
         endpoint: watch::Receiver<Option<Endpoint>>,
         peers: watch::Receiver<Vec<Peer>>,
     ) -> Arc<Self> {
-        let (flights, of_clients) =
-            (Mutex::default(), ClientLimit::new(limits.fetches, limits.fetches_of_one));
+        let of_clients = ClientLimit::new(limits.fetches_of_clients, limits.fetches_of_one);
+        let flights = Mutex::default();
         Arc::new(Self { objects, counters, limits, endpoint, peers, flights, of_clients })
     }
 
@@ -131,6 +131,26 @@ impl Fetcher {
         }
     }
 
+    /// Removes the object from this node, and ends a fetch of it, which would bring it back. Whether it was here.
+    ///
+    /// # Errors
+    /// The disk does not take it.
+    pub async fn remove(&self, hash: Hash) -> Result<bool, StoreError> {
+        let was_here = self.objects.remove(hash).await?;
+        // From here on no client begins another one: `board` sees that it was removed.
+        let flight = self.flights().get(&hash).cloned();
+        let Some(flight) = flight else { return Ok(was_here) };
+        flight.cancel();
+        // The sender is in the flight, which is held here, so this ends with an outcome.
+        let _ = flight.watch().wait_for(|it| it.outcome.is_some()).await;
+        // It may have been kept before it was cancelled, and if not, a part of it is here.
+        Ok(self.objects.remove(hash).await? || was_here)
+    }
+
+    fn flights(&self) -> MutexGuard<'_, HashMap<Hash, Arc<Flight>>> {
+        self.flights.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     async fn wait(
         &self,
         flight: &Flight,
@@ -145,11 +165,18 @@ impl Fetcher {
 
     /// The fetch that is under way for it, or a new one, which counts as one of `client`.
     fn board(self: &Arc<Self>, hash: Hash, client: Option<IpAddr>) -> Result<Arc<Flight>, Missing> {
-        let mut flights = self.flights.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut flights = self.flights();
+        // An operator may fetch it again; whoever else asked before it was removed does not.
+        if client.is_some() && self.objects.policy().was_removed(&hash) {
+            return Err(Missing::Removed);
+        }
         if let Some(flight) = flights.get(&hash) {
             return Ok(Arc::clone(flight));
         }
-        if flights.len() >= self.limits.fetches {
+        // Clients have fewer than there are: the rest is for operators.
+        let is_full =
+            client.is_some() && self.of_clients.in_all() >= self.limits.fetches_of_clients;
+        if is_full || flights.len() >= self.limits.fetches {
             return Err(Missing::Busy);
         }
         let take = |address| self.of_clients.take(address).ok_or(Missing::BusyForOne);
@@ -161,7 +188,7 @@ impl Fetcher {
             let outcome = fetcher.run(&begun).await;
             drop(permit);
             // Whoever asks from now on finds the object, or begins anew.
-            fetcher.flights.lock().unwrap_or_else(PoisonError::into_inner).remove(&hash);
+            fetcher.flights().remove(&hash);
             begun.end(outcome);
         });
         Ok(flight)
@@ -197,6 +224,7 @@ impl Fetcher {
         let outcome = tokio::select! {
             outcome = self.ask_all(&endpoint, peers.into(), flight, &claim) => outcome,
             outcome = watching => outcome,
+            () = flight.cancelled() => Err(Missing::Removed),
         };
         // Whoever reads it has what has come, also the last of it.
         if let Ok(here) = self.here(hash).await {

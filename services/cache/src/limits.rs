@@ -36,6 +36,8 @@ pub struct Limits {
     pub request: Duration,
     /// Objects that are fetched at the same time.
     pub fetches: usize,
+    /// Of these, those that clients over HTTP have asked for first. The rest is for operators.
+    pub fetches_of_clients: usize,
     /// Of these, those that one client over HTTP has asked for first.
     pub fetches_of_one: usize,
     /// Objects that are put over HTTP at the same time.
@@ -62,6 +64,7 @@ impl Default for Limits {
             peers: 32,
             request: Duration::from_secs(10),
             fetches: 16,
+            fetches_of_clients: 12,
             fetches_of_one: 4,
             puts: 8,
             connect: Duration::from_secs(5),

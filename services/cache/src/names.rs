@@ -129,11 +129,22 @@ impl Names {
         let own = self.certified.borrow().as_ref().map(|own| own.certificate.statement().node);
         let is_fresh = own == Some(node) || self.was_asked(node, &path);
         let silent = if is_fresh { 0 } else { self.learn(node, &path).await? };
+        match self.known(node, path).await {
+            Err(Unresolved::Expired | Unresolved::Unknown) if silent > 0 => {
+                Err(Unresolved::Silent(silent))
+            }
+            known => known,
+        }
+    }
+
+    /// The record of a name that is known here, if it holds. Nobody is asked.
+    ///
+    /// # Errors
+    /// There is none.
+    pub async fn known(&self, node: PublicKey, path: NamePath) -> Result<Record, Unresolved> {
         let kept = Arc::clone(&self.kept);
-        let known = spawn_blocking(move || kept.get(&node, &path)).await.map_err(broken)??;
-        match known {
+        match spawn_blocking(move || kept.get(&node, &path)).await.map_err(broken)?? {
             Some(record) if record.entry().expires > now() => Ok(record),
-            _ if silent > 0 => Err(Unresolved::Silent(silent)),
             Some(_) => Err(Unresolved::Expired),
             None => Err(Unresolved::Unknown),
         }

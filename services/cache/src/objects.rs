@@ -76,6 +76,12 @@ pub enum StoreError {
         "an operator has removed this object from this node: only an operator can add it again"
     )]
     Removed,
+    /// Web pages of others may read so many already.
+    #[error("{most} objects are public, and no more can be: `public --off` one of them first")]
+    Public {
+        /// How many.
+        most: usize,
+    },
     /// Who sends it has stopped, or the disk does not take or give it.
     #[error("{0}")]
     Broken(String),

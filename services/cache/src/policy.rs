@@ -10,7 +10,7 @@ mod rows;
 pub use queues::{Place, Queue};
 pub use room::Claim;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -26,6 +26,9 @@ use rows::{Change, Row, Rows, Stand};
 
 /// How many hashes that were removed by hand are known. The oldest is forgotten first.
 const MOST_REMOVED: usize = 4096;
+
+/// How many objects web pages of others may read: each is known in memory.
+const MOST_PUBLIC: usize = 4096;
 
 /// What an object takes on the disk besides its bytes: rows, and what a file is larger than what it holds.
 const ENTRY: u64 = 4096;
@@ -84,6 +87,7 @@ struct State {
     /// What came in part and was given up, with what it takes.
     parts: HashMap<Hash, u64>,
     removed: Removed,
+    public: HashSet<Hash>,
     given: Given,
 }
 
@@ -109,6 +113,7 @@ impl Policy {
             claimed: 0,
             parts: HashMap::new(),
             removed: kept.removed.into_iter().collect(),
+            public: kept.public,
             given: Given::of(kept.given),
         };
         for (hash, row) in kept.objects {
@@ -173,6 +178,35 @@ impl Policy {
     /// Whether it was removed by hand, as far as that is known.
     pub fn was_removed(&self, hash: &Hash) -> bool {
         self.state().removed.number(hash).is_some()
+    }
+
+    /// Whether web pages of others may read it.
+    pub fn is_public(&self, hash: &Hash) -> bool {
+        self.state().public.contains(hash)
+    }
+
+    /// From now on web pages of others may read it, or may not. Whether it is here; if not, they may not, either.
+    ///
+    /// # Errors
+    /// So many are public already, or the disk does not take it.
+    pub fn set_public(&self, hash: Hash, is_public: bool) -> Result<bool, StoreError> {
+        let is_here = self.size(&hash).is_some();
+        let mut state = self.state();
+        match is_public {
+            true if !is_here => return Ok(false),
+            true if state.public.len() >= MOST_PUBLIC && !state.public.contains(&hash) => {
+                return Err(StoreError::Public { most: MOST_PUBLIC });
+            }
+            true => {
+                self.rows.change(&[Change::Public(hash)]).map_err(broken)?;
+                state.public.insert(hash);
+            }
+            false => {
+                self.rows.change(&[Change::Private(hash)]).map_err(broken)?;
+                state.public.remove(&hash);
+            }
+        }
+        Ok(is_here)
     }
 
     /// It was asked for.
@@ -256,7 +290,7 @@ impl Policy {
         Ok(true)
     }
 
-    /// It leaves, and that it was removed by hand is known. Whether it was here.
+    /// It leaves, and that it was removed by hand is known; it is public no more. Whether it was here.
     ///
     /// # Errors
     /// The disk does not take it.
@@ -264,7 +298,7 @@ impl Policy {
         let mut state = self.state();
         let before = state.objects.get(&hash).copied();
         let number = state.removed.next();
-        let mut changes = vec![Change::Removed(number, hash)];
+        let mut changes = vec![Change::Removed(number, hash), Change::Private(hash)];
         let known = state.removed.number(&hash);
         let oldest = state.removed.oldest();
         let regret = known.or(oldest.filter(|_| state.removed.len() >= MOST_REMOVED));
@@ -277,6 +311,7 @@ impl Policy {
             state.removed.forget(number);
         }
         state.removed.insert(number, hash);
+        state.public.remove(&hash);
         let Some(row) = before.filter(|row| row.stand != Stand::Leaving) else { return Ok(false) };
         match row.stand {
             Stand::Pinned => state.pinned -= cost(row.size),

@@ -97,10 +97,22 @@ pub fn verbs() -> Verbs<Desk> {
             |desk, _, hash| desk.pin(hash, false),
         )
         .with(
+            Verb::new("public", Operate, "Has web pages of others read an object that is here"),
+            object().and(flag("off", "they may not any more")),
+            |desk, _, (hash, is_off)| {
+                let changed = desk.here()?.objects.set_public(hash, !is_off);
+                let is_here = desk.runtime.block_on(changed).map_err(|error| store(&error))?;
+                if !is_here && !is_off {
+                    return Err(not_here());
+                }
+                Ok(json!({ "hash": hash.to_hex().to_string(), "public": !is_off }))
+            },
+        )
+        .with(
             Verb::new("remove", Operate, "Removes an object from this node; by HTTP it is gone then"),
             object(),
             |desk, _, hash| {
-                let removed = desk.runtime.block_on(desk.here()?.objects.remove(hash));
+                let removed = desk.runtime.block_on(desk.here()?.fetcher.remove(hash));
                 let was_here = removed.map_err(|error| store(&error))?;
                 Ok(json!({ "hash": hash.to_hex().to_string(), "was here": was_here }))
             },
@@ -198,7 +210,7 @@ impl Desk {
         let (here, most) = (self.here()?, most.unwrap_or(LINES).min(LINES) as usize);
         let found = self.runtime.block_on(here.objects.list(after, most));
         let found = found.map_err(|error| store(&error))?;
-        Ok(found.into_iter().map(|it| show_with_pin(here, it)).collect())
+        Ok(found.into_iter().map(|it| show_with_marks(here, it)).collect())
     }
 
     /// Takes a file of `size` bytes, if that is known.
@@ -235,8 +247,7 @@ impl Desk {
     fn pin(&self, hash: Hash, is_pinned: bool) -> Result<Value, Failure> {
         let changed = self.runtime.block_on(self.here()?.objects.pin(hash, is_pinned));
         if !changed.map_err(|error| store(&error))? {
-            let help = "`add` it, or `get` it from another node";
-            return Err(Failure::new(FailureCode::NotFound, "it is not on this node", help));
+            return Err(not_here());
         }
         Ok(json!({ "hash": hash.to_hex().to_string(), "pinned": is_pinned }))
     }
@@ -275,11 +286,18 @@ impl Desk {
     }
 }
 
-/// A line of `ls`, with whether it stays.
-fn show_with_pin(here: &Here, listed: Listed) -> Value {
+fn not_here() -> Failure {
+    let help = "`add` it, or `get` it from another node";
+    Failure::new(FailureCode::NotFound, "it is not on this node", help)
+}
+
+/// A line of `ls`, with whether it stays, and whether web pages of others may read it.
+fn show_with_marks(here: &Here, listed: Listed) -> Value {
     let mut line = show(listed);
     if let Value::Object(line) = &mut line {
-        line.insert("pinned".to_owned(), here.objects.policy().is_pinned(&listed.hash).into());
+        let policy = here.objects.policy();
+        line.insert("pinned".to_owned(), policy.is_pinned(&listed.hash).into());
+        line.insert("public".to_owned(), policy.is_public(&listed.hash).into());
     }
     line
 }
@@ -301,6 +319,7 @@ fn store(error: &StoreError) -> Failure {
         StoreError::Full { .. } => "`cache stats` shows how much room there is",
         StoreError::Quota { .. } => "`cache ls` shows what is pinned",
         StoreError::Removed => "`add` it again",
+        StoreError::Public { .. } => "`cache ls` shows what is public",
         StoreError::Broken(_) => "`logs cache` may say more; what was there before is as it was",
     };
     Failure::new(FailureCode::Failed, error.to_string(), help)

@@ -226,7 +226,8 @@ impl Leasing {
         let Some(link) = self.links.links.iter().find(|link| link.index == came.link) else {
             return;
         };
-        let Some(question) = self.questions.hear(bytes, came.link, now) else { return };
+        let is_known = |mac| self.pool.is_known(mac);
+        let Some(question) = self.questions.hear(bytes, came.link, now, is_known) else { return };
         let (name, downs, leads_to) = (link.name.clone(), link.downs, link.leads_to.clone());
         let from = *came.from.ip();
         let answered = match &leads_to {

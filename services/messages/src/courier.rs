@@ -1,8 +1,10 @@
 //! Who carries out what a person wants done: it keeps what a step has changed, and only then asks mailboxes.
 
+use std::time::Instant;
+
 use octet_node::control::PublicKey;
 
-use crate::limits::ROUNDS;
+use crate::limits::{FETCH_TIME, ROUNDS};
 use crate::person::{Action, Event, Person, Refused};
 use crate::place::Place;
 use crate::request::{Answer, Asked, Letters, Owned, Refusal, Request, to_sign};
@@ -40,6 +42,9 @@ pub enum CourierError {
     /// A mailbox gives letters without an end.
     #[error("the mailbox has more letters than are fetched at once: fetch again")]
     More,
+    /// A mailbox takes too long to give its letters.
+    #[error("the mailbox is too slow to give all its letters at once: fetch again")]
+    Slow,
     /// A mailbox does not answer.
     #[error(transparent)]
     Unreached(#[from] Unreached),
@@ -82,6 +87,7 @@ pub struct Courier<W> {
     store: Store,
     wire: W,
     goes_on: Box<dyn FnMut(Stage) -> bool>,
+    clock: Box<dyn Fn() -> Instant>,
 }
 
 impl<W: Wire> Courier<W> {
@@ -91,7 +97,8 @@ impl<W: Wire> Courier<W> {
     /// There is nobody, or something is damaged.
     pub fn new(store: Store, wire: W) -> Result<Self, StoreError> {
         let person = store.load()?;
-        Ok(Self { person, store, wire, goes_on: Box::new(|_| true) })
+        let (goes_on, clock) = (Box::new(|_| true), Box::new(Instant::now));
+        Ok(Self { person, store, wire, goes_on, clock })
     }
 
     /// The same, as long as `goes_on` says so at each stage.
@@ -217,7 +224,7 @@ impl<W: Wire> Courier<W> {
     }
 
     /// Fetches what lies in one's own mailboxes, and has it deleted there once it is kept here. What some of them would
-    /// not, or not now, is returned, also that one has more.
+    /// not, or not now, is returned, also that one has more or is slow.
     ///
     /// # Errors
     /// Not one of them answers, or something is not kept.
@@ -233,7 +240,7 @@ impl<W: Wire> Courier<W> {
                 Ok(()) => answer = true,
                 Err(error) if error.is_final() => return Err(error),
                 Err(error) => {
-                    answer |= matches!(error, CourierError::More);
+                    answer |= matches!(error, CourierError::More | CourierError::Slow);
                     left.push(error);
                 }
             }
@@ -244,9 +251,14 @@ impl<W: Wire> Courier<W> {
         Err(left.into_iter().next().unwrap_or(CourierError::Homeless))
     }
 
-    /// Fetches until nothing is left, or as often as any mailbox takes: one that is malicious has always more.
+    /// Fetches until nothing is left, or as often and as long as any mailbox takes: one that is malicious has always more,
+    /// and gives each answer just in time.
     fn fetch_all(&mut self, place: &Place, now: u64) -> Result<(), CourierError> {
+        let began = (self.clock)();
         for _ in 0..ROUNDS {
+            if (self.clock)().duration_since(began) >= FETCH_TIME {
+                return Err(CourierError::Slow);
+            }
             let Answer::Letters(found) = self.ask_as_owner(place, Asked::Fetch)? else {
                 return Err(Refusal::Malformed.into());
             };
@@ -280,16 +292,22 @@ mod tests {
     use super::*;
     use crate::person::Fresh;
     use octet_node::key::random;
+    use std::cell::Cell;
+    use std::rc::Rc;
+    use std::time::Duration;
     use tempfile::TempDir;
 
-    /// A mailbox that has so many letters, one in each answer.
+    /// A mailbox that has so many letters, one in each answer, for each of which it takes so long.
     struct Mailbox {
         letters: usize,
         fetched: usize,
+        pause: Duration,
+        now: Rc<Cell<Instant>>,
     }
 
     impl Wire for Mailbox {
         fn ask(&mut self, _: &Place, request: &Request) -> Result<Answer, Unreached> {
+            self.now.set(self.now.get() + self.pause);
             let Request::Owner(Owned { asked: Asked::Fetch, .. }) = request else {
                 return Ok(match request {
                     Request::Nonce => Answer::Nonce([7; 32]),
@@ -308,7 +326,11 @@ mod tests {
         fn part(&mut self, _: &Place) {}
     }
 
-    fn fetch(letters: usize) -> (Result<Vec<CourierError>, CourierError>, usize) {
+    /// What a fetch comes to, in how many rounds and how much time.
+    fn fetch(
+        letters: usize,
+        pause: Duration,
+    ) -> (Result<Vec<CourierError>, CourierError>, usize, Duration) {
         let (folder, key) = (TempDir::new().unwrap(), random().unwrap());
         let fresh =
             Fresh { name: random().unwrap(), key: random().unwrap(), seal: random().unwrap() };
@@ -316,19 +338,38 @@ mod tests {
         let (_, rows) = Person::new(fresh, vec![place], 1).unwrap();
         Store::create(folder.path(), key).unwrap().keep(&rows).unwrap();
         let store = Store::open(folder.path(), key).unwrap();
-        let mut courier = Courier::new(store, Mailbox { letters, fetched: 0 }).unwrap();
+        let began = Instant::now();
+        let now = Rc::new(Cell::new(began));
+        let mailbox = Mailbox { letters, fetched: 0, pause, now: Rc::clone(&now) };
+        let mut courier = Courier::new(store, mailbox).unwrap();
+        let clock = Rc::clone(&now);
+        courier.clock = Box::new(move || clock.get());
         let fetched = courier.fetch(2);
-        (fetched, courier.wire().fetched)
+        (fetched, courier.wire().fetched, now.get() - began)
     }
 
     #[test]
     fn a_mailbox_that_always_has_more_is_left() {
-        let (fetched, rounds) = fetch(3);
+        let (fetched, rounds, _) = fetch(3, Duration::ZERO);
         assert!(fetched.unwrap().is_empty());
         assert_eq!(rounds, 4);
-        let (fetched, rounds) = fetch(usize::MAX);
+        let (fetched, rounds, _) = fetch(usize::MAX, Duration::ZERO);
         // It has answered, and what came is kept.
         assert!(matches!(fetched.unwrap()[..], [CourierError::More]));
         assert_eq!(rounds, ROUNDS);
+    }
+
+    #[test]
+    fn a_mailbox_that_answers_just_in_time_is_left() {
+        // `quic` waits no longer than 15 s to reach one and for its answer.
+        let pause = Duration::from_secs(14);
+        let (fetched, rounds, took) = fetch(usize::MAX, pause);
+        // It has answered, and what came is kept.
+        assert!(matches!(fetched.unwrap()[..], [CourierError::Slow]));
+        assert!(rounds > 1 && took <= Duration::from_secs(5 * 60), "{rounds}: {took:?}");
+        // One that is slow, but has few letters, gives all of them.
+        let (fetched, rounds, _) = fetch(3, pause);
+        assert!(fetched.unwrap().is_empty());
+        assert_eq!(rounds, 4);
     }
 }

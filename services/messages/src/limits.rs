@@ -1,5 +1,7 @@
 //! What is given at most.
 
+use std::time::Duration;
+
 /// Mailboxes of one person.
 pub const PLACES: usize = 3;
 
@@ -29,6 +31,10 @@ pub const BATCH: usize = 256 << 10;
 
 /// How often a mailbox is asked for letters in one fetch: more than a full one of 8 MiB takes.
 pub const ROUNDS: usize = 64;
+
+/// After so long one mailbox is not asked once more in one fetch. One more time takes four answers at most, so the fetch
+/// from one mailbox ends within five minutes, however slow each of its answers is.
+pub const FETCH_TIME: Duration = Duration::from_secs(4 * 60);
 
 /// Those to whom a person has written, or who have written to it.
 pub const PEERS: usize = 512;

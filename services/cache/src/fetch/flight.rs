@@ -38,6 +38,8 @@ pub struct Flight {
     plan: Mutex<Option<Plan>>,
     /// Something happened to the plan.
     changed: Notify,
+    /// It is to end without the object.
+    cancel: Notify,
     givers: Mutex<BTreeSet<PublicKey>>,
 }
 
@@ -46,8 +48,9 @@ impl Flight {
     pub fn new(hash: Hash) -> Self {
         let here = ChunkRanges::empty();
         let progress = watch::Sender::new(Progress { size: None, here, outcome: None });
-        let (plan, changed, givers) = (Mutex::default(), Notify::new(), Mutex::default());
-        Self { hash, progress, plan, changed, givers }
+        let [changed, cancel] = [(); 2].map(|()| Notify::new());
+        let (plan, givers) = (Mutex::default(), Mutex::default());
+        Self { hash, progress, plan, changed, cancel, givers }
     }
 
     /// Tells what happens.
@@ -84,6 +87,17 @@ impl Flight {
     /// It has ended.
     pub fn end(&self, outcome: Result<(), Missing>) {
         self.progress.send_modify(|it| it.outcome = Some(outcome));
+    }
+
+    /// Has it end without the object, unless all of that is here.
+    pub fn cancel(&self) {
+        // It is kept for a fetch that does not wait for it yet.
+        self.cancel.notify_one();
+    }
+
+    /// Waits until it is [cancelled](Self::cancel).
+    pub async fn cancelled(&self) {
+        self.cancel.notified().await;
     }
 
     /// How many pieces nobody was asked for.

@@ -1,5 +1,7 @@
-//! Connections over HTTP: so many at a time, and few of one client; who is silent or does not read is let go.
+//! Connections over HTTP: so many at a time, and few of one client; who is silent or does not read is let go. Who was
+//! refused before all of the request was read is heard out for a while, so that it can read why.
 
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,8 +15,9 @@ use hyper_util::service::TowerToHyperService;
 use octet_node::limits::ClientLimit;
 use octet_node::say;
 use rustix::net::sockopt::set_tcp_user_timeout;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use super::{Client, Gateway, router};
 use crate::limits::Limits;
@@ -24,6 +27,15 @@ const PAUSE: Duration = Duration::from_millis(100);
 
 /// The longest head of a request, in bytes; hyper takes no less than this.
 const HEAD: usize = 16 << 10;
+
+/// How long what still comes is read and thrown away once the answer was sent (RFC 9112, section 9.6): without a byte, in
+/// all, and so many bytes at most. Clients such as curl write all of an object before they read that it was refused.
+const DISCARD_SILENCE: Duration = Duration::from_secs(2);
+const DISCARD_TIME: Duration = Duration::from_secs(10);
+const DISCARD_BYTES: usize = 128 << 20;
+
+/// How much of it is read at once, in bytes.
+const DISCARD_PIECE: usize = 16 << 10;
 
 /// Serves whoever connects to `listener`, for good.
 pub async fn serve(listener: TcpListener, gateway: Gateway, limits: Limits) {
@@ -51,7 +63,7 @@ pub async fn serve(listener: TcpListener, gateway: Gateway, limits: Limits) {
     }
 }
 
-async fn converse(stream: TcpStream, client: Client, router: Router, limits: Limits) {
+async fn converse(mut stream: TcpStream, client: Client, router: Router, limits: Limits) {
     let _ = stream.set_nodelay(true);
     // What is sent and not taken for so long ends the connection (tcp(7)).
     let unread = u32::try_from(limits.unread.as_millis()).unwrap_or(u32::MAX);
@@ -65,7 +77,22 @@ async fn converse(stream: TcpStream, client: Client, router: Router, limits: Lim
         .timer(TokioTimer::new())
         .header_read_timeout(limits.head)
         .max_buf_size(HEAD)
-        .serve_connection(TokioIo::new(stream), service);
+        .serve_connection(TokioIo::new(&mut stream), service);
     // Whoever breaks the connection knows why.
     let _ = served.await;
+    let _ = timeout(DISCARD_TIME, discard(&mut stream)).await;
+}
+
+/// Says that nothing more is sent, and reads what the client still sends. To close a connection with bytes that nobody has
+/// read would reset it, and the client could lose the answer.
+async fn discard(stream: &mut TcpStream) -> io::Result<()> {
+    stream.shutdown().await?;
+    let (mut piece, mut discarded) = (vec![0; DISCARD_PIECE], 0);
+    while discarded < DISCARD_BYTES {
+        match timeout(DISCARD_SILENCE, stream.read(&mut piece)).await {
+            Ok(Ok(count @ 1..)) => discarded += count,
+            _ => break,
+        }
+    }
+    Ok(())
 }

@@ -4,7 +4,8 @@
 pub const UNKNOWN: &str = "application/octet-stream";
 
 /// Kinds by the end of a name. Whoever knows a hash chooses the name, so what a browser runs is not among them:
-/// HTML, SVG, scripts and MPD, which browsers show as any XML, are offered as files.
+/// HTML, SVG, scripts and MPD, which browsers show as any XML, are offered as files. WebAssembly runs only where a script
+/// loads it.
 const KINDS: &[(&str, &str)] = &[
     ("aac", "audio/aac"),
     ("avif", "image/avif"),
@@ -58,9 +59,26 @@ mod tests {
         assert_eq!(kind("film.MP4"), "video/mp4");
         assert_eq!(kind("caf%E9.mp4"), "video/mp4");
         assert_eq!(kind("a.txt/b.tar.gz"), "application/gzip");
-        for unknown in
-            ["", "mp4", "a.mp4/b", "page.html", "drawing.svg", "script.js", "x.xhtml", "x.mpd"]
-        {
+        for (name, wanted) in [
+            ("x.m3u8", "application/vnd.apple.mpegurl"),
+            ("x.ts", "video/mp2t"),
+            ("x.m4s", "video/iso.segment"),
+            ("x.vtt", "text/vtt; charset=utf-8"),
+            ("x.wasm", "application/wasm"),
+        ] {
+            assert_eq!(kind(name), wanted);
+        }
+        for unknown in [
+            "",
+            "mp4",
+            "a.mp4/b",
+            "page.html",
+            "drawing.svg",
+            "script.js",
+            "script.mjs",
+            "x.xhtml",
+            "x.mpd",
+        ] {
             assert_eq!(kind(unknown), UNKNOWN, "{unknown}");
         }
         assert!(KINDS.is_sorted(), "in order, and none twice");

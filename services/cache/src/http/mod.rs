@@ -3,6 +3,7 @@
 mod body;
 mod conditions;
 mod door;
+mod foreign;
 mod media;
 mod named;
 mod put;
@@ -20,9 +21,9 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::{Extension, Path, Request, State};
 use axum::http::header::{
-    ACCEPT_RANGES, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_SECURITY_POLICY,
-    CONTENT_TYPE, ETAG, HOST, HeaderName, IF_MATCH, IF_NONE_MATCH, IF_RANGE, RANGE, RETRY_AFTER,
-    X_CONTENT_TYPE_OPTIONS,
+    ACCEPT_RANGES, ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, CACHE_CONTROL,
+    CONTENT_LENGTH, CONTENT_RANGE, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, HOST, HeaderName,
+    IF_MATCH, IF_NONE_MATCH, IF_RANGE, RANGE, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS,
 };
 use axum::http::uri::Authority;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, Version};
@@ -59,6 +60,10 @@ const SANDBOX: HeaderValue = HeaderValue::from_static(
 /// The same for the page around a film or a sound: in a sandbox Chromium does not load it. No script runs there either.
 const PLAYER: HeaderValue =
     HeaderValue::from_static("default-src 'none'; media-src 'self'; style-src 'unsafe-inline'");
+
+/// What a script of another web page may read of an answer with a public object, besides what it may of each (Fetch,
+/// WHATWG: CORS-safelisted response headers).
+const EXPOSED: HeaderValue = HeaderValue::from_static("Accept-Ranges, Content-Range, ETag");
 
 /// What the gateway gives out.
 #[derive(Debug, Clone)]
@@ -99,6 +104,26 @@ impl Here {
         self.objects.find(hash, counters).await?.ok_or(Missing::Nowhere)
     }
 
+    /// The object, if it is on this node, and was not removed by hand. Nobody is asked for it.
+    ///
+    /// # Errors
+    /// It is not.
+    pub async fn look(&self, hash: Hash, counters: &Counters) -> Result<Object, Missing> {
+        if self.objects.policy().was_removed(&hash) {
+            return Err(Missing::Removed);
+        }
+        match self.objects.find(hash, counters).await? {
+            Some(object) => {
+                counters.hits.add(1);
+                Ok(object)
+            }
+            None => {
+                counters.misses.add(1);
+                Err(Missing::Nowhere)
+            }
+        }
+    }
+
     /// As [`find`](Self::find), but a large object that comes from other nodes is read while it comes, and what was
     /// removed here by hand does not come back. It is for `client`.
     ///
@@ -110,14 +135,10 @@ impl Here {
         client: Client,
         counters: &Counters,
     ) -> Result<Object, Missing> {
-        if self.objects.policy().was_removed(&hash) {
-            return Err(Missing::Removed);
+        match self.look(hash, counters).await {
+            Err(Missing::Nowhere) => {}
+            found => return found,
         }
-        if let Some(object) = self.objects.find(hash, counters).await? {
-            counters.hits.add(1);
-            return Ok(object);
-        }
-        counters.misses.add(1);
         match self.fetcher.begin(hash, client.0).await? {
             Some((size, coming)) => Ok(Object { size, content: Content::Coming(coming) }),
             None => self.objects.find(hash, counters).await?.ok_or(Missing::Nowhere),
@@ -137,7 +158,11 @@ pub fn router(gateway: Gateway) -> Router {
         let kind = response.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
         let is_played = kind.is_some_and(|it| it.starts_with("video/") || it.starts_with("audio/"));
         let policy = if is_played { PLAYER } else { SANDBOX };
-        response.headers_mut().insert(CONTENT_SECURITY_POLICY, policy);
+        // A browser replaces the fields that it has stored with those of a 304 (RFC 9111, section 3.2), which does not
+        // say of what kind the object is: the stored policy has to stay.
+        if response.status() != StatusCode::NOT_MODIFIED {
+            response.headers_mut().insert(CONTENT_SECURITY_POLICY, policy);
+        }
         std::future::ready(response)
     };
     Router::new()
@@ -214,6 +239,24 @@ async fn object(
     let Some(hash) = parse(hash) else {
         return plain(StatusCode::BAD_REQUEST, "a hash is 64 digits, of 0 to 9 and a to f");
     };
+    let mut response = of_hash(gateway, client, method, hash, kind, headers).await;
+    let policy = gateway.here.as_ref().map(|here| here.objects.policy());
+    if policy.is_some_and(|policy| policy.is_public(&hash)) {
+        let fields = response.headers_mut();
+        fields.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+        fields.insert(ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED);
+    }
+    response
+}
+
+async fn of_hash(
+    gateway: &Gateway,
+    client: Client,
+    method: &Method,
+    hash: Hash,
+    kind: &'static str,
+    headers: &HeaderMap,
+) -> Response {
     let own = hash.to_hex().to_string();
     let [if_match, if_none_match] = [IF_MATCH, IF_NONE_MATCH].map(|name| list(headers, &name));
     // What the hash stands for is known without looking at it.
@@ -228,7 +271,11 @@ async fn object(
         let why = "this node has no disk to keep objects on: ask another one";
         return plain(StatusCode::SERVICE_UNAVAILABLE, why);
     };
-    match here.begin(hash, client, &gateway.counters).await {
+    let found = match foreign::is_foreign(headers) {
+        true => here.look(hash, &gateway.counters).await,
+        false => here.begin(hash, client, &gateway.counters).await,
+    };
+    match found {
         Ok(object) => answer(gateway, method, &own, object, kind, headers),
         Err(missing) => refuse(&missing),
     }
@@ -304,9 +351,9 @@ fn refuse(missing: &Missing) -> Response {
         Missing::Busy | Missing::BusyForOne => StatusCode::SERVICE_UNAVAILABLE,
         Missing::Removed => StatusCode::GONE,
         Missing::Store(StoreError::Removed) => StatusCode::FORBIDDEN,
-        Missing::Store(StoreError::Full { .. } | StoreError::Quota { .. }) => {
-            StatusCode::INSUFFICIENT_STORAGE
-        }
+        Missing::Store(
+            StoreError::Full { .. } | StoreError::Quota { .. } | StoreError::Public { .. },
+        ) => StatusCode::INSUFFICIENT_STORAGE,
         Missing::Store(StoreError::Broken(why)) => {
             say!("an object cannot be given out: {why}");
             StatusCode::INTERNAL_SERVER_ERROR

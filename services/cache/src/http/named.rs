@@ -6,7 +6,7 @@ use axum::http::{HeaderMap, Method, StatusCode};
 use axum::response::Response;
 use octet_node::control::PublicKey;
 
-use super::{Client, Gateway, media, object, plain, put};
+use super::{Client, Gateway, foreign, media, object, plain, put};
 use crate::names::{self, NamePath, Unresolved};
 
 /// For how many seconds nobody has to ask again, at most: then a name that is published anew is seen.
@@ -28,7 +28,11 @@ pub(super) async fn named(
         return plain(StatusCode::SERVICE_UNAVAILABLE, why);
     };
     let kind = media::kind(path.as_str());
-    let record = match here.names.resolve(node, path).await {
+    let resolved = match foreign::is_foreign(&headers) {
+        true => here.names.known(node, path).await,
+        false => here.names.resolve(node, path).await,
+    };
+    let record = match resolved {
         Ok(record) => record,
         Err(error) => return plain(code(&error), &error.to_string()),
     };

@@ -136,15 +136,28 @@ impl Objects {
         spawn_blocking(change).await.map_err(broken)?
     }
 
-    /// Removes an object. Whether it was here; it is known to be removed, either way.
+    /// Has web pages of others read an object that is here, or not any more. Whether it is here.
+    ///
+    /// # Errors
+    /// So many are public already, or the disk does not take it.
+    pub async fn set_public(&self, hash: Hash, is_public: bool) -> Result<bool, StoreError> {
+        let _changing = self.changing.lock().await;
+        let policy = Arc::clone(&self.policy);
+        let change = move || policy.set_public(hash, is_public);
+        spawn_blocking(change).await.map_err(broken)?
+    }
+
+    /// Removes an object, also what has come of it in part. Whether all of it was here; it is known to be removed, either
+    /// way.
     ///
     /// # Errors
     /// The disk does not take it.
     pub async fn remove(&self, hash: Hash) -> Result<bool, StoreError> {
         let _changing = self.changing.lock().await;
         let policy = Arc::clone(&self.policy);
+        let had_part = policy.whole(&hash);
         let was_here = spawn_blocking(move || policy.remove(hash)).await.map_err(broken)??;
-        if was_here {
+        if was_here || had_part {
             self.let_go(vec![hash]).await?;
         }
         Ok(was_here)

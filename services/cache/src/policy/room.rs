@@ -70,9 +70,9 @@ impl Policy {
         self.state().parts.insert(hash, bytes);
     }
 
-    /// What came of it has other room now.
-    pub fn whole(&self, hash: &Hash) {
-        self.state().parts.remove(hash);
+    /// What came of it in part has other room now, or is to go. Whether there was any.
+    pub fn whole(&self, hash: &Hash) -> bool {
+        self.state().parts.remove(hash).is_some()
     }
 
     /// What came in part, and stays.

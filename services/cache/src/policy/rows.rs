@@ -1,5 +1,6 @@
 //! What the policy knows, as rows in a file of redb. Each call is one transaction, and on the disk when it returns.
 
+use std::collections::HashSet;
 use std::path::Path;
 
 use iroh_blobs::Hash;
@@ -13,6 +14,9 @@ const OBJECTS: TableDefinition<&[u8; 32], &[u8]> = TableDefinition::new("objects
 
 /// What was removed by hand: a number that grows, and the hash.
 const REMOVED: TableDefinition<u64, &[u8; 32]> = TableDefinition::new("removed");
+
+/// What web pages of others may read: the hash.
+const PUBLIC: TableDefinition<&[u8; 32], ()> = TableDefinition::new("public");
 
 /// Bytes given to another node's service, of an object: both names, and the number.
 const GIVEN: TableDefinition<&[u8; 64], u64> = TableDefinition::new("given");
@@ -54,6 +58,10 @@ pub enum Change {
     Removed(u64, Hash),
     /// That is not known any more.
     Regret(u64),
+    /// Web pages of others may read it.
+    Public(Hash),
+    /// They may not any more.
+    Private(Hash),
     /// So many bytes were given in all to the one of this name, of the object.
     Given([u8; 32], Hash, u64),
     /// That is not known any more.
@@ -67,6 +75,8 @@ pub struct Kept {
     pub objects: Vec<(Hash, Row)>,
     /// What was removed by hand, the oldest first.
     pub removed: Vec<(u64, Hash)>,
+    /// What web pages of others may read.
+    pub public: HashSet<Hash>,
     /// What was given to whom.
     pub given: Vec<([u8; 32], Hash, u64)>,
 }
@@ -86,6 +96,7 @@ impl Rows {
             let transaction = rows.begin_write()?;
             transaction.open_table(OBJECTS)?;
             transaction.open_table(REMOVED)?;
+            transaction.open_table(PUBLIC)?;
             transaction.open_table(GIVEN)?;
             transaction.commit()?;
             let mut kept = Kept::default();
@@ -99,6 +110,9 @@ impl Rows {
             for pair in transaction.open_table(REMOVED)?.iter()? {
                 let (number, hash) = pair?;
                 kept.removed.push((number.value(), Hash::from_bytes(*hash.value())));
+            }
+            for pair in transaction.open_table(PUBLIC)?.iter()? {
+                kept.public.insert(Hash::from_bytes(*pair?.0.value()));
             }
             for pair in transaction.open_table(GIVEN)?.iter()? {
                 let (key, bytes) = pair?;
@@ -126,6 +140,7 @@ impl Rows {
             {
                 let mut objects = transaction.open_table(OBJECTS)?;
                 let mut removed = transaction.open_table(REMOVED)?;
+                let mut public = transaction.open_table(PUBLIC)?;
                 let mut given = transaction.open_table(GIVEN)?;
                 for change in changes {
                     match change {
@@ -137,6 +152,8 @@ impl Rows {
                             drop(removed.insert(number, hash.as_bytes())?);
                         }
                         Change::Regret(number) => drop(removed.remove(number)?),
+                        Change::Public(hash) => drop(public.insert(hash.as_bytes(), ())?),
+                        Change::Private(hash) => drop(public.remove(hash.as_bytes())?),
                         Change::Given(to, hash, bytes) => {
                             drop(given.insert(&together(to, hash), bytes)?);
                         }

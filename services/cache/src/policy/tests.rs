@@ -18,6 +18,9 @@ fn what_was_said_is_known_after_a_start() {
     policy.keep(name(1), 1000, Kind::Pinned).unwrap();
     assert!(policy.remove(name(2)).unwrap());
     assert!(!policy.remove(name(9)).unwrap());
+    assert!(
+        policy.set_public(name(0), true).unwrap() && !policy.set_public(name(9), true).unwrap()
+    );
     policy.give([7; 32], name(0), 5000);
     policy.keep_given().unwrap();
     let usage = policy.usage();
@@ -30,6 +33,7 @@ fn what_was_said_is_known_after_a_start() {
         policy.is_pinned(&name(0)) && policy.is_pinned(&name(1)) && !policy.is_pinned(&name(3))
     );
     assert!(policy.was_removed(&name(2)) && policy.was_removed(&name(9)));
+    assert!(policy.is_public(&name(0)) && !policy.is_public(&name(9)));
     assert_eq!(policy.leaving(), [name(2)]);
     assert_eq!(policy.given_to(&[7; 32]), (5000, 1));
     // What is chosen leaves at once, and has its room until the store has let go of it.

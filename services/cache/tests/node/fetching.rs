@@ -9,6 +9,7 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use iroh::endpoint::Connection;
 use iroh::protocol::{AcceptError, ProtocolHandler, Router};
+use iroh_blobs::api::blobs::BlobStatus;
 use iroh_blobs::{ALPN, Hash};
 use octet_cache::counters::Dealings;
 use octet_cache::endpoint;
@@ -18,6 +19,7 @@ use octet_node::control::PublicKey;
 use octet_node::key::Key;
 
 use tokio::sync::watch;
+use tokio::time::timeout;
 
 use crate::host::{LOOPBACK, Node, bytes, limits, path, peer, runtime, until};
 use crate::provider::{Provider, Way};
@@ -270,6 +272,78 @@ fn what_does_not_come_is_cut_short_and_gone_on_with() {
     let lacked = all.len() as u64 - kept;
     runtime.block_on(until("it is noted", || given() >= lacked));
     assert!(given() < lacked + 100_000, "{} of {lacked}", given());
+}
+
+/// What an operator removes does not come back by a fetch that is under way, whoever has asked for it.
+#[test]
+fn removed_while_it_comes() {
+    let runtime = runtime();
+    let node = runtime.block_on(Node::start(limits()));
+    let here = node.gateway.here.as_ref().unwrap();
+    let all = bytes(2 * PIECE as usize + 400_000, 7);
+    let hash = Hash::new(&all);
+    let (go, goes) = watch::channel(false);
+    let (_provider, peer, _router) = runtime.block_on(Provider::start(2, &all, Way::EndOnce(goes)));
+    node.peers.send_replace(vec![peer]);
+    let remove = || {
+        let removed =
+            runtime.block_on(async { timeout(PATIENCE, here.fetcher.remove(hash)).await });
+        removed.expect("late: it is not removed").unwrap()
+    };
+    let is_gone = || {
+        assert_eq!(get(node.http, &path(hash), &[]).code, 410);
+        // Also for who asked before, and looks for it at others only now.
+        let late = here.fetcher.begin(hash, "127.0.0.1".parse().unwrap());
+        let late = runtime.block_on(async { late.now_or_never() });
+        assert!(matches!(late, Some(Err(Missing::Removed))), "{late:?}");
+        let status = runtime.block_on(node.objects.store().blobs().status(hash)).unwrap();
+        assert!(matches!(status, BlobStatus::NotFound), "{status:?}");
+        assert_eq!(node.objects.policy().usage().used, 0);
+    };
+    let (mut stream, mut body) = until_first_byte(&node, hash);
+    assert!(!remove());
+    // Who reads it sees that it is not all.
+    let _ = stream.read_to_end(&mut body).expect("late: it does not end");
+    assert!(body.len() < all.len() && all.starts_with(&body), "{}", body.len());
+    is_gone();
+
+    // An operator may want it again; then it is removed once more.
+    let (again, counters) = (here.clone(), node.counters.clone());
+    let fetching = runtime.spawn(async move { again.find(hash, &counters).await });
+    runtime.block_on(until("it comes", || node.objects.policy().usage().used > 0));
+    assert!(!remove());
+    let ended = runtime.block_on(fetching).unwrap();
+    assert!(matches!(ended, Err(Missing::Removed)), "{ended:?}");
+    is_gone();
+
+    // Now it may come to its end.
+    go.send_replace(true);
+    assert_eq!(runtime.block_on(here.find(hash, &node.counters)).unwrap().size, all.len() as u64);
+    assert!(get(node.http, &path(hash), &[]).body == all);
+    assert!(remove());
+    is_gone();
+}
+
+/// What others do not give keeps clients waiting, and no operator.
+#[test]
+fn some_fetches_are_for_operators() {
+    let runtime = runtime();
+    let few = Limits { fetches: 4, fetches_of_clients: 2, fetches_of_one: 1, ..limits() };
+    let node = runtime.block_on(Node::start(few));
+    let silent = UdpSocket::bind(LOOPBACK).unwrap();
+    let key = Key::generate().unwrap().public();
+    node.peers.send_replace(vec![peer(7, key, vec![silent.local_addr().unwrap()])]);
+    let fetcher = &node.gateway.here.as_ref().unwrap().fetcher;
+    for (client, is_busy) in [("127.0.0.1", false), ("127.0.0.2", false), ("127.0.0.3", true)] {
+        let fetching = fetcher.begin(Hash::new(client), client.parse().unwrap());
+        let begun = runtime.block_on(async { fetching.now_or_never() });
+        assert_eq!(matches!(begun, Some(Err(Missing::Busy))), is_busy, "{client}: {begun:?}");
+    }
+    for (what, is_busy) in [("one", false), ("two", false), ("three", true)] {
+        let fetching = fetcher.fetch(Hash::new(what));
+        let begun = runtime.block_on(async { fetching.now_or_never() });
+        assert_eq!(matches!(begun, Some(Err(Missing::Busy))), is_busy, "{what}: {begun:?}");
+    }
 }
 
 /// What others do not give keeps one client waiting, and nobody else.

@@ -1,5 +1,9 @@
 //! What a browser is answered, request by request.
 
+use std::time::Duration;
+
+use octet_cache::counters::Dealings;
+
 use crate::host::{Node, bytes, limits, path, runtime};
 use crate::request::{ask, get, say};
 
@@ -167,6 +171,10 @@ fn a_request_names_its_host() {
         let head = format!("GET {path} HTTP/{version}\r\nConnection: close\r\n{fields}\r\n");
         assert_eq!(say(node.http, &head).code, code, "{head}");
     }
+    // As a client of a proxy says it (RFC 9112, section 3.2.2).
+    let at = format!("GET http://localhost{path} HTTP/1.1");
+    let answer = say(node.http, &format!("{at}\r\nHost: localhost\r\nConnection: close\r\n\r\n"));
+    assert_eq!((answer.code, answer.text().as_str()), (200, "something"));
     let at = "GET http://evil.example/b/x HTTP/1.1";
     let answer = say(node.http, &format!("{at}\r\nHost: localhost\r\nConnection: close\r\n\r\n"));
     assert_eq!(answer.code, 421);
@@ -195,7 +203,9 @@ fn a_browser_keeps_answers_apart() {
     for (path, fields, code, policy) in [
         (path.as_str(), &[][..], 200, sandbox),
         (&path, &range, 206, sandbox),
-        (&path, &[("If-None-Match", "*")], 304, sandbox),
+        // The policy that the browser has stored with the object stays in force.
+        (&path, &[("If-None-Match", "*")], 304, ""),
+        (&film, &[("If-None-Match", "*")], 304, ""),
         ("/b/12", &[], 400, sandbox),
         ("/n/did:key:x/y", &[], 400, sandbox),
         (&page, &[], 200, sandbox),
@@ -207,6 +217,69 @@ fn a_browser_keeps_answers_apart() {
         let said = answer.header("content-security-policy");
         assert_eq!((answer.code, said), (code, policy), "{path}");
     }
+}
+
+/// A page of another site has nobody asked, and its scripts read what an operator has made public alone.
+#[test]
+fn other_sites_learn_what_is_public() {
+    let runtime = runtime();
+    let [origin, node] = [(); 2].map(|()| runtime.block_on(Node::start(limits())));
+    node.peers.send_replace(vec![origin.as_peer(1)]);
+    let elsewhere = path(runtime.block_on(origin.add(b"elsewhere")).hash);
+    let name = || "site/index.html".parse().unwrap();
+    let hash = runtime.block_on(origin.add(b"named")).hash;
+    let published = origin.names.publish(name(), hash, Duration::from_secs(3600));
+    runtime.block_on(published).unwrap();
+    let named = format!("/n/{}/site/index.html", origin.node);
+    let page = [("Origin", "http://evil.example")];
+    for fields in [page, [("Origin", "null")], [("Sec-Fetch-Site", "cross-site")]] {
+        for path in [&elsewhere, &named] {
+            assert_eq!(get(node.http, path, &fields).code, 404, "{path} {fields:?}");
+        }
+    }
+    assert_eq!(node.counters.dealings(origin.as_peer(1).node), Dealings::default());
+    runtime.block_on(node.names.known(origin.node, name())).expect_err("it was not asked for");
+    for fields in [[("Origin", "http://localhost")], [("Sec-Fetch-Site", "same-origin")]] {
+        for path in [&elsewhere, &named] {
+            assert_eq!(get(node.http, path, &fields).code, 200, "{path} {fields:?}");
+        }
+    }
+
+    // What is here is given; the browser keeps it from the page's scripts unless it is public.
+    let listed = runtime.block_on(node.add(b"something"));
+    let here = path(listed.hash);
+    let tag = format!("\"{}\"", listed.hash.to_hex());
+    let allowed = |fields: &[(&str, &str)], code| {
+        let answer = get(node.http, &here, &[&page, fields].concat());
+        assert_eq!(answer.code, code, "{fields:?}");
+        let allowed = answer.header("access-control-allow-origin").to_owned();
+        let exposed = answer.header("access-control-expose-headers").to_owned();
+        assert_eq!(exposed.is_empty(), allowed.is_empty(), "{exposed}");
+        allowed
+    };
+    let all = |expected: &str| {
+        for (fields, code) in [
+            (&[][..], 200),
+            (&[("Range", "bytes=0-1")], 206),
+            (&[("Range", "bytes=100-")], 416),
+            (&[("If-None-Match", &tag)], 304),
+        ] {
+            assert_eq!(allowed(fields, code), expected, "{code}");
+        }
+    };
+    let set = |is_public| runtime.block_on(node.objects.set_public(listed.hash, is_public));
+    all("");
+    assert!(set(true).unwrap());
+    all("*");
+    assert!(set(false).unwrap());
+    all("");
+    assert!(set(true).unwrap());
+    // Who removes it and adds it again says it anew.
+    runtime.block_on(node.objects.remove(listed.hash)).unwrap();
+    assert_eq!(allowed(&[], 410), "");
+    assert!(!set(true).unwrap(), "it is not here");
+    runtime.block_on(node.add(b"something"));
+    all("");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Objects that are put over HTTP.
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 
 use iroh_blobs::Hash;
@@ -26,14 +26,13 @@ fn put(at: SocketAddr, token: Option<&str>, length: Option<usize>, body: &[u8]) 
     let head =
         format!("PUT /b HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{token}{kind}\r\n");
     stream.write_all(head.as_bytes()).unwrap();
-    // Whoever is refused may be cut off before all was read.
-    let _ = stream.write_all(body);
+    stream.write_all(body).unwrap();
     if !body.is_empty() && length.is_some_and(|length| length > body.len()) {
         let _ = stream.shutdown(Shutdown::Write);
     }
-    let mut answer = vec![];
-    let _ = stream.read_to_end(&mut answer);
-    String::from_utf8_lossy(&answer).into_owned()
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("late: no answer");
+    answer
 }
 
 #[test]
@@ -73,6 +72,36 @@ fn with_a_token_and_as_much_as_it_says() {
     for wrong in [&other[..], &other[..50_000]] {
         assert_eq!(get(node.http, &path(Hash::new(wrong)), &[]).code, 404);
     }
+}
+
+/// A client that writes all of it before it reads is told why it was refused.
+#[test]
+fn an_early_refusal_is_read() {
+    let runtime = runtime();
+    let node = runtime.block_on(Node::start(limits()));
+    let token = node.tokens.make(1000, now() + 1000);
+    let part = vec![7; 1 << 20];
+    let send = |length: usize, parts: usize| {
+        let mut stream = TcpStream::connect(node.http).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_write_timeout(Some(PATIENCE)).unwrap();
+        let head = format!(
+            "PUT /b HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\nContent-Length: {length}\r\n\r\n"
+        );
+        stream.write_all(head.as_bytes()).unwrap();
+        let sent = (0..parts).try_for_each(|_| stream.write_all(&part));
+        (stream, sent)
+    };
+    let (mut stream, sent) = send(64 << 20, 64);
+    sent.expect("all of it is taken");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("late: no answer");
+    assert!(answer.starts_with("HTTP/1.1 413 "), "{answer}");
+    assert!(answer.contains("an object may have 1000 bytes"), "{answer}");
+    // Who never stops is cut off.
+    let (_, sent) = send(1 << 40, 1 << 10);
+    let kind = sent.unwrap_err().kind();
+    assert!(matches!(kind, ErrorKind::ConnectionReset | ErrorKind::BrokenPipe), "late: {kind}");
 }
 
 #[test]

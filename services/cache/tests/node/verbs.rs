@@ -20,7 +20,7 @@ use crate::request::{PATIENCE, get};
 /// The verbs of those who may.
 pub fn callers() -> String {
     format!(
-        "{}=add,config-apply,config-check,get,ls,pin,publish,remove,resolve,stats,token,unpin",
+        "{}=add,config-apply,config-check,get,ls,pin,public,publish,remove,resolve,stats,token,unpin",
         geteuid().as_raw()
     )
 }
@@ -102,13 +102,23 @@ fn objects_are_added_listed_and_had() {
         other => panic!("{other}"),
     };
     let unknown = "0".repeat(64);
+    let public = |client: &mut Client<UnixStream>| {
+        let rows = client.call("ls", args(json!({ "most": 1 }))).unwrap();
+        rows[0]["public"].as_bool().unwrap()
+    };
+    assert!(!public(&mut client));
+    client.call("public", args(json!({ "hash": hashes[0] }))).unwrap();
+    assert!(public(&mut client));
+    client.call("public", args(json!({ "hash": hashes[0], "off": true }))).unwrap();
+    assert!(!public(&mut client));
+    assert_eq!(code(&mut client, "public", json!({ "hash": unknown })), FailureCode::NotFound);
     assert_eq!(code(&mut client, "get", json!({ "hash": unknown })), FailureCode::NotFound);
     assert_eq!(code(&mut client, "get", json!({ "hash": "12" })), FailureCode::BadArgument);
     assert_eq!(code(&mut client, "ls", json!({ "after": "12" })), FailureCode::BadArgument);
     let stats = client.call("stats", Map::new()).unwrap();
     assert_eq!(stats["HTTP requests"], 7, "{stats}");
     assert!(stats["free"].as_u64().unwrap() > 0 && stats["nodes"] == json!([]), "{stats}");
-    assert!(client.call("describe", Map::new()).unwrap().as_array().unwrap().len() == 14);
+    assert!(client.call("describe", Map::new()).unwrap().as_array().unwrap().len() == 15);
     let numbers = client.call("metrics", Map::new()).unwrap();
     let numbers = numbers["text"].as_str().unwrap();
     assert!(numbers.contains("\noctet_cache_objects 7\n"), "{numbers}");

@@ -11,9 +11,12 @@ use super::message::{Answer, Refused};
 /// This many seconds mean for ever (RFC 2131, 3.3).
 const FOR_EVER: u32 = u32::MAX;
 
-/// A server that gives an address for less, in seconds, is taken to mean this: nobody is to be asked
-/// all the time.
-const LEAST: u32 = 60;
+/// An address that a server gives for less, in seconds, is not taken. It is renewed after half of its time, and `netd`
+/// tells the kernel of an end that is more than 10 seconds later.
+const LEAST: u32 = 30;
+
+/// A server that wants to be asked anew sooner is asked after half of the time.
+const SOONEST: Duration = Duration::from_secs(30);
 
 /// An address that a server has given.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,7 +65,10 @@ impl Lease {
             .map_err(|_| Refused("its address is none that a box can have"))?;
         let server = answer.server.ok_or(Refused("it does not say whose it is"))?;
         let seconds = answer.seconds.ok_or(Refused("it does not say for how long"))?;
-        let time = (seconds != FOR_EVER).then(|| Duration::from_secs(seconds.max(LEAST).into()));
+        if seconds < LEAST {
+            return Err(Refused("it is for less than 30 seconds"));
+        }
+        let time = (seconds != FOR_EVER).then(|| Duration::from_secs(seconds.into()));
         let again = time.map(|time| again(answer.again, time));
         Ok(Self {
             address,
@@ -108,8 +114,7 @@ impl Lease {
 /// says, if that can be, or when half and seven eighths of it are over (RFC 2131, 4.4.5).
 fn again(said: (Option<u32>, Option<u32>), time: Duration) -> (Duration, Duration) {
     let of = |said: Option<u32>| said.map(|seconds| Duration::from_secs(seconds.into()));
-    let least = Duration::from_secs(LEAST.into()) / 2;
-    let rebind = of(said.1).filter(|it| *it > least && *it < time).unwrap_or(time * 7 / 8);
-    let renew = of(said.0).filter(|it| *it >= least && *it < rebind);
+    let rebind = of(said.1).filter(|it| *it > SOONEST && *it < time).unwrap_or(time * 7 / 8);
+    let renew = of(said.0).filter(|it| *it >= SOONEST && *it < rebind);
     (renew.unwrap_or((time / 2).min(rebind)), rebind)
 }

@@ -18,10 +18,24 @@ const OFFERED: Duration = Duration::from_secs(60);
 const DECLINED: Duration = Duration::from_secs(60 * 60);
 const MOST_DECLINED: usize = 16;
 
+/// How many addresses are for devices that are known, of the 253. Who invents devices can take those of strangers.
+const FOR_KNOWN: usize = 64;
+const FOR_STRANGERS: usize = (LAST - FIRST) as usize + 1 - FOR_KNOWN;
+
+/// A device is known once it asks for its address again when a third of its time is over: it does after half (RFC 2131,
+/// 4.4.5), give or take a little. Who invents devices has to speak for each of them for so long.
+const KNOWN_AFTER: u32 = 3;
+
+/// How long a device is known that does not ask any more. So many are known at most, and no further ones then.
+const FORGOTTEN_AFTER: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+const MOST_KNOWN: usize = FOR_KNOWN;
+
 /// A host number of somebody.
 #[derive(Debug, Clone, Copy)]
 struct Held {
     by: Mac,
+    /// Since when it has been offered or given to that device.
+    since: Duration,
     until: Duration,
     /// It was offered, and not taken yet.
     is_offer: bool,
@@ -33,11 +47,14 @@ pub struct Pool {
     held: BTreeMap<u8, Held>,
     /// Those that somebody else was found to have, and until when that counts.
     declined: BTreeMap<u8, Duration>,
+    /// Devices that are known, and until when if they do not ask.
+    known: BTreeMap<Mac, Duration>,
 }
 
 impl Pool {
     /// The host for `mac`, which would like to be `wish`; `None` if there is none. It is kept for it for a
-    /// minute, or until all are taken or offered and somebody else asks: offers cost nothing to who invents devices.
+    /// minute, or until all are taken or offered and somebody else asks: offers cost nothing to who invents devices. Of
+    /// strangers there are never so many that there is none for a device that is known.
     pub fn offer(&mut self, mac: Mac, wish: Option<u8>, now: Duration) -> Option<u8> {
         self.expire(now);
         if let Some(host) = self.host_of(mac) {
@@ -53,21 +70,45 @@ impl Pool {
             .fold(0u32, |sum, byte| sum.wrapping_mul(31).wrapping_add(u32::from(*byte)))
             % span;
         let from_start = (0..span).map(|step| FIRST + ((start + step) % span) as u8);
+        let may_have_another = self.may_have_another(mac);
         let free = wish.into_iter().chain(from_start).find(|host| self.is_free(*host));
-        let host = free.or_else(|| self.oldest_offer())?;
-        self.held.insert(host, Held { by: mac, until: now + OFFERED, is_offer: true });
+        let host = free.filter(|_| may_have_another).or_else(|| self.oldest_offer())?;
+        let until = now + OFFERED;
+        self.held.insert(host, Held { by: mac, since: now, until, is_offer: true });
         Some(host)
     }
 
     /// Gives `mac` the host for `seconds`. Returns whether it may have it.
     pub fn take(&mut self, mac: Mac, host: u8, seconds: u32, now: Duration) -> bool {
         self.expire(now);
-        let may = self.host_of(mac).map_or_else(|| self.is_free(host), |own| own == host);
-        if may {
-            let until = now + Duration::from_secs(seconds.into());
-            self.held.insert(host, Held { by: mac, until, is_offer: false });
+        let (time, own) = (Duration::from_secs(seconds.into()), self.host_of(mac));
+        let may = match own {
+            Some(own) => own == host,
+            None => self.is_free(host) && self.may_have_another(mac),
+        };
+        if !may {
+            return false;
         }
-        may
+        let before = self.held.get(&host).filter(|held| !held.is_offer);
+        let since = before.map_or(now, |held| held.since);
+        let is_known = self.is_known(mac)
+            || now.saturating_sub(since) >= time / KNOWN_AFTER && self.known.len() < MOST_KNOWN;
+        if is_known {
+            self.known.insert(mac, now + FORGOTTEN_AFTER);
+        }
+        self.held.insert(host, Held { by: mac, since, until: now + time, is_offer: false });
+        true
+    }
+
+    /// Whether the device has had an address for so long that nobody has invented it a moment ago.
+    pub fn is_known(&self, mac: Mac) -> bool {
+        self.known.contains_key(&mac)
+    }
+
+    /// Whether `mac`, which has none, may have an address. What is out of use is so at the expense of strangers.
+    fn may_have_another(&self, mac: Mac) -> bool {
+        let strangers = self.held.values().filter(|held| !self.is_known(held.by)).count();
+        self.is_known(mac) || strangers + self.declined.len() < FOR_STRANGERS
     }
 
     /// `mac` does not need `host` any more.
@@ -93,6 +134,7 @@ impl Pool {
     fn expire(&mut self, now: Duration) {
         self.held.retain(|_, held| held.until > now);
         self.declined.retain(|_, until| *until > now);
+        self.known.retain(|_, until| *until > now);
     }
 
     fn host_of(&self, mac: Mac) -> Option<u8> {
@@ -161,7 +203,7 @@ mod tests {
         let (first, second) = (pool.offer(mac(1), None, now), pool.offer(mac(2), None, now));
         assert!(pool.take(mac(1), first.unwrap(), 3600, now));
         let later = now + Duration::from_secs(1);
-        for number in 3..=253 {
+        for number in 3..=FOR_STRANGERS as u16 {
             assert!(pool.offer(mac(number), None, later).is_some());
         }
         // The oldest of the offers is another's now; who took an address has it.
@@ -171,9 +213,58 @@ mod tests {
         assert_eq!(pool.offer(mac(1), None, later), first);
         // What is requested and was not offered makes no offer.
         assert!(!pool.take(mac(301), first.unwrap(), 3600, later));
-        assert_eq!(pool.all(later).count(), 253);
+        assert_eq!(pool.all(later).count(), FOR_STRANGERS);
         // Nobody asked for the rest in time.
         assert_eq!(pool.all(later + OFFERED).count(), 2);
+    }
+
+    /// Who invents devices takes no address from those that have had one for long.
+    #[test]
+    fn known_devices_have_addresses_whoever_else_asks() {
+        let (mut pool, mut now) = (Pool::default(), Duration::from_secs(1));
+        let (home, hour) = (1..=3u16, Duration::from_secs(3600));
+        let take = |pool: &mut Pool, number, now| {
+            let host = pool.offer(mac(number), None, now);
+            host.filter(|host| pool.take(mac(number), *host, 3600, now))
+        };
+        for number in home.clone() {
+            let host = take(&mut pool, number, now).unwrap();
+            // Who asks again at once has proved nothing.
+            assert!(pool.take(mac(number), host, 3600, now + hour / 4));
+            assert!(!pool.is_known(mac(number)));
+            // As clients do, and a moment before half of the time is over.
+            let half = now + hour / 2 - Duration::from_secs(2);
+            assert!(pool.take(mac(number), host, 3600, half));
+        }
+        assert!(home.clone().all(|number| pool.is_known(mac(number))));
+        // They leave, and a week later somebody has all there is for strangers.
+        now += hour * 24 * 7;
+        let invented: Vec<u16> = (1000..2000).collect();
+        let given = |pool: &mut Pool, now| {
+            invented.iter().filter(|number| take(pool, **number, now).is_some()).count()
+        };
+        assert_eq!(given(&mut pool, now), FOR_STRANGERS);
+        assert_eq!(take(&mut pool, 4, now), None, "a stranger");
+        // Also without an offer, and by what is out of use.
+        assert!((FIRST..=LAST).all(|host| !pool.take(mac(4), host, 3600, now)));
+        let first = pool.host_of(mac(1000)).unwrap();
+        pool.decline(mac(1000), first, now);
+        assert_eq!(take(&mut pool, 4, now), None, "a stranger");
+        for number in home.clone() {
+            assert!(take(&mut pool, number, now).is_some(), "{number}");
+        }
+        // So many are known, even if those that are invented are spoken for, and no more.
+        for part in 1..9 {
+            let now = now + hour * part / 2;
+            given(&mut pool, now);
+            assert!(home.clone().all(|number| take(&mut pool, number, now).is_some()));
+            assert!(pool.known.len() <= MOST_KNOWN);
+        }
+        assert_eq!(pool.known.len(), MOST_KNOWN);
+        assert!(home.clone().all(|number| pool.is_known(mac(number))));
+        // Who is away for long is a stranger again.
+        pool.expire(now + FORGOTTEN_AFTER * 2);
+        assert!(pool.known.is_empty());
     }
 
     #[test]
@@ -210,7 +301,7 @@ mod tests {
             let mut given = BTreeMap::new();
             for (number, wish) in all {
                 let Some(host) = pool.offer(mac(number), wish, now) else {
-                    prop_assert_eq!(given.len(), usize::from(LAST - FIRST) + 1);
+                    prop_assert_eq!(given.len(), FOR_STRANGERS);
                     continue;
                 };
                 prop_assert!((FIRST..=LAST).contains(&host));

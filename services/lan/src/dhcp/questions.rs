@@ -10,7 +10,10 @@ use super::message::Question;
 /// Questions of one link that are heard in a second; what is more is passed over.
 const OF_A_LINK: usize = 20;
 
-/// Of these, those of one device: it discovers and requests, and each may be lost once.
+/// Of these, those of devices that are not known: who invents devices does not keep others from being heard.
+const OF_STRANGERS: usize = 12;
+
+/// Of all, those of one device: it discovers and requests, and each may be lost once.
 const OF_A_DEVICE: usize = 4;
 
 /// A second.
@@ -22,8 +25,14 @@ pub struct Questions(BTreeMap<u32, (Duration, Vec<Mac>)>);
 
 impl Questions {
     /// The question that `bytes` are, which have come by `link`; `None` if they are none, or one too many. What is no
-    /// question, and what is too much of one device, takes nothing from others.
-    pub fn hear(&mut self, bytes: &[u8], link: u32, now: Duration) -> Option<Question> {
+    /// question, and what is too much of one device, takes nothing from others. A device is known if `is_known` says so.
+    pub fn hear(
+        &mut self,
+        bytes: &[u8],
+        link: u32,
+        now: Duration,
+        is_known: impl Fn(Mac) -> bool,
+    ) -> Option<Question> {
         let question = Question::parse(bytes).ok()?;
         let (began, heard) = self.0.entry(link).or_insert_with(|| (now, vec![]));
         if now.saturating_sub(*began) >= SECOND {
@@ -31,7 +40,9 @@ impl Questions {
             heard.clear();
         }
         let own = heard.iter().filter(|mac| **mac == question.mac).count();
-        if heard.len() >= OF_A_LINK || own >= OF_A_DEVICE {
+        let strangers = heard.iter().filter(|mac| !is_known(**mac)).count();
+        let is_one_too_many = strangers >= OF_STRANGERS && !is_known(question.mac);
+        if is_one_too_many || heard.len() >= OF_A_LINK || own >= OF_A_DEVICE {
             return None;
         }
         heard.push(question.mac);
@@ -52,7 +63,11 @@ mod tests {
 
     /// How many of `count` the same bytes are heard.
     fn heard(questions: &mut Questions, bytes: &[u8], now: Duration) -> usize {
-        (0..100).filter(|_| questions.hear(bytes, 3, now).is_some()).count()
+        (0..100).filter(|_| questions.hear(bytes, 3, now, is_known).is_some()).count()
+    }
+
+    fn is_known(mac: Mac) -> bool {
+        mac.bytes()[5] > 100
     }
 
     #[test]
@@ -63,7 +78,7 @@ mod tests {
         for bytes in [&[][..], &[0; 300], &ask(1)[..200], &answer] {
             assert_eq!(heard(&mut questions, bytes, NOW), 0);
         }
-        assert!(questions.hear(&ask(1), 3, NOW).is_some());
+        assert!(questions.hear(&ask(1), 3, NOW, is_known).is_some());
     }
 
     #[test]
@@ -71,11 +86,16 @@ mod tests {
         let mut questions = Questions::default();
         assert_eq!(heard(&mut questions, &ask(1), NOW), OF_A_DEVICE);
         let of_each: Vec<usize> =
-            (2..9).map(|last| heard(&mut questions, &ask(last), NOW)).collect();
-        assert_eq!(of_each, [4, 4, 4, 4, 0, 0, 0]);
+            (2..6).map(|last| heard(&mut questions, &ask(last), NOW)).collect();
+        assert_eq!(of_each, [4, 4, 0, 0]);
+        // What is left is for those that are known.
+        let of_each: Vec<usize> =
+            (101..105).map(|last| heard(&mut questions, &ask(last), NOW)).collect();
+        assert_eq!(of_each, [4, 4, 0, 0]);
         // Another link has its own, and so has the next second.
-        assert!(questions.hear(&ask(1), 4, NOW).is_some());
-        assert!(questions.hear(&ask(9), 3, NOW + SECOND - Duration::from_millis(1)).is_none());
-        assert!(questions.hear(&ask(9), 3, NOW + SECOND).is_some());
+        let mut hear = |link, now| questions.hear(&ask(9), link, now, is_known);
+        assert!(hear(4, NOW).is_some());
+        assert!(hear(3, NOW + SECOND - Duration::from_millis(1)).is_none());
+        assert!(hear(3, NOW + SECOND).is_some());
     }
 }

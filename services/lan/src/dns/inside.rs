@@ -1,10 +1,10 @@
 //! What is inside of the box: its networks, and the names that nobody outside is ever asked for.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use hickory_proto::rr::Name;
 
-use super::prefix::Prefix;
+use super::prefix::{Prefix, bits};
 use super::reverse::Reverse;
 use super::way::Way;
 
@@ -48,6 +48,11 @@ const OF_PRIVATE_NETWORKS: [Prefix; 4] = [
     Prefix::v4([192, 168, 0, 0], 16),
     Prefix::v6([0xfc00, 0, 0, 0], 7),
 ];
+
+/// Addresses in which there is one of IPv4 to which a translator (RFC 6052, 2.1) or a tunnel (RFC 3056, 2) sends what is
+/// for them, and how many bits are behind that one.
+const WITH_IPV4: [(Prefix, u32); 2] =
+    [(Prefix::v6([0x64, 0xff9b, 0, 0], 96), 0), (Prefix::v6([0x2002, 0, 0, 0], 16), 80)];
 
 /// Private addresses, and those of documents (RFC 6303, 4; RFC 7793).
 const PRIVATE: [Prefix; 9] = [
@@ -111,10 +116,15 @@ impl Inside {
 
     /// Whether an answer from outside must not lead to `address`: a page from outside that can choose
     /// what its own name means could else talk to the box's machines, or to those of a network around it, in a
-    /// visitor's name (DNS rebinding).
+    /// visitor's name (DNS rebinding). One of IPv6 that leads to one of IPv4 leads where that one does.
     pub fn is_kept_from(&self, address: IpAddr) -> bool {
+        let leads_to_kept = |(prefix, behind): &(Prefix, u32)| {
+            let ipv4 = Ipv4Addr::from_bits((bits(address) >> behind) as u32);
+            prefix.contains(address) && self.is_kept_from(ipv4.into())
+        };
         let is_of = |networks: &[Prefix]| networks.iter().any(|it| it.contains(address));
-        is_of(&OF_THIS_NODE)
+        WITH_IPV4.iter().any(leads_to_kept)
+            || is_of(&OF_THIS_NODE)
             || is_of(&NOBODY_OUTSIDE)
             || is_of(&self.networks)
             || is_of(&self.whole)

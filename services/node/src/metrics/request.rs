@@ -57,12 +57,32 @@ pub fn read(bytes: &[u8]) -> Asked {
         }
         _ => {}
     }
-    let target = request.path.unwrap_or_default();
+    let (host, target) = split(request.path.unwrap_or_default());
+    if host.is_some_and(|host| !is_ours(host)) {
+        return Asked::Refused(Refused::Misdirected);
+    }
     let path = target.split_once('?').map_or(target, |(path, _)| path);
     match request.method {
         _ if path != PATH => Asked::Refused(Refused::NotFound),
-        Some("GET") => Asked::Metrics,
+        Some("GET" | "HEAD") => Asked::Metrics,
         _ => Asked::Refused(Refused::Method),
+    }
+}
+
+/// Whether what has come is a request by HEAD: no answer to it has a body (RFC 9110, section 9.3.2).
+pub fn is_head(bytes: &[u8]) -> bool {
+    bytes.starts_with(b"HEAD ")
+}
+
+/// The host and the path of a target: a client may write it as a whole URL (RFC 9112, section 3.2.2).
+fn split(target: &str) -> (Option<&str>, &str) {
+    const SCHEME: &str = "http://";
+    match target.split_at_checked(SCHEME.len()) {
+        Some((scheme, rest)) if scheme.eq_ignore_ascii_case(SCHEME) => {
+            let (host, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+            (Some(host), path)
+        }
+        _ => (None, target),
     }
 }
 
@@ -87,7 +107,23 @@ mod tests {
         for path in ["/", "/metrics/", "/metric", "/Metrics", "//metrics", "/a?/metrics", "*"] {
             assert_eq!(refused(&format!("GET {path} HTTP/1.1")), Refused::NotFound, "{path}");
         }
-        for method in ["POST", "HEAD", "PUT", "DELETE", "OPTIONS", "get", "GETS"] {
+        assert_eq!(of("HEAD /metrics HTTP/1.0\r\n\r\n"), Asked::Metrics);
+        for (target, asked) in [
+            ("http://10.20.1.2:4044/metrics", Asked::Metrics),
+            ("HTTP://board-1.octet.internal/metrics?name[]=a", Asked::Metrics),
+            ("http://10.20.1.2", Asked::Refused(Refused::NotFound)),
+            ("http://10.20.1.2/", Asked::Refused(Refused::NotFound)),
+            ("http://10.20.1.2?/metrics", Asked::Refused(Refused::Misdirected)),
+            // What the field says counts for nothing beside it.
+            ("http://evil.example/metrics", Asked::Refused(Refused::Misdirected)),
+            ("http://10.20.1.2@evil.example/metrics", Asked::Refused(Refused::Misdirected)),
+            ("http:///metrics", Asked::Refused(Refused::Misdirected)),
+            ("https://10.20.1.2/metrics", Asked::Refused(Refused::NotFound)),
+        ] {
+            let text = format!("GET {target} HTTP/1.1\r\nHost: 10.20.1.2\r\n\r\n");
+            assert_eq!(of(&text), asked, "{target}");
+        }
+        for method in ["POST", "PUT", "DELETE", "OPTIONS", "get", "GETS"] {
             let line = format!("{method} /metrics HTTP/1.1");
             assert_eq!(refused(&line), Refused::Method, "{line}");
         }
@@ -148,7 +184,7 @@ mod tests {
         fn nothing_else(method in "[A-Z]{1,8}", path in "/[!-~]{0,20}") {
             let asked = read(format!("{method} {path} HTTP/1.0\r\n\r\n").as_bytes());
             let is_path = path.split('?').next() == Some("/metrics");
-            let wanted = is_path && method == "GET";
+            let wanted = is_path && ["GET", "HEAD"].contains(&&*method);
             prop_assert_eq!(asked == Asked::Metrics, wanted, "{:?}", asked);
         }
     }

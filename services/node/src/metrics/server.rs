@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use super::exposition::CONTENT_TYPE;
-use super::request::{Asked, LONGEST, Refused, read};
+use super::request::{Asked, LONGEST, Refused, is_head, read};
 use crate::host::MISDIRECTED;
 use crate::limits::ClientLimit;
 
@@ -21,6 +21,9 @@ const MOST_OF_ONE: usize = 2;
 /// How long a request may take to come, and then all of the connection.
 const TO_ASK: Duration = Duration::from_secs(5);
 const ALL: Duration = Duration::from_secs(30);
+
+/// What ends the fields of an answer.
+const END_OF_HEAD: &str = "\r\n\r\n";
 
 /// The pause after a connection could not be taken.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -64,7 +67,7 @@ async fn serve_within<S: Source>(listener: TcpListener, source: S, to_ask: Durat
 
 /// Hears one request and answers it.
 async fn answer(mut stream: TcpStream, source: impl Source, to_ask: Duration) -> io::Result<()> {
-    let asked = match timeout(to_ask, ask(&mut stream)).await {
+    let (asked, is_head) = match timeout(to_ask, ask(&mut stream)).await {
         Ok(asked) => asked?,
         // Who says nothing is told nothing.
         Err(_) => return Ok(()),
@@ -83,9 +86,14 @@ async fn answer(mut stream: TcpStream, source: impl Source, to_ask: Duration) ->
         }
         Asked::Refused(Refused::NotFound) => said("404 Not Found", "there is /metrics\n"),
         Asked::Refused(Refused::Method) => {
-            said("405 Method Not Allowed\r\nAllow: GET", "it can be read, with GET\n")
+            let status = "405 Method Not Allowed\r\nAllow: GET, HEAD";
+            said(status, "it can be read, with GET or HEAD\n")
         }
     };
+    let mut answer = answer.as_str();
+    if is_head && let Some(end) = answer.find(END_OF_HEAD) {
+        answer = &answer[..end + END_OF_HEAD.len()];
+    }
     stream.write_all(answer.as_bytes()).await?;
     stream.shutdown().await?;
     // Where something has come that nobody has read, closing takes back what was said (RFC 9112, 9.6).
@@ -100,15 +108,15 @@ async fn answer(mut stream: TcpStream, source: impl Source, to_ask: Duration) ->
     Ok(())
 }
 
-/// Reads until it is known what is asked.
-async fn ask(stream: &mut TcpStream) -> io::Result<Asked> {
+/// Reads until it is known what is asked, and whether by HEAD.
+async fn ask(stream: &mut TcpStream) -> io::Result<(Asked, bool)> {
     let (mut bytes, mut length) = ([0; LONGEST], 0);
     loop {
         let more = stream.read(&mut bytes[length..]).await?;
         length += more;
         match read(&bytes[..length]) {
             Asked::More if more > 0 => {}
-            asked => return Ok(asked),
+            asked => return Ok((asked, is_head(&bytes))),
         }
     }
 }
@@ -120,7 +128,7 @@ fn said(status: &str, text: &str) -> String {
 fn response(status: &str, content_type: &str, text: &str) -> String {
     let length = text.len();
     format!(
-        "HTTP/1.1 {status}\r\nContent-Type: {content_type}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{text}"
+        "HTTP/1.1 {status}\r\nContent-Type: {content_type}\r\nContent-Length: {length}\r\nConnection: close{END_OF_HEAD}{text}"
     )
 }
 
@@ -195,10 +203,16 @@ mod tests {
             assert_eq!(say(at, request).await.0, status);
         }
         let allowed = say(at, b"PUT /metrics HTTP/1.0\r\n\r\n").await.1;
-        assert!(allowed.starts_with("Allow: GET\r\n"), "{allowed}");
+        assert!(allowed.starts_with("Allow: GET, HEAD\r\n"), "{allowed}");
         let long = [&b"GET /metrics HTTP/1.1\r\nA: "[..], &[b'b'; 3 * LONGEST][..]].concat();
         assert_eq!(say(at, &long).await.0, 400);
         assert_eq!(say(at, GET).await.2, "times 4\n");
+        // By HEAD the length is that of what is not sent.
+        let (status, fields, text) = say(at, b"HEAD /metrics HTTP/1.0\r\n\r\n").await;
+        assert_eq!((status, text.as_str()), (200, ""));
+        assert_eq!(fields.split("\r\n").collect::<Vec<_>>(), expected);
+        let (status, _, text) = say(at, b"HEAD / HTTP/1.0\r\n\r\n").await;
+        assert_eq!((status, text.as_str()), (404, ""));
     }
 
     /// Byte by byte it is the same.

@@ -121,6 +121,39 @@ fn a_server_says_when_it_is_asked_anew() {
     assert_eq!(asked, times);
 }
 
+/// An address is used for as long as it is given, and no longer, however short that is.
+#[test]
+fn a_short_time_is_as_short_as_it_is() {
+    let lease = |seconds| {
+        let said = Answer { seconds: Some(seconds), ..answer(Kind::Ack, 7) };
+        Lease::new(&said, Duration::ZERO)
+    };
+    for (time, renew, rebind) in [(30, 15_000, 26_250), (40, 20_000, 35_000), (59, 29_500, 51_625)]
+    {
+        let lease = lease(time).unwrap();
+        assert_eq!(lease.until, Some(seconds(time.into())));
+        // Half and seven eighths of it (RFC 2131, 4.4.5).
+        assert_eq!(lease.renew_at, Some(Duration::from_millis(renew)), "{time}");
+        assert_eq!(lease.rebind_at, Some(Duration::from_millis(rebind)), "{time}");
+    }
+    for too_short in [0, 1, 29] {
+        assert!(lease(too_short).is_err(), "{too_short}");
+    }
+
+    let mut client = bound();
+    client.tick(seconds(1801), 8);
+    client.received(seconds(1802), Answer { seconds: Some(40), ..answer(Kind::Ack, 8) });
+    let mut asked = vec![];
+    while client.lease().is_some() {
+        let now = client.due().unwrap();
+        let sent = client.tick(now, 9).send;
+        asked.extend(sent.map(|(_, to)| (now.as_secs() - 1801, to)));
+    }
+    // The last is the question of who has no address any more.
+    let [one, all] = [To::One(SERVER), To::Everybody];
+    assert_eq!(asked, [(20, one), (35, all), (40, all)]);
+}
+
 #[test]
 fn asks_more_and_more_seldom_but_never_stops() {
     let mut client = Client::new(mac(), None, seconds(0));
@@ -159,11 +192,12 @@ fn what_is_not_for_it_is_passed_over() {
 
 #[test]
 fn offers_that_make_no_sense_are_not_taken() {
-    let wrong: [fn(&mut Answer); 6] = [
+    let wrong: [fn(&mut Answer); 7] = [
         |answer| answer.mask = None,
         |answer| answer.mask = Some(Ipv4Addr::new(255, 0, 255, 0)),
         |answer| answer.server = None,
         |answer| answer.seconds = None,
+        |answer| answer.seconds = Some(29),
         |answer| answer.address = Ipv4Addr::new(224, 0, 0, 1),
         |answer| answer.address = Ipv4Addr::new(192, 0, 2, 255),
     ];
