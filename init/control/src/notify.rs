@@ -3,6 +3,7 @@
 
 use std::io;
 use std::os::unix::net::UnixDatagram;
+use std::time::Duration;
 
 /// The longest datagram that is read, in bytes; what is longer is cut.
 pub const MAX_DATAGRAM: usize = 4096;
@@ -17,6 +18,8 @@ pub struct Notification {
     pub ready: bool,
     /// `WATCHDOG=1`: the service still makes progress.
     pub alive: bool,
+    /// `EXTEND_TIMEOUT_USEC=…`: it needs so much longer, from now on, for what it is at.
+    pub extend: Option<Duration>,
     /// `STATUS=…`: how it is doing, in one line for people.
     pub status: Option<String>,
 }
@@ -30,7 +33,11 @@ impl Notification {
                 b"READY=1" => notification.ready = true,
                 b"WATCHDOG=1" => notification.alive = true,
                 _ => {
-                    if let Some(text) = line.strip_prefix(b"STATUS=") {
+                    if let Some(digits) = line.strip_prefix(b"EXTEND_TIMEOUT_USEC=") {
+                        let number =
+                            std::str::from_utf8(digits).ok().and_then(|it| it.parse().ok());
+                        notification.extend = number.map(Duration::from_micros);
+                    } else if let Some(text) = line.strip_prefix(b"STATUS=") {
                         let text = &text[..text.len().min(MAX_STATUS)];
                         notification.status = Some(String::from_utf8_lossy(text).into_owned());
                     }
@@ -63,7 +70,17 @@ mod tests {
         assert!(Notification::parse(b"READY=1").ready);
         let all = Notification::parse(b"STATUS=up\nWATCHDOG=1\nREADY=1\nMAINPID=1\n");
         assert_eq!((all.ready, all.alive, all.status.as_deref()), (true, true, Some("up")));
-        for not in [&b""[..], b"READY=0", b"XREADY=1", b"READY=11", b"WATCHDOG=trigger"] {
+        let longer = Notification::parse(b"EXTEND_TIMEOUT_USEC=30000000").extend;
+        assert_eq!(longer, Some(Duration::from_secs(30)));
+        for not in [
+            &b""[..],
+            b"EXTEND_TIMEOUT_USEC=-1",
+            b"EXTEND_TIMEOUT_USEC=",
+            b"READY=0",
+            b"XREADY=1",
+            b"READY=11",
+            b"WATCHDOG=trigger",
+        ] {
             assert_eq!(Notification::parse(not), Notification::default());
         }
     }

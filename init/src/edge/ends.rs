@@ -43,6 +43,9 @@ impl Edge {
                 let name = self.units[unit.0].name();
                 self.logs.say(&format!("unit {name} is ready"));
             }
+            if let Some(by) = notification.extend {
+                self.step(Event::Extended(unit, by));
+            }
             if notification.alive {
                 self.step(Event::Alive(unit));
             }

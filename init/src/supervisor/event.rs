@@ -1,5 +1,7 @@
 //! What the core is told.
 
+use std::time::Duration;
+
 use super::{Goal, UnitId};
 
 /// What happened. An event for a unit that does not exist counts as a tick.
@@ -18,6 +20,8 @@ pub enum Event {
     Ready(UnitId),
     /// A unit says that it lives (`WATCHDOG=1`).
     Alive(UnitId),
+    /// A unit that starts says that it takes so much longer from now (`EXTEND_TIMEOUT_USEC`).
+    Extended(UnitId, Duration),
     /// The main process of a unit ended and was collected.
     Exited(UnitId, Exit),
     /// No process of a unit that has ended is left.
@@ -46,6 +50,7 @@ impl Event {
             | Self::SpawnFailed(unit, _)
             | Self::Ready(unit)
             | Self::Alive(unit)
+            | Self::Extended(unit, _)
             | Self::Exited(unit, _)
             | Self::Emptied(unit)
             | Self::Start(unit)

@@ -152,6 +152,7 @@ impl State {
             Event::SpawnFailed(unit, refusal) => self.spawn_failed(unit, refusal, now),
             Event::Ready(unit) => self.ready(unit, now),
             Event::Alive(unit) => self.alive(unit, now),
+            Event::Extended(unit, by) => self.extended(unit, by, now),
             Event::Exited(unit, exit) => self.exited(unit, exit, now, actions),
             Event::Emptied(unit) => self.emptied(unit, now),
             Event::Tick => {}

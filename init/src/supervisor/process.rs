@@ -1,9 +1,15 @@
 //! What the edge reports of a unit's processes, and what follows.
 
+use std::time::Duration;
+
 use octet_appliance::{Readiness, RestartPolicy, UnitType};
 
 use super::reason::Why;
 use super::{Action, Exit, Moment, Refusal, Slot, State, Then, UnitId, UnitState};
+
+/// How many times its `start.timeout` a unit may take that says again and again that it takes longer: an hour instead of
+/// three minutes.
+const EXTENDED: u32 = 20;
 
 impl State {
     pub(super) fn spawned(&mut self, unit: UnitId, now: Moment, actions: &mut Vec<Action>) {
@@ -51,6 +57,17 @@ impl State {
         if slot.state() == UnitState::Ready {
             self.set_due(unit, slot.settings.watchdog.map(|limit| now.saturating_add(limit)));
         }
+    }
+
+    /// It takes longer to become ready than its file says. What it has is never made less, and it has an end.
+    pub(super) fn extended(&mut self, unit: UnitId, by: Duration, now: Moment) {
+        let slot = &mut self.units[unit.0];
+        let UnitState::Starting { deadline } = slot.state() else { return };
+        let longest = slot.settings.start_timeout.saturating_mul(EXTENDED);
+        let latest = slot.status.since.saturating_add(longest);
+        let deadline = deadline.max(now.saturating_add(by).min(latest));
+        slot.status.state = UnitState::Starting { deadline };
+        self.set_due(unit, Some(deadline));
     }
 
     pub(super) fn exited(

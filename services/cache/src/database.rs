@@ -6,6 +6,7 @@
 use std::path::Path;
 use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 
+use octet_node::repairing::repairing;
 use redb::{Database, Error, ReadTransaction, ReadableDatabase, WriteTransaction};
 
 /// The database.
@@ -18,6 +19,7 @@ impl Closable {
     /// # Errors
     /// The disk does not give it.
     pub fn open(file: &Path, cache: usize) -> Result<Self, Error> {
+        let _repairing = repairing(file);
         let database = Database::builder().set_cache_size(cache).create(file)?;
         Ok(Self(RwLock::new(Some(database))))
     }

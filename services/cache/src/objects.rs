@@ -21,6 +21,7 @@ use iroh_blobs::api::TempTag;
 use iroh_blobs::api::blobs::BlobStatus;
 use iroh_blobs::store::fs::FsStore;
 use iroh_blobs::store::fs::options::{InlineOptions, Options};
+use octet_node::repairing::repairing;
 use octet_node::say;
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
@@ -159,7 +160,10 @@ impl Objects {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
-        let store = FsStore::load_with_opts(folder.join("blobs.db"), paths.clone()).await;
+        let file = folder.join("blobs.db");
+        let repairing = repairing(&file);
+        let store = FsStore::load_with_opts(file, paths.clone()).await;
+        drop(repairing);
         let store = store.map_err(|error| {
             let folder = folder.display();
             io::Error::other(format!(

@@ -44,8 +44,10 @@ const ROUNDS: u32 = 3;
 const SOON: Duration = Duration::from_secs(1);
 const LATER: Duration = Duration::from_secs(30);
 
-/// How often it is tried whether longer ones pass by now (`PMTU_RAISE_TIMER`).
+/// How often it is tried whether longer ones pass by now (`PMTU_RAISE_TIMER`); and when first after a change: what a path
+/// takes follows a moment after what its links take.
 const RAISE: Duration = Duration::from_secs(600);
+const FIRST_RAISE: Duration = Duration::from_secs(60);
 
 /// What is found out about one link, or one direction of a path.
 #[derive(Debug)]
@@ -91,7 +93,7 @@ impl Discovery {
         self.round += 1;
         let raises = !is_settled || self.raise.is_none_or(|raise| now >= raise);
         if raises {
-            self.raise = Some(now + RAISE);
+            self.raise = Some(now + if is_settled { RAISE } else { FIRST_RAISE });
         }
         let sizes = self.sizes.iter().chain([&self.short]).map(|(size, _)| *size);
         sizes.filter(|size| raises || found == Some(*size)).collect()
@@ -171,7 +173,8 @@ mod tests {
         let (mut discovery, mut now) = (Discovery::of_link(), Instant::now());
         assert_eq!(discovery.found(), None);
         assert_eq!(passes(&mut discovery, &mut now, 1440, 3), (Some(1440), 9));
-        assert_eq!(passes(&mut discovery, &mut now, 1440, 297).1, 9, "one in half a minute");
+        // One in half a minute, and all of them once more.
+        assert_eq!(passes(&mut discovery, &mut now, 1440, 297).1, 9 + 7);
         assert_eq!(passes(&mut discovery, &mut now, 1432, 40).0, Some(1432));
         assert_eq!(passes(&mut discovery, &mut now, 1440, 650).0, Some(1440));
         assert_eq!(passes(&mut discovery, &mut now, 1000, 40).0, None);

@@ -18,6 +18,7 @@ use std::sync::Arc;
 
 use octet_node::control::PublicKey;
 use octet_node::key::random;
+use octet_node::repairing::repairing;
 use octet_node::say;
 use redb::backends::InMemoryBackend;
 use redb::{Database, ReadableDatabase};
@@ -138,7 +139,9 @@ impl Mailbox {
     /// # Errors
     /// The disk does not give or take it.
     pub fn open(path: &Path, own: PublicKey, limits: Limits) -> Result<Self, MailboxError> {
+        let repairing = repairing(path);
         let opened = Database::builder().set_cache_size(CACHE).create(path);
+        drop(repairing);
         let rows = opened.map_err(redb::Error::from)?;
         let generation = begin(&rows, random()?)?;
         let mut mailbox = Self {

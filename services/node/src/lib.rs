@@ -38,6 +38,7 @@ mod peer;
 mod readiness;
 #[cfg(feature = "key")]
 pub mod record;
+pub mod repairing;
 mod run;
 pub mod say;
 pub mod serve;

@@ -124,6 +124,29 @@ fn never_ready_is_asked_then_killed_then_failed() {
     assert_eq!(reason(&state, A), "was not ready within 10s");
 }
 
+/// A daemon that goes through its files says so; one that says so for ever is not waited for.
+#[test]
+fn who_says_that_it_takes_longer_is_given_time() {
+    let mut state = alone(|_| {});
+    assert_eq!(state.next_deadline(), Some(ms(10_000)));
+    state.step(Event::Extended(A, ms(30_000)), ms(9_000));
+    assert_eq!(state.next_deadline(), Some(ms(39_000)));
+    // What it has is not made less.
+    state.step(Event::Extended(A, ms(1)), ms(10_000));
+    assert_eq!(
+        (state.step(Event::Tick, ms(10_001)), state.next_deadline()),
+        (vec![], Some(ms(39_000)))
+    );
+    for now in (20_000..190_000).step_by(10_000) {
+        state.step(Event::Extended(A, ms(30_000)), ms(now));
+        assert_eq!(state.next_deadline(), Some(ms((now + 30_000).min(200_000))));
+    }
+    assert_eq!(state.step(Event::Tick, ms(200_000)), [Action::Ask(A)]);
+    // Who is ready, or to end, has nothing that it could have more time for.
+    state.step(Event::Extended(A, ms(30_000)), ms(200_001));
+    assert_eq!(state.next_deadline(), Some(ms(205_000)));
+}
+
 #[test]
 fn a_missing_program_fails_at_once_and_says_who_waits() {
     let units = vec![settings("a", &[]), settings("b", &[0]), settings("c", &[1])];

@@ -173,7 +173,8 @@ fn assert_kept_in_step(state: &State) {
 /// Any event, also for units that do not exist.
 pub fn any_event(script: &mut Script, count: usize) -> Event {
     let unit = UnitId(script.draw(count + 1));
-    match script.draw(27) {
+    match script.draw(28) {
+        27 => Event::Extended(unit, ms(7_000)),
         0 | 1 => Event::Boot,
         2 | 3 => Event::Spawned(unit),
         4 => Event::SpawnFailed(unit, refusal(true)),

@@ -229,8 +229,7 @@ fn passes_a_way_that_is_narrower(hill: &Site, lake: &Site, wire: &Joined) {
     for (mtu, [of_hill, of_lake, path]) in [(1500, [1432, 1440, 1344]), (1430, [1364, 1364, 1280])]
     {
         wire.narrow(mtu);
-        let wanted = [json!(of_hill), json!(of_lake), json!(path)];
-        hill.wait("it is known how long packets are", || mtus(hill, lake) == wanted);
+        wait_known(hill, lake, [of_hill, of_lake, path]);
         hill.wait("a connection comes through", talks);
     }
     wire.narrow(1400);
@@ -240,8 +239,21 @@ fn passes_a_way_that_is_narrower(hill: &Site, lake: &Site, wire: &Joined) {
     assert!(link()["reason"].as_str().unwrap().contains("1424"));
     wire.narrow(1500);
     hill.wait("the link is up", || links(hill)[0] == is_up("lake"));
-    let wanted = [1432, 1440, 1344].map(|mtu| json!(mtu));
-    hill.wait("it is known how long packets are", || mtus(hill, lake) == wanted);
+    wait_known(hill, lake, [1432, 1440, 1344]);
+}
+
+/// Waits until that is known of both routers and the path, and says what is known meanwhile.
+fn wait_known(hill: &Site, lake: &Site, wanted: [u16; 3]) {
+    let (wanted, mut last) =
+        (wanted.map(|mtu| json!(mtu)), [Value::Null, Value::Null, Value::Null]);
+    hill.wait("it is known how long packets are", || {
+        let now = mtus(hill, lake);
+        if now != last {
+            println!("{now:?} {}", forward(hill, "paths", json!({})));
+            last.clone_from(&now);
+        }
+        now == wanted
+    });
 }
 
 /// How many flows to the port of links the router has let in.
