@@ -103,6 +103,23 @@ fn a_signed_command_is_run_at_most_once() {
     assert_eq!(host.units.total(), asked + 1);
 }
 
+/// The gate goes by what an owner has stated, not by the clock; and an owner who was wrong by ten years says it again.
+#[test]
+fn a_time_that_was_wrong_is_stated_again() {
+    let anna = Key::generate().unwrap();
+    let host = Host::new(&[("anna", &anna, &["own"])]);
+    let node = host.identity.node();
+    let state = |time: &str| host.ask("trust-time", json!({ "time": time })).unwrap();
+    state("2040-01-01T00:00:00Z");
+    let late = Order { expires: NOW + 10 * 366 * 86_400, ..order(&anna, node, "init", "status") };
+    let early = order(&anna, node, "init", "status");
+    refused(&host, &sign(&early, &anna), "has expired");
+    state("2030-01-01T00:00:00Z");
+    host.bring(&sign(&early, &anna)).unwrap();
+    refused(&host, &sign(&early, &anna), "was run before");
+    refused(&host, &sign(&late, &anna), "more than 24 hours ahead");
+}
+
 /// An operator who signs as much as he can keeps no other's commands out, and who asks what there is
 /// to be asked takes no room at all.
 #[test]
