@@ -2,6 +2,7 @@
 //! its databases when it is stopped.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::Instant;
 
@@ -50,6 +51,25 @@ fn count(running: &Running) -> Value {
     connect(&running.socket).call("stats", args(json!({}))).unwrap()["objects"].clone()
 }
 
+/// What the disk gives for all files below `folder`, in bytes.
+fn on_disk(folder: &Path) -> u64 {
+    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let of = |path: &Path| match path.is_dir() {
+        true => on_disk(path),
+        // What is moved or deleted meanwhile takes no room.
+        false => fs::metadata(path).map_or(0, |file| file.blocks() * 512),
+    };
+    entries.map(|path| of(&path)).sum()
+}
+
+/// The disk gives no more than what the program says that it uses.
+fn is_accounted(running: &Running, folder: &Path) {
+    let used = connect(&running.socket).call("stats", args(json!({}))).unwrap()["used"].clone();
+    let (used, on_disk) = (used.as_u64().unwrap(), on_disk(&folder.join("state")));
+    println!("{on_disk} bytes on the disk, {used} are said to be used");
+    assert!(on_disk <= used, "{on_disk} > {used}");
+}
+
 #[test]
 fn small_objects_are_not_in_its_memory() {
     let objects: u64 = if soak() { 100_000 } else { 300 };
@@ -63,6 +83,7 @@ fn small_objects_are_not_in_its_memory() {
     }
     let with_all = memory(&running);
     println!("{before} bytes of memory with one object, {with_all} with {objects}");
+    is_accounted(&running, folder.path());
     // Half of what they are long: in the database each took more than its length.
     let most = if soak() { MOST } else { before + objects * LENGTH as u64 / 2 };
     assert!(with_all <= most, "{with_all} > {most}");
