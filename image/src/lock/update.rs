@@ -14,6 +14,9 @@ use crate::output::file;
 use crate::steps::Steps;
 use crate::store::{Fetched, Store};
 
+/// The package with the boot loader.
+const BOOT_LOADER: &str = "systemd-boot-efi";
+
 /// The lock cannot be brought up to date.
 #[derive(Debug, thiserror::Error, Diagnostic)]
 pub enum UpdateError {
@@ -70,8 +73,27 @@ pub fn update(
         .and_then(|now| u32::try_from(now.as_secs()).ok())
         .ok_or(UpdateError::Clock("the clock is before 1970 or after 2106"))?;
     edit.epoch(epoch);
-    let (_, diff) = write(path, lock, edit)?;
+    let (_, mut diff) = write(path, lock, edit)?;
+    let before = lock.content.input.iter().filter(|input| input.name.get_ref() == BOOT_LOADER);
+    let moved = before.map(|input| (input.version.as_str(), version(BOOT_LOADER)));
+    diff.extend(moved.filter_map(|(before, after)| boot_loader_moves(before, &after)).next());
     Ok(diff)
+}
+
+/// What is to be done before a boot loader of another release ships. It counts how often a slot on trial was tried, and
+/// not all releases do so as Debian 12's does: with 258 an entry starts that has no tries left
+/// (systemd/systemd issue 40192), and 259 counts none (issue 40405).
+fn boot_loader_moves(before: &str, after: &str) -> Option<String> {
+    // The version of the program itself, before Debian's revision and what it has patched.
+    let release = |version: &str| version.split(['.', '-', '~']).next().map(str::to_owned);
+    let (old, new) = (release(before)?, release(after)?);
+    (old != new).then(|| {
+        format!(
+            "note: systemd-boot {new} instead of {old} counts the tries of a new slot, and releases differ in that (258 \
+             and 259 do not bring back the slot before): before it ships, `cargo image test --soak board::disk` and \
+             `cargo image test --soak update::` have to pass with it\n"
+        )
+    })
 }
 
 /// Writes into the lock at `path` that `input` was succeeded by what was fetched. Returns the new
@@ -140,6 +162,18 @@ pub(super) fn diff(old: &str, new: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn another_boot_loader_is_not_taken_unsaid() {
+        let debian = "252.39-1~deb12u2";
+        for same in ["252.39-1~deb12u2", "252.40-1~deb12u1", "252-1"] {
+            assert_eq!(boot_loader_moves(debian, same), None, "{same}");
+        }
+        for other in ["257.8-1~deb13u2", "258~rc1-1", "259-1"] {
+            let note = boot_loader_moves(debian, other).unwrap();
+            assert!(note.contains("--soak board::disk") && note.contains(&other[..3]), "{note}");
+        }
+    }
 
     #[test]
     fn shows_what_differs() {
