@@ -92,7 +92,7 @@ fn look(router: &Machine, boards: u8) -> miette::Result<(u64, Vec<Seen>)> {
         let neighbour = find(&links["neighbours"], "address", &json!(address));
         Seen {
             state: row["state"].as_str().unwrap_or("unknown").to_owned(),
-            has: row["has map"].as_u64(),
+            has: row["has_map"].as_u64(),
             answers: neighbour["answers"] == true,
             address,
         }

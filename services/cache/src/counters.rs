@@ -90,12 +90,12 @@ impl Counters {
     /// As `stats` shows them.
     pub fn show(&self) -> Value {
         json!({
-            "HTTP requests": self.http_requests.get(),
-            "HTTP bytes": self.http_bytes.get(),
-            "from memory": self.from_memory.get(),
-            "HTTP refused": self.http_refused.get(),
-            "nodes served": self.peers_served.get(),
-            "nodes refused": self.peers_refused.get(),
+            "http_requests": self.http_requests.get(),
+            "http_bytes": self.http_bytes.get(),
+            "from_memory": self.from_memory.get(),
+            "http_refused": self.http_refused.get(),
+            "nodes_served": self.peers_served.get(),
+            "nodes_refused": self.peers_refused.get(),
             "fetched": self.fetched.get(),
         })
     }

@@ -114,7 +114,7 @@ pub fn verbs() -> Verbs<Desk> {
             |desk, _, hash| {
                 let removed = desk.runtime.block_on(desk.here()?.fetcher.remove(hash));
                 let was_here = removed.map_err(|error| store(&error))?;
-                Ok(json!({ "hash": hash.to_hex().to_string(), "was here": was_here }))
+                Ok(json!({ "hash": hash.to_hex().to_string(), "removed": was_here }))
             },
         )
         .with(
@@ -158,7 +158,7 @@ pub fn verbs() -> Verbs<Desk> {
         .with(
             bytes(
                 Verb::new("stats", Read, "Shows the room that is left, what was served, and what other nodes gave"),
-                &["free", "quota", "used", "pinned", "HTTP bytes", "bytes in memory"],
+                &["free", "quota", "used", "pinned", "http_bytes", "bytes_in_memory"],
             ),
             nothing(),
             |desk, _, ()| desk.stats(),
@@ -267,14 +267,14 @@ impl Desk {
                 let (given, objects) = here.objects.policy().given_to(peer.key.as_bytes());
                 json!({
                     "board": peer.number, "gave": dealt.gave, "lacked": dealt.lacked,
-                    "silent": dealt.silent, "wrong": dealt.wrong, "given": given, "of objects": objects,
+                    "silent": dealt.silent, "wrong": dealt.wrong, "given": given, "objects": objects,
                 })
             })
             .collect();
         let usage = here.objects.policy().usage();
         let mut all = json!({
             "key": key, "free": free, "quota": usage.quota, "used": usage.used,
-            "pinned": usage.pinned, "objects": usage.objects, "objects in memory": objects, "bytes in memory": bytes,
+            "pinned": usage.pinned, "objects": usage.objects, "objects_in_memory": objects, "bytes_in_memory": bytes,
         });
         if let (Value::Object(all), Value::Object(counted)) =
             (&mut all, self.gateway.counters.show())

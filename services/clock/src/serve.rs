@@ -111,7 +111,7 @@ fn show(known: &Known) -> Value {
     let last = known.last.as_ref();
     json!({
         "time": humantime::format_rfc3339_millis(SystemTime::now()).to_string(),
-        "off by (nanoseconds)": last.map(|last| last.off),
+        "offset_ns": last.map(|last| last.off),
         "by": last.map(|last| &last.by),
         "done": last.map(|last| &last.done),
         "boot": known.bounds.boot(),

@@ -262,7 +262,7 @@ impl Member {
             })
         });
         json!({
-            "this is": "a board",
+            "role": "a board",
             "number": self.number,
             "more": format!("the holder knows how each is: `octetctl --box {} status --box`", self.holder.ip()),
             "nodes": nodes.collect::<Vec<_>>(),
@@ -282,7 +282,7 @@ impl Member {
         };
         let version = kept.version();
         json!({
-            "this is": "a board",
+            "role": "a board",
             "number": self.number,
             "state": state,
             "holder": kept.pin.map(|pin| pin.holder),

@@ -159,7 +159,7 @@ fn show(node: &Node, board: Option<u8>) -> Result<Value, Failure> {
     }
     let role = node.role.borrow().clone();
     let mut shown = match role {
-        Role::Idle(why) => json!({ "this is": why }),
+        Role::Idle(why) => json!({ "role": why }),
         Role::Holder(holder) => holder.show().map_err(failure)?,
         Role::Member(member) => member.show(),
     };
@@ -172,7 +172,7 @@ fn show(node: &Node, board: Option<u8>) -> Result<Value, Failure> {
 async fn status(node: &Node) -> Result<Value, Failure> {
     let role = node.role.borrow().clone();
     match role {
-        Role::Idle(why) => Ok(json!({ "this is": why })),
+        Role::Idle(why) => Ok(json!({ "role": why })),
         Role::Holder(holder) => {
             let traffic = traffic::ask(node.sockets.clone()).await;
             holder.status(&traffic).map_err(failure)

@@ -17,11 +17,11 @@ pub struct Wanted {
     pub via: Option<String>,
     /// `avoid`: nodes that it does not pass, with commas.
     pub avoid: Option<String>,
-    /// `most-milliseconds`: there and back.
+    /// `max-latency-ms`: there and back.
     pub milliseconds: Option<u64>,
-    /// `least-kilobits`: what each of its links carries at least, in kbit/s.
+    /// `min-bandwidth-kbps`: what each of its links carries at least, in kbit/s.
     pub kilobits: Option<u64>,
-    /// `most-price`: for 2^30 bytes, in millionths of the unit of account.
+    /// `max-price`: for 2^30 bytes, in millionths of the unit of account.
     pub price: Option<u64>,
     /// `hops`: how many relays it has at least.
     pub hops: Option<u64>,
@@ -64,10 +64,10 @@ pub fn limits(
         };
         given.map(|it| u32::try_from(it).map_err(|_| too_much())).transpose()
     };
-    let milliseconds = number("most-milliseconds", wanted.milliseconds)?;
+    let milliseconds = number("max-latency-ms", wanted.milliseconds)?;
     if milliseconds == Some(0) {
         let help = "give whole milliseconds, there and back";
-        return Err(bad("`most-milliseconds` is 0: no path is that short".to_owned(), help));
+        return Err(bad("`max-latency-ms` is 0: no path is that short".to_owned(), help));
     }
     let relays = wanted.hops.unwrap_or(0);
     let relays = usize::try_from(relays).ok().filter(|it| *it < HOPS).ok_or_else(|| {
@@ -77,10 +77,10 @@ pub fn limits(
     })?;
     Ok(Limits {
         avoid,
-        price: number("most-price", wanted.price)?,
+        price: number("max-price", wanted.price)?,
         // There and back in milliseconds; the graph has one way, in tenths.
         length: milliseconds.map(|it| it.saturating_mul(5)),
-        capacity: number("least-kilobits", wanted.kilobits)?.unwrap_or(0),
+        capacity: number("min-bandwidth-kbps", wanted.kilobits)?.unwrap_or(0),
         relays,
     })
 }
@@ -89,9 +89,9 @@ pub fn limits(
 fn given(wanted: &Wanted) -> Vec<&'static str> {
     let all = [
         ("avoid", wanted.avoid.is_some()),
-        ("most-milliseconds", wanted.milliseconds.is_some()),
-        ("least-kilobits", wanted.kilobits.is_some()),
-        ("most-price", wanted.price.is_some()),
+        ("max-latency-ms", wanted.milliseconds.is_some()),
+        ("min-bandwidth-kbps", wanted.kilobits.is_some()),
+        ("max-price", wanted.price.is_some()),
         ("hops", wanted.hops.is_some()),
     ];
     all.into_iter().filter(|(_, is_given)| *is_given).map(|(name, _)| name).collect()
@@ -177,10 +177,10 @@ mod tests {
             (avoid("x"), "no node"),
             (hops(7), "`hops` is 7"),
             (hops(u64::MAX), "`hops`"),
-            (milliseconds(0), "`most-milliseconds`"),
-            (milliseconds(large), "`most-milliseconds`"),
-            (Wanted { kilobits: Some(large), ..none() }, "`least-kilobits`"),
-            (Wanted { price: Some(large), ..none() }, "`most-price`"),
+            (milliseconds(0), "`max-latency-ms`"),
+            (milliseconds(large), "`max-latency-ms`"),
+            (Wanted { kilobits: Some(large), ..none() }, "`min-bandwidth-kbps`"),
+            (Wanted { price: Some(large), ..none() }, "`max-price`"),
             (Wanted { via: Some("2".into()), ..hops(1) }, "`hops` and `via`"),
         ] {
             let failure = read(&wanted).unwrap_err();

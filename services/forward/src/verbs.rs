@@ -177,15 +177,15 @@ fn wanted() -> Takes<Wanted> {
     let via = option("via", "The nodes between, in order, with commas; otherwise the shortest way");
     let avoid = option("avoid", "Nodes that it does not pass, with commas");
     let milliseconds = optional_integer(
-        "most-milliseconds",
+        "max-latency-ms",
         "What there and back over its links may take at most, as they are announced",
     );
     let kilobits = optional_integer(
-        "least-kilobits",
+        "min-bandwidth-kbps",
         "What each of its links carries at least, in kbit/s, as it is announced",
     );
     let price = optional_integer(
-        "most-price",
+        "max-price",
         "What each relay may ask at most for 2^30 bytes, in millionths of the unit of account",
     );
     let hops = optional_integer("hops", "How many relays it has at least");

@@ -161,18 +161,18 @@ fn show(gate: &Gate) -> Value {
     json!({
         "node": gate.node.get(),
         "time": gate.trusted.borrow().now().map(date),
-        "signed commands": {
+        "signed_commands": {
             "remembered": ids.as_ref().map(|ids| ids.count()),
             "trouble": ids.as_ref().and_then(|ids| ids.trouble()),
         },
-        "turned away": {
-            "too often": counts.limited.get(),
-            "without key": counts.keyless.get(),
-            "strangers": counts.strangers.get(),
+        "rejected": {
+            "rate_limited": counts.limited.get(),
+            "without_key": counts.keyless.get(),
+            "unknown_keys": counts.strangers.get(),
             "refused": counts.refused.get(),
         },
         "commands": counts.commands.get(),
-        "handed on to boards": gate.relays.all(),
+        "relayed": gate.relays.all(),
         "operators": operators.collect::<Vec<_>>(),
     })
 }

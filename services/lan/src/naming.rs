@@ -116,10 +116,10 @@ impl Naming {
     pub fn show(&self) -> Value {
         let Some((dns, _)) = &self.dns else { return Value::Null };
         json!({
-            "asks": dns.upstreams(Way::Own),
-            "asks for lan": dns.upstreams(Way::Exit),
+            "upstreams": dns.upstreams(Way::Own),
+            "lan_upstreams": dns.upstreams(Way::Exit),
             "refused": self.refused,
-            "cached bytes": dns.cached_bytes(),
+            "cached_bytes": dns.cached_bytes(),
             "counted": dns.counters(),
         })
     }

@@ -156,9 +156,9 @@ impl Timing {
 
     /// How it stands, for people.
     pub fn show(&self) -> Value {
-        let last = self.last.map(|last| {
-            json!({ "by": last.server, "off by (nanoseconds)": last.behind, "stratum": last.stratum })
-        });
+        let last = self.last.map(
+            |last| json!({ "by": last.server, "offset_ns": last.behind, "stratum": last.stratum }),
+        );
         json!(last)
     }
 }

@@ -178,8 +178,8 @@ fn mailboxes(mailbox: &Mailbox) -> Result<Value, Failure> {
     let row = |one: &Resident| {
         json!({
             "name": one.name,
-            "has keys": one.has_keys,
-            "one-time keys": one.keys,
+            "has_keys": one.has_keys,
+            "one_time_keys": one.keys,
             "letters": one.letters,
             "bytes": one.bytes,
         })

@@ -116,7 +116,7 @@ fn objects_are_added_listed_and_had() {
     assert_eq!(code(&mut client, "get", json!({ "hash": "12" })), FailureCode::BadArgument);
     assert_eq!(code(&mut client, "ls", json!({ "after": "12" })), FailureCode::BadArgument);
     let stats = client.call("stats", Map::new()).unwrap();
-    assert_eq!(stats["HTTP requests"], 7, "{stats}");
+    assert_eq!(stats["http_requests"], 7, "{stats}");
     assert!(stats["free"].as_u64().unwrap() > 0 && stats["nodes"] == json!([]), "{stats}");
     assert!(client.call("describe", Map::new()).unwrap().as_array().unwrap().len() == 15);
     let numbers = client.call("metrics", Map::new()).unwrap();

@@ -98,7 +98,7 @@ impl Nodes {
     /// Whether all boards have said that they have the newest map.
     fn have(&self, shown: &Value) -> bool {
         let rows = shown["boards"].as_array().map(Vec::as_slice).unwrap_or_default();
-        let has = rows.iter().filter(|row| row["has map"] == shown["sequence"]);
+        let has = rows.iter().filter(|row| row["has_map"] == shown["sequence"]);
         has.count() == usize::from(self.boards)
     }
 

@@ -20,7 +20,7 @@ impl Holder {
         let book = self.book.borrow();
         let boards: Vec<Value> = rules.numbers().map(|number| self.row(number, &rules)).collect();
         let mut shown = json!({
-            "this is": "the holder of the map",
+            "role": "the holder of the map",
             "number": book.number,
             "node": book.holder,
             "epoch": book.version.epoch,
@@ -101,8 +101,8 @@ impl Holder {
             "state": self.state(number, rules),
             "node": own.or_else(|| member.map(|member| member.node)),
             "connected": connected,
-            "last seen": last_seen,
-            "has map": has,
+            "last_seen": last_seen,
+            "has_map": has,
             "since": member.map(|member| date(member.since)),
             "by": member.map(|member| member.how),
         })

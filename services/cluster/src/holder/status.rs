@@ -23,8 +23,8 @@ impl Holder {
                 "number": number,
                 "state": self.state(number, &rules),
                 "connected": connected,
-                "last seen": last_seen,
-                "has map": has,
+                "last_seen": last_seen,
+                "has_map": has,
             });
             let report = self.said(number).as_ref().map(Report::read).unwrap_or_default();
             let port = traffic.iter().flatten().find(|port| port.board == Some(number));
@@ -33,7 +33,7 @@ impl Holder {
         });
         let nodes: Vec<Value> = nodes.collect();
         let mut status = json!({
-            "this is": "the holder of the map",
+            "role": "the holder of the map",
             "number": book.number,
             "node": book.holder,
             "epoch": book.version.epoch,

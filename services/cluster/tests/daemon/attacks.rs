@@ -94,7 +94,7 @@ fn a_new_connection_takes_the_place_of_the_old_one() {
     refused(stranger.tries(port, 1, &stranger.join(1)), "cluster replace");
     cluster.holder.row_until(1, |row| row["connected"] == true && row["refused"]["times"] == 1);
     first.say(&json!({"have": map.map().version}));
-    cluster.holder.row_until(1, |row| row["has map"] == map.map().version.sequence);
+    cluster.holder.row_until(1, |row| row["has_map"] == map.map().version.sequence);
     let (mut second, _) = one.connect(port, 1).unwrap();
     second.say(&one.join(1));
     welcome(&second.holder_says().unwrap(), 1);

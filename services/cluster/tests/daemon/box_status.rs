@@ -44,7 +44,7 @@ fn one_line_for_each_node() {
     assert_eq!(column("link"), [Value::Null, json!("up"), json!("up"), json!("up"), json!("down")]);
     assert_eq!(column("received")[1..], [100, 200, 300, 400]);
     assert_eq!(column("sent")[1..], [200, 400, 600, 800]);
-    assert_eq!(column("has map")[1], status["sequence"]);
+    assert_eq!(column("has_map")[1], status["sequence"]);
     for node in &nodes[..3] {
         let wanted = (json!(70), json!(1), json!(["cache"]), json!(5), json!(9));
         let [uptime, ready, failed, memory, total] =
@@ -52,7 +52,7 @@ fn one_line_for_each_node() {
         assert_eq!((uptime, ready, failed, memory, total), wanted, "{node:#}");
     }
     assert_eq!(nodes[3]["uptime"], Value::Null);
-    assert!(nodes[1]["last seen"].is_string());
+    assert!(nodes[1]["last_seen"].is_string());
 
     // Another node at board 2's port: it is refused, and that stands in its line.
     cluster.boards[1].kill();

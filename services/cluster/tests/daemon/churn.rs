@@ -32,7 +32,7 @@ fn flip(cluster: &Cluster, node: &Node, number: u8) -> (u64, Link<Client>) {
     // That is heard after all of them.
     let last = Version { epoch: 1, sequence: 1 << 20 };
     link.say(&json!({ "have": last }));
-    holder.row_until(number, |row| row["has map"] == last.sequence);
+    holder.row_until(number, |row| row["has_map"] == last.sequence);
     let after = holder.map_until(|_| true);
     (after.map().version.sequence - before.map().version.sequence, link)
 }

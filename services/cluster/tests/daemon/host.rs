@@ -163,7 +163,7 @@ impl Host {
 
     /// Waits until it is the holder.
     pub fn holds(&self) {
-        self.show_until(|shown| shown["this is"] == "the holder of the map");
+        self.show_until(|shown| shown["role"] == "the holder of the map");
     }
 
     /// What the holder shows of a board, once `wanted` holds, with `waiting` and `refused` of others there.

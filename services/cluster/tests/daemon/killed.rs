@@ -109,9 +109,7 @@ fn a_disk_that_was_put_back() {
     std::fs::write(&files[0].0, "nothing").unwrap();
     cluster.holder.start();
     assert!(cluster.holder.has_logged(&["nobody is enrolled", "book", "damaged"]));
-    cluster
-        .holder
-        .show_until(|shown| shown["this is"].as_str().unwrap().contains("cannot be read"));
+    cluster.holder.show_until(|shown| shown["role"].as_str().unwrap().contains("cannot be read"));
     assert_eq!(cluster.holder.map_until(|_| true).text(), map.text());
     // One that is lost is made again from the map.
     cluster.holder.kill();

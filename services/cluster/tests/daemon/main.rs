@@ -57,7 +57,7 @@ impl Cluster {
     fn map(&self) -> SignedMap {
         let all = || [0].into_iter().chain(self.boards.iter().map(|board| board.number));
         self.holder.map_until(|map| all().all(|number| is_whole(map, number)));
-        let has_it = |row: &Value, sequence: &Value| row["has map"] == *sequence;
+        let has_it = |row: &Value, sequence: &Value| row["has_map"] == *sequence;
         let numbers = || self.boards.iter().map(|board| usize::from(board.number) - 1);
         let shown = self.holder.show_until(|shown| {
             let sequence = &shown["sequence"];
@@ -189,7 +189,7 @@ fn without_a_cluster_there_is_nothing_to_do() {
     cluster.holder.map_until(|_| true);
     cluster.holder.config.0.lock().unwrap().remove("cluster");
     cluster.holder.ask("config-apply", json!({})).unwrap();
-    cluster.holder.show_until(|shown| shown["this is"] == "this box is one board");
+    cluster.holder.show_until(|shown| shown["role"] == "this box is one board");
     assert!(cluster.holder.ask("replace", json!({"number": "1"})).is_err());
     cluster.holder.config.0.lock().unwrap().insert("cluster".into(), json!({"boards": 4}));
     cluster.holder.ask("config-apply", json!({})).unwrap();

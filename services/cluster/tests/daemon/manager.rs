@@ -61,7 +61,7 @@ impl Box {
         let shown = holder.show_until(|shown| {
             let row = |number: &u8| &shown["boards"][usize::from(*number) - 1];
             others.iter().all(|number| {
-                row(number)["connected"] == true && row(number)["has map"] == shown["sequence"]
+                row(number)["connected"] == true && row(number)["has_map"] == shown["sequence"]
             })
         });
         let sequence = shown["sequence"].as_u64().unwrap();
@@ -112,7 +112,7 @@ fn a_board_holds_the_map_and_is_in_it() {
     // Its own row is like another's, with what it says of itself.
     let row = cluster.board(2).row_until(2, |row| row["report"]["state"] == "ready");
     assert_eq!((&row["node"], &row["connected"]), (&json!(node(2)), &json!(true)));
-    assert_eq!(row["has map"], json!(map.map().version.sequence));
+    assert_eq!(row["has_map"], json!(map.map().version.sequence));
 
     // Another one says that it is board 2: from its own port, and from that of board 2.
     let (holder, stranger) = (cluster.board(2), Node::new());
@@ -198,8 +198,8 @@ fn a_router_of_ours_is_nothing_there() {
     let router = Arc::new(TcpListener::bind("127.0.0.1:0").unwrap());
     let mut host = Host::new(&router, 0, &Box::settings(1, &cluster.owner));
     host.start();
-    let shown = host.show_until(|shown| !shown["this is"].as_str().unwrap().contains("yet"));
-    assert!(shown["this is"].as_str().unwrap().contains("neither the holder"), "{shown:#}");
+    let shown = host.show_until(|shown| !shown["role"].as_str().unwrap().contains("yet"));
+    assert!(shown["role"].as_str().unwrap().contains("neither the holder"), "{shown:#}");
     assert!(host.ask("drain", json!({"number": "1"})).is_err());
     assert_eq!(plain(&router, address(2)).read(&mut [0; 10]).unwrap_or(0), 0);
     // It is what the settings make of it, as soon as they say something else.

@@ -86,7 +86,7 @@ fn an_operator_reaches_a_board_and_nobody_reads_it() {
     let by = json!({ "operator": anna.public() });
     assert_eq!((&answer["by"], board.units.count("init restart")), (&by, 1));
     assert_eq!(router.units.total(), 0);
-    assert_eq!(router.ask("show", json!({})).unwrap()["handed on to boards"], 1);
+    assert_eq!(router.ask("show", json!({})).unwrap()["relayed"], 1);
     drop(client);
     let public = anna.public().to_string();
     for outcome in ["allowed", "by the operator: "] {
@@ -255,5 +255,5 @@ fn who_is_no_operator_any_more_is_cut_off() {
     assert!(matches!(bens.call("status", Map::new()), Err(CallError::Closed | CallError::Io(_))));
     assert!(router.has_logged(&["ben", "gate relay", "cut off: "]), "{}", router.log());
     annas.call("status", Map::new()).unwrap();
-    assert!((0..).any(|_| { router.ask("show", json!({})).unwrap()["handed on to boards"] == 1 }));
+    assert!((0..).any(|_| { router.ask("show", json!({})).unwrap()["relayed"] == 1 }));
 }

@@ -129,7 +129,7 @@ fn one_operator_takes_no_others_room() {
     let node = host.identity.node();
     host.ask("trust-time", json!({"time": "2030-01-01T00:00:00Z"})).unwrap();
     let remembered =
-        |host: &Host| host.ask("show", json!({})).unwrap()["signed commands"]["remembered"].clone();
+        |host: &Host| host.ask("show", json!({})).unwrap()["signed_commands"]["remembered"].clone();
     let described = sign(&order(&ben, node, "init", "describe"), &ben);
     for _ in 0..2 {
         assert!(host.bring(&described).is_ok());
@@ -229,7 +229,7 @@ fn whose_key_it_is() {
     assert_eq!(whose(&anna.public().to_string()).unwrap(), "operator");
     assert_eq!(whose(&stranger.public().to_string()).unwrap(), "unknown");
     assert!(whose("anna").unwrap_err().to_string().contains("key"));
-    assert_eq!(host.ask("show", json!({})).unwrap()["signed commands"]["remembered"], 0);
+    assert_eq!(host.ask("show", json!({})).unwrap()["signed_commands"]["remembered"], 0);
 }
 
 /// Who asks what may be asked is told that, and no more; what is told is then done.

@@ -19,17 +19,17 @@ type IsRight = fn(&[&str]) -> bool;
 const GIVEN: [(&str, IsRight); 5] = [
     (r#"{ "hops": 2, "avoid": "3" }"#, |relays| relays.len() >= 2 && !relays.contains(&"board-3")),
     (r#"{ "hops": 1, "avoid": "2,4" }"#, |relays| relays == ["board-3"]),
-    (r#"{ "hops": 3, "most-milliseconds": 60000 }"#, |relays| relays.len() == 3),
+    (r#"{ "hops": 3, "max-latency-ms": 60000 }"#, |relays| relays.len() == 3),
     // Here every way is right: the shortest is as a rule the link itself, but not on every host.
-    (r#"{ "least-kilobits": 1 }"#, |_| true),
-    (r#"{ "most-price": 0 }"#, |_| true),
+    (r#"{ "min-bandwidth-kbps": 1 }"#, |_| true),
+    (r#"{ "max-price": 0 }"#, |_| true),
 ];
 
 /// What no path can be: there are three relays, four links of a millisecond take longer, and none carries 4 Tbit/s.
 const REFUSED: [&str; 3] = [
     r#"{ "hops": 1, "avoid": "2,3,4" }"#,
-    r#"{ "hops": 3, "most-milliseconds": 1 }"#,
-    r#"{ "least-kilobits": 4000000000 }"#,
+    r#"{ "hops": 3, "max-latency-ms": 1 }"#,
+    r#"{ "min-bandwidth-kbps": 4000000000 }"#,
 ];
 
 fn ask(site: &Site, verb: &str, args: Value) -> Value {

@@ -33,7 +33,7 @@ fn wait_whole(site: &Site) -> Vec<Value> {
             let (row, board) = (row(&own, *number), shown(site, Node::Board(*number)));
             row["state"] == "enrolled"
                 && row["connected"] == true
-                && row["has map"] == own["sequence"]
+                && row["has_map"] == own["sequence"]
                 && (&board["state"], &board["holder"], &board["sequence"])
                     == (&json!("enrolled"), &own["node"], &own["sequence"])
         })

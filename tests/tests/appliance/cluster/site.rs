@@ -136,7 +136,7 @@ impl Site {
             let sequence = shown["sequence"].clone();
             let has_it = |(_, number): &(Node, u8)| {
                 let row = row(&shown, *number);
-                row["state"] == "enrolled" && row["connected"] == true && row["has map"] == sequence
+                row["state"] == "enrolled" && row["connected"] == true && row["has_map"] == sequence
             };
             // Boards are asked once the holder has nothing to wait for.
             boards.iter().all(has_it)

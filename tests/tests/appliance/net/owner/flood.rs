@@ -54,7 +54,7 @@ impl Slow {
 
 /// One address tries again and again: it is turned away at the door, and others are not.
 pub fn of_one_address(site: &Site<'_>) {
-    let turned_away = || site.json("anna", &["gate", "show"])["turned away"]["too often"].as_u64();
+    let turned_away = || site.json("anna", &["gate", "show"])["rejected"]["rate_limited"].as_u64();
     let before = turned_away().unwrap();
     let mut open: Vec<_> = (0..BURST).map(|_| tcp(site, OFTEN)).collect();
     assert_eq!(turned_away(), Some(before));
@@ -72,8 +72,7 @@ pub fn of_many(site: &Site<'_>, mut slow: Slow) {
     // Each takes two descriptors: the test's end, and that of its computer on the wire.
     let most = getrlimit(Resource::Nofile).maximum;
     setrlimit(Resource::Nofile, Rlimit { current: most, maximum: most }).unwrap();
-    let without_key =
-        || site.json("anna", &["gate", "show"])["turned away"]["without key"].as_u64();
+    let without_key = || site.json("anna", &["gate", "show"])["rejected"]["without_key"].as_u64();
     let before = without_key().unwrap();
     let mut open = vec![];
     for number in 0..many {

@@ -104,7 +104,7 @@ impl Boards {
             let row = row(number);
             row["state"] == "enrolled"
                 && row["connected"] == true
-                && row["has map"] == manager["sequence"]
+                && row["has_map"] == manager["sequence"]
                 && own["state"] == "enrolled"
                 && own["holder"] == manager["node"]
                 && own["sequence"] == manager["sequence"]

@@ -1,0 +1,107 @@
+//! What people and programs read of us: keys of answers that `jq` takes, and words that are gone.
+
+#![cfg(test)]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use octet_tests::workspace;
+
+/// Keys and flags that were others before; CHANGELOG.md says which they are now.
+const GONE: [&str; 25] = [
+    "\"this is\"",
+    "\"last seen\"",
+    "\"has map\"",
+    "\"has keys\"",
+    "\"off by (nanoseconds)\"",
+    "\"cached bytes\"",
+    "\"asks for lan\"",
+    "\"signed commands\"",
+    "\"too often\":",
+    "\"without key\"",
+    "\"handed on to boards\"",
+    "\"was here\"",
+    "\"of objects\"",
+    "\"objects in memory\"",
+    "\"bytes in memory\"",
+    "\"nodes served\"",
+    "\"nodes refused\"",
+    "\"from memory\"",
+    "\"HTTP requests\"",
+    "\"HTTP refused\"",
+    "\"HTTP bytes\"",
+    "\"one-time keys\"",
+    "most-milliseconds",
+    "least-kilobits",
+    "most-price",
+];
+
+/// Files of the product and its documents, without its tests.
+fn files() -> Vec<PathBuf> {
+    let listed = Command::new("git").arg("ls-files").current_dir(workspace()).output().unwrap();
+    let listed = String::from_utf8(listed.stdout).unwrap();
+    let is_ours = |path: &&str| {
+        let of_product = ["init/", "netd/", "services/", "image/", "docs/", "README.md"];
+        let of_tests = ["/tests/", "/tests.rs", "/testdata/", "/examples/"];
+        of_product.iter().any(|begin| path.starts_with(begin))
+            && !of_tests.iter().any(|part| path.contains(part))
+            && (path.ends_with(".rs") || path.ends_with(".md"))
+    };
+    listed.lines().filter(is_ours).map(|path| workspace().join(path)).collect()
+}
+
+/// Keys in a line of a program that are no snake_case: `"a key": value`.
+fn keys_in(line: &str) -> Vec<&str> {
+    let mut found = vec![];
+    let parts: Vec<_> = line.split('"').collect();
+    for pair in parts.windows(2).skip(1).step_by(2) {
+        let [key, behind] = pair else { continue };
+        let is_word = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+        if behind.starts_with(": ") && !key.is_empty() && !key.chars().all(is_word) {
+            found.push(*key);
+        }
+    }
+    found
+}
+
+#[test]
+fn keys_of_answers_are_words() {
+    assert_eq!(
+        keys_in(r#"json!({ "a key": 1, "a_key": "b", "Key": x, "k-y": y })"#),
+        ["a key", "Key", "k-y"]
+    );
+    // Formats of others: CycloneDX and SPDX, rpcd's access lists, QEMU's monitor.
+    let foreign =
+        ["image/src/output/sbom/", "netd/openwrt/src/adopt.rs", "image/src/bench/live/wire.rs"];
+    let is_ours = |file: &&PathBuf| !foreign.iter().any(|part| shown(file).starts_with(part));
+    let mut wrong = vec![];
+    let files = files();
+    let of_rust = files.iter().filter(|file| file.extension().is_some_and(|it| it == "rs"));
+    for file in of_rust.filter(is_ours) {
+        let text = fs::read_to_string(file).unwrap();
+        // Tests of a file stand at its end.
+        let text = text.split("#[cfg(test)]").next().unwrap_or_default();
+        for (number, line) in (1..).zip(text.lines()) {
+            wrong.extend(
+                keys_in(line).into_iter().map(|key| format!("{}:{number}: `{key}`", shown(file))),
+            );
+        }
+    }
+    assert!(wrong.is_empty(), "write these keys as snake_case:\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn what_is_gone_stays_gone() {
+    let mut wrong = vec![];
+    for file in files() {
+        let text = fs::read_to_string(&file).unwrap();
+        let found = GONE.iter().filter(|word| text.contains(**word));
+        wrong.extend(found.map(|word| format!("{}: {word}", shown(&file))));
+    }
+    assert!(wrong.is_empty(), "CHANGELOG.md says what these are now:\n{}", wrong.join("\n"));
+}
+
+fn shown(file: &Path) -> String {
+    file.strip_prefix(workspace()).unwrap_or(file).display().to_string()
+}
