@@ -79,15 +79,33 @@ impl Discovery {
         Self { sizes, short, round: 0, missed: 0, due: None, raise: None }
     }
 
+    /// Whether packets are to be sent now, and only to see that nothing has changed: nobody needs that who sends nothing
+    /// else.
+    pub fn may_wait(&self, now: Instant) -> bool {
+        self.is_due(now) && (self.is_settled() || self.missed > ROUNDS)
+    }
+
+    /// Nothing is sent for a while.
+    pub fn wait(&mut self, now: Instant) {
+        self.due = Some(now + LATER);
+    }
+
+    fn is_due(&self, now: Instant) -> bool {
+        self.due.is_none_or(|due| now >= due)
+    }
+
+    /// Whether the longest that passes was answered in the last round.
+    fn is_settled(&self) -> bool {
+        let found = self.sizes.iter().find(|size| self.passes(size));
+        found.is_some_and(|(_, answered)| *answered == Some(self.round))
+    }
+
     /// The lengths of the packets that are to be sent now.
     pub fn next(&mut self, now: Instant) -> Vec<u16> {
-        if self.due.is_some_and(|due| now < due) {
+        if !self.is_due(now) {
             return vec![];
         }
-        let found = self.found();
-        let now_answered =
-            |(size, round): &(u16, Option<u32>)| Some(*size) == found && *round == Some(self.round);
-        let is_settled = self.sizes.iter().any(now_answered);
+        let (found, is_settled) = (self.found(), self.is_settled());
         self.missed = if is_settled { 0 } else { self.missed + 1 };
         self.due = Some(now + if self.missed > 0 && self.missed <= ROUNDS { SOON } else { LATER });
         self.round += 1;
@@ -184,6 +202,22 @@ mod tests {
         // Whoever answers nothing is of an older version, or is not there.
         assert_eq!(passes(&mut discovery, &mut now, 0, 200).0, None);
         assert!(!discovery.is_narrow());
+    }
+
+    /// What nobody uses is silent once it is known, or found to be dead.
+    #[test]
+    fn nothing_is_sent_for_nobody() {
+        for (longest, rounds) in [(1440, 1), (0, 4)] {
+            let (mut discovery, mut now, mut sent) = (Discovery::of_link(), Instant::now(), 0);
+            for _ in 0..1000 {
+                match discovery.may_wait(now) {
+                    true => discovery.wait(now),
+                    false => sent += passes(&mut discovery, &mut now.clone(), longest, 1).1,
+                }
+                now += SOON;
+            }
+            assert_eq!(sent, rounds * (OF_LINK.len() + 1), "{longest}");
+        }
     }
 
     /// Of each length two packets in a row may be lost.

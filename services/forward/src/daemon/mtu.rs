@@ -13,6 +13,9 @@ use crate::introduction::Inner;
 use crate::kernel::tunnels;
 use crate::mtu::{self, Discovery, LEAST_OF_PATH};
 
+/// More bytes than are sent here in one round at a path that is known, with the answers to the other end.
+const OWN: u64 = 4000;
+
 impl Daemon {
     /// The longest packet that a path takes, as far as that is known.
     pub(super) fn mtu_of(&self, path: PathNumber) -> u16 {
@@ -49,6 +52,13 @@ impl Daemon {
             self.engine.stretch(*path).is_some_and(|stretch| stretch.node.is_some())
         };
         for path in self.devices.keys().copied().filter(is_known).collect::<Vec<_>>() {
+            if self.mtus.get(&path).is_some_and(|it| it.may_wait(now)) && !self.is_used(path).await
+            {
+                if let Some(discovery) = self.mtus.get_mut(&path) {
+                    discovery.wait(now);
+                }
+                continue;
+            }
             let before = self.mtus.contains_key(&path).then(|| self.mtu_of(path));
             let sizes = self.mtus.entry(path).or_insert_with(Discovery::of_path).next(now);
             self.follow(path, before).await;
@@ -58,6 +68,14 @@ impl Daemon {
                 let _ = self.ends.send_to(&Inner::MtuProbe(size).to_bytes(), to).await;
             }
         }
+    }
+
+    /// Whether more has left by a path since that was looked at last than what is sent here.
+    async fn is_used(&mut self, path: PathNumber) -> bool {
+        let Some(index) = self.devices.get(&path) else { return false };
+        let Some(sent) = self.kernel.sent(*index).await else { return false };
+        let before = self.sent.insert(path, sent).unwrap_or_default();
+        sent.saturating_sub(before) > OWN
     }
 
     /// A packet of this length has come to the other end of a path.

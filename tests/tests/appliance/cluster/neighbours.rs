@@ -229,8 +229,9 @@ fn passes_a_way_that_is_narrower(hill: &Site, lake: &Site, wire: &Joined) {
     for (mtu, [of_hill, of_lake, path]) in [(1500, [1432, 1440, 1344]), (1430, [1364, 1364, 1280])]
     {
         wire.narrow(mtu);
-        wait_known(hill, lake, [of_hill, of_lake, path]);
         hill.wait("a connection comes through", talks);
+        wait_known(hill, lake, [of_hill, of_lake, path]);
+        assert!(talks());
     }
     wire.narrow(1400);
     let link = || forward(hill, "links", json!({}))[0].clone();
@@ -239,7 +240,8 @@ fn passes_a_way_that_is_narrower(hill: &Site, lake: &Site, wire: &Joined) {
     assert!(link()["reason"].as_str().unwrap().contains("1424"));
     wire.narrow(1500);
     hill.wait("the link is up", || links(hill)[0] == is_up("lake"));
-    wait_known(hill, lake, [1432, 1440, 1344]);
+    wait_known(hill, lake, [1432, 1440, 1280]);
+    hill.wait("a connection comes through", talks);
 }
 
 /// Waits until that is known of both routers and the path, and says what is known meanwhile.
