@@ -159,7 +159,7 @@ pub fn verbs<B: Backend + Clone + 'static>() -> Verbs<Shared<B>> {
             Verb::new(
                 "explain",
                 Read,
-                "Says which line decides about one kind of flow (`logs kernel` shows what was dropped, `came` what came)",
+                "Says which rule decides about one kind of flow (`logs kernel` shows what was dropped, `came` what came)",
             )
             .shown(ColumnKind::Lines, &["policy"]),
             text("from", "Who begins it: board-3, lan, uplink, router or path")

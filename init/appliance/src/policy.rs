@@ -111,7 +111,7 @@ pub enum Target {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidPolicy {
     /// Nobody.
-    #[error("`{0}` is nobody: write board-N, boards, role:NAME, uplink, router, lan or path")]
+    #[error("unknown zone `{0}`: write board-N, boards, role:NAME, uplink, router, lan or path")]
     Who(String),
     /// A list without anybody.
     #[error("`{0}` names nobody")]

@@ -20,10 +20,10 @@ pub async fn explain<B>(
     let note = not_served(&shared.node.units, &answer, to, kind);
     let mut told = match answer {
         Answer::Let { by, text } => {
-            json!({ "answer": "let", "by": by.to_string(), "line": text })
+            json!({ "answer": "allowed", "by": by.to_string(), "rule": text })
         }
         Answer::Neighbour { index, text } => {
-            json!({ "answer": "let", "by": format!("neighbour {}", index + 1), "line": text })
+            json!({ "answer": "allowed", "by": format!("neighbour {}", index + 1), "rule": text })
         }
         Answer::Published { board, port } => {
             json!({ "answer": "published", "board": board, "port": port })
@@ -31,10 +31,10 @@ pub async fn explain<B>(
         Answer::Denied => match plan.policy(from, to, kind) {
             Some(policy) => json!({
                 "answer": "denied",
-                "line": "no line lets it; these in appliance.toml would:",
+                "rule": "no rule allows it; this in appliance.toml would:",
                 "policy": policy,
             }),
-            None => json!({ "answer": "denied", "line": "no line lets it, and none can" }),
+            None => json!({ "answer": "denied", "rule": "no rule allows it, and none can" }),
         },
     };
     if let Some(note) = note {

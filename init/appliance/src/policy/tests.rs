@@ -31,9 +31,9 @@ fn mistakes_are_placed() {
     let good = "from = \"board-1\"\nto = \"lan\"\nprotocol = \"tcp\"\nports = [80, \"81-82\"]\n";
     read(good).unwrap();
     for (from, to, words) in [
-        ("board-1", "board-01", "is nobody"),
-        ("board-1", "board-300", "is nobody"),
-        ("board-1", "role:", "is nobody"),
+        ("board-1", "board-01", "unknown zone"),
+        ("board-1", "board-300", "unknown zone"),
+        ("board-1", "role:", "unknown zone"),
         ("\"lan\"", "[]", "names nobody"),
         ("\"tcp\"", "\"sctp\"", "is no protocol"),
         ("\"tcp\"", "256", "is no protocol"),

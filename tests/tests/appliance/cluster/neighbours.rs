@@ -100,7 +100,7 @@ fn links(site: &Site) -> Vec<(String, bool)> {
 /// What netd says of UDP at the port of links between the uplink and the router itself.
 fn is_open(site: &Site) -> bool {
     let asked = json!({ "from": "uplink", "to": "router", "what": format!("udp/{PORT}") });
-    site.ask(Node::Router, "netd", "explain", asked)["answer"] == "let"
+    site.ask(Node::Router, "netd", "explain", asked)["answer"] == "allowed"
 }
 
 fn is_up(name: &str) -> (String, bool) {
