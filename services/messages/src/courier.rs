@@ -1,10 +1,11 @@
 //! Who carries out what a person wants done: it keeps what a step has changed, and only then asks mailboxes.
 
-use std::time::Instant;
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
 use octet_node::control::PublicKey;
 
-use crate::limits::{FETCH_TIME, ROUNDS};
+use crate::limits::{MAILBOX_TIME, ROUNDS};
 use crate::person::{Action, Event, Person, Refused};
 use crate::place::Place;
 use crate::request::{Answer, Asked, Letters, Owned, Refusal, Request, to_sign};
@@ -42,8 +43,8 @@ pub enum CourierError {
     /// A mailbox gives letters without an end.
     #[error("the mailbox has more letters than are fetched at once: fetch again")]
     More,
-    /// A mailbox takes too long to give its letters.
-    #[error("the mailbox is too slow to give all its letters at once: fetch again")]
+    /// A mailbox takes too long for all that it is asked at once.
+    #[error("the mailbox is too slow for all that it is asked at once: it is asked again later")]
     Slow,
     /// A mailbox does not answer.
     #[error(transparent)]
@@ -168,6 +169,7 @@ impl<W: Wire> Courier<W> {
         // Whose letters are not tried again at which mailbox in this turn, since what comes after must not come before;
         // and which mailboxes are not tried at all.
         let (mut held, mut silent) = (vec![], vec![]);
+        let mut spent: BTreeMap<PublicKey, Duration> = BTreeMap::new();
         // A key that was claimed makes letters, and these are to be left: there is nothing after that.
         for _ in 0..2 {
             let mut claimed = vec![];
@@ -179,7 +181,15 @@ impl<W: Wire> Courier<W> {
                 if is_held || claimed.contains(&who) {
                     continue;
                 }
-                match self.carry_out(action, now) {
+                let began = (self.clock)();
+                let done = self.carry_out(action, now);
+                let spent = spent.entry(mailbox).or_default();
+                *spent += (self.clock)().duration_since(began);
+                if *spent >= MAILBOX_TIME {
+                    silent.push(mailbox);
+                    left.push(CourierError::Slow);
+                }
+                match done {
                     Ok(()) if is_claim => claimed.push(who),
                     Ok(()) => {}
                     Err(error) if error.is_final() => return Err(error),
@@ -256,7 +266,7 @@ impl<W: Wire> Courier<W> {
     fn fetch_all(&mut self, place: &Place, now: u64) -> Result<(), CourierError> {
         let began = (self.clock)();
         for _ in 0..ROUNDS {
-            if (self.clock)().duration_since(began) >= FETCH_TIME {
+            if (self.clock)().duration_since(began) >= MAILBOX_TIME {
                 return Err(CourierError::Slow);
             }
             let Answer::Letters(found) = self.ask_as_owner(place, Asked::Fetch)? else {
@@ -290,11 +300,11 @@ fn about(action: &Action) -> (Option<PublicKey>, PublicKey) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::invite::Invite;
     use crate::person::Fresh;
-    use octet_node::key::random;
+    use octet_node::key::{Key, random};
     use std::cell::Cell;
     use std::rc::Rc;
-    use std::time::Duration;
     use tempfile::TempDir;
 
     /// A mailbox that has so many letters, one in each answer, for each of which it takes so long.
@@ -331,6 +341,14 @@ mod tests {
         letters: usize,
         pause: Duration,
     ) -> (Result<Vec<CourierError>, CourierError>, usize, Duration) {
+        let (mut courier, now, _folder) = courier(letters, pause);
+        let began = now.get();
+        let fetched = courier.fetch(2);
+        (fetched, courier.wire().fetched, now.get() - began)
+    }
+
+    /// Somebody with such a mailbox, and the clock of their courier.
+    fn courier(letters: usize, pause: Duration) -> (Courier<Mailbox>, Rc<Cell<Instant>>, TempDir) {
         let (folder, key) = (TempDir::new().unwrap(), random().unwrap());
         let fresh =
             Fresh { name: random().unwrap(), key: random().unwrap(), seal: random().unwrap() };
@@ -338,14 +356,12 @@ mod tests {
         let (_, rows) = Person::new(fresh, vec![place], 1).unwrap();
         Store::create(folder.path(), key).unwrap().keep(&rows).unwrap();
         let store = Store::open(folder.path(), key).unwrap();
-        let began = Instant::now();
-        let now = Rc::new(Cell::new(began));
+        let now = Rc::new(Cell::new(Instant::now()));
         let mailbox = Mailbox { letters, fetched: 0, pause, now: Rc::clone(&now) };
         let mut courier = Courier::new(store, mailbox).unwrap();
         let clock = Rc::clone(&now);
         courier.clock = Box::new(move || clock.get());
-        let fetched = courier.fetch(2);
-        (fetched, courier.wire().fetched, now.get() - began)
+        (courier, now, folder)
     }
 
     #[test]
@@ -367,6 +383,21 @@ mod tests {
         // It has answered, and what came is kept.
         assert!(matches!(fetched.unwrap()[..], [CourierError::Slow]));
         assert!(rounds > 1 && took <= Duration::from_secs(5 * 60), "{rounds}: {took:?}");
+        // So it is with what is left there: the keys of a hundred people are asked for, and none is given.
+        let (mut courier, now, _folder) = courier(0, pause);
+        let place = Place { mailbox: PublicKey::new([9; 32]), addresses: vec![] };
+        for _ in 0..100 {
+            let name = Key::generate().unwrap().public();
+            let invite = Invite { name, places: vec![place.clone()] };
+            courier.tell(Event::Add(invite, "ben".to_owned()), 2).unwrap();
+            courier.tell(Event::Write(name, "octet".to_owned()), 2).unwrap();
+        }
+        let began = now.get();
+        let left = courier.deliver(2).unwrap();
+        assert!(left.iter().any(|error| matches!(error, CourierError::Slow)), "{left:?}");
+        // One's own mailbox is asked, too.
+        let took = now.get() - began;
+        assert!(took <= Duration::from_secs(2 * 5 * 60), "{took:?}");
         // One that is slow, but has few letters, gives all of them.
         let (fetched, rounds, _) = fetch(3, pause);
         assert!(fetched.unwrap().is_empty());

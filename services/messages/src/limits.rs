@@ -32,9 +32,9 @@ pub const BATCH: usize = 256 << 10;
 /// How often a mailbox is asked for letters in one fetch: more than a full one of 8 MiB takes.
 pub const ROUNDS: usize = 64;
 
-/// After so long one mailbox is not asked once more in one fetch. One more time takes four answers at most, so the fetch
-/// from one mailbox ends within five minutes, however slow each of its answers is.
-pub const FETCH_TIME: Duration = Duration::from_secs(4 * 60);
+/// After so long one mailbox is not asked once more in one fetch, nor in one delivery. One more time takes four answers at
+/// most, so either ends within five minutes for each mailbox, however slow each of its answers is.
+pub const MAILBOX_TIME: Duration = Duration::from_secs(4 * 60);
 
 /// Those to whom a person has written, or who have written to it.
 pub const PEERS: usize = 512;
