@@ -59,6 +59,8 @@ pub struct Discovery {
     /// Rounds since the longest that is known to pass was answered.
     missed: u32,
     due: Option<Instant>,
+    /// Whether it was seen that the last round was answered.
+    rests: bool,
     /// When longer ones are tried again.
     raise: Option<Instant>,
 }
@@ -76,13 +78,20 @@ impl Discovery {
 
     fn of(sizes: [u16; 7]) -> Self {
         let [sizes, [short, ..]] = [sizes, [SHORT; 7]].map(|it| it.map(|size| (size, None)));
-        Self { sizes, short, round: 0, missed: 0, due: None, raise: None }
+        Self { sizes, short, round: 0, missed: 0, due: None, rests: false, raise: None }
     }
 
     /// Whether packets are to be sent now, and only to see that nothing has changed: nobody needs that who sends nothing
     /// else.
     pub fn may_wait(&self, now: Instant) -> bool {
-        self.is_due(now) && (self.is_settled() || self.missed > ROUNDS)
+        self.is_due(now) && (self.rests || self.missed > ROUNDS)
+    }
+
+    /// Something has changed on the way: all lengths are tried now.
+    pub fn again(&mut self) {
+        (self.due, self.raise, self.rests, self.missed) = (None, None, false, 0);
+        // The answers to the last round say nothing of what is so now.
+        self.round += 1;
     }
 
     /// Nothing is sent for a while.
@@ -106,8 +115,14 @@ impl Discovery {
             return vec![];
         }
         let (found, is_settled) = (self.found(), self.is_settled());
+        // A moment after each round it is seen whether it was answered.
+        self.rests = is_settled && !self.rests;
+        if self.rests {
+            (self.missed, self.due) = (0, Some(now + LATER));
+            return vec![];
+        }
         self.missed = if is_settled { 0 } else { self.missed + 1 };
-        self.due = Some(now + if self.missed > 0 && self.missed <= ROUNDS { SOON } else { LATER });
+        self.due = Some(now + if self.missed <= ROUNDS { SOON } else { LATER });
         self.round += 1;
         let raises = !is_settled || self.raise.is_none_or(|raise| now >= raise);
         if raises {
@@ -190,7 +205,7 @@ mod tests {
     fn a_way_that_changes() {
         let (mut discovery, mut now) = (Discovery::of_link(), Instant::now());
         assert_eq!(discovery.found(), None);
-        assert_eq!(passes(&mut discovery, &mut now, 1440, 3), (Some(1440), 9));
+        assert_eq!(passes(&mut discovery, &mut now, 1440, 3), (Some(1440), 8));
         // One in half a minute, and all of them once more.
         assert_eq!(passes(&mut discovery, &mut now, 1440, 297).1, 9 + 7);
         assert_eq!(passes(&mut discovery, &mut now, 1432, 40).0, Some(1432));
@@ -199,6 +214,11 @@ mod tests {
         assert!(discovery.is_narrow());
         assert_eq!(passes(&mut discovery, &mut now, 1364, 40).0, Some(1364));
         assert!(!discovery.is_narrow());
+        // Who knows that it has changed need not wait.
+        discovery.again();
+        assert_eq!(passes(&mut discovery, &mut now, 1440, 2).0, Some(1440));
+        discovery.again();
+        assert_eq!(passes(&mut discovery, &mut now, 1380, 5).0, Some(1380));
         // Whoever answers nothing is of an older version, or is not there.
         assert_eq!(passes(&mut discovery, &mut now, 0, 200).0, None);
         assert!(!discovery.is_narrow());

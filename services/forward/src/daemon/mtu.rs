@@ -29,6 +29,7 @@ impl Daemon {
 
     /// Asks the neighbour at a link with packets of these lengths, and has the kernel keep to what is found.
     pub(super) async fn discover_link(&mut self, link: Link, sizes: Vec<u16>) {
+        let before = self.open.get(&link).map(|open| open.reach);
         for size in sizes {
             // What is sent is as long as it may be, so that WireGuard adds nothing.
             self.reach(link, size.max(LEAST_OF_PATH)).await;
@@ -36,6 +37,10 @@ impl Daemon {
         }
         let found = self.open.get(&link).and_then(|open| open.mtu.found());
         self.reach(link, found.unwrap_or(mtu::LINK)).await;
+        // What goes by it is a matter of paths.
+        if self.open.get(&link).map(|open| open.reach) != before {
+            self.mtus.values_mut().for_each(Discovery::again);
+        }
     }
 
     async fn reach(&mut self, link: Link, mtu: u16) {

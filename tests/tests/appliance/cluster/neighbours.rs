@@ -240,7 +240,7 @@ fn passes_a_way_that_is_narrower(hill: &Site, lake: &Site, wire: &Joined) {
     assert!(link()["reason"].as_str().unwrap().contains("1424"));
     wire.narrow(1500);
     hill.wait("the link is up", || links(hill)[0] == is_up("lake"));
-    wait_known(hill, lake, [1432, 1440, 1280]);
+    wait_known(hill, lake, [1432, 1440, 1344]);
     hill.wait("a connection comes through", talks);
 }
 
