@@ -175,6 +175,14 @@ impl Engine {
         ends.chain(own).find(|(it, _)| *it == number).map(|(_, stretch)| stretch)
     }
 
+    /// The link by which a path goes that begins or ends here.
+    pub fn link_of(&self, number: PathNumber) -> Option<Link> {
+        let is_it = |segment: &Segment| segment.end_here().is_some_and(|(it, _)| it == number);
+        let ends = self.segments.iter().find(|(_, segment)| is_it(segment));
+        let own = self.paths.get(&number).map(|path| path.link);
+        own.or_else(|| ends.map(|((link, _), _)| *link))
+    }
+
     /// A path of this node's own.
     pub fn path(&self, number: PathNumber) -> Option<&Path> {
         self.paths.get(&number)

@@ -99,7 +99,8 @@ impl Discovery {
         self.due = Some(now + LATER);
     }
 
-    fn is_due(&self, now: Instant) -> bool {
+    /// Whether there is something to be done now.
+    pub fn is_due(&self, now: Instant) -> bool {
         self.due.is_none_or(|due| now >= due)
     }
 

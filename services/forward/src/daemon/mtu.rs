@@ -37,9 +37,13 @@ impl Daemon {
         }
         let found = self.open.get(&link).and_then(|open| open.mtu.found());
         self.reach(link, found.unwrap_or(mtu::LINK)).await;
-        // What goes by it is a matter of paths.
+        // What paths take that go by it may be other than before.
         if self.open.get(&link).map(|open| open.reach) != before {
-            self.mtus.values_mut().for_each(Discovery::again);
+            for (path, discovery) in &mut self.mtus {
+                if self.engine.link_of(*path) == Some(link) {
+                    discovery.again();
+                }
+            }
         }
     }
 
@@ -53,10 +57,11 @@ impl Daemon {
 
     /// Asks the other ends of all paths, those that end here too: each direction has its own way outside.
     pub(super) async fn discover(&mut self, now: Instant) {
-        let is_known = |path: &PathNumber| {
-            self.engine.stretch(*path).is_some_and(|stretch| stretch.node.is_some())
-        };
-        for path in self.devices.keys().copied().filter(is_known).collect::<Vec<_>>() {
+        let is_due = |path: &PathNumber| self.mtus.get(path).is_none_or(|it| it.is_due(now));
+        for path in self.devices.keys().copied().filter(is_due).collect::<Vec<_>>() {
+            if self.engine.stretch(path).is_none_or(|stretch| stretch.node.is_none()) {
+                continue;
+            }
             if self.mtus.get(&path).is_some_and(|it| it.may_wait(now)) && !self.is_used(path).await
             {
                 if let Some(discovery) = self.mtus.get_mut(&path) {
