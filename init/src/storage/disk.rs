@@ -6,9 +6,11 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rustix::fs::{Advice, fadvise};
 use rustix::rand::{GetRandomFlags, getrandom};
 use serde_json::{Value, json};
 
+use super::counterfeit;
 use super::gpt::{self, HEAD, SECTOR, TAIL};
 use super::started;
 use crate::facts;
@@ -118,6 +120,10 @@ impl Disk {
         let own = if first_boot { Some(draw()?) } else { None };
         let plan = gpt::plan(&head, &tail, sectors, DATA, own.as_ref())
             .map_err(|problem| format!("{}: {problem}", path.display()))?;
+        if first_boot && !plan.writes.is_empty() {
+            let ends = (plan.data.first, plan.data.first + plan.data.sectors);
+            genuine(&disk, ends).map_err(|problem| format!("{}: {problem}", path.display()))?;
+        }
         for write in &plan.writes {
             disk.write_all_at(&write.bytes, write.sector * SECTOR as u64).map_err(at(&path))?;
             disk.sync_all().map_err(at(&path))?;
@@ -133,6 +139,20 @@ impl Disk {
         }
         Ok(!plan.writes.is_empty())
     }
+}
+
+/// Sees that `disk` keeps what is written between these sectors, of which the first is the data partition's.
+fn genuine(disk: &File, (first, end): (u64, u64)) -> Result<(), counterfeit::Problem> {
+    let mut seed = [0];
+    getrandom(&mut seed, GetRandomFlags::empty()).map_err(io::Error::from)?;
+    let write = |at, bytes: &[u8]| disk.write_all_at(bytes, at).and_then(|()| disk.sync_all());
+    let read = |at, into: &mut [u8]| {
+        // All that was written is on the medium, so the cache lets go of it (mm/fadvise.c).
+        fadvise(disk, 0, None, Advice::DontNeed)?;
+        disk.read_exact_at(into, at)
+    };
+    let bytes = |sector: u64| sector * SECTOR as u64;
+    counterfeit::look((bytes(first), bytes(end)), seed[0], write, read)
 }
 
 /// The disk that counts: the one with the partition that the firmware has `started` from; the only one, if nobody says

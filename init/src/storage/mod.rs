@@ -9,6 +9,7 @@
 //! marker come back (see [`reset`]).
 
 mod board;
+mod counterfeit;
 pub mod disk;
 pub mod esp;
 mod ext4;
