@@ -18,6 +18,8 @@ pub struct Advert {
     address_until: Option<Duration>,
     /// The router, and until when packets to other networks may go by it.
     gateway: Option<(Ipv6Addr, Duration)>,
+    /// The networks of the box, by whom packets for them go, and until when; `None` for ever.
+    routes: Vec<(Cidr, Ipv6Addr, Option<Duration>)>,
 }
 
 impl Advert {
@@ -40,12 +42,22 @@ impl Advert {
                 return Err(Refused::Inside(address));
             }
         }
+        for route in &reported.routes {
+            if router.is_some() || !is_of_box(&route.to) {
+                return Err(Refused::Route(route.to));
+            }
+            if !route.gateway.is_unicast_link_local() {
+                return Err(Refused::Gateway(route.gateway.into()));
+            }
+        }
+        let routes = reported.routes.iter().map(|it| (it.to, it.gateway, it.seconds.map(until)));
+        let routes = routes.collect();
         let gateway = reported.gateway.map(|gateway| (gateway, until(reported.gateway_seconds)));
         if let Some((far, _)) = gateway.filter(|(gateway, _)| !gateway.is_unicast_link_local()) {
             return Err(Refused::Gateway(far.into()));
         }
         let address_until = reported.address_seconds.map(until);
-        Ok(Self { address: reported.address, address_until, gateway })
+        Ok(Self { address: reported.address, address_until, gateway, routes })
     }
 
     /// Seconds that are left of the address; `None` for ever.
@@ -59,17 +71,62 @@ impl Advert {
         self.gateway.filter(|(_, until)| *until > now).map(|(gateway, _)| gateway)
     }
 
+    /// The networks of the box, and by whom packets for them go, as long as they do.
+    pub fn routes(&self, now: Duration) -> impl Iterator<Item = (Cidr, Ipv6Addr)> {
+        let lasts = move |until: &Option<Duration>| until.is_none_or(|until| until > now);
+        let routes = self.routes.iter().filter(move |(_, _, until)| lasts(until));
+        routes.map(|(to, gateway, _)| (*to, *gateway))
+    }
+
     /// When something of it ends next.
     pub fn end(&self, now: Duration) -> Option<Duration> {
         let gateway = self.gateway.map(|(_, until)| until);
-        [self.address_until, gateway].into_iter().flatten().filter(|end| *end > now).min()
+        let routes = self.routes.iter().filter_map(|(_, _, until)| *until);
+        let ends = [self.address_until, gateway].into_iter().flatten().chain(routes);
+        ends.filter(|end| *end > now).min()
     }
 
-    /// It without an address whose time is over.
+    /// It without anything whose time is over.
     pub fn at(mut self, now: Duration) -> Self {
+        self.gateway = self.gateway.filter(|(_, until)| *until > now);
+        self.routes.retain(|(_, _, until)| until.is_none_or(|until| until > now));
         if self.address_until.is_some_and(|until| until <= now) {
             self.address = None;
         }
         self
+    }
+}
+
+/// Whether this can be the networks of a box: a router of one names no others.
+fn is_of_box(to: &Cidr) -> bool {
+    to.prefix() == 48 && matches!(to.address(), IpAddr::V6(network) if network.octets()[0] == 0xfd)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_route_leads_to_networks_of_a_box() {
+        let check = |to: &str, gateway: &str| {
+            let to = Cidr::try_from(to.to_owned()).unwrap();
+            let gateway = gateway.parse().unwrap();
+            let route = links::AdvertisedRoute { to, gateway, seconds: Some(300) };
+            let (address, address_seconds, gateway_seconds) = (None, None, 0);
+            let routes = vec![route];
+            let reported = links::Advertised {
+                address,
+                address_seconds,
+                gateway: None,
+                gateway_seconds,
+                routes,
+            };
+            Advert::check(&reported, None, Duration::ZERO).is_ok()
+        };
+        assert!(check("fd6f:6374:6574::/48", "fe80::1"));
+        assert!(!check("fd6f:6374:6574::/48", "fd6f:6374:6574:3::1"));
+        for wide in ["fd00::/8", "2001:db8::/48", "fd6f:6374:6574::/49", "192.0.2.1/24"] {
+            assert!(!check(wide, "fe80::1"), "{wide}");
+        }
     }
 }

@@ -42,6 +42,11 @@ pub enum Refused {
     /// The same of the gateway, which need not be in the network of the address.
     #[error("the gateway {0} is in a network of the box itself")]
     GatewayInside(Ipv4Addr),
+    /// A route that no router of a box names, or for a router.
+    #[error(
+        "{0} is no network of a box to which a router leads: it is a /48 of fd00::/8, on a board"
+    )]
+    Route(Cidr),
     /// The gateway is elsewhere.
     #[error("the gateway {0} is not on the link")]
     Gateway(IpAddr),

@@ -58,7 +58,7 @@ pub fn passed(links: &Links, observed: &Observed) -> Vec<Passed> {
 
 fn leads_out(told: &Told, observed: &Observed, link: &observed::Link) -> LeadsTo {
     let own = observed.addresses.iter().filter(|it| it.link == link.index);
-    let routes = observed.routes.iter().filter(|it| it.link == link.index);
+    let routes = observed.routes.iter().filter(|it| it.link == link.index && it.is_out());
     let is_of_link =
         |address: IpAddr| matches!(address, IpAddr::V6(v6) if v6.is_unicast_link_local());
     LeadsTo::Out {

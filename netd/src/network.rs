@@ -389,7 +389,7 @@ impl<B: Backend> Network<B> {
         }
         if let Advertised::Router(advert) = std::mem::take(&mut self.advertised) {
             let left = advert.clone().at(now);
-            let ended = left != advert || left.gateway(now).is_none();
+            let ended = left != advert;
             self.advertised = Advertised::Router(left);
             if ended {
                 self.settle().await?;

@@ -1,6 +1,6 @@
 //! What the kernel has, as far as netd cares.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use octet_appliance::VPN_TABLE;
 
@@ -65,10 +65,12 @@ pub struct Address {
     pub is_sole: bool,
 }
 
-/// A default route.
+/// A route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Route {
-    /// Where packets for other networks go.
+    /// The network to which it leads, and the bits of its prefix; all others, with a prefix of 0.
+    pub to: (IpAddr, u8),
+    /// Where packets for it go.
     pub gateway: IpAddr,
     /// The link's index.
     pub link: u32,
@@ -85,6 +87,22 @@ pub struct Rule {
     pub priority: u32,
     /// The table.
     pub table: u8,
+}
+
+impl Route {
+    /// To all networks that have no other.
+    pub fn out(gateway: IpAddr, link: u32) -> Self {
+        let any: IpAddr = match gateway {
+            IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+            IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+        };
+        Self { to: (any, 0), gateway, link }
+    }
+
+    /// Whether it is such a one.
+    pub fn is_out(&self) -> bool {
+        self.to.1 == 0
+    }
 }
 
 impl Rule {
@@ -120,7 +138,7 @@ pub struct Observed {
     pub links: Vec<Link>,
     /// Addresses of all links.
     pub addresses: Vec<Address>,
-    /// Default routes with [`PROTOCOL`], netd's own.
+    /// Routes with [`PROTOCOL`], netd's own.
     pub routes: Vec<Route>,
     /// Rules with [`PROTOCOL`], netd's own.
     pub rules: Vec<Rule>,

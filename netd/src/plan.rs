@@ -48,7 +48,7 @@ pub struct Plan {
     pub owned: Vec<u32>,
     /// Addresses, with what is left of their time.
     pub addresses: Vec<Address>,
-    /// Default routes.
+    /// Routes.
     pub routes: Vec<Route>,
     /// In which table what comes by which device has its routes.
     pub rules: Vec<Rule>,
@@ -69,13 +69,13 @@ pub struct Plan {
 pub enum Change {
     /// Switch a link on.
     Up(u32),
-    /// Remove a default route.
+    /// Remove a route.
     RemoveRoute(Route),
     /// Remove an address.
     RemoveAddress(Address),
     /// Set an address, or how long it lasts.
     SetAddress(Address),
-    /// Add a default route.
+    /// Add a route.
     AddRoute(Route),
     /// Say in which table routes are looked for.
     AddRule(Rule),
@@ -145,8 +145,7 @@ impl Plan {
                     seconds: None,
                     is_sole: false,
                 }));
-                let routes =
-                    gateways.iter().map(|gateway| Route { gateway: *gateway, link: uplink });
+                let routes = gateways.iter().map(|gateway| Route::out(*gateway, uplink));
                 plan.routes.extend(routes);
             }
             (Addressing::Dhcp, Leased::Unknown) => plan.keep_leased = Some(uplink),
@@ -159,7 +158,7 @@ impl Plan {
                     seconds: lease.left(now),
                     is_sole: false,
                 });
-                let route = |gateway| Route { gateway, link: uplink };
+                let route = |gateway| Route::out(gateway, uplink);
                 plan.routes.extend(lease.gateway.map(route));
             }
         }
@@ -198,8 +197,13 @@ impl Plan {
                     seconds: advert.address_left(now),
                     is_sole: false,
                 }));
-                let route = |gateway| Route { gateway: IpAddr::V6(gateway), link };
+                let route = |gateway| Route::out(IpAddr::V6(gateway), link);
                 self.routes.extend(advert.gateway(now).map(route));
+                self.routes.extend(advert.routes(now).map(|(to, gateway)| Route {
+                    to: (to.address(), to.prefix()),
+                    gateway: gateway.into(),
+                    link,
+                }));
             }
         }
     }

@@ -296,6 +296,19 @@ pub enum Fault {
         /// What was read.
         theirs: u8,
     },
+    /// It has less than it says.
+    #[error(
+        "says that it has {} MiB, but what is written behind its first ones is lost: it is a counterfeit with between {} \
+         and {} MiB", says >> 20, has >> 20, lost.div_ceil(1 << 20)
+    )]
+    Counterfeit {
+        /// The bytes that it says it has.
+        says: u64,
+        /// Those that it keeps.
+        has: u64,
+        /// Where something was lost.
+        lost: u64,
+    },
     /// It has become smaller.
     #[error("has become smaller meanwhile: it had {before} bytes and has {now}")]
     Shrunk {
@@ -330,6 +343,7 @@ impl Fault {
             }
             Self::Grow(_) => "free space where it is, or name another file system",
             Self::Stopped => "run the same command again: it goes on where it is not done",
+            Self::Counterfeit { .. } => "take another one: data of the box would be lost on it",
             Self::Differs { .. } => "the medium does not keep what it is given: take another one",
             _ => {
                 "see that it is still plugged in, then run the same command again, or take another"

@@ -20,6 +20,8 @@
 //! perhaps from the cache. A disk may answer from memory of its own; no program can see through
 //! that. Behind a loop device the medium is its file, cache included.
 //!
+//! **Counterfeits.** A disk that keeps less than it says it has is found out by [`probe`] and does not start.
+//!
 //! **Why it is fast.** Four threads keep the medium busy. They see holes without reading them,
 //! look at two pages of a piece only while everything differs (an island of less than 1 MiB that
 //! does not is then written in vain), and write up to 1 MiB at once. The
@@ -43,6 +45,7 @@ mod keep;
 mod mounts;
 mod owner;
 mod pieces;
+mod probe;
 mod question;
 mod slots;
 mod target;
@@ -66,6 +69,7 @@ pub use watch::{Phase, Unwatched, Watch};
 
 use error::Fault;
 use pieces::{Piece, cut};
+use probe::Probe;
 use volume::Store;
 use work::{Hands, each};
 use writer::{HEAD, Writer};
@@ -153,6 +157,26 @@ fn run(writer: &Writer<'_>, watch: &dyn Watch) -> Result<Report, Fault> {
     let mut report = Report { size: image.len(), ..Report::default() };
     let began = Instant::now();
     target.grow(image.len())?;
+    // A file is as long as it says.
+    let says = if target.disk().is_some() { target.size() } else { 0 };
+    let probe = Probe::begin(target, image.len(), says)?;
+    let brought = bring(writer, watch, &probe, &mut report, began);
+    if !matches!(brought, Err(Fault::Counterfeit { .. })) {
+        brought.and(probe.undo())?;
+        return Ok(report);
+    }
+    brought.map(|()| report)
+}
+
+/// Brings the image, its head last.
+fn bring(
+    writer: &Writer<'_>,
+    watch: &dyn Watch,
+    probe: &Probe<'_, Target>,
+    report: &mut Report,
+    began: Instant,
+) -> Result<(), Fault> {
+    let (image, target) = (writer.image, writer.target);
     let head = HEAD.min(image.len());
     let body = pieces::pieces(head..image.len(), image.data(), &target.data(image.len())?);
     watch.begin(Phase::Write, body.iter().map(|piece| piece.at.end - piece.at.start).sum());
@@ -161,15 +185,17 @@ fn run(writer: &Writer<'_>, watch: &dyn Watch) -> Result<Report, Fault> {
         watch.advance(piece.at.end - piece.at.start);
         Ok(())
     })?;
-    settle(writer, &mut report, began, watch)?;
+    settle(writer, report, began, watch)?;
+    // What is proved to be on a counterfeit does not stay there for long, so it is not to start.
+    probe.check()?;
     // From here on it is done sooner than stopped. Not by holes: the guard may be in one.
     let began = Instant::now();
     let head = [Piece { at: 0..head, hole: false }];
     each(&head, &Unwatched, |hands, piece| writer.bring_head(hands, piece))?;
-    settle(writer, &mut report, began, &Unwatched)?;
+    settle(writer, report, began, &Unwatched)?;
     target.still_has(image.len())?;
     report.same = writer.same.load(Ordering::Relaxed);
-    Ok(report)
+    Ok(())
 }
 
 /// Sees that what was written is on the medium, and is what it should be.

@@ -116,6 +116,11 @@ impl Target {
         self.disk.as_ref()
     }
 
+    /// How many bytes it has, as it says.
+    pub fn size(&self) -> u64 {
+        self.len
+    }
+
     /// Whether nothing is lost with what is on it: a new or empty file, or one that holds an Octet
     /// disk that was never started.
     pub fn is_worthless(&self) -> bool {

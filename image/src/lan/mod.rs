@@ -209,6 +209,10 @@ fn connect(card: &str, mac: Mac) -> Result<std::os::fd::OwnedFd, LanError> {
     sys::disable_tx_checksums(card).map_err(LanError::kernel("turn off checksum offload"))?;
     let wire = sys::packet_socket(WIRE);
     let wire = wire.map_err(LanError::kernel(format!("open a packet socket at {WIRE}")))?;
+    // The box is a route to its own networks also where it does not lead out (RFC 4191), which the kernel takes if it is
+    // told how long a network's prefix may be. One that cannot reaches what it reaches by IPv4.
+    let _ =
+        std::fs::write(format!("/proc/sys/net/ipv6/conf/{card}/accept_ra_rt_info_max_plen"), "48");
     ip(&["link", "set", card, "up"])?;
     // Before there is an address, the question for one needs a route.
     ip(&["route", "add", "default", "dev", card])?;

@@ -16,6 +16,7 @@ mod line;
 mod logs;
 mod message;
 pub mod notify;
+mod print;
 #[cfg(feature = "cli")]
 mod render;
 pub mod settings;
@@ -33,6 +34,7 @@ pub use message::{By, Failure, FailureCode, Message, Piece, PieceBody, Reply, Re
 pub use octet_appliance::is_control_or_format;
 pub use octet_appliance::operator::{self, Capability};
 pub use octet_appliance::{CLUSTER, CONFIG, INIT, LOGGER, PublicKey, SETTINGS, SOCKETS, UnitName};
+pub use print::print;
 pub use verb::{Arg, ArgKind, Arguments, Column, ColumnKind, DESCRIBE, Signed, Verb};
 pub use way::{silent, why_not};
 

@@ -234,7 +234,7 @@ impl Edge {
     /// When something is to be done, if nothing happens before.
     fn next_deadline(&self) -> Option<Moment> {
         let clearing = (!self.clearing.is_empty()).then(|| now() + CLEARING_PAUSE);
-        let trial = self.trial.as_ref().map(|trial| trial.end);
+        let trial = self.trial.as_ref().and_then(Trial::due);
         let (state, clients) = (self.state.next_deadline(), self.clients.next_try());
         let all = [state, clients, self.watchdog.next(), trial, clearing];
         all.into_iter().flatten().min()

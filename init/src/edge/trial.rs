@@ -1,14 +1,20 @@
 //! A new slot on trial: where there is another one to go back to, the boot loader's entry says how long
 //! this one may take to become good (docs/updates.md). If it takes longer the machine restarts: that
 //! costs a try, and after the last one the boot loader takes the other.
+//!
+//! What is wrong with the disk is no fault of the slot: the time in which the unit `data` works (it may check a file
+//! system for minutes, as its own `start.timeout` lets it) does not count, and if nobody knows which disk counts there is
+//! nothing to be found out by another start.
 
 use std::time::Duration;
 
 use super::Edge;
+use super::board::unit_of_flash;
 use super::managed::Managed;
 use crate::clock::now;
 use crate::command_line;
 use crate::console::say;
+use crate::facts;
 use crate::supervisor::{Event, Goal, Moment, UnitId, UnitState};
 
 /// The unit that marks a slot as good.
@@ -19,30 +25,67 @@ const SLOT: &str = "slot";
 pub struct Trial {
     /// The unit that ends it; without one it cannot end well.
     slot: Option<UnitId>,
+    /// The unit that looks at the disk.
+    data: Option<UnitId>,
     /// When the machine restarts.
-    pub end: Moment,
+    end: Moment,
+    /// Since when time does not count.
+    held: Option<Moment>,
 }
 
 impl Trial {
     /// That of the slot that was booted; nothing if it is not on trial.
     pub fn of_this_boot(units: &[Managed]) -> Option<Self> {
         let slot = units.iter().position(|unit| unit.name() == SLOT).map(UnitId);
-        Self::new(&command_line::value(octet_bundle::TRIAL).ok()??, slot)
+        let seconds = command_line::value(octet_bundle::TRIAL).ok()??;
+        Self::new(&seconds, slot, unit_of_flash(units))
     }
 
-    fn new(seconds: &str, slot: Option<UnitId>) -> Option<Self> {
-        Some(Self { slot, end: Duration::from_secs(seconds.parse::<u32>().ok()?.into()) })
+    fn new(seconds: &str, slot: Option<UnitId>, data: Option<UnitId>) -> Option<Self> {
+        let end = Duration::from_secs(seconds.parse::<u32>().ok()?.into());
+        Some(Self { slot, data, end, held: None })
+    }
+
+    /// When the machine restarts, if time counts.
+    pub fn due(&self) -> Option<Moment> {
+        self.held.is_none().then_some(self.end)
+    }
+
+    /// Time counts again or does not, from `now` on.
+    fn hold(&mut self, is_held: bool, now: Moment) {
+        match self.held {
+            None if is_held => self.held = Some(now),
+            Some(since) if !is_held => {
+                self.end += now.saturating_sub(since);
+                self.held = None;
+            }
+            _ => {}
+        }
     }
 }
 
 impl Edge {
     /// Ends the trial: well, once the slot is good, or with a restart.
     pub(super) fn see_to_trial(&mut self) {
-        let Some(trial) = &self.trial else { return };
-        if trial.slot.is_some_and(|slot| self.status(slot).state == UnitState::Done) {
-            self.trial = None;
-        } else if trial.end <= now() {
-            self.trial = None;
+        let Some(mut trial) = self.trial.take() else { return };
+        let state = |unit: Option<UnitId>| unit.map(|unit| self.status(unit).state);
+        if state(trial.slot) == Some(UnitState::Done) {
+            return;
+        }
+        let data = state(trial.data);
+        let is_lost = || facts::read(facts::DISK)["problem"].is_string();
+        if trial.held.is_some() && data == Some(UnitState::Failed) && is_lost() {
+            self.trial = Some(trial);
+            return;
+        }
+        trial.hold(matches!(data, Some(UnitState::Starting { .. })), now());
+        if trial.due().is_none_or(|due| due > now()) {
+            self.trial = Some(trial);
+        } else if data == Some(UnitState::Failed) && is_lost() {
+            say("the new slot cannot become good without its disk; it is not given up for that");
+            trial.hold(true, now());
+            self.trial = Some(trial);
+        } else {
             say("the new slot is not good in time; the machine restarts");
             self.step(Event::Shutdown(Goal::Reboot));
         }
@@ -56,9 +99,23 @@ mod tests {
     #[test]
     fn what_the_entry_says() {
         let end = Duration::from_secs(90);
-        assert_eq!(Trial::new("90", None), Some(Trial { slot: None, end }));
+        assert_eq!(Trial::new("90", None, None).map(|trial| trial.end), Some(end));
         for bad in ["", "-1", "90s", "4294967296"] {
-            assert_eq!(Trial::new(bad, None), None, "{bad}");
+            assert_eq!(Trial::new(bad, None, None), None, "{bad}");
         }
+    }
+    /// A file system that is checked for an hour is no reason to go back to another slot.
+    #[test]
+    fn a_check_of_the_disk_does_not_count() {
+        let at = Duration::from_secs;
+        let mut trial = Trial::new("90", None, None).unwrap();
+        trial.hold(false, at(1));
+        assert_eq!(trial.due(), Some(at(90)));
+        trial.hold(true, at(10));
+        trial.hold(true, at(3000));
+        assert_eq!(trial.due(), None);
+        trial.hold(false, at(3610));
+        trial.hold(false, at(3620));
+        assert_eq!(trial.due(), Some(at(3690)));
     }
 }

@@ -6,7 +6,14 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rustix::fs::{Advice, fadvise};
+use rustix::rand::{GetRandomFlags, getrandom};
+use serde_json::{Value, json};
+
+use super::counterfeit;
 use super::gpt::{self, HEAD, SECTOR, TAIL};
+use super::started;
+use crate::facts;
 use crate::sys::{PartitionChange, change_partition, read_partitions};
 
 /// Names of the partitions, as the builder writes them.
@@ -35,53 +42,65 @@ pub struct Disk {
 }
 
 impl Disk {
-    /// Finds the disk; waits for it up to five seconds.
+    /// Finds the disk that this boot is from; waits for it up to five seconds. What was found once counts until the
+    /// machine restarts.
     ///
     /// # Errors
-    /// In words: there is none, or more than one.
+    /// In words: there is none, or nobody says which of several it is.
     pub fn find() -> Result<Self, String> {
+        let started = started::partition();
+        let mut found = vec![];
         for turn in 0..PATIENCE {
-            if let Some(disk) = Self::find_in(Path::new(BLOCK))? {
+            found = Self::all(Path::new(BLOCK))?;
+            let before = Self::said(&facts::read(facts::DISK));
+            let chosen = before.filter(|disk| found.iter().any(|(it, _)| it == disk));
+            if let Some(disk) = chosen.or_else(|| choose(&found, started.as_deref())) {
+                facts::write(facts::DISK, &disk.fact());
                 return Ok(disk);
+            }
+            // Nobody will say more of which one it is.
+            if found.len() > 1 && started.is_none() {
+                break;
             }
             if turn % LOOK_AGAIN == 0 {
                 look_again(Path::new(BLOCK));
             }
             std::thread::sleep(PAUSE);
         }
-        Err(format!(
-            "no disk has the partitions {ESP} and {DATA}: flash one with `cargo image flash` ({})",
-            seen(Path::new(BLOCK))
-        ))
+        Err(unclear(&found, started.as_deref(), Path::new(BLOCK)))
     }
 
-    fn find_in(block: &Path) -> Result<Option<Self>, String> {
+    /// All disks with both partitions, and the unique GUID of the EFI system partition of each.
+    fn all(block: &Path) -> Result<Vec<(Self, String)>, String> {
         let entries = fs::read_dir(block).map_err(at(block))?;
         let mut partitions: Vec<_> =
             entries.flatten().filter_map(|entry| Partition::read(&entry.path())).collect();
         partitions.sort();
         let named = |name: &'static str| partitions.iter().filter(move |it| it.label == name);
-        let mut found = named(DATA).filter_map(|data| {
+        let found = named(DATA).filter_map(|data| {
             let esp = named(ESP).find(|esp| esp.whole == data.whole)?;
             let name = |partition: &Partition| partition.name.clone();
-            Some(Self { whole: data.whole.clone(), esp: name(esp), data: name(data) })
+            let disk = Self { whole: data.whole.clone(), esp: name(esp), data: name(data) };
+            Some((disk, esp.guid.clone()))
         });
-        let first = found.next();
-        if let (Some(one), Some(other)) = (&first, found.next()) {
-            let (one, other) = (&one.whole, &other.whole);
-            return Err(format!(
-                "both {one} and {other} carry an Octet image: take one of them out"
-            ));
-        }
-        Ok(first)
+        Ok(found.collect())
     }
 
-    /// Makes the data partition reach the end of the disk, in the table and for the kernel.
-    /// Returns whether anything was written.
+    fn fact(&self) -> Value {
+        json!({ "whole": self.whole, "esp": self.esp, "data": self.data })
+    }
+
+    fn said(fact: &Value) -> Option<Self> {
+        let name = |key: &str| fact[key].as_str().map(str::to_owned);
+        Some(Self { whole: name("whole")?, esp: name("esp")?, data: name("data")? })
+    }
+
+    /// Makes the data partition reach the end of the disk, in the table and for the kernel. In the first boot the EFI
+    /// system partition gets a GUID of its own, by which two disks are told apart. Returns whether anything was written.
     ///
     /// # Errors
     /// In words, with the device.
-    pub fn grow(&self) -> Result<bool, String> {
+    pub fn grow(&self, first_boot: bool) -> Result<bool, String> {
         let path = device(&self.whole);
         let size = number(&Path::new(BLOCK).join(&self.whole).join("queue/logical_block_size"));
         if size.is_some_and(|size| size != SECTOR as u64) {
@@ -98,8 +117,13 @@ impl Disk {
         disk.read_exact_at(&mut head, 0).map_err(at(&path))?;
         let tail_at = sectors.saturating_sub(TAIL) * SECTOR as u64;
         disk.read_exact_at(&mut tail, tail_at).map_err(at(&path))?;
-        let plan = gpt::plan(&head, &tail, sectors, DATA)
+        let own = if first_boot { Some(draw()?) } else { None };
+        let plan = gpt::plan(&head, &tail, sectors, DATA, own.as_ref())
             .map_err(|problem| format!("{}: {problem}", path.display()))?;
+        if first_boot && !plan.writes.is_empty() {
+            let ends = (plan.data.first, plan.data.first + plan.data.sectors);
+            genuine(&disk, ends).map_err(|problem| format!("{}: {problem}", path.display()))?;
+        }
         for write in &plan.writes {
             disk.write_all_at(&write.bytes, write.sector * SECTOR as u64).map_err(at(&path))?;
             disk.sync_all().map_err(at(&path))?;
@@ -115,6 +139,63 @@ impl Disk {
         }
         Ok(!plan.writes.is_empty())
     }
+}
+
+/// Sees that `disk` keeps what is written between these sectors, of which the first is the data partition's.
+fn genuine(disk: &File, (first, end): (u64, u64)) -> Result<(), counterfeit::Problem> {
+    let mut seed = [0];
+    getrandom(&mut seed, GetRandomFlags::empty()).map_err(io::Error::from)?;
+    let write = |at, bytes: &[u8]| disk.write_all_at(bytes, at).and_then(|()| disk.sync_all());
+    let read = |at, into: &mut [u8]| {
+        // All that was written is on the medium, so the cache lets go of it (mm/fadvise.c).
+        fadvise(disk, 0, None, Advice::DontNeed)?;
+        disk.read_exact_at(into, at)
+    };
+    let bytes = |sector: u64| sector * SECTOR as u64;
+    counterfeit::look((bytes(first), bytes(end)), seed[0], write, read)
+}
+
+/// The disk that counts: the one with the partition that the firmware has `started` from; the only one, if nobody says
+/// that.
+fn choose(found: &[(Disk, String)], started: Option<&str>) -> Option<Disk> {
+    let mut ours = found.iter().filter(|(_, guid)| started.is_none_or(|started| guid == started));
+    let only = ours.next().filter(|_| ours.next().is_none())?;
+    Some(only.0.clone())
+}
+
+/// Why no disk counts.
+fn unclear(found: &[(Disk, String)], started: Option<&str>, block: &Path) -> String {
+    let names: Vec<_> = found.iter().map(|(disk, _)| disk.whole.as_str()).collect();
+    let (names, count) = (names.join(" and "), names.len());
+    let named = found.iter().filter(|(_, guid)| Some(guid.as_str()) == started).count();
+    match started {
+        _ if count == 0 => format!(
+            "no disk has the partitions {ESP} and {DATA}: flash one with `cargo image flash` ({})",
+            seen(block)
+        ),
+        None => format!(
+            "{names} each carry an Octet image, and the firmware does not say which of them it has started from: take \
+             all but one out"
+        ),
+        Some(started) if named > 1 => format!(
+            "{names} each carry an Octet image, and the partition {started} that the firmware has started from is on \
+             more than one of them, as one is a copy of the other: take all but one out"
+        ),
+        Some(started) => format!(
+            "the firmware has started from the partition {started}, which is not there: {names} carries another Octet \
+             image; put the other disk back, or start from this one"
+        ),
+    }
+}
+
+/// A GUID that nobody else has (RFC 9562, version 4).
+fn draw() -> Result<[u8; 16], String> {
+    let mut guid = [0; 16];
+    getrandom(&mut guid, GetRandomFlags::empty()).map_err(|error| format!("getrandom: {error}"))?;
+    // Its first three fields are little-endian in a table, so the version is in the second byte of the third.
+    guid[7] = guid[7] & 0x0f | 0x40;
+    guid[8] = guid[8] & 0x3f | 0x80;
+    Ok(guid)
 }
 
 /// The device file of the disk or partition `name`.
@@ -135,6 +216,8 @@ struct Partition {
     whole: String,
     /// Its name in the partition table.
     label: String,
+    /// Its GUID there, in small letters.
+    guid: String,
     /// Its own name.
     name: String,
 }
@@ -143,10 +226,12 @@ impl Partition {
     /// Reads the folder of a block device; nothing, if it is no partition with a name.
     fn read(folder: &Path) -> Option<Self> {
         let text = fs::read_to_string(folder.join("uevent")).ok()?;
-        let label = text.lines().find_map(|line| line.strip_prefix("PARTNAME="))?.to_owned();
+        let value = |key| text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='));
+        let label = value("PARTNAME")?.to_owned();
+        let guid = value("PARTUUID").unwrap_or_default().to_ascii_lowercase();
         let real = fs::canonicalize(folder).ok()?;
         let text = |part: &Path| part.file_name()?.to_str().map(str::to_owned);
-        Some(Self { whole: text(real.parent()?)?, label, name: text(&real)? })
+        Some(Self { whole: text(real.parent()?)?, label, guid, name: text(&real)? })
     }
 }
 
@@ -192,28 +277,69 @@ mod tests {
     use super::*;
     use std::os::unix::fs::symlink;
 
+    /// Of the EFI system partitions of vda and vdb, of which one is a copy of the other, and of vdc.
+    const GUIDS: [&str; 2] =
+        ["0c7e7000-0000-4000-8000-000000000002", "0c7e7000-0000-4000-8000-0000000000AB"];
+
     /// A block device of a made-up sysfs.
     fn add(root: &Path, disk: &str, partition: &str, label: &str) {
         let folder = root.join("devices").join(disk).join(partition);
         fs::create_dir_all(&folder).unwrap();
-        fs::write(folder.join("uevent"), format!("PARTN=1\nPARTNAME={label}\n")).unwrap();
+        let guid = format!("PARTUUID={}", GUIDS[usize::from(disk > "vdb")]);
+        fs::write(folder.join("uevent"), format!("PARTN=1\nPARTNAME={label}\n{guid}\n")).unwrap();
         symlink(&folder, root.join("block").join(partition)).unwrap();
     }
 
     #[test]
     fn both_partitions_must_be_on_one_disk() {
-        let folder = std::env::temp_dir().join(format!("octet-disk-{}", std::process::id()));
-        let _ = fs::remove_dir_all(&folder);
-        let block = folder.join("block");
+        let folder = tempfile::tempdir().unwrap();
+        let block = folder.path().join("block");
         fs::create_dir_all(&block).unwrap();
-        add(&folder, "vda", "vda1", "octet-esp");
-        add(&folder, "vdb", "vdb2", "octet-data");
-        assert_eq!(Disk::find_in(&block), Ok(None));
-        add(&folder, "vdb", "vdb1", "octet-esp");
-        let found = Disk::find_in(&block).unwrap().unwrap();
-        assert_eq!((&*found.whole, &*found.esp, &*found.data), ("vdb", "vdb1", "vdb2"));
-        add(&folder, "vda", "vda2", "octet-data");
-        assert!(Disk::find_in(&block).unwrap_err().contains("vda and vdb"));
-        fs::remove_dir_all(&folder).unwrap();
+        add(folder.path(), "vda", "vda1", "octet-esp");
+        add(folder.path(), "vdb", "vdb2", "octet-data");
+        assert_eq!(Disk::all(&block), Ok(vec![]));
+        assert!(unclear(&[], None, &block).contains("flash one"));
+        add(folder.path(), "vdb", "vdb1", "octet-esp");
+        let found = Disk::all(&block).unwrap();
+        let one = choose(&found, None).unwrap();
+        assert_eq!((&*one.whole, &*one.esp, &*one.data), ("vdb", "vdb1", "vdb2"));
+        assert_eq!(Disk::said(&one.fact()), Some(one));
+    }
+
+    /// On a box with Octet on its flash and on a card, the one that the firmware has started from counts; whoever
+    /// guesses may format the other, or take its tries.
+    #[test]
+    fn of_two_disks_the_one_counts_that_was_started_from() {
+        let folder = tempfile::tempdir().unwrap();
+        let block = folder.path().join("block");
+        fs::create_dir_all(&block).unwrap();
+        let there = |disk: &str| {
+            add(folder.path(), disk, &format!("{disk}1"), "octet-esp");
+            add(folder.path(), disk, &format!("{disk}2"), "octet-data");
+            Disk::all(&block).unwrap()
+        };
+        let [copied, drawn] = GUIDS.map(str::to_lowercase);
+        let (copied, drawn) = (Some(copied.as_str()), Some(drawn.as_str()));
+        let whole = |found: &[_], started| choose(found, started).map(|disk| disk.whole);
+        let says = |found: &[_], started, words: &[&str]| {
+            let text = unclear(found, started, &block);
+            assert!(words.iter().all(|word| text.contains(word)), "{text}");
+        };
+
+        let alone = there("vda");
+        assert_eq!(whole(&alone, None).as_deref(), Some("vda"));
+        assert_eq!(whole(&alone, copied).as_deref(), Some("vda"));
+        // The one that was started from may be seen later.
+        assert_eq!(whole(&alone, drawn), None);
+        says(&alone, drawn, &["vda carries another", "ab, which is not there"]);
+        let two = there("vdc");
+        assert_eq!(whole(&two, drawn).as_deref(), Some("vdc"));
+        assert_eq!(whole(&two, copied).as_deref(), Some("vda"));
+        assert_eq!(whole(&two, None), None);
+        says(&two, None, &["vda and vdc each", "does not say", "take all but one out"]);
+        let three = there("vdb");
+        assert_eq!(whole(&three, copied), None);
+        says(&three, copied, &["vda and vdb and vdc", "a copy of the other"]);
+        assert_eq!(whole(&three, drawn).as_deref(), Some("vdc"));
     }
 }

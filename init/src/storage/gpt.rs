@@ -22,6 +22,12 @@ const ALIGN: u64 = 2048;
 /// Where the protective MBR says how many sectors it covers.
 const MBR_SECTORS: usize = 446 + 12;
 
+/// Where in an entry its partition's GUID is.
+const GUID: std::ops::Range<usize> = 16..32;
+/// The GUID that the builder gives every EFI system partition (image/src/output/gpt.rs), since the same inputs make the
+/// same bytes: 0c7e7000-0000-4000-8000-000000000002, of which the first three fields are little-endian.
+const COMMON: [u8; 16] = [0, 0x70, 0x7e, 0x0c, 0, 0, 0, 0x40, 0x80, 0, 0, 0, 0, 0, 0, 2];
+
 /// Where the data partition lies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Extent {
@@ -80,11 +86,17 @@ struct Table<'a> {
 }
 
 /// Plans for a disk of `sectors` sectors, of which `head` are the first [`HEAD`] and `tail` the
-/// last [`TAIL`]; the partition named `name` is the one that grows.
+/// last [`TAIL`]; the partition named `name` is the one that grows. One that has the GUID of every image gets `own`.
 ///
 /// # Errors
 /// See [`Problem`].
-pub fn plan(head: &[u8], tail: &[u8], sectors: u64, name: &str) -> Result<Plan, Problem> {
+pub fn plan(
+    head: &[u8],
+    tail: &[u8],
+    sectors: u64,
+    name: &str,
+    own: Option<&[u8; 16]>,
+) -> Result<Plan, Problem> {
     if sectors < HEAD + TAIL {
         return Err(Problem::NoTable);
     }
@@ -109,6 +121,12 @@ pub fn plan(head: &[u8], tail: &[u8], sectors: u64, name: &str) -> Result<Plan, 
 
     let mut entries = source.entries.to_vec();
     entries[index * ENTRY + 40..index * ENTRY + 48].copy_from_slice(&(end - 1).to_le_bytes());
+    if let Some(own) = own {
+        let mut guids = entries.chunks_exact_mut(ENTRY).map(|entry| &mut entry[GUID]);
+        if let Some(common) = guids.find(|guid| **guid == COMMON) {
+            common.copy_from_slice(own);
+        }
+    }
     let new_primary = header(source.header, &entries, sectors, Place::Primary);
     let new_backup = header(source.header, &entries, sectors, Place::Backup);
     let mut new_head = head.to_vec();

@@ -9,11 +9,13 @@
 //! marker come back (see [`reset`]).
 
 mod board;
+mod counterfeit;
 pub mod disk;
 pub mod esp;
 mod ext4;
 mod gpt;
 mod reset;
+mod started;
 mod superblock;
 
 use std::fs::{self, File};
@@ -54,7 +56,10 @@ pub fn run() -> Result<(), String> {
     for failure in load_list(MODULES.as_ref(), Afterwards::Forget) {
         eprintln!("{failure}");
     }
-    let disk = Disk::find()?;
+    let disk = Disk::find().inspect_err(|problem| {
+        // A trial does not end by it: which slot is tried has nothing to do with it.
+        facts::write(facts::DISK, &json!({ "problem": problem }));
+    })?;
     let mut problems = Vec::new();
     let mut keep = |result: Result<bool, String>| {
         result.unwrap_or_else(|problem| {
@@ -63,7 +68,7 @@ pub fn run() -> Result<(), String> {
         })
     };
     let first_boot = keep(look(&disk));
-    if keep(disk.grow()) {
+    if keep(disk.grow(first_boot)) {
         println!("{} now reaches the end of {}", disk.data, disk.whole);
     }
     let note = if first_boot {

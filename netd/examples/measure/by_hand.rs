@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::fs;
-use std::net::IpAddr;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -68,10 +67,10 @@ pub async fn apply(
             }
             Change::AddRoute(it) => {
                 let (gateway, link) = (it.gateway, name(it.link));
-                let family = if matches!(gateway, IpAddr::V4(_)) { "0.0.0.0/0" } else { "::/0" };
+                let (network, prefix) = it.to;
                 writeln!(
                     lines,
-                    "route replace {family} via {gateway} dev {link} proto {PROTOCOL}"
+                    "route replace {network}/{prefix} via {gateway} dev {link} proto {PROTOCOL}"
                 )?;
             }
             Change::SetNeighbour(it) => {

@@ -151,13 +151,14 @@ fn link(message: &LinkMessage) -> Option<Link> {
     })
 }
 
-/// A default route of netd's own.
+/// A route of netd's own.
 fn route(message: &RouteMessage) -> Option<Route> {
     let header = &message.header;
-    if header.protocol != RouteProtocol::from(PROTOCOL) || header.destination_prefix_length != 0 {
+    if header.protocol != RouteProtocol::from(PROTOCOL) {
         return None;
     }
-    let (mut gateway, mut link) = (None, None);
+    // Where all go is not said.
+    let (mut to, mut gateway, mut link) = (any(header.address_family)?, None, None);
     for attribute in &message.attributes {
         match attribute {
             RouteAttribute::Gateway(RouteAddress::Inet(address)) => {
@@ -166,11 +167,14 @@ fn route(message: &RouteMessage) -> Option<Route> {
             RouteAttribute::Gateway(RouteAddress::Inet6(address)) => {
                 gateway = Some(IpAddr::V6(*address));
             }
+            RouteAttribute::Destination(RouteAddress::Inet(address)) => to = (*address).into(),
+            RouteAttribute::Destination(RouteAddress::Inet6(address)) => to = (*address).into(),
             RouteAttribute::Oif(index) => link = Some(*index),
             _ => {}
         }
     }
-    Some(Route { gateway: gateway?, link: link? })
+    let to = (to, header.destination_prefix_length);
+    Some(Route { to, gateway: gateway?, link: link? })
 }
 
 /// Nobody's address, of the version of IP of `family`.
@@ -310,22 +314,28 @@ pub(super) async fn introduce(handle: &Handle, it: &Neighbour) -> Result<(), Err
 
 fn message(route: &Route) -> RouteMessage {
     let protocol = RouteProtocol::from(PROTOCOL);
+    let (to, prefix) = route.to;
+    let builder4 = RouteMessageBuilder::<Ipv4Addr>::new();
+    let builder6 = RouteMessageBuilder::<Ipv6Addr>::new();
     match route.gateway {
         IpAddr::V4(gateway) => {
-            let mut message = RouteMessageBuilder::<Ipv4Addr>::new()
-                .gateway(gateway)
-                .output_interface(route.link)
-                .protocol(protocol)
-                .build();
+            let builder = match to {
+                IpAddr::V4(to) if prefix > 0 => builder4.destination_prefix(to, prefix),
+                _ => builder4,
+            };
+            let mut message =
+                builder.gateway(gateway).output_interface(route.link).protocol(protocol).build();
             // An address of 32 bits has no network that the gateway could be in; whether it may be used was looked at.
             message.header.flags |= RouteFlags::Onlink;
             message
         }
-        IpAddr::V6(gateway) => RouteMessageBuilder::<Ipv6Addr>::new()
-            .gateway(gateway)
-            .output_interface(route.link)
-            .protocol(protocol)
-            .build(),
+        IpAddr::V6(gateway) => {
+            let builder = match to {
+                IpAddr::V6(to) if prefix > 0 => builder6.destination_prefix(to, prefix),
+                _ => builder6,
+            };
+            builder.gateway(gateway).output_interface(route.link).protocol(protocol).build()
+        }
     }
 }
 
@@ -367,12 +377,27 @@ mod tests {
         }
 
         let default = |protocol: u8| {
-            let mut message = message(&Route { gateway: [192, 0, 2, 1].into(), link: 2 });
+            let mut message = message(&Route::out([192, 0, 2, 1].into(), 2));
             message.header.protocol = RouteProtocol::from(protocol);
             route(&message)
         };
         assert!(default(PROTOCOL).is_some());
         assert_eq!(default(202), None);
+    }
+
+    /// What the kernel is told of routes is read of it again, so it is not told twice.
+    #[test]
+    fn routes_come_back() {
+        let ip = |text: &str| text.parse::<IpAddr>().unwrap();
+        let inside = (ip("fd6f:6374:6574::"), 48);
+        for one in [
+            Route::out(ip("192.0.2.1"), 2),
+            Route::out(ip("fe80::1"), 2),
+            Route { to: inside, gateway: ip("fe80::1"), link: 2 },
+            Route { to: (ip("192.0.2.0"), 24), gateway: ip("198.51.100.1"), link: 2 },
+        ] {
+            assert_eq!(route(&message(&one)), Some(one));
+        }
     }
 
     /// What is told to the kernel is what is read of it; what is another's is not.

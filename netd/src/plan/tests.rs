@@ -83,7 +83,7 @@ fn a_new_box_gets_what_is_written() {
     let observed = Observed { links: links(false), ..Observed::default() };
     let settings = fixed(&["192.0.2.7/24", "2001:db8::7/64"], &["192.0.2.1", "fe80::1"]);
     let plan = Plan::new(&settings, None, (&Leased::Unknown, &Advertised::Unknown), &observed, NOW);
-    let route = |text: &str| Change::AddRoute(Route { gateway: text.parse().unwrap(), link: 2 });
+    let route = |text: &str| Change::AddRoute(Route::out(text.parse().unwrap(), 2));
     let expected = [
         Change::Up(1),
         Change::Up(2),
@@ -107,7 +107,7 @@ fn what_is_not_written_goes_first() {
         address(3, "198.51.100.1/24", None),
         address(4, "203.0.113.1/24", None),
     ];
-    observed.routes = vec![Route { gateway: "192.0.2.254".parse().unwrap(), link: 2 }];
+    observed.routes = vec![Route::out("192.0.2.254".parse().unwrap(), 2)];
     let settings = fixed(&["192.0.2.7/24"], &[]);
     let plan = Plan::new(&settings, None, (&Leased::Unknown, &Advertised::Unknown), &observed, NOW);
     let expected = [
@@ -124,7 +124,7 @@ fn what_is_not_written_goes_first() {
 fn a_lease_stays_until_more_is_known() {
     let mut observed = Observed { links: links(true), ..Observed::default() };
     observed.addresses = vec![address(2, "192.0.2.50/24", Some(3500))];
-    observed.routes = vec![Route { gateway: "192.0.2.1".parse().unwrap(), link: 2 }];
+    observed.routes = vec![Route::out("192.0.2.1".parse().unwrap(), 2)];
     let settings = NetworkSettings::default();
     let changes = |leased: &Leased| {
         Plan::new(&settings, None, (leased, &Advertised::Unknown), &observed, NOW)
@@ -149,6 +149,49 @@ fn a_lease_stays_until_more_is_known() {
     let other = Leased::Lease(Lease { address: cidr("192.0.2.51/24"), ..lease() });
     let set = Change::SetAddress(address(2, "192.0.2.51/24", Some(3500)));
     assert_eq!(changes(&other), [Change::RemoveAddress(observed.addresses[0].clone()), set]);
+}
+
+/// A router that does not lead out (RFC 7084, G-4) is a route to the rest of the box (RFC 4191), for as long as it says;
+/// a netd that is started again leaves it until it hears more.
+#[test]
+fn a_box_without_a_way_out_is_reached() {
+    let advertised = octet_node::links::Advertised {
+        address: Some(cidr("fd6f:6374:6574:3::2/64")),
+        address_seconds: Some(3600),
+        gateway: None,
+        gateway_seconds: 0,
+        routes: vec![octet_node::links::AdvertisedRoute {
+            to: cidr("fd6f:6374:6574::/48"),
+            gateway: "fe80::1".parse().unwrap(),
+            seconds: Some(300),
+        }],
+    };
+    let mut observed = Observed { links: links(true), ..Observed::default() };
+    let advert = Advert::check(&advertised, None, NOW).unwrap();
+    let changes = |advertised: &Advertised, observed: &Observed, now| {
+        Plan::new(&NetworkSettings::default(), None, (&Leased::Nothing, advertised), observed, now)
+            .changes(observed)
+    };
+    let router = Advertised::Router(advert.clone());
+    let route = Route {
+        to: ("fd6f:6374:6574::".parse().unwrap(), 48),
+        gateway: "fe80::1".parse().unwrap(),
+        link: 2,
+    };
+    let wanted = [
+        Change::SetAddress(address(2, "fd6f:6374:6574:3::2/64", Some(3600))),
+        Change::AddRoute(route),
+    ];
+    let made = changes(&router, &observed, NOW);
+    assert_eq!(made, wanted);
+    carry_out(&mut observed, &made);
+    assert_eq!(changes(&router, &observed, NOW), []);
+    assert_eq!(changes(&Advertised::Unknown, &observed, NOW), []);
+    let end = NOW + Duration::from_secs(300);
+    assert_eq!(advert.end(NOW), Some(end));
+    assert_ne!(advert.clone().at(end), advert);
+    let left = Advertised::Router(advert.at(end));
+    assert!(changes(&left, &observed, end).contains(&Change::RemoveRoute(route)));
 }
 
 #[test]
@@ -235,10 +278,8 @@ fn any_observed() -> impl Strategy<Value = Observed> {
             observed.addresses.retain(|other| !is_same(other, &one));
             observed.addresses.push(one);
         }
-        observed.routes = gateways
-            .iter()
-            .map(|text| Route { gateway: text.parse().unwrap(), link: index })
-            .collect();
+        observed.routes =
+            gateways.iter().map(|text| Route::out(text.parse().unwrap(), index)).collect();
         observed
     })
 }

@@ -70,9 +70,13 @@ fn report(observed: &Observed) -> Value {
     });
     let links: Vec<_> = links.collect();
     let name = |index| observed.links.iter().find(|link| link.index == index).map(|it| &it.name);
-    let routes = observed.routes.iter().map(
-        |route| json!({ "to": "default", "gateway": route.gateway, "link": name(route.link) }),
-    );
+    let routes = observed.routes.iter().map(|route| {
+        let to = match route.to {
+            (_, 0) => "default".to_owned(),
+            (network, prefix) => format!("{network}/{prefix}"),
+        };
+        json!({ "to": to, "gateway": route.gateway, "link": name(route.link) })
+    });
     json!({ "links": links, "routes": routes.collect::<Vec<_>>() })
 }
 

@@ -18,7 +18,7 @@ use iroh::Endpoint;
 use iroh_blobs::Hash;
 use octet_node::control::PublicKey;
 use octet_node::sub_key::Certified;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Semaphore, SemaphorePermit, watch};
 use tokio::task::spawn_blocking;
 
 use crate::limits::Limits;
@@ -30,8 +30,19 @@ const FRESH: Duration = Duration::from_secs(10);
 /// For how many names that is known.
 const MOST_FRESH: usize = 1024;
 
-/// For how many names others are asked at the same time.
+/// For how many names others are asked at the same time, and for how many of these because clients over HTTP want it. The
+/// rest is for operators.
 const AT_ONCE: usize = 16;
+const AT_ONCE_FOR_CLIENTS: usize = 12;
+
+/// Who wants to know what a name stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Asker {
+    /// Whoever reaches this node over HTTP.
+    Client,
+    /// Who may ask the unit.
+    Operator,
+}
 
 /// Why a name stands for nothing.
 #[derive(Debug, thiserror::Error)]
@@ -71,6 +82,7 @@ pub struct Names {
     peers: watch::Receiver<Vec<Peer>>,
     asked: Mutex<HashMap<(PublicKey, NamePath), Instant>>,
     places: Semaphore,
+    places_of_clients: Semaphore,
 }
 
 impl Names {
@@ -87,8 +99,10 @@ impl Names {
         peers: watch::Receiver<Vec<Peer>>,
     ) -> Result<Arc<Self>, NotKept> {
         let kept = Kept::open(file)?.into();
-        let (asked, places) = (Mutex::default(), Semaphore::new(AT_ONCE));
-        Ok(Self { kept, limits, certified, endpoint, peers, asked, places }.into())
+        let [places, places_of_clients] = [AT_ONCE, AT_ONCE_FOR_CLIENTS].map(Semaphore::new);
+        let asked = Mutex::default();
+        Ok(Self { kept, limits, certified, endpoint, peers, asked, places, places_of_clients }
+            .into())
     }
 
     /// What is known here.
@@ -125,10 +139,15 @@ impl Names {
     ///
     /// # Errors
     /// There is none.
-    pub async fn resolve(&self, node: PublicKey, path: NamePath) -> Result<Record, Unresolved> {
+    pub async fn resolve(
+        &self,
+        node: PublicKey,
+        path: NamePath,
+        asker: Asker,
+    ) -> Result<Record, Unresolved> {
         let own = self.certified.borrow().as_ref().map(|own| own.certificate.statement().node);
         let is_fresh = own == Some(node) || self.was_asked(node, &path);
-        let silent = if is_fresh { 0 } else { self.learn(node, &path).await? };
+        let silent = if is_fresh { 0 } else { self.learn(node, &path, asker).await? };
         match self.known(node, path).await {
             Err(Unresolved::Expired | Unresolved::Unknown) if silent > 0 => {
                 Err(Unresolved::Silent(silent))
@@ -151,8 +170,13 @@ impl Names {
     }
 
     /// Asks all nodes of the map, and keeps what is newer. How many did not answer.
-    async fn learn(&self, node: PublicKey, path: &NamePath) -> Result<usize, Unresolved> {
-        let _place = self.places.try_acquire().map_err(|_| Unresolved::Busy)?;
+    async fn learn(
+        &self,
+        node: PublicKey,
+        path: &NamePath,
+        asker: Asker,
+    ) -> Result<usize, Unresolved> {
+        let _places = self.places(asker)?;
         let endpoint = self.endpoint.borrow().clone();
         let own = endpoint.as_ref().map(|it| PublicKey::new(*it.id().as_bytes()));
         let mut peers = self.peers.borrow().clone();
@@ -184,6 +208,19 @@ impl Names {
         Ok(silent)
     }
 
+    /// A place among those who ask others, as long as it is held.
+    fn places(
+        &self,
+        asker: Asker,
+    ) -> Result<(Option<SemaphorePermit<'_>>, SemaphorePermit<'_>), Unresolved> {
+        let of_clients = match asker {
+            Asker::Client => Some(self.places_of_clients.try_acquire()),
+            Asker::Operator => None,
+        };
+        let of_clients = of_clients.transpose().map_err(|_| Unresolved::Busy)?;
+        Ok((of_clients, self.places.try_acquire().map_err(|_| Unresolved::Busy)?))
+    }
+
     fn was_asked(&self, node: PublicKey, path: &NamePath) -> bool {
         let asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
         asked.get(&(node, path.clone())).is_some_and(|at| at.elapsed() < FRESH)
@@ -197,4 +234,32 @@ pub fn now() -> u64 {
 
 fn broken(error: impl std::fmt::Display) -> Unresolved {
     Unresolved::Broken(error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Clients who ask for names that nobody knows keep no operator from asking.
+    #[test]
+    fn operators_have_places_that_no_client_takes() {
+        let folder = tempfile::tempdir().unwrap();
+        let (certified, endpoint, peers) =
+            (watch::channel(None).1, watch::channel(None).1, watch::channel(vec![]).1);
+        let file = folder.path().join("names.db");
+        let names = Names::open(&file, Limits::default(), certified, endpoint, peers).unwrap();
+        let take = |asker, most| {
+            let places = std::iter::repeat_with(|| names.places(asker));
+            places.take(most).map_while(Result::ok).collect::<Vec<_>>()
+        };
+        let clients = take(Asker::Client, 100);
+        assert_eq!(clients.len(), 12);
+        let operators = take(Asker::Operator, 100);
+        assert_eq!(operators.len(), 4);
+        drop(clients);
+        // Operators may have all of them.
+        assert_eq!(take(Asker::Operator, 100).len(), 12);
+        drop(operators);
+        assert_eq!(take(Asker::Client, 100).len(), 12);
+    }
 }

@@ -5,12 +5,12 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::time::{Duration, Instant};
 
 use octet_appliance::{Cidr, Mac};
-use octet_node::links::{Advertised, LeadsTo, Link, Links, Segment};
+use octet_node::links::{Advertised, AdvertisedRoute, LeadsTo, Link, Links, Segment};
 use octet_node::say;
 
 use crate::icmp::{Came, Icmp};
 use crate::netd::Netd;
-use crate::ra::{Advert, MOST, Prefix, SOLICITATION, is_solicitation};
+use crate::ra::{Advert, MOST, Prefix, Route, SOLICITATION, is_solicitation};
 
 /// More of a message is not read, in bytes: the largest of a link.
 pub const LARGEST: usize = 1500;
@@ -31,6 +31,14 @@ const LEAST_PAUSE: Duration = Duration::from_secs(1);
 /// How often it is asked who is there, and the pauses between (RFC 4861, 10).
 const SOLICITATIONS: u32 = 3;
 const SOLICIT_PAUSE: Duration = Duration::from_secs(4);
+
+/// Bits of the networks of the whole box (docs/segments.md), and of the addresses of nodes.
+const BOX_BITS: u8 = 48;
+const NODES: Route = Route {
+    network: Ipv6Addr::new(0xfc00, 0, 0, 0, 0, 0, 0, 0),
+    length: 8,
+    seconds: ROUTER_SECONDS as u32,
+};
 
 /// The host that a board is in its network (docs/segments.md).
 const BOARD: u128 = 2;
@@ -60,6 +68,8 @@ struct Heard {
     until: Instant,
     /// The networks of the link, what was said last first; each until when, `None` for ever.
     prefixes: Vec<(Prefix, Option<Instant>)>,
+    /// The networks elsewhere to which it leads, in the same way.
+    routes: Vec<(Route, Option<Instant>)>,
     /// Who answers questions about names, in the same way.
     names: Vec<(Ipv6Addr, Option<Instant>)>,
 }
@@ -67,7 +77,7 @@ struct Heard {
 impl Heard {
     /// Nothing yet.
     fn new(from: Ipv6Addr, now: Instant) -> Self {
-        Self { from, until: now, prefixes: vec![], names: vec![] }
+        Self { from, until: now, prefixes: vec![], routes: vec![], names: vec![] }
     }
 
     /// Takes an advertisement.
@@ -76,9 +86,17 @@ impl Heard {
         self.until = end(advert.router_seconds.into());
         let prefixes = advert.prefixes.into_iter().map(|it| (it, it.seconds.map(end)));
         add(&mut self.prefixes, prefixes.collect(), now, |it| (it.network, it.length));
-        let names = advert.names.into_iter();
-        let names = names.map(|(it, seconds)| (it, (seconds != u32::MAX).then(|| end(seconds))));
+        let ends = |seconds: u32| (seconds != u32::MAX).then(|| end(seconds));
+        let routes = advert.routes.into_iter().map(|it| (it, ends(it.seconds)));
+        add(&mut self.routes, routes.collect(), now, |it| (it.network, it.length));
+        let names = advert.names.into_iter().map(|(it, seconds)| (it, ends(seconds)));
         add(&mut self.names, names.collect(), now, |it| *it);
+    }
+
+    /// Whether packets to anywhere else go by it still.
+    fn leads(&self, now: Instant) -> bool {
+        let lasts = |end: &Option<Instant>| end.is_none_or(|end| end > now);
+        self.until > now || self.routes.iter().any(|(_, end)| lasts(end))
     }
 }
 
@@ -117,6 +135,12 @@ impl Advertising {
     pub async fn follow(&mut self, links: Links) {
         let before = std::mem::replace(&mut self.links, links);
         let now = Instant::now();
+        if leads_out(&before) != leads_out(&self.links) {
+            // Nobody is to send by the router into nothing, or to wait, until it is time for the next one.
+            for (next, last) in self.next.values_mut() {
+                *next = last.map_or(now, |last| now.max(last + LEAST_PAUSE));
+            }
+        }
         let same = |link: &Link| {
             let is_same = |other: &&Link| {
                 (other.index, other.carrier, other.downs) == (link.index, link.carrier, link.downs)
@@ -210,8 +234,11 @@ impl Advertising {
         if !is_out || !came.from.is_unicast_link_local() {
             return;
         }
-        let Ok(advert) = Advert::parse(bytes) else { return };
+        let Ok(mut advert) = Advert::parse(bytes) else { return };
         let now = Instant::now();
+        // A board goes by its router to the rest of the box. Whoever is on another uplink has no networks that a node
+        // would have to reach without a way out.
+        advert.routes.retain(|route| self.links.is_board && is_of_box(route));
         if !self.hears(came.from, now) {
             return;
         }
@@ -222,10 +249,10 @@ impl Advertising {
         self.report().await;
     }
 
-    /// Whether a router counts. One leads out; another is heard when that one says that it does not any more, or
-    /// has said nothing for as long as it holds.
+    /// Whether a router counts. One leads out, or to the rest of the box; another is heard when that one says that it
+    /// does not any more, or has said nothing for as long as it holds.
     fn hears(&self, from: Ipv6Addr, now: Instant) -> bool {
-        self.heard.as_ref().is_none_or(|heard| heard.from == from || heard.until <= now)
+        self.heard.as_ref().is_none_or(|heard| heard.from == from || !heard.leads(now))
     }
 
     /// Who answers questions about names, as was heard.
@@ -247,12 +274,18 @@ impl Advertising {
     }
 
     fn reported(&self) -> Option<Advertised> {
-        let Heard { from, until, prefixes, .. } = self.heard.as_ref()?;
+        let Heard { from, until, prefixes, routes, .. } = self.heard.as_ref()?;
         let (link, now) = (self.out()?, Instant::now());
         let own = |prefix| own_address(prefix, self.links.is_board, self.board, link.mac);
         let lasts = prefixes.iter().filter(|(_, end)| end.is_none_or(|end| end > now));
         let address = { lasts }.find_map(|(prefix, end)| Some((own(prefix)?, *end)));
+        let lasts = routes.iter().filter(|(_, end)| end.is_none_or(|end| end > now));
+        let routes = lasts.filter_map(|(route, end)| {
+            let to = Cidr::new(route.network.into(), route.length).ok()?;
+            Some(AdvertisedRoute { to, gateway: *from, seconds: end.map(|end| left(end, now)) })
+        });
         Some(Advertised {
+            routes: routes.collect(),
             address: address.map(|(address, _)| address),
             address_seconds: address.and_then(|(_, end)| end).map(|end| left(end, now)),
             gateway: (*until > now).then_some(*from),
@@ -269,9 +302,10 @@ impl Advertising {
 
     async fn advertise(&self, socket: &Icmp, index: u32) {
         let link = self.links.links.iter().find(|link| link.index == index);
+        let out = leads_out(&self.links);
         let advert = link.and_then(|link| match &link.leads_to {
-            LeadsTo::Board(segment) => Some(advert(segment, false)),
-            LeadsTo::Lan(segment) => Some(advert(segment, true)),
+            LeadsTo::Board(segment) => Some(advert(segment, false, out)),
+            LeadsTo::Lan(segment) => Some(advert(segment, true, out)),
             LeadsTo::Out { .. } => None,
         });
         if let Some(advert) = advert {
@@ -281,15 +315,38 @@ impl Advertising {
     }
 }
 
+/// Whether a router has an IPv6 way out: a gateway, and an address with which answers come back. One that is for an
+/// inside alone (RFC 4193) brings none.
+fn leads_out(links: &Links) -> bool {
+    let is_outside = |it: &Cidr| matches!(it.address(), IpAddr::V6(own) if !own.is_unique_local());
+    links.links.iter().any(|link| match &link.leads_to {
+        LeadsTo::Out { addresses, gateways, .. } => {
+            gateways.iter().any(IpAddr::is_ipv6) && addresses.iter().any(is_outside)
+        }
+        LeadsTo::Board(_) | LeadsTo::Lan(_) => false,
+    })
+}
+
+/// Whether a route may lead to the networks of a box: those are 48 bits long and drawn from `fd00::/8` (RFC 4193).
+/// Nodes, in the other half, are reached by paths.
+fn is_of_box(route: &Route) -> bool {
+    route.length == BOX_BITS && route.network.octets()[0] == 0xfd
+}
+
 /// What a segment is told of itself. Boards do not make addresses for themselves: theirs follow from
-/// their port.
-fn advert(segment: &Segment, autonomous: bool) -> Advert {
+/// their port. A router that does not lead out is no default router (RFC 7084, G-4), but always one to the rest of the
+/// box (L-3), and to nodes, by paths.
+fn advert(segment: &Segment, autonomous: bool, leads_out: bool) -> Advert {
     let router = segment.router.1;
+    let whole = u128::MAX << (128 - u32::from(BOX_BITS));
+    let whole = Ipv6Addr::from_bits(router.to_bits() & whole);
+    let whole = Route { network: whole, length: BOX_BITS, seconds: ROUTER_SECONDS.into() };
     let network = Ipv6Addr::from_bits(router.to_bits() & !u128::from(u64::MAX));
     let seconds = Some(NETWORK_SECONDS);
     let prefix = Prefix { network, length: 64, on_link: true, autonomous, seconds };
     let names = vec![(router, ROUTER_SECONDS.into())];
-    Advert { router_seconds: ROUTER_SECONDS, prefixes: vec![prefix], names }
+    let router_seconds = if leads_out { ROUTER_SECONDS } else { 0 };
+    Advert { router_seconds, prefixes: vec![prefix], routes: vec![whole, NODES], names }
 }
 
 /// This node's address in a network that is advertised, if it is to have one there.
@@ -333,7 +390,7 @@ mod tests {
     async fn one_router_is_heard_until_it_is_gone() {
         let [one, other] = ["fe80::1", "fe80::2"].map(|text| text.parse().unwrap());
         let came = |from| Came { length: 0, from, link: 2, is_of_link: true };
-        let bytes = advert(&segment(), false).bytes();
+        let bytes = advert(&segment(), false, false).bytes();
         let folder = tempfile::tempdir().unwrap();
         let mut advertising = Advertising::new(Netd::new(folder.path()));
         let heard = |it: &Advertising| it.heard.as_ref().map(|heard| heard.from);
@@ -361,8 +418,8 @@ mod tests {
     fn each_thing_that_is_advertised_lasts_as_long_as_it_was_said() {
         let now = Instant::now();
         let at = |seconds| now + Duration::from_secs(seconds);
-        let whole = advert(&segment(), true);
-        let bare = Advert { prefixes: vec![], names: vec![], ..whole.clone() };
+        let whole = advert(&segment(), true, true);
+        let bare = Advert { prefixes: vec![], routes: vec![], names: vec![], ..whole.clone() };
         let (prefix, server) = (whole.prefixes[0], whole.names[0].0);
         let mut heard = Heard::new("fe80::1".parse().unwrap(), now);
         heard.take(whole.clone(), now);
@@ -391,18 +448,82 @@ mod tests {
         assert_eq!((heard.until, heard.prefixes.len()), (at(700), MOST));
     }
 
+    /// RFC 7084, G-4 and L-3: whoever sends into nothing waits for long, where IPv4 would have answered at once.
+    #[tokio::test]
+    async fn a_router_without_a_way_out_is_a_route_to_its_box() {
+        let out = |addresses: &[&str], gateways: &[&str]| {
+            let addresses = addresses.iter().map(|it| Cidr::try_from((*it).to_owned()).unwrap());
+            let gateways = gateways.iter().map(|it| it.parse().unwrap()).collect();
+            let leads_to = LeadsTo::Out { asks: true, addresses: addresses.collect(), gateways };
+            let (mac, name) = (Mac::new([2, 0, 0, 0, 0, 7]).unwrap(), LinkName::numbered(0));
+            let out = Link { index: 2, name, mac, carrier: true, downs: 0, leads_to };
+            let name = LinkName::numbered(1);
+            let leads_to = LeadsTo::Board(segment());
+            let board = Link { index: 3, name, leads_to, ..out.clone() };
+            Links { is_board: false, links: vec![out, board] }
+        };
+        let ways = [
+            (out(&[], &[]), false),
+            (out(&["192.0.2.7/24"], &["192.0.2.1"]), false),
+            (out(&["fd00:1::7/64", "192.0.2.7/24"], &["fe80::1"]), false),
+            (out(&["2001:db8::7/64"], &["192.0.2.1"]), false),
+            (out(&["2001:db8::7/64", "fd00:1::7/64"], &["fe80::1", "192.0.2.1"]), true),
+        ];
+        for (links, leads) in &ways {
+            assert_eq!(leads_out(links), *leads, "{links:?}");
+        }
+        for leads in [false, true] {
+            let read = Advert::parse(&advert(&segment(), true, leads).bytes()).unwrap();
+            assert_eq!(read.router_seconds, if leads { ROUTER_SECONDS } else { 0 });
+            let network = "fd00::".parse().unwrap();
+            assert_eq!(read.routes, [Route { network, length: 48, seconds: 300 }, NODES]);
+        }
+
+        // When the way out comes or goes that is said at once, and not within a minute.
+        let folder = tempfile::tempdir().unwrap();
+        let mut router = Advertising::new(Netd::new(folder.path()));
+        router.follow(ways[0].0.clone()).await;
+        let begin = Instant::now();
+        for (leads, due) in [(0, PAUSE), (4, LEAST_PAUSE), (4, PAUSE), (2, LEAST_PAUSE)] {
+            router.next.insert(3, (begin + PAUSE, Some(begin)));
+            router.follow(ways[leads].0.clone()).await;
+            assert_eq!(router.next[&3].0, begin + due);
+        }
+    }
+
+    /// What its router says of the box is a board's route; of others, and of nodes, none is taken.
+    #[tokio::test]
+    async fn a_board_has_a_route_to_its_box() {
+        let folder = tempfile::tempdir().unwrap();
+        let came = Came { length: 0, from: "fe80::1".parse().unwrap(), link: 2, is_of_link: true };
+        let mut said = advert(&segment(), false, false);
+        let network = "2001:db8::".parse().unwrap();
+        said.routes.push(Route { network, ..said.routes[0] });
+        let bytes = said.bytes();
+        for is_board in [true, false] {
+            let mut advertising = Advertising::new(Netd::new(folder.path()));
+            advertising.follow(Links { is_board, ..board(0) }).await;
+            advertising.came(&bytes, came).await;
+            let reported = advertising.reported().unwrap();
+            let (to, gateway) = (Cidr::try_from("fd00::/48".to_owned()).unwrap(), came.from);
+            let route = AdvertisedRoute { to, gateway, seconds: Some(300) };
+            assert_eq!(reported.routes, [route][..usize::from(is_board)]);
+            assert_eq!(reported.gateway, None);
+        }
+    }
+
     #[test]
     fn a_boards_address_follows_from_its_port() {
         let mac = Mac::new([2, 0, 0, 0, 0, 7]).unwrap();
         let of = |text: &str| Some(Cidr::try_from(text.to_owned()).unwrap());
-        let prefix = advert(&segment(), false).prefixes[0];
+        let prefix = advert(&segment(), false, true).prefixes[0];
         assert_eq!(own_address(&prefix, true, Some(3), mac), of("fd00:0:0:3::2/64"));
         // Somebody else's network, or nobody knows yet which board this is.
         assert_eq!(own_address(&prefix, true, Some(4), mac), None);
         assert_eq!(own_address(&prefix, true, None, mac), None);
         // Others make an address for themselves, where they may.
         assert_eq!(own_address(&prefix, false, None, mac), None);
-        let lan = advert(&segment(), true).prefixes[0];
+        let lan = advert(&segment(), true, true).prefixes[0];
         assert_eq!(own_address(&lan, false, Some(3), mac), of("fd00:0:0:3:0:ff:fe00:7/64"));
         let narrow = Prefix { length: 65, ..lan };
         assert_eq!(own_address(&narrow, false, None, mac), None);

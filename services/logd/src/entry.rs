@@ -11,6 +11,25 @@ pub const LOGD: &str = "logd";
 /// The longest text of an entry, in bytes; a longer line becomes several.
 pub const LONGEST: usize = 4096;
 
+/// How many bytes of `text`, `most` at most, are whole characters. Of what is no UTF-8 every byte is one.
+pub fn whole_characters(text: &[u8], most: usize) -> usize {
+    if text.len() <= most {
+        return text.len();
+    }
+    // A character has four bytes at most, of which the first says how many (RFC 3629).
+    let cut = (most.saturating_sub(3)..=most).rev().find(|at| text[*at] & 0xc0 != 0x80);
+    let Some(cut) = cut.filter(|cut| *cut > 0) else { return most };
+    let size = match text[cut] {
+        0xc2..=0xdf => 2,
+        0xe0..=0xef => 3,
+        0xf0..=0xf4 => 4,
+        _ => 1,
+    };
+    // The byte before which it would be cut belongs to a character that begins before, and that is as long as it says.
+    let is_whole = text.get(cut..cut + size).is_none_or(|it| std::str::from_utf8(it).is_ok());
+    if cut + size > most && is_whole { cut } else { most }
+}
+
 /// One line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {

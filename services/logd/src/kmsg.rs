@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::io::Errno;
 
-use crate::entry::LONGEST;
+use crate::entry::{LONGEST, whole_characters};
 
 /// More than the longest record; the kernel refuses to give one to a shorter buffer.
 const BUFFER: usize = 16 << 10;
@@ -32,7 +32,7 @@ pub fn parse(bytes: &[u8]) -> Option<Record<'_>> {
     let sequence = fields.next()?.parse().ok()?;
     let uptime = fields.next()?.parse().ok()?;
     let text = text.split(|&byte| byte == b'\n').next().unwrap_or_default();
-    let text = &text[..text.len().min(LONGEST)];
+    let text = &text[..whole_characters(text, LONGEST)];
     Some(Record { level: (priority & 7) as u8, sequence, uptime, text })
 }
 
@@ -107,6 +107,9 @@ mod tests {
         assert_eq!(record.text, b"NET: Registered; protocol 10");
         // User space writes with a facility.
         assert_eq!(parse(b"30,1,2,-;x").unwrap().level, 6);
+        // What is too long is not cut inside a character.
+        let long = format!("6,1,2,-;{}ä\n", "x".repeat(LONGEST - 1));
+        assert_eq!(parse(long.as_bytes()).unwrap().text, "x".repeat(LONGEST - 1).as_bytes());
         for bad in [&b""[..], b"6,1;x", b"6,1,2", b"a,1,2,-;x", b"6,-1,2,-;x", b"\xff,1,2,-;x"] {
             assert_eq!(parse(bad), None);
         }

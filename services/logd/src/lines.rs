@@ -1,6 +1,6 @@
 //! Bytes become lines.
 
-use crate::entry::LONGEST;
+use crate::entry::{LONGEST, whole_characters};
 
 /// What a pipe has said so far and has not ended.
 #[derive(Debug, Default)]
@@ -28,6 +28,17 @@ impl Splitter {
         while done < bytes.len() {
             let rest = &bytes[done..];
             let room = LONGEST - self.partial.len();
+            if room == 0 && rest[0] != b'\n' {
+                // The line goes on, so this much of it is an entry; a character of which only the beginning has come
+                // begins the next one.
+                let begun = [&self.partial[..], &rest[..rest.len().min(3)]].concat();
+                let cut = whole_characters(&begun, LONGEST);
+                let next = self.partial.split_off(cut);
+                let end = at + done as u64 - next.len() as u64;
+                line(self.take(end));
+                (self.partial, self.start) = (next, end);
+                continue;
+            }
             let newline = rest.iter().take(room + 1).position(|&byte| byte == b'\n');
             if self.partial.is_empty() {
                 self.start = at + done as u64;
@@ -36,7 +47,7 @@ impl Splitter {
             self.partial.extend_from_slice(&rest[..taken]);
             done += taken + usize::from(newline.is_some());
             // A line of just the longest length may still be followed by its end.
-            if newline.is_some() || (self.partial.len() == LONGEST && done < bytes.len()) {
+            if newline.is_some() {
                 line(self.take(at + done as u64));
             }
         }
@@ -102,6 +113,29 @@ mod tests {
         for piece in [1, 7, LONGEST, 3 * LONGEST] {
             assert_eq!(split(&[&line[..], b"\ny\n"].concat(), piece).len(), 2, "{piece}");
             assert_eq!(split(&[&line[..], b"xy\n"].concat(), piece).len(), 2, "{piece}");
+        }
+    }
+
+    /// A line that is too long for one entry becomes several, and no character of it becomes two halves.
+    #[test]
+    fn a_line_is_not_cut_inside_a_character() {
+        for character in ["ä", "€", "𝄞"] {
+            for before in 0..4 {
+                let said = "x".repeat(before) + &character.repeat(4 * LONGEST / character.len());
+                for piece in [1, 7, LONGEST, usize::MAX] {
+                    let lines = split(said.as_bytes(), piece);
+                    let texts: Vec<_> =
+                        lines.iter().map(|line| std::str::from_utf8(&line.text).unwrap()).collect();
+                    assert_eq!(texts.concat(), said);
+                    let least = LONGEST - 3;
+                    assert!(texts[..texts.len() - 1].iter().all(|it| it.len() >= least));
+                }
+            }
+        }
+        // Bytes that are no text are cut where they have to be.
+        for byte in [0x80, 0xc3, 0xff] {
+            let lines = split(&vec![byte; 2 * LONGEST], 100);
+            assert!(lines.len() <= 3 && lines[0].text.len() >= LONGEST - 3, "{}", lines.len());
         }
     }
 

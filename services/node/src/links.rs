@@ -128,4 +128,19 @@ pub struct Advertised {
     pub gateway: Option<Ipv6Addr>,
     /// For how many seconds from now on.
     pub gateway_seconds: u32,
+    /// The networks of the box to which packets go by its router, whether or not that leads out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub routes: Vec<AdvertisedRoute>,
+}
+
+/// A network to which a router leads (RFC 4191, 2.3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AdvertisedRoute {
+    /// The network.
+    pub to: Cidr,
+    /// The router.
+    pub gateway: Ipv6Addr,
+    /// For how many seconds from now on; `None` for ever.
+    pub seconds: Option<u32>,
 }

@@ -1,7 +1,7 @@
 //! What each command does.
 
 use std::collections::BTreeSet;
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 use octet_messages::courier::{Courier, CourierError};
@@ -11,7 +11,7 @@ use octet_messages::person::{Event, Person};
 use octet_messages::quic::{Client, now};
 use octet_messages::safety;
 use octet_messages::store::StoreError;
-use octet_node::control::PublicKey;
+use octet_node::control::{PublicKey, print};
 use octet_node::key::NoRandomness;
 use octet_node::words::WordsError;
 
@@ -93,6 +93,9 @@ pub enum Failed {
     /// The command cannot be said.
     #[error("{0}: {help}", help = .0.help())]
     Words(#[from] WordsError),
+    /// Nobody takes what is printed.
+    #[error("cannot print: {0}")]
+    Print(#[from] io::Error),
     /// The letters are not to be had.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -110,7 +113,7 @@ pub fn run(line: Line) -> Result<(), Failed> {
     };
     match line.command {
         Command::Init { .. } => init(&mut courier)?,
-        Command::Invite { line } => invite(&courier.person().invite(), line),
+        Command::Invite { line } => invite(&courier.person().invite(), line)?,
         Command::Add { name, invite } => add(&mut courier, name, &invite)?,
         Command::Send { name, text } => send(&mut courier, &name, text)?,
         Command::Order(order) => {
@@ -121,41 +124,42 @@ pub fn run(line: Line) -> Result<(), Failed> {
         Command::History { name } => history(&mut courier, name.as_deref())?,
         Command::Backup { file } => back_up(courier.person(), &file, &passphrase)?,
         Command::Restore { .. } => restored(&mut courier)?,
-        Command::People => people(courier.person()),
+        Command::People => people(courier.person())?,
     }
     // What this file had before can be read by nobody from now on.
     Ok(courier.store().rotate()?)
 }
 
 fn init(courier: &mut Courier<Client>) -> Result<(), Failed> {
-    println!("you are {}", courier.person().name());
-    println!(
-        "who owns your mailbox lets you in: octetctl messenger admit {}",
+    print(&format!("you are {}\n", courier.person().name()))?;
+    print(&format!(
+        "who owns your mailbox lets you in: octetctl messenger admit {}\n",
         courier.person().name()
-    );
+    ))?;
     deliver(courier)
 }
 
 fn back_up(person: &Person, file: &Path, passphrase: &[u8]) -> Result<(), Failed> {
     backup::write(file, &person.backup(), passphrase)?;
-    println!(
-        "{} says who you are and whom you know: the passphrase of your letters opens it",
+    print(&format!(
+        "{} says who you are and whom you know: the passphrase of your letters opens it\n",
         file.display()
-    );
+    ))?;
     Ok(())
 }
 
 fn restored(courier: &mut Courier<Client>) -> Result<(), Failed> {
-    println!("you are {}", courier.person().name());
-    println!("whom you know is asked for what waits for you; be this person in no other folder");
+    print(&format!("you are {}\n", courier.person().name()))?;
+    print("whom you know is asked for what waits for you; be this person in no other folder\n")?;
     deliver(courier)
 }
 
-fn invite(invite: &Invite, line_alone: bool) {
-    println!("{invite}");
+fn invite(invite: &Invite, line_alone: bool) -> Result<(), Failed> {
+    print(&format!("{invite}\n"))?;
     if !line_alone && let Some(code) = qr::of(&invite.to_string()) {
-        print!("\n{code}");
+        print(&format!("\n{code}"))?;
     }
+    Ok(())
 }
 
 fn add(courier: &mut Courier<Client>, name: String, invite: &str) -> Result<(), Failed> {
@@ -170,11 +174,11 @@ fn add(courier: &mut Courier<Client>, name: String, invite: &str) -> Result<(), 
     }
     let (me, other) = (courier.person().name(), invite.name);
     courier.tell(Event::Add(invite, name.clone()), now())?;
-    println!("{name} is {other}");
-    println!(
-        "both see the same number, if nobody stands between you: {}",
+    print(&format!("{name} is {other}\n"))?;
+    print(&format!(
+        "both see the same number, if nobody stands between you: {}\n",
         safety::number(&me, &other)
-    );
+    ))?;
     Ok(())
 }
 
@@ -185,8 +189,10 @@ fn send(courier: &mut Courier<Client>, name: &str, text: String) -> Result<(), F
     deliver(courier)?;
     let waiting = courier.person().waiting(&to);
     match waiting {
-        0 => println!("left at the mailbox of {name}"),
-        _ => println!("kept here: {waiting} for {name}; the next `send` or `receive` tries again"),
+        0 => print(&format!("left at the mailbox of {name}\n"))?,
+        _ => print(&format!(
+            "kept here: {waiting} for {name}; the next `send` or `receive` tries again\n"
+        ))?,
     }
     Ok(())
 }
@@ -208,7 +214,9 @@ fn receive(courier: &mut Courier<Client>) -> Result<(), Failed> {
     let (end, shown) = courier.person().history();
     let lines = courier.store().history(shown, end)?;
     for line in lines.iter().filter(|line| line.received) {
-        println!("{}", show::entry(line, &call(courier.person(), &line.peer)));
+        // Not `print`: what nobody has read is shown once more.
+        let text = format!("{}\n", show::entry(line, &call(courier.person(), &line.peer)));
+        io::stdout().lock().write_all(text.as_bytes())?;
     }
     // After a cut at this very moment they are shown once more.
     courier.tell(Event::Shown(end), now())?;
@@ -223,18 +231,19 @@ fn history(courier: &mut Courier<Client>, name: Option<&str>) -> Result<(), Fail
     let (end, _) = courier.person().history();
     for line in courier.store().history(0, end)? {
         if only.is_none_or(|only| only == line.peer) {
-            println!("{}", show::entry(&line, &call(courier.person(), &line.peer)));
+            print(&format!("{}\n", show::entry(&line, &call(courier.person(), &line.peer))))?;
         }
     }
     Ok(())
 }
 
-fn people(person: &Person) {
-    println!("you: {}", person.name());
+fn people(person: &Person) -> Result<(), Failed> {
+    print(&format!("you: {}\n", person.name()))?;
     for (name, _) in person.peers() {
         let number = safety::number(&person.name(), name);
-        println!("{}: {name}\n    {number}", call(person, name));
+        print(&format!("{}: {name}\n    {number}\n", call(person, name)))?;
     }
+    Ok(())
 }
 
 /// Does what is to be done, and says what could not be.

@@ -10,6 +10,7 @@ mod passphrase;
 mod qr;
 mod show;
 
+use std::io::ErrorKind;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -18,6 +19,10 @@ use clap::Parser;
 pub fn main() -> ExitCode {
     match command::run(line::Line::parse()) {
         Ok(()) => ExitCode::SUCCESS,
+        // `| head` is no failure.
+        Err(command::Failed::Print(error)) if error.kind() == ErrorKind::BrokenPipe => {
+            ExitCode::SUCCESS
+        }
         Err(error) => {
             eprintln!("error: {error}");
             ExitCode::FAILURE

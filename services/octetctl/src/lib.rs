@@ -80,7 +80,8 @@ impl Problem {
 pub fn main() -> ExitCode {
     if let Some(words) = completion::words() {
         // A shell shows no errors: there is nothing to offer then.
-        offered(&words).iter().for_each(|word| println!("{word}"));
+        let _ =
+            offered(&words).iter().try_for_each(|word| octet_control::print(&format!("{word}\n")));
         return ExitCode::SUCCESS;
     }
     let outcome = Line::parse(std::env::args()).map_err(CliError::from).map_err(Problem::from);
@@ -105,6 +106,11 @@ pub fn main() -> ExitCode {
     }
 }
 
+/// Prints `text`, which was asked for here and not of a box.
+fn print(text: &str) -> Result<(), Problem> {
+    Ok(octet_control::print(text).map_err(CliError::Print)?)
+}
+
 fn run(line: Line) -> Result<(), Problem> {
     let key =
         |key: Option<PathBuf>| key.map_or_else(|| Ok(config()?.join("key")), Ok::<_, Problem>);
@@ -112,7 +118,7 @@ fn run(line: Line) -> Result<(), Problem> {
     match line.task {
         Task::Keygen(file) => {
             let public = key::make(&key(file.or(line.key))?)?.public();
-            println!("{public}");
+            print(&format!("{public}\n"))?;
             // Beside the key alone, which other programs read.
             eprintln!(
                 "for appliance.toml, with a name of yours:\n\n[operator]\nkeys = [{{ key = \"{public}\", name = \
@@ -123,12 +129,12 @@ fn run(line: Line) -> Result<(), Problem> {
         Task::Sign(order) => {
             remote::not_revoked(&boxes()?, order.node)?;
             let key = key::read(&key(line.key)?)?;
-            println!("{}", sign::sign(&order, &key)?);
+            print(&format!("{}\n", sign::sign(&order, &key)?))?;
             Ok(())
         }
         Task::SignHolder(holder) => {
             let key = key::read(&key(line.key)?)?;
-            println!("{}", sign::sign_holder(&holder, &key)?);
+            print(&format!("{}\n", sign::sign_holder(&holder, &key)?))?;
             Ok(())
         }
         Task::Vouch(board) => {
@@ -137,11 +143,11 @@ fn run(line: Line) -> Result<(), Problem> {
             let mut boxes = boxes()?;
             let (mut client, node) = remote::connect(&target, &key, &mut boxes)?;
             let is = vouch::vouch(&mut client, node, board, &key, &mut boxes)?;
-            println!("board {board} is {is}: you have signed that");
+            print(&format!("board {board} is {is}: you have signed that\n"))?;
             Ok(())
         }
         Task::Boxes => {
-            boxes()?.lines().iter().for_each(|line| println!("{line}"));
+            boxes()?.lines().iter().try_for_each(|line| print(&format!("{line}\n")))?;
             Ok(())
         }
         Task::Revoke(lost) => {
@@ -151,7 +157,7 @@ fn run(line: Line) -> Result<(), Problem> {
                 Lost::At(address) => boxes.at(&address).ok_or(Problem::NoBox(address))?,
             };
             boxes.revoke(node)?;
-            println!("{node} is not spoken to any more");
+            print(&format!("{node} is not spoken to any more\n"))?;
             Ok(())
         }
         #[cfg(feature = "openwrt")]

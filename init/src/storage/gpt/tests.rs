@@ -4,6 +4,9 @@ use super::*;
 
 const NAME: &str = "octet-data";
 
+/// What a first boot has drawn.
+const OWN: [u8; 16] = [7; 16];
+
 /// A disk of which only both ends are kept.
 #[derive(Clone, PartialEq, Debug)]
 struct Disk {
@@ -20,7 +23,9 @@ impl Disk {
             [("octet-esp", 2048, 526_335), (NAME, 526_336, 559_103)].into_iter().enumerate()
         {
             let entry = &mut entries[index * ENTRY..(index + 1) * ENTRY];
-            entry[..32].fill(index as u8 + 1);
+            entry[..16].fill(index as u8 + 1);
+            entry[GUID].copy_from_slice(&COMMON);
+            entry[GUID.end - 1] = index as u8 + 2;
             entry[32..40].copy_from_slice(&u64::to_le_bytes(first));
             entry[40..48].copy_from_slice(&u64::to_le_bytes(last));
             for (place, unit) in name.encode_utf16().enumerate() {
@@ -58,7 +63,7 @@ impl Disk {
     }
 
     fn plan(&self) -> Result<Plan, Problem> {
-        plan(&self.head, &self.tail, self.sectors, NAME)
+        plan(&self.head, &self.tail, self.sectors, NAME, Some(&OWN))
     }
 
     fn write(&mut self, sector: u64, bytes: &[u8]) {
@@ -95,16 +100,38 @@ fn grows_to_the_end_and_is_content() {
     assert_eq!(grown.head[MBR_SECTORS..MBR_SECTORS + 4], 1_048_575_u32.to_le_bytes());
 }
 
+/// All images have the same GUIDs; after its first boot a disk has one that no other has, and keeps it.
+#[test]
+fn the_first_boot_gives_a_guid_once() {
+    let guids = |disk: &Disk| {
+        let entries = [&disk.head[2 * SECTOR..], &disk.tail[..]];
+        entries.map(|entries| [0, 1].map(|index| entry(entries, index)[GUID].to_vec()))
+    };
+    let data = [&COMMON[..15], &[3]].concat();
+    let flashed = Disk::flashed(561_152, 1_048_576);
+    assert_eq!(guids(&flashed)[0], [COMMON.to_vec(), data.clone()]);
+    let grown = flashed.clone().finish();
+    assert_eq!(guids(&grown), [(); 2].map(|()| [OWN.to_vec(), data.clone()]));
+    // Another drawing changes nothing, and neither does a boot that is not the first.
+    let again = plan(&grown.head, &grown.tail, grown.sectors, NAME, Some(&[8; 16])).unwrap();
+    assert_eq!(again.writes, []);
+    let mut later = flashed;
+    for write in plan(&later.head, &later.tail, later.sectors, NAME, None).unwrap().writes {
+        later.write(write.sector, &write.bytes);
+    }
+    assert_eq!(guids(&later)[1], [COMMON.to_vec(), data]);
+}
+
 #[test]
 fn says_why_not() {
     let disk = Disk::flashed(561_152, 561_152);
     assert!(disk.plan().is_ok());
     assert_eq!(
-        plan(&disk.head, &disk.tail, disk.sectors, "x"),
+        plan(&disk.head, &disk.tail, disk.sectors, "x", None),
         Err(Problem::NoPartition("x".into()))
     );
     assert_eq!(
-        plan(&disk.head, &disk.tail, disk.sectors, "octet-esp"),
+        plan(&disk.head, &disk.tail, disk.sectors, "octet-esp", None),
         Err(Problem::NotLast("octet-esp".into()))
     );
     let small = Disk::flashed(561_152, 540_000);
@@ -162,6 +189,6 @@ proptest! {
         let mut disk = Disk::flashed(561_152, 1_048_576).finish();
         head.into_iter().for_each(|(at, byte)| disk.head[at] = byte);
         tail.into_iter().for_each(|(at, byte)| disk.tail[at] = byte);
-        let _ = plan(&disk.head, &disk.tail, sectors, NAME);
+        let _ = plan(&disk.head, &disk.tail, sectors, NAME, Some(&OWN));
     }
 }

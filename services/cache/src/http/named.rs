@@ -7,7 +7,7 @@ use axum::response::Response;
 use octet_node::control::PublicKey;
 
 use super::{Client, Gateway, foreign, media, object, plain, put};
-use crate::names::{self, NamePath, Unresolved};
+use crate::names::{self, Asker, NamePath, Unresolved};
 
 /// For how many seconds nobody has to ask again, at most: then a name that is published anew is seen.
 const KEPT: u64 = 60;
@@ -30,7 +30,7 @@ pub(super) async fn named(
     let kind = media::kind(path.as_str());
     let resolved = match foreign::is_foreign(&headers) {
         true => here.names.known(node, path).await,
-        false => here.names.resolve(node, path).await,
+        false => here.names.resolve(node, path, Asker::Client).await,
     };
     let record = match resolved {
         Ok(record) => record,

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tokio::runtime::Handle;
 
 use crate::http::Here;
-use crate::names::{NamePath, Record, Unresolved};
+use crate::names::{Asker, NamePath, Record, Unresolved};
 
 /// For how long a name holds if nothing is said, and at most, in seconds.
 const TTL: u64 = 30 * DAY;
@@ -32,7 +32,7 @@ pub(super) fn resolve(
     node: PublicKey,
     path: NamePath,
 ) -> Result<Value, Failure> {
-    let resolved = here.names.resolve(node, path);
+    let resolved = here.names.resolve(node, path, Asker::Operator);
     runtime.block_on(resolved).map(|record| show(&record)).map_err(|error| failure(&error))
 }
 

@@ -8,7 +8,7 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use iroh_blobs::Hash;
-use octet_cache::names::{Entry, Kept, NamePath, NotKept, Record, Unresolved, now};
+use octet_cache::names::{Asker, Entry, Kept, NamePath, NotKept, Record, Unresolved, now};
 use octet_node::control::PublicKey;
 use octet_node::key::Key;
 use octet_node::sub_key::Certified;
@@ -65,7 +65,9 @@ fn published_here_and_resolved_there_when_its_node_is_off() {
     runtime.block_on(home.endpoint.close());
     assert_eq!(get(three.http, &other, &[]).code, 200);
     assert_eq!(
-        runtime.block_on(three.names.resolve(home.node, at("site/new.html"))).unwrap(),
+        runtime
+            .block_on(three.names.resolve(home.node, at("site/new.html"), Asker::Client))
+            .unwrap(),
         record
     );
     // Nobody else's key has that name.
@@ -122,13 +124,14 @@ fn the_newest_of_those_who_answer_and_none_that_has_expired() {
     one.names.kept().keep(&record(&own, b"old", 4, now() + 1000)).unwrap();
     two.names.kept().keep(&record(&own, b"new", 5, now() + 1000)).unwrap();
     asks.peers.send_replace(vec![one.as_peer(1), two.as_peer(2)]);
-    let found = runtime.block_on(asks.names.resolve(node, at("a/b.html"))).unwrap();
+    let found = runtime.block_on(asks.names.resolve(node, at("a/b.html"), Asker::Client)).unwrap();
     assert_eq!(found.entry().hash, Hash::new(b"new"));
 
     let own = certified(Key::generate().unwrap(), &Key::generate().unwrap(), 1);
     let node = own.certificate.statement().node;
     one.names.kept().keep(&record(&own, b"past", 1, now())).unwrap();
-    let past = runtime.block_on(asks.names.resolve(node, at("a/b.html"))).unwrap_err();
+    let past =
+        runtime.block_on(asks.names.resolve(node, at("a/b.html"), Asker::Client)).unwrap_err();
     assert!(matches!(past, Unresolved::Expired), "{past}");
     assert_eq!(get(asks.http, &url(node, "a/b.html"), &[]).code, 410);
     // Somebody does not answer, and nobody else knows it: then it is not said that there is none.

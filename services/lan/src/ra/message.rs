@@ -1,4 +1,4 @@
-//! Messages, as far as they are read (RFC 4861, 4.1, 4.2 and 4.6; RFC 8106, 5.1).
+//! Messages, as far as they are read (RFC 4861, 4.1, 4.2 and 4.6; RFC 4191, 2.3; RFC 8106, 5.1).
 
 use std::net::Ipv6Addr;
 
@@ -8,12 +8,13 @@ const ADVERT: u8 = 134;
 
 /// Types of options.
 const PREFIX: u8 = 3;
+const ROUTE: u8 = 24;
 const NAMES: u8 = 25;
 
 /// Bytes before the options of an advertisement.
 const HEAD: usize = 16;
 
-/// Networks, and servers for names, that are read at most.
+/// Networks, routes, and servers for names, that are read at most.
 pub const MOST: usize = 4;
 
 /// Who is there to advertise? The kernel fills in the checksum.
@@ -26,6 +27,8 @@ pub struct Advert {
     pub router_seconds: u16,
     /// The networks of the link.
     pub prefixes: Vec<Prefix>,
+    /// Networks elsewhere to which packets may go by it, also if it is no default router.
+    pub routes: Vec<Route>,
     /// Who answers questions about names, and for how many seconds.
     pub names: Vec<(Ipv6Addr, u32)>,
 }
@@ -43,6 +46,17 @@ pub struct Prefix {
     pub autonomous: bool,
     /// For how many seconds; `None` for ever.
     pub seconds: Option<u32>,
+}
+
+/// A network elsewhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Route {
+    /// Its first bits; all others are 0.
+    pub network: Ipv6Addr,
+    /// How many they are.
+    pub length: u8,
+    /// For how many seconds; `u32::MAX` is for ever, and 0 that it leads there no more.
+    pub seconds: u32,
 }
 
 /// Bytes that are no advertisement.
@@ -70,6 +84,14 @@ impl Advert {
             bytes.extend([seconds, seconds, [0; 4]].as_flattened());
             bytes.extend(prefix.network.octets());
         }
+        for route in &self.routes {
+            // Only as much of the network as there are bits of it.
+            let size = if route.length <= 64 { 8 } else { 16 };
+            // No flags: this route is as good as others.
+            bytes.extend([ROUTE, if size == 8 { 2 } else { 3 }, route.length, 0]);
+            bytes.extend(route.seconds.to_be_bytes());
+            bytes.extend(&route.network.octets()[..size]);
+        }
         for (server, seconds) in &self.names {
             bytes.extend([NAMES, 3, 0, 0]);
             bytes.extend(seconds.to_be_bytes());
@@ -90,7 +112,7 @@ impl Advert {
             return Err(Refused("it is no router advertisement"));
         }
         let router_seconds = u16::from_be_bytes([head[6], head[7]]);
-        let mut advert = Self { router_seconds, prefixes: vec![], names: vec![] };
+        let mut advert = Self { router_seconds, prefixes: vec![], routes: vec![], names: vec![] };
         while !options.is_empty() {
             let [kind, length, ..] = *options else {
                 return Err(Refused("an option is cut off"));
@@ -102,6 +124,7 @@ impl Advert {
                 .ok_or(Refused("an option is cut off, or has no length"))?;
             match kind {
                 PREFIX if advert.prefixes.len() < MOST => advert.prefixes.extend(prefix(option)),
+                ROUTE if advert.routes.len() < MOST => advert.routes.extend(route(option)),
                 NAMES => advert.take_names(option),
                 _ => {}
             }
@@ -127,9 +150,7 @@ fn prefix(option: &[u8]) -> Option<Prefix> {
     let (length, flags) = (option[2], option[3]);
     let (valid, preferred) = (word(option, 4), word(option, 8));
     let network = Ipv6Addr::from(*option.last_chunk::<16>()?);
-    let others = 128u32.checked_sub(length.into())?;
-    let mask = u128::MAX.checked_shl(others).unwrap_or(0);
-    let network = Ipv6Addr::from_bits(network.to_bits() & mask);
+    let network = masked(network, length)?;
     let is_usable =
         preferred <= valid && !network.is_multicast() && !network.is_unicast_link_local();
     is_usable.then_some(Prefix {
@@ -139,6 +160,30 @@ fn prefix(option: &[u8]) -> Option<Prefix> {
         autonomous: flags & 0x40 != 0,
         seconds: (valid != u32::MAX).then_some(valid),
     })
+}
+
+/// A network to which a device can send.
+fn route(option: &[u8]) -> Option<Route> {
+    let (head, bits) = option.split_first_chunk::<8>()?;
+    let (length, preference) = (head[2], head[3] >> 3 & 0b11);
+    // Of a reserved preference the whole option is to be ignored (RFC 4191, 2.3).
+    if usize::from(length) > bits.len() * 8 || preference == 0b10 {
+        return None;
+    }
+    let mut octets = [0; 16];
+    for (octet, byte) in octets.iter_mut().zip(bits) {
+        *octet = *byte;
+    }
+    let network = masked(octets.into(), length)?;
+    let is_usable = !network.is_multicast() && !network.is_unicast_link_local();
+    is_usable.then_some(Route { network, length, seconds: word(head, 4) })
+}
+
+/// The network of the first `length` bits; none has more than an address.
+fn masked(address: Ipv6Addr, length: u8) -> Option<Ipv6Addr> {
+    let others = 128u32.checked_sub(length.into())?;
+    let mask = u128::MAX.checked_shl(others).unwrap_or(0);
+    Some(Ipv6Addr::from_bits(address.to_bits() & mask))
 }
 
 fn word(bytes: &[u8], at: usize) -> u32 {
@@ -155,17 +200,24 @@ mod tests {
         let seconds = Some(3600);
         let prefix = Prefix { network, length: 64, on_link: true, autonomous: false, seconds };
         let server = "fd6f:6374:6574:3::1".parse().unwrap();
-        Advert { router_seconds: 1800, prefixes: vec![prefix], names: vec![(server, 1800)] }
+        let whole = "fd6f:6374:6574::".parse().unwrap();
+        let routes = vec![Route { network: whole, length: 48, seconds: 300 }];
+        let names = vec![(server, 1800)];
+        Advert { router_seconds: 1800, prefixes: vec![prefix], routes, names }
     }
 
     #[test]
     fn as_the_rfc_draws_it() {
         let bytes = advert().bytes();
-        assert_eq!(bytes.len(), 16 + 32 + 24);
+        assert_eq!(bytes.len(), 16 + 32 + 16 + 24);
         assert_eq!(bytes[..8], [134, 0, 0, 0, 64, 0, 7, 8]);
         assert_eq!(bytes[16..24], [3, 4, 64, 0x80, 0, 0, 14, 16]);
         assert_eq!(bytes[32..40], [0xfd, 0x6f, 0x63, 0x74, 0x65, 0x74, 0, 3]);
-        assert_eq!(bytes[48..56], [25, 3, 0, 0, 0, 0, 7, 8]);
+        assert_eq!(
+            bytes[48..64],
+            [24, 2, 48, 0, 0, 0, 1, 44, 0xfd, 0x6f, 0x63, 0x74, 0x65, 0x74, 0, 0]
+        );
+        assert_eq!(bytes[64..72], [25, 3, 0, 0, 0, 0, 7, 8]);
         assert_eq!(Advert::parse(&bytes), Ok(advert()));
         assert!(is_solicitation(&SOLICITATION) && !is_solicitation(&bytes));
     }
@@ -179,13 +231,22 @@ mod tests {
             Advert::parse(&bytes)
         };
         assert!(with(0, 133).is_err() && with(1, 1).is_err());
-        assert!(with(17, 0).is_err() && with(17, 9).is_err());
+        assert!(with(17, 0).is_err() && with(17, 10).is_err());
         assert!(Advert::parse(&good[..40]).is_err());
         // A network that no device can use is as good as none.
         for (at, value) in [(18, 129), (27, 255), (32, 0xff)] {
             assert!(with(at, value).unwrap().prefixes.is_empty(), "byte {at}");
         }
         assert_eq!(with(16, 99).unwrap().prefixes, []);
+        // A route with more bits than the option has, of a reserved preference, or to a group.
+        for (at, value) in [(50, 65), (50, 129), (51, 0b1_0000), (56, 0xff)] {
+            assert!(with(at, value).unwrap().routes.is_empty(), "byte {at}");
+        }
+        // One of a high preference counts, as does one to everywhere, which needs no bits.
+        assert_eq!(with(51, 0b1000).unwrap().routes, advert().routes);
+        let everywhere = [&good[..16], &[24, 1, 0, 0, 0, 0, 1, 44]].concat();
+        let route = Route { network: Ipv6Addr::UNSPECIFIED, length: 0, seconds: 300 };
+        assert_eq!(Advert::parse(&everywhere).unwrap().routes, [route]);
     }
 
     proptest! {
@@ -196,13 +257,14 @@ mod tests {
         }
 
         #[test]
-        fn comes_back(changes in prop::collection::vec((0usize..72, any::<u8>()), 0..9)) {
+        fn comes_back(changes in prop::collection::vec((0usize..88, any::<u8>()), 0..9)) {
             let mut bytes = advert().bytes();
             for (at, value) in changes {
                 bytes[at] = value;
             }
             if let Ok(read) = Advert::parse(&bytes) {
                 prop_assert!(read.prefixes.len() <= MOST && read.names.len() <= MOST);
+                prop_assert!(read.routes.len() <= MOST);
                 let again = Advert::parse(&read.bytes()).unwrap();
                 prop_assert_eq!(again, read);
             }

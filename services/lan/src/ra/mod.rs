@@ -2,4 +2,4 @@
 
 mod message;
 
-pub use message::{Advert, MOST, Prefix, Refused, SOLICITATION, is_solicitation};
+pub use message::{Advert, MOST, Prefix, Refused, Route, SOLICITATION, is_solicitation};

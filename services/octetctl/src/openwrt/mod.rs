@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::thread;
 
 use octet_appliance::RouterContact;
-use octet_control::lines;
+use octet_control::{lines, print as say};
 use octet_openwrt::adopt;
 use octet_openwrt::apply::{ApplyError, Outcome, apply};
 use octet_openwrt::diff::diff;
@@ -33,6 +33,9 @@ const PASSWORD: &str = "OCTET_OPENWRT_PASSWORD";
 /// Why it did not work.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenwrtError {
+    /// Nobody takes what is printed.
+    #[error("cannot print: {0}")]
+    Print(#[from] io::Error),
     /// The settings cannot be used.
     #[error(transparent)]
     Settings(#[from] SettingsError),
@@ -73,6 +76,7 @@ impl OpenwrtError {
             Self::PasswordFile(..) => "name a file whose first line is the password".to_owned(),
             Self::Apply(error) => error.help(),
             Self::Packets(error) => error.help().to_owned(),
+            Self::Print(_) => "print it elsewhere".to_owned(),
             Self::Undone(_) => {
                 "if the way to the router broke, ask by a port that stays as it is".to_owned()
             }
@@ -91,24 +95,23 @@ pub fn run(line: OpenwrtLine, folder: &Path, asks: Option<Asks>) -> Result<(), O
     match line.verb {
         Verb::Adopt { address } => {
             let seen = adopt::look(&address.to_string())?;
-            println!("{address} shows the certificate {}", seen.fingerprint);
-            println!("Compare that with what `sha256sum /etc/uhttpd.crt` says there, by SSH");
+            say(&format!("{address} shows the certificate {}\n", seen.fingerprint))?;
+            say("Compare that with what `sha256sum /etc/uhttpd.crt` says there, by SSH\n")?;
             if !seen.lacks.is_empty() {
-                println!("\nInstall there what it lacks: {}", seen.lacks.join(", "));
+                say(&format!("\nInstall there what it lacks: {}\n", seen.lacks.join(", ")))?;
             }
-            println!("\nThen say in appliance.toml, in [cluster]:");
+            say("\nThen say in appliance.toml, in [cluster]:\n")?;
             let fingerprint = seen.fingerprint;
-            println!(
-                "router = {{ kind = \"openwrt\", address = \"{address}\", fingerprint = \"{fingerprint}\" }}"
-            );
-            println!("\nFor a login of its own, paste this there, by SSH as root:\n");
-            adopt::commands().iter().for_each(|line| println!("{line}"));
+            say(&format!(
+                "router = {{ kind = \"openwrt\", address = \"{address}\", fingerprint = \"{fingerprint}\" }}\n"
+            ))?;
+            say("\nFor a login of its own, paste this there, by SSH as root:\n\n")?;
+            adopt::commands().iter().try_for_each(|line| say(&format!("{line}\n")))?;
             Ok(())
         }
         Verb::Diff(of) => {
             let Settings { plan, contact, .. } = settings::read(&of)?;
-            print(&diff(&mut ubus(&of, &contact)?, &plan)?);
-            Ok(())
+            print(&diff(&mut ubus(&of, &contact)?, &plan)?)
         }
         Verb::Apply(of) => {
             let Settings { plan, contact, .. } = settings::read(&of)?;
@@ -125,12 +128,12 @@ pub fn run(line: OpenwrtLine, folder: &Path, asks: Option<Asks>) -> Result<(), O
             match asks {
                 Some(mut asks) => {
                     let report = asks.packets(&settings.plan, settings.manager()?)?;
-                    println!(
-                        "Of what boards have sent (a ! is not as the plan says), so much has come:\n"
-                    );
-                    print(&report.table);
-                    println!();
-                    print(&report.unknown);
+                    say(
+                        "Of what boards have sent (a ! is not as the plan says), so much has come:\n\n",
+                    )?;
+                    print(&report.table)?;
+                    say("\n")?;
+                    print(&report.unknown)?;
                     // What packets show is what is so.
                     found.splice(0..0, report.found);
                 }
@@ -138,10 +141,10 @@ pub fn run(line: OpenwrtLine, folder: &Path, asks: Option<Asks>) -> Result<(), O
                     eprintln!("No packets are sent: name the box whose boards do that, --box BOX");
                 }
             }
-            print(&found);
+            print(&found)?;
             match found.len() {
                 0 => {
-                    println!("The router is as the plan says");
+                    say("The router is as the plan says\n")?;
                     Ok(())
                 }
                 count => Err(OpenwrtError::NotAsPlanned(count)),
@@ -151,8 +154,8 @@ pub fn run(line: OpenwrtLine, folder: &Path, asks: Option<Asks>) -> Result<(), O
 }
 
 /// A line each: it may be the router's words.
-fn print(said: &[String]) {
-    said.iter().for_each(|line| println!("{}", lines(line)));
+fn print(said: &[String]) -> Result<(), OpenwrtError> {
+    Ok(said.iter().try_for_each(|line| say(&format!("{}\n", lines(line))))?)
 }
 
 fn change(
@@ -163,12 +166,12 @@ fn change(
     let kept = Kept::new(folder, &contact.address);
     let keep = |state: &State| {
         kept.keep(state)?;
-        println!("What the router has now is kept in {}", kept.last.display());
+        let _ = say(&format!("What the router has now is kept in {}\n", kept.last.display()));
         Ok(())
     };
     match apply(&mut ubus(of, contact)?, wanted, keep)? {
-        Outcome::Nothing => println!("Nothing is to be done"),
-        Outcome::Applied => println!("Done, and confirmed"),
+        Outcome::Nothing => say("Nothing is to be done\n")?,
+        Outcome::Applied => say("Done, and confirmed\n")?,
         Outcome::Undone(why) => return Err(OpenwrtError::Undone(why)),
     }
     Ok(())

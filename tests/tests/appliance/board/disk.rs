@@ -148,3 +148,34 @@ fn a_slot_that_is_never_ready_runs_out_of_tries() {
         assert_eq!(disk.entries(), entry(counter));
     }
 }
+
+/// Octet on the flash and on a card: what the firmware has started from counts, whichever comes first, and the other is
+/// not touched. Of two copies of one disk nobody can say which it is, so neither is.
+#[test]
+#[ignore = "long: `cargo image test --soak`"]
+fn of_two_disks_the_one_counts_that_was_started_from() {
+    let image = shipped();
+    let (used, fresh) = (DiskFile::used(), DiskFile::flashed(&image, MEDIUM));
+    let copy = DiskFile::copy(&used.path());
+    let start = |first: &DiskFile, second: &DiskFile| {
+        image.machine_from(first.disk()).disk(second.disk()).cpus(1).start().unwrap()
+    };
+    // The first one is the one that this firmware starts from.
+    for (first, second) in [(&fresh, &used), (&used, &fresh)] {
+        let before = std::fs::read(second.path()).unwrap();
+        let machine = start(first, second);
+        assert_eq!(machine.wait_slot(READY).unwrap(), "good");
+        let data = machine.boot().unwrap().data.unwrap();
+        assert_eq!(data.device.as_deref(), Some("/dev/vda2"));
+        power_off(&machine);
+        drop(machine);
+        assert!(std::fs::read(second.path()).unwrap() == before, "the other disk was written to");
+    }
+    let machine = start(&used, &copy);
+    let failed =
+        |status: &octet_machine::Status| status.unit("data").unwrap().state == UnitState::Failed;
+    machine.wait_status("no disk counts", READY, failed).unwrap();
+    let status = format!("{:?}", machine.status().unwrap().unit("data").unwrap());
+    assert!(status.contains("take all but one out"), "{status}");
+    power_off(&machine);
+}

@@ -14,8 +14,9 @@ use crate::tree::Because;
 const EARLY: [&str; 2] = ["loop", "squashfs"];
 
 /// What PID 1 needs to mount the flash: ext4 for data; FAT for the slots, with the character sets
-/// of its short names (the kernel's defaults, CONFIG_FAT_DEFAULT_*) and of its long ones.
-const FLASH: [&str; 5] = ["ext4", "vfat", "nls_cp437", "nls_iso8859_1", "nls_utf8"];
+/// of its short names (the kernel's defaults, CONFIG_FAT_DEFAULT_*) and of its long ones; and the firmware's variables,
+/// of which one says which flash it is.
+const FLASH: [&str; 6] = ["ext4", "vfat", "nls_cp437", "nls_iso8859_1", "nls_utf8", "efivarfs"];
 
 /// Modules by name, each list in the order in which it is loaded.
 #[derive(Debug, Default)]
@@ -141,7 +142,7 @@ mod tests {
     const DEP: &str = "a/loop.ko.gz:\na/squashfs.ko.gz: a/xxhash.ko.gz\na/xxhash.ko.gz:\n\
         a/virtio_blk.ko.gz:\na/ext4.ko.gz: a/jbd2.ko.gz a/mbcache.ko.gz\na/jbd2.ko.gz: a/xxhash.ko.gz\n\
         a/mbcache.ko.gz:\na/crc.ko.gz:\na/vfat.ko.gz: a/fat.ko.gz\na/fat.ko.gz:\na/nls_cp437.ko.gz:\n\
-        a/nls_utf8.ko.gz:\na/i6300esb.ko.gz:\n\
+        a/nls_utf8.ko.gz:\na/efivarfs.ko.gz:\na/i6300esb.ko.gz:\n\
         a/tiny-power-button.ko.gz:\n";
 
     #[test]
@@ -152,7 +153,7 @@ mod tests {
         assert_eq!(choice.early, ["loop", "xxhash", "squashfs"]);
         let disk = ["i6300esb", "virtio_blk", "crc", "mbcache", "jbd2", "ext4", "fat", "vfat"];
         assert_eq!(choice.disk[..8], disk);
-        assert_eq!(choice.disk[8..], ["nls_cp437", "nls_utf8"]);
+        assert_eq!(choice.disk[8..], ["nls_cp437", "nls_utf8", "efivarfs"]);
         assert_eq!(choice.loaded, ["i6300esb", "tiny_power_button"]);
         assert_eq!(choice.because("jbd2").chain, "PID 1 needs it to use the flash -> jbd2");
         let modules = Modules::parse(DEP, "", "");

@@ -1,0 +1,163 @@
+//! Whether a medium keeps as much as it says it has, before the data partition grows over it. Counterfeits forget what is
+//! written behind what they really have, or take fewer bits of an address, so that it is written over their beginning.
+//!
+//! Written to are only places that belong to nobody: the beginning of the data partition, which is to be formatted, and
+//! what is behind the image. Each of the latter is a power of two away from the former, so that on a medium that begins
+//! anew the former is what is written over.
+
+use std::io;
+
+/// Bytes of a place.
+const PAGE: usize = 4096;
+
+/// Bytes at the beginning of the medium that must not change: the partition table.
+const HEAD: usize = 5 * PAGE;
+
+/// Why a medium is not used.
+#[derive(Debug, thiserror::Error)]
+pub enum Problem {
+    /// It cannot be read or written.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    /// It has less than it says.
+    #[error(
+        "it says that it has {} MiB, but what is written behind its first ones is lost: it is a counterfeit with between \
+         {} and {} MiB, on which data would be lost; put the image on another one",
+        says >> 20, has >> 20, lost.div_ceil(1 << 20)
+    )]
+    Counterfeit {
+        /// Bytes up to the end of the data partition.
+        says: u64,
+        /// Those that it keeps.
+        has: u64,
+        /// Where something was lost.
+        lost: u64,
+    },
+}
+
+/// Sees that the medium keeps what is written between `first`, where the data partition begins, and `end`. What is read
+/// must come from the medium.
+///
+/// # Errors
+/// It does not.
+pub fn look(
+    (first, end): (u64, u64),
+    seed: u8,
+    mut write: impl FnMut(u64, &[u8]) -> io::Result<()>,
+    mut read: impl FnMut(u64, &mut [u8]) -> io::Result<()>,
+) -> Result<(), Problem> {
+    let mut head = vec![0; HEAD];
+    read(0, &mut head)?;
+    let mut is_there = |at: u64, content: &[u8]| {
+        let mut there = vec![0; content.len()];
+        read(at, &mut there).map(|()| there == content)
+    };
+    write(first, &noise(seed, first))?;
+    let mut has = first;
+    for at in places(first, end) {
+        write(at, &noise(seed, at))?;
+        let kept = is_there(at, &noise(seed, at))?
+            && is_there(first, &noise(seed, first))?
+            && is_there(0, &head)?;
+        if !kept {
+            return Err(Problem::Counterfeit { says: end, has, lost: at });
+        }
+        has = at + PAGE as u64;
+    }
+    Ok(())
+}
+
+/// Where is written, the nearest first. Those that are a power of two away are farther than `first` is from the
+/// beginning: so whichever power of two of bytes there are, the first place that is written over is `first`.
+fn places(first: u64, end: u64) -> Vec<u64> {
+    let page = PAGE as u64;
+    let powers = (0..63).map(|power| 1 << power).skip_while(|away| *away <= first);
+    let places = powers.map_while(|away| first.checked_add(away));
+    let mut places: Vec<_> = places.take_while(|at| at + page <= end).collect();
+    let last = end.saturating_sub(page);
+    // The end may be that of a medium that is seen to begin anew only behind it: then it would be written over something.
+    let power = 1 << last.checked_ilog2().unwrap_or(0);
+    let last = if last - power < first { power.saturating_sub(page) } else { last };
+    places.extend(Some(last).filter(|last| *last >= first + page));
+    places
+}
+
+/// A page that is nowhere else.
+fn noise(seed: u8, at: u64) -> Vec<u8> {
+    let mut state = at | 1;
+    let bytes = std::iter::repeat_with(|| {
+        // Xorshift (Marsaglia, 2003).
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state as u8 ^ seed
+    });
+    bytes.take(PAGE).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::cell::RefCell;
+
+    const MIB: u64 = 1 << 20;
+    /// As on a disk: after the EFI system partition.
+    const FIRST: u64 = 20 * MIB;
+
+    /// A medium that has so many MiB.
+    fn looked(has: u64, says: u64, forgets: bool) -> (Result<(), Problem>, Vec<u8>) {
+        let pages = (0..has * MIB / PAGE as u64).flat_map(|page| [page as u8 | 1; PAGE]);
+        let bytes = RefCell::new(pages.collect::<Vec<_>>());
+        let part = |at: u64, len: usize| {
+            let has = bytes.borrow().len() as u64;
+            (!forgets || at < has).then(|| (at % has) as usize..(at % has) as usize + len)
+        };
+        let write = |at, content: &[u8]| {
+            if let Some(part) = part(at, content.len()) {
+                bytes.borrow_mut()[part].copy_from_slice(content);
+            }
+            Ok(())
+        };
+        let read = |at, into: &mut [u8]| {
+            match part(at, into.len()) {
+                Some(part) => into.copy_from_slice(&bytes.borrow()[part]),
+                None => into.fill(0),
+            }
+            Ok(())
+        };
+        let looked = look((FIRST, says * MIB), 7, write, read);
+        let before_data = bytes.borrow()[..FIRST as usize].to_vec();
+        (looked, before_data)
+    }
+
+    #[test]
+    fn a_counterfeit_is_found_out_and_nothing_of_anybody_is_written_over() {
+        let untouched = looked(36, 36, false).1;
+        let is_untouched = untouched
+            .chunks(PAGE)
+            .zip(0u64..)
+            .all(|(page, number)| page.iter().all(|byte| *byte == number as u8 | 1));
+        assert!(is_untouched);
+        for (has, says, forgets) in [
+            (36, 36, false),
+            (60, 60, false),
+            (64, 256, false),
+            (32, 64, false),
+            (32, 1 << 20, false),
+            (40, 64, true),
+            (50, 4096, true),
+            (60, 64, true),
+        ] {
+            let (looked, before_data) = looked(has, says, forgets);
+            assert!(before_data == untouched, "{has} of {says} MiB");
+            match looked {
+                Ok(()) => assert_eq!(has, says),
+                Err(Problem::Counterfeit { says: said, has: least, lost }) => {
+                    assert!(has < says && said == says * MIB, "{has} of {says} MiB");
+                    assert!(least <= has * MIB && lost + PAGE as u64 > has * MIB);
+                }
+                Err(problem) => panic!("{problem}"),
+            }
+        }
+    }
+}

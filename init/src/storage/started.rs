@@ -1,0 +1,66 @@
+//! Which disk the firmware has started from: systemd-boot says so by the variable `LoaderDevicePartUUID` (Boot Loader
+//! Interface), as the unique GUID of the EFI system partition that it was read from. A box may have Octet on its flash
+//! and on a card: the slot that runs, its tries and its data are on one of them.
+
+use std::fs;
+use std::path::Path;
+
+use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
+
+/// Where the kernel has a place for the firmware's variables; nobody mounts them but who reads one.
+const VARIABLES: &str = "/sys/firmware/efi/efivars";
+
+/// The variable, with its vendor's GUID.
+const NAME: &str = "LoaderDevicePartUUID-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f";
+
+/// Bytes of attributes before a variable's value (Documentation/filesystems/efivarfs.rst).
+const ATTRIBUTES: usize = 4;
+
+/// The unique GUID of the partition, in small letters; nothing, if no firmware or boot loader says it.
+pub fn partition() -> Option<String> {
+    let flags = MountFlags::RDONLY | MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
+    let mounted = mount(c"efivarfs", VARIABLES, c"efivarfs", flags, c"");
+    let value = fs::read(Path::new(VARIABLES).join(NAME));
+    if mounted.is_ok() {
+        let _ = unmount(VARIABLES, UnmountFlags::DETACH);
+    }
+    parse(&value.ok()?)
+}
+
+/// A text of UTF-16 that ends in a zero: a GUID.
+fn parse(value: &[u8]) -> Option<String> {
+    let units = value.get(ATTRIBUTES..)?.chunks_exact(2);
+    let units = units.map(|pair| u16::from_le_bytes([pair[0], pair[1]]));
+    let text: String =
+        char::decode_utf16(units.take_while(|unit| *unit != 0)).collect::<Result<_, _>>().ok()?;
+    let is_guid = text.len() == 36
+        && text.bytes().enumerate().all(|(at, byte)| match at {
+            8 | 13 | 18 | 23 => byte == b'-',
+            _ => byte.is_ascii_hexdigit(),
+        });
+    is_guid.then(|| text.to_ascii_lowercase())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_guid_as_the_boot_loader_writes_it() {
+        let variable = |text: &str| -> Vec<u8> {
+            let units = text.encode_utf16().chain([0]).flat_map(u16::to_le_bytes);
+            [6, 0, 0, 0].into_iter().chain(units).collect()
+        };
+        let guid = "0C7E7000-0000-4000-8000-0000000000AB";
+        assert_eq!(parse(&variable(guid)), Some(guid.to_lowercase()));
+        // Without its end it is the same.
+        let open = variable(guid);
+        assert_eq!(parse(&open[..open.len() - 2]), Some(guid.to_lowercase()));
+        for bad in ["", "0C7E7000", &guid.replace('-', "0"), &guid.replace('C', "X"), "ä"] {
+            assert_eq!(parse(&variable(bad)), None, "{bad}");
+        }
+        for bad in [&b""[..], &[6, 0, 0], &[6, 0, 0, 0, 0, 0xd8, 0, 0]] {
+            assert_eq!(parse(bad), None, "{bad:?}");
+        }
+    }
+}
