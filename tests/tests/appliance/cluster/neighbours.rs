@@ -206,13 +206,15 @@ fn carries_a_path(hill: &Site) {
 
 /// What both routers know of how long packets are that pass: at the link, and by the paths of the first one.
 fn mtus(hill: &Site, lake: &Site) -> [Value; 3] {
-    let at = |site: &Site, name: &str| {
-        let shown = forward(site, "links", json!({}));
-        let mut rows = shown.as_array().unwrap().iter();
-        rows.find(|row| row["node"] == name).unwrap()["mtu"].clone()
-    };
     let path = forward(hill, "paths", json!({}))[0]["mtu"].clone();
-    [at(hill, "lake"), at(lake, "hill"), path]
+    [row(hill, "lake")["mtu"].clone(), row(lake, "hill")["mtu"].clone(), path]
+}
+
+/// What is shown of the link to the node of this name.
+fn row(site: &Site, name: &str) -> Value {
+    let shown = forward(site, "links", json!({}));
+    let row = shown.as_array().unwrap().iter().find(|row| row["node"] == name);
+    row.unwrap_or_else(|| panic!("no link to {name}: {shown}")).clone()
 }
 
 /// A connection carries as much as it may be long, whatever the way between the two takes; below what a path needs the
@@ -234,7 +236,7 @@ fn passes_a_way_that_is_narrower(hill: &Site, lake: &Site, wire: &Joined) {
         assert!(talks());
     }
     wire.narrow(1400);
-    let link = || forward(hill, "links", json!({}))[0].clone();
+    let link = || row(hill, "lake");
     hill.wait("the link is refused", || link()["up"] == false);
     println!("{}", link());
     assert!(link()["reason"].as_str().unwrap().contains("1424"));
