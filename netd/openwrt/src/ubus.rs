@@ -20,6 +20,10 @@ const NOBODY: &str = "00000000000000000000000000000000";
 /// What a request has at most, in bytes: the router takes 65536.
 const LONGEST: usize = 60_000;
 
+/// How many calls a request has at most: rpcd reads a file, with all that is staged for it, anew for each `uci add` (its
+/// `uci.c`), so ever more of them take ever longer, and what a slow router does in one request is waited for.
+const CALLS: usize = 50;
+
 /// After how long the router undoes what is not confirmed, in seconds: LuCI's own number, too.
 pub const ROLLBACK: u64 = 90;
 
@@ -363,7 +367,10 @@ fn batches(session: &str, calls: &[Call]) -> Vec<Batch> {
             format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"method\":\"call\",\"params\":{params}}}")
         };
         match batches.last_mut() {
-            Some(batch) if batch.body.len() + params.len() + CALL < LONGEST => {
+            Some(batch)
+                if batch.calls.len() < CALLS
+                    && batch.body.len() + params.len() + CALL < LONGEST =>
+            {
                 batch.body.truncate(batch.body.len() - 1);
                 batch.body += &format!(",{}]", json(batch.calls.len()));
                 batch.calls.push(call.to_string());
@@ -375,4 +382,27 @@ fn batches(session: &str, calls: &[Call]) -> Vec<Batch> {
         }
     }
     batches
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_are_short_and_have_few_calls() {
+        let args = |length: usize| json!({ "config": "firewall", "name": "x".repeat(length) });
+        let call = |length| Call { object: "uci", method: "add", args: args(length) };
+        for (length, count) in [(10, 1), (10, 50), (10, 51), (10, 500), (20_000, 7), (59_000, 3)] {
+            let calls: Vec<_> = (0..count).map(|_| call(length)).collect();
+            let batches = batches(NOBODY, &calls);
+            let sizes: Vec<_> = batches.iter().map(|batch| batch.calls.len()).collect();
+            assert_eq!(sizes.iter().sum::<usize>(), count);
+            assert!(sizes.iter().all(|size| *size <= CALLS), "{sizes:?}");
+            for batch in &batches {
+                assert!(batch.body.len() < 65_536);
+                let sent: Vec<Value> = serde_json::from_str(&batch.body).unwrap();
+                assert_eq!(sent.len(), batch.calls.len());
+            }
+        }
+    }
 }
