@@ -85,7 +85,7 @@ pub fn passes(site: &Site, wires: &Wires) {
     });
     talk();
     let lost = lossy::plainly(site, wires, &PATH, &node);
-    quiet(site);
+    quiet(site, &PATH);
     let last = same(site, wires);
     println!("{first:?} -> {last:?}, {lost:?} were lost on the wires");
     assert_eq!(last.keys().collect::<Vec<_>>(), first.keys().collect::<Vec<_>>());
@@ -149,10 +149,10 @@ fn same(site: &Site, wires: &Wires) -> Counts {
     counts
 }
 
-/// Waits until nothing goes by the labels of the path's boards any more: nothing comes by itself then, as long as
+/// Waits until nothing goes by the labels of the boards of a path any more: nothing comes by itself then, as long as
 /// nobody says anything.
-fn quiet(site: &Site) {
-    let all = || PATH.into_iter().flat_map(|board| counted(site, board)).collect::<Counts>();
+pub fn quiet(site: &Site, path: &[u8; 3]) {
+    let all = || path.iter().flat_map(|board| counted(site, *board)).collect::<Counts>();
     let (mut counts, mut since) = (all(), Instant::now());
     site.wait("nothing goes by any more", || {
         std::thread::sleep(LOOK);
