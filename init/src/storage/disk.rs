@@ -122,7 +122,13 @@ impl Disk {
             .map_err(|problem| format!("{}: {problem}", path.display()))?;
         if first_boot && !plan.writes.is_empty() {
             let ends = (plan.data.first, plan.data.first + plan.data.sectors);
-            genuine(&disk, ends).map_err(|problem| format!("{}: {problem}", path.display()))?;
+            match genuine(&disk, ends) {
+                Err(problem @ counterfeit::Problem::Counterfeit { .. }) => {
+                    return Err(format!("{}: {problem}", path.display()));
+                }
+                // Whoever writes there next says what fails.
+                Err(counterfeit::Problem::Io(_)) | Ok(()) => {}
+            }
         }
         for write in &plan.writes {
             disk.write_all_at(&write.bytes, write.sector * SECTOR as u64).map_err(at(&path))?;
