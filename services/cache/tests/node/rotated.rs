@@ -42,8 +42,9 @@ fn with_the_key_that_counts_and_no_other() {
             };
             let waited = timeout(PATIENCE, endpoints.wait_for(is_it)).await;
             let endpoint = waited.expect("late: an endpoint").unwrap().clone().unwrap();
-            let connection = client.endpoint.connect(address(&endpoint), ALPN).await.unwrap();
+            // It is there before: who connects and asks nothing is not waited for.
             let other = Node::start(limits()).await;
+            let connection = client.endpoint.connect(address(&endpoint), ALPN).await.unwrap();
             let fetched =
                 other.objects.store().remote().fetch(connection, HashAndFormat::raw(hash));
             fetched.complete().await.unwrap();
