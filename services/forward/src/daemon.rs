@@ -149,8 +149,6 @@ pub struct Daemon {
     looked: Option<Instant>,
     /// How long packets are that pass paths, by their ends here.
     mtus: BTreeMap<PathNumber, Discovery>,
-    /// How many bytes had left by them when that was looked at.
-    sent: BTreeMap<PathNumber, u64>,
     /// Which path packets to a node take.
     uses: BTreeMap<Ipv6Addr, PathNumber>,
     /// How the paths that begin here do.
@@ -209,7 +207,6 @@ impl Daemon {
             desired: Desired::default(),
             looked: None,
             mtus: BTreeMap::new(),
-            sent: BTreeMap::new(),
             uses: BTreeMap::new(),
             watched: BTreeMap::new(),
             begun: BTreeMap::new(),

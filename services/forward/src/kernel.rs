@@ -21,9 +21,7 @@ mod wireguard;
 
 use std::fmt;
 
-use futures_util::TryStreamExt;
 use rtnetlink::Handle;
-use rtnetlink::packet_route::link::LinkAttribute;
 use rtnetlink::packet_route::route::RouteProtocol;
 
 use wireguard::Wireguard;
@@ -76,16 +74,6 @@ impl Kernel {
     async fn known(&self, name: &str) -> Result<u32, KernelError> {
         let found = self.index(name).await?;
         found.ok_or("there is none").map_err(KernelError::to(format!("find the device {name}")))
-    }
-
-    /// How many bytes have left by the device with this number.
-    pub async fn sent(&self, index: u32) -> Option<u64> {
-        let mut found = self.route.link().get().match_index(index).execute();
-        let link = found.try_next().await.ok().flatten()?;
-        link.attributes.into_iter().find_map(|it| match it {
-            LinkAttribute::Stats64(counts) => Some(counts.tx_bytes),
-            _ => None,
-        })
     }
 
     /// The devices that are forward's.

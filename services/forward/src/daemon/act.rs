@@ -92,7 +92,6 @@ impl Daemon {
                 self.devices.remove(&number);
                 self.outdated.remove(&number);
                 self.mtus.remove(&number);
-                self.sent.remove(&number);
                 self.uses.retain(|_, path| *path != number);
                 self.kernel.no_end(&number.device(), between).await
             }

@@ -13,9 +13,6 @@ use crate::introduction::Inner;
 use crate::kernel::tunnels;
 use crate::mtu::{self, Discovery, LEAST_OF_PATH};
 
-/// More bytes than are sent here in one round at a path that is known, with the answers to the other end.
-const OWN: u64 = 4000;
-
 impl Daemon {
     /// The longest packet that a path takes, as far as that is known.
     pub(super) fn mtu_of(&self, path: PathNumber) -> u16 {
@@ -62,11 +59,9 @@ impl Daemon {
             if self.engine.stretch(path).is_none_or(|stretch| stretch.node.is_none()) {
                 continue;
             }
-            if self.mtus.get(&path).is_some_and(|it| it.may_wait(now)) && !self.is_used(path).await
-            {
-                if let Some(discovery) = self.mtus.get_mut(&path) {
-                    discovery.wait(now);
-                }
+            // A path whose links have not changed takes what it took.
+            if let Some(discovery) = self.mtus.get_mut(&path).filter(|it| it.may_wait(now)) {
+                discovery.wait(now);
                 continue;
             }
             let before = self.mtus.contains_key(&path).then(|| self.mtu_of(path));
@@ -78,14 +73,6 @@ impl Daemon {
                 let _ = self.ends.send_to(&Inner::MtuProbe(size).to_bytes(), to).await;
             }
         }
-    }
-
-    /// Whether more has left by a path since that was looked at last than what is sent here.
-    async fn is_used(&mut self, path: PathNumber) -> bool {
-        let Some(index) = self.devices.get(&path) else { return false };
-        let Some(sent) = self.kernel.sent(*index).await else { return false };
-        let before = self.sent.insert(path, sent).unwrap_or_default();
-        sent.saturating_sub(before) > OWN
     }
 
     /// A packet of this length has come to the other end of a path.
