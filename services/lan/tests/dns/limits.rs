@@ -58,7 +58,8 @@ fn a_flood_of_one_leaves_others_their_answers() {
     assert_eq!(answered, 100);
     let counters = host.with(|dns| dns.counters());
     println!("{counters:?}");
-    assert!(counters.limited > 0, "{counters:?}");
+    // Which bound it meets first depends on how fast the machine is.
+    assert!(counters.limited + counters.crowded > 0, "{counters:?}");
     assert!(upstream.asked().len() <= 1 + 100 * ATTEMPTS + FLOOD as usize / 2);
 }
 
