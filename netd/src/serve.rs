@@ -137,20 +137,20 @@ impl<B> Shared<B> {
 pub fn verbs<B: Backend + Clone + 'static>() -> Verbs<Shared<B>> {
     use Capability::{Operate, Own, Read};
 
-    let link = || text("link", "The link that asks, as eth0");
+    let link = || text("link", "The link, for example eth0");
     Verbs::default()
         .with(
             Verb::new(
                 "show",
                 Read,
-                "Shows the box, links, addresses, routes, and rules with counters",
+                "Shows ports, links, addresses, routes, and the nftables rules with counters",
             )
             .shown(ColumnKind::Lines, &["box", "rules"]),
-            flag("links", "Only links, addresses and routes, without asking nft"),
+            flag("links", "Only links, addresses and routes (does not run nft)"),
             async |shared, _, links| show::show(shared, links).await,
         )
         .with(
-            Verb::new("plan", Read, "Lists what the file comes to on a router")
+            Verb::new("plan", Read, "Lists the segments and allow rules that appliance.toml results in")
                 .shown(ColumnKind::Lines, &["plan"]),
             nothing(),
             async |shared, _, ()| Ok(json!({ "plan": plan(shared).await?.lines_of_text() })),
@@ -159,12 +159,12 @@ pub fn verbs<B: Backend + Clone + 'static>() -> Verbs<Shared<B>> {
             Verb::new(
                 "explain",
                 Read,
-                "Says which rule decides about one kind of flow (`logs kernel` shows what was dropped, `came` what came)",
+                "Shows whether a flow is allowed and by which rule (`logs kernel` shows dropped packets)",
             )
             .shown(ColumnKind::Lines, &["policy"]),
-            text("from", "Who begins it: board-3, lan, uplink, router or path")
+            text("from", "The zone that opens the connection: board-3, lan, uplink, router or path")
                 .parse(zone)
-                .and(text("to", "With whom").parse(zone))
+                .and(text("to", "The zone that it goes to").parse(zone))
                 .and(
                     text("what", "tcp/PORT, udp/PORT, icmp, mpls-in-ip or proto/NUMBER")
                         .parse(|what| kind(&what)),
@@ -172,14 +172,14 @@ pub fn verbs<B: Backend + Clone + 'static>() -> Verbs<Shared<B>> {
             async |shared, _, ((from, to), kind)| explain::explain(shared, from, to, kind).await,
         )
         .with(
-            Verb::new("openwrt", Read, "Lists what a router with OpenWrt lacks of the plan")
+            Verb::new("openwrt", Read, "Compares an OpenWrt router's exported configuration with the plan")
                 .shown(ColumnKind::Lines, &["report", "commands"]),
-            file("router", "What it says of itself: `uci export` and /etc/board.json")
-                .and(flag("commands", "Only the commands that bring it there, for `uci batch`")),
+            file("router", "A file with its `uci export` and /etc/board.json")
+                .and(flag("commands", "Print only the commands for `uci batch`")),
             openwrt,
         )
         .with(
-            Verb::new(WATCH, Operate, "Notes for five minutes what comes in to this board"),
+            Verb::new(WATCH, Operate, "Records the flows that reach this board, for five minutes"),
             nothing(),
             async |shared, _, ()| probing::watch(shared).await,
         )
@@ -187,53 +187,53 @@ pub fn verbs<B: Backend + Clone + 'static>() -> Verbs<Shared<B>> {
             Verb::new(
                 CAME,
                 Read,
-                "Shows what has come in since `watch`, by who sent it (`explain` says what may)",
+                "Shows the flows that have reached this board since `watch`, by sender",
             ),
             nothing(),
             async |shared, _, ()| probing::came(shared).await,
         )
         .with(
-            Verb::new(PROBE, Operate, "Sends another board of the box, or the router, one packet of each kind")
+            Verb::new(PROBE, Operate, "Sends one packet of each kind to another board or the router")
                 .shown(ColumnKind::Lines, &["notes"]),
-            text("to", "board-N, or router")
+            text("to", "board-N or router")
                 .parse(zone)
-                .and(text("what", "Kinds of flows, as tcp/80,udp/53,icmp").parse(probing::kinds))
+                .and(text("what", "Kinds of flows, for example tcp/80,udp/53,icmp").parse(probing::kinds))
                 .and(
-                    option("mac", "Also past the router: to this Ethernet address, and to everybody on the wire")
+                    option("mac", "Also bypass the router: to this Ethernet address and to broadcast")
                         .parse(probing::mac),
                 ),
             async |shared, _, ((to, kinds), mac)| probing::probe(shared, to, &kinds, mac).await,
         )
         .with(
-            Verb::new(LINKS, Read, "Tells of the links, and again when they change"),
+            Verb::new(LINKS, Read, "Streams the state of the links").internal(),
             nothing(),
             async |shared, call, ()| Ok(tell_links(shared, call).await),
         )
         .with(
-            Verb::new(TRAFFIC, Read, "Shows what has passed each link, and whether it is up")
+            Verb::new(TRAFFIC, Read, "Shows the traffic counters and the state of each link")
                 .shown(ColumnKind::Bytes, &["received_bytes", "sent_bytes"]),
             nothing(),
             async |shared, _, ()| show::traffic(shared).await,
         )
         .with(
-            Verb::new(LEASED, Own, "Takes what a DHCP server has given"),
+            Verb::new(LEASED, Own, "Reports a DHCP lease").internal(),
             link().and(
-                option("lease", "The lease as JSON; without it there is none")
+                option("lease", "The lease as JSON; without it the lease has ended")
                     .parse(reported::read("lease")),
             ),
             async |shared, _, (link, lease)| reported::leased(shared, link, lease).await,
         )
         .with(
-            Verb::new(ADVERTISED, Own, "Takes what a router has advertised"),
+            Verb::new(ADVERTISED, Own, "Reports a router advertisement").internal(),
             link().and(
-                option("advert", "It as JSON; without it there is none")
+                option("advert", "The advertisement as JSON; without it the router is gone")
                     .parse(reported::read("advert")),
             ),
             async |shared, _, (link, advert)| reported::advertised(shared, link, advert).await,
         )
         .with(
-            Verb::new(PLUGGED, Own, "Takes who has first asked for an address at a port"),
-            text("port", "The router's device, as eth3").and(text("mac", "His Ethernet address")),
+            Verb::new(PLUGGED, Own, "Binds a port to the first Ethernet address that asked for a lease there").internal(),
+            text("port", "The port's device, for example eth3").and(text("mac", "The Ethernet address")),
             async |shared, _, (device, mac)| reported::plugged(shared, device, mac).await,
         )
         .with_settings(check, apply)

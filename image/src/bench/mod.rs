@@ -34,25 +34,25 @@ pub use report::Report;
 /// A part that can be measured by itself, and has a section of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Part {
-    /// Boots beside the bare kernel and stock Alpine, memory, and the size of a slot
+    /// Boot time beside the bare kernel and stock Alpine, memory, slot size
     Image,
-    /// How long a change takes to become an image, and an image to be on flash
+    /// Build and flash times
     Building,
     /// PID 1 beside s6, runit and finit
     Supervisors,
-    /// The gate, updates, and the gate's memory, of a box that runs
+    /// Gate and updates of a running box, and the gate's memory
     Box,
-    /// A router's plan, its rules, and what they cost a packet
+    /// A router's plan and rules, and their cost for each packet
     Segments,
-    /// Power-on of a whole box, a router's memory with 32 leases, and how long a map takes to 32 boards
+    /// Power-on of a whole box, a router's memory with 32 leases, time for a membership map to reach 32 boards
     Cluster,
-    /// Objects beside nginx and iroh-blobs, and the memory that giving them takes
+    /// Cache beside nginx and iroh-blobs, and its memory while serving
     Cache,
-    /// Networks of up to 10 000 nodes that forward, in virtual time
+    /// Simulated networks of up to 10 000 forwarding nodes
     Forward,
-    /// How long letters take, what a mailbox takes, and what both cost
+    /// Message latency, size of a mailbox, cost of both
     Messenger,
-    /// What paths carry beside WireGuard, Yggdrasil and Nebula, how one is set up, and 960 through one relay
+    /// Path throughput beside WireGuard, Yggdrasil and Nebula, set-up time, 960 paths through one relay
     Paths,
 }
 

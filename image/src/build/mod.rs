@@ -28,19 +28,19 @@ use self::inputs::Inputs;
 /// What to build, and how.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct Options {
-    /// What the image is for
+    /// The target platform
     #[arg(long, value_enum, default_value = "qemu-x86_64")]
     pub target: Target,
-    /// The appliance; its lock is the file beside it with the ending .lock, else appliance.lock
+    /// The appliance's settings; the lock file is the one beside it that ends in .lock, else appliance.lock
     #[arg(long, value_name = "FILE")]
     pub appliance: Option<PathBuf>,
-    /// Where the image goes, in a folder of the target's name [default: out]
+    /// The output folder; the image is in a subfolder named for the target [default: out]
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
-    /// Use nothing from the network
+    /// Do not use the network
     #[arg(long)]
     pub offline: bool,
-    /// Refuse a toolchain or an input other than the one that is locked
+    /// Fail if the toolchain or an input is not the locked one
     #[arg(long)]
     pub locked: bool,
     /// Whether programs will do that another clone of the user has compiled of the same sources: for an image that is

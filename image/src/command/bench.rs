@@ -9,16 +9,16 @@ use crate::build;
 use crate::report;
 use crate::setup;
 
-/// Measures the image beside the limits it is held to; writes docs/BENCHMARKS.md
+/// Measures the image against its limits and other programs; writes docs/BENCHMARKS.md
 #[derive(clap::Args)]
 pub struct Args {
-    /// First install what this machine lacks
+    /// Install missing Debian packages and Rust targets first
     #[arg(long)]
     setup: bool,
-    /// How often what takes time is done
+    /// The number of runs of each measurement
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..))]
     runs: u16,
-    /// Measure this part alone; the rest of docs/BENCHMARKS.md stays as it is
+    /// Measure this part only; the rest of docs/BENCHMARKS.md is kept
     #[arg(long, value_enum, value_name = "PART")]
     only: Option<bench::Part>,
     #[command(flatten)]

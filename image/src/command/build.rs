@@ -10,13 +10,13 @@ use crate::verify::{Extent, verify};
 /// Builds the image into out/<target>/
 #[derive(clap::Args)]
 pub struct Args {
-    /// Then build it again as another user on another machine would, and compare every byte
+    /// Build it a second time as another user in another folder, and compare every byte
     #[arg(long, value_enum, num_args = 0..=1, require_equals = true, default_missing_value = "all")]
     verify: Option<Extent>,
-    /// First install what this machine lacks for --verify
+    /// Install what this machine lacks for --verify first
     #[arg(long, requires = "verify")]
     setup: bool,
-    /// Build as `cargo image run --quick` does
+    /// As `cargo image run --quick`
     #[arg(long, conflicts_with = "verify")]
     quick: bool,
     #[command(flatten)]

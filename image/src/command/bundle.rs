@@ -8,7 +8,7 @@ use crate::build;
 use crate::report;
 use crate::update::{self, BUNDLE};
 
-/// Makes the file that boxes take, of an image that `cargo image sign` has signed
+/// Packs an image that `cargo image sign` has signed into an update file
 #[derive(clap::Args)]
 pub struct Args {
     /// The file [default: out/<target>/octet.update]

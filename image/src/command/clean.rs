@@ -14,13 +14,13 @@ use crate::report;
 use crate::source::{CRATES_FOLDER, PROGRAMS_FOLDER};
 use crate::steps::Steps;
 
-/// Removes what building has made in this clone, and says what that was
+/// Removes the build outputs of this clone, and lists them
 ///
-/// That is `out/`, with the images and their data, and what was compiled for them below `target/`. What was fetched stays
-/// in the builder's cache.
+/// These are `out/` with the images and their data, and what was compiled for them below `target/`. Downloads stay in
+/// the builder's cache.
 #[derive(clap::Args)]
 pub struct Args {
-    /// Remove what all clones of the user share, too: compiled crates and programs in the builder's cache
+    /// Also remove what all clones of the user share: compiled crates and programs in the builder's cache
     #[arg(long)]
     cache: bool,
 }

@@ -20,13 +20,13 @@ use crate::workspace::Workspace;
 /// How long the first answer may take: the kernel may still boot.
 const FIRST_ANSWER: Duration = Duration::from_secs(60);
 
-/// Sends a verb to the appliance that `cargo image run` has booted
+/// Calls a verb of the appliance that `cargo image run` has booted, as `octetctl` does
 #[derive(clap::Args)]
 #[command(disable_help_flag = true)]
 pub struct Args {
     #[command(flatten)]
     of: Of,
-    /// The verb and its arguments, after the name of the unit if it is not PID 1; none lists what there is
+    /// UNIT VERB and its arguments, or a verb of PID 1; without any it lists units and verbs
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "VERB")]
     words: Vec<String>,
 }
@@ -34,10 +34,10 @@ pub struct Args {
 /// Of whom is asked. The same may stand after the verb.
 #[derive(Debug, Default, PartialEq, Eq, clap::Args)]
 struct Of {
-    /// The machine that is asked, if several `cargo image run` run; without it they are listed
+    /// The box, if several `cargo image run` are running; without it they are listed
     #[arg(long, value_name = "N")]
     machine: Option<u32>,
-    /// The board of `cargo image run --cluster N` that is asked; without it the router is
+    /// A board of `cargo image run --cluster`; default: the router
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=32))]
     board: Option<u8>,
 }

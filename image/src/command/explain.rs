@@ -11,10 +11,10 @@ use crate::build::{Options, workspace};
 use crate::output::manifest::{Item, Manifest};
 use crate::report;
 
-/// Tells where a file of the image comes from
+/// Shows the origin of a file in the image: package, build or overlay
 #[derive(clap::Args)]
 pub struct Args {
-    /// The file's absolute path inside the image
+    /// The absolute path of the file in the image
     path: String,
     #[command(flatten)]
     options: Options,

@@ -19,23 +19,23 @@ use crate::flash::{
 use crate::report;
 use crate::steps::{Step, Steps};
 
-/// Writes the image onto a disk or into a file: only what differs, all of it read back
+/// Writes the image to a disk or a file: only blocks that differ, all of them read back
 #[derive(clap::Args)]
 pub struct Args {
-    /// A whole disk, or a file, which is made if it is not there
+    /// A whole disk, or a file, which is created if it does not exist
     #[arg(value_name = "FILE|DEVICE")]
     to: PathBuf,
-    /// Write this image instead of the workspace's; one that ends in .zst is unpacked
+    /// Write this image instead of the built one; .zst is decompressed
     #[arg(long, value_name = "FILE")]
     image: Option<PathBuf>,
-    /// Which node of a box it is for: a board by its port's number, or `router`
+    /// The node it is for: the number of a board's port, or `router`
     #[arg(long, value_name = "N|router")]
     board: Option<BoardId>,
-    /// Write only the slot and its boot entry onto a disk that has an Octet, as an update does: keys,
-    /// data, and which board it is stay as they are
+    /// Write only the slot and its boot entry to a disk that has Octet already, as an update does; keys, data and
+    /// board number are kept
     #[arg(long, conflicts_with = "board")]
     keep_data: bool,
-    /// Do not ask whether what is there may be overwritten
+    /// Overwrite without asking
     #[arg(long)]
     yes: bool,
     #[command(flatten)]

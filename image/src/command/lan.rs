@@ -15,27 +15,27 @@ use crate::{lan, running, setup};
 
 use lan::{Ports, Side};
 
-/// Runs a command, or a shell, as a device in the lan of a box that `cargo image run` has booted, or outside of it
+/// Runs a command or a shell as a device in the lan of a box that `cargo image run` has booted, or outside of the box
 ///
-/// It needs no root. The command has the network of the box and no other: an address by the box's DHCP server, and
-/// names by its DNS server; files are those of this host. What it keeps as its settings (XDG_CONFIG_HOME) is kept for
-/// as long as the box has its keys; your operator's key is there, if `octetctl keygen` has made one.
+/// It needs no root. The command sees only the network of the box, with an address from the box's DHCP server and
+/// names from its DNS server; it sees the files of this host. Its settings (XDG_CONFIG_HOME) are kept as long as the
+/// box keeps its keys, and contain your operator's key, if `octetctl keygen` has generated one.
 ///
-/// The lan of one board alone, without `--cluster`, has a router of `cargo image run`: the board is 10.20.1.2, unless
-/// `network` of [cluster] says another one, and there are no names and no IPv6.
+/// Without `--cluster`, `cargo image run` provides a simple router for the single board: the board's address is
+/// 10.20.1.2 (unless `network` of [cluster] differs), and there are no names and no IPv6.
 ///
-/// Outside is the network that the router's uplink is in, to try what `[[publish]]` and policies let in from there, and
-/// that nothing else comes in. It has a DHCP server and nobody else but other boxes, if the box was started with
-/// `--outside NAME`: the router is 198.18.2.1, unless that says another address, and there are no names.
+/// `--side outside` is the network of the router's uplink, to test what `[[publish]]` and policies allow from there.
+/// It has a DHCP server, and other boxes if the box was started with `--outside NAME`. The router's address is
+/// 198.18.2.1 (unless `--outside` shows another one), and there are no names.
 #[derive(clap::Args)]
 pub struct Args {
-    /// First install what this machine lacks
+    /// Install missing Debian packages and Rust targets first
     #[arg(long)]
     setup: bool,
-    /// The box, if several `cargo image run` run; without it they are listed
+    /// The box, if several `cargo image run` are running; without it they are listed
     #[arg(long, value_name = "N")]
     machine: Option<u32>,
-    /// Where the device is plugged in
+    /// The network that the device is connected to
     #[arg(long, value_enum, default_value_t = Side::Lan)]
     side: Side,
     /// In the namespaces already: the socket of the hub, and the folder for settings
@@ -46,7 +46,7 @@ pub struct Args {
     socket: Vec<RawFd>,
     #[command(flatten)]
     ports: Ports,
-    /// The command and its arguments; none starts your shell, or with ports only serves these
+    /// The command and its arguments; default: your shell, or nothing if ports are forwarded
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "COMMAND")]
     command: Vec<OsString>,
 }

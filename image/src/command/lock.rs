@@ -7,13 +7,13 @@ use crate::lock::{Lock, add, update};
 use crate::report;
 use crate::store::Store;
 
-/// Records the exact inputs of the image in appliance.lock
+/// Records the exact inputs of the image (versions, SHA-256) in appliance.lock
 #[derive(clap::Args)]
 pub struct Args {
-    /// Fetch this input anew and record what is published now
+    /// Update this input to the version that is published now
     #[arg(long, value_name = "NAME[==VERSION]")]
     update: Option<String>,
-    /// Fetch this Debian package for every target and record it, too
+    /// Add this Debian package for every target
     #[arg(long, value_name = "PACKAGE", conflicts_with = "update")]
     add: Option<String>,
     #[command(flatten)]

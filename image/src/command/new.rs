@@ -14,16 +14,16 @@ use crate::build::workspace;
 use crate::output::file::WriteError;
 use crate::report;
 
-/// Makes an appliance's file of your own: the repository's, with networks that no other box has
+/// Creates an appliance.toml from the repository's, with networks of its own (random ULA /48 and IPv4 /16)
 #[derive(clap::Args)]
 pub struct Args {
-    /// The file, which must not be there yet
+    /// The file; it must not exist
     #[arg(value_name = "FILE")]
     file: PathBuf,
-    /// What the appliance is called: a-z, digits and hyphens
+    /// The appliance's name: a-z, digits and hyphens
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
-    /// How many boards its box has: 4, 8, 16 or 32
+    /// The number of boards: 4, 8, 16 or 32
     #[arg(long, value_name = "N")]
     boards: Option<u8>,
 }

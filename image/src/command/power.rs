@@ -8,10 +8,10 @@ use crate::report;
 use crate::running::{self, Action, socket};
 use crate::workspace::Workspace;
 
-/// Switches single machines of a box that `cargo image run --cluster` has booted on and off, and pulls their cables
+/// Powers machines of a box that `cargo image run --cluster` has booted on and off, and pulls their cables
 #[derive(clap::Args)]
 pub struct Args {
-    /// The box, if several `cargo image run` run; without it they are listed
+    /// The box, if several `cargo image run` are running; without it they are listed
     #[arg(long, value_name = "N", global = true)]
     machine: Option<u32>,
     #[command(subcommand)]
@@ -20,34 +20,34 @@ pub struct Args {
 
 #[derive(Clone, Copy, clap::Subcommand)]
 enum Command {
-    /// Shows which machines are on, and where their cables lead to; so does every other command when it is done
+    /// Lists the machines and their cables; the other commands do so, too
     List,
-    /// Switches a machine on; a board that was not there before has a blank flash
+    /// Powers a machine on; a new board has blank flash
     On {
         /// A board's number, or `router`
         #[arg(value_parser = node)]
         node: u8,
     },
-    /// Takes a machine's power away at once; `cargo image ctl poweroff` ends it in order
+    /// Cuts a machine's power; `cargo image ctl poweroff` shuts it down cleanly
     Off {
         /// A board's number, or `router`
         #[arg(value_parser = node)]
         node: u8,
     },
-    /// Starts a machine again at once, as its reset button would; `cargo image ctl reboot` does so in order
+    /// Resets a machine, as a reset button does; `cargo image ctl reboot` reboots it cleanly
     Reset {
         /// A board's number, or `router`
         #[arg(value_parser = node)]
         node: u8,
     },
-    /// Plugs a board's cable in
+    /// Connects a board's cable
     Plug {
         /// The board's number
         board: u8,
         /// The router's port, the one with the board's number unless said; what was in it is pulled
         port: Option<u8>,
     },
-    /// Pulls a board's cable
+    /// Disconnects a board's cable
     Unplug {
         /// The board's number
         board: u8,

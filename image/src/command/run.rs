@@ -30,38 +30,37 @@ const POWER_OFF: Duration = Duration::from_secs(180);
 /// Builds the image and boots it in QEMU: in a terminal until ctrl-C, otherwise until it is ready
 #[derive(clap::Args)]
 pub struct Args {
-    /// First install what this machine lacks
+    /// Install missing Debian packages and Rust targets first
     #[arg(long)]
     setup: bool,
-    /// Memory of the machine
+    /// Memory of each machine in MiB
     #[arg(long, value_name = "MIB", default_value_t = 256, value_parser = clap::value_parser!(u32).range(64..))]
     memory: u32,
-    /// Boot the disk image by UEFI firmware, as boards do; the disk stays, with its keys, its data and the updates
-    /// that it took. With `--cluster` each machine has a disk of its own
+    /// Boot the disk image by UEFI firmware, as boards do. The disk is kept, with keys, data and updates. With
+    /// `--cluster` each machine has its own disk
     #[arg(long)]
     disk: bool,
-    /// With `--disk`: have this build tried on a disk that is there, in another slot, as by an update
+    /// With `--disk`: install this build into the other slot of the existing disk, as an update does
     #[arg(long, requires = "disk")]
     install: bool,
-    /// With `--disk`: begin with a new disk; what is on one that is there is lost
+    /// With `--disk`: start with a new disk; the existing one is deleted
     #[arg(long, requires = "disk", conflicts_with = "install")]
     fresh: bool,
-    /// Boot a router and as many boards, wired as in the box: 4 or 8, up to what `[cluster]` says
+    /// Boot a router and N boards with the cabling of the box: N is 4 or 8, at most `boards` of `[cluster]`
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=32))]
     cluster: Option<u8>,
-    /// With `--cluster`: the network outside that the router's uplink is in; all boxes of yours that are started with
-    /// this NAME are in the same one
+    /// With `--cluster`: connect the router's uplink to the network NAME, which all your boxes with this NAME share
     ///
-    /// The first one is 198.18.2.1 there, the next one 198.18.2.2, and so on; one that is started when another has ended
-    /// takes the lowest number that is free. Boxes with disks need a clone each. The network stays until its last box
-    /// ends. If the one that was the first in it ends, another one goes on with it, and programs of `cargo image lan
-    /// --side outside` have to be started again.
+    /// The first box has the address 198.18.2.1, the next one 198.18.2.2, and so on; a box takes the lowest free
+    /// address. Boxes with disks need a clone of the repository each. The network exists until its last box ends. If
+    /// the first box ends, another one takes the network over, and programs of `cargo image lan --side outside` have
+    /// to be started again.
     #[arg(long, value_name = "NAME", requires = "cluster")]
     outside: Option<Name>,
-    /// Build a larger and slower image in less time, to try a change: Octet's own programs are not optimised
+    /// Build faster, to try a change: Octet's own programs are not optimised, so the image is larger and slower
     ///
-    /// Its version ends with `-quick`, and it is in a folder of its own, without a disk image: it cannot be flashed, signed
-    /// or bundled. The first one of a clone takes about a minute more.
+    /// Its version ends in `-quick`, and it is built in a folder of its own without a disk image: it cannot be
+    /// flashed, signed or bundled. The first quick build of a clone takes about a minute more.
     #[arg(long, conflicts_with = "disk")]
     quick: bool,
     #[command(flatten)]

@@ -11,26 +11,25 @@ use crate::output::manifest::Manifest;
 use crate::report;
 use crate::update::{self, Release, make_key};
 
-/// Signs the image as an update; `cargo image bundle` then makes the file that boxes take
+/// Signs the image as an update; `cargo image bundle` then packs the update file
 #[derive(clap::Args)]
 pub struct Args {
-    /// The secret key, as minisign keeps it
+    /// The secret key in minisign's format
     #[arg(long, value_name = "FILE", required_unless_present = "new_key")]
     key: Option<PathBuf>,
-    /// Make a secret key, and FILE.pub beside it, and do nothing else
+    /// Generate a key pair, FILE and FILE.pub, and exit
     #[arg(long, value_name = "FILE", conflicts_with = "key")]
     new_key: Option<PathBuf>,
-    /// The new key has no password: whoever reads the file can sign
+    /// Do not encrypt the new key with a password: whoever reads the file can sign
     #[arg(long, requires = "new_key")]
     no_password: bool,
-    /// Where the release stands among the others [default: the seconds since 1970]
+    /// The release's sequence number [default: the seconds since 1970]
     #[arg(long, value_name = "N")]
     sequence: Option<u64>,
-    /// Boxes that have found this release good take none below N any more
+    /// Anti-rollback: boxes on which this release was good reject releases below N
     #[arg(long, value_name = "N")]
     floor: Option<u64>,
-    /// An update that boxes may have: those are sent a patch, which is short where a program was
-    /// linked anew; may be given several times
+    /// An earlier update, for which the bundle contains patches; may be given several times
     #[arg(long, value_name = "UPDATE")]
     from: Vec<PathBuf>,
     #[command(flatten)]

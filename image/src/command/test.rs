@@ -7,18 +7,18 @@ use crate::build;
 use crate::setup;
 use crate::suite::{self, Wanted};
 
-/// Builds the image and runs the whole test suite
+/// Builds the image and runs the test suite
 #[derive(clap::Args)]
 pub struct Args {
-    /// Only tests of the appliance, and programs of other tests, with this in their name
+    /// Run only tests of the appliance, and other test programs, whose names contain this
     name: Option<String>,
-    /// First install what this machine lacks
+    /// Install missing Debian packages and Rust targets first
     #[arg(long)]
     setup: bool,
-    /// Run the long tier too: all counts, cuts and seeds
+    /// Run the long tier as well: all counts, power cuts and seeds
     #[arg(long)]
     soak: bool,
-    /// Write what each test took into tests/README.md
+    /// Write how long each test took into tests/README.md
     #[arg(long)]
     write_costs: bool,
     /// Run only what is about a router with OpenWrt, on this root file system as a guest

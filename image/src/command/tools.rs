@@ -31,13 +31,13 @@ const WORDS: [&str; 10] = [
     "octet-msg",
 ];
 
-/// Puts `octetctl` and `octet-msg` onto this machine, of the same crates as the image: static programs
+/// Builds and installs `octetctl` and `octet-msg` on this machine (static programs)
 #[derive(clap::Args)]
 pub struct Args {
-    /// First install what this machine lacks
+    /// Install missing Debian packages and Rust targets first
     #[arg(long)]
     setup: bool,
-    /// The folder that they go into [default: ~/.local/bin]
+    /// The folder to install into [default: ~/.local/bin]
     #[arg(long, value_name = "DIR")]
     into: Option<PathBuf>,
 }

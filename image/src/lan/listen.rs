@@ -18,21 +18,21 @@ use super::{LanError, relay, socks, sys};
 /// What is asked for.
 #[derive(Debug, Default, clap::Args)]
 pub struct Ports {
-    /// Has programs outside reach the lan, as a browser does: by a SOCKS5 proxy at this port of 127.0.0.1, or at 1080
+    /// Serve a SOCKS5 proxy into the lan at this port of 127.0.0.1, for example for a browser; default port 1080
     ///
-    /// Names are those that the box knows. Everybody with an account on this host can use it. Port 0 is any that is
-    /// free. Without a COMMAND it stays until ctrl-C, or until the box ends.
+    /// Names are resolved by the box. Every user of this host can use the proxy. Port 0 selects a free port. Without
+    /// a COMMAND the proxy runs until ctrl-C, or until the box ends.
     #[arg(
         long, value_name = "PORT", num_args = 0..=1, default_missing_value = "1080",
         value_parser = parse_port
     )]
     listen: Option<u16>,
-    /// Has a port of 127.0.0.1 lead to one in the lan: [tcp:|udp:]PORT:HOST:PORT, such as
-    /// 8081:board-1.octet.internal:8080; it may be said several times
+    /// Forward a port of 127.0.0.1 to one in the lan: [tcp:|udp:]PORT:HOST:PORT, for example
+    /// 8081:board-1.octet.internal:8080; may be given several times
     ///
-    /// HOST is a name that the box knows, or an address; IPv6 stands in brackets. A request of HTTP/1 is answered with
-    /// 403 unless its Host is localhost, 127.0.0.1, [::1] or HOST: so no web page reads the box under a name of its own
-    /// (DNS rebinding).
+    /// HOST is a name that the box resolves, or an address; IPv6 addresses are in brackets. HTTP/1 requests are
+    /// answered with 403 unless their Host is localhost, 127.0.0.1, [::1] or HOST, so that no web page reads the box
+    /// under a name of its own (DNS rebinding).
     #[arg(long, value_name = "FORWARD")]
     forward: Vec<Forward>,
 }

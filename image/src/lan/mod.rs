@@ -61,9 +61,9 @@ const PROXIES: [&str; 8] = [
 /// Where a device is plugged in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Side {
-    /// Among the owner's devices
+    /// The zone lan: the owner's devices
     Lan,
-    /// Where the router's uplink leads to
+    /// The network of the router's uplink
     Outside,
 }
 

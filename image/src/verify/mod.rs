@@ -77,9 +77,9 @@ pub enum VerifyError {
 /// What of an image is made a second time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Extent {
-    /// All of it
+    /// Everything
     All,
-    /// All but this workspace's own programs, which take minutes to compile
+    /// Everything but this workspace's own programs, which take minutes to compile
     Composition,
 }
 

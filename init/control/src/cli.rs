@@ -270,6 +270,7 @@ fn command(program: Program<'_>, verbs: &[Verb], units: &str) -> Command {
         .subcommands(verbs.iter().map(|verb| {
             Command::new(lines(&verb.name))
                 .about(lines(&verb.help))
+                .hide(verb.internal)
                 .args(verb.args.iter().map(argument))
         }))
 }

@@ -38,7 +38,10 @@ pub fn complete<S: Read + Write>(
         None => {}
     }
     match verb {
-        None => offered.extend(verbs.into_iter().map(|verb| verb.name)),
+        None => {
+            let for_people = verbs.into_iter().filter(|verb| !verb.internal);
+            offered.extend(for_people.map(|verb| verb.name));
+        }
         // What stands in its place otherwise is no option: the shell completes files.
         Some(name) if begun.starts_with('-') => {
             let verb = verbs.iter().find(|verb| verb.name == *name);

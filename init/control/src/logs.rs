@@ -10,21 +10,21 @@ pub const LOGS: &str = "logs";
 
 /// The verb.
 pub fn logs_verb() -> Verb {
-    Verb::new(LOGS, Capability::Read, "Shows what units and the kernel have said")
+    Verb::new(LOGS, Capability::Read, "Shows the logs of units and of the kernel")
         .optional(
             "unit",
             ArgKind::Text,
-            "Only this unit's lines; `kernel` for the kernel's, and what `netd` dropped",
+            "Only this unit; `kernel`: the kernel and the packets that `netd` dropped",
         )
-        .optional("since", ArgKind::Option, "Only from then on: `10m` ago, or a date (UTC)")
-        .optional("boot", ArgKind::Flag, "Only from this start of the board on")
+        .optional("since", ArgKind::Option, "Only from then on: `10m` (ago), or a date (UTC)")
+        .optional("boot", ArgKind::Flag, "Only the current boot")
         .optional(
             "lines",
             ArgKind::Integer,
-            "No more than the last N (100 without `since` and `boot`)",
+            "The last N lines; default 100 without --since and --boot",
         )
-        .optional("follow", ArgKind::Flag, "Goes on with what comes")
+        .optional("follow", ArgKind::Flag, "Print new lines as they arrive")
         .short('f')
-        .optional("fields", ArgKind::Flag, "Each line as its fields, for programs")
+        .optional("fields", ArgKind::Flag, "Print the fields of each line, for programs")
         .shown(ColumnKind::Lines, &["lines"])
 }

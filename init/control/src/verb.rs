@@ -25,6 +25,9 @@ pub struct Verb {
     /// How the fields of its answer are shown; fields that are not listed are shown as they are.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub columns: Vec<Column>,
+    /// Whether only other units call it: help and completion leave it out.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub internal: bool,
     /// Whether whoever has a key signs a call of it, and for which number.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signed: Option<Signed>,
@@ -118,15 +121,23 @@ impl Verb {
     /// A verb without arguments.
     pub fn new(name: &str, capability: Capability, help: &str) -> Self {
         let (name, help) = (name.into(), help.into());
-        Self { name, help, capability, args: vec![], columns: vec![], signed: None }
+        let (args, columns) = (vec![], vec![]);
+        Self { name, help, capability, args, columns, internal: false, signed: None }
+    }
+
+    /// Has help and completion leave it out: only other units call it.
+    #[must_use]
+    pub fn internal(mut self) -> Self {
+        self.internal = true;
+        self
     }
 
     /// Has calls signed by whoever has a key, the next one with the number `sequence`.
     #[must_use]
     pub fn signed(mut self, sequence: u64) -> Self {
         self.signed = Some(Signed { sequence });
-        self.optional("sequence", ArgKind::Integer, "Its number, if that is to be the next")
-            .optional("signed", ArgKind::Option, "What an operator has signed; octetctl adds it")
+        self.optional("sequence", ArgKind::Integer, "The change's number; default: the next")
+            .optional("signed", ArgKind::Option, "The operator's signature; octetctl adds it")
     }
 
     /// Adds an argument that must be given.

@@ -43,52 +43,53 @@ fn all() -> Vec<Verb> {
     let of_unit =
         |name, help| Verb::new(name, Operate, help).required("unit", ArgKind::Text, "The unit");
     vec![
-        Verb::new(DESCRIBE, Read, "Lists these verbs"),
-        status("status", "Shows the state of the box and of every unit").optional(
+        Verb::new(DESCRIBE, Read, "Lists these verbs, for programs").internal(),
+        status("status", "Shows the state of the node and of every unit").optional(
             "box",
             ArgKind::Flag,
-            "Shows each node of the box instead, with its port; asked of the router",
+            "Show each node of the box instead; ask the router",
         ),
-        Verb::new(
-            UNITS,
-            Read,
-            "Lists the units that have verbs of their own, and what each is for",
-        ),
-        status("watch", "Shows the state again whenever it changes"),
-        Verb::new("boot", Read, "Shows slot, data partition and phases of this boot")
-            .optional(
-                "plot",
-                ArgKind::Flag,
-                "What to draw of the boot instead (on a command line: SVG)",
-            )
+        Verb::new(UNITS, Read, "Lists the units that have verbs, with descriptions"),
+        status("watch", "Prints the state at every change"),
+        Verb::new("boot", Read, "Shows slot, data partition and phases of the current boot")
+            .optional("plot", ArgKind::Flag, "Draw the boot as SVG instead")
             .shown(ColumnKind::Bytes, &["size", "free"])
             .shown(ColumnKind::Milliseconds, &["start", "took", "ready_at"])
             .shown(ColumnKind::Drawing, &["drawing"]),
         Verb::new(
             "board",
             Own,
-            "Takes which board this is, where neither command line nor flash says it",
+            "Sets the board number, if neither kernel command line nor flash has it",
         )
-        .required("number", ArgKind::Integer, "1 to 32, as the port is numbered"),
-        Verb::new("place", Own, "Takes which units run on this board, until the next start")
-            .required("units", ArgKind::Text, "Those that run here of the units that boards name")
-            .optional(
-                "of",
-                ArgKind::Option,
-                "All units that boards name, if not those of the image",
-            ),
+        .internal()
+        .required("number", ArgKind::Integer, "The number of its port: 1 to 32"),
+        Verb::new(
+            "place",
+            Own,
+            "Sets which scheduled units run on this board, until the next boot",
+        )
+        .internal()
+        .required("units", ArgKind::Text, "The scheduled units that run here")
+        .optional(
+            "of",
+            ArgKind::Option,
+            "All scheduled units; default: those of the image",
+        ),
         logs_verb(),
-        of_unit("start", "Starts a unit, and what it needs; a failed one gets a new budget"),
-        of_unit("stop", "Stops a unit, after those that need it"),
-        of_unit("restart", "Stops a unit, after those that need it, and starts all of them again"),
-        of_unit("reload", "Has a unit read its settings again"),
+        of_unit(
+            "start",
+            "Starts a unit and its dependencies; resets the restart limit of a failed one",
+        ),
+        of_unit("stop", "Stops a unit, and before it the units that depend on it"),
+        of_unit("restart", "Restarts a unit and the units that depend on it"),
+        of_unit("reload", "Reloads a unit's settings"),
         of_unit("signal", "Sends a signal to a unit's main process").required(
             "signal",
             ArgKind::Text,
             "TERM, INT, QUIT, HUP or KILL",
         ),
-        Verb::new("poweroff", Operate, "Stops every unit and powers off"),
-        Verb::new("reboot", Operate, "Stops every unit and starts again"),
+        Verb::new("poweroff", Operate, "Stops all units and powers off"),
+        Verb::new("reboot", Operate, "Stops all units and reboots"),
     ]
 }
 

@@ -43,14 +43,14 @@ const AHEAD: usize = 4;
 pub fn verbs() -> Verbs<Desk> {
     use Capability::{Operate, Read};
 
-    let object = || text("hash", "the object's hash, 64 digits").parse(hash);
+    let object = || text("hash", "The object's hash: 64 hexadecimal digits").parse(hash);
     let bytes = |verb: Verb, fields: &[&str]| verb.shown(ColumnKind::Bytes, fields);
     let expires = |verb: Verb| verb.shown(ColumnKind::Date, &["expires"]);
     Verbs::default()
         .with(
-            bytes(Verb::new("add", Operate, "Keeps a file as an object, and says its hash"), &["size"]),
-            file("file", "what the object is to hold")
-                .and(flag("loose", "it may go when room is needed; otherwise it is pinned")),
+            bytes(Verb::new("add", Operate, "Stores a file as an object and prints its hash"), &["size"]),
+            file("file", "The content")
+                .and(flag("loose", "Do not pin it: it may be evicted when space is needed")),
             |desk: &Desk, call, (file, is_loose)| {
                 let kind = if is_loose { Kind::Loose } else { Kind::Pinned };
                 desk.add(call, file.size, kind).map(show)
@@ -61,7 +61,7 @@ pub fn verbs() -> Verbs<Desk> {
                 Verb::new(
                     "get",
                     Operate,
-                    "Has an object here, fetched from another node of the box if need be; its bytes are had over HTTP",
+                    "Makes sure that an object is stored here, and fetches it from another node if not (HTTP serves its content)",
                 ),
                 &["size"],
             ),
@@ -75,30 +75,30 @@ pub fn verbs() -> Verbs<Desk> {
         )
         .with(
             bytes(
-                Verb::new("ls", Read, "Lists the objects that are here, in the order of their hashes"),
+                Verb::new("ls", Read, "Lists the objects that are stored here, sorted by hash"),
                 &["size"],
             ),
-            option("after", "only those after this hash")
+            option("after", "Only those after this hash")
                 .parse(|after| after.map(hash).transpose())
                 .and(optional_integer(
                     "most",
-                    "so many at most; 500 if nothing is said, and never more",
+                    "How many at most; 500 at most, which is the default",
                 )),
             |desk, _, (after, most)| desk.list(after, most),
         )
         .with(
-            Verb::new("pin", Operate, "Has an object that is here stay, whatever room is needed"),
+            Verb::new("pin", Operate, "Pins an object: it is never evicted"),
             object(),
             |desk, _, hash| desk.pin(hash, true),
         )
         .with(
-            Verb::new("unpin", Operate, "Lets an object go when room is needed and it is its turn"),
+            Verb::new("unpin", Operate, "Unpins an object: it may be evicted when space is needed"),
             object(),
             |desk, _, hash| desk.pin(hash, false),
         )
         .with(
-            Verb::new("public", Operate, "Has web pages of others read an object that is here"),
-            object().and(flag("off", "they may not any more")),
+            Verb::new("public", Operate, "Allows web pages of other sites to read an object (CORS)"),
+            object().and(flag("off", "Forbid it again")),
             |desk, _, (hash, is_off)| {
                 let changed = desk.here()?.objects.set_public(hash, !is_off);
                 let is_here = desk.runtime.block_on(changed).map_err(|error| store(&error))?;
@@ -109,7 +109,7 @@ pub fn verbs() -> Verbs<Desk> {
             },
         )
         .with(
-            Verb::new("remove", Operate, "Removes an object from this node; by HTTP it is gone then"),
+            Verb::new("remove", Operate, "Removes an object from this node"),
             object(),
             |desk, _, hash| {
                 let removed = desk.runtime.block_on(desk.here()?.fetcher.remove(hash));
@@ -121,10 +121,10 @@ pub fn verbs() -> Verbs<Desk> {
             expires(Verb::new(
                 "publish",
                 Operate,
-                "Has a path below this node's key stand for an object from now on",
+                "Publishes an object under a path of this node's key",
             )),
-            text("path", "the path, such as site/index.html").parse(named::path).and(object()).and(
-                optional_integer("ttl", "for so many seconds; 30 days if nothing is said")
+            text("path", "The path, for example site/index.html").parse(named::path).and(object()).and(
+                optional_integer("ttl", "Time to live in seconds; default 30 days")
                     .parse(named::time_to_live),
             ),
             |desk, _, ((path, hash), seconds)| {
@@ -135,29 +135,29 @@ pub fn verbs() -> Verbs<Desk> {
             expires(Verb::new(
                 "resolve",
                 Read,
-                "Says for which object a name stands, asking other nodes of the box",
+                "Resolves a name to an object's hash, and asks the other nodes of the box",
             )),
-            text("name", "the node's key, `/`, and the path").parse(named::name),
+            text("name", "The node's key, `/`, and the path").parse(named::name),
             |desk, _, (key, path)| named::resolve(desk.here()?, &desk.runtime, key, path),
         )
         .with(
             expires(Verb::new(
                 "token",
                 Operate,
-                "Makes a token with which objects can be put here over HTTP",
+                "Creates a token that permits uploads over HTTP",
             )),
-            text("bytes", "how large one object may be at most: a number and K, M or G")
+            text("bytes", "The largest object that it permits: a number and K, M or G")
                 .parse(token::most)
                 .and(
-                    optional_integer("ttl", "for so many seconds; a day if nothing is said")
+                    optional_integer("ttl", "Time to live in seconds; default one day")
                         .parse(token::time_to_live),
                 )
-                .and(flag("revoke", "all tokens that were made before end")),
+                .and(flag("revoke", "Revoke all tokens that were created before")),
             |desk, _, ((most, seconds), revoke)| token::make(desk.here()?, most, seconds, revoke),
         )
         .with(
             bytes(
-                Verb::new("stats", Read, "Shows the room that is left, what was served, and what other nodes gave"),
+                Verb::new("stats", Read, "Shows free space, what was served, and what other nodes sent"),
                 &["free", "quota", "used", "pinned", "http_bytes", "bytes_in_memory"],
             ),
             nothing(),

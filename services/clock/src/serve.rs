@@ -48,27 +48,28 @@ fn verbs() -> Verbs<Mutex<Known>> {
 
     Verbs::default()
         .with(
-            Verb::new("show", Read, "Shows the time, and what became of others' word for it"),
+            Verb::new("show", Read, "Shows the time, its source, and the last correction"),
             nothing(),
             |known, _, ()| Ok(show(&lock(known))),
         )
         .with(
-            Verb::new("off", Own, "Takes how far the clock is off, by somebody's word"),
-            text("nanoseconds", "How far behind; negative if it is ahead")
+            Verb::new("off", Own, "Reports the clock's offset, as an NTP client has measured it")
+                .internal(),
+            text("nanoseconds", "Nanoseconds that the clock is behind; negative if it is ahead")
                 .parse(nanoseconds)
-                .and(text("by", "Whose word it is")),
+                .and(text("by", "The time source")),
             |known, _, (behind, by)| off(&mut lock(known), behind, &by),
         )
         .with(
-            Verb::new("set", Own, "Sets the clock ahead"),
+            Verb::new("set", Own, "Sets the clock forward"),
             text("time", "UTC, as 2026-01-31T12:00:00Z").parse(time),
             |known, _, time| set(&mut lock(known), time),
         )
         .with(
-            Verb::new("set-back", Own, "Sets a clock back that is ahead, in this boot"),
+            Verb::new("set-back", Own, "Sets a clock back that is ahead; only in the current boot"),
             text("time", "UTC, as 2026-01-31T12:00:00Z")
                 .parse(time)
-                .and(text("boot", "The boot that `clock show` names")),
+                .and(text("boot", "The boot's ID, as `clock show` prints it")),
             |known, _, (time, boot)| set_back(&mut lock(known), time, &boot),
         )
 }

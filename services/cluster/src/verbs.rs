@@ -25,15 +25,12 @@ pub fn verbs() -> Verbs<Node> {
     use Capability::{Operate, Own, Read};
 
     let board = || text("number", "The board's number").parse(number);
-    let recorded = || option("record", "An owner's record of the board's key").parse(maybe_record);
+    let recorded =
+        || option("record", "An owner's signed record of the board's key").parse(maybe_record);
     Verbs::default()
         .with(
-            Verb::new(
-                "show",
-                Read,
-                "Shows each board: its key, whether it is there, who was refused",
-            ),
-            optional_text("number", "All about this board, with what it says of itself")
+            Verb::new("show", Read, "Shows each board: key, enrolment, connection, rejected keys"),
+            optional_text("number", "One board in detail, as the board reports it")
                 .parse(|board| board.map(number).transpose()),
             async |node: &Node, _, board| show(node, board),
         )
@@ -41,7 +38,7 @@ pub fn verbs() -> Verbs<Node> {
             Verb::new(
                 "status",
                 Read,
-                "Shows how each node of the box is; PID 1's is `status --box`",
+                "Shows state, load and update of each node; for people `status --box`",
             )
             .shown(ColumnKind::Bytes, &["received", "sent", "memory", "total"])
             .shown(ColumnKind::Milliseconds, &["uptime"]),
@@ -49,12 +46,12 @@ pub fn verbs() -> Verbs<Node> {
             async |node, _, ()| status(node).await,
         )
         .with(
-            Verb::new(MAP, Read, "Gives the map, and again whenever there is a newer one"),
+            Verb::new(MAP, Read, "Streams the membership map").internal(),
             nothing(),
             async |node, call, ()| Ok(follow(node, call).await),
         )
         .with(
-            Verb::new("approve", Own, "Takes the key that waits at a board"),
+            Verb::new("approve", Own, "Accepts the key that waits for approval at a board"),
             board().and(recorded()),
             async |node, _, (number, record)| {
                 let key = holder(node)?.approve(number, record).await.map_err(failure)?;
@@ -63,7 +60,11 @@ pub fn verbs() -> Verbs<Node> {
             },
         )
         .with(
-            Verb::new("replace", Own, "Lets one other key be a board, the next that comes"),
+            Verb::new(
+                "replace",
+                Own,
+                "Accepts the next other key that appears at a board, in place of the present one",
+            ),
             board().and(recorded()),
             async |node, _, (number, record)| {
                 holder(node)?.replace(number, record).await.map_err(failure)?;
@@ -72,8 +73,14 @@ pub fn verbs() -> Verbs<Node> {
             },
         )
         .with(
-            Verb::new("record", Own, "Puts an owner's word on a board's key into the map"),
-            board().and(text("record", "As `octetctl vouch` signs and sends it").parse(record)),
+            Verb::new(
+                "record",
+                Own,
+                "Adds an owner's signed record of a board's key to the membership map",
+            ),
+            board().and(
+                text("record", "The record, as `octetctl vouch` signs and sends it").parse(record),
+            ),
             async |node, _, (number, record)| {
                 let key = holder(node)?.record(number, record).await.map_err(failure)?;
                 say!("board {number} is {key}: an owner has signed that");
@@ -81,7 +88,11 @@ pub fn verbs() -> Verbs<Node> {
             },
         )
         .with(
-            Verb::new("revoke", Own, "Takes a board's key away: it never comes back"),
+            Verb::new(
+                "revoke",
+                Own,
+                "Blocks a board's key permanently (board stolen or compromised)",
+            ),
             board(),
             async |node, _, number| {
                 let key = holder(node)?.revoke(number).await.map_err(failure)?;
@@ -91,12 +102,12 @@ pub fn verbs() -> Verbs<Node> {
             },
         )
         .with(
-            Verb::new("drain", Operate, "Stops what is placed on a board, until `undrain`"),
+            Verb::new("drain", Operate, "Stops all scheduled units on a board, until `undrain`"),
             board(),
             async |node, _, number| drain(node, number, true).await,
         )
         .with(
-            Verb::new("undrain", Operate, "Has run on a board again what the settings place there"),
+            Verb::new("undrain", Operate, "Starts the scheduled units on a board again"),
             board(),
             async |node, _, number| drain(node, number, false).await,
         )
@@ -104,9 +115,10 @@ pub fn verbs() -> Verbs<Node> {
             Verb::new(
                 "adopt",
                 Own,
-                "Makes this node the holder of the map, as an owner has stated",
+                "Makes this node the coordinator of the box, by an owner's signed statement",
             ),
-            text("statement", "As `octetctl sign-holder` prints it").parse(statement),
+            text("statement", "The statement, as `octetctl sign-coordinator` prints it")
+                .parse(statement),
             async |node, _, statement| {
                 let epoch = holder(node)?.adopt(statement).await.map_err(failure)?;
                 say!("an owner has stated that this node holds the map: epoch {epoch}");

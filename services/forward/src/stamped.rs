@@ -5,11 +5,15 @@ use std::net::{SocketAddr, SocketAddrV4};
 use std::os::fd::{AsFd, AsRawFd};
 use std::time::Duration;
 
-use nix::sys::socket::sockopt::ReceiveTimestampns;
+use nix::sys::socket::sockopt::{RcvBufForce, ReceiveTimestampns};
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, SockaddrIn, recvmsg, setsockopt};
 use nix::sys::time::TimeSpec;
 use tokio::io::Interest;
 use tokio::net::UdpSocket;
+
+/// Bytes that wait in the kernel at most, headers included. Links that come up together are measured together: each of 32
+/// neighbours sends a train of 32 datagrams and 8 MTU probes then, and nothing else may be lost meanwhile.
+const RECEIVE_BUFFER: usize = 2 << 20;
 
 /// A UDP socket of IPv4.
 #[derive(Debug)]
@@ -27,11 +31,12 @@ pub struct Came {
 }
 
 impl Stamped {
-    /// Has the kernel say when what comes by `socket` has come.
+    /// Has the kernel say when what comes by `socket` has come, and keep what comes at once.
     ///
     /// # Errors
-    /// It refuses.
+    /// It refuses: a larger buffer than others have needs `CAP_NET_ADMIN`.
     pub fn new(socket: UdpSocket) -> io::Result<Self> {
+        setsockopt(&socket.as_fd(), RcvBufForce, &RECEIVE_BUFFER)?;
         setsockopt(&socket.as_fd(), ReceiveTimestampns, &true)?;
         Ok(Self(socket))
     }
@@ -70,7 +75,29 @@ fn receive(socket: &UdpSocket, buffer: &mut [u8]) -> io::Result<Came> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::capacity::TRAIN;
+    use crate::control::LONGEST;
     use std::time::SystemTime;
+    use tokio::time::timeout;
+
+    #[tokio::test]
+    async fn what_all_neighbours_send_at_once_is_kept() {
+        const ALL: usize = 32 * (TRAIN as usize + 8);
+        let socket = || std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        let (one, other) = (socket(), socket());
+        one.set_nonblocking(true).unwrap();
+        let to = one.local_addr().unwrap();
+        let stamped = Stamped::new(UdpSocket::from_std(one).unwrap()).unwrap();
+        for _ in 0..ALL {
+            other.send_to(&[0; LONGEST], to).unwrap();
+        }
+        other.send_to(b"last", to).unwrap();
+        let mut buffer = [0; LONGEST];
+        for length in [LONGEST; ALL].into_iter().chain([4]) {
+            let received = timeout(Duration::from_secs(180), stamped.receive(&mut buffer)).await;
+            assert_eq!(received.expect("it was lost").unwrap().length, length);
+        }
+    }
 
     #[tokio::test]
     async fn it_is_known_when_it_came() {

@@ -88,7 +88,7 @@ pub fn verbs() -> Verbs<Desk> {
             Verb::new(
                 "status",
                 Read,
-                "Shows this node's address and name, how much is going on, and who leaves by which node",
+                "Shows this node's address, numbers of links, routes and paths, and the VPN exit",
             ),
             nothing(),
             show(Asked::Status),
@@ -97,7 +97,7 @@ pub fn verbs() -> Verbs<Desk> {
             Verb::new(
                 "card",
                 Read,
-                "Shows this node's card, for the [[neighbour]] line of another box",
+                "Prints this node's peer descriptor, for [[neighbour]] in another box's appliance.toml",
             ),
             nothing(),
             show(Asked::Card),
@@ -108,7 +108,7 @@ pub fn verbs() -> Verbs<Desk> {
             show(Asked::Links),
         )
         .with(
-            Verb::new("paths", Read, "Shows the paths that begin here, and the routes that have none"),
+            Verb::new("paths", Read, "Shows the routes of this node and their paths"),
             nothing(),
             show(Asked::Paths),
         )
@@ -116,41 +116,41 @@ pub fn verbs() -> Verbs<Desk> {
             Verb::new(
                 "labels",
                 Read,
-                "Shows what has come from each neighbour and gone to it, by label",
+                "Shows packets and bytes for each label of each link",
             )
             .shown(ColumnKind::Bytes, &["bytes"]),
             nothing(),
             show(Asked::Labels),
         )
         .with(
-            Verb::new("records", Read, "Shows what each path through this node has carried")
+            Verb::new("records", Read, "Shows the accounting records of the paths through this node")
                 .shown(ColumnKind::Bytes, &["bytes"])
                 .shown(ColumnKind::Date, &["since", "until"]),
-            optional_integer("after", "Of those that have ended, only later ones"),
+            optional_integer("after", "Only records of ended paths after this number"),
             |desk, _, after| ask(desk, Asked::Records { after: after.unwrap_or_default() }),
         )
-        .with(Verb::new("path-add", Operate, "Sets a path up, and keeps a route to its end"), wanted(), |desk, _, wanted| {
+        .with(Verb::new("path-add", Operate, "Sets up a path and keeps a route to its end"), wanted(), |desk, _, wanted| {
             ask(desk, Asked::Add(Box::new(wanted)))
         })
         .with(
-            Verb::new("trace", Read, "Shows a path hop by hop, and asks its other end"),
+            Verb::new("trace", Read, "Shows the hops of a path, and measures the round trip"),
             path(),
             |desk, _, path| ask(desk, Asked::Trace(path)),
         )
         .with(
-            Verb::new("ping", Read, "Asks the other end of a path whether it is there"),
+            Verb::new("ping", Read, "Measures the round trip of a path"),
             target(),
             |desk, _, target| ask(desk, Asked::Ping(target)),
         )
         .with(
-            Verb::new("rate", Operate, "Changes what a path may carry at most, and its way"),
+            Verb::new("rate", Operate, "Changes the rate limit of a path"),
             path().and(
-                integer("rate", "What that is each way, in kbit/s; 0: no bound").parse(rate),
+                integer("rate", "The limit for each direction in kbit/s; 0: none").parse(rate),
             ),
             |desk, _, (path, rate)| ask(desk, Asked::Rate(path, rate)),
         )
         .with(
-            Verb::new("drop", Operate, "Tears a path down and ends the route that it is part of"),
+            Verb::new("drop", Operate, "Tears a path down and removes its route"),
             target(),
             |desk, _, target| ask(desk, Asked::Drop(target)),
         )
@@ -172,28 +172,29 @@ pub fn verbs() -> Verbs<Desk> {
 fn wanted() -> Takes<Wanted> {
     let to = text(
         "to",
-        "The node at its end: its name, its address, the board's number, or what a [[neighbour]] line calls it",
+        "The node at its end: public key, address, board number, or the name of a [[neighbour]]",
     );
-    let via = option("via", "The nodes between, in order, with commas; otherwise the shortest way");
-    let avoid = option("avoid", "Nodes that it does not pass, with commas");
+    let via = option("via", "The relays in order, separated by commas; default: the best known");
+    let avoid = option("avoid", "Nodes that it must not pass, separated by commas");
     let milliseconds = optional_integer(
         "max-latency-ms",
-        "What there and back over its links may take at most, as they are announced",
+        "The highest round-trip time of its links in milliseconds, as announced",
     );
     let kilobits = optional_integer(
         "min-bandwidth-kbps",
-        "What each of its links carries at least, in kbit/s, as it is announced",
+        "The lowest capacity of each of its links in kbit/s, as announced",
     );
     let price = optional_integer(
         "max-price",
-        "What each relay may ask at most for 2^30 bytes, in millionths of the unit of account",
+        "The highest price of each relay for 1 GiB, in millionths of the unit of account",
     );
-    let hops = optional_integer("hops", "How many relays it has at least");
-    let most = optional_integer("rate", "What it may carry at most each way, in kbit/s")
-        .parse(|asked| asked.map_or(Ok(0), rate));
+    let hops = optional_integer("hops", "The least number of relays");
+    let most =
+        optional_integer("rate", "The rate limit for each direction in kbit/s; default none")
+            .parse(|asked| asked.map_or(Ok(0), rate));
     let alone =
-        flag("alone", "This path only: none to fall back on, and no other where it is dead");
-    let replace = flag("replace", "Takes the place of the route that the node has");
+        flag("alone", "Keep this path only: no backup path, and no replacement if it fails");
+    let replace = flag("replace", "Replace the present route to the node");
     let nodes = to.and(via).and(avoid);
     let limits = milliseconds.and(kilobits).and(price).and(hops);
     let flags = alone.and(replace);
@@ -208,7 +209,7 @@ fn wanted() -> Takes<Wanted> {
 /// What `ping` and `drop` take: one of the two.
 fn target() -> Takes<Target> {
     let path = optional_integer("path", "The path's number");
-    let to = option("to", "The node at the end of a route, also of one without a path");
+    let to = option("to", "The node at the end of a route");
     path.and(to).parse(|given| match given {
         (Some(number), None) => path_number(number).map(Target::Path),
         (None, Some(node)) => Ok(Target::To(node)),

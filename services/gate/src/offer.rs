@@ -32,7 +32,8 @@ impl Gate {
                 let is_open = unit.as_str() == GATE && verb.name == VERBS;
                 is_open || operator.is_none_or(|operator| operator.may(verb.capability, &unit))
             };
-            let verbs = verbs.iter().filter(|verb| verb.name != DESCRIBE).filter(may);
+            let verbs =
+                verbs.iter().filter(|verb| verb.name != DESCRIBE && !verb.internal).filter(may);
             for verb in verbs.filter(|verb| !signed || can_be_signed(&unit, verb)) {
                 // Text takes all that is written.
                 let _ = writeln!(lines, "{unit} {}: {}", with_args(verb), verb.help);

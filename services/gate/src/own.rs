@@ -28,25 +28,25 @@ pub fn verbs() -> Verbs<Gate> {
 
     Verbs::default()
         .with(
-            Verb::new("show", Read, "Shows who may come in, who is in, and who was turned away"),
+            Verb::new("show", Read, "Shows the operators, their connections, and how many attempts were rejected"),
             nothing(),
             async |gate: &Gate, _, ()| Ok(show(gate)),
         )
         .with(
             // Whoever may ask anything may ask what that is.
-            Verb::new(VERBS, Read, "Lists what you may ask of this box: UNIT VERB NAME=VALUE…"),
-            flag("signed", "Only what a signed command can ask for"),
+            Verb::new(VERBS, Read, "Lists the verbs that you are permitted to call: UNIT VERB NAME=VALUE…"),
+            flag("signed", "Only those that a signed command can call"),
             async |gate, call, signed| offer(gate, call.by, signed).await,
         )
         .with(
             // What it needs is in the command.
-            Verb::new(RUN, Read, "Runs a command that an operator has signed, at most once"),
+            Verb::new(RUN, Read, "Runs a command that an operator has signed; each command runs at most once"),
             text("command", "The command, as `octetctl sign` prints it"),
             async |gate, call, command| run(gate, call, &command).await,
         )
         .with(
             // Who carries commands asks before it spends anything on one; `show` names them all.
-            Verb::new("check-key", Read, "Says whose key it is: operator, or unknown"),
+            Verb::new("check-key", Read, "Shows whether a key is an operator's"),
             text("key", "The key: did:key:z6Mk…").parse(key),
             async |gate, _, key| Ok(check_key(gate, &key)),
         )
@@ -54,7 +54,7 @@ pub fn verbs() -> Verbs<Gate> {
             Verb::new(
                 "trust-time",
                 Own,
-                "States the time: until then no signed command is in time",
+                "Confirms the time; signed commands are rejected as long as the time is not trusted",
             ),
             text("time", "UTC, as 2026-01-31T12:00:00Z").parse(time),
             async |gate, _, time| trust_time(gate, time),
@@ -64,8 +64,8 @@ pub fn verbs() -> Verbs<Gate> {
             Verb::new(
                 RELAY,
                 Read,
-                "Hands this connection on to the gate of a board: octetctl --board N",
-            ),
+                "Relays this connection to the gate of a board: octetctl --board N",
+            ).internal(),
             integer("board", "The board's number"),
             // Whoever asks at the gate's own port is answered there.
             async |_, _, _| {

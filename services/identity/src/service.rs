@@ -45,14 +45,14 @@ pub fn verbs() -> Verbs<Identity> {
             Verb::new(
                 "show",
                 Read,
-                "Shows the node's name (a did:key), and the keys of its services",
+                "Shows the node's public key (a did:key) and the keys of its services",
             )
             .shown(ColumnKind::Date, &["issued"]),
             nothing(),
             async |identity: &Identity, _, ()| Ok(identity.show()),
         )
         .with(
-            Verb::new(CERTIFY, Own, "For services: certifies the caller's own key"),
+            Verb::new(CERTIFY, Own, "Certifies the key of the service that asks").internal(),
             text("key", "The public key (a did:key)"),
             async |identity, call, key| identity.certify(call, &key).await,
         )
@@ -60,8 +60,8 @@ pub fn verbs() -> Verbs<Identity> {
             Verb::new(
                 CERTIFICATES,
                 Read,
-                "Lists what the node says about the keys of its services; again at every change",
-            ),
+                "Streams the certificates of the services' keys",
+            ).internal(),
             nothing(),
             async |identity, call, ()| identity.certificates(call).await,
         )
@@ -69,13 +69,13 @@ pub fn verbs() -> Verbs<Identity> {
             Verb::new(
                 "rotate",
                 Operate,
-                "Has a service make a new key; the old one counts no more",
+                "Makes a service generate a new key; the old key's certificate expires",
             ),
             service(),
             async |identity, _, unit| identity.end(&unit, Why::Replaced),
         )
         .with(
-            Verb::new("revoke", Own, "The same for a service whose keys may be in others' hands"),
+            Verb::new("revoke", Own, "Revokes a service's keys, which may be compromised; it generates new ones"),
             service(),
             async |identity, _, unit| identity.end(&unit, Why::Revoked),
         )
@@ -83,9 +83,9 @@ pub fn verbs() -> Verbs<Identity> {
             Verb::new(
                 "reset",
                 Own,
-                "Has the next start erase all data and keys; the box is another one then",
+                "Factory reset: the next boot erases all data and keys, and the node gets a new identity",
             ),
-            text("node", "This box's name, so that it is no other (a did:key)"),
+            text("node", "This node's public key (a did:key), as a confirmation"),
             async |identity, _, node| identity.reset(&node),
         )
 }

@@ -50,7 +50,7 @@ fn verbs() -> Verbs<Desk> {
             Verb::new(
                 "show",
                 Read,
-                "Shows who has which address, and from whom, and which names services have",
+                "Shows addresses, leases, upstream resolvers, and the names of services",
             ),
             nothing(),
             |desk: &Desk, _, ()| {
@@ -58,17 +58,21 @@ fn verbs() -> Verbs<Desk> {
             },
         )
         .with(
-            Verb::new("lookup", Read, "Asks this node's resolver for the addresses of a name"),
-            text("name", "As board-3.octet.internal; the box's own without its end"),
+            Verb::new("lookup", Read, "Resolves a name by this node's resolver"),
+            text(
+                "name",
+                "For example board-3.octet.internal; names of the box may be short: board-3",
+            ),
             |desk, _, name| lookup(&desk.shown, &name),
         )
         .with(
             Verb::new(
                 REGISTER,
                 Own,
-                "For services: tells the caller's own names until it hangs up",
-            ),
-            text("names", "A JSON object of names, each with a list of addresses"),
+                "Registers names of the service that asks, until it disconnects",
+            )
+            .internal(),
+            text("names", "A JSON object: for each name a list of addresses"),
             |desk, call, names| {
                 // PID 1 asks for operators, whose names these are not.
                 let unit = (desk.unit_of)(call.uid).ok_or_else(|| no_service(call.uid))?;

@@ -27,25 +27,25 @@ const LIMITS: Limits = Limits { all: 16, for_operators: 8, of_one: 4 };
 pub fn verbs() -> Verbs<Desk> {
     use Capability::{Operate, Read};
 
-    let named = || text("name", "Whose it is: did:key:z6Mk…").parse(name);
+    let named = || text("name", "The person's public key: did:key:z6Mk…").parse(name);
     Verbs::default()
         .with(
             Verb::new(
                 "status",
                 Read,
-                "Shows by what people know this mailbox, and what lies in it",
+                "Shows this mailbox's public key, and what is stored in it",
             ),
             nothing(),
             |desk: &Desk, _, ()| desk.status(),
         )
         .with(
-            Verb::new("mailboxes", Read, "Shows who has a mailbox here, and what lies in each")
+            Verb::new("mailboxes", Read, "Lists the mailboxes here, and what is stored in each")
                 .shown(ColumnKind::Bytes, &["bytes"]),
             nothing(),
             |desk, _, ()| mailboxes(&*desk.mailbox()?),
         )
         .with(
-            Verb::new("admit", Operate, "Makes a mailbox for somebody"),
+            Verb::new("admit", Operate, "Creates a mailbox for a public key"),
             named(),
             |desk, _, name| {
                 desk.mailbox()?.admit(&name).map_err(failed)?;
@@ -54,7 +54,7 @@ pub fn verbs() -> Verbs<Desk> {
             },
         )
         .with(
-            Verb::new("remove", Operate, "Takes a mailbox away, with all that lies in it"),
+            Verb::new("remove", Operate, "Deletes a mailbox with all messages in it"),
             named(),
             |desk, _, name| {
                 let was_there = desk.mailbox()?.remove(&name).map_err(failed)?;
@@ -69,7 +69,7 @@ pub fn verbs() -> Verbs<Desk> {
             Verb::new(
                 "alerts",
                 Read,
-                "Shows what is wrong with this board, and who is told of it by letter",
+                "Shows the current alerts of this board and their subscribers",
             ),
             nothing(),
             |desk, _, ()| {
@@ -78,7 +78,7 @@ pub fn verbs() -> Verbs<Desk> {
             },
         )
         .with(
-            Verb::new("subscribe", Read, "Has somebody who has written here told what is wrong"),
+            Verb::new("subscribe", Read, "Sends alerts to somebody who has written to this node"),
             named(),
             |desk, _, name| {
                 let mut state = desk.known()?.alerts.lock();
@@ -87,7 +87,7 @@ pub fn verbs() -> Verbs<Desk> {
             },
         )
         .with(
-            Verb::new("unsubscribe", Read, "Has somebody told nothing any more"),
+            Verb::new("unsubscribe", Read, "Sends no more alerts to somebody"),
             named(),
             |desk, _, name| {
                 let was_told = desk.known()?.alerts.lock().unsubscribe(&name).map_err(untold)?;
@@ -101,9 +101,9 @@ pub fn verbs() -> Verbs<Desk> {
             Verb::new(
                 "invite",
                 Operate,
-                "Shows the line by which operators write commands to this box",
+                "Prints the invitation by which operators send commands to this box",
             ),
-            text("at", "Where they reach it: 192.0.2.7:4434, three at most").parse(addresses),
+            text("at", "Where it is reached: 192.0.2.7:4434; up to three, separated by commas").parse(addresses),
             |desk, _, at| {
                 asked(&desk.known()?.bot, |to| Call::Invite(at, to))
                     .map(|line| json!({ "invite": line }))
@@ -113,7 +113,7 @@ pub fn verbs() -> Verbs<Desk> {
             Verb::new(
                 "forget",
                 Operate,
-                "Has this board not know somebody any more who has written commands here",
+                "Deletes a person who has sent commands to this board, with the keys of the conversation",
             ),
             named(),
             |desk, _, name| {

@@ -92,12 +92,8 @@ pub fn section_in<T: DeserializeOwned>(
 /// and of the other says that it cannot live with what is in force.
 pub fn verbs() -> [Verb; 2] {
     [
-        Verb::new(
-            CHECK,
-            Capability::Configure,
-            "Says whether settings that are to come are accepted",
-        ),
-        Verb::new(APPLY, Capability::Configure, "Reads the settings that are in force"),
+        Verb::new(CHECK, Capability::Configure, "Checks the candidate settings").internal(),
+        Verb::new(APPLY, Capability::Configure, "Loads the active settings").internal(),
     ]
 }
 

@@ -7,15 +7,15 @@ use clap::{Args, Parser, Subcommand};
 use octet_messages::place::Place;
 use octet_node::control::PublicKey;
 
-/// Letters to people and boxes, by public key
+/// End-to-end encrypted messages to people and boxes, by public key
 #[derive(Debug, Parser)]
 #[command(version, about)]
 pub struct Line {
-    /// Where your letters are kept; without it ~/.config/octet/letters
+    /// The folder of your messages [default: ~/.config/octet/letters]
     #[arg(long, global = true, value_name = "FOLDER")]
     pub folder: Option<PathBuf>,
 
-    /// A file whose first line is the passphrase; without it you are asked
+    /// A file whose first line is the passphrase; without it octet-msg prompts for it
     #[arg(long, global = true, value_name = "FILE")]
     pub passphrase_file: Option<PathBuf>,
 
@@ -27,69 +27,69 @@ pub struct Line {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Make your keys, and say where your mailboxes are
+    /// Generate your keys and set your mailboxes
     Init {
-        /// A mailbox, three at most: the name that `octetctl messenger status` shows there, and its address
+        /// A mailbox, up to three: the public key that `octetctl messenger status` shows there, and its address
         #[arg(long, value_name = "did:key:…@ADDRESS:PORT", required = true)]
         mailbox: Vec<Place>,
     },
-    /// Show the line by which others find you, and the same as a QR code
+    /// Print your invitation, which others need to write to you, as a line and a QR code
     Invite {
-        /// The line alone
+        /// Print the line only
         #[arg(long)]
         line: bool,
     },
-    /// Know somebody by a name of your own
+    /// Add a contact under a name that you choose
     Add {
-        /// What you call them
+        /// The contact's name
         name: String,
-        /// The line that they have given you
+        /// The contact's invitation
         invite: String,
     },
-    /// Write to somebody
+    /// Send a message
     Send {
-        /// What you call them
+        /// The contact's name
         name: String,
-        /// What you write; `-` reads it from the input
+        /// The text; `-` reads standard input
         text: String,
     },
-    /// Write a signed command to a box; its answer comes as a letter
+    /// Send a signed command to a box; the answer is a message
     #[command(name = "command")]
     Order(Order),
-    /// Show what has come, and leave what has not gone out yet
+    /// Fetch and print new messages, and send those that wait
     Receive,
-    /// Show what was written and received
+    /// Print the messages sent and received
     History {
-        /// With whom; without it all
+        /// With this contact only
         name: Option<String>,
     },
-    /// Put who you are and whom you know into a file, sealed with your passphrase; letters are not in it
+    /// Write your keys and contacts to a file, encrypted with your passphrase; messages are not in it
     Backup {
-        /// A file that is not there yet; keep it where the folder is not lost with it
+        /// A new file; keep it on another disk than the folder
         file: PathBuf,
     },
-    /// Be who you were, when the folder of your letters is lost: by a back-up and its passphrase
+    /// Restore your keys and contacts from a backup and its passphrase
     Restore {
         /// The file that `backup` has written
         file: PathBuf,
     },
-    /// Show whom you know, and the numbers to compare with them
+    /// List your contacts, and the safety numbers to compare with them
     People,
 }
 
 /// A command to a box.
 #[derive(Debug, Args)]
 pub struct Order {
-    /// The file of the operator's key; without it ~/.config/octet/key
+    /// The operator's key file [default: ~/.config/octet/key]
     #[arg(long, value_name = "FILE")]
     pub key: Option<PathBuf>,
-    /// For how long it is good, 24 hours at most
+    /// How long it is valid, 24 hours at most
     #[arg(long = "for", value_name = "TIME", default_value = "1h", value_parser = humantime::parse_duration)]
     pub good_for: Duration,
-    /// Another board of the box, which is to do it: its node, as `boards` shows it
+    /// Another board of the box that runs it: its public key, as `boards` shows it
     #[arg(long, value_name = "did:key:…")]
     pub board: Option<PublicKey>,
-    /// What you call the box
+    /// The box's contact name
     pub name: String,
     /// `help`, `status`, `boards`, `subscribe alerts` or `unsubscribe alerts`, or UNIT VERB NAME=VALUE…; `init` is PID 1
     #[arg(required = true, value_name = "WORD")]

@@ -42,56 +42,56 @@ pub enum Task {
     Ask(Vec<String>),
 }
 
-/// Asks an appliance
+/// Controls an Octet appliance
 ///
-/// Without --box it asks the appliance that it runs on. `--box BOX --help` lists its units, and what each is for;
-/// `--box BOX UNIT --help` the verbs of one. Options may stand after a verb, too. In bash,
-/// `complete -o default -C octetctl octetctl` has the tab key complete units and verbs of a box that you know.
+/// Without --box it controls the node that it runs on. `--box BOX --help` lists the units of a box, `--box BOX UNIT
+/// --help` the verbs of a unit. Options may also follow the verb. In bash, `complete -o default -C octetctl octetctl`
+/// enables completion of units and verbs of known boxes.
 #[derive(Parser)]
 #[command(name = "octetctl", disable_help_flag = true)]
 struct Words {
-    /// The box: KEY@ADDRESS[:PORT], or ADDRESS[:PORT] of one that you know
+    /// The box: KEY@ADDRESS[:PORT], or ADDRESS[:PORT] of a known box
     #[arg(long = "box", value_name = "BOX")]
     target: Option<Target>,
-    /// A board of that box, through its gate: N, or N=KEY of one that you do not know yet
+    /// A board of that box, through the box's gate: N, or N=KEY if its key is not known yet
     #[arg(long, value_name = "N")]
     board: Option<Board>,
-    /// The file of your key; without it ~/.config/octet/key
+    /// Your key file [default: ~/.config/octet/key]
     #[arg(long, value_name = "FILE")]
     key: Option<PathBuf>,
-    /// `keygen [FILE]` makes a key, `sign` a command for others to carry, `sign-holder` who holds a box's
-    /// map, `vouch N` which node a board is, `boxes` lists what you know, `revoke BOX` is for one that is lost, `openwrt`
-    /// for a router with OpenWrt; else unit and verb
+    /// UNIT VERB [ARGUMENT]..., or one of: `keygen [FILE]` generates a key, `boxes` lists known boxes, `revoke BOX`
+    /// blocks a lost box, `sign` signs a command for later, `sign-coordinator` appoints a box's coordinator, `vouch
+    /// N` signs the key of a board, `openwrt` configures a router with OpenWrt
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "WORD")]
     words: Vec<String>,
 }
 
-/// Makes a key, and prints its public half, for `[operator] keys` in appliance.toml
+/// Generates a key and prints the public key, for `[operator] keys` in appliance.toml
 #[derive(Parser)]
 #[command(name = "octetctl keygen", bin_name = "octetctl keygen")]
 struct KeygenLine {
-    /// Where it is kept; without it ~/.config/octet/key
+    /// The key file [default: ~/.config/octet/key]
     file: Option<PathBuf>,
 }
 
-/// Lists the boxes that you know: name, whether it was revoked, and where it was
+/// Lists the known boxes: public key, whether it is revoked, and last address
 #[derive(Parser)]
 #[command(name = "octetctl boxes", bin_name = "octetctl boxes")]
 struct BoxesLine {}
 
-/// Signs which node a board of your box is, after you have compared its key, and has the box keep that
+/// Signs the key of a board of your box, after you have compared it, and stores the record on the box
 #[derive(Parser)]
 #[command(name = "octetctl vouch", bin_name = "octetctl --box BOX vouch")]
 struct VouchLine {
-    /// The board: N, or N=KEY of the one that you mean
+    /// The board: N, or N=KEY
     board: Board,
 }
 
-/// Never speaks to a box again that is lost: whoever has it has its keys
+/// Blocks a lost or stolen box: octetctl never connects to its key again
 #[derive(Parser)]
 #[command(name = "octetctl revoke", bin_name = "octetctl revoke")]
 struct RevokeLine {
-    /// The box: its name (a did:key), or ADDRESS[:PORT] of one that you know
+    /// The box: its public key (a did:key), or ADDRESS[:PORT] of a known box
     lost: Lost,
 }
 
@@ -116,7 +116,7 @@ impl std::str::FromStr for Lost {
     }
 }
 
-/// Signs a command that others can carry, to be run once: `octetctl gate run COMMAND`
+/// Signs a command that anybody can deliver, and that runs once: `octetctl gate run COMMAND`
 #[derive(Parser)]
 #[command(name = "octetctl sign", bin_name = "octetctl sign")]
 struct SignWords {
@@ -127,30 +127,31 @@ struct SignWords {
 /// What is to be signed.
 #[derive(Debug, Args)]
 pub struct SignLine {
-    /// The node that is to do it (a did:key)
+    /// The public key of the node that runs it (a did:key)
     #[arg(long, value_name = "KEY")]
     pub node: octet_control::PublicKey,
-    /// For how long it is good, 24 hours at most
+    /// How long it is valid, 24 hours at most
     #[arg(long = "for", value_name = "TIME", default_value = "10m", value_parser = humantime::parse_duration)]
     pub good_for: std::time::Duration,
-    /// The unit that has the verb; `init` is PID 1
+    /// The unit; `init` is PID 1
     pub unit: octet_control::UnitName,
     /// The verb
     pub verb: String,
-    /// Its arguments, each as NAME=VALUE
+    /// The arguments, each as NAME=VALUE
     pub args: Vec<String>,
 }
 
-/// Signs that a node holds the map of your box from now on; take it there: `octetctl cluster adopt`
+/// Signs that a node is the coordinator of your box from now on; `octetctl cluster adopt` installs the statement
+/// there
 #[derive(Debug, Parser)]
 #[command(name = "octetctl sign-holder", bin_name = "octetctl sign-holder")]
 pub struct SignHolderLine {
-    /// The new holder (a did:key), as `identity show` on it says
+    /// The public key of the new coordinator (a did:key), as `identity show` prints it there
     pub holder: octet_control::PublicKey,
-    /// One more than `cluster show` says: the statement with the highest counts
+    /// One more than `cluster show` prints; the statement with the highest epoch wins
     #[arg(long, value_name = "N")]
     pub epoch: u64,
-    /// The holder before, whose boards it takes over
+    /// The previous coordinator, whose boards it takes over
     #[arg(long, value_name = "OLDKEY")]
     pub replaces: Option<octet_control::PublicKey>,
 }

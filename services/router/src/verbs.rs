@@ -17,7 +17,7 @@ pub fn verbs() -> Verbs<Work> {
         |name, help| Verb::new(name, Capability::Read, help).shown(ColumnKind::Lines, &["report"]);
     Verbs::default()
         .with(
-            verb("login", Capability::Own, "Keeps the password of the router's login `octet`"),
+            verb("login", Capability::Own, "Stores the password of the router's user `octet`"),
             text(
                 "fingerprint",
                 "sha256:… of the router's certificate, as `octetctl openwrt adopt` shows it",
@@ -29,26 +29,40 @@ pub fn verbs() -> Verbs<Work> {
                 work.login(router, || peer.read_file(id, LONGEST)).map(|()| Value::Null)
             },
         )
-        .with(verb("logout", Capability::Own, "Forgets that password"), nothing(), |work, _, ()| {
+        .with(verb("logout", Capability::Own, "Deletes that password"), nothing(), |work, _, ()| {
             work.logout().map(|()| Value::Null)
         })
         .with(
-            told("diff", "Lists what stands in the way, and what is to come, change and go"),
+            told(
+                "diff",
+                "Lists conflicts, and what `apply` would add, change and delete on the router",
+            ),
             nothing(),
             |work, _, ()| work.diff().map(report),
         )
         .with(
-            verb("apply", Capability::Own, "Brings the router to the plan, or leaves it as it was"),
+            verb(
+                "apply",
+                Capability::Own,
+                "Applies the plan to the router, or leaves it unchanged",
+            ),
             nothing(),
             |work, _, ()| change(work, Goal::Plan),
         )
         .with(
-            told("verify", "Lists what is not as the plan says; nothing if all is"),
+            told(
+                "verify",
+                "Lists the differences between router and plan; prints nothing if there are none",
+            ),
             nothing(),
             |work, _, ()| work.verify().map(report),
         )
         .with(
-            verb("release", Capability::Own, "Takes away all that is Octet's on the router"),
+            verb(
+                "release",
+                Capability::Own,
+                "Removes everything of Octet from the router's configuration",
+            ),
             nothing(),
             |work, _, ()| change(work, Goal::Nothing),
         )

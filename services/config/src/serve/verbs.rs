@@ -33,19 +33,15 @@ where
     let next = |config: &Arc<Config<F, R>>| config.keeper.view().next_number;
     Verbs::default()
         .with(
-            Verb::new(
-                "show",
-                Read,
-                "Shows the settings that are in force, and where they are from",
-            )
-            .shown(ColumnKind::Lines, &["text"]),
-            option("section", "One section only, with all that is not said")
+            Verb::new("show", Read, "Shows the active settings and their source")
+                .shown(ColumnKind::Lines, &["text"]),
+            option("section", "One section only, with the defaults filled in")
                 .parse(|name| name.map(named).transpose()),
             |config: &Arc<Config<F, R>>, _, section| config.show(section),
         )
         .with(
-            Verb::new("diff", Read, "Shows what a file would change"),
-            file("file", "A whole appliance.toml").and(called()),
+            Verb::new("diff", Read, "Shows what a file would change, without applying it"),
+            file("file", "A complete appliance.toml").and(called()),
             |config, call, (_, called)| {
                 let bytes = call.peer.read_file(call.id, MAX_TEXT)?;
                 config.diff(&config.parse(&called, bytes)?.0)
@@ -55,15 +51,15 @@ where
             Verb::new(
                 "apply",
                 Configure,
-                "Puts a file in force, until it is confirmed or undoes itself",
+                "Applies a file; it is rolled back unless `config confirm` follows in time",
             )
             .shown(ColumnKind::Lines, &["new_keys", "warnings"]),
-            file("file", "A whole appliance.toml").and(called()).and(confirm()),
+            file("file", "A complete appliance.toml").and(called()).and(confirm()),
             |config, call, ((file, called), confirm)| config.apply(call, (&file, &called), confirm),
         )
         .signed(next)
         .with(
-            Verb::new("confirm", Configure, "Keeps the settings that were applied last"),
+            Verb::new("confirm", Configure, "Confirms the settings that were applied last"),
             nothing(),
             |config, call, ()| {
                 let confirmed = config.keeper.confirm(call.by);
@@ -71,7 +67,7 @@ where
             },
         )
         .with(
-            Verb::new("history", Read, "Lists the settings that there were"),
+            Verb::new("history", Read, "Lists the previous settings"),
             nothing(),
             |config, _, ()| config.history(),
         )
@@ -79,26 +75,31 @@ where
             Verb::new(
                 "rollback",
                 Configure,
-                "Takes back what was not confirmed, or goes back further",
+                "Rolls unconfirmed settings back, or applies previous ones again",
             ),
-            optional_text("to", "The number of a configuration; 0 is the image's own")
+            optional_text("to", "A number of `config history`; 0 is the image's own")
                 .parse(|to| to.map(number).transpose())
                 .and(confirm()),
             |config, call, (to, confirm)| config.rollback(call, to, confirm),
         )
         .signed(next)
         .with(
-            Verb::new(SECTION, Read, "Gives a unit one of the sections that its unit file names"),
+            Verb::new(
+                SECTION,
+                Read,
+                "Answers a section of the settings to a unit whose unit file names it",
+            )
+            .internal(),
             text("section", "Its name")
                 .parse(named)
-                .and(flag("next", "As it is to be, for a unit that is asked about it")),
+                .and(flag("next", "The candidate settings, which are being checked")),
             |config, call, (section, next)| config.section(call.uid, section, next),
         )
 }
 
 /// What a person calls the file.
 fn called() -> Takes<String> {
-    option(CALLED, "What its errors call it; octetctl says its path")
+    option(CALLED, "The file's name for error messages; octetctl sends its path")
         .parse(|name| Ok(name.unwrap_or_else(|| FILE.to_owned())))
 }
 
@@ -106,7 +107,7 @@ fn called() -> Takes<String> {
 fn confirm() -> Takes<Duration> {
     let (usual, least, most) = CONFIRM;
     let help = format!(
-        "Seconds until it undoes itself unless it is confirmed, {least} to {most}; {usual} if not given"
+        "Seconds until the roll-back unless it is confirmed, {least} to {most}; default {usual}"
     );
     optional_integer("confirm", &help).parse(move |seconds| {
         let seconds = seconds.unwrap_or(usual);

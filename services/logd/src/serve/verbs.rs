@@ -7,9 +7,9 @@ pub fn verbs() -> Vec<Verb> {
     use Capability::Read;
 
     vec![
-        Verb::new(DESCRIBE, Read, "Lists these verbs"),
+        Verb::new(DESCRIBE, Read, "Lists these verbs, for programs").internal(),
         logs_verb(),
-        Verb::new("stats", Read, "Shows how much is kept, and what was not")
+        Verb::new("stats", Read, "Shows how much log is stored, and how much was lost")
             .shown(ColumnKind::Bytes, &["stored", "waiting", "torn", "bytes", "lost"]),
     ]
 }

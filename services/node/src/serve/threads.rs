@@ -68,7 +68,11 @@ impl<S: 'static> Verbs<S> {
     #[cfg(feature = "metrics")]
     #[must_use]
     pub fn with_metrics(self, read: impl Fn(&S) -> Option<String> + Send + Sync + 'static) -> Self {
-        let verb = Verb::new("metrics", Capability::Read, "Shows the numbers for Prometheus");
+        let verb = Verb::new(
+            "metrics",
+            Capability::Read,
+            "Prints the metrics in the Prometheus text format",
+        );
         self.with(verb.shown(ColumnKind::Lines, &["text"]), nothing(), move |state, _, ()| {
             let text = read(state).ok_or_else(|| {
                 let message = "what is counted cannot be read";

@@ -52,7 +52,8 @@ pub struct Takes<T> {
 impl<S, A> Default for Verbs<S, A> {
     /// `describe` alone.
     fn default() -> Self {
-        let verb = Verb::new(DESCRIBE, Capability::Read, "Lists these verbs");
+        let verb =
+            Verb::new(DESCRIBE, Capability::Read, "Lists these verbs, for programs").internal();
         Self { all: vec![Entry { verb, signed: None, answer: None }] }
     }
 }

@@ -6,9 +6,9 @@ use clap::{Args, Parser, Subcommand};
 use octet_appliance::{Fingerprint, RouterAddress};
 use octet_openwrt::adopt::LOGIN;
 
-/// Has a router with OpenWrt obey appliance.toml
+/// Configures a router with OpenWrt by appliance.toml
 ///
-/// The router's password is in the environment variable OCTET_OPENWRT_PASSWORD, or in a file.
+/// The router's password comes from the environment variable OCTET_OPENWRT_PASSWORD or from a file.
 #[derive(Debug, Parser)]
 #[command(name = "octetctl openwrt", bin_name = "octetctl openwrt")]
 pub struct OpenwrtLine {
@@ -27,19 +27,19 @@ impl OpenwrtLine {
 /// What is to be done.
 #[derive(Debug, Subcommand)]
 pub enum Verb {
-    /// Looks at a new router without a login: its certificate, and what to paste there for one
+    /// Shows a new router's certificate, and the commands to paste there to create a login
     Adopt {
-        /// Where its web server answers: ADDRESS, or ADDRESS:PORT if it is not 443
+        /// The router's web server: ADDRESS, or ADDRESS:PORT if the port is not 443
         address: RouterAddress,
     },
-    /// Lists what stands in the way, and what is to come, change and go
+    /// Lists conflicts, and what `apply` would add, change and delete
     Diff(Of),
-    /// Brings the router there, or leaves it as it was
+    /// Applies the settings to the router, or leaves it unchanged
     Apply(Of),
-    /// Lists what is not as the plan says: what is configured, what the firewall warns of, and what runs; with --box BOX
-    /// also what arrives of packets that its boards send each other
+    /// Lists differences between the settings and the router: configuration, firewall warnings, running state; with
+    /// --box BOX also which packets between its boards arrive
     Verify(Of),
-    /// Takes away all that is Octet's, and leaves what is the owner's
+    /// Removes everything of Octet, and keeps what is the owner's
     Release(Of),
 }
 
@@ -49,16 +49,16 @@ pub struct Of {
     /// The settings of the box
     #[arg(long, value_name = "FILE", default_value = "appliance.toml")]
     pub settings: PathBuf,
-    /// The folder of Octet's repository, for the ports of its services; without it that of the settings
+    /// The folder of Octet's repository, for the ports of its services; default: the folder of the settings
     #[arg(long, value_name = "FOLDER")]
     pub octet: Option<PathBuf>,
-    /// Where its web server answers; without it as `router` in [cluster] says
+    /// The router's web server; default: `router` in [cluster]
     #[arg(long, requires = "fingerprint")]
     pub address: Option<RouterAddress>,
-    /// Its certificate, as `octetctl openwrt adopt` says: sha256:…
+    /// The SHA-256 of its certificate, as `octetctl openwrt adopt` prints it: sha256:…
     #[arg(long, value_name = "SHA256", requires = "address")]
     pub fingerprint: Option<Fingerprint>,
-    /// Who logs in
+    /// The user that logs in
     #[arg(long, value_name = "NAME", default_value = LOGIN)]
     pub login: String,
     /// A file whose first line is the password; without it OCTET_OPENWRT_PASSWORD

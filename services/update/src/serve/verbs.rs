@@ -27,7 +27,7 @@ pub fn verbs() -> Verbs<Work> {
             Verb::new(
                 "status",
                 Read,
-                "Shows the slots, which of them runs, and which one starts next",
+                "Shows the slots, the running one, and the one that boots next",
             )
             .shown(ColumnKind::Bytes, &["free"]),
             nothing(),
@@ -42,17 +42,17 @@ pub fn verbs() -> Verbs<Work> {
             Verb::new(
                 "install",
                 Update,
-                "Writes a signed update as a new slot; it is tried at the next start",
+                "Installs a signed update into the other slot; the next boot tries it",
             )
             .shown(ColumnKind::Bytes, &["size", "received", "copied", "patched", "shared"]),
-            file("file", "what `cargo image bundle` made"),
+            file("file", "The bundle that `cargo image bundle` has made"),
             install,
         )
         .with(
             Verb::new(
                 "rollback",
                 Update,
-                "Has the next start take the newest other slot that was good",
+                "Makes the next boot use the previous good slot",
             ),
             nothing(),
             |work, _, ()| {
@@ -64,10 +64,10 @@ pub fn verbs() -> Verbs<Work> {
             Verb::new(
                 "licenses",
                 Read,
-                "Lists what the software is made of; of one part its licence in full, and where its source is",
+                "Lists the software components; with a name, the licence text and the source of one",
             )
             .shown(ColumnKind::Lines, &["text"]),
-            optional_text("name", "a part, such as busybox"),
+            optional_text("name", "A component, for example busybox"),
             |_, _, name| licenses::show(Path::new(LICENSES), name.as_deref()),
         )
         // Each update is held against what is in force then: all there is to do is to read it.

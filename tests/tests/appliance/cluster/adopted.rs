@@ -87,6 +87,15 @@ pub fn passes(site: &Site, path: &Value, boards: &[u8]) {
         let now: Vec<_> = boards.iter().filter(is_left).collect();
         if now != left {
             println!("something is left at boards {now:?}");
+            for board in &now {
+                let lines = site.machine(Node::Board(**board)).logs("forward").unwrap();
+                println!(
+                    "board {board}: {:?} {}",
+                    counts(site, **board),
+                    site.ask(Node::Board(**board), "forward", "status", json!({}))
+                );
+                println!("{}", lines[lines.len().saturating_sub(30)..].join("\n  "));
+            }
         }
         left = now;
         left.is_empty()
