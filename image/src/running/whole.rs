@@ -111,7 +111,7 @@ pub fn table(nodes: &[Row], sequence: u64, seen: &[Seen]) -> String {
         let ready = status.ready_at.map_or_else(|| "?".to_owned(), report::seconds);
         let units = status.units.iter().filter(|unit| unit.state == UnitState::Ready).count();
         let (state, map, address) = match node {
-            Node::Router => ("holder".to_owned(), sequence.to_string(), String::new()),
+            Node::Router => ("coordinator".to_owned(), sequence.to_string(), String::new()),
             Node::Board(number) => {
                 let seen = &seen[usize::from(*number) - 1];
                 let map = seen.has.map(|has| has.to_string()).unwrap_or_default();

@@ -27,7 +27,7 @@ pub struct Operator {
 pub struct OperatorKey {
     /// The public key, as `octetctl keygen` prints it.
     pub key: PublicKey,
-    /// What the log calls its holder.
+    /// What the log calls its coordinator.
     pub name: OperatorName,
     /// What it may do.
     pub may: Vec<Grant>,
@@ -82,7 +82,7 @@ pub struct Grant {
 pub struct InvalidGrant(String);
 
 impl Grant {
-    /// Whether it lets its holder use a verb of `unit` that needs `capability`. Only `own` includes
+    /// Whether it lets its coordinator use a verb of `unit` that needs `capability`. Only `own` includes
     /// others: who may change the software need not be let see the log.
     pub fn lets(&self, capability: Capability, unit: &UnitName) -> bool {
         let whole = self.capability == Capability::Own || self.capability == capability;
@@ -91,7 +91,7 @@ impl Grant {
 }
 
 impl OperatorKey {
-    /// Whether its holder may use a verb of `unit` that needs `capability`.
+    /// Whether its coordinator may use a verb of `unit` that needs `capability`.
     pub fn may(&self, capability: Capability, unit: &UnitName) -> bool {
         self.may.iter().any(|grant| grant.lets(capability, unit))
     }

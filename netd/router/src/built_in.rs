@@ -58,7 +58,7 @@ impl BuiltIn {
         }
     }
 
-    /// All of them, between these zones, with the ports of the gate. What is for the holder of the map is
+    /// All of them, between these zones, with the ports of the gate. What is for the coordinator is
     /// for the router, or for the board `manager` if there is one: then nothing of it is for the router. That board
     /// reaches the port `web` of the router, if there is one.
     pub fn all(
@@ -67,7 +67,7 @@ impl BuiltIn {
         manager: Option<u8>,
         web: Option<u16>,
     ) -> Vec<(Self, Way, PortRange)> {
-        let (holder, [enrolment, owners, relay]) = match manager.map(Zone::Board) {
+        let (coordinator, [enrolment, owners, relay]) = match manager.map(Zone::Board) {
             None => (Zone::Router, [Self::Enrolment, Self::Gate, Self::Relay]),
             Some(board) => (board, [Self::ManagerEnrolment, Self::ManagerGate, Self::ManagerRelay]),
         };
@@ -91,15 +91,15 @@ impl BuiltIn {
                 push(Self::Reach, out(Traffic::Ping), ALL_PORTS);
             }
             match zone {
-                Zone::Board(_) if *zone != holder => {
-                    push(enrolment, (*zone, holder, Traffic::Tcp), one(ENROLMENT));
+                Zone::Board(_) if *zone != coordinator => {
+                    push(enrolment, (*zone, coordinator, Traffic::Tcp), one(ENROLMENT));
                     for port in gate {
-                        push(relay, (holder, *zone, port.protocol.into()), one(port.number));
+                        push(relay, (coordinator, *zone, port.protocol.into()), one(port.number));
                     }
                 }
                 Zone::Lan => {
                     for port in gate {
-                        push(owners, (*zone, holder, port.protocol.into()), one(port.number));
+                        push(owners, (*zone, coordinator, port.protocol.into()), one(port.number));
                     }
                 }
                 Zone::Uplink => {

@@ -86,9 +86,9 @@ mod tests {
         let (router, _) = member(0, &[], &["cache"]);
         let (one, key) = member(1, &["10.20.1.2", "fd00::1"], &["cache", "cluster"]);
         let (two, _) = member(2, &["10.20.2.2"], &["cluster"]);
-        let holder = router.node;
+        let coordinator = router.node;
         let version = Version { epoch: 1, sequence: 1 };
-        let map = Map::new(holder, version, vec![router, one.clone(), two], vec![]);
+        let map = Map::new(coordinator, version, vec![router, one.clone(), two], vec![]);
         let addresses = ["10.20.1.2:4433", "[fd00::1]:4433"].map(|at| at.parse().unwrap());
         let expected = Peer { number: 1, node: one.node, key, addresses: addresses.to_vec() };
         assert_eq!(of(&map), std::slice::from_ref(&expected));

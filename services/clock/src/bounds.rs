@@ -52,8 +52,9 @@ impl Bounds {
 
 fn latest(update: &Update) -> Option<Time> {
     let map = update.map.as_ref()?.map();
-    let holder = map.of(&map.holder).filter(|holder| Some(holder.number) != update.number)?;
-    let issued = holder.certificates.iter().map(|certificate| certificate.statement().issued);
+    let coordinator =
+        map.of(&map.coordinator).filter(|coordinator| Some(coordinator.number) != update.number)?;
+    let issued = coordinator.certificates.iter().map(|certificate| certificate.statement().issued);
     issued.max().map(Duration::from_secs)
 }
 
@@ -66,27 +67,33 @@ mod tests {
 
     #[test]
     fn what_another_coordinator_says_counts() {
-        let holder = Key::generate().unwrap();
+        let coordinator = Key::generate().unwrap();
         let certificate = |unit: &str, issued| {
             let (unit, key) = (unit.parse().unwrap(), Key::generate().unwrap().public());
-            let statement = Statement { node: holder.public(), unit, key, epoch: 1, issued };
-            Certificate::sign(statement, &holder).unwrap()
+            let statement = Statement { node: coordinator.public(), unit, key, epoch: 1, issued };
+            Certificate::sign(statement, &coordinator).unwrap()
         };
         let certificates =
             vec![certificate("cluster", 1_800_000_000), certificate("gate", 1_700_000_000)];
         let key = Key::generate().unwrap();
         let statement = Statement {
-            node: holder.public(),
+            node: coordinator.public(),
             unit: "cluster".parse().unwrap(),
             key: key.public(),
             epoch: 1,
             issued: 1_800_000_000,
         };
-        let own = Certificate::sign(statement, &holder).unwrap();
+        let own = Certificate::sign(statement, &coordinator).unwrap();
         let (addresses, record, drained) = (vec![], None, false);
-        let member =
-            Member { number: 0, node: holder.public(), addresses, certificates, record, drained };
-        let map = Map::new(holder.public(), Version::default(), vec![member], vec![]);
+        let member = Member {
+            number: 0,
+            node: coordinator.public(),
+            addresses,
+            certificates,
+            record,
+            drained,
+        };
+        let map = Map::new(coordinator.public(), Version::default(), vec![member], vec![]);
         let map = SignedMap::sign(map, own, &key).unwrap();
         let update = |number| Update { number, map: Some(map.clone()) };
         assert_eq!(latest(&update(Some(3))), Some(Duration::from_secs(1_800_000_000)));

@@ -1,4 +1,4 @@
-//! Which node each board is, as its holder has it. No clock, socket or disk in here: what is given is
+//! Which node each board is, as its coordinator has it. No clock, socket or disk in here: what is given is
 //! the time, and what comes out is another book, which whoever has it writes down before it says so.
 
 mod by_hand;
@@ -24,16 +24,16 @@ use serde::{Deserialize, Serialize};
 use crate::rules::Rules;
 use remembered::Remembered;
 
-/// The epoch of a box whose holder was never changed.
+/// The epoch of a box whose coordinator was never changed.
 pub const FIRST_EPOCH: u64 = 1;
 
-/// What the holder knows.
+/// What the coordinator knows.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Book {
-    /// The holder's own node.
-    pub holder: PublicKey,
-    /// The holder's own number: 0 if it is the router, and otherwise that of a board, which has no entry
+    /// The coordinator's own node.
+    pub coordinator: PublicKey,
+    /// The coordinator's own number: 0 if it is the router, and otherwise that of a board, which has no entry
     /// for a key.
     pub number: u8,
     /// The map that was made last.
@@ -41,11 +41,11 @@ pub struct Book {
     /// The last ones that were made or learned from.
     #[serde(default)]
     remembered: Remembered,
-    /// What makes it the holder, if it was not the first.
+    /// What makes it the coordinator, if it was not the first.
     statement: Option<Statement>,
-    /// The newest map of the holder before that was learned from.
+    /// The newest map of the coordinator before that was learned from.
     learned: Option<Learned>,
-    /// What the holder says about the keys of its own services.
+    /// What the coordinator says about the keys of its own services.
     own: Vec<Certificate>,
     /// The boards, by their numbers.
     entries: BTreeMap<u8, Entry>,
@@ -58,7 +58,7 @@ pub struct Book {
 #[serde(deny_unknown_fields)]
 struct Learned {
     version: Version,
-    /// Which of the old holder's keys has signed it.
+    /// Which of the old coordinator's keys has signed it.
     key_epoch: u64,
 }
 
@@ -91,7 +91,7 @@ struct Replace {
 pub struct Enrolled {
     /// Its key.
     pub node: PublicKey,
-    /// When it was taken, in seconds since 1970, by the holder's clock.
+    /// When it was taken, in seconds since 1970, by the coordinator's clock.
     pub since: u64,
     /// Why it was.
     pub how: How,
@@ -107,7 +107,7 @@ pub struct Enrolled {
 pub enum How {
     /// It was the first one there.
     FirstUse,
-    /// The holder before had it.
+    /// The coordinator before had it.
     TakenOver,
     /// An owner has approved it, or let it replace another.
     ByHand,
@@ -130,14 +130,14 @@ pub enum Standing {
 
 impl Book {
     /// That of a box that was never seen before.
-    pub fn new(holder: PublicKey, number: u8) -> Self {
+    pub fn new(coordinator: PublicKey, number: u8) -> Self {
         let version = Version { epoch: FIRST_EPOCH, sequence: 0 };
         let (statement, learned) = (None, None);
         let (remembered, own, entries, revoked) = Default::default();
-        Self { holder, number, version, remembered, statement, learned, own, entries, revoked }
+        Self { coordinator, number, version, remembered, statement, learned, own, entries, revoked }
     }
 
-    /// The holder has this number from now on. Whoever was that board is none any more.
+    /// The coordinator has this number from now on. Whoever was that board is none any more.
     pub fn be_at(&mut self, number: u8) {
         self.number = number;
         let drained = self.is_drained(number);
@@ -146,7 +146,7 @@ impl Book {
         }
     }
 
-    /// What makes it the holder, if it was not the first.
+    /// What makes it the coordinator, if it was not the first.
     pub fn statement(&self) -> Option<&Statement> {
         self.statement.as_ref()
     }
@@ -189,9 +189,9 @@ impl Book {
         &self.revoked
     }
 
-    /// The holder says this about the keys of its own services, of all of them if it is `complete`.
+    /// The coordinator says this about the keys of its own services, of all of them if it is `complete`.
     pub fn say_own(&mut self, certificates: Vec<Certificate>, complete: bool) {
-        let own = |certificate: &Certificate| certificate.statement().node == self.holder;
+        let own = |certificate: &Certificate| certificate.statement().node == self.coordinator;
         let certificates = certificates.into_iter().filter(own).collect();
         self.own = join::newest(certificates, &self.own, complete);
     }
@@ -200,7 +200,7 @@ impl Book {
     pub fn map(&self, rules: &Rules) -> Map {
         let own = Member {
             number: self.number,
-            node: self.holder,
+            node: self.coordinator,
             addresses: rules.addresses(self.number),
             certificates: self.own.clone(),
             record: None,
@@ -220,7 +220,7 @@ impl Book {
         });
         let mut members: Vec<Member> = boards.chain([own]).collect();
         members.sort_by_key(|member| member.number);
-        Map::new(self.holder, self.version, members, self.revoked.clone())
+        Map::new(self.coordinator, self.version, members, self.revoked.clone())
     }
 
     /// The number at which `node` was enrolled.

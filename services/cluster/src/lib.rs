@@ -1,4 +1,4 @@
-//! cluster: who belongs to the box. The holder enrols the node at each port, and makes of that a map,
+//! cluster: who belongs to the box. The coordinator enrols the node at each port, and makes of that a map,
 //! which every node keeps (docs/cluster.md).
 //!
 //! One thread does all of it. Four others wait: for PID 1 twice, and for `identity` twice; and while there is
@@ -8,7 +8,7 @@
 #![warn(clippy::print_stderr, clippy::print_stdout)]
 
 pub mod book;
-mod holder;
+mod coordinator;
 pub mod limits;
 mod measure;
 mod member;
@@ -42,7 +42,7 @@ use octet_node::serve::tasks;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::{LocalSet, spawn_local};
 
-use crate::holder::Holder;
+use crate::coordinator::Coordinator;
 use crate::limits::Limits;
 use crate::member::Member;
 use crate::node::{Node, Role};
@@ -70,7 +70,7 @@ pub struct Parts {
     pub folder: Option<PathBuf>,
     /// The folder of the units' sockets.
     pub sockets: PathBuf,
-    /// Where boards connect, if this is the holder.
+    /// Where boards connect, if this is the coordinator.
     pub port: TcpListener,
     /// Where the box does.
     pub control: UnixListener,
@@ -102,7 +102,7 @@ async fn serve(parts: Parts, ready: impl FnOnce() -> io::Result<()>) -> io::Resu
     let (kept, trouble) = match store.kept() {
         Ok(kept) => (kept, None),
         Err(error) => {
-            say!("{error}: nobody is believed to be the holder without an owner's statement");
+            say!("{error}: nobody is believed to be the coordinator without an owner's statement");
             (Kept::default(), Some(error.to_string()))
         }
     };
@@ -165,15 +165,15 @@ async fn play(node: &Rc<Node>, place: Option<Place>, port: &tokio::net::TcpListe
             node.role.replace(Role::Idle("this box is one board"));
             turn_away(port).await;
         }
-        Some(Place::Holder(number)) => hold(node, number, port).await,
-        Some(Place::Board(number, holder)) => {
-            let member = Member::new(Rc::clone(node), number, holder);
+        Some(Place::Coordinator(number)) => hold(node, number, port).await,
+        Some(Place::Board(number, coordinator)) => {
+            let member = Member::new(Rc::clone(node), number, coordinator);
             node.role.replace(Role::Member(Rc::clone(&member)));
             tokio::join!(member.keep(), turn_away(port));
         }
         Some(Place::OtherRouter) => {
             const WHY: &str = "a router that runs Octet, in a box whose settings say `router = \"openwrt\"`: \
-                               neither the holder of the map nor a board";
+                               neither the coordinator nor a board";
             say!("this is {WHY}");
             node.role.replace(Role::Idle(WHY));
             turn_away(port).await;
@@ -186,7 +186,7 @@ async fn play(node: &Rc<Node>, place: Option<Place>, port: &tokio::net::TcpListe
 }
 
 async fn hold(node: &Rc<Node>, number: u8, port: &tokio::net::TcpListener) {
-    node.role.replace(Role::Idle("the holder of the map; its key is not certified yet"));
+    node.role.replace(Role::Idle("the coordinator; its key is not certified yet"));
     let mut own = node.own.certified.clone();
     let certified = loop {
         if let Some(certified) = own.borrow_and_update().clone() {
@@ -197,11 +197,11 @@ async fn hold(node: &Rc<Node>, number: u8, port: &tokio::net::TcpListener) {
         }
     };
     let mut problem = String::new();
-    let holder = loop {
-        match Holder::open(Rc::clone(node), number, &certified) {
-            Ok(holder) => break holder,
+    let coordinator = loop {
+        match Coordinator::open(Rc::clone(node), number, &certified) {
+            Ok(coordinator) => break coordinator,
             Err(why) => {
-                node.role.replace(Role::Idle("the holder of the map; its book cannot be read"));
+                node.role.replace(Role::Idle("the coordinator; its book cannot be read"));
                 if why != problem {
                     say!("nobody is enrolled: {why}; put it back, or reset this node");
                     problem = why;
@@ -211,11 +211,11 @@ async fn hold(node: &Rc<Node>, number: u8, port: &tokio::net::TcpListener) {
         }
     };
     say!("this node holds the map");
-    node.role.replace(Role::Holder(Rc::clone(&holder)));
-    holder::keep(holder, port).await;
+    node.role.replace(Role::Coordinator(Rc::clone(&coordinator)));
+    coordinator::keep(coordinator, port).await;
 }
 
-/// Whoever connects to a node that is not the holder.
+/// Whoever connects to a node that is not the coordinator.
 async fn turn_away(port: &tokio::net::TcpListener) {
     loop {
         if port.accept().await.is_err() {

@@ -1,4 +1,4 @@
-//! A board: it finds the holder, says who it is, and keeps the map that it is given.
+//! A board: it finds the coordinator, says who it is, and keeps the map that it is given.
 
 use std::cell::RefCell;
 use std::io;
@@ -19,7 +19,7 @@ use tokio::time::{Instant, interval, sleep, sleep_until, timeout};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use crate::message::{FromBoard, FromHolder, Have, HolderHello, Join, LONGEST};
+use crate::message::{CoordinatorHello, FromBoard, FromCoordinator, Have, Join, LONGEST};
 use crate::node::Node;
 use crate::pin::{News, Pin, Shown};
 
@@ -27,12 +27,12 @@ use crate::pin::{News, Pin, Shown};
 pub struct Member {
     node: Rc<Node>,
     number: u8,
-    holder: SocketAddr,
-    /// How it stands with the holder.
+    coordinator: SocketAddr,
+    /// How it stands with the coordinator.
     state: RefCell<State>,
 }
 
-/// How a board stands with the holder.
+/// How a board stands with the coordinator.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 enum State {
     /// It is not connected; why, if that was tried.
@@ -43,7 +43,7 @@ enum State {
     Enrolled,
 }
 
-/// A connection to whom is believed to be the holder.
+/// A connection to whom is believed to be the coordinator.
 struct Link {
     frames: Frames<ReadHalf<TlsStream<TcpStream>>>,
     to: WriteHalf<TlsStream<TcpStream>>,
@@ -51,12 +51,12 @@ struct Link {
 }
 
 impl Member {
-    /// Board `number`, whose holder is at `holder`.
-    pub fn new(node: Rc<Node>, number: u8, holder: SocketAddr) -> Rc<Self> {
-        Rc::new(Self { node, number, holder, state: RefCell::default() })
+    /// Board `number`, whose coordinator is at `coordinator`.
+    pub fn new(node: Rc<Node>, number: u8, coordinator: SocketAddr) -> Rc<Self> {
+        Rc::new(Self { node, number, coordinator, state: RefCell::default() })
     }
 
-    /// Stays with the holder, for good.
+    /// Stays with the coordinator, for good.
     pub async fn keep(&self) {
         let limits = self.node.limits;
         let (mut pause, mut problem) = (limits.pause, String::new());
@@ -68,7 +68,7 @@ impl Member {
             );
             // The same again is not said again.
             if why != problem {
-                say!("no connection to the holder at {}: {why}", self.holder);
+                say!("no connection to the coordinator at {}: {why}", self.coordinator);
                 problem = why;
             }
             if was_there {
@@ -99,7 +99,7 @@ impl Member {
                 payload = link.frames.next(FOR_EVER) => {
                     let payload = payload.map_err(|error| error.to_string())?;
                     let payload = payload.ok_or("it has closed the connection")?;
-                    let message = FromHolder::parse(&payload).map_err(|error| error.to_string())?;
+                    let message = FromCoordinator::parse(&payload).map_err(|error| error.to_string())?;
                     heard = Instant::now();
                     self.hear(message, &mut link).await?;
                 }
@@ -140,7 +140,7 @@ impl Member {
         let patience = Patience { first: None, rest: None };
         let payload = frames.next(patience).await.map_err(|error| words(&error))?;
         let payload = payload.ok_or("it said nothing")?;
-        let hello = HolderHello::parse(&payload).map_err(|error| words(&error))?;
+        let hello = CoordinatorHello::parse(&payload).map_err(|error| words(&error))?;
         let (pin, node) = self.judge(&hello, key)?;
         let join = self.join(certified, &hello, node);
         self.say(&mut to, &join).await?;
@@ -150,20 +150,20 @@ impl Member {
     async fn tcp(&self) -> io::Result<TcpStream> {
         let source: Option<IpAddr> = (self.node.wiring.source_of)(self.number);
         let stream = match source {
-            None => TcpStream::connect(self.holder).await?,
+            None => TcpStream::connect(self.coordinator).await?,
             Some(source) => {
                 let socket =
                     if source.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
                 socket.bind(SocketAddr::new(source, 0))?;
-                socket.connect(self.holder).await?
+                socket.connect(self.coordinator).await?
             }
         };
         let _ = stream.set_nodelay(true);
         Ok(stream)
     }
 
-    /// Sees whether whoever has said `hello`, and holds `key`, is the holder.
-    fn judge(&self, hello: &HolderHello, key: PublicKey) -> Result<(Pin, PublicKey), String> {
+    /// Sees whether whoever has said `hello`, and holds `key`, is the coordinator.
+    fn judge(&self, hello: &CoordinatorHello, key: PublicKey) -> Result<(Pin, PublicKey), String> {
         let (node, key_epoch) = hello.node(key).map_err(|error| error.to_string())?;
         let (epoch, statement) = (hello.version.epoch, hello.statement);
         let shown = Shown { node, key_epoch, epoch, statement };
@@ -172,20 +172,30 @@ impl Member {
             && kept.pin.is_none()
             && statement.is_none()
         {
-            return Err(format!("{trouble}: only a holder that an owner has stated is believed"));
+            return Err(format!(
+                "{trouble}: only a coordinator that an owner has stated is believed"
+            ));
         }
         let judged = kept.judge(&shown, &self.node.settings.borrow().owners);
         let pin = judged.map_err(|error| format!("REFUSED: {error}"))?;
         Ok((pin, node))
     }
 
-    fn join(&self, certified: &Certified, hello: &HolderHello, holder: PublicKey) -> Join {
+    fn join(
+        &self,
+        certified: &Certified,
+        hello: &CoordinatorHello,
+        coordinator: PublicKey,
+    ) -> Join {
         let kept = self.node.kept.borrow();
-        let have =
-            kept.map.as_ref().map(|it| Have { holder: it.map().holder, version: it.map().version });
+        let have = kept
+            .map
+            .as_ref()
+            .map(|it| Have { coordinator: it.map().coordinator, version: it.map().version });
         // Whatever it may not know: of the same number, too, if its disk was put back.
         let digest = kept.map.as_ref().map(|it| sha256(it.text().as_bytes()));
-        let unknown = have.is_some_and(|have| have.holder != holder) || digest != hello.digest;
+        let unknown =
+            have.is_some_and(|have| have.coordinator != coordinator) || digest != hello.digest;
         Join {
             certificate: certified.certificate.clone(),
             number: Some(self.number),
@@ -195,25 +205,25 @@ impl Member {
         }
     }
 
-    async fn hear(&self, message: FromHolder, link: &mut Link) -> Result<(), String> {
+    async fn hear(&self, message: FromCoordinator, link: &mut Link) -> Result<(), String> {
         match message {
-            FromHolder::Ping => {}
-            FromHolder::Pending { .. } => {
+            FromCoordinator::Ping => {}
+            FromCoordinator::Pending { .. } => {
                 self.state.replace(State::Pending);
             }
-            FromHolder::Welcome { number } if number == self.number => {
+            FromCoordinator::Welcome { number } if number == self.number => {
                 self.state.replace(State::Enrolled);
             }
-            FromHolder::Welcome { number } => {
+            FromCoordinator::Welcome { number } => {
                 return Err(format!(
                     "it says that this is board {number}, and this is {}",
                     self.number
                 ));
             }
-            FromHolder::Refused { reason } => {
+            FromCoordinator::Refused { reason } => {
                 return Err(format!("it refuses this node: {reason}"));
             }
-            FromHolder::Map(signed) => {
+            FromCoordinator::Map(signed) => {
                 let pin = Pin { key_epoch: link.pin.key_epoch.max(signed.key_epoch()), ..link.pin };
                 let kept = self.node.kept.borrow().clone();
                 let news = kept.accept(&link.pin, &signed);
@@ -255,16 +265,16 @@ impl Member {
             map.members.iter().map(|member| {
                 let state = match () {
                     () if member.drained => "drained",
-                    () if member.node == map.holder => "holder",
+                    () if member.node == map.coordinator => "coordinator",
                     () => "enrolled",
                 };
                 json!({ "number": member.number, "state": state, "node": member.node })
             })
         });
         json!({
-            "role": "a board",
+            "role": "board",
             "number": self.number,
-            "more": format!("the holder knows how each is: `octetctl --box {} status --box`", self.holder.ip()),
+            "more": format!("the coordinator knows how each is: `octetctl --box {} status --box`", self.coordinator.ip()),
             "nodes": nodes.collect::<Vec<_>>(),
         })
     }
@@ -276,17 +286,17 @@ impl Member {
             State::Alone => "not connected yet".to_owned(),
             State::Broken(why) => format!("not connected: {why}"),
             State::Pending => {
-                "an owner has to approve it: `cluster approve` on the holder".to_owned()
+                "an owner has to approve it: `cluster approve` on the coordinator".to_owned()
             }
             State::Enrolled => "enrolled".to_owned(),
         };
         let version = kept.version();
         json!({
-            "role": "a board",
+            "role": "board",
             "number": self.number,
             "state": state,
-            "holder": kept.pin.map(|pin| pin.holder),
-            "at": self.holder,
+            "coordinator": kept.pin.map(|pin| pin.coordinator),
+            "at": self.coordinator,
             "epoch": version.map(|version| version.epoch),
             "sequence": version.map(|version| version.sequence),
         })

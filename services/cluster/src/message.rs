@@ -1,4 +1,4 @@
-//! What a board and the holder say to each other, each message a frame of JSON (docs/cluster.md).
+//! What a board and the coordinator say to each other, each message a frame of JSON (docs/cluster.md).
 
 use octet_node::certificate::Certificate;
 use octet_node::control::{MAX_PAYLOAD, PublicKey, is_control_or_format};
@@ -20,10 +20,10 @@ pub const LONGEST_REPORT: usize = 16 << 10;
 /// The longest reason that is given, in bytes.
 const LONGEST_REASON: usize = 1024;
 
-/// The holder's first message.
+/// The coordinator's first message.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct HolderHello {
+pub struct CoordinatorHello {
     /// Whose key it shows.
     pub certificate: Certificate,
     /// The map that it has.
@@ -31,7 +31,7 @@ pub struct HolderHello {
     /// The SHA-256 of that map's text, in hexadecimal, if there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<String>,
-    /// What makes it the holder, if it was not the first.
+    /// What makes it the coordinator, if it was not the first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub statement: Option<Statement>,
 }
@@ -51,7 +51,7 @@ pub struct Join {
     /// The map that it has.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub have: Option<Have>,
-    /// That map itself, if it is not the one that the holder gives everyone.
+    /// That map itself, if it is not the one that the coordinator gives everyone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub map: Option<SignedMap>,
 }
@@ -61,7 +61,7 @@ pub struct Join {
 #[serde(deny_unknown_fields)]
 pub struct Have {
     /// Who has signed it.
-    pub holder: PublicKey,
+    pub coordinator: PublicKey,
     /// Which it is.
     pub version: Version,
 }
@@ -78,10 +78,10 @@ pub enum FromBoard {
     Report(Map<String, Value>),
 }
 
-/// What the holder says after its hello.
+/// What the coordinator says after its hello.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum FromHolder {
+pub enum FromCoordinator {
     /// The board is this one.
     Welcome {
         /// Its number.
@@ -114,7 +114,7 @@ pub enum InvalidMessage {
     TooLong(usize),
 }
 
-impl HolderHello {
+impl CoordinatorHello {
     /// Reads it.
     ///
     /// # Errors
@@ -165,7 +165,7 @@ impl FromBoard {
     }
 }
 
-impl FromHolder {
+impl FromCoordinator {
     /// Reads it. Of a reason it keeps what can be shown.
     ///
     /// # Errors
@@ -207,12 +207,12 @@ mod tests {
             let json = serde_json::to_vec(&message).unwrap();
             assert_eq!(FromBoard::parse(&json).unwrap(), message);
         }
-        let refused = FromHolder::Refused { reason: "no".into() };
-        for message in [FromHolder::Welcome { number: 3 }, refused, FromHolder::Ping] {
+        let refused = FromCoordinator::Refused { reason: "no".into() };
+        for message in [FromCoordinator::Welcome { number: 3 }, refused, FromCoordinator::Ping] {
             let json = serde_json::to_vec(&message).unwrap();
-            assert_eq!(FromHolder::parse(&json).unwrap(), message);
+            assert_eq!(FromCoordinator::parse(&json).unwrap(), message);
         }
-        assert_eq!(serde_json::to_value(FromHolder::Ping).unwrap(), json!("ping"));
+        assert_eq!(serde_json::to_value(FromCoordinator::Ping).unwrap(), json!("ping"));
         let have = json!({"have": {"epoch": 1, "sequence": 2}});
         assert_eq!(serde_json::to_value(FromBoard::Have(version)).unwrap(), have);
     }
@@ -226,7 +226,9 @@ mod tests {
         assert!(report(LONGEST_REPORT - 100).is_ok());
         assert!(matches!(report(LONGEST_REPORT), Err(InvalidMessage::TooLong(_))));
         let reason = json!({"refused": {"reason": format!("a\n{}", "ä".repeat(2000))}}).to_string();
-        let FromHolder::Refused { reason } = FromHolder::parse(reason.as_bytes()).unwrap() else {
+        let FromCoordinator::Refused { reason } =
+            FromCoordinator::parse(reason.as_bytes()).unwrap()
+        else {
             panic!("{reason}")
         };
         assert!(reason.starts_with("aä") && reason.len() == LONGEST_REASON - 1);
@@ -235,10 +237,10 @@ mod tests {
     proptest! {
         #[test]
         fn never_panics(text in "\\PC{0,200}") {
-            let _ = HolderHello::parse(text.as_bytes());
+            let _ = CoordinatorHello::parse(text.as_bytes());
             let _ = Join::parse(text.as_bytes());
             let _ = FromBoard::parse(text.as_bytes());
-            let _ = FromHolder::parse(text.as_bytes());
+            let _ = FromCoordinator::parse(text.as_bytes());
         }
     }
 }

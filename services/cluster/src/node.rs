@@ -9,7 +9,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::spawn_blocking;
 
 use crate::book::Book;
-use crate::holder::Holder;
+use crate::coordinator::Coordinator;
 use crate::limits::Limits;
 use crate::member::Member;
 use crate::own::Own;
@@ -55,8 +55,8 @@ pub enum Role {
     /// Nothing yet, or never: why.
     Idle(&'static str),
     /// It has the book.
-    Holder(Rc<Holder>),
-    /// It has a holder.
+    Coordinator(Rc<Coordinator>),
+    /// It has a coordinator.
     Member(Rc<Member>),
 }
 
@@ -81,7 +81,7 @@ impl Node {
         Ok(())
     }
 
-    /// The same with a holder's book: it is there before the map is. A holder believes itself: should the
+    /// The same with a coordinator's book: it is there before the map is. A coordinator believes itself: should the
     /// settings name another, that one needs an owner's statement here, too.
     ///
     /// # Errors
@@ -89,8 +89,8 @@ impl Node {
     pub async fn keep_book(&self, book: &Book, map: SignedMap) -> Result<(), StoreError> {
         let (store, next) = (self.store.clone(), book.clone());
         wait_for_disk(move || store.keep_book(&next, |_| Ok(()))).await?;
-        let (holder, epoch) = (map.map().holder, map.map().version.epoch);
-        let pin = Some(Pin { holder, epoch, key_epoch: map.key_epoch() });
+        let (coordinator, epoch) = (map.map().coordinator, map.map().version.epoch);
+        let pin = Some(Pin { coordinator, epoch, key_epoch: map.key_epoch() });
         self.keep(Kept { pin, number: Some(book.number), map: Some(map) }).await
     }
 }

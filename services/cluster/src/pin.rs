@@ -1,4 +1,4 @@
-//! Whom a board believes: the first holder that it met, until an owner says another. No clock, socket or
+//! Whom a board believes: the first coordinator that it met, until an owner says another. No clock, socket or
 //! disk in here.
 
 use octet_node::control::PublicKey;
@@ -8,13 +8,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::book::FIRST_EPOCH;
 
-/// The holder that is believed.
+/// The coordinator that is believed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Pin {
     /// Its node.
-    pub holder: PublicKey,
-    /// How often the holder was changed.
+    pub coordinator: PublicKey,
+    /// How often the coordinator was changed.
     pub epoch: u64,
     /// The highest number of its key of `cluster` that was seen.
     pub key_epoch: u64,
@@ -26,13 +26,13 @@ pub struct Pin {
 pub struct Kept {
     /// Whom it believes.
     pub pin: Option<Pin>,
-    /// Its own number, as the holder has told it.
+    /// Its own number, as the coordinator has told it.
     pub number: Option<u8>,
     /// The newest map.
     pub map: Option<SignedMap>,
 }
 
-/// What one who says that it is the holder shows of itself. That it has the key is proved.
+/// What one who says that it is the coordinator shows of itself. That it has the key is proved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Shown {
     /// Its node.
@@ -41,17 +41,17 @@ pub struct Shown {
     pub key_epoch: u64,
     /// The epoch that it says.
     pub epoch: u64,
-    /// What makes it the holder.
+    /// What makes it the coordinator.
     pub statement: Option<Statement>,
 }
 
 /// Why it is not believed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum NotTheHolder {
+pub enum NotTheCoordinator {
     /// It is another than the one that is known, and no owner has said so.
     #[error(
-        "it is {shown}, and the holder is {known}: if it takes that one's place, an owner says so with \
-         `octetctl sign-holder`, and it takes that by `cluster adopt`"
+        "it is {shown}, and the coordinator is {known}: if it takes that one's place, an owner says so with \
+         `octetctl sign-coordinator`, and it takes that by `cluster adopt`"
     )]
     Another {
         /// Who it is.
@@ -68,7 +68,7 @@ pub enum NotTheHolder {
     )]
     NoOwner(PublicKey),
     /// What it says is older than what is known.
-    #[error("it is the holder of epoch {shown}, and this board knows of epoch {known}")]
+    #[error("it is the coordinator of epoch {shown}, and this board knows of epoch {known}")]
     OldEpoch {
         /// What it says.
         shown: u64,
@@ -93,20 +93,20 @@ pub enum NotTheHolder {
 /// Why a map is not taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum NotTaken {
-    /// It is by another holder.
-    #[error("the map is by {0}, which is not the holder")]
-    OtherHolder(PublicKey),
-    /// It is of another epoch than the holder's.
-    #[error("the map is of epoch {shown}, and the holder's is {known}")]
+    /// It is by another coordinator.
+    #[error("the map is by {0}, which is not the coordinator")]
+    OtherCoordinator(PublicKey),
+    /// It is of another epoch than the coordinator's.
+    #[error("the map is of epoch {shown}, and the coordinator's is {known}")]
     OtherEpoch {
         /// Its epoch.
         shown: u64,
-        /// The holder's.
+        /// The coordinator's.
         known: u64,
     },
     /// It is signed by a key that was replaced.
     #[error(
-        "the map is signed by the holder's key number {shown}, and number {seen} was seen before"
+        "the map is signed by the coordinator's key number {shown}, and number {seen} was seen before"
     )]
     Replaced {
         /// The number of the key.
@@ -142,14 +142,14 @@ impl Kept {
         self.map.as_ref().map(|signed| signed.map().version)
     }
 
-    /// Sees whether who shows `shown` is the holder; `owners` own the box. Returns what is to be
+    /// Sees whether who shows `shown` is the coordinator; `owners` own the box. Returns what is to be
     /// believed from now on, once it has given a map.
     ///
     /// # Errors
     /// It is not.
-    pub fn judge(&self, shown: &Shown, owners: &[PublicKey]) -> Result<Pin, NotTheHolder> {
+    pub fn judge(&self, shown: &Shown, owners: &[PublicKey]) -> Result<Pin, NotTheCoordinator> {
         let Shown { node, key_epoch, epoch, statement } = *shown;
-        let pin = Pin { holder: node, epoch, key_epoch };
+        let pin = Pin { coordinator: node, epoch, key_epoch };
         let Some(known) = self.pin else {
             return if epoch == FIRST_EPOCH {
                 Ok(pin)
@@ -157,36 +157,39 @@ impl Kept {
                 appointed(shown, owners).map(|()| pin)
             };
         };
-        if known.holder == node {
+        if known.coordinator == node {
             if key_epoch < known.key_epoch {
-                return Err(NotTheHolder::Replaced { shown: key_epoch, seen: known.key_epoch });
+                return Err(NotTheCoordinator::Replaced {
+                    shown: key_epoch,
+                    seen: known.key_epoch,
+                });
             }
             return match epoch {
                 same if same == known.epoch => Ok(pin),
                 old if old < known.epoch => {
-                    Err(NotTheHolder::OldEpoch { shown: epoch, known: known.epoch })
+                    Err(NotTheCoordinator::OldEpoch { shown: epoch, known: known.epoch })
                 }
                 _ => appointed(shown, owners).map(|()| pin),
             };
         }
         if statement.is_none() {
-            return Err(NotTheHolder::Another { shown: node, known: known.holder });
+            return Err(NotTheCoordinator::Another { shown: node, known: known.coordinator });
         }
         appointed(shown, owners)?;
         if epoch <= known.epoch {
-            return Err(NotTheHolder::OldEpoch { shown: epoch, known: known.epoch });
+            return Err(NotTheCoordinator::OldEpoch { shown: epoch, known: known.epoch });
         }
         Ok(pin)
     }
 
-    /// Sees whether `signed`, which the holder of `pin` has sent, is to be taken.
+    /// Sees whether `signed`, which the coordinator of `pin` has sent, is to be taken.
     ///
     /// # Errors
     /// It is not: it is another's, or old.
     pub fn accept(&self, pin: &Pin, signed: &SignedMap) -> Result<News, NotTaken> {
         let (map, shown) = (signed.map(), signed.map().version);
-        if map.holder != pin.holder {
-            return Err(NotTaken::OtherHolder(map.holder));
+        if map.coordinator != pin.coordinator {
+            return Err(NotTaken::OtherCoordinator(map.coordinator));
         }
         if shown.epoch != pin.epoch {
             return Err(NotTaken::OtherEpoch { shown: shown.epoch, known: pin.epoch });
@@ -211,13 +214,13 @@ impl Kept {
 }
 
 /// Sees that an owner has said it of this node and this epoch.
-fn appointed(shown: &Shown, owners: &[PublicKey]) -> Result<(), NotTheHolder> {
-    let statement = shown.statement.ok_or(NotTheHolder::NoStatement(shown.epoch))?;
+fn appointed(shown: &Shown, owners: &[PublicKey]) -> Result<(), NotTheCoordinator> {
+    let statement = shown.statement.ok_or(NotTheCoordinator::NoStatement(shown.epoch))?;
     let said = statement.appointment();
-    if (said.holder, said.epoch) != (shown.node, shown.epoch) {
-        return Err(NotTheHolder::NotItsStatement);
+    if (said.coordinator, said.epoch) != (shown.node, shown.epoch) {
+        return Err(NotTheCoordinator::NotItsStatement);
     }
-    if owners.contains(&said.owner) { Ok(()) } else { Err(NotTheHolder::NoOwner(said.owner)) }
+    if owners.contains(&said.owner) { Ok(()) } else { Err(NotTheCoordinator::NoOwner(said.owner)) }
 }
 
 #[cfg(test)]
@@ -236,63 +239,66 @@ mod tests {
         Shown { node: node.public(), key_epoch: 3, epoch, statement }
     }
 
-    fn appoint(owner: &Key, holder: &Key, epoch: u64) -> Option<Statement> {
-        let (public, holder) = (owner.public(), holder.public());
-        let appointment = Appointment { owner: public, holder, epoch, replaces: None };
+    fn appoint(owner: &Key, coordinator: &Key, epoch: u64) -> Option<Statement> {
+        let (public, coordinator) = (owner.public(), coordinator.public());
+        let appointment = Appointment { owner: public, coordinator, epoch, replaces: None };
         Some(Statement::sign(appointment, owner).unwrap())
     }
 
-    fn pinned(holder: &Key, epoch: u64) -> Kept {
-        let pin = Pin { holder: holder.public(), epoch, key_epoch: 3 };
+    fn pinned(coordinator: &Key, epoch: u64) -> Kept {
+        let pin = Pin { coordinator: coordinator.public(), epoch, key_epoch: 3 };
         Kept { pin: Some(pin), ..Kept::default() }
     }
 
     #[test]
-    fn the_first_holder_stays() {
-        let (holder, other, owner) = (key(), key(), key());
+    fn the_first_coordinator_stays() {
+        let (coordinator, other, owner) = (key(), key(), key());
         let owners = [owner.public()];
-        let pin = Kept::default().judge(&shown(&holder, 1, None), &owners).unwrap();
-        assert_eq!(Kept { pin: Some(pin), ..Kept::default() }, pinned(&holder, 1));
-        let kept = pinned(&holder, 1);
-        assert_eq!(kept.judge(&shown(&holder, 1, None), &owners), Ok(pin));
-        let (shown_key, known) = (other.public(), holder.public());
+        let pin = Kept::default().judge(&shown(&coordinator, 1, None), &owners).unwrap();
+        assert_eq!(Kept { pin: Some(pin), ..Kept::default() }, pinned(&coordinator, 1));
+        let kept = pinned(&coordinator, 1);
+        assert_eq!(kept.judge(&shown(&coordinator, 1, None), &owners), Ok(pin));
+        let (shown_key, known) = (other.public(), coordinator.public());
         assert_eq!(
             kept.judge(&shown(&other, 1, None), &owners),
-            Err(NotTheHolder::Another { shown: shown_key, known })
+            Err(NotTheCoordinator::Another { shown: shown_key, known })
         );
-        let old = Shown { key_epoch: 2, ..shown(&holder, 1, None) };
-        assert_eq!(kept.judge(&old, &owners), Err(NotTheHolder::Replaced { shown: 2, seen: 3 }));
+        let old = Shown { key_epoch: 2, ..shown(&coordinator, 1, None) };
         assert_eq!(
-            kept.judge(&shown(&holder, 2, None), &owners),
-            Err(NotTheHolder::NoStatement(2))
+            kept.judge(&old, &owners),
+            Err(NotTheCoordinator::Replaced { shown: 2, seen: 3 })
+        );
+        assert_eq!(
+            kept.judge(&shown(&coordinator, 2, None), &owners),
+            Err(NotTheCoordinator::NoStatement(2))
         );
         // A first one does not get away with an epoch that no owner could exceed.
-        let first = Kept::default().judge(&shown(&holder, u64::MAX, None), &owners);
-        assert_eq!(first, Err(NotTheHolder::NoStatement(u64::MAX)));
+        let first = Kept::default().judge(&shown(&coordinator, u64::MAX, None), &owners);
+        assert_eq!(first, Err(NotTheCoordinator::NoStatement(u64::MAX)));
     }
 
     #[test]
     fn another_one_by_the_word_of_an_owner() {
-        let (holder, other, owner, stranger) = (key(), key(), key(), key());
+        let (coordinator, other, owner, stranger) = (key(), key(), key(), key());
         let owners = [owner.public()];
-        let kept = pinned(&holder, 4);
+        let kept = pinned(&coordinator, 4);
         let judge = |shown| kept.judge(&shown, &owners).map(|pin| pin.epoch);
         assert_eq!(judge(shown(&other, 5, appoint(&owner, &other, 5))), Ok(5));
-        assert_eq!(judge(shown(&holder, 5, appoint(&owner, &holder, 5))), Ok(5));
+        assert_eq!(judge(shown(&coordinator, 5, appoint(&owner, &coordinator, 5))), Ok(5));
         assert_eq!(
             judge(shown(&other, 5, appoint(&stranger, &other, 5))),
-            Err(NotTheHolder::NoOwner(stranger.public()))
+            Err(NotTheCoordinator::NoOwner(stranger.public()))
         );
         for epoch in [3, 4] {
             let old = judge(shown(&other, epoch, appoint(&owner, &other, epoch)));
-            assert_eq!(old, Err(NotTheHolder::OldEpoch { shown: epoch, known: 4 }));
+            assert_eq!(old, Err(NotTheCoordinator::OldEpoch { shown: epoch, known: 4 }));
         }
-        for statement in [appoint(&owner, &holder, 5), appoint(&owner, &other, 6)] {
-            assert_eq!(judge(shown(&other, 5, statement)), Err(NotTheHolder::NotItsStatement));
+        for statement in [appoint(&owner, &coordinator, 5), appoint(&owner, &other, 6)] {
+            assert_eq!(judge(shown(&other, 5, statement)), Err(NotTheCoordinator::NotItsStatement));
         }
         assert_eq!(
-            judge(shown(&holder, 3, None)),
-            Err(NotTheHolder::OldEpoch { shown: 3, known: 4 })
+            judge(shown(&coordinator, 3, None)),
+            Err(NotTheCoordinator::OldEpoch { shown: 3, known: 4 })
         );
         let fresh = Kept::default();
         let appointed = shown(&other, 5, appoint(&owner, &other, 5));
@@ -302,11 +308,11 @@ mod tests {
 
     #[test]
     fn only_newer_maps() {
-        let (holder, signing) = (key(), key());
+        let (coordinator, signing) = (key(), key());
         let signed = |epoch, sequence, key_epoch, revoked: u8| {
-            let (node, unit) = (holder.public(), "cluster".parse().unwrap());
+            let (node, unit) = (coordinator.public(), "cluster".parse().unwrap());
             let said = Said { node, unit, key: signing.public(), epoch: key_epoch, issued: 1 };
-            let certificate = Certificate::sign(said, &holder).unwrap();
+            let certificate = Certificate::sign(said, &coordinator).unwrap();
             let (addresses, certificates) = (vec![], vec![certificate.clone()]);
             let member =
                 Member { number: 0, node, addresses, certificates, record: None, drained: false };
@@ -314,7 +320,7 @@ mod tests {
             let map = Map::new(node, Version { epoch, sequence }, vec![member], revoked);
             SignedMap::sign(map, certificate, &signing).unwrap()
         };
-        let kept = Kept { map: Some(signed(4, 10, 3, 1)), ..pinned(&holder, 4) };
+        let kept = Kept { map: Some(signed(4, 10, 3, 1)), ..pinned(&coordinator, 4) };
         let pin = kept.pin.unwrap();
         assert_eq!(kept.accept(&pin, &signed(4, 11, 3, 2)), Ok(News::New));
         assert_eq!(kept.accept(&pin, &signed(4, 10, 3, 1)), Ok(News::Same));
@@ -328,13 +334,13 @@ mod tests {
         }
         let replaced = NotTaken::Replaced { shown: 2, seen: 3 };
         assert_eq!(kept.accept(&pin, &signed(4, 11, 2, 2)), Err(replaced));
-        // A new holder begins again at 1, in a higher epoch.
+        // A new coordinator begins again at 1, in a higher epoch.
         let next = Pin { epoch: 5, ..pin };
         assert_eq!(kept.accept(&next, &signed(5, 1, 3, 2)), Ok(News::New));
-        let other = Pin { holder: key().public(), ..pin };
+        let other = Pin { coordinator: key().public(), ..pin };
         assert_eq!(
             kept.accept(&other, &signed(4, 11, 3, 2)),
-            Err(NotTaken::OtherHolder(holder.public()))
+            Err(NotTaken::OtherCoordinator(coordinator.public()))
         );
     }
 }

@@ -1,4 +1,4 @@
-//! Where this node is: its number, and who is the holder. PID 1 tells the number; a thread waits
+//! Where this node is: its number, and who is the coordinator. PID 1 tells the number; a thread waits
 //! for it, so that nobody else has to.
 
 use std::io;
@@ -12,7 +12,7 @@ use octet_node::control::{CallError, Client, INIT};
 use serde_json::{Map, Value};
 use tokio::sync::watch;
 
-/// The port at which the holder takes boards in (TCP).
+/// The port at which the coordinator takes boards in (TCP).
 pub const ENROLMENT_PORT: u16 = 4041;
 
 /// The number that PID 1 gives for the router.
@@ -32,9 +32,9 @@ const PAUSE: Duration = Duration::from_secs(1);
 pub enum Place {
     /// It does not know its number yet, or the box has no board of that number.
     Unknown,
-    /// It is the holder, and has this number: 0 if it is the router.
-    Holder(u8),
-    /// It is this board, and reaches the holder there.
+    /// It is the coordinator, and has this number: 0 if it is the router.
+    Coordinator(u8),
+    /// It is this board, and reaches the coordinator there.
     Board(u8, SocketAddr),
     /// It is a router, and the settings say that the box has one of another kind.
     OtherRouter,
@@ -43,9 +43,9 @@ pub enum Place {
 /// Which board speaks from an address.
 pub type NumberOf = dyn Fn(&Cluster, IpAddr) -> Option<u8>;
 
-/// Where the board of a number, which is the last one, reaches the holder: the manager, if there is one, or
+/// Where the board of a number, which is the last one, reaches the coordinator: the manager, if there is one, or
 /// the router.
-pub type HolderOf = dyn Fn(&Cluster, Option<u8>, u8) -> SocketAddr;
+pub type CoordinatorOf = dyn Fn(&Cluster, Option<u8>, u8) -> SocketAddr;
 
 /// From which address it does; `None` leaves that to the kernel.
 pub type SourceOf = dyn Fn(u8) -> Option<IpAddr>;
@@ -54,8 +54,8 @@ pub type SourceOf = dyn Fn(u8) -> Option<IpAddr>;
 pub struct Wiring {
     /// Which board speaks from an address.
     pub number_of: Box<NumberOf>,
-    /// Where a board reaches the holder.
-    pub holder_of: Box<HolderOf>,
+    /// Where a board reaches the coordinator.
+    pub coordinator_of: Box<CoordinatorOf>,
     /// And from where.
     pub source_of: Box<SourceOf>,
 }
@@ -64,7 +64,7 @@ impl Default for Wiring {
     fn default() -> Self {
         Self {
             number_of: Box::new(Cluster::board_at),
-            holder_of: Box::new(|cluster, manager, number| {
+            coordinator_of: Box::new(|cluster, manager, number| {
                 let router = || cluster.network.host(number, ROUTER_HOST);
                 let address = manager.map_or_else(router, |number| cluster.addresses(number).0);
                 (address, ENROLMENT_PORT).into()
@@ -79,10 +79,10 @@ impl Wiring {
     pub fn place(&self, cluster: &Cluster, boards: &[Board], number: Option<u8>) -> Place {
         let manager = cluster.manager(boards);
         match number {
-            Some(number) if number == manager.unwrap_or(ROUTER) => Place::Holder(number),
+            Some(number) if number == manager.unwrap_or(ROUTER) => Place::Coordinator(number),
             Some(ROUTER) => Place::OtherRouter,
             Some(number) if (1..=cluster.boards).contains(&number) => {
-                Place::Board(number, (self.holder_of)(cluster, manager, number))
+                Place::Board(number, (self.coordinator_of)(cluster, manager, number))
             }
             _ => Place::Unknown,
         }
@@ -141,7 +141,7 @@ mod tests {
         let wiring = Wiring::default();
         let place = |number| wiring.place(&cluster, &[], number);
         assert_eq!(place(Some(3)), Place::Board(3, "10.20.3.1:4041".parse().unwrap()));
-        assert_eq!(place(Some(0)), Place::Holder(0));
+        assert_eq!(place(Some(0)), Place::Coordinator(0));
         assert_eq!((place(None), place(Some(5))), (Place::Unknown, Place::Unknown));
         let address = "10.20.3.2".parse().unwrap();
         assert_eq!((wiring.number_of)(&cluster, address), Some(3));
@@ -155,7 +155,7 @@ mod tests {
         let boards: Vec<Board> = serde_json::from_value(boards).unwrap();
         let place = |number| Wiring::default().place(&cluster, &boards, number);
         assert_eq!(place(Some(3)), Place::Board(3, "10.20.2.2:4041".parse().unwrap()));
-        assert_eq!((place(Some(2)), place(Some(0))), (Place::Holder(2), Place::OtherRouter));
+        assert_eq!((place(Some(2)), place(Some(0))), (Place::Coordinator(2), Place::OtherRouter));
         assert_eq!((place(None), place(Some(5))), (Place::Unknown, Place::Unknown));
     }
 

@@ -1,4 +1,4 @@
-//! How a node is, as it tells the holder. No clock, socket or disk in here.
+//! How a node is, as it tells the coordinator. No clock, socket or disk in here.
 
 use octet_node::control::is_control_or_format;
 use serde::Serialize;

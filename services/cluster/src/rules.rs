@@ -73,7 +73,7 @@ impl Rules {
     ///
     /// # Errors
     /// The settings name another for this board, or this one for another.
-    pub fn check_holder(&self, number: u8, node: &PublicKey) -> Result<(), Forbidden> {
+    pub fn check_coordinator(&self, number: u8, node: &PublicKey) -> Result<(), Forbidden> {
         match self.check(number, node) {
             Err(Forbidden::NoBoard(0) | Forbidden::NoneNamed) => Ok(()),
             checked => checked,

@@ -1,4 +1,4 @@
-//! What outlasts a power cut: the holder's book, and the map and whom it is believed from, which every
+//! What outlasts a power cut: the coordinator's book, and the map and whom it is believed from, which every
 //! node keeps. Each is one file, a line of JSON and a line with its SHA-256.
 
 use std::io;

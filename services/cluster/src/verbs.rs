@@ -11,7 +11,7 @@ use octet_node::statement::Statement;
 use serde_json::{Value, json};
 use tokio::task::spawn_blocking;
 
-use crate::holder::Unchanged;
+use crate::coordinator::Unchanged;
 use crate::node::{Node, Role};
 use crate::place::Place;
 use crate::settings::Settings;
@@ -54,7 +54,7 @@ pub fn verbs() -> Verbs<Node> {
             Verb::new("approve", Own, "Accepts the key that waits for approval at a board"),
             board().and(recorded()),
             async |node, _, (number, record)| {
-                let key = holder(node)?.approve(number, record).await.map_err(failure)?;
+                let key = coordinator(node)?.approve(number, record).await.map_err(failure)?;
                 say!("board {number} is {key}: an owner has approved it");
                 Ok(json!({ "board": number, "node": key }))
             },
@@ -67,7 +67,7 @@ pub fn verbs() -> Verbs<Node> {
             ),
             board().and(recorded()),
             async |node, _, (number, record)| {
-                holder(node)?.replace(number, record).await.map_err(failure)?;
+                coordinator(node)?.replace(number, record).await.map_err(failure)?;
                 say!("board {number}: an owner lets one other key take its place");
                 Ok(json!({ "board": number, "next": "the next key that comes takes its place" }))
             },
@@ -82,7 +82,7 @@ pub fn verbs() -> Verbs<Node> {
                 text("record", "The record, as `octetctl vouch` signs and sends it").parse(record),
             ),
             async |node, _, (number, record)| {
-                let key = holder(node)?.record(number, record).await.map_err(failure)?;
+                let key = coordinator(node)?.record(number, record).await.map_err(failure)?;
                 say!("board {number} is {key}: an owner has signed that");
                 Ok(json!({ "board": number, "node": key }))
             },
@@ -95,7 +95,7 @@ pub fn verbs() -> Verbs<Node> {
             ),
             board(),
             async |node, _, number| {
-                let key = holder(node)?.revoke(number).await.map_err(failure)?;
+                let key = coordinator(node)?.revoke(number).await.map_err(failure)?;
                 say!("board {number}: an owner has revoked its key {key}");
                 let next = format!("`cluster replace {number}` lets another key take its place");
                 Ok(json!({ "revoked": key, "next": next }))
@@ -120,7 +120,7 @@ pub fn verbs() -> Verbs<Node> {
             text("statement", "The statement, as `octetctl sign-coordinator` prints it")
                 .parse(statement),
             async |node, _, statement| {
-                let epoch = holder(node)?.adopt(statement).await.map_err(failure)?;
+                let epoch = coordinator(node)?.adopt(statement).await.map_err(failure)?;
                 say!("an owner has stated that this node holds the map: epoch {epoch}");
                 Ok(json!({ "epoch": epoch }))
             },
@@ -145,7 +145,7 @@ async fn follow(node: &Node, call: &mut Call<'_>) -> Value {
 }
 
 async fn drain(node: &Node, number: u8, drained: bool) -> Result<Value, Failure> {
-    let key = holder(node)?.drain(number, drained).await.map_err(failure)?;
+    let key = coordinator(node)?.drain(number, drained).await.map_err(failure)?;
     say!("board {number} is {}drained", if drained { "" } else { "no longer " });
     let settings = node.settings.borrow();
     let placed = settings.boards.iter().filter(|board| board.number == number);
@@ -167,12 +167,12 @@ fn drain_done(placed: &[&str], drained: bool) -> String {
 
 fn show(node: &Node, board: Option<u8>) -> Result<Value, Failure> {
     if let Some(number) = board {
-        return holder(node)?.show_board(number).map_err(failure);
+        return coordinator(node)?.show_board(number).map_err(failure);
     }
     let role = node.role.borrow().clone();
     let mut shown = match role {
         Role::Idle(why) => json!({ "role": why }),
-        Role::Holder(holder) => holder.show().map_err(failure)?,
+        Role::Coordinator(coordinator) => coordinator.show().map_err(failure)?,
         Role::Member(member) => member.show(),
     };
     if let Some(trouble) = &node.trouble {
@@ -185,19 +185,19 @@ async fn status(node: &Node) -> Result<Value, Failure> {
     let role = node.role.borrow().clone();
     match role {
         Role::Idle(why) => Ok(json!({ "role": why })),
-        Role::Holder(holder) => {
+        Role::Coordinator(coordinator) => {
             let traffic = traffic::ask(node.sockets.clone()).await;
-            holder.status(&traffic).map_err(failure)
+            coordinator.status(&traffic).map_err(failure)
         }
         Role::Member(member) => Ok(member.status()),
     }
 }
 
-fn holder(node: &Node) -> Result<std::rc::Rc<crate::holder::Holder>, Failure> {
+fn coordinator(node: &Node) -> Result<std::rc::Rc<crate::coordinator::Coordinator>, Failure> {
     match &*node.role.borrow() {
-        Role::Holder(holder) => Ok(holder.clone()),
+        Role::Coordinator(coordinator) => Ok(coordinator.clone()),
         _ => {
-            let help = "ask the holder: the router, or the board with the role `manager`";
+            let help = "ask the coordinator: the router, or the board with the role `manager`";
             Err(Failure::new(FailureCode::Failed, "this node does not hold the map", help))
         }
     }
@@ -234,7 +234,7 @@ fn record(text: String) -> Result<Record, Failure> {
 
 fn statement(text: String) -> Result<Statement, Failure> {
     Statement::try_from(text).map_err(|error| {
-        let help = "give it as `octetctl sign-holder` has printed it";
+        let help = "give it as `octetctl sign-coordinator` has printed it";
         Failure::new(FailureCode::BadArgument, error.to_string(), help)
     })
 }
@@ -261,8 +261,8 @@ async fn apply(node: &Node) -> Result<(), Failure> {
     let role = node.role.borrow().clone();
     match role {
         // It is in force when this is answered. What an owner has not stated yet is no fault of the settings.
-        Role::Holder(holder) if matches!(node.place(), Some(Place::Holder(_))) => {
-            match holder.renew().await {
+        Role::Coordinator(coordinator) if matches!(node.place(), Some(Place::Coordinator(_))) => {
+            match coordinator.renew().await {
                 Ok(()) | Err(Unchanged::NotStated(_)) => Ok(()),
                 Err(problem) => Err(failure(problem)),
             }

@@ -58,13 +58,13 @@ impl Boards {
     }
 
     /// The gate of board `number`, if this node, which is `own`, holds the map: the others reach no board
-    /// but themselves. A holder that is a board is reached by its number, too.
+    /// but themselves. A coordinator that is a board is reached by its number, too.
     ///
     /// # Errors
     /// It does not, or has no such board.
     pub fn find(&self, own: Option<PublicKey>, number: u64) -> Result<Board, Failure> {
         let map = self.map.borrow();
-        let map = map.as_ref().filter(|map| Some(map.holder) == own).ok_or_else(|| {
+        let map = map.as_ref().filter(|map| Some(map.coordinator) == own).ok_or_else(|| {
             Failure::new(
                 FailureCode::Failed,
                 "this node does not hold the map of a box, so there is no board behind it",
@@ -90,7 +90,8 @@ fn find(map: &Map, number: u64, port: u16) -> Option<Board> {
         IpAddr::V6(_) => None,
     })?;
     let Member { node, record, .. } = member;
-    let entry = json!({ "board": number, "node": node, "holder": map.holder, "record": record });
+    let entry =
+        json!({ "board": number, "node": node, "coordinator": map.coordinator, "record": record });
     Some(Board { address: SocketAddr::from((v4, port)), entry })
 }
 
@@ -120,7 +121,7 @@ mod tests {
         for number in [0, 1, 256 + 3, u64::MAX] {
             assert_eq!(find(&map, number, 4040), None, "{number}");
         }
-        // A holder that is a board is one like others.
+        // A coordinator that is a board is one like others.
         let members = vec![member(2, router, &["10.20.2.2"]), member(3, board, &["10.20.3.2"])];
         let managed = Map::new(router, Version::default(), members, vec![]);
         for (number, node) in [(2, router), (3, board)] {

@@ -51,7 +51,7 @@ impl Domain {
             Self::Command => b"octet command 1\0",
             Self::Book => b"octet identity book 1\0",
             Self::Map => b"octet map 1\0",
-            Self::Statement => b"octet holder 1\0",
+            Self::Statement => b"octet coordinator 1\0",
             Self::Record => b"octet board 1\0",
             Self::Announcement => b"octet announcement 1\0",
             Self::Introduction => b"octet introduction 2\0",

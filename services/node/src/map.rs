@@ -1,5 +1,5 @@
 //! The cluster's map: which node each board is, and what each says about the keys of its services. The
-//! holder signs it, every node keeps the newest, and it is the only word on who is a neighbour.
+//! coordinator signs it, every node keeps the newest, and it is the only word on who is a neighbour.
 
 mod follow;
 mod signed;
@@ -43,9 +43,9 @@ pub use octet_control::CLUSTER;
 )]
 #[serde(deny_unknown_fields)]
 pub struct Version {
-    /// How often the holder was changed.
+    /// How often the coordinator was changed.
     pub epoch: u64,
-    /// How often the map was, by any holder of this epoch.
+    /// How often the map was, by any coordinator of this epoch.
     pub sequence: u64,
 }
 
@@ -55,10 +55,10 @@ pub struct Version {
 pub struct Map {
     format: Format,
     /// The node that holds it.
-    pub holder: PublicKey,
+    pub coordinator: PublicKey,
     /// Which map it is.
     pub version: Version,
-    /// All nodes of the box, the holder among them, in the order of their numbers.
+    /// All nodes of the box, the coordinator among them, in the order of their numbers.
     pub members: Vec<Member>,
     /// Keys of nodes that are never to be believed again.
     pub revoked: Vec<PublicKey>,
@@ -105,12 +105,12 @@ impl From<Format> for u32 {
 impl Map {
     /// A map, whose [`rules`](Self::check) are yet to be seen.
     pub fn new(
-        holder: PublicKey,
+        coordinator: PublicKey,
         version: Version,
         members: Vec<Member>,
         revoked: Vec<PublicKey>,
     ) -> Self {
-        Self { format: Format, holder, version, members, revoked }
+        Self { format: Format, coordinator, version, members, revoked }
     }
 
     /// The node of this number.
@@ -137,7 +137,7 @@ impl Map {
         )?;
         let keys: BTreeSet<_> = members.iter().map(|member| member.node).collect();
         holds(keys.len() == members.len(), "one node is there under two numbers")?;
-        holds(keys.contains(&self.holder), "its holder is not in it")?;
+        holds(keys.contains(&self.coordinator), "its coordinator is not in it")?;
         holds(revoked.len() <= MOST_REVOKED, "it revokes too many keys")?;
         let gone: BTreeSet<_> = revoked.iter().collect();
         holds(gone.len() == revoked.len(), "it revokes a key twice")?;

@@ -1,4 +1,4 @@
-//! What an owner says about which node a board is, for whoever does not want to take the holder's word.
+//! What an owner says about which node a board is, for whoever does not want to take the coordinator's word.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -11,17 +11,17 @@ use crate::key::{Domain, Key, SIGNATURE, verify};
 /// The version of the encoding, its first byte.
 const VERSION: u8 = 1;
 
-/// In the box of this holder, the board of this number is this node.
+/// In the box of this coordinator, the board of this number is this node.
 ///
-/// Its one encoding: version (1 byte, 1), owner (32), holder (32), number (1), node (32), and the owner's
+/// Its one encoding: version (1 byte, 1), owner (32), coordinator (32), number (1), node (32), and the owner's
 /// signature (64) over all before it, in the domain `octet board 1`. As text that is base64 for URLs
 /// without padding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Seat {
     /// Who says so.
     pub owner: PublicKey,
-    /// The holder of the box's map.
-    pub holder: PublicKey,
+    /// The box's coordinator.
+    pub coordinator: PublicKey,
     /// The board's number.
     pub number: u8,
     /// Its node.
@@ -88,7 +88,7 @@ impl Seat {
     fn body(&self) -> Vec<u8> {
         let mut out = vec![VERSION];
         out.extend_from_slice(self.owner.as_bytes());
-        out.extend_from_slice(self.holder.as_bytes());
+        out.extend_from_slice(self.coordinator.as_bytes());
         out.push(self.number);
         out.extend_from_slice(self.node.as_bytes());
         out
@@ -98,11 +98,11 @@ impl Seat {
 fn parse(bytes: &[u8]) -> Option<(Seat, [u8; SIGNATURE])> {
     let mut fields = Fields(bytes);
     let [version] = fields.array()?;
-    let (owner, holder) = (fields.key()?, fields.key()?);
+    let (owner, coordinator) = (fields.key()?, fields.key()?);
     let [number] = fields.array()?;
     let (node, signature) = (fields.key()?, fields.array()?);
     let whole = version == VERSION && fields.0.is_empty();
-    whole.then_some((Seat { owner, holder, number, node }, signature))
+    whole.then_some((Seat { owner, coordinator, number, node }, signature))
 }
 
 impl TryFrom<String> for Record {
@@ -129,7 +129,7 @@ mod tests {
         let (owner, node) = (Key::generate().unwrap(), Key::generate().unwrap());
         let seat = Seat {
             owner: owner.public(),
-            holder: node.public(),
+            coordinator: node.public(),
             number: 3,
             node: Key::generate().unwrap().public(),
         };

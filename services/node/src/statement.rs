@@ -11,23 +11,23 @@ use crate::key::{Domain, Key, SIGNATURE, verify};
 /// The version of the encoding, its first byte.
 const VERSION: u8 = 1;
 
-/// Where the key of the old holder is if there is one.
+/// Where the key of the old coordinator is if there is one.
 const NONE: [u8; 32] = [0; 32];
 
 /// From now on this node holds the map.
 ///
-/// Its one encoding (numbers are big-endian): version (1 byte, 1), owner (32), holder (32), epoch (8),
-/// the holder that it replaces (32; zeros if it replaces none), and the owner's signature (64) over all
-/// before it, in the domain `octet holder 1`. As text that is base64 for URLs without padding.
+/// Its one encoding (numbers are big-endian): version (1 byte, 1), owner (32), coordinator (32), epoch (8),
+/// the coordinator that it replaces (32; zeros if it replaces none), and the owner's signature (64) over all
+/// before it, in the domain `octet coordinator 1`. As text that is base64 for URLs without padding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Appointment {
     /// Who says so.
     pub owner: PublicKey,
     /// The node that holds the map.
-    pub holder: PublicKey,
-    /// How often the holder was changed. Of two statements the one with the higher epoch counts.
+    pub coordinator: PublicKey,
+    /// How often the coordinator was changed. Of two statements the one with the higher epoch counts.
     pub epoch: u64,
-    /// The holder before, whose numbers it takes over.
+    /// The coordinator before, whose numbers it takes over.
     pub replaces: Option<PublicKey>,
 }
 
@@ -43,7 +43,7 @@ pub struct Statement {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidStatement {
     /// They are none at all.
-    #[error("this is no statement about a holder of version {VERSION}")]
+    #[error("this is no statement about a coordinator of version {VERSION}")]
     Malformed,
     /// Whom it names has not signed it.
     #[error("the statement is not signed by the owner that it names")]
@@ -92,7 +92,7 @@ impl Appointment {
     fn body(&self) -> Vec<u8> {
         let mut out = vec![VERSION];
         out.extend_from_slice(self.owner.as_bytes());
-        out.extend_from_slice(self.holder.as_bytes());
+        out.extend_from_slice(self.coordinator.as_bytes());
         out.extend_from_slice(&self.epoch.to_be_bytes());
         out.extend_from_slice(self.replaces.as_ref().map_or(&NONE[..], |key| key.as_bytes()));
         out
@@ -102,12 +102,12 @@ impl Appointment {
 fn parse(bytes: &[u8]) -> Option<(Appointment, [u8; SIGNATURE])> {
     let mut fields = Fields(bytes);
     let [version] = fields.array()?;
-    let (owner, holder) = (fields.key()?, fields.key()?);
+    let (owner, coordinator) = (fields.key()?, fields.key()?);
     let (epoch, replaces) = (fields.u64()?, fields.key()?);
     let replaces = (*replaces.as_bytes() != NONE).then_some(replaces);
     let signature = fields.array()?;
     let whole = version == VERSION && fields.0.is_empty();
-    whole.then_some((Appointment { owner, holder, epoch, replaces }, signature))
+    whole.then_some((Appointment { owner, coordinator, epoch, replaces }, signature))
 }
 
 impl TryFrom<String> for Statement {
@@ -133,8 +133,9 @@ mod tests {
     fn every_changed_bit_is_seen() {
         let (owner, other) = (Key::generate().unwrap(), Key::generate().unwrap());
         for replaces in [None, Some(other.public())] {
-            let holder = Key::generate().unwrap().public();
-            let appointment = Appointment { owner: owner.public(), holder, epoch: 2, replaces };
+            let coordinator = Key::generate().unwrap().public();
+            let appointment =
+                Appointment { owner: owner.public(), coordinator, epoch: 2, replaces };
             assert!(Statement::sign(appointment, &other).is_err());
             let whole = Statement::sign(appointment, &owner).unwrap();
             let bytes = whole.to_bytes();

@@ -34,7 +34,7 @@ use crate::key::Key;
 pub enum Protocol {
     /// The control protocol, with a gate.
     Control,
-    /// Enrolment, with the holder of the cluster's map.
+    /// Enrolment, with the coordinator of the cluster's map.
     Cluster,
     /// Messages, with a mailbox, over QUIC.
     Messenger,
@@ -117,7 +117,7 @@ fn certified(key: &Key) -> Result<Arc<CertifiedKey>, Error> {
     Ok(Arc::new(CertifiedKey::new(vec![CertificateDer::from(spki)], signing)))
 }
 
-/// Takes every ed25519 key that its holder proves to hold.
+/// Takes every ed25519 key that its coordinator proves to hold.
 #[derive(Debug)]
 struct AnyKey(Arc<CryptoProvider>);
 

@@ -103,11 +103,11 @@ pub fn connect(
 }
 
 /// The node of board `number` of the box `of`, if one of `owners` has said so in what the map says about
-/// it, `entry`. What the map says without an owner is the holder's word, which is not taken here.
+/// it, `entry`. What the map says without an owner is the coordinator's word, which is not taken here.
 fn vouched(entry: &Value, of: PublicKey, number: u8, owners: &[PublicKey]) -> Option<PublicKey> {
     let record = Record::try_from(entry.get("record")?.as_str()?.to_owned()).ok()?;
     let seat = record.seat();
-    let fits = (seat.number, seat.holder) == (number, of) && owners.contains(&seat.owner);
+    let fits = (seat.number, seat.coordinator) == (number, of) && owners.contains(&seat.owner);
     fits.then_some(seat.node)
 }
 

@@ -20,7 +20,7 @@ const OWN: [&str; 10] = [
     "openwrt",
     "revoke",
     "sign",
-    "sign-holder",
+    "sign-coordinator",
     "vouch",
 ];
 
@@ -67,7 +67,7 @@ mod tests {
 
     #[test]
     fn what_it_does_by_itself() {
-        assert_eq!(own("sign"), ["sign", "sign-holder"]);
+        assert_eq!(own("sign"), ["sign", "sign-coordinator"]);
         assert_eq!(own("--b"), ["--board", "--box"]);
         assert!(own("").iter().all(|word| !word.starts_with('-')));
     }

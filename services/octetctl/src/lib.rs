@@ -1,6 +1,6 @@
 //! `octetctl [--box BOX] [UNIT] VERB …`: asks a unit of this appliance, or of one that is elsewhere.
 //! Which verbs there are is the unit's to say; this program knows none. What it does by itself is
-//! about the operator's key, `keygen`, `sign`, `sign-holder` and `vouch`, about the boxes that are known, `boxes` and
+//! about the operator's key, `keygen`, `sign`, `sign-coordinator` and `vouch`, about the boxes that are known, `boxes` and
 //! `revoke`, and about a box's router with OpenWrt, `openwrt`.
 
 mod board;
@@ -132,9 +132,9 @@ fn run(line: Line) -> Result<(), Problem> {
             print(&format!("{}\n", sign::sign(&order, &key)?))?;
             Ok(())
         }
-        Task::SignHolder(holder) => {
+        Task::SignCoordinator(coordinator) => {
             let key = key::read(&key(line.key)?)?;
-            print(&format!("{}\n", sign::sign_holder(&holder, &key)?))?;
+            print(&format!("{}\n", sign::sign_coordinator(&coordinator, &key)?))?;
             Ok(())
         }
         Task::Vouch(board) => {

@@ -28,7 +28,7 @@ pub enum Task {
     /// Sign a command.
     Sign(SignLine),
     /// Sign who holds the map of a box.
-    SignHolder(SignHolderLine),
+    SignCoordinator(SignCoordinatorLine),
     /// Say which node a board is.
     Vouch(Board),
     /// List the boxes that are known.
@@ -144,10 +144,10 @@ pub struct SignLine {
 /// Signs that a node is the coordinator of your box from now on; `octetctl cluster adopt` installs the statement
 /// there
 #[derive(Debug, Parser)]
-#[command(name = "octetctl sign-holder", bin_name = "octetctl sign-holder")]
-pub struct SignHolderLine {
+#[command(name = "octetctl sign-coordinator", bin_name = "octetctl sign-coordinator")]
+pub struct SignCoordinatorLine {
     /// The public key of the new coordinator (a did:key), as `identity show` prints it there
-    pub holder: octet_control::PublicKey,
+    pub coordinator: octet_control::PublicKey,
     /// One more than `cluster show` prints; the statement with the highest epoch wins
     #[arg(long, value_name = "N")]
     pub epoch: u64,
@@ -187,7 +187,9 @@ impl Line {
             Some("keygen") => Task::Keygen(KeygenLine::try_parse_from(&words)?.file),
             Some("boxes") => BoxesLine::try_parse_from(&words).map(|BoxesLine {}| Task::Boxes)?,
             Some("revoke") => Task::Revoke(RevokeLine::try_parse_from(&words)?.lost),
-            Some("sign-holder") => Task::SignHolder(SignHolderLine::try_parse_from(&words)?),
+            Some("sign-coordinator") => {
+                Task::SignCoordinator(SignCoordinatorLine::try_parse_from(&words)?)
+            }
             // On an appliance there is no key of an owner's.
             Some("vouch") if target.is_some() => {
                 Task::Vouch(VouchLine::try_parse_from(&words)?.board)
@@ -255,10 +257,10 @@ mod tests {
         assert!(matches!(line.task, Task::Revoke(Lost::At(at)) if at.parts().0 == "192.0.2.1"));
         assert!(matches!(parse("octetctl keygen f").task, Task::Keygen(Some(_))));
         let line =
-            parse(&format!("octetctl --key k sign-holder {node} --epoch 3 --replaces {node}"));
-        let Task::SignHolder(signed) = line.task else { panic!("it is to be signed") };
-        assert_eq!((signed.epoch, signed.replaces), (3, Some(signed.holder)));
-        assert!(Line::parse(["octetctl", "sign-holder", node].map(str::to_owned)).is_err());
+            parse(&format!("octetctl --key k sign-coordinator {node} --epoch 3 --replaces {node}"));
+        let Task::SignCoordinator(signed) = line.task else { panic!("it is to be signed") };
+        assert_eq!((signed.epoch, signed.replaces), (3, Some(signed.coordinator)));
+        assert!(Line::parse(["octetctl", "sign-coordinator", node].map(str::to_owned)).is_err());
         let line = parse(&format!("octetctl --box 192.0.2.1 --board 3={node} status"));
         assert_eq!(line.board.map(|it| (it.number, it.key.is_some())), Some((3, true)));
         for spread in [

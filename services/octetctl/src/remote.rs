@@ -92,7 +92,7 @@ impl RemoteError {
     }
 }
 
-/// Connects to `target` as the holder of `key`, and sees that it is the box that is meant: the one
+/// Connects to `target` as the coordinator of `key`, and sees that it is the box that is meant: the one
 /// that `target` names, or that was at this address before, or that a person at the terminal knows.
 /// Beside the connection comes its key.
 ///
@@ -138,7 +138,7 @@ pub struct Greeted<S: Read + Write> {
     pub peer: PublicKey,
 }
 
-/// Begins TLS as the holder of `key`, and reads what the gate says first.
+/// Begins TLS as the coordinator of `key`, and reads what the gate says first.
 ///
 /// # Errors
 /// In words: what is there is no gate.

@@ -11,9 +11,9 @@ use octet_node::statement::{Appointment, InvalidStatement, Statement};
 use octet_node::words::{Words, WordsError};
 use serde_json::{Map, Value};
 
-use crate::line::{SignHolderLine, SignLine};
+use crate::line::{SignCoordinatorLine, SignLine};
 
-/// The epoch of a box whose holder was never changed.
+/// The epoch of a box whose coordinator was never changed.
 const FIRST_EPOCH: u64 = 1;
 
 /// Why it is not signed.
@@ -60,13 +60,13 @@ pub fn sign(line: &SignLine, key: &Key) -> Result<String, SignError> {
 ///
 /// # Errors
 /// It would count nowhere.
-pub fn sign_holder(line: &SignHolderLine, key: &Key) -> Result<String, SignError> {
+pub fn sign_coordinator(line: &SignCoordinatorLine, key: &Key) -> Result<String, SignError> {
     if line.epoch <= FIRST_EPOCH {
         return Err(SignError::Epoch(line.epoch));
     }
     let appointment = Appointment {
         owner: key.public(),
-        holder: line.holder,
+        coordinator: line.coordinator,
         epoch: line.epoch,
         replaces: line.replaces,
     };
@@ -121,15 +121,16 @@ mod tests {
     }
 
     #[test]
-    fn a_statement_about_the_holder() {
-        let (owner, holder) = (Key::generate().unwrap(), Key::generate().unwrap().public());
-        let mut line = SignHolderLine { holder, epoch: 2, replaces: Some(owner.public()) };
-        let statement = Statement::try_from(sign_holder(&line, &owner).unwrap()).unwrap();
+    fn a_statement_about_the_coordinator() {
+        let (owner, coordinator) = (Key::generate().unwrap(), Key::generate().unwrap().public());
+        let mut line =
+            SignCoordinatorLine { coordinator, epoch: 2, replaces: Some(owner.public()) };
+        let statement = Statement::try_from(sign_coordinator(&line, &owner).unwrap()).unwrap();
         let said = statement.appointment();
-        assert_eq!((said.owner, said.holder, said.epoch), (owner.public(), holder, 2));
+        assert_eq!((said.owner, said.coordinator, said.epoch), (owner.public(), coordinator, 2));
         assert_eq!(said.replaces, line.replaces);
         line.epoch = 1;
-        assert!(sign_holder(&line, &owner).unwrap_err().help().contains("cluster show"));
+        assert!(sign_coordinator(&line, &owner).unwrap_err().help().contains("cluster show"));
     }
 
     #[test]

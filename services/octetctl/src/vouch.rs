@@ -39,7 +39,7 @@ pub fn vouch<S: Read + Write>(
             Answer::Nobody => return Err(RemoteError::UnknownBoard(number, node)),
         },
     }
-    let seat = Seat { owner: key.public(), holder: of, number, node };
+    let seat = Seat { owner: key.public(), coordinator: of, number, node };
     let record = Record::sign(seat, key)
         .map_err(|error| RemoteError::NoGate(format!("board {number}"), error.to_string()))?;
     let args = json!({ "number": number.to_string(), "record": String::from(record) });
@@ -124,7 +124,7 @@ mod tests {
             );
             let record = Record::try_from(args["record"].as_str().unwrap().to_owned()).unwrap();
             let owner = key.public();
-            assert_eq!(*record.seat(), Seat { owner, holder: BOX, number: 3, node });
+            assert_eq!(*record.seat(), Seat { owner, coordinator: BOX, number: 3, node });
         }
         // Another is there than the one that is named, or that it was; then nothing is signed.
         for (shown, named) in [(node, Some(other)), (other, None)] {

@@ -1,10 +1,10 @@
-//! What boards and the holder send each other, and what becomes of it in the book.
+//! What boards and the coordinator send each other, and what becomes of it in the book.
 
 use std::sync::OnceLock;
 
 use octet_appliance::Cluster;
 use octet_cluster::book::{Book, Candidate, Hand};
-use octet_cluster::message::{FromBoard, FromHolder, HolderHello, Join};
+use octet_cluster::message::{CoordinatorHello, FromBoard, FromCoordinator, Join};
 use octet_cluster::pin::Kept;
 use octet_cluster::rules::Rules;
 use octet_node::certificate::{Certificate, Statement};
@@ -29,22 +29,22 @@ fn nodes() -> &'static [[Certificate; 2]] {
 }
 
 /// Messages are read or refused. Then, four bytes each, something happens at a number: a key comes, which
-/// believes to have some number, an owner says something, or the holder is another board. Whatever it was:
+/// believes to have some number, an owner says something, or the coordinator is another board. Whatever it was:
 /// the map that it comes to can be, no revoked key is in it, and what is refused changes nothing.
 ///
 /// # Panics
 /// It is not so.
 pub fn enrolment(bytes: &[u8]) {
-    let _ = HolderHello::parse(bytes);
+    let _ = CoordinatorHello::parse(bytes);
     let _ = FromBoard::parse(bytes);
-    let _ = FromHolder::parse(bytes);
+    let _ = FromCoordinator::parse(bytes);
     let join = Join::parse(bytes).ok();
     let cluster = |enrol: &str| {
         let text = serde_json::json!({ "boards": 4, "enrol": enrol });
         Rules::new(&serde_json::from_value::<Cluster>(text).expect("it is right"), &[])
     };
     let rules = [cluster("first-use"), cluster("approve")];
-    // The holder is the router, or a board.
+    // The coordinator is the router, or a board.
     let own = if bytes.len().is_multiple_of(2) { 0 } else { 2 };
     let mut book = Book::new(PublicKey::new([0; 32]), own);
     if let Some(join) = join {

@@ -5,7 +5,7 @@ use octet_node::record::Record;
 use octet_node::statement::Statement;
 
 /// Bytes are refused, or are the one encoding of a statement or a record. A map that is taken has been signed
-/// by its holder, holds the rules for maps, and says the same again.
+/// by its coordinator, holds the rules for maps, and says the same again.
 ///
 /// # Panics
 /// It is not so.
@@ -21,7 +21,7 @@ pub fn map(bytes: &[u8]) {
     if let Ok(signed) = serde_json::from_slice::<SignedMap>(bytes) {
         let map = signed.map();
         assert_eq!(map.check(), Ok(()));
-        assert!(map.of(&map.holder).is_some());
+        assert!(map.of(&map.coordinator).is_some());
         assert_eq!(serde_json::from_str::<Map>(signed.text()).ok().as_ref(), Some(map));
         let json = serde_json::to_vec(&signed).expect("a map is JSON");
         assert_eq!(serde_json::from_slice::<SignedMap>(&json).ok(), Some(signed));

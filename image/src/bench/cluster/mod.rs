@@ -56,7 +56,7 @@ pub const UNITS: [&str; 3] = ["lan", "netd", "cluster"];
 pub struct Maps {
     /// Its length.
     pub bytes: u64,
-    /// From the operator's word until the holder knows that all have it.
+    /// From the operator's word until the coordinator knows that all have it.
     pub maps: Sample,
     /// As many bytes by TCP alone, and an answer.
     pub bare: Sample,

@@ -140,7 +140,7 @@ the unit.
 const MAPS: &str = "\
 A box of 32 boards, on this computer itself: 33 processes of cluster's own code, compiled as what ships, that
 speak TLS by loopback, verify each map and write it down (in memory: each board has a flash of its own). The time
-is from the operator's `drain` or `undrain` until the holder shows that all have the new map, as often as it can be
+is from the operator's `drain` or `undrain` until the coordinator shows that all have the new map, as often as it can be
 asked with a pause of 1 ms; all processes share its processors.
 Beside it, in turn: a program that writes as many bytes ($bytes) to each of 32 processes by TCP, and reads an
 answer of each. $rounds of both in each run.

@@ -107,7 +107,7 @@ impl Cluster {
         self.check_manager(boards, (file, text))
     }
 
-    /// One holder of the map, and not two: our router, or else one board.
+    /// One coordinator, and not two: our router, or else one board.
     fn check_manager(
         &self,
         boards: &[Board],

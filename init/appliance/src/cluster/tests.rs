@@ -111,7 +111,7 @@ fn mistakes_are_placed() {
 
 /// One node holds the map: our router, or else the board that is said.
 #[test]
-fn one_holder_of_the_map() {
+fn one_coordinator() {
     let manager = |appliance: Appliance| appliance.cluster.unwrap().manager(&appliance.board);
     let board =
         |number: u8, role: &str| format!("[[board]]\nnumber = {number}\nrole = \"{role}\"\n");

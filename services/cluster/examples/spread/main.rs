@@ -3,7 +3,7 @@
 //! nanoseconds.
 //!
 //! ```text
-//! spread FOLDER BOARDS ROUNDS     a holder and so many boards, each a process; so many changes
+//! spread FOLDER BOARDS ROUNDS     a coordinator and so many boards, each a process; so many changes
 //! ```
 //!
 //! `FOLDER` is for the nodes' own folders and sockets: its path is short, and it is in memory, since boards

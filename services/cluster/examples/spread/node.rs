@@ -32,8 +32,8 @@ pub fn end_with_parent() -> Result<(), Failed> {
     Ok(set_parent_process_death_signal(Some(Signal::KILL))?)
 }
 
-/// Is node `number`, whose holder listens at `holder`; the holder itself inherits the socket.
-pub fn run(folder: &Path, number: u8, holder: u16) -> Result<Value, Failed> {
+/// Is node `number`, whose coordinator listens at `coordinator`; the coordinator itself inherits the socket.
+pub fn run(folder: &Path, number: u8, coordinator: u16) -> Result<Value, Failed> {
     let port = match inherited().into_iter().next() {
         Some((_, socket)) => TcpListener::from(socket),
         None => TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?,
@@ -44,7 +44,9 @@ pub fn run(folder: &Path, number: u8, holder: u16) -> Result<Value, Failed> {
             IpAddr::V4(v4) if v4.octets()[..3] == [127, 0, 1] => Some(v4.octets()[3]),
             _ => None,
         }),
-        holder_of: Box::new(move |_, _, _| SocketAddr::from((Ipv4Addr::LOCALHOST, holder))),
+        coordinator_of: Box::new(move |_, _, _| {
+            SocketAddr::from((Ipv4Addr::LOCALHOST, coordinator))
+        }),
         source_of: Box::new(|number| Some(Ipv4Addr::new(127, 0, 1, number).into())),
     };
     let parts = Parts {

@@ -1,4 +1,4 @@
-//! A holder and its boards.
+//! A coordinator and its boards.
 
 use std::fs;
 use std::net::{Ipv4Addr, TcpListener};
@@ -16,24 +16,24 @@ use serde_json::{Map, Value, json};
 use super::node::{ROLE, SOCKET, STATE};
 use super::{Failed, PATIENCE, stand_in};
 
-/// The pause before the holder is asked again whether all have a map: what is measured is known to this.
+/// The pause before the coordinator is asked again whether all have a map: what is measured is known to this.
 const PAUSE: Duration = Duration::from_millis(1);
 
 /// All nodes. They end with the value.
 pub struct Nodes {
     children: Vec<Child>,
-    /// The holder's socket.
-    holder: PathBuf,
+    /// The coordinator's socket.
+    coordinator: PathBuf,
     boards: u8,
 }
 
 impl Nodes {
-    /// Starts the holder and `boards`, in folders of their own in `folder`.
+    /// Starts the coordinator and `boards`, in folders of their own in `folder`.
     pub fn start(folder: &Path, boards: u8) -> Result<Self, Failed> {
-        let holder = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-        let port = holder.local_addr()?.port().to_string();
+        let coordinator = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+        let port = coordinator.local_addr()?.port().to_string();
         let socket = folder.join("0").join(SOCKET);
-        let mut nodes = Self { children: vec![], holder: socket, boards };
+        let mut nodes = Self { children: vec![], coordinator: socket, boards };
         for number in 0..=boards {
             let own = folder.join(number.to_string());
             fs::create_dir(&own)?;
@@ -44,7 +44,7 @@ impl Nodes {
             command.stdout(Stdio::null()).stderr(fs::File::create(own.join("log"))?);
             if number == 0 {
                 command.env("LISTEN_FDS", "1").env("LISTEN_FDNAMES", "enrolment");
-                pass(&mut command, &[holder.as_fd()])?;
+                pass(&mut command, &[coordinator.as_fd()])?;
             }
             nodes.children.push(command.spawn()?);
         }
@@ -68,7 +68,7 @@ impl Nodes {
             }
         }
         let mut length = 0;
-        follow(&self.holder, |Update { map, .. }| {
+        follow(&self.coordinator, |Update { map, .. }| {
             length = map.map_or(0, |map| map.text().len());
             length == 0
         })?;
@@ -113,7 +113,7 @@ impl Nodes {
     }
 
     fn ask(&self, verb: &str, args: &Value) -> Result<Value, CallError> {
-        let mut client = Client::connect(&self.holder)?;
+        let mut client = Client::connect(&self.coordinator)?;
         client.stream().set_read_timeout(Some(PATIENCE))?;
         client.call(verb, args.as_object().map_or_else(Map::new, Clone::clone))
     }

@@ -23,9 +23,9 @@ pub enum CannotBe {
     /// There is no such board.
     #[error("the box has no board {0}")]
     NoBoard(u8),
-    /// It is the holder itself.
+    /// It is the coordinator itself.
     #[error("board {0} holds the map itself, and nobody else says which node it is")]
-    IsHolder(u8),
+    IsCoordinator(u8),
     /// Nobody waits there.
     #[error("no key waits at board {0}")]
     NobodyWaits(u8),
@@ -46,7 +46,7 @@ pub enum CannotBe {
     NoOwner(PublicKey),
     /// The statement is about another node.
     #[error("the statement is about {0}, and this is another node")]
-    OtherHolder(PublicKey),
+    OtherCoordinator(PublicKey),
     /// The statement is not newer.
     #[error("the statement is of epoch {said}, and this box is at {now}")]
     OldEpoch {
@@ -62,16 +62,18 @@ impl CannotBe {
     pub fn help(&self) -> &'static str {
         match self {
             Self::NoBoard(_) => "see `boards` in [cluster]",
-            Self::IsHolder(_) => {
-                "another holder needs an owner's statement: `octetctl sign-holder`, `cluster adopt`"
+            Self::IsCoordinator(_) => {
+                "another coordinator needs an owner's statement: `octetctl sign-coordinator`, `cluster adopt`"
             }
             Self::NobodyWaits(_) | Self::NotEnrolled(_) => "`cluster show` tells how each board is",
             Self::Refused(_) => "see what `cluster show` says about it",
-            Self::Full => "a holder with a new key and a new map forgets them: see docs/cluster.md",
+            Self::Full => {
+                "a coordinator with a new key and a new map forgets them: see docs/cluster.md"
+            }
             Self::OtherRecord => "have an owner sign one with this board's number and key",
             Self::NoOwner(_) => "an owner is a key with `own` in `[operator] keys`",
-            Self::OtherHolder(_) => {
-                "take it to that node, or sign one for this: `octetctl sign-holder`"
+            Self::OtherCoordinator(_) => {
+                "take it to that node, or sign one for this: `octetctl sign-coordinator`"
             }
             Self::OldEpoch { .. } => "sign one with a higher `--epoch`",
         }
@@ -131,7 +133,7 @@ impl Book {
             return Err(CannotBe::NoBoard(number));
         }
         let node = match number == self.number {
-            true => self.holder,
+            true => self.coordinator,
             false => self.enrolled(number).ok_or(CannotBe::NotEnrolled(number))?.node,
         };
         self.entries.entry(number).or_default().drained = drained;
@@ -160,7 +162,7 @@ impl Book {
     /// It has none, or there is no room; the book is as before.
     pub fn revoke(&mut self, number: u8) -> Result<PublicKey, CannotBe> {
         if number == self.number && number > 0 {
-            return Err(CannotBe::IsHolder(number));
+            return Err(CannotBe::IsCoordinator(number));
         }
         let member = self.enrolled(number).ok_or(CannotBe::NotEnrolled(number))?;
         let node = member.node;
@@ -179,8 +181,8 @@ impl Book {
     /// No owner has, or it is about something else, or old; the book is as before.
     pub fn adopt(&mut self, statement: Statement, hand: Hand<'_>) -> Result<(), CannotBe> {
         let said = statement.appointment();
-        if said.holder != self.holder {
-            return Err(CannotBe::OtherHolder(said.holder));
+        if said.coordinator != self.coordinator {
+            return Err(CannotBe::OtherCoordinator(said.coordinator));
         }
         if !hand.owners.contains(&said.owner) {
             return Err(CannotBe::NoOwner(said.owner));
@@ -198,7 +200,7 @@ impl Book {
         Ok(())
     }
 
-    /// The holder whose numbers it takes over.
+    /// The coordinator whose numbers it takes over.
     pub fn replaces(&self) -> Option<PublicKey> {
         self.statement.as_ref().and_then(|statement| statement.appointment().replaces)
     }
@@ -214,14 +216,14 @@ impl Book {
             return Err(CannotBe::NoBoard(number));
         }
         if number == self.number {
-            return Err(CannotBe::IsHolder(number));
+            return Err(CannotBe::IsCoordinator(number));
         }
         let Some(record) = record else { return Ok(()) };
         let seat = record.seat();
         if !hand.owners.contains(&seat.owner) {
             return Err(CannotBe::NoOwner(seat.owner));
         }
-        let fits = (seat.number, seat.holder) == (number, self.holder)
+        let fits = (seat.number, seat.coordinator) == (number, self.coordinator)
             && node.is_none_or(|node| node == seat.node);
         if fits { Ok(()) } else { Err(CannotBe::OtherRecord) }
     }

@@ -61,11 +61,11 @@ impl Book {
         if let Some(claims) = candidate.claims.filter(|claims| *claims != number) {
             return Err(Refusal::ClaimsAnother(claims));
         }
-        if node == self.holder {
-            return Err(Refusal::HoldersKey);
+        if node == self.coordinator {
+            return Err(Refusal::CoordinatorsKey);
         }
         if number == self.number {
-            return Err(Refusal::HoldersPlace(number));
+            return Err(Refusal::CoordinatorsPlace(number));
         }
         if self.revoked.contains(&node) {
             return Err(Refusal::Revoked);

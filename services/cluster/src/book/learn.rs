@@ -1,4 +1,4 @@
-//! What boards still have of a map that the holder does not have: that of the holder before, or its own
+//! What boards still have of a map that the coordinator does not have: that of the coordinator before, or its own
 //! from before its disk was put back.
 
 use octet_node::control::PublicKey;
@@ -14,12 +14,12 @@ pub(super) const MOST_AHEAD: u64 = 1 << 32;
 /// Why there was nothing to learn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum NotLearned {
-    /// The holder is one whom this one does not replace.
-    #[error("it is by {0}, whom this holder does not replace")]
+    /// The coordinator is one whom this one does not replace.
+    #[error("it is by {0}, whom this coordinator does not replace")]
     Strange(PublicKey),
-    /// It is of another epoch than this holder's.
+    /// It is of another epoch than this coordinator's.
     #[error(
-        "it is of epoch {0}, which this holder does not have: it needs a new statement of an owner"
+        "it is of epoch {0}, which this coordinator does not have: it needs a new statement of an owner"
     )]
     OtherEpoch(u64),
     /// A newer one was learned from, or made.
@@ -33,7 +33,7 @@ pub enum NotLearned {
     Shower(Refusal),
     /// It is signed by a key that was replaced.
     #[error(
-        "it is signed by its holder's key number {shown}, and number {seen} was seen before: the old one may be \
+        "it is signed by its coordinator's key number {shown}, and number {seen} was seen before: the old one may be \
          in others' hands"
     )]
     Replaced {
@@ -58,7 +58,7 @@ pub enum NotLearned {
 impl Book {
     /// Learns from `signed`, which `candidate` has shown at the port of board `number`, at the time `now`.
     /// Nobody is admitted yet, so it counts only if it names the candidate there, and if no key that was
-    /// replaced has a part in it: not the holder's, and not the candidate's.
+    /// replaced has a part in it: not the coordinator's, and not the candidate's.
     ///
     /// # Errors
     /// There is nothing to learn; the book is as before.
@@ -76,7 +76,7 @@ impl Book {
             return Err(NotLearned::Shower(Refusal::Revoked));
         }
         self.certificates(candidate).map_err(NotLearned::Shower)?;
-        let named = map.member(number).filter(|it| it.node == node && node != self.holder);
+        let named = map.member(number).filter(|it| it.node == node && node != self.coordinator);
         let named = named.ok_or(NotLearned::NotNamed(number))?;
         let (shown, seen) = (candidate.key_epoch, epoch(&named.certificates).unwrap_or_default());
         if shown < seen {
@@ -85,14 +85,14 @@ impl Book {
         self.recover(signed, signed.key_epoch(), now)
     }
 
-    /// Sees that `signed` is none that its holder has replaced, and can be by its number.
+    /// Sees that `signed` is none that its coordinator has replaced, and can be by its number.
     fn may_be_learned(&self, signed: &SignedMap) -> Result<(), NotLearned> {
         let (map, shown) = (signed.map(), signed.key_epoch());
-        let is_own = map.holder == self.holder;
-        if !is_own && self.replaces() != Some(map.holder) {
-            return Err(NotLearned::Strange(map.holder));
+        let is_own = map.coordinator == self.coordinator;
+        if !is_own && self.replaces() != Some(map.coordinator) {
+            return Err(NotLearned::Strange(map.coordinator));
         }
-        // The statement that replaces a holder is of a higher epoch than that one's.
+        // The statement that replaces a coordinator is of a higher epoch than that one's.
         let may_be = match is_own {
             true => map.version.epoch == self.version.epoch,
             false => map.version.epoch < self.version.epoch,
@@ -124,11 +124,11 @@ impl Book {
     /// Whether `signed` says nothing that was not learned or made.
     fn is_old(&self, signed: &SignedMap) -> bool {
         let version = signed.map().version;
-        if signed.map().holder == self.holder {
+        if signed.map().coordinator == self.coordinator {
             return version <= self.version && self.remembered.has(signed);
         }
-        // A holder makes all maps of a newer key after those of an older one: if one of a newer key has a
-        // lower number, the old key has signed what the holder has not made.
+        // A coordinator makes all maps of a newer key after those of an older one: if one of a newer key has a
+        // lower number, the old key has signed what the coordinator has not made.
         self.learned
             .is_some_and(|last| version <= last.version && signed.key_epoch() <= last.key_epoch)
     }
@@ -145,14 +145,14 @@ impl Book {
         now: u64,
     ) -> Result<(), NotLearned> {
         let map = signed.map();
-        if map.holder == self.holder {
+        if map.coordinator == self.coordinator {
             if map.version.epoch != self.version.epoch {
                 return Err(NotLearned::OtherEpoch(map.version.epoch));
             }
             return self.recover_own(signed, now);
         }
-        if self.replaces() != Some(map.holder) {
-            return Err(NotLearned::Strange(map.holder));
+        if self.replaces() != Some(map.coordinator) {
+            return Err(NotLearned::Strange(map.coordinator));
         }
         if self.is_old(signed) {
             return Err(NotLearned::Old);
@@ -163,7 +163,7 @@ impl Book {
         Ok(())
     }
 
-    /// Learns from a map that this holder itself has made, and has forgotten.
+    /// Learns from a map that this coordinator itself has made, and has forgotten.
     fn recover_own(&mut self, signed: &SignedMap, now: u64) -> Result<(), NotLearned> {
         if self.is_old(signed) {
             return Err(NotLearned::Old);
@@ -173,7 +173,7 @@ impl Book {
         self.remember(signed);
         let is_later = map.version > self.version;
         // What `identity` has not said yet since the start stays said, and the key that has signed is seen.
-        let own = map.of(&self.holder).filter(|_| is_later);
+        let own = map.of(&self.coordinator).filter(|_| is_later);
         let own = own.into_iter().flat_map(|member| member.certificates.clone());
         self.say_own(own.chain([signed.certificate().clone()]).collect(), false);
         if !is_later {
@@ -198,7 +198,7 @@ impl Book {
 
     fn revoked_with(&self, map: &Map) -> Result<Vec<PublicKey>, NotLearned> {
         let mut revoked = self.revoked.clone();
-        let new = |key: &&PublicKey| !self.revoked.contains(key) && **key != self.holder;
+        let new = |key: &&PublicKey| !self.revoked.contains(key) && **key != self.coordinator;
         revoked.extend(map.revoked.iter().filter(new));
         if revoked.len() > MOST_REVOKED { Err(NotLearned::Full) } else { Ok(revoked) }
     }
@@ -230,8 +230,8 @@ impl Book {
             self.entries.entry(number).or_default().drained = member.drained;
             return;
         }
-        // The holder before, if that was the router, is no board.
-        if number == 0 || node == self.holder || self.revoked.contains(&node) {
+        // The coordinator before, if that was the router, is no board.
+        if number == 0 || node == self.coordinator || self.revoked.contains(&node) {
             return;
         }
         // What was said by hand since then ranks above the old map; what came first by chance does not.

@@ -11,14 +11,14 @@ pub enum Refusal {
     /// It says that it is another board.
     #[error("it says that it is board {0}: plug it into that port, or tell it its number")]
     ClaimsAnother(u8),
-    /// It has the key of the holder.
-    #[error("it has the holder's own key: a copy of the holder's disk is no board")]
-    HoldersKey,
-    /// The holder is that board itself.
+    /// It has the key of the coordinator.
+    #[error("it has the coordinator's own key: a copy of the coordinator's disk is no board")]
+    CoordinatorsKey,
+    /// The coordinator is that board itself.
     #[error(
-        "the holder of the map is board {0} itself: another takes that place by an owner's statement"
+        "the coordinator is board {0} itself: another takes that place by an owner's statement"
     )]
-    HoldersPlace(u8),
+    CoordinatorsPlace(u8),
     /// Its key was revoked.
     #[error("its key was revoked: reset it, which gives it another")]
     Revoked,

@@ -1,4 +1,4 @@
-//! The holder's last maps: a map of its own that is none of them was made after the state to which its disk
+//! The coordinator's last maps: a map of its own that is none of them was made after the state to which its disk
 //! was put back, also when as many have been made since.
 
 use octet_node::digest::sha256;

@@ -51,9 +51,9 @@ fn rules(enrol: &str, keys: &[(u8, PublicKey)]) -> Rules {
     Rules::new(&cluster, &boards)
 }
 
-/// A holder, boards, and what the boards come to.
+/// A coordinator, boards, and what the boards come to.
 struct World {
-    holder: Node,
+    coordinator: Node,
     boards: Vec<Node>,
     owner: Key,
     rules: Rules,
@@ -62,11 +62,11 @@ struct World {
 
 impl World {
     fn new(enrol: &str) -> Self {
-        let holder = Node::new();
+        let coordinator = Node::new();
         let boards = (0..6).map(|_| Node::new()).collect();
-        let book = Book::new(holder.public(), 0);
+        let book = Book::new(coordinator.public(), 0);
         let owner = Key::generate().unwrap();
-        Self { holder, boards, owner, rules: rules(enrol, &[]), book }
+        Self { coordinator, boards, owner, rules: rules(enrol, &[]), book }
     }
 
     /// With boards 1 to 4 at their ports.
@@ -107,7 +107,7 @@ impl World {
     fn seats(&self) -> Vec<(u8, usize)> {
         let map = self.book.map(&self.rules);
         map.check().unwrap();
-        assert_eq!(map.member(0).unwrap().node, self.holder.public());
+        assert_eq!(map.member(0).unwrap().node, self.coordinator.public());
         let index = |member: &Member| {
             (1..=6)
                 .find(|board| self.key(*board) == member.node)
@@ -117,9 +117,9 @@ impl World {
     }
 
     fn appoint(&self, epoch: u64, replaces: Option<PublicKey>) -> Statement {
-        let holder = self.holder.public();
+        let coordinator = self.coordinator.public();
         let owner = self.owner.public();
-        Statement::sign(Appointment { owner, holder, epoch, replaces }, &self.owner).unwrap()
+        Statement::sign(Appointment { owner, coordinator, epoch, replaces }, &self.owner).unwrap()
     }
 }
 
@@ -153,8 +153,8 @@ fn who_claims_another_number_is_refused() {
     let outside = world.boards[1].candidate(None);
     let refused = world.book.join(5, &outside, &world.rules, NOW);
     assert!(matches!(refused, Err(Refusal::Forbidden(_))));
-    let copy = world.holder.candidate(Some(2));
-    assert_eq!(world.book.join(2, &copy, &world.rules, NOW), Err(Refusal::HoldersKey));
+    let copy = world.coordinator.candidate(Some(2));
+    assert_eq!(world.book.join(2, &copy, &world.rules, NOW), Err(Refusal::CoordinatorsKey));
 }
 
 #[test]
@@ -302,7 +302,7 @@ fn an_owners_record_goes_into_the_map() {
     let mut world = World::whole();
     let seat = Seat {
         owner: world.owner.public(),
-        holder: world.holder.public(),
+        coordinator: world.coordinator.public(),
         number: 2,
         node: world.key(5),
     };
@@ -324,7 +324,7 @@ fn an_owners_record_of_who_is_there_already() {
     let mut world = World::whole();
     let seat = |world: &World, number, board| Seat {
         owner: world.owner.public(),
-        holder: world.holder.public(),
+        coordinator: world.coordinator.public(),
         number,
         node: world.key(board),
     };
@@ -351,14 +351,14 @@ fn a_drained_number_stays_so() {
     assert!(drained(&world, 2) && !drained(&world, 1));
     let none = world.by_hand(|book, hand| book.drain(9, true, hand));
     assert_eq!(none, Err(CannotBe::NoBoard(9)));
-    // Another node in its place is drained as well; and a holder that has lost it learns it again.
+    // Another node in its place is drained as well; and a coordinator that has lost it learns it again.
     world.replace(2).unwrap();
     assert_eq!(world.join(2, 5), Ok(Verdict::Welcome));
     assert!(drained(&world, 2));
     world.book.version.sequence += 1;
-    let newer = world.holder.sign(world.book.map(&world.rules));
+    let newer = world.coordinator.sign(world.book.map(&world.rules));
     let mut other = World::whole();
-    other.book = Book::new(world.holder.public(), 0);
+    other.book = Book::new(world.coordinator.public(), 0);
     other.book.recover(&newer, 1, NOW).unwrap();
     assert!(other.book.is_drained(2) && !other.book.is_drained(1));
     world.by_hand(|book, hand| book.drain(2, false, hand)).unwrap();
@@ -373,8 +373,9 @@ fn a_drained_number_stays_so() {
 fn only_an_owner_appoints() {
     let mut world = World::new("first-use");
     let stranger = Key::generate().unwrap();
-    let holder = world.holder.public();
-    let appointment = Appointment { owner: stranger.public(), holder, epoch: 9, replaces: None };
+    let coordinator = world.coordinator.public();
+    let appointment =
+        Appointment { owner: stranger.public(), coordinator, epoch: 9, replaces: None };
     let forged = Statement::sign(appointment, &stranger).unwrap();
     let refused = world.by_hand(|book, hand| book.adopt(forged, hand));
     assert_eq!(refused, Err(CannotBe::NoOwner(stranger.public())));
@@ -382,7 +383,7 @@ fn only_an_owner_appoints() {
     let statement = world.appoint(2, None);
     of_another.owner = Key::generate().unwrap();
     let refused = of_another.by_hand(|book, hand| book.adopt(statement, hand));
-    assert_eq!(refused, Err(CannotBe::OtherHolder(holder)));
+    assert_eq!(refused, Err(CannotBe::OtherCoordinator(coordinator)));
     world.by_hand(|book, hand| book.adopt(statement, hand)).unwrap();
     assert_eq!(world.book.version.epoch, 2);
 }

@@ -2,37 +2,37 @@
 
 use std::net::Ipv4Addr;
 
-use octet_cluster::message::{FromHolder, Join};
+use octet_cluster::message::{FromCoordinator, Join};
 use octet_node::map::Version;
 use serde_json::json;
 
 use crate::Cluster;
 use crate::raw::{Node, plain};
 
-pub fn refused(answer: FromHolder, part: &str) {
+pub fn refused(answer: FromCoordinator, part: &str) {
     match answer {
-        FromHolder::Refused { reason } => assert!(reason.contains(part), "{reason}"),
+        FromCoordinator::Refused { reason } => assert!(reason.contains(part), "{reason}"),
         other => panic!("{other:?}"),
     }
 }
 
-pub fn welcome(answer: &FromHolder, number: u8) {
-    assert_eq!(*answer, FromHolder::Welcome { number });
+pub fn welcome(answer: &FromCoordinator, number: u8) {
+    assert_eq!(*answer, FromCoordinator::Welcome { number });
 }
 
 #[test]
 fn a_board_is_one_number() {
     let cluster = Cluster::held("first-use");
-    let (holder, port) = (&cluster.holder, &*cluster.port);
+    let (coordinator, port) = (&cluster.coordinator, &*cluster.port);
     let (one, two, stranger) = (Node::new(), Node::new(), Node::new());
     welcome(&one.tries(port, 1, &one.join(1)), 1);
     welcome(&two.tries(port, 2, &two.join(2)), 2);
-    let map = holder.map_until(|map| map.map().members.len() == 3);
+    let map = coordinator.map_until(|map| map.map().members.len() == 3);
 
     // It says that it is another.
     refused(one.tries(port, 1, &one.join(2)), "says that it is board 2");
     refused(stranger.tries(port, 3, &stranger.join(1)), "says that it is board 1");
-    let row = holder.row_until(3, |row| row["refused"]["times"] == 1);
+    let row = coordinator.row_until(3, |row| row["refused"]["times"] == 1);
     assert_eq!(
         (&row["state"], &row["refused"]["key"]),
         (&json!("refused"), &json!(stranger.public()))
@@ -42,23 +42,23 @@ fn a_board_is_one_number() {
     // Two that are swapped.
     refused(one.tries(port, 2, &one.join(2)), "it is board 1");
     refused(two.tries(port, 1, &two.join(1)), "it is board 2");
-    let row =
-        holder.row_until(1, |row| row["refused"]["why"].as_str().unwrap_or("").contains("board 2"));
+    let row = coordinator
+        .row_until(1, |row| row["refused"]["why"].as_str().unwrap_or("").contains("board 2"));
     assert_eq!(row["refused"]["key"], json!(two.public()));
-    assert!(holder.has_logged(&["REFUSED", &two.public().to_string(), "board 1"]));
+    assert!(coordinator.has_logged(&["REFUSED", &two.public().to_string(), "board 1"]));
     // Nothing of that has changed anything, and those who are right are let in.
     welcome(&one.tries(port, 1, &one.join(1)), 1);
     welcome(&two.tries(port, 2, &two.join(2)), 2);
-    assert_eq!(holder.map_until(|_| true).text(), map.text());
-    assert_eq!(holder.row_until(1, |row| row["refused"].is_null())["state"], "enrolled");
+    assert_eq!(coordinator.map_until(|_| true).text(), map.text());
+    assert_eq!(coordinator.row_until(1, |row| row["refused"].is_null())["state"], "enrolled");
 
     // One other key, once.
-    holder.ask("replace", json!({"number": "1"})).unwrap();
+    coordinator.ask("replace", json!({"number": "1"})).unwrap();
     welcome(&stranger.tries(port, 1, &stranger.join(1)), 1);
     refused(one.tries(port, 1, &one.join(1)), "cluster replace 1");
-    let map = holder.map_until(|map| map.map().of(&stranger.public()).is_some());
+    let map = coordinator.map_until(|map| map.map().of(&stranger.public()).is_some());
     assert!(map.map().of(&one.public()).is_none());
-    holder.ask("revoke", json!({"number": "1"})).unwrap();
+    coordinator.ask("revoke", json!({"number": "1"})).unwrap();
     refused(stranger.tries(port, 1, &stranger.join(1)), "revoked");
     refused(stranger.tries(port, 4, &stranger.join(4)), "revoked");
     refused(one.tries(port, 1, &one.join(1)), "cluster replace 1");
@@ -88,18 +88,24 @@ fn a_new_connection_takes_the_place_of_the_old_one() {
     let (port, one, stranger) = (&*cluster.port, Node::new(), Node::new());
     let (mut first, _) = one.connect(port, 1).unwrap();
     first.say(&one.join(1));
-    welcome(&first.holder_says().unwrap(), 1);
-    let Some(FromHolder::Map(map)) = first.holder_says() else { panic!("there is a map") };
+    welcome(&first.coordinator_says().unwrap(), 1);
+    let Some(FromCoordinator::Map(map)) = first.coordinator_says() else {
+        panic!("there is a map")
+    };
     // One who is refused takes nobody's place.
     refused(stranger.tries(port, 1, &stranger.join(1)), "cluster replace");
-    cluster.holder.row_until(1, |row| row["connected"] == true && row["refused"]["times"] == 1);
+    cluster
+        .coordinator
+        .row_until(1, |row| row["connected"] == true && row["refused"]["times"] == 1);
     first.say(&json!({"have": map.map().version}));
-    cluster.holder.row_until(1, |row| row["has_map"] == map.map().version.sequence);
+    cluster.coordinator.row_until(1, |row| row["has_map"] == map.map().version.sequence);
     let (mut second, _) = one.connect(port, 1).unwrap();
     second.say(&one.join(1));
-    welcome(&second.holder_says().unwrap(), 1);
+    welcome(&second.coordinator_says().unwrap(), 1);
     first.ends();
-    let Some(FromHolder::Map(again)) = second.holder_says() else { panic!("there is a map") };
+    let Some(FromCoordinator::Map(again)) = second.coordinator_says() else {
+        panic!("there is a map")
+    };
     assert_eq!(again.text(), map.text());
 }
 
@@ -109,7 +115,7 @@ fn garbage_costs_only_who_sends_it() {
     let (port, one, two) = (&*cluster.port, Node::new(), Node::new());
     let (mut there, _) = two.connect(port, 2).unwrap();
     there.say(&two.join(2));
-    welcome(&there.holder_says().unwrap(), 2);
+    welcome(&there.coordinator_says().unwrap(), 2);
     let join = serde_json::to_value(one.join(1)).unwrap();
     let mut strange = join.clone();
     strange["x"] = json!(1);
@@ -137,7 +143,7 @@ fn garbage_costs_only_who_sends_it() {
     {
         let (mut link, _) = one.connect(port, 1).unwrap();
         link.say(&one.join(1));
-        welcome(&link.holder_says().unwrap(), 1);
+        welcome(&link.coordinator_says().unwrap(), 1);
         link.say(&value);
         link.ends();
     }
@@ -150,8 +156,8 @@ fn garbage_costs_only_who_sends_it() {
     assert!(matches!(std::io::Read::read(&mut link, &mut [0]), Ok(0) | Err(_)));
     // Who was there is there, and hears of others.
     welcome(&one.tries(port, 1, &one.join(1)), 1);
-    let found = std::iter::from_fn(|| there.holder_says()).any(|message| match message {
-        FromHolder::Map(map) => map.map().of(&one.public()).is_some(),
+    let found = std::iter::from_fn(|| there.coordinator_says()).any(|message| match message {
+        FromCoordinator::Map(map) => map.map().of(&one.public()).is_some(),
         _ => false,
     });
     assert!(found);

@@ -20,26 +20,26 @@ fn status_until(host: &Host, wanted: impl Fn(&Value) -> bool) -> Value {
 #[test]
 fn one_line_for_each_node() {
     let mut cluster = Cluster::new("first-use", 2);
-    cluster.holder.start();
-    cluster.holder.holds();
+    cluster.coordinator.start();
+    cluster.coordinator.holds();
     cluster.boards.iter_mut().for_each(Host::start);
     cluster.map();
-    let holder = &cluster.holder;
+    let coordinator = &cluster.coordinator;
 
     // Without netd there is the rest, and why the ports are not known.
     let reported = |status: &Value, number: usize| status["nodes"][number]["box"] == "ready";
-    let status = status_until(holder, |status| (0..=2).all(|number| reported(status, number)));
+    let status = status_until(coordinator, |status| (0..=2).all(|number| reported(status, number)));
     assert!(status["trouble"].as_str().unwrap().contains("netd"), "{status:#}");
     assert_eq!(status["nodes"][1]["link"], Value::Null);
 
-    netd(holder.sockets());
-    let status = holder.ask("status", json!({})).unwrap();
+    netd(coordinator.sockets());
+    let status = coordinator.ask("status", json!({})).unwrap();
     assert_eq!(status["trouble"], Value::Null);
     let nodes = status["nodes"].as_array().unwrap();
     let numbers: Vec<u64> = nodes.iter().map(|node| node["number"].as_u64().unwrap()).collect();
     assert_eq!(numbers, [0, 1, 2, 3, 4]);
     let column = |name: &str| nodes.iter().map(|node| node[name].clone()).collect::<Vec<_>>();
-    assert_eq!(column("state"), ["holder", "enrolled", "enrolled", "none", "none"]);
+    assert_eq!(column("state"), ["coordinator", "enrolled", "enrolled", "none", "none"]);
     assert_eq!(column("connected"), [true, true, true, false, false]);
     assert_eq!(column("link"), [Value::Null, json!("up"), json!("up"), json!("up"), json!("down")]);
     assert_eq!(column("received")[1..], [100, 200, 300, 400]);
@@ -59,7 +59,8 @@ fn one_line_for_each_node() {
     let mut other =
         Host::new(&cluster.port, 2, &crate::settings("first-use", json!([]), &cluster.owner));
     other.start();
-    let status = status_until(&cluster.holder, |status| status["nodes"][2]["refused"].is_string());
+    let status =
+        status_until(&cluster.coordinator, |status| status["nodes"][2]["refused"].is_string());
     assert_eq!(
         (&status["nodes"][2]["state"], &status["nodes"][2]["connected"]),
         (&json!("enrolled"), &json!(false))

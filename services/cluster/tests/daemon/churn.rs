@@ -19,11 +19,11 @@ fn has_two(map: &SignedMap, node: &Node) -> bool {
 /// A board in whose place `node` comes says that it has one key more, and then that it has not, and so on
 /// until it has; returns the number of maps that this made.
 fn flip(cluster: &Cluster, node: &Node, number: u8) -> (u64, Link<Client>) {
-    let holder = &cluster.holder;
+    let coordinator = &cluster.coordinator;
     let (mut link, _) = node.connect(&cluster.port, number).unwrap();
     link.say(&node.join(number));
-    welcome(&link.holder_says().unwrap(), number);
-    let before = holder.map_until(|map| map.map().of(&node.public()).is_some());
+    welcome(&link.coordinator_says().unwrap(), number);
+    let before = coordinator.map_until(|map| map.map().of(&node.public()).is_some());
     for flip in 0..FLIPS {
         let cluster = [node.certificate(1)].into_iter();
         let more = (flip % 2 == 0).then(|| node.certificate_of("gate", 1));
@@ -32,8 +32,8 @@ fn flip(cluster: &Cluster, node: &Node, number: u8) -> (u64, Link<Client>) {
     // That is heard after all of them.
     let last = Version { epoch: 1, sequence: 1 << 20 };
     link.say(&json!({ "have": last }));
-    holder.row_until(number, |row| row["has_map"] == last.sequence);
-    let after = holder.map_until(|_| true);
+    coordinator.row_until(number, |row| row["has_map"] == last.sequence);
+    let after = coordinator.map_until(|_| true);
     (after.map().version.sequence - before.map().version.sequence, link)
 }
 
@@ -41,59 +41,59 @@ fn flip(cluster: &Cluster, node: &Node, number: u8) -> (u64, Link<Client>) {
 fn a_board_makes_few_maps() {
     let mut cluster = Cluster::new("first-use", 0);
     // One change more than at once is let through after an hour.
-    cluster.holder.change_interval = 3_600_000;
-    cluster.holder.start();
-    cluster.holder.holds();
-    cluster.holder.map_until(|map| is_whole(map, 0));
+    cluster.coordinator.change_interval = 3_600_000;
+    cluster.coordinator.start();
+    cluster.coordinator.holds();
+    cluster.coordinator.map_until(|map| is_whole(map, 0));
     let (one, two, port) = (Node::new(), Node::new(), &*cluster.port);
     let (made, mut link) = flip(&cluster, &one, 1);
     assert_eq!(made, 8);
     // It is there all the same, and no other connection gives it more.
     link.say(&json!({"report": {"state": "ready"}}));
-    cluster.holder.row_until(1, |row| row["report"]["state"] == "ready");
+    cluster.coordinator.row_until(1, |row| row["report"]["state"] == "ready");
     let mut more = one.join(1);
     more.certificates.as_mut().unwrap().push(one.certificate_of("gate", 2));
-    let before = cluster.holder.map_until(|_| true);
+    let before = cluster.coordinator.map_until(|_| true);
     welcome(&one.tries(port, 1, &more), 1);
-    assert_eq!(cluster.holder.map_until(|_| true).text(), before.text());
+    assert_eq!(cluster.coordinator.map_until(|_| true).text(), before.text());
     // Another board's are taken as before.
     let mut link = two.connect(port, 2).unwrap().0;
     link.say(&two.join(2));
-    welcome(&link.holder_says().unwrap(), 2);
+    welcome(&link.coordinator_says().unwrap(), 2);
     link.say(&json!({"certificates": [two.certificate(1), two.certificate_of("gate", 1)]}));
-    cluster.holder.map_until(|map| has_two(map, &two));
+    cluster.coordinator.map_until(|map| has_two(map, &two));
 }
 
 /// What comes too often is in the map a little later, as it is then.
 #[test]
 fn what_came_too_often_comes_later() {
     let mut cluster = Cluster::new("first-use", 0);
-    cluster.holder.change_interval = 100;
-    cluster.holder.start();
-    cluster.holder.holds();
-    cluster.holder.map_until(|map| is_whole(map, 0));
+    cluster.coordinator.change_interval = 100;
+    cluster.coordinator.start();
+    cluster.coordinator.holds();
+    cluster.coordinator.map_until(|map| is_whole(map, 0));
     let one = Node::new();
     let (_, _link) = flip(&cluster, &one, 1);
-    cluster.holder.map_until(|map| has_two(map, &one));
+    cluster.coordinator.map_until(|map| has_two(map, &one));
 }
 
 /// Each map that a board shows and that is learned from is a change as well.
 #[test]
 fn a_board_shows_few_maps() {
     let mut cluster = Cluster::new("first-use", 0);
-    cluster.holder.change_interval = 3_600_000;
-    cluster.holder.start();
-    cluster.holder.holds();
-    cluster.holder.map_until(|map| is_whole(map, 0));
+    cluster.coordinator.change_interval = 3_600_000;
+    cluster.coordinator.start();
+    cluster.coordinator.holds();
+    cluster.coordinator.map_until(|map| is_whole(map, 0));
     let (port, two, gone) = (&*cluster.port, Node::new(), Node::new());
     welcome(&two.tries(port, 2, &join(&two, 2)), 2);
     for number in 1..=8 {
         let map = shown::map(&cluster, 1, 100 * number, &two, &gone);
         welcome(&two.tries(port, 2, &shows(&two, 2, map)), 2);
     }
-    let before = cluster.holder.map_until(|map| map.map().version.sequence > 800);
+    let before = cluster.coordinator.map_until(|map| map.map().version.sequence > 800);
     let map = shown::map(&cluster, 1, 900, &two, &gone);
     refused(two.tries(port, 2, &shows(&two, 2, map)), "too often");
-    assert_eq!(cluster.holder.map_until(|_| true).text(), before.text());
+    assert_eq!(cluster.coordinator.map_until(|_| true).text(), before.text());
     welcome(&two.tries(port, 2, &join(&two, 2)), 2);
 }

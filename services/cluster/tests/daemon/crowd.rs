@@ -1,6 +1,6 @@
 //! Boards that connect and do not come to an end.
 
-use octet_cluster::message::FromHolder;
+use octet_cluster::message::FromCoordinator;
 
 use crate::Cluster;
 use crate::attacks::welcome;
@@ -37,9 +37,9 @@ fn each_number_has_a_part_of_its_own() {
     octet_node::control::encode(&long, &mut frame).unwrap();
     link.bytes(&frame);
     welcome(&one.tries(port, 1, &one.join(1)), 1);
-    cluster.holder.row_until(1, |row| row["state"] == "enrolled");
-    let row = cluster.holder.row_until(2, |_| true);
+    cluster.coordinator.row_until(1, |row| row["state"] == "enrolled");
+    let row = cluster.coordinator.row_until(2, |_| true);
     assert_eq!(row["state"], "none", "it waits");
     crowd.pop();
-    assert_eq!(link.holder_says(), Some(FromHolder::Welcome { number: 2 }));
+    assert_eq!(link.coordinator_says(), Some(FromCoordinator::Welcome { number: 2 }));
 }

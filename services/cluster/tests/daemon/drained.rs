@@ -15,50 +15,50 @@ fn number(number: u8) -> Value {
 fn what_is_placed_on_a_board_follows_settings_and_drain() {
     let mut cluster = Cluster::new("first-use", 2);
     let services = |names: &[&str]| json!([{"number": 1, "services": names}]);
-    for host in cluster.boards.iter().chain([&cluster.holder]) {
+    for host in cluster.boards.iter().chain([&cluster.coordinator]) {
         host.config.0.lock().unwrap()["board"] = services(&["cache", "web"]);
     }
-    cluster.holder.start();
-    cluster.holder.holds();
+    cluster.coordinator.start();
+    cluster.coordinator.holds();
     cluster.boards.iter_mut().for_each(crate::Host::start);
     cluster.map();
-    let (holder, board) = (&cluster.holder, &cluster.boards[0]);
+    let (coordinator, board) = (&cluster.coordinator, &cluster.boards[0]);
     assert_eq!(board.init.placed(1), ["cache,web"]);
     assert_eq!(cluster.boards[1].init.placed(1), [""]);
 
     // Drained: it is told so, and everybody sees it.
-    let drained = holder.ask("drain", number(1)).unwrap();
+    let drained = coordinator.ask("drain", number(1)).unwrap();
     assert_eq!((&drained["drained"], &drained["node"]), (&json!(true), &json!(board.node())));
     assert_eq!(board.init.placed(2), ["cache,web", ""]);
     let map = cluster.boards[1].map_until(|map| map.map().member(1).unwrap().drained);
     assert!(!map.map().member(2).unwrap().drained);
-    holder.row_until(1, |row| row["state"] == "drained");
+    coordinator.row_until(1, |row| row["state"] == "drained");
     let shown = cluster.boards[1].ask("status", json!({})).unwrap();
     assert_eq!(shown["nodes"][1]["state"], "drained");
     // It stays so over a restart of both, and whatever the settings say meanwhile.
-    cluster.holder.kill();
-    cluster.holder.start();
-    cluster.holder.holds();
+    cluster.coordinator.kill();
+    cluster.coordinator.start();
+    cluster.coordinator.holds();
     cluster.boards[0].kill();
     cluster.boards[0].start();
     cluster.map();
-    let (holder, board) = (&cluster.holder, &cluster.boards[0]);
+    let (coordinator, board) = (&cluster.coordinator, &cluster.boards[0]);
     assert_eq!(board.init.placed(3), ["cache,web", "", ""]);
     board.config.0.lock().unwrap()["board"] = services(&["web"]);
     board.ask("config-apply", json!({})).unwrap();
-    holder.ask("undrain", number(1)).unwrap();
+    coordinator.ask("undrain", number(1)).unwrap();
     assert_eq!(board.init.placed(4)[3..], ["web"]);
     board.config.0.lock().unwrap()["board"] = services(&["cache"]);
     board.ask("config-apply", json!({})).unwrap();
     assert_eq!(board.init.placed(5)[3..], ["web", "cache"]);
 
-    // A box without such a board, a board without a key, and a node that is not the holder.
-    assert!(denied(holder.ask("drain", number(9))).contains("no board 9"));
-    assert!(denied(holder.ask("drain", number(3))).contains("no key"));
+    // A box without such a board, a board without a key, and a node that is not the coordinator.
+    assert!(denied(coordinator.ask("drain", number(9))).contains("no board 9"));
+    assert!(denied(coordinator.ask("drain", number(3))).contains("no key"));
     assert!(board.ask("drain", number(1)).is_err());
     // The other board was told once, and the router never.
     assert_eq!(cluster.boards[1].init.placed(1), [""]);
-    assert!(holder.init.placed(0).is_empty());
+    assert!(coordinator.init.placed(0).is_empty());
 }
 
 /// A PID 1 that does not know the verb, or does not let this unit use it: that is said once, and all else
@@ -66,8 +66,8 @@ fn what_is_placed_on_a_board_follows_settings_and_drain() {
 #[test]
 fn a_pid_1_that_places_nothing() {
     let mut cluster = Cluster::new("first-use", 1);
-    cluster.holder.start();
-    cluster.holder.holds();
+    cluster.coordinator.start();
+    cluster.coordinator.holds();
     for (times, code) in [(1, FailureCode::NotFound), (2, FailureCode::Denied)] {
         cluster.boards[0].init.refuse(Some(code));
         cluster.boards[0].start();
@@ -90,23 +90,23 @@ fn a_pid_1_that_places_nothing() {
 #[test]
 fn an_owner_vouches_for_a_board() {
     let mut cluster = Cluster::new("first-use", 1);
-    cluster.holder.start();
-    cluster.holder.holds();
+    cluster.coordinator.start();
+    cluster.coordinator.holds();
     cluster.boards[0].start();
     cluster.map();
-    let (holder, board) = (&cluster.holder, &cluster.boards[0]);
+    let (coordinator, board) = (&cluster.coordinator, &cluster.boards[0]);
     let record = |owner: &Key, node| {
-        let seat = Seat { owner: owner.public(), holder: holder.node(), number: 1, node };
+        let seat = Seat { owner: owner.public(), coordinator: coordinator.node(), number: 1, node };
         let record = Record::sign(seat, owner).unwrap();
-        holder.ask("record", json!({ "number": "1", "record": record }))
+        coordinator.ask("record", json!({ "number": "1", "record": record }))
     };
     let said = record(&cluster.owner, board.node()).unwrap();
     assert_eq!(said["node"], json!(board.node()));
     let map = board.map_until(|map| map.map().member(1).unwrap().record.is_some());
     let seat = *map.map().member(1).unwrap().record.as_ref().unwrap().seat();
     assert_eq!((seat.owner, seat.node), (cluster.owner.public(), board.node()));
-    assert!(denied(record(&cluster.owner, holder.node())).contains("another key"));
+    assert!(denied(record(&cluster.owner, coordinator.node())).contains("another key"));
     let stranger = Key::generate().unwrap();
     assert!(denied(record(&stranger, board.node())).contains("does not own"));
-    assert!(holder.ask("record", json!({ "number": "1", "record": "nonsense" })).is_err());
+    assert!(coordinator.ask("record", json!({ "number": "1", "record": "nonsense" })).is_err());
 }

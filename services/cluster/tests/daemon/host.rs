@@ -30,11 +30,11 @@ const ROLE: &str = "OCTET_TEST_ROLE";
 /// A node.
 pub struct Host {
     folder: TempDir,
-    /// Where the router listens, which is the holder unless a board is.
+    /// Where the router listens, which is the coordinator unless a board is.
     router: Arc<TcpListener>,
     /// Where this node does: as with PID 1, that outlives the process.
     pub own: Arc<TcpListener>,
-    /// Where boards do that may be the holder.
+    /// Where boards do that may be the coordinator.
     pub managers: Vec<(u8, u16)>,
     notify: UnixDatagram,
     pub init: Init,
@@ -161,12 +161,12 @@ impl Host {
         }
     }
 
-    /// Waits until it is the holder.
+    /// Waits until it is the coordinator.
     pub fn holds(&self) {
-        self.show_until(|shown| shown["role"] == "the holder of the map");
+        self.show_until(|shown| shown["role"] == "coordinator");
     }
 
-    /// What the holder shows of a board, once `wanted` holds, with `waiting` and `refused` of others there.
+    /// What the coordinator shows of a board, once `wanted` holds, with `waiting` and `refused` of others there.
     pub fn row_until(&self, number: u8, wanted: impl Fn(&Value) -> bool) -> Value {
         let deadline = Instant::now() + PATIENCE;
         loop {
@@ -276,7 +276,7 @@ fn cluster() {
             IpAddr::V4(v4) if v4.octets()[..3] == [127, 0, 1] => Some(v4.octets()[3]),
             _ => None,
         }),
-        holder_of: Box::new(move |_, manager, _| {
+        coordinator_of: Box::new(move |_, manager, _| {
             let port = |number| managers.iter().find(|(it, _)| *it == number).unwrap().1;
             SocketAddr::from((Ipv4Addr::LOCALHOST, manager.map_or(router, port)))
         }),

@@ -3,20 +3,20 @@
 use std::collections::BTreeMap;
 use std::sync::mpsc::{Sender, channel};
 
-use octet_cluster::message::{FromBoard, FromHolder, Join};
+use octet_cluster::message::{FromBoard, FromCoordinator, Join};
 use octet_node::map::{SignedMap, Version};
 use serde_json::json;
 
 use crate::raw::{Node, plain};
 use crate::{Cluster, is_whole};
 
-/// All that the holder says to a board until it is gone; `begins` hears of the first.
+/// All that the coordinator says to a board until it is gone; `begins` hears of the first.
 fn maps(node: &Node, cluster: &Cluster, number: u8, begins: Sender<()>) -> Vec<SignedMap> {
     let (mut link, _) = node.connect(&cluster.port, number).unwrap();
     link.say(&node.join(number));
-    let says = std::iter::from_fn(|| link.holder_says());
+    let says = std::iter::from_fn(|| link.coordinator_says());
     let maps = says.filter_map(|message| match message {
-        FromHolder::Map(map) => Some(*map),
+        FromCoordinator::Map(map) => Some(*map),
         _ => None,
     });
     let tell = |_: &SignedMap| {
@@ -26,7 +26,7 @@ fn maps(node: &Node, cluster: &Cluster, number: u8, begins: Sender<()>) -> Vec<S
     maps.inspect(tell).collect()
 }
 
-/// The holder is killed in the middle of changes, again and again: to no number are there two maps, and
+/// The coordinator is killed in the middle of changes, again and again: to no number are there two maps, and
 /// none is lost that somebody was given.
 #[test]
 fn killed_at_any_moment() {
@@ -41,23 +41,23 @@ fn killed_at_any_moment() {
             let changing = scope.spawn(move || {
                 // As many changes as the round has a number; the kill comes in the middle of the next.
                 for _ in 0..=round {
-                    let _ = shared.holder.ask("replace", json!({"number": "2"}));
+                    let _ = shared.coordinator.ask("replace", json!({"number": "2"}));
                     let other = Node::new();
                     let Ok((mut link, _)) = other.connect(&shared.port, 2) else { return };
                     link.say(&other.join(2));
-                    link.holder_says();
+                    link.coordinator_says();
                 }
             });
             changing.join().unwrap();
-            let _ = shared.holder.ask("replace", json!({"number": "2"}));
+            let _ = shared.coordinator.ask("replace", json!({"number": "2"}));
             let other = Node::new();
             if let Ok((mut link, _)) = other.connect(&shared.port, 2) {
                 link.say(&other.join(2));
             }
-            shared.holder.kill_now();
+            shared.coordinator.kill_now();
             watching.join().unwrap()
         });
-        cluster.holder.reap();
+        cluster.coordinator.reap();
         let last = given.keys().next_back().copied();
         for map in seen {
             let version = map.map().version;
@@ -65,9 +65,9 @@ fn killed_at_any_moment() {
             let before = given.insert(version, map.clone());
             assert!(before.is_none_or(|before| before.text() == map.text()), "{version:?}");
         }
-        cluster.holder.start();
-        cluster.holder.holds();
-        let now = cluster.holder.map_until(|_| true);
+        cluster.coordinator.start();
+        cluster.coordinator.holds();
+        let now = cluster.coordinator.map_until(|_| true);
         if let Some((version, map)) = given.last_key_value() {
             assert!(now.map().version >= *version);
             assert!(now.map().version > *version || now.text() == map.text());
@@ -76,49 +76,51 @@ fn killed_at_any_moment() {
     assert!(given.len() > 20, "{}", given.len());
 }
 
-/// The holder's disk is that of an earlier day: it learns from a board what it has forgotten.
+/// The coordinator's disk is that of an earlier day: it learns from a board what it has forgotten.
 #[test]
 fn a_disk_that_was_put_back() {
     let mut cluster = Cluster::held("first-use");
     let (one, two) = (Node::new(), Node::new());
-    let welcome = |number| FromHolder::Welcome { number };
+    let welcome = |number| FromCoordinator::Welcome { number };
     assert_eq!(one.tries(&cluster.port, 1, &one.join(1)), welcome(1));
-    cluster.holder.map_until(|map| map.map().member(1).is_some());
-    let state = cluster.holder.state();
+    cluster.coordinator.map_until(|map| map.map().member(1).is_some());
+    let state = cluster.coordinator.state();
     let files =
         ["book", "map"].map(|name| (state.join(name), std::fs::read(state.join(name)).unwrap()));
     assert_eq!(two.tries(&cluster.port, 2, &two.join(2)), welcome(2));
-    cluster.holder.ask("revoke", json!({"number": "1"})).unwrap();
-    let newest = cluster.holder.map_until(|map| !map.map().revoked.is_empty());
-    cluster.holder.kill();
+    cluster.coordinator.ask("revoke", json!({"number": "1"})).unwrap();
+    let newest = cluster.coordinator.map_until(|map| !map.map().revoked.is_empty());
+    cluster.coordinator.kill();
     for (path, bytes) in &files {
         std::fs::write(path, bytes).unwrap();
     }
-    cluster.holder.start();
-    cluster.holder.holds();
+    cluster.coordinator.start();
+    cluster.coordinator.holds();
     assert_eq!(one.tries(&cluster.port, 1, &one.join(1)), welcome(1));
     let shows = Join { map: Some(newest.clone()), ..two.join(2) };
     assert_eq!(two.tries(&cluster.port, 2, &shows), welcome(2));
     let is_newer = |map: &SignedMap| map.map().version > newest.map().version;
-    let map = cluster.holder.map_until(|map| is_newer(map) && is_whole(map, 0));
+    let map = cluster.coordinator.map_until(|map| is_newer(map) && is_whole(map, 0));
     assert_eq!((map.map().member(1), &map.map().revoked[..]), (None, &[one.public()][..]));
-    assert!(matches!(one.tries(&cluster.port, 1, &one.join(1)), FromHolder::Refused { .. }));
+    assert!(matches!(one.tries(&cluster.port, 1, &one.join(1)), FromCoordinator::Refused { .. }));
 
     // A book that is damaged enrols nobody, and says so; the map is there for who asks.
-    cluster.holder.kill();
+    cluster.coordinator.kill();
     std::fs::write(&files[0].0, "nothing").unwrap();
-    cluster.holder.start();
-    assert!(cluster.holder.has_logged(&["nobody is enrolled", "book", "damaged"]));
-    cluster.holder.show_until(|shown| shown["role"].as_str().unwrap().contains("cannot be read"));
-    assert_eq!(cluster.holder.map_until(|_| true).text(), map.text());
+    cluster.coordinator.start();
+    assert!(cluster.coordinator.has_logged(&["nobody is enrolled", "book", "damaged"]));
+    cluster
+        .coordinator
+        .show_until(|shown| shown["role"].as_str().unwrap().contains("cannot be read"));
+    assert_eq!(cluster.coordinator.map_until(|_| true).text(), map.text());
     // One that is lost is made again from the map.
-    cluster.holder.kill();
+    cluster.coordinator.kill();
     std::fs::remove_file(&files[0].0).unwrap();
-    cluster.holder.start();
-    cluster.holder.holds();
+    cluster.coordinator.start();
+    cluster.coordinator.holds();
     assert_eq!(two.tries(&cluster.port, 2, &two.join(2)), welcome(2));
-    assert!(matches!(one.tries(&cluster.port, 1, &one.join(1)), FromHolder::Refused { .. }));
-    assert_eq!(cluster.holder.map_until(|_| true).map(), map.map());
+    assert!(matches!(one.tries(&cluster.port, 1, &one.join(1)), FromCoordinator::Refused { .. }));
+    assert_eq!(cluster.coordinator.map_until(|_| true).map(), map.map());
 }
 
 /// A board whose own file is damaged believes nobody without an owner's word.
@@ -128,7 +130,7 @@ fn a_board_that_does_not_know_whom_it_believed() {
     let (one, version) = (Node::new(), Version { epoch: 1, sequence: 7 });
     cluster.boards[0].start();
     let (mut link, _) = one.hold(&cluster.port, version, None).unwrap();
-    link.say(&FromHolder::Map(Box::new(one.map(version))));
+    link.say(&FromCoordinator::Map(Box::new(one.map(version))));
     assert_eq!(link.board_says(), Some(FromBoard::Have(version)));
     cluster.boards[0].kill();
     std::fs::write(cluster.boards[0].state().join("map"), "nothing").unwrap();
@@ -142,25 +144,25 @@ fn a_board_that_does_not_know_whom_it_believed() {
 #[test]
 fn who_is_silent_is_gone() {
     let mut cluster = Cluster::new("first-use", 1);
-    cluster.holder.silence = 300;
-    cluster.holder.start();
-    cluster.holder.holds();
+    cluster.coordinator.silence = 300;
+    cluster.coordinator.start();
+    cluster.coordinator.holds();
     let (one, number) = (Node::new(), 2);
     let (mut link, _) = one.connect(&cluster.port, number).unwrap();
     link.say(&one.join(number));
-    assert_eq!(link.holder_says(), Some(FromHolder::Welcome { number }));
+    assert_eq!(link.coordinator_says(), Some(FromCoordinator::Welcome { number }));
     link.ends();
-    assert!(cluster.holder.has_logged(&["board 2", "nothing for too long"]));
+    assert!(cluster.coordinator.has_logged(&["board 2", "nothing for too long"]));
     // One that does not even say who it is.
-    cluster.holder.kill();
-    cluster.holder.handshake = 300;
-    cluster.holder.start();
-    cluster.holder.holds();
+    cluster.coordinator.kill();
+    cluster.coordinator.handshake = 300;
+    cluster.coordinator.start();
+    cluster.coordinator.holds();
     let mut link = plain(&cluster.port, crate::host::address(number));
     assert_eq!(std::io::Read::read(&mut link, &mut [0]).unwrap_or(0), 0);
-    assert!(cluster.holder.has_logged(&["board 2", "took too long to say who it is"]));
-    cluster.holder.kill();
-    // And a holder, for a board: it comes again.
+    assert!(cluster.coordinator.has_logged(&["board 2", "took too long to say who it is"]));
+    cluster.coordinator.kill();
+    // And a coordinator, for a board: it comes again.
     cluster.boards[0].silence = 300;
     cluster.boards[0].start();
     for _ in 0..2 {

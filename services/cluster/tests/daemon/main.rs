@@ -1,5 +1,5 @@
-//! cluster from end to end, over loopback: a holder and its boards, each in a process of its own. For each
-//! that is refused, what is allowed comes first, on the same holder; and afterwards it still answers.
+//! cluster from end to end, over loopback: a coordinator and its boards, each in a process of its own. For each
+//! that is refused, what is allowed comes first, on the same coordinator; and afterwards it still answers.
 
 #![cfg(test)]
 
@@ -25,11 +25,11 @@ use octet_node::key::Key;
 use octet_node::map::SignedMap;
 use serde_json::{Value, json};
 
-/// A holder and boards.
+/// A coordinator and boards.
 struct Cluster {
     owner: Key,
     port: Arc<TcpListener>,
-    holder: Host,
+    coordinator: Host,
     boards: Vec<Host>,
 }
 
@@ -40,32 +40,32 @@ impl Cluster {
         let settings = settings(enrol, json!([]), &owner);
         let port = Arc::new(TcpListener::bind("127.0.0.1:0").unwrap());
         let host = |number| Host::new(&port, number, &settings);
-        let (holder, boards) = (host(0), (1..=boards).map(host).collect());
-        Self { owner, port, holder, boards }
+        let (coordinator, boards) = (host(0), (1..=boards).map(host).collect());
+        Self { owner, port, coordinator, boards }
     }
 
-    /// With a holder that runs.
+    /// With a coordinator that runs.
     fn held(enrol: &str) -> Self {
         let mut cluster = Self::new(enrol, 0);
-        cluster.holder.start();
-        cluster.holder.holds();
-        cluster.holder.map_until(|map| is_whole(map, 0));
+        cluster.coordinator.start();
+        cluster.coordinator.holds();
+        cluster.coordinator.map_until(|map| is_whole(map, 0));
         cluster
     }
 
-    /// The map that all have in the end: the holder's newest, in which all are with all their certificates.
+    /// The map that all have in the end: the coordinator's newest, in which all are with all their certificates.
     fn map(&self) -> SignedMap {
         let all = || [0].into_iter().chain(self.boards.iter().map(|board| board.number));
-        self.holder.map_until(|map| all().all(|number| is_whole(map, number)));
+        self.coordinator.map_until(|map| all().all(|number| is_whole(map, number)));
         let has_it = |row: &Value, sequence: &Value| row["has_map"] == *sequence;
         let numbers = || self.boards.iter().map(|board| usize::from(board.number) - 1);
-        let shown = self.holder.show_until(|shown| {
+        let shown = self.coordinator.show_until(|shown| {
             let sequence = &shown["sequence"];
             numbers().all(|index| has_it(&shown["boards"][index], sequence))
                 && numbers().all(|index| shown["boards"][index]["connected"] == true)
         });
         let sequence = shown["sequence"].as_u64().unwrap();
-        self.holder.map_until(|map| map.map().version.sequence >= sequence)
+        self.coordinator.map_until(|map| map.map().version.sequence >= sequence)
     }
 }
 
@@ -89,17 +89,17 @@ fn denied(result: Result<Value, CallError>) -> String {
 #[test]
 fn four_boards_come_to_one_map() {
     let mut cluster = Cluster::new("first-use", 4);
-    // Two are there before the holder is, none in the order of its number.
+    // Two are there before the coordinator is, none in the order of its number.
     for index in [2, 0] {
         cluster.boards[index].start();
     }
-    cluster.holder.start();
-    cluster.holder.holds();
+    cluster.coordinator.start();
+    cluster.coordinator.holds();
     for index in [3, 1] {
         cluster.boards[index].start();
     }
     let map = cluster.map();
-    assert_eq!(map.map().holder, cluster.holder.node());
+    assert_eq!(map.map().coordinator, cluster.coordinator.node());
     for (board, member) in cluster.boards.iter().zip(&map.map().members[1..]) {
         assert_eq!((member.number, member.node), (board.number, board.node()));
         assert_eq!(member.addresses[0].to_string(), format!("10.20.{}.2", board.number));
@@ -108,19 +108,19 @@ fn four_boards_come_to_one_map() {
         assert_eq!((&shown["state"], &shown["number"]), (&json!("enrolled"), &json!(board.number)));
         assert_eq!(shown["sequence"], map.map().version.sequence);
     }
-    let row = cluster.holder.row_until(3, |row| row["report"]["state"] == "ready");
+    let row = cluster.coordinator.row_until(3, |row| row["report"]["state"] == "ready");
     assert_eq!((&row["state"], &row["by"]), (&json!("enrolled"), &json!("first-use")));
 
-    // The holder is killed: all keep the map, and it goes on where it was.
-    cluster.holder.kill();
+    // The coordinator is killed: all keep the map, and it goes on where it was.
+    cluster.coordinator.kill();
     assert_eq!(cluster.boards[1].map_until(|_| true).text(), map.text());
-    cluster.holder.start();
-    cluster.holder.holds();
+    cluster.coordinator.start();
+    cluster.coordinator.holds();
     assert_eq!(cluster.map().text(), map.text());
 
     // A board is killed and comes again: nothing has changed.
     cluster.boards[0].kill();
-    cluster.holder.row_until(1, |row| row["connected"] == false && row["state"] == "enrolled");
+    cluster.coordinator.row_until(1, |row| row["connected"] == false && row["state"] == "enrolled");
     cluster.boards[0].start();
     assert_eq!(cluster.map().text(), map.text());
 
@@ -138,60 +138,60 @@ fn four_boards_come_to_one_map() {
 #[test]
 fn an_owner_approves_replaces_and_revokes() {
     let mut cluster = Cluster::new("approve", 2);
-    cluster.holder.start();
-    cluster.holder.holds();
+    cluster.coordinator.start();
+    cluster.coordinator.holds();
     for board in &mut cluster.boards {
         board.start();
     }
-    let (holder, boards) = (&cluster.holder, &cluster.boards);
-    let row = holder.row_until(1, |row| row["state"] == "pending");
+    let (coordinator, boards) = (&cluster.coordinator, &cluster.boards);
+    let row = coordinator.row_until(1, |row| row["state"] == "pending");
     assert_eq!(row["waiting"]["key"], json!(boards[0].node()));
     boards[0].show_until(|shown| shown["state"].as_str().unwrap().contains("approve"));
-    holder.ask("approve", json!({"number": "1"})).unwrap();
+    coordinator.ask("approve", json!({"number": "1"})).unwrap();
     boards[0].map_until(|map| map.map().member(1).is_some());
     assert!(boards[0].map_until(|_| true).map().member(2).is_none());
-    assert!(denied(holder.ask("approve", json!({"number": "3"}))).contains("no key waits"));
-    assert!(denied(holder.ask("replace", json!({"number": "7"}))).contains("no board 7"));
+    assert!(denied(coordinator.ask("approve", json!({"number": "3"}))).contains("no key waits"));
+    assert!(denied(coordinator.ask("replace", json!({"number": "7"}))).contains("no board 7"));
     assert!(boards[0].ask("approve", json!({"number": "2"})).is_err());
 
     // Settings that let the other one in are in force when it is told so.
     let apply = |enrol: &str, board: Value| {
-        let mut sections = holder.config.0.lock().unwrap();
+        let mut sections = coordinator.config.0.lock().unwrap();
         sections["cluster"]["enrol"] = json!(enrol);
         sections["board"] = board;
         drop(sections);
-        holder.ask("config-apply", json!({})).unwrap();
+        coordinator.ask("config-apply", json!({})).unwrap();
     };
     apply("first-use", json!([]));
     boards[0].map_until(|map| map.map().member(2).is_some());
     // And others that shut it out again.
     apply("first-use", json!([{"number": 2, "key": boards[0].node()}]));
     boards[1].show_until(|shown| shown["state"].as_str().unwrap().contains("settings name"));
-    let map = holder.map_until(|_| true);
+    let map = coordinator.map_until(|_| true);
     assert!(map.map().member(2).is_none(), "{}", map.text());
     apply("first-use", json!([]));
     cluster.map();
 
-    let revoked = holder.ask("revoke", json!({"number": "1"})).unwrap();
+    let revoked = coordinator.ask("revoke", json!({"number": "1"})).unwrap();
     assert_eq!(revoked["revoked"], json!(boards[0].node()));
     let map = boards[1].map_until(|map| map.map().member(1).is_none());
     assert_eq!(map.map().revoked, [boards[0].node()]);
     boards[0].show_until(|shown| shown["state"].as_str().unwrap().contains("revoked"));
-    let row = holder.row_until(1, |row| row["refused"]["times"].as_u64() > Some(1));
+    let row = coordinator.row_until(1, |row| row["refused"]["times"].as_u64() > Some(1));
     assert_eq!(row["state"], "revoked");
-    assert!(holder.has_logged(&["REFUSED", "revoked"]), "{}", holder.log());
-    assert!(denied(holder.ask("revoke", json!({"number": "1"}))).contains("no key"));
+    assert!(coordinator.has_logged(&["REFUSED", "revoked"]), "{}", coordinator.log());
+    assert!(denied(coordinator.ask("revoke", json!({"number": "1"}))).contains("no key"));
 }
 
 #[test]
 fn without_a_cluster_there_is_nothing_to_do() {
     let cluster = Cluster::held("first-use");
-    cluster.holder.map_until(|_| true);
-    cluster.holder.config.0.lock().unwrap().remove("cluster");
-    cluster.holder.ask("config-apply", json!({})).unwrap();
-    cluster.holder.show_until(|shown| shown["role"] == "this box is one board");
-    assert!(cluster.holder.ask("replace", json!({"number": "1"})).is_err());
-    cluster.holder.config.0.lock().unwrap().insert("cluster".into(), json!({"boards": 4}));
-    cluster.holder.ask("config-apply", json!({})).unwrap();
-    cluster.holder.holds();
+    cluster.coordinator.map_until(|_| true);
+    cluster.coordinator.config.0.lock().unwrap().remove("cluster");
+    cluster.coordinator.ask("config-apply", json!({})).unwrap();
+    cluster.coordinator.show_until(|shown| shown["role"] == "this box is one board");
+    assert!(cluster.coordinator.ask("replace", json!({"number": "1"})).is_err());
+    cluster.coordinator.config.0.lock().unwrap().insert("cluster".into(), json!({"boards": 4}));
+    cluster.coordinator.ask("config-apply", json!({})).unwrap();
+    cluster.coordinator.holds();
 }

@@ -56,16 +56,16 @@ impl Box {
 
     /// The map of `manager`, once it and `others` are in it with all their certificates, and these have it.
     fn map(&self, manager: u8, others: &[u8]) -> SignedMap {
-        let holder = self.board(manager);
-        holder.map_until(|map| [manager].iter().chain(others).all(|it| is_whole(map, *it)));
-        let shown = holder.show_until(|shown| {
+        let coordinator = self.board(manager);
+        coordinator.map_until(|map| [manager].iter().chain(others).all(|it| is_whole(map, *it)));
+        let shown = coordinator.show_until(|shown| {
             let row = |number: &u8| &shown["boards"][usize::from(*number) - 1];
             others.iter().all(|number| {
                 row(number)["connected"] == true && row(number)["has_map"] == shown["sequence"]
             })
         });
         let sequence = shown["sequence"].as_u64().unwrap();
-        holder.map_until(|map| map.map().version.sequence >= sequence)
+        coordinator.map_until(|map| map.map().version.sequence >= sequence)
     }
 
     /// From now on the settings everywhere say that `manager` is.
@@ -77,9 +77,9 @@ impl Box {
     }
 
     fn statement(&self, of: u8, epoch: u64, replaces: u8) -> Value {
-        let (owner, holder) = (self.owner.public(), self.board(of).node());
+        let (owner, coordinator) = (self.owner.public(), self.board(of).node());
         let replaces = Some(self.board(replaces).node());
-        let appointment = Appointment { owner, holder, epoch, replaces };
+        let appointment = Appointment { owner, coordinator, epoch, replaces };
         json!({ "statement": Statement::sign(appointment, &self.owner).unwrap() })
     }
 }
@@ -98,15 +98,18 @@ fn a_board_holds_the_map_and_is_in_it() {
     let map = cluster.map(2, &[1, 3]);
     let node = |number| cluster.board(number).node();
     assert_eq!(members(&map), [(1, node(1)), (2, node(2)), (3, node(3))]);
-    assert_eq!(map.map().holder, node(2));
+    assert_eq!(map.map().coordinator, node(2));
     assert_eq!(map.map().member(2).unwrap().addresses[0].to_string(), "10.20.2.2");
     for number in [1, 3] {
         assert_eq!(cluster.board(number).map_until(|_| true).text(), map.text());
         let shown = cluster.board(number).show();
-        assert_eq!((&shown["state"], &shown["holder"]), (&json!("enrolled"), &json!(node(2))));
+        assert_eq!((&shown["state"], &shown["coordinator"]), (&json!("enrolled"), &json!(node(2))));
     }
     let shown = cluster.board(2).show();
-    assert_eq!((&shown["number"], &shown["boards"][1]["state"]), (&json!(2), &json!("holder")));
+    assert_eq!(
+        (&shown["number"], &shown["boards"][1]["state"]),
+        (&json!(2), &json!("coordinator"))
+    );
     assert_eq!(shown["trouble"], Value::Null);
 
     // Its own row is like another's, with what it says of itself.
@@ -115,33 +118,35 @@ fn a_board_holds_the_map_and_is_in_it() {
     assert_eq!(row["has_map"], json!(map.map().version.sequence));
 
     // Another one says that it is board 2: from its own port, and from that of board 2.
-    let (holder, stranger) = (cluster.board(2), Node::new());
-    welcome(&stranger.tries(&holder.own, 4, &stranger.join(4)), 4);
-    holder.map_until(|map| map.map().members.len() == 4);
+    let (coordinator, stranger) = (cluster.board(2), Node::new());
+    welcome(&stranger.tries(&coordinator.own, 4, &stranger.join(4)), 4);
+    coordinator.map_until(|map| map.map().members.len() == 4);
     let before = cluster.map(2, &[1, 3]);
-    refused(stranger.tries(&holder.own, 4, &stranger.join(2)), "says that it is board 2");
-    refused(stranger.tries(&holder.own, 2, &stranger.join(2)), "is board 2 itself");
-    let row = holder.row_until(2, |row| row["refused"]["times"] == 1);
-    assert_eq!((&row["node"], &row["state"]), (&json!(node(2)), &json!("holder")));
+    refused(stranger.tries(&coordinator.own, 4, &stranger.join(2)), "says that it is board 2");
+    refused(stranger.tries(&coordinator.own, 2, &stranger.join(2)), "is board 2 itself");
+    let row = coordinator.row_until(2, |row| row["refused"]["times"] == 1);
+    assert_eq!((&row["node"], &row["state"]), (&json!(node(2)), &json!("coordinator")));
     assert_eq!(row["refused"]["key"], json!(stranger.public()));
     for verb in ["replace", "revoke"] {
-        assert!(denied(holder.ask(verb, json!({"number": "2"}))).contains("holds the map itself"));
+        assert!(
+            denied(coordinator.ask(verb, json!({"number": "2"}))).contains("holds the map itself")
+        );
     }
-    assert_eq!(holder.map_until(|_| true).text(), before.text());
+    assert_eq!(coordinator.map_until(|_| true).text(), before.text());
 
     // Settings that name another node for its place are refused, whoever they are for.
     let apply = |key: Option<PublicKey>| {
         let mut boards = roles(2);
         boards[0]["key"] = json!(key);
-        holder.config.0.lock().unwrap()["board"] = boards;
-        holder.ask("config-apply", json!({}))
+        coordinator.config.0.lock().unwrap()["board"] = boards;
+        coordinator.ask("config-apply", json!({}))
     };
     apply(Some(node(2))).unwrap();
     assert!(denied(apply(Some(node(1)))).contains("cannot hold the map"));
-    let trouble = holder.show()["trouble"].clone();
+    let trouble = coordinator.show()["trouble"].clone();
     assert!(trouble.as_str().unwrap().contains("name the key"), "{trouble}");
     apply(None).unwrap();
-    assert_eq!(holder.map_until(|_| true).text(), before.text());
+    assert_eq!(coordinator.map_until(|_| true).text(), before.text());
 
     // It is killed: all keep the map, and it goes on where it was.
     cluster.boards[1].kill();
@@ -177,7 +182,7 @@ fn the_manager_is_drained_like_any_board() {
     assert_eq!(column(&shown, "state"), ["enrolled", "drained"]);
     assert!(shown["more"].as_str().unwrap().contains("status --box"), "{shown:#}");
 
-    // It goes on as the holder, and stays drained over a restart, until somebody says otherwise.
+    // It goes on as the coordinator, and stays drained over a restart, until somebody says otherwise.
     cluster.boards[1].kill();
     cluster.start(&[2, 3]);
     cluster.board(2).holds();
@@ -186,7 +191,7 @@ fn the_manager_is_drained_like_any_board() {
     assert_eq!(cluster.board(2).init.placed(3), ["cache", "", ""]);
     cluster.board(2).ask("undrain", json!({"number": "2"})).unwrap();
     assert_eq!(cluster.board(2).init.placed(4)[3..], ["cache"]);
-    cluster.board(2).row_until(2, |row| row["state"] == "holder");
+    cluster.board(2).row_until(2, |row| row["state"] == "coordinator");
 }
 
 /// A router of ours in a box whose settings say that it has another.
@@ -199,7 +204,7 @@ fn a_router_of_ours_is_nothing_there() {
     let mut host = Host::new(&router, 0, &Box::settings(1, &cluster.owner));
     host.start();
     let shown = host.show_until(|shown| !shown["role"].as_str().unwrap().contains("yet"));
-    assert!(shown["role"].as_str().unwrap().contains("neither the holder"), "{shown:#}");
+    assert!(shown["role"].as_str().unwrap().contains("neither the coordinator"), "{shown:#}");
     assert!(host.ask("drain", json!({"number": "1"})).is_err());
     assert_eq!(plain(&router, address(2)).read(&mut [0; 10]).unwrap_or(0), 0);
     // It is what the settings make of it, as soon as they say something else.
@@ -233,7 +238,7 @@ fn another_manager_needs_an_owners_statement() {
     }
     for number in [1, 2, 3] {
         let map = cluster.board(number).map_until(|_| true);
-        assert_eq!(map.map().holder, of(2), "{number}");
+        assert_eq!(map.map().coordinator, of(2), "{number}");
         assert!(map.map().version.sequence > before);
     }
     // What has not been stated is no reason to refuse other settings.
@@ -249,9 +254,9 @@ fn another_manager_needs_an_owners_statement() {
     assert_eq!(members(&map), [(1, of(1)), (2, of(2)), (3, of(3))]);
     assert!(map.map().member(1).unwrap().drained);
     assert_eq!(cluster.board(3).show()["trouble"], Value::Null);
-    assert_eq!(cluster.board(2).show()["holder"], json!(of(3)));
+    assert_eq!(cluster.board(2).show()["coordinator"], json!(of(3)));
 
-    // And back: its old book does not make it the holder either.
+    // And back: its old book does not make it the coordinator either.
     cluster.appoint_by_settings(2);
     cluster.board(2).show_until(trouble);
     assert_eq!(cluster.board(2).map_until(|_| true).text(), map.text());

@@ -1,9 +1,9 @@
-//! A board and a holder by hand, which say what they like.
+//! A board and a coordinator by hand, which say what they like.
 
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddrV4, TcpListener, TcpStream};
 
-use octet_cluster::message::{FromBoard, FromHolder, HolderHello, Join};
+use octet_cluster::message::{CoordinatorHello, FromBoard, FromCoordinator, Join};
 use octet_node::as_pid_1::PATIENCE;
 use octet_node::certificate::{Certificate, Statement as Said};
 use octet_node::control::{Decoder, PublicKey, encode};
@@ -57,17 +57,17 @@ impl Node {
         Join { certificate, number: Some(number), certificates, have: None, map: None }
     }
 
-    /// Connects from the port of board `number`, and hears whose the holder is.
+    /// Connects from the port of board `number`, and hears whose the coordinator is.
     pub fn connect(
         &self,
         port: &TcpListener,
         number: u8,
-    ) -> io::Result<(Link<Client>, HolderHello)> {
+    ) -> io::Result<(Link<Client>, CoordinatorHello)> {
         let config = tls::client(&self.key, Protocol::Cluster).unwrap();
         let connection = ClientConnection::new(config, tls::any_name()).unwrap();
         let stream = StreamOwned::new(connection, tcp(port, address(number)));
         let mut link = Link::new(stream);
-        let hello = HolderHello::parse(&link.next()?.ok_or(io::ErrorKind::UnexpectedEof)?);
+        let hello = CoordinatorHello::parse(&link.next()?.ok_or(io::ErrorKind::UnexpectedEof)?);
         let hello = hello.map_err(io::Error::other)?;
         let key = tls::peer_key(link.stream.conn.peer_certificates()).unwrap();
         hello.node(key).unwrap();
@@ -75,13 +75,13 @@ impl Node {
     }
 
     /// The first that is answered to `join` at the port of board `number`, which is no ping.
-    pub fn tries(&self, port: &TcpListener, number: u8, join: &Join) -> FromHolder {
+    pub fn tries(&self, port: &TcpListener, number: u8, join: &Join) -> FromCoordinator {
         let (mut link, _) = self.connect(port, number).unwrap();
         link.say(join);
-        link.holder_says().unwrap()
+        link.coordinator_says().unwrap()
     }
 
-    /// A map that this node has signed as the holder.
+    /// A map that this node has signed as the coordinator.
     pub fn map(&self, version: Version) -> SignedMap {
         let (node, certificates) = (self.public(), vec![self.certificate(1)]);
         let member = Member {
@@ -96,14 +96,14 @@ impl Node {
         SignedMap::sign(map, self.certificate(1), &self.key).unwrap()
     }
 
-    /// Is the holder for one who connects to `port`; returns what that one says first.
+    /// Is the coordinator for one who connects to `port`; returns what that one says first.
     pub fn hold(
         &self,
         port: &TcpListener,
         version: Version,
         statement: Option<Statement>,
     ) -> io::Result<(Link<Server>, Option<Join>)> {
-        // The holder that had it before did not wait on it.
+        // The coordinator that had it before did not wait on it.
         port.set_nonblocking(false)?;
         let (stream, _) = port.accept()?;
         stream.set_read_timeout(Some(PATIENCE))?;
@@ -111,7 +111,7 @@ impl Node {
         let stream = StreamOwned::new(ServerConnection::new(config).unwrap(), stream);
         let mut link = Link::new(stream);
         let (certificate, digest) = (self.certificate(1), None);
-        link.say(&HolderHello { certificate, version, digest, statement });
+        link.say(&CoordinatorHello { certificate, version, digest, statement });
         let join = link.next()?.map(|payload| Join::parse(&payload).unwrap());
         Ok((link, join))
     }
@@ -166,11 +166,11 @@ impl<S: Read + Write> Link<S> {
         }
     }
 
-    /// What the holder says next, which is no ping.
-    pub fn holder_says(&mut self) -> Option<FromHolder> {
+    /// What the coordinator says next, which is no ping.
+    pub fn coordinator_says(&mut self) -> Option<FromCoordinator> {
         loop {
-            match FromHolder::parse(&self.next().unwrap()?).unwrap() {
-                FromHolder::Ping => {}
+            match FromCoordinator::parse(&self.next().unwrap()?).unwrap() {
+                FromCoordinator::Ping => {}
                 other => return Some(other),
             }
         }

@@ -1,6 +1,6 @@
-//! Holders that are not the holder, and a new one that is.
+//! Coordinators that are not the coordinator, and a new one that is.
 
-use octet_cluster::message::{FromBoard, FromHolder};
+use octet_cluster::message::{FromBoard, FromCoordinator};
 use octet_node::key::Key;
 use octet_node::map::Version;
 use octet_node::statement::{Appointment, Statement};
@@ -10,14 +10,18 @@ use crate::host::{Host, settings};
 use crate::raw::Node;
 use crate::{Cluster, denied};
 
-fn appoint(owner: &Key, holder: &Node, epoch: u64) -> Statement {
-    let appointment =
-        Appointment { owner: owner.public(), holder: holder.public(), epoch, replaces: None };
+fn appoint(owner: &Key, coordinator: &Node, epoch: u64) -> Statement {
+    let appointment = Appointment {
+        owner: owner.public(),
+        coordinator: coordinator.public(),
+        epoch,
+        replaces: None,
+    };
     Statement::sign(appointment, owner).unwrap()
 }
 
 #[test]
-fn a_board_believes_the_holder_that_it_knows() {
+fn a_board_believes_the_coordinator_that_it_knows() {
     let mut cluster = Cluster::new("first-use", 1);
     let (one, version) = (Node::new(), |epoch, sequence| Version { epoch, sequence });
     let port = &*cluster.port;
@@ -26,25 +30,25 @@ fn a_board_believes_the_holder_that_it_knows() {
     // The first one that it meets; what it has taken it says.
     let (mut link, join) = one.hold(port, version(1, 7), None).unwrap();
     assert_eq!(join.unwrap().number, Some(1));
-    link.say(&FromHolder::Welcome { number: 1 });
-    link.say(&FromHolder::Map(Box::new(one.map(version(1, 7)))));
+    link.say(&FromCoordinator::Welcome { number: 1 });
+    link.say(&FromCoordinator::Map(Box::new(one.map(version(1, 7)))));
     assert_eq!(link.board_says(), Some(FromBoard::Have(version(1, 7))));
-    link.say(&FromHolder::Map(Box::new(one.map(version(1, 8)))));
+    link.say(&FromCoordinator::Map(Box::new(one.map(version(1, 8)))));
     assert_eq!(link.board_says(), Some(FromBoard::Have(version(1, 8))));
     let kept = board.map_until(|_| true);
 
-    // The same holder shows an old map again, and one by another.
+    // The same coordinator shows an old map again, and one by another.
     let other = Node::new();
     for (map, part) in [
         (one.map(version(1, 7)), "an old one is shown again"),
-        (other.map(version(1, 9)), "not the holder"),
+        (other.map(version(1, 9)), "not the coordinator"),
     ] {
-        link.say(&FromHolder::Map(Box::new(map)));
+        link.say(&FromCoordinator::Map(Box::new(map)));
         link.ends();
         assert!(board.has_logged(&["REFUSED", part]), "{}", board.log());
         assert_eq!(board.map_until(|_| true), kept);
         (link, _) = one.hold(port, version(1, 8), None).unwrap();
-        link.say(&FromHolder::Map(Box::new(kept.clone())));
+        link.say(&FromCoordinator::Map(Box::new(kept.clone())));
         assert_eq!(link.board_says(), Some(FromBoard::Have(version(1, 8))));
     }
     drop(link);
@@ -53,8 +57,8 @@ fn a_board_believes_the_holder_that_it_knows() {
     let stranger = Key::generate().unwrap();
     let owner = &cluster.owner;
     for (epoch, statement, part) in [
-        (1, None, "octetctl sign-holder"),
-        (2, None, "octetctl sign-holder"),
+        (1, None, "octetctl sign-coordinator"),
+        (2, None, "octetctl sign-coordinator"),
         (2, Some(appoint(&stranger, &other, 2)), "no owner of this box"),
         (2, Some(appoint(owner, &one, 2)), "about another node"),
         (2, Some(appoint(owner, &other, 3)), "another epoch"),
@@ -69,7 +73,7 @@ fn a_board_believes_the_holder_that_it_knows() {
     let (mut link, join) =
         other.hold(port, version(2, 1), Some(appoint(owner, &other, 2))).unwrap();
     assert_eq!(join.unwrap().map, Some(kept));
-    link.say(&FromHolder::Map(Box::new(other.map(version(2, 1)))));
+    link.say(&FromCoordinator::Map(Box::new(other.map(version(2, 1)))));
     assert_eq!(link.board_says(), Some(FromBoard::Have(version(2, 1))));
     drop(link);
     let (_, join) = one.hold(port, version(1, 9), None).unwrap();
@@ -86,15 +90,15 @@ fn a_board_believes_the_holder_that_it_knows() {
 /// A router with another key takes the place of one that is gone. The box is whole again without a hand on
 /// any board, though each key would have to be approved.
 #[test]
-fn a_new_holder_has_the_boards_of_the_old_one() {
+fn a_new_coordinator_has_the_boards_of_the_old_one() {
     let mut cluster = Cluster::new("approve", 3);
-    cluster.holder.start();
-    cluster.holder.holds();
+    cluster.coordinator.start();
+    cluster.coordinator.holds();
     for board in &mut cluster.boards {
         board.start();
         let number = board.number;
-        cluster.holder.row_until(number, |row| row["state"] == "pending");
-        cluster.holder.ask("approve", json!({"number": number.to_string()})).unwrap();
+        cluster.coordinator.row_until(number, |row| row["state"] == "pending");
+        cluster.coordinator.ask("approve", json!({"number": number.to_string()})).unwrap();
     }
     let map = cluster.map();
     assert_eq!(map.map().members.len(), 4);
@@ -103,17 +107,17 @@ fn a_new_holder_has_the_boards_of_the_old_one() {
     off.kill();
     let settings = settings("approve", json!([]), &cluster.owner);
     let mut new = Host::new(&cluster.port, 0, &settings);
-    cluster.holder.kill();
+    cluster.coordinator.kill();
     new.start();
     new.holds();
     let board = &cluster.boards[0];
     let new_key = new.node().to_string();
-    assert!(board.has_logged(&["REFUSED", &new_key, "sign-holder"]), "{}", board.log());
+    assert!(board.has_logged(&["REFUSED", &new_key, "sign-coordinator"]), "{}", board.log());
 
-    let (owner, holder) = (cluster.owner.public(), new.node());
-    let replaces = Some(map.map().holder);
+    let (owner, coordinator) = (cluster.owner.public(), new.node());
+    let replaces = Some(map.map().coordinator);
     let sign = |key: &Key, epoch| {
-        let appointment = Appointment { owner: key.public(), holder, epoch, replaces };
+        let appointment = Appointment { owner: key.public(), coordinator, epoch, replaces };
         json!({"statement": Statement::sign(appointment, key).unwrap()})
     };
     assert!(denied(new.ask("adopt", sign(&Key::generate().unwrap(), 2))).contains("does not own"));
@@ -131,10 +135,10 @@ fn a_new_holder_has_the_boards_of_the_old_one() {
     new.row_until(3, |row| row["connected"] == true);
     // The old one comes back, and is believed by nobody.
     new.kill();
-    cluster.holder.start();
-    let old = cluster.holder.node().to_string();
+    cluster.coordinator.start();
+    let old = cluster.coordinator.node().to_string();
     assert!(off.has_logged(&["REFUSED", &old]), "{}", off.log());
-    cluster.holder.kill();
+    cluster.coordinator.kill();
     new.start();
     new.holds();
     new.row_until(3, |row| row["connected"] == true);

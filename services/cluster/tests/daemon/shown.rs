@@ -1,4 +1,4 @@
-//! Maps that boards show to the holder: one that its disk has forgotten, and those of a thief.
+//! Maps that boards show to the coordinator: one that its disk has forgotten, and those of a thief.
 
 use octet_cluster::message::Join;
 use octet_node::digest::sha256;
@@ -11,7 +11,7 @@ use crate::attacks::{refused, welcome};
 use crate::raw::Node;
 use crate::{Cluster, is_whole};
 
-/// A map that names the holder and `stays` at port 2, revokes `gone`, and is signed with the holder's key
+/// A map that names the coordinator and `stays` at port 2, revokes `gone`, and is signed with the coordinator's key
 /// number `key_epoch`, which somebody has stolen.
 pub fn map(
     cluster: &Cluster,
@@ -20,18 +20,18 @@ pub fn map(
     stays: &Node,
     gone: &Node,
 ) -> SignedMap {
-    let (key, holder) = (Key::generate().unwrap(), &cluster.holder);
-    let certificate = holder.identity.certify("cluster", key.public(), key_epoch);
+    let (key, coordinator) = (Key::generate().unwrap(), &cluster.coordinator);
+    let certificate = coordinator.identity.certify("cluster", key.public(), key_epoch);
     let member = |number, node, certificate| {
         let (addresses, certificates) = (vec![], vec![certificate]);
         Member { number, node, addresses, certificates, record: None, drained: false }
     };
     let members = vec![
-        member(0, holder.node(), certificate.clone()),
+        member(0, coordinator.node(), certificate.clone()),
         member(2, stays.public(), stays.certificate(2)),
     ];
     let version = Version { epoch: 1, sequence };
-    let map = Map::new(holder.node(), version, members, vec![gone.public()]);
+    let map = Map::new(coordinator.node(), version, members, vec![gone.public()]);
     SignedMap::sign(map, certificate, &key).unwrap()
 }
 
@@ -50,19 +50,19 @@ pub fn shows(node: &Node, number: u8, map: SignedMap) -> Join {
 #[test]
 fn a_stolen_old_key_revokes_nobody() {
     let cluster = Cluster::held("first-use");
-    let (holder, port) = (&cluster.holder, &*cluster.port);
+    let (coordinator, port) = (&cluster.coordinator, &*cluster.port);
     let (one, two) = (Node::new(), Node::new());
-    holder.identity.rotate();
+    coordinator.identity.rotate();
     welcome(&one.tries(port, 1, &join(&one, 1)), 1);
     welcome(&two.tries(port, 2, &join(&two, 2)), 2);
     let epoch = |map: &SignedMap| {
         map.map().member(0).and_then(|it| it.certificate("cluster")).map(|it| it.statement().epoch)
     };
-    let before = holder
+    let before = coordinator
         .map_until(|map| map.map().members.len() == 3 && is_whole(map, 0) && epoch(map) == Some(2));
     let sequence = before.map().version.sequence;
     let stays = |what: &str| {
-        assert_eq!(holder.map_until(|_| true).text(), before.text(), "{what}");
+        assert_eq!(coordinator.map_until(|_| true).text(), before.text(), "{what}");
         welcome(&one.tries(port, 1, &join(&one, 1)), 1);
     };
 
@@ -74,7 +74,11 @@ fn a_stolen_old_key_revokes_nobody() {
         welcome(&two.tries(port, 2, &shows(&two, 2, forged)), 2);
         stays(&format!("key {key_epoch}, number {sequence}"));
     }
-    assert!(holder.has_logged(&["not taken over", "its holder's key number 1", "number 2 was"]));
+    assert!(coordinator.has_logged(&[
+        "not taken over",
+        "its coordinator's key number 1",
+        "number 2 was"
+    ]));
     // By one whom it does not name at that port, and by one who has an old key of one that it names.
     let next = map(&cluster, 2, sequence + 1, &two, &one);
     welcome(&one.tries(port, 1, &shows(&one, 1, next.clone())), 1);
@@ -86,7 +90,7 @@ fn a_stolen_old_key_revokes_nobody() {
     // By the one who is named there, with the key that counts.
     welcome(&two.tries(port, 2, &shows(&two, 2, next)), 2);
     refused(one.tries(port, 1, &join(&one, 1)), "revoked");
-    let after = holder.map_until(|map| !map.map().revoked.is_empty());
+    let after = coordinator.map_until(|map| !map.map().revoked.is_empty());
     assert_eq!(after.map().revoked, [one.public()]);
 }
 
@@ -94,24 +98,32 @@ fn a_stolen_old_key_revokes_nobody() {
 #[test]
 fn after_the_last_number_an_owner_begins_again() {
     let mut cluster = Cluster::held("first-use");
-    cluster.holder.kill();
-    let book = cluster.holder.state().join("book");
+    cluster.coordinator.kill();
+    let book = cluster.coordinator.state().join("book");
     let text = std::fs::read_to_string(&book).unwrap();
     let mut json: Value = serde_json::from_str(text.lines().next().unwrap()).unwrap();
     json["version"]["sequence"] = json!(u64::MAX);
     let json = json.to_string();
     std::fs::write(&book, format!("{json}\n{}\n", sha256(json.as_bytes()))).unwrap();
-    cluster.holder.start();
-    let (holder, owner, one) = (&cluster.holder, &cluster.owner, Node::new());
-    assert!(holder.has_logged(&["stays as it is", "the highest number"]), "{}", holder.log());
-    let replaced = holder.ask("replace", json!({"number": "1"})).unwrap_err();
+    cluster.coordinator.start();
+    let (coordinator, owner, one) = (&cluster.coordinator, &cluster.owner, Node::new());
+    assert!(
+        coordinator.has_logged(&["stays as it is", "the highest number"]),
+        "{}",
+        coordinator.log()
+    );
+    let replaced = coordinator.ask("replace", json!({"number": "1"})).unwrap_err();
     assert!(replaced.to_string().contains("highest number"), "{replaced}");
     refused(one.tries(&cluster.port, 1, &one.join(1)), "highest number");
-    let appointment =
-        Appointment { owner: owner.public(), holder: holder.node(), epoch: 2, replaces: None };
+    let appointment = Appointment {
+        owner: owner.public(),
+        coordinator: coordinator.node(),
+        epoch: 2,
+        replaces: None,
+    };
     let statement = Statement::sign(appointment, owner).unwrap();
-    holder.ask("adopt", json!({ "statement": statement })).unwrap();
+    coordinator.ask("adopt", json!({ "statement": statement })).unwrap();
     welcome(&one.tries(&cluster.port, 1, &one.join(1)), 1);
-    let map = holder.map_until(|map| map.map().member(1).is_some());
+    let map = coordinator.map_until(|map| map.map().member(1).is_some());
     assert_eq!((map.map().version.epoch, map.map().version.sequence < 9), (2, true));
 }

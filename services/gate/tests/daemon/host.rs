@@ -56,11 +56,11 @@ impl Host {
         boards: &[(u8, PublicKey)],
         port: u16,
     ) -> Self {
-        Self::holder(0, operators, boards, port)
+        Self::coordinator(0, operators, boards, port)
     }
 
     /// The same, of a node that holds the map and is `number`: 0, or a board itself.
-    pub fn holder(
+    pub fn coordinator(
         number: u8,
         operators: &[(&str, &Key, &[&str])],
         boards: &[(u8, PublicKey)],

@@ -163,7 +163,7 @@ fn a_board_that_holds_the_map_hands_on() {
     let operators: [(&str, &Key, &[&str]); 1] = [("anna", &anna, &["own"])];
     let board = Host::new(&operators);
     let node = board.identity.node();
-    let manager = Host::holder(2, &operators, &[(1, key().public()), (3, node)], board.port);
+    let manager = Host::coordinator(2, &operators, &[(1, key().public()), (3, node)], board.port);
     has_the_map(&manager, &anna);
     let at = manager.at();
     at.at_board(&anna, 3, node).unwrap().call("status", Map::new()).unwrap();

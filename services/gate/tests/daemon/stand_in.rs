@@ -250,27 +250,27 @@ fn certify(mut stream: UnixStream, node: &Key, revoked: &(Mutex<u64>, Condvar)) 
 
 /// cluster of the node that holds the map and is `number`: its `boards`, number and node each, board N at
 /// 127.0.0.N; the router is 0, and has no address.
-pub fn cluster(folder: &Path, holder: &Identity, number: u8, boards: &[(u8, PublicKey)]) {
+pub fn cluster(folder: &Path, coordinator: &Identity, number: u8, boards: &[(u8, PublicKey)]) {
     let member = |number, node, addresses| {
         let (certificates, record) = (vec![], None);
         Member { number, node, addresses, certificates, record, drained: false }
     };
     let address = |number| Some(IpAddr::from([127, 0, 0, number])).filter(|_| number > 0);
-    let all = std::iter::once((number, holder.node())).chain(boards.iter().copied());
+    let all = std::iter::once((number, coordinator.node())).chain(boards.iter().copied());
     let mut members: Vec<_> = all
         .map(|(number, node)| member(number, node, address(number).into_iter().collect()))
         .collect();
     members.sort_by_key(|member| member.number);
     let map = octet_node::map::Map::new(
-        holder.node(),
+        coordinator.node(),
         Version { epoch: 1, sequence: 1 },
         members,
         vec![],
     );
     let key = Key::generate().unwrap();
-    let (node, unit) = (holder.node(), CLUSTER.parse().unwrap());
+    let (node, unit) = (coordinator.node(), CLUSTER.parse().unwrap());
     let statement = Statement { node, unit, key: key.public(), epoch: 1, issued: 1 };
-    let certificate = Certificate::sign(statement, &holder.node).unwrap();
+    let certificate = Certificate::sign(statement, &coordinator.node).unwrap();
     let map = SignedMap::sign(map, certificate, &key).unwrap();
     let update = json!(Update { number: Some(number), map: Some(map) });
     let listener = listen(&folder.join("cluster.sock"));

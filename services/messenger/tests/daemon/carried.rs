@@ -59,12 +59,12 @@ fn map(boards: &[(&Host, &Place)]) -> SignedMap {
         record: None,
         drained: false,
     });
-    let (holder, key) = (&boards[0].0.node, Key::generate().unwrap());
+    let (coordinator, key) = (&boards[0].0.node, Key::generate().unwrap());
     let version = Version { epoch: 1, sequence: 1 };
-    let map = Map::new(holder.public(), version, members.collect(), vec![]);
-    let (unit, node) = (CLUSTER.parse().unwrap(), holder.public());
+    let map = Map::new(coordinator.public(), version, members.collect(), vec![]);
+    let (unit, node) = (CLUSTER.parse().unwrap(), coordinator.public());
     let statement = Statement { node, unit, key: key.public(), epoch: 1, issued: 1 };
-    SignedMap::sign(map, Certificate::sign(statement, holder).unwrap(), &key).unwrap()
+    SignedMap::sign(map, Certificate::sign(statement, coordinator).unwrap(), &key).unwrap()
 }
 
 #[test]

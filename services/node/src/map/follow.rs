@@ -13,7 +13,7 @@ pub const MAP: &str = "map";
 /// What there is to know.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Update {
-    /// The number of this node, once the holder has told it.
+    /// The number of this node, once the coordinator has told it.
     pub number: Option<u8>,
     /// The newest map; there is none before the node was ever taken in.
     pub map: Option<SignedMap>,

@@ -1,4 +1,4 @@
-//! A map with the holder's signature: exactly the text that was signed, so that no reader has to write it
+//! A map with the coordinator's signature: exactly the text that was signed, so that no reader has to write it
 //! again to see whether it was.
 
 use base64::Engine;
@@ -10,9 +10,9 @@ use super::{CLUSTER, LONGEST, Map};
 use crate::certificate::Certificate;
 use crate::key::{Domain, Key, SIGNATURE, verify};
 
-/// A map that its holder has signed: as JSON `{"map": "…", "certificate": "…", "signature": "…"}`, where
-/// `map` is its text, which the holder's key of `cluster` has signed in the domain `octet map 1`,
-/// `certificate` is the holder's about that key, and the signature is base64 with padding.
+/// A map that its coordinator has signed: as JSON `{"map": "…", "certificate": "…", "signature": "…"}`, where
+/// `map` is its text, which the coordinator's key of `cluster` has signed in the domain `octet map 1`,
+/// `certificate` is the coordinator's about that key, and the signature is base64 with padding.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "Raw", into = "Raw")]
 pub struct SignedMap {
@@ -34,11 +34,11 @@ pub enum InvalidMap {
     /// It says what cannot be.
     #[error("this map cannot be: {0}")]
     Wrong(&'static str),
-    /// The certificate is not about the key by which the holder signs maps.
+    /// The certificate is not about the key by which the coordinator signs maps.
     #[error("the map is not certified by the node {0} that is said to hold it")]
     Uncertified(PublicKey),
     /// The signature does not fit.
-    #[error("the map is not signed by its holder {0}")]
+    #[error("the map is not signed by its coordinator {0}")]
     Forged(PublicKey),
 }
 
@@ -51,7 +51,7 @@ struct Raw {
 }
 
 impl SignedMap {
-    /// Signs `map` with `key`, which `certificate` says to be its holder's.
+    /// Signs `map` with `key`, which `certificate` says to be its coordinator's.
     ///
     /// # Errors
     /// It is not, or the map is too long or cannot be.
@@ -62,7 +62,7 @@ impl SignedMap {
         Self::read(text, certificate, signature)
     }
 
-    /// What it says. Whether the holder is the one who is to be believed is for the reader to see.
+    /// What it says. Whether the coordinator is the one who is to be believed is for the reader to see.
     pub fn map(&self) -> &Map {
         &self.map
     }
@@ -72,12 +72,12 @@ impl SignedMap {
         &self.text
     }
 
-    /// What the holder says about the key that it has signed with.
+    /// What the coordinator says about the key that it has signed with.
     pub fn certificate(&self) -> &Certificate {
         &self.certificate
     }
 
-    /// Which of its keys the holder has signed with.
+    /// Which of its keys the coordinator has signed with.
     pub fn key_epoch(&self) -> u64 {
         self.certificate.statement().epoch
     }
@@ -100,8 +100,8 @@ impl SignedMap {
         }
         let map: Map = serde_json::from_str(&text)
             .map_err(|error| InvalidMap::Malformed(error.to_string()))?;
-        if map.holder != statement.node {
-            return Err(InvalidMap::Uncertified(map.holder));
+        if map.coordinator != statement.node {
+            return Err(InvalidMap::Uncertified(map.coordinator));
         }
         map.check().map_err(InvalidMap::Wrong)?;
         Ok(Self { text, certificate, signature, map })

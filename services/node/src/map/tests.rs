@@ -39,17 +39,23 @@ fn public(seed: u8) -> PublicKey {
     Key::from_seed([seed; 32]).unwrap().public()
 }
 
-fn box_of(holder: &Node, board: &Node) -> Map {
+fn box_of(coordinator: &Node, board: &Node) -> Map {
     let version = Version { epoch: 1, sequence: 7 };
     let revoked = vec![PublicKey::new([9; 32])];
-    Map::new(holder.node.public(), version, vec![holder.member(0), board.member(1)], revoked)
+    Map::new(
+        coordinator.node.public(),
+        version,
+        vec![coordinator.member(0), board.member(1)],
+        revoked,
+    )
 }
 
 #[test]
 fn every_changed_byte_is_seen() {
-    let (holder, board) = (Node::new(), Node::new());
-    let map = box_of(&holder, &board);
-    let signed = SignedMap::sign(map.clone(), holder.certificate("cluster"), &holder.key).unwrap();
+    let (coordinator, board) = (Node::new(), Node::new());
+    let map = box_of(&coordinator, &board);
+    let signed =
+        SignedMap::sign(map.clone(), coordinator.certificate("cluster"), &coordinator.key).unwrap();
     assert_eq!((signed.map(), signed.key_epoch()), (&map, 2));
     let json = serde_json::to_string(&signed).unwrap();
     assert_eq!(serde_json::from_str::<SignedMap>(&json).unwrap(), signed);
@@ -64,23 +70,23 @@ fn every_changed_byte_is_seen() {
 }
 
 #[test]
-fn only_by_the_key_that_its_holder_certifies() {
-    let (holder, board) = (Node::new(), Node::new());
-    let map = box_of(&holder, &board);
+fn only_by_the_key_that_its_coordinator_certifies() {
+    let (coordinator, board) = (Node::new(), Node::new());
+    let map = box_of(&coordinator, &board);
     let sign = |map: &Map, certificate, key: &Key| SignedMap::sign(map.clone(), certificate, key);
-    assert!(sign(&map, holder.certificate("cluster"), &holder.key).is_ok());
-    let (node, other) = (holder.node.public(), board.node.public());
-    let wrong = sign(&map, holder.certificate("gate"), &holder.key);
+    assert!(sign(&map, coordinator.certificate("cluster"), &coordinator.key).is_ok());
+    let (node, other) = (coordinator.node.public(), board.node.public());
+    let wrong = sign(&map, coordinator.certificate("gate"), &coordinator.key);
     assert_eq!(wrong, Err(InvalidMap::Uncertified(node)));
-    let wrong = sign(&map, holder.certificate("cluster"), &board.key);
+    let wrong = sign(&map, coordinator.certificate("cluster"), &board.key);
     assert_eq!(wrong, Err(InvalidMap::Forged(node)));
-    // A board that is in the map, and signs as a holder.
+    // A board that is in the map, and signs as a coordinator.
     let wrong = sign(&map, board.certificate("cluster"), &board.key);
     assert_eq!(wrong, Err(InvalidMap::Uncertified(node)));
     // The same words in another domain.
-    let signed = sign(&map, holder.certificate("cluster"), &holder.key).unwrap();
+    let signed = sign(&map, coordinator.certificate("cluster"), &coordinator.key).unwrap();
     let mut raw: Value = serde_json::to_value(&signed).unwrap();
-    let signature = holder.key.sign(Domain::Command, signed.text().as_bytes());
+    let signature = coordinator.key.sign(Domain::Command, signed.text().as_bytes());
     use base64::Engine;
     raw["signature"] = json!(base64::engine::general_purpose::STANDARD.encode(signature));
     assert!(serde_json::from_value::<SignedMap>(raw).unwrap_err().to_string().contains("signed"));
@@ -89,8 +95,8 @@ fn only_by_the_key_that_its_holder_certifies() {
 
 #[test]
 fn a_map_that_cannot_be_is_not_signed() {
-    let (holder, board) = (Node::new(), Node::new());
-    let map = box_of(&holder, &board);
+    let (coordinator, board) = (Node::new(), Node::new());
+    let map = box_of(&coordinator, &board);
     let check = |change: &dyn Fn(&mut Map)| {
         let mut map = map.clone();
         change(&mut map);
@@ -102,7 +108,7 @@ fn a_map_that_cannot_be_is_not_signed() {
         &|map| map.members[1].number = 0,
         &|map| map.members[1].number = 33,
         &|map| map.members[1].node = map.members[0].node,
-        &|map| map.holder = PublicKey::new([8; 32]),
+        &|map| map.coordinator = PublicKey::new([8; 32]),
         &|map| map.revoked.push(map.members[1].node),
         &|map| map.revoked.push(map.revoked[0]),
         &|map| map.revoked = (0..=255u8).chain([0]).map(|n| PublicKey::new([n; 32])).collect(),
@@ -111,8 +117,8 @@ fn a_map_that_cannot_be_is_not_signed() {
         &|map| map.members[1].addresses = vec!["::1".parse().unwrap(); 5],
         &|map| {
             let owner = Key::generate().unwrap();
-            let (holder, node) = (map.holder, map.members[1].node);
-            let seat = Seat { owner: owner.public(), holder, number: 2, node };
+            let (coordinator, node) = (map.coordinator, map.members[1].node);
+            let seat = Seat { owner: owner.public(), coordinator, number: 2, node };
             map.members[1].record = Some(Record::sign(seat, &owner).unwrap());
         },
     ];
@@ -120,8 +126,8 @@ fn a_map_that_cannot_be_is_not_signed() {
         assert!(check(change).is_err(), "{index}");
     }
     for text in [
-        json!({"format": 2, "holder": map.holder, "version": map.version, "members": [], "revoked": []}),
-        json!({"format": 1, "holder": map.holder, "version": map.version, "members": [], "revoked": [], "x": 1}),
+        json!({"format": 2, "coordinator": map.coordinator, "version": map.version, "members": [], "revoked": []}),
+        json!({"format": 1, "coordinator": map.coordinator, "version": map.version, "members": [], "revoked": [], "x": 1}),
     ] {
         assert!(serde_json::from_value::<Map>(text.clone()).is_err(), "{text}");
     }
@@ -141,7 +147,7 @@ fn the_largest_box_fits() {
     let members = nodes.iter().zip(0..).map(|(node, number)| {
         let seat = Seat {
             owner: node.key.public(),
-            holder: nodes[0].node.public(),
+            coordinator: nodes[0].node.public(),
             number,
             node: node.node.public(),
         };
@@ -176,14 +182,14 @@ proptest! {
     #[test]
     fn a_check_comes_back(
         numbers in prop::collection::vec(0u8..40, 0..5), keys in prop::collection::vec(0u8..4, 5),
-        revoked in prop::collection::vec(0u8..8, 0..4), holder in 0u8..4,
+        revoked in prop::collection::vec(0u8..8, 0..4), coordinator in 0u8..4,
     ) {
         let members: Vec<_> = numbers.iter().zip(&keys).map(|(&number, &node)| Member {
             number, node: public(node), addresses: vec![], certificates: vec![], record: None,
             drained: number % 2 == 1,
         }).collect();
         let revoked = revoked.into_iter().map(public).collect();
-        let map = Map::new(public(holder), Version::default(), members, revoked);
+        let map = Map::new(public(coordinator), Version::default(), members, revoked);
         if map.check().is_ok() {
             for member in &map.members {
                 prop_assert_eq!(map.of(&member.node), Some(member));

@@ -101,9 +101,9 @@ impl Operator {
     }
 }
 
-fn record(owner: &Key, holder: &Key, number: u8, node: &Key) -> Value {
-    let (holder, node) = (holder.public(), node.public());
-    let seat = Seat { owner: owner.public(), holder, number, node };
+fn record(owner: &Key, coordinator: &Key, number: u8, node: &Key) -> Value {
+    let (coordinator, node) = (coordinator.public(), node.public());
+    let seat = Seat { owner: owner.public(), coordinator, number, node };
     json!({ "record": Record::sign(seat, owner).unwrap() })
 }
 
@@ -111,11 +111,11 @@ fn record(owner: &Key, holder: &Key, number: u8, node: &Key) -> Value {
 fn a_board_is_the_one_that_it_was() {
     let (node, board, other, operator) = (new(), new(), new(), Operator::new());
     let at = router(&node, &board, 2, json!({ "node": board.public() }));
-    // The holder's word is not enough, and there is nobody to ask.
+    // The coordinator's word is not enough, and there is nobody to ask.
     assert!(operator.problem(&node, &at, None).contains(&board.public().to_string()));
     assert_eq!(operator.ask(&node, &at, Some(&board)).unwrap(), "board");
     assert_eq!(operator.ask(&node, &at, None).unwrap(), "board");
-    // Another one behind the address, also if the holder says that it is the board; an old key of it.
+    // Another one behind the address, also if the coordinator says that it is the board; an old key of it.
     let swapped = router(&node, &other, 2, json!({ "node": other.public() }));
     assert!(operator.problem(&node, &swapped, None).contains("not did:key"));
     assert!(operator.problem(&node, &at, Some(&other)).contains("not did:key"));

@@ -34,7 +34,7 @@ fn wait_whole(site: &Site) -> Vec<Value> {
             row["state"] == "enrolled"
                 && row["connected"] == true
                 && row["has_map"] == own["sequence"]
-                && (&board["state"], &board["holder"], &board["sequence"])
+                && (&board["state"], &board["coordinator"], &board["sequence"])
                     == (&json!("enrolled"), &own["node"], &own["sequence"])
         })
     });

@@ -79,7 +79,7 @@ fn swapped(kept: &Kept) {
     assert_eq!(site.wait_whole(&PLACES), keys);
 }
 
-/// Another router: the boards have their holder, and know no other without an owner's word.
+/// Another router: the boards have their coordinator, and know no other without an owner's word.
 fn another_router(kept: &Kept, owner: &Owner, boards: &[(u8, Value)]) {
     let site = &kept.site;
     let old = site.ask(Node::Router, "cluster", "show", json!({}))["node"].clone();
@@ -93,10 +93,12 @@ fn another_router(kept: &Kept, owner: &Owner, boards: &[(u8, Value)]) {
     site.wait("board 1 does not follow it", || {
         let shown = site.ask(Node::Board(1), "cluster", "show", json!({}));
         let state = shown["state"].as_str().unwrap();
-        shown["holder"] == old && state.contains("not connected") && state.contains("holder")
+        shown["coordinator"] == old
+            && state.contains("not connected")
+            && state.contains("coordinator")
     });
     let (new, old) = (new.as_str().unwrap(), old.as_str().unwrap());
-    let words = ["sign-holder", new, "--epoch", "2", "--replaces", old];
+    let words = ["sign-coordinator", new, "--epoch", "2", "--replaces", old];
     let statement = owner.ask("anna", &words).stdout.trim().to_owned();
     site.ask(Node::Router, "cluster", "adopt", json!({ "statement": statement }));
     let taken: Vec<_> = site.wait_whole(&PLACES[..2]).into_iter().collect();

@@ -1,4 +1,4 @@
-//! A rogue DHCP server and a rogue holder: who is plugged into one believes it, and nobody else hears of it.
+//! A rogue DHCP server and a rogue coordinator: who is plugged into one believes it, and nobody else hears of it.
 
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -50,9 +50,9 @@ fn dropped(site: &Site, port: u8) -> u64 {
     at.as_object().into_iter().flatten().filter_map(|(_, count)| count.as_u64()).sum()
 }
 
-fn holder(site: &Site, board: u8) -> (Value, Value) {
+fn coordinator(site: &Site, board: u8) -> (Value, Value) {
     let shown = site.ask(Node::Board(board), "cluster", "show", json!({}));
-    (shown["holder"].clone(), shown["state"].clone())
+    (shown["coordinator"].clone(), shown["state"].clone())
 }
 
 fn own_key(site: &Site) -> Value {
@@ -62,7 +62,7 @@ fn own_key(site: &Site) -> Value {
 }
 
 /// In the short tier `segments::attacks` has the router's ports against such a server, and `rogues.rs` of cluster's own
-/// tests a board's pin against such a holder.
+/// tests a board's pin against such a coordinator.
 #[test]
 #[ignore = "long: `cargo image test --soak`"]
 fn rogues_are_heard_by_nobody_who_is_not_plugged_into_them() {
@@ -75,7 +75,7 @@ fn rogues_are_heard_by_nobody_who_is_not_plugged_into_them() {
         of.power_on(node);
     }
 
-    // Both work: a board that is plugged into them has an address and a number by them, and such a holder.
+    // Both work: a board that is plugged into them has an address and a number by them, and such a coordinator.
     let asked = Arc::new(AtomicUsize::new(0));
     let port = site.cluster.be(4, Socket::Board(4)).unwrap();
     let server = serves(port, Mac::number(4), &asked);
@@ -86,7 +86,9 @@ fn rogues_are_heard_by_nobody_who_is_not_plugged_into_them() {
     rogue.wait_ready(Node::Router);
     let wire = Joined::new((&rogue, Socket::Router(1)), (&site, Socket::Board(4)));
     let wrong = own_key(&rogue);
-    site.wait("the board is another's", || holder(&site, 4) == (wrong.clone(), json!("enrolled")));
+    site.wait("the board is another's", || {
+        coordinator(&site, 4) == (wrong.clone(), json!("enrolled"))
+    });
     assert_eq!(site.number(stray), Some(1));
     drop(wire);
 
@@ -117,17 +119,17 @@ fn rogues_are_heard_by_nobody_who_is_not_plugged_into_them() {
     site.wait_whole(&[(board, 1)]);
     let own = own_key(&site);
     assert_ne!(own, wrong);
-    assert_eq!(holder(&site, 1), (own.clone(), json!("enrolled")));
+    assert_eq!(coordinator(&site, 1), (own.clone(), json!("enrolled")));
     assert_eq!(site.number(board), Some(1));
     assert_eq!(asked.load(Ordering::Relaxed), 0, "nobody asked the server");
 
     // The stray one has its port's place, and says whom it believes; nobody else is troubled.
     site.wait("it is board 4", || site.number(stray) == Some(4));
-    site.wait("it does not follow another holder", || {
-        let (holder, state) = holder(&site, 4);
-        holder == wrong && state.as_str().unwrap().contains("sign-holder")
+    site.wait("it does not follow another coordinator", || {
+        let (coordinator, state) = coordinator(&site, 4);
+        coordinator == wrong && state.as_str().unwrap().contains("sign-coordinator")
     });
-    println!("{stray}: {}", holder(&site, 4).1);
+    println!("{stray}: {}", coordinator(&site, 4).1);
     assert_ne!(site.row(4)["state"], "enrolled");
     site.wait_whole(&[(board, 1)]);
     let enrolled = |number: u8| rogue.row(number)["node"].clone();

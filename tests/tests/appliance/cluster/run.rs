@@ -55,7 +55,7 @@ fn one_command_makes_of_blank_machines_one_box() {
         { rows }.find(|row| row.first() == Some(&node)).unwrap()
     };
     let sequence = row("router")[2];
-    assert_eq!(row("router")[1], "holder");
+    assert_eq!(row("router")[1], "coordinator");
     for (number, services) in [(1, "store"), (2, "fetcher, store")] {
         let (name, address) = (format!("board-{number}"), format!("10.20.{number}.2"));
         let row = row(&name);

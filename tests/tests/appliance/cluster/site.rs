@@ -123,7 +123,7 @@ impl Site {
         }
     }
 
-    /// The row of board `number`, as the holder shows it.
+    /// The row of board `number`, as the coordinator shows it.
     pub fn row(&self, number: u8) -> Value {
         row(&self.ask(Node::Router, "cluster", "show", json!({})), number)
     }
@@ -138,7 +138,7 @@ impl Site {
                 let row = row(&shown, *number);
                 row["state"] == "enrolled" && row["connected"] == true && row["has_map"] == sequence
             };
-            // Boards are asked once the holder has nothing to wait for.
+            // Boards are asked once the coordinator has nothing to wait for.
             boards.iter().all(has_it)
                 && boards.iter().all(|(node, number)| {
                     self.is_in(*node, &sequence) && self.number(*node) == Some(u16::from(*number))
@@ -227,9 +227,9 @@ impl Site {
     }
 }
 
-/// The row of board `number` in what the holder shows.
+/// The row of board `number` in what the coordinator shows.
 fn row(shown: &Value, number: u8) -> Value {
-    // There are none until the holder's key is certified.
+    // There are none until the coordinator's key is certified.
     let mut rows = shown["boards"].as_array().into_iter().flatten();
     rows.find(|row| row["board"] == number).cloned().unwrap_or_default()
 }

@@ -68,7 +68,7 @@ fn cable(kept: &Kept, number: u8) {
         !kept.site.addresses(Node::Board(number), "eth0").contains(&own)
     });
     kept.site.cluster.plug(Socket::Router(number), Socket::Board(number)).unwrap();
-    // Nobody may have noticed yet that the connection to the holder is gone.
+    // Nobody may have noticed yet that the connection to the coordinator is gone.
     kept.site.wait("with a cable there is one again", || {
         kept.site.addresses(Node::Board(number), "eth0").contains(&own)
     });

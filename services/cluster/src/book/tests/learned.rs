@@ -1,21 +1,21 @@
-//! What a holder learns from maps that boards have kept.
+//! What a coordinator learns from maps that boards have kept.
 
 use super::*;
 use crate::book::learn::MOST_AHEAD;
 
 #[test]
-fn a_new_holder_takes_over_what_the_old_one_had() {
+fn a_new_coordinator_takes_over_what_the_old_one_had() {
     let mut old = World::whole();
-    let early = old.holder.sign(old.book.map(&old.rules));
+    let early = old.coordinator.sign(old.book.map(&old.rules));
     old.book.revoke(4).unwrap();
     old.book.version.sequence += 1;
-    let late = old.holder.sign(old.book.map(&old.rules));
+    let late = old.coordinator.sign(old.book.map(&old.rules));
     // None has joined here yet; under `approve` and `pinned` none would be.
-    let mut new = World { holder: Node::new(), rules: rules("approve", &[]), ..old };
-    new.book = Book::new(new.holder.public(), 0);
-    let stranger = NotLearned::Strange(early.map().holder);
+    let mut new = World { coordinator: Node::new(), rules: rules("approve", &[]), ..old };
+    new.book = Book::new(new.coordinator.public(), 0);
+    let stranger = NotLearned::Strange(early.map().coordinator);
     assert_eq!(new.learn(&early, 2), Err(stranger));
-    let statement = new.appoint(2, Some(early.map().holder));
+    let statement = new.appoint(2, Some(early.map().coordinator));
     new.by_hand(|book, hand| book.adopt(statement, hand)).unwrap();
     assert_eq!(
         new.by_hand(|book, hand| book.adopt(statement, hand)).unwrap_err(),
@@ -37,10 +37,10 @@ fn a_new_holder_takes_over_what_the_old_one_had() {
 #[test]
 fn who_came_first_makes_room_for_whom_the_old_map_names() {
     let old = World::whole();
-    let map = old.holder.sign(old.book.map(&old.rules));
-    let mut new = World { holder: Node::new(), ..old };
-    new.book = Book::new(new.holder.public(), 0);
-    let statement = new.appoint(2, Some(map.map().holder));
+    let map = old.coordinator.sign(old.book.map(&old.rules));
+    let mut new = World { coordinator: Node::new(), ..old };
+    new.book = Book::new(new.coordinator.public(), 0);
+    let statement = new.appoint(2, Some(map.map().coordinator));
     new.by_hand(|book, hand| book.adopt(statement, hand)).unwrap();
     assert_eq!(new.join(1, 5), Ok(Verdict::Welcome));
     new.replace(2).unwrap();
@@ -50,12 +50,12 @@ fn who_came_first_makes_room_for_whom_the_old_map_names() {
 }
 
 #[test]
-fn a_holder_whose_disk_was_put_back_learns_of_what_it_has_forgotten() {
+fn a_coordinator_whose_disk_was_put_back_learns_of_what_it_has_forgotten() {
     let mut world = World::whole();
     let mut restored = world.book.clone();
     world.book.version.sequence = 7;
     world.book.revoke(1).unwrap();
-    let newer = world.holder.sign(world.book.map(&world.rules));
+    let newer = world.coordinator.sign(world.book.map(&world.rules));
     std::mem::swap(&mut world.book, &mut restored);
     world.learn(&newer, 2).unwrap();
     assert_eq!(world.book.version, newer.map().version);
@@ -65,13 +65,13 @@ fn a_holder_whose_disk_was_put_back_learns_of_what_it_has_forgotten() {
     assert_eq!(world.learn(&newer, 2), Err(NotLearned::Old));
 }
 
-/// After its disk was put back a holder makes as many maps as there were, before it hears of those.
+/// After its disk was put back a coordinator makes as many maps as there were, before it hears of those.
 #[test]
 fn a_map_of_the_same_number_is_learned_from() {
     let mut world = World::whole();
     let publish = |world: &mut World| {
         world.book.version.sequence += 1;
-        let signed = world.holder.sign(world.book.map(&world.rules));
+        let signed = world.coordinator.sign(world.book.map(&world.rules));
         world.book.remember(&signed);
         signed
     };
@@ -95,31 +95,32 @@ fn a_map_of_the_same_number_is_learned_from() {
     assert_eq!(world.learn(&lost, 3), Err(NotLearned::Old));
 }
 
-/// A map by which `holder` revokes board 1, and which its key number `key_epoch` has signed.
-fn forged(world: &World, holder: &Node, version: Version, key_epoch: u64) -> SignedMap {
+/// A map by which `coordinator` revokes board 1, and which its key number `key_epoch` has signed.
+fn forged(world: &World, coordinator: &Node, version: Version, key_epoch: u64) -> SignedMap {
     let mut map = world.book.map(&world.rules);
-    (map.holder, map.version, map.revoked) = (holder.public(), version, vec![world.key(1)]);
+    (map.coordinator, map.version, map.revoked) =
+        (coordinator.public(), version, vec![world.key(1)]);
     map.members.retain(|member| member.node != world.key(1));
     map.members.iter_mut().filter(|it| it.number == 0).for_each(|it| {
-        (it.node, it.certificates) = (holder.public(), vec![]);
+        (it.node, it.certificates) = (coordinator.public(), vec![]);
     });
-    SignedMap::sign(map, holder.certificate("cluster", key_epoch), &holder.key).unwrap()
+    SignedMap::sign(map, coordinator.certificate("cluster", key_epoch), &coordinator.key).unwrap()
 }
 
-/// Boards 1 to 4 at a holder that has its key number 2.
+/// Boards 1 to 4 at a coordinator that has its key number 2.
 fn with_a_newer_key() -> World {
     let mut world = World::whole();
-    world.book.say_own(vec![world.holder.certificate("cluster", 2)], true);
+    world.book.say_own(vec![world.coordinator.certificate("cluster", 2)], true);
     world.book.version.sequence = 10;
     world
 }
 
 #[test]
-fn a_replaced_key_of_the_holder_says_nothing() {
+fn a_replaced_key_of_the_coordinator_says_nothing() {
     let mut world = with_a_newer_key();
     let before = world.book.clone();
     let show = |world: &mut World, key_epoch, sequence| {
-        let signed = forged(world, &world.holder, Version { epoch: 1, sequence }, key_epoch);
+        let signed = forged(world, &world.coordinator, Version { epoch: 1, sequence }, key_epoch);
         let learned = world.learn(&signed, 2);
         assert!(learned.is_ok() || world.book == before);
         learned
@@ -131,31 +132,32 @@ fn a_replaced_key_of_the_holder_says_nothing() {
         let far = Err(NotLearned::TooFarAhead { shown, known: 10 });
         assert_eq!(show(&mut world, 2, shown), far);
     }
-    // A newer key than is known here is that of a holder whose disk was put back; it is seen from then on.
+    // A newer key than is known here is that of a coordinator whose disk was put back; it is seen from then on.
     assert_eq!(show(&mut world, 3, 10 + MOST_AHEAD), Ok(()));
     assert_eq!(world.seats(), [(2, 2), (3, 3), (4, 4)]);
-    let signed = forged(&world, &world.holder, Version { epoch: 1, sequence: 20 + MOST_AHEAD }, 2);
+    let signed =
+        forged(&world, &world.coordinator, Version { epoch: 1, sequence: 20 + MOST_AHEAD }, 2);
     assert_eq!(world.learn(&signed, 2), Err(NotLearned::Replaced { shown: 2, seen: 3 }));
 }
 
 #[test]
 fn who_shows_a_map_is_named_in_it() {
     let world = with_a_newer_key();
-    let map = world.holder.sign(world.book.map(&world.rules));
-    let mut lost = Book::new(world.holder.public(), 0);
+    let map = world.coordinator.sign(world.book.map(&world.rules));
+    let mut lost = Book::new(world.coordinator.public(), 0);
     let before = lost.clone();
     let candidate = |board: usize| world.boards[board - 1].candidate(None);
     let mut show = |number, candidate: &Candidate| lost.learn(&map, number, candidate, NOW);
-    // A stranger, one at another's port, and a copy of the holder's disk.
+    // A stranger, one at another's port, and a copy of the coordinator's disk.
     assert_eq!(show(1, &candidate(5)), Err(NotLearned::NotNamed(1)));
     assert_eq!(show(2, &candidate(1)), Err(NotLearned::NotNamed(2)));
     assert_eq!(show(5, &candidate(1)), Err(NotLearned::NotNamed(5)));
-    assert_eq!(show(0, &world.holder.candidate(None)), Err(NotLearned::NotNamed(0)));
+    assert_eq!(show(0, &world.coordinator.candidate(None)), Err(NotLearned::NotNamed(0)));
     // One who has a key that it had before.
     let old = Candidate { key_epoch: 1, ..candidate(1) };
     let refused = Refusal::Replayed { shown: 1, seen: 2 };
     assert_eq!(show(1, &old), Err(NotLearned::Shower(refused)));
-    // A board of a holder that has no boards any more.
+    // A board of a coordinator that has no boards any more.
     assert_eq!(show(1, &candidate(1)), Ok(()));
     assert_eq!((before.enrolled(3), lost.enrolled(3).unwrap().node), (None, world.key(3)));
     // And none that was revoked.
@@ -163,22 +165,23 @@ fn who_shows_a_map_is_named_in_it() {
     let revoked = NotLearned::Shower(Refusal::Revoked);
     let mut next = map.map().clone();
     next.version.sequence += 1;
-    let next = SignedMap::sign(next, world.holder.certificate("cluster", 2), &world.holder.key);
+    let next =
+        SignedMap::sign(next, world.coordinator.certificate("cluster", 2), &world.coordinator.key);
     assert_eq!(lost.learn(&next.unwrap(), 1, &candidate(1), NOW), Err(revoked));
 }
 
-/// What an appointed holder is shown by boards of the one before.
+/// What an appointed coordinator is shown by boards of the one before.
 #[test]
-fn a_replaced_key_of_the_holder_before_says_nothing() {
+fn a_replaced_key_of_the_coordinator_before_says_nothing() {
     let old = with_a_newer_key();
-    let mut new = World { holder: Node::new(), ..old };
-    let before = old.holder;
+    let mut new = World { coordinator: Node::new(), ..old };
+    let before = old.coordinator;
     let show = |world: &mut World, key_epoch, epoch, sequence| {
         let signed = forged(world, &before, Version { epoch, sequence }, key_epoch);
         world.learn(&signed, 2)
     };
     let boards = new.book.clone();
-    new.book = Book { holder: new.holder.public(), learned: None, ..boards };
+    new.book = Book { coordinator: new.coordinator.public(), learned: None, ..boards };
     let statement = new.appoint(5, Some(before.public()));
     new.by_hand(|book, hand| book.adopt(statement, hand)).unwrap();
     // It was never of the epoch in which it is replaced; nor has it made so many maps.
@@ -187,7 +190,7 @@ fn a_replaced_key_of_the_holder_before_says_nothing() {
     }
     let far = NotLearned::TooFarAhead { shown: u64::MAX, known: 0 };
     assert_eq!(show(&mut new, 2, 4, u64::MAX), Err(far));
-    // The thief comes first; who shows what the holder before has said last is believed all the same.
+    // The thief comes first; who shows what the coordinator before has said last is believed all the same.
     assert_eq!(show(&mut new, 1, 4, 1 << 30), Ok(()));
     assert_eq!(show(&mut new, 2, 4, 10), Ok(()));
     assert_eq!(show(&mut new, 1, 4, 1 << 31), Err(NotLearned::Replaced { shown: 1, seen: 2 }));

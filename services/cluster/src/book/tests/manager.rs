@@ -1,11 +1,11 @@
-//! A holder that is one of the boards.
+//! A coordinator that is one of the boards.
 
 use super::*;
 
-/// Whose holder is board 2.
+/// Whose coordinator is board 2.
 fn managed() -> World {
     let mut world = World::new("first-use");
-    world.book = Book::new(world.holder.public(), 2);
+    world.book = Book::new(world.coordinator.public(), 2);
     world
 }
 
@@ -20,38 +20,38 @@ fn it_is_in_the_map_by_its_number_and_nobody_takes_that() {
     let mut world = managed();
     assert_eq!(world.join(1, 1), Ok(Verdict::Welcome));
     assert_eq!(world.join(3, 3), Ok(Verdict::Welcome));
-    let own = world.holder.public();
+    let own = world.coordinator.public();
     let all = [(1, world.key(1), false), (2, own, false), (3, world.key(3), false)];
     assert_eq!(nodes(&world.book, &world.rules), all);
     let map = world.book.map(&world.rules);
     assert_eq!(map.member(2).unwrap().addresses[0].to_string(), "10.20.2.2");
 
     let before = world.book.clone();
-    assert_eq!(world.join(2, 4), Err(Refusal::HoldersPlace(2)));
-    assert_eq!(world.join(2, 1), Err(Refusal::HoldersPlace(2)));
+    assert_eq!(world.join(2, 4), Err(Refusal::CoordinatorsPlace(2)));
+    assert_eq!(world.join(2, 1), Err(Refusal::CoordinatorsPlace(2)));
     for number in [2, 4] {
-        let copy = world.holder.candidate(Some(number));
+        let copy = world.coordinator.candidate(Some(number));
         let refused = world.book.join(number, &copy, &world.rules, NOW);
-        assert_eq!(refused, Err(Refusal::HoldersKey));
+        assert_eq!(refused, Err(Refusal::CoordinatorsKey));
     }
     let candidate = world.boards[3].candidate(None);
-    assert_eq!(world.replace(2), Err(CannotBe::IsHolder(2)));
-    assert_eq!(world.book.revoke(2), Err(CannotBe::IsHolder(2)));
+    assert_eq!(world.replace(2), Err(CannotBe::IsCoordinator(2)));
+    assert_eq!(world.book.revoke(2), Err(CannotBe::IsCoordinator(2)));
     let approved = world.by_hand(|book, hand| book.approve(2, &candidate, None, hand, NOW));
-    assert_eq!(approved, Err(CannotBe::IsHolder(2)));
+    assert_eq!(approved, Err(CannotBe::IsCoordinator(2)));
     assert_eq!(world.book, before);
 }
 
 #[test]
 fn it_is_drained_like_another() {
     let mut world = managed();
-    let own = world.holder.public();
+    let own = world.coordinator.public();
     let drained = world.by_hand(|book, hand| book.drain(2, true, hand));
     assert_eq!(drained, Ok(own));
     assert_eq!(nodes(&world.book, &world.rules), [(2, own, true)]);
     // A book that was lost learns it again from the map.
     world.book.version.sequence = 7;
-    let map = world.holder.sign(world.book.map(&world.rules));
+    let map = world.coordinator.sign(world.book.map(&world.rules));
     let mut restored = Book::new(own, 2);
     restored.recover(&map, 1, NOW).unwrap();
     assert_eq!(nodes(&restored, &world.rules), [(2, own, true)]);
@@ -67,26 +67,27 @@ fn the_one_before_is_a_board() {
     world.by_hand(|book, hand| book.drain(2, true, hand)).unwrap();
     world.by_hand(|book, hand| book.drain(3, true, hand)).unwrap();
     world.book.version.sequence = 9;
-    let (old, map) = (world.holder.public(), world.holder.sign(world.book.map(&world.rules)));
+    let (old, map) =
+        (world.coordinator.public(), world.coordinator.sign(world.book.map(&world.rules)));
 
     let mut next = World { boards: world.boards, owner: world.owner, ..managed() };
-    std::mem::swap(&mut next.holder, &mut next.boards[2]);
-    let own = next.holder.public();
+    std::mem::swap(&mut next.coordinator, &mut next.boards[2]);
+    let own = next.coordinator.public();
     next.book = Book::new(own, 3);
     let statement = next.appoint(2, Some(old));
     next.by_hand(|book, hand| book.adopt(statement, hand)).unwrap();
     // It shows its own map, as any board does.
-    let before = world.holder.candidate(Some(2));
+    let before = world.coordinator.candidate(Some(2));
     next.book.learn(&map, 2, &before, NOW).unwrap();
     assert_eq!(nodes(&next.book, &next.rules), [(2, old, true), (3, own, true)]);
     // And the router takes over from that one.
     next.book.version.sequence = 1;
-    let map = next.holder.sign(next.book.map(&next.rules));
+    let map = next.coordinator.sign(next.book.map(&next.rules));
     let mut last = World { owner: next.owner, ..World::new("first-use") };
     let statement = last.appoint(3, Some(own));
     last.by_hand(|book, hand| book.adopt(statement, hand)).unwrap();
     last.book.learn(&map, 2, &before, NOW).unwrap();
-    let router = last.holder.public();
+    let router = last.coordinator.public();
     let all = [(0, router, false), (2, old, true), (3, own, true)];
     assert_eq!(nodes(&last.book, &last.rules), all);
 }
@@ -97,9 +98,9 @@ fn it_moves() {
     let mut world = managed();
     assert_eq!(world.join(1, 1), Ok(Verdict::Welcome));
     world.by_hand(|book, hand| book.drain(1, true, hand)).unwrap();
-    assert_eq!(world.join(2, 1), Err(Refusal::HoldersPlace(2)));
+    assert_eq!(world.join(2, 1), Err(Refusal::CoordinatorsPlace(2)));
     world.book.be_at(1);
-    assert_eq!(nodes(&world.book, &world.rules), [(1, world.holder.public(), true)]);
+    assert_eq!(nodes(&world.book, &world.rules), [(1, world.coordinator.public(), true)]);
     assert_eq!(world.join(2, 1), Ok(Verdict::Welcome));
     // The same place again changes nothing.
     let before = world.book.clone();
@@ -110,9 +111,9 @@ fn it_moves() {
 #[test]
 fn the_settings_may_name_its_key() {
     let world = managed();
-    let (own, other) = (world.holder.public(), world.key(1));
-    let check = |enrol, keys: &[_]| rules(enrol, keys).check_holder(2, &own).is_ok();
+    let (own, other) = (world.coordinator.public(), world.key(1));
+    let check = |enrol, keys: &[_]| rules(enrol, keys).check_coordinator(2, &own).is_ok();
     assert!(check("first-use", &[]) && check("pinned", &[]) && check("pinned", &[(2, own)]));
     assert!(!check("first-use", &[(2, other)]) && !check("first-use", &[(1, own)]));
-    assert!(rules("first-use", &[]).check_holder(0, &own).is_ok());
+    assert!(rules("first-use", &[]).check_coordinator(0, &own).is_ok());
 }

@@ -106,10 +106,10 @@ impl Boards {
                 && row["connected"] == true
                 && row["has_map"] == manager["sequence"]
                 && own["state"] == "enrolled"
-                && own["holder"] == manager["node"]
+                && own["coordinator"] == manager["node"]
                 && own["sequence"] == manager["sequence"]
         };
-        let is_whole = row(BOARDS[0])["state"] == "holder"
+        let is_whole = row(BOARDS[0])["state"] == "coordinator"
             && BOARDS[1..].iter().copied().zip(&others).all(has_it);
         is_whole.then(|| BOARDS.map(|number| row(number)["node"].as_str().unwrap().to_owned()))
     }

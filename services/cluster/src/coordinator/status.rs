@@ -1,12 +1,12 @@
-//! The whole box at a glance: one line for the router if it is the holder, and one for each number.
+//! The whole box at a glance: one line for the router if it is the coordinator, and one for each number.
 
 use octet_node::links::Passed;
 use serde_json::{Value, json};
 
-use super::{Holder, Unchanged};
+use super::{Coordinator, Unchanged};
 use crate::report::Report;
 
-impl Holder {
+impl Coordinator {
     /// That table; `traffic` is what has passed the ports, or why that is not known.
     ///
     /// # Errors
@@ -14,7 +14,7 @@ impl Holder {
     pub fn status(&self, traffic: &Result<Vec<Passed>, String>) -> Result<Value, Unchanged> {
         let rules = self.rules()?;
         let (book, present) = (self.book.borrow(), self.present.borrow());
-        // The router, if it is the holder; a holder that is a board is among these.
+        // The router, if it is the coordinator; a coordinator that is a board is among these.
         let router = Some(book.number).filter(|number| !rules.numbers().contains(number));
         let nodes = router.into_iter().chain(rules.numbers()).map(|number| {
             let line = present.line(number);
@@ -33,9 +33,9 @@ impl Holder {
         });
         let nodes: Vec<Value> = nodes.collect();
         let mut status = json!({
-            "role": "the holder of the map",
+            "role": "coordinator",
             "number": book.number,
-            "node": book.holder,
+            "node": book.coordinator,
             "epoch": book.version.epoch,
             "sequence": book.version.sequence,
         });

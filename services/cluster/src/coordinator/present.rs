@@ -1,5 +1,5 @@
 //! Who is there, who waits for an owner, and who was refused: what is not in the book, and gone when the
-//! holder starts again.
+//! coordinator starts again.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;

@@ -18,10 +18,10 @@ use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
-use super::Holder;
+use super::Coordinator;
 use super::rate::{Answer, RateLimiter};
 use super::session::{Newcomer, Session, Stream};
-use crate::message::{FromHolder, HolderHello, Join, LONGEST};
+use crate::message::{CoordinatorHello, FromCoordinator, Join, LONGEST};
 
 /// How much of a join each number may send whatever others do, in bytes: more than one takes that shows the map of
 /// 32 boards with five services each.
@@ -31,18 +31,18 @@ const OWN_PART: usize = 64 << 10;
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// Takes whoever connects to `listener`, for good, and keeps the map as the settings and `identity` say.
-pub async fn keep(holder: Rc<Holder>, listener: &TcpListener) {
-    let limits = holder.node.limits;
+pub async fn keep(coordinator: Rc<Coordinator>, listener: &TcpListener) {
+    let limits = coordinator.node.limits;
     let (rate, start) =
         (RefCell::new(RateLimiter::new(limits.burst, limits.interval)), Instant::now());
     let (mut own, mut certificates) =
-        (holder.node.own.certified.clone(), holder.node.own.certificates.clone());
-    let mut settings = holder.node.settings.subscribe();
+        (coordinator.node.own.certified.clone(), coordinator.node.own.certificates.clone());
+    let mut settings = coordinator.node.settings.subscribe();
     let (mut greetings, mut sessions) = (JoinSet::new(), JoinSet::new());
     let mut under_way = BTreeMap::<u8, AbortHandle>::new();
     let mut problem = String::new();
     loop {
-        match holder.renew().await {
+        match coordinator.renew().await {
             Ok(()) => problem.clear(),
             // The same again is not said again.
             Err(error) if error.to_string() == problem => {}
@@ -55,8 +55,8 @@ pub async fn keep(holder: Rc<Holder>, listener: &TcpListener) {
             tokio::select! {
                 accepted = listener.accept() => match accepted {
                     Ok((stream, peer)) => {
-                        if let Some(number) = holder.let_in(peer, &rate, start.elapsed()) {
-                            let task = greetings.spawn_local(Rc::clone(&holder).enter(stream, number));
+                        if let Some(number) = coordinator.let_in(peer, &rate, start.elapsed()) {
+                            let task = greetings.spawn_local(Rc::clone(&coordinator).enter(stream, number));
                             // Whoever tries again does not wait for the time before.
                             if let Some(before) = under_way.insert(number, task) {
                                 before.abort();
@@ -70,7 +70,7 @@ pub async fn keep(holder: Rc<Holder>, listener: &TcpListener) {
                 },
                 Some(greeted) = greetings.join_next() => {
                     if let Ok(Some(newcomer)) = greeted {
-                        sessions.spawn_local(Session::run(Rc::clone(&holder), newcomer));
+                        sessions.spawn_local(Session::run(Rc::clone(&coordinator), newcomer));
                     }
                 }
                 Some(_) = sessions.join_next() => {}
@@ -82,7 +82,7 @@ pub async fn keep(holder: Rc<Holder>, listener: &TcpListener) {
     }
 }
 
-impl Holder {
+impl Coordinator {
     /// The number of the board that connects from `peer`, if it may.
     fn let_in(&self, peer: SocketAddr, rate: &RefCell<RateLimiter>, now: Duration) -> Option<u8> {
         let number = self.number_of(peer.ip())?;
@@ -133,7 +133,7 @@ impl Holder {
             let book = self.book.borrow();
             let (version, statement) = (book.version, book.statement().copied());
             let (certificate, digest) = (certified.certificate.clone(), self.digest());
-            HolderHello { certificate, version, digest, statement }
+            CoordinatorHello { certificate, version, digest, statement }
         };
         send(&mut stream, &hello).await.map_err(|error| words(&error))?;
         let (from, mut to) = split(stream);
@@ -154,7 +154,7 @@ impl Holder {
             }
             Err(error) => {
                 let reason = error.to_string();
-                let _ = send(&mut to, &FromHolder::Refused { reason: reason.clone() }).await;
+                let _ = send(&mut to, &FromCoordinator::Refused { reason: reason.clone() }).await;
                 Err(reason)
             }
         }

@@ -1,4 +1,4 @@
-//! What an operator sees of the holder.
+//! What an operator sees of the coordinator.
 
 use std::time::{Duration, SystemTime};
 
@@ -6,11 +6,11 @@ use humantime::format_rfc3339_seconds;
 use octet_node::control::PublicKey;
 use serde_json::{Map, Value, json};
 
-use super::{Holder, Unchanged};
+use super::{Coordinator, Unchanged};
 use crate::book::{CannotBe, Standing};
 use crate::rules::Rules;
 
-impl Holder {
+impl Coordinator {
     /// The table of numbers, and of those who are not what they should be.
     ///
     /// # Errors
@@ -20,9 +20,9 @@ impl Holder {
         let book = self.book.borrow();
         let boards: Vec<Value> = rules.numbers().map(|number| self.row(number, &rules)).collect();
         let mut shown = json!({
-            "role": "the holder of the map",
+            "role": "coordinator",
             "number": book.number,
-            "node": book.holder,
+            "node": book.coordinator,
             "epoch": book.version.epoch,
             "sequence": book.version.sequence,
             "enrol": rules.enrol(),
@@ -53,7 +53,7 @@ impl Holder {
         Ok(row)
     }
 
-    /// What node `number` has last said of itself; the holder itself says it now.
+    /// What node `number` has last said of itself; the coordinator itself says it now.
     pub(super) fn said(&self, number: u8) -> Option<Map<String, Value>> {
         if number == self.book.borrow().number {
             return Some(self.node.report.borrow().say());
@@ -66,7 +66,7 @@ impl Holder {
         let (book, present) = (self.book.borrow(), self.present.borrow());
         let line = present.line(number);
         if number == book.number {
-            return if book.is_drained(number) { "drained" } else { "holder" };
+            return if book.is_drained(number) { "drained" } else { "coordinator" };
         }
         match book.standing(number, rules) {
             Standing::Enrolled if book.is_drained(number) => "drained",
@@ -94,7 +94,7 @@ impl Holder {
     fn row(&self, number: u8, rules: &Rules) -> Value {
         let book = self.book.borrow();
         let member = book.enrolled(number);
-        let own = Some(book.holder).filter(|_| number == book.number);
+        let own = Some(book.coordinator).filter(|_| number == book.number);
         let (connected, last_seen, has) = self.there(number);
         json!({
             "board": number,

@@ -14,9 +14,9 @@ use tokio::time::{Instant, interval, sleep_until, timeout};
 use tokio_rustls::server::TlsStream;
 
 use super::present::Connection;
-use super::{Holder, Unchanged, now};
+use super::{Coordinator, Unchanged, now};
 use crate::book::{Candidate, Verdict};
-use crate::message::{FromBoard, FromHolder, Join, LONGEST_REPORT};
+use crate::message::{FromBoard, FromCoordinator, Join, LONGEST_REPORT};
 
 /// How long a message may be that is not the first, in bytes: a report, or as many certificates as there
 /// can be.
@@ -46,7 +46,7 @@ pub struct Newcomer {
 
 /// A connection.
 pub struct Session {
-    holder: Rc<Holder>,
+    coordinator: Rc<Coordinator>,
     stream: Stream,
     number: u8,
     candidate: Candidate,
@@ -84,7 +84,7 @@ impl From<io::Error> for Ended {
 
 impl Session {
     /// Serves a board until one of the two ends it.
-    pub async fn run(holder: Rc<Holder>, newcomer: Newcomer) {
+    pub async fn run(coordinator: Rc<Coordinator>, newcomer: Newcomer) {
         let Newcomer { mut stream, number, node, key_epoch, join } = newcomer;
         stream.frames.set_limit(LONGEST);
         let complete = join.certificates.is_some();
@@ -92,38 +92,42 @@ impl Session {
         let certificates = certificates.collect();
         let claims = join.number;
         let candidate = Candidate { claims, node, key_epoch, certificates, complete };
-        // Before it is admitted: a holder that has forgotten its boards learns here whom it has.
+        // Before it is admitted: a coordinator that has forgotten its boards learns here whom it has.
         if let Some(signed) = &join.map
-            && let Err(problem) = holder.learn(signed, number, &candidate).await
+            && let Err(problem) = coordinator.learn(signed, number, &candidate).await
         {
             // It keeps its map, and shows it again.
-            let refused = FromHolder::Refused { reason: problem.to_string() };
+            let refused = FromCoordinator::Refused { reason: problem.to_string() };
             let say = async {
                 let _ = send(&mut stream.to, &refused).await;
                 stream.to.shutdown().await
             };
-            let _ = timeout(holder.node.limits.unread, say).await;
+            let _ = timeout(coordinator.node.limits.unread, say).await;
             return;
         }
         let connection = Rc::new(Notify::new());
-        let guard =
-            Guard { holder: Rc::clone(&holder), number, connection: Rc::clone(&connection) };
+        let guard = Guard {
+            coordinator: Rc::clone(&coordinator),
+            number,
+            connection: Rc::clone(&connection),
+        };
         let (told, later, sent) = (None, None, None);
-        let mut session = Self { holder, stream, number, candidate, connection, told, later, sent };
+        let mut session =
+            Self { coordinator, stream, number, candidate, connection, told, later, sent };
         let Err(ended) = session.serve().await;
         match ended {
             // It has a line of its own.
             Ended::Refused(_) => {}
             ended => say!("board {number}: the connection ends: {ended}"),
         }
-        let limit = session.holder.node.limits.unread;
+        let limit = session.coordinator.node.limits.unread;
         let _ = timeout(limit, session.stream.to.shutdown()).await;
         drop(guard);
     }
 
     async fn serve(&mut self) -> Result<std::convert::Infallible, Ended> {
-        let limits = self.holder.node.limits;
-        let mut turn = self.holder.turn.subscribe();
+        let limits = self.coordinator.node.limits;
+        let mut turn = self.coordinator.turn.subscribe();
         let mut beat = interval(limits.beat);
         let mut heard = Instant::now();
         self.settle().await?;
@@ -138,7 +142,7 @@ impl Session {
                     self.hear(message).await?;
                 }
                 Ok(()) = turn.changed() => self.settle().await?,
-                _ = beat.tick() => self.say(&FromHolder::Ping).await?,
+                _ = beat.tick() => self.say(&FromCoordinator::Ping).await?,
                 () = sleep_until(later.unwrap_or(heard)), if later.is_some() => {
                     self.join().await?;
                 }
@@ -153,9 +157,9 @@ impl Session {
         let (number, node) = (self.number, self.candidate.node);
         let is_member = self.told == Some(Verdict::Welcome)
             && self
-                .holder
+                .coordinator
                 .rules()
-                .is_ok_and(|it| self.holder.book.borrow().has(number, &node, &it));
+                .is_ok_and(|it| self.coordinator.book.borrow().has(number, &node, &it));
         let verdict = match is_member {
             true => Verdict::Welcome,
             false => self.join().await?,
@@ -165,11 +169,11 @@ impl Session {
             match verdict {
                 Verdict::Welcome => {
                     say!("board {number} is here: {node}");
-                    self.say(&FromHolder::Welcome { number }).await?;
+                    self.say(&FromCoordinator::Welcome { number }).await?;
                 }
                 Verdict::Pending => {
                     say!("{node} waits at board {number}: `cluster approve {number}` takes it");
-                    self.say(&FromHolder::Pending { number }).await?;
+                    self.say(&FromCoordinator::Pending { number }).await?;
                 }
             }
             self.told = Some(verdict);
@@ -177,17 +181,17 @@ impl Session {
         if verdict == Verdict::Pending {
             return Ok(());
         }
-        let map = self.holder.node.kept.borrow().map.clone();
+        let map = self.coordinator.node.kept.borrow().map.clone();
         let Some(map) = map.filter(|map| self.sent != Some(map.map().version)) else {
             return Ok(());
         };
         self.sent = Some(map.map().version);
-        self.say(&FromHolder::Map(Box::new(map))).await
+        self.say(&FromCoordinator::Map(Box::new(map))).await
     }
 
     /// Has the book know what it says of itself.
     async fn join(&mut self) -> Result<Verdict, Ended> {
-        match self.holder.join(self.number, &self.candidate).await {
+        match self.coordinator.join(self.number, &self.candidate).await {
             Ok((verdict, later)) => {
                 self.later = later;
                 Ok(verdict)
@@ -197,7 +201,7 @@ impl Session {
     }
 
     fn enter(&self, verdict: Verdict) {
-        let mut present = self.holder.present.borrow_mut();
+        let mut present = self.coordinator.present.borrow_mut();
         present.enter(self.number, &self.connection, &self.candidate, verdict);
         if verdict == Verdict::Welcome {
             present.heard(self.number, now(), |_| {});
@@ -207,14 +211,15 @@ impl Session {
     async fn refuse(&mut self, problem: &Unchanged) -> Ended {
         let (number, node, reason) = (self.number, self.candidate.node, problem.to_string());
         if let Unchanged::Refused(_) = problem {
-            let is_news = self.holder.present.borrow_mut().refuse(number, node, reason.clone());
+            let is_news =
+                self.coordinator.present.borrow_mut().refuse(number, node, reason.clone());
             if is_news {
                 say!("REFUSED: {node} at the port of board {number}: {reason}");
             }
         } else {
             say!("board {number} is not taken now: {reason}");
         }
-        let _ = self.say(&FromHolder::Refused { reason: reason.clone() }).await;
+        let _ = self.say(&FromCoordinator::Refused { reason: reason.clone() }).await;
         Ended::Refused(reason)
     }
 
@@ -222,7 +227,7 @@ impl Session {
         let (number, is_member) = (self.number, self.told == Some(Verdict::Welcome));
         let heard = |hear: &dyn Fn(&mut super::present::Line)| {
             if is_member {
-                self.holder.present.borrow_mut().heard(number, now(), hear);
+                self.coordinator.present.borrow_mut().heard(number, now(), hear);
             }
         };
         match message {
@@ -242,22 +247,22 @@ impl Session {
         Ok(())
     }
 
-    async fn say(&mut self, message: &FromHolder) -> Result<(), Ended> {
+    async fn say(&mut self, message: &FromCoordinator) -> Result<(), Ended> {
         let sent =
-            timeout(self.holder.node.limits.unread, send(&mut self.stream.to, message)).await;
+            timeout(self.coordinator.node.limits.unread, send(&mut self.stream.to, message)).await;
         Ok(sent.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))?)
     }
 }
 
 /// Says that the connection is gone, also when whoever waits for it is ended.
 struct Guard {
-    holder: Rc<Holder>,
+    coordinator: Rc<Coordinator>,
     number: u8,
     connection: Connection,
 }
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        self.holder.present.borrow_mut().leave(self.number, &self.connection);
+        self.coordinator.present.borrow_mut().leave(self.number, &self.connection);
     }
 }

@@ -1,4 +1,4 @@
-//! The holder: it has the book, and gives everyone the map.
+//! The coordinator: it has the book, and gives everyone the map.
 
 mod entry;
 mod present;
@@ -30,8 +30,8 @@ use rate::{Answer, RateLimiter};
 
 pub use entry::keep;
 
-/// A holder.
-pub struct Holder {
+/// A coordinator.
+pub struct Coordinator {
     node: Rc<Node>,
     book: RefCell<Book>,
     /// Held while the book is changed, which takes as long as the disk does.
@@ -61,10 +61,10 @@ pub enum Unchanged {
     /// The settings are without a cluster.
     #[error("this box is one board")]
     NoCluster,
-    /// An owner has not said yet that this node is the holder.
-    #[error("the holder is {0}, and no owner has stated that this node takes its place")]
+    /// An owner has not said yet that this node is the coordinator.
+    #[error("the coordinator is {0}, and no owner has stated that this node takes its place")]
     NotStated(PublicKey),
-    /// The settings do not let the holder be the board that it is.
+    /// The settings do not let the coordinator be the board that it is.
     #[error("this node cannot hold the map: {0}")]
     Forbidden(#[from] Forbidden),
     /// A board has changed the map too often.
@@ -91,11 +91,11 @@ impl Unchanged {
             }
             Self::NoCluster => "add [cluster] to the settings",
             Self::NotStated(_) => {
-                "sign a statement with `octetctl sign-holder`, and give it to this node with `cluster adopt`"
+                "sign a statement with `octetctl sign-coordinator`, and give it to this node with `cluster adopt`"
             }
             Self::TooSoon => "wait: the board comes again by itself",
             Self::LastNumber => {
-                "sign a statement of a higher epoch for this node with `octetctl sign-holder`, and give it with `cluster adopt`: numbers begin again"
+                "sign a statement of a higher epoch for this node with `octetctl sign-coordinator`, and give it with `cluster adopt`: numbers begin again"
             }
             Self::Forbidden(_) => "see `key` in [[board]]",
             Self::CannotBe(problem) => problem.help(),
@@ -104,7 +104,7 @@ impl Unchanged {
     }
 }
 
-impl Holder {
+impl Coordinator {
     /// The node `number`, whose key is `certified`, with the book that it has kept; at the first start
     /// with a new one.
     ///
@@ -113,11 +113,11 @@ impl Holder {
     pub fn open(node: Rc<Node>, number: u8, certified: &Certified) -> Result<Rc<Self>, String> {
         let own = certified.certificate.statement().node;
         let book = match node.store.book() {
-            Ok(Some(mut book)) if book.holder == own => {
+            Ok(Some(mut book)) if book.coordinator == own => {
                 book.be_at(number);
                 book
             }
-            Ok(Some(book)) => return Err(format!("the book here is that of {}", book.holder)),
+            Ok(Some(book)) => return Err(format!("the book here is that of {}", book.coordinator)),
             // The map says most of what a book that is lost did; without either nothing is known.
             Ok(None) if node.trouble.is_some() => {
                 return Err(node.trouble.clone().unwrap_or_default());
@@ -228,7 +228,7 @@ impl Holder {
                 "board {number} has shown the map {} of epoch {} by {}: it is taken over",
                 version.sequence,
                 version.epoch,
-                signed.map().holder
+                signed.map().coordinator
             ),
             (Err(Unchanged::TooSoon), _) => return Err(Unchanged::TooSoon),
             (Err(problem), _) => say!("a map of board {number} is not taken over: {problem}"),
@@ -288,12 +288,12 @@ impl Holder {
         self.change(|book, _| Ok(book.revoke(number)?)).await
     }
 
-    /// An owner makes this node the holder.
+    /// An owner makes this node the coordinator.
     ///
     /// # Errors
     /// The statement does not say so.
     pub async fn adopt(&self, statement: Statement) -> Result<u64, Unchanged> {
-        // What this node has itself of the holder before is as good as what a board shows.
+        // What this node has itself of the coordinator before is as good as what a board shows.
         let kept = self.node.kept.borrow().clone();
         self.change(|book, hand| {
             book.adopt(statement, hand)?;
@@ -303,16 +303,16 @@ impl Holder {
         .await
     }
 
-    /// Sees that this node can make maps of `book`. If it believes another holder, the map of that one stays
+    /// Sees that this node can make maps of `book`. If it believes another coordinator, the map of that one stays
     /// here until an owner has stated that this node takes its place.
     ///
     /// # Errors
     /// It cannot.
     fn may_hold(&self, book: &Book, rules: &Rules) -> Result<(), Unchanged> {
-        rules.check_holder(book.number, &book.holder)?;
+        rules.check_coordinator(book.number, &book.coordinator)?;
         match self.node.kept.borrow().pin {
-            Some(pin) if pin.holder != book.holder && pin.epoch >= book.version.epoch => {
-                Err(Unchanged::NotStated(pin.holder))
+            Some(pin) if pin.coordinator != book.coordinator && pin.epoch >= book.version.epoch => {
+                Err(Unchanged::NotStated(pin.coordinator))
             }
             _ => Ok(()),
         }
