@@ -13,7 +13,7 @@ use sha2::Digest as _;
 #[serde(try_from = "String", into = "String")]
 pub struct Sha256([u8; 32]);
 
-/// Text that is no SHA-256.
+/// Text that is not a SHA-256.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a SHA-256 is 64 lower-case hexadecimal digits")]
 pub struct InvalidSha256;

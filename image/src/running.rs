@@ -62,7 +62,7 @@ pub enum NotFound {
         what: String,
     },
     /// It has no network outside, and no machines of its own.
-    #[error("machine {number} is no box: it is {what}")]
+    #[error("machine {number} is not a box: it is {what}")]
     #[diagnostic(help(
         "a box with a router is started with `cargo image run --cluster N`, and is one once that shows \
          its table"

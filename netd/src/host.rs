@@ -1,4 +1,4 @@
-//! The table `octet_fw` of a node that is no router: what may come in from a network, and what units may
+//! The table `octet_fw` of a node that is not a router: what may come in from a network, and what units may
 //! say to each other. It is the text of one transaction for nft.
 
 use std::collections::BTreeSet;

@@ -44,7 +44,7 @@ pub enum Refused {
     GatewayInside(Ipv4Addr),
     /// A route that no router of a box names, or for a router.
     #[error(
-        "{0} is no network of a box to which a router leads: it is a /48 of fd00::/8, on a board"
+        "{0} is not a network of a box to which a router leads: it is a /48 of fd00::/8, on a board"
     )]
     Route(Cidr),
     /// The gateway is elsewhere.

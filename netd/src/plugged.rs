@@ -25,10 +25,10 @@ pub struct Plugged(BTreeMap<LinkName, Held>);
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
     /// There is no board behind it.
-    #[error("`{0}` is no port of a board")]
+    #[error("`{0}` is not a port of a board")]
     NoPort(String),
     /// It is nobody's address.
-    #[error("`{0}` is no Ethernet address of a device")]
+    #[error("`{0}` is not an Ethernet address of a device")]
     NoMac(String),
     /// `[[board]] mac` names another.
     #[error("the file says that {0} is there")]

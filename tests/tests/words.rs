@@ -9,7 +9,7 @@ use std::process::Command;
 use octet_tests::workspace;
 
 /// Keys and flags that were others before; CHANGELOG.md says which they are now.
-const GONE: [&str; 26] = [
+const GONE: [&str; 31] = [
     "\"this is\"",
     "\"last seen\"",
     "\"has map\"",
@@ -33,6 +33,11 @@ const GONE: [&str; 26] = [
     "\"HTTP bytes\"",
     "\"one-time keys\"",
     "\"answer\": \"let\"",
+    "\"role\": \"the holder of the map\"",
+    "\"role\": \"a board\"",
+    "\"holder\":",
+    "sign-holder",
+    "the holder of the map",
     "most-milliseconds",
     "least-kilobits",
     "most-price",
@@ -101,6 +106,69 @@ fn what_is_gone_stays_gone() {
         wrong.extend(found.map(|word| format!("{}: {word}", shown(&file))));
     }
     assert!(wrong.is_empty(), "CHANGELOG.md says what these are now:\n{}", wrong.join("\n"));
+}
+
+/// What a heading is called in a link: as on GitHub, and as mdBook does.
+fn anchor(heading: &str) -> String {
+    let kept = heading.chars().filter(|c| c.is_alphanumeric() || [' ', '-', '_'].contains(c));
+    kept.flat_map(char::to_lowercase).map(|c| if c == ' ' { '-' } else { c }).collect()
+}
+
+/// The headings of a page, as links name them, without those that stand in a block of code.
+fn anchors(text: &str) -> Vec<String> {
+    let mut is_code = false;
+    let mut found = vec![];
+    for line in text.lines() {
+        is_code ^= line.starts_with("```");
+        if let Some(heading) = line.strip_prefix('#').filter(|_| !is_code) {
+            found.push(anchor(heading.trim_start_matches('#').trim()));
+        }
+    }
+    found
+}
+
+/// Where the links of a page lead that are no addresses on the internet.
+fn links(text: &str) -> impl Iterator<Item = &str> {
+    let targets = text.split("](").skip(1).filter_map(|rest| rest.split_once(')'));
+    targets
+        .map(|(target, _)| target)
+        .filter(|target| !target.contains("://") && !target.contains(' '))
+}
+
+#[test]
+fn links_lead_to_pages_and_headings() {
+    let text = "# A page: of `links`\n```\n# no heading\n```\n[x](y.md#z) [w](https://a.example/)";
+    assert_eq!(anchors(text), ["a-page-of-links"]);
+    assert_eq!(links(text).collect::<Vec<_>>(), ["y.md#z"]);
+    let mut wrong = vec![];
+    let pages = files().into_iter().chain([workspace().join("CHANGELOG.md")]);
+    for page in pages.filter(|file| file.extension().is_some_and(|it| it == "md")) {
+        let text = fs::read_to_string(&page).unwrap();
+        for link in links(&text) {
+            let (path, heading) = link.split_once('#').unwrap_or((link, ""));
+            let target = match path {
+                "" => page.clone(),
+                path => page.parent().unwrap().join(path),
+            };
+            let is_there = match fs::read_to_string(&target) {
+                Ok(text) => heading.is_empty() || anchors(&text).iter().any(|it| it == heading),
+                // A folder, or what is no text.
+                Err(_) => heading.is_empty() && target.exists(),
+            };
+            if !is_there {
+                wrong.push(format!("{}: {link}", shown(&page)));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "these links lead nowhere:\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn readme_lists_all_pages() {
+    let readme = fs::read_to_string(workspace().join("README.md")).unwrap();
+    let pages = files().into_iter().map(|file| shown(&file)).filter(|it| it.starts_with("docs/"));
+    let missing: Vec<_> = pages.filter(|page| !readme.contains(&format!("]({page})"))).collect();
+    assert!(missing.is_empty(), "README.md does not list {missing:?}");
 }
 
 fn shown(file: &Path) -> String {

@@ -114,7 +114,7 @@ pub fn run(Args { of, mut words }: Args) -> miette::Result<ExitCode> {
     match cli::run_on_box(&mut client, &words, program, None) {
         Ok(()) => Ok(ExitCode::SUCCESS),
         Err(CliError::Usage(usage)) => told(&usage),
-        // `| head` is no failure.
+        // `| head` is not a failure.
         Err(CliError::Print(error)) if error.kind() == io::ErrorKind::BrokenPipe => {
             Ok(ExitCode::SUCCESS)
         }

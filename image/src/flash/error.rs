@@ -22,8 +22,8 @@ pub enum FlashError {
         /// Why it is not there.
         why: io::Error,
     },
-    /// Something that is no image.
-    #[error("{} is no image: {what}", path.display())]
+    /// Something that is not an image.
+    #[error("{} is not an image: {what}", path.display())]
     #[diagnostic(help(
         "--image names a file made by `cargo image build`: octet.img, octet.img.zst"
     ))]

@@ -36,7 +36,7 @@ impl fmt::Display for Number {
 /// One mount.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mount {
-    /// The device; some file systems (btrfs) have a number that is no device's.
+    /// The device; some file systems (btrfs) have a number that is not a device's.
     pub device: Number,
     /// Where it is.
     pub at: PathBuf,

@@ -34,7 +34,7 @@ impl Tier {
 pub struct Costs(BTreeMap<String, (Tier, u64)>);
 
 impl Costs {
-    /// The table in `text`. A line that is no row of it counts for nothing: no test depends on what this says.
+    /// The table in `text`. A line that is not a row of it counts for nothing: no test depends on what this says.
     pub fn read(text: &str) -> Self {
         let table = text.split_once(BEGIN).and_then(|(_, rest)| rest.split_once(END));
         let rows = table.map_or("", |(table, _)| table).lines().filter_map(|line| {

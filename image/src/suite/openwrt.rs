@@ -43,7 +43,7 @@ pub enum RootError {
     ))]
     NoInit(PathBuf),
     /// It is for another processor.
-    #[error("/{INIT} in {path} is no program for x86-64", path = .0.display())]
+    #[error("/{INIT} in {path} is not a program for x86-64", path = .0.display())]
     #[diagnostic(help("the guest has a processor of x86-64: take the file for the target x86/64"))]
     OtherProcessor(PathBuf),
 }
@@ -119,7 +119,7 @@ mod tests {
             assert_eq!(said(name, &[ELF, &[62, 0, 1, 0]].concat()), "root.tar.gz");
         }
         let arm = said("./sbin/init", &[ELF, &[183, 0]].concat());
-        assert_eq!(arm, "/sbin/init in /root.tar.gz is no program for x86-64");
+        assert_eq!(arm, "/sbin/init in /root.tar.gz is not a program for x86-64");
         let script = said("./sbin/init", b"#!/bin/sh\n");
         assert_eq!(script, arm);
         assert_eq!(said("./sbin/procd", ELF), "/root.tar.gz has no /sbin/init");

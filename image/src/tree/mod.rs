@@ -47,8 +47,8 @@ pub enum Clash {
         /// Who came second.
         second: Box<Origin>,
     },
-    /// Something that is no folder is where a folder has to be.
-    #[error("{path} from {second} cannot be: {parent} from {first} is no folder")]
+    /// Something that is not a folder is where a folder has to be.
+    #[error("{path} from {second} cannot be: {parent} from {first} is not a folder")]
     #[diagnostic(help("leave out one of them, or put the file elsewhere"))]
     Parent {
         /// The place.

@@ -240,7 +240,7 @@ impl Units {
                 ));
             };
             let Some(program) = Program::parse(bytes) else {
-                let message = format!("{exec} is no program: it has no ELF header");
+                let message = format!("{exec} is not a program: it has no ELF header");
                 return Err(error(
                     message,
                     "name a program; a script has nothing in the image to run it",

@@ -126,7 +126,7 @@ mod tests {
         let (from, to) = (folder.path().join("from"), folder.path().join("deep/to"));
         fs::create_dir(&from).unwrap();
         workspace(&from);
-        // An empty folder `.git` is no repository.
+        // An empty folder `.git` is not a repository.
         let files = files(&from).unwrap();
         let names: Vec<_> = files.iter().map(|file| file.to_str().unwrap()).collect();
         assert_eq!(names, [".config", "a/one", "a/two", "b", "link"]);

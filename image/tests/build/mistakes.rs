@@ -166,7 +166,7 @@ fn a_service_of_the_owners() {
         .build(&["--offline"])
         .refused(&["hello.toml:2:8: ", "/usr/lib/octet/hello is not static"]);
     sandbox.write("hello", "#!/bin/sh\n");
-    sandbox.build(&["--offline"]).refused(&["hello.toml:2:8: ", "is no program"]);
+    sandbox.build(&["--offline"]).refused(&["hello.toml:2:8: ", "is not a program"]);
     std::fs::remove_file(sandbox.path("hello")).unwrap();
     sandbox.build(&["--offline"]).refused(&["appliance.toml:12:8: ", "cannot read hello"]);
     std::fs::remove_file(sandbox.path("hello.toml")).unwrap();
@@ -199,7 +199,7 @@ fn a_service_that_wants_too_much() {
     hello(&sandbox, "again", 2, "ports.web = \"tcp/80\"");
     // Nothing is wrong with the units: it is the program that is none.
     hello(&sandbox, "hello", 1, "ports.web = \"tcp/81\"\ntalks.again = [\"status\"]");
-    sandbox.build(&["--offline"]).refused(&["hello.toml:2:8: ", "is no program"]);
+    sandbox.build(&["--offline"]).refused(&["hello.toml:2:8: ", "is not a program"]);
 
     let root = "name = \"hello\"\nexec = \"/usr/lib/octet/hello\"\nuser = \"root\"\n";
     sandbox.write("hello.toml", root);
@@ -231,10 +231,10 @@ fn a_unit_that_is_for_some_boards() {
     };
     // Nothing is wrong with the boards: it is the program that is none.
     for needs in ["", "after = [\"again\"]"] {
-        placed("\"hello\"", needs).refused(&["is no program"]);
+        placed("\"hello\"", needs).refused(&["is not a program"]);
     }
     let beside = placed("\"hello\", \"again\"", "needs = [\"again\"]");
-    beside.refused(&["is no program"]);
+    beside.refused(&["is not a program"]);
 
     let needs = "needs = [\"again\"]";
     placed("\"hello\"", needs).refused(&["appliance.toml:24:13: ", "not run on board 3", "beside"]);

@@ -76,7 +76,7 @@ fn signed_and_bundled() {
     let [patch] = next.patches[..] else { panic!("{:?}", next.patches) };
     assert_eq!((patch.makes, patch.from), (Kind::Initrd, files.initrd.sha256));
     assert!(u64::from(patch.stored) * 20 < next.files.initrd.stored(), "{patch:?}");
-    sign(&["--from", &key]).refused(&["my.key", "no update"]);
+    sign(&["--from", &key]).refused(&["my.key", "not an update"]);
 
     // What was signed before is not put into a bundle of something else.
     sandbox.replace("appliance.toml", "\"smaller\"", "\"smallest\"");

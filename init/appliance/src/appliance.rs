@@ -226,7 +226,7 @@ mod tests {
         let said = read("[cache]\nquota = \"64G\"\n").unwrap().cache.quota;
         assert_eq!(said.unwrap().get(), 64 << 30);
         let error = read("[cache]\nquota = \"64GB\"\n").unwrap_err();
-        assert!(error.line == 9 && error.message.contains("no amount of bytes"), "{error}");
+        assert!(error.line == 9 && error.message.contains("not a size"), "{error}");
     }
 
     #[test]

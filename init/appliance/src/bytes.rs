@@ -9,11 +9,9 @@ use serde::{Deserialize, Serialize};
 #[serde(try_from = "String", into = "String")]
 pub struct Bytes(u64);
 
-/// Text that is no amount of bytes.
+/// Text that is not a size.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "`{0}` is no amount of bytes: write a whole number and K, M or G, at most 1024G, such as \"64M\""
-)]
+#[error("`{0}` is not a size: write a whole number and K, M or G, at most 1024G, such as \"64M\"")]
 pub struct InvalidBytes(String);
 
 const MOST: u64 = 1 << 40;

@@ -35,15 +35,17 @@ const LENGTH: usize = SIGNATURE + 64;
 #[serde(try_from = "String", into = "String")]
 pub struct Card([u8; LENGTH]);
 
-/// Text that is no card.
+/// Text that is not a card.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidCard {
     /// It is no base64.
-    #[error("this is no card: copy what `octetctl --box BOX forward card` prints there, all of it")]
+    #[error(
+        "this is not a card: copy what `octetctl --box BOX forward card` prints there, all of it"
+    )]
     Text,
     /// Something is missing, or too much.
     #[error(
-        "this is no card: it has {0} bytes and not {LENGTH}; copy what `octetctl --box BOX forward card` prints there, all of it"
+        "this is not a card: it has {0} bytes and not {LENGTH}; copy what `octetctl --box BOX forward card` prints there, all of it"
     )]
     Length(usize),
     /// Another version, or about another unit.

@@ -112,15 +112,15 @@ pub enum InvalidCluster {
     #[error("there is no box of {0} boards: 4, 8, 16 or 32")]
     Boards(u8),
     /// Not the network of a whole box.
-    #[error("`{0}` is no network of {1} bits that a box can have inside, such as `{2}`")]
+    #[error("`{0}` is not a network of {1} bits that a box can have inside, such as `{2}`")]
     Network(String, u8, &'static str),
     /// Nowhere.
     #[error(
-        "`{0}` is no address of a router, such as `192.168.1.1`; with `:PORT` if it is not 443"
+        "`{0}` is not an address of a router, such as `192.168.1.1`; with `:PORT` if it is not 443"
     )]
     RouterAddress(String),
     /// Not the address of one device.
-    #[error("`{0}` is no Ethernet address of a device, such as `02:00:00:00:00:03`")]
+    #[error("`{0}` is not an Ethernet address of a device, such as `02:00:00:00:00:03`")]
     Mac(String),
 }
 

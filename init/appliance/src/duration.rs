@@ -10,10 +10,10 @@ use serde::{Deserialize, Serialize};
 #[serde(try_from = "String", into = "String")]
 pub struct Span(Duration);
 
-/// Text that is no length of time.
+/// Text that is not a duration.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "`{0}` is no length of time: write a whole number and ms, s, m or h, at most 24h, such as \"5s\""
+    "`{0}` is not a duration: write a whole number and ms, s, m or h, at most 24h, such as \"5s\""
 )]
 pub struct InvalidSpan(String);
 

@@ -11,7 +11,7 @@ pub struct Fingerprint([u8; 32]);
 
 /// Text that is none.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is no fingerprint: write `sha256:` and 64 hexadecimal digits")]
+#[error("`{0}` is not a fingerprint: write `sha256:` and 64 hexadecimal digits")]
 pub struct InvalidFingerprint(String);
 
 impl Fingerprint {

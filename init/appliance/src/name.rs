@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 /// A name that breaks the rule of its kind.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{name}` is no valid {kind} name: {rule}")]
+#[error("`{name}` is not a valid {kind} name: {rule}")]
 pub struct InvalidName {
     name: String,
     kind: &'static str,

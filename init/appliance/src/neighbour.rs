@@ -42,7 +42,7 @@ pub struct Endpoint(SocketAddrV4);
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidEndpoint {
     /// It is none at all.
-    #[error("`{0}` is no IPv4 address with a port, such as 203.0.113.7:{LINKS_PORT}")]
+    #[error("`{0}` is not an IPv4 address with a port, such as 203.0.113.7:{LINKS_PORT}")]
     Text(String),
     /// No node of another box can have it.
     #[error(

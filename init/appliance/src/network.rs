@@ -55,13 +55,13 @@ pub struct LinkName(String);
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidNetwork {
     /// No address with a prefix.
-    #[error("`{0}` is no address with the length of its prefix, such as `192.0.2.7/24`")]
+    #[error("`{0}` is not an address with the length of its prefix, such as `192.0.2.7/24`")]
     Cidr(String),
     /// An address that no box can have.
     #[error("{0} is an address that no box can have: {1}")]
     Address(Cidr, &'static str),
     /// No name of a device.
-    #[error("`{0}` is no name of a network device, such as `eth0`")]
+    #[error("`{0}` is not a name of a network device, such as `eth0`")]
     Link(String),
     /// A gateway that cannot be reached.
     #[error("`gateway`: {0} is in the network of none of the addresses")]
@@ -76,7 +76,7 @@ pub enum InvalidNetwork {
     #[error("`{0}`: {1} is there twice")]
     Twice(&'static str, String),
     /// Nobody can be asked there.
-    #[error("`{0}`: {1} is no address of a server")]
+    #[error("`{0}`: {1} is not an address of a server")]
     Server(&'static str, IpAddr),
     /// More than are asked.
     #[error("`{0}` names more than {MOST_SERVERS} servers")]

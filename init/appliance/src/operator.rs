@@ -74,7 +74,7 @@ pub struct Grant {
     unit: Option<UnitName>,
 }
 
-/// Text that is no grant.
+/// Text that is not a grant.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "`{0}` cannot be granted: write read, operate, configure, update (of one unit: `operate:cache`) or own"
@@ -200,7 +200,7 @@ mod tests {
             ("[\"read\", \"operate:cache\"]", "[]", "may do nothing"),
             ("\"read\"", "\"reads\"", "cannot be granted"),
             ("operate:cache", "own:cache", "cannot be granted"),
-            (BEN, "did:key:z6Mk", "no public key"),
+            (BEN, "did:key:z6Mk", "not a public key"),
             ("\"ben\"", "\"Ben\\n\"", "name"),
             ("may", "can", "unknown field"),
         ] {

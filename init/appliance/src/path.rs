@@ -6,7 +6,9 @@ use serde::{Deserialize, Serialize};
 
 /// A path that could leave the image, or that has two spellings.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is no path inside the image: write it absolute, without `.`, `..` and double `/`")]
+#[error(
+    "`{0}` is not a path inside the image: write it absolute, without `.`, `..` and double `/`"
+)]
 pub struct InvalidPath(String);
 
 /// An absolute, normal path inside the image, such as `/usr/lib/octet/console`.

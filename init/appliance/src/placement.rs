@@ -50,7 +50,7 @@ pub fn placement<'a>(
                 let movable = units.clone().filter(|unit| unit.why_everywhere().is_none());
                 let hint = match nearest(name.as_str(), movable.map(|unit| unit.name.as_str()))[..]
                 {
-                    [] => "name a unit of this image that is no base unit".to_owned(),
+                    [] => "name a unit of this image that is not a base unit".to_owned(),
                     [best, ..] => format!("did you mean `{best}`?"),
                 };
                 return Err(wrong(at, format!("this image has no unit `{name}`"), hint));
@@ -144,7 +144,7 @@ mod tests {
     fn mistakes_are_placed() {
         for (from, to, line, words, hint) in [
             ("[\"cache\"]", "[\"cahce\"]", 12, "no unit `cahce`", "did you mean `cache`?"),
-            ("[\"cache\"]", "[\"zzz\"]", 12, "no unit `zzz`", "no base unit"),
+            ("[\"cache\"]", "[\"zzz\"]", 12, "no unit `zzz`", "not a base unit"),
             ("\"web\"", "\"door\"", 15, "`door` is a base unit", "leave it out"),
             ("\"web\"", "\"mine\"", 15, "`mine` is PID 1's own", "leave it out"),
             ("\"web\"", "\"cache\"", 15, "`cache` is there twice", "remove one"),

@@ -117,13 +117,13 @@ pub enum InvalidPolicy {
     #[error("`{0}` names nobody")]
     Nobody(&'static str),
     /// No name of a port.
-    #[error("`{0}` is no name of a unit's port, such as `gateway` or `cache.gateway`")]
+    #[error("`{0}` is not a name of a unit's port, such as `gateway` or `cache.gateway`")]
     Service(String),
     /// No ports.
-    #[error("`{0}` is no port and no range of ports, such as 80 or \"8000-8010\"")]
+    #[error("`{0}` is neither a port nor a range of ports, such as 80 or \"8000-8010\"")]
     Range(String),
     /// No protocol.
-    #[error("`{0}` is no protocol: write tcp, udp, icmp, mpls-in-ip or a number from 0 to 255")]
+    #[error("`{0}` is not a protocol: write tcp, udp, icmp, mpls-in-ip or a number from 0 to 255")]
     Protocol(String),
     /// A number that has a name.
     #[error("protocol {0} is written as \"{1}\"")]

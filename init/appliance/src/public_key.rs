@@ -17,9 +17,9 @@ const ED25519: [u8; 2] = [0xed, 0x01];
 #[serde(try_from = "String", into = "String")]
 pub struct PublicKey([u8; 32]);
 
-/// Text that is no public key.
+/// Text that is not a public key.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is no public key: write it as `octetctl keygen` prints it, did:key:z6Mk…")]
+#[error("`{0}` is not a public key: write it as `octetctl keygen` prints it, did:key:z6Mk…")]
 pub struct InvalidPublicKey(String);
 
 impl PublicKey {

@@ -190,8 +190,9 @@ impl Reading<'_> {
                 for (zones, key) in [(&from, "from"), (&to, "to")] {
                     let other = zones.iter().find(|zone| !matches!(zone, Zone::Board(_)));
                     if let Some(other) = other {
-                        let message =
-                            format!("{other} is no board: mpls-in-ip is for links between boards");
+                        let message = format!(
+                            "{other} is not a board: mpls-in-ip is for links between boards"
+                        );
                         return Err(wrong(key, (message, "name boards".into())));
                     }
                 }

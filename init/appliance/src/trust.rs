@@ -22,10 +22,10 @@ pub struct Trust {
 #[serde(try_from = "String", into = "String")]
 pub struct UpdateKey(String);
 
-/// Text that is no public key of minisign.
+/// Text that is not a public key of minisign.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "`{0}` is no public key of minisign: use the second line of the .pub file, which begins with RW"
+    "`{0}` is not a public key of minisign: use the second line of the .pub file, which begins with RW"
 )]
 pub struct InvalidUpdateKey(String);
 

@@ -42,7 +42,7 @@ pub enum Exit {
 /// Text that is neither.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "`{0}` is no node: write what a [[neighbour]] line calls it, or its address in fc00::/8, as `forward status` there shows it"
+    "`{0}` is not a node: write what a [[neighbour]] line calls it, or its address in fc00::/8, as `forward status` there shows it"
 )]
 pub struct InvalidExit(String);
 

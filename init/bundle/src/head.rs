@@ -32,7 +32,7 @@ pub const HEAD_MOST: usize = LENGTHS + SIGNATURE + MANIFEST;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum HeadError {
     /// Another kind of file.
-    #[error("this is no update: it does not begin with OCTUPD1")]
+    #[error("this is not an update: it does not begin with OCTUPD1")]
     Magic,
     /// It says of itself that it is too long.
     #[error("the head of the update is too long")]

@@ -113,7 +113,7 @@ pub fn take_options(words: &mut Vec<String>, names: &[&str]) -> Vec<String> {
     taken
 }
 
-/// As [`run`], on a connection to PID 1 that reaches every unit: a first word that is no verb of
+/// As [`run`], on a connection to PID 1 that reaches every unit: a first word that is not a verb of
 /// PID 1 names the unit that is meant.
 ///
 /// # Errors
@@ -255,7 +255,7 @@ fn command(program: Program<'_>, verbs: &[Verb], units: &str) -> Command {
         more += &format!("Before a unit or after its verb:\n{options}");
     }
     Command::new(name.to_owned())
-        .about("Asks the appliance")
+        .about("Controls an Octet appliance")
         .after_help(more.trim_end().to_owned())
         .subcommand_required(true)
         .arg_required_else_help(true)
@@ -333,7 +333,8 @@ mod tests {
 
     fn verbs() -> Vec<Verb> {
         let signal = Verb::new("signal", Capability::Operate, "sends a signal");
-        vec![signal.required("unit", ArgKind::Text, "which"), logs_verb()]
+        let place = Verb::new("place", Capability::Own, "tells PID 1").internal();
+        vec![signal.required("unit", ArgKind::Text, "which"), logs_verb(), place]
     }
 
     fn parse(line: &str) -> Result<Value, clap::Error> {
@@ -467,6 +468,9 @@ mod tests {
             assert!(help.lines().any(|it| it.starts_with(line)), "{line}: {help}");
         }
         assert!(!help.contains('\u{1b}'));
+        assert!(help.contains("sends a signal") && !help.contains("tells PID 1"), "{help}");
+        // What help leaves out can be called all the same.
+        assert_eq!(parse("place").unwrap(), json!({}));
     }
 
     #[test]

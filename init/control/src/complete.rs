@@ -76,6 +76,8 @@ mod tests {
     /// A box with the unit `forward`, whose verb `drop` has an option and what is no option.
     fn answers(mut theirs: UnixStream) {
         let own = ["status", UNITS, "lo\u{1b}gs"].map(|name| Verb::new(name, May, ""));
+        let own = own.into_iter().chain([Verb::new("stay", May, "").internal()]);
+        let own: Vec<_> = own.collect();
         let drop = Verb::new("drop", May, "").required("to", ArgKind::Text, "");
         let drop = drop.optional("path", ArgKind::Integer, "");
         let (mut connection, mut buffer) = (Connection::default(), [0; 1000]);
@@ -102,6 +104,7 @@ mod tests {
             ("", Some("forward status units")),
             ("f", Some("forward")),
             ("--json s", Some("status")),
+            ("stay --", Some("--json")),
             ("forward ", Some("drop")),
             ("forward x", Some("")),
             ("forward drop -", Some("--json --path")),

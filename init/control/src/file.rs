@@ -52,7 +52,7 @@ pub struct Want {
 #[serde(try_from = "String", into = "String")]
 pub struct Chunk(Vec<u8>);
 
-/// Text that is no chunk.
+/// Text that is not a chunk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a chunk is base64 with padding, of at most {MAX_CHUNK} bytes")]
 pub struct InvalidChunk;

@@ -78,7 +78,7 @@ pub enum Problem {
         error: io::Error,
     },
     /// This is no such volume.
-    #[error("this is no FAT32 volume as the builder makes it: {0}")]
+    #[error("this is not a FAT32 volume as the builder makes it: {0}")]
     Volume(&'static str),
     /// Nothing that a cut leaves.
     #[error("{path}: {fault}")]

@@ -42,7 +42,7 @@ impl Ended {
         let _ = waitid(WaitId::Pid(self.pid), WaitIdOptions::EXITED | WaitIdOptions::NOHANG);
     }
 
-    /// Who it was, for one that is no unit's own process.
+    /// Who it was, for one that is not a unit's own process.
     pub fn orphan(&self) -> Orphan {
         let about = |file: &str| {
             let bytes = std::fs::read(format!("/proc/{}/{file}", self.pid)).unwrap_or_default();

@@ -16,9 +16,9 @@ pub struct Kind {
     pub port: u16,
 }
 
-/// Text that is no kind of flow.
+/// Text that is not a kind of flow.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is no kind of flow")]
+#[error("`{0}` is not a kind of flow")]
 pub struct InvalidKind(String);
 
 impl InvalidKind {

@@ -68,7 +68,7 @@ pub fn table(plan: &Plan, plugged: &Plugged, leased: bool) -> Table {
     for reason in REASONS {
         let name = reason.replace('-', "_");
         // The kernel also shows what the router itself sends to everybody, without a header of Ethernet
-        // (`dev_loopback_xmit`): that is no frame of anybody's.
+        // (`dev_loopback_xmit`): that is not a frame of anybody's.
         let counted = format!("ether type >= 0 iifname @of_{name} drop");
         let counted = Rule::from(counted).commented(reason);
         chains.insert(format!("x_{name}"), [counted, "drop".into()].into());
@@ -305,7 +305,7 @@ fn chains(plan: &Plan, leased: bool) -> [(&'static str, Chain); 9] {
 /// - TCP: combinations of SYN, FIN, RST, ACK and URG that RFC 9293 knows.
 /// - BOOTP: the first byte says who speaks, 1 for a client (RFC 2131, figure 1).
 /// - What boards send most comes first: IPv4 without options (version 4 and a header of five words: 0x45)
-///   that is no fragment, and TCP or UDP of IPv6, from whom it should be. That is all that the rules behind
+///   that is not a fragment, and TCP or UDP of IPv6, from whom it should be. That is all that the rules behind
 ///   would find out of such a packet; those say what is wrong with any other.
 /// - Which addresses are the router's own, or everybody's where it is, the kernel knows: outside they come and go.
 ///   Neighbour discovery is not asked for them: who looks for the other one of an address twice given sends so

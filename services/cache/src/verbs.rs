@@ -309,7 +309,7 @@ fn show(Listed { hash, size }: Listed) -> Value {
 
 fn hash(text: String) -> Result<Hash, Failure> {
     parse(&text).ok_or_else(|| {
-        let message = format!("`{text}` is no hash");
+        let message = format!("`{text}` is not a hash");
         Failure::new(FailureCode::BadArgument, message, "give the 64 digits that `add` has said")
     })
 }

@@ -21,7 +21,7 @@ const LONGEST: u64 = 200;
 pub enum Found {
     /// Nothing.
     Absent,
-    /// Something that is no record.
+    /// Something that is not a record.
     Damaged,
     /// A record.
     Record(Record),

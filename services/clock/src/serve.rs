@@ -80,7 +80,7 @@ fn lock(known: &Mutex<Known>) -> MutexGuard<'_, Known> {
 
 fn nanoseconds(text: String) -> Result<i64, Failure> {
     text.parse().map_err(|_| {
-        let message = format!("`{text}` is no number of nanoseconds");
+        let message = format!("`{text}` is not a number of nanoseconds");
         Failure::new(FailureCode::BadArgument, message, "give a whole number")
     })
 }
@@ -90,7 +90,7 @@ fn time(text: String) -> Result<Duration, Failure> {
     let time = humantime::parse_rfc3339(&text).ok();
     time.and_then(|time| time.duration_since(UNIX_EPOCH).ok()).ok_or_else(|| {
         let help = "write a date (UTC) as 2026-01-31T12:00:00Z";
-        Failure::new(FailureCode::BadArgument, format!("`{text}` is no time"), help)
+        Failure::new(FailureCode::BadArgument, format!("`{text}` is not a time"), help)
     })
 }
 

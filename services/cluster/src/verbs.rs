@@ -216,7 +216,7 @@ fn failure(problem: Unchanged) -> Failure {
 
 fn number(text: String) -> Result<u8, Failure> {
     text.parse().map_err(|_| {
-        let message = format!("`{text}` is no number of a board");
+        let message = format!("`{text}` is not a number of a board");
         Failure::new(FailureCode::BadArgument, message, "`cluster show` lists them")
     })
 }

@@ -147,7 +147,7 @@ impl<F: Folder> Store<F> {
                     *standing = name.standing.max(*standing);
                 }
                 None if is_staged(&name) => drop(store.folder.remove(&name)),
-                None => notes.push(format!("`{name}` is no copy of a configuration")),
+                None => notes.push(format!("`{name}` is not a copy of a configuration")),
             }
         }
         for sequence in store.with(Standing::Trying) {

@@ -221,7 +221,7 @@ fn admit(gate: &Gate, operator: &OperatorKey) -> Result<Place, Failure> {
 fn stranger(key: &PublicKey) -> Failure {
     Failure::new(
         FailureCode::Denied,
-        format!("{key} is no operator of this box"),
+        format!("{key} is not an operator of this box"),
         "an owner adds it to `[operator] keys` in appliance.toml",
     )
 }

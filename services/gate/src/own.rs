@@ -123,7 +123,7 @@ fn key(text: String) -> Result<PublicKey, Failure> {
 async fn offer(gate: &Gate, by: Option<By>, signed: bool) -> Result<Value, Failure> {
     let operator = match by {
         Some(By::Operator(key)) => Some(gate.operator(&key).ok_or_else(|| {
-            let message = format!("{key} is no operator of this box");
+            let message = format!("{key} is not an operator of this box");
             Failure::new(FailureCode::Denied, message, "an owner adds it to `[operator] keys`")
         })?),
         _ => None,
@@ -182,7 +182,7 @@ fn time(text: String) -> Result<u64, Failure> {
     let time = parse_rfc3339(&text).ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
     time.map(|time| time.as_secs()).ok_or_else(|| {
         let help = "write a date (UTC) as 2026-01-31T12:00:00Z";
-        Failure::new(FailureCode::BadArgument, format!("`{text}` is no time"), help)
+        Failure::new(FailureCode::BadArgument, format!("`{text}` is not a time"), help)
     })
 }
 

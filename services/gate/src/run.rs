@@ -50,7 +50,7 @@ impl Gate {
             return Err(refused(&format!("the command is for {}", order.target), help));
         }
         let Some(operator) = self.operator(&order.operator) else {
-            let message = format!("{} is no operator of this box", order.operator);
+            let message = format!("{} is not an operator of this box", order.operator);
             return Err(refused(
                 &message,
                 "an owner adds it to `[operator] keys` in appliance.toml",

@@ -102,7 +102,8 @@ impl Identity {
     async fn certify(&self, call: &mut Call<'_>, key: &str) -> Result<Value, Failure> {
         // PID 1 asks for operators, who have no key here.
         let unit = (self.unit_of)(call.uid).ok_or_else(|| {
-            let message = format!("user {} is no service, so it has no key to certify", call.uid);
+            let message =
+                format!("user {} is not a service, so it has no key to certify", call.uid);
             Failure::new(FailureCode::Denied, message, "a service asks this for itself")
         })?;
         let key = key.parse::<PublicKey>().map_err(|error| {

@@ -106,7 +106,7 @@ pub fn serve(
 }
 
 fn no_service(uid: u32) -> Failure {
-    let message = format!("user {uid} is no service, so it has no names");
+    let message = format!("user {uid} is not a service, so it has no names");
     Failure::new(FailureCode::Denied, message, "a service asks this for itself")
 }
 

@@ -42,7 +42,7 @@ pub struct Card {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidCard {
     /// They are none at all.
-    #[error("this is no card of version {VERSION}")]
+    #[error("this is not a card of version {VERSION}")]
     Malformed,
     /// Whom it names has not signed it, or the key that has is for something else.
     #[error("the card is not signed by whom it names")]

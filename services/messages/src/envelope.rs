@@ -71,7 +71,7 @@ impl std::fmt::Debug for Seal {
     }
 }
 
-/// Seals `letter` for `name`, whose card has `seal`; `None` if it is too long, or that is no key.
+/// Seals `letter` for `name`, whose card has `seal`; `None` if it is too long, or that is not a key.
 pub fn seal(letter: &[u8], name: &PublicKey, seal: &[u8; 32]) -> Option<Vec<u8>> {
     let padded = pad(letter)?;
     let public = <Kem as hpke::Kem>::PublicKey::from_bytes(seal).ok()?;

@@ -32,10 +32,10 @@ pub struct Invite {
     pub places: Vec<Place>,
 }
 
-/// Text that is no invite.
+/// Text that is not an invite.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "this is no invite, or not a whole one: give the line that `octet-msg invite` prints, {SCHEME}…"
+    "this is not an invite, or not a whole one: give the line that `octet-msg invite` prints, {SCHEME}…"
 )]
 pub struct InvalidInvite;
 

@@ -68,7 +68,7 @@ fn take_one(fields: &mut Fields) -> Option<Place> {
 /// A place as a person writes it: `did:key:…@ADDRESS:PORT`, with further addresses after commas.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "this is no mailbox: write it as `octetctl messenger status` prints it, did:key:z6Mk…@192.0.2.7:4434"
+    "this is not a mailbox: write it as `octetctl messenger status` prints it, did:key:z6Mk…@192.0.2.7:4434"
 )]
 pub struct InvalidPlace;
 

@@ -117,7 +117,7 @@ impl Store {
         Person::load(rows).ok_or(StoreError::Damaged)
     }
 
-    /// Hands every row that is no history to `take`.
+    /// Hands every row that is not a history to `take`.
     fn each(&self, mut take: impl FnMut(Row, Vec<u8>)) -> Result<(), StoreError> {
         let mut is_whole = true;
         let mut read = || -> Result<(), redb::Error> {

@@ -192,7 +192,7 @@ fn addresses(at: String) -> Result<Vec<SocketAddr>, Failure> {
         at.split(',').map(|address| address.parse().ok()).collect();
     addresses.filter(|all| all.len() <= ADDRESSES).ok_or_else(|| {
         let help = "write it as 192.0.2.7:4434, with further ones after commas, three at most";
-        Failure::new(FailureCode::BadArgument, format!("`{at}` is no address"), help)
+        Failure::new(FailureCode::BadArgument, format!("`{at}` is not an address"), help)
     })
 }
 

@@ -30,9 +30,9 @@ pub const NETWORK: (Ipv6Addr, u8) = (Ipv6Addr::new(0xfc00, 0, 0, 0, 0, 0, 0, 0),
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Address(Ipv6Addr);
 
-/// An address that is no node's.
+/// An address that is not a node's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("{0} is no node's address: it is not in fc00::/8")]
+#[error("{0} is not a node's address: it is not in fc00::/8")]
 pub struct NotANode(Ipv6Addr);
 
 impl Address {

@@ -44,7 +44,7 @@ pub struct Certificate {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidCertificate {
     /// They are none at all.
-    #[error("this is no certificate of version {VERSION}")]
+    #[error("this is not a certificate of version {VERSION}")]
     Malformed,
     /// The node named in it has not signed it.
     #[error("the certificate is not signed by the node that it names")]

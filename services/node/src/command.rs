@@ -54,7 +54,7 @@ pub struct Command {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidCommand {
     /// They are none at all.
-    #[error("this is no command of version {VERSION}")]
+    #[error("this is not a command of version {VERSION}")]
     Malformed,
     /// The operator named in it has not signed it.
     #[error("the command is not signed by the operator that it names")]

@@ -40,7 +40,7 @@ pub struct Record {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidRecord {
     /// They are none at all.
-    #[error("this is no record of a board of version {VERSION}")]
+    #[error("this is not a record of a board of version {VERSION}")]
     Malformed,
     /// Whom it names has not signed it.
     #[error("the record is not signed by the owner that it names")]

@@ -43,7 +43,7 @@ pub struct Statement {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidStatement {
     /// They are none at all.
-    #[error("this is no statement about a coordinator of version {VERSION}")]
+    #[error("this is not a statement about a coordinator of version {VERSION}")]
     Malformed,
     /// Whom it names has not signed it.
     #[error("the statement is not signed by the owner that it names")]

@@ -27,7 +27,7 @@ pub struct Words<'a> {
 #[derive(Debug, thiserror::Error)]
 pub enum WordsError {
     /// An argument has no value.
-    #[error("`{0}` is no argument")]
+    #[error("`{0}` is not an argument")]
     Argument(String),
     /// It cannot be carried.
     #[error(transparent)]

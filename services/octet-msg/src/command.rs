@@ -36,7 +36,7 @@ pub enum Failed {
     #[error("there is a file {} already: name another", .0.display())]
     ExistingFile(PathBuf),
     /// The file is no back-up.
-    #[error("{}: this is no back-up of version 1, or not all of it: take another copy", .0.display())]
+    #[error("{}: this is not a back-up of version 1, or not all of it: take another copy", .0.display())]
     NoBackup(PathBuf),
     /// The back-up does not open.
     #[error(

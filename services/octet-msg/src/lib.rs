@@ -19,7 +19,7 @@ use clap::Parser;
 pub fn main() -> ExitCode {
     match command::run(line::Line::parse()) {
         Ok(()) => ExitCode::SUCCESS,
-        // `| head` is no failure.
+        // `| head` is not a failure.
         Err(command::Failed::Print(error)) if error.kind() == ErrorKind::BrokenPipe => {
             ExitCode::SUCCESS
         }

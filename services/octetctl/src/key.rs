@@ -16,7 +16,7 @@ pub enum KeyError {
     #[error("there is a file at {} already", .0.display())]
     Existing(PathBuf),
     /// It is none.
-    #[error("{} is no key, or damaged", .0.display())]
+    #[error("{} is not a key, or damaged", .0.display())]
     Damaged(PathBuf),
     /// The disk does not give or take it.
     #[error("{path}: {error}", path = .0.display(), error = .1)]

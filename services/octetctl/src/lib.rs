@@ -91,7 +91,7 @@ pub fn main() -> ExitCode {
             let _ = usage.print();
             ExitCode::from(u8::try_from(usage.exit_code()).unwrap_or(1))
         }
-        // `| head` is no failure.
+        // `| head` is not a failure.
         Err(Problem::Cli(CliError::Print(error))) if error.kind() == io::ErrorKind::BrokenPipe => {
             ExitCode::SUCCESS
         }

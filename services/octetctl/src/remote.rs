@@ -27,7 +27,7 @@ pub enum RemoteError {
     #[error("cannot reach {0}: {1}")]
     Unreachable(Address, io::Error),
     /// Whoever answers is no gate.
-    #[error("what answers at {0} is no gate: {1}")]
+    #[error("what answers at {0} is not a gate: {1}")]
     NoGate(String, String),
     /// It is another gate than the one that is meant.
     #[error("{0}: {1}")]

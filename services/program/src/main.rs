@@ -13,7 +13,7 @@ fn main() -> ExitCode {
     if let Some(main) = name.and_then(service) {
         return main();
     }
-    eprintln!("{} is no service of this image", called.display());
+    eprintln!("{} is not a service of this image", called.display());
     ExitCode::from(2)
 }
 

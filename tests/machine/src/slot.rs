@@ -57,7 +57,7 @@ fn own_folder(folder: &Path) -> io::Result<()> {
     if found.is_dir() && found.uid() == rustix::process::getuid().as_raw() {
         return Ok(());
     }
-    let message = format!("{} is no folder of yours: remove it", folder.display());
+    let message = format!("{} is not a folder of yours: remove it", folder.display());
     Err(io::Error::other(message))
 }
 

@@ -168,7 +168,7 @@ fn read_line(runs: &mut Vec<Numbered>, text: &str) -> Result<(), String> {
     let number = of.trim_end_matches(|it: char| it.is_ascii_lowercase());
     let number = match number {
         "*" => Ok(0),
-        number => number.parse().map_err(|_| format!("`{of}` is no number of a command")),
+        number => number.parse().map_err(|_| format!("`{of}` is not a number of a command")),
     }?;
     let run = match runs.iter().position(|it| (it.0, it.1) == (number, letter)) {
         Some(at) => &mut runs[at].2,
@@ -196,7 +196,7 @@ fn read_line(runs: &mut Vec<Numbered>, text: &str) -> Result<(), String> {
         "retry" => run.retry = true,
         "ok" => run.ok = true,
         "skip" if !rest.is_empty() => run.skip = Some(rest.to_owned()),
-        _ => return Err(format!("`{word}` is no word of such a line")),
+        _ => return Err(format!("`{word}` is not a word of such a line")),
     }
     Ok(())
 }

@@ -28,7 +28,7 @@ fn mistakes_are_placed() {
     let good = "link = \"eth0\"\naddress = [\"192.0.2.7/24\"]\ngateway = \"192.0.2.1\"\n";
     read(good).unwrap();
     for (from, to, line, words) in [
-        ("eth0", "eth 0", 1, "no name of a network device"),
+        ("eth0", "eth 0", 1, "not a name of a network device"),
         ("192.0.2.7/24", "192.0.2.7", 2, "length of its prefix"),
         ("192.0.2.7/24", "192.0.2.7/33", 2, "length of its prefix"),
         ("192.0.2.7/24", "192.0.2.0/24", 2, "the network's own"),
@@ -56,7 +56,7 @@ fn servers_are_some_addresses() {
     let settings = read("dns = \"192.0.2.53\"\nntp = [\"192.0.2.1\", \"2001:db8::1\"]\n").unwrap();
     assert_eq!((settings.dns.len(), settings.ntp.len()), (1, 2));
     for (text, words) in [
-        ("dns = \"127.0.0.1\"", "no address of a server"),
+        ("dns = \"127.0.0.1\"", "not an address of a server"),
         ("ntp = [\"192.0.2.1\", \"192.0.2.1\"]", "twice"),
         (
             "ntp = [\"192.0.2.1\", \"192.0.2.2\", \"192.0.2.3\", \"192.0.2.4\", \"192.0.2.5\"]",

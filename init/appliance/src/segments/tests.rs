@@ -104,7 +104,7 @@ fn mistakes_are_placed() {
     for other in ["lan", "uplink", "router", "path"] {
         for (from, to, line) in [(other, "boards", 18), ("boards", other, 19)] {
             let error = read(&policy(from, to, plain)).unwrap_err();
-            assert!(error.message.contains("is no board") && error.line == line, "{error}");
+            assert!(error.message.contains("is not a board") && error.line == line, "{error}");
         }
     }
     let two = [policy("lan", "boards", tcp), policy("lan", "board-2", &format!("{tcp}\nrate = 5"))];

@@ -37,9 +37,11 @@ pub struct Port {
     pub number: u16,
 }
 
-/// Text that is no protocol and port.
+/// Text that is not a protocol and port.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is no protocol and port: write tcp or udp, `/` and 1 to 65535, such as \"tcp/443\"")]
+#[error(
+    "`{0}` is not a protocol and port: write tcp or udp, `/` and 1 to 65535, such as \"tcp/443\""
+)]
 pub struct InvalidPort(String);
 
 impl TryFrom<String> for Port {

@@ -21,7 +21,7 @@ fn who_is_held_starts_when_it_is_released() {
     let mut state = b_is_held();
     assert_eq!(state_of(&state, 1), UnitState::Stopped);
     assert_eq!(reason(&state, B), "waits for the board's number");
-    assert_eq!(state.box_state(), BoxState::Ready, "it is no base unit");
+    assert_eq!(state.box_state(), BoxState::Ready, "it is not a base unit");
     assert_eq!(state.step(hold(B), ms(2)), []);
     assert_eq!(reason(&state, B), NOT_HERE);
     assert_eq!(state.step(Event::Release(B), ms(3)), [Action::Start(B)]);

@@ -23,10 +23,10 @@ pub const LONGEST: usize = 1024;
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct NamePath(String);
 
-/// Text that is no path of a name.
+/// Text that is not a path of a name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "`{0}` is no path of a name: write parts of letters, digits, `.`, `_` and `-`, with `/` between them, {LONGEST_PATH} bytes at most, such as `site/index.html`"
+    "`{0}` is not a path of a name: write parts of letters, digits, `.`, `_` and `-`, with `/` between them, {LONGEST_PATH} bytes at most, such as `site/index.html`"
 )]
 pub struct InvalidPath(String);
 
@@ -87,7 +87,7 @@ pub struct Record {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidRecord {
     /// They are none at all.
-    #[error("this is no record of a name of version {VERSION}")]
+    #[error("this is not a record of a name of version {VERSION}")]
     Malformed,
     /// The node has not certified the key for this, or the key has not signed it.
     #[error("the record is not signed by the `cache` of the node that it names")]

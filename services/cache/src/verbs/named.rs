@@ -51,7 +51,7 @@ pub(super) fn time_to_live(seconds: Option<u64>) -> Result<Duration, Failure> {
 pub(super) fn name(name: String) -> Result<(PublicKey, NamePath), Failure> {
     let (node, rest) = name.split_once('/').unwrap_or((&name, ""));
     let node = PublicKey::try_from(node.to_owned()).map_err(|_| {
-        let message = format!("`{node}` is no key of a node");
+        let message = format!("`{node}` is not a key of a node");
         let help = "write the key, which begins with did:key:, `/` and the path";
         Failure::new(FailureCode::BadArgument, message, help)
     })?;

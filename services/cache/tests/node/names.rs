@@ -150,8 +150,8 @@ fn by_verbs() {
     let mut client = connect(&folder.path().join("cache.sock"));
     let hash = Hash::new(b"x").to_hex().to_string();
     for (wanted, why) in [
-        (json!({ "path": "a//b", "hash": hash }), "no path"),
-        (json!({ "path": "a", "hash": "12" }), "no hash"),
+        (json!({ "path": "a//b", "hash": hash }), "not a path"),
+        (json!({ "path": "a", "hash": "12" }), "not a hash"),
         (json!({ "path": "a", "hash": hash, "ttl": 0 }), "cannot hold"),
         // There is no `identity` here.
         (json!({ "path": "a", "hash": hash }), "not certified yet"),
@@ -160,7 +160,7 @@ fn by_verbs() {
         assert!(error.to_string().contains(why), "{error}");
     }
     let key = Key::generate().unwrap().public();
-    for (name, why) in [("a/b".to_owned(), "no key"), (format!("{key}/a"), "knows this name")] {
+    for (name, why) in [("a/b".to_owned(), "not a key"), (format!("{key}/a"), "knows this name")] {
         let error = client.call("resolve", args(json!({ "name": name }))).unwrap_err();
         assert!(error.to_string().contains(why), "{error}");
     }

@@ -22,7 +22,7 @@ const MOST: u64 = 64 << 20;
 /// The length of the larger ones: iroh-blobs puts those of up to 16 KiB into its database, unless it is told otherwise.
 const LENGTH: usize = 12 << 10;
 
-/// Memory that is no file's, in bytes (proc(5), `RssAnon`).
+/// Memory that is not a file's, in bytes (proc(5), `RssAnon`).
 fn memory(running: &Running) -> u64 {
     let status = fs::read_to_string(format!("/proc/{}/status", running.child.id())).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).unwrap();

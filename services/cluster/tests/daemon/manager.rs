@@ -169,7 +169,7 @@ fn the_manager_is_drained_like_any_board() {
     assert_eq!(cluster.board(2).init.placed(2), ["cache", ""]);
     cluster.board(1).map_until(|map| map.map().member(2).unwrap().drained);
 
-    // The box at a glance: a line for each board, and none for a router that is no node.
+    // The box at a glance: a line for each board, and none for a router that is not a node.
     let status = |number| cluster.board(number).ask("status", json!({})).unwrap();
     let column = |status: &Value, name: &str| -> Vec<Value> {
         status["nodes"].as_array().unwrap().iter().map(|node| node[name].clone()).collect()

@@ -119,7 +119,7 @@ fn confirm() -> Takes<Duration> {
 }
 
 fn number(text: String) -> Result<u64, Failure> {
-    text.parse().map_err(|_| bad(&format!("`{text}` is no number of a configuration")))
+    text.parse().map_err(|_| bad(&format!("`{text}` is not a number of a configuration")))
 }
 
 fn named(name: String) -> Result<Section, Failure> {

@@ -106,7 +106,7 @@ impl Path {
     /// The label with which it goes by a wire, away from the end `from`.
     fn label(self, wire: usize, from: usize) -> Result<Label, Failed> {
         let number = 1000 + 100 * u32::from(self.number) + 10 * from as u32 + wire as u32;
-        Ok(Label::new(number).ok_or("this is no label")?)
+        Ok(Label::new(number).ok_or("this is not a label")?)
     }
 
     fn secret(self, end: usize) -> [u8; 32] {

@@ -30,7 +30,7 @@ pub struct SignedAnnouncement {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidAnnouncement {
     /// They are none at all.
-    #[error("this is no announcement of version {VERSION}")]
+    #[error("this is not an announcement of version {VERSION}")]
     Malformed,
     /// It says what cannot be.
     #[error("this announcement cannot be: {0}")]

@@ -51,7 +51,11 @@ pub(super) fn unknown_path(number: PathNumber) -> Failure {
 
 fn unknown(what: &str) -> Failure {
     let help = "give a node's name, its address in fc00::/8, the number of a board, or what a [[neighbour]] line calls it";
-    Failure::new(FailureCode::BadArgument, format!("`{what}` is no node that is known here"), help)
+    Failure::new(
+        FailureCode::BadArgument,
+        format!("`{what}` is not a node that is known here"),
+        help,
+    )
 }
 
 /// What is counted cannot be read.

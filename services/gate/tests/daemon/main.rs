@@ -141,19 +141,19 @@ fn who_is_no_operator_is_refused() {
 
     // With a key of somebody else.
     let stranger = key();
-    denied(at.ask(&stranger, "status", json!({})), "is no operator");
+    denied(at.ask(&stranger, "status", json!({})), "is not an operator");
     let public = stranger.public().to_string();
-    assert!(host.has_logged(&[&public, "refused", "is no operator"]), "{}", host.log());
+    assert!(host.has_logged(&[&public, "refused", "is not an operator"]), "{}", host.log());
 
     // With a key that was good.
     host.restart_for(&[("anna", &anna, &["own"])]);
-    denied(host.at().ask(&ben, "status", json!({})), "is no operator");
+    denied(host.at().ask(&ben, "status", json!({})), "is not an operator");
     assert_eq!(host.units.total(), asked);
     host.at().ask(&anna, "status", json!({})).unwrap();
 
     // Nobody is named: nobody is let in.
     host.restart_for(&[]);
-    denied(host.at().ask(&anna, "status", json!({})), "is no operator");
+    denied(host.at().ask(&anna, "status", json!({})), "is not an operator");
     assert!(host.has_logged(&["no operator is named"]));
     assert_eq!(host.units.total(), asked + 1);
 }

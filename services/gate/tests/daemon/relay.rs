@@ -62,7 +62,7 @@ fn has_the_map(host: &Host, operator: &Key) {
     // All on one connection, so that no more are open than the tests count.
     let client = host.at().client(operator).unwrap();
     let mut client = client.to_unit(Some("gate".parse().unwrap()));
-    // One that is no board is asked for, so that nothing is handed on.
+    // One that is not a board is asked for, so that nothing is handed on.
     let mut ask = || failure(client.call("relay", object(json!({ "board": 99 }))));
     until("it has the map", || ask().code == FailureCode::NotFound);
 }
@@ -125,7 +125,7 @@ fn only_boards_of_the_map() {
     at.at_board(&anna, 3, node).unwrap().call("status", Map::new()).unwrap();
     // Ben may come to the router, and not to the board.
     let problem = at.at_board(&ben, 3, node).map(|mut it| it.call("status", Map::new()));
-    denied(problem.unwrap(), "is no operator");
+    denied(problem.unwrap(), "is not an operator");
     for number in [0, 4, 256 + 3] {
         let problem = failure(at.handed_on(&anna, number).map(|_| Value::Null));
         assert_eq!(problem.code, FailureCode::NotFound, "{problem}");

@@ -44,12 +44,12 @@ fn who_may_come_in_changes_while_it_runs() {
     let mut ben_watches = at.client(&ben).unwrap();
     anna_stays.call("status", Map::new()).unwrap();
     ben_watches.call("status", Map::new()).unwrap();
-    denied(at.ask(&carl, "status", json!({})), "is no operator");
+    denied(at.ask(&carl, "status", json!({})), "is not an operator");
 
     *config.0.lock().unwrap() = named(&[("anna", &anna, &["own"]), ("carl", &carl, &["read"])]);
     // It is asked first, and that changes nothing.
     host.ask("config-check", json!({})).unwrap();
-    denied(at.ask(&carl, "status", json!({})), "is no operator");
+    denied(at.ask(&carl, "status", json!({})), "is not an operator");
     let mut seen = 0;
     let watched = ben_watches.call_each("watch", Map::new(), |_| {
         seen += 1;
@@ -60,7 +60,7 @@ fn who_may_come_in_changes_while_it_runs() {
     assert!(matches!(watched, Err(CallError::Closed | CallError::Io(_))), "{watched:?}");
     assert_eq!(seen, 1);
     assert!(host.has_logged(&["ben", "cut off"]), "{}", host.log());
-    denied(at.ask(&ben, "status", json!({})), "is no operator");
+    denied(at.ask(&ben, "status", json!({})), "is not an operator");
     at.ask(&carl, "status", json!({})).unwrap();
     anna_stays.call("status", Map::new()).unwrap();
 
@@ -70,7 +70,7 @@ fn who_may_come_in_changes_while_it_runs() {
     config.0.lock().unwrap().keys.clear();
     host.ask("config-apply", json!({})).unwrap();
     assert!(anna_stays.call("status", Map::new()).is_err());
-    denied(at.ask(&anna, "status", json!({})), "is no operator");
+    denied(at.ask(&anna, "status", json!({})), "is not an operator");
 }
 
 /// A unit is told who asks, and whoever asks cannot say that it is another.

@@ -76,7 +76,11 @@ fn a_signed_command_is_run_at_most_once() {
     // For another box, of somebody else, too late, too early, with a file, within another.
     let other = Key::generate().unwrap().public();
     refused(&host, &sign(&order(&anna, other, "init", "status"), &anna), "the command is for");
-    refused(&host, &sign(&order(&stranger, node, "init", "status"), &stranger), "is no operator");
+    refused(
+        &host,
+        &sign(&order(&stranger, node, "init", "status"), &stranger),
+        "is not an operator",
+    );
     for (expires, part) in [(NOW - 1, "has expired"), (NOW + 2 * 86_400, "24 hours ahead")] {
         let order = Order { expires, ..order(&anna, node, "init", "status") };
         refused(&host, &sign(&order, &anna), part);
@@ -160,8 +164,8 @@ fn whose_key_was_taken_out_is_refused() {
     let [first, second] = [(); 2].map(|()| sign(&order(&ben, node, "init", "status"), &ben));
     host.bring(&first).unwrap();
     host.restart_for(&[("anna", &anna, &["own"])]);
-    refused(&host, &second, "is no operator");
-    refused(&host, &first, "is no operator");
+    refused(&host, &second, "is not an operator");
+    refused(&host, &first, "is not an operator");
     host.bring(&sign(&order(&anna, node, "init", "status"), &anna)).unwrap();
 }
 
@@ -253,16 +257,15 @@ fn each_is_told_what_they_may_ask() {
     };
     assert_eq!(told(&ben, true), ["gate verbs [signed=true]", "cache purge"]);
     let of_anna = told(&anna, false);
-    for verb in ["update install file=FILE", "gate run command=TEXT", "gate relay board=NUMBER"] {
+    for verb in ["update install file=FILE", "gate run command=TEXT"] {
         assert!(of_anna.contains(&verb.to_owned()), "{of_anna:?}");
     }
     let signed = told(&anna, true);
     let left = of_anna.iter().filter(|line| !signed.contains(line)).map(String::as_str);
     let left: Vec<_> = left.collect();
-    assert_eq!(
-        left,
-        ["gate run command=TEXT", "gate relay board=NUMBER", "update install file=FILE"]
-    );
+    assert_eq!(left, ["gate run command=TEXT", "update install file=FILE"]);
+    // `octetctl --board` calls it, and nobody else.
+    assert!(!of_anna.iter().any(|line| line.starts_with("gate relay")), "{of_anna:?}");
 
     // All that is told is not refused, and what is not is.
     for line in told(&ben, true) {

@@ -62,7 +62,7 @@ impl Units {
         until("all have ended", || self.open.load(Ordering::SeqCst) == 0);
     }
 
-    /// How often a verb was asked for that is no `describe`: `unit verb`.
+    /// How often a verb was asked for that is not a `describe`: `unit verb`.
     pub fn count(&self, what: &str) -> usize {
         self.asked.lock().unwrap().iter().filter(|asked| *asked == what).count()
     }

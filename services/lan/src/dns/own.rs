@@ -24,7 +24,7 @@ pub struct Names(BTreeMap<Name, Vec<IpAddr>>);
 pub enum InvalidName {
     /// It is no name.
     #[error(
-        "`{0}` is no name of a host: use letters a-z, digits and hyphens, 63 at most, and dots between them"
+        "`{0}` is not a name of a host: use letters a-z, digits and hyphens, 63 at most, and dots between them"
     )]
     Name(String),
     /// There is no room.

@@ -43,7 +43,7 @@ pub struct Rule<'a> {
     pub port: u16,
 }
 
-/// An address that is no upstream.
+/// An address that is not an upstream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum RefusedUpstream {
     /// Asking there would be asking oneself.
@@ -56,7 +56,7 @@ pub enum RefusedUpstream {
     #[error("{0} is not in the box, whose names it would be asked for: name the router")]
     Outside(SocketAddr),
     /// Nobody can be there.
-    #[error("{0} is no address of one server: name another")]
+    #[error("{0} is not an address of one server: name another")]
     NoServer(SocketAddr),
     /// There is no room.
     #[error("{0} is left out: {MOST_UPSTREAMS} servers have room")]

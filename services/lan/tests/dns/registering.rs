@@ -175,7 +175,7 @@ fn only_services_that_may() {
     let nobody = Lan::new(|_| None, &format!("{}={REGISTER}", unprivileged()));
     let (code, message) = refused(register(&mut nobody.service(), &names(&["cache.octet"])));
     assert_eq!(code, FailureCode::Denied);
-    assert!(message.contains("is no service"), "{message}");
+    assert!(message.contains("is not a service"), "{message}");
     assert_eq!(octet_node::unit_of(112), "cache".parse().ok());
     assert_eq!((octet_node::unit_of(PID_1), octet_node::unit_of(65534)), (None, None));
 }

@@ -46,7 +46,7 @@ fn logs(tail: &Tail, args: &Arguments, id: u64) -> Result<Reading, Failure> {
         show::since(text, Now::read().wall).ok_or_else(|| {
             Failure::new(
                 FailureCode::BadArgument,
-                format!("`{text}` is no time"),
+                format!("`{text}` is not a time"),
                 "write `10m`, `2h`, or a date (UTC) as 2026-01-31T12:00:00Z",
             )
         })

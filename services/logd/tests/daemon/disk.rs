@@ -83,7 +83,7 @@ fn a_boot_has_lines_of_its_own() {
 fn goes_on_in_memory_without_a_disk() {
     let mut host = Host::new(&["one"]);
     host.options = vec!["--retry", "50"];
-    fs::write(host.state(), "not a folder").unwrap();
+    fs::write(host.state(), "no folder").unwrap();
     let logd = host.start();
     host.say("one", "kept in memory\n");
     assert_eq!(logd.follow_until("one", "kept in memory"), ["kept in memory"]);

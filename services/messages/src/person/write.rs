@@ -86,7 +86,7 @@ impl Person {
             let Some(outgoing) = peer.outgoing.get(&number) else { continue };
             let (written, text) = (outgoing.written, outgoing.text.clone());
             let record = Record { number, written, text, ..peer.word(from, epoch, name) };
-            // Without a session, or with a card that is no key, it goes on waiting.
+            // Without a session, or with a card that is not a key, it goes on waiting.
             let Some(envelope) = seal(peer, &own, &record) else { return };
             if let Some(outgoing) = peer.outgoing.get_mut(&number) {
                 outgoing.sealed = Some(Sealed::new(envelope));

@@ -21,7 +21,7 @@ const LONGEST: u64 = 512;
 pub enum KeyFile {
     /// Nothing.
     Absent,
-    /// Something that is no key.
+    /// Something that is not a key.
     Damaged,
     /// A key.
     Key(Key),

@@ -29,7 +29,7 @@ pub enum InvalidMap {
     #[error("the map is longer than {LONGEST} bytes")]
     TooLong,
     /// It is none at all.
-    #[error("this is no map: {0}")]
+    #[error("this is not a map: {0}")]
     Malformed(String),
     /// It says what cannot be.
     #[error("this map cannot be: {0}")]

@@ -80,7 +80,7 @@ async fn answer(mut stream: TcpStream, source: impl Source, to_ask: Duration) ->
                 said("503 Service Unavailable", "what is counted cannot be read: see the log\n")
             }
         },
-        Asked::Refused(Refused::Bad) => said("400 Bad Request", "that is no request\n"),
+        Asked::Refused(Refused::Bad) => said("400 Bad Request", "that is not a request\n"),
         Asked::Refused(Refused::Misdirected) => {
             said("421 Misdirected Request", &format!("{MISDIRECTED}\n"))
         }

@@ -60,8 +60,8 @@ fn a_folder_is_lost_and_its_person_goes_on() {
         (&other, backup, "the passphrase is not the one"),
         (&elsewhere, &altered, "or the file was altered"),
         (&elsewhere, &cut, "or the file was altered"),
-        (&elsewhere, &head, "no back-up of version 1, or not all of it"),
-        (&elsewhere, &empty, "no back-up of version 1, or not all of it"),
+        (&elsewhere, &head, "not a back-up of version 1, or not all of it"),
+        (&elsewhere, &empty, "not a back-up of version 1, or not all of it"),
         (&elsewhere, "no/such/file", "no/such/file: "),
         (&anna, backup, "there is somebody in"),
     ] {

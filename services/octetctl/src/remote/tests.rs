@@ -143,5 +143,5 @@ fn a_gate_that_goes_is_told_of_plainly() {
     let mut boxes = Boxes::open(&folder.path().join("boxes.toml")).unwrap();
     let told = connect(&Target { key: None, address }, &new(), &mut boxes).unwrap_err().to_string();
     gate.join().unwrap();
-    assert!(told.ends_with("is no gate: the other side closed the connection"), "{told}");
+    assert!(told.ends_with("is not a gate: the other side closed the connection"), "{told}");
 }

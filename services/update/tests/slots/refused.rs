@@ -53,7 +53,7 @@ fn before_anything_is_written() {
     let mut unsigned = with(vec![b'x']);
     unsigned[8..12].copy_from_slice(&[0; 4]);
     refuses(unsigned, 0, &trust(), "no signature");
-    refuses(b"MZ".to_vec(), 0, &trust(), "no update");
+    refuses(b"MZ".to_vec(), 0, &trust(), "not an update");
     refuses(vec![], 0, &trust(), "cut off");
 }
 

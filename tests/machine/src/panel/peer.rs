@@ -104,7 +104,7 @@ impl Peer {
         self.out.send(&built((self.mac, self.other), datagram))
     }
 
-    /// Says something that is no datagram.
+    /// Says something that is not a datagram.
     ///
     /// # Errors
     /// The guest is gone.

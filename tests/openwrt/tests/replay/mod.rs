@@ -135,7 +135,7 @@ impl<'a> Replay<'a> {
         }
     }
 
-    /// A recording that is no request.
+    /// A recording that is not a request.
     pub fn other(&self, name: &str) -> Value {
         self.recordings.get(name).unwrap().clone()
     }

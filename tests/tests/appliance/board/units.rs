@@ -154,7 +154,7 @@ fn one_that_is_taken_over_commands_and_changes_nothing(machine: &Machine) {
                     power off: denied\n\
                     reboot: denied\n\
                     kill a unit: denied\n\
-                    run what nobody has signed: this is no command of version 1\n\
+                    run what nobody has signed: this is not a command of version 1\n\
                     run nothing: user UID may not ask for `verbs`\n\
                     state the time: user UID may not ask for `trust-time`\n\
                     write to /tmp: done\n\

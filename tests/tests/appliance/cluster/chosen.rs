@@ -89,13 +89,17 @@ pub fn passes(site: &Site) {
 
 /// Hop by hop it is this path: its label on the first link is the one that the first hop takes from the source.
 fn traced(site: &Site, path: &Value, hops: &[&str]) {
-    let rows = ask(site, "trace", json!({ "path": path }));
-    let (last, rows) = rows.as_array().unwrap().split_last().unwrap();
+    let mut rows = vec![];
+    // How long a link takes is announced again and again, and on a busy host it may be unknown for a moment.
+    site.wait("each hop and the end answer in time", || {
+        let answer = ask(site, "trace", json!({ "path": path }));
+        rows = answer.as_array().unwrap().clone();
+        rows.iter().all(|row| row["milliseconds"].as_f64().is_some())
+    });
+    let (last, rows) = rows.split_last().unwrap();
     let nodes: Vec<_> = rows.iter().map(|row| row["node"].as_str().unwrap()).collect();
     assert_eq!(nodes, hops);
-    assert!(rows.iter().all(|row| row["milliseconds"].as_f64().is_some()), "{rows:?}");
     assert_eq!((&last["hop"], &last["by"]), (&json!("all"), &json!("ping")));
-    assert!(last["milliseconds"].as_f64().is_some(), "{last}");
     let label = rows[0]["label"].as_u64().unwrap();
     let first: u8 = hops[0].strip_prefix("board-").unwrap().parse().unwrap();
     assert!(counted(site, first).contains_key(&(first, "in", SOURCE, label)), "{rows:?}");

@@ -105,7 +105,7 @@ pub(super) fn talks(unit: &Unit) -> Result<(), Wrong> {
             return wrong(format!("no verb of `{whom}` is named"), "name some, or remove the line");
         }
         if let Some(verb) = verbs.iter().find(|verb| !is_word(verb)) {
-            return wrong(format!("`{verb}` is no name of a verb"), "use a-z, 0-9 and -");
+            return wrong(format!("`{verb}` is not a name of a verb"), "use a-z, 0-9 and -");
         }
         let mut seen = HashSet::new();
         if let Some(verb) = verbs.iter().find(|verb| !seen.insert(verb.as_str())) {

@@ -15,7 +15,7 @@ const FILE: &str = "appliance.toml";
 /// Longer than the steps between, however busy the host is.
 const TRY: [&str; 4] = ["config", "apply", "--confirm=3600", FILE];
 
-const STRANGER: &str = "is no operator of this box";
+const STRANGER: &str = "is not an operator of this box";
 
 /// The name that is in force.
 fn name(site: &Site<'_>) -> Value {

@@ -91,7 +91,7 @@ pub fn who_may_not(site: &Site<'_>) {
     site.may("ben", &["status"]);
     site.may_not("ben", &["restart", "console"], "needs `operate`");
     site.may_not("ben", &["identity", "reset", &site.node], "needs `own`");
-    site.may_not("eve", &["status"], "is no operator of this box");
+    site.may_not("eve", &["status"], "is not an operator of this box");
 }
 
 /// A client of TLS without a key, and one that speaks something else.

@@ -61,7 +61,7 @@ pub fn at_most_once(site: &Site<'_>) -> String {
     // Of somebody who may not do it himself; of somebody who is nobody here, and no more.
     runs_not(site, &here("dora", "12h"), "needs `operate`");
     for who in ["eve", "carl"] {
-        runs_not(site, &here(who, "12h"), "is no operator of this box");
+        runs_not(site, &here(who, "12h"), "is not an operator of this box");
     }
     // For another box; and the same, made out to this one.
     let other = site.people.key("eve");
