@@ -123,6 +123,10 @@ impl UbusError {
             Self::Https(HttpsError::OtherCertificate { .. }) => {
                 "if the router was reset or replaced, look at it with `octetctl openwrt adopt ADDRESS`, and compare"
             }
+            Self::Https(HttpsError::NoTls(..)) => {
+                "name the router's port of HTTPS, which is 443 where the address has none; \
+                 its web server has one once `luci-ssl` is installed"
+            }
             Self::Https(_) => {
                 "see that the router is on, and that its web server answers at this address"
             }
