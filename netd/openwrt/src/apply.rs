@@ -4,7 +4,8 @@
 //! 2. Keep a copy of what is there.
 //! 3. Stage, in a session that nobody else sees: once more from the beginning if an answer is lost.
 //! 4. Apply with a roll-back: the router undoes it by itself if it is not confirmed.
-//! 5. Watch, by a new connection each time, until the daemons have made of it what is wanted ([`lacks`]).
+//! 5. Watch, by a new connection each time, until the daemons have made of it what is wanted ([`lacks`]). The files are read
+//!    back, too: rpcd answers that it has applied them, however much of them its flash has taken.
 //! 6. Confirm. If that cannot be, or step 5 takes too long: undo, and see that it is undone.
 //!
 //! Whatever is lost on the way, the end is told by what a new session reads. If the router's power was cut between two of its
@@ -14,13 +15,13 @@ use std::io;
 use std::time::Duration;
 
 use octet_router::openwrt::change::Change;
-use octet_router::openwrt::router::RouterError;
+use octet_router::openwrt::router::{RouterError, is_ours};
 use octet_router::openwrt::uci::{Section, Value};
 use serde_json::{Map, json};
 
 use crate::lacks::lacks;
-use crate::state::{Live, State, probe, waits};
-use crate::ubus::{Call, ROLLBACK, Ubus, UbusError};
+use crate::state::{Live, State, get, probe, sections_of, sorted, waits};
+use crate::ubus::{Answer, Call, ROLLBACK, Ubus, UbusError};
 use crate::wanted::Wanted;
 
 /// Before each look whether the network has changed, in seconds: a minute in all, since a slow router needs half of it for its
@@ -82,6 +83,9 @@ impl ApplyError {
             Self::Router(error) => error.help().to_owned(),
             Self::Conflicts(_) => "change that first: nothing was touched".to_owned(),
             Self::Copy(_) => "see that your folder of settings can be written".to_owned(),
+            Self::Unknown(_, error @ UbusError::Unparsed(_)) => {
+                format!("{}; a copy of what was there is kept, for `uci import`", error.help())
+            }
             Self::Unknown(..) => format!(
                 "the router undoes it after {ROLLBACK} s, unless it was confirmed: ask `octetctl openwrt diff` then"
             ),
@@ -115,6 +119,16 @@ pub fn apply(
     }
     keep(&before).map_err(ApplyError::Copy)?;
     Job { ubus, wanted, sections, change, before, session: None, half: None }.run()
+}
+
+/// What a look at the router has come to.
+enum Look {
+    /// All is as wanted.
+    Done,
+    /// The daemons have not done this yet.
+    NotYet(String),
+    /// This does not come by waiting.
+    Never(String),
 }
 
 /// A change on its way.
@@ -230,15 +244,61 @@ impl Job<'_, '_> {
             self.ubus.wait(Duration::from_secs(seconds));
             // As whoever comes next: what was there before the change may go on without being let.
             self.ubus.end_connection();
-            match Live::read(self.ubus) {
-                Ok(live) => match self.lacks(&live) {
-                    None => return Ok(()),
-                    Some(lack) => why = lack,
-                },
+            match self.look() {
+                Ok(Look::Done) => return Ok(()),
+                Ok(Look::NotYet(lack)) => why = lack,
+                Ok(Look::Never(lack)) => return Err(lack),
                 Err(error) => why = error.to_string(),
             }
         }
         Err(why)
+    }
+
+    /// Looks once: what runs, and as long as the change is ours to confirm what has become of its files.
+    fn look(&mut self) -> Result<Look, UbusError> {
+        let configs = self.change.configs();
+        let gets: Vec<Call> = configs.iter().map(|it| get(it)).collect();
+        let (live, files) = Live::with(self.ubus, &gets)?;
+        if self.session.is_some() && self.session == self.ubus.session() {
+            for (config, file) in configs.into_iter().zip(files) {
+                if let Some(lack) = self.unwritten(config, file)? {
+                    return Ok(Look::Never(lack));
+                }
+            }
+        }
+        Ok(self.lacks(&live).map_or(Look::Done, Look::NotYet))
+    }
+
+    /// What a file lacks of what was staged for it.
+    fn unwritten(&self, config: &str, file: Answer) -> Result<Option<String>, UbusError> {
+        let there = match file {
+            Ok(file) => sections_of(config, &file)?,
+            Err(UbusError::Unparsed(_)) => vec![],
+            Err(error) => return Err(error),
+        };
+        let is_gone = |it: &&Section| {
+            let mut gone = self.change.gone.iter();
+            gone.any(|(config, name)| it.config == *config && it.name.as_ref() == Some(name))
+        };
+        let stays = self.before.sections.iter().filter(|it| it.config == config && !is_gone(it));
+        let made = self.change.made.iter().filter(|it| it.config == config);
+        let (mut written, mut all) = (0, 0);
+        let mut there: Vec<_> = there.iter().map(|it| (sorted(it), is_ours(it))).collect();
+        for section in stays.chain(made).map(sorted) {
+            all += 1;
+            if let Some(at) = there.iter().position(|(it, _)| *it == section) {
+                there.swap_remove(at);
+                written += 1;
+            }
+        }
+        // What the owner has added meanwhile is his.
+        let is_whole = written == all && !there.iter().any(|(_, is_ours)| *is_ours);
+        Ok((!is_whole).then(|| {
+            format!(
+                "the router has written {written} of {all} sections of `/etc/config/{config}` as they were to be: \
+                 its flash is probably full (`df /overlay` there says so)"
+            )
+        }))
     }
 
     /// The first thing that is not as wanted.

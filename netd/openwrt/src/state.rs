@@ -12,6 +12,11 @@ pub const CONFIGS: [&str; 4] = ["network", "firewall", "dhcp", "system"];
 /// The program that lists the rules in force, without how often each was met.
 pub const NFT: (&str, [&str; 5]) = ("/usr/sbin/nft", ["-s", "list", "table", "inet", "fw4"]);
 
+/// Asks for all of a file.
+pub(crate) fn get(config: &str) -> Call {
+    Call::uci("get", json!({ "config": config }))
+}
+
 /// A router as it is.
 #[derive(Debug, Clone, PartialEq)]
 pub struct State {
@@ -75,7 +80,18 @@ impl Live {
     /// # Errors
     /// The router does not say it.
     pub fn read(ubus: &mut Ubus) -> Result<Self, UbusError> {
-        Ok(Self::of(ubus.read(&live())?))
+        Ok(Self::with(ubus, &[])?.0)
+    }
+
+    /// The same, and what `calls` come to.
+    ///
+    /// # Errors
+    /// The router does not say what runs.
+    pub fn with(ubus: &mut Ubus, calls: &[Call]) -> Result<(Self, Vec<Answer>), UbusError> {
+        let runs = live();
+        let mut answers = ubus.read_each(&[&runs[..], calls].concat())?;
+        let others = answers.split_off(runs.len());
+        Ok((Self::of(answers.into_iter().collect::<Result<_, _>>()?), others))
     }
 
     fn of(answers: Vec<Json>) -> Self {
@@ -102,7 +118,7 @@ impl State {
             Call::uci("changes", json!({})),
             Call { object: "system", method: "board", args: json!({}) },
         ];
-        calls.extend(CONFIGS.map(|config| Call::uci("get", json!({ "config": config }))));
+        calls.extend(CONFIGS.map(get));
         calls.extend(live());
         calls.push(probe());
         for _ in 0..READS {
@@ -154,14 +170,14 @@ impl State {
 }
 
 /// A section as a text, with its options in order of their names.
-fn sorted(section: &Section) -> String {
+pub(crate) fn sorted(section: &Section) -> String {
     let mut section = section.clone();
     section.options.sort_by(|(a, _), (b, _)| a.cmp(b));
     format!("{}: {section}", section.config)
 }
 
 /// The sections of one file, in order.
-fn sections_of(config: &str, answer: &Json) -> Result<Vec<Section>, UbusError> {
+pub(crate) fn sections_of(config: &str, answer: &Json) -> Result<Vec<Section>, UbusError> {
     let unread = |what: &str| UbusError::Unread(format!("{what} in `{config}`"));
     let values = answer["values"].as_object().ok_or_else(|| unread("no sections"))?;
     let mut all = vec![];
