@@ -70,9 +70,14 @@ pub enum ApplyError {
     /// The power was cut between two of its files, and the rest could not be done.
     #[error("of the router's files {0}, since its power was cut, and that is not finished: {1}")]
     Half(String, String),
-    /// What is there is neither old nor new, or not what its configuration says.
-    #[error("{0}; the router has {1}")]
-    Neither(String, String),
+    /// All of the change is in the files, and nothing undoes it; its daemons have not done it.
+    #[error("{0}; the router has what is wanted, and does not undo it, but {1}")]
+    Kept(String, String),
+    /// What is there is neither old nor new.
+    #[error(
+        "{0}; the router has neither what it had nor what is wanted, and nothing waits to be confirmed"
+    )]
+    Neither(String),
 }
 
 impl ApplyError {
@@ -92,8 +97,11 @@ impl ApplyError {
             Self::Half(..) => {
                 "`octetctl openwrt apply` goes on from there, and `release` takes all of it away".to_owned()
             }
-            Self::Neither(..) => {
-                "somebody else changes the router, too: ask `octetctl openwrt diff`; a copy of what was there is kept"
+            Self::Kept(..) => {
+                "see what it lacks with `octetctl openwrt verify`; `release` takes all of it away".to_owned()
+            }
+            Self::Neither(_) => {
+                "somebody else has changed the router, or its flash is full (`df /overlay`): ask `octetctl openwrt diff`; a copy of what was there is kept"
                     .to_owned()
             }
         }
@@ -167,7 +175,7 @@ impl Job<'_, '_> {
             match self.stage() {
                 Ok(()) => {}
                 Err(UbusError::Refused(_)) if self.is_waiting()? => {
-                    return Err(UbusError::Waiting.into());
+                    return Err(self.ubus.waiting().into());
                 }
                 // What of it is staged is nobody's then.
                 Err(error) if !is_last && (error.may_pass() || error.is_end_of_session()) => {
@@ -182,7 +190,7 @@ impl Job<'_, '_> {
             match self.ask(call) {
                 Ok(()) => return Ok(None),
                 Err(UbusError::Refused(_)) if self.is_waiting()? => {
-                    return Err(UbusError::Waiting.into());
+                    return Err(self.ubus.waiting().into());
                 }
                 Err(error) if error.is_lost() => {
                     self.ubus.wait(PAUSE);
@@ -352,15 +360,14 @@ impl Job<'_, '_> {
 
     /// Which it is, when nothing waits.
     fn tell(&mut self, why: String, state: State) -> Result<Outcome, ApplyError> {
-        let neither = "neither what it had nor what is wanted".to_owned();
         let Ok((sections, change)) = self.wanted.change(&state) else {
-            return Err(ApplyError::Neither(why, neither));
+            return Err(ApplyError::Neither(why));
         };
         if change.lines.is_empty() {
             // It is in for good, as if it were confirmed; what runs may need a while.
             return match self.watch() {
                 Ok(()) => Ok(Outcome::Applied),
-                Err(lack) => Err(ApplyError::Neither(why, format!("what is wanted, but {lack}"))),
+                Err(lack) => Err(ApplyError::Kept(why, lack)),
             };
         }
         if state.ours() == self.before.ours() {
@@ -375,7 +382,7 @@ impl Job<'_, '_> {
                 Job { ubus, wanted, sections, change, before: state, session: None, half }.run()
             }
             Some(half) => Err(ApplyError::Half(half, why)),
-            None => Err(ApplyError::Neither(why, neither)),
+            None => Err(ApplyError::Neither(why)),
         }
     }
 

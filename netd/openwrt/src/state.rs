@@ -125,7 +125,7 @@ impl State {
             ubus.end_session();
             let mut answers = ubus.read_each(&calls)?;
             if waits(answers.remove(0))? {
-                return Err(UbusError::Waiting);
+                return Err(ubus.waiting());
             }
             let has_begun = answers.pop().map_or(Ok(false), waits)?;
             let mut answers = answers.into_iter().collect::<Result<Vec<_>, _>>()?;
@@ -136,7 +136,7 @@ impl State {
                 return Self::of(answers);
             }
         }
-        Err(UbusError::Waiting)
+        Err(ubus.waiting())
     }
 
     /// What the router has said: its board, its files and what runs.
