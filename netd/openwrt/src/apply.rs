@@ -266,6 +266,7 @@ impl Job<'_, '_> {
     fn look(&mut self) -> Result<Look, UbusError> {
         let configs = self.change.configs();
         let gets: Vec<Call> = configs.iter().map(|it| get(it)).collect();
+        // A daemon that cannot read its file may not answer.
         let (live, files) = Live::with(self.ubus, &gets)?;
         if self.session.is_some() && self.session == self.ubus.session() {
             for (config, file) in configs.into_iter().zip(files) {
@@ -274,7 +275,7 @@ impl Job<'_, '_> {
                 }
             }
         }
-        Ok(self.lacks(&live).map_or(Look::Done, Look::NotYet))
+        Ok(self.lacks(&live?).map_or(Look::Done, Look::NotYet))
     }
 
     /// What a file lacks of what was staged for it.

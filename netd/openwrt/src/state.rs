@@ -80,18 +80,22 @@ impl Live {
     /// # Errors
     /// The router does not say it.
     pub fn read(ubus: &mut Ubus) -> Result<Self, UbusError> {
-        Ok(Self::with(ubus, &[])?.0)
+        Self::with(ubus, &[])?.0
     }
 
     /// The same, and what `calls` come to.
     ///
     /// # Errors
-    /// The router does not say what runs.
-    pub fn with(ubus: &mut Ubus, calls: &[Call]) -> Result<(Self, Vec<Answer>), UbusError> {
+    /// The router does not answer.
+    pub fn with(
+        ubus: &mut Ubus,
+        calls: &[Call],
+    ) -> Result<(Result<Self, UbusError>, Vec<Answer>), UbusError> {
         let runs = live();
         let mut answers = ubus.read_each(&[&runs[..], calls].concat())?;
         let others = answers.split_off(runs.len());
-        Ok((Self::of(answers.into_iter().collect::<Result<_, _>>()?), others))
+        let runs: Result<_, _> = answers.into_iter().collect();
+        Ok((runs.map(Self::of), others))
     }
 
     fn of(answers: Vec<Json>) -> Self {
