@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use miette::Diagnostic;
 use octet_machine::{Architecture, Builder, Disk, Machine, Node};
 
-use crate::build::Built;
+use crate::build::{self, Built};
 use crate::lan::Side;
 use crate::target::Target;
 
@@ -31,7 +31,9 @@ pub use place::{Place, SOCKETS};
 pub enum NotFound {
     /// None runs.
     #[error("no machine is running from {}", out.display())]
-    #[diagnostic(help("start one with `cargo image run` in another terminal"))]
+    #[diagnostic(help(
+        "start one with `cargo image run` in another terminal; if it was started with `--out DIR`, say that here, too"
+    ))]
     None {
         /// The folder of images.
         out: PathBuf,
@@ -82,6 +84,38 @@ pub enum NotFound {
         /// Why.
         why: std::io::Error,
     },
+}
+
+/// Where what runs is found: each has written there where its sockets are.
+#[derive(Debug, Default, PartialEq, Eq, clap::Args)]
+pub struct Out {
+    /// The folder that `cargo image run --out DIR` was given [default: out]
+    #[arg(long, value_name = "DIR", global = true)]
+    pub out: Option<PathBuf>,
+}
+
+impl Out {
+    /// The folder: the one that is said, or that of the clone that the current folder is in.
+    ///
+    /// # Errors
+    /// None is said, and that is no clone.
+    pub fn folder(&self) -> miette::Result<PathBuf> {
+        match &self.out {
+            Some(out) => Ok(out.clone()),
+            None => Ok(build::workspace()?.root().join("out")),
+        }
+    }
+
+    /// What says `folder` to who looks for what runs, with a space before it; nothing if that is the clone's own.
+    pub fn option(folder: &Path) -> String {
+        let own = build::workspace().ok().map(|it| it.root().join("out"));
+        // The other terminal may be in another folder.
+        let full = |it: &Path| it.canonicalize().unwrap_or_else(|_| it.to_owned());
+        match full(folder) {
+            folder if own.is_some_and(|own| full(&own) == folder) => String::new(),
+            folder => format!(" --out {}", folder.display()),
+        }
+    }
 }
 
 /// The processor of a machine for `target`.
@@ -246,5 +280,26 @@ mod tests {
         assert_eq!(port(None, None).unwrap(), sockets[1].join("control"));
         drop(second);
         assert!(port(None, None).is_err());
+    }
+
+    /// What was started with `--out DIR` says how it is found, and by that it is found from any folder.
+    #[test]
+    fn one_with_an_out_folder_of_its_own_is_found_by_that() {
+        let folder = tempfile::tempdir().unwrap();
+        let out = folder.path().canonicalize().unwrap().join("other");
+        let sockets = folder.path().join("octet-a");
+        fs::create_dir_all(&sockets).unwrap();
+        let _place = Place::take(&out, "one machine", &sockets).unwrap();
+        let option = Out::option(&out);
+        assert_eq!(option, format!(" --out {}", out.display()));
+        let words: Vec<_> = option.split_whitespace().collect();
+        let said = Out { out: Some(words[1].into()) };
+        let port = control_port(&said.folder().unwrap(), None, None).unwrap();
+        assert_eq!(port, sockets.join("control"));
+        // The clone's own need not be said.
+        let own = Out::default().folder().unwrap();
+        assert_eq!(Out::option(&own), "");
+        let error = control_port(&folder.path().join("none"), None, None).unwrap_err();
+        assert!(error.help().unwrap().to_string().contains("--out DIR"));
     }
 }

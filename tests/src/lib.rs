@@ -17,6 +17,7 @@ mod shared;
 mod terminal;
 mod tool;
 mod update;
+mod wrapping;
 
 pub use clone::clone_to;
 pub use disk::{DiskFile, USED, part};
@@ -32,6 +33,7 @@ pub use shared::{one_at_a_time, shared};
 pub use terminal::{InTerminal, in_terminal};
 pub use tool::{Output, must, run};
 pub use update::{Bytes, Release, SigningKey};
+pub use wrapping::WrappingDisk;
 
 use std::time::Duration;
 

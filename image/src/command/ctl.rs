@@ -14,8 +14,7 @@ use octet_control::lines;
 use octet_machine::connect;
 
 use crate::output::locked::Locked;
-use crate::running;
-use crate::workspace::Workspace;
+use crate::running::{self, Out};
 
 /// How long the first answer may take: the kernel may still boot.
 const FIRST_ANSWER: Duration = Duration::from_secs(60);
@@ -40,19 +39,29 @@ struct Of {
     /// A board of `cargo image run --cluster`; default: the router
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=32))]
     board: Option<u8>,
+    #[command(flatten)]
+    out: Out,
 }
 
 impl Of {
     /// With what of it stands among `words`, which is taken out of them.
     fn with(self, words: &mut Vec<String>) -> Result<Self, clap::Error> {
-        let asked = [("--machine", self.machine.is_none()), ("--board", self.board.is_none())];
+        let asked = [
+            ("--machine", self.machine.is_none()),
+            ("--board", self.board.is_none()),
+            ("--out", self.out.out.is_none()),
+        ];
         let names: Vec<_> = asked.into_iter().filter(|it| it.1).map(|it| it.0).collect();
         let taken = cli::take_options(words, &names);
         let command = Self::augment_args(clap::Command::new(PROGRAM));
         let matches =
             command.try_get_matches_from([PROGRAM.to_owned()].into_iter().chain(taken))?;
-        let Self { machine, board } = Self::from_arg_matches(&matches)?;
-        Ok(Self { machine: self.machine.or(machine), board: self.board.or(board) })
+        let Self { machine, board, out } = Self::from_arg_matches(&matches)?;
+        Ok(Self {
+            machine: self.machine.or(machine),
+            board: self.board.or(board),
+            out: Out { out: self.out.out.or(out.out) },
+        })
     }
 }
 
@@ -91,9 +100,7 @@ pub fn run(Args { of, mut words }: Args) -> miette::Result<ExitCode> {
         Err(usage) => return told(&usage),
     };
     let options = cli::options_of(&Of::augment_args(clap::Command::new(PROGRAM)));
-    let here = std::env::current_dir().into_diagnostic()?;
-    let out = Workspace::find(&here)?.root().join("out");
-    let port = match running::control_port(&out, of.machine, of.board) {
+    let port = match running::control_port(&of.out.folder()?, of.machine, of.board) {
         Ok(port) => port,
         // Without an appliance there is nobody who could say what there is to ask.
         Err(_) if asks_for_help(&words) => {
@@ -180,8 +187,19 @@ mod tests {
         let before = Of { board: Some(3), ..Of::default() };
         assert_eq!(of(before, "status").unwrap(), (None, Some(3), "status".to_owned()));
         assert!(of(Of::default(), "status --board 33").is_err());
+        // The folder of what runs, too.
+        for line in ["--out /tmp/other --board 3 status", "status --board 3 --out=/tmp/other"] {
+            let command = Args::augment_args(clap::Command::new(PROGRAM));
+            let words = [PROGRAM].into_iter().chain(line.split(' '));
+            let matches = command.try_get_matches_from(words).unwrap();
+            let Args { of, mut words } = Args::from_arg_matches(&matches).unwrap();
+            let of = of.with(&mut words).unwrap();
+            assert_eq!(of.out.folder().unwrap(), Path::new("/tmp/other"), "{line}");
+            assert_eq!((of.board, words), (Some(3), vec!["status".to_owned()]), "{line}");
+        }
         let help = cli::options_of(&Of::augment_args(clap::Command::new(PROGRAM)));
         assert!(help.contains("--machine <N>") && help.contains("--board <N>"), "{help}");
+        assert!(help.contains("--out <DIR>"), "{help}");
         let alone = super::help().render_help().to_string();
         assert!(alone.contains("--board <N>") && alone.contains("`cargo image run`"), "{alone}");
     }

@@ -10,7 +10,7 @@ use std::process::ExitCode;
 
 use miette::IntoDiagnostic;
 
-use crate::workspace::Workspace;
+use crate::running::Out;
 use crate::{lan, running, setup};
 
 use lan::{Ports, Side};
@@ -35,6 +35,8 @@ pub struct Args {
     /// The box, if several `cargo image run` are running; without it they are listed
     #[arg(long, value_name = "N")]
     machine: Option<u32>,
+    #[command(flatten)]
+    out: Out,
     /// The network that the device is connected to
     #[arg(long, value_enum, default_value_t = Side::Lan)]
     side: Side,
@@ -57,9 +59,7 @@ pub fn run(args: Args) -> miette::Result<ExitCode> {
         return lan::run(args.side, hub, config, &args.ports, &args.socket, &args.command);
     }
     setup::require(&[&setup::LAN], args.setup)?;
-    let here = std::env::current_dir().into_diagnostic()?;
-    let out = Workspace::find(&here)?.root().join("out");
-    let (hub, config) = running::hub(&out, args.machine, args.side)?;
+    let (hub, config) = running::hub(&args.out.folder()?, args.machine, args.side)?;
     let config = std::fs::canonicalize(config).into_diagnostic()?;
     if let Err(error) = link_operator_key(&config) {
         eprintln!("warning: your operator's key is not at hand in the lan: {error}");
@@ -90,4 +90,19 @@ fn link_operator_key(config: &Path) -> io::Result<()> {
     // As octetctl makes it.
     DirBuilder::new().recursive(true).mode(0o700).create(config.join("octet"))?;
     symlink(key, link)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::{Args as _, FromArgMatches};
+
+    #[test]
+    fn the_folder_of_what_runs_is_said_before_the_command() {
+        let command = Args::augment_args(clap::Command::new("lan"));
+        let words = ["lan", "--out", "/tmp/other", "ping", "--out", "box"];
+        let args = Args::from_arg_matches(&command.try_get_matches_from(words).unwrap()).unwrap();
+        assert_eq!(args.out.folder().unwrap(), Path::new("/tmp/other"));
+        assert_eq!(args.command, ["ping", "--out", "box"]);
+    }
 }

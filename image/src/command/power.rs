@@ -2,11 +2,8 @@
 
 use std::process::ExitCode;
 
-use miette::IntoDiagnostic;
-
 use crate::report;
-use crate::running::{self, Action, socket};
-use crate::workspace::Workspace;
+use crate::running::{self, Action, Out, socket};
 
 /// Powers machines of a box that `cargo image run --cluster` has booted on and off, and pulls their cables
 #[derive(clap::Args)]
@@ -14,6 +11,8 @@ pub struct Args {
     /// The box, if several `cargo image run` are running; without it they are listed
     #[arg(long, value_name = "N", global = true)]
     machine: Option<u32>,
+    #[command(flatten)]
+    out: Out,
     #[command(subcommand)]
     command: Option<Command>,
 }
@@ -73,10 +72,27 @@ pub fn run(args: Args) -> miette::Result<ExitCode> {
         Command::Plug { board, port } => Action::Plug(board, port),
         Command::Unplug { board } => Action::Unplug(board),
     };
-    let here = std::env::current_dir().into_diagnostic()?;
-    let out = Workspace::find(&here)?.root().join("out");
-    let rows = socket::ask(&running::box_socket(&out, args.machine)?, action)?;
+    let socket = running::box_socket(&args.out.folder()?, args.machine)?;
+    let rows = socket::ask(&socket, action)?;
     let rows = rows.into_iter().map(|row| [row.node, row.power, row.cable]);
     report::print(&report::table(["NODE", "POWER", "CABLE"], rows))?;
     Ok(ExitCode::SUCCESS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::{Args as _, FromArgMatches};
+
+    #[test]
+    fn the_folder_of_what_runs_is_said_before_or_after_the_command() {
+        for words in
+            [["box", "--out", "/tmp/other", "list"], ["box", "list", "--out", "/tmp/other"]]
+        {
+            let command = Args::augment_args(clap::Command::new("box"));
+            let args =
+                Args::from_arg_matches(&command.try_get_matches_from(words).unwrap()).unwrap();
+            assert_eq!(args.out.folder().unwrap(), std::path::Path::new("/tmp/other"));
+        }
+    }
 }

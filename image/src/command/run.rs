@@ -18,7 +18,7 @@ use crate::report;
 use crate::running::outside::Name;
 use crate::running::single::Network;
 use crate::running::together::{self, Size};
-use crate::running::{self, Existing, Place};
+use crate::running::{self, Existing, Out, Place};
 use crate::setup;
 
 /// From QEMU's start until all base units are ready. A quiet host takes two seconds.
@@ -112,8 +112,9 @@ fn place(built: &Built, what: &str, sockets: &Path) -> Option<Place> {
     let out = built.folder.parent()?;
     match Place::take(out, what, sockets) {
         Ok(place) => {
+            let option = Out::option(out);
             tell(&format!(
-                "machine {}: `cargo image ctl` in another terminal asks it; ctrl-C turns it off",
+                "machine {}: `cargo image ctl{option}` in another terminal asks it; ctrl-C turns it off",
                 place.number
             ));
             Some(place)

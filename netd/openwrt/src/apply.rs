@@ -4,7 +4,8 @@
 //! 2. Keep a copy of what is there.
 //! 3. Stage, in a session that nobody else sees: once more from the beginning if an answer is lost.
 //! 4. Apply with a roll-back: the router undoes it by itself if it is not confirmed.
-//! 5. Watch, by a new connection each time, until the daemons have made of it what is wanted ([`lacks`]).
+//! 5. Watch, by a new connection each time, until the daemons have made of it what is wanted ([`lacks`]). The files are read
+//!    back, too: rpcd answers that it has applied them, however much of them its flash has taken.
 //! 6. Confirm. If that cannot be, or step 5 takes too long: undo, and see that it is undone.
 //!
 //! Whatever is lost on the way, the end is told by what a new session reads. If the router's power was cut between two of its
@@ -14,13 +15,13 @@ use std::io;
 use std::time::Duration;
 
 use octet_router::openwrt::change::Change;
-use octet_router::openwrt::router::RouterError;
+use octet_router::openwrt::router::{RouterError, is_ours};
 use octet_router::openwrt::uci::{Section, Value};
 use serde_json::{Map, json};
 
 use crate::lacks::lacks;
-use crate::state::{Live, State, probe, waits};
-use crate::ubus::{Call, ROLLBACK, Ubus, UbusError};
+use crate::state::{Live, State, get, probe, sections_of, sorted, waits};
+use crate::ubus::{Answer, Call, ROLLBACK, Ubus, UbusError};
 use crate::wanted::Wanted;
 
 /// Before each look whether the network has changed, in seconds: a minute in all, since a slow router needs half of it for its
@@ -69,9 +70,14 @@ pub enum ApplyError {
     /// The power was cut between two of its files, and the rest could not be done.
     #[error("of the router's files {0}, since its power was cut, and that is not finished: {1}")]
     Half(String, String),
-    /// What is there is neither old nor new, or not what its configuration says.
-    #[error("{0}; the router has {1}")]
-    Neither(String, String),
+    /// All of the change is in the files, and nothing undoes it; its daemons have not done it.
+    #[error("{0}; the router has what is wanted, and does not undo it, but {1}")]
+    Kept(String, String),
+    /// What is there is neither old nor new.
+    #[error(
+        "{0}; the router has neither what it had nor what is wanted, and nothing waits to be confirmed"
+    )]
+    Neither(String),
 }
 
 impl ApplyError {
@@ -82,14 +88,20 @@ impl ApplyError {
             Self::Router(error) => error.help().to_owned(),
             Self::Conflicts(_) => "change that first: nothing was touched".to_owned(),
             Self::Copy(_) => "see that your folder of settings can be written".to_owned(),
+            Self::Unknown(_, error @ UbusError::Unparsed(_)) => {
+                format!("{}; a copy of what was there is kept, for `uci import`", error.help())
+            }
             Self::Unknown(..) => format!(
                 "the router undoes it after {ROLLBACK} s, unless it was confirmed: ask `octetctl openwrt diff` then"
             ),
             Self::Half(..) => {
                 "`octetctl openwrt apply` goes on from there, and `release` takes all of it away".to_owned()
             }
-            Self::Neither(..) => {
-                "somebody else changes the router, too: ask `octetctl openwrt diff`; a copy of what was there is kept"
+            Self::Kept(..) => {
+                "see what it lacks with `octetctl openwrt verify`; `release` takes all of it away".to_owned()
+            }
+            Self::Neither(_) => {
+                "somebody else has changed the router, or its flash is full (`df /overlay`): ask `octetctl openwrt diff`; a copy of what was there is kept"
                     .to_owned()
             }
         }
@@ -115,6 +127,16 @@ pub fn apply(
     }
     keep(&before).map_err(ApplyError::Copy)?;
     Job { ubus, wanted, sections, change, before, session: None, half: None }.run()
+}
+
+/// What a look at the router has come to.
+enum Look {
+    /// All is as wanted.
+    Done,
+    /// The daemons have not done this yet.
+    NotYet(String),
+    /// This does not come by waiting.
+    Never(String),
 }
 
 /// A change on its way.
@@ -153,7 +175,7 @@ impl Job<'_, '_> {
             match self.stage() {
                 Ok(()) => {}
                 Err(UbusError::Refused(_)) if self.is_waiting()? => {
-                    return Err(UbusError::Waiting.into());
+                    return Err(self.ubus.waiting().into());
                 }
                 // What of it is staged is nobody's then.
                 Err(error) if !is_last && (error.may_pass() || error.is_end_of_session()) => {
@@ -168,7 +190,7 @@ impl Job<'_, '_> {
             match self.ask(call) {
                 Ok(()) => return Ok(None),
                 Err(UbusError::Refused(_)) if self.is_waiting()? => {
-                    return Err(UbusError::Waiting.into());
+                    return Err(self.ubus.waiting().into());
                 }
                 Err(error) if error.is_lost() => {
                     self.ubus.wait(PAUSE);
@@ -230,15 +252,62 @@ impl Job<'_, '_> {
             self.ubus.wait(Duration::from_secs(seconds));
             // As whoever comes next: what was there before the change may go on without being let.
             self.ubus.end_connection();
-            match Live::read(self.ubus) {
-                Ok(live) => match self.lacks(&live) {
-                    None => return Ok(()),
-                    Some(lack) => why = lack,
-                },
+            match self.look() {
+                Ok(Look::Done) => return Ok(()),
+                Ok(Look::NotYet(lack)) => why = lack,
+                Ok(Look::Never(lack)) => return Err(lack),
                 Err(error) => why = error.to_string(),
             }
         }
         Err(why)
+    }
+
+    /// Looks once: what runs, and as long as the change is ours to confirm what has become of its files.
+    fn look(&mut self) -> Result<Look, UbusError> {
+        let configs = self.change.configs();
+        let gets: Vec<Call> = configs.iter().map(|it| get(it)).collect();
+        // A daemon that cannot read its file may not answer.
+        let (live, files) = Live::with(self.ubus, &gets)?;
+        if self.session.is_some() && self.session == self.ubus.session() {
+            for (config, file) in configs.into_iter().zip(files) {
+                if let Some(lack) = self.unwritten(config, file)? {
+                    return Ok(Look::Never(lack));
+                }
+            }
+        }
+        Ok(self.lacks(&live?).map_or(Look::Done, Look::NotYet))
+    }
+
+    /// What a file lacks of what was staged for it.
+    fn unwritten(&self, config: &str, file: Answer) -> Result<Option<String>, UbusError> {
+        let there = match file {
+            Ok(file) => sections_of(config, &file)?,
+            Err(UbusError::Unparsed(_)) => vec![],
+            Err(error) => return Err(error),
+        };
+        let is_gone = |it: &&Section| {
+            let mut gone = self.change.gone.iter();
+            gone.any(|(config, name)| it.config == *config && it.name.as_ref() == Some(name))
+        };
+        let stays = self.before.sections.iter().filter(|it| it.config == config && !is_gone(it));
+        let made = self.change.made.iter().filter(|it| it.config == config);
+        let (mut written, mut all) = (0, 0);
+        let mut there: Vec<_> = there.iter().map(|it| (sorted(it), is_ours(it))).collect();
+        for section in stays.chain(made).map(sorted) {
+            all += 1;
+            if let Some(at) = there.iter().position(|(it, _)| *it == section) {
+                there.swap_remove(at);
+                written += 1;
+            }
+        }
+        // What the owner has added meanwhile is his.
+        let is_whole = written == all && !there.iter().any(|(_, is_ours)| *is_ours);
+        Ok((!is_whole).then(|| {
+            format!(
+                "the router has written {written} of {all} sections of `/etc/config/{config}` as they were to be: \
+                 its flash is probably full (`df /overlay` there says so)"
+            )
+        }))
     }
 
     /// The first thing that is not as wanted.
@@ -292,15 +361,14 @@ impl Job<'_, '_> {
 
     /// Which it is, when nothing waits.
     fn tell(&mut self, why: String, state: State) -> Result<Outcome, ApplyError> {
-        let neither = "neither what it had nor what is wanted".to_owned();
         let Ok((sections, change)) = self.wanted.change(&state) else {
-            return Err(ApplyError::Neither(why, neither));
+            return Err(ApplyError::Neither(why));
         };
         if change.lines.is_empty() {
             // It is in for good, as if it were confirmed; what runs may need a while.
             return match self.watch() {
                 Ok(()) => Ok(Outcome::Applied),
-                Err(lack) => Err(ApplyError::Neither(why, format!("what is wanted, but {lack}"))),
+                Err(lack) => Err(ApplyError::Kept(why, lack)),
             };
         }
         if state.ours() == self.before.ours() {
@@ -315,7 +383,7 @@ impl Job<'_, '_> {
                 Job { ubus, wanted, sections, change, before: state, session: None, half }.run()
             }
             Some(half) => Err(ApplyError::Half(half, why)),
-            None => Err(ApplyError::Neither(why, neither)),
+            None => Err(ApplyError::Neither(why)),
         }
     }
 

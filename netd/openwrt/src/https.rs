@@ -26,6 +26,9 @@ use tokio_rustls::TlsConnector;
 /// How long a router may take to take a connection.
 const CONNECTS: Duration = Duration::from_secs(10);
 
+/// How long whoever has not spoken TLS yet may take for its part of a handshake: the port of plain HTTP waits for more.
+const SPEAKS_TLS: Duration = Duration::from_secs(5);
+
 /// How long it may take to answer.
 const ANSWERS: Duration = Duration::from_secs(30);
 
@@ -41,6 +44,9 @@ pub enum HttpsError {
     /// Nobody is there: nothing was asked.
     #[error("cannot reach {0}: {1}")]
     Unreachable(String, String),
+    /// It does not speak TLS: nothing was asked.
+    #[error("{0} does not speak TLS: it {1}")]
+    NoTls(String, &'static str),
     /// It is another router, or somebody between: nothing was asked.
     #[error("the certificate at {address} is {found}, not {wanted}")]
     OtherCertificate {
@@ -166,11 +172,19 @@ impl To {
         // No name is looked at.
         let name = ServerName::IpAddress(std::net::IpAddr::from([0, 0, 0, 0]).into());
         let tls = TlsConnector::from(Arc::clone(&self.tls)).connect(name, stream);
-        let tls = timeout(CONNECTS, tls).await.unwrap_or_else(|_| Err(late()));
+        // One that has spoken it before is busy.
+        let has_spoken = self.pinned.seen().is_some();
+        let time = if has_spoken { CONNECTS } else { SPEAKS_TLS };
+        let no_tls = |what| HttpsError::NoTls(self.address.clone(), what);
+        let tls = timeout(time, tls).await.map_err(|_| match has_spoken {
+            true => unreachable(&late()),
+            false => no_tls("does not answer a handshake"),
+        })?;
         let tls = tls.map_err(|error| match (self.wanted, self.pinned.seen()) {
             (Some(wanted), Some(found)) if wanted != found => {
                 HttpsError::OtherCertificate { address: self.address.clone(), wanted, found }
             }
+            (_, None) if is_no_tls(&error) => no_tls("answers a handshake with something else"),
             _ => unreachable(&error),
         })?;
         let (sender, connection) =
@@ -181,6 +195,12 @@ impl To {
         });
         Ok(sender)
     }
+}
+
+/// Whether what has come is no TLS at all.
+fn is_no_tls(error: &io::Error) -> bool {
+    let error = error.get_ref().and_then(|error| error.downcast_ref::<Error>());
+    matches!(error, Some(Error::InvalidMessage(_)))
 }
 
 /// Takes the certificate with one fingerprint, or any; and notes that of what it has seen.

@@ -12,6 +12,11 @@ pub const CONFIGS: [&str; 4] = ["network", "firewall", "dhcp", "system"];
 /// The program that lists the rules in force, without how often each was met.
 pub const NFT: (&str, [&str; 5]) = ("/usr/sbin/nft", ["-s", "list", "table", "inet", "fw4"]);
 
+/// Asks for all of a file.
+pub(crate) fn get(config: &str) -> Call {
+    Call::uci("get", json!({ "config": config }))
+}
+
 /// A router as it is.
 #[derive(Debug, Clone, PartialEq)]
 pub struct State {
@@ -75,7 +80,22 @@ impl Live {
     /// # Errors
     /// The router does not say it.
     pub fn read(ubus: &mut Ubus) -> Result<Self, UbusError> {
-        Ok(Self::of(ubus.read(&live())?))
+        Self::with(ubus, &[])?.0
+    }
+
+    /// The same, and what `calls` come to.
+    ///
+    /// # Errors
+    /// The router does not answer.
+    pub fn with(
+        ubus: &mut Ubus,
+        calls: &[Call],
+    ) -> Result<(Result<Self, UbusError>, Vec<Answer>), UbusError> {
+        let runs = live();
+        let mut answers = ubus.read_each(&[&runs[..], calls].concat())?;
+        let others = answers.split_off(runs.len());
+        let runs: Result<_, _> = answers.into_iter().collect();
+        Ok((runs.map(Self::of), others))
     }
 
     fn of(answers: Vec<Json>) -> Self {
@@ -102,14 +122,14 @@ impl State {
             Call::uci("changes", json!({})),
             Call { object: "system", method: "board", args: json!({}) },
         ];
-        calls.extend(CONFIGS.map(|config| Call::uci("get", json!({ "config": config }))));
+        calls.extend(CONFIGS.map(get));
         calls.extend(live());
         calls.push(probe());
         for _ in 0..READS {
             ubus.end_session();
             let mut answers = ubus.read_each(&calls)?;
             if waits(answers.remove(0))? {
-                return Err(UbusError::Waiting);
+                return Err(ubus.waiting());
             }
             let has_begun = answers.pop().map_or(Ok(false), waits)?;
             let mut answers = answers.into_iter().collect::<Result<Vec<_>, _>>()?;
@@ -120,7 +140,7 @@ impl State {
                 return Self::of(answers);
             }
         }
-        Err(UbusError::Waiting)
+        Err(ubus.waiting())
     }
 
     /// What the router has said: its board, its files and what runs.
@@ -154,14 +174,14 @@ impl State {
 }
 
 /// A section as a text, with its options in order of their names.
-fn sorted(section: &Section) -> String {
+pub(crate) fn sorted(section: &Section) -> String {
     let mut section = section.clone();
     section.options.sort_by(|(a, _), (b, _)| a.cmp(b));
     format!("{}: {section}", section.config)
 }
 
 /// The sections of one file, in order.
-fn sections_of(config: &str, answer: &Json) -> Result<Vec<Section>, UbusError> {
+pub(crate) fn sections_of(config: &str, answer: &Json) -> Result<Vec<Section>, UbusError> {
     let unread = |what: &str| UbusError::Unread(format!("{what} in `{config}`"));
     let values = answer["values"].as_object().ok_or_else(|| unread("no sections"))?;
     let mut all = vec![];

@@ -82,11 +82,13 @@ pub enum UbusError {
     /// The ACL does not grant the method.
     #[error("the router does not let this login do `{0}`")]
     Denied(String),
-    /// A change waits to be confirmed, by somebody else or by an `octetctl` that has ended.
+    /// A change waits to be confirmed: one that this login has applied, by another `octetctl` or one that has ended, if it is
+    /// said, and otherwise somebody else's.
     #[error(
-        "a change on this router waits to be confirmed: what is there now may be undone, and is not looked at"
+        "a change that {} has applied waits to be confirmed: what the router has now may be undone, and is not looked at",
+        .0.as_ref().map_or("another login, as that of its web pages,".to_owned(), |login| format!("the login `{login}`"))
     )]
-    Waiting,
+    Waiting(Option<String>),
     /// The ACL does not grant the file, or something waits to be confirmed.
     #[error("the router refuses `{0}`")]
     Refused(String),
@@ -123,12 +125,21 @@ impl UbusError {
             Self::Https(HttpsError::OtherCertificate { .. }) => {
                 "if the router was reset or replaced, look at it with `octetctl openwrt adopt ADDRESS`, and compare"
             }
+            Self::Https(HttpsError::NoTls(..)) => {
+                "name the router's port of HTTPS, which is 443 where the address has none; \
+                 its web server has one once `luci-ssl` is installed"
+            }
             Self::Https(_) => {
                 "see that the router is on, and that its web server answers at this address"
             }
-            Self::Waiting => {
+            Self::Waiting(Some(_)) => {
                 return format!(
-                    "ask again in {ROLLBACK} s: by then whoever began it has confirmed it, or the router has undone it"
+                    "ask again in {ROLLBACK} s: the router has undone it by then, unless an `octetctl` that still runs, or somebody else with this login, confirms it"
+                );
+            }
+            Self::Waiting(None) => {
+                return format!(
+                    "ask again when whoever has applied it has confirmed it, or the router has undone it: after {ROLLBACK} s, unless another time was asked for"
                 );
             }
             Self::Login(_) => "`octetctl openwrt adopt ADDRESS` says how a login is made",
@@ -225,6 +236,19 @@ impl Ubus {
     /// Forgets the session: what is staged in it is nobody's.
     pub fn end_session(&mut self) {
         self.session = None;
+    }
+
+    /// That a change waits to be confirmed, and whose it is: rpcd gives each login of a user whose change waits the session of
+    /// that, and one of its own otherwise.
+    pub fn waiting(&mut self) -> UbusError {
+        let mut sessions = [None, None];
+        for session in &mut sessions {
+            self.end_session();
+            *session = self.log_in().ok();
+        }
+        let [first, second] = sessions;
+        let is_same = first.is_some() && first == second;
+        UbusError::Waiting(is_same.then(|| self.login.name.clone()))
     }
 
     /// Asks what only reads, and gives what comes with each answer.

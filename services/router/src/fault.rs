@@ -96,7 +96,7 @@ impl Fault {
 
     fn code(&self) -> FailureCode {
         match self {
-            Self::Busy | Self::Apply(ApplyError::Ubus(UbusError::Waiting)) => FailureCode::Busy,
+            Self::Busy | Self::Apply(ApplyError::Ubus(UbusError::Waiting(_))) => FailureCode::Busy,
             Self::WrongFile | Self::OtherSet(_) => FailureCode::BadArgument,
             Self::NoPassword => FailureCode::NotFound,
             _ => FailureCode::Failed,

@@ -5,12 +5,20 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
-/// A disk: a file with the disk's raw content.
+/// A disk: a file with the disk's raw content, or a server that has it.
 #[derive(Debug, Clone)]
 pub struct Disk {
-    file: PathBuf,
+    content: Content,
     log: Option<PathBuf>,
     faults: Vec<Fault>,
+}
+
+/// Where the content of a disk is.
+#[derive(Debug, Clone)]
+enum Content {
+    File(PathBuf),
+    /// The Unix socket of an NBD server.
+    Nbd(PathBuf),
 }
 
 /// An error that the disk answers with.
@@ -38,7 +46,12 @@ pub enum Access {
 impl Disk {
     /// The disk in `file`.
     pub fn new(file: &Path) -> Self {
-        Self { file: file.to_owned(), log: None, faults: vec![] }
+        Self { content: Content::File(file.to_owned()), log: None, faults: vec![] }
+    }
+
+    /// The disk that the NBD server at this Unix socket has.
+    pub fn nbd(socket: &Path) -> Self {
+        Self { content: Content::Nbd(socket.to_owned()), log: None, faults: vec![] }
     }
 
     /// Has everything that is written also written to `log`, which is made (see
@@ -71,7 +84,13 @@ impl Disk {
                 "cache": { "no-flush": true },
             })
         };
-        let mut node = json!({ "driver": "raw", "file": file(&self.file), "discard": "unmap" });
+        let content = match &self.content {
+            Content::File(path) => file(path),
+            Content::Nbd(path) => {
+                json!({ "driver": "nbd", "server": { "type": "unix", "path": path } })
+            }
+        };
+        let mut node = json!({ "driver": "raw", "file": content, "discard": "unmap" });
         if !self.faults.is_empty() {
             let rules: Vec<Value> = self.faults.iter().map(Fault::rule).collect();
             node = json!({ "driver": "blkdebug", "image": node, "inject-error": rules });
@@ -122,5 +141,8 @@ mod tests {
         assert_eq!((&node["discard"], &debug["discard"]), (&Value::Null, &Value::Null));
         let plain: Value = serde_json::from_str(&Disk::new(Path::new("/d")).node("d")).unwrap();
         assert_eq!(plain["discard"], "unmap");
+        let nbd = Disk::nbd(Path::new("/s")).node("d");
+        let nbd: Value = serde_json::from_str(&nbd).unwrap();
+        assert_eq!(nbd["file"]["server"]["path"], "/s");
     }
 }

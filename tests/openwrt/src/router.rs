@@ -73,6 +73,10 @@ pub struct Router {
     pub is_cut_between: bool,
     /// A file that somebody has written so that UCI cannot parse it.
     pub unparsed: Option<&'static str>,
+    /// How much its flash takes of all files of `/etc/config` together, in bytes, if that is not enough for anything.
+    pub flash: Option<usize>,
+    /// Files that end in the middle of a line, since the flash was full.
+    pub(crate) cut: BTreeSet<String>,
     /// Logins besides those that it has: name, password and ACL.
     added: Vec<(String, String, Arc<Value>)>,
     /// What has what its daemons run by now come true, where there is something that it can come true on.
@@ -126,6 +130,8 @@ impl Router {
             is_early: false,
             is_cut_between: false,
             unparsed: None,
+            flash: None,
+            cut: BTreeSet::new(),
             added: vec![],
             runs: None,
             meanwhile: None,
@@ -182,7 +188,8 @@ impl Router {
 
     fn run(&mut self, name: &str) {
         let name = if name == FIREWALL_EARLY { "firewall" } else { name };
-        if let Some(file) = self.files.get(name).filter(|_| !self.is_deaf) {
+        let is_read = !self.is_deaf && !self.cut.contains(name);
+        if let Some(file) = self.files.get(name).filter(|_| is_read) {
             self.running.insert(name.to_owned(), file.clone());
             if name == "firewall" {
                 self.known = self.running["network"].clone();
@@ -273,13 +280,33 @@ impl Router {
     pub(crate) fn write(&mut self, session: &str, names: &[String]) {
         for name in names {
             let Some(package) = self.view(session, name).cloned() else { continue };
-            self.files.insert(name.clone(), package.saved());
+            // The old file is there until the new one takes its place.
+            self.put(name, package.saved(), None);
             if let Some(session) = self.sessions.get_mut(session) {
                 session.staged.remove(name);
             }
             self.follow(name, FIREWALL_FOLLOWS);
         }
         self.look_anew();
+    }
+
+    /// Writes a file, or as much of it as the flash takes beside all files but the one that is written over.
+    fn put(&mut self, name: &str, package: Package, over: Option<&str>) {
+        self.cut.remove(name);
+        let text = package.text();
+        let others = self.files.iter().filter(|(it, _)| Some(it.as_str()) != over);
+        let used: usize = others.map(|(_, file)| file.text().len()).sum();
+        let room = self.flash.map_or(text.len(), |flash| flash.saturating_sub(used));
+        let package = match text.get(..room) {
+            Some(begin) if begin.len() < text.len() => {
+                if !begin.is_empty() && !begin.ends_with('\n') {
+                    self.cut.insert(name.to_owned());
+                }
+                Package::read(begin)
+            }
+            _ => package,
+        };
+        self.files.insert(name.to_owned(), package);
     }
 
     fn follow(&mut self, name: &str, firewall: Duration) {
@@ -326,7 +353,7 @@ impl Router {
         let Some(Pending { session, before, staged, .. }) = self.pending.take() else { return };
         for name in staged.keys() {
             if let Some(package) = before.get(name) {
-                self.files.insert(name.clone(), package.clone());
+                self.put(name, package.clone(), Some(name));
             }
             self.follow(name, FIREWALL_FOLLOWS_BACK);
         }

@@ -142,29 +142,31 @@ impl Router {
         method: &str,
         args: &Map<String, Value>,
     ) -> Answer {
-        if args.contains_key("ubus_rpc_session") {
-            return Answer::Error(-32602, "Invalid parameters");
-        }
         if let Some((_, act)) = self.meanwhile.take_if(|(before, _)| *before == object) {
             act(self);
         }
-        let args = Args(args);
-        if (sid, object, method) == (NOBODY, "session", "login") {
-            return self.login(&args).unwrap_or_else(|answer| answer);
-        }
-        let now = self.now;
-        let Some(session) = self.sessions.get_mut(sid).filter(|session| session.is_alive(now))
-        else {
-            return DENIED;
-        };
-        session.touch(now);
-        let rights = session.rights.clone();
-        if !rights.may(object, method) {
-            return DENIED;
-        }
+        // What uhttpd looks at, in this order.
         if !self.objects().iter().any(|it| it == object) {
             return Answer::Error(-32000, "Object not found");
         }
+        let now = self.now;
+        let is_login = (sid, object, method) == (NOBODY, "session", "login");
+        let session = self.sessions.get_mut(sid).filter(|session| session.is_alive(now));
+        let rights = session.map(|session| {
+            session.touch(now);
+            session.rights.clone()
+        });
+        let rights = rights.filter(|rights| rights.may(object, method));
+        if !is_login && rights.is_none() {
+            return DENIED;
+        }
+        if args.contains_key("ubus_rpc_session") {
+            return Answer::Error(-32602, "Invalid parameters");
+        }
+        let args = Args(args);
+        let Some(rights) = rights.filter(|_| !is_login) else {
+            return self.login(&args).unwrap_or_else(|answer| answer);
+        };
         let answer = match object {
             "uci" => self.uci((sid, &rights), method, &args),
             "session" => self.session((sid, &rights), method, &args),

@@ -42,7 +42,7 @@ impl Router {
         if !self.files.contains_key(config) {
             return Ok(NOT_FOUND);
         }
-        if self.unparsed == Some(config) {
+        if self.unparsed == Some(config) || self.cut.contains(config) {
             return Ok(UNKNOWN);
         }
         match method {

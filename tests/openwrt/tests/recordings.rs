@@ -335,3 +335,27 @@ fn what_waits_to_be_confirmed_is_as_in_rpcd() {
     assert_eq!(code(call(&first, "uci", "set", empty)), 2);
     assert_eq!(prefix(&router), "60");
 }
+
+/// In which order the source of uhttpd looks at an object, at who asks and at what is given: whatever is wrong first is answered.
+#[test]
+fn what_is_looked_at_first_is_as_in_uhttpd() {
+    let mut router = Router::default();
+    let login = json!({ "username": "root", "password": "rootpw" });
+    let login = router.call(NOBODY, "session", "login", login.as_object().unwrap());
+    let Answer::Result(0, Some(login)) = login else { panic!("{login:?}") };
+    let root = login["ubus_rpc_session"].as_str().unwrap();
+    let reserved = json!({ "ubus_rpc_session": root });
+    for (sid, object, method, args, wanted) in [
+        (root, "none", "x", &reserved, -32000),
+        (NOBODY, "none", "x", &reserved, -32000),
+        ("no session", "none", "x", &json!({}), -32000),
+        (NOBODY, "uci", "get", &reserved, -32002),
+        ("no session", "uci", "get", &reserved, -32002),
+        (root, "uci", "get", &reserved, -32602),
+        (NOBODY, "session", "login", &reserved, -32602),
+    ] {
+        let answer = router.call(sid, object, method, args.as_object().unwrap());
+        let is_so = matches!(answer, Answer::Error(code, _) if code == wanted);
+        assert!(is_so, "{sid} {object} {method} {args}: {answer:?}");
+    }
+}

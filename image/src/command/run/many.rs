@@ -13,7 +13,7 @@ use crate::build::Built;
 use crate::report;
 use crate::running::outside::Name;
 use crate::running::together::{self, Size, Together};
-use crate::running::{Existing, SOCKETS, folder_of, whole};
+use crate::running::{Existing, Out, SOCKETS, folder_of, whole};
 
 /// Boots a box as it is `said`, each machine from a disk of its own, if they have one, in the `network` of other boxes, if
 /// one is named.
@@ -39,11 +39,12 @@ pub fn run(
     ))?;
     let is_in_terminal = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
     if is_in_terminal {
-        tell(
-            "In another terminal `cargo image ctl --board N` asks board N, `cargo image box off N` takes its power \
-             away, and `cargo image lan` is a device in the lan, with `--side outside` at the uplink; ctrl-C turns all \
-             off",
-        );
+        let option = built.folder.parent().map(Out::option).unwrap_or_default();
+        tell(&format!(
+            "In another terminal `cargo image ctl{option} --board N` asks board N, `cargo image box{option} off N` takes \
+             its power away, and `cargo image lan{option}` is a device in the lan, with `--side outside` at the uplink; \
+             ctrl-C turns all off"
+        ));
         signals.forever().next();
     }
     machines.power_off(POWER_OFF)?;

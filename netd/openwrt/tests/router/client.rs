@@ -1,7 +1,11 @@
 //! What is said of a router that does not answer as it should.
 
 use crate::site::{Site, router};
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, TcpListener};
 use std::rc::Rc;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use octet_appliance::Fingerprint;
 use octet_openwrt::adopt;
@@ -43,6 +47,37 @@ fn only_the_router_that_is_meant() {
     drop(site);
     let error = ubus(found).read(&board()).unwrap_err();
     assert!(matches!(error, UbusError::Https(HttpsError::Unreachable(..))), "{error}");
+}
+
+/// The port of plain HTTP, as `uhttpd` has it, waits for the rest of what is no request, or says so: either ends at once.
+#[test]
+fn a_port_that_speaks_no_tls() {
+    let answer = "HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n";
+    for (answer, said) in [("", "does not answer"), (answer, "answers a handshake with something")]
+    {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let server = thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut hello = [0; 4096];
+            assert_ne!(stream.read(&mut hello).unwrap(), 0);
+            stream.write_all(answer.as_bytes()).unwrap();
+            // Until whoever asks has gone; nobody comes again.
+            let _ = stream.read(&mut hello);
+            listener.set_nonblocking(true).unwrap();
+            listener.accept().map(drop)
+        });
+        let begin = Instant::now();
+        let https = Https::new(&address, Some(Fingerprint::new([7; 32]))).unwrap();
+        let login = Login { name: "octet".into(), password: "secret".into() };
+        let error = Ubus::new(https, login, Box::new(|_| ())).read(&board()).unwrap_err();
+        let took = begin.elapsed();
+        let said = format!("{address} does not speak TLS: it {said}");
+        assert!(error.to_string().starts_with(&said), "{error}");
+        assert!(error.help().contains("port of HTTPS"), "{}", error.help());
+        assert!(took < Duration::from_secs(8), "{took:?}");
+        server.join().unwrap().unwrap_err();
+    }
 }
 
 /// Older releases have a library that speaks no TLS 1.3.

@@ -5,6 +5,7 @@
 mod apply;
 mod client;
 mod faults;
+mod full;
 mod halves;
 mod site;
 mod waiting;

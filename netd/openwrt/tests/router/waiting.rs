@@ -58,7 +58,9 @@ fn looking_confirms_nothing() {
             );
             let error = outcome.expect_err(verb);
             assert!(error.to_string().contains("waits to be confirmed"), "{verb}: {error}");
-            assert!(error.help().contains("90 s"), "{verb}: {}", error.help());
+            let said = format!("{error}; {}", error.help());
+            assert!(said.starts_with("a change that the login `octet` has applied"), "{said}");
+            assert!(said.contains("in 90 s: the router has undone it by then"), "{said}");
         }
         site.0.pass(Duration::from_secs(10));
         assert_eq!(site.sections(), before, "{verb}");
@@ -118,7 +120,10 @@ fn a_read_starts_over_when_a_change_begins_meanwhile() {
     let site = Site::start(other);
     let read = State::read(&mut site.ubus());
     let error = read.map(|state| has_theirs(&state)).unwrap_err();
-    assert!(error.to_string().contains("waits to be confirmed"), "{error}");
+    let said = format!("{error}; {}", error.help());
+    assert!(said.starts_with("a change that another login"), "{said}");
+    assert!(said.contains("whoever has applied it"), "{said}");
+    assert!(site.0.with(|router| router.is_pending()));
     site.0.pass(Duration::from_secs(90));
     assert!(!has_theirs(&State::read(&mut site.ubus()).unwrap()));
 
@@ -155,4 +160,27 @@ fn what_another_has_applied_is_not_ended() {
     let ends = calls.iter().filter(|it| ["uci.confirm", "uci.rollback"].contains(&it.as_str()));
     assert_eq!(ends.count(), 0, "{outcome:?}");
     assert!(matches!(outcome, Ok(Outcome::Undone(_))), "{outcome:?}");
+}
+
+/// The router keeps one's own change for good, since its rpcd is killed while that waits, and its daemons do nothing of it: it is said
+/// to be there, and nobody else is said to have changed anything.
+#[test]
+fn ones_own_change_is_not_somebody_elses() {
+    let plan = plan(LINES);
+    let mut deaf = router();
+    deaf.is_deaf = true;
+    let site = Site::start(deaf);
+    let outcome = apply(&mut site.ubus(), &Wanted::Plan(&plan), |_| {
+        site.0.with(|router| {
+            router.meanwhile = Some(("network.interface", Router::kill_rpcd));
+        });
+        Ok(())
+    });
+    let error = outcome.unwrap_err();
+    let said = format!("{error}; {}", error.help());
+    assert!(
+        said.contains("has what is wanted, and does not undo it, but there is no interface"),
+        "{said}"
+    );
+    assert!(said.contains("openwrt verify") && !said.contains("somebody else"), "{said}");
 }

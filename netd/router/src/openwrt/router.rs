@@ -49,6 +49,21 @@ pub enum RouterError {
     /// Nothing leads out.
     #[error("no zone of the firewall has `{0}`, the port that leads out, or a network by it")]
     NoOutside(LinkName),
+    /// A zone may have it, by a device that the plan does not look for.
+    #[error(
+        "{label} has `{device}` by `list device`, and the plan finds the zone of `{uplink}`, the port that leads out, \
+         by its network: say `list network '{network}'` there, too"
+    )]
+    OutsideByDevice {
+        /// The zone.
+        label: String,
+        /// The device that it names.
+        device: String,
+        /// The port that leads out.
+        uplink: LinkName,
+        /// The network by that port.
+        network: String,
+    },
 }
 
 impl RouterError {
@@ -66,6 +81,9 @@ impl RouterError {
                 "name the switch's ports in `[cluster] ports` and `[lan] port`"
             }
             Self::NoOutside(_) => "name the router's port that leads out in `[cluster] uplink`",
+            Self::OutsideByDevice { .. } => {
+                "`uci add_list` adds it, and then `uci commit firewall`: rules stay as they are"
+            }
         }
     }
 }
@@ -138,22 +156,14 @@ impl Router {
                     || zone.all("device").any(|device| device == plan.uplink.as_str())
             })
             .and_then(|zone| zone.one("name"))
-            .ok_or_else(|| RouterError::NoOutside(plan.uplink.clone()))?
+            .ok_or_else(|| no_outside(&sections, &outside, plan))?
             .to_owned();
         Ok(Self { model, bridge, others, outside, sections })
     }
 
-    /// A section as a person finds it: `network interface 'lan'`, and without a name by its place, as `uci show` has it.
+    /// A section as a person finds it ([`label`]).
     pub fn label(&self, section: &Section) -> String {
-        let Section { config, kind, name, .. } = section;
-        if let Some(name) = name.as_deref().or_else(|| section.one("name")) {
-            return format!("{config} {kind} '{name}'");
-        }
-        let mut alike = self.sections.iter().filter(|it| it.config == *config && it.kind == *kind);
-        match alike.position(|it| std::ptr::eq(it, section)) {
-            Some(place) => format!("{config} {kind} '@{kind}[{place}]'"),
-            None => section.label(),
-        }
+        label(&self.sections, section)
     }
 
     /// The sections that are ours.
@@ -166,6 +176,41 @@ impl Router {
         self.sections
             .iter()
             .filter(move |it| !is_ours(it) && it.config == config && it.kind == kind)
+    }
+}
+
+/// A section as a person finds it: `network interface 'lan'`. An anonymous one is named as `uci` takes it, by its place among
+/// those of its type: `firewall rule '@rule[3]' (name 'Allow-Ping')`.
+fn label(sections: &[Section], section: &Section) -> String {
+    let Section { config, kind, name: None, .. } = section else { return section.label() };
+    let mut alike = sections.iter().filter(|it| it.config == *config && it.kind == *kind);
+    let Some(place) = alike.position(|it| std::ptr::eq(it, section)) else {
+        return section.label();
+    };
+    // The option may have spaces.
+    let name = section.all("name").collect::<Vec<_>>().join(" ");
+    let name = if name.is_empty() { name } else { format!(" (name '{name}')") };
+    format!("{config} {kind} '@{kind}[{place}]'{name}")
+}
+
+/// Why no zone leads out. One may have the port by the beginning of its name (`wan+`), or by the device that a protocol makes
+/// (`pppoe-wan`); `networks` are those by the port.
+fn no_outside(sections: &[Section], networks: &[&str], plan: &Plan) -> RouterError {
+    let uplink = plan.uplink.as_str();
+    let leads_out = |device: &&str| match device.strip_suffix('+') {
+        Some(begin) => !begin.is_empty() && uplink.starts_with(begin),
+        None => device.split_once('-').is_some_and(|(_, network)| networks.contains(&network)),
+    };
+    let mut zones = sections.iter().filter(|it| it.config == "firewall" && it.kind == "zone");
+    let found = zones.find_map(|zone| Some((zone, zone.all("device").find(leads_out)?)));
+    match (found, networks.first()) {
+        (Some((zone, device)), Some(network)) => RouterError::OutsideByDevice {
+            label: label(sections, zone),
+            device: device.to_owned(),
+            uplink: plan.uplink.clone(),
+            network: (*network).to_owned(),
+        },
+        _ => RouterError::NoOutside(plan.uplink.clone()),
     }
 }
 

@@ -75,10 +75,12 @@ impl Section {
         values.iter().flat_map(|value| value.split_whitespace())
     }
 
-    /// As a person finds it: `firewall zone 'lan'`.
+    /// As a person finds it, if it has a name: `firewall zone 'lan'`. Where others are beside it, an anonymous one is told from
+    /// them by its place ([`super::router::Router::label`]).
     pub fn label(&self) -> String {
-        let name = self.name.as_deref().or_else(|| self.one("name")).unwrap_or("without a name");
-        format!("{} {} '{name}'", self.config, self.kind)
+        let name = self.name.as_deref().or_else(|| self.one("name"));
+        let name = name.map(|name| format!(" '{name}'")).unwrap_or_default();
+        format!("{} {}{name}", self.config, self.kind)
     }
 }
 

@@ -70,23 +70,23 @@ fn devices_and_interfaces_on_a_port_or_a_vlan() {
         (
             "config device\n\toption name 'trunk'\n\toption type '8021ad'\n\toption ifname 'lan2'\n\toption vid '7'",
             "config device\n\toption name 'lan2'\n\toption mtu '1500'",
-            "network device 'trunk' has lan2, which leads to board-1",
+            "network device '@device[0]' (name 'trunk') has lan2, which leads to board-1",
         ),
         (
             "config device\n\toption name 'again'\n\toption type '8021q'\n\toption ifname 'br-lan'\n\toption vid '1008'",
             "config device\n\toption name 'br-lan.1008'\n\toption type '8021q'\n\toption ifname 'br-lan'\n\toption vid '1008'",
-            "network device 'again' has br-lan.1008, which leads to board-8",
+            "network device '@device[0]' (name 'again') has br-lan.1008, which leads to board-8",
         ),
         // A bridge of its own, as an option and as a list, and a VLAN of that.
         (
             "config device\n\toption type 'bridge'\n\toption name 'br-two'\n\toption ports 'eth7 lan3'",
             "config device\n\toption type 'bridge'\n\toption name 'br-two'\n\toption ports 'eth7 lan11'",
-            "network device 'br-two' has lan3, which leads to board-3",
+            "network device '@device[0]' (name 'br-two') has lan3, which leads to board-3",
         ),
         (
             "config device\n\toption type 'bridge'\n\toption name 'br-two'\n\tlist ports 'br-lan.1004'",
             "config device\n\toption type 'bridge'\n\toption name 'br-two'\n\tlist ports 'br-lan.4'",
-            "network device 'br-two' has br-lan.1004, which leads to board-4",
+            "network device '@device[0]' (name 'br-two') has br-lan.1004, which leads to board-4",
         ),
         (
             "config bridge-vlan\n\toption device 'br-two'\n\toption vlan '3'\n\tlist ports 'lan5:t'",
@@ -105,7 +105,7 @@ fn devices_and_interfaces_on_a_port_or_a_vlan() {
     let all =
         ready(8).replace("\tlist ports 'lan10'\n", "\tlist ports 'lan10'\n\tlist ports 'lan4.9'\n");
     let found = change(&all, &rich(8)).conflicts;
-    let wanted = "network device 'br-lan' has lan4.9, which leads to board-4";
+    let wanted = "network device '@device[0]' (name 'br-lan') has lan4.9, which leads to board-4";
     assert!(found.iter().any(|it| it.contains(wanted)), "{found:?}");
 }
 
@@ -147,7 +147,7 @@ fn zones_that_boards_are_in() {
         let zone = |options: &str| {
             format!("config zone\n\toption name 'mine'\n\t{options}\n\toption input 'ACCEPT'")
         };
-        let wanted = format!("firewall zone 'mine' {wanted}");
+        let wanted = format!("firewall zone '@zone[0]' (name 'mine') {wanted}");
         is_named("firewall", &zone(reaches), &zone(reaches_none), &wanted);
     }
 }
@@ -197,4 +197,16 @@ fn files_of_rules_are_told_of() {
         on.iter().any(|it| it.contains("firewall include 'mine': path /etc/mine.nft")),
         "{on:?}"
     );
+    // An anonymous section is named as `uci show` has it: its place is among all of its type.
+    let rule = "config rule 'first'\n\toption target 'DROP'\n\nconfig rule\n\toption src '*'\n\toption target 'ACCEPT'";
+    for (text, wanted) in [
+        (rule.to_owned(), "firewall rule '@rule[1]': src *"),
+        (
+            format!("{rule}\n\toption name 'my rule'"),
+            "firewall rule '@rule[1]' (name 'my rule'): src *",
+        ),
+    ] {
+        let found = lets(&text);
+        assert!(found.iter().any(|it| it.starts_with(wanted)), "{found:?}");
+    }
 }

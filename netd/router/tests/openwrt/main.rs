@@ -320,6 +320,27 @@ fn routers_are_written_in_several_ways() {
         ready(8).replace("\tlist network 'wan'\n\tlist network 'wan6'", "\tlist device 'wan'");
     assert_ne!(by_device, ready(8));
     assert_eq!(change(&by_device, &plan).commands, plain);
+    // By a device that the plan does not look for it is found by its network alone.
+    for device in ["wan+", "pppoe-wan"] {
+        let zone = ready(8).replace(
+            "\tlist network 'wan'\n\tlist network 'wan6'",
+            &format!("\tlist device '{device}'"),
+        );
+        let said = refused(&zone);
+        let wanted = format!(
+            "firewall zone '@zone[1]' (name 'wan') has `{device}` by `list device`, and the plan finds the zone of `wan`"
+        );
+        assert!(said.starts_with(&wanted), "{said}");
+        assert!(said.contains("`list network 'wan'`") && said.contains("uci add_list"), "{said}");
+        let both = zone.replace(
+            &format!("\tlist device '{device}'"),
+            &format!("\tlist device '{device}'\n\tlist network 'wan'"),
+        );
+        assert_eq!(change(&both, &plan).commands, plain);
+    }
+    let other = ready(8)
+        .replace("\tlist network 'wan'\n\tlist network 'wan6'", "\tlist device 'pppoe-other'");
+    assert!(refused(&other).starts_with("no zone of the firewall"), "{}", refused(&other));
     let no_wan = ready(8).replace("option device 'wan'", "option device 'wan2'");
     assert!(refused(&no_wan).contains("`wan`"), "{}", refused(&no_wan));
     assert!(refused("config a\n").contains("line 1"));

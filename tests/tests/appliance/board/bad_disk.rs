@@ -4,7 +4,7 @@ use std::fs::File;
 use std::os::unix::fs::FileExt;
 
 use octet_machine::{Access, Disk, Fault, Machine, State, Status};
-use octet_tests::{DiskFile, Image, READY, SOON, USED, shipped, soak};
+use octet_tests::{DiskFile, Image, READY, SOON, USED, WrappingDisk, shipped, soak};
 
 const EIO: i32 = 5;
 const ENOSPC: i32 = 28;
@@ -131,4 +131,40 @@ fn a_medium_that_has_shrunk_and_a_torn_file_system() {
     // Smaller than its own table says.
     file.set_len(280 << 20).unwrap();
     comes_up_degraded(&image, disk.disk(), "vda, 280 MiB");
+}
+
+/// What a counterfeit has, in bytes, and what it says that it has: what is written behind the former is written over its
+/// beginning.
+const HAS: u64 = 512 << 20;
+const SAYS: u64 = 4 * HAS;
+
+/// In process for every size (`init/src/storage/counterfeit.rs`); here by the kernel and its cache.
+#[test]
+#[ignore = "long: `cargo image test --soak`"]
+fn a_counterfeit_that_begins_anew() {
+    let image = shipped();
+    let disk = DiskFile::flashed(&image, HAS >> 20);
+    let read = |at: u64, length: usize| {
+        let mut bytes = vec![0; length];
+        File::open(disk.path()).unwrap().read_exact_at(&mut bytes, at).unwrap();
+        bytes
+    };
+    // All that is before the data partition: the table, and the EFI system partition.
+    let before = || read(0, usize::try_from(DATA * 512).unwrap());
+    let flashed = before();
+    let counterfeit = WrappingDisk::new(&disk.path(), HAS, SAYS).unwrap();
+    let says = "it says that it has 2047 MiB, but what is written behind its first ones is lost: it is a counterfeit with \
+                between 257 and 769 MiB";
+    comes_up_degraded(&image, counterfeit.disk(), says);
+    drop(counterfeit);
+    assert!(before() == flashed, "something is written over");
+    // The magic number of ext4, in its superblock.
+    assert_ne!(read(DATA * 512 + 1080, 2), [0x53, 0xef]);
+
+    // The same medium, by the same server, that says what it has.
+    let genuine = WrappingDisk::new(&disk.path(), HAS, HAS).unwrap();
+    let machine = image.machine().disk(genuine.disk()).cpus(1).start().unwrap();
+    machine.wait_ready(READY).unwrap();
+    let exit = machine.power_off(SOON).unwrap();
+    assert!(exit.is_power_off(), "{exit}\n{}", machine.tail(20));
 }

@@ -1,0 +1,104 @@
+//! A flash that takes no more: the router answers that it has applied files of which it has written a part.
+
+use crate::apply::keep;
+use crate::site::{LINES, Site, plan, router, set_up};
+use octet_openwrt::apply::{Outcome, apply};
+use octet_openwrt::wanted::Wanted;
+use octet_openwrt_double::Router;
+use octet_openwrt_double::http::Request;
+
+/// How long all files are.
+fn length(router: &Router) -> usize {
+    ["dhcp", "firewall", "network", "system", "wireless", "rpcd", "uhttpd"]
+        .map(|it| router.file(it).len())
+        .iter()
+        .sum()
+}
+
+/// Wherever it ends, the change is not confirmed: each file is read back. It is so for a plan that is new, and for one that is
+/// taken away: what the daemons run would then be all that is wanted.
+#[test]
+fn a_flash_that_is_full() {
+    let plan = plan(LINES);
+    for wanted in [Wanted::Nothing, Wanted::Plan(&plan)] {
+        let (mut undone, mut cut, mut applied) = (0, 0, 0);
+        for room in [700, 0, 9000, 100_000] {
+            let site = Site::start(router());
+            if matches!(wanted, Wanted::Nothing) {
+                let first = apply(&mut site.ubus(), &Wanted::Plan(&plan), keep).unwrap();
+                assert_eq!(first, Outcome::Applied);
+            }
+            let before = site.sections();
+            site.0.with(|router| router.flash = Some(length(router) + room));
+            site.0.count(None);
+            let outcome = apply(&mut site.ubus(), &wanted, keep);
+            let calls: Vec<_> = site.0.requests().iter().flat_map(Request::calls).collect();
+            let is_confirmed = calls.iter().any(|it| it == "uci.confirm");
+            let is_before = site.sections() == before;
+            let said = match outcome {
+                Ok(Outcome::Applied) => {
+                    assert!(is_confirmed && site.sections()[1] == before[1], "{room}");
+                    applied += 1;
+                    continue;
+                }
+                Ok(Outcome::Undone(why)) => {
+                    assert!(is_before, "{room}: {why}");
+                    undone += 1;
+                    why
+                }
+                // Each file is put back alone, beside those that have grown.
+                Err(error) => {
+                    assert!(!is_before && error.help().contains("a copy of what was there"));
+                    cut += 1;
+                    error.to_string()
+                }
+                Ok(Outcome::Nothing) => panic!("there was something to do"),
+            };
+            let is_said = said.contains("sections of `/etc/config/");
+            assert!(is_said && said.contains("`df /overlay`"), "{room}: {said}");
+            assert!(!is_confirmed, "{room}: {said}");
+            assert!(!site.0.with(|router| router.is_pending()));
+        }
+        println!("{undone} undone, {cut} cut off, {applied} applied");
+        assert!(undone > 0 && applied > 0);
+    }
+}
+
+/// The roll-back writes over each file in its place, and the flash may take less by then: nothing says that it is as it was.
+#[test]
+fn a_flash_that_is_too_full_to_go_back() {
+    let plan = plan(LINES);
+    let site = Site::start(router());
+    let before = site.sections();
+    site.0.with(|router| {
+        router.flash = Some(length(router) + 1000);
+        // After the change, and before its end: somebody fills the flash.
+        router.meanwhile = Some(("network.interface", |router| {
+            router.meanwhile = Some(("network.interface", |router| {
+                router.flash = Some(length(router) / 2);
+            }));
+        }));
+    });
+    let error = apply(&mut site.ubus(), &Wanted::Plan(&plan), keep).unwrap_err();
+    let said = format!("{error}; {}", error.help());
+    assert!(said.contains("`df /overlay`") && said.contains("a copy of what was there"), "{said}");
+    assert_ne!(site.sections(), before);
+}
+
+/// Of a file that no rule or interface comes of, `dhcp`, a part is lost when a plan is taken away: all that runs is as wanted.
+#[test]
+fn what_does_not_run_is_read_back() {
+    let plan = plan(LINES);
+    let firewall = "config defaults\n\toption input 'REJECT'\n\n\
+        config zone\n\toption name 'lan'\n\tlist network 'lan'\n\n\
+        config zone\n\toption name 'wan'\n\tlist network 'wan'\n\n";
+    let mut small = Router::with(&[("network", &router().file("network")), ("firewall", firewall)]);
+    set_up(&mut small);
+    let site = Site::start(small);
+    assert_eq!(apply(&mut site.ubus(), &Wanted::Plan(&plan), keep).unwrap(), Outcome::Applied);
+    let before = site.sections();
+    site.0.with(|router| router.flash = Some(length(router) + 200));
+    let outcome = apply(&mut site.ubus(), &Wanted::Nothing, keep).unwrap();
+    let is_said = matches!(&outcome, Outcome::Undone(why) if why.contains("`/etc/config/dhcp`"));
+    assert!(is_said && site.sections() == before, "{outcome:?}");
+}
