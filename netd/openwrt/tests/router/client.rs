@@ -5,7 +5,6 @@ use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpListener};
 use std::rc::Rc;
 use std::thread;
-use std::time::{Duration, Instant};
 
 use octet_appliance::Fingerprint;
 use octet_openwrt::adopt;
@@ -67,15 +66,12 @@ fn a_port_that_speaks_no_tls() {
             listener.set_nonblocking(true).unwrap();
             listener.accept().map(drop)
         });
-        let begin = Instant::now();
         let https = Https::new(&address, Some(Fingerprint::new([7; 32]))).unwrap();
         let login = Login { name: "octet".into(), password: "secret".into() };
         let error = Ubus::new(https, login, Box::new(|_| ())).read(&board()).unwrap_err();
-        let took = begin.elapsed();
         let said = format!("{address} does not speak TLS: it {said}");
         assert!(error.to_string().starts_with(&said), "{error}");
         assert!(error.help().contains("port of HTTPS"), "{}", error.help());
-        assert!(took < Duration::from_secs(8), "{took:?}");
         server.join().unwrap().unwrap_err();
     }
 }
