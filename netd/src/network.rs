@@ -206,7 +206,7 @@ impl<B: Backend> Network<B> {
         self.load().await.map_err(NetdError::Rules)
     }
 
-    /// Ends the flows that no line lets any more: rules are asked only when a flow begins.
+    /// Ends the flows that no policy allows any more: rules are asked only when a flow begins.
     ///
     /// # Errors
     /// In words: the kernel refuses, and some go on.
@@ -221,11 +221,11 @@ impl<B: Backend> Network<B> {
             Ok(ended) => {
                 if let [first, ..] = &ended[..] {
                     let count = ended.len();
-                    say!("{count} flows ended that no line lets any more, as {first}");
+                    say!("{count} flows ended that no policy allows any more, as {first}");
                 }
                 Ok(())
             }
-            Err(error) => Err(format!("flows that no line lets any more go on: {error}")),
+            Err(error) => Err(format!("flows that no policy allows any more go on: {error}")),
         }
     }
 

@@ -131,7 +131,7 @@ fn a_box_with_every_kind_of_line() {
     assert!(caught.len() >= 20 && caught.values().all(|differences| *differences > 0));
 }
 
-/// What is said to let a flow that no line lets, does; and every flow between zones that are there can be let, but
+/// What is said to let a flow that no policy allows, does; and every flow between zones that are there can be let, but
 /// what no policy takes.
 #[test]
 fn a_denied_flow_is_let_by_the_lines_that_are_shown() {

@@ -9,7 +9,7 @@ use std::process::Command;
 use octet_tests::workspace;
 
 /// Keys and flags that were others before; CHANGELOG.md says which they are now.
-const GONE: [&str; 31] = [
+const GONE: [&str; 36] = [
     "\"this is\"",
     "\"last seen\"",
     "\"has map\"",
@@ -38,6 +38,11 @@ const GONE: [&str; 31] = [
     "\"holder\":",
     "sign-holder",
     "the holder of the map",
+    "\"letters\":",
+    "octet/letters",
+    "for your letters",
+    "\"before\": {",
+    "\"behind\":",
     "most-milliseconds",
     "least-kilobits",
     "most-price",

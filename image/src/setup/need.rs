@@ -175,7 +175,7 @@ pub static TEST: [Need; 15] = [
         ]),
     },
     debian("losetup", "makes a disk of a file", &["mount"]),
-    debian("tmux", "is the terminal in which letters are written", &["tmux"]),
+    debian("tmux", "is the terminal in which the tests of `octet-msg` type", &["tmux"]),
     debian("zbarimg", "must read the QR code of an invite from a terminal", &["zbar-tools"]),
     Need {
         name: "spdx-tools",

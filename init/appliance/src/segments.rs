@@ -206,7 +206,8 @@ impl Reading<'_> {
             pairs.sort_unstable();
             pairs.dedup();
             if pairs.is_empty() && !from.is_empty() && !to.is_empty() {
-                let message = "this goes from a zone to itself, which has nobody else in it".into();
+                let message =
+                    "this policy goes from a zone to itself, which has only one member".into();
                 return Err(wrong("to", (message, "name another zone".into())));
             }
             let mut adds = false;
@@ -217,8 +218,8 @@ impl Reading<'_> {
                 }
             }
             if !adds && !pairs.is_empty() {
-                let message = "earlier lines let all of this".to_owned();
-                self.warnings.push(wrong("from", (message, "remove this line".into())));
+                let message = "earlier policies already allow all of this".to_owned();
+                self.warnings.push(wrong("from", (message, "remove this policy".into())));
             }
         }
         for index in 0..settings.publish.len() {
@@ -307,8 +308,8 @@ impl Reading<'_> {
         {
             if rates[other.line] != rates[line] {
                 let message =
-                    format!("policy {} lets some of this at another rate", other.line + 1);
-                return Err((message, "say the same rate in both, or take them apart".into()));
+                    format!("policy {} allows part of this at another rate", other.line + 1);
+                return Err((message, "write the same rate in both, or make them disjoint".into()));
             }
             if let Some(first) = next.filter(|first| *first < other.ports.first) {
                 free.push(PortRange { first, last: other.ports.first - 1 });
@@ -356,12 +357,12 @@ impl Reading<'_> {
             .map_err(|(message, hint)| wrong("port", message, &hint))?;
         if self.segments.published.iter().any(|other| other.port == port) {
             let message = format!("{port} is published twice");
-            return Err(wrong("port", message, "a port leads to one place"));
+            return Err(wrong("port", message, "a port can be published once"));
         }
         let way = (Zone::Uplink, Zone::Router, port.protocol.into());
         if let Some(line) = self.segments.line(way, port.number) {
             let message = format!("policy {} opens {port} on the router itself", line + 1);
-            return Err(wrong("port", message, "a port leads to one place"));
+            return Err(wrong("port", message, "a port can be published once"));
         }
         self.segments.published.push(Published { port, board: publish.board, target });
         Ok(())
@@ -391,7 +392,7 @@ impl Reading<'_> {
         {
             return Ok(());
         }
-        let message = format!("no line lets {zone} and `{name}` speak with each other");
+        let message = format!("no policy allows traffic between {zone} and `{name}`");
         let publish = format!(
             "add [[publish]] with `port = \"{LINKS}\"`, `to = \"{zone}\"` and `at = \"{LINKS}\"`"
         );
@@ -416,8 +417,9 @@ fn masqueraded(what: &[(Traffic, PortRange)]) -> Result<(), (String, String)> {
         matches!(traffic, Traffic::Tcp | Traffic::Udp) && it.first <= last && first <= it.last
     };
     let Some((traffic, _)) = what.iter().find(is_one) else { return Ok(()) };
-    let message =
-        format!("the router keeps {traffic} {MASQUERADE_PORTS} for what the box says outside");
+    let message = format!(
+        "the router keeps {traffic} {MASQUERADE_PORTS} for its own connections to the outside"
+    );
     Err((message, format!("leave out {MASQUERADE_PORTS}, or use another port")))
 }
 

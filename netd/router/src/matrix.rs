@@ -234,7 +234,7 @@ impl<'a> Matrix<'a> {
         let list = |kinds: BTreeSet<String>| kinds.into_iter().collect::<Vec<_>>().join(", ");
         let mut wrong = vec![];
         if !holes.is_empty() {
-            wrong.push(format!("{from} reaches {to} by {}, which no line lets", list(holes)));
+            wrong.push(format!("{from} reaches {to} by {}, which no policy allows", list(holes)));
         }
         let lost = lost.into_iter();
         wrong.extend(lost.map(|(by, what)| {

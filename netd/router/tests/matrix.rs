@@ -241,7 +241,7 @@ proptest! {
         prop_assert_eq!(found.len(), 1, "{:?}", found);
         let begins = format!("board-{from} {how} {to} by {kind} ({version}), which ");
         prop_assert!(found[0].starts_with(&begins), "{:?}", found);
-        prop_assert_eq!(found[0].ends_with("which no line lets"), !is_let(wrong));
+        prop_assert_eq!(found[0].ends_with("which no policy allows"), !is_let(wrong));
         prop_assert_eq!(matrix.missing(from, to).len(), usize::from(is_let(wrong)));
         prop_assert_eq!(matrix.table().concat().matches('!').count(), 1);
     }

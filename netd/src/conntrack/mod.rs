@@ -1,5 +1,5 @@
 //! Flows that the kernel tracks (ctnetlink): what a policy had let goes on until its flow is over, so
-//! flows that no line lets any more are ended here.
+//! flows that no policy allows any more are ended here.
 
 mod message;
 mod socket;

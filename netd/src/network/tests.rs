@@ -90,7 +90,7 @@ fn rules_stand_before_a_link_is_up() {
         let [rules, changes, flows] = positions(&steps);
         assert_eq!(rules, [0], "{steps:?}");
         assert!(steps.contains(&Step::Change(Change::Up(1))), "{steps:?}");
-        // Nothing is handed on until all else is there, and then those end that no line lets.
+        // Nothing is handed on until all else is there, and then those end that no policy allows.
         assert_eq!(changes.last().map(|at| &steps[*at]), Some(&Step::Change(Change::Forward)));
         assert_eq!(flows, [steps.len() - 1]);
         let state = memory.state();

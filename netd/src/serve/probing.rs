@@ -112,7 +112,7 @@ fn notes(sent: &Sent, kinds: &[Kind]) -> Vec<String> {
             asked.filter(|kind| !answers.contains(kind)).map(Kind::to_string).collect();
         if !missing.is_empty() {
             notes.push(format!(
-                "{target} did not answer {}: no line lets it (`explain` at the router), nobody listens there, or it is off",
+                "{target} did not answer {}: no policy allows it (`explain` at the router), nobody listens there, or it is off",
                 list(missing)
             ));
         }
@@ -159,7 +159,10 @@ mod tests {
         assert_eq!(notes(&sent(&[web], true), &[web]), none);
         let told = notes(&sent(&[web], false), &[web, Kind::PING, names]);
         assert_eq!(told.len(), 3, "{told:?}");
-        assert!(told[0].starts_with("10.20.5.2 did not answer icmp: no line lets it"), "{told:?}");
+        assert!(
+            told[0].starts_with("10.20.5.2 did not answer icmp: no policy allows it"),
+            "{told:?}"
+        );
         assert!(told[1].starts_with("an answer to udp/53 is not waited for"), "{told:?}");
         assert!(told[2].starts_with("the router did not answer"), "{told:?}");
         let nowhere = Sent { answers: BTreeMap::new(), echoed: true };

@@ -45,7 +45,8 @@ impl Records {
     /// Forgets the oldest of the neighbour from whom the most have come: who has paths set up and ended without end
     /// has its own forgotten by that.
     fn make_room(&mut self) {
-        let from = |row: &Value| row["before"]["node"].as_str().unwrap_or_default().to_owned();
+        let from =
+            |row: &Value| row["previous_hop"]["node"].as_str().unwrap_or_default().to_owned();
         let mut counts: HashMap<String, usize> = HashMap::new();
         for (_, row) in &self.0 {
             *counts.entry(from(row)).or_default() += 1;
@@ -79,8 +80,8 @@ fn record(carried: &Carried, counts: &Counts, ended: Option<(u64, u64)>) -> Valu
         "id": format!("{}-{:016x}", link.0, id.0),
         "since": since,
         "until": ended.map(|(_, until)| until),
-        "before": before.map(|it| side(&it, counts)),
-        "behind": behind.map(|it| side(&it, counts)),
+        "previous_hop": before.map(|it| side(&it, counts)),
+        "next_hop": behind.map(|it| side(&it, counts)),
     })
 }
 
@@ -153,7 +154,8 @@ mod tests {
     fn each_count_in_its_place() {
         let row = record(&relayed(), &counted(), None);
         let count = |side: &str, way: &str| row[side][way]["packets"].as_u64().unwrap();
-        let found = ["before", "behind"].map(|it| ["in", "out", "above"].map(|way| count(it, way)));
+        let found =
+            ["previous_hop", "next_hop"].map(|it| ["in", "out", "above"].map(|way| count(it, way)));
         assert_eq!(found, [[1, 2, 7], [3, 4, 8]]);
         assert_eq!((&row["role"], &row["id"]), (&json!("relay"), &json!("2-0000000000000abc")));
         assert_eq!((&row["number"], &row["until"]), (&Value::Null, &Value::Null));

@@ -41,7 +41,7 @@ pub enum CourierError {
     #[error("the mailbox: {0}")]
     Mailbox(#[from] Refusal),
     /// A mailbox gives letters without an end.
-    #[error("the mailbox has more letters than are fetched at once: fetch again")]
+    #[error("the mailbox has more messages than are fetched at once: fetch again")]
     More,
     /// A mailbox takes too long for all that it is asked at once.
     #[error("the mailbox is too slow for all that it is asked at once: it is asked again later")]

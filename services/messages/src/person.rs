@@ -68,10 +68,10 @@ pub enum Refused {
     #[error("too many people are known")]
     Crowded,
     /// It is too long, or there is nothing in it.
-    #[error("a letter has 1 to 32768 bytes: write less, or several")]
+    #[error("a message has 1 to 32768 bytes: write less, or several")]
     Length,
     /// There are too many letters to them of which they have said nothing, or, of a node's answers, too many bytes.
-    #[error("1000 letters to them are on their way: wait until they have come")]
+    #[error("1000 messages to them are not delivered yet: wait until they are")]
     OutboxFull,
     /// What a mailbox has given is not signed by whom it is said to be of.
     #[error(

@@ -32,16 +32,16 @@ pub enum StoreError {
     #[error("{0}: see that the folder can be read and written by you, and is not full")]
     Disk(#[from] io::Error),
     /// The rows are not to be had.
-    #[error("the file of letters: {0}")]
+    #[error("the file of messages: {0}")]
     Rows(Box<redb::Error>),
     /// Somebody else has it open.
-    #[error("another `octet-msg` has the letters open: wait until it has ended")]
+    #[error("another `octet-msg` has the folder open: wait until it has ended")]
     Busy,
     /// The key of the keys is another.
     #[error("the passphrase is wrong, or the file of keys damaged")]
     WrongKey,
     /// A row is not what was kept.
-    #[error("the file of letters is damaged: nothing is done with it")]
+    #[error("the file of messages is damaged: nothing is done with it")]
     Damaged,
     /// There is nothing.
     #[error("there is nobody in {}: `octet-msg init` first", .0.display())]

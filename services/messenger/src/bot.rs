@@ -125,7 +125,7 @@ pub fn keep(
             answers,
         };
         if let Err(error) = bot.go_on(&calls) {
-            say!("commands by letter are not taken until the next start: {error}");
+            say!("commands by message are not accepted until the next start: {error}");
         }
     };
     std::thread::Builder::new().name("bot".into()).spawn(run)?;

@@ -16,7 +16,7 @@ pub const SILENCE: Duration = Duration::from_secs(30);
 pub const LONGEST: Duration = Duration::from_secs(60);
 
 /// What stands at the end of an answer that was cut.
-const CUT: &str = "\n(cut here: the answer is longer than a letter)";
+const CUT: &str = "\n(cut here: the answer is longer than a message)";
 
 /// What stands at the end of one that did not end.
 const ENDLESS: &str = "\n(cut here: the answer did not end in a minute)";

@@ -63,7 +63,7 @@ impl Stage {
 #[derive(Debug, thiserror::Error)]
 pub enum MailboxError {
     /// The disk does not give or take it.
-    #[error("the file of letters: {0}")]
+    #[error("the file of messages: {0}")]
     Rows(Box<redb::Error>),
     /// There is no randomness.
     #[error(transparent)]

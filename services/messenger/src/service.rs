@@ -32,7 +32,7 @@ const FILE: &str = "letters";
 const ALERTS: &str = "alerts";
 
 /// Why nothing is kept on a node that has no data folder.
-pub const NO_DISK: &str = "this node has no disk to keep letters on";
+pub const NO_DISK: &str = "this node has no disk to keep messages on";
 
 /// How often letters are deleted whose time has come.
 const SWEEP: Duration = Duration::from_secs(3600);
@@ -115,7 +115,7 @@ async fn serve(parts: Parts, ready: impl FnOnce() -> io::Result<()>) -> io::Resu
     let standing = Arc::new(Mutex::new(Standing::default()));
     let Some(folder) = parts.folder else {
         // A letter that was taken is to outlive this process, and the key by which people know it, too.
-        say!("no letters are taken: {NO_DISK}");
+        say!("no messages are accepted: {NO_DISK}");
         standing.lock().unwrap_or_else(PoisonError::into_inner).trouble = Some(NO_DISK.to_owned());
         verbs::keep(parts.control, parts.callers, None, standing)?;
         ready()?;
@@ -181,9 +181,7 @@ fn close(bot: &SyncSender<Call>, ended: &Receiver<()>, mailbox: &Mutex<Mailbox>)
     let _ = ended.recv_timeout(CLOSING);
     let mut mailbox = mailbox.lock().unwrap_or_else(PoisonError::into_inner);
     if let Err(error) = mailbox.close() {
-        say!(
-            "the file of letters is not closed, and the next start goes through all of it: {error}"
-        );
+        say!("the file of messages was not closed, and the next start checks all of it: {error}");
     }
     // No letter is taken any more.
     std::mem::forget(mailbox);
@@ -198,7 +196,7 @@ async fn sweep(mailbox: Arc<Mutex<Mailbox>>) {
         let sweep = move || {
             let mut mailbox = mailbox.lock().unwrap_or_else(PoisonError::into_inner);
             if let Err(error) = mailbox.expire(now()) {
-                say!("old letters are not deleted: {error}");
+                say!("old messages are not deleted: {error}");
             }
         };
         let _ = tokio::task::spawn_blocking(sweep).await;
@@ -243,7 +241,7 @@ async fn keep(
         let public = own.key.public();
         served.mailbox.lock().unwrap_or_else(PoisonError::into_inner).rename(public);
         stand(Some(public), endpoint.bound_sockets(), None);
-        say!("letters are taken as {public}");
+        say!("messages are accepted as {public}");
         let serving =
             tokio::spawn(quic::serve(endpoint.clone(), served.clone(), Bounds::default()));
         let is_other =

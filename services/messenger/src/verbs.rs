@@ -166,7 +166,7 @@ impl Desk {
             "mailbox": standing.own,
             "at": standing.at,
             "mailboxes": residents.len(),
-            "letters": letters,
+            "messages": letters,
             "boards": standing.boards.count(),
             "trouble": standing.trouble,
         }))
@@ -180,7 +180,7 @@ fn mailboxes(mailbox: &Mailbox) -> Result<Value, Failure> {
             "name": one.name,
             "has_keys": one.has_keys,
             "one_time_keys": one.keys,
-            "letters": one.letters,
+            "messages": one.letters,
             "bytes": one.bytes,
         })
     };
@@ -202,7 +202,7 @@ fn asked<T>(
     call: impl FnOnce(Sender<Result<T, String>>) -> Call,
 ) -> Result<T, Failure> {
     let (to, answer) = channel();
-    let gone = |error: String| format!("commands by letter are not taken: {error}");
+    let gone = |error: String| format!("commands by message are not accepted: {error}");
     let called = bot.send(call(to)).map_err(|error| gone(error.to_string()));
     let answered = called.and_then(|()| {
         answer.recv_timeout(PATIENCE).map_err(|error| gone(error.to_string())).flatten()

@@ -40,7 +40,7 @@ pub enum Failed {
     NoBackup(PathBuf),
     /// The back-up does not open.
     #[error(
-        "{}: the passphrase is not the one that your letters had when this back-up was made, or the file was altered: \
+        "{}: the passphrase is not the one that your messages had when this back-up was made, or the file was altered: \
          try another", .0.display()
     )]
     Sealed(PathBuf),
@@ -55,7 +55,7 @@ pub enum Failed {
     Keys,
     /// The file beside the keys is none.
     #[error(
-        "the file `passphrase` beside your letters is damaged or missing: put it back from a copy"
+        "the file `passphrase` beside your messages is damaged or missing: put it back from a copy"
     )]
     Damaged,
     /// Nothing was typed.
@@ -142,7 +142,7 @@ fn init(courier: &mut Courier<Client>) -> Result<(), Failed> {
 fn back_up(person: &Person, file: &Path, passphrase: &[u8]) -> Result<(), Failed> {
     backup::write(file, &person.backup(), passphrase)?;
     print(&format!(
-        "{} says who you are and whom you know: the passphrase of your letters opens it\n",
+        "{} says who you are and whom you know: the passphrase of your messages opens it\n",
         file.display()
     ))?;
     Ok(())

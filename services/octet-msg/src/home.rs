@@ -31,7 +31,7 @@ pub fn settings() -> Option<PathBuf> {
 
 /// Where a person is kept who names no folder.
 fn folder(line: &Line) -> Result<PathBuf, Failed> {
-    let usual = || Some(settings()?.join("letters"));
+    let usual = || Some(settings()?.join("messages"));
     line.folder.clone().or_else(usual).ok_or(Failed::Homeless)
 }
 

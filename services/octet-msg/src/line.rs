@@ -11,7 +11,7 @@ use octet_node::control::PublicKey;
 #[derive(Debug, Parser)]
 #[command(version, about)]
 pub struct Line {
-    /// The folder of your messages [default: ~/.config/octet/letters]
+    /// The folder of your messages [default: ~/.config/octet/messages]
     #[arg(long, global = true, value_name = "FOLDER")]
     pub folder: Option<PathBuf>,
 

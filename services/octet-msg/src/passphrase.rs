@@ -63,7 +63,7 @@ pub fn ask_new(file: Option<&Path>) -> Result<Vec<u8>, Failed> {
     if file.is_some() {
         return ask(file);
     }
-    let first = type_in("A passphrase for your letters: ")?;
+    let first = type_in("A passphrase for your messages: ")?;
     let second = type_in("The same again: ")?;
     (first == second).then_some(first).ok_or(Failed::NotTheSame)
 }

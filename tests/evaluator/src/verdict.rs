@@ -96,7 +96,7 @@ impl World {
         {
             return Verdict::Arrives { at: addressed, by: line.by };
         }
-        dropped("no line lets it")
+        dropped("no policy allows it")
     }
 
     /// The router's device by which what `from` sends to `to` leaves, if it is behind one.

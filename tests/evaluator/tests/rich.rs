@@ -115,7 +115,7 @@ fn explained_with_the_lines_of_the_pair() {
     assert_eq!(
         lines,
         [
-            "udp/4790 of IPv6 from board-1 to board-2 is dropped: no line lets it",
+            "udp/4790 of IPv6 from board-1 to board-2 is dropped: no policy allows it",
             "  policy 5: from board-1 to board-2: proto/47",
             "  policy 8: from boards to boards: udp/4789",
         ]

@@ -1,4 +1,4 @@
-//! Letters on this computer itself, by messenger's example `post`.
+//! Messages on this computer itself, by messenger's example `post`.
 
 mod table;
 
@@ -17,7 +17,7 @@ pub use table::TITLE;
 /// The example of messenger.
 const PROGRAM: &str = "post";
 
-/// Letters in a run, and how many each of eight addresses leaves at once: a mailbox takes 1000 of one.
+/// Messages in a run, and how many each of eight addresses leaves at once: a mailbox takes 1000 of one.
 const LETTERS: usize = 100;
 const LOAD: usize = 900;
 
@@ -26,7 +26,7 @@ const IN_MEMORY: &str = "/dev/shm";
 
 /// The program failed.
 #[derive(Debug, thiserror::Error, Diagnostic)]
-#[error("letters were not measured:\n{said}")]
+#[error("messages were not measured:\n{said}")]
 #[diagnostic(help("see services/messenger/examples/post for what it does"))]
 struct Failed {
     said: String,
@@ -54,7 +54,7 @@ pub struct Messenger {
     pub runs: usize,
     /// With all files in memory, and on this computer's disk.
     pub places: [Place; 2],
-    /// Bytes of requests and answers that a letter costs its writer.
+    /// Bytes of requests and answers that a message costs its writer.
     pub sent: u64,
     /// And its reader.
     pub fetched: u64,
@@ -65,11 +65,11 @@ pub struct Messenger {
 /// The runs with files in one place.
 #[derive(Debug, Clone, Default)]
 pub struct Place {
-    /// From the word until the other has the letter, asking at once.
+    /// From the word until the other has the message, asking at once.
     pub shown: Sample,
     /// From the word until it lies in the other's mailbox.
     pub left: Sample,
-    /// Letters that one mailbox takes in a second, of each run.
+    /// Messages that one mailbox takes in a second, of each run.
     pub taken: Vec<f64>,
     /// Commits of as many bytes in a second, of each run.
     pub floor: Vec<f64>,
@@ -81,7 +81,7 @@ pub struct Place {
 
 /// Measures it `runs` times, in memory and on disk in turn.
 pub fn measure(runs: usize) -> miette::Result<Messenger> {
-    eprintln!("messenger  letters between two mailboxes, {runs} times");
+    eprintln!("messenger  messages between two mailboxes, {runs} times");
     let program = guest::example("octet-messenger", PROGRAM)?;
     let shared = Path::new(IN_MEMORY);
     let memory = if shared.is_dir() { shared.to_owned() } else { std::env::temp_dir() };

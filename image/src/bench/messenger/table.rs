@@ -1,4 +1,4 @@
-//! The section of docs/BENCHMARKS.md on letters.
+//! The section of docs/BENCHMARKS.md on messages.
 
 use std::fmt::Write;
 
@@ -7,9 +7,9 @@ use crate::bench::page::table;
 use crate::bench::sample::{Sample, middle};
 
 /// The heading by which the section is found again.
-pub const TITLE: &str = "## Letters";
+pub const TITLE: &str = "## Messages";
 
-/// What a letter may take until it is shown, in milliseconds.
+/// What a message may take until it is shown, in milliseconds.
 const GOAL_SHOWN: f64 = 50.0;
 
 /// What one mailbox is to take in a second.
@@ -24,7 +24,7 @@ impl Messenger {
         let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let about = ABOUT
             .replace("$processors", &processors.to_string())
-            .replace("$letters", &LETTERS.to_string())
+            .replace("$messages", &LETTERS.to_string())
             .replace("$load", &LOAD.to_string());
         let mut page = format!("{TITLE}\n\n{about}\nMedians of {} runs, in turn.\n\n", self.runs);
         table(&mut page, ["", "in memory", "on disk", "goal", ""], self.rows().into_iter());
@@ -62,7 +62,7 @@ impl Messenger {
                 2,
             )),
             goal(
-                row("letters that a mailbox takes in a second", &|it| of(&it.taken), 0),
+                row("messages that a mailbox takes in a second", &|it| of(&it.taken), 0),
                 GOAL_TAKEN,
                 false,
             ),
@@ -92,7 +92,7 @@ impl Messenger {
 /// What there is so far, in one line.
 pub fn brief(all: &Messenger) -> String {
     let rows = all.rows();
-    format!("shown after {} ms, {} letters in a second", rows[0][1], rows[3][1])
+    format!("shown after {} ms, {} messages in a second", rows[0][1], rows[3][1])
 }
 
 const ABOUT: &str = "\
@@ -102,14 +102,14 @@ cargo image bench --only messenger
 
 Two mailboxes on this computer itself ([messenger.md](messenger.md)): processes of messenger's own code, compiled as
 what ships, reached by QUIC on loopback, all by its $processors processors. Somebody
-at the one writes $letters letters of 100 bytes to somebody at the other, who asks for each as soon as it was left; who
-fetches does so by a new connection, so three of its round trips are handshakes. Then eight addresses leave $load letters
+at the one writes $messages messages of 100 bytes to somebody at the other, who asks for each as soon as it was left; who
+fetches does so by a new connection, so three of its round trips are handshakes. Then eight addresses leave $load messages
 each at one mailbox, all at once; each is on its disk before it is answered. Beside it: as many commits of as many bytes
 by the same store (redb), nothing else. Goals are held against the files in memory: a board has a flash of its own.
 ";
 
 const BYTES: &str = "\
-A letter of 100 bytes in a session that stands: requests and answers, without what QUIC and UDP put around them.
+A message of 100 bytes in a session that stands: requests and answers, without what QUIC and UDP put around them.
 Envelopes are as long as a power of two, 1 KiB at least, so that their length says little of what is in them; the card
 of who has written is in it, for answers. Beside it the same text as a message of Olm in base64 within JSON, with the
 names of keys and people that go with it there.
@@ -140,7 +140,7 @@ mod tests {
         for line in [
             "| until it is shown, median, ms | 20.00 | 20.00 |  |  |",
             "| until it is shown, 99 of 100, ms | 60.00 | 60.00 | ≤ 50 | **missed** |",
-            "| letters that a mailbox takes in a second | 2500 | 500 | ≥ 2000 | met |",
+            "| messages that a mailbox takes in a second | 2500 | 500 | ≥ 2000 | met |",
             "| of what its store alone commits | 0.62 | 0.12 |  |  |",
             "| memory of a mailbox that is idle, MB | 12.0 | 12.0 | ≤ 14 | met |",
             "| leaving it | 1200 | 2.00 × |",

@@ -71,7 +71,7 @@ pub struct Applications {
     pub first: Sample,
     /// After that, another policy.
     pub change: Sample,
-    /// Then netd looks for flows that no line lets any more, and finds none.
+    /// Then netd looks for flows that no policy allows any more, and finds none.
     pub flows: Sample,
 }
 

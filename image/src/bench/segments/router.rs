@@ -179,7 +179,9 @@ impl Router {
         match warm() {
             Ok(is_open) if is_open == kind.is_open => {}
             Ok(_) => {
-                return Err(fail(&machine, "what no line lets is not what passes it".into()).into());
+                return Err(
+                    fail(&machine, "what no policy allows is not what passes it".into()).into()
+                );
             }
             Err(error) => return Err(fail(&machine, error.to_string()).into()),
         }

@@ -187,7 +187,7 @@ is, has nft load the rules, changes what differs by rtnetlink, and looks again; 
 differs from the rules that netd knows to stand. Beside it are `nft -f` with the same text and `ip -batch` with
 the same changes, found and written before: of another policy an element, a chain and a counter, with nothing
 left to do for ip. Then nft with all rules once more, as a tool does that does not know what stands. Apart from
-that stands what nobody else does here: after a change netd ends flows that no line lets any more, for which the
+that stands what nobody else does here: after a change netd ends flows that no policy allows any more, for which the
 kernel walks its whole table of flows ($buckets buckets here, fewer in a board with less memory).
 ";
 

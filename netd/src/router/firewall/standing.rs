@@ -105,7 +105,7 @@ const FIXED: [(&str, &[&str]); 6] = [
     (
         "refuse",
         &[
-            "limit rate 10/minute burst 5 packets log prefix \"octet: no line lets this: \"",
+            "limit rate 10/minute burst 5 packets log prefix \"octet: no policy allows this: \"",
             "iifname @denied drop",
             "drop",
         ],

@@ -202,7 +202,7 @@ fn go_on(who: &mut Courier<Client>, mut done: impl FnMut(&mut Courier<Client>) -
 fn its_unit_file_is_one() {
     let text = include_str!("../../unit.toml").to_owned();
     let unit = UnitSource::parse("unit.toml".into(), text).unwrap().unit;
-    assert_eq!(json!(unit)["ports"]["letters"], json!(format!("udp/{PORT}")));
+    assert_eq!(json!(unit)["ports"]["messages"], json!(format!("udp/{PORT}")));
     // Whoever takes it over can have commands run that operators have signed, and nothing else.
     assert_eq!(
         json!(unit)["talks"],
@@ -260,11 +260,11 @@ fn what_was_answered_outlives_the_service() {
     }
     let rows = host.ask("mailboxes", json!({}));
     let own = rows.as_array().unwrap().iter().find(|row| row["name"] == json!(to)).unwrap();
-    assert_eq!(own["letters"], json!(LETTERS));
+    assert_eq!(own["messages"], json!(LETTERS));
     // Each is shown once, however often he asks.
     go_on(&mut ben, |it| {
         let _ = it.fetch(now());
-        host.ask("status", json!({}))["letters"] == 0
+        host.ask("status", json!({}))["messages"] == 0
     });
     let (end, _) = ben.person().history();
     let texts = ben.store().history(0, end).unwrap().into_iter().map(|line| line.text);

@@ -12,7 +12,7 @@ const PASSPHRASE: &str = "correct horse, über allem";
 fn run(terminal: &Terminal, words: &[&str], passphrase: &str) -> Ended {
     let typed: &[(&str, &str)] = match words {
         ["init", ..] => {
-            &[("A passphrase for your letters:", passphrase), ("The same again:", passphrase)]
+            &[("A passphrase for your messages:", passphrase), ("The same again:", passphrase)]
         }
         _ => &[("Passphrase:", passphrase)],
     };
@@ -41,7 +41,7 @@ fn in_a_terminal_from_the_first_line_to_a_history() {
     let terminal = Terminal::new(home.path());
     let made = run(&terminal, &["init", "--mailbox", &site.name()], PASSPHRASE);
     let name = made.screen.lines().find_map(|line| line.strip_prefix("you are ")).unwrap();
-    assert!(home.path().join(".config/octet/letters").is_dir());
+    assert!(home.path().join(".config/octet/messages").is_dir());
     site.admit(name.trim_end());
     assert_eq!(say(&terminal, &["receive"]), "");
 

@@ -41,7 +41,7 @@ fn a_person_watches_asks_and_turns_it_off() {
     let json: serde_json::Value = serde_json::from_str(&json).unwrap();
     assert_eq!(json["state"], "ready");
     let help = must(&mut image(&["ctl", "--help"])).stdout;
-    let told = ["status", "boot", "logs", "poweroff", "The one door for operators", "--board <N>"];
+    let told = ["status", "boot", "logs", "poweroff", "Remote access for operators", "--board <N>"];
     for word in told {
         assert!(help.contains(word), "no `{word}` in:\n{help}");
     }

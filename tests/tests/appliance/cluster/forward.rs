@@ -219,7 +219,7 @@ fn carries(site: &Site, to: &str, mark: &str) {
     });
 }
 
-/// The end says by the same path what the source has said, to the same program there: no line lets that.
+/// The end says by the same path what the source has said, to the same program there: no policy allows that.
 fn only_where_a_line_leads(site: &Site, to: &str, mark: &str) {
     // Other things are denied now and then too.
     site.wait("a packet of 1280 bytes to the source is denied", || {

@@ -134,7 +134,7 @@ fn answer(site: &Site, person: &Person) -> String {
         BOARDS.iter().any(|board| {
             let shown = ask(site, *board, "mailboxes", json!({}));
             let mut rows = shown.as_array().unwrap().iter();
-            rows.any(|row| row["name"] == person.name && row["letters"] != 0)
+            rows.any(|row| row["name"] == person.name && row["messages"] != 0)
         })
     };
     let (mut said, mut looks) = (String::new(), 0);
@@ -328,7 +328,7 @@ pub fn passes(site: &Site, disks: &[(Node, DiskFile); 2], keys: &Keys) {
     anna.knows(&ben, "ben");
     let everywhere = |said: &Output| said.stderr.is_empty();
     let at_board_2 =
-        |letters: u64| move |_: &Output| ask(site, 2, "status", json!({}))["letters"] == letters;
+        |letters: u64| move |_: &Output| ask(site, 2, "status", json!({}))["messages"] == letters;
     anna.writes(site, "ben", FIRST, everywhere);
     anna.writes(site, "ben", "it is me", everywhere);
     site.cluster.cut_power(Node::Board(1)).unwrap();

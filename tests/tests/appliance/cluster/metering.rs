@@ -186,7 +186,7 @@ fn other(link: &Value) -> u8 {
 
 /// What a record says, in the same words.
 fn recorded(board: u8, row: &Value) -> Option<Counts> {
-    let sides = ["before", "behind"].into_iter().filter(|side| !row[side].is_null());
+    let sides = ["previous_hop", "next_hop"].into_iter().filter(|side| !row[side].is_null());
     let ways = sides.flat_map(|side| ["in", "out"].map(|way| (side, way)));
     let number = |value: &Value| value.as_u64();
     ways.map(|(side, way)| {

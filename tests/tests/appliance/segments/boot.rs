@@ -1,4 +1,4 @@
-//! From power-on until the router is ready, and after: nothing passes that no line lets.
+//! From power-on until the router is ready, and after: nothing passes that no policy allows.
 
 use std::thread::sleep;
 use std::time::Instant;
@@ -104,7 +104,7 @@ fn of_nodes(site: &Site) -> Vec<Sent> {
     senders.into_iter().chain([posing]).map(sent).collect()
 }
 
-/// What came out that no line lets, and what did not that one does, from power-on on.
+/// What came out that no policy allows, and what did not that one does, from power-on on.
 fn from_power_on(boards: u8, fault: Option<&str>) -> (Vec<String>, Vec<String>) {
     let mut site = Site::power_on(&text(boards, LINES), fault);
     let sent = [honest(&site), spoofed(&site), of_nodes(&site)];

@@ -154,7 +154,7 @@ fn one(image: &octet_tests::Image, fault: Fault, step: usize, asked: &[Asked]) {
     let argument = format!("{kind}:{step}");
     let mut site = Site::of(image, &old(), Some(&argument), Some(disk.disk()));
     site.wait_ready();
-    // So that there are flows which no line lets afterwards.
+    // So that there are flows which no policy allows afterwards.
     is_as(&mut site, &old(), asked);
     if fault == Fault::Cut {
         // Who asks does not wait for the answer: nothing else could be asked meanwhile.

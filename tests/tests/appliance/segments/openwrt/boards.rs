@@ -195,7 +195,7 @@ pub fn prove(router: &Router, verify: impl Fn() -> Output) {
     );
     let mut expected = vec![
         "board-1 does not reach board-2 by tcp/8080 (IPv4), which policy 1 lets",
-        "board-3 reaches board-1 by tcp/22 (IPv4), which no line lets",
+        "board-3 reaches board-1 by tcp/22 (IPv4), which no policy allows",
     ];
     // Nobody can have a real one's switch do that.
     if router.is_double {
