@@ -77,7 +77,7 @@ fn the_earlier_line_is_named() {
     );
     assert_eq!(warnings.len(), 1);
     assert!(
-        warnings[0].line == 28 && warnings[0].message.contains("earlier lines"),
+        warnings[0].line == 28 && warnings[0].message.contains("earlier policies"),
         "{}",
         warnings[0]
     );
@@ -109,7 +109,7 @@ fn mistakes_are_placed() {
     }
     let two = [policy("lan", "boards", tcp), policy("lan", "board-2", &format!("{tcp}\nrate = 5"))];
     let error = read(&two.concat()).unwrap_err();
-    assert!(error.line == 27 && error.message.contains("policy 1 lets some"), "{error}");
+    assert!(error.line == 27 && error.message.contains("policy 1 allows part"), "{error}");
     let (_, warnings) = read(&policy("role:none", "lan", tcp)).unwrap();
     assert!(warnings[0].line == 18 && warnings[0].message.contains("role:none"), "{}", warnings[0]);
     let text = BOX.replace("[lan]\n", "");

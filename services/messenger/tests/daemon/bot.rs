@@ -117,7 +117,7 @@ fn what_is_signed_is_carried_and_answered() {
     anna.write(&anna.sign("long"));
     let said = anna.answers(4).pop().unwrap();
     assert!(said.len() <= TEXT && said.len() > TEXT - 4, "{}", said.len());
-    assert!(said.starts_with("ää") && said.ends_with("longer than a letter)"));
+    assert!(said.starts_with("ää") && said.ends_with("longer than a message)"));
 }
 
 /// A signature proves a key, and not that it is an operator's. Strangers take nothing that operators need: neither the
