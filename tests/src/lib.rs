@@ -1,6 +1,7 @@
 //! What the tests of the whole appliance share: the image that ships, programs for guests, tools
 //! that are not ours.
 
+mod boot_loader;
 mod clone;
 mod disk;
 pub mod doc_test;
@@ -19,6 +20,7 @@ mod tool;
 mod update;
 mod wrapping;
 
+pub use boot_loader::Counting;
 pub use clone::clone_to;
 pub use disk::{DiskFile, USED, part};
 pub use image::{AARCH64, Image, shipped, shipped_for, text_of_one_board, workspace};

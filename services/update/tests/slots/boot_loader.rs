@@ -1,4 +1,5 @@
-//! What systemd-boot and PID 1 do with a medium, worked out from their documents.
+//! What systemd-boot and PID 1 do with a medium, worked out from their documents. Debian 12 has one release of
+//! systemd-boot alone, so what others do is a stand-in's.
 
 use octet_esp::medium::Medium;
 
@@ -14,14 +15,30 @@ pub struct Started {
     pub entry: String,
 }
 
+/// How a release of systemd-boot counts the tries of a slot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Counting {
+    /// That of Debian 12, which ships.
+    Systemd252,
+    /// It starts an entry that has no tries left, and goes on to count those done (systemd/systemd issue 40192).
+    Systemd258,
+    /// It renames nothing (systemd/systemd issue 40405).
+    Systemd259,
+}
+
 fn field<'a>(text: &'a str, key: &str) -> &'a str {
     let line = text.lines().find_map(|line| line.strip_prefix(key)).unwrap_or_default();
     line.trim()
 }
 
+/// What the boot loader that ships starts.
+pub fn start(contents: &Contents) -> Option<Started> {
+    start_by(Counting::Systemd252, contents)
+}
+
 /// The entry that is taken: one without tries only if there is no other, then the highest version.
 /// A file that is missing is empty, and an entry that names no kernel is none.
-pub fn start(contents: &Contents) -> Option<Started> {
+pub fn start_by(counting: Counting, contents: &Contents) -> Option<Started> {
     let mut best: Option<((bool, u64), Started)> = None;
     for path in contents.paths() {
         let Some(name) = path.strip_prefix("loader/entries/") else { continue };
@@ -30,9 +47,10 @@ pub fn start(contents: &Contents) -> Option<Started> {
         if field(&text, "linux").is_empty() {
             continue;
         }
-        let has_tries = id.split_once('+').is_none_or(|(_, counter)| {
-            counter.split('-').next().unwrap().parse::<u32>().unwrap() > 0
-        });
+        let tries_left = id
+            .split_once('+')
+            .map(|(_, counter)| counter.split('-').next().unwrap().parse::<u32>().unwrap());
+        let has_tries = tries_left != Some(0) || counting == Counting::Systemd258;
         let version = field(&text, "version").split('-').next().unwrap().parse().unwrap_or(0);
         let file = |key| {
             let path = field(&text, key).trim_start_matches('/').to_owned();
@@ -71,15 +89,23 @@ pub fn mark_good(flash: &mut Flash, slot: &str) {
     }
 }
 
-/// What the boot loader does at each start of a slot that is tried.
+/// What the boot loader that ships does at each start of a slot that is tried.
 pub fn count(flash: &mut Flash, slot: &str) {
+    count_by(Counting::Systemd252, flash, slot);
+}
+
+/// What the boot loader does at each start of a slot that is tried.
+pub fn count_by(counting: Counting, flash: &mut Flash, slot: &str) {
+    if counting == Counting::Systemd259 {
+        return;
+    }
     let names: Vec<String> = flash.contents().paths().map(str::to_owned).collect();
     let begin = format!("loader/entries/octet-{slot}+");
     let path = names.iter().find(|path| path.starts_with(&begin)).unwrap();
     let counter = path.trim_start_matches(&begin).trim_end_matches(".conf");
     let (left, done) = counter.split_once('-').unwrap_or((counter, "0"));
     let (left, done): (u32, u32) = (left.parse().unwrap(), done.parse().unwrap());
-    let new = format!("{begin}{}-{}.conf", left - 1, done + 1);
+    let new = format!("{begin}{}-{}.conf", left.saturating_sub(1), done + 1);
     flash.rename(path, &new).unwrap();
     flash.sync().unwrap();
 }

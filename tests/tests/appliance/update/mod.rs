@@ -3,5 +3,6 @@
 
 mod bad;
 mod base;
+mod boot_loader;
 mod cut;
 mod good;

@@ -1,0 +1,78 @@
+//! A stand-in for the boot loader, for releases that Debian 12 does not have: it counts the tries of a slot as they do,
+//! on a disk that a machine has let go of, and starts the kernel of the entry that it takes by QEMU's `-kernel`. Unlike
+//! systemd-boot it sets no EFI variable.
+
+use std::fs;
+
+use octet_bundle::{ENTRIES, EntryName, SlotName, Standing};
+use octet_machine::{Builder, Machine};
+
+use crate::disk::DiskFile;
+
+/// How a release of systemd-boot counts the tries of a slot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Counting {
+    /// That of Debian 12, which ships: an entry without tries is taken last, and each start takes one.
+    Systemd252,
+    /// An entry is taken whether it has tries or not, and those done are counted on (systemd/systemd issue 40192).
+    Systemd258,
+    /// Nothing is renamed (systemd/systemd issue 40405).
+    Systemd259,
+}
+
+impl Counting {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Systemd252, Self::Systemd258, Self::Systemd259];
+
+    /// The name that an entry has after a start.
+    fn started(self, standing: Standing) -> Standing {
+        match standing {
+            Standing::Trying { left, done } if self != Self::Systemd259 => {
+                Standing::Trying { left: left.saturating_sub(1), done: done + 1 }
+            }
+            same => same,
+        }
+    }
+
+    /// Does what this release does with `disk`, up to the kernel's start.
+    ///
+    /// # Panics
+    /// No entry can be started.
+    pub fn boot(self, disk: &DiskFile) -> (SlotName, Builder) {
+        let entries = disk.entries();
+        let entries = entries.iter().filter_map(|name| {
+            let text = disk.esp_get(&format!("{ENTRIES}/{name}"))?;
+            Some((EntryName::parse(name)?, String::from_utf8(text).expect("text")))
+        });
+        let rank = |(name, text): &(EntryName, String)| {
+            let has_tries = !matches!(name.standing, Standing::Trying { left: 0, .. });
+            let version = field(text, "version")
+                .split('-')
+                .next()
+                .unwrap_or_default()
+                .parse()
+                .unwrap_or(0_u64);
+            (has_tries || self == Self::Systemd258, version)
+        };
+        let (name, text) = entries.max_by_key(rank).expect("an entry");
+        let started = EntryName { standing: self.started(name.standing), ..name.clone() };
+        if started.standing != name.standing {
+            disk.esp_put(&format!("{ENTRIES}/{started}"), text.as_bytes());
+            disk.esp_remove(&format!("{ENTRIES}/{name}"));
+        }
+        let [linux, initrd] = ["linux", "initrd"].map(|key| {
+            let content = disk
+                .esp_get(field(&text, key).trim_start_matches('/'))
+                .expect("a file of the slot");
+            let file = disk.beside(key);
+            fs::write(&file, content).expect("room for a file");
+            file
+        });
+        let machine = Machine::builder(linux, initrd).disk(disk.disk());
+        (name.slot, machine.command_line(field(&text, "options")))
+    }
+}
+
+fn field<'a>(text: &'a str, key: &str) -> &'a str {
+    text.lines().find_map(|line| line.strip_prefix(key)).unwrap_or_default().trim()
+}
