@@ -146,7 +146,8 @@ fn links_lead_to_pages_and_headings() {
     assert_eq!(anchors(text), ["a-page-of-links"]);
     assert_eq!(links(text).collect::<Vec<_>>(), ["y.md#z"]);
     let mut wrong = vec![];
-    let pages = files().into_iter().chain([workspace().join("CHANGELOG.md")]);
+    let others = ["CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md"].map(|it| workspace().join(it));
+    let pages = files().into_iter().chain(others);
     for page in pages.filter(|file| file.extension().is_some_and(|it| it == "md")) {
         let text = fs::read_to_string(&page).unwrap();
         for link in links(&text) {
@@ -174,6 +175,22 @@ fn readme_lists_all_pages() {
     let pages = files().into_iter().map(|file| shown(&file)).filter(|it| it.starts_with("docs/"));
     let missing: Vec<_> = pages.filter(|page| !readme.contains(&format!("]({page})"))).collect();
     assert!(missing.is_empty(), "README.md does not list {missing:?}");
+}
+
+/// mdBook shows the pages that SUMMARY.md lists, and no others; it makes an empty page of one that is not there.
+#[test]
+fn the_book_has_all_pages() {
+    let docs = workspace().join("docs");
+    let summary = fs::read_to_string(docs.join("SUMMARY.md")).unwrap();
+    let listed: Vec<_> = links(&summary).collect();
+    let gone: Vec<_> = listed.iter().filter(|page| !docs.join(page).is_file()).collect();
+    assert!(gone.is_empty(), "docs/SUMMARY.md lists {gone:?}, which are not there");
+    let pages = files().into_iter().map(|file| shown(&file));
+    let pages = pages.filter_map(|page| Some(page.strip_prefix("docs/")?.to_owned()));
+    for page in pages.filter(|page| page != "SUMMARY.md") {
+        let count = listed.iter().filter(|it| **it == page).count();
+        assert_eq!(count, 1, "docs/SUMMARY.md has to list {page} once");
+    }
 }
 
 fn shown(file: &Path) -> String {

@@ -31,14 +31,16 @@
 //! the block; `* with` counts where the word is, and `* lan` not for `cargo`.
 
 /// The guides that are walked, in this order, on one box.
-pub const GUIDES: [&str; 11] = [
+pub const GUIDES: [&str; 13] = [
     "docs/cache.md",
     "docs/cache-http.md",
     "docs/messenger.md",
     "docs/forwarding.md",
     "docs/segments.md",
+    "docs/openwrt.md",
+    "docs/troubleshooting.md",
     "docs/logs.md",
-    "docs/units.md",
+    "docs/own-service.md",
     "docs/config.md",
     "docs/cluster.md",
     "docs/gate.md",
