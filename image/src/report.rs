@@ -29,7 +29,7 @@ pub fn units(status: &Status) -> String {
             UnitState::Waiting => "waiting",
             UnitState::Starting => "starting",
             UnitState::Ready => "ready",
-            UnitState::Done => "done",
+            UnitState::Exited => "exited",
             UnitState::Backoff => "backoff",
             UnitState::Failed => "failed",
             UnitState::Stopping => "stopping",

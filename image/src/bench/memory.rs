@@ -35,7 +35,7 @@ pub fn measure(built: &Built) -> miette::Result<Memory> {
     machine
         .wait_status("every unit settled", READY, |status| {
             let settled =
-                |state| matches!(state, UnitState::Ready | UnitState::Done | UnitState::Failed);
+                |state| matches!(state, UnitState::Ready | UnitState::Exited | UnitState::Failed);
             status.units.iter().all(|unit| settled(unit.state))
         })
         .into_diagnostic()?;

@@ -48,7 +48,7 @@ pub struct Rebuilds {
 }
 
 /// A file of a service, and a text in it that boxes show.
-const CONSOLE: [&str; 2] = ["services/console/src/screen.rs", "board number not known yet"];
+const CONSOLE: [&str; 2] = ["services/console/src/screen.rs", "no board number"];
 const FORWARD: [&str; 2] = ["services/forward/src/daemon/answer.rs", "there is no path"];
 const NODE: [&str; 2] = ["services/node/src/names.rs", "give an object as"];
 

@@ -194,7 +194,8 @@ fn in_terminal(built: &Built, machine: Builder, plug: impl Plug) -> miette::Resu
 /// Whether the slot has been marked good, or cannot be, and no unit is still on its way to be ready.
 fn has_settled(status: &Status) -> bool {
     let slot = status.unit("slot").map(|unit| unit.state);
-    matches!(slot, None | Some(UnitState::Done | UnitState::Failed))
+    // Without a boot loader there is nothing to mark: the unit is a target then.
+    matches!(slot, None | Some(UnitState::Exited | UnitState::Ready | UnitState::Failed))
         && status.units.iter().all(|unit| unit.state != UnitState::Starting)
 }
 

@@ -71,7 +71,7 @@ impl Progress {
         if status.state == State::Ready {
             return self.show(node, Phase::Enrolment, "");
         }
-        let is_there = |state| matches!(state, UnitState::Ready | UnitState::Done);
+        let is_there = |state| matches!(state, UnitState::Ready | UnitState::Exited);
         let missing: Vec<_> =
             status.units.iter().filter(|unit| !is_there(unit.state)).map(|it| &*it.name).collect();
         let there = status.units.len() - missing.len();

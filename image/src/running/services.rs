@@ -67,7 +67,7 @@ fn wrong(node: Node, status: &Status, boards: &[Board]) -> Vec<String> {
         boards.iter().flat_map(|board| &board.services).map(ToString::to_string).collect();
     let is_wrong = |name: &String| {
         let state = status.unit(name).map(|unit| unit.state);
-        let is_there = matches!(state, Some(UnitState::Ready | UnitState::Done));
+        let is_there = matches!(state, Some(UnitState::Ready | UnitState::Exited));
         let is_off = matches!(state, None | Some(UnitState::Stopped));
         let right = if wanted.contains(name) { is_there } else { is_off };
         (!right).then(|| format!("{name}: {state:?}, wanted here: {}", wanted.contains(name)))

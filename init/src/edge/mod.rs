@@ -214,10 +214,10 @@ impl Edge {
 
     /// Takes the control port when the unit that has it does not run: somebody is to be told why.
     fn see_to_port(&mut self) {
-        use UnitState::{Backoff, Done, Failed, Stopped};
+        use UnitState::{Backoff, Exited, Failed, Stopped};
 
         let state = self.port.map(|port| self.status(port).state);
-        if matches!(state, Some(Backoff { .. } | Done | Failed | Stopped)) {
+        if matches!(state, Some(Backoff { .. } | Exited | Failed | Stopped)) {
             self.clients.take_port();
         }
     }

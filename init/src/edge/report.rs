@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use octet_appliance::UnitType;
 use octet_control::SOCKETS;
 use serde_json::{Value, json};
 
@@ -43,7 +44,7 @@ fn unit(edge: &Edge, id: UnitId, detail: Detail) -> Value {
     let (status, unit) = (edge.state.status(id), &edge.units[id.0]);
     let mut answer = json!({
         "name": unit.name(),
-        "state": status.state.as_str(),
+        "state": state(edge, id).as_str(),
         "since": ms(status.since),
         "restarts": status.restarts,
         "pid": unit.process.as_ref().map(|process| process.pid.as_raw_nonzero().get()),
@@ -60,6 +61,14 @@ fn unit(edge: &Edge, id: UnitId, detail: Detail) -> Value {
     }
     answer["reason"] = json!(why(edge, id));
     answer
+}
+
+/// The state of a unit as clients see it. A target has no process that could exit.
+fn state(edge: &Edge, id: UnitId) -> UnitState {
+    match edge.state.status(id).state {
+        UnitState::Exited if edge.units[id.0].unit.unit_type == UnitType::Target => UnitState::Ready,
+        state => state,
+    }
 }
 
 /// Why a unit stands where it stands: what it has said of itself tells more than how it ended.
@@ -108,7 +117,7 @@ pub fn boot(edge: &Edge) -> Value {
 /// Where the data is.
 fn data() -> Value {
     if command_line::data_in_memory() {
-        return json!({ "device": null, "note": "in memory, lost at power-off" });
+        return json!({ "device": null, "note": "tmpfs, lost at power-off" });
     }
     facts::read(facts::DATA)
 }

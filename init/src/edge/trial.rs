@@ -69,7 +69,7 @@ impl Edge {
     pub(super) fn see_to_trial(&mut self) {
         let Some(mut trial) = self.trial.take() else { return };
         let state = |unit: Option<UnitId>| unit.map(|unit| self.status(unit).state);
-        if state(trial.slot) == Some(UnitState::Done) {
+        if state(trial.slot) == Some(UnitState::Exited) {
             return;
         }
         let data = state(trial.data);

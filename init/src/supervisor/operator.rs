@@ -62,7 +62,7 @@ impl State {
                 slot.status.state = UnitState::Stopping { kill_at, then };
             }
             UnitState::Clearing { .. } => slot.status.state = UnitState::Clearing { then },
-            UnitState::Starting { .. } | UnitState::Ready | UnitState::Done => {}
+            UnitState::Starting { .. } | UnitState::Ready | UnitState::Exited => {}
             UnitState::Waiting
             | UnitState::Backoff { .. }
             | UnitState::Failed
@@ -83,7 +83,7 @@ impl State {
         while let Some(next) = open.pop() {
             for &id in &self.units[next.0].needed_by {
                 let slot = &self.units[id.0];
-                let done = slot.state() == UnitState::Done
+                let done = slot.state() == UnitState::Exited
                     || slot.state() == UnitState::Clearing { then: Then::Done };
                 let has_done_its_work = slot.settings.unit_type == UnitType::OneShot && done;
                 if !has_done_its_work && !std::mem::replace(&mut seen[id.0], true) {

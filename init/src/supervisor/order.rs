@@ -60,7 +60,7 @@ impl State {
             return;
         }
         if slot.settings.unit_type == UnitType::Target {
-            self.enter(unit, UnitState::Done, None, now);
+            self.enter(unit, UnitState::Exited, None, now);
         } else {
             let deadline = now.saturating_add(slot.settings.start_timeout);
             self.enter(unit, UnitState::Starting { deadline }, None, now);
@@ -90,7 +90,7 @@ impl State {
                 self.ask_to_stop(unit, then, why, now, actions);
             }
             // A target stands for what it needs; what has ended stays as it is.
-            (UnitState::Done, Then::Wait) => self.enter(unit, UnitState::Waiting, why, now),
+            (UnitState::Exited, Then::Wait) => self.enter(unit, UnitState::Waiting, why, now),
             (UnitState::Failed | UnitState::Stopped, _) | (_, Then::Wait) => {
                 slot.why = why;
                 self.look_around(unit);

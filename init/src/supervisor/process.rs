@@ -99,7 +99,7 @@ impl State {
     /// Nothing of a unit runs any more.
     fn at_rest(&mut self, unit: UnitId, then: Then, why: Option<Why>, now: Moment) {
         match then {
-            Then::Done => self.enter(unit, UnitState::Done, why, now),
+            Then::Done => self.enter(unit, UnitState::Exited, why, now),
             Then::Fail => self.failed(unit, why, now),
             Then::Stop => self.enter(unit, UnitState::Stopped, why, now),
             Then::Wait => self.enter(unit, UnitState::Waiting, why, now),

@@ -63,7 +63,7 @@ impl State {
         let first = self.blocker(unit).filter(|_| slot.leaving.is_some());
         let first = first.map(|first| &self.units[first.0].settings.name);
         match (slot.state(), first) {
-            (UnitState::Starting { .. } | UnitState::Ready | UnitState::Done, Some(first)) => {
+            (UnitState::Starting { .. } | UnitState::Ready | UnitState::Exited, Some(first)) => {
                 return Some(format!("stops after {first}"));
             }
             (UnitState::Waiting, Some(first)) => {

@@ -18,7 +18,7 @@ pub enum UnitState {
     /// Its process runs and is ready.
     Ready,
     /// It ran to its end, successfully; a target whose needs are ready.
-    Done,
+    Exited,
     /// It failed and is started again at `until`.
     Backoff {
         /// See above.
@@ -59,12 +59,12 @@ pub enum Then {
 impl UnitState {
     /// Whether units that need it may start.
     pub fn is_ready(self) -> bool {
-        matches!(self, Self::Ready | Self::Done)
+        matches!(self, Self::Ready | Self::Exited)
     }
 
     /// Whether units that come after it may start.
     pub fn is_settled(self) -> bool {
-        matches!(self, Self::Ready | Self::Done | Self::Failed | Self::Stopped)
+        matches!(self, Self::Ready | Self::Exited | Self::Failed | Self::Stopped)
     }
 
     /// Whether it is on its way to an end.
@@ -91,7 +91,7 @@ impl UnitState {
             Self::Waiting => "waiting",
             Self::Starting { .. } => "starting",
             Self::Ready => "ready",
-            Self::Done => "done",
+            Self::Exited => "exited",
             Self::Backoff { .. } => "backoff",
             Self::Failed => "failed",
             Self::Stopping { .. } => "stopping",

@@ -39,7 +39,7 @@ impl Report {
         let is = |unit: &&Value, states: [&str; 2]| {
             unit.get("state").and_then(Value::as_str).is_some_and(|state| states.contains(&state))
         };
-        let ready = units().filter(|unit| is(unit, ["ready", "done"])).count();
+        let ready = units().filter(|unit| is(unit, ["ready", "exited"])).count();
         let failed = units().filter(|unit| is(unit, ["failed", "backoff"]));
         Self {
             state: status.get("state").and_then(text),
@@ -124,7 +124,7 @@ mod tests {
     #[test]
     fn what_pid_1_says_goes_there_and_back() {
         let units = json!([
-            {"name": "gate", "state": "ready"}, {"name": "data", "state": "done"},
+            {"name": "gate", "state": "ready"}, {"name": "data", "state": "exited"},
             {"name": "lan", "state": "failed"}, {"name": "cache", "state": "backoff"},
             {"name": "web", "state": "waiting"}, {"state": "failed"}, 7,
         ]);

@@ -21,7 +21,7 @@ const TO_CHECK: Duration = Duration::from_secs(60);
 const TO_APPLY: Duration = Duration::from_secs(150);
 
 /// States of units in which nobody could be asked; each reads its settings when it starts.
-const NOT_RUNNING: [&str; 5] = ["waiting", "backoff", "stopped", "failed", "done"];
+const NOT_RUNNING: [&str; 5] = ["waiting", "backoff", "stopped", "failed", "exited"];
 
 /// What of a unit matters here.
 #[derive(Debug, Clone, Deserialize)]

@@ -18,7 +18,7 @@ impl Screen {
         let board = match status["board"].as_u64() {
             Some(0) => "router".into(),
             Some(number) => format!("board {number}"),
-            None => "board number not known yet".into(),
+            None => "no board number".into(),
         };
         let state = word(&status["state"]).to_uppercase();
         let reason = status["reason"].as_str().map(clean).unwrap_or_default();

@@ -104,7 +104,7 @@ impl Refusal {
             Self::NotNewer { .. } | Self::BelowFloor { .. } => {
                 "sign it again with a higher sequence: `cargo image sign --sequence N`"
             }
-            Self::InUse(_) => "there is nothing to be done, or to be rolled back",
+            Self::InUse(_) => "`update status` shows the slots; `update rollback` starts the one before",
             Self::Data => "go over in two steps: first to a version that reads both formats",
             Self::NoRoom { .. } => "leave packages or modules out of appliance.toml",
             Self::NoOther => "install an update instead",

@@ -89,7 +89,7 @@ impl Machine {
         self.wait_ready(within)?;
         let settled = |status: &Status| {
             let slot = status.unit("slot").map(|unit| unit.state);
-            matches!(slot, Some(UnitState::Done | UnitState::Failed))
+            matches!(slot, Some(UnitState::Exited | UnitState::Failed))
         };
         self.wait_status("the slot's verdict", within, settled)?;
         self.boot()?.slot.map(|slot| slot.verdict).ok_or_else(|| MachineError::Host {

@@ -94,7 +94,7 @@ pub enum UnitState {
     /// Works.
     Ready,
     /// A one-shot that ended well.
-    Done,
+    Exited,
     /// Ended; is started again after a pause.
     Backoff,
     /// Given up.

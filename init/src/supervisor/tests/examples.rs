@@ -279,7 +279,7 @@ fn states_have_names() {
         (UnitState::Waiting, "waiting"),
         (UnitState::Starting { deadline }, "starting"),
         (UnitState::Ready, "ready"),
-        (UnitState::Done, "done"),
+        (UnitState::Exited, "exited"),
         (UnitState::Backoff { until: deadline }, "backoff"),
         (UnitState::Failed, "failed"),
         (UnitState::Stopping { kill_at: None, then }, "stopping"),

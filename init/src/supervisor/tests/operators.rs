@@ -51,7 +51,7 @@ fn restart_runs_a_one_shot_again() {
         settings.readiness = Readiness::Exit;
     });
     ends(&mut state, A, Exit::Status(0), ms(1));
-    assert_eq!(state_of(&state, 0), UnitState::Done);
+    assert_eq!(state_of(&state, 0), UnitState::Exited);
     assert_eq!(state.step(Event::Start(A), ms(2)), []);
     assert_eq!(state.step(Event::Restart(A), ms(2)), [Action::Start(A)]);
 }
@@ -72,7 +72,7 @@ fn stop_leaves_alone_what_needs_only_finished_work() {
     state.step(Event::Ready(C), ms(3));
     assert_eq!(state.step(Event::Stop(A), ms(4)), [Action::Ask(A)]);
     assert_eq!(ends(&mut state, A, Exit::Status(0), ms(5)), []);
-    assert_eq!((state_of(&state, 1), state_of(&state, 2)), (UnitState::Done, UnitState::Ready));
+    assert_eq!((state_of(&state, 1), state_of(&state, 2)), (UnitState::Exited, UnitState::Ready));
 }
 
 #[test]

@@ -91,7 +91,7 @@ fn quiet_means_goal_or_reason() {
                 UnitState::Ready => {
                     assert!(settings.watchdog.is_none() || world.lives(id), "{context}");
                 }
-                UnitState::Done => assert_ne!(settings.unit_type, UnitType::Daemon, "{context}"),
+                UnitState::Exited => assert_ne!(settings.unit_type, UnitType::Daemon, "{context}"),
                 UnitState::Failed => assert!(!reason.is_empty(), "{context}"),
                 UnitState::Stopped => {
                     let wanted = settings.policy != RestartPolicy::Always;

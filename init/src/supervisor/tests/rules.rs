@@ -101,7 +101,7 @@ impl Rules {
     /// As [`rests`](Self::rests), but what is done needs nothing any more.
     fn rests_now(&self, unit: usize, other: usize) -> bool {
         let Seen { settings, state, .. } = &self.seen[unit];
-        let done = settings.unit_type == UnitType::OneShot && *state == UnitState::Done;
+        let done = settings.unit_type == UnitType::OneShot && *state == UnitState::Exited;
         !done && settings.needs.iter().any(|id| id.0 == other || self.rests_now(id.0, other))
     }
 
@@ -156,7 +156,7 @@ impl Rules {
                 (UnitType::Daemon, Some(main)) if readiness == Readiness::Notify => main.said_ready,
                 (UnitType::Daemon, main) => main.is_some_and(|main| main.spawned),
                 (UnitType::OneShot | UnitType::Target, _) => {
-                    state_of(state, need.0) == UnitState::Done
+                    state_of(state, need.0) == UnitState::Exited
                 }
             };
             assert!(ready, "{unit:?} was started before {need:?} was ready");

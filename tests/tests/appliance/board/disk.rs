@@ -136,7 +136,7 @@ fn a_slot_that_is_never_ready_runs_out_of_tries() {
         let machine = image.machine_from(disk.disk()).cpus(1).start().unwrap();
         let settled = |status: &octet_machine::Status| {
             let data = status.unit("data").unwrap().state;
-            status.state == State::Degraded && data == UnitState::Done
+            status.state == State::Degraded && data == UnitState::Exited
         };
         machine.wait_status("degraded, with data", READY, settled).unwrap();
         let status = machine.status().unwrap();

@@ -45,7 +45,7 @@ fn keys_are_each_ones_own_and_stay() {
     let disk = DiskFile::flashed(&shipped, MEDIUM);
     let machine = start(&image, &disk);
     let done = |status: &Status| {
-        users.iter().all(|(name, _)| status.unit(name).unwrap().state == UnitState::Done)
+        users.iter().all(|(name, _)| status.unit(name).unwrap().state == UnitState::Exited)
     };
     machine.wait_status("all have tried", SOON, done).unwrap();
     for (name, wanted) in [

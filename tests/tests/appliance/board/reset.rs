@@ -128,7 +128,7 @@ fn forgets_everything() {
     let image = image();
     let disk = DiskFile::flashed(&shipped(), MEDIUM);
     let machine = start(&image, disk.disk());
-    let kept = |status: &Status| status.unit("note").unwrap().state == UnitState::Done;
+    let kept = |status: &Status| status.unit("note").unwrap().state == UnitState::Exited;
     machine.wait_status("the secret is kept", SOON, kept).unwrap();
     let before = node(&machine);
     power_off(&machine);

@@ -110,11 +110,11 @@ fn one_comes_up_and_is_explained(machine: &Machine, image: &Image) {
     assert!(lines(machine, "hello").contains("hello from a service of my own"));
     // Its unit file names every module of the image; each one loads.
     let settled = |status: &octet_machine::Status| {
-        matches!(status.unit("modules").unwrap().state, UnitState::Done | UnitState::Failed)
+        matches!(status.unit("modules").unwrap().state, UnitState::Exited | UnitState::Failed)
     };
     let status = machine.wait_status("modules loaded", SOON, settled).unwrap();
     let said = lines(machine, "modules");
-    assert_eq!(status.unit("modules").unwrap().state, UnitState::Done, "{said}");
+    assert_eq!(status.unit("modules").unwrap().state, UnitState::Exited, "{said}");
     kill_and_wait(machine, "hello");
 
     let out = image.folder.parent().unwrap();
@@ -148,7 +148,7 @@ fn one_that_cannot_run_is_failed_and_the_rest_is_up(machine: &Machine) {
 /// What a service's user can and cannot do, tried from inside: the allowed case of each kind first.
 fn one_that_is_taken_over_commands_and_changes_nothing(machine: &Machine) {
     let done =
-        |status: &octet_machine::Status| status.unit("probe").unwrap().state == UnitState::Done;
+        |status: &octet_machine::Status| status.unit("probe").unwrap().state == UnitState::Exited;
     machine.wait_status("the probe has tried everything", SOON, done).unwrap();
     let expected = "look: done\n\
                     power off: denied\n\
@@ -184,7 +184,7 @@ fn pid_1_survives_random_frames_on_its_socket(machine: &Machine) {
     };
     let after = machine.wait_status("all frames sent", READY, done).unwrap();
     let said = lines(machine, "frames");
-    assert_eq!(after.unit("frames").unwrap().state, UnitState::Done, "{said}");
+    assert_eq!(after.unit("frames").unwrap().state, UnitState::Exited, "{said}");
     // Most were looked at: every one that is not just the beginning of a frame has an answer.
     let sent = format!("{count} frames sent, ");
     let answered = said.split(&sent).nth(1).unwrap_or_else(|| panic!("{said}"));

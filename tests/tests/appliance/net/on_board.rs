@@ -44,14 +44,14 @@ fn units_reach_what_their_files_name() {
         .wait_status("all have knocked", READY, |status| {
             let is_over = |name| {
                 let state = status.unit(name).map(|unit| unit.state);
-                matches!(state, Some(UnitState::Done | UnitState::Failed))
+                matches!(state, Some(UnitState::Exited | UnitState::Failed))
             };
             ["friend", "stranger", "namesake"].into_iter().all(is_over)
         })
         .unwrap();
     for name in ["friend", "stranger", "namesake"] {
         let state = status.unit(name).unwrap().state;
-        assert_eq!(state, UnitState::Done, "{name}: {}", machine.tail(60));
+        assert_eq!(state, UnitState::Exited, "{name}: {}", machine.tail(60));
     }
     let rules = machine.call_unit("netd", "show", json!({})).unwrap()["rules"].to_string();
     let denied = rules.split("counter denied_on_board {").nth(1).unwrap();

@@ -102,7 +102,7 @@ fn what_somebody_else_changes_is_put_right() {
 fn restart(site: &Site, name: &str) {
     site.machine.call("restart", json!({ "unit": name })).unwrap();
     let done = site.machine.wait_status(name, SOON, |status| {
-        status.unit(name).is_some_and(|unit| unit.state == octet_machine::UnitState::Done)
+        status.unit(name).is_some_and(|unit| unit.state == octet_machine::UnitState::Exited)
     });
     done.unwrap_or_else(|error| panic!("{name}: {error}\n{:?}", site.machine.logs(name)));
 }

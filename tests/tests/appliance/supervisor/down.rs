@@ -88,7 +88,7 @@ fn every_way_down_is_in_order_and_bounded() {
             wait_state(&machine, unit, UnitState::Ready);
         }
         // The power button's driver is among them.
-        wait_state(&machine, "modules", UnitState::Done);
+        wait_state(&machine, "modules", UnitState::Exited);
         goes_down(&machine, way);
     }
 }

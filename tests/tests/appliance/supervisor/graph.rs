@@ -67,7 +67,7 @@ fn two_hundred_units_come_up_and_go_down_in_order() {
     let all_up = |status: &octet_machine::Status| {
         graph.iter().all(|node| {
             let state = status.unit(&node.name).unwrap().state;
-            state == if node.once { UnitState::Done } else { UnitState::Ready }
+            state == if node.once { UnitState::Exited } else { UnitState::Ready }
         })
     };
     machine.wait_status("all are up", READY, all_up).unwrap();

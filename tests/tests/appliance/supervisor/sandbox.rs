@@ -279,7 +279,7 @@ fn outcome(machine: &Machine, name: &str) -> String {
     let unit = unit(machine, name);
     let lines = machine.logs(name).unwrap();
     match lines.iter().find_map(|line| Some(line.split_once(": ")?.1)) {
-        Some(said) if unit.state == UnitState::Done => said.to_owned(),
+        Some(said) if unit.state == UnitState::Exited => said.to_owned(),
         _ => format!("{:?}: {}", unit.state, unit.last_exit.or(unit.reason).unwrap_or_default()),
     }
 }
@@ -307,7 +307,7 @@ fn every_key_forbids(shipped: &Image) {
     let last = name(KEYS.len() - 1, 1);
     let over = |status: &Status| {
         let state = status.unit(&last).unwrap().state;
-        matches!(state, UnitState::Done | UnitState::Failed)
+        matches!(state, UnitState::Exited | UnitState::Failed)
     };
     machine.wait_status("every try is over", ALL_OF_THEM, over).unwrap();
     // What was said last may still be on its way.
@@ -324,7 +324,7 @@ fn every_key_forbids(shipped: &Image) {
         }
     }
     assert!(wrong.is_empty(), "not as the key says: {wrong:?}");
-    assert_eq!(unit(&machine, "left-queue").state, UnitState::Done);
+    assert_eq!(unit(&machine, "left-queue").state, UnitState::Exited);
     assert_eq!(unit(&machine, "held-queue").state, UnitState::Ready);
     // Who says nothing, and may not, keeps nobody out: netd answers, also config when settings change.
     assert_eq!(unit(&machine, "crowd").state, UnitState::Ready);

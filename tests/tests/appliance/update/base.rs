@@ -64,7 +64,7 @@ pub fn machine(disk: Disk) -> Machine {
 pub fn wait_good(machine: &Machine) -> String {
     let good = |status: &octet_machine::Status| {
         let slot = status.unit("slot").map(|unit| unit.state);
-        status.state == State::Ready && slot == Some(UnitState::Done)
+        status.state == State::Ready && slot == Some(UnitState::Exited)
     };
     machine.wait_status("a good slot", READY * 2, good).unwrap();
     machine.boot().unwrap().slot.unwrap().version

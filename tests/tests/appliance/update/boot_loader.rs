@@ -12,7 +12,7 @@ use crate::update::base::{flashed, power_off, release};
 fn becomes_good(machine: &Machine) -> bool {
     let good = |status: &octet_machine::Status| {
         let slot = status.unit("slot").map(|unit| unit.state);
-        status.state == State::Ready && slot == Some(UnitState::Done)
+        status.state == State::Ready && slot == Some(UnitState::Exited)
     };
     match machine.wait_status("a good slot", READY, good) {
         Ok(_) => true,
